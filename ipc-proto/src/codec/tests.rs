@@ -1,0 +1,248 @@
+use std::path::PathBuf;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::generate::*;
+use crate::stream::*;
+use crate::supervisor::*;
+use crate::worker::*;
+use crate::{Error, ErrorKind, Source};
+
+fn kind() -> impl Strategy<Value = ErrorKind> {
+    prop::sample::select(vec![
+        ErrorKind::InvalidRequest,
+        ErrorKind::ContextLength,
+        ErrorKind::TooLarge,
+        ErrorKind::Unauthorized,
+        ErrorKind::ModelNotFound,
+        ErrorKind::ModelBroken,
+        ErrorKind::Overloaded,
+        ErrorKind::Unavailable,
+        ErrorKind::Timeout,
+        ErrorKind::Cancelled,
+        ErrorKind::Internal,
+    ])
+}
+
+fn origin() -> impl Strategy<Value = Source> {
+    let all = [Source::Client, Source::Gateway, Source::Supervisor, Source::Worker, Source::Upstream];
+    prop::sample::select(all.to_vec())
+}
+
+fn error() -> impl Strategy<Value = Error> {
+    (kind(), origin(), any::<bool>(), any::<String>(), any::<Option<String>>()).prop_map(
+        |(kind, origin, retryable, message, param)| Error { kind, origin, retryable, message, param },
+    )
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let roles = vec![Role::System, Role::User, Role::Assistant, Role::Tool];
+    (prop::sample::select(roles), any::<String>(), any::<Option<String>>())
+        .prop_map(|(role, content, name)| Message { role, content, name })
+}
+
+fn prompt() -> impl Strategy<Value = Prompt> {
+    let chat = (vec(message(), 0..4), any::<Option<String>>())
+        .prop_map(|(messages, template_kwargs)| Prompt::Chat(ChatPrompt { messages, template_kwargs }));
+    prop_oneof![any::<String>().prop_map(Prompt::Text), chat]
+}
+
+fn sampling() -> impl Strategy<Value = Sampling> {
+    let number = prop::option::of(-2.0f32..2.0);
+    (number.clone(), number.clone(), any::<Option<u32>>(), number, any::<Option<u64>>()).prop_map(
+        |(temperature, top_p, top_k, min_p, seed)| Sampling { temperature, top_p, top_k, min_p, seed },
+    )
+}
+
+fn request() -> impl Strategy<Value = GenerateRequest> {
+    (any::<u64>(), prompt(), sampling(), vec(any::<String>(), 0..4), any::<Option<u32>>()).prop_map(
+        |(id, prompt, sampling, stop, max_tokens)| GenerateRequest {
+            id: RequestId(id),
+            prompt,
+            sampling,
+            stop,
+            max_tokens,
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let usage = (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(p, c, o)| Usage {
+        prompt_tokens: p,
+        cached_tokens: c,
+        completion_tokens: o,
+    });
+    let reason = prop::sample::select(vec![FinishReason::Stop, FinishReason::Length]);
+    prop_oneof![
+        (any::<u32>(), any::<String>()).prop_map(|(index, text)| Event::Text { index, text }),
+        (reason, usage).prop_map(|(reason, usage)| Event::Finished { reason, usage }),
+        error().prop_map(Event::Failed),
+    ]
+}
+
+fn frame() -> impl Strategy<Value = StreamFrame> {
+    let events = vec((any::<u64>().prop_map(RequestId), event()), 0..8);
+    let step =
+        (any::<u64>(), events).prop_map(|(step, events)| StreamFrame::Step(StepFrame { step, events }));
+    prop_oneof![Just(StreamFrame::Welcome), step]
+}
+
+fn model_info() -> impl Strategy<Value = ModelInfo> {
+    (any::<String>(), any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
+        |(architecture, max_context, has_chat_template, weight_bytes)| ModelInfo {
+            architecture,
+            max_context,
+            has_chat_template,
+            weight_bytes,
+        },
+    )
+}
+
+fn address() -> impl Strategy<Value = WorkerAddress> {
+    ("[a-z/]{0,40}", any::<u64>(), model_info()).prop_map(|(socket, incarnation, model)| WorkerAddress {
+        socket: PathBuf::from(socket),
+        incarnation,
+        model,
+    })
+}
+
+fn entry() -> impl Strategy<Value = ModelEntry> {
+    let state = prop_oneof![
+        Just(ModelState::Stopped),
+        Just(ModelState::Loading),
+        Just(ModelState::Ready),
+        any::<String>().prop_map(ModelState::Failed),
+    ];
+    (any::<String>(), any::<u64>(), any::<u64>(), state).prop_map(|(id, created, bytes, state)| ModelEntry {
+        id,
+        created,
+        bytes,
+        state,
+    })
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    any::<(u64, u32, u32, u32, u32)>().prop_map(
+        |(steps, running, waiting, kv_blocks_used, kv_blocks_total)| Health {
+            steps,
+            running,
+            waiting,
+            kv_blocks_used,
+            kv_blocks_total,
+        },
+    )
+}
+
+/// What goes out through the framed codec comes back, alone and from a buffer that arrives in two pieces.
+fn round_trip<T>(message: &T, cut: usize)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Clone + std::fmt::Debug,
+{
+    let mut codec = Bincode::<T, T>::default();
+    let mut wire = BytesMut::new();
+    codec.encode(message.clone(), &mut wire).unwrap();
+    let whole = wire.clone();
+    let mut arriving = wire.split_to(cut % whole.len());
+    assert!(codec.decode(&mut arriving).unwrap().is_none(), "a part of a frame is no message");
+    arriving.extend_from_slice(&wire);
+    assert_eq!(codec.decode(&mut arriving).unwrap().as_ref(), Some(message));
+    assert!(arriving.is_empty());
+    // Every proper prefix of the message itself is an error, never a message and never a panic.
+    let bytes = encode(message).unwrap();
+    for end in 0..bytes.len().min(200) {
+        assert!(decode::<T>(&bytes[..end]).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn requests_round_trip(m in request(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn frames_round_trip(m in frame(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn hellos_round_trip(id: u64, cut: usize) { round_trip(&StreamHello { stream: StreamId(id) }, cut); }
+    #[test]
+    fn errors_round_trip(m in error(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn addresses_round_trip(m in address(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn entries_round_trip(m in entry(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn healths_round_trip(m in health(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn results_round_trip(tokens: u32, e in error(), cut: usize) {
+        round_trip(&Ok::<_, Error>(Accepted { prompt_tokens: tokens }), cut);
+        round_trip(&Err::<Accepted, _>(e), cut);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..512)) {
+        let _ = decode::<GenerateRequest>(&bytes);
+        let _ = decode::<StreamFrame>(&bytes);
+        let _ = decode::<Vec<ModelEntry>>(&bytes);
+        let _ = decode::<tarpc::ClientMessage<WorkerRequest>>(&bytes);
+        let _ = decode::<tarpc::Response<SupervisorResponse>>(&bytes);
+        let mut codec = Bincode::<StreamFrame, ()>::default();
+        let mut wire = BytesMut::from(&bytes[..]);
+        while let Ok(Some(_)) = codec.decode(&mut wire) {}
+    }
+
+    #[test]
+    fn flipped_bits_never_panic(m in frame(), at: usize, bit in 0u8..8) {
+        let mut bytes = encode(&m).unwrap();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let _ = decode::<StreamFrame>(&bytes);
+    }
+}
+
+#[test]
+fn control_calls_round_trip() {
+    let call = tarpc::ClientMessage::Request(tarpc::Request {
+        context: tarpc::context::current(),
+        id: 7,
+        message: SupervisorRequest::EnsureReady { model: "a/b".into() },
+    });
+    let bytes = encode(&call).unwrap();
+    match decode(&bytes).unwrap() {
+        tarpc::ClientMessage::Request(tarpc::Request { id: 7, message, .. }) => match message {
+            SupervisorRequest::EnsureReady { model } => assert_eq!(model, "a/b"),
+            other => panic!("another call: {other:?}"),
+        },
+        other => panic!("another message: {other:?}"),
+    }
+}
+
+#[test]
+fn a_claimed_length_allocates_nothing() {
+    // A string said to be 2^60 bytes long: refused by the limit, not by running out of memory.
+    let mut bytes = vec![253];
+    bytes.extend_from_slice(&(1u64 << 60).to_le_bytes());
+    assert!(decode::<String>(&bytes).is_err());
+    assert!(decode::<Vec<u64>>(&bytes).is_err());
+    // One byte under the limit in claimed length, ten bytes in fact.
+    let mut bytes = vec![252];
+    bytes.extend_from_slice(&(MAX_FRAME_BYTES as u32 - 1).to_le_bytes());
+    bytes.extend_from_slice(b"short");
+    assert!(decode::<String>(&bytes).is_err());
+}
+
+#[test]
+fn oversized_frames_are_refused_by_their_length() {
+    let mut codec = Bincode::<String, String>::default();
+    let mut wire = BytesMut::from(&(MAX_FRAME_BYTES as u32 + 1).to_be_bytes()[..]);
+    assert_eq!(codec.decode(&mut wire).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    let error = codec.encode("x".repeat(MAX_FRAME_BYTES + 1), &mut BytesMut::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn bytes_left_over_are_an_error() {
+    let mut bytes = encode(&StreamId(3)).unwrap();
+    bytes.push(0);
+    assert!(decode::<StreamId>(&bytes).unwrap_err().to_string().contains("1 bytes left over"));
+}

@@ -1,0 +1,94 @@
+//! The one error that crosses process borders.
+//!
+//! It says what kind of failure it is, which process it comes from and whether trying again can help. The gateway
+//! turns it into the client's own protocol; nobody else knows HTTP.
+
+use serde::{Deserialize, Serialize};
+
+/// Short for a result with the shared [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure as it travels between processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What went wrong, as a class that decides the status a client sees.
+    pub kind: ErrorKind,
+    /// The process (or party) in which it went wrong.
+    pub origin: Source,
+    /// Whether the same request can succeed later without being changed.
+    pub retryable: bool,
+    /// One sentence for a person. Never holds a secret.
+    pub message: String,
+    /// The request field that is to blame, where there is one.
+    pub param: Option<String>,
+}
+
+/// The classes of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorKind {
+    /// The request is wrong in itself.
+    InvalidRequest,
+    /// The prompt does not fit the model's context.
+    ContextLength,
+    /// The request body is larger than allowed.
+    TooLarge,
+    /// A key is missing or wrong.
+    Unauthorized,
+    /// No model of that name.
+    ModelNotFound,
+    /// The model's folder is there but cannot be served (missing tensor, unknown architecture, …).
+    ModelBroken,
+    /// Too much is waiting already.
+    Overloaded,
+    /// The process that should answer is gone or not there yet.
+    Unavailable,
+    /// It took longer than allowed.
+    Timeout,
+    /// The client left or asked to stop.
+    Cancelled,
+    /// A defect of ours.
+    Internal,
+}
+
+/// Where a failure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// The program that sent the request.
+    Client,
+    /// The gateway process.
+    Gateway,
+    /// The supervisor process.
+    Supervisor,
+    /// A worker process.
+    Worker,
+    /// A cloud provider.
+    Upstream,
+}
+
+impl Error {
+    /// An error of `kind` from `origin`; retryable where the kind alone says so.
+    pub fn new(kind: ErrorKind, origin: Source, message: impl Into<String>) -> Self {
+        let retryable = matches!(kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Timeout);
+        Self { kind, origin, retryable, message: message.into(), param: None }
+    }
+
+    /// The client's request is wrong; `param` names the field.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..Self::new(ErrorKind::InvalidRequest, Source::Client, message) }
+    }
+
+    /// The same error, naming the field that is to blame.
+    #[must_use]
+    pub fn with_param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// The same error, said to be worth another try or not.
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
+}

@@ -1,0 +1,18 @@
+//! The contract between mlxd's processes.
+//!
+//! Three processes talk over Unix sockets: the gateway asks the supervisor which worker serves a model
+//! ([`supervisor::Supervisor`]), asks that worker to generate ([`worker::Worker`]), and receives what was
+//! generated as one [`stream::StepFrame`] per engine step on a second connection.
+//!
+//! This crate holds types, traits, framing and socket helpers. It decides nothing: no routing, no scheduling,
+//! no vendor's field names.
+
+pub mod codec;
+pub mod error;
+pub mod generate;
+pub mod socket;
+pub mod stream;
+pub mod supervisor;
+pub mod worker;
+
+pub use error::{Error, ErrorKind, Result, Source};
