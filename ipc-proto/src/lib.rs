@@ -10,6 +10,7 @@
 pub mod codec;
 pub mod error;
 pub mod generate;
+pub mod lifeline;
 pub mod socket;
 pub mod stream;
 pub mod supervisor;

@@ -1,0 +1,69 @@
+use super::*;
+
+fn with_file(text: &str) -> (tempfile::TempDir, Environment) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.toml"), text).unwrap();
+    let home = Some(folder.path().to_owned());
+    (folder, Environment { home, ..Environment::default() })
+}
+
+#[test]
+fn nothing_given_gives_the_documented_defaults() {
+    let environment = Environment { user_home: Some("/nobody".into()), ..Environment::default() };
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 10240));
+    assert_eq!(config.home, Path::new("/nobody/.mlxd"));
+    assert_eq!(config.models, [Path::new("/nobody/.mlxd/models")]);
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file() {
+    let (_folder, environment) = with_file("host = \"localhost\"\nport = 1\nmodels = [\"/\"]");
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!((config.host.as_str(), config.port, config.models), ("localhost", 1, vec!["/".into()]));
+    let (_folder, mut environment) = with_file("port = 1");
+    environment.port = Some("2".into());
+    assert_eq!(resolve(Flags::default(), environment).unwrap().port, 2);
+    let (_folder, mut environment) = with_file("port = 1");
+    environment.port = Some("2".into());
+    assert_eq!(resolve(Flags { port: Some(3), ..Flags::default() }, environment).unwrap().port, 3);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (text, word) in
+        [("prot = 1", "prot"), ("port = \"x\"", "port"), ("port = 99999", "port"), ("port", "port")]
+    {
+        let (_folder, environment) = with_file(text);
+        let error = resolve(Flags::default(), environment).unwrap_err().to_string();
+        assert!(error.contains(word) && error.contains("config.toml"), "{error}");
+    }
+    let (_folder, mut environment) = with_file("");
+    environment.port = Some("many".into());
+    assert!(resolve(Flags::default(), environment).unwrap_err().to_string().starts_with("MLXD_PORT"));
+    let (_folder, environment) = with_file("");
+    let flags = Flags { models: vec!["/no/such/folder".into()], ..Flags::default() };
+    assert!(resolve(flags, environment).unwrap_err().to_string().contains("/no/such/folder"));
+}
+
+#[test]
+fn other_machines_are_let_in_with_a_key_only() {
+    for host in ["0.0.0.0", "192.168.1.5", "::", "example.test"] {
+        let flags = || Flags { host: Some(host.into()), ..Flags::default() };
+        let (_folder, environment) = with_file("");
+        assert!(matches!(resolve(flags(), environment), Err(ConfigError::Open(_))), "{host}");
+        let (_folder, environment) = with_file("api_keys = [\"sk-1\", \"sk-2\"]");
+        assert!(resolve(flags(), environment).is_ok());
+    }
+    for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
+        let (_folder, environment) = with_file("");
+        assert!(resolve(Flags { host: Some(host.into()), ..Flags::default() }, environment).is_ok());
+    }
+}
+
+#[test]
+fn keys_are_never_printed() {
+    let (_folder, environment) = with_file("api_keys = [\"sk-hidden\"]");
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert!(!format!("{config:?}").contains("sk-hidden"));
+}

@@ -1,0 +1,49 @@
+//! `mlxd`: the command.
+#![expect(clippy::print_stderr, reason = "a command tells its user what is wrong")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+mod config;
+
+/// A local AI server for MLX models, speaking the OpenAI API.
+#[derive(Parser)]
+#[command(name = "mlxd", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve models until Ctrl-C.
+    Serve(config::Flags),
+}
+
+/// EX_USAGE of sysexits.h: the configuration is wrong.
+const WRONG_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let Command::Serve(flags) = Arguments::parse().command;
+    let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let environment = config::Environment::read();
+    let config = match config::resolve(flags, environment) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("mlxd: {error}");
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    // One thread: the supervisor does little, and its children hang on the life of the thread that started them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(supervisor::serve(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mlxd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Wire types of the client protocols: serde only.
+
+pub mod openai;

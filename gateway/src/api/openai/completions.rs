@@ -1,0 +1,58 @@
+//! `POST /v1/completions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chat::{Stop, StreamOptions};
+use super::usage::Usage;
+
+/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Request {
+    pub model: String,
+    pub prompt: Value,
+    #[serde(default)]
+    pub stream: Option<bool>,
+    pub stream_options: Option<StreamOptions>,
+    pub max_tokens: Option<u32>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    pub top_k: Option<i64>,
+    pub min_p: Option<f32>,
+    pub seed: Option<i64>,
+    pub stop: Option<Stop>,
+    pub n: Option<u32>,
+    pub best_of: Option<u32>,
+    pub echo: Option<bool>,
+    pub suffix: Option<Value>,
+    pub logprobs: Option<Value>,
+    pub logit_bias: Option<Value>,
+    pub frequency_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+}
+
+/// The answer, and each chunk of a stream; `C` is a choice or nothing.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Response<'a, C> {
+    pub id: &'a str,
+    pub object: &'static str,
+    pub created: u64,
+    pub model: &'a str,
+    pub choices: &'a [C],
+    /// Left out, null, or the counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<Usage>>,
+}
+
+/// The one choice.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Choice<'a> {
+    pub index: u32,
+    pub text: &'a str,
+    pub logprobs: Option<()>,
+    pub finish_reason: Option<&'static str>,
+}

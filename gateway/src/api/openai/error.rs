@@ -1,0 +1,37 @@
+//! `{"error": {…}}`. SDKs recognise only this nesting, in bodies and in streams.
+
+use ipc_proto::{Error, ErrorKind};
+use serde::Serialize;
+
+/// An error body.
+#[derive(Debug, Serialize)]
+pub struct Body {
+    error: Inner,
+}
+
+#[derive(Debug, Serialize)]
+struct Inner {
+    message: String,
+    r#type: &'static str,
+    param: Option<String>,
+    code: Option<&'static str>,
+}
+
+impl Body {
+    /// The body of `error`.
+    pub fn of(error: &Error) -> Self {
+        let (r#type, code) = match error.kind {
+            ErrorKind::InvalidRequest => ("invalid_request_error", None),
+            ErrorKind::ContextLength => ("invalid_request_error", Some("context_length_exceeded")),
+            ErrorKind::TooLarge => ("invalid_request_error", Some("request_too_large")),
+            ErrorKind::Unauthorized => ("authentication_error", Some("invalid_api_key")),
+            ErrorKind::ModelNotFound => ("invalid_request_error", Some("model_not_found")),
+            ErrorKind::ModelBroken => ("server_error", Some("model_broken")),
+            ErrorKind::Overloaded => ("rate_limit_error", Some("overloaded")),
+            ErrorKind::Unavailable | ErrorKind::Cancelled => ("server_error", Some("unavailable")),
+            ErrorKind::Timeout => ("server_error", Some("timeout")),
+            ErrorKind::Internal => ("server_error", None),
+        };
+        Self { error: Inner { message: error.message.clone(), r#type, param: error.param.clone(), code } }
+    }
+}

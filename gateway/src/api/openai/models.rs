@@ -1,0 +1,21 @@
+//! `GET /v1/models`.
+
+use serde::Serialize;
+
+/// The list.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct List {
+    pub object: &'static str,
+    pub data: Vec<Model>,
+}
+
+/// One model.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Model {
+    pub id: String,
+    pub object: &'static str,
+    pub created: u64,
+    pub owned_by: &'static str,
+}

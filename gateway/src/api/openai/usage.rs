@@ -1,0 +1,23 @@
+//! Token counts.
+
+use serde::Serialize;
+
+/// `usage` of chat and completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub completion_tokens: u32,
+    /// Both.
+    pub total_tokens: u32,
+    /// Of the prompt's.
+    pub prompt_tokens_details: PromptDetails,
+}
+
+/// Part of [`Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PromptDetails {
+    /// Tokens that came from the prefix cache.
+    pub cached_tokens: u32,
+}

@@ -1,0 +1,104 @@
+//! What is recorded of a request, and the watcher that records it.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ipc_proto::generate::{Event, Usage};
+use ipc_proto::{Error, ErrorKind, Result};
+
+use super::bus::Bus;
+use crate::validate::ValidRequest;
+
+/// One ended request. No prompt, no answer, no key.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The request's name, made unique.
+    pub id: String,
+    /// Milliseconds since the epoch.
+    pub started_at_ms: i64,
+    /// The path that was called.
+    pub endpoint: &'static str,
+    /// As the client gave it.
+    pub model: String,
+    /// Whether the answer was streamed.
+    pub streamed: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Token counts, as far as known.
+    pub usage: Usage,
+    /// From the start to the first text.
+    pub first_token_ms: Option<i64>,
+    /// From the start to the end.
+    pub total_ms: i64,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The model came to its end.
+    Finished,
+    /// An error was told to the client.
+    Failed(ErrorKind),
+    /// The client left first.
+    Cancelled,
+}
+
+/// Watches one request; its record goes to the bus when this is dropped, however that comes.
+pub struct Observed {
+    bus: Bus,
+    record: Record,
+    start: Instant,
+}
+
+impl Observed {
+    /// Begins watching.
+    pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &ValidRequest) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = Record {
+            // Clients may send one name twice.
+            id: format!("{id}/{:x}", now.as_nanos()),
+            started_at_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+            endpoint,
+            model: request.model.clone(),
+            streamed: request.stream.is_some(),
+            outcome: Outcome::Cancelled,
+            usage: Usage::default(),
+            first_token_ms: None,
+            total_ms: 0,
+        };
+        Self { bus, record, start: Instant::now() }
+    }
+
+    /// Notes a failure to begin.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn begin<T>(&mut self, begun: Result<T>) -> Result<T> {
+        begun.inspect_err(|error: &Error| self.record.outcome = Outcome::Failed(error.kind))
+    }
+
+    /// Notes an event.
+    pub fn see(&mut self, event: &Event) {
+        match event {
+            Event::Text { .. } => {
+                let start = self.start;
+                self.record.first_token_ms.get_or_insert_with(|| ms(start));
+            }
+            Event::Finished { usage, .. } => {
+                self.record.usage = *usage;
+                self.record.outcome = Outcome::Finished;
+            }
+            Event::Failed(error) => self.record.outcome = Outcome::Failed(error.kind),
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.record.total_ms = ms(self.start);
+        self.bus.send(self.record.clone());
+    }
+}
+
+fn ms(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
+}

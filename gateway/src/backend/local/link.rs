@@ -1,0 +1,160 @@
+//! The two connections to one worker process: control calls, and step frames that are dealt out to their requests.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::SinkExt;
+use futures::stream::{FusedStream, StreamExt};
+use ipc_proto::generate::{Event, GenerateRequest, RequestId};
+use ipc_proto::socket::{self, Channel};
+use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
+use ipc_proto::supervisor::WorkerAddress;
+use ipc_proto::worker::WorkerClient;
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use tarpc::client::Config;
+use tokio::sync::{Notify, mpsc};
+
+use super::{CALL_DEADLINE, deadline, lost};
+use crate::backend::Events;
+
+/// Events that may wait for a slow client.
+const EVENTS_AHEAD: usize = 4096;
+
+/// Who waits for events; `None` once the connection has ended.
+type Requests = Option<HashMap<RequestId, mpsc::Sender<Event>>>;
+
+/// A connected worker.
+pub(super) struct Link {
+    model: String,
+    client: WorkerClient,
+    stream: StreamId,
+    requests: Mutex<Requests>,
+    next_id: AtomicU64,
+    closing: Notify,
+}
+
+impl Link {
+    /// Connects to the worker at `address`.
+    pub(super) async fn open(address: &WorkerAddress, model: &str) -> io::Result<Arc<Self>> {
+        let control = socket::connect(&address.socket, Channel::Control).await?;
+        let mut frames: GatewayEnd = socket::framed(socket::connect(&address.socket, Channel::Steps).await?);
+        let (stream, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let stream = StreamId(stream);
+        frames.send(StreamHello { stream }).await?;
+        match frames.next().await {
+            Some(Ok(StreamFrame::Welcome)) => {}
+            Some(Err(e)) => return Err(e),
+            Some(Ok(_)) | None => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+        let link = Arc::new(Self {
+            model: model.to_owned(),
+            client: WorkerClient::new(Config::default(), socket::framed(control)).spawn(),
+            stream,
+            requests: Mutex::new(Some(HashMap::new())),
+            next_id: AtomicU64::new(0),
+            closing: Notify::new(),
+        });
+        tokio::spawn(Arc::clone(&link).deal(frames));
+        Ok(link)
+    }
+
+    /// Whether the worker is there, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        self.requests().is_some()
+    }
+
+    /// Lets go of the connection.
+    pub(super) fn close(&self) {
+        self.closing.notify_one();
+        self.end();
+    }
+
+    /// Hands a request to the worker.
+    pub(super) async fn submit(self: Arc<Self>, mut request: GenerateRequest) -> Result<Events> {
+        let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        request.id = id;
+        let (sender, queue) = mpsc::channel(EVENTS_AHEAD);
+        match &mut *self.requests() {
+            // Before the call: the first frame may overtake its answer.
+            Some(requests) => drop(requests.insert(id, sender)),
+            None => return Err(self.gone()),
+        }
+        let link = Arc::clone(&self);
+        // From here on, so that a client that leaves during the call cancels too.
+        let events = Events::new(queue, move || link.cancel(id));
+        let answer = self.client.submit(deadline(CALL_DEADLINE), self.stream, request).await;
+        match answer.map_err(|e| lost("the worker", &e)).flatten() {
+            Ok(_) => Ok(events),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets a request and tells the worker, if there still is one.
+    fn cancel(self: Arc<Self>, id: RequestId) {
+        let known = self.requests().as_mut().is_some_and(|requests| requests.remove(&id).is_some());
+        if known {
+            tokio::spawn(async move {
+                // A worker that is gone has nothing to cancel.
+                let _ = self.client.cancel(deadline(CALL_DEADLINE), self.stream, id).await;
+            });
+        }
+    }
+
+    /// Deals frames out until the connection ends.
+    async fn deal(self: Arc<Self>, frames: GatewayEnd) {
+        let mut frames = frames.fuse();
+        while !frames.is_terminated() {
+            tokio::select! {
+                () = self.closing.notified() => break,
+                frame = frames.next() => match frame {
+                    Some(Ok(StreamFrame::Step(frame))) => self.deal_frame(frame),
+                    Some(Ok(StreamFrame::Welcome)) => {}
+                    Some(Err(error)) => {
+                        tracing::warn!(model = self.model, %error, "the step frames ended");
+                        break;
+                    }
+                    None => break,
+                },
+            }
+        }
+        self.end();
+    }
+
+    fn deal_frame(self: &Arc<Self>, frame: StepFrame) {
+        let mut slow = Vec::new();
+        if let Some(requests) = &mut *self.requests() {
+            for (id, event) in frame.events {
+                let last = !matches!(event, Event::Text { .. });
+                let sent = requests.get(&id).map(|sender| sender.try_send(event));
+                if matches!(sent, Some(Err(mpsc::error::TrySendError::Full(_)))) {
+                    slow.push(id);
+                } else if last {
+                    requests.remove(&id);
+                }
+            }
+        }
+        for id in slow {
+            Arc::clone(self).cancel(id);
+        }
+    }
+
+    /// Fails every request that waits; no new one is taken.
+    fn end(&self) {
+        let waiting = self.requests().take().into_iter().flatten();
+        for (_, sender) in waiting {
+            // A full queue ends with its sender, which says the same less well.
+            let _ = sender.try_send(Event::Failed(self.gone()));
+        }
+    }
+
+    fn gone(&self) -> Error {
+        let text = format!("the worker for \"{}\" stopped while the request was running", self.model);
+        Error::new(ErrorKind::Unavailable, Source::Worker, text)
+    }
+
+    fn requests(&self) -> std::sync::MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

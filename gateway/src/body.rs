@@ -1,0 +1,74 @@
+//! Reads request bodies: bounded, and with errors that name the field.
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use serde::de::DeserializeOwned;
+
+/// The largest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// The request's body as `T`.
+///
+/// # Errors
+/// When it is too large (said before it is read, where its length is announced), not JSON, or not of the form of `T`.
+pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T> {
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|e| {
+        let over =
+            std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
+        if over { too_large() } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
+    })?;
+    parse(&bytes)
+}
+
+fn too_large() -> Error {
+    let text = format!("the body is larger than {} MiB", MAX_BODY_BYTES >> 20);
+    Error::new(ErrorKind::TooLarge, Source::Client, text)
+}
+
+/// `bytes` as `T`.
+///
+/// # Errors
+/// When they are not JSON, or not of the form of `T`; `param` is the field's path then.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+        let path = e.path().to_string();
+        let cause = e.into_inner();
+        match cause.classify() {
+            serde_json::error::Category::Data if path != "." => {
+                Error::invalid(&path, format!("{path}: {cause}"))
+            }
+            serde_json::error::Category::Data => match missing_field(&cause) {
+                Some(field) => Error::invalid(field, format!("{field} is missing")),
+                None => Error::new(
+                    ErrorKind::InvalidRequest,
+                    Source::Client,
+                    format!("the body is wrong: {cause}"),
+                ),
+            },
+            _ => Error::new(
+                ErrorKind::InvalidRequest,
+                Source::Client,
+                format!("the body is not JSON: {cause}"),
+            ),
+        }
+    })?;
+    let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
+    end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Source::Client, text))?;
+    Ok(parsed)
+}
+
+/// serde names a missing field in its message only.
+fn missing_field(error: &serde_json::Error) -> Option<&'static str> {
+    let text = error.to_string();
+    ["model", "messages", "prompt"]
+        .into_iter()
+        .find(|field| text.starts_with(&format!("missing field `{field}`")))
+}

@@ -1,0 +1,36 @@
+//! The table of ended requests.
+
+use super::{Db, DbError};
+use crate::audit::record::{Outcome, Record};
+
+impl Db {
+    /// Adds `records` in one transaction.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing was added then.
+    pub async fn insert_requests(&self, records: &[Record]) -> Result<(), DbError> {
+        let mut transaction = self.pool.begin().await?;
+        for record in records {
+            let (outcome, error) = match record.outcome {
+                Outcome::Finished => ("finished", None),
+                Outcome::Failed(kind) => ("failed", Some(format!("{kind:?}"))),
+                Outcome::Cancelled => ("cancelled", None),
+            };
+            let insert = sqlx::query("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+                .bind(&record.id)
+                .bind(record.started_at_ms)
+                .bind(record.endpoint)
+                .bind(&record.model)
+                .bind(record.streamed)
+                .bind(outcome)
+                .bind(error)
+                .bind(record.usage.prompt_tokens)
+                .bind(record.usage.cached_tokens)
+                .bind(record.usage.completion_tokens)
+                .bind(record.first_token_ms)
+                .bind(record.total_ms);
+            insert.execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}

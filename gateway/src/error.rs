@@ -1,0 +1,56 @@
+//! Errors on their way to the client: the only place that knows HTTP statuses.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ipc_proto::{Error, ErrorKind, Source};
+
+use crate::api::openai::error::Body;
+
+/// An error as a response in OpenAI's shape.
+#[derive(Debug)]
+pub struct ApiError(pub Error);
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The status of a kind of failure.
+pub fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::ContextLength => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorKind::ModelNotFound => StatusCode::NOT_FOUND,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::ModelBroken | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = status(self.0.kind);
+        if status.is_server_error() {
+            tracing::error!(kind = ?self.0.kind, origin = ?self.0.origin, "{}", self.0.message);
+        }
+        let mut response = (status, Json(Body::of(&self.0))).into_response();
+        let headers = response.headers_mut();
+        if self.0.retryable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        } else {
+            // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+/// An answer for paths and methods that there are not, with its own status.
+pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
+    let error = Error::new(ErrorKind::InvalidRequest, Source::Client, message);
+    (status, Json(Body::of(&error))).into_response()
+}

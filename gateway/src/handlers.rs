@@ -1,0 +1,5 @@
+//! One file for each resource.
+
+pub mod generate;
+pub mod health;
+pub mod models;

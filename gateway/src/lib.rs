@@ -1,0 +1,19 @@
+//! The gateway: HTTP in front of the workers.
+//!
+//! A request goes one way: [`middleware`] lets it in, [`handlers`] read an [`api`] type, [`validate`] checks it, the
+//! result is a neutral request of `ipc_proto` that [`backend`] takes to a worker; [`translate`] turns the events that come
+//! back into what the client's protocol expects, while [`audit`] watches.
+
+pub mod api;
+pub mod audit;
+pub mod backend;
+pub mod body;
+pub mod db;
+pub mod error;
+pub mod handlers;
+pub mod listener;
+pub mod middleware;
+pub mod router;
+pub mod state;
+pub mod translate;
+pub mod validate;

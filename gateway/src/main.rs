@@ -1,0 +1,89 @@
+//! `mlxd-gateway`: HTTP in front of the workers. Started by `mlxd serve`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use clap::Parser;
+use gateway::audit::{bus, sink};
+use gateway::backend::local::Local;
+use gateway::db::Db;
+use gateway::middleware::auth::Keys;
+use gateway::state::State;
+use gateway::{listener, router};
+use ipc_proto::lifeline;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Serves the HTTP API on a socket that the supervisor has bound.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The number of the inherited, listening descriptor.
+    #[arg(long)]
+    listen_fd: i32,
+    /// The supervisor's socket.
+    #[arg(long)]
+    supervisor: PathBuf,
+    /// Where the database lives.
+    #[arg(long)]
+    home: PathBuf,
+    /// Exit when standard input ends.
+    #[arg(long)]
+    lifeline: bool,
+}
+
+/// How long running requests get at SIGTERM; the supervisor waits a little longer.
+const DRAIN: Duration = Duration::from_secs(4);
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    if arguments.lifeline {
+        lifeline::watch()?;
+    }
+    let listener = listener::inherited(arguments.listen_fd)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(arguments, listener))
+}
+
+async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow::Result<()> {
+    let listener = TcpListener::from_std(listener)?.tap_io(|stream| {
+        // Tokens are small writes: they must not wait for each other. A socket that is closing may refuse.
+        let _ = stream.set_nodelay(true);
+    });
+    let db = match Db::open(&arguments.home).await {
+        Ok(db) => Some(db),
+        Err(error) => {
+            tracing::error!(%error, "serving without a record of requests");
+            None
+        }
+    };
+    let (audit, outlet) = bus::bus();
+    let sink = tokio::spawn(sink::run(outlet, db.clone()));
+    let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
+    let state = State { local: Arc::new(Local::new(arguments.supervisor)), audit, keys: Arc::new(keys) };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, router::router(state)).with_graceful_shutdown(async move {
+        terminate.recv().await;
+        stopping.send_replace(true);
+    });
+    tokio::select! {
+        ended = server => ended?,
+        () = async {
+            // An error means that the server has ended by itself.
+            let _ = stopped.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(DRAIN).await;
+        } => tracing::warn!("requests still running are cut off"),
+    }
+    // Requests that were cut off report as they are dropped; a moment is enough for that.
+    let _ = tokio::time::timeout(Duration::from_millis(500), sink).await;
+    if let Some(db) = db {
+        db.close().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What every request passes.
+
+pub mod auth;
+pub mod host;
+pub mod request_id;

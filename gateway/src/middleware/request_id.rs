@@ -1,0 +1,27 @@
+//! Gives every request a name that its answer carries.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_BYTES: usize = 128;
+
+/// The name of a request, as an extension.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// Takes the client's `x-request-id`, or makes one.
+pub async fn give(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(&HEADER).and_then(|id| id.to_str().ok());
+    let usable = given.filter(|id| !id.is_empty() && id.len() <= MAX_BYTES).map(str::to_owned);
+    let id = usable.unwrap_or_else(|| format!("req_{}", uuid::Uuid::new_v4().simple()));
+    let value = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).await;
+    if let Ok(value) = value {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}

@@ -1,0 +1,50 @@
+//! Every route, and the middleware in one list.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use ipc_proto::{Error, ErrorKind, Source};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::error::{ApiError, unroutable};
+use crate::handlers::{generate, health, models};
+use crate::middleware::{auth, host, request_id};
+use crate::state::State;
+
+/// The gateway's HTTP service.
+pub fn router(state: State) -> Router {
+    let api = Router::new()
+        .route("/v1/chat/completions", post(generate::chat))
+        .route("/v1/completions", post(generate::completions))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .layer(from_fn_with_state(state.clone(), auth::check));
+    Router::new()
+        .route("/", get(health::greet))
+        .route("/health", get(health::health))
+        .merge(api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        // Layers run from the last to the first: a request gets its id, then its host is checked, then it is served.
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(from_fn_with_state(state.clone(), host::check))
+        .layer(from_fn(request_id::give))
+        .with_state(state)
+}
+
+async fn not_found(request: Request) -> Response {
+    unroutable(StatusCode::NOT_FOUND, format!("there is no {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let text = format!("{} does not take {}", request.uri().path(), request.method());
+    unroutable(StatusCode::METHOD_NOT_ALLOWED, text)
+}
+
+fn panicked() -> Response {
+    ApiError(Error::new(ErrorKind::Internal, Source::Gateway, "the gateway has a defect; its log says more"))
+        .into_response()
+}

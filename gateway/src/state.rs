@@ -1,0 +1,18 @@
+//! What every handler reaches.
+
+use std::sync::Arc;
+
+use crate::audit::bus::Bus;
+use crate::backend::local::Local;
+use crate::middleware::auth::Keys;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    /// Models on this machine.
+    pub local: Arc<Local>,
+    /// Records of ended requests.
+    pub audit: Bus,
+    /// Who may come in.
+    pub keys: Arc<Keys>,
+}

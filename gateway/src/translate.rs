@@ -1,0 +1,4 @@
+//! Between neutral events and the client protocols' answers. Pure.
+
+pub mod openai;
+pub mod sse;

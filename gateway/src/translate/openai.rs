@@ -1,0 +1,180 @@
+//! Chat and completions: events → JSON or chunks.
+
+use ipc_proto::Error;
+use ipc_proto::generate::{Event, FinishReason, Usage};
+
+use super::sse;
+use crate::api::openai::chat::{self, ChunkChoice, Delta};
+use crate::api::openai::{completions, error, usage};
+
+/// Which of the two endpoints answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+}
+
+impl Endpoint {
+    /// Its path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+        }
+    }
+}
+
+/// What every answer and chunk of one request carries.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The answer's id.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created: u64,
+    /// The model's name as the client gave it.
+    pub model: String,
+}
+
+/// Writes a stream.
+#[derive(Debug)]
+pub struct Chunks {
+    head: Head,
+    include_usage: bool,
+    opened: bool,
+}
+
+impl Chunks {
+    /// A stream that nothing has been written to.
+    pub fn new(head: Head, include_usage: bool) -> Self {
+        Self { head, include_usage, opened: false }
+    }
+
+    /// Appends what `event` means on the wire; true at the end of the stream.
+    pub fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
+        if let Event::Failed(failure) = event {
+            self.fail(buffer, failure);
+            return true;
+        }
+        if !self.opened && self.head.endpoint == Endpoint::Chat {
+            self.chat(buffer, Delta { role: Some("assistant"), content: Some("") }, None);
+        }
+        self.opened = true;
+        match event {
+            Event::Text { text, .. } => self.text(buffer, text),
+            Event::Finished { reason, usage } => {
+                self.finish(buffer, *reason, *usage);
+                return true;
+            }
+            Event::Failed(_) => {}
+        }
+        false
+    }
+
+    /// Appends an error as clients recognise it inside a stream. No `[DONE]` follows: the SDKs raise at the error, and a
+    /// client that does not know it must not take the text so far for the whole.
+    pub fn fail(&self, buffer: &mut Vec<u8>, failure: &Error) {
+        sse::push(buffer, &error::Body::of(failure));
+    }
+
+    fn text(&self, buffer: &mut Vec<u8>, text: &str) {
+        match self.head.endpoint {
+            Endpoint::Chat => self.chat(buffer, Delta { role: None, content: Some(text) }, None),
+            Endpoint::Completions => self.completion(buffer, text, None),
+        }
+    }
+
+    fn finish(&self, buffer: &mut Vec<u8>, reason: FinishReason, usage: Usage) {
+        match self.head.endpoint {
+            Endpoint::Chat => self.chat(buffer, Delta::default(), Some(name(reason))),
+            Endpoint::Completions => self.completion(buffer, "", Some(name(reason))),
+        }
+        if self.include_usage {
+            let usage = Some(Some(counts(usage)));
+            match self.head.endpoint {
+                Endpoint::Chat => sse::push(buffer, &self.chat_chunk::<ChunkChoice>(&[], usage)),
+                Endpoint::Completions => {
+                    sse::push(buffer, &self.head.completion::<completions::Choice>(&[], usage));
+                }
+            }
+        }
+        sse::push_done(buffer);
+    }
+
+    fn chat(&self, buffer: &mut Vec<u8>, delta: Delta, finish_reason: Option<&'static str>) {
+        let choice = ChunkChoice { index: 0, delta, logprobs: None, finish_reason };
+        sse::push(buffer, &self.chat_chunk(&[choice], self.no_usage()));
+    }
+
+    fn completion(&self, buffer: &mut Vec<u8>, text: &str, finish_reason: Option<&'static str>) {
+        let choice = completions::Choice { index: 0, text, logprobs: None, finish_reason };
+        sse::push(buffer, &self.head.completion(&[choice], self.no_usage()));
+    }
+
+    /// Where the counts were asked for, the chunks without them say null.
+    fn no_usage(&self) -> Option<Option<usage::Usage>> {
+        self.include_usage.then_some(None)
+    }
+
+    fn chat_chunk<'a, C>(
+        &'a self,
+        choices: &'a [C],
+        usage: Option<Option<usage::Usage>>,
+    ) -> chat::Chunk<'a, C> {
+        let Head { id, created, model, .. } = &self.head;
+        chat::Chunk { id, object: "chat.completion.chunk", created: *created, model, choices, usage }
+    }
+}
+
+impl Head {
+    /// The whole answer as JSON.
+    pub fn answer(&self, text: String, reason: FinishReason, usage: Usage) -> serde_json::Result<Vec<u8>> {
+        let finish_reason = name(reason);
+        let usage = counts(usage);
+        match self.endpoint {
+            Endpoint::Chat => {
+                let message = chat::Answer { role: "assistant", content: text, refusal: None };
+                let choices = [chat::Choice { index: 0, message, logprobs: None, finish_reason }];
+                let Self { id, created, model, .. } = self;
+                let object = "chat.completion";
+                serde_json::to_vec(&chat::Response { id, object, created: *created, model, choices, usage })
+            }
+            Endpoint::Completions => {
+                let finish_reason = Some(finish_reason);
+                let choice = completions::Choice { index: 0, text: &text, logprobs: None, finish_reason };
+                serde_json::to_vec(&self.completion(&[choice], Some(Some(usage))))
+            }
+        }
+    }
+
+    fn completion<'a, C>(
+        &'a self,
+        choices: &'a [C],
+        usage: Option<Option<usage::Usage>>,
+    ) -> completions::Response<'a, C> {
+        let Self { id, created, model, .. } = self;
+        completions::Response { id, object: "text_completion", created: *created, model, choices, usage }
+    }
+}
+
+fn name(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+fn counts(usage: Usage) -> usage::Usage {
+    usage::Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        total_tokens: usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details: usage::PromptDetails { cached_tokens: usage.cached_tokens },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+
+use serde::Serialize;
+
+/// A comment: keeps connections alive through proxies and clients' read timeouts, and clients skip it.
+pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// Appends `data: <json>` and the empty line that ends an event.
+pub fn push(buffer: &mut Vec<u8>, event: &impl Serialize) {
+    buffer.extend_from_slice(b"data: ");
+    // Our wire types hold strings, numbers and options only, which always serialise.
+    if serde_json::to_writer(&mut *buffer, event).is_err() {
+        buffer.extend_from_slice(b"{}");
+    }
+    buffer.extend_from_slice(b"\n\n");
+}
+
+/// Appends OpenAI's end of a stream.
+pub fn push_done(buffer: &mut Vec<u8>) {
+    buffer.extend_from_slice(b"data: [DONE]\n\n");
+}

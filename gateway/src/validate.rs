@@ -1,0 +1,243 @@
+//! Checks requests and turns them into neutral ones. Pure.
+//!
+//! What has no effect on the output is let through; what would change it and is not built is refused by name, never
+//! ignored.
+
+use ipc_proto::generate::{ChatPrompt, GenerateRequest, Message, Prompt, RequestId, Role, Sampling};
+use ipc_proto::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::api::openai::chat::{self, Content, Stop, StreamOptions};
+use crate::api::openai::completions;
+
+/// A request that was checked. Only this module makes one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidRequest {
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// What to generate; the backend gives it its number.
+    pub generate: GenerateRequest,
+    /// Set when the answer is to be streamed.
+    pub stream: Option<Streaming>,
+}
+
+/// How to stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streaming {
+    /// Whether a last chunk tells the token counts.
+    pub include_usage: bool,
+}
+
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 1024;
+const MAX_MODEL_BYTES: usize = 512;
+
+/// Checks a chat request.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn chat(request: chat::Request) -> Result<ValidRequest> {
+    refuse("tools", &request.tools, &[json!([])])?;
+    refuse("tool_choice", &request.tool_choice, &[json!("none"), json!("auto")])?;
+    refuse("functions", &request.functions, &[json!([])])?;
+    refuse("function_call", &request.function_call, &[json!("none"), json!("auto")])?;
+    refuse("response_format", &request.response_format, &[json!({"type": "text"})])?;
+    refuse("logprobs", &request.logprobs, &[json!(false)])?;
+    refuse("top_logprobs", &request.top_logprobs, &[json!(0)])?;
+    refuse("modalities", &request.modalities, &[json!(["text"])])?;
+    refuse("audio", &request.audio, &[])?;
+    refuse("prediction", &request.prediction, &[])?;
+    refuse("web_search_options", &request.web_search_options, &[])?;
+    refuse("reasoning_effort", &request.reasoning_effort, &[json!("none")])?;
+    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
+    refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
+    let penalties = [request.frequency_penalty, request.presence_penalty, request.repetition_penalty];
+    common(request.n, &request.logit_bias, penalties)?;
+    if request.messages.is_empty() {
+        return Err(Error::invalid("messages", "messages must not be empty"));
+    }
+    let messages = request.messages.into_iter().enumerate().map(|(at, turn)| message(at, turn));
+    let messages = messages.collect::<Result<_>>()?;
+    let template_kwargs = request.chat_template_kwargs.map(|kwargs| Value::Object(kwargs).to_string());
+    let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
+        (Some(tokens), _) => limit("max_completion_tokens", Some(tokens))?,
+        (None, tokens) => limit("max_tokens", tokens)?,
+    };
+    let generate = GenerateRequest {
+        id: RequestId(0),
+        prompt: Prompt::Chat(ChatPrompt { messages, template_kwargs }),
+        sampling: sampling(request.temperature, request.top_p, request.top_k, request.min_p, request.seed)?,
+        stop: stop(request.stop)?,
+        max_tokens,
+    };
+    let stream = streaming(request.stream, request.stream_options)?;
+    Ok(ValidRequest { model: model(request.model)?, generate, stream })
+}
+
+/// Checks a completion request.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn completion(request: completions::Request) -> Result<ValidRequest> {
+    refuse("best_of", &request.best_of.map(Value::from), &[json!(1)])?;
+    refuse("echo", &request.echo.map(Value::Bool), &[json!(false)])?;
+    refuse("suffix", &request.suffix, &[json!("")])?;
+    refuse("logprobs", &request.logprobs, &[])?;
+    let penalties = [request.frequency_penalty, request.presence_penalty, request.repetition_penalty];
+    common(request.n, &request.logit_bias, penalties)?;
+    let prompt = match request.prompt {
+        Value::String(text) if text.is_empty() => {
+            return Err(Error::invalid("prompt", "prompt must not be empty"));
+        }
+        Value::String(text) => text,
+        Value::Array(_) => {
+            return Err(Error::invalid(
+                "prompt",
+                "prompt: lists of prompts or tokens are not supported yet, only a string",
+            ));
+        }
+        _ => return Err(Error::invalid("prompt", "prompt must be a string")),
+    };
+    let generate = GenerateRequest {
+        id: RequestId(0),
+        prompt: Prompt::Text(prompt),
+        sampling: sampling(request.temperature, request.top_p, request.top_k, request.min_p, request.seed)?,
+        stop: stop(request.stop)?,
+        // OpenAI's default for this endpoint, on which its users' scripts count.
+        max_tokens: limit("max_tokens", request.max_tokens)?.or(Some(16)),
+    };
+    let stream = streaming(request.stream, request.stream_options)?;
+    Ok(ValidRequest { model: model(request.model)?, generate, stream })
+}
+
+fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()> {
+    match value {
+        Some(value) if !value.is_null() && !neutral.contains(value) => {
+            Err(Error::invalid(name, format!("{name} is not supported by this server yet")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What both endpoints refuse.
+fn common(
+    n: Option<u32>,
+    logit_bias: &Option<Value>,
+    [frequency, presence, repetition]: [Option<f32>; 3],
+) -> Result<()> {
+    refuse("n", &n.map(Value::from), &[json!(1)])?;
+    refuse("logit_bias", logit_bias, &[json!({})])?;
+    refuse("frequency_penalty", &frequency.filter(|p| *p != 0.0).map(Value::from), &[])?;
+    refuse("presence_penalty", &presence.filter(|p| *p != 0.0).map(Value::from), &[])?;
+    refuse("repetition_penalty", &repetition.filter(|p| *p != 1.0).map(Value::from), &[])
+}
+
+fn model(name: String) -> Result<String> {
+    if name.is_empty() || name.len() > MAX_MODEL_BYTES || name.contains('\0') {
+        return Err(Error::invalid("model", "model must be a model's id (GET /v1/models lists them)"));
+    }
+    Ok(name)
+}
+
+fn message(at: usize, message: chat::Message) -> Result<Message> {
+    let role = match message.role {
+        chat::Role::System | chat::Role::Developer => Role::System,
+        chat::Role::User => Role::User,
+        chat::Role::Assistant => Role::Assistant,
+        chat::Role::Tool => Role::Tool,
+    };
+    refuse(&format!("messages[{at}].tool_calls"), &message.tool_calls, &[json!([])])?;
+    refuse(&format!("messages[{at}].function_call"), &message.function_call, &[])?;
+    let content = match message.content {
+        Some(Content::Text(text)) => text,
+        Some(Content::Parts(parts)) => {
+            let texts = parts.into_iter().enumerate().map(|(n, part)| text_of(at, n, part));
+            texts.collect::<Result<Vec<_>>>()?.concat()
+        }
+        None if role == Role::Assistant => String::new(),
+        None => {
+            let name = format!("messages[{at}].content");
+            return Err(Error::invalid(&name, format!("{name} is missing")));
+        }
+    };
+    Ok(Message { role, content, name: message.name })
+}
+
+fn text_of(at: usize, n: usize, part: chat::Part) -> Result<String> {
+    if part.r#type != "text" {
+        let name = format!("messages[{at}].content[{n}].type");
+        return Err(Error::invalid(
+            &name,
+            format!("{name}: \"{}\" is not supported, only \"text\"", part.r#type),
+        ));
+    }
+    let name = format!("messages[{at}].content[{n}].text");
+    part.text.ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
+}
+
+fn limit(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
+    match tokens {
+        Some(0) => Err(Error::invalid(name, format!("{name} must be at least 1"))),
+        tokens => Ok(tokens),
+    }
+}
+
+fn sampling(
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<i64>,
+    min_p: Option<f32>,
+    seed: Option<i64>,
+) -> Result<Sampling> {
+    let within = |name: &str, value: Option<f32>, low: f32, high: f32| match value {
+        Some(number) if !(low..=high).contains(&number) => {
+            Err(Error::invalid(name, format!("{name} must lie between {low} and {high}, not {number}")))
+        }
+        value => Ok(value),
+    };
+    let top_p = within("top_p", top_p, 0.0, 1.0)?;
+    let top_k = match top_k {
+        // -1 is what other local servers take for "all".
+        None | Some(-1) => top_k.map(|_| 0),
+        Some(k) => {
+            Some(u32::try_from(k).map_err(|_| Error::invalid("top_k", "top_k must be -1, 0 or positive"))?)
+        }
+    };
+    Ok(Sampling {
+        temperature: within("temperature", temperature, 0.0, 2.0)?,
+        // Nothing is left at 0; OpenAI takes it, and means the likeliest token.
+        top_p: top_p.map(|p| p.max(f32::MIN_POSITIVE)),
+        top_k,
+        min_p: within("min_p", min_p, 0.0, 1.0)?,
+        seed: seed.map(i64::cast_unsigned),
+    })
+}
+
+fn stop(stop: Option<Stop>) -> Result<Vec<String>> {
+    let stops = match stop {
+        None => Vec::new(),
+        Some(Stop::One(text)) => vec![text],
+        Some(Stop::Many(texts)) => texts,
+    };
+    if stops.len() > MAX_STOPS {
+        return Err(Error::invalid("stop", format!("stop: at most {MAX_STOPS} texts, not {}", stops.len())));
+    }
+    if stops.iter().any(|text| text.is_empty() || text.len() > MAX_STOP_BYTES) {
+        let text = format!("stop: every text must have between 1 and {MAX_STOP_BYTES} bytes");
+        return Err(Error::invalid("stop", text));
+    }
+    Ok(stops)
+}
+
+fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<Streaming>> {
+    match (stream.unwrap_or(false), options) {
+        (true, options) => Ok(Some(Streaming { include_usage: options.unwrap_or_default().include_usage })),
+        (false, Some(_)) => {
+            Err(Error::invalid("stream_options", "stream_options is only allowed with stream: true"))
+        }
+        (false, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

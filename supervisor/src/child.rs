@@ -1,0 +1,112 @@
+//! Starting, hearing and ending a child process.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{ChildStderr, ChildStdin, Command};
+use tokio_util::codec::{FramedRead, LinesCodec};
+
+use crate::ServeError;
+
+/// Lines of a child's stderr that are kept for error messages.
+const KEPT_LINES: usize = 20;
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// The programs that belong to `mlxd`.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    pub(crate) gateway: PathBuf,
+    pub(crate) worker: PathBuf,
+}
+
+impl Programs {
+    /// The programs in the folder of the running one.
+    pub(crate) fn beside_this() -> Result<Self, ServeError> {
+        let this = std::env::current_exe()?;
+        let folder = this.parent().unwrap_or(Path::new("."));
+        let find = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() { Ok(path) } else { Err(ServeError::Program(path)) }
+        };
+        Ok(Self { gateway: find("mlxd-gateway")?, worker: find("mlxd-worker")? })
+    }
+}
+
+/// A child with a lifeline, killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: tokio::process::Child,
+    /// Held apart, because tokio closes the input of a child that is waited for.
+    _lifeline: Option<ChildStdin>,
+    last_words: LastWords,
+}
+
+/// The last lines of a child's stderr.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+
+impl Child {
+    /// Starts `command`, whose stderr lines go on to ours as `[name] line`.
+    ///
+    /// Its standard input is a pipe that only this process holds open: end-of-file there tells the child that we are gone.
+    /// It gets a process group of its own, so that Ctrl-C in a terminal reaches us alone and the order of stopping is ours.
+    pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
+        let lifeline = process.stdin.take();
+        let last_words = LastWords::default();
+        if let Some(stderr) = process.stderr.take() {
+            tokio::spawn(listen(stderr, name.to_owned(), last_words.clone()));
+        }
+        Ok(Self { process, _lifeline: lifeline, last_words })
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn wait(&mut self) -> String {
+        describe(self.process.wait().await)
+    }
+
+    /// What it last wrote to stderr.
+    pub(crate) fn last_words(&self) -> String {
+        let lines = self.last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asks it to end, and ends it when it has not within `grace`.
+    pub(crate) async fn stop(&mut self, grace: Duration) {
+        let Some(id) = self.process.id() else { return };
+        // An error means that it is gone already.
+        let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM);
+        if tokio::time::timeout(grace, self.wait()).await.is_err() {
+            tracing::warn!(pid = id, grace_s = grace.as_secs(), "does not end: killed");
+            let _ = self.process.kill().await;
+        }
+    }
+}
+
+fn describe(status: std::io::Result<ExitStatus>) -> String {
+    // "exit status: 1" or "signal: 9 (SIGKILL)".
+    status.map_or_else(|e| e.to_string(), |status| status.to_string())
+}
+
+async fn listen(stderr: ChildStderr, name: String, last_words: LastWords) {
+    let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
+    while let Some(line) = lines.next().await {
+        // A line that is too long or no text is left out; what follows it is read on.
+        let Ok(line) = line else { continue };
+        // Nothing is to be done about a closed stderr.
+        let _ = writeln!(std::io::stderr().lock(), "[{name}] {line}");
+        let mut kept = last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+}

@@ -1,0 +1,116 @@
+//! The home directory: one server at a time, and a private place for sockets.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ipc_proto::socket::{MAX_PATH_BYTES, private_directory};
+use nix::fcntl::{Flock, FlockArg};
+
+/// The longest file name that is put into the run directory, with its slash.
+const LONGEST_NAME: usize = "/supervisor.sock".len();
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Another server has it.
+    #[error("{} is in use by another mlxd (process {pid}): stop it, or choose another --home", home.display())]
+    InUse {
+        /// The home.
+        home: PathBuf,
+        /// The other server's process, as it wrote it down.
+        pid: String,
+    },
+    /// It cannot be made or written to.
+    #[error("cannot use {} as home: {cause}", home.display())]
+    Unusable {
+        /// The home.
+        home: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// A home that is ours until dropped.
+#[derive(Debug)]
+pub(crate) struct Home {
+    run: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Home {
+    /// Takes `home`, making it where it is missing.
+    pub(crate) fn take(home: &Path) -> Result<Self, HomeError> {
+        let unusable = |cause| HomeError::Unusable { home: home.to_owned(), cause };
+        let named = home.join("run");
+        private_directory(&named).map_err(unusable)?;
+        let path = named.join("lock");
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(unusable)?;
+        let mut pid = String::new();
+        file.read_to_string(&mut pid).map_err(unusable)?;
+        // The kernel drops the lock with the process, however it ends.
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| HomeError::InUse { home: home.to_owned(), pid })?;
+        let written = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
+        written.and_then(|_| write!(lock, "{}", std::process::id())).map_err(unusable)?;
+        let run = if named.as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES {
+            named
+        } else {
+            // Socket paths are short everywhere; a deep home gets a short place beside it.
+            let short = std::env::temp_dir().join(format!("mlxd-{}", std::process::id()));
+            private_directory(&short).map_err(unusable)?;
+            short
+        };
+        let home = Self { run, _lock: lock };
+        // A server that was killed could not clean up.
+        home.remove_sockets();
+        Ok(home)
+    }
+
+    /// Where sockets go.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    fn remove_sockets(&self) {
+        let Ok(entries) = fs::read_dir(&self.run) else { return };
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "sock") {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.remove_sockets();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_has_one_owner_who_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Home::take(folder.path()).unwrap();
+        let refused = Home::take(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        fs::write(first.run().join("w1.sock"), "").unwrap();
+        let run = first.run().to_owned();
+        drop(first);
+        assert!(!run.join("w1.sock").exists());
+        Home::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_deep_home_gets_short_socket_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::take(&folder.path().join("deep/".repeat(20))).unwrap();
+        assert!(home.run().as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES);
+        fs::remove_dir(home.run()).unwrap();
+    }
+}

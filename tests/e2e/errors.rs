@@ -1,0 +1,112 @@
+//! Every failure is a clear error in OpenAI's shape.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use e2e::places::{self, SMOLLM2};
+use e2e::{Server, http};
+use serde_json::json;
+
+fn chat(model: &str) -> serde_json::Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
+}
+
+#[test]
+fn requests_that_cannot_be_read() {
+    let server = Server::start();
+    let url = server.url("/v1/chat/completions");
+    for bytes in [&b"{\"model\": "[..], b"not json", b"", b"\xff\xfe", b"[]", b"null"] {
+        http::post_bytes(&url, bytes).unwrap().expect_error(400);
+    }
+    let mut wrong = chat(SMOLLM2);
+    wrong["messages"][0]["content"] = json!(5);
+    let answer = server.post("/v1/chat/completions", &wrong);
+    assert!(answer.expect_error(400).contains("messages[0].content"), "{}", answer.body);
+    wrong = chat(SMOLLM2);
+    wrong["max_tokens"] = json!("many");
+    let answer = server.post("/v1/chat/completions", &wrong);
+    assert!(answer.expect_error(400).contains("max_tokens"), "{}", answer.body);
+    assert_eq!(answer.text("/error/param"), "max_tokens");
+    server.get("/v1/nothing-here").expect_error(404);
+    server.get("/v1/chat/completions").expect_error(405);
+    assert!(server.workers().is_empty(), "none of these starts a model");
+}
+
+#[test]
+fn a_body_over_the_limit() {
+    let server = Server::start();
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 9999999999\r\n\r\n";
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = vec![0; 4096];
+    let length = socket.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("\"error\""), "{answer}");
+}
+
+#[test]
+fn broken_model_folders_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    broken(folder.path(), "no-weights", |_| {});
+    broken(folder.path(), "strange", |model| {
+        fs::write(model.join("config.json"), r#"{"model_type": "martian"}"#).unwrap();
+    });
+    broken(folder.path(), "cut-off", |model| {
+        let whole = fs::read(places::models().join(SMOLLM2).join("model.safetensors")).unwrap();
+        fs::write(model.join("model.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    });
+    let server = Server::builder().models(folder.path()).models(&places::models()).start();
+    for (model, word) in
+        [("no-weights", "safetensors"), ("strange", "martian"), ("cut-off", "model.safetensors")]
+    {
+        let answer = server.post("/v1/chat/completions", &chat(model));
+        assert!(matches!(answer.status, 500 | 503), "{}", answer.body);
+        let message = answer.expect_error(answer.status).to_owned();
+        assert!(message.contains(word), "{model}: {message}");
+        let mut streamed = chat(model);
+        streamed["stream"] = json!(true);
+        assert_eq!(server.stream("/v1/chat/completions", &streamed).status, answer.status);
+    }
+    assert!(server.workers().is_empty(), "a worker that cannot load does not stay");
+    assert_eq!(server.count().status, 200, "the good model is served beside the broken ones");
+}
+
+/// A copy of the demo model without its weights, then changed by `change`.
+fn broken(folder: &Path, name: &str, change: impl FnOnce(&Path)) {
+    let model = folder.join(name);
+    fs::create_dir(&model).unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+        fs::copy(places::models().join(SMOLLM2).join(file), model.join(file)).unwrap();
+    }
+    change(&model);
+}
+
+#[test]
+fn unknown_models_are_404_and_name_what_there_is() {
+    let server = Server::start();
+    let answer = server.post("/v1/chat/completions", &chat("nobody/nothing"));
+    assert!(answer.expect_error(404).contains("nobody/nothing"));
+    assert_eq!(answer.text("/error/code"), "model_not_found");
+    for id in ["..", "../../etc", "/etc", "a\u{0}b", ""] {
+        let status = server.post("/v1/chat/completions", &chat(id)).status;
+        assert!(matches!(status, 400 | 404), "{id:?} gave {status}");
+    }
+}
+
+#[test]
+fn keys_guard_the_api() {
+    let server =
+        Server::builder().models(&places::models()).env("MLXD_API_KEYS", "sk-test-one,sk-test-two").start();
+    server.get("/v1/models").expect_error(401);
+    server.post("/v1/chat/completions", &chat(SMOLLM2)).expect_error(401);
+    assert_eq!(server.get("/health").status, 200);
+    let asked = ureq::get(server.url("/v1/models")).header("authorization", "Bearer sk-test-two").call();
+    assert_eq!(asked.unwrap().status().as_u16(), 200);
+    assert!(!server.log().contains("sk-test"), "keys are never logged");
+    let commands: String = e2e::process::processes().into_iter().map(|p| p.command).collect();
+    assert!(!commands.contains("sk-test-one"), "keys are on no command line");
+}

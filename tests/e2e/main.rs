@@ -1,0 +1,10 @@
+//! The end-to-end suite: real processes, a real model, real clients.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod api;
+mod errors;
+mod footprint;
+mod recovery;
+mod sdk;
+mod shutdown;

@@ -1,0 +1,33 @@
+//! Where binaries, models and Python are.
+
+use std::path::{Path, PathBuf};
+
+/// The model that most tests use.
+pub const SMOLLM2: &str = "SmolLM2-135M-Instruct";
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn from_env(name: &str, default: &str, hint: &str) -> PathBuf {
+    let path = std::env::var_os(name).map_or_else(|| repository().join(default), PathBuf::from);
+    // Not canonical: a virtual environment's python is a link that must be called by its own name.
+    assert!(path.exists(), "{} is missing: run `{hint}`", path.display());
+    path
+}
+
+/// A built program.
+pub fn binary(name: &str) -> PathBuf {
+    from_env("MLXD_BIN_DIR", "target/release", "cargo build --release").join(name)
+}
+
+/// The folder that holds the test models.
+pub fn models() -> PathBuf {
+    from_env("MLXD_TEST_MODELS", ".mlx/models", "cargo xtask models")
+}
+
+/// A Python that can import `openai`.
+pub fn python() -> PathBuf {
+    from_env("MLXD_TEST_PYTHON", ".mlx/test-venv/bin/python", "cargo xtask test")
+}

@@ -1,0 +1,73 @@
+//! Looking at processes from outside.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A process as `ps` shows it.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// Its parent's id.
+    pub parent: i32,
+    /// Resident memory in KiB.
+    pub rss_kib: u64,
+    /// The command line.
+    pub command: String,
+}
+
+/// Every process that is alive (not a zombie).
+pub fn processes() -> Vec<Process> {
+    let output = Command::new("ps").args(["-axo", "pid=,ppid=,rss=,stat=,command="]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().filter_map(parse).collect()
+}
+
+fn parse(line: &str) -> Option<Process> {
+    let mut words = line.split_whitespace();
+    let pid = words.next()?.parse().ok()?;
+    let parent = words.next()?.parse().ok()?;
+    let rss_kib = words.next()?.parse().ok()?;
+    if words.next()?.starts_with('Z') {
+        return None;
+    }
+    Some(Process { pid, parent, rss_kib, command: words.collect::<Vec<_>>().join(" ") })
+}
+
+/// The living children of `parent` that run `program`.
+pub fn children(parent: u32, program: &str) -> Vec<Process> {
+    let all = processes();
+    all.into_iter().filter(|p| p.parent == parent as i32 && p.command.contains(program)).collect()
+}
+
+/// Sends a signal.
+pub fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Asks every 20 ms until `condition` holds.
+///
+/// # Panics
+/// When it does not within `limit`.
+pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Processor time a process has used, in milliseconds, to the resolution of `ps` where there is no /proc.
+pub fn cpu_ms(pid: i32) -> u64 {
+    if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        return ticks * 10;
+    }
+    let output = Command::new("ps").args(["-o", "time=", "-p", &pid.to_string()]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let seconds = text.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap_or(0.0));
+    (seconds * 1000.0) as u64
+}

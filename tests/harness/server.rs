@@ -1,0 +1,214 @@
+//! One `mlxd serve` with a home of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{self, Answer, Events};
+use crate::places;
+use crate::process::{self, Process};
+
+/// How to start a server.
+#[derive(Debug, Default)]
+pub struct Builder {
+    models: Vec<PathBuf>,
+    environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
+}
+
+/// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks what is left.
+pub struct Server {
+    child: Child,
+    home: TempDir,
+    address: String,
+    log: Arc<Mutex<Vec<String>>>,
+    /// From the start of the process to the first accepted TCP connection.
+    pub accepting_after: Duration,
+}
+
+impl Builder {
+    /// Adds a folder of models.
+    #[must_use]
+    pub fn models(mut self, folder: &Path) -> Self {
+        self.models.push(folder.to_owned());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds an argument of `mlxd serve`.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub fn start(self) -> Server {
+        let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
+        let mut command = Command::new(places::binary("mlxd"));
+        command.args(["serve", "--port", "0", "--home"]).arg(home.path()).args(&self.arguments);
+        for folder in &self.models {
+            command.arg("--models").arg(folder);
+        }
+        command.envs(&self.environment).env_remove("MLXD_API_KEYS").envs(&self.environment);
+        let start = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let mut server = Server { child, home, address: String::new(), log, accepting_after: Duration::ZERO };
+        server.await_address();
+        std::net::TcpStream::connect(&server.address).unwrap();
+        server.accepting_after = start.elapsed();
+        server
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line);
+        }
+    });
+}
+
+impl Server {
+    /// A server to be configured.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A server with the test models.
+    pub fn start() -> Self {
+        Self::builder().models(&places::models()).start()
+    }
+
+    fn await_address(&mut self) {
+        let start = Instant::now();
+        while self.address.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "no address in the log:\n{}", self.log());
+            assert!(self.child.try_wait().unwrap().is_none(), "mlxd ended at once:\n{}", self.log());
+            let found = self.log.lock().unwrap().iter().find_map(|line| {
+                let rest = line.split_once("listening on http://")?.1;
+                Some(rest.split(|c: char| c.is_whitespace() || c == '\u{1b}').next()?.to_owned())
+            });
+            self.address = found.unwrap_or_default();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Everything it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Its home directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The supervisor's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The supervisor itself, as `ps` shows it.
+    pub fn supervisor(&self) -> Process {
+        process::processes().into_iter().find(|p| p.pid == self.pid() as i32).unwrap()
+    }
+
+    /// The gateway processes.
+    pub fn gateways(&self) -> Vec<Process> {
+        process::children(self.pid(), "mlxd-gateway")
+    }
+
+    /// The worker processes.
+    pub fn workers(&self) -> Vec<Process> {
+        process::children(self.pid(), "mlxd-worker")
+    }
+
+    /// GET.
+    pub fn get(&self, path: &str) -> Answer {
+        http::get(&self.url(path)).unwrap_or_else(|e| panic!("GET {path}: {e}\n{}", self.log()))
+    }
+
+    /// POST of JSON.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        http::post(&self.url(path), body).unwrap_or_else(|e| panic!("POST {path}: {e}\n{}", self.log()))
+    }
+
+    /// POST whose answer is a stream.
+    pub fn stream(&self, path: &str, body: &Value) -> Events {
+        http::stream(&self.url(path), body)
+    }
+
+    /// A greedy completion of the text that every correct SmolLM2 goes on with in the same way.
+    pub fn count(&self) -> Answer {
+        let body =
+            json!({"model": places::SMOLLM2, "prompt": "2, 4, 6, 8,", "max_tokens": 12, "temperature": 0});
+        self.post("/v1/completions", &body)
+    }
+
+    /// Ends it by `signal` and waits; asserts that no process of its and no socket stays.
+    pub fn stop(mut self, signal: Signal) -> ExitStatus {
+        let family: Vec<i32> = self.gateways().into_iter().chain(self.workers()).map(|p| p.pid).collect();
+        process::signal(self.pid() as i32, signal);
+        let mut status = None;
+        process::wait_for("mlxd ends", Duration::from_secs(20), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let left: Vec<_> = process::processes().into_iter().filter(|p| family.contains(&p.pid)).collect();
+        assert!(left.is_empty(), "processes left behind: {left:?}\n{}", self.log());
+        let sockets = self.sockets();
+        assert!(sockets.is_empty(), "sockets left behind: {sockets:?}");
+        status.unwrap()
+    }
+
+    /// The socket files below its home.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        use std::os::unix::fs::FileTypeExt;
+        let Ok(folder) = std::fs::read_dir(self.home().join("run")) else { return Vec::new() };
+        folder
+            .filter_map(Result::ok)
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_socket()))
+            .map(|e| e.path())
+            .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.lock().map(|l| l.join("\n")).unwrap_or_default();
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("--- mlxd's log\n{log}\n---\n").as_bytes(),
+            );
+        }
+    }
+}

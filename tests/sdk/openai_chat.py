@@ -1,0 +1,129 @@
+"""The official OpenAI SDK against mlxd: openai_chat.py BASE_URL MODEL"""
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+
+base_url, model = sys.argv[1:]
+client = openai.OpenAI(base_url=base_url, api_key="none", timeout=240, max_retries=0)
+EVEN = [{"role": "system", "content": "You continue number sequences."},
+        {"role": "user", "content": "Continue: 2, 4, 6, 8, 10, 12,"}]
+
+
+def chat(**options):
+    return client.chat.completions.create(model=model, messages=EVEN, temperature=0, max_tokens=32, **options)
+
+
+def streamed(**options):
+    """(text, finish reason, usage) of a streamed answer, after checking its shape."""
+    text, reason, usage, ids, roles = "", None, None, set(), []
+    for chunk in chat(stream=True, **options):
+        assert chunk.object == "chat.completion.chunk", chunk
+        ids.add(chunk.id)
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            assert choice.index == 0
+            roles += [choice.delta.role] if choice.delta.role else []
+            assert reason is None, "nothing follows the finish reason"
+            text += choice.delta.content or ""
+            reason = choice.finish_reason or reason
+    assert len(ids) == 1 and ids.pop().startswith("chatcmpl-")
+    assert roles == ["assistant"], roles
+    return text, reason, usage
+
+
+def streaming_and_plain_agree():
+    plain = chat()
+    choice = plain.choices[0]
+    assert plain.object == "chat.completion" and plain.model == model
+    assert choice.message.role == "assistant" and choice.message.content
+    text, reason, usage = streamed(stream_options={"include_usage": True})
+    assert text == choice.message.content, (text, choice.message.content)
+    assert reason == choice.finish_reason
+    assert usage.model_dump() == plain.usage.model_dump(), (usage, plain.usage)
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert 0 < usage.completion_tokens <= 32 and usage.prompt_tokens > 20
+    assert streamed()[2] is None, "usage comes only where it was asked for"
+    return text
+
+
+def limits_and_stops(text):
+    short = client.chat.completions.create(model=model, messages=EVEN, temperature=0, max_completion_tokens=3)
+    assert short.choices[0].finish_reason == "length" and short.usage.completion_tokens == 3
+    assert text.startswith(short.choices[0].message.content)
+    # A stop text from the middle of the answer, which lies across token borders somewhere.
+    middle = text[len(text) // 2:len(text) // 2 + 4]
+    stopped = chat(stop=[middle])
+    assert stopped.choices[0].finish_reason == "stop"
+    assert stopped.choices[0].message.content == text[:text.index(middle)], (stopped, text)
+    assert streamed(stop=middle)[0] == text[:text.index(middle)]
+
+
+def seeds():
+    def draw(seed):
+        return client.chat.completions.create(model=model, messages=EVEN, temperature=1.5, seed=seed,
+                                              max_tokens=16).choices[0].message.content
+    assert draw(7) == draw(7)
+    assert len({draw(seed) for seed in range(4)}) > 1, "seeds make a difference"
+
+
+def eight_at_once(text):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: streamed()[0] if i % 2 else chat().choices[0].message.content, range(8)))
+    assert answers == [text] * 8, answers
+
+
+def completions():
+    def create(**options):
+        return client.completions.create(model=model, prompt="2, 4, 6, 8,", temperature=0, max_tokens=12, **options)
+    plain = create()
+    assert plain.object == "text_completion" and plain.id.startswith("cmpl-")
+    assert plain.choices[0].text.startswith(" 10, 12, 14"), plain
+    assert plain.choices[0].finish_reason == "length" and plain.usage.completion_tokens == 12
+    text = "".join(choice.text for chunk in create(stream=True) for choice in chunk.choices)
+    assert text == plain.choices[0].text
+
+
+def models():
+    listed = [m.id for m in client.models.list()]
+    assert model in listed, listed
+    assert client.models.retrieve(model).id == model
+
+
+def errors():
+    def expect(error, call, *words, **fields):
+        try:
+            call()
+        except error as e:
+            for word in words:
+                assert word in str(e), (word, e)
+            for name, value in fields.items():
+                assert getattr(e, name) == value, (name, e.body)
+        else:
+            raise AssertionError(f"{error.__name__} expected")
+
+    def create(**options):
+        return client.chat.completions.create(**({"model": model, "messages": EVEN} | options))
+    expect(openai.NotFoundError, lambda: create(model="no-such-model"), "no-such-model", code="model_not_found")
+    expect(openai.BadRequestError, lambda: create(temperature=-1), param="temperature")
+    expect(openai.BadRequestError, lambda: create(top_p=2), param="top_p")
+    expect(openai.BadRequestError, lambda: create(messages=[]), param="messages")
+    expect(openai.BadRequestError, lambda: create(n=2), param="n")
+    expect(openai.BadRequestError, lambda: create(logprobs=True), param="logprobs")
+    expect(openai.BadRequestError, lambda: create(tools=[{"type": "function", "function": {"name": "f"}}]),
+           param="tools")
+    long = [{"role": "user", "content": "word " * 9000}]
+    expect(openai.BadRequestError, lambda: create(messages=long), "8192", code="context_length_exceeded")
+    expect(openai.BadRequestError, lambda: create(messages=long, stream=True), "8192",
+           code="context_length_exceeded")
+    expect(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
+
+
+models()
+text = streaming_and_plain_agree()
+limits_and_stops(text)
+seeds()
+eight_at_once(text)
+completions()
+errors()
+print("all checks passed")

@@ -1,0 +1,185 @@
+//! The code's own rules, checked instead of remembered (ARCHITECTURE.md lists them).
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::places::repository;
+
+const CRATES: [&str; 7] = ["ipc-proto", "supervisor", "gateway", "worker", "cli", "tests", "xtask"];
+/// Where the compiler's `unsafe` is let in; each says so with a reason in its own head.
+const UNSAFE_MODULES: [&str; 3] = ["gateway/src/listener.rs", "ipc-proto/src/lifeline.rs", "worker/src/weights/mapping.rs"];
+const MAX_LINES: usize = 600;
+
+struct Source {
+    /// Relative to the repository, with '/' separators.
+    path: String,
+    text: String,
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            if !matches!(entry.file_name().to_str(), Some("target" | ".mlx" | "node_modules")) {
+                collect(&path, found);
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = repository();
+    let mut paths = Vec::new();
+    for name in CRATES {
+        collect(&root.join(name), &mut paths);
+    }
+    assert!(paths.len() > 40, "the walk found the sources");
+    let relative = |path: &Path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    paths
+        .iter()
+        .map(|path| Source { path: relative(path), text: fs::read_to_string(path).unwrap() })
+        .collect()
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        self.path.starts_with("tests/") || self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+    }
+
+    fn under(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path.starts_with(place))
+    }
+
+    /// The code without its line comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        lines.map(|(n, line)| (n + 1, line.split("//").next().unwrap_or_default()))
+    }
+}
+
+/// Fails with every place where one of `words` stands in the code of a file that `applies`.
+fn forbid(rule: &str, words: &[&str], applies: impl Fn(&Source) -> bool) {
+    let mut broken = Vec::new();
+    let sources = sources();
+    assert!(sources.iter().any(&applies), "the rule '{rule}' looks at no file: did a folder move?");
+    for source in sources.iter().filter(|s| applies(s)) {
+        for (line, code) in source.code() {
+            broken.extend(
+                words.iter().filter(|w| code.contains(*w)).map(|w| format!("{}:{line}: {w}", source.path)),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "{rule}:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_engine_knows_no_tensors_and_models_no_engine() {
+    forbid("engine/ never imports mlx_rs or models", &["mlx_rs", "crate::models", "crate::mlx"], |s| {
+        s.under(&["worker/src/engine"])
+    });
+    forbid("models/ and layers/ never import engine", &["crate::engine", "super::engine"], |s| {
+        s.under(&["worker/src/models", "worker/src/layers"])
+    });
+    forbid("the scheduler is pure", &["std::time", "Instant::", "tokio", "std::fs", "std::net"], |s| {
+        s.under(&["worker/src/engine/scheduler", "worker/src/engine/block_allocator"]) && !s.is_test()
+    });
+}
+
+#[test]
+fn vendor_names_stay_at_the_gateways_edge() {
+    let vendor =
+        ["max_completion_tokens", "finish_reason", "\"choices\"", "prompt_tokens_details", "stop_sequences"];
+    let edge =
+        ["gateway/src/api", "gateway/src/translate", "gateway/src/validate", "xtask/src", "gateway/tests"];
+    forbid("vendor field names live in gateway/src/{api,translate,validate}", &vendor, |s| {
+        !s.under(&edge) && !s.path.starts_with("tests/")
+    });
+}
+
+#[test]
+fn sql_and_mlx_have_one_home_each() {
+    forbid("sqlx occurs only in gateway/src/db*", &["sqlx::"], |s| {
+        !s.under(&["gateway/src/db", "gateway/tests"]) && !s.path.starts_with("tests/")
+    });
+    forbid("mlx_rs occurs only in worker/", &["mlx_rs::"], |s| !s.under(&["worker/", "tests/", "xtask/"]));
+    forbid("bincode occurs only in ipc-proto's codec", &["bincode::"], |s| {
+        !s.under(&["ipc-proto/src/codec", "tests/"])
+    });
+    for manifest in ["supervisor", "cli", "gateway", "ipc-proto"] {
+        let text = fs::read_to_string(repository().join(manifest).join("Cargo.toml")).unwrap();
+        assert!(!text.contains("mlx-rs"), "{manifest} never links MLX");
+    }
+    let supervisor = fs::read_to_string(repository().join("supervisor/Cargo.toml")).unwrap();
+    assert!(
+        !supervisor.contains("axum") && !supervisor.contains("hyper"),
+        "the supervisor never parses HTTP"
+    );
+}
+
+#[test]
+fn unsafe_code_is_in_named_modules() {
+    let sources = sources();
+    let with: Vec<&str> = sources
+        .iter()
+        .filter(|s| s.code().any(|(_, code)| code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")))
+        .map(|s| s.path.as_str())
+        .filter(|path| *path != "tests/tidy.rs")
+        .collect();
+    for path in &with {
+        assert!(
+            UNSAFE_MODULES.contains(path),
+            "{path} has unsafe code: name it in tests/tidy.rs or do without"
+        );
+    }
+    for path in UNSAFE_MODULES {
+        assert!(with.contains(&path), "{path} has no unsafe code any more: take it off the list");
+    }
+}
+
+#[test]
+fn files_are_small_and_say_what_they_are() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > MAX_LINES && !source.is_test() {
+            broken.push(format!("{}: {lines} lines, at most {MAX_LINES}", source.path));
+        }
+        if source.path.ends_with("/main.rs") && lines > 130 {
+            broken.push(format!("{}: {lines} lines, at most 130 for a main.rs", source.path));
+        }
+        if source.path.ends_with("/mod.rs") {
+            broken.push(format!("{}: foo.rs + foo/, never mod.rs", source.path));
+        }
+        if !source.is_test() && !source.text.starts_with("//!") {
+            broken.push(format!("{}: begins with a //! that says what it does", source.path));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let open = ["todo!(", "unimplemented!(", "#[ignore", "#[allow("];
+    forbid("no open ends", &open, |s| s.path != "tests/tidy.rs");
+    let words = ["TODO", "FIXME", "XXX"];
+    for source in sources().iter().filter(|s| s.path != "tests/tidy.rs") {
+        for word in words {
+            assert!(!source.text.contains(word), "{}: {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn versions_live_in_the_root_manifest() {
+    for name in CRATES {
+        let path = repository().join(name).join("Cargo.toml");
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let wild = line.contains("version = \"") && !line.contains("workspace");
+            assert!(!wild, "{}: `{line}` belongs to [workspace.dependencies]", path.display());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Speed of the model alone, without scheduler and sockets:
+//! `cargo run --release -p worker --example decode -- MODEL_DIR [PROMPT_TOKENS] [STEPS]`.
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use worker::engine::runner::{Batch, Row, RowSampling, Runner};
+use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = arguments.first().context("which model folder?")?;
+    let number = |at: usize, default: u32| arguments.get(at).map_or(Ok(default), |text| text.parse());
+    let (prompt, steps) = (number(1, 128)?, number(2, 64)?);
+    let start = Instant::now();
+    let mut runner = mlx::load(Path::new(folder), &LoadOptions::default(), &mut |_, _| ())?;
+    println!("loaded in {:.2} s: {:?}", start.elapsed().as_secs_f64(), runner.capacity());
+    for rows in [1, 2, 4, 8] {
+        measure(&mut runner, rows, prompt, steps)?;
+    }
+    Ok(())
+}
+
+fn measure(runner: &mut MlxRunner, rows: u32, prompt: u32, steps: u32) -> anyhow::Result<()> {
+    let blocks = (prompt + steps).div_ceil(BLOCK_SIZE);
+    // The first call grows the pool, which is no part of what is measured.
+    prefill(runner, rows, prompt, blocks)?;
+    let start = Instant::now();
+    let mut last = prefill(runner, rows, prompt, blocks)?;
+    let prefill = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    for position in prompt..prompt + steps {
+        let mut batch = Batch::default();
+        for row in 0..rows {
+            push(&mut batch, row * blocks, blocks, position, &[last[row as usize]]);
+        }
+        last = runner.step(&batch)?;
+    }
+    let decode = start.elapsed().as_secs_f64() / f64::from(steps);
+    println!(
+        "{rows} rows: prefill {:.0} tok/s, decode {:.2} ms a step, {:.1} tok/s",
+        f64::from(rows * prompt) / prefill,
+        decode * 1e3,
+        f64::from(rows) / decode,
+    );
+    Ok(())
+}
+
+fn prefill(runner: &mut MlxRunner, rows: u32, prompt: u32, blocks: u32) -> anyhow::Result<Vec<u32>> {
+    let mut first = Vec::new();
+    for row in 0..rows {
+        let tokens: Vec<u32> = (0..prompt).map(|i| 1000 + (i * 37 + row * 11) % 5000).collect();
+        let mut batch = Batch::default();
+        push(&mut batch, row * blocks, blocks, 0, &tokens);
+        first.extend(runner.step(&batch)?);
+    }
+    Ok(first)
+}
+
+fn push(batch: &mut Batch, first_block: u32, blocks: u32, position: u32, tokens: &[u32]) {
+    let start = batch.tokens.len();
+    batch.tokens.extend_from_slice(tokens);
+    let positions = position..position + tokens.len() as u32;
+    batch.positions.extend(positions.clone());
+    batch.slots.extend(positions.map(|p| first_block * BLOCK_SIZE + p));
+    let end = batch.tokens.len();
+    let blocks = (first_block..first_block + blocks).collect();
+    batch.rows.push(Row { tokens: start..end, blocks, sample: Some(RowSampling::GREEDY) });
+}

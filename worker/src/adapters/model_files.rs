@@ -1,0 +1,121 @@
+//! The small files beside the weights: what ends a turn, default sampling, template variables.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::chat_template::ChatTemplate;
+use super::tokenizer::Tokenizer;
+
+/// Everything about a model's text side.
+#[derive(Debug)]
+pub struct ModelFiles {
+    /// Text ↔ tokens.
+    pub tokenizer: Arc<Tokenizer>,
+    /// How conversations are written, where the model has a template.
+    pub template: Option<ChatTemplate>,
+    /// Tokens that end a turn.
+    pub eos: Arc<HashSet<u32>>,
+    /// Sampling where the client says nothing.
+    pub defaults: Defaults,
+}
+
+/// Sampling from generation_config.json.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Defaults {
+    /// See [`ipc_proto::generate::Sampling`].
+    pub temperature: Option<f32>,
+    /// Likewise.
+    pub top_p: Option<f32>,
+    /// Likewise.
+    pub top_k: Option<u32>,
+    /// Likewise.
+    pub min_p: Option<f32>,
+}
+
+impl ModelFiles {
+    /// Reads the text side of a model folder.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read(folder: &Path) -> Result<Self, String> {
+        let tokenizer = Tokenizer::read(folder)?;
+        let settings = json(folder, "tokenizer_config.json")?;
+        let generation = json(folder, "generation_config.json")?;
+        let config = json(folder, "config.json")?;
+        let tokens = special_tokens(&settings);
+        let template = template_text(folder, &settings)?;
+        let template = template.map(|text| ChatTemplate::new(text, tokens.clone())).transpose()?;
+        let eos = eos(&tokenizer, &tokens, [&generation, &config]);
+        Ok(Self { tokenizer: Arc::new(tokenizer), template, eos, defaults: Defaults::of(&generation) })
+    }
+}
+
+impl Defaults {
+    fn of(generation: &Value) -> Self {
+        let number = |name: &str| generation.get(name).and_then(Value::as_f64).map(|n| n as f32);
+        let greedy = generation.get("do_sample").and_then(Value::as_bool) == Some(false);
+        let top_k = generation.get("top_k").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        Self {
+            temperature: if greedy { Some(0.0) } else { number("temperature").filter(|t| *t >= 0.0) },
+            top_p: number("top_p").filter(|p| *p > 0.0 && *p <= 1.0),
+            top_k,
+            min_p: number("min_p").filter(|p| (0.0..=1.0).contains(p)),
+        }
+    }
+}
+
+/// A file's JSON object; `Null` where there is no such file.
+fn json(folder: &Path, name: &str) -> Result<Value, String> {
+    let path = folder.join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(e) => Err(format!("{}: {e}", path.display())),
+    }
+}
+
+/// `bos_token`, `eos_token` and the like: plain strings, or objects with the string as `content`.
+fn special_tokens(settings: &Value) -> BTreeMap<String, String> {
+    let Value::Object(settings) = settings else { return BTreeMap::new() };
+    let tokens = settings.iter().filter(|(name, _)| name.ends_with("_token"));
+    let text = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
+    tokens.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}
+
+/// chat_template.jinja, else `chat_template` of tokenizer_config.json: a text, or a list of which one is "default".
+fn template_text(folder: &Path, settings: &Value) -> Result<Option<String>, String> {
+    let path = folder.join("chat_template.jinja");
+    match fs::read_to_string(&path) {
+        Ok(text) => return Ok(Some(text)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(format!("{}: {e}", path.display())),
+        Err(_) => {}
+    }
+    Ok(match settings.get("chat_template") {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Array(list)) => {
+            let default =
+                list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"));
+            default.and_then(|entry| entry.get("template")?.as_str()).map(str::to_owned)
+        }
+        _ => None,
+    })
+}
+
+/// generation_config.json's list is the finest; config.json's is the next; the tokenizer's own counts always.
+fn eos(tokenizer: &Tokenizer, tokens: &BTreeMap<String, String>, files: [&Value; 2]) -> Arc<HashSet<u32>> {
+    let ids = |value: &Value| -> Vec<u32> {
+        let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        match value {
+            Value::Array(list) => list.iter().filter_map(one).collect(),
+            value => one(value).into_iter().collect(),
+        }
+    };
+    let listed =
+        files.iter().filter_map(|file| file.get("eos_token_id")).map(ids).find(|ids| !ids.is_empty());
+    let own = tokens.get("eos_token").and_then(|token| tokenizer.id(token));
+    Arc::new(listed.into_iter().flatten().chain(own).collect())
+}

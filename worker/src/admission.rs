@@ -1,0 +1,93 @@
+//! From a neutral request to a [`Submission`]: render, tokenise, check, resolve. Pure but for a drawn seed.
+
+use std::sync::Arc;
+
+use ipc_proto::generate::{GenerateRequest, Prompt, Sampling};
+use ipc_proto::stream::StreamId;
+use ipc_proto::{Error, ErrorKind, Result, Source};
+
+use crate::adapters::model_files::{Defaults, ModelFiles};
+use crate::engine::command::Submission;
+use crate::engine::output::Limits;
+use crate::engine::runner::RowSampling;
+use crate::engine::sequence::SamplingParams;
+
+/// Stop texts of one request, at most; each is looked for in every piece of text.
+const MAX_STOPS: usize = 32;
+
+/// Checks and tokenises `request`. `max_length` is what prompt and output may take together, in tokens.
+///
+/// # Errors
+/// When the request is wrong for this model: no chat template, a prompt that is empty or too long, values out of range.
+pub fn admit(
+    files: &ModelFiles,
+    max_length: u32,
+    stream: StreamId,
+    request: GenerateRequest,
+) -> Result<Submission> {
+    let sampling = resolve(&request.sampling, files.defaults)?;
+    if request.stop.len() > MAX_STOPS || request.stop.iter().any(String::is_empty) {
+        return Err(Error::invalid("stop", format!("stop: at most {MAX_STOPS} texts, none of them empty")));
+    }
+    let prompt = tokenise(files, &request.prompt)?;
+    let length = prompt.len() as u32;
+    if length == 0 {
+        return Err(Error::invalid("prompt", "the prompt is empty"));
+    }
+    if length >= max_length {
+        let text = format!(
+            "the prompt has {length} tokens; this model's context holds {max_length}, output included"
+        );
+        return Err(Error::new(ErrorKind::ContextLength, Source::Client, text));
+    }
+    if request.max_tokens == Some(0) {
+        return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
+    }
+    let room = max_length - length;
+    let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
+    let limits = Limits { eos: Arc::clone(&files.eos), stop: request.stop, max_tokens };
+    Ok(Submission { stream, id: request.id, prompt, sampling, limits })
+}
+
+fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
+    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
+    match prompt {
+        Prompt::Text(text) => files.tokenizer.encode(text, true).map_err(internal),
+        Prompt::Chat(chat) => {
+            let none = "this model has no chat template: use plain completions";
+            let template = files.template.as_ref().ok_or_else(|| Error::invalid("messages", none))?;
+            let text = template.render(chat).map_err(|text| Error::invalid("messages", text))?;
+            files.tokenizer.encode(&text, false).map_err(internal)
+        }
+    }
+}
+
+fn resolve(asked: &Sampling, defaults: Defaults) -> Result<SamplingParams> {
+    let within = |name: &str, value: f32, low: f32, high: f32| {
+        let text = || format!("{name} must lie between {low} and {high}, not {value}");
+        if (low..=high).contains(&value) { Ok(value) } else { Err(Error::invalid(name, text())) }
+    };
+    let temperature = asked.temperature.or(defaults.temperature).unwrap_or(1.0);
+    let top_p = asked.top_p.or(defaults.top_p).unwrap_or(1.0);
+    let min_p = asked.min_p.or(defaults.min_p).unwrap_or(0.0);
+    let row = RowSampling {
+        // Below this the quotient overflows float32; it is greedy for every purpose.
+        temperature: Some(within("temperature", temperature, 0.0, 100.0)?)
+            .filter(|t| *t >= 1e-4)
+            .unwrap_or(0.0),
+        top_p: within("top_p", top_p, f32::MIN_POSITIVE, 1.0)?,
+        top_k: asked.top_k.or(defaults.top_k).unwrap_or(0),
+        min_p: within("min_p", min_p, 0.0, 1.0)?,
+        uniform: 0.0,
+    };
+    Ok(SamplingParams { row, seed: asked.seed.unwrap_or_else(random_seed) })
+}
+
+/// A number nobody can predict, from the standard library's per-process random keys.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests;

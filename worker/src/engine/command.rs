@@ -1,0 +1,50 @@
+//! What the engine is told. Everything in here was checked by whoever sends it.
+
+use ipc_proto::generate::RequestId;
+use ipc_proto::stream::{StepFrame, StreamId};
+use tokio::sync::mpsc;
+
+use super::arrivals::Arrival;
+use super::output;
+use super::sequence::SamplingParams;
+
+/// An order to the engine.
+#[derive(Debug)]
+pub enum Command {
+    /// A gateway's frames go here from now on.
+    Open(StreamId, mpsc::Sender<StepFrame>),
+    /// A gateway is gone: drop its requests.
+    Close(StreamId),
+    /// A request, already tokenised and checked.
+    Submit(Box<Arriving>),
+    /// Drop a request.
+    Cancel(StreamId, RequestId),
+    /// Take no more requests; end when the running ones have ended.
+    Drain,
+    /// Fail what is still there, and end.
+    Stop,
+}
+
+/// A request, tokenised and checked.
+#[derive(Debug)]
+pub struct Submission {
+    /// Whose it is.
+    pub stream: StreamId,
+    /// Its name there.
+    pub id: RequestId,
+    /// Neither empty nor too long.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// What ends it.
+    pub limits: output::Limits,
+}
+
+/// A submission on its way, and its place among the arrivals.
+#[derive(Debug)]
+pub struct Arriving {
+    /// The request.
+    pub submission: Submission,
+    /// Says whether it is still wanted.
+    pub arrival: Arrival,
+}

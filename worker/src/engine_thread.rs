@@ -1,0 +1,132 @@
+//! The thread that loads the model and then runs the engine. One thread, because MLX's arrays stay where they were made.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use ipc_proto::worker::ModelInfo;
+use ipc_proto::{Error, ErrorKind, Source};
+use tokio::sync::{oneshot, watch};
+
+use crate::adapters::model_files::ModelFiles;
+use crate::engine::Engine;
+use crate::engine::command::Command;
+use crate::engine::counters::Counters;
+use crate::engine::null::NullRunner;
+use crate::engine::runner::{Capacity, Runner};
+use crate::engine::scheduler::{self, Limits};
+use crate::mlx::{self, LoadOptions};
+use crate::rpc::Ready;
+use crate::weights::config::Config;
+
+/// The context of a model that does not say how long it is.
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// What to load and how to run it.
+#[derive(Debug)]
+pub struct Options {
+    /// The model's folder.
+    pub folder: PathBuf,
+    /// Bounds of a step.
+    pub limits: Limits,
+    /// Bytes the KV pool may grow to; `None` leaves it to the runner.
+    pub kv_bytes: Option<u64>,
+    /// Generate without computing: what remains is the cost of everything around the model.
+    pub null: bool,
+}
+
+/// How the thread ended, if it did not panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The model could not be loaded; the reason was told.
+    NotLoaded,
+    /// The engine was told to end.
+    Stopped,
+}
+
+type Outcome = watch::Sender<Option<ipc_proto::Result<Ready>>>;
+
+/// Starts the thread. `outcome` hears how loading ended; the receiver that is returned, how the thread did: it fails
+/// when the thread panicked.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn spawn(
+    options: Options,
+    commands: mpsc::Receiver<Command>,
+    outcome: Outcome,
+    counters: Arc<Counters>,
+) -> std::io::Result<oneshot::Receiver<Ended>> {
+    let (ending, ended) = oneshot::channel();
+    std::thread::Builder::new().name("engine".into()).spawn(move || {
+        let end = run(&options, &commands, &outcome, counters);
+        // Nobody listens any more when the process is ending.
+        ending.send(end).ok();
+    })?;
+    Ok(ended)
+}
+
+fn run(
+    options: &Options,
+    commands: &mpsc::Receiver<Command>,
+    outcome: &Outcome,
+    counters: Arc<Counters>,
+) -> Ended {
+    let start = Instant::now();
+    let (ready, runner) = match load(options) {
+        Ok(loaded) => loaded,
+        Err(reason) => {
+            tracing::error!(folder = %options.folder.display(), reason, "cannot load the model");
+            let error = Error::new(ErrorKind::ModelBroken, Source::Worker, reason);
+            outcome.send_replace(Some(Err(error)));
+            return Ended::NotLoaded;
+        }
+    };
+    tracing::info!(
+        seconds = start.elapsed().as_secs_f64(),
+        weight_mib = ready.info.weight_bytes >> 20,
+        max_context_tokens = ready.info.max_context,
+        "the model is ready"
+    );
+    let tokenizer = Arc::clone(&ready.files.tokenizer);
+    outcome.send_replace(Some(Ok(ready)));
+    Engine::new(runner, options.limits, tokenizer, counters).run(commands);
+    Ended::Stopped
+}
+
+fn load(options: &Options) -> Result<(Ready, Box<dyn Runner>), String> {
+    let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
+    let files = ModelFiles::read(&options.folder)?;
+    let runner: Box<dyn Runner> =
+        if options.null { Box::new(null(&config, &files)?) } else { Box::new(real(options)?) };
+    Ok((ready(config, files, runner.capacity()), runner))
+}
+
+fn real(options: &Options) -> Result<mlx::MlxRunner, String> {
+    let folder: &Path = &options.folder;
+    let load = LoadOptions { kv_bytes: options.kv_bytes, ..LoadOptions::default() };
+    let mut tenths = 0;
+    let mut progress = |done: u64, all: u64| {
+        let now = done.saturating_mul(10).checked_div(all).unwrap_or(10);
+        if now > tenths {
+            tenths = now;
+            tracing::info!(percent = now * 10, loaded_mib = done >> 20, "loading weights");
+        }
+    };
+    mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())
+}
+
+fn null(config: &Config, files: &ModelFiles) -> Result<NullRunner, String> {
+    let tokens = files.tokenizer.encode(" one two three four", false)?;
+    NullRunner::new(config.max_context().unwrap_or(DEFAULT_CONTEXT), tokens)
+}
+
+fn ready(config: Config, files: ModelFiles, capacity: Capacity) -> Ready {
+    let info = ModelInfo {
+        architecture: config.model_type,
+        max_context: scheduler::max_length(capacity) as u32,
+        has_chat_template: files.template.is_some(),
+        weight_bytes: capacity.weight_bytes,
+    };
+    Ready { info, files: Arc::new(files) }
+}

@@ -1,0 +1,10 @@
+//! The parts that architectures share. Shapes: `T` tokens of all rows, `D` model width, `H` heads, `d` head width.
+
+pub mod attention;
+pub mod embedding;
+pub mod linear;
+pub mod mlp;
+pub mod rope;
+
+/// What MLX operations give.
+pub type Result<T> = mlx_rs::error::Result<T>;

@@ -1,0 +1,103 @@
+//! Self-attention with grouped queries, rotary positions and optional query/key norms, over the paged KV.
+
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, fast};
+
+use super::Result;
+use super::linear::{Fused, Linear};
+use super::rope::Rotation;
+use crate::mlx::kv::KvStep;
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The sizes of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Model width D.
+    pub size: i32,
+    /// Query heads.
+    pub heads: i32,
+    /// Key and value heads.
+    pub kv_heads: i32,
+    /// Width d of a head.
+    pub head_dim: i32,
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// How many tokens back a token sees, itself included; `None`: all.
+    pub window: Option<u32>,
+}
+
+/// Which projections have biases.
+#[derive(Debug, Clone, Copy)]
+pub struct Biases {
+    /// Query, key and value.
+    pub qkv: bool,
+    /// Output.
+    pub output: bool,
+}
+
+/// Root-mean-square norms over each query and key head.
+#[derive(Debug)]
+pub struct HeadNorms {
+    /// `[d]`.
+    pub q_norm: Array,
+    /// `[d]`.
+    pub k_norm: Array,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// One attention layer.
+#[derive(Debug)]
+pub struct Attention {
+    qkv_proj: Fused,
+    o_proj: Linear,
+    norms: Option<HeadNorms>,
+    shape: Shape,
+}
+
+impl Attention {
+    /// From `path.{q,k,v,o}_proj`.
+    ///
+    /// # Errors
+    /// As the loader's.
+    pub fn load(
+        loader: &Loader,
+        path: &str,
+        shape: Shape,
+        biases: Biases,
+        norms: Option<HeadNorms>,
+    ) -> std::result::Result<Self, LoadError> {
+        let Shape { size, heads, kv_heads, head_dim, .. } = shape;
+        let part = |name: &str, heads: i32| {
+            loader.linear(&format!("{path}.{name}_proj"), size, heads * head_dim, biases.qkv)
+        };
+        let qkv = vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?];
+        let o_proj = loader.linear(&format!("{path}.o_proj"), heads * head_dim, size, biases.output)?;
+        Ok(Self { qkv_proj: Fused::new(qkv)?, o_proj, norms, shape })
+    }
+
+    /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV.
+    pub fn forward(&self, x: &Array, layer: usize, rotation: &Rotation, kv: &mut KvStep) -> Result<Array> {
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let tokens = x.dim(0);
+        let qkv = self.qkv_proj.forward(x)?.reshape(&[tokens, heads + 2 * kv_heads, head_dim])?;
+        let values = qkv.try_index((.., heads + kv_heads..))?;
+        let (queries, keys) = match &self.norms {
+            // One turn for both where nothing comes between.
+            None => {
+                let turned = rotation.apply(&qkv.try_index((.., ..heads + kv_heads))?)?;
+                (turned.try_index((.., ..heads))?, turned.try_index((.., heads..))?)
+            }
+            Some(norms) => {
+                let queries = fast::rms_norm(qkv.try_index((.., ..heads))?, Some(&norms.q_norm), norms.eps)?;
+                let keys = qkv.try_index((.., heads..heads + kv_heads))?;
+                let keys = fast::rms_norm(keys, Some(&norms.k_norm), norms.eps)?;
+                (rotation.apply(&queries)?, rotation.apply(&keys)?)
+            }
+        };
+        kv.write(layer, &keys, &values)?;
+        let attended = kv.attend(layer, &queries, self.shape.scale, self.shape.window)?;
+        self.o_proj.forward(&attended)
+    }
+}

@@ -1,0 +1,102 @@
+//! Linear layers, dense or MLX-quantised, alone or several in one product.
+
+use mlx_rs::{Array, ops};
+
+use super::Result;
+use crate::weights::config::Packing;
+
+/// `y = x Wᵀ + b`.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Array>,
+}
+
+#[derive(Debug, Clone)]
+enum Weight {
+    /// `[outputs, inputs]`.
+    Dense(Array),
+    /// Packed weight, scales and biases of MLX's affine quantisation.
+    Quantized { parts: [Array; 3], packing: Packing },
+}
+
+impl Linear {
+    /// From a weight `[outputs, inputs]` and a bias `[outputs]`.
+    pub fn dense(weight: Array, bias: Option<Array>) -> Self {
+        Self { weight: Weight::Dense(weight), bias }
+    }
+
+    /// From packed weight, scales and biases.
+    pub fn quantized(parts: [Array; 3], packing: Packing, bias: Option<Array>) -> Self {
+        Self { weight: Weight::Quantized { parts, packing }, bias }
+    }
+
+    /// `[T, inputs]` → `[T, outputs]`.
+    pub fn forward(&self, x: &Array) -> Result<Array> {
+        let product = match (&self.weight, &self.bias) {
+            (Weight::Dense(weight), Some(bias)) => return ops::addmm(bias, x, weight.t(), None, None),
+            (Weight::Dense(weight), None) => return x.matmul(weight.t()),
+            (Weight::Quantized { parts: [weight, scales, biases], packing }, _) => {
+                ops::quantized_matmul(x, weight, scales, biases, true, packing.group_size, packing.bits)?
+            }
+        };
+        match &self.bias {
+            Some(bias) => product.add(bias),
+            None => Ok(product),
+        }
+    }
+
+    /// The rows `ids` of the weight, unpacked: `[T]` → `[T, inputs]`.
+    pub(super) fn rows(&self, ids: &Array) -> Result<Array> {
+        match &self.weight {
+            Weight::Dense(weight) => weight.take_axis(ids, 0),
+            Weight::Quantized { parts: [weight, scales, biases], packing } => {
+                let rows = [weight.take_axis(ids, 0)?, scales.take_axis(ids, 0)?, biases.take_axis(ids, 0)?];
+                ops::dequantize(&rows[0], &rows[1], &rows[2], packing.group_size, packing.bits)
+            }
+        }
+    }
+}
+
+/// Several linear layers of one input. Where all are dense they become one product: fewer, larger reads of the weights.
+#[derive(Debug)]
+pub enum Fused {
+    /// One product, whose columns belong to the layers in order.
+    One(Linear),
+    /// One product each.
+    Each(Vec<Linear>),
+}
+
+impl Fused {
+    /// Fuses `layers`.
+    pub fn new(layers: Vec<Linear>) -> Result<Self> {
+        let weights: Option<Vec<&Array>> = layers
+            .iter()
+            .map(|layer| match &layer.weight {
+                Weight::Dense(weight) if weight.ndim() == 2 => Some(weight),
+                _ => None,
+            })
+            .collect();
+        let biases: Vec<&Array> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let Some(weights) = weights.filter(|_| biases.is_empty() || biases.len() == layers.len()) else {
+            return Ok(Self::Each(layers));
+        };
+        let weight = ops::concatenate(&weights, 0)?;
+        let bias = if biases.is_empty() { None } else { Some(ops::concatenate(&biases, 0)?) };
+        // Now, so that the parts can be dropped layer by layer while loading.
+        weight.eval()?;
+        Ok(Self::One(Linear::dense(weight, bias)))
+    }
+
+    /// `[T, inputs]` → `[T, sum of outputs]`.
+    pub fn forward(&self, x: &Array) -> Result<Array> {
+        match self {
+            Self::One(linear) => linear.forward(x),
+            Self::Each(layers) => {
+                let products: Vec<Array> =
+                    layers.iter().map(|layer| layer.forward(x)).collect::<Result<_>>()?;
+                ops::concatenate(&products, -1)
+            }
+        }
+    }
+}

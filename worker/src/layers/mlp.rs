@@ -1,0 +1,69 @@
+//! The gated feed-forward block: `down(act(gate(x)) * up(x))`.
+
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, ops};
+
+use super::Result;
+use super::linear::{Fused, Linear};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// What the gate goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x · σ(x).
+    Silu,
+    /// GELU by its tanh approximation.
+    GeluTanh,
+}
+
+/// Gate, up and down projections.
+#[derive(Debug)]
+pub struct GatedMlp {
+    gate_up_proj: Fused,
+    down_proj: Linear,
+    activation: Activation,
+    hidden: i32,
+}
+
+impl GatedMlp {
+    /// From `path.{gate,up,down}_proj`: width `size`, inner width `hidden`.
+    ///
+    /// # Errors
+    /// As the loader's.
+    pub fn load(
+        loader: &Loader,
+        path: &str,
+        (size, hidden): (i32, i32),
+        bias: bool,
+        activation: Activation,
+    ) -> std::result::Result<Self, LoadError> {
+        let gate = loader.linear(&format!("{path}.gate_proj"), size, hidden, bias)?;
+        let up = loader.linear(&format!("{path}.up_proj"), size, hidden, bias)?;
+        let down_proj = loader.linear(&format!("{path}.down_proj"), hidden, size, bias)?;
+        Ok(Self { gate_up_proj: Fused::new(vec![gate, up])?, down_proj, activation, hidden })
+    }
+
+    /// `[T, D]` → `[T, D]`.
+    pub fn forward(&self, x: &Array) -> Result<Array> {
+        let both = self.gate_up_proj.forward(x)?;
+        let gate = both.try_index((.., ..self.hidden))?;
+        let up = both.try_index((.., self.hidden..))?;
+        self.down_proj.forward(&self.activation.apply(&gate)?.multiply(up)?)
+    }
+}
+
+impl Activation {
+    fn apply(self, x: &Array) -> Result<Array> {
+        match self {
+            Self::Silu => x.multiply(ops::sigmoid(x)?),
+            Self::GeluTanh => {
+                // 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+                let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
+                let cube = x.multiply(x)?.multiply(x)?.multiply(number(0.044_715)?)?;
+                let inner = x.add(cube)?.multiply(number((2.0 / std::f32::consts::PI).sqrt())?)?;
+                x.multiply(number(0.5)?)?.multiply(ops::tanh(inner)?.add(number(1.0)?)?)
+            }
+        }
+    }
+}

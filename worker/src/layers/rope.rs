@@ -1,0 +1,123 @@
+//! Rotary position embedding for tokens at any positions.
+//!
+//! Su et al. 2021 (<https://arxiv.org/abs/2104.09864>), in the half-split layout of Hugging Face checkpoints. Cosines and
+//! sines are made once per step and used by every layer.
+
+use mlx_rs::ops::indexing::{IntoStrideBy, TryIndexOp};
+use mlx_rs::{Array, ops};
+use serde::Deserialize;
+
+use super::Result;
+
+/// `rope_scaling` of config.json.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Scaling {
+    rope_type: Option<String>,
+    /// The older name of `rope_type`; some files carry both.
+    r#type: Option<String>,
+    /// Newer files keep the base beside the scaling.
+    pub rope_theta: Option<f32>,
+    factor: Option<f32>,
+    low_freq_factor: Option<f32>,
+    high_freq_factor: Option<f32>,
+    original_max_position_embeddings: Option<f32>,
+}
+
+/// Angles of one rotary variant.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    /// Radians per position, `[1, d/2]`.
+    frequencies: Array,
+}
+
+/// Cosines and sines of one step.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// `[T, 1, 1, d/2]`.
+    cos: Array,
+    /// `[T, 1, 2, d/2]`: minus the sine for the first half, the sine for the second.
+    sin: Array,
+}
+
+impl Rope {
+    /// For heads of `width`, with base `theta` and the scaling of config.json.
+    ///
+    /// # Errors
+    /// A sentence, when the scaling is of a kind we do not have or lacks a field.
+    pub fn new(width: i32, theta: f32, scaling: Option<&Scaling>) -> std::result::Result<Self, String> {
+        let plain = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32));
+        let frequencies: Vec<f32> = match scaling {
+            None => plain.collect(),
+            Some(scaling) => {
+                let kind = scaling.rope_type.as_deref().or(scaling.r#type.as_deref()).unwrap_or("default");
+                match kind {
+                    "default" => plain.collect(),
+                    "linear" => {
+                        let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
+                        plain.map(|f| f / factor).collect()
+                    }
+                    "llama3" => {
+                        let llama3 = Llama3::new(scaling).ok_or("rope_scaling: llama3 lacks a field")?;
+                        plain.map(|f| llama3.scale(f)).collect()
+                    }
+                    _ => return Err(format!("rope_scaling of type \"{kind}\" is not supported")),
+                }
+            }
+        };
+        Ok(Self { frequencies: Array::from_slice(&frequencies, &[1, width / 2]) })
+    }
+
+    /// For tokens at `positions` (`[T]`, float32); cosines and sines come as the type of `like`.
+    pub fn rotation(&self, positions: &Array, like: &Array) -> Result<Rotation> {
+        let angles = positions.reshape(&[-1, 1])?.multiply(&self.frequencies)?;
+        let half = self.frequencies.dim(1);
+        let cos = angles.cos()?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
+        let sin = angles.sin()?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
+        let sin = ops::concatenate(&[&sin.negative()?, &sin], 2)?;
+        Ok(Rotation { cos, sin })
+    }
+}
+
+impl Rotation {
+    /// Turns `[T, H, d]` by each token's angle.
+    pub fn apply(&self, x: &Array) -> Result<Array> {
+        let (tokens, heads, width) = (x.dim(0), x.dim(1), x.dim(2));
+        let halves = x.reshape(&[tokens, heads, 2, width / 2])?;
+        // (a, b) → (a cos − b sin, b cos + a sin): the swapped halves are a view with a negative stride.
+        let swapped = halves.try_index((.., .., (..).stride_by(-1), ..))?;
+        let turned = halves.multiply(&self.cos)?.add(swapped.multiply(&self.sin)?)?;
+        turned.reshape(&[tokens, heads, width])
+    }
+}
+
+/// Llama 3.1's scaling: long waves are stretched, short ones kept, those between interpolated.
+/// (Reference: `rope_utils.Llama3RoPE` of mlx-lm.)
+struct Llama3 {
+    factor: f32,
+    low: f32,
+    high: f32,
+    original: f32,
+}
+
+impl Llama3 {
+    fn new(scaling: &Scaling) -> Option<Self> {
+        Some(Self {
+            factor: scaling.factor?,
+            low: scaling.low_freq_factor.unwrap_or(1.0),
+            high: scaling.high_freq_factor.unwrap_or(4.0),
+            original: scaling.original_max_position_embeddings.unwrap_or(8192.0),
+        })
+    }
+
+    fn scale(&self, frequency: f32) -> f32 {
+        let wave = 2.0 * std::f32::consts::PI / frequency;
+        if wave > self.original / self.low {
+            return frequency / self.factor;
+        }
+        if wave < self.original / self.high {
+            return frequency;
+        }
+        let smooth = (self.original / wave - self.low) / (self.high - self.low);
+        frequency * ((1.0 - smooth) / self.factor + smooth)
+    }
+}

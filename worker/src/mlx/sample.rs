@@ -1,0 +1,55 @@
+//! Chooses the next token of every row in one pass over the device.
+//!
+//! Order of the filters: temperature, top-k, top-p over what top-k left, min-p; then the inverse of the cumulative
+//! distribution at the row's random number. Parameters are columns `[N, 1]`, so rows of any settings share the pass.
+
+use mlx_rs::{Array, ops};
+
+use crate::engine::runner::RowSampling;
+
+type Result<T> = mlx_rs::error::Result<T>;
+
+/// Logits `[N, vocabulary]` → tokens `[N]` (uint32), one for each of `rows`.
+///
+/// # Errors
+/// When the device fails.
+pub fn sample(logits: &Array, rows: &[RowSampling]) -> Result<Array> {
+    if rows.iter().all(|row| row.temperature == 0.0) {
+        return ops::indexing::argmax_axis(logits, -1, false);
+    }
+    let column = |of: fn(&RowSampling) -> f32| {
+        let values: Vec<f32> = rows.iter().map(of).collect();
+        Array::from_slice(&values, &[rows.len() as i32, 1])
+    };
+    let vocabulary = logits.dim(-1);
+    let greedy = column(|row| f32::from(u8::from(row.temperature == 0.0)));
+    let temperature = column(|row| if row.temperature == 0.0 { 1.0 } else { row.temperature });
+    let top_k = column(|row| if row.top_k == 0 { f32::INFINITY } else { row.top_k as f32 });
+
+    let scaled = logits.divide(temperature)?;
+    let order = ops::argsort_axis(scaled.negative()?, -1)?;
+    let sorted = ops::indexing::take_along_axis(&scaled, &order, -1)?;
+    let rank = ops::arange::<_, f32>(None, vocabulary, None)?.reshape(&[1, vocabulary])?;
+    let zero = Array::from_f32(0.0);
+
+    let probability = ops::softmax_axis(&sorted, -1, true)?;
+    let kept = ops::select(rank.lt(top_k)?, &probability, &zero)?;
+    let kept = kept.divide(kept.sum_axis(-1, true)?)?;
+    // A token stays while those before it have not reached top_p: the first always does.
+    let before = ops::cumsum(&kept, -1, None, false)?;
+    let first = ops::split_at_indices(&kept, &[1], -1)?.swap_remove(0);
+    let likely = kept.ge(first.multiply(column(|row| row.min_p))?)?;
+    let inside = before.lt(column(|row| row.top_p))?;
+    let kept = ops::select(inside.logical_and(likely)?, &kept, &zero)?;
+
+    let cumulative = ops::cumsum(&kept, -1, None, None)?;
+    let total = ops::split_at_indices(&cumulative, &[vocabulary - 1], -1)?.swap_remove(1);
+    let above = cumulative.gt(total.multiply(column(|row| row.uniform))?)?;
+    // argmax of booleans is the first true one.
+    let drawn = ops::indexing::argmax_axis(above.as_dtype(mlx_rs::Dtype::Int32)?, -1, true)?;
+    let chosen = ops::select(greedy.gt(&zero)?, Array::from_slice(&[0u32], &[1, 1]), drawn)?;
+    ops::indexing::take_along_axis(&order, &chosen, -1)?.reshape(&[rows.len() as i32])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Qwen 2 and 2.5: Llama with biases on query, key and value.
+//!
+//! Yang et al. 2024 (<https://arxiv.org/abs/2407.10671>); reference: `qwen2.py` of mlx-lm 0.32.2.
+
+use super::llama;
+use crate::layers::attention::Biases;
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// Loads a `qwen2` folder.
+///
+/// # Errors
+/// As the loader's.
+pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
+    let biases = Biases { qkv: true, output: false };
+    llama::Model::with_biases(loader, loader.config().args()?, biases)
+}

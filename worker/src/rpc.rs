@@ -1,0 +1,178 @@
+//! Answers control connections and carries step frames.
+//!
+//! Everything here runs on tokio; the engine is reached by commands only and is never waited for.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use futures::StreamExt;
+use ipc_proto::generate::{GenerateRequest, RequestId};
+use ipc_proto::socket::{self, Channel};
+use ipc_proto::stream::StreamId;
+use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use tarpc::context::Context;
+use tarpc::server::{BaseChannel, Channel as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::model_files::ModelFiles;
+use crate::admission;
+use crate::engine::arrivals::Arrivals;
+use crate::engine::command::{Arriving, Command};
+use crate::engine::counters::Counters;
+
+pub mod steps;
+
+/// What loading ended with.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Told to whoever asks.
+    pub info: ModelInfo,
+    /// The text side of the model.
+    pub files: Arc<ModelFiles>,
+}
+
+/// `None` while loading.
+pub type Loading = watch::Receiver<Option<Result<Ready>>>;
+
+/// The worker's services; clones are the same services.
+#[derive(Debug, Clone)]
+pub struct Server {
+    loading: Loading,
+    engine: Sender<Command>,
+    counters: Arc<Counters>,
+    arrivals: Arrivals,
+    names: steps::Names,
+    max_waiting: usize,
+    sending: TaskTracker,
+}
+
+impl Server {
+    /// Services in front of an engine; more than `max_waiting` waiting requests are refused.
+    pub fn new(
+        loading: Loading,
+        engine: Sender<Command>,
+        counters: Arc<Counters>,
+        max_waiting: usize,
+    ) -> Self {
+        Self {
+            loading,
+            engine,
+            counters,
+            arrivals: Arrivals::default(),
+            names: steps::Names::default(),
+            max_waiting,
+            sending: TaskTracker::new(),
+        }
+    }
+
+    /// Serves every connection to `listener`, for ever.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.clone().spawn(stream),
+                Err(error) => {
+                    // Out of descriptors, most likely: some will be free again.
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the frames of an engine that has ended are on their way.
+    pub async fn flushed(&self) {
+        self.sending.close();
+        self.sending.wait().await;
+    }
+
+    fn spawn(self, stream: UnixStream) {
+        tokio::spawn(async move {
+            let ended = match socket::welcome(stream).await {
+                Ok((Channel::Control, stream)) => {
+                    self.control(stream).await;
+                    Ok(())
+                }
+                Ok((Channel::Steps, stream)) => {
+                    let Self { names, engine, sending, .. } = self;
+                    sending.track_future(steps::serve(socket::framed(stream), names, engine)).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                tracing::warn!(%error, "a connection failed");
+            }
+        });
+    }
+
+    async fn control(self, stream: UnixStream) {
+        let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Worker::serve(self));
+        calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
+    }
+
+    fn waiting(&self) -> usize {
+        self.counters.health().waiting as usize + self.arrivals.count()
+    }
+
+    fn ready(&self) -> Result<Ready> {
+        let loading = || Error::new(ErrorKind::Unavailable, Source::Worker, "the model is still loading");
+        self.loading.borrow().clone().unwrap_or_else(|| Err(loading()))
+    }
+
+    async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
+        let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
+        let ready = self.ready()?;
+        if !self.names.contains(stream) {
+            return Err(fault(ErrorKind::Unavailable, "the step-frame connection is not open"));
+        }
+        let twice = "two requests of one name";
+        let entered = self.arrivals.enter(stream, request.id);
+        let arrival = entered.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
+        if self.waiting() > self.max_waiting {
+            let text = format!("{} requests are waiting for this model already", self.max_waiting);
+            return Err(fault(ErrorKind::Overloaded, &text));
+        }
+        // A long prompt takes milliseconds to tokenise: not on the threads that move frames.
+        let admitted = tokio::task::spawn_blocking(move || {
+            admission::admit(&ready.files, ready.info.max_context, stream, request)
+        });
+        let broken =
+            |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
+        let submission = admitted.await.map_err(broken)??;
+        let prompt_tokens = submission.prompt.len() as u32;
+        if !arrival.wanted() {
+            return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
+        }
+        let command = Command::Submit(Box::new(Arriving { submission, arrival }));
+        self.engine.send(command).map_err(|_| fault(ErrorKind::Unavailable, "the worker has stopped"))?;
+        Ok(Accepted { prompt_tokens })
+    }
+}
+
+impl Worker for Server {
+    async fn wait_ready(mut self, _: Context) -> Result<ModelInfo> {
+        match self.loading.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
+            Ok(Some(outcome)) => outcome.map(|ready| ready.info),
+            // The engine died while loading: the process is about to end, and the connection says so.
+            _ => pending().await,
+        }
+    }
+
+    async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
+        self.admit(stream, request).await
+    }
+
+    async fn cancel(self, _: Context, stream: StreamId, id: RequestId) {
+        self.arrivals.cancel(stream, id);
+        // Without an engine there is nothing to cancel.
+        self.engine.send(Command::Cancel(stream, id)).ok();
+    }
+
+    async fn health(self, _: Context) -> Health {
+        Health { waiting: self.waiting() as u32, ..self.counters.health() }
+    }
+}

@@ -1,0 +1,111 @@
+//! config.json: the part that every architecture shares, and quantisation. The rest is each model's own `Args`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::LoadError;
+
+/// A parsed config.json.
+#[derive(Debug, Clone)]
+pub struct Config {
+    path: PathBuf,
+    value: Value,
+    /// Names the architecture.
+    pub model_type: String,
+    /// How weights are quantised, if they are.
+    pub quantization: Option<Quantization>,
+}
+
+/// MLX affine quantisation: groups of `group_size` weights of a row share a scale and a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Packing {
+    /// Weights that share a scale.
+    pub group_size: i32,
+    /// Bits of one weight.
+    pub bits: i32,
+}
+
+/// The default packing and the layers that differ from it.
+#[derive(Debug, Clone)]
+pub struct Quantization {
+    default: Packing,
+    overrides: serde_json::Map<String, Value>,
+}
+
+impl Config {
+    /// Reads `folder/config.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no JSON object, or names no `model_type`.
+    pub fn read(folder: &Path) -> Result<Self, LoadError> {
+        let path = folder.join("config.json");
+        let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
+        let problem = |problem: String| LoadError::File { path: path.clone(), problem };
+        let value: Value = serde_json::from_str(&text).map_err(|e| problem(e.to_string()))?;
+        let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);
+        let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
+        let quantization = quantization(&value).map_err(problem)?;
+        Ok(Self { path, value, model_type, quantization })
+    }
+
+    /// The architecture's own fields.
+    ///
+    /// # Errors
+    /// When a field is missing or has the wrong type; the message names it.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, LoadError> {
+        T::deserialize(&self.value).map_err(|e| self.problem(e.to_string()))
+    }
+
+    /// An error about this file.
+    pub fn problem(&self, problem: impl Into<String>) -> LoadError {
+        LoadError::File { path: self.path.clone(), problem: problem.into() }
+    }
+
+    /// `max_position_embeddings`, where given.
+    pub fn max_context(&self) -> Option<u32> {
+        self.value.get("max_position_embeddings").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
+    }
+}
+
+fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
+    // mlx-lm writes the same object under both names.
+    let found = config.get("quantization").or_else(|| config.get("quantization_config"));
+    let Some(Value::Object(object)) = found else { return Ok(None) };
+    if object.contains_key("quant_method") {
+        return Err(
+            "its quantisation is not MLX's (\"quant_method\" is set): use a model converted for MLX".into()
+        );
+    }
+    if let Some(mode) = object.get("mode").and_then(Value::as_str).filter(|mode| *mode != "affine") {
+        return Err(format!("quantisation mode \"{mode}\" is not supported, only \"affine\""));
+    }
+    let default = packing(&Value::Object(object.clone()))?;
+    Ok(Some(Quantization { default, overrides: object.clone() }))
+}
+
+fn packing(value: &Value) -> Result<Packing, String> {
+    let packing = Packing::deserialize(value).map_err(|e| format!("quantization: {e}"))?;
+    let Packing { group_size, bits } = packing;
+    if !matches!(bits, 2..=6 | 8) || !matches!(group_size, 32 | 64 | 128) {
+        return Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows"));
+    }
+    Ok(packing)
+}
+
+impl Quantization {
+    /// The packing of the layer at `path` (such as `model.layers.0.mlp.up_proj`); `None` where it is left unpacked.
+    pub fn of(&self, path: &str) -> Result<Option<Packing>, String> {
+        match self.overrides.get(path) {
+            None | Some(Value::Bool(true)) => Ok(Some(self.default)),
+            Some(Value::Bool(false)) => Ok(None),
+            Some(special) => packing(special).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Hands tensors to models by name.
+//!
+//! A model is built twice by the same code. The first pass checks: every tensor asked for is looked up and compared, all
+//! problems are collected, and nothing is read. The second pass loads. So a model's constructor is the only place that
+//! knows names and shapes, and a folder with ten wrong tensors says so at once instead of ten minutes into a load.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use half::{bf16, f16};
+use mlx_rs::{Array, ops};
+
+use super::LoadError;
+use super::config::{Config, Packing};
+use super::safetensors::{Dtype, Entry, Shards};
+use crate::layers::embedding::Embedding;
+use crate::layers::linear::Linear;
+
+/// What weights become in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// As stored: packed weights stay packed, bf16 stays bf16. The fast path on a GPU.
+    Native,
+    /// Everything becomes fp32. The fast path on a CPU, whose half-precision and quantised products are many times slower.
+    Float32,
+}
+
+/// Told how many bytes of the files have been read, and of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// One pass over a model's weights.
+pub struct Loader<'a> {
+    shards: &'a Shards,
+    config: &'a Config,
+    precision: Precision,
+    /// `None` while checking.
+    progress: Option<RefCell<Progress<'a>>>,
+    read: Cell<u64>,
+    problems: RefCell<Vec<String>>,
+    used: RefCell<BTreeSet<String>>,
+}
+
+type Result<T> = std::result::Result<T, LoadError>;
+
+impl<'a> Loader<'a> {
+    /// A pass that only checks.
+    pub fn checking(shards: &'a Shards, config: &'a Config, precision: Precision) -> Self {
+        let (problems, used) = (RefCell::default(), RefCell::default());
+        Self { shards, config, precision, progress: None, read: Cell::new(0), problems, used }
+    }
+
+    /// A pass that loads.
+    pub fn loading(
+        shards: &'a Shards,
+        config: &'a Config,
+        precision: Precision,
+        progress: Progress<'a>,
+    ) -> Self {
+        Self { progress: Some(RefCell::new(progress)), ..Self::checking(shards, config, precision) }
+    }
+
+    /// The configuration the model is built from.
+    pub fn config(&self) -> &Config {
+        self.config
+    }
+
+    /// Ends a checking pass.
+    ///
+    /// # Errors
+    /// With every tensor that is missing or wrong.
+    pub fn finish(self) -> Result<()> {
+        let problems = self.problems.into_inner();
+        if !problems.is_empty() {
+            return Err(LoadError::Tensors(problems));
+        }
+        let used = self.used.into_inner();
+        let unused = self.shards.names().filter(|name| !used.contains(*name) && !harmless(name));
+        let unused: Vec<&str> = unused.collect();
+        if let Some(first) = unused.first() {
+            tracing::warn!(count = unused.len(), first, "the folder has tensors that the model does not use");
+        }
+        Ok(())
+    }
+
+    fn problem(&self, text: String) {
+        self.problems.borrow_mut().push(text);
+    }
+
+    /// Whether the files have `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.shards.get(name).is_some()
+    }
+
+    /// A tensor of exactly this shape and one of the float types.
+    ///
+    /// # Errors
+    /// When the device fails; what is wrong with the tensor is collected by the checking pass.
+    pub fn tensor(&self, name: &str, shape: &[i32]) -> Result<Array> {
+        self.stored(name, shape, &[Dtype::BF16, Dtype::F16, Dtype::F32])
+    }
+
+    /// `path.weight` (and `path.bias`) as a linear layer from `inputs` to `outputs`, packed or not.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn linear(&self, path: &str, inputs: i32, outputs: i32, bias: bool) -> Result<Linear> {
+        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[outputs])).transpose()?;
+        let linear = match self.packing(path) {
+            None => Linear::dense(self.tensor(&format!("{path}.weight"), &[outputs, inputs])?, bias),
+            Some(packing) => {
+                let packed = self.packed(path, inputs, outputs, packing)?;
+                match self.precision {
+                    Precision::Float32 => Linear::dense(self.unpack(&packed, packing)?, bias),
+                    Precision::Native => Linear::quantized(packed, packing, bias),
+                }
+            }
+        };
+        Ok(linear)
+    }
+
+    /// `path.weight` as an embedding table.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn embedding(&self, path: &str, vocabulary: i32, width: i32) -> Result<Embedding> {
+        let linear = self.linear(path, width, vocabulary, false)?;
+        Ok(Embedding::new(linear))
+    }
+
+    /// The packing of a layer: configured and really there (mlx-lm leaves layers unpacked that do not divide).
+    fn packing(&self, path: &str) -> Option<Packing> {
+        let quantization = self.config.quantization.as_ref()?;
+        if !self.has(&format!("{path}.scales")) {
+            return None;
+        }
+        quantization.of(path).unwrap_or_else(|problem| {
+            self.problem(format!("{path}: {problem}"));
+            None
+        })
+    }
+
+    fn packed(&self, path: &str, inputs: i32, outputs: i32, packing: Packing) -> Result<[Array; 3]> {
+        let Packing { group_size, bits } = packing;
+        let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
+        let groups = inputs / group_size;
+        Ok([
+            self.stored(&format!("{path}.weight"), &[outputs, inputs * bits / 32], &[Dtype::U32])?,
+            self.stored(&format!("{path}.scales"), &[outputs, groups], &floats)?,
+            self.stored(&format!("{path}.biases"), &[outputs, groups], &floats)?,
+        ])
+    }
+
+    fn unpack(&self, [weight, scales, biases]: &[Array; 3], packing: Packing) -> Result<Array> {
+        if self.progress.is_none() {
+            return Ok(weight.clone());
+        }
+        let dense = ops::dequantize(weight, scales, biases, packing.group_size, packing.bits)?;
+        // At once, so that the packed form can go and one layer at a time is held twice.
+        dense.eval()?;
+        Ok(dense)
+    }
+
+    fn stored(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) -> Result<Array> {
+        if self.progress.is_none() {
+            self.check(name, shape, dtypes);
+            return Ok(Array::from_f32(0.0));
+        }
+        match self.shards.get(name) {
+            Some(entry) => Ok(self.read(entry, shape)),
+            // The checking pass came first: only a model that asks differently the second time comes here.
+            None => Err(LoadError::Tensors(vec![format!("{name} is missing")])),
+        }
+    }
+
+    fn check(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) {
+        self.used.borrow_mut().insert(name.to_owned());
+        let Some(entry) = self.shards.get(name) else {
+            return self.problem(format!("{name} is missing"));
+        };
+        let expected: Vec<usize> = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        if entry.shape != expected {
+            return self.problem(format!("{name} has shape {:?}, expected {expected:?}", entry.shape));
+        }
+        if !dtypes.contains(&entry.dtype) {
+            self.problem(format!("{name} is {:?}, expected one of {dtypes:?}", entry.dtype));
+        }
+    }
+
+    fn read(&self, entry: &Entry, shape: &[i32]) -> Array {
+        let bytes = self.shards.bytes(entry);
+        self.read.set(self.read.get() + bytes.len() as u64);
+        if let Some(progress) = &self.progress {
+            (progress.borrow_mut())(self.read.get(), self.shards.total_bytes());
+        }
+        let wide = self.precision == Precision::Float32;
+        match entry.dtype {
+            Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),
+            Dtype::BF16 if wide => {
+                Array::from_slice(&numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)
+            }
+            Dtype::F16 if wide => {
+                Array::from_slice(&numbers(bytes, |b| f16::from_le_bytes(b).to_f32()), shape)
+            }
+            Dtype::BF16 => Array::from_slice(&numbers(bytes, bf16::from_le_bytes), shape),
+            Dtype::F16 => Array::from_slice(&numbers(bytes, f16::from_le_bytes), shape),
+            _ => Array::from_slice(&numbers(bytes, f32::from_le_bytes), shape),
+        }
+    }
+}
+
+/// Tensors that old checkpoints carry and nobody needs: rotary tables, and an output layer that is tied.
+fn harmless(name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq") || name.starts_with("lm_head.")
+}
+
+/// Little-endian numbers of `N` bytes. A copy, since nothing aligns the mapped bytes.
+fn numbers<const N: usize, T>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (whole, _) = bytes.as_chunks::<N>();
+    whole.iter().map(|chunk| of(*chunk)).collect()
+}

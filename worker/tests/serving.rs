@@ -1,0 +1,254 @@
+//! The worker as a process, over its real socket: with the runner that does not compute, and once with a real model.
+
+use std::time::{Duration, Instant};
+
+use ipc_proto::generate::{Event, FinishReason, GenerateRequest, RequestId, Usage};
+use ipc_proto::{ErrorKind, Source};
+
+mod serving {
+    pub mod harness;
+}
+
+use serving::harness::{Answer, Worker, chat, context, model, text};
+
+const SMOL: &str = "SmolLM2-135M-Instruct";
+
+fn null(arguments: &[&str]) -> Worker {
+    Worker::start(&model(SMOL), true, arguments)
+}
+
+fn finished(answer: &Answer) -> (FinishReason, Usage) {
+    match answer.end {
+        Some(Event::Finished { reason, usage }) => (reason, usage),
+        ref other => panic!("it ended by {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_streamed_and_counted() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    assert_eq!(gateway.info.architecture, "llama");
+    assert_eq!(gateway.info.max_context, 8192);
+    assert!(gateway.info.has_chat_template);
+    let accepted = gateway.submit(chat(0, "Hello!", 12)).await.unwrap();
+    let answer = gateway.answers(1).await.remove(0);
+    let (reason, usage) = finished(&answer);
+    assert_eq!(reason, FinishReason::Length);
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (accepted.prompt_tokens, 12));
+    assert_eq!(answer.text.split_whitespace().count(), 12);
+    assert!(answer.text.contains(" one two three four one"), "{}", answer.text);
+    assert_eq!(answer.indices, (0..12).collect::<Vec<u32>>());
+    let health = gateway.until(|health| health.running == 0).await;
+    assert_eq!((health.waiting, health.kv_blocks_used), (0, 0));
+    assert!(health.steps >= 12);
+}
+
+#[tokio::test]
+async fn stop_texts_end_a_request_across_tokens() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let request = GenerateRequest { stop: vec!["hree fo".into(), "nowhere".into()], ..text(0, "x", 100) };
+    gateway.submit(request).await.unwrap();
+    let answer = gateway.answers(1).await.remove(0);
+    let (reason, usage) = finished(&answer);
+    assert_eq!(reason, FinishReason::Stop);
+    assert!(answer.text.ends_with(" t") && !answer.text.contains("hree"), "{}", answer.text);
+    assert!(usage.completion_tokens < 10);
+}
+
+#[tokio::test]
+async fn eight_at_once_all_finish_and_share_steps() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let before = gateway.until(|_| true).await.steps;
+    for id in 0..8 {
+        gateway.submit(text(id, "Count with me:", 2000)).await.unwrap();
+    }
+    let answers = gateway.answers(8).await;
+    for answer in &answers {
+        assert_eq!(answer.text, answers[0].text, "a row depends on its company");
+        assert_eq!(finished(answer).1.completion_tokens, 2000);
+    }
+    let steps = gateway.until(|health| health.running == 0).await.steps - before;
+    assert!(steps < 8000, "{steps} steps: the requests did not run together");
+}
+
+#[tokio::test]
+async fn more_than_run_at_once_wait_their_turn_or_are_refused() {
+    let worker = null(&["--max-sequences", "1", "--max-waiting", "2"]);
+    let mut gateway = worker.gateway(1).await;
+    let mut accepted = Vec::new();
+    let mut refused = 0;
+    // The first runs for the longest time there is, the rest wait behind it.
+    for id in 0..6 {
+        let tokens = if id == 0 { 8000 } else { 3 };
+        match gateway.submit(text(id, "x", tokens)).await {
+            Ok(_) => accepted.push(RequestId(id)),
+            Err(error) => {
+                assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true));
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && accepted.len() >= 3, "{accepted:?} accepted, {refused} refused");
+    let answers = gateway.answers(accepted.len()).await;
+    assert!(answers.iter().all(|answer| finished(answer).0 == FinishReason::Length));
+}
+
+#[tokio::test]
+async fn a_cancelled_request_leaves_without_a_word() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    gateway.submit(text(1, "x", 8000)).await.unwrap();
+    gateway.submit(text(0, "x", 8000)).await.unwrap();
+    gateway.control.cancel(context(), gateway.stream, RequestId(1)).await.unwrap();
+    gateway.control.cancel(context(), gateway.stream, RequestId(99)).await.unwrap();
+    gateway.until(|health| health.running <= 1).await;
+    // Events of steps before the cancellation may still be on their way; none says that request 1 has ended.
+    let mut answers = vec![Answer::default(); 2];
+    while answers[0].end.is_none() {
+        let ipc_proto::stream::StreamFrame::Step(frame) = gateway.frame().await else { panic!() };
+        for (id, event) in frame.events {
+            match event {
+                Event::Text { .. } => {}
+                end => answers[id.0 as usize].end = Some(end),
+            }
+        }
+    }
+    assert_eq!(answers[1].end, None);
+    assert_eq!(gateway.until(|health| health.running == 0).await.kv_blocks_used, 0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_leaves_frees_its_rows_and_no_others() {
+    let worker = null(&[]);
+    let mut stays = worker.gateway(1).await;
+    let leaves = worker.gateway(2).await;
+    for id in 0..4 {
+        leaves.submit(text(id, "x", 8000)).await.unwrap();
+    }
+    stays.submit(text(0, "x", 8000)).await.unwrap();
+    drop(leaves);
+    stays.until(|health| health.running <= 1 && health.waiting == 0).await;
+    let answer = stays.answers(1).await.remove(0);
+    assert_eq!(finished(&answer).1.completion_tokens, 8000);
+    assert_eq!(stays.until(|health| health.running == 0).await.kv_blocks_used, 0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_read_holds_up_nobody() {
+    let worker = null(&[]);
+    let mut reads = worker.gateway(1).await;
+    let sleeps = worker.gateway(2).await;
+    for id in 0..7 {
+        sleeps.submit(text(id, "x", 8000)).await.unwrap();
+    }
+    reads.submit(text(0, "x", 8000)).await.unwrap();
+    let answer = reads.answers(1).await.remove(0);
+    assert_eq!(finished(&answer).1.completion_tokens, 8000);
+    reads.until(|health| health.running == 0).await;
+    drop(sleeps);
+}
+
+#[tokio::test]
+async fn wrong_requests_are_refused_with_reasons() {
+    let worker = null(&[]);
+    let gateway = worker.gateway(1).await;
+    let long = "word ".repeat(9000);
+    let error = gateway.submit(text(0, &long, 5)).await.unwrap_err();
+    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Source::Client));
+    assert!(error.message.contains("900") && error.message.contains("8192"), "{error}");
+    for (request, param) in [
+        (text(0, "", 5), "prompt"),
+        (text(0, "x", 0), "max_tokens"),
+        (GenerateRequest { stop: vec![String::new()], ..text(0, "x", 5) }, "stop"),
+    ] {
+        let error = gateway.submit(request).await.unwrap_err();
+        assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some(param)), "{error}");
+    }
+    let strange = ipc_proto::stream::StreamId(77);
+    let error = gateway.control.submit(context(), strange, text(0, "x", 5)).await.unwrap().unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true));
+    assert_eq!(gateway.until(|_| true).await.waiting, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_the_context_ends_a_request() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let request = GenerateRequest { max_tokens: None, ..text(0, &"word ".repeat(8100), 1) };
+    let accepted = gateway.submit(request).await.unwrap();
+    let (reason, usage) = finished(&gateway.answers(1).await[0]);
+    assert_eq!(reason, FinishReason::Length);
+    assert_eq!(usage.completion_tokens + accepted.prompt_tokens, 8192);
+}
+
+#[tokio::test]
+async fn sigterm_lets_requests_end_and_removes_the_socket() {
+    let mut worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    gateway.submit(text(0, "x", 4000)).await.unwrap();
+    gateway.until(|health| health.running == 1).await;
+    worker.terminate();
+    assert_eq!(finished(&gateway.answers(1).await[0]).1.completion_tokens, 4000);
+    assert!(worker.ended().await.success());
+    assert!(!worker.listens());
+}
+
+#[tokio::test]
+async fn sigterm_fails_what_does_not_end_in_time() {
+    let mut worker = Worker::start(&model(SMOL), false, &["--drain-seconds", "0"]);
+    let mut gateway = worker.gateway(1).await;
+    gateway.submit(text(0, "Once upon a time", 8000)).await.unwrap();
+    gateway.until(|health| health.running == 1).await;
+    worker.terminate();
+    match gateway.answers(1).await.remove(0).end {
+        Some(Event::Failed(error)) => {
+            assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true));
+        }
+        other => panic!("it ended by {other:?}"),
+    }
+    assert!(worker.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_lost_supervisor_ends_the_worker_at_once() {
+    let mut worker = null(&[]);
+    worker.gateway(1).await.submit(text(0, "x", 8000)).await.unwrap();
+    let start = Instant::now();
+    worker.cut_lifeline();
+    worker.ended().await;
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_broken_model_says_why_until_told_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        std::fs::copy(model(SMOL).join(file), folder.path().join(file)).unwrap();
+    }
+    let mut worker = Worker::start(folder.path(), false, &[]);
+    let control = worker.control().await;
+    let error = control.wait_ready(context()).await.unwrap().unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::ModelBroken, false));
+    assert!(error.message.contains("safetensors"), "{error}");
+    worker.terminate();
+    assert_eq!(worker.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_real_model_answers() {
+    let worker = Worker::start(&model(SMOL), false, &[]);
+    let mut gateway = worker.gateway(1).await;
+    assert!(gateway.info.weight_bytes > 100 << 20);
+    for id in 0..2 {
+        gateway.submit(chat(id, "What is the capital of France?", 40)).await.unwrap();
+    }
+    let answers = gateway.answers(2).await;
+    assert!(answers[0].text.contains("Paris"), "{}", answers[0].text);
+    assert_eq!(answers[0].text, answers[1].text);
+    let (reason, usage) = finished(&answers[0]);
+    assert_eq!(reason, FinishReason::Stop);
+    assert!(usage.completion_tokens > 2 && usage.prompt_tokens > 30);
+}

@@ -1,0 +1,199 @@
+//! A real worker process, and a gateway's two connections to it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt, StreamExt};
+use ipc_proto::generate::{ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Role, Sampling};
+use ipc_proto::socket::{self, Channel};
+use ipc_proto::stream::{GatewayEnd, StreamFrame, StreamHello, StreamId};
+use ipc_proto::worker::{Accepted, Health, ModelInfo, WorkerClient};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// No step of a test takes longer, model loading included.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of a test model.
+pub fn model(name: &str) -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models");
+    let folder = std::env::var_os("MLXD_TEST_MODELS").map_or(beside, PathBuf::from).join(name);
+    assert!(folder.join("config.json").exists(), "no {}: run `cargo xtask setup`", folder.display());
+    folder
+}
+
+/// A worker process; killed when dropped.
+pub struct Worker {
+    process: Child,
+    socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Worker {
+    /// Starts a worker for `model`; `null` generates without computing.
+    pub fn start(model: &Path, null: bool, arguments: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let socket = folder.path().join("w.sock");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd-worker"));
+        command.arg("--model").arg(model).arg("--socket").arg(&socket).arg("--lifeline").args(arguments);
+        if null {
+            command.env("MLXD_WORKER_RUNNER", "null");
+        }
+        let process = command.stdin(Stdio::piped()).spawn().unwrap();
+        Self { process, socket, _folder: folder }
+    }
+
+    /// A control connection, as soon as the worker listens.
+    pub async fn control(&self) -> WorkerClient {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match socket::connect(&self.socket, Channel::Control).await {
+                Ok(stream) => {
+                    return WorkerClient::new(Default::default(), socket::framed(stream)).spawn();
+                }
+                Err(error) => assert!(Instant::now() < deadline, "the worker does not listen: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A gateway, once the model is loaded.
+    pub async fn gateway(&self, stream: u64) -> Gateway {
+        let control = self.control().await;
+        let info = control.wait_ready(context()).await.unwrap().unwrap();
+        let connection = socket::connect(&self.socket, Channel::Steps).await.unwrap();
+        let mut steps: GatewayEnd = socket::framed(connection);
+        steps.send(StreamHello { stream: StreamId(stream) }).await.unwrap();
+        let mut gateway = Gateway { control, steps, stream: StreamId(stream), info };
+        assert_eq!(gateway.frame().await, StreamFrame::Welcome);
+        gateway
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        use nix::sys::signal::{Signal, kill};
+        kill(nix::unistd::Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
+    }
+
+    /// Closes its standard input, as a supervisor's death does.
+    pub fn cut_lifeline(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the worker does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether its socket is there.
+    pub fn listens(&self) -> bool {
+        self.socket.exists()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A gateway's connections.
+pub struct Gateway {
+    pub control: WorkerClient,
+    pub steps: GatewayEnd,
+    pub stream: StreamId,
+    pub info: ModelInfo,
+}
+
+/// What came of one request.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Answer {
+    pub text: String,
+    /// Index of each text event.
+    pub indices: Vec<u32>,
+    /// `Finished` or `Failed`.
+    pub end: Option<Event>,
+}
+
+impl Gateway {
+    /// The next frame.
+    pub async fn frame(&mut self) -> StreamFrame {
+        timeout(PATIENCE, self.steps.next()).await.expect("no frame comes").unwrap().unwrap()
+    }
+
+    /// Submits a request.
+    pub async fn submit(&self, request: GenerateRequest) -> ipc_proto::Result<Accepted> {
+        self.control.submit(context(), self.stream, request).await.unwrap()
+    }
+
+    /// Collects what comes until requests `0 .. count` have ended.
+    pub async fn answers(&mut self, count: usize) -> Vec<Answer> {
+        let mut answers = vec![Answer::default(); count];
+        let mut last_step = 0;
+        while answers.iter().any(|answer| answer.end.is_none()) {
+            let StreamFrame::Step(frame) = self.frame().await else { panic!("welcomed twice") };
+            assert!(frame.step >= last_step && !frame.events.is_empty());
+            last_step = frame.step;
+            for (id, event) in frame.events {
+                let answer = &mut answers[id.0 as usize];
+                assert!(answer.end.is_none(), "an event after the last one");
+                match event {
+                    Event::Text { index, text } => {
+                        assert!(!text.is_empty());
+                        answer.indices.push(index);
+                        answer.text.push_str(&text);
+                    }
+                    end => answer.end = Some(end),
+                }
+            }
+        }
+        answers
+    }
+
+    /// Waits until the worker's counters are as `wanted`.
+    pub async fn until(&self, wanted: impl Fn(&Health) -> bool) -> Health {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let health = self.control.health(context()).await.unwrap();
+            if wanted(&health) {
+                return health;
+            }
+            assert!(Instant::now() < deadline, "it stays at {health:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A call's deadline.
+pub fn context() -> tarpc::context::Context {
+    let mut context = tarpc::context::current();
+    context.deadline = Instant::now() + PATIENCE;
+    context
+}
+
+/// A greedy completion of plain text.
+pub fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
+    GenerateRequest {
+        id: RequestId(id),
+        prompt: Prompt::Text(prompt.into()),
+        sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
+        stop: Vec::new(),
+        max_tokens: Some(max_tokens),
+    }
+}
+
+/// A greedy answer to one question.
+pub fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
+    let message = Message { role: Role::User, content: question.into(), name: None };
+    let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], template_kwargs: None });
+    GenerateRequest { prompt, ..text(id, "", max_tokens) }
+}
