@@ -9,7 +9,8 @@ use e2e::places::repository;
 
 const CRATES: [&str; 7] = ["ipc-proto", "supervisor", "gateway", "worker", "cli", "tests", "xtask"];
 /// Where the compiler's `unsafe` is let in; each says so with a reason in its own head.
-const UNSAFE_MODULES: [&str; 3] = ["gateway/src/listener.rs", "ipc-proto/src/lifeline.rs", "worker/src/weights/mapping.rs"];
+const UNSAFE_MODULES: [&str; 3] =
+    ["gateway/src/listener.rs", "ipc-proto/src/lifeline.rs", "worker/src/weights/mapping.rs"];
 const MAX_LINES: usize = 600;
 
 struct Source {
@@ -125,7 +126,11 @@ fn unsafe_code_is_in_named_modules() {
     let sources = sources();
     let with: Vec<&str> = sources
         .iter()
-        .filter(|s| s.code().any(|(_, code)| code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")))
+        .filter(|s| {
+            s.code().any(|(_, code)| {
+                code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+            })
+        })
         .map(|s| s.path.as_str())
         .filter(|path| *path != "tests/tidy.rs")
         .collect();

@@ -14,6 +14,8 @@ use crate::engine::sequence::SamplingParams;
 
 /// Stop texts of one request, at most; each is looked for in every piece of text.
 const MAX_STOPS: usize = 32;
+/// Bytes of a stop text, at most; so much text may be held back.
+const MAX_STOP_BYTES: usize = 1024;
 
 /// Checks and tokenises `request`. `max_length` is what prompt and output may take together, in tokens.
 ///
@@ -26,22 +28,29 @@ pub fn admit(
     request: GenerateRequest,
 ) -> Result<Submission> {
     let sampling = resolve(&request.sampling, files.defaults)?;
-    if request.stop.len() > MAX_STOPS || request.stop.iter().any(String::is_empty) {
-        return Err(Error::invalid("stop", format!("stop: at most {MAX_STOPS} texts, none of them empty")));
+    if request.stop.len() > MAX_STOPS
+        || !request.stop.iter().all(|stop| (1..=MAX_STOP_BYTES).contains(&stop.len()))
+    {
+        let text = format!("stop: at most {MAX_STOPS} texts of 1 to {MAX_STOP_BYTES} bytes");
+        return Err(Error::invalid("stop", text));
     }
+    if request.max_tokens == Some(0) {
+        return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
+    }
+    let field = match request.prompt {
+        Prompt::Text(_) => "prompt",
+        Prompt::Chat(_) => "messages",
+    };
     let prompt = tokenise(files, &request.prompt)?;
     let length = prompt.len() as u32;
     if length == 0 {
-        return Err(Error::invalid("prompt", "the prompt is empty"));
+        return Err(Error::invalid(field, "the prompt is empty"));
     }
     if length >= max_length {
         let text = format!(
             "the prompt has {length} tokens; this model's context holds {max_length}, output included"
         );
-        return Err(Error::new(ErrorKind::ContextLength, Source::Client, text));
-    }
-    if request.max_tokens == Some(0) {
-        return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
+        return Err(Error::new(ErrorKind::ContextLength, Source::Client, text).with_param(field));
     }
     let room = max_length - length;
     let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));

@@ -18,6 +18,7 @@ pub mod arrivals;
 pub mod block_allocator;
 pub mod command;
 pub mod counters;
+pub mod frames;
 pub mod null;
 pub mod output;
 pub mod rng;
@@ -32,7 +33,7 @@ use output::Output;
 use runner::{Batch, Runner, RunnerError};
 use scheduler::{Limits, Scheduler};
 use sequence::SequenceId;
-use streams::{FRAMES_AHEAD, Streams};
+use streams::Streams;
 
 /// The engine's state.
 #[derive(Debug)]
@@ -173,7 +174,7 @@ impl<R: Runner> Engine<R> {
 
     fn step(&mut self) {
         self.scheduler.schedule(&mut self.batch);
-        self.counters.begin_step();
+        self.counters.begin_step(&self.scheduler);
         match self.runner.step(&self.batch).and_then(|tokens| complete(&self.batch, tokens)) {
             Ok(tokens) => self.postprocess(&tokens),
             Err(failure) => {
@@ -216,7 +217,10 @@ impl<R: Runner> Engine<R> {
 
     fn flush(&mut self) {
         for stream in self.streams.flush(self.counters.steps()) {
-            tracing::warn!(FRAMES_AHEAD, "a gateway is gone or too far behind; its requests are dropped");
+            tracing::warn!(
+                limit_events = frames::EVENTS_AHEAD,
+                "a gateway is gone or too far behind; its requests are dropped"
+            );
             self.close(stream);
         }
     }

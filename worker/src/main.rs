@@ -84,10 +84,12 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
         told = told_to_stop(arguments.lifeline) => told.map(|()| None)?,
         early = &mut ended => Some(early),
     };
+    let broken = matches!(*loading.borrow(), Some(Err(_)));
     let status = match early {
         // Whoever asks is told why, until the supervisor has had enough.
         Some(Ok(Ended::NotLoaded)) => told_to_stop(arguments.lifeline).await.map(|()| 1)?,
         Some(_) => 70,
+        None if broken => 1,
         None if loading.borrow().is_none() => 0,
         None => {
             services.abort();

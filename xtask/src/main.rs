@@ -1,1 +1,71 @@
-fn main() {}
+//! `cargo xtask`: development tasks.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod demo;
+mod goldens;
+mod models;
+mod paths;
+mod progress;
+mod setup;
+mod test;
+
+/// Development tasks of mlxd.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Prepare MLX for this system (Linux: into .mlx/; macOS: checks the tools).
+    Setup,
+    /// Fetch small real models into .mlx/models.
+    Models {
+        /// Which: smollm2, qwen2 or all.
+        #[arg(default_value = "all")]
+        which: String,
+    },
+    /// Set up, build, serve a small model and ask it a question.
+    Demo(demo::Arguments),
+    /// Prepare what the tests need and run all of them.
+    Test {
+        /// Arguments for `cargo test` instead of `--workspace`.
+        arguments: Vec<String>,
+    },
+    /// Make the golden files anew with mlx-lm and Transformers.
+    Goldens,
+    /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
+    Bench(bench::Arguments),
+    #[command(hide = true)]
+    Bindings { mlx_c: PathBuf, output: PathBuf, header: PathBuf, include: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Models { which } => models::fetch(&which).map(drop),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test { arguments } => test::run(&arguments),
+        Task::Goldens => goldens::run(),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Bindings { mlx_c, output, header, include } => {
+            setup::bindings::write(&mlx_c, &output, &header, &include)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, causes included; never a backtrace.
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

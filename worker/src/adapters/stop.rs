@@ -1,6 +1,7 @@
 //! Finds stop texts in text that arrives in pieces, and never lets out a part of one.
 
-/// Looks for the earliest of several texts.
+/// Looks for several texts; the one that is complete first counts, and of those the longest. So it does not matter how the
+/// text is cut into pieces.
 #[derive(Debug, Default)]
 pub struct StopMatcher {
     stops: Vec<String>,
@@ -29,7 +30,8 @@ impl StopMatcher {
             return Found { text: piece.to_owned(), stopped: false };
         }
         self.held.push_str(piece);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
+        let ends = self.stops.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
+        if let Some((_, at)) = ends.min() {
             self.held.truncate(at);
             return Found { text: std::mem::take(&mut self.held), stopped: true };
         }

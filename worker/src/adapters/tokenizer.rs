@@ -35,6 +35,17 @@ impl Tokenizer {
         self.0.decode(tokens, true).unwrap_or_default()
     }
 
+    /// Whether [`Self::decode`] leaves this token out.
+    pub fn is_special(&self, token: u32) -> bool {
+        let added = self.0.get_added_vocabulary().get_added_tokens_decoder();
+        added.get(&token).is_some_and(|token| token.special)
+    }
+
+    /// Tokens in the vocabulary, special ones included.
+    pub fn vocabulary(&self) -> u32 {
+        self.0.get_vocab_size(true) as u32
+    }
+
     /// The id of a token given as text.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.0.token_to_id(token)
@@ -42,4 +53,4 @@ impl Tokenizer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

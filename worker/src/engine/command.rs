@@ -1,10 +1,10 @@
 //! What the engine is told. Everything in here was checked by whoever sends it.
 
 use ipc_proto::generate::RequestId;
-use ipc_proto::stream::{StepFrame, StreamId};
-use tokio::sync::mpsc;
+use ipc_proto::stream::StreamId;
 
 use super::arrivals::Arrival;
+use super::frames::FrameSender;
 use super::output;
 use super::sequence::SamplingParams;
 
@@ -12,7 +12,7 @@ use super::sequence::SamplingParams;
 #[derive(Debug)]
 pub enum Command {
     /// A gateway's frames go here from now on.
-    Open(StreamId, mpsc::Sender<StepFrame>),
+    Open(StreamId, FrameSender),
     /// A gateway is gone: drop its requests.
     Close(StreamId),
     /// A request, already tokenised and checked.

@@ -33,9 +33,10 @@ impl Counters {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// One more step begins.
-    pub(super) fn begin_step(&self) {
+    /// One more step begins, as scheduled.
+    pub(super) fn begin_step(&self, scheduler: &Scheduler) {
         self.steps.fetch_add(1, Ordering::Relaxed);
+        self.publish(scheduler);
     }
 
     /// Tells what the scheduler holds.

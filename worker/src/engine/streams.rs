@@ -1,15 +1,13 @@
 //! The gateways' step-frame connections, seen from the engine: it never waits for one.
 //!
-//! Events of a step are gathered and leave as one frame. A gateway that leaves [`FRAMES_AHEAD`] frames lying is taken for dead.
+//! Events of a step are gathered and leave as one frame.
 
 use std::collections::HashMap;
 
 use ipc_proto::generate::{Event, RequestId};
 use ipc_proto::stream::{StepFrame, StreamId};
-use tokio::sync::mpsc;
 
-/// Frames that may wait for a gateway; at the usual 50 bytes an event, about 2 MiB for eight requests.
-pub const FRAMES_AHEAD: usize = 4096;
+use super::frames::FrameSender;
 
 /// The open connections.
 #[derive(Debug, Default)]
@@ -17,14 +15,14 @@ pub struct Streams(HashMap<StreamId, Stream>);
 
 #[derive(Debug)]
 struct Stream {
-    frames: mpsc::Sender<StepFrame>,
+    frames: FrameSender,
     /// Events of the current step.
     events: Vec<(RequestId, Event)>,
 }
 
 impl Streams {
     /// A gateway's frames go to `frames` from now on.
-    pub fn open(&mut self, stream: StreamId, frames: mpsc::Sender<StepFrame>) {
+    pub fn open(&mut self, stream: StreamId, frames: FrameSender) {
         self.0.insert(stream, Stream { frames, events: Vec::new() });
     }
 
@@ -50,7 +48,7 @@ impl Streams {
         let mut dead = Vec::new();
         for (id, stream) in self.0.iter_mut().filter(|(_, stream)| !stream.events.is_empty()) {
             let frame = StepFrame { step, events: std::mem::take(&mut stream.events) };
-            if stream.frames.try_send(frame).is_err() {
+            if stream.frames.send(frame).is_err() {
                 dead.push(*id);
             }
         }

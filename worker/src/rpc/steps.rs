@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use ipc_proto::stream::{StepFrame, StreamFrame, StreamHello, StreamId, WorkerEnd};
-use tokio::sync::mpsc;
+use ipc_proto::stream::{StreamFrame, StreamHello, StreamId, WorkerEnd};
 use tokio::time::timeout;
 
 use crate::engine::command::Command;
-use crate::engine::streams::FRAMES_AHEAD;
+use crate::engine::frames::{self, FrameReceiver};
 
 /// A gateway that takes no frame for so long is taken for dead.
 const STALLED: Duration = Duration::from_secs(20);
@@ -41,11 +40,7 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(
-        names: Names,
-        engine: Sender<Command>,
-        stream: StreamId,
-    ) -> io::Result<(Self, mpsc::Receiver<StepFrame>)> {
+    fn new(names: Names, engine: Sender<Command>, stream: StreamId) -> io::Result<(Self, FrameReceiver)> {
         if !names.lock().insert(stream) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
@@ -53,7 +48,7 @@ impl Registered {
             ));
         }
         let registered = Self { names, engine, stream };
-        let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
+        let (sender, frames) = frames::queue();
         registered.engine.send(Command::Open(stream, sender)).map_err(io::Error::other)?;
         Ok((registered, frames))
     }
@@ -79,7 +74,7 @@ pub async fn serve(mut connection: WorkerEnd, names: Names, engine: Sender<Comma
     send(&mut connection, StreamFrame::Welcome).await?;
     loop {
         tokio::select! {
-            frame = frames.recv() => match frame {
+            frame = frames.next() => match frame {
                 Some(frame) => send(&mut connection, StreamFrame::Step(frame)).await?,
                 // The engine has ended, or gave this gateway up.
                 None => return Ok(()),

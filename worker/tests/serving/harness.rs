@@ -16,7 +16,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of a test model.
-pub fn model(name: &str) -> PathBuf {
+pub(crate) fn model(name: &str) -> PathBuf {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models");
     let folder = std::env::var_os("MLXD_TEST_MODELS").map_or(beside, PathBuf::from).join(name);
     assert!(folder.join("config.json").exists(), "no {}: run `cargo xtask setup`", folder.display());
@@ -24,7 +24,7 @@ pub fn model(name: &str) -> PathBuf {
 }
 
 /// A worker process; killed when dropped.
-pub struct Worker {
+pub(crate) struct Worker {
     process: Child,
     socket: PathBuf,
     _folder: TempDir,
@@ -32,7 +32,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts a worker for `model`; `null` generates without computing.
-    pub fn start(model: &Path, null: bool, arguments: &[&str]) -> Self {
+    pub(crate) fn start(model: &Path, null: bool, arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("w.sock");
         let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd-worker"));
@@ -45,7 +45,7 @@ impl Worker {
     }
 
     /// A control connection, as soon as the worker listens.
-    pub async fn control(&self) -> WorkerClient {
+    pub(crate) async fn control(&self) -> WorkerClient {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match socket::connect(&self.socket, Channel::Control).await {
@@ -59,7 +59,7 @@ impl Worker {
     }
 
     /// A gateway, once the model is loaded.
-    pub async fn gateway(&self, stream: u64) -> Gateway {
+    pub(crate) async fn gateway(&self, stream: u64) -> Gateway {
         let control = self.control().await;
         let info = control.wait_ready(context()).await.unwrap().unwrap();
         let connection = socket::connect(&self.socket, Channel::Steps).await.unwrap();
@@ -71,18 +71,18 @@ impl Worker {
     }
 
     /// Asks it to end.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         use nix::sys::signal::{Signal, kill};
         kill(nix::unistd::Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
     }
 
     /// Closes its standard input, as a supervisor's death does.
-    pub fn cut_lifeline(&mut self) {
+    pub(crate) fn cut_lifeline(&mut self) {
         drop(self.process.stdin.take());
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// Whether its socket is there.
-    pub fn listens(&self) -> bool {
+    pub(crate) fn listens(&self) -> bool {
         self.socket.exists()
     }
 }
@@ -107,36 +107,36 @@ impl Drop for Worker {
 }
 
 /// A gateway's connections.
-pub struct Gateway {
-    pub control: WorkerClient,
-    pub steps: GatewayEnd,
-    pub stream: StreamId,
-    pub info: ModelInfo,
+pub(crate) struct Gateway {
+    pub(crate) control: WorkerClient,
+    pub(crate) steps: GatewayEnd,
+    pub(crate) stream: StreamId,
+    pub(crate) info: ModelInfo,
 }
 
 /// What came of one request.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Answer {
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) text: String,
     /// Index of each text event.
-    pub indices: Vec<u32>,
+    pub(crate) indices: Vec<u32>,
     /// `Finished` or `Failed`.
-    pub end: Option<Event>,
+    pub(crate) end: Option<Event>,
 }
 
 impl Gateway {
     /// The next frame.
-    pub async fn frame(&mut self) -> StreamFrame {
+    pub(crate) async fn frame(&mut self) -> StreamFrame {
         timeout(PATIENCE, self.steps.next()).await.expect("no frame comes").unwrap().unwrap()
     }
 
     /// Submits a request.
-    pub async fn submit(&self, request: GenerateRequest) -> ipc_proto::Result<Accepted> {
+    pub(crate) async fn submit(&self, request: GenerateRequest) -> ipc_proto::Result<Accepted> {
         self.control.submit(context(), self.stream, request).await.unwrap()
     }
 
     /// Collects what comes until requests `0 .. count` have ended.
-    pub async fn answers(&mut self, count: usize) -> Vec<Answer> {
+    pub(crate) async fn answers(&mut self, count: usize) -> Vec<Answer> {
         let mut answers = vec![Answer::default(); count];
         let mut last_step = 0;
         while answers.iter().any(|answer| answer.end.is_none()) {
@@ -160,7 +160,7 @@ impl Gateway {
     }
 
     /// Waits until the worker's counters are as `wanted`.
-    pub async fn until(&self, wanted: impl Fn(&Health) -> bool) -> Health {
+    pub(crate) async fn until(&self, wanted: impl Fn(&Health) -> bool) -> Health {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let health = self.control.health(context()).await.unwrap();
@@ -174,14 +174,14 @@ impl Gateway {
 }
 
 /// A call's deadline.
-pub fn context() -> tarpc::context::Context {
+pub(crate) fn context() -> tarpc::context::Context {
     let mut context = tarpc::context::current();
     context.deadline = Instant::now() + PATIENCE;
     context
 }
 
 /// A greedy completion of plain text.
-pub fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
+pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
         id: RequestId(id),
         prompt: Prompt::Text(prompt.into()),
@@ -192,7 +192,7 @@ pub fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
 }
 
 /// A greedy answer to one question.
-pub fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
+pub(crate) fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
     let message = Message { role: Role::User, content: question.into(), name: None };
     let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], template_kwargs: None });
     GenerateRequest { prompt, ..text(id, "", max_tokens) }

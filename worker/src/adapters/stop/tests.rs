@@ -1,1 +1,66 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
 
+use super::*;
+
+/// What must come out: everything before the stop text that is complete first (of those, the longest).
+fn naive(text: &str, stops: &[String]) -> (String, bool) {
+    for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
+        let start =
+            stops.iter().filter(|stop| text[..end].ends_with(*stop)).map(|stop| end - stop.len()).min();
+        if let Some(start) = start {
+            return (text[..start].to_owned(), true);
+        }
+    }
+    (text.to_owned(), false)
+}
+
+fn run(pieces: &[String], stops: &[String]) -> (String, bool) {
+    let mut matcher = StopMatcher::new(stops.to_vec());
+    let mut out = String::new();
+    for piece in pieces {
+        let found = matcher.push(piece);
+        out += &found.text;
+        if found.stopped {
+            return (out, true);
+        }
+    }
+    (out + &matcher.finish(), false)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5000))]
+
+    #[test]
+    fn any_cut_gives_what_a_search_of_the_whole_gives(
+        pieces in vec("[abé]{0,5}", 0..12),
+        stops in vec("[abé]{1,4}", 0..4),
+    ) {
+        prop_assert_eq!(run(&pieces, &stops), naive(&pieces.concat(), &stops));
+    }
+
+    #[test]
+    fn what_is_held_begins_a_stop_text(pieces in vec("[ab]{0,3}", 0..12), stop in "[ab]{1,6}") {
+        let mut matcher = StopMatcher::new(vec![stop.clone()]);
+        let (mut all, mut out) = (String::new(), String::new());
+        for piece in &pieces {
+            all += piece;
+            let found = matcher.push(piece);
+            out += &found.text;
+            if found.stopped {
+                return Ok(());
+            }
+            prop_assert!(all.starts_with(&out));
+            prop_assert!(stop.starts_with(&all[out.len()..]), "{all} {out}");
+        }
+    }
+}
+
+#[test]
+fn text_that_only_looked_like_a_stop_goes_out() {
+    let mut matcher = StopMatcher::new(vec!["</end>".into()]);
+    assert_eq!(matcher.push("a </e").text, "a ");
+    assert_eq!(matcher.push("m> b").text, "</em> b");
+    assert_eq!(matcher.push(" </end").text, " ");
+    assert_eq!(matcher.finish(), "</end");
+}

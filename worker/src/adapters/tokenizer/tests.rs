@@ -1,1 +1,89 @@
+use std::path::PathBuf;
 
+use serde_json::json;
+
+use super::*;
+
+/// The folder of a test model.
+pub(crate) fn model(name: &str) -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models");
+    let folder = std::env::var_os("MLXD_TEST_MODELS").map_or(beside, PathBuf::from).join(name);
+    assert!(folder.exists(), "no {}: run `cargo xtask setup`", folder.display());
+    folder
+}
+
+pub(crate) fn smollm2() -> Tokenizer {
+    Tokenizer::read(&model("SmolLM2-135M-Instruct")).unwrap()
+}
+
+/// A tokenizer of SentencePiece's kind: `▁` for spaces, byte tokens for what is not in the vocabulary, and with it
+/// what a training run leaves behind: truncation and padding.
+pub(crate) fn byte_fallback() -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    let mut vocabulary = serde_json::Map::new();
+    let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
+    let words = ["▁", "a", "b", "c", "▁a", "▁b"].map(String::from);
+    for (id, token) in ["<unk>".into(), "<s>".into()].into_iter().chain(bytes).chain(words).enumerate() {
+        vocabulary.insert(token, json!(id));
+    }
+    let special = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let file = json!({
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
+            "pad_type_id": 0, "pad_token": "<unk>"},
+        "added_tokens": [special(0, "<unk>"), special(1, "<s>")],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        "pre_tokenizer": null,
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "vocab": vocabulary,
+            "merges": ["▁ a", "▁ b"]},
+    });
+    std::fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
+    Tokenizer::read(folder.path()).unwrap()
+}
+
+#[test]
+fn truncation_and_padding_of_the_file_are_off() {
+    let tokenizer = byte_fallback();
+    assert_eq!(tokenizer.encode("a", false).unwrap().len(), 1);
+    assert_eq!(tokenizer.encode("a a a a a a", false).unwrap().len(), 6);
+}
+
+#[test]
+fn special_tokens_are_added_on_request_only() {
+    let tokenizer = byte_fallback();
+    let plain = tokenizer.encode("ab", false).unwrap();
+    let with = tokenizer.encode("ab", true).unwrap();
+    assert_eq!(with, [&[1], plain.as_slice()].concat());
+    assert!(tokenizer.is_special(1) && !tokenizer.is_special(plain[0]));
+    assert_eq!(tokenizer.decode(&with), "ab");
+}
+
+#[test]
+fn markers_in_a_rendered_chat_become_single_tokens() {
+    let tokenizer = smollm2();
+    let tokens = tokenizer.encode("<|im_start|>user\nHi<|im_end|>\n", false).unwrap();
+    assert_eq!((tokens[0], tokenizer.id("<|im_end|>")), (1, Some(2)));
+    assert!(tokens.contains(&2));
+}
+
+#[test]
+fn a_missing_or_broken_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Tokenizer::read(folder.path()).unwrap_err().contains("tokenizer.json"));
+    std::fs::write(folder.path().join("tokenizer.json"), "{").unwrap();
+    assert!(Tokenizer::read(folder.path()).unwrap_err().contains("tokenizer.json"));
+}

@@ -1,0 +1,48 @@
+use ipc_proto::generate::{Event, RequestId};
+
+use super::*;
+
+fn frame(step: u64, events: usize) -> StepFrame {
+    let event = |at| (RequestId(at as u64), Event::Text { index: at as u32, text: "x".into() });
+    StepFrame { step, events: (0..events).map(event).collect() }
+}
+
+#[tokio::test]
+async fn a_reader_that_keeps_up_gets_every_step() {
+    let (sender, mut receiver) = queue();
+    for step in 0..10 {
+        sender.send(frame(step, 3)).unwrap();
+        assert_eq!(receiver.next().await, Some(frame(step, 3)));
+    }
+    drop(sender);
+    assert_eq!(receiver.next().await, None);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_behind_gets_all_in_order_in_few_frames() {
+    let (sender, mut receiver) = queue();
+    for step in 0..10_000 {
+        sender.send(frame(step, 1 + step as usize % 3)).unwrap();
+    }
+    drop(sender);
+    let (mut frames, mut events, mut last) = (0, 0, 0);
+    while let Some(frame) = receiver.next().await {
+        assert!(frame.step >= last && frame.events.len() < EVENTS_IN_FRAME + 3);
+        (frames, events, last) = (frames + 1, events + frame.events.len(), frame.step);
+    }
+    assert_eq!((events, last), (19_999, 9_999));
+    assert_eq!(frames, 5);
+}
+
+#[tokio::test]
+async fn a_reader_too_far_behind_is_dead() {
+    let (sender, mut receiver) = queue();
+    let mut sent = 0;
+    while sender.send(frame(0, 1024)).is_ok() {
+        sent += 1024;
+    }
+    assert_eq!(sent, EVENTS_AHEAD);
+    receiver.next().await.unwrap();
+    drop(receiver);
+    assert_eq!(sender.send(frame(0, 1)), Err(Dead));
+}

@@ -1,0 +1,203 @@
+"""Golden files for the worker's parity tests: goldens.py OUT REAL_MODEL_FOLDER...
+
+Everything is computed by mlx-lm in float32 and rendered by Transformers.
+
+OUT/<name>/            toy models with random weights: config.json, weights, golden.json
+OUT/real/<model>.json  real models: token ids, logits and greedy continuations
+OUT/templates.json     chat templates with what Transformers makes of them
+"""
+import json
+import os
+import shutil
+import sys
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models import gemma3_text, llama, qwen2
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import load_model, quantize_model
+from pathlib import Path
+from transformers import AutoTokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
+
+mx.set_default_device(mx.cpu)
+STEPS = 64
+
+LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "vocab_size": 160,
+         "max_position_embeddings": 256, "rope_theta": 10000.0, "tie_word_embeddings": True}
+TOYS = {
+    "llama": (llama, LLAMA | {
+        "tie_word_embeddings": False, "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}}),
+    "llama-tied": (llama, LLAMA | {"num_key_value_heads": 4, "head_dim": 32, "attention_bias": True, "mlp_bias": True,
+                                   "rope_scaling": {"type": "linear", "factor": 2.0}}),
+    "qwen2": (qwen2, LLAMA | {"model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0}),
+    "gemma3_text": (gemma3_text, {
+        "model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "rms_norm_eps": 1e-6, "vocab_size": 160,
+        "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "query_pre_attn_scalar": 24.0,
+        "sliding_window": 8, "sliding_window_pattern": 3, "max_position_embeddings": 256}),
+}
+FORMS = {"fp32": (mx.float32, None), "bf16": (mx.bfloat16, None), "4bit": (mx.float32, 4), "8bit": (mx.float32, 8)}
+
+
+def log_probs(logits):
+    return logits - mx.logsumexp(logits, -1, keepdims=True)
+
+
+def follow(model, ids):
+    """(logits after the prompt, greedy tokens, leads in nats over the runner-up)."""
+    cache = make_prompt_cache(model)
+    last = model(mx.array([ids]), cache=cache)[0, -1].astype(mx.float32)
+    first, tokens, leads = last, [], []
+    for _ in range(STEPS):
+        second, best = mx.sort(log_probs(last))[-2:].tolist()
+        tokens.append(mx.argmax(last).item())
+        leads.append(round(best - second, 4))
+        last = model(mx.array([[tokens[-1]]]), cache=cache)[0, -1].astype(mx.float32)
+    return first, tokens, leads
+
+
+def write(path, value):
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(value, f, ensure_ascii=False, indent=1)
+        f.write("\n")
+
+
+def toy(out, name, module, config, dtype, bits, seed):
+    folder = os.path.join(out, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    mx.random.seed(seed)
+    model = module.Model(module.ModelArgs.from_dict(config))
+    if module is gemma3_text:
+        model.sanitize({})  # ties the output layer
+    def random(path, x):
+        # Wide enough that one token leads clearly; norms stay near what they are at rest.
+        scale = 0.1 if "norm" in path else 0.25
+        rest = 1.0 if "norm" in path and module is not gemma3_text else 0.0
+        return rest + scale * mx.random.normal(x.shape)
+    model.load_weights([(path, random(path, x)) for path, x in tree_flatten(model.parameters())])
+    model.set_dtype(dtype)
+    config = dict(config)
+    if bits:
+        model, config = quantize_model(model, config, group_size=32, bits=bits)
+    weights = dict(tree_flatten(model.parameters()))
+    if name == "llama-bf16":  # this one in two shards
+        names = sorted(weights)
+        parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+        for file, part in parts.items():
+            mx.save_safetensors(os.path.join(folder, file), {k: weights[k] for k in part}, {"format": "mlx"})
+        write(os.path.join(folder, "model.safetensors.index.json"),
+              {"weight_map": {k: file for file, part in parts.items() for k in part}})
+    else:
+        mx.save_safetensors(os.path.join(folder, "model.safetensors"), weights, {"format": "mlx"})
+    write(os.path.join(folder, "config.json"), config)
+    # What was written is what is asked, in float32.
+    model, _ = load_model(Path(folder))
+    model.set_dtype(mx.float32)
+    prompt = [(7 * i * i + 3 * i + seed) % config["vocab_size"] for i in range(40)]
+    logits, tokens, leads = follow(model, prompt)
+    write(os.path.join(folder, "golden.json"),
+          {"prompt": prompt, "logits": logits.tolist(), "greedy": tokens, "leads": leads})
+    print(name, "spread", round(mx.std(logits).item(), 2), "clear leads", sum(x > 0.05 for x in leads), "of", STEPS, flush=True)
+
+
+CHATS = [
+    [{"role": "user", "content": "What is the capital of France?"}],
+    [{"role": "system", "content": "You answer in one word."}, {"role": "user", "content": "Grüße! 日本語? 🦀"},
+     {"role": "assistant", "content": "Ja."}, {"role": "user", "content": "  spaces  and\nlines\n"}],
+]
+TEXTS = ["The quick brown fox jumps over the lazy dog. In 1969, Neil Armstrong became the first man to walk on the moon.",
+         "2, 4, 6, 8,"]
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather <now> & \"then\"",
+          "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]
+
+
+def real(out, folder):
+    model, _ = load_model(Path(folder))
+    model.set_dtype(mx.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompts = [{"text": text, "ids": tokenizer.encode(text)} for text in TEXTS]
+    for messages in CHATS:
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        prompts.append({"messages": messages, "ids": ids})
+    for prompt in prompts:
+        logits, prompt["greedy"], prompt["leads"] = follow(model, prompt["ids"])
+        count = logits.shape[0]
+        some = [i * count // 512 for i in range(512)]
+        top = mx.argsort(-logits)[:20].tolist()
+        prompt["logits"] = [[i, round(logits[i].item(), 5)] for i in sorted(set(some + top))]
+        prompt["decoded"] = tokenizer.decode(prompt["greedy"], skip_special_tokens=True)
+    if "tools" in (tokenizer.chat_template or ""):
+        text = tokenizer.apply_chat_template(CHATS[1], tools=TOOLS, add_generation_prompt=True, tokenize=False)
+        prompts.append({"messages": CHATS[1], "tools": TOOLS, "rendered": text})
+    os.makedirs(os.path.join(out, "real"), exist_ok=True)
+    name = os.path.basename(folder)
+    write(os.path.join(out, "real", name + ".json"), {"model": name, "prompts": prompts})
+    print(name, [p.get("decoded", "")[:40] for p in prompts], flush=True)
+
+
+TEMPLATES = {
+    "chatml": "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+              "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    "first-system": "{{ bos_token }}{%- if messages[0]['role'] == 'system' %}\n    {%- set system = messages[0]['content'] | trim %}\n"
+                    "    {%- set rest = messages[1:] %}\n{%- else %}\n    {%- set system = '' %}\n    {%- set rest = messages %}\n"
+                    "{%- endif %}\n[{{ system }}]\n{%- for m in rest %}{{ loop.index0 }}{{ m.role }}:{{ m.content }}{{ eos_token }}"
+                    "{% if not loop.last %}|{% endif %}{% endfor %}",
+    "alternation": "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+                   "{{ raise_exception('Roles must alternate user/assistant') }}{% endif %}{{ m['content'] }}{% endfor %}",
+    "blocks": "  {% if messages %}\n    {% for m in messages %}\n- {{ m.role }}\n    {% endfor %}\n  {% endif %}\nend\n",
+    "methods": "{% for m in messages %}{{ m.content.strip().upper() }}/{{ m.content.split(' ')[-1] }}/"
+               "{{ m.content.startswith('Gr') }}/{{ m.content.replace('e', '3') }}/{{ m.content.rstrip('\\n').title() }}/"
+               "{{ m.content | length }};{% endfor %}",
+    "loops": "{% for m in messages %}{% if m.role == 'assistant' %}{% continue %}{% endif %}{{ m.role }}"
+             "{% if loop.index == 3 %}{% break %}{% endif %}{% endfor %}",
+    "namespace": "{% set ns = namespace(n=0, seen='') %}{% for m in messages %}{% set ns.n = ns.n + m.content | length %}"
+                 "{% set ns.seen = ns.seen ~ m.role[0] %}{% endfor %}{{ ns.n }}{{ ns.seen }}",
+    "tests": "{% for m in messages %}{{ m is mapping }}{{ m.content is string }}{{ m.tool_calls is defined }}"
+             "{{ m.content is iterable }}{{ tools is none }}{{ missing is defined }}{% endfor %}",
+    "macro": "{% macro turn(role, text, end='.') %}<{{ role }}>{{ text }}{{ end }}{% endmacro %}"
+             "{% for m in messages %}{{ turn(m.role, m.content, end='!') }}{% endfor %}",
+    "generation": "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+                  "{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    "json": "{{ messages | tojson }}\n{{ extra | tojson }}\n{{ extra | tojson(indent=2) }}\n{{ 'a<b>&\"c\\'' | tojson }}",
+    "kwargs": "{% if enable_thinking is defined and enable_thinking is false %}quiet{% else %}loud{% endif %}"
+              "{{ messages | map(attribute='role') | join(',') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
+    "numbers": "{{ 7 // 2 }} {{ 7 % 3 }} {{ 2 ** 5 }} {{ 1.5 + 1 }} {{ true and none }} {{ [1, 2] + [3] }} {{ 'a' ~ 1 }} {{ -3 | abs }}",
+    "undefined": "[{{ missing }}][{{ messages[0].missing }}]{{ messages[0].missing.deeper }}",
+}
+EXTRA = {"enable_thinking": False, "extra": {"z": [1, 2.5, True, None], "a": "ü<&>\"\\", "nested": {"k": []}, "empty": {}}}
+
+
+def templates(out):
+    cases = []
+    for name, template in TEMPLATES.items():
+        for n, messages in enumerate(CHATS):
+            case = {"name": f"{name}-{n}", "template": template, "messages": messages, "extra": EXTRA,
+                    "tokens": {"bos_token": "<s>", "eos_token": "</s>"}}
+            try:
+                rendered, _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=True,
+                                                    bos_token="<s>", eos_token="</s>", **EXTRA)
+                case["rendered"] = rendered[0]
+            except Exception as e:
+                case["error"] = str(e)
+            cases.append(case)
+    write(os.path.join(out, "templates.json"), cases)
+    print("templates", len(cases), "of which errors", [c["name"] for c in cases if "error" in c], flush=True)
+
+
+def main():
+    out, *folders = sys.argv[1:]
+    os.makedirs(out, exist_ok=True)
+    templates(out)
+    for seed, (name, (module, config)) in enumerate(TOYS.items()):
+        for form, (dtype, bits) in FORMS.items():
+            toy(out, f"{name}-{form}", module, config, dtype, bits, seed)
+    for folder in folders:
+        real(out, folder)
+
+
+main()

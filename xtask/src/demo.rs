@@ -1,0 +1,194 @@
+//! One command from nothing to an answer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::{models, paths, setup, test};
+
+/// Options of `cargo xtask demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Stop after the answer.
+    #[arg(long)]
+    once: bool,
+    /// Port to serve on.
+    #[arg(long, default_value_t = 10240)]
+    port: u16,
+    /// A model's folder, or the id of a model below .mlx/models.
+    #[arg(long)]
+    model: Option<String>,
+    /// The question.
+    #[arg(long, default_value = "What is the capital of France?")]
+    ask: String,
+}
+
+/// A served model: the folder it lies below, and its id there.
+struct Served {
+    folder: PathBuf,
+    id: String,
+}
+
+/// A running server, stopped when dropped.
+struct Server(Child);
+
+/// Sets up, builds, serves, asks, and serves on until Ctrl-C.
+///
+/// # Errors
+/// One line that says which step failed and why.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    ctrlc::set_handler(move || told.store(true, Ordering::SeqCst)).context("cannot take Ctrl-C")?;
+    // Before minutes of building.
+    if TcpListener::bind(("127.0.0.1", arguments.port)).is_err() {
+        bail!("port {} is taken: is another server running? Choose another with --port", arguments.port);
+    }
+    eprintln!("setting up");
+    setup::run()?;
+    let served = served(arguments.model.as_deref())?;
+    eprintln!("building");
+    test::build()?;
+    let mut server = Server::start(arguments.port, &served.folder)?;
+    let base = format!("http://127.0.0.1:{}", arguments.port);
+    server.wait_ready(&base, &stop)?;
+    ask(&base, &served.id, &arguments.ask, &stop)?;
+    if !arguments.once {
+        explain(&base, &served.id);
+        server.wait(&stop)?;
+    }
+    Ok(())
+}
+
+fn served(model: Option<&str>) -> anyhow::Result<Served> {
+    let Some(model) = model else {
+        let folder = models::fetch("smollm2")?.remove(0);
+        return split(&folder);
+    };
+    let path = Path::new(model);
+    if path.join("config.json").is_file() {
+        return split(&std::path::absolute(path)?);
+    }
+    if paths::models().join(model).join("config.json").is_file() {
+        return Ok(Served { folder: paths::models(), id: model.to_owned() });
+    }
+    bail!(
+        "{model} is neither a model's folder (with a config.json) nor a model below {}",
+        paths::models().display()
+    )
+}
+
+fn split(folder: &Path) -> anyhow::Result<Served> {
+    let id = folder.file_name().context("the model's folder has no name")?.to_string_lossy().into_owned();
+    let folder = folder.parent().context("the model's folder has no parent")?.to_owned();
+    Ok(Served { folder, id })
+}
+
+impl Server {
+    fn start(port: u16, models: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(paths::program("mlxd"));
+        // A home of its own: the demo leaves ~/.mlxd alone.
+        command.arg("serve").args(["--port", &port.to_string(), "--home"]).arg(paths::mlx().join("home"));
+        command.arg("--models").arg(models).env("MLXD_LOG", "warn");
+        Ok(Self(command.spawn().context("cannot start mlxd")?))
+    }
+
+    fn wait_ready(&mut self, base: &str, stop: &AtomicBool) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while ureq::get(format!("{base}/health")).call().is_err() {
+            if let Some(status) = self.0.try_wait()? {
+                bail!("mlxd ended at once ({status}); its reason stands above");
+            }
+            if start.elapsed() > Duration::from_secs(20) || stop.load(Ordering::SeqCst) {
+                bail!("mlxd did not answer at {base}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Until it ends by itself or we are told to stop.
+    fn wait(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        while !stop.load(Ordering::SeqCst) {
+            if let Some(status) = self.0.try_wait()? {
+                bail!("mlxd ended ({status})");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        eprintln!();
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ctrl-C in a terminal has reached it already; a second signal would be an order to drop everything.
+        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
+        let grace = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < grace && !ended(&mut self.0) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !ended(&mut self.0) {
+            let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Streams the answer to the terminal.
+fn ask(base: &str, model: &str, question: &str, stop: &AtomicBool) -> anyhow::Result<()> {
+    println!("\n> {question}");
+    let body = json!({
+        "model": model, "messages": [{"role": "user", "content": question}], "temperature": 0, "stream": true,
+    });
+    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let request = ureq::Agent::from(config).post(format!("{base}/v1/chat/completions"));
+    let response = request.header("content-type", "application/json").send(body.to_string())?;
+    let ok = response.status().is_success();
+    let mut reader = BufReader::new(response.into_body().into_reader());
+    if !ok {
+        let mut text = String::new();
+        reader.read_line(&mut text)?;
+        bail!("the question was refused: {text}");
+    }
+    for line in reader.lines() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let line = line?;
+        let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
+        let chunk: Value = serde_json::from_str(data)?;
+        if let Some(message) = chunk.pointer("/error/message").and_then(Value::as_str) {
+            bail!("the answer broke off: {message}");
+        }
+        if let Some(text) = chunk.pointer("/choices/0/delta/content").and_then(Value::as_str) {
+            print!("{text}");
+            std::io::stdout().flush()?;
+        }
+    }
+    println!("\n");
+    Ok(())
+}
+
+fn explain(base: &str, model: &str) {
+    println!(
+        "mlxd serves at {base} until Ctrl-C. Ask it yourself:\n\n\
+         curl {base}/v1/chat/completions -H 'content-type: application/json' \\\n  \
+         -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'\n\n\
+         or with OpenAI's Python SDK:\n\n\
+         from openai import OpenAI\n\
+         client = OpenAI(base_url=\"{base}/v1\", api_key=\"none\")\n\
+         answer = client.chat.completions.create(\n    \
+         model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"Hello!\"}}])\n\
+         print(answer.choices[0].message.content)\n"
+    );
+}

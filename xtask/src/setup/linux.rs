@@ -1,0 +1,157 @@
+//! Linux: puts MLX, mlx-c, bindings and shim together in .mlx/.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::{Stamp, tools, venv};
+use crate::paths;
+use crate::progress::step;
+
+/// What the venv gets; MLX's version is the one that mlx-c of mlx-sys wants.
+const PACKAGES: [&str; 5] = [
+    "mlx-cpu==0.32.2",
+    "cmake==4.4.4",
+    "ninja==1.13.2",
+    "libclang==18.1.1",
+    "scipy-openblas32==0.3.34.481.3",
+];
+const MLX_SYS: &str = "0.7.0";
+
+struct Layout {
+    mlx: PathBuf,
+    venv: PathBuf,
+    packages: PathBuf,
+    mlx_c: PathBuf,
+}
+
+/// Does every step whose result is not there.
+pub(super) fn run() -> anyhow::Result<()> {
+    tools::require_compilers()?;
+    let mlx = paths::mlx();
+    fs::create_dir_all(&mlx)?;
+    let environment = mlx.join("venv");
+    Stamp::new("venv", &PACKAGES).once(|| venv::make_venv(&environment, &PACKAGES))?;
+    let packages = site_packages(&environment)?;
+    let layout = Layout { mlx_c: Path::new(&mlx_c_source()?).to_owned(), mlx, venv: environment, packages };
+    let half = include_str!("../../native/half.h");
+    let format = include_str!("../../native/compat/format");
+    Stamp::new("mlx-c", &[MLX_SYS, half, format]).once(|| build_mlx_c(&layout))?;
+    Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
+    Stamp::new("shim", &[include_str!("../../native/shim.c")]).once(|| build_shim(&layout))?;
+    write_cargo_config(&layout)
+}
+
+fn site_packages(venv: &Path) -> anyhow::Result<PathBuf> {
+    let lib = venv.join("lib");
+    let entries = fs::read_dir(&lib)
+        .with_context(|| format!("{} is missing: remove .mlx and try again", lib.display()))?;
+    let pythons = entries.filter_map(Result::ok).map(|entry| entry.path().join("site-packages"));
+    pythons.into_iter().find(|path| path.is_dir()).context("the Python environment has no site-packages")
+}
+
+/// The mlx-c sources that come with mlx-sys.
+fn mlx_c_source() -> anyhow::Result<String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(paths::root());
+    let output = cargo.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let found = packages.iter().find(|package| package["name"] == "mlx-sys" && package["version"] == MLX_SYS);
+    let manifest = found.and_then(|package| package["manifest_path"].as_str());
+    let manifest = manifest.with_context(|| format!("mlx-sys {MLX_SYS} is not among the dependencies"))?;
+    let folder = Path::new(manifest).parent().context("a manifest without a folder")?;
+    Ok(folder.join("src/mlx-c").display().to_string())
+}
+
+fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
+    let build = layout.mlx.join("mlx-c");
+    // A build folder remembers the paths it was made with.
+    let _ = fs::remove_dir_all(&build);
+    let mut flags = format!("-include {}", paths::own("native/half.h").display());
+    if !has_format() {
+        let compat = paths::own("native/compat");
+        flags += &format!(" -I{0} -include {0}/format", compat.display());
+    }
+    let bin = layout.venv.join("bin");
+    let mut configure = Command::new(bin.join("cmake"));
+    configure.args(["-G", "Ninja", "-S"]).arg(&layout.mlx_c).arg("-B").arg(&build);
+    configure.arg(format!("-DCMAKE_MAKE_PROGRAM={}", bin.join("ninja").display()));
+    configure.arg(format!("-DCMAKE_PREFIX_PATH={}", layout.packages.join("mlx").display()));
+    configure.arg(format!("-DCMAKE_CXX_FLAGS={flags}"));
+    for option in [
+        "MLX_C_USE_SYSTEM_MLX=ON",
+        "BUILD_SHARED_LIBS=ON",
+        "MLX_C_BUILD_EXAMPLES=OFF",
+        "CMAKE_BUILD_TYPE=Release",
+    ] {
+        configure.arg(format!("-D{option}"));
+    }
+    step("configuring mlx-c", &mut configure)?;
+    let jobs = std::env::var("CARGO_BUILD_JOBS")
+        .unwrap_or_else(|_| std::thread::available_parallelism().map_or(2, usize::from).to_string());
+    let mut compile = Command::new(bin.join("cmake"));
+    step("building mlx-c", compile.arg("--build").arg(&build).args(["--parallel", &jobs]))
+}
+
+/// Whether the compiler has `<format>` of C++20.
+fn has_format() -> bool {
+    let mut compiler = Command::new("c++");
+    compiler.args(["-std=c++20", "-fsyntax-only", "-include", "format", "-x", "c++", "/dev/null"]);
+    compiler.output().is_ok_and(|output| output.status.success())
+}
+
+fn make_bindings(layout: &Layout) -> anyhow::Result<()> {
+    let out = layout.mlx.join("out");
+    fs::create_dir_all(&out)?;
+    let asked = Command::new("cc").arg("-print-file-name=include").output().context("cannot run cc")?;
+    let include = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    // In a process of its own, because libclang is found by an environment variable.
+    let mut bindings = Command::new(std::env::current_exe()?);
+    bindings.env("LIBCLANG_PATH", layout.packages.join("clang/native")).arg("bindings");
+    bindings.arg(&layout.mlx_c).arg(out.join("bindings.rs")).arg(paths::own("native/half.h")).arg(include);
+    step("making bindings", &mut bindings)
+}
+
+fn build_shim(layout: &Layout) -> anyhow::Result<()> {
+    let openblas = layout.packages.join("scipy_openblas32/lib");
+    let mut compile = Command::new("cc");
+    compile.args(["-O2", "-Wall", "-shared", "-fPIC", "-o"]).arg(layout.mlx.join("libmlxd_shim.so"));
+    compile.arg(paths::own("native/shim.c")).arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
+    step("building the BLAS shim", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
+}
+
+fn write_cargo_config(layout: &Layout) -> anyhow::Result<()> {
+    let folders = [
+        layout.mlx.clone(),
+        layout.mlx.join("mlx-c"),
+        layout.packages.join("mlx/lib"),
+        layout.packages.join("scipy_openblas32/lib"),
+    ];
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let search: Vec<String> = folders.iter().map(|folder| format!("\"native={folder}\"")).collect();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let text = format!(
+        "# Written by `cargo xtask setup`: stands in for mlx-sys's build script.\n\
+         [target.{target}.mlx]\n\
+         rustc-link-search = [{}]\n\
+         rustc-link-lib = [\"dylib=mlxd_shim\", \"dylib=mlxc\", \"dylib=mlx\", \"dylib=stdc++\", \"dylib=scipy_openblas\"]\n\
+         rustc-env = {{ OUT_DIR = \"{}\" }}\n\n\
+         [env]\n\
+         MLXD_MLX_PATHS = \"{}\"\n",
+        search.join(", "),
+        layout.mlx.join("out").display(),
+        folders.join(":"),
+    );
+    let path = layout.mlx.join("cargo.toml");
+    // Left alone when unchanged: a new time stamp would make cargo look again.
+    if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    Ok(fs::write(path, text)?)
+}

@@ -1,0 +1,83 @@
+//! Prepares what the tests need and runs all of them.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::progress::shown;
+use crate::{models, paths, setup};
+
+/// The SDKs that the end-to-end tests use.
+const SDKS: [&str; 1] = ["openai==3.54.0"];
+
+/// Times of the steps so far.
+#[derive(Default)]
+struct Times(Vec<(&'static str, f64)>);
+
+impl Times {
+    fn take<T>(&mut self, what: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let start = Instant::now();
+        let outcome = work();
+        self.0.push((what, start.elapsed().as_secs_f64()));
+        outcome
+    }
+
+    fn print(mut self) {
+        self.0.sort_by(|a, b| b.1.total_cmp(&a.1));
+        println!("slowest steps:");
+        for (what, seconds) in self.0 {
+            println!("  {seconds:7.1} s  {what}");
+        }
+    }
+}
+
+/// Runs all tests, or those that `arguments` of `cargo test` name.
+///
+/// # Errors
+/// When a preparation or a test fails.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let mut times = Times::default();
+    let outcome = steps(arguments, &mut times);
+    times.print();
+    outcome
+}
+
+fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
+    times.take("setup", setup::run)?;
+    times.take("models", || models::fetch("all"))?;
+    let python = times.take("python environment", test_python)?;
+    times.take("build", build)?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::root()).args(["test", "--release"]);
+    if arguments.is_empty() {
+        cargo.arg("--workspace");
+    }
+    cargo.args(arguments).env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", python);
+    cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
+    times.take("tests", || shown("cargo test", &mut cargo))
+}
+
+/// Builds every program.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) fn build() -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::root()).args([
+        "build",
+        "--release",
+        "-p",
+        "cli",
+        "-p",
+        "gateway",
+        "-p",
+        "worker",
+    ]);
+    shown("cargo build", &mut cargo)
+}
+
+fn test_python() -> anyhow::Result<PathBuf> {
+    let venv = paths::mlx().join("test-venv");
+    setup::Stamp::new("test-venv", &SDKS).once(|| setup::make_venv(&venv, &SDKS))?;
+    Ok(venv.join("bin/python"))
+}
