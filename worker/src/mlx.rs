@@ -133,3 +133,6 @@ impl Runner for MlxRunner {
 fn failed(error: mlx_rs::error::Exception) -> RunnerError {
     RunnerError(format!("MLX failed: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

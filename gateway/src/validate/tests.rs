@@ -1,1 +1,249 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::body;
+
+fn chat_of(body: &Value) -> Result<ValidRequest> {
+    body::parse(body.to_string().as_bytes()).and_then(chat)
+}
+
+fn completion_of(body: &Value) -> Result<ValidRequest> {
+    body::parse(body.to_string().as_bytes()).and_then(completion)
+}
+
+/// `base` with the fields of `more`.
+fn with(mut base: Value, more: &Value) -> Value {
+    for (name, value) in more.as_object().unwrap() {
+        base[name] = value.clone();
+    }
+    base
+}
+
+fn hello() -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+}
+
+fn blame(outcome: Result<ValidRequest>) -> String {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind, ipc_proto::ErrorKind::InvalidRequest);
+    let param = error.param.unwrap_or_default();
+    assert!(error.message.contains(&param), "{} does not name {param}", error.message);
+    param
+}
+
+#[test]
+fn a_plain_request_takes_the_models_own_settings() {
+    let valid = chat_of(&hello()).unwrap();
+    assert_eq!((valid.model.as_str(), valid.stream), ("m", None));
+    assert_eq!(valid.generate.sampling, Sampling::default());
+    assert_eq!((valid.generate.max_tokens, valid.generate.stop.len()), (None, 0));
+    let message = Message { role: Role::User, content: "Hi".into(), name: None };
+    let prompt = ChatPrompt { messages: vec![message], template_kwargs: None };
+    assert_eq!(valid.generate.prompt, Prompt::Chat(prompt));
+}
+
+#[test]
+fn every_setting_arrives() {
+    let valid = chat_of(&with(
+        hello(),
+        &json!({
+            "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": -1, "stop": ["a", "b"],
+            "max_tokens": 5, "max_completion_tokens": 9, "stream": true, "stream_options": {"include_usage": true},
+            "chat_template_kwargs": {"enable_thinking": false},
+        }),
+    ))
+    .unwrap();
+    let sampling = Sampling {
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        top_k: Some(7),
+        min_p: Some(0.125),
+        seed: Some(u64::MAX),
+    };
+    assert_eq!(valid.generate.sampling, sampling);
+    assert_eq!((valid.generate.max_tokens, valid.generate.stop), (Some(9), vec!["a".into(), "b".into()]));
+    assert_eq!(valid.stream, Some(Streaming { include_usage: true }));
+    let Prompt::Chat(chat) = valid.generate.prompt else { panic!() };
+    assert_eq!(chat.template_kwargs.as_deref(), Some(r#"{"enable_thinking":false}"#));
+}
+
+#[test]
+fn turns_of_every_kind_are_taken() {
+    let body = json!({"model": "m", "messages": [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "name": "eve", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant"},
+        {"role": "assistant", "content": null, "tool_calls": []},
+        {"role": "tool", "content": "42"},
+    ]});
+    let Prompt::Chat(chat) = chat_of(&body).unwrap().generate.prompt else { panic!() };
+    let turns: Vec<_> = chat.messages.iter().map(|m| (m.role, &*m.content, m.name.as_deref())).collect();
+    let expected = [
+        (Role::System, "Be brief.", None),
+        (Role::User, "ab", Some("eve")),
+        (Role::Assistant, "", None),
+        (Role::Assistant, "", None),
+        (Role::Tool, "42", None),
+    ];
+    assert_eq!(turns, expected);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (more, param) in [
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": [{"role": "user"}]}), "messages[0].content"),
+        (json!({"messages": [{"role": "king", "content": "x"}]}), "messages[0].role"),
+        (json!({"messages": [{"role": "user", "content": 3}]}), "messages[0].content"),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+            "messages[0].content[0].type",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}),
+            "messages[0].content[0].text",
+        ),
+        (
+            json!({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}),
+            "messages[0].tool_calls",
+        ),
+        (json!({"temperature": -0.1}), "temperature"),
+        (json!({"temperature": "hot"}), "temperature"),
+        (json!({"top_p": 1.1}), "top_p"),
+        (json!({"min_p": -1}), "min_p"),
+        (json!({"top_k": -2}), "top_k"),
+        (json!({"max_tokens": 0}), "max_tokens"),
+        (json!({"max_completion_tokens": 0}), "max_completion_tokens"),
+        (json!({"stop": ""}), "stop"),
+        (json!({"stop": vec!["x"; 17]}), "stop"),
+        (json!({"stream_options": {}}), "stream_options"),
+        (json!({"model": ""}), "model"),
+        (json!({"model": "x".repeat(513)}), "model"),
+    ] {
+        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
+    }
+    for field in ["model", "messages"] {
+        let mut body = hello();
+        body.as_object_mut().unwrap().remove(field);
+        assert_eq!(blame(chat_of(&body)), field);
+    }
+}
+
+/// What is not built is refused, but for values that say "not wanted".
+#[test]
+fn what_is_not_built_is_refused_unless_it_is_off() {
+    for (name, on, off) in [
+        ("tools", json!([{"type": "function"}]), json!([])),
+        ("tool_choice", json!("required"), json!("auto")),
+        ("response_format", json!({"type": "json_object"}), json!({"type": "text"})),
+        ("logprobs", json!(true), json!(false)),
+        ("top_logprobs", json!(3), json!(0)),
+        ("logit_bias", json!({"5": 1}), json!({})),
+        ("n", json!(2), json!(1)),
+        ("frequency_penalty", json!(0.5), json!(0)),
+        ("presence_penalty", json!(-0.5), json!(0.0)),
+        ("repetition_penalty", json!(1.1), json!(1)),
+        ("reasoning_effort", json!("high"), json!("none")),
+        ("modalities", json!(["audio"]), json!(["text"])),
+        ("store", json!(true), json!(false)),
+    ] {
+        assert_eq!(blame(chat_of(&with(hello(), &json!({ name: on })))), name);
+        chat_of(&with(hello(), &json!({ name: off }))).unwrap();
+        chat_of(&with(hello(), &json!({ name: null }))).unwrap();
+    }
+}
+
+#[test]
+fn fields_nobody_knows_are_let_through() {
+    chat_of(&with(hello(), &json!({"user": "u", "metadata": {}, "service_tier": "auto", "x": [1]}))).unwrap();
+}
+
+#[test]
+fn completions_take_a_string_and_openais_default_length() {
+    let valid = completion_of(&json!({"model": "m", "prompt": "Once"})).unwrap();
+    assert_eq!(valid.generate.prompt, Prompt::Text("Once".into()));
+    assert_eq!(valid.generate.max_tokens, Some(16));
+    for (more, param) in [
+        (json!({"prompt": ""}), "prompt"),
+        (json!({"prompt": ["a", "b"]}), "prompt"),
+        (json!({"prompt": null}), "prompt"),
+        (json!({"echo": true}), "echo"),
+        (json!({"best_of": 2}), "best_of"),
+        (json!({"suffix": "x"}), "suffix"),
+        (json!({"logprobs": 1}), "logprobs"),
+    ] {
+        assert_eq!(blame(completion_of(&with(json!({"model": "m", "prompt": "x"}), &more))), param);
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        prop::sample::select(vec!["user", "assistant", "text", "m"]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let keys = prop::sample::select(vec![
+            "role",
+            "content",
+            "type",
+            "text",
+            "name",
+            "tool_calls",
+            "include_usage",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(keys, inner, 0..4)
+                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+const FIELDS: [&str; 14] = [
+    "model",
+    "messages",
+    "prompt",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "n",
+    "tools",
+    "chat_template_kwargs",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    /// Any JSON is taken or refused with a reason, and what is taken is within bounds.
+    #[test]
+    fn no_json_makes_it_panic(
+        fields in prop::collection::btree_map(prop::sample::select(FIELDS.to_vec()), any_json(), 0..6),
+    ) {
+        let body = with(hello(), &fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        for outcome in [chat_of(&body), completion_of(&body)] {
+            match outcome {
+                Ok(valid) => {
+                    prop_assert!(!valid.model.is_empty());
+                    prop_assert!(valid.generate.stop.len() <= MAX_STOPS);
+                    prop_assert!(valid.generate.max_tokens != Some(0));
+                }
+                Err(error) => prop_assert!(!error.message.is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let parsed: Result<chat::Request> = body::parse(&bytes);
+        prop_assert!(parsed.is_err());
+    }
+}

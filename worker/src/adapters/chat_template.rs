@@ -64,9 +64,11 @@ impl ChatTemplate {
             Some(text) => serde_json::from_str(text).map_err(|e| e.to_string())?,
             None => BTreeMap::new(),
         };
-        let own = context! { messages => Value::from(Serde(&messages)), add_generation_prompt => true, tools => (), documents => () };
-        // Of two variables of one name the first counts.
-        let values = merge_maps([own, Value::from(Serde(&extra)), Value::from(Serde(&self.tokens))]);
+        let defaults = context! { add_generation_prompt => true, tools => (), documents => () };
+        let own = context! { messages => Value::from(Serde(&messages)) };
+        // Of two variables of one name the last counts: a client may set any but the messages.
+        let values =
+            merge_maps([Value::from(Serde(&self.tokens)), defaults, Value::from(Serde(&extra)), own]);
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(values));
         rendered.map_err(|e| match (e.kind(), e.detail()) {
             (ErrorKind::OutOfFuel, _) => "the chat template took too long".to_owned(),

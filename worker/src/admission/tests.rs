@@ -1,1 +1,129 @@
+use std::sync::LazyLock;
 
+use ipc_proto::generate::{ChatPrompt, Message, RequestId, Role};
+use proptest::prelude::*;
+
+use super::*;
+use crate::adapters::tokenizer::tests::model;
+
+static FILES: LazyLock<ModelFiles> =
+    LazyLock::new(|| ModelFiles::read(&model("SmolLM2-135M-Instruct")).unwrap());
+const MAX_LENGTH: u32 = 64;
+
+fn request(prompt: Prompt) -> GenerateRequest {
+    GenerateRequest {
+        id: RequestId(3),
+        prompt,
+        sampling: Sampling::default(),
+        stop: Vec::new(),
+        max_tokens: None,
+    }
+}
+
+fn text(text: &str) -> GenerateRequest {
+    request(Prompt::Text(text.to_owned()))
+}
+
+fn admitted(request: GenerateRequest) -> Result<Submission> {
+    admit(&FILES, MAX_LENGTH, StreamId(9), request)
+}
+
+fn refused(request: GenerateRequest) -> (ErrorKind, Option<String>) {
+    let error = admitted(request).unwrap_err();
+    (error.kind, error.param)
+}
+
+fn sampled(sampling: Sampling) -> Result<SamplingParams> {
+    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.sampling)
+}
+
+#[test]
+fn what_is_left_of_the_context_bounds_the_output() {
+    let submission = admitted(text("one two three")).unwrap();
+    assert_eq!(submission.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
+    let more = GenerateRequest { max_tokens: Some(1000), ..text("one two three") };
+    assert_eq!(admitted(more).unwrap().limits.max_tokens, submission.limits.max_tokens);
+    let less = GenerateRequest { max_tokens: Some(5), ..text("one two three") };
+    assert_eq!(admitted(less).unwrap().limits.max_tokens, 5);
+}
+
+#[test]
+fn a_prompt_that_fills_the_context_is_refused_with_both_numbers() {
+    let error = admitted(text(&"word ".repeat(90))).unwrap_err();
+    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Source::Client));
+    assert!(error.message.contains("91") && error.message.contains("64"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let invalid = |param: &str| (ErrorKind::InvalidRequest, Some(param.to_owned()));
+    assert_eq!(refused(text("")), invalid("prompt"));
+    assert_eq!(refused(GenerateRequest { max_tokens: Some(0), ..text("x") }), invalid("max_tokens"));
+    for stop in [vec![String::new()], vec!["x".repeat(1025)], vec!["x".into(); 33]] {
+        assert_eq!(refused(GenerateRequest { stop, ..text("x") }), invalid("stop"));
+    }
+    let raises = ChatPrompt { messages: Vec::new(), template_kwargs: Some("[".into()) };
+    assert_eq!(refused(request(Prompt::Chat(raises))), invalid("messages"));
+    for (sampling, param) in [
+        (Sampling { temperature: Some(-1.0), ..Default::default() }, "temperature"),
+        (Sampling { temperature: Some(f32::NAN), ..Default::default() }, "temperature"),
+        (Sampling { top_p: Some(0.0), ..Default::default() }, "top_p"),
+        (Sampling { min_p: Some(1.5), ..Default::default() }, "min_p"),
+    ] {
+        assert_eq!(refused(GenerateRequest { sampling, ..text("x") }), invalid(param));
+    }
+}
+
+#[test]
+fn a_chat_goes_through_the_template() {
+    let message = Message { role: Role::User, content: "Hi".into(), name: None };
+    let chat = ChatPrompt { messages: vec![message], template_kwargs: None };
+    let submission = admitted(request(Prompt::Chat(chat))).unwrap();
+    // <|im_start|> begins it.
+    assert_eq!(submission.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
+    assert!(submission.limits.eos.contains(&FILES.tokenizer.id("<|im_end|>").unwrap()));
+}
+
+#[test]
+fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
+    let defaults = FILES.defaults;
+    let ours = sampled(Sampling::default()).unwrap().row;
+    assert_eq!(ours.temperature, defaults.temperature.unwrap_or(1.0));
+    assert_eq!(ours.top_p, defaults.top_p.unwrap_or(1.0));
+    let asked =
+        Sampling { temperature: Some(0.5), top_p: Some(0.25), top_k: Some(7), min_p: None, seed: Some(1) };
+    let SamplingParams { row, seed } = sampled(asked).unwrap();
+    assert_eq!((row.temperature, row.top_p, row.top_k, row.min_p, seed), (0.5, 0.25, 7, 0.0, 1));
+    // The quotient would overflow: greedy.
+    let cold = sampled(Sampling { temperature: Some(1e-30), ..Default::default() }).unwrap();
+    assert_eq!(cold.row.temperature, 0.0);
+}
+
+#[test]
+fn seeds_are_drawn_anew() {
+    let seeds: std::collections::HashSet<u64> =
+        (0..50).map(|_| sampled(Sampling::default()).unwrap().seed).collect();
+    assert_eq!(seeds.len(), 50);
+}
+
+proptest! {
+    /// Whatever comes, what is admitted is in range.
+    #[test]
+    fn what_is_admitted_is_in_range(
+        prompt in ".{0,80}",
+        temperature in prop::option::of(any::<f32>()),
+        top_p in prop::option::of(any::<f32>()),
+        min_p in prop::option::of(any::<f32>()),
+        max_tokens in prop::option::of(any::<u32>()),
+    ) {
+        let sampling = Sampling { temperature, top_p, min_p, top_k: None, seed: None };
+        if let Ok(submission) = admitted(GenerateRequest { sampling, max_tokens, ..text(&prompt) }) {
+            let row = submission.sampling.row;
+            prop_assert!((0.0..=100.0).contains(&row.temperature));
+            prop_assert!(row.top_p > 0.0 && row.top_p <= 1.0 && (0.0..=1.0).contains(&row.min_p));
+            let length = submission.prompt.len() as u32;
+            prop_assert!(length > 0 && submission.limits.max_tokens > 0);
+            prop_assert!(length + submission.limits.max_tokens <= MAX_LENGTH);
+        }
+    }
+}

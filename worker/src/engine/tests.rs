@@ -1,1 +1,143 @@
+use std::collections::HashSet;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
+use ipc_proto::generate::FinishReason;
+
+use super::arrivals::Arrivals;
+use super::command::Submission;
+use super::frames::{self, FrameReceiver};
+use super::output;
+use super::runner::RowSampling;
+use super::sequence::SamplingParams;
+use super::*;
+use crate::adapters::tokenizer::tests::byte_fallback;
+
+const STREAM: StreamId = StreamId(1);
+
+/// What a broken device does.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Fails,
+    /// Brings a token too few.
+    Short,
+}
+
+/// Answers with the letter "a", but goes wrong at one step.
+struct Faulty {
+    fault: Fault,
+    at: usize,
+    steps: usize,
+}
+
+impl Runner for Faulty {
+    fn capacity(&self) -> runner::Capacity {
+        runner::Capacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0 }
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError> {
+        self.steps += 1;
+        let wrong = self.steps == self.at;
+        match self.fault {
+            Fault::Fails if wrong => Err(RunnerError("the cable came off".into())),
+            Fault::Short if wrong => Ok(Vec::new()),
+            // Token 259 is "a".
+            _ => Ok(batch.rows.iter().filter(|row| row.sample.is_some()).map(|_| 259).collect()),
+        }
+    }
+}
+
+struct Running {
+    commands: Sender<Command>,
+    frames: FrameReceiver,
+    thread: JoinHandle<()>,
+    arrivals: Arrivals,
+}
+
+impl Running {
+    fn start(fault: Fault, at: usize) -> Self {
+        let (commands, orders) = channel();
+        let (sender, frames) = frames::queue();
+        let tokenizer = Arc::new(byte_fallback());
+        let thread = std::thread::spawn(move || {
+            let limits = Limits { max_sequences: 4, prefill_tokens: 8 };
+            let runner = Faulty { fault, at, steps: 0 };
+            Engine::new(runner, limits, tokenizer, Arc::default()).run(&orders);
+        });
+        commands.send(Command::Open(STREAM, sender)).unwrap();
+        Self { commands, frames, thread, arrivals: Arrivals::default() }
+    }
+
+    fn submit(&self, id: u64, max_tokens: u32) {
+        let id = RequestId(id);
+        let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens };
+        let sampling = SamplingParams { row: RowSampling::GREEDY, seed: 0 };
+        let submission = Submission { stream: STREAM, id, prompt: vec![259; 5], sampling, limits };
+        let arrival = self.arrivals.enter(STREAM, id).unwrap();
+        self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival }))).unwrap();
+    }
+
+    /// The ends of the next `count` requests.
+    async fn ends(&mut self, count: usize) -> Vec<(u64, Event)> {
+        let mut ends = Vec::new();
+        while ends.len() < count {
+            let frame = self.frames.next().await.unwrap();
+            let last = frame.events.into_iter().filter(|(_, event)| !matches!(event, Event::Text { .. }));
+            ends.extend(last.map(|(id, event)| (id.0, event)));
+        }
+        ends
+    }
+}
+
+#[tokio::test]
+async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
+    for fault in [Fault::Fails, Fault::Short] {
+        let mut engine = Running::start(fault, 3);
+        engine.submit(1, 50);
+        let (id, event) = engine.ends(1).await.remove(0);
+        let Event::Failed(error) = event else { panic!("{event:?}") };
+        assert_eq!((id, error.kind, error.retryable), (1, ErrorKind::Internal, true));
+        engine.submit(2, 4);
+        let (id, event) = engine.ends(1).await.remove(0);
+        assert_eq!(id, 2);
+        assert!(
+            matches!(event, Event::Finished { reason: FinishReason::Length, usage } if usage.completion_tokens == 4)
+        );
+    }
+}
+
+#[tokio::test]
+async fn draining_ends_what_runs_and_refuses_what_comes() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    engine.submit(1, 40);
+    engine.commands.send(Command::Drain).unwrap();
+    engine.submit(2, 4);
+    let mut ends = engine.ends(2).await;
+    ends.sort_by_key(|(id, _)| *id);
+    assert!(matches!(ends[0].1, Event::Finished { .. }));
+    assert!(matches!(&ends[1].1, Event::Failed(error) if error.kind == ErrorKind::Unavailable));
+    engine.thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn stopping_fails_everything_and_ends() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    for id in 0..6 {
+        // No step brings them to their end before the order comes.
+        engine.submit(id, 120);
+    }
+    engine.commands.send(Command::Stop).unwrap();
+    engine.thread.join().unwrap();
+    let mut ended = 0;
+    while let Some(frame) = engine.frames.next().await {
+        ended += frame.events.iter().filter(|(_, event)| !matches!(event, Event::Text { .. })).count();
+    }
+    assert_eq!(ended, 6);
+}
+
+#[test]
+fn an_engine_without_senders_ends() {
+    let Running { commands, thread, .. } = Running::start(Fault::Fails, usize::MAX);
+    drop(commands);
+    thread.join().unwrap();
+}

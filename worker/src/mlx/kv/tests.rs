@@ -1,1 +1,141 @@
+use mlx_rs::memory;
+use proptest::prelude::*;
 
+use super::*;
+use crate::engine::runner::RowSampling;
+use crate::mlx::tests::device;
+
+const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8 };
+const HEADS: usize = 4;
+const WIDTH: usize = 8;
+
+/// A number for each sequence, position, head and coordinate.
+fn made_up(salt: u32, sequence: u32, position: u32, head: usize, at: usize) -> f32 {
+    let mixed = (salt * 31 + sequence * 7919 + position * 104_729 + (head * 613 + at * 37) as u32)
+        .wrapping_mul(2_654_435_761);
+    (mixed >> 8) as f32 / (1 << 24) as f32 - 0.5
+}
+
+/// `[T, heads, WIDTH]` of `(sequence, position)` pairs.
+fn tensor(salt: u32, tokens: &[(u32, u32)], heads: usize) -> Array {
+    let mut values = Vec::new();
+    for (sequence, position) in tokens {
+        for head in 0..heads {
+            values.extend((0..WIDTH).map(|at| made_up(salt, *sequence, *position, head, at)));
+        }
+    }
+    Array::from_slice(&values, &[tokens.len() as i32, heads as i32, WIDTH as i32])
+}
+
+/// Attention of one query, in plain arithmetic.
+fn reference(sequence: u32, position: u32, head: usize, window: Option<u32>) -> Vec<f32> {
+    let kv_head = head / (HEADS / SHAPE.kv_heads as usize);
+    let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
+    let mut total = 0.0f64;
+    let mut sum = [0.0f64; WIDTH];
+    for key in first..=position {
+        let dot: f32 = (0..WIDTH)
+            .map(|at| made_up(1, sequence, position, head, at) * made_up(2, sequence, key, kv_head, at))
+            .sum();
+        let weight = f64::from(dot).exp();
+        total += weight;
+        for (at, sum) in sum.iter_mut().enumerate() {
+            *sum += weight * f64::from(made_up(3, sequence, key, kv_head, at));
+        }
+    }
+    sum.iter().map(|x| (x / total) as f32).collect()
+}
+
+fn row(batch: &mut Batch, blocks: &[u32], from: u32, to: u32) {
+    let start = batch.tokens.len();
+    for position in from..to {
+        batch.tokens.push(0);
+        batch.positions.push(position);
+        batch.slots.push(blocks[(position / BLOCK_SIZE) as usize] * BLOCK_SIZE + position % BLOCK_SIZE);
+    }
+    let sample = Some(RowSampling::GREEDY);
+    batch.rows.push(Row { tokens: start..batch.tokens.len(), blocks: blocks.to_vec(), sample });
+}
+
+/// Writes and attends one step of layer 1, and compares every output.
+fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>) {
+    let mut tokens = Vec::new();
+    for (row, sequence) in batch.rows.iter().zip(sequences) {
+        tokens.extend(row.tokens.clone().map(|at| (*sequence, batch.positions[at])));
+    }
+    let heads = SHAPE.kv_heads as usize;
+    let mut step = KvStep::new(pool, batch).unwrap();
+    step.write(1, &tensor(2, &tokens, heads), &tensor(3, &tokens, heads)).unwrap();
+    let output = step.attend(1, &tensor(1, &tokens, HEADS), 1.0, window).unwrap();
+    transforms::eval(pool.arrays().chain([&output])).unwrap();
+    assert_eq!(output.shape(), [tokens.len() as i32, (HEADS * WIDTH) as i32]);
+    let output = output.as_slice::<f32>();
+    for (token, (sequence, position)) in tokens.iter().enumerate() {
+        for head in 0..HEADS {
+            let ours = &output[(token * HEADS + head) * WIDTH..][..WIDTH];
+            for (a, b) in ours.iter().zip(reference(*sequence, *position, head, window)) {
+                assert!((a - b).abs() < 1e-5, "sequence {sequence}, position {position}: {a} for {b}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Sequences grow by chunks of any length in blocks of any order, in a pool that grows.
+    #[test]
+    fn attention_is_that_of_plain_arithmetic(
+        chunks in prop::collection::vec((1u32..50, 1u32..50), 1..4),
+        blocks in Just((0u32..40).collect::<Vec<_>>()).prop_shuffle(),
+        window in prop::option::of(1u32..40),
+        in_order: bool,
+    ) {
+        let _device = device();
+        let mut pool = KvPool::new(SHAPE, 256, Some(1 << 20)).unwrap();
+        let tables: [Vec<u32>; 2] =
+            if in_order { [(2..8).collect(), (10..16).collect()] } else { [blocks[..6].into(), blocks[6..12].into()] };
+        let mut at = (0, 0);
+        for (first, second) in chunks {
+            let mut batch = Batch::default();
+            row(&mut batch, &tables[0], at.0, at.0 + first);
+            row(&mut batch, &tables[1], at.1, at.1 + second);
+            step(&mut pool, &batch, &[5, 6], window);
+            at = (at.0 + first, at.1 + second);
+        }
+        let mut batch = Batch::default();
+        row(&mut batch, &tables[1], at.1, at.1 + 1);
+        step(&mut pool, &batch, &[6], window);
+    }
+}
+
+/// The pool is updated in place: a step needs no second pool, however large it is.
+#[test]
+fn a_step_does_not_copy_the_pool() {
+    let _device = device();
+    let mut pool = KvPool::new(SHAPE, 1 << 16, Some(64 << 20)).unwrap();
+    pool.reach(pool.limit() - 1).unwrap();
+    let blocks: Vec<u32> = (0..4).collect();
+    for position in 0..4 {
+        memory::reset_peak_memory().unwrap();
+        let before = memory::active_memory().unwrap();
+        assert!(before > 60 << 20, "the pool takes {before} bytes");
+        let mut batch = Batch::default();
+        row(&mut batch, &blocks, position, position + 1);
+        step(&mut pool, &batch, &[1], None);
+        let more = memory::peak_memory().unwrap().saturating_sub(before);
+        assert!(more < 1 << 20, "a step took {more} bytes");
+    }
+}
+
+#[test]
+fn a_pool_keeps_to_its_limit_and_starts_small() {
+    let _device = device();
+    let block_bytes = 2 * 2 * 2 * 8 * 4 * u64::from(BLOCK_SIZE);
+    let pool = KvPool::new(SHAPE, 256, Some(100 * block_bytes + 1)).unwrap();
+    assert_eq!((pool.limit(), pool.blocks), (100, FIRST_BLOCKS));
+    // Eight contexts of eight blocks.
+    assert_eq!(KvPool::new(SHAPE, 256, None).unwrap().limit(), 64);
+    assert_eq!(KvPool::new(SHAPE, 256, Some(0)).unwrap().limit(), 1);
+    assert_eq!(KvPool::new(SHAPE, u32::MAX, Some(u64::MAX)).unwrap().limit(), i32::MAX as u32 / BLOCK_SIZE);
+}

@@ -1,0 +1,176 @@
+//! The gateway over HTTP, in front of a worker that does as the prompt says.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+#[path = "http/fakes.rs"]
+mod fakes;
+
+use fakes::{Gateway, completion};
+
+fn json(body: &str) -> Value {
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"))
+}
+
+/// The text that a stream adds up to. Chunk lengths stand between its lines.
+fn text(body: &str) -> String {
+    let data = body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    data.filter_map(|data| Some(json(data).pointer("/choices/0/text")?.as_str()?.to_owned())).collect()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_request_is_answered_and_recorded() {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.complete("count 3", false);
+    assert_eq!((status, json(&body)["choices"][0]["text"].as_str()), (200, Some("w0 w1 w2 ")));
+    assert_eq!(json(&body)["usage"]["total_tokens"], 12);
+    let (status, head, body) = gateway.complete("count 3", true);
+    assert_eq!((status, text(&body).as_str()), (200, "w0 w1 w2 "));
+    assert!(head.contains("content-type: text/event-stream") && body.contains("data: [DONE]"));
+    let records = gateway.records(2);
+    assert_eq!(records, vec![("finished".into(), None); 2]);
+    assert_eq!(gateway.cancelled(), 0);
+}
+
+#[test]
+fn a_failure_keeps_its_status_until_the_stream_has_begun() {
+    let gateway = Gateway::start("");
+    for stream in [false, true] {
+        let (status, head, body) = gateway.complete("fail 0", stream);
+        assert_eq!((status, &json(&body)["error"]["message"]), (500, &"the device is on fire".into()));
+        assert!(head.contains("x-should-retry: false"));
+        let (status, head, body) = gateway.complete("refuse", stream);
+        assert_eq!((status, &json(&body)["error"]["code"]), (429, &"overloaded".into()));
+        assert!(head.contains("retry-after: 1"));
+    }
+    let (status, _, body) = gateway.complete("fail 2", true);
+    assert_eq!((status, text(&body).as_str()), (200, "w0 w1 "));
+    assert!(body.contains("the device is on fire") && !body.contains("[DONE]"));
+    let records = gateway.records(5);
+    assert!(records.iter().all(|(outcome, error)| outcome == "failed" && error.is_some()), "{records:?}");
+}
+
+#[test]
+fn a_worker_that_leaves_fails_its_request_and_serves_the_next() {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.complete("leave", true);
+    assert_eq!(status, 200);
+    assert!(text(&body) == "w0 " && body.contains("stopped while the request was running"), "{body}");
+    let (status, _, body) = gateway.complete("leave", false);
+    assert_eq!((status, &json(&body)["error"]["code"]), (503, &"unavailable".into()));
+    assert_eq!(gateway.complete("count 1", false).0, 200);
+}
+
+#[test]
+fn a_client_that_leaves_cancels() {
+    let gateway = Gateway::start("");
+    for (number, stream) in [(1, true), (2, false)] {
+        let mut connection = gateway.send("POST", "/v1/completions", "", &completion("drip 3000", stream));
+        if stream {
+            // The stream runs.
+            connection.read_exact(&mut [0; 200]).unwrap();
+        } else {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        drop(connection);
+        wait_until("the worker is told", || gateway.cancelled() == number);
+        assert_eq!(gateway.records(number).last().unwrap().0, "cancelled");
+    }
+}
+
+#[test]
+fn a_stream_that_waits_shows_that_it_is_alive() {
+    let gateway = Gateway::start("");
+    let start = Instant::now();
+    let mut connection = gateway.send("POST", "/v1/completions", "", &completion("late 12", true));
+    let mut first = [0; 12];
+    connection.read_exact(&mut first).unwrap();
+    assert!(&first == b"HTTP/1.1 200" && start.elapsed() < Duration::from_millis(11_500));
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(": keep-alive") && text(&rest) == "w0 ", "{rest}");
+}
+
+/// More events at once than wait for a client, which reads all the same.
+#[test]
+fn a_burst_arrives_whole() {
+    let gateway = Gateway::start("");
+    let (_, _, body) = gateway.complete("burst 4000", true);
+    assert_eq!(text(&body).split_whitespace().count(), 4000);
+}
+
+/// A client that never reads is let go, and holds up nobody.
+#[test]
+fn a_client_that_does_not_read_is_cancelled() {
+    let gateway = Gateway::start("");
+    let _sleeps = gateway.send("POST", "/v1/completions", "", &completion("count 200000", true));
+    wait_until("the worker is told", || gateway.cancelled() == 1);
+    assert_eq!(gateway.complete("count 1", false).0, 200);
+}
+
+#[test]
+fn keys_and_foreign_names_are_checked_before_anything_else() {
+    let gateway = Gateway::start("sesame, second");
+    let body = completion("count 1", false);
+    for headers in
+        ["", "authorization: Bearer sesam\r\n", "authorization: Basic sesame\r\n", "x-api-key: x\r\n"]
+    {
+        let (status, _, answer) = gateway.ask("POST", "/v1/completions", headers, &body);
+        assert_eq!((status, &json(&answer)["error"]["code"]), (401, &"invalid_api_key".into()), "{headers}");
+        assert!(!answer.contains("sesam"));
+    }
+    for headers in
+        ["authorization: Bearer sesame\r\n", "authorization: Bearer second\r\n", "x-api-key: second\r\n"]
+    {
+        assert_eq!(gateway.ask("POST", "/v1/completions", headers, &body).0, 200, "{headers}");
+    }
+    // Watchdogs need no key.
+    assert_eq!(gateway.ask("GET", "/health", "", "").0, 200);
+    let open = Gateway::start("");
+    let mut stream = std::net::TcpStream::connect(open.address).unwrap();
+    std::io::Write::write_all(
+        &mut stream,
+        b"GET /v1/models HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n",
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[test]
+fn paths_and_methods_that_there_are_not_are_json_errors() {
+    let gateway = Gateway::start("");
+    for (method, path, expected) in [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/health", 405),
+        ("GET", "/v1/models/unknown", 404),
+    ] {
+        let (status, _, body) = gateway.ask(method, path, "", "");
+        assert_eq!(status, expected, "{method} {path}");
+        assert!(!json(&body)["error"]["message"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(json(&gateway.ask("GET", "/v1/models/m", "", "").2)["id"], "m");
+}
+
+#[test]
+fn a_requests_name_comes_back() {
+    let gateway = Gateway::start("");
+    let (_, head, _) = gateway.ask("GET", "/health", "x-request-id: mine-1\r\n", "");
+    assert!(head.contains("x-request-id: mine-1"));
+    let (_, head, _) = gateway.ask("GET", "/health", "", "");
+    assert!(head.contains("x-request-id: "), "{head}");
+}

@@ -1,0 +1,255 @@
+//! A supervisor and a worker that do as the prompt says, on real sockets, and a gateway in front of them.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use gateway::audit::{bus, sink};
+use gateway::backend::local::Local;
+use gateway::db::Db;
+use gateway::middleware::auth::Keys;
+use gateway::router::router;
+use gateway::state::State;
+use ipc_proto::generate::{Event, FinishReason, GenerateRequest, Prompt, RequestId, Usage};
+use ipc_proto::socket::{self, Channel};
+use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
+use ipc_proto::supervisor::{ModelEntry, ModelState, Supervisor, WorkerAddress};
+use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
+use tarpc::context::Context;
+use tarpc::server::{BaseChannel, Channel as _};
+use tempfile::TempDir;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+type Frames = UnboundedSender<Option<StepFrame>>;
+
+/// The one worker; clones are the same.
+#[derive(Clone, Default)]
+struct FakeWorker {
+    streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
+    cancelled: Arc<Mutex<Vec<RequestId>>>,
+}
+
+#[derive(Clone)]
+struct FakeSupervisor {
+    address: WorkerAddress,
+}
+
+impl Supervisor for FakeSupervisor {
+    async fn ensure_ready(self, _: Context, model: String) -> Result<WorkerAddress> {
+        match model.as_str() {
+            "m" => Ok(self.address),
+            _ => Err(Error::new(ErrorKind::ModelNotFound, Source::Supervisor, format!("no \"{model}\""))),
+        }
+    }
+
+    async fn models(self, _: Context) -> Vec<ModelEntry> {
+        vec![ModelEntry { id: "m".into(), created: 5, bytes: 9, state: ModelState::Ready }]
+    }
+}
+
+impl FakeWorker {
+    fn send(&self, stream: StreamId, events: Vec<(RequestId, Event)>) {
+        if let Some(frames) = self.streams.lock().unwrap().get(&stream) {
+            frames.send(Some(StepFrame { step: 0, events })).unwrap();
+        }
+    }
+
+    async fn play(self, stream: StreamId, id: RequestId, prompt: String) {
+        let word = |index: u32| (id, Event::Text { index, text: format!("w{index} ") });
+        let usage = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 9 };
+        let end = (id, Event::Finished { reason: FinishReason::Stop, usage });
+        let (verb, number) = prompt.split_once(' ').unwrap_or((&prompt, "0"));
+        let number: u32 = number.parse().unwrap();
+        match verb {
+            "count" => {
+                for index in 0..number {
+                    self.send(stream, vec![word(index)]);
+                }
+                self.send(stream, vec![end]);
+            }
+            "burst" => self.send(stream, (0..number).map(word).chain([end]).collect()),
+            "late" => {
+                tokio::time::sleep(Duration::from_secs(number.into())).await;
+                self.send(stream, vec![word(0), end]);
+            }
+            "drip" => {
+                for index in 0..number {
+                    self.send(stream, vec![word(index)]);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            "fail" => {
+                let error = Error::new(ErrorKind::Internal, Source::Worker, "the device is on fire");
+                let mut events: Vec<_> = (0..number).map(word).collect();
+                events.push((id, Event::Failed(error)));
+                self.send(stream, events);
+            }
+            "leave" => {
+                self.send(stream, vec![word(0)]);
+                let frames = self.streams.lock().unwrap().remove(&stream).unwrap();
+                frames.send(None).unwrap();
+            }
+            other => panic!("no such prompt: {other}"),
+        }
+    }
+}
+
+impl Worker for FakeWorker {
+    async fn wait_ready(self, _: Context) -> Result<ModelInfo> {
+        Ok(info())
+    }
+
+    async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
+        let Prompt::Text(prompt) = request.prompt else { panic!("chats are not asked here") };
+        if prompt == "refuse" {
+            return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
+        }
+        tokio::spawn(self.play(stream, request.id, prompt));
+        Ok(Accepted { prompt_tokens: 3 })
+    }
+
+    async fn cancel(self, _: Context, _: StreamId, id: RequestId) {
+        self.cancelled.lock().unwrap().push(id);
+    }
+
+    async fn health(self, _: Context) -> Health {
+        Health::default()
+    }
+}
+
+fn info() -> ModelInfo {
+    ModelInfo { architecture: "fake".into(), max_context: 64, has_chat_template: true, weight_bytes: 0 }
+}
+
+async fn frames(mut connection: WorkerEnd, worker: FakeWorker) {
+    let hello = connection.next().await.unwrap().unwrap();
+    let (sender, mut frames): (Frames, UnboundedReceiver<_>) = unbounded_channel();
+    worker.streams.lock().unwrap().insert(hello.stream, sender);
+    connection.send(StreamFrame::Welcome).await.unwrap();
+    while let Some(Some(frame)) = frames.recv().await {
+        connection.send(StreamFrame::Step(frame)).await.unwrap();
+    }
+}
+
+async fn worker(listener: UnixListener, worker: FakeWorker) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            match socket::welcome(stream).await.unwrap() {
+                (Channel::Steps, stream) => frames(socket::framed(stream), worker).await,
+                (Channel::Control, stream) => {
+                    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(worker.serve());
+                    calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
+                }
+            }
+        });
+    }
+}
+
+async fn supervisor(stream: UnixStream, supervisor: FakeSupervisor) {
+    let (_, stream) = socket::welcome(stream).await.unwrap();
+    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(supervisor.serve());
+    calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
+}
+
+/// A gateway between a client and the fakes.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    worker: FakeWorker,
+    home: TempDir,
+    // The last to go: everything runs on it.
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Gateway {
+    pub(crate) fn start(keys: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let fake = FakeWorker::default();
+        let address = runtime.block_on(serve(&home, &fake, keys));
+        Self { address, worker: fake, home, runtime }
+    }
+
+    /// Requests that the worker was told to drop, so far.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.worker.cancelled.lock().unwrap().len()
+    }
+
+    /// Waits for `count` records: what ended how.
+    pub(crate) fn records(&self, count: usize) -> Vec<(String, Option<String>)> {
+        let file = self.home.path().join("mlxd.db");
+        self.runtime.block_on(async move {
+            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
+            for _ in 0..500 {
+                let all = "SELECT outcome, error FROM requests ORDER BY started_at_ms";
+                let rows: Vec<_> = sqlx::query_as(all).fetch_all(&pool).await.unwrap();
+                if rows.len() >= count {
+                    return rows;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            panic!("no {count} records came");
+        })
+    }
+
+    /// Opens a connection and sends a request.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        )
+        .unwrap();
+        stream
+    }
+
+    /// A whole answer: status, headers in lower case, body as it came.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let mut text = String::new();
+        self.send(method, path, headers, body).read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_lowercase(), body.to_owned())
+    }
+
+    /// A completion for `prompt`, which is what the worker does.
+    pub(crate) fn complete(&self, prompt: &str, stream: bool) -> (u16, String, String) {
+        self.ask("POST", "/v1/completions", "", &completion(prompt, stream))
+    }
+}
+
+/// The body of a completion request.
+pub(crate) fn completion(prompt: &str, stream: bool) -> String {
+    serde_json::json!({"model": "m", "prompt": prompt, "stream": stream}).to_string()
+}
+
+async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> SocketAddr {
+    let path = home.path().join("w.sock");
+    tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
+    let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
+    let path = home.path().join("s.sock");
+    let listener = socket::listen(&path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(supervisor(stream, FakeSupervisor { address: address.clone() }));
+        }
+    });
+    let db = Db::open(home.path()).await.unwrap();
+    let (audit, outlet) = bus::bus();
+    tokio::spawn(sink::run(outlet, Some(db)));
+    let state = State { local: Arc::new(Local::new(path)), audit, keys: Arc::new(Keys::parse(keys)) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router(state)).await });
+    address
+}

@@ -1,0 +1,144 @@
+//! Runs a loaded model step by step, as the engine does, with block tables and chunks of the test's choosing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use worker::engine::runner::{Batch, BlockId, Row, RowSampling};
+use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
+use worker::weights::loader::Precision;
+
+/// MLX's CPU stream is shared by the process, and the larger models together would not fit a small machine.
+static DEVICE: Mutex<()> = Mutex::new(());
+
+/// A lead of less than this over the runner-up may be lost to the order of additions.
+const CLEAR_LEAD: f32 = 0.05;
+
+/// The device, for one test at a time.
+pub(crate) fn device() -> MutexGuard<'static, ()> {
+    DEVICE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The folder of golden files.
+pub(crate) fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// What mlx-lm answered.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Golden {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) greedy: Vec<u32>,
+    pub(crate) leads: Vec<f32>,
+}
+
+impl Golden {
+    pub(crate) fn read(folder: &Path) -> Self {
+        let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+/// Loads a model with a pool of 64 MiB.
+pub(crate) fn load(folder: &Path, precision: Precision) -> MlxRunner {
+    let options = LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision) };
+    mlx::load(folder, &options, &mut |_, _| ()).unwrap()
+}
+
+/// One sequence and where its KV lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequence {
+    tokens: Vec<u32>,
+    computed: usize,
+    blocks: Vec<BlockId>,
+}
+
+impl Sequence {
+    pub(crate) fn new(prompt: &[u32], blocks: &[BlockId]) -> Self {
+        Self { tokens: prompt.to_vec(), computed: 0, blocks: blocks.to_vec() }
+    }
+
+    pub(crate) fn push(&mut self, token: u32) {
+        self.tokens.push(token);
+    }
+
+    /// Whether a step of at most `most` tokens computes all it has.
+    pub(crate) fn ends_within(&self, most: usize) -> bool {
+        self.pending() <= most
+    }
+
+    fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+}
+
+/// Computes the next tokens of every sequence, at most `most` of each, in one step. Gives the logits after the last
+/// token of those that have none left.
+pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usize) -> Vec<Vec<f32>> {
+    let mut batch = Batch::default();
+    for row in rows.iter_mut() {
+        let count = row.pending().min(most);
+        let start = batch.tokens.len();
+        for position in row.computed..row.computed + count {
+            batch.tokens.push(row.tokens[position]);
+            batch.positions.push(position as u32);
+            let block = row.blocks[position / BLOCK_SIZE as usize];
+            batch.slots.push(block * BLOCK_SIZE + position as u32 % BLOCK_SIZE);
+        }
+        // All rows are asked for logits: a step without any has nothing to show.
+        let sample = Some(RowSampling::GREEDY);
+        batch.rows.push(Row { tokens: start..start + count, blocks: row.blocks.clone(), sample });
+        row.computed += count;
+    }
+    let logits = runner.logits(&batch).unwrap();
+    let width = logits.dim(-1) as usize;
+    let all = logits.as_slice::<f32>().chunks_exact(width);
+    let done = rows.iter().map(|row| row.pending() == 0);
+    all.zip(done).filter(|(_, done)| *done).map(|(row, _)| row.to_vec()).collect()
+}
+
+/// Prefills one sequence in chunks of at most `most` tokens; the logits after it.
+pub(crate) fn prefill(runner: &mut MlxRunner, sequence: &mut Sequence, most: usize) -> Vec<f32> {
+    loop {
+        if let Some(logits) = step(runner, &mut [sequence], most).pop() {
+            return logits;
+        }
+    }
+}
+
+/// Decodes `expected` after `logits`, whatever we would have said, and counts the tokens that were checked: wherever
+/// the reference had a clear lead, ours is the same token.
+pub(crate) fn follow(
+    runner: &mut MlxRunner,
+    sequence: &mut Sequence,
+    mut logits: Vec<f32>,
+    expected: &[u32],
+    leads: &[f32],
+) -> usize {
+    let mut checked = 0;
+    for (at, (token, lead)) in expected.iter().zip(leads).enumerate() {
+        checked += usize::from(agrees(&logits, *token, *lead, at));
+        sequence.push(*token);
+        logits = step(runner, &mut [sequence], 1).remove(0);
+    }
+    checked
+}
+
+/// Whether the lead is clear; if it is, `token` must lead in `logits`.
+pub(crate) fn agrees(logits: &[f32], token: u32, lead: f32, at: usize) -> bool {
+    let clear = lead > CLEAR_LEAD;
+    assert!(!clear || argmax(logits) == token, "token {at}: {} for {token}, lead {lead}", argmax(logits));
+    clear
+}
+
+pub(crate) fn argmax(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.unwrap().0 as u32
+}
+
+/// The largest difference.
+pub(crate) fn distance(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}

@@ -1,0 +1,128 @@
+//! Two real models: prompts rendered and tokenised as Transformers does, logits and text as mlx-lm's.
+
+use ipc_proto::generate::{ChatPrompt, Message, Role};
+use serde::Deserialize;
+use worker::adapters::detokenize::Detokenizer;
+use worker::adapters::model_files::ModelFiles;
+use worker::weights::loader::Precision;
+
+use crate::driver::{Sequence, agrees, device, follow, goldens, load, prefill, step};
+use crate::model;
+
+const MODELS: [&str; 2] = ["SmolLM2-135M-Instruct", "Qwen2.5-Coder-0.5B-Instruct"];
+
+#[derive(Debug, Deserialize)]
+struct Real {
+    prompts: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Case {
+    text: Option<String>,
+    messages: Option<Vec<Turn>>,
+    tools: Option<serde_json::Value>,
+    rendered: Option<String>,
+    #[serde(flatten)]
+    answer: Option<Answer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Turn {
+    role: String,
+    content: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    ids: Vec<u32>,
+    greedy: Vec<u32>,
+    leads: Vec<f32>,
+    /// Some ids and their values.
+    logits: Vec<(usize, f32)>,
+    decoded: String,
+}
+
+fn read(name: &str) -> Vec<Case> {
+    let text = std::fs::read_to_string(goldens().join("real").join(format!("{name}.json"))).unwrap();
+    serde_json::from_str::<Real>(&text).unwrap().prompts
+}
+
+fn answers(name: &str) -> Vec<Answer> {
+    read(name).into_iter().filter_map(|case| case.answer).collect()
+}
+
+fn chat(turns: &[Turn], tools: Option<&serde_json::Value>) -> ChatPrompt {
+    let role = |role: &str| match role {
+        "system" => Role::System,
+        "assistant" => Role::Assistant,
+        _ => Role::User,
+    };
+    let message = |turn: &Turn| Message { role: role(&turn.role), content: turn.content.clone(), name: None };
+    let template_kwargs = tools.map(|tools| serde_json::json!({ "tools": tools }).to_string());
+    ChatPrompt { messages: turns.iter().map(message).collect(), template_kwargs }
+}
+
+#[test]
+fn prompts_become_the_tokens_that_transformers_makes() {
+    for name in MODELS {
+        let files = ModelFiles::read(&model(name)).unwrap();
+        for case in read(name) {
+            let text = case.messages.as_ref().map(|turns| {
+                files.template.as_ref().unwrap().render(&chat(turns, case.tools.as_ref())).unwrap()
+            });
+            match (case.answer, text) {
+                (Some(answer), Some(text)) => {
+                    assert_eq!(files.tokenizer.encode(&text, false).unwrap(), answer.ids);
+                }
+                (Some(answer), None) => {
+                    let ids = files.tokenizer.encode(&case.text.unwrap(), true).unwrap();
+                    assert_eq!(ids, answer.ids);
+                }
+                (None, text) => assert_eq!(text, case.rendered),
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_are_detokenised_as_transformers_does() {
+    for name in MODELS {
+        let files = ModelFiles::read(&model(name)).unwrap();
+        for answer in answers(name) {
+            let mut detokenizer = Detokenizer::new(files.tokenizer.clone());
+            let pieces: Vec<String> = answer.greedy.iter().filter_map(|id| detokenizer.push(*id)).collect();
+            assert_eq!(pieces.concat() + &detokenizer.finish(), answer.decoded);
+        }
+    }
+}
+
+/// The first prompt alone from beginning to end, then all of them in one batch.
+#[test]
+fn logits_and_greedy_text_are_those_of_mlx_lm() {
+    let _device = device();
+    for name in MODELS {
+        let answers = answers(name);
+        let mut runner = load(&model(name), Precision::Float32);
+        let mut rows: Vec<Sequence> = Vec::new();
+        let mut logits: Vec<Vec<f32>> = Vec::new();
+        for (first, answer) in (0u32..).step_by(4).zip(&answers) {
+            let mut row = Sequence::new(&answer.ids, &[first, first + 1, first + 2, first + 3]);
+            let ours = prefill(&mut runner, &mut row, usize::MAX);
+            let off = answer.logits.iter().map(|(id, value)| (ours[*id] - value).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-3, "{name}: logits are off by {off}");
+            rows.push(row);
+            logits.push(ours);
+        }
+        let alone = &answers[0];
+        let mut row = rows[0].clone();
+        let checked = follow(&mut runner, &mut row, logits[0].clone(), &alone.greedy, &alone.leads);
+        assert!(checked > 50, "{name}: only {checked} tokens have a clear lead");
+        for at in 0..answers[0].greedy.len() {
+            for ((row, logits), answer) in rows.iter_mut().zip(&logits).zip(&answers) {
+                agrees(logits, answer.greedy[at], answer.leads[at], at);
+                row.push(answer.greedy[at]);
+            }
+            logits = step(&mut runner, &mut rows.iter_mut().collect::<Vec<_>>(), 1);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Models of every architecture with few random weights: they reach every branch of a model in no time.
+
+use worker::weights::loader::Precision;
+
+use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
+
+const ARCHITECTURES: [&str; 4] = ["llama", "llama-tied", "qwen2", "gemma3_text"];
+const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
+/// Blocks in no order, some next to each other.
+const BLOCKS: [u32; 4] = [9, 3, 4, 1];
+
+fn agrees(name: &str, precision: Precision, tolerance: f32) {
+    let folder = goldens().join(name);
+    let golden = Golden::read(&folder);
+    let mut runner = load(&folder, precision);
+    let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
+    let logits = prefill(&mut runner, &mut sequence, usize::MAX);
+    let off = distance(&logits, &golden.logits);
+    assert!(off <= tolerance, "{name} as {precision:?}: logits are off by {off}");
+    // Half precision moves leads; only the logits are compared there.
+    if tolerance <= 1e-3 {
+        let checked = follow(&mut runner, &mut sequence, logits, &golden.greedy, &golden.leads);
+        assert!(checked >= 40, "{name}: only {checked} tokens have a clear lead");
+    }
+}
+
+#[test]
+fn logits_and_greedy_text_are_those_of_mlx_lm() {
+    let _device = device();
+    for architecture in ARCHITECTURES {
+        for form in FORMS {
+            agrees(&format!("{architecture}-{form}"), Precision::Float32, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn weights_left_as_stored_give_the_same() {
+    let _device = device();
+    for architecture in ARCHITECTURES {
+        for form in ["fp32", "4bit", "8bit"] {
+            agrees(&format!("{architecture}-{form}"), Precision::Native, 1e-3);
+        }
+        // Logits spread over some ±10; bf16 has 8 bits.
+        agrees(&format!("{architecture}-bf16"), Precision::Native, 0.6);
+    }
+}
+
+#[test]
+fn chunks_of_any_length_give_the_same() {
+    let _device = device();
+    for architecture in ARCHITECTURES {
+        let folder = goldens().join(format!("{architecture}-fp32"));
+        let golden = Golden::read(&folder);
+        let mut runner = load(&folder, Precision::Float32);
+        for most in [1, 2, 7, 31, 32, 33, 39] {
+            let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
+            let off = distance(&prefill(&mut runner, &mut sequence, most), &golden.logits);
+            assert!(off <= 1e-3, "{architecture} in chunks of {most}: off by {off}");
+        }
+    }
+}
+
+/// Rows that prefill and rows that decode in one step, of different lengths, their blocks interleaved.
+#[test]
+fn a_row_does_not_depend_on_its_company() {
+    let _device = device();
+    for architecture in ARCHITECTURES {
+        let folder = goldens().join(format!("{architecture}-fp32"));
+        let golden = Golden::read(&folder);
+        let mut runner = load(&folder, Precision::Float32);
+        let lengths = [40, 1, 17, 33];
+        let alone: Vec<Vec<Vec<f32>>> = lengths
+            .map(|length| {
+                let mut sequence = Sequence::new(&golden.prompt[..length], &BLOCKS);
+                let mut all = vec![prefill(&mut runner, &mut sequence, usize::MAX)];
+                for _ in 0..5 {
+                    sequence.push(argmax(&all[all.len() - 1]));
+                    all.push(step(&mut runner, &mut [&mut sequence], 1).remove(0));
+                }
+                all
+            })
+            .into();
+        let mut rows: Vec<Sequence> = (0u32..)
+            .zip(lengths)
+            .map(|(row, length)| {
+                let blocks: Vec<u32> = (0..4).map(|block| 20 + block * 4 + row).collect();
+                Sequence::new(&golden.prompt[..length], &blocks)
+            })
+            .collect();
+        let mut said = [0; 4];
+        // One row joins at each step, by a chunk of 24 tokens at most.
+        for at in 0..20 {
+            let present = rows.len().min(at + 1);
+            let mut running: Vec<(usize, &mut Sequence)> =
+                rows[..present].iter_mut().enumerate().filter(|(row, _)| said[*row] <= 5).collect();
+            if running.is_empty() {
+                break;
+            }
+            let whole: Vec<usize> =
+                running.iter().filter(|(_, row)| row.ends_within(24)).map(|(at, _)| *at).collect();
+            let mut only: Vec<&mut Sequence> = running.iter_mut().map(|(_, row)| &mut **row).collect();
+            let logits = step(&mut runner, &mut only, 24);
+            for (row, logits) in whole.into_iter().zip(logits) {
+                let off = distance(&logits, &alone[row][said[row]]);
+                assert!(off <= 1e-4, "{architecture}, row {row}, token {}: off by {off}", said[row]);
+                rows[row].push(argmax(&logits));
+                said[row] += 1;
+            }
+        }
+        assert_eq!(said, [6; 4]);
+    }
+}
