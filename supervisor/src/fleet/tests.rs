@@ -82,7 +82,7 @@ async fn all_who_ask_at_once_share_one_start() {
 
 #[tokio::test]
 async fn stopping_ends_a_worker_that_will_not() {
-    let setup = setup("trap '' TERM; sleep 100 & wait; sleep 100");
+    let setup = setup("trap '' TERM; exec sleep 100");
     let ask = setup.fleet.clone();
     let ask = tokio::spawn(async move { ask.ensure_ready("m".into()).await });
     while setup.starts().is_empty() {

@@ -27,6 +27,22 @@ pub struct Shape {
     pub window: Option<u32>,
 }
 
+impl Shape {
+    /// Whether heads of this shape can be computed; the numbers come from a file.
+    fn check(&self) -> std::result::Result<(), String> {
+        let Self { heads, kv_heads, head_dim, .. } = *self;
+        if heads < 1 || kv_heads < 1 || heads % kv_heads != 0 {
+            return Err(format!(
+                "num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({kv_heads})"
+            ));
+        }
+        if head_dim < 2 || head_dim % 2 != 0 || heads.checked_mul(head_dim).is_none() {
+            return Err(format!("{heads} heads of width {head_dim} (head_dim) cannot be"));
+        }
+        Ok(())
+    }
+}
+
 /// Which projections have biases.
 #[derive(Debug, Clone, Copy)]
 pub struct Biases {
@@ -68,6 +84,7 @@ impl Attention {
         biases: Biases,
         norms: Option<HeadNorms>,
     ) -> std::result::Result<Self, LoadError> {
+        shape.check().map_err(|problem| loader.config().problem(problem))?;
         let Shape { size, heads, kv_heads, head_dim, .. } = shape;
         let part = |name: &str, heads: i32| {
             loader.linear(&format!("{path}.{name}_proj"), size, heads * head_dim, biases.qkv)

@@ -1,0 +1,90 @@
+//! Model folders that are not what they say: every one is refused with what is wrong, before anything is loaded.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use worker::adapters::model_files::ModelFiles;
+use worker::mlx::{self, LoadOptions};
+
+/// A copy of a golden model.
+fn copy(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    for entry in fs::read_dir(golden).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+/// The reason why a copy of `name` whose config.json has `changes` cannot be loaded. Null removes a field.
+fn refused(name: &str, changes: &Value) -> String {
+    let folder = copy(name);
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for (field, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(config.as_object_mut().unwrap().remove(field)),
+            value => config[field] = value.clone(),
+        }
+    }
+    fs::write(&path, config.to_string()).unwrap();
+    reason(folder.path())
+}
+
+fn reason(folder: &Path) -> String {
+    mlx::load(folder, &LoadOptions::default(), &mut |_, _| panic!("a broken model is read"))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (name, changes, expected) in [
+        ("llama-fp32", json!({"model_type": "mamba"}), "\"mamba\" is not supported; supported are"),
+        ("llama-fp32", json!({"hidden_size": null}), "hidden_size"),
+        ("llama-fp32", json!({"hidden_size": "64"}), "config.json"),
+        ("llama-fp32", json!({"num_hidden_layers": 3}), "model.layers.2.self_attn.q_proj.weight is missing"),
+        ("llama-fp32", json!({"intermediate_size": 128}), "has shape [96, 64], expected [128, 64]"),
+        ("llama-fp32", json!({"vocab_size": 161}), "expected [161, 64]"),
+        ("llama-fp32", json!({"num_key_value_heads": 3}), "num_key_value_heads"),
+        ("llama-fp32", json!({"num_attention_heads": 0}), "num_attention_heads"),
+        ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+        ("qwen2-fp32", json!({"num_hidden_layers": 100_000_000}), "is missing"),
+        ("gemma3_text-fp32", json!({"head_dim": 64}), "expected"),
+        (
+            "llama-4bit",
+            json!({"quantization": {"group_size": 64, "bits": 4}, "quantization_config": null}),
+            "scales",
+        ),
+        ("llama-4bit", json!({"quantization": null, "quantization_config": null}), "does not say how"),
+        ("llama-4bit", json!({"quantization": {"group_size": 32, "bits": 5}}), "has shape"),
+    ] {
+        let error = refused(name, &changes);
+        assert!(error.contains(expected), "{name} with {changes}: {error}");
+    }
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let folder = copy("llama-bf16");
+    let shard = folder.path().join("model-00002-of-00002.safetensors");
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(reason(folder.path()).contains("model-00002-of-00002.safetensors"));
+    fs::remove_file(&shard).unwrap();
+    assert!(reason(folder.path()).contains("model-00002-of-00002.safetensors"));
+    // A download that a proxy answered.
+    fs::write(&shard, "<html>404</html>").unwrap();
+    assert!(reason(folder.path()).contains("no whole safetensors file"));
+}
+
+#[test]
+fn the_text_side_names_its_file_too() {
+    let folder = copy("llama-fp32");
+    assert!(ModelFiles::read(folder.path()).unwrap_err().contains("tokenizer.json"));
+}
