@@ -110,6 +110,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
     let programs = Programs::beside_this()?;
     let home = home::Home::take(&config.home)?;
+    // Folders given by the user exist; the default one is made, so that there is a place to put models.
+    for folder in &config.models {
+        std::fs::create_dir_all(folder)?;
+    }
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let fleet = fleet::start(config.models.clone(), programs.worker, home.run().to_owned());
     let socket = home.run().join("supervisor.sock");

@@ -1,6 +1,132 @@
-//! placeholder
+//! Measures mlxd beside mlx-lm on this machine, and what mlxd costs around the model. Writes bench/results/main-job.md.
+//!
+//! Both servers run at the same time, one of them idle, and are asked in turn, so that what else happens on the machine
+//! happens to both. Both compute in fp32 and on Linux with the same BLAS.
+
+use std::fs;
+
+use crate::{demo, goldens, models, paths, setup};
+
+mod client;
+mod machine;
+mod report;
+mod servers;
+
+use client::{Measured, Prompt};
+use report::Report;
+use servers::Server;
+
+/// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_: &Arguments) -> anyhow::Result<()> {
+pub(crate) struct Arguments {
+    /// Rounds; the table gives their medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Tokens that each request generates.
+    #[arg(long, default_value_t = 96)]
+    tokens: u32,
+}
+
+const MODEL: &str = "SmolLM2-135M-Instruct";
+const STREAMS: [usize; 3] = [1, 4, 8];
+const PROMPT_WORDS: usize = 100;
+const OURS_PORT: u16 = 10251;
+const THEIRS_PORT: u16 = 10252;
+/// Requests that measure the overhead on the first token.
+const OVERHEAD_REQUESTS: usize = 200;
+/// Tokens of the request that measures the overhead on each.
+const OVERHEAD_TOKENS: u32 = 4000;
+
+/// Runs everything and writes the table.
+///
+/// # Errors
+/// When a server cannot be set up, started or asked.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    setup::run()?;
+    demo::build()?;
+    let fp32 = paths::mlx().join("models-fp32");
+    models::fetch_as("smollm2", "F32", &fp32)?;
+    let mlx_lm = goldens::environment()?;
+    let overhead = overhead()?;
+    eprintln!("measuring decode and TTFT: {} rounds", arguments.rounds);
+    let ours = Server::mlxd(OURS_PORT, &fp32, false)?;
+    let theirs = Server::mlx_lm(THEIRS_PORT, &mlx_lm, &fp32.join(MODEL))?;
+    let rows = compare(&[&ours, &theirs], arguments)?;
+    let bandwidth = machine::read_bandwidth();
+    let weights = fs::metadata(fp32.join(MODEL).join("model.safetensors"))?.len();
+    drop((ours, theirs));
+    let report =
+        Report { rows, overhead, bandwidth, weights, rounds: arguments.rounds, tokens: arguments.tokens };
+    let text = report.text();
+    print!("{text}");
+    let path = paths::root().join("bench/results/main-job.md");
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    fs::write(&path, text)?;
+    eprintln!("written to {}", path.display());
     Ok(())
+}
+
+/// Decode and TTFT at one number of streams: medians of the rounds, for each server.
+#[derive(Debug)]
+struct Row {
+    streams: usize,
+    servers: Vec<Measured>,
+}
+
+fn compare(servers: &[&Server], arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+    // Loading and first-time work are no part of what is compared.
+    for server in servers {
+        client::ask(server, &[Prompt::new(usize::MAX, 10)], 4)?;
+    }
+    let mut rows = Vec::new();
+    for streams in STREAMS {
+        let mut rounds = vec![Vec::new(); servers.len()];
+        for round in 0..arguments.rounds {
+            // A new prompt each time: both servers may remember old ones.
+            let first = (streams * 1000 + round) * 100;
+            let prompts: Vec<Prompt> =
+                (first..first + streams).map(|seed| Prompt::new(seed, PROMPT_WORDS)).collect();
+            for (server, measured) in servers.iter().zip(&mut rounds) {
+                let one = client::ask(server, &prompts, arguments.tokens)?;
+                eprintln!("  {streams} streams, {}: {:.1} tok/s", server.name, one.tokens_per_second);
+                measured.push(one);
+            }
+        }
+        rows.push(Row { streams, servers: rounds.iter().map(|rounds| Measured::median(rounds)).collect() });
+    }
+    Ok(rows)
+}
+
+/// What mlxd takes besides the model.
+#[derive(Debug)]
+struct Overhead {
+    ready_ms: f64,
+    supervisor_mib: f64,
+    gateway_mib: f64,
+    ttft_ms: f64,
+    token_ms: f64,
+}
+
+/// Asks a worker that generates without computing.
+fn overhead() -> anyhow::Result<Overhead> {
+    eprintln!("measuring overhead");
+    let mut ready = Vec::new();
+    for _ in 0..5 {
+        ready.push(Server::mlxd(OURS_PORT, &paths::models(), true)?.ready_ms);
+    }
+    let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
+    let (supervisor_mib, gateway_mib) = server.resident()?;
+    let warm = |count: usize, tokens| -> anyhow::Result<Vec<Measured>> {
+        (0..count).map(|seed| client::ask(&server, &[Prompt::new(seed, 8)], tokens)).collect()
+    };
+    warm(20, 8)?;
+    let ttft = warm(OVERHEAD_REQUESTS, 2)?;
+    let decode = warm(7, OVERHEAD_TOKENS)?;
+    Ok(Overhead {
+        ready_ms: client::median(ready),
+        supervisor_mib,
+        gateway_mib,
+        ttft_ms: Measured::median(&ttft).ttft_ms,
+        token_ms: Measured::median(&decode).token_ms,
+    })
 }

@@ -13,7 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::{models, paths, setup, test};
+use crate::progress::shown;
+use crate::{models, paths, setup};
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     setup::run()?;
     let served = served(arguments.model.as_deref())?;
     eprintln!("building");
-    test::build()?;
+    build()?;
     let mut server = Server::start(arguments.port, &served.folder)?;
     let base = format!("http://127.0.0.1:{}", arguments.port);
     server.wait_ready(&base, &stop)?;
@@ -67,6 +68,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         server.wait(&stop)?;
     }
     Ok(())
+}
+
+/// Builds the programs.
+///
+/// # Errors
+/// When one does not compile.
+pub(crate) fn build() -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    let packages = ["-p", "cli", "-p", "gateway", "-p", "worker"];
+    cargo.current_dir(paths::root()).args(["build", "--release"]).args(packages);
+    shown("cargo build", &mut cargo)
 }
 
 fn served(model: Option<&str>) -> anyhow::Result<Served> {

@@ -37,7 +37,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Prepare what the tests need and run all of them.
     Test {
-        /// Arguments for `cargo test` instead of `--workspace`.
+        /// More arguments for `cargo test`, to choose among the tests.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Make the golden files anew with mlx-lm and Transformers.

@@ -31,7 +31,7 @@ impl Times {
     }
 }
 
-/// Runs all tests, or those that `arguments` of `cargo test` name.
+/// Runs all tests; `arguments` go to `cargo test`.
 ///
 /// # Errors
 /// When a preparation or a test fails.
@@ -46,34 +46,16 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("setup", setup::run)?;
     times.take("models", || models::fetch("all"))?;
     let python = times.take("python environment", test_python)?;
-    times.take("build", build)?;
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::root()).args(["test", "--release"]);
-    if arguments.is_empty() {
-        cargo.arg("--workspace");
-    }
-    cargo.args(arguments).env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", python);
-    cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
-    times.take("tests", || shown("cargo test", &mut cargo))
-}
-
-/// Builds every program.
-///
-/// # Errors
-/// When it does not compile.
-pub(crate) fn build() -> anyhow::Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::root()).args([
-        "build",
-        "--release",
-        "-p",
-        "cli",
-        "-p",
-        "gateway",
-        "-p",
-        "worker",
-    ]);
-    shown("cargo build", &mut cargo)
+    let cargo_test = |last: &str| {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(paths::root()).args(["test", "--release", "--workspace", last]).args(arguments);
+        cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
+        cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
+        cargo
+    };
+    // This builds the programs too: cargo does so for packages with integration tests.
+    times.take("build", || shown("cargo test --no-run", &mut cargo_test("--no-run")))?;
+    times.take("tests", || shown("cargo test", &mut cargo_test("--no-fail-fast")))
 }
 
 fn test_python() -> anyhow::Result<PathBuf> {

@@ -1,0 +1,113 @@
+//! Asks a server over HTTP as a streaming client does, and times what comes.
+
+use std::io::{BufRead, BufReader};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::servers::Server;
+
+/// A made-up text that no other seed gives.
+#[derive(Debug, Clone)]
+pub(super) struct Prompt(String);
+
+/// What one batch of simultaneous requests measured.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    /// All tokens of all streams over the time from the first token of any to the end of all.
+    pub(super) tokens_per_second: f64,
+    /// Median of the streams' times to the first text.
+    pub(super) ttft_ms: f64,
+    /// Median of the streams' mean times between tokens.
+    pub(super) token_ms: f64,
+}
+
+impl Prompt {
+    pub(super) fn new(seed: usize, words: usize) -> Self {
+        const WORDS: [&str; 12] = [
+            "river", "stone", "light", "winter", "garden", "letter", "window", "silver", "morning", "paper",
+            "forest", "signal",
+        ];
+        let word =
+            |n: usize| WORDS[(n.wrapping_mul(7919) ^ seed.wrapping_mul(104_729) ^ (n >> 3)) % WORDS.len()];
+        let text: Vec<&str> = (0..words).map(word).collect();
+        Self(format!("Story {seed}: {}. Once upon a time", text.join(" ")))
+    }
+}
+
+/// One stream as it went.
+struct Stream {
+    asked: Instant,
+    first: Instant,
+    last: Instant,
+    tokens: u64,
+}
+
+/// Sends one request for each prompt at once and waits for all.
+pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::Result<Measured> {
+    let streams: Vec<Stream> = std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
+        let joined = asking
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
+        joined.collect::<anyhow::Result<_>>()
+    })?;
+    let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+    let first = streams.iter().map(|stream| stream.first).min().context("no stream")?;
+    let last = streams.iter().map(|stream| stream.last).max().context("no stream")?;
+    let all: u64 = streams.iter().map(|stream| stream.tokens - 1).sum();
+    Ok(Measured {
+        tokens_per_second: all as f64 / (last - first).as_secs_f64(),
+        ttft_ms: median(streams.iter().map(|stream| ms(stream.asked, stream.first)).collect()),
+        token_ms: median(
+            streams.iter().map(|s| ms(s.first, s.last) / (s.tokens - 1).max(1) as f64).collect(),
+        ),
+    })
+}
+
+fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Stream> {
+    let body = json!({
+        "model": server.model, "prompt": prompt.0, "max_tokens": tokens, "temperature": 0, "stream": true,
+        "stream_options": {"include_usage": true},
+    });
+    let asked = Instant::now();
+    let request = server.agent.post(format!("{}/v1/completions", server.base));
+    let response = request.header("content-type", "application/json").send(body.to_string())?;
+    let mut lines = BufReader::new(response.into_body().into_reader()).lines();
+    let (mut first, mut last, mut counted) = (None, asked, None);
+    while let Some(line) = lines.next().transpose()? {
+        let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
+        let chunk: Value = serde_json::from_str(data)?;
+        if let Some(error) = chunk.get("error") {
+            bail!("{}: {error}", server.name);
+        }
+        let text = chunk.pointer("/choices/0/text").and_then(Value::as_str).unwrap_or_default();
+        if !text.is_empty() {
+            last = Instant::now();
+            first.get_or_insert(last);
+        }
+        counted = chunk.pointer("/usage/completion_tokens").and_then(Value::as_u64).or(counted);
+    }
+    let first = first.with_context(|| format!("{} answered nothing", server.name))?;
+    let tokens = counted.with_context(|| format!("{} counted no tokens", server.name))?.max(1);
+    Ok(Stream { asked, first, last, tokens })
+}
+
+impl Measured {
+    /// The medians of each figure.
+    pub(super) fn median(all: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(all.iter().map(figure).collect());
+        Self {
+            tokens_per_second: of(|one| one.tokens_per_second),
+            ttft_ms: of(|one| one.ttft_ms),
+            token_ms: of(|one| one.token_ms),
+        }
+    }
+}
+
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,55 @@
+//! What was measured on.
+
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+
+/// One line about processor, memory and system.
+pub(super) fn description() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{}, {cores} cores, {}, {}", processor(), memory(), said("uname", &["-srm"]))
+}
+
+fn processor() -> String {
+    let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = listed.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| said("sysctl", &["-n", "machdep.cpu.brand_string"]), |(_, name)| name.to_owned())
+}
+
+fn memory() -> String {
+    let listed = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = listed.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let bytes = match kib.and_then(|kib| kib.parse::<u64>().ok()) {
+        Some(kib) => kib << 10,
+        None => said("sysctl", &["-n", "hw.memsize"]).parse().unwrap_or(0),
+    };
+    format!("{} GiB", bytes >> 30)
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output =
+        Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+/// Today, as YYYY-MM-DD.
+pub(super) fn today() -> String {
+    said("date", &["-u", "+%F"])
+}
+
+/// Bytes a second that all cores together read from memory: the best of a few passes over more than any cache holds.
+pub(super) fn read_bandwidth() -> f64 {
+    const WORDS: usize = 64 << 20;
+    let words = vec![1u64; WORDS];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let pass = || {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for part in words.chunks(WORDS.div_ceil(threads)) {
+                scope.spawn(|| black_box(part.iter().fold(0u64, |sum, word| sum.wrapping_add(*word))));
+            }
+        });
+        (WORDS * 8) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..8).map(|_| pass()).fold(0.0, f64::max)
+}

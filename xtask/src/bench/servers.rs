@@ -1,0 +1,102 @@
+//! The servers that are measured; each is stopped when dropped.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::MODEL;
+use crate::paths;
+
+/// A running server.
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    pub(super) base: String,
+    pub(super) model: String,
+    pub(super) agent: ureq::Agent,
+    /// From its start to its first answer.
+    pub(super) ready_ms: f64,
+    process: Child,
+    _home: Option<TempDir>,
+}
+
+impl Server {
+    /// mlxd with the models below `models`; `null` generates without computing.
+    pub(super) fn mlxd(port: u16, models: &Path, null: bool) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut command = Command::new(paths::program("mlxd"));
+        command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path());
+        command.arg("--models").arg(models).env("MLXD_LOG", "warn");
+        if null {
+            command.env("MLXD_WORKER_RUNNER", "null");
+        }
+        Self::start("mlxd", port, MODEL.into(), command, Some(home))
+    }
+
+    /// mlx-lm's own server from `venv`, with the BLAS that our worker uses.
+    pub(super) fn mlx_lm(port: u16, venv: &Path, model: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(venv.join("bin/mlx_lm.server"));
+        command.arg("--model").arg(model).args(["--port", &port.to_string(), "--log-level", "ERROR"]);
+        command.env("HF_HUB_OFFLINE", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        if cfg!(target_os = "linux") {
+            command.env("LD_PRELOAD", paths::mlx().join("libmlxd_shim.so"));
+        }
+        Self::start("mlx-lm", port, model.display().to_string(), command, None)
+    }
+
+    fn start(
+        name: &'static str,
+        port: u16,
+        model: String,
+        mut command: Command,
+        home: Option<TempDir>,
+    ) -> anyhow::Result<Self> {
+        TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port} is needed"))?;
+        let base = format!("http://127.0.0.1:{port}");
+        let start = Instant::now();
+        let process = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
+        let mut server = Self { name, base, model, agent, ready_ms: 0.0, process, _home: home };
+        while server.agent.get(format!("{}/health", server.base)).call().is_err() {
+            if let Some(status) = server.process.try_wait()? {
+                bail!("{name} ended at once ({status})");
+            }
+            if start.elapsed() > Duration::from_secs(120) {
+                bail!("{name} does not answer");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.ready_ms = start.elapsed().as_secs_f64() * 1e3;
+        Ok(server)
+    }
+
+    /// Resident memory of an mlxd's supervisor and gateway, in MiB.
+    pub(super) fn resident(&self) -> anyhow::Result<(f64, f64)> {
+        let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid=,rss=,comm="]).output().context("ps")?;
+        let (mut supervisor, mut gateway) = (None, None);
+        for line in String::from_utf8(listed.stdout)?.lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [pid, parent, kib, ..] = fields[..] else { continue };
+            let mib = kib.parse::<f64>()? / 1024.0;
+            let own = self.process.id().to_string();
+            if pid == own {
+                supervisor = Some(mib);
+            } else if parent == own && line.contains("mlxd-gateway") {
+                gateway = Some(mib);
+            }
+        }
+        supervisor.zip(gateway).context("ps lists no gateway")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}
