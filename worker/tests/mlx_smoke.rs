@@ -1,11 +1,36 @@
-//! MLX is linked and multiplies.
+//! MLX is linked, and multiplies right by whatever BLAS it got.
 
 use mlx_rs::Array;
 
+/// Small numbers without a pattern that a wrong stride would keep.
+fn made_up(count: i32, salt: u32) -> Vec<f32> {
+    let mixed = |n: u32| n.wrapping_mul(2_654_435_761).wrapping_add(salt).wrapping_mul(40_503) >> 20;
+    (0..count as u32).map(|n| mixed(n) as f32 / 4096.0 - 0.5).collect()
+}
+
+/// `[m, k]` by `[n, k]` transposed, as linear layers multiply, and by `[k, n]`, as attention does.
 #[test]
-fn matrices_multiply() {
-    let a = Array::from_slice(&[1.0f32, 2.0, 3.0, 4.0], &[2, 2]);
-    let b = Array::from_slice(&[5.0f32, 6.0, 7.0, 8.0], &[2, 2]);
-    let c = a.matmul(&b).unwrap();
-    assert_eq!(c.as_slice::<f32>(), &[19.0, 22.0, 43.0, 50.0]);
+fn matrices_of_every_size_multiply() {
+    for m in [1, 2, 3, 5, 7, 8, 9, 16, 31, 32, 33, 40] {
+        for (n, k) in [(1, 1), (2, 15), (3, 16), (17, 33), (64, 64), (129, 576), (301, 250)] {
+            let (a, b) = (made_up(m * k, 1), made_up(n * k, 2));
+            let (left, right) = (Array::from_slice(&a, &[m, k]), Array::from_slice(&b, &[n, k]));
+            let transposed = left.matmul(right.transpose_axes(&[1, 0]).unwrap()).unwrap();
+            let contiguous = turned(&b, n, k);
+            let plain = left.matmul(Array::from_slice(&contiguous, &[k, n])).unwrap();
+            for product in [transposed, plain] {
+                for (at, got) in product.as_slice::<f32>().iter().enumerate() {
+                    let (row, column) = (at / n as usize, at % n as usize);
+                    let k = k as usize;
+                    let expected: f32 = (0..k).map(|i| a[row * k + i] * b[column * k + i]).sum();
+                    assert!((got - expected).abs() < 1e-3, "[{m},{k}]x[{k},{n}]: {got} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// `[n, k]` → `[k, n]`.
+fn turned(b: &[f32], n: i32, k: i32) -> Vec<f32> {
+    (0..k).flat_map(|i| (0..n).map(move |j| b[(j * k + i) as usize])).collect()
 }

@@ -1,8 +1,8 @@
 /* What MLX finds at run time on Linux instead of its own: a fast BLAS, and a clock that mlx-rs expects from macOS.
  *
  * The MLX wheel carries the reference BLAS. This library is named by our executables themselves, so the dynamic linker
- * takes its cblas functions first; they forward to scipy-openblas32. Decoding multiplies one row by a matrix, for which
- * OpenBLAS's sgemm is poor: that case goes to sgemv, which reads the matrix once. */
+ * takes its cblas functions first; they forward to scipy-openblas32, but for the products of decoding. */
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -22,17 +22,73 @@ uint64_t mach_approximate_time(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Decoding multiplies a few rows by a matrix that is far larger than any cache. OpenBLAS's sgemm packs the matrix first,
+ * which costs more than the product. Here every row of B is read once and meets all rows of A. */
+#if defined(__AVX512F__)
+enum { Lanes = 16, Pair = 2 };
+#elif defined(__AVX__)
+enum { Lanes = 8, Pair = 1 }; /* 16 registers hold no more */
+#else
+enum { Lanes = 4, Pair = 2 };
+#endif
+enum { Block = 8, MostRows = 32 };
+typedef float vector __attribute__((vector_size(Lanes * sizeof(float)), aligned(sizeof(float))));
+
+static inline float sum(vector v) {
+  float total = 0;
+  for (int i = 0; i < Lanes; i++) total += v[i];
+  return total;
+}
+
+/* ROWS rows of A with PAIR rows of B. A function for each number of rows: only then do the sums stay in registers. */
+#define DOTS(ROWS, PAIR)                                                                                              \
+  static void dots_##ROWS##_##PAIR(int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc) {      \
+    vector sums[ROWS][PAIR];                                                                                          \
+    for (int r = 0; r < ROWS; r++)                                                                                    \
+      for (int p = 0; p < PAIR; p++) sums[r][p] = (vector){0};                                                        \
+    int i = 0;                                                                                                        \
+    for (; i + Lanes <= k; i += Lanes)                                                                                \
+      for (int r = 0; r < ROWS; r++)                                                                                  \
+        for (int p = 0; p < PAIR; p++)                                                                                \
+          sums[r][p] += *(const vector *)(a + (size_t)r * lda + i) * *(const vector *)(b + (size_t)p * ldb + i);      \
+    for (int r = 0; r < ROWS; r++)                                                                                    \
+      for (int p = 0; p < PAIR; p++) {                                                                                \
+        float total = sum(sums[r][p]);                                                                                \
+        for (int rest = i; rest < k; rest++) total += a[(size_t)r * lda + rest] * b[(size_t)p * ldb + rest];          \
+        c[(size_t)r * ldc + p] = total;                                                                               \
+      }                                                                                                               \
+  }
+#define BOTH(ROWS) DOTS(ROWS, 1) DOTS(ROWS, 2)
+BOTH(1) BOTH(2) BOTH(3) BOTH(4) BOTH(5) BOTH(6) BOTH(7) BOTH(8)
+typedef void (*dots)(int, const float *, int, const float *, int, float *, int);
+static const dots by_rows[2][Block] = {
+    {dots_1_1, dots_2_1, dots_3_1, dots_4_1, dots_5_1, dots_6_1, dots_7_1, dots_8_1},
+    {dots_1_2, dots_2_2, dots_3_2, dots_4_2, dots_5_2, dots_6_2, dots_7_2, dots_8_2},
+};
+
+/* C[m,n] = A[m,k] B[n,k]^T for few rows m. Threads share the rows of B where that is worth waking them. */
+static void skinny(int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc) {
+#pragma omp parallel for schedule(static) if ((int64_t)n * k > 65536)
+  for (int j = 0; j < n; j += Pair) {
+    int pair = j + Pair <= n ? Pair : 1;
+    for (int r = 0; r < m; r += Block) {
+      int rows = m - r < Block ? m - r : Block;
+      by_rows[pair - 1][rows - 1](k, a + (size_t)r * lda, lda, b + (size_t)j * ldb, ldb, c + (size_t)r * ldc + j, ldc);
+    }
+  }
+}
+
 /* C[m,n] = alpha op(A) op(B) + beta C. */
 void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
-  if (order == RowMajor && m == 1 && n > 0 && k > 0) {
+  if (order == RowMajor && m == 1 && n > 0 && k > 0) { /* for one row OpenBLAS itself has what it takes */
     int step = trans_a == NoTrans ? 1 : lda;
     if (trans_b == NoTrans) /* B is [k,n]: c = B^T a */
-      scipy_cblas_sgemv(RowMajor, Trans, k, n, alpha, b, ldb, a, step, beta, c, 1);
-    else /* B is [n,k]: c = B a */
-      scipy_cblas_sgemv(RowMajor, NoTrans, n, k, alpha, b, ldb, a, step, beta, c, 1);
-    return;
+      return scipy_cblas_sgemv(RowMajor, Trans, k, n, alpha, b, ldb, a, step, beta, c, 1);
+    return scipy_cblas_sgemv(RowMajor, NoTrans, n, k, alpha, b, ldb, a, step, beta, c, 1);
   }
+  if (order == RowMajor && trans_a == NoTrans && trans_b == Trans && m <= MostRows && alpha == 1 && beta == 0)
+    return skinny(m, n, k, a, lda, b, ldb, c, ldc);
   scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 

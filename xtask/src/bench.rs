@@ -88,7 +88,7 @@ fn compare(servers: &[&Server], arguments: &Arguments) -> anyhow::Result<Vec<Row
                 (first..first + streams).map(|seed| Prompt::new(seed, PROMPT_WORDS)).collect();
             for (server, measured) in servers.iter().zip(&mut rounds) {
                 let one = client::ask(server, &prompts, arguments.tokens)?;
-                eprintln!("  {streams} streams, {}: {:.1} tok/s", server.name, one.tokens_per_second);
+                eprintln!("  {streams} streams, {}: {:.1} tok/s", server.name, one.whole);
                 measured.push(one);
             }
         }

@@ -15,8 +15,10 @@ pub(super) struct Prompt(String);
 /// What one batch of simultaneous requests measured.
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
-    /// All tokens of all streams over the time from the first token of any to the end of all.
-    pub(super) tokens_per_second: f64,
+    /// Tokens after the first over the time since the first, of all streams together.
+    pub(super) decode: f64,
+    /// All tokens over the time from the question to the last of them.
+    pub(super) whole: f64,
     /// Median of the streams' times to the first text.
     pub(super) ttft_ms: f64,
     /// Median of the streams' mean times between tokens.
@@ -55,11 +57,13 @@ pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::R
         joined.collect::<anyhow::Result<_>>()
     })?;
     let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-    let first = streams.iter().map(|stream| stream.first).min().context("no stream")?;
+    let asked = streams.iter().map(|stream| stream.asked).min().context("no stream")?;
     let last = streams.iter().map(|stream| stream.last).max().context("no stream")?;
-    let all: u64 = streams.iter().map(|stream| stream.tokens - 1).sum();
+    let all: u64 = streams.iter().map(|stream| stream.tokens).sum();
+    let rate = |stream: &Stream| (stream.tokens - 1) as f64 / (stream.last - stream.first).as_secs_f64();
     Ok(Measured {
-        tokens_per_second: all as f64 / (last - first).as_secs_f64(),
+        decode: streams.iter().map(rate).sum(),
+        whole: all as f64 / (last - asked).as_secs_f64(),
         ttft_ms: median(streams.iter().map(|stream| ms(stream.asked, stream.first)).collect()),
         token_ms: median(
             streams.iter().map(|s| ms(s.first, s.last) / (s.tokens - 1).max(1) as f64).collect(),
@@ -100,7 +104,8 @@ impl Measured {
     pub(super) fn median(all: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(all.iter().map(figure).collect());
         Self {
-            tokens_per_second: of(|one| one.tokens_per_second),
+            decode: of(|one| one.decode),
+            whole: of(|one| one.whole),
             ttft_ms: of(|one| one.ttft_ms),
             token_ms: of(|one| one.token_ms),
         }
