@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::progress::shown;
+use crate::progress::{shown, spinner};
 use crate::{models, paths, setup};
 
 /// Options of `cargo xtask demo`.
@@ -162,9 +162,11 @@ fn ask(base: &str, model: &str, question: &str, stop: &AtomicBool) -> anyhow::Re
     let body = json!({
         "model": model, "messages": [{"role": "user", "content": question}], "temperature": 0, "stream": true,
     });
+    let waiting = spinner("loading the model");
     let config = ureq::Agent::config_builder().http_status_as_error(false).build();
     let request = ureq::Agent::from(config).post(format!("{base}/v1/chat/completions"));
     let response = request.header("content-type", "application/json").send(body.to_string())?;
+    waiting.finish_and_clear();
     let ok = response.status().is_success();
     let mut reader = BufReader::new(response.into_body().into_reader());
     if !ok {

@@ -50,7 +50,8 @@ pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn spinner(what: &str) -> ProgressBar {
+/// Shows on a terminal that `what` goes on, and for how long, until it is cleared.
+pub(crate) fn spinner(what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
