@@ -21,6 +21,7 @@ pub mod counters;
 pub mod frames;
 pub mod null;
 pub mod output;
+pub mod prefix_cache;
 pub mod rng;
 pub mod runner;
 pub mod scheduler;
@@ -190,10 +191,11 @@ impl<R: Runner> Engine<R> {
     fn postprocess(&mut self, tokens: &[u32]) {
         let mut ended = Vec::new();
         let (requests, streams) = (&mut self.requests, &mut self.streams);
-        self.scheduler.commit(tokens, |sequence, token| {
-            let Some(Request { stream, id, output }) = requests.get_mut(&sequence) else { return };
-            if output.push(token, |event| streams.push(*stream, *id, event)) {
-                ended.push(sequence);
+        self.scheduler.commit(tokens, |sampled| {
+            let Some(Request { stream, id, output }) = requests.get_mut(&sampled.id) else { return };
+            output.cached(sampled.cached);
+            if output.push(sampled.token, |event| streams.push(*stream, *id, event)) {
+                ended.push(sampled.id);
             }
         });
         for sequence in ended {

@@ -1,11 +1,13 @@
 //! Hands out KV blocks. Pure: numbers only.
 //!
-//! A sequence's blocks are kept consecutive where that is free, because attention over a consecutive run needs no
-//! gathering: a sequence grows into the block after its last one, and a new one starts at an empty group of blocks.
+//! Blocks are counted: sequences that begin alike hold the same blocks for it, which the prefix cache finds. A sequence's own
+//! blocks are kept consecutive where that is free, because attention over a consecutive run needs no gathering: a
+//! sequence grows into the block after its last one, and a new one starts at an empty group of blocks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::prefix_cache::{ChainHash, ChainHasher, Found, PrefixCache};
 use super::runner::BlockId;
 
 /// Blocks that a new sequence would like to have for itself.
@@ -15,16 +17,20 @@ const GROUP: usize = 8;
 #[derive(Debug, Clone)]
 pub struct BlockAllocator {
     shared: Rc<RefCell<Shared>>,
+    hasher: Rc<ChainHasher>,
     block_size: u32,
 }
 
 #[derive(Debug)]
 struct Shared {
-    used: Vec<bool>,
+    /// Tables that hold each block.
+    holders: Vec<u32>,
+    /// Blocks that nobody holds, those that the cache keeps included.
     free: usize,
+    cache: PrefixCache,
 }
 
-/// One sequence's blocks, in order; dropping it frees them.
+/// One sequence's blocks, in order; dropping it lets go of them.
 #[derive(Debug)]
 pub struct BlockTable {
     blocks: Vec<BlockId>,
@@ -35,11 +41,16 @@ pub struct BlockTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBlocks;
 
+/// The text that follows is being computed by another sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending;
+
 impl BlockAllocator {
     /// A pool of `blocks` blocks of `block_size` tokens.
     pub fn new(blocks: u32, block_size: u32) -> Self {
         let free = blocks as usize;
-        Self { shared: Rc::new(RefCell::new(Shared { used: vec![false; free], free })), block_size }
+        let shared = Shared { holders: vec![0; free], free, cache: PrefixCache::default() };
+        Self { shared: Rc::new(RefCell::new(shared)), hasher: Rc::default(), block_size }
     }
 
     /// An empty table.
@@ -50,41 +61,112 @@ impl BlockAllocator {
     /// Blocks in use.
     pub fn used(&self) -> u32 {
         let shared = self.shared.borrow();
-        (shared.used.len() - shared.free) as u32
+        (shared.holders.len() - shared.free) as u32
     }
 
-    /// Blocks that can be taken.
+    /// Blocks that can be taken; some of them may hold text that would be forgotten.
     pub fn free(&self) -> u32 {
         self.shared.borrow().free as u32
     }
 
     /// Blocks in all.
     pub fn total(&self) -> u32 {
-        self.shared.borrow().used.len() as u32
+        self.shared.borrow().holders.len() as u32
     }
 
     /// Blocks that hold `tokens` tokens.
     pub fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_size)
     }
+
+    /// Blocks that the first `tokens` tokens fill.
+    pub fn whole_blocks(&self, tokens: usize) -> usize {
+        tokens / self.block_size as usize
+    }
+
+    /// Tokens in `blocks` full blocks.
+    pub fn tokens_in(&self, blocks: u32) -> usize {
+        (blocks * self.block_size) as usize
+    }
+
+    /// Continues the hashes of the full blocks of `tokens`, of which `chain` has the first ones.
+    pub fn extend_chain(&self, chain: &mut Vec<ChainHash>, tokens: &[u32]) {
+        let size = self.block_size as usize;
+        for block in tokens.chunks_exact(size).skip(chain.len()) {
+            let before = chain.last().copied().unwrap_or_default();
+            chain.push(self.hasher.next(before, block));
+        }
+    }
 }
 
 impl Shared {
     fn take(&mut self, last: Option<BlockId>) -> Option<BlockId> {
-        if self.free == 0 {
-            return None;
-        }
-        let next = last.map(|last| last as usize + 1).filter(|next| self.used.get(*next) == Some(&false));
-        let group = || self.used.chunks(GROUP).position(|group| !group.contains(&true)).map(|at| at * GROUP);
-        let any = || self.used.iter().position(|used| !used);
-        let at = next.or_else(group).or_else(any)?;
-        self.used[at] = true;
+        let blank = self.free - self.cache.idle();
+        let at = if blank == 0 { self.cache.evict()? } else { self.blank(last)? };
+        self.holders[at as usize] = 1;
         self.free -= 1;
-        Some(at as BlockId)
+        Some(at)
+    }
+
+    /// A block that nobody holds and that holds nothing.
+    fn blank(&self, last: Option<BlockId>) -> Option<BlockId> {
+        let blank = |at: usize| self.holders[at] == 0 && !self.cache.knows(at as BlockId);
+        let all = self.holders.len();
+        let next = last.map(|last| last as usize + 1).filter(|next| *next < all && blank(*next));
+        let group = || (0..all).step_by(GROUP).find(|at| (*at..all.min(at + GROUP)).all(blank));
+        let any = || (0..all).find(|at| blank(*at));
+        next.or_else(group).or_else(any).map(|at| at as BlockId)
+    }
+
+    fn hold(&mut self, block: BlockId) {
+        let holders = &mut self.holders[block as usize];
+        *holders += 1;
+        if *holders == 1 {
+            self.free -= 1;
+            self.cache.unpark(block);
+        }
+    }
+
+    fn let_go(&mut self, block: BlockId) {
+        let holders = &mut self.holders[block as usize];
+        *holders -= 1;
+        if *holders == 0 {
+            self.free += 1;
+            self.cache.park(block);
+        }
     }
 }
 
 impl BlockTable {
+    /// Fills an empty table with the blocks that hold the beginning of the text of `chain`; gives how many there are.
+    ///
+    /// # Errors
+    /// When what follows is being computed: waiting for it is cheaper than computing it too. The table stays empty.
+    pub fn adopt(&mut self, chain: &[ChainHash]) -> Result<u32, Pending> {
+        debug_assert!(self.blocks.is_empty(), "only a table without blocks adopts any");
+        let mut shared = self.allocator.shared.borrow_mut();
+        let found = chain.iter().map_while(|hash| shared.cache.find(*hash));
+        let found: Vec<Found> = found.collect();
+        if found.contains(&Found::Pending) {
+            return Err(Pending);
+        }
+        for found in found {
+            if let Found::Ready(block) = found {
+                shared.hold(block);
+                self.blocks.push(block);
+            }
+        }
+        Ok(self.blocks.len() as u32)
+    }
+
+    /// Says what text the blocks hold, or, unless `ready`, are about to; `chain[..from]` is known already.
+    pub fn announce(&self, chain: &[ChainHash], from: usize, ready: bool) {
+        let mut shared = self.allocator.shared.borrow_mut();
+        for (hash, block) in chain.iter().zip(&self.blocks).skip(from) {
+            shared.cache.enter(*hash, *block, ready);
+        }
+    }
+
     /// Takes blocks until `tokens` tokens fit.
     ///
     /// # Errors
@@ -109,12 +191,11 @@ impl BlockTable {
         self.blocks[(position / size) as usize] * size + position % size
     }
 
-    /// Returns every block.
+    /// Lets go of every block, the last one first: of a text that the cache keeps, the end is given up before the beginning.
     pub fn clear(&mut self) {
         let mut shared = self.allocator.shared.borrow_mut();
-        for block in self.blocks.drain(..) {
-            shared.used[block as usize] = false;
-            shared.free += 1;
+        for block in self.blocks.drain(..).rev() {
+            shared.let_go(block);
         }
     }
 }

@@ -42,6 +42,11 @@ impl Output {
         }
     }
 
+    /// Tells how many of the prompt's tokens came from the prefix cache.
+    pub fn cached(&mut self, tokens: u32) {
+        self.usage.cached_tokens = tokens;
+    }
+
     /// Takes the next token; says with `event` what follows from it. True when the request has ended.
     pub fn push(&mut self, token: u32, mut event: impl FnMut(Event)) -> bool {
         let index = self.usage.completion_tokens;

@@ -2,9 +2,12 @@
 //!
 //! Continuous batching with chunked prefill: a step serves every running sequence, one token each for those that decode
 //! and as much of a prompt as the token budget allows for those that prefill; waiting sequences join in order of arrival
-//! while there is room for all of their tokens. When blocks run out the youngest running sequence gives its blocks
-//! back and waits at the head of the queue; it is computed again later. The oldest always goes on, so nothing waits for
+//! while there is room for all of their tokens. When blocks run out the sequence that joined last gives its blocks
+//! back and waits at its old place in the queue; it is computed again later. The first always goes on, so nothing waits for
 //! ever, and no request fails for want of blocks: one that could not run alone is refused before it gets here.
+//!
+//! What the prefix cache has of a sequence is not computed again, and a sequence whose beginning is being computed for
+//! another waits for that.
 
 use std::collections::VecDeque;
 
@@ -21,14 +24,28 @@ pub struct Limits {
     pub prefill_tokens: usize,
 }
 
+/// One sequence's next token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// Whose it is.
+    pub id: SequenceId,
+    /// The token.
+    pub token: u32,
+    /// Tokens of the sequence's prompt that the prefix cache had.
+    pub cached: u32,
+}
+
 /// The queue and the running sequences.
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
     allocator: BlockAllocator,
     max_length: usize,
+    /// Sequences that have arrived, ever.
+    tickets: u64,
+    /// In order of arrival.
     waiting: VecDeque<Sequence>,
-    /// In order of arrival, oldest first.
+    /// In order of joining.
     running: Vec<Sequence>,
     /// What the last step runs: index into `running`, tokens computed.
     scheduled: Vec<(usize, usize)>,
@@ -43,6 +60,7 @@ impl Scheduler {
             limits,
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
             max_length: max_length(capacity),
+            tickets: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
             scheduled: Vec::new(),
@@ -54,7 +72,8 @@ impl Scheduler {
     /// it grows longer than that.
     pub fn add(&mut self, id: SequenceId, prompt: Vec<u32>, sampling: SamplingParams) {
         debug_assert!(!prompt.is_empty() && prompt.len() < self.max_length, "checked at admission");
-        self.waiting.push_back(Sequence::new(id, prompt, sampling, self.allocator.table()));
+        self.waiting.push_back(Sequence::new(id, self.tickets, prompt, sampling, &self.allocator));
+        self.tickets += 1;
     }
 
     /// Takes a sequence out, wherever it is; its blocks are free at once. Not between `schedule` and `commit`.
@@ -94,7 +113,7 @@ impl Scheduler {
         }
     }
 
-    /// Schedules what runs, oldest first; returns the budget left and whether anything was pre-empted.
+    /// Schedules what runs, the first first; returns the budget left and whether anything was pre-empted.
     fn go_on(&mut self, batch: &mut Batch, mut budget: usize) -> (usize, bool) {
         let running = self.running.len();
         let mut at = 0;
@@ -109,18 +128,25 @@ impl Scheduler {
         (budget, self.running.len() < running)
     }
 
-    /// Lets waiting sequences join, in order of arrival.
+    /// Lets waiting sequences join, in order of arrival but for those whose beginning another one is computing.
     fn admit(&mut self, batch: &mut Batch, mut budget: usize) {
-        while self.running.len() < self.limits.max_sequences && budget > 0 {
-            let Some(mut next) = self.waiting.pop_front() else { return };
+        let mut at = 0;
+        while self.running.len() < self.limits.max_sequences && budget > 0 && at < self.waiting.len() {
+            let next = &mut self.waiting[at];
+            if next.adopt(&self.allocator).is_err() {
+                at += 1;
+                continue;
+            }
             // All of its tokens and the one that follows, and a block of growth for each that runs: else the newcomer
             // would be pre-empted before its prefill has paid.
             let length = next.length() as u32 + 1;
-            let room = self.allocator.free() >= self.allocator.blocks_for(length) + self.running.len() as u32;
+            let more = self.allocator.blocks_for(length) - next.table.blocks().len() as u32;
+            let room = self.allocator.free() >= more + self.running.len() as u32;
             if !room || next.table.reach(length).is_err() {
-                next.table.clear();
-                return self.waiting.push_front(next);
+                return next.preempt();
             }
+            let Some(mut next) = self.waiting.remove(at) else { return };
+            next.started();
             let count = next.pending().min(budget);
             budget -= count;
             self.running.push(next);
@@ -128,15 +154,15 @@ impl Scheduler {
         }
     }
 
-    /// Gives sequence `at` blocks for `count` more tokens, taking from the youngest where needed. False if it was the
-    /// youngest itself and gave up its own.
+    /// Gives sequence `at` blocks for `count` more tokens, taking from the last where needed. False if it was the
+    /// last itself and gave up its own.
     fn make_room(&mut self, at: usize, count: usize) -> bool {
         let length = (self.running[at].computed + count) as u32;
         while self.running[at].table.reach(length).is_err() {
             let Some(mut victim) = self.running.pop() else { return false };
-            victim.table.clear();
-            victim.computed = 0;
-            self.waiting.push_front(victim);
+            victim.preempt();
+            let place = self.waiting.partition_point(|waiting| waiting.ticket < victim.ticket);
+            self.waiting.insert(place, victim);
             if self.running.len() == at {
                 return false;
             }
@@ -160,16 +186,16 @@ impl Scheduler {
     }
 
     /// Takes the step's outcome: `tokens` for the rows that sampled, in order. Calls `each` with every new token.
-    pub fn commit(&mut self, tokens: &[u32], mut each: impl FnMut(SequenceId, u32)) {
+    pub fn commit(&mut self, tokens: &[u32], mut each: impl FnMut(Sampled)) {
         let mut tokens = tokens.iter();
         for (at, count) in self.scheduled.drain(..) {
             let sequence = &mut self.running[at];
-            sequence.computed += count;
+            sequence.advance(count, &self.allocator);
             if sequence.pending() == 0
                 && let Some(token) = tokens.next()
             {
                 sequence.tokens.push(*token);
-                each(sequence.id, *token);
+                each(Sampled { id: sequence.id, token: *token, cached: sequence.cached() });
             }
         }
     }

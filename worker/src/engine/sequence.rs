@@ -1,6 +1,7 @@
 //! One request as the scheduler sees it: tokens, how far they are computed, and blocks.
 
-use super::block_allocator::BlockTable;
+use super::block_allocator::{BlockAllocator, BlockTable, Pending};
+use super::prefix_cache::ChainHash;
 use super::rng;
 use super::runner::RowSampling;
 
@@ -22,19 +23,73 @@ pub struct SamplingParams {
 pub struct Sequence {
     /// Its name.
     pub id: SequenceId,
+    /// Its place in the order of arrival.
+    pub(super) ticket: u64,
     /// Prompt, then what was generated.
     pub(super) tokens: Vec<u32>,
     pub(super) prompt_len: usize,
     /// Tokens whose keys and values are in the pool.
     pub(super) computed: usize,
     pub(super) table: BlockTable,
+    /// Hashes of its full blocks, as far as they were needed.
+    chain: Vec<ChainHash>,
+    /// Prompt tokens that it found computed when it first ran; `None` before that.
+    cached: Option<u32>,
     sampling: SamplingParams,
 }
 
 impl Sequence {
     /// A sequence whose prompt is not empty.
-    pub fn new(id: SequenceId, prompt: Vec<u32>, sampling: SamplingParams, table: BlockTable) -> Self {
-        Self { id, prompt_len: prompt.len(), tokens: prompt, computed: 0, table, sampling }
+    pub(super) fn new(
+        id: SequenceId,
+        ticket: u64,
+        tokens: Vec<u32>,
+        sampling: SamplingParams,
+        blocks: &BlockAllocator,
+    ) -> Self {
+        let mut chain = Vec::new();
+        blocks.extend_chain(&mut chain, &tokens);
+        let (table, prompt_len) = (blocks.table(), tokens.len());
+        Self { id, ticket, prompt_len, tokens, computed: 0, table, chain, cached: None, sampling }
+    }
+
+    /// Takes over what is computed of its text already; at least its last token is left to compute.
+    ///
+    /// # Errors
+    /// When another sequence is computing more of it.
+    pub(super) fn adopt(&mut self, blocks: &BlockAllocator) -> Result<(), Pending> {
+        blocks.extend_chain(&mut self.chain, &self.tokens);
+        let most = blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len());
+        self.computed = blocks.tokens_in(self.table.adopt(&self.chain[..most])?);
+        Ok(())
+    }
+
+    /// It runs: others that begin alike may wait for its prompt.
+    pub(super) fn started(&mut self) {
+        self.cached.get_or_insert(self.computed as u32);
+        self.table.announce(&self.chain, 0, false);
+    }
+
+    /// `count` more tokens are computed, and their full blocks are there for others.
+    pub(super) fn advance(&mut self, count: usize, blocks: &BlockAllocator) {
+        let before = blocks.whole_blocks(self.computed);
+        self.computed += count;
+        let now = blocks.whole_blocks(self.computed);
+        if now > before {
+            blocks.extend_chain(&mut self.chain, &self.tokens[..self.computed]);
+            self.table.announce(&self.chain[..now], before, true);
+        }
+    }
+
+    /// Gives its blocks back; it is computed again later.
+    pub(super) fn preempt(&mut self) {
+        self.table.clear();
+        self.computed = 0;
+    }
+
+    /// Prompt tokens that were computed for others before.
+    pub(super) fn cached(&self) -> u32 {
+        self.cached.unwrap_or(0).min(self.prompt_len as u32)
     }
 
     /// Tokens generated so far.

@@ -39,6 +39,63 @@ proptest! {
     }
 }
 
+fn chain(allocator: &BlockAllocator, tokens: &[u32]) -> Vec<ChainHash> {
+    let mut chain = Vec::new();
+    allocator.extend_chain(&mut chain, tokens);
+    chain
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Tables that share texts at random: what a table adopts was computed for just that text and not overwritten since.
+    #[test]
+    fn what_is_adopted_holds_the_text(
+        actions in vec((0usize..5, vec(0u32..2, 0..24), 0..8), 1..120),
+    ) {
+        let allocator = BlockAllocator::new(12, SIZE);
+        let mut tables: Vec<BlockTable> = (0..5).map(|_| allocator.table()).collect();
+        let mut content: Vec<Option<Vec<u32>>> = vec![None; 12];
+        for (at, tokens, action) in actions {
+            let table = &mut tables[at];
+            table.clear();
+            if action < 2 {
+                continue;
+            }
+            let chain = chain(&allocator, &tokens);
+            let Ok(adopted) = table.adopt(&chain) else { continue };
+            for (block, count) in table.blocks().iter().zip(1..) {
+                let text = &tokens[..count * SIZE as usize];
+                prop_assert_eq!(content[*block as usize].as_deref(), Some(text));
+            }
+            if table.reach(tokens.len() as u32).is_err() {
+                table.clear();
+                continue;
+            }
+            table.announce(&chain, 0, false);
+            for (block, count) in table.blocks().iter().zip(1..).skip(adopted as usize) {
+                content[*block as usize] = tokens.get(..count * SIZE as usize).map(<[u32]>::to_vec);
+            }
+            // Some are cancelled before they are computed.
+            if action < 7 {
+                table.announce(&chain, adopted as usize, true);
+            }
+        }
+        let held: std::collections::HashSet<u32> = tables.iter().flat_map(|t| t.blocks()).copied().collect();
+        prop_assert_eq!(held.len() as u32, allocator.used());
+    }
+}
+
+#[test]
+fn equal_hashes_need_equal_beginnings() {
+    let allocator = BlockAllocator::new(8, SIZE);
+    let (a, b) =
+        (chain(&allocator, &[1, 2, 3, 4, 5, 6, 7, 8]), chain(&allocator, &[0, 2, 3, 4, 5, 6, 7, 8, 9]));
+    assert_eq!((a.len(), b.len()), (2, 2));
+    assert!(a[0] != b[0] && a[1] != b[1] && a[0] != a[1]);
+    assert_eq!(a, chain(&allocator, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+}
+
 #[test]
 fn sequences_that_start_together_grow_without_gaps() {
     let allocator = BlockAllocator::new(64, SIZE);

@@ -12,7 +12,11 @@ const SAMPLING: SamplingParams = SamplingParams { row: RowSampling::GREEDY, seed
 #[derive(Debug, Clone)]
 struct Arrival {
     step: usize,
+    /// Prompts of one family begin alike.
+    family: u32,
+    /// Tokens of the prompt, of which the last ones are its own.
     prompt: usize,
+    own: usize,
     output: usize,
     /// Tokens after which it is cancelled.
     cancel: Option<usize>,
@@ -20,42 +24,45 @@ struct Arrival {
 
 fn arrival(pool: usize) -> impl Strategy<Value = Arrival> {
     let cancel = prop::option::weighted(0.2, 0usize..20);
-    (0usize..60, 1..pool, 1usize..60, cancel).prop_map(move |(step, prompt, output, cancel)| Arrival {
-        step,
-        prompt,
-        output: output.min(pool - prompt),
-        cancel,
+    let text = (0u32..3, 1..pool, prop_oneof![Just(0usize), 0usize..60]);
+    (0usize..60, text, 1usize..60, cancel).prop_map(move |(step, (family, prompt, own), output, cancel)| {
+        Arrival { step, family, prompt, own, output: output.min(pool - prompt), cancel }
     })
 }
 
-/// A device that only remembers, for each slot, which token of which sequence lies there.
+/// A device that only remembers, for each slot, which token lies there and at which position.
 #[derive(Default)]
 struct Device {
-    slots: HashMap<u32, (u64, u32)>,
+    slots: HashMap<u32, (u32, u32)>,
+    computed: usize,
 }
 
 impl Device {
     /// Runs a batch; a row's next token is a function of everything before it, read back from the slots.
-    fn step(&mut self, batch: &Batch, owners: &[u64], block_size: u32) -> Vec<u32> {
+    fn step(&mut self, batch: &Batch, block_size: u32) -> Vec<u32> {
         let unique: HashSet<u32> = batch.slots.iter().copied().collect();
         assert_eq!(unique.len(), batch.slots.len(), "a slot twice");
-        let blocks: Vec<u32> = batch.rows.iter().flat_map(|row| row.blocks.iter().copied()).collect();
-        assert_eq!(blocks.iter().collect::<HashSet<_>>().len(), blocks.len(), "a block in two sequences");
+        let written: HashSet<u32> = batch.slots.iter().map(|slot| slot / block_size).collect();
+        for block in written {
+            let holders = batch.rows.iter().filter(|row| row.blocks.contains(&block)).count();
+            assert_eq!(holders, 1, "a block that others hold is written to");
+        }
+        self.computed += batch.tokens.len();
         let mut next = Vec::new();
         let mut end = 0;
-        for (row, owner) in batch.rows.iter().zip(owners) {
+        for row in &batch.rows {
             assert_eq!(row.tokens.start, end, "rows lie one after another");
             assert!(!row.tokens.is_empty());
             end = row.tokens.end;
             for at in row.tokens.clone() {
-                self.slots.insert(batch.slots[at], (*owner, batch.tokens[at]));
+                self.slots.insert(batch.slots[at], (batch.positions[at], batch.tokens[at]));
             }
             let last = batch.positions[row.tokens.end - 1];
             // Everything up to here must still be where the block table says.
             let read = (0..=last).map(|position| {
                 let slot = row.blocks[(position / block_size) as usize] * block_size + position % block_size;
-                let (who, token) = self.slots[&slot];
-                assert_eq!(who, *owner, "another sequence's token at position {position}");
+                let (lies_at, token) = self.slots[&slot];
+                assert_eq!(lies_at, position, "another position's token");
                 token
             });
             let sum = read.fold(7u32, |sum, token| sum.wrapping_mul(31).wrapping_add(token));
@@ -78,7 +85,10 @@ fn alone(id: u64, arrival: &Arrival) -> Vec<u32> {
 }
 
 fn prompt(id: u64, arrival: &Arrival) -> Vec<u32> {
-    (0..arrival.prompt as u32).map(|at| at * 17 + id as u32).collect()
+    let common = arrival.prompt.saturating_sub(arrival.own);
+    let token =
+        |at| if at < common { at as u32 * 17 + arrival.family } else { at as u32 * 13 + 1000 + id as u32 };
+    (0..arrival.prompt).map(token).collect()
 }
 
 /// Runs a load to its end and checks every step.
@@ -101,14 +111,18 @@ fn run(arrivals: &[Arrival], limits: Limits, capacity: Capacity) {
             }
             continue;
         }
+        let ran: HashSet<u64> = scheduler.running.iter().map(|sequence| sequence.id.0).collect();
         scheduler.schedule(&mut batch);
         assert!(!batch.rows.is_empty(), "there is work, and none is done");
         let owners: Vec<u64> = scheduler.scheduled().map(|id| id.0).collect();
-        check(&scheduler, &batch, limits, &owners, &order, &gone);
-        let tokens = device.step(&batch, &owners, capacity.block_size);
+        check(&scheduler, &batch, limits, &owners);
+        let there: Vec<u64> = order.iter().copied().filter(|id| !gone.contains(id)).collect();
+        check_order(&scheduler, &there, &ran);
+        let tokens = device.step(&batch, capacity.block_size);
         let mut ended = Vec::new();
-        scheduler.commit(&tokens, |id, token| {
+        scheduler.commit(&tokens, |Sampled { id, token, cached }| {
             let arrival = &arrivals[id.0 as usize];
+            assert!((cached as usize) < arrival.prompt);
             let generated = output.entry(id.0).or_default();
             generated.push(token);
             if generated.len() == arrival.output || Some(generated.len()) == arrival.cancel {
@@ -127,22 +141,29 @@ fn run(arrivals: &[Arrival], limits: Limits, capacity: Capacity) {
     }
 }
 
-fn check(
-    scheduler: &Scheduler,
-    batch: &Batch,
-    limits: Limits,
-    owners: &[u64],
-    order: &[u64],
-    gone: &HashSet<u64>,
-) {
+fn check(scheduler: &Scheduler, batch: &Batch, limits: Limits, owners: &[u64]) {
     let prefill: usize = batch.rows.iter().map(|row| row.tokens.len()).filter(|len| *len > 1).sum();
     assert!(prefill <= limits.prefill_tokens, "{prefill} prompt tokens");
     assert!(batch.rows.len() <= limits.max_sequences);
-    // First come, first served: what runs are the oldest of those there are, without a gap.
-    let there: Vec<u64> = order.iter().copied().filter(|id| !gone.contains(id)).collect();
+    assert_eq!(owners[0], scheduler.running[0].id.0, "the first goes on");
+}
+
+/// First come, first served: nobody joins before an older one, but where that waits for a beginning that another
+/// one computes.
+fn check_order(scheduler: &Scheduler, there: &[u64], ran: &HashSet<u64>) {
     let running: Vec<u64> = scheduler.running.iter().map(|sequence| sequence.id.0).collect();
-    assert_eq!(running, there[..running.len()]);
-    assert_eq!(owners[0], there[0], "the oldest goes on");
+    let Some(newest) = there.iter().rposition(|id| running.contains(id) && !ran.contains(id)) else { return };
+    for id in there[..newest].iter().filter(|id| !running.contains(id)) {
+        let sequence = scheduler.waiting.iter().find(|sequence| sequence.id.0 == *id).unwrap();
+        assert!(sequence.shares_with(&scheduler.running), "request {id} is passed over for nothing");
+    }
+}
+
+impl Sequence {
+    /// Whether its text begins like that of one that runs, by a block at least.
+    fn shares_with(&self, running: &[Sequence]) -> bool {
+        running.iter().any(|other| other.tokens[..].iter().zip(&self.tokens).take(4).all(|(a, b)| a == b))
+    }
 }
 
 proptest! {
@@ -161,6 +182,83 @@ proptest! {
     }
 }
 
+/// Adds requests with a long common beginning and runs them to their first token: steps, tokens computed, cached tokens.
+fn share(
+    scheduler: &mut Scheduler,
+    ids: std::ops::Range<u64>,
+    capacity: Capacity,
+) -> (usize, usize, Vec<u32>) {
+    let (mut device, mut batch) = (Device::default(), Batch::default());
+    for id in ids.clone() {
+        let own = [id as u32 + 5000, id as u32 + 6000];
+        scheduler.add(SequenceId(id), (0..102).chain(own).collect(), SAMPLING);
+    }
+    let mut cached = vec![None; ids.end as usize];
+    for step in 1.. {
+        scheduler.schedule(&mut batch);
+        let tokens = vec![9; batch.rows.iter().filter(|row| row.sample.is_some()).count()];
+        device.computed += batch.tokens.len();
+        scheduler.commit(&tokens, |sampled| cached[sampled.id.0 as usize] = Some(sampled.cached));
+        if ids.clone().all(|id| cached[id as usize].is_some()) {
+            ids.clone().for_each(|id| scheduler.remove(SequenceId(id)));
+            assert_eq!(scheduler.blocks(), (0, capacity.blocks));
+            return (step, device.computed, ids.map(|id| cached[id as usize].unwrap()).collect());
+        }
+    }
+    unreachable!("steps do not end")
+}
+
+#[test]
+fn a_beginning_that_many_share_is_computed_once() {
+    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 64 }, capacity);
+    // The first computes 104 tokens in two steps; then the others their last four each, while it decodes.
+    let (steps, computed, cached) = share(&mut scheduler, 0..8, capacity);
+    assert_eq!((steps, computed), (3, 104 + 7 * 4 + 1));
+    assert_eq!(cached, [vec![0], vec![100; 7]].concat());
+    // It stays when nobody holds it any more.
+    let (_, computed, cached) = share(&mut scheduler, 8..10, capacity);
+    assert_eq!((computed, cached), (8, vec![100; 2]));
+}
+
+#[test]
+fn a_sequence_cancelled_while_others_wait_for_it_is_replaced() {
+    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 10 }, capacity);
+    let mut batch = Batch::default();
+    for id in 0..3 {
+        scheduler.add(SequenceId(id), (0..100).collect(), SAMPLING);
+    }
+    for (runs, computed) in [(0, 0), (1, 8), (2, 16)] {
+        scheduler.schedule(&mut batch);
+        assert_eq!(scheduler.scheduled().collect::<Vec<_>>(), [SequenceId(runs)]);
+        assert_eq!(batch.positions[0], computed, "what the one before has computed is not computed again");
+        scheduler.commit(&[], |_| {});
+        scheduler.remove(SequenceId(runs));
+    }
+    assert!(scheduler.is_idle());
+}
+
+#[test]
+fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
+    let capacity = Capacity { block_size: 4, blocks: 30, max_context: 120, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 200 }, capacity);
+    let mut batch = Batch::default();
+    let mut ask = |id: u64, prompt: Vec<u32>| {
+        scheduler.add(SequenceId(id), prompt, SAMPLING);
+        scheduler.schedule(&mut batch);
+        let first = batch.positions[0];
+        scheduler.commit(&[9], |_| {});
+        scheduler.remove(SequenceId(id));
+        first
+    };
+    assert_eq!(ask(0, (0..80).collect()), 0);
+    // Twenty blocks are kept, ten are blank; the next one takes eighteen.
+    assert_eq!(ask(1, (1000..1070).collect()), 0);
+    // Of the first text the end was given up: eight blocks and the one that would have been computed anyway.
+    assert_eq!(ask(2, (0..80).collect()), 4 * 12);
+}
+
 #[test]
 fn decoding_goes_on_while_a_long_prompt_is_computed() {
     let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
@@ -168,14 +266,14 @@ fn decoding_goes_on_while_a_long_prompt_is_computed() {
     let mut batch = Batch::default();
     scheduler.add(SequenceId(0), vec![1, 2, 3], SAMPLING);
     scheduler.schedule(&mut batch);
-    scheduler.commit(&[9], |_, _| {});
+    scheduler.commit(&[9], |_| {});
     scheduler.add(SequenceId(1), vec![5; 40], SAMPLING);
     for (prompt, samples) in [(16, 1), (16, 1), (8, 2)] {
         scheduler.schedule(&mut batch);
         let lengths: Vec<usize> = batch.rows.iter().map(|row| row.tokens.len()).collect();
         assert_eq!(lengths, [1, prompt]);
         assert_eq!(batch.rows.iter().filter(|row| row.sample.is_some()).count(), samples);
-        scheduler.commit(&[9, 9][..samples], |_, _| {});
+        scheduler.commit(&[9, 9][..samples], |_| {});
     }
 }
 

@@ -1,0 +1,123 @@
+//! Remembers which blocks hold the KV of which text, so that it is computed once. Pure: hashes and block ids.
+//!
+//! A block is known by the hash of its tokens chained to the hash of the block before it, so equal hashes mean equal text
+//! from the beginning. Blocks are entered when their sequence is admitted, before they are computed: whoever comes with the
+//! same beginning can wait for them instead of computing them too. Blocks that nobody holds stay until the pool needs
+//! them; the one unused for longest goes first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+
+use super::runner::BlockId;
+
+/// Names the text from the beginning of a sequence to the end of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ChainHash(u64, u64);
+
+/// Makes chain hashes. The keys are drawn for each process, so that nobody outside can construct two texts of one hash.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChainHasher(RandomState, RandomState);
+
+/// What is known of a block's content.
+#[derive(Debug)]
+struct Entry {
+    hash: ChainHash,
+    /// Set once the KV is there.
+    ready: bool,
+    /// When it was last held, while nobody holds it.
+    idle_since: Option<u64>,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub(super) struct PrefixCache {
+    blocks: HashMap<ChainHash, BlockId>,
+    entries: HashMap<BlockId, Entry>,
+    /// Blocks that nobody holds, by the time since when.
+    idle: BTreeMap<u64, BlockId>,
+    clock: u64,
+}
+
+/// Whether a block's KV is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Ready(BlockId),
+    /// Somebody is computing it.
+    Pending,
+}
+
+impl ChainHasher {
+    /// The hash of `tokens`, one block, after the text of `before`.
+    pub(super) fn next(&self, before: ChainHash, tokens: &[u32]) -> ChainHash {
+        ChainHash(self.0.hash_one((before, tokens)), self.1.hash_one((before, tokens)))
+    }
+}
+
+impl PrefixCache {
+    /// Who holds this text.
+    pub(super) fn find(&self, hash: ChainHash) -> Option<Found> {
+        let block = *self.blocks.get(&hash)?;
+        let ready = self.entries.get(&block).is_some_and(|entry| entry.ready);
+        Some(if ready { Found::Ready(block) } else { Found::Pending })
+    }
+
+    /// Says that `block` holds this text, or is about to. The first to say so counts.
+    pub(super) fn enter(&mut self, hash: ChainHash, block: BlockId, ready: bool) {
+        match self.blocks.get(&hash) {
+            None => {
+                self.blocks.insert(hash, block);
+                self.entries.insert(block, Entry { hash, ready, idle_since: None });
+            }
+            Some(known) if *known == block => {
+                if let Some(entry) = self.entries.get_mut(&block) {
+                    entry.ready |= ready;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether `block` has an entry.
+    pub(super) fn knows(&self, block: BlockId) -> bool {
+        self.entries.contains_key(&block)
+    }
+
+    /// Nobody holds `block` any more. What was not computed is forgotten.
+    pub(super) fn park(&mut self, block: BlockId) {
+        match self.entries.get_mut(&block) {
+            Some(entry) if entry.ready => {
+                self.clock += 1;
+                entry.idle_since = Some(self.clock);
+                self.idle.insert(self.clock, block);
+            }
+            Some(_) => self.forget(block),
+            None => {}
+        }
+    }
+
+    /// Somebody holds `block` again.
+    pub(super) fn unpark(&mut self, block: BlockId) {
+        let since = self.entries.get_mut(&block).and_then(|entry| entry.idle_since.take());
+        if let Some(since) = since {
+            self.idle.remove(&since);
+        }
+    }
+
+    /// Gives up the block that nobody has held for longest.
+    pub(super) fn evict(&mut self) -> Option<BlockId> {
+        let (_, block) = self.idle.pop_first()?;
+        self.forget(block);
+        Some(block)
+    }
+
+    /// Blocks that could be evicted.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    fn forget(&mut self, block: BlockId) {
+        if let Some(entry) = self.entries.remove(&block) {
+            self.blocks.remove(&entry.hash);
+        }
+    }
+}
