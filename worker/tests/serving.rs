@@ -262,3 +262,38 @@ async fn a_real_model_answers() {
     assert_eq!(reason, FinishReason::Stop);
     assert!(usage.completion_tokens > 2 && usage.prompt_tokens > 30);
 }
+
+/// Text that others have had computed is taken over: later, and by those who come at the same time.
+#[tokio::test]
+async fn a_common_beginning_is_computed_once_and_changes_nothing() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let prompt =
+        "The harbour lay quiet under a thin moon, and the boats moved against their ropes. ".repeat(10);
+    gateway.submit(text(0, &prompt, 12)).await.unwrap();
+    let first = gateway.answers(1).await.remove(0);
+    let (_, usage) = finished(&first);
+    assert_eq!(usage.cached_tokens, 0);
+    let steps = gateway.until(|health| health.running == 0).await.steps;
+    for id in 0..4 {
+        gateway.submit(text(id, &prompt, 12)).await.unwrap();
+    }
+    for answer in gateway.answers(4).await {
+        assert_eq!(answer.text, first.text);
+        let (_, usage) = finished(&answer);
+        // All full blocks but what holds the last token.
+        assert_eq!(usage.cached_tokens, (usage.prompt_tokens - 1) / 32 * 32);
+    }
+    let later = gateway.until(|health| health.running == 0).await;
+    assert!(later.steps - steps < 4 * 12, "they ran together");
+    assert_eq!(later.kv_blocks_used, 0);
+    // Another beginning, all at once: one computes it, the others take it over.
+    for id in 0..4 {
+        gateway.submit(text(id, &prompt[10..], 6)).await.unwrap();
+    }
+    let answers = gateway.answers(4).await;
+    let mut cached: Vec<u32> = answers.iter().map(|answer| finished(answer).1.cached_tokens).collect();
+    cached.sort_unstable();
+    assert!(cached[0] == 0 && cached[1] > 100 && cached[1] == cached[3], "{cached:?}");
+    assert!(answers.iter().all(|answer| answer.text == answers[0].text));
+}

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum { RowMajor = 101, NoTrans = 111, Trans = 112 };
 
@@ -13,6 +16,7 @@ void scipy_cblas_dgemm(int, int, int, int, int, int, double, const double *, int
                        int);
 void scipy_cblas_cgemm(int, int, int, int, int, int, const void *, const void *, int, const void *, int, const void *,
                        void *, int);
+void scipy_openblas_set_num_threads(int);
 void scipy_cblas_sgemv(int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
 
 /* clock_gettime(2); mlx-rs seeds its random numbers with it. */
@@ -66,9 +70,8 @@ static const dots by_rows[2][Block] = {
     {dots_1_2, dots_2_2, dots_3_2, dots_4_2, dots_5_2, dots_6_2, dots_7_2, dots_8_2},
 };
 
-/* C[m,n] = A[m,k] B[n,k]^T for few rows m. Threads share the rows of B where that is worth waking them. */
+/* C[m,n] = A[m,k] B[n,k]^T for few rows m. */
 static void skinny(int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc) {
-#pragma omp parallel for schedule(static) if ((int64_t)n * k > 65536)
   for (int j = 0; j < n; j += Pair) {
     int pair = j + Pair <= n ? Pair : 1;
     for (int r = 0; r < m; r += Block) {
@@ -78,18 +81,44 @@ static void skinny(int m, int n, int k, const float *a, int lda, const float *b,
   }
 }
 
-/* C[m,n] = alpha op(A) op(B) + beta C. */
-void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc) {
-  if (order == RowMajor && m == 1 && n > 0 && k > 0) { /* for one row OpenBLAS itself has what it takes */
+/* C[m,n] = alpha op(A) op(B) + beta C in row-major order, on this thread alone. */
+static void product(int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda, const float *b,
+                    int ldb, float beta, float *c, int ldc) {
+  if (m == 1 && n > 0 && k > 0) { /* for one row OpenBLAS itself has what it takes */
     int step = trans_a == NoTrans ? 1 : lda;
     if (trans_b == NoTrans) /* B is [k,n]: c = B^T a */
       return scipy_cblas_sgemv(RowMajor, Trans, k, n, alpha, b, ldb, a, step, beta, c, 1);
     return scipy_cblas_sgemv(RowMajor, NoTrans, n, k, alpha, b, ldb, a, step, beta, c, 1);
   }
-  if (order == RowMajor && trans_a == NoTrans && trans_b == Trans && m <= MostRows && alpha == 1 && beta == 0)
+  if (trans_a == NoTrans && trans_b == Trans && m <= MostRows && alpha == 1 && beta == 0)
     return skinny(m, n, k, a, lda, b, ldb, c, ldc);
-  scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  scipy_cblas_sgemm(RowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+/* One pool of threads for every product: OpenBLAS's own would spin beside it for the same cores. */
+__attribute__((constructor)) static void one_pool(void) { scipy_openblas_set_num_threads(1); }
+
+/* C = alpha op(A) op(B) + beta C. Threads share the columns of C where that is worth waking them. */
+void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc) {
+  if (order != RowMajor)
+    return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  const int grain = 32; /* columns: two cache lines of C */
+  int pieces = (n + grain - 1) / grain;
+#ifdef _OPENMP
+  int threads = (int64_t)n * k * (m < 8 ? 1 : m / 8) > 65536 ? omp_get_max_threads() : 1;
+  if (threads > pieces) threads = pieces;
+#else
+  int threads = 1;
+#endif
+  if (threads <= 1) return product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++) {
+    int from = (int)((int64_t)pieces * t / threads) * grain, to = (int)((int64_t)pieces * (t + 1) / threads) * grain;
+    if (to > n) to = n;
+    const float *columns = trans_b == NoTrans ? b + from : b + (size_t)from * ldb;
+    product(trans_a, trans_b, m, to - from, k, alpha, a, lda, columns, ldb, beta, c + from, ldc);
+  }
 }
 
 void cblas_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,

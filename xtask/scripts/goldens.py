@@ -13,7 +13,7 @@ import sys
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.models import gemma3_text, llama, qwen2
+from mlx_lm.models import gemma, gemma2, gemma3_text, llama, phi3, qwen2, qwen3, smollm3
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model, quantize_model
 from pathlib import Path
@@ -39,7 +39,21 @@ TOYS = {
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "rms_norm_eps": 1e-6, "vocab_size": 160,
         "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "query_pre_attn_scalar": 24.0,
         "sliding_window": 8, "sliding_window_pattern": 3, "max_position_embeddings": 256}),
+    "mistral": (llama, LLAMA | {"model_type": "mistral", "tie_word_embeddings": False, "head_dim": 32,
+                                "sliding_window": None}),
+    "qwen3": (qwen3, LLAMA | {"model_type": "qwen3", "head_dim": 32, "rope_theta": 1000000.0}),
+    "smollm3": (smollm3, LLAMA | {"model_type": "smollm3", "num_hidden_layers": 3, "no_rope_layer_interval": 2}),
+    "gemma": (gemma, LLAMA | {"model_type": "gemma", "head_dim": 32, "num_key_value_heads": 1}),
+    # Without a window: mlx-lm has none here.
+    "gemma2": (gemma2, LLAMA | {"model_type": "gemma2", "head_dim": 32, "query_pre_attn_scalar": 24.0,
+                                "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}),
+    "phi3": (phi3, LLAMA | {"model_type": "phi3", "tie_word_embeddings": False, "partial_rotary_factor": 0.75,
+                            "original_max_position_embeddings": 64,
+                            "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 6,
+                                             "long_factor": [1.0, 1.1, 1.3, 2.0, 3.5, 6.0]}}),
 }
+# The families whose norms are stored as the difference from one.
+FROM_ONE = (gemma, gemma2, gemma3_text)
 FORMS = {"fp32": (mx.float32, None), "bf16": (mx.bfloat16, None), "4bit": (mx.float32, 4), "8bit": (mx.float32, 8)}
 
 
@@ -77,7 +91,7 @@ def toy(out, name, module, config, dtype, bits, seed):
     def random(path, x):
         # Wide enough that one token leads clearly; norms stay near what they are at rest.
         scale = 0.1 if "norm" in path else 0.25
-        rest = 1.0 if "norm" in path and module is not gemma3_text else 0.0
+        rest = 1.0 if "norm" in path and module not in FROM_ONE else 0.0
         return rest + scale * mx.random.normal(x.shape)
     model.load_weights([(path, random(path, x)) for path, x in tree_flatten(model.parameters())])
     model.set_dtype(dtype)

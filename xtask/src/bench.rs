@@ -30,6 +30,8 @@ pub(crate) struct Arguments {
 const MODEL: &str = "SmolLM2-135M-Instruct";
 const STREAMS: [usize; 3] = [1, 4, 8];
 const PROMPT_WORDS: usize = 100;
+/// Words of the common beginning: about 1,000 tokens.
+const PREFIX_WORDS: usize = 980;
 const OURS_PORT: u16 = 10251;
 const THEIRS_PORT: u16 = 10252;
 /// Requests that measure the overhead on the first token.
@@ -52,11 +54,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ours = Server::mlxd(OURS_PORT, &fp32, false)?;
     let theirs = Server::mlx_lm(THEIRS_PORT, &mlx_lm, &fp32.join(MODEL))?;
     let rows = compare(&[&ours, &theirs], arguments)?;
+    let prefixes = [&ours, &theirs]
+        .map(|server| share(server, arguments.rounds))
+        .into_iter()
+        .collect::<Result<_, _>>()?;
     let bandwidth = machine::read_bandwidth();
     let weights = fs::metadata(fp32.join(MODEL).join("model.safetensors"))?.len();
     drop((ours, theirs));
-    let report =
-        Report { rows, overhead, bandwidth, weights, rounds: arguments.rounds, tokens: arguments.tokens };
+    let report = Report {
+        rows,
+        prefixes,
+        overhead,
+        bandwidth,
+        weights,
+        rounds: arguments.rounds,
+        tokens: arguments.tokens,
+    };
     let text = report.text();
     print!("{text}");
     let path = paths::root().join("bench/results/main-job.md");
@@ -95,6 +108,32 @@ fn compare(servers: &[&Server], arguments: &Arguments) -> anyhow::Result<Vec<Row
         rows.push(Row { streams, servers: rounds.iter().map(|rounds| Measured::median(rounds)).collect() });
     }
     Ok(rows)
+}
+
+/// Times to the first token of prompts with a long common beginning, in milliseconds.
+#[derive(Debug)]
+struct Prefix {
+    /// The first such prompt.
+    cold: f64,
+    /// The next one.
+    cached: f64,
+    /// Eight at once whose beginning is new: the slowest of them.
+    together: f64,
+}
+
+fn share(server: &Server, rounds: usize) -> anyhow::Result<Prefix> {
+    let ask = |prompts: &[Prompt]| client::ask(server, prompts, 8);
+    let (mut cold, mut cached, mut together) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds.min(3) {
+        let seed = 1_000_000 + round * 2;
+        cold.push(ask(&[Prompt::sharing(seed, PREFIX_WORDS, 0)])?.ttft_ms);
+        cached.push(ask(&[Prompt::sharing(seed, PREFIX_WORDS, 1)])?.ttft_ms);
+        let eight: Vec<Prompt> = (0..8).map(|own| Prompt::sharing(seed + 1, PREFIX_WORDS, own)).collect();
+        together.push(ask(&eight)?.last_ttft_ms);
+        eprintln!("  common beginning, {}: {:.0} ms together", server.name, together[round]);
+    }
+    let [cold, cached, together] = [cold, cached, together].map(client::median);
+    Ok(Prefix { cold, cached, together })
 }
 
 /// What mlxd takes besides the model.

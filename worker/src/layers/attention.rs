@@ -6,7 +6,7 @@ use mlx_rs::{Array, fast};
 use super::Result;
 use super::linear::{Fused, Linear};
 use super::rope::Rotation;
-use crate::mlx::kv::KvStep;
+use crate::mlx::kv::{Attend, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -25,6 +25,8 @@ pub struct Shape {
     pub scale: f32,
     /// How many tokens back a token sees, itself included; `None`: all.
     pub window: Option<u32>,
+    /// Scores s become cap · tanh(s / cap).
+    pub softcap: Option<f32>,
 }
 
 impl Shape {
@@ -73,7 +75,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// From `path.{q,k,v,o}_proj`.
+    /// From `path.{q,k,v,o}_proj`, or `path.{qkv,o}_proj`.
     ///
     /// # Errors
     /// As the loader's.
@@ -89,32 +91,44 @@ impl Attention {
         let part = |name: &str, heads: i32| {
             loader.linear(&format!("{path}.{name}_proj"), size, heads * head_dim, biases.qkv)
         };
-        let qkv = vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?];
+        let fused = format!("{path}.qkv_proj");
+        let qkv_proj = match loader.has(&format!("{fused}.weight")) {
+            true => Fused::One(loader.linear(&fused, size, (heads + 2 * kv_heads) * head_dim, biases.qkv)?),
+            false => Fused::new(vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?])?,
+        };
         let o_proj = loader.linear(&format!("{path}.o_proj"), heads * head_dim, size, biases.output)?;
-        Ok(Self { qkv_proj: Fused::new(qkv)?, o_proj, norms, shape })
+        Ok(Self { qkv_proj, o_proj, norms, shape })
     }
 
-    /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV.
-    pub fn forward(&self, x: &Array, layer: usize, rotation: &Rotation, kv: &mut KvStep) -> Result<Array> {
+    /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV. Without `rotation` positions play no part.
+    pub fn forward(
+        &self,
+        x: &Array,
+        layer: usize,
+        rotation: Option<&Rotation>,
+        kv: &mut KvStep,
+    ) -> Result<Array> {
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
         let tokens = x.dim(0);
         let qkv = self.qkv_proj.forward(x)?.reshape(&[tokens, heads + 2 * kv_heads, head_dim])?;
         let values = qkv.try_index((.., heads + kv_heads..))?;
+        let turned = |x: Array| rotation.map_or_else(|| Ok(x.clone()), |rotation| rotation.apply(&x));
         let (queries, keys) = match &self.norms {
             // One turn for both where nothing comes between.
             None => {
-                let turned = rotation.apply(&qkv.try_index((.., ..heads + kv_heads))?)?;
-                (turned.try_index((.., ..heads))?, turned.try_index((.., heads..))?)
+                let both = turned(qkv.try_index((.., ..heads + kv_heads))?)?;
+                (both.try_index((.., ..heads))?, both.try_index((.., heads..))?)
             }
             Some(norms) => {
                 let queries = fast::rms_norm(qkv.try_index((.., ..heads))?, Some(&norms.q_norm), norms.eps)?;
                 let keys = qkv.try_index((.., heads..heads + kv_heads))?;
                 let keys = fast::rms_norm(keys, Some(&norms.k_norm), norms.eps)?;
-                (rotation.apply(&queries)?, rotation.apply(&keys)?)
+                (turned(queries)?, turned(keys)?)
             }
         };
         kv.write(layer, &keys, &values)?;
-        let attended = kv.attend(layer, &queries, self.shape.scale, self.shape.window)?;
+        let Shape { scale, window, softcap, .. } = self.shape;
+        let attended = kv.attend(layer, &queries, Attend { scale, window, softcap })?;
         self.o_proj.forward(&attended)
     }
 }

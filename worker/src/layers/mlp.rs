@@ -13,7 +13,9 @@ use crate::weights::loader::Loader;
 pub enum Activation {
     /// x · σ(x).
     Silu,
-    /// GELU by its tanh approximation.
+    /// x · Φ(x).
+    Gelu,
+    /// The same by its tanh approximation.
     GeluTanh,
 }
 
@@ -27,7 +29,7 @@ pub struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// From `path.{gate,up,down}_proj`: width `size`, inner width `hidden`.
+    /// From `path.{gate,up,down}_proj`, or `path.{gate_up,down}_proj`: width `size`, inner width `hidden`.
     ///
     /// # Errors
     /// As the loader's.
@@ -38,10 +40,14 @@ impl GatedMlp {
         bias: bool,
         activation: Activation,
     ) -> std::result::Result<Self, LoadError> {
-        let gate = loader.linear(&format!("{path}.gate_proj"), size, hidden, bias)?;
-        let up = loader.linear(&format!("{path}.up_proj"), size, hidden, bias)?;
+        let fused = format!("{path}.gate_up_proj");
+        let part = |name: &str| loader.linear(&format!("{path}.{name}_proj"), size, hidden, bias);
+        let gate_up_proj = match loader.has(&format!("{fused}.weight")) {
+            true => Fused::One(loader.linear(&fused, size, 2 * hidden, bias)?),
+            false => Fused::new(vec![part("gate")?, part("up")?])?,
+        };
         let down_proj = loader.linear(&format!("{path}.down_proj"), hidden, size, bias)?;
-        Ok(Self { gate_up_proj: Fused::new(vec![gate, up])?, down_proj, activation, hidden })
+        Ok(Self { gate_up_proj, down_proj, activation, hidden })
     }
 
     /// `[T, D]` → `[T, D]`.
@@ -57,6 +63,12 @@ impl Activation {
     fn apply(self, x: &Array) -> Result<Array> {
         match self {
             Self::Silu => x.multiply(ops::sigmoid(x)?),
+            Self::Gelu => {
+                // 0.5 x (1 + erf(x / √2))
+                let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
+                let erf = ops::erf(x.multiply(number(std::f32::consts::FRAC_1_SQRT_2)?)?)?;
+                x.multiply(number(0.5)?)?.multiply(erf.add(number(1.0)?)?)
+            }
             Self::GeluTanh => {
                 // 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
                 let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());

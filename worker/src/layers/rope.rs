@@ -28,6 +28,8 @@ pub struct Scaling {
 pub struct Rope {
     /// Radians per position, `[1, d/2]`.
     frequencies: Array,
+    /// Multiplies what is turned.
+    scale: f32,
 }
 
 /// Cosines and sines of one step.
@@ -64,15 +66,40 @@ impl Rope {
                 }
             }
         };
-        Ok(Self { frequencies: Array::from_slice(&frequencies, &[1, width / 2]) })
+        Ok(Self::of(&frequencies))
+    }
+
+    /// For the first `width` coordinates of a head; the others are left as they are.
+    pub fn partial(width: i32, theta: f32) -> Self {
+        let plain: Vec<f32> = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32)).collect();
+        Self::of(&plain)
+    }
+
+    /// The same with each wave as many times longer as `factors` says, and what is turned multiplied by `scale`.
+    ///
+    /// # Errors
+    /// A sentence, when there are not as many factors as waves.
+    pub fn stretched(&self, factors: &[f32], scale: f32) -> std::result::Result<Self, String> {
+        let waves = self.frequencies.as_slice::<f32>();
+        if factors.len() != waves.len() {
+            return Err(format!("rope_scaling has {} factors for {} waves", factors.len(), waves.len()));
+        }
+        let stretched: Vec<f32> = waves.iter().zip(factors).map(|(wave, factor)| wave / factor).collect();
+        Ok(Self { scale, ..Self::of(&stretched) })
+    }
+
+    fn of(frequencies: &[f32]) -> Self {
+        Self { frequencies: Array::from_slice(frequencies, &[1, frequencies.len() as i32]), scale: 1.0 }
     }
 
     /// For tokens at `positions` (`[T]`, float32); cosines and sines come as the type of `like`.
     pub fn rotation(&self, positions: &Array, like: &Array) -> Result<Rotation> {
         let angles = positions.reshape(&[-1, 1])?.multiply(&self.frequencies)?;
         let half = self.frequencies.dim(1);
-        let cos = angles.cos()?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
-        let sin = angles.sin()?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
+        let scaled =
+            |x: Array| if self.scale == 1.0 { Ok(x) } else { x.multiply(Array::from_f32(self.scale)) };
+        let cos = scaled(angles.cos()?)?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
+        let sin = scaled(angles.sin()?)?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
         let sin = ops::concatenate(&[&sin.negative()?, &sin], 2)?;
         Ok(Rotation { cos, sin })
     }
@@ -81,7 +108,11 @@ impl Rope {
 impl Rotation {
     /// Turns `[T, H, d]` by each token's angle.
     pub fn apply(&self, x: &Array) -> Result<Array> {
-        let (tokens, heads, width) = (x.dim(0), x.dim(1), x.dim(2));
+        let (tokens, heads, width) = (x.dim(0), x.dim(1), 2 * self.cos.dim(3));
+        if width < x.dim(2) {
+            let (turned, rest) = (x.try_index((.., .., ..width))?, x.try_index((.., .., width..))?);
+            return ops::concatenate(&[self.apply(&turned)?, rest], 2);
+        }
         let halves = x.reshape(&[tokens, heads, 2, width / 2])?;
         // (a, b) → (a cos − b sin, b cos + a sin): the swapped halves are a view with a negative stride.
         let swapped = halves.try_index((.., .., (..).stride_by(-1), ..))?;

@@ -5,6 +5,8 @@
 //! holds a handle to it, so a step costs the same whatever the pool's size (tested below). The pool starts small and
 //! doubles on demand up to its limit, so that an idle model does not hold the limit.
 
+use std::ops::Range;
+
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::ops::indexing::{TryIndexOp, scatter_single};
 use mlx_rs::{Array, Dtype, ops, transforms};
@@ -107,6 +109,17 @@ impl KvPool {
     }
 }
 
+/// How a layer attends.
+#[derive(Debug, Clone, Copy)]
+pub struct Attend {
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// How many tokens back a token sees, itself included; `None`: all.
+    pub window: Option<u32>,
+    /// Scores s become cap · tanh(s / cap).
+    pub softcap: Option<f32>,
+}
+
 /// One step's use of the pool.
 pub struct KvStep<'a> {
     pool: &'a mut KvPool,
@@ -171,14 +184,8 @@ impl<'a> KvStep<'a> {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn attend(
-        &mut self,
-        layer: usize,
-        queries: &Array,
-        scale: f32,
-        window: Option<u32>,
-    ) -> Result<Array> {
-        let at = self.views_for(window);
+    pub fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
+        let at = self.views_for(how.window);
         let (heads, width) = (queries.dim(1), queries.dim(2));
         let layer = &self.pool.layers[layer];
         let mut outputs = Vec::with_capacity(self.batch.rows.len());
@@ -189,12 +196,10 @@ impl<'a> KvStep<'a> {
             let own = own.swap_axes(0, 1)?.expand_dims(0)?;
             let (keys, values) = (view.place.of(&layer.keys)?, view.place.of(&layer.values)?);
             let (keys, values) = (keys.as_dtype(own.dtype())?, values.as_dtype(own.dtype())?);
-            let mask = match &view.mask {
-                Mask::None => None,
-                Mask::Causal => Some(ScaledDotProductAttentionMask::Causal),
-                Mask::Window(mask) => Some(ScaledDotProductAttentionMask::Array(mask)),
+            let output = match how.softcap {
+                Some(cap) => capped_attention(&own, &keys, &values, how.scale, cap, &view.mask)?,
+                None => attention(&own, &keys, &values, how.scale, &view.mask)?,
             };
-            let output = scaled_dot_product_attention(&own, &keys, &values, scale, mask, None)?;
             outputs.push(output.squeeze_axes(&[0])?.swap_axes(0, 1)?.reshape(&[end - start, heads * width])?);
         }
         match &outputs[..] {
@@ -251,15 +256,61 @@ fn mask(first: u32, tokens: u32, from: u32, window: Option<u32>) -> Mask {
     let context = first + tokens;
     match window {
         _ if tokens == 1 => Mask::None,
-        Some(window) if context > window => {
-            let mut seen = Vec::with_capacity((tokens * (context - from)) as usize);
-            for query in first..context {
-                seen.extend((from..context).map(|key| key <= query && query - key < window));
-            }
-            Mask::Window(Array::from_slice(&seen, &[tokens as i32, (context - from) as i32]))
-        }
+        Some(window) if context > window => Mask::Window(seen(first..context, from..context, window)),
         _ => Mask::Causal,
     }
+}
+
+/// `[queries, keys]`: whether the token at a position sees the one at another.
+fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
+    let mut seen = Vec::with_capacity(queries.len() * keys.len());
+    for query in queries.clone() {
+        seen.extend(keys.clone().map(|key| key <= query && query - key < window));
+    }
+    Array::from_slice(&seen, &[queries.len() as i32, keys.len() as i32])
+}
+
+/// Queries `[1, H, T, d]`, keys and values `[1, kv_heads, L, d]` → `[1, H, T, d]`.
+fn attention(queries: &Array, keys: &Array, values: &Array, scale: f32, mask: &Mask) -> Result<Array> {
+    let mask = match mask {
+        Mask::None => None,
+        Mask::Causal => Some(ScaledDotProductAttentionMask::Causal),
+        Mask::Window(mask) => Some(ScaledDotProductAttentionMask::Array(mask)),
+    };
+    scaled_dot_product_attention(queries, keys, values, scale, mask, None)
+}
+
+/// The same with capped scores, which MLX's own attention does not have.
+fn capped_attention(
+    queries: &Array,
+    keys: &Array,
+    values: &Array,
+    scale: f32,
+    cap: f32,
+    mask: &Mask,
+) -> Result<Array> {
+    let number = |value: f32| Array::from_f32(value).as_dtype(queries.dtype());
+    let (heads, tokens, width) = (queries.dim(1), queries.dim(2), queries.dim(3));
+    let (kv_heads, length) = (keys.dim(1), keys.dim(2));
+    let grouped = queries.reshape(&[kv_heads, heads / kv_heads, tokens, width])?.multiply(number(scale)?)?;
+    let (keys, values) = (keys.swap_axes(0, 1)?, values.swap_axes(0, 1)?);
+    let scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
+    let mut scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap)?)?;
+    let (tokens_u32, length_u32) = (tokens as u32, length as u32);
+    let causal;
+    let seen = match mask {
+        Mask::None => None,
+        Mask::Causal => {
+            causal = seen(length_u32 - tokens_u32..length_u32, 0..length_u32, u32::MAX);
+            Some(&causal)
+        }
+        Mask::Window(mask) => Some(mask),
+    };
+    if let Some(seen) = seen {
+        scores = ops::select(seen, &scores, number(f32::NEG_INFINITY)?)?;
+    }
+    let weights = ops::softmax_axis(&scores, -1, true)?;
+    weights.matmul(values)?.reshape(&[1, heads, tokens, width])
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use half::bf16;
 use mlx_rs::{Array, fast};
 use serde::Deserialize;
 
+use super::gemma2::TransformerBlock;
+use super::llama::norm;
 use crate::layers::Result;
-use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
+use crate::layers::attention::{HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
-use crate::layers::mlp::{Activation, GatedMlp};
-use crate::layers::rope::{Rope, Rotation, Scaling};
+use crate::layers::rope::{Rope, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -70,58 +71,17 @@ impl Args {
             head_dim: self.head_dim,
             scale: self.query_pre_attn_scalar.powf(-0.5),
             window: (!self.is_global(layer)).then_some(self.sliding_window),
+            softcap: None,
         }
     }
 }
 
-/// A norm's weight as Gemma means it: stored as the difference from one.
-fn norm(loader: &Loader, name: &str, size: i32) -> std::result::Result<Array, LoadError> {
-    let stored = loader.tensor(name, &[size])?;
-    Ok(stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?)
-}
-
-#[derive(Debug)]
-struct TransformerBlock {
-    self_attn: Attention,
-    mlp: GatedMlp,
-    input_layernorm: Array,
-    post_attention_layernorm: Array,
-    pre_feedforward_layernorm: Array,
-    post_feedforward_layernorm: Array,
-    eps: f32,
-}
-
-impl TransformerBlock {
-    fn load(loader: &Loader, args: &Args, layer: usize) -> std::result::Result<Self, LoadError> {
-        let path = format!("model.layers.{layer}");
-        let of = |name: &str, size: i32| norm(loader, &format!("{path}.{name}.weight"), size);
-        let (size, eps) = (args.hidden_size, args.rms_norm_eps);
-        let heads = HeadNorms {
-            q_norm: of("self_attn.q_norm", args.head_dim)?,
-            k_norm: of("self_attn.k_norm", args.head_dim)?,
-            eps,
-        };
-        let biases = Biases { qkv: false, output: false };
-        let attention = format!("{path}.self_attn");
-        let sizes = (size, args.intermediate_size);
-        Ok(Self {
-            self_attn: Attention::load(loader, &attention, args.shape(layer), biases, Some(heads))?,
-            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, Activation::GeluTanh)?,
-            input_layernorm: of("input_layernorm", size)?,
-            post_attention_layernorm: of("post_attention_layernorm", size)?,
-            pre_feedforward_layernorm: of("pre_feedforward_layernorm", size)?,
-            post_feedforward_layernorm: of("post_feedforward_layernorm", size)?,
-            eps,
-        })
-    }
-
-    fn forward(&self, x: &Array, layer: usize, rotation: &Rotation, kv: &mut KvStep) -> Result<Array> {
-        let norm = |x: &Array, weight: &Array| fast::rms_norm(x, Some(weight), self.eps);
-        let attended = self.self_attn.forward(&norm(x, &self.input_layernorm)?, layer, rotation, kv)?;
-        let x = x.add(norm(&attended, &self.post_attention_layernorm)?)?;
-        let fed = self.mlp.forward(&norm(&x, &self.pre_feedforward_layernorm)?)?;
-        x.add(norm(&fed, &self.post_feedforward_layernorm)?)
-    }
+fn block(loader: &Loader, args: &Args, layer: usize) -> std::result::Result<TransformerBlock, LoadError> {
+    let path = format!("model.layers.{layer}");
+    let of = |name: &str| norm(loader, &format!("{path}.self_attn.{name}.weight"), args.head_dim, true);
+    let heads = HeadNorms { q_norm: of("q_norm")?, k_norm: of("k_norm")?, eps: args.rms_norm_eps };
+    let sizes = (args.intermediate_size, args.rms_norm_eps);
+    TransformerBlock::load(loader, &path, args.shape(layer), Some(heads), sizes)
 }
 
 /// The whole model.
@@ -148,13 +108,13 @@ impl Model {
             true => loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?,
             false => embed_tokens.as_output(),
         };
-        let layers = (0..args.num_hidden_layers).map(|layer| TransformerBlock::load(loader, &args, layer));
+        let layers = (0..args.num_hidden_layers).map(|layer| block(loader, &args, layer));
         let problem = |problem| loader.config().problem(problem);
         let scaling = args.rope_scaling.as_ref();
         Ok(Self {
             embed_tokens,
             layers: layers.collect::<std::result::Result<_, _>>()?,
-            norm: norm(loader, "model.norm.weight", args.hidden_size)?,
+            norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
             lm_head,
             rope_global: Rope::new(args.head_dim, args.rope_theta, scaling).map_err(problem)?,
             rope_local: Rope::new(args.head_dim, args.rope_local_base_freq, None).map_err(problem)?,

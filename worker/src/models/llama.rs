@@ -1,4 +1,4 @@
-//! Llama 2 and 3, SmolLM2 and their kin.
+//! Llama 2 and 3, SmolLM2 and their kin, and the form that other families vary.
 //!
 //! Touvron et al. 2023 (<https://arxiv.org/abs/2302.13971>); reference: `llama.py` of mlx-lm 0.32.2.
 
@@ -6,7 +6,7 @@ use mlx_rs::{Array, fast};
 use serde::Deserialize;
 
 use crate::layers::Result;
-use crate::layers::attention::{Attention, Biases, Shape};
+use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
@@ -14,6 +14,45 @@ use crate::layers::rope::{Rope, Rotation, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
+
+/// In what a family differs from Llama.
+#[derive(Debug, Clone)]
+pub(super) struct Variant {
+    /// Which attention projections have biases, if not as config.json says.
+    pub(super) biases: Option<Biases>,
+    /// Queries and keys are normed head by head.
+    pub(super) head_norms: bool,
+    /// Norms are stored as the difference from one.
+    pub(super) norms_from_one: bool,
+    /// Embeddings are multiplied by the root of their width.
+    pub(super) scaled_embedding: bool,
+    /// What the gate goes through.
+    pub(super) activation: Activation,
+    /// `sliding_window` is meant for every layer where `layer_types` is not given.
+    pub(super) windows: bool,
+    /// Whether a layer turns queries and keys by their position.
+    pub(super) turns: fn(&Args, usize) -> bool,
+    /// Whether the output layer is the embedding where config.json does not say.
+    pub(super) tied: Option<bool>,
+    /// Rotary angles, if not as config.json says.
+    pub(super) rope: Option<Rope>,
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self {
+            biases: None,
+            head_norms: false,
+            norms_from_one: false,
+            scaled_embedding: false,
+            activation: Activation::Silu,
+            windows: false,
+            turns: |_, _| true,
+            tied: None,
+            rope: None,
+        }
+    }
+}
 
 /// The fields of config.json.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,26 +75,44 @@ pub struct Args {
     tie_word_embeddings: Option<bool>,
     layer_types: Option<Vec<String>>,
     sliding_window: Option<u32>,
+    /// SmolLM 3's: 1 where a layer turns by position.
+    pub(super) no_rope_layers: Option<Vec<u8>>,
+    /// SmolLM 3's: every such layer does not, where there is no list.
+    pub(super) no_rope_layer_interval: Option<usize>,
 }
 
 impl Args {
-    fn shape(&self, layer: usize) -> Shape {
-        let head_dim = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1));
-        let kind = self.layer_types.as_ref().and_then(|types| types.get(layer));
+    /// Width of a head.
+    pub(super) fn head_dim(&self) -> i32 {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// The rotary base.
+    pub(super) fn theta(&self) -> f32 {
+        let nested = self.rope_parameters.as_ref().and_then(|p| p.rope_theta);
+        self.rope_theta.or(nested).unwrap_or(10_000.0)
+    }
+
+    fn shape(&self, layer: usize, variant: &Variant) -> Shape {
+        let head_dim = self.head_dim();
+        let slides = match &self.layer_types {
+            Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
+            None => variant.windows,
+        };
         Shape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
             head_dim,
             scale: (head_dim as f32).powf(-0.5),
-            window: self.sliding_window.filter(|_| kind.is_some_and(|kind| kind == "sliding_attention")),
+            window: self.sliding_window.filter(|_| slides),
+            softcap: None,
         }
     }
 
     fn rope(&self) -> std::result::Result<Rope, String> {
         let scaling = self.rope_scaling.as_ref().or(self.rope_parameters.as_ref());
-        let theta = self.rope_theta.or(self.rope_parameters.as_ref().and_then(|p| p.rope_theta));
-        Rope::new(self.shape(0).head_dim, theta.unwrap_or(10_000.0), scaling)
+        Rope::new(self.head_dim(), self.theta(), scaling)
     }
 }
 
@@ -68,28 +125,59 @@ struct TransformerBlock {
     eps: f32,
 }
 
+/// A norm's weight, as it is or as the difference from one.
+pub(super) fn norm(
+    loader: &Loader,
+    name: &str,
+    size: i32,
+    from_one: bool,
+) -> std::result::Result<Array, LoadError> {
+    let stored = loader.tensor(name, &[size])?;
+    match from_one {
+        true => Ok(stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?),
+        false => Ok(stored),
+    }
+}
+
 impl TransformerBlock {
     fn load(
         loader: &Loader,
         args: &Args,
-        biases: Biases,
+        variant: &Variant,
         layer: usize,
     ) -> std::result::Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
-        let size = args.hidden_size;
-        let norm = |name: &str| loader.tensor(&format!("{path}.{name}.weight"), &[size]);
-        let attention = format!("{path}.self_attn");
+        let (size, eps) = (args.hidden_size, args.rms_norm_eps);
+        let of =
+            |name: &str, size| norm(loader, &format!("{path}.{name}.weight"), size, variant.norms_from_one);
+        let shape = args.shape(layer, variant);
+        let biases =
+            variant.biases.unwrap_or(Biases { qkv: args.attention_bias, output: args.attention_bias });
+        let heads = match variant.head_norms {
+            true => Some(HeadNorms {
+                q_norm: of("self_attn.q_norm", shape.head_dim)?,
+                k_norm: of("self_attn.k_norm", shape.head_dim)?,
+                eps,
+            }),
+            false => None,
+        };
         let sizes = (size, args.intermediate_size);
         Ok(Self {
-            self_attn: Attention::load(loader, &attention, args.shape(layer), biases, None)?,
-            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, args.mlp_bias, Activation::Silu)?,
-            input_layernorm: norm("input_layernorm")?,
-            post_attention_layernorm: norm("post_attention_layernorm")?,
-            eps: args.rms_norm_eps,
+            self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
+            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, args.mlp_bias, variant.activation)?,
+            input_layernorm: of("input_layernorm", size)?,
+            post_attention_layernorm: of("post_attention_layernorm", size)?,
+            eps,
         })
     }
 
-    fn forward(&self, x: &Array, layer: usize, rotation: &Rotation, kv: &mut KvStep) -> Result<Array> {
+    fn forward(
+        &self,
+        x: &Array,
+        layer: usize,
+        rotation: Option<&Rotation>,
+        kv: &mut KvStep,
+    ) -> Result<Array> {
         let normed = fast::rms_norm(x, Some(&self.input_layernorm), self.eps)?;
         let x = x.add(self.self_attn.forward(&normed, layer, rotation, kv)?)?;
         let normed = fast::rms_norm(&x, Some(&self.post_attention_layernorm), self.eps)?;
@@ -106,6 +194,7 @@ pub struct Model {
     lm_head: Linear,
     rope: Rope,
     args: Args,
+    variant: Variant,
 }
 
 impl Model {
@@ -114,50 +203,52 @@ impl Model {
     /// # Errors
     /// As the loader's.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
-        let args: Args = loader.config().args()?;
-        let biases = Biases { qkv: args.attention_bias, output: args.attention_bias };
-        Self::with_biases(loader, args, biases)
+        Self::varied(loader, loader.config().args()?, Variant::default())
     }
 
-    /// Loads a model of this form with other biases in attention.
+    /// Loads a model that varies Llama's form.
     ///
     /// # Errors
     /// As the loader's.
-    pub(super) fn with_biases(
+    pub(super) fn varied(
         loader: &Loader,
         args: Args,
-        biases: Biases,
+        mut variant: Variant,
     ) -> std::result::Result<Self, LoadError> {
         let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Files that do not say whether they tie say it by what they carry.
-        let lm_head = match args.tie_word_embeddings.unwrap_or(!loader.has("lm_head.weight")) {
+        let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
+        let lm_head = match tied {
             true => embed_tokens.as_output(),
             false => loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?,
         };
         let layers = 0..args.num_hidden_layers;
-        let layers = layers.map(|layer| TransformerBlock::load(loader, &args, biases, layer));
-        Ok(Self {
-            embed_tokens,
-            layers: layers.collect::<std::result::Result<_, _>>()?,
-            norm: loader.tensor("model.norm.weight", &[args.hidden_size])?,
-            lm_head,
-            rope: args.rope().map_err(|problem| loader.config().problem(problem))?,
-            args,
-        })
+        let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
+        let layers = layers.collect::<std::result::Result<_, _>>()?;
+        let rope = match variant.rope.take() {
+            Some(rope) => rope,
+            None => args.rope().map_err(|problem| loader.config().problem(problem))?,
+        };
+        let norm = norm(loader, "model.norm.weight", args.hidden_size, variant.norms_from_one)?;
+        Ok(Self { embed_tokens, layers, norm, lm_head, rope, args, variant })
     }
 }
 
 impl super::Model for Model {
     fn kv_shape(&self) -> KvShape {
-        let Shape { kv_heads, head_dim, .. } = self.args.shape(0);
+        let Shape { kv_heads, head_dim, .. } = self.args.shape(0, &self.variant);
         KvShape { layers: self.layers.len(), kv_heads, head_dim }
     }
 
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
+        if self.variant.scaled_embedding {
+            x = x.multiply(Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(x.dtype())?)?;
+        }
         let rotation = self.rope.rotation(positions, &x)?;
         for (layer, block) in self.layers.iter().enumerate() {
-            x = block.forward(&x, layer, &rotation, kv)?;
+            let rotation = (self.variant.turns)(&self.args, layer).then_some(&rotation);
+            x = block.forward(&x, layer, rotation, kv)?;
         }
         Ok(x)
     }

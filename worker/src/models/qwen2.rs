@@ -2,7 +2,7 @@
 //!
 //! Yang et al. 2024 (<https://arxiv.org/abs/2407.10671>); reference: `qwen2.py` of mlx-lm 0.32.2.
 
-use super::llama;
+use super::llama::{self, Variant};
 use crate::layers::attention::Biases;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -12,6 +12,6 @@ use crate::weights::loader::Loader;
 /// # Errors
 /// As the loader's.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
-    let biases = Biases { qkv: true, output: false };
-    llama::Model::with_biases(loader, loader.config().args()?, biases)
+    let biases = Some(Biases { qkv: true, output: false });
+    llama::Model::varied(loader, loader.config().args()?, Variant { biases, ..Variant::default() })
 }

@@ -4,7 +4,8 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 4] = ["llama", "llama-tied", "qwen2", "gemma3_text"];
+const ARCHITECTURES: [&str; 10] =
+    ["llama", "llama-tied", "qwen2", "gemma3_text", "mistral", "qwen3", "smollm3", "gemma", "gemma2", "phi3"];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Blocks in no order, some next to each other.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
@@ -109,5 +110,25 @@ fn a_row_does_not_depend_on_its_company() {
             }
         }
         assert_eq!(said, [6; 4]);
+    }
+}
+
+/// mlx-lm leaves Mistral's window out, so its numbers hold where the window is longer than the text.
+#[test]
+fn mistrals_window_counts_where_it_is_shorter_than_the_text() {
+    let _device = device();
+    let golden = goldens().join("mistral-fp32");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let config = std::fs::read_to_string(golden.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let golden = Golden::read(&golden);
+    for (window, reaches) in [(40, true), (39, false)] {
+        config["sliding_window"] = window.into();
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let mut runner = load(folder.path(), Precision::Float32);
+        let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
+        let off = distance(&prefill(&mut runner, &mut sequence, usize::MAX), &golden.logits);
+        assert_eq!(off <= 1e-3, reaches, "a window of {window}: off by {off}");
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Measured {
     pub(super) whole: f64,
     /// Median of the streams' times to the first text.
     pub(super) ttft_ms: f64,
+    /// The longest of them.
+    pub(super) last_ttft_ms: f64,
     /// Median of the streams' mean times between tokens.
     pub(super) token_ms: f64,
 }
@@ -35,6 +37,14 @@ impl Prompt {
             |n: usize| WORDS[(n.wrapping_mul(7919) ^ seed.wrapping_mul(104_729) ^ (n >> 3)) % WORDS.len()];
         let text: Vec<&str> = (0..words).map(word).collect();
         Self(format!("Story {seed}: {}. Once upon a time", text.join(" ")))
+    }
+}
+
+impl Prompt {
+    /// A text whose first `words` words are those of every other of this `seed`.
+    pub(super) fn sharing(seed: usize, words: usize, own: usize) -> Self {
+        let Self(beginning) = Self::new(seed, words);
+        Self(format!("{beginning}. The answer to question {own} of {} is", own * own + seed))
     }
 }
 
@@ -65,6 +75,7 @@ pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::R
         decode: streams.iter().map(rate).sum(),
         whole: all as f64 / (last - asked).as_secs_f64(),
         ttft_ms: median(streams.iter().map(|stream| ms(stream.asked, stream.first)).collect()),
+        last_ttft_ms: streams.iter().map(|stream| ms(stream.asked, stream.first)).fold(0.0, f64::max),
         token_ms: median(
             streams.iter().map(|s| ms(s.first, s.last) / (s.tokens - 1).max(1) as f64).collect(),
         ),
@@ -107,6 +118,7 @@ impl Measured {
             decode: of(|one| one.decode),
             whole: of(|one| one.whole),
             ttft_ms: of(|one| one.ttft_ms),
+            last_ttft_ms: of(|one| one.last_ttft_ms),
             token_ms: of(|one| one.token_ms),
         }
     }

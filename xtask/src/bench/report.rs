@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Overhead, Row, machine};
+use super::{Overhead, Prefix, Row, machine};
 
 /// All figures of one run.
 pub(super) struct Report {
     pub(super) rows: Vec<Row>,
+    /// Of each server.
+    pub(super) prefixes: Vec<Prefix>,
     pub(super) overhead: Overhead,
     /// Bytes a second.
     pub(super) bandwidth: f64,
@@ -53,6 +55,7 @@ impl Report {
             );
         }
         self.roofline(&mut text);
+        self.prefix(&mut text);
         self.overhead(&mut text);
         text
     }
@@ -68,6 +71,21 @@ impl Report {
             self.weights as f64 / 1e6,
             100.0 * ours.decode / possible,
         );
+    }
+
+    fn prefix(&self, text: &mut String) {
+        let [ours, theirs] = &self.prefixes[..] else { return };
+        text.push_str(
+            "\n## A common beginning of about 1,000 tokens\n\n\
+             | time to the first token, ms | mlxd | mlx-lm |\n|---|---|---|\n",
+        );
+        for (what, ours, theirs) in [
+            ("first request", ours.cold, theirs.cold),
+            ("next request", ours.cached, theirs.cached),
+            ("eight at once, beginning new: the slowest", ours.together, theirs.together),
+        ] {
+            let _ = writeln!(text, "| {what} | {ours:.0} | {theirs:.0} |");
+        }
     }
 
     fn overhead(&self, text: &mut String) {

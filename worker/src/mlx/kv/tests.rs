@@ -28,7 +28,13 @@ fn tensor(salt: u32, tokens: &[(u32, u32)], heads: usize) -> Array {
 }
 
 /// Attention of one query, in plain arithmetic.
-fn reference(sequence: u32, position: u32, head: usize, window: Option<u32>) -> Vec<f32> {
+fn reference(
+    sequence: u32,
+    position: u32,
+    head: usize,
+    window: Option<u32>,
+    softcap: Option<f32>,
+) -> Vec<f32> {
     let kv_head = head / (HEADS / SHAPE.kv_heads as usize);
     let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
     let mut total = 0.0f64;
@@ -37,7 +43,8 @@ fn reference(sequence: u32, position: u32, head: usize, window: Option<u32>) -> 
         let dot: f32 = (0..WIDTH)
             .map(|at| made_up(1, sequence, position, head, at) * made_up(2, sequence, key, kv_head, at))
             .sum();
-        let weight = f64::from(dot).exp();
+        let score = softcap.map_or(dot, |cap| cap * (dot / cap).tanh());
+        let weight = f64::from(score).exp();
         total += weight;
         for (at, sum) in sum.iter_mut().enumerate() {
             *sum += weight * f64::from(made_up(3, sequence, key, kv_head, at));
@@ -58,7 +65,7 @@ fn row(batch: &mut Batch, blocks: &[u32], from: u32, to: u32) {
 }
 
 /// Writes and attends one step of layer 1, and compares every output.
-fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>) {
+fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>, softcap: Option<f32>) {
     let mut tokens = Vec::new();
     for (row, sequence) in batch.rows.iter().zip(sequences) {
         tokens.extend(row.tokens.clone().map(|at| (*sequence, batch.positions[at])));
@@ -66,14 +73,14 @@ fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>
     let heads = SHAPE.kv_heads as usize;
     let mut step = KvStep::new(pool, batch).unwrap();
     step.write(1, &tensor(2, &tokens, heads), &tensor(3, &tokens, heads)).unwrap();
-    let output = step.attend(1, &tensor(1, &tokens, HEADS), 1.0, window).unwrap();
+    let output = step.attend(1, &tensor(1, &tokens, HEADS), Attend { scale: 1.0, window, softcap }).unwrap();
     transforms::eval(pool.arrays().chain([&output])).unwrap();
     assert_eq!(output.shape(), [tokens.len() as i32, (HEADS * WIDTH) as i32]);
     let output = output.as_slice::<f32>();
     for (token, (sequence, position)) in tokens.iter().enumerate() {
         for head in 0..HEADS {
             let ours = &output[(token * HEADS + head) * WIDTH..][..WIDTH];
-            for (a, b) in ours.iter().zip(reference(*sequence, *position, head, window)) {
+            for (a, b) in ours.iter().zip(reference(*sequence, *position, head, window, softcap)) {
                 assert!((a - b).abs() < 1e-5, "sequence {sequence}, position {position}: {a} for {b}");
             }
         }
@@ -89,6 +96,7 @@ proptest! {
         chunks in prop::collection::vec((1u32..50, 1u32..50), 1..4),
         blocks in Just((0u32..40).collect::<Vec<_>>()).prop_shuffle(),
         window in prop::option::of(1u32..40),
+        softcap in prop::option::of(0.2f32..2.0),
         in_order: bool,
     ) {
         let _device = device();
@@ -100,12 +108,12 @@ proptest! {
             let mut batch = Batch::default();
             row(&mut batch, &tables[0], at.0, at.0 + first);
             row(&mut batch, &tables[1], at.1, at.1 + second);
-            step(&mut pool, &batch, &[5, 6], window);
+            step(&mut pool, &batch, &[5, 6], window, softcap);
             at = (at.0 + first, at.1 + second);
         }
         let mut batch = Batch::default();
         row(&mut batch, &tables[1], at.1, at.1 + 1);
-        step(&mut pool, &batch, &[6], window);
+        step(&mut pool, &batch, &[6], window, softcap);
     }
 }
 
@@ -122,7 +130,7 @@ fn a_step_does_not_copy_the_pool() {
         assert!(before > 60 << 20, "the pool takes {before} bytes");
         let mut batch = Batch::default();
         row(&mut batch, &blocks, position, position + 1);
-        step(&mut pool, &batch, &[1], None);
+        step(&mut pool, &batch, &[1], None, None);
         let more = memory::peak_memory().unwrap().saturating_sub(before);
         assert!(more < 1 << 20, "a step took {more} bytes");
     }

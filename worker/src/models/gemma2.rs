@@ -1,0 +1,166 @@
+//! Gemma 2: norms before and after every part, capped scores and logits, a sliding window in every other layer.
+//!
+//! Gemma Team 2024 (<https://arxiv.org/abs/2408.00118>); reference: `gemma2.py` of mlx-lm 0.32.2, which leaves the window out,
+//! and `modeling_gemma2.py` of Transformers, which has it.
+
+use mlx_rs::{Array, fast, ops};
+use serde::Deserialize;
+
+use super::llama::norm;
+use crate::layers::Result;
+use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
+use crate::layers::embedding::Embedding;
+use crate::layers::linear::Linear;
+use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::rope::{Rope, Rotation};
+use crate::mlx::kv::{KvShape, KvStep};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The fields of config.json.
+#[derive(Debug, Clone, Deserialize)]
+struct Args {
+    hidden_size: i32,
+    num_hidden_layers: usize,
+    intermediate_size: i32,
+    num_attention_heads: i32,
+    num_key_value_heads: i32,
+    head_dim: i32,
+    rms_norm_eps: f32,
+    vocab_size: i32,
+    rope_theta: Option<f32>,
+    attn_logit_softcapping: Option<f32>,
+    final_logit_softcapping: Option<f32>,
+    query_pre_attn_scalar: Option<f32>,
+    sliding_window: Option<u32>,
+}
+
+impl Args {
+    fn shape(&self, layer: usize) -> Shape {
+        Shape {
+            size: self.hidden_size,
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            scale: self.query_pre_attn_scalar.unwrap_or(144.0).powf(-0.5),
+            window: self.sliding_window.filter(|_| layer.is_multiple_of(2)),
+            softcap: Some(self.attn_logit_softcapping.unwrap_or(50.0)),
+        }
+    }
+}
+
+/// A layer with norms before and after both of its parts; Gemma 3's too.
+#[derive(Debug)]
+pub(super) struct TransformerBlock {
+    self_attn: Attention,
+    mlp: GatedMlp,
+    input_layernorm: Array,
+    post_attention_layernorm: Array,
+    pre_feedforward_layernorm: Array,
+    post_feedforward_layernorm: Array,
+    eps: f32,
+}
+
+impl TransformerBlock {
+    /// From `path`: attention of `shape`, with norms over the heads where there are any, and inner width `hidden`.
+    ///
+    /// # Errors
+    /// As the loader's.
+    pub(super) fn load(
+        loader: &Loader,
+        path: &str,
+        shape: Shape,
+        heads: Option<HeadNorms>,
+        (hidden, eps): (i32, f32),
+    ) -> std::result::Result<Self, LoadError> {
+        let of = |name: &str| norm(loader, &format!("{path}.{name}.weight"), shape.size, true);
+        let biases = Biases { qkv: false, output: false };
+        let sizes = (shape.size, hidden);
+        Ok(Self {
+            self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
+            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, Activation::GeluTanh)?,
+            input_layernorm: of("input_layernorm")?,
+            post_attention_layernorm: of("post_attention_layernorm")?,
+            pre_feedforward_layernorm: of("pre_feedforward_layernorm")?,
+            post_feedforward_layernorm: of("post_feedforward_layernorm")?,
+            eps,
+        })
+    }
+
+    /// `[T, D]` → `[T, D]`.
+    pub(super) fn forward(
+        &self,
+        x: &Array,
+        layer: usize,
+        rotation: &Rotation,
+        kv: &mut KvStep,
+    ) -> Result<Array> {
+        let norm = |x: &Array, weight: &Array| fast::rms_norm(x, Some(weight), self.eps);
+        let attended = self.self_attn.forward(&norm(x, &self.input_layernorm)?, layer, Some(rotation), kv)?;
+        let x = x.add(norm(&attended, &self.post_attention_layernorm)?)?;
+        let fed = self.mlp.forward(&norm(&x, &self.pre_feedforward_layernorm)?)?;
+        x.add(norm(&fed, &self.post_feedforward_layernorm)?)
+    }
+}
+
+/// The whole model.
+#[derive(Debug)]
+pub struct Model {
+    embed_tokens: Embedding,
+    layers: Vec<TransformerBlock>,
+    norm: Array,
+    lm_head: Linear,
+    rope: Rope,
+    args: Args,
+}
+
+impl Model {
+    /// Loads a `gemma2` folder.
+    ///
+    /// # Errors
+    /// As the loader's.
+    pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
+        let args: Args = loader.config().args()?;
+        let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
+        let sizes = (args.intermediate_size, args.rms_norm_eps);
+        let layers = (0..args.num_hidden_layers).map(|layer| {
+            let path = format!("model.layers.{layer}");
+            TransformerBlock::load(loader, &path, args.shape(layer), None, sizes)
+        });
+        let rope = Rope::new(args.head_dim, args.rope_theta.unwrap_or(10_000.0), None);
+        Ok(Self {
+            layers: layers.collect::<std::result::Result<_, _>>()?,
+            norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
+            lm_head: embed_tokens.as_output(),
+            rope: rope.map_err(|problem| loader.config().problem(problem))?,
+            embed_tokens,
+            args,
+        })
+    }
+}
+
+impl super::Model for Model {
+    fn kv_shape(&self) -> KvShape {
+        let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim);
+        KvShape { layers: self.layers.len(), kv_heads, head_dim }
+    }
+
+    fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
+        let embedded = self.embed_tokens.forward(ids)?;
+        let factor = Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(embedded.dtype())?;
+        let mut x = embedded.multiply(factor)?;
+        let rotation = self.rope.rotation(positions, &x)?;
+        for (layer, block) in self.layers.iter().enumerate() {
+            x = block.forward(&x, layer, &rotation, kv)?;
+        }
+        Ok(x)
+    }
+
+    fn logits(&self, hidden: &Array) -> Result<Array> {
+        let normed = fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)?;
+        let logits = self.lm_head.forward(&normed)?;
+        let cap = self.args.final_logit_softcapping.unwrap_or(30.0);
+        let cap = Array::from_f32(cap).as_dtype(logits.dtype())?;
+        ops::tanh(logits.divide(&cap)?)?.multiply(cap)
+    }
+}
