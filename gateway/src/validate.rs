@@ -3,6 +3,8 @@
 //! What has no effect on the output is let through; what would change it and is not built is refused by name, never
 //! ignored.
 
+use std::collections::BTreeMap;
+
 use ipc_proto::generate::{ChatPrompt, GenerateRequest, Message, Prompt, RequestId, Role, Sampling};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
@@ -28,8 +30,39 @@ pub struct Streaming {
     pub include_usage: bool,
 }
 
+/// What both endpoints take for the choice of tokens, as the client gave it.
+struct Asked<'a> {
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<i64>,
+    min_p: Option<f32>,
+    seed: Option<i64>,
+    repetition_penalty: Option<f32>,
+    presence_penalty: Option<f32>,
+    frequency_penalty: Option<f32>,
+    logit_bias: Option<&'a BTreeMap<String, f32>>,
+}
+
+/// An [`Asked`] of either request.
+macro_rules! asked {
+    ($request:expr) => {
+        Asked {
+            temperature: $request.temperature,
+            top_p: $request.top_p,
+            top_k: $request.top_k,
+            min_p: $request.min_p,
+            seed: $request.seed,
+            repetition_penalty: $request.repetition_penalty,
+            presence_penalty: $request.presence_penalty,
+            frequency_penalty: $request.frequency_penalty,
+            logit_bias: $request.logit_bias.as_ref(),
+        }
+    };
+}
+
 const MAX_STOPS: usize = 16;
 const MAX_STOP_BYTES: usize = 1024;
+const MAX_BIASES: usize = 1024;
 const MAX_MODEL_BYTES: usize = 512;
 
 /// Checks a chat request.
@@ -51,8 +84,8 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
     refuse("reasoning_effort", &request.reasoning_effort, &[json!("none")])?;
     refuse("verbosity", &request.verbosity, &[json!("medium")])?;
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
-    let penalties = [request.frequency_penalty, request.presence_penalty, request.repetition_penalty];
-    common(request.n, &request.logit_bias, penalties)?;
+    refuse("n", &request.n.map(Value::from), &[json!(1)])?;
+    let sampling = sampling(&asked!(request))?;
     if request.messages.is_empty() {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
@@ -66,7 +99,7 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
     let generate = GenerateRequest {
         id: RequestId(0),
         prompt: Prompt::Chat(ChatPrompt { messages, template_kwargs }),
-        sampling: sampling(request.temperature, request.top_p, request.top_k, request.min_p, request.seed)?,
+        sampling,
         stop: stop(request.stop)?,
         max_tokens,
     };
@@ -83,8 +116,8 @@ pub fn completion(request: completions::Request) -> Result<ValidRequest> {
     refuse("echo", &request.echo.map(Value::Bool), &[json!(false)])?;
     refuse("suffix", &request.suffix, &[json!("")])?;
     refuse("logprobs", &request.logprobs, &[])?;
-    let penalties = [request.frequency_penalty, request.presence_penalty, request.repetition_penalty];
-    common(request.n, &request.logit_bias, penalties)?;
+    refuse("n", &request.n.map(Value::from), &[json!(1)])?;
+    let sampling = sampling(&asked!(request))?;
     let prompt = match request.prompt {
         Value::String(text) if text.is_empty() => {
             return Err(Error::invalid("prompt", "prompt must not be empty"));
@@ -101,7 +134,7 @@ pub fn completion(request: completions::Request) -> Result<ValidRequest> {
     let generate = GenerateRequest {
         id: RequestId(0),
         prompt: Prompt::Text(prompt),
-        sampling: sampling(request.temperature, request.top_p, request.top_k, request.min_p, request.seed)?,
+        sampling,
         stop: stop(request.stop)?,
         // OpenAI's default for this endpoint, on which its users' scripts count.
         max_tokens: limit("max_tokens", request.max_tokens)?.or(Some(16)),
@@ -117,19 +150,6 @@ fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// What both endpoints refuse.
-fn common(
-    n: Option<u32>,
-    logit_bias: &Option<Value>,
-    [frequency, presence, repetition]: [Option<f32>; 3],
-) -> Result<()> {
-    refuse("n", &n.map(Value::from), &[json!(1)])?;
-    refuse("logit_bias", logit_bias, &[json!({})])?;
-    refuse("frequency_penalty", &frequency.filter(|p| *p != 0.0).map(Value::from), &[])?;
-    refuse("presence_penalty", &presence.filter(|p| *p != 0.0).map(Value::from), &[])?;
-    refuse("repetition_penalty", &repetition.filter(|p| *p != 1.0).map(Value::from), &[])
 }
 
 fn model(name: String) -> Result<String> {
@@ -182,35 +202,48 @@ fn limit(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
     }
 }
 
-fn sampling(
-    temperature: Option<f32>,
-    top_p: Option<f32>,
-    top_k: Option<i64>,
-    min_p: Option<f32>,
-    seed: Option<i64>,
-) -> Result<Sampling> {
+fn sampling(asked: &Asked) -> Result<Sampling> {
     let within = |name: &str, value: Option<f32>, low: f32, high: f32| match value {
         Some(number) if !(low..=high).contains(&number) => {
             Err(Error::invalid(name, format!("{name} must lie between {low} and {high}, not {number}")))
         }
         value => Ok(value),
     };
-    let top_p = within("top_p", top_p, 0.0, 1.0)?;
-    let top_k = match top_k {
+    let top_k = match asked.top_k {
         // -1 is what other local servers take for "all".
-        None | Some(-1) => top_k.map(|_| 0),
+        None | Some(-1) => asked.top_k.map(|_| 0),
         Some(k) => {
             Some(u32::try_from(k).map_err(|_| Error::invalid("top_k", "top_k must be -1, 0 or positive"))?)
         }
     };
     Ok(Sampling {
-        temperature: within("temperature", temperature, 0.0, 2.0)?,
+        temperature: within("temperature", asked.temperature, 0.0, 2.0)?,
         // Nothing is left at 0; OpenAI takes it, and means the likeliest token.
-        top_p: top_p.map(|p| p.max(f32::MIN_POSITIVE)),
+        top_p: within("top_p", asked.top_p, 0.0, 1.0)?.map(|p| p.max(f32::MIN_POSITIVE)),
         top_k,
-        min_p: within("min_p", min_p, 0.0, 1.0)?,
-        seed: seed.map(i64::cast_unsigned),
+        min_p: within("min_p", asked.min_p, 0.0, 1.0)?,
+        seed: asked.seed.map(i64::cast_unsigned),
+        repetition_penalty: within("repetition_penalty", asked.repetition_penalty, 0.01, 100.0)?,
+        presence_penalty: within("presence_penalty", asked.presence_penalty, -2.0, 2.0)?,
+        frequency_penalty: within("frequency_penalty", asked.frequency_penalty, -2.0, 2.0)?,
+        logit_bias: logit_bias(asked.logit_bias.unwrap_or(&BTreeMap::new()))?,
     })
+}
+
+/// Token ids, which JSON has as strings, and what is added to their logits.
+fn logit_bias(asked: &BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>> {
+    let wrong = |text: String| Error::invalid("logit_bias", format!("logit_bias: {text}"));
+    if asked.len() > MAX_BIASES {
+        return Err(wrong(format!("at most {MAX_BIASES} tokens, not {}", asked.len())));
+    }
+    let pair = |(token, bias): (&String, &f32)| {
+        let id = token.parse().map_err(|_| wrong(format!("\"{token}\" is no token id")))?;
+        match (-100.0..=100.0).contains(bias) {
+            true => Ok((id, *bias)),
+            false => Err(wrong(format!("{bias} does not lie between -100 and 100"))),
+        }
+    };
+    asked.iter().map(pair).collect()
 }
 
 fn stop(stop: Option<Stop>) -> Result<Vec<String>> {

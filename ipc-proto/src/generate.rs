@@ -94,6 +94,14 @@ pub struct Sampling {
     pub min_p: Option<f32>,
     /// Same seed, same text. `None` draws one.
     pub seed: Option<u64>,
+    /// Logits of tokens in prompt or output are divided by it where positive, multiplied where negative; neutral 1.
+    pub repetition_penalty: Option<f32>,
+    /// Taken from the logit of each token in the output; neutral 0.
+    pub presence_penalty: Option<f32>,
+    /// Taken from it as often as the token is there; neutral 0.
+    pub frequency_penalty: Option<f32>,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
 }
 
 /// What a generation tells while it runs. A request has any number of `Text`, then exactly one `Finished` or

@@ -67,5 +67,10 @@ fn push(batch: &mut Batch, first_block: u32, blocks: u32, position: u32, tokens:
     batch.slots.extend(positions.map(|p| first_block * BLOCK_SIZE + p));
     let end = batch.tokens.len();
     let blocks = (first_block..first_block + blocks).collect();
-    batch.rows.push(Row { tokens: start..end, blocks, sample: Some(RowSampling::GREEDY) });
+    batch.rows.push(Row {
+        tokens: start..end,
+        blocks,
+        sample: Some(RowSampling::GREEDY),
+        adjust: Vec::new(),
+    });
 }

@@ -9,6 +9,7 @@ use ipc_proto::{Error, ErrorKind, Result, Source};
 use crate::adapters::model_files::{Defaults, ModelFiles};
 use crate::engine::command::Submission;
 use crate::engine::output::Limits;
+use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
 use crate::engine::sequence::SamplingParams;
 
@@ -27,7 +28,7 @@ pub fn admit(
     stream: StreamId,
     request: GenerateRequest,
 ) -> Result<Submission> {
-    let sampling = resolve(&request.sampling, files.defaults)?;
+    let sampling = resolve(&request.sampling, files.defaults, files.vocabulary)?;
     if request.stop.len() > MAX_STOPS
         || !request.stop.iter().all(|stop| (1..=MAX_STOP_BYTES).contains(&stop.len()))
     {
@@ -45,6 +46,12 @@ pub fn admit(
     let length = prompt.len() as u32;
     if length == 0 {
         return Err(Error::invalid(field, "the prompt is empty"));
+    }
+    if prompt.iter().any(|token| *token >= files.vocabulary) {
+        return Err(Error::invalid(
+            field,
+            "the prompt has a token that the tokenizer knows and the model does not",
+        ));
     }
     if length >= max_length {
         let text = format!(
@@ -71,7 +78,7 @@ fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
     }
 }
 
-fn resolve(asked: &Sampling, defaults: Defaults) -> Result<SamplingParams> {
+fn resolve(asked: &Sampling, defaults: Defaults, vocabulary: u32) -> Result<SamplingParams> {
     let within = |name: &str, value: f32, low: f32, high: f32| {
         let text = || format!("{name} must lie between {low} and {high}, not {value}");
         if (low..=high).contains(&value) { Ok(value) } else { Err(Error::invalid(name, text())) }
@@ -89,7 +96,18 @@ fn resolve(asked: &Sampling, defaults: Defaults) -> Result<SamplingParams> {
         min_p: within("min_p", min_p, 0.0, 1.0)?,
         uniform: 0.0,
     };
-    Ok(SamplingParams { row, seed: asked.seed.unwrap_or_else(random_seed) })
+    let penalties = Penalties {
+        repetition: within("repetition_penalty", asked.repetition_penalty.unwrap_or(1.0), 0.01, 100.0)?,
+        presence: within("presence_penalty", asked.presence_penalty.unwrap_or(0.0), -100.0, 100.0)?,
+        frequency: within("frequency_penalty", asked.frequency_penalty.unwrap_or(0.0), -100.0, 100.0)?,
+        bias: asked.logit_bias.clone(),
+    };
+    if !penalties.bias.iter().all(|(token, bias)| *token < vocabulary && bias.is_finite()) {
+        let text =
+            format!("logit_bias: token ids of this model lie below {vocabulary}, and biases are numbers");
+        return Err(Error::invalid("logit_bias", text));
+    }
+    Ok(SamplingParams { row, seed: asked.seed.unwrap_or_else(random_seed), penalties })
 }
 
 /// A number nobody can predict, from the standard library's per-process random keys.

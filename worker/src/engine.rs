@@ -21,6 +21,7 @@ pub mod counters;
 pub mod frames;
 pub mod null;
 pub mod output;
+pub mod penalties;
 pub mod prefix_cache;
 pub mod rng;
 pub mod runner;

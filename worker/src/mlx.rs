@@ -121,7 +121,9 @@ impl Runner for MlxRunner {
             transforms::eval(self.pool.arrays()).map_err(failed)?;
             return Ok(Vec::new());
         };
-        let rows: Vec<_> = batch.rows.iter().filter_map(|row| row.sample).collect();
+        let sampling = batch.rows.iter().filter_map(|row| Some((row.sample?, &row.adjust[..])));
+        let (rows, adjust): (Vec<_>, Vec<_>) = sampling.unzip();
+        let logits = sample::adjust(logits, &adjust).map_err(failed)?;
         let tokens = sample::sample(&logits, &rows).map_err(failed)?;
         self.finish(&tokens).map_err(failed)?;
         let tokens = tokens.try_as_slice::<u32>().map_err(|e| RunnerError(e.to_string()))?;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{Event, FinishReason, GenerateRequest, RequestId, Usage};
+use ipc_proto::generate::{Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
 use ipc_proto::{ErrorKind, Source};
 
 mod serving {
@@ -296,4 +296,33 @@ async fn a_common_beginning_is_computed_once_and_changes_nothing() {
     cached.sort_unstable();
     assert!(cached[0] == 0 && cached[1] > 100 && cached[1] == cached[3], "{cached:?}");
     assert!(answers.iter().all(|answer| answer.text == answers[0].text));
+}
+
+#[tokio::test]
+async fn penalties_and_biases_change_their_own_row_only() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let with = |id: u64, sampling: Sampling| {
+        let sampling = Sampling { temperature: Some(0.0), ..sampling };
+        GenerateRequest { sampling, ..text(id, "2, 4, 6, 8,", 12) }
+    };
+    gateway.submit(with(0, Sampling::default())).await.unwrap();
+    let plain = gateway.answers(1).await.remove(0).text;
+    assert!(plain.starts_with(" 10, 12"), "{plain}");
+    let comma = 28; // ","
+    let all = [
+        Sampling::default(),
+        Sampling { logit_bias: vec![(comma, -100.0)], ..Sampling::default() },
+        Sampling { frequency_penalty: Some(2.0), presence_penalty: Some(2.0), ..Sampling::default() },
+        Sampling { repetition_penalty: Some(5.0), ..Sampling::default() },
+    ];
+    for (id, sampling) in (0..).zip(all) {
+        gateway.submit(with(id, sampling)).await.unwrap();
+    }
+    let answers = gateway.answers(4).await;
+    assert_eq!(answers[0].text, plain);
+    assert!(!answers[1].text.contains(','), "{}", answers[1].text);
+    for penalised in &answers[2..] {
+        assert!(penalised.text.matches(',').count() < plain.matches(',').count(), "{}", penalised.text);
+    }
 }

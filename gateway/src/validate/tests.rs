@@ -48,6 +48,7 @@ fn every_setting_arrives() {
         hello(),
         &json!({
             "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": -1, "stop": ["a", "b"],
+            "repetition_penalty": 1.5, "presence_penalty": -0.5, "frequency_penalty": 2, "logit_bias": {"7": -100, "3": 1.5},
             "max_tokens": 5, "max_completion_tokens": 9, "stream": true, "stream_options": {"include_usage": true},
             "chat_template_kwargs": {"enable_thinking": false},
         }),
@@ -59,6 +60,10 @@ fn every_setting_arrives() {
         top_k: Some(7),
         min_p: Some(0.125),
         seed: Some(u64::MAX),
+        repetition_penalty: Some(1.5),
+        presence_penalty: Some(-0.5),
+        frequency_penalty: Some(2.0),
+        logit_bias: vec![(3, 1.5), (7, -100.0)],
     };
     assert_eq!(valid.generate.sampling, sampling);
     assert_eq!((valid.generate.max_tokens, valid.generate.stop), (Some(9), vec!["a".into(), "b".into()]));
@@ -111,6 +116,12 @@ fn what_is_wrong_is_named() {
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"top_p": 1.1}), "top_p"),
         (json!({"min_p": -1}), "min_p"),
+        (json!({"repetition_penalty": 0}), "repetition_penalty"),
+        (json!({"presence_penalty": 2.5}), "presence_penalty"),
+        (json!({"frequency_penalty": -2.5}), "frequency_penalty"),
+        (json!({"logit_bias": {"x": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"-1": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"1": 101}}), "logit_bias"),
         (json!({"top_k": -2}), "top_k"),
         (json!({"max_tokens": 0}), "max_tokens"),
         (json!({"max_completion_tokens": 0}), "max_completion_tokens"),
@@ -138,11 +149,7 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         ("response_format", json!({"type": "json_object"}), json!({"type": "text"})),
         ("logprobs", json!(true), json!(false)),
         ("top_logprobs", json!(3), json!(0)),
-        ("logit_bias", json!({"5": 1}), json!({})),
         ("n", json!(2), json!(1)),
-        ("frequency_penalty", json!(0.5), json!(0)),
-        ("presence_penalty", json!(-0.5), json!(0.0)),
-        ("repetition_penalty", json!(1.1), json!(1)),
         ("reasoning_effort", json!("high"), json!("none")),
         ("modalities", json!(["audio"]), json!(["text"])),
         ("store", json!(true), json!(false)),

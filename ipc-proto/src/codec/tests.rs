@@ -51,8 +51,24 @@ fn prompt() -> impl Strategy<Value = Prompt> {
 
 fn sampling() -> impl Strategy<Value = Sampling> {
     let number = prop::option::of(-2.0f32..2.0);
-    (number.clone(), number.clone(), any::<Option<u32>>(), number, any::<Option<u64>>()).prop_map(
-        |(temperature, top_p, top_k, min_p, seed)| Sampling { temperature, top_p, top_k, min_p, seed },
+    let filters =
+        (number.clone(), number.clone(), any::<Option<u32>>(), number.clone(), any::<Option<u64>>());
+    let penalties = (number.clone(), number.clone(), number, vec((any::<u32>(), -9.0f32..9.0), 0..3));
+    (filters, penalties).prop_map(
+        |(
+            (temperature, top_p, top_k, min_p, seed),
+            (repetition_penalty, presence_penalty, frequency_penalty, logit_bias),
+        )| Sampling {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            seed,
+            repetition_penalty,
+            presence_penalty,
+            frequency_penalty,
+            logit_bias,
+        },
     )
 }
 

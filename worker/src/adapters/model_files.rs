@@ -21,6 +21,8 @@ pub struct ModelFiles {
     pub eos: Arc<HashSet<u32>>,
     /// Sampling where the client says nothing.
     pub defaults: Defaults,
+    /// Token ids of the model lie below this.
+    pub vocabulary: u32,
 }
 
 /// Sampling from generation_config.json.
@@ -50,7 +52,11 @@ impl ModelFiles {
         let template = template_text(folder, &settings)?;
         let template = template.map(|text| ChatTemplate::new(text, tokens.clone())).transpose()?;
         let eos = eos(&tokenizer, &tokens, [&generation, &config]);
-        Ok(Self { tokenizer: Arc::new(tokenizer), template, eos, defaults: Defaults::of(&generation) })
+        // The weights may have more rows than the tokenizer has tokens, or fewer.
+        let rows = config.get("vocab_size").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let vocabulary = rows.unwrap_or(tokenizer.vocabulary());
+        let defaults = Defaults::of(&generation);
+        Ok(Self { tokenizer: Arc::new(tokenizer), template, eos, defaults, vocabulary })
     }
 }
 

@@ -69,6 +69,11 @@ fn what_is_wrong_is_named() {
         (Sampling { temperature: Some(f32::NAN), ..Default::default() }, "temperature"),
         (Sampling { top_p: Some(0.0), ..Default::default() }, "top_p"),
         (Sampling { min_p: Some(1.5), ..Default::default() }, "min_p"),
+        (Sampling { repetition_penalty: Some(0.0), ..Default::default() }, "repetition_penalty"),
+        (Sampling { presence_penalty: Some(f32::NAN), ..Default::default() }, "presence_penalty"),
+        (Sampling { frequency_penalty: Some(f32::INFINITY), ..Default::default() }, "frequency_penalty"),
+        (Sampling { logit_bias: vec![(49_152, 1.0)], ..Default::default() }, "logit_bias"),
+        (Sampling { logit_bias: vec![(1, f32::NAN)], ..Default::default() }, "logit_bias"),
     ] {
         assert_eq!(refused(GenerateRequest { sampling, ..text("x") }), invalid(param));
     }
@@ -90,9 +95,15 @@ fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
     let ours = sampled(Sampling::default()).unwrap().row;
     assert_eq!(ours.temperature, defaults.temperature.unwrap_or(1.0));
     assert_eq!(ours.top_p, defaults.top_p.unwrap_or(1.0));
-    let asked =
-        Sampling { temperature: Some(0.5), top_p: Some(0.25), top_k: Some(7), min_p: None, seed: Some(1) };
-    let SamplingParams { row, seed } = sampled(asked).unwrap();
+    let asked = Sampling {
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        top_k: Some(7),
+        seed: Some(1),
+        ..Default::default()
+    };
+    let SamplingParams { row, seed, penalties } = sampled(asked).unwrap();
+    assert_eq!(penalties, Penalties::default());
     assert_eq!((row.temperature, row.top_p, row.top_k, row.min_p, seed), (0.5, 0.25, 7, 0.0, 1));
     // The quotient would overflow: greedy.
     let cold = sampled(Sampling { temperature: Some(1e-30), ..Default::default() }).unwrap();
@@ -116,7 +127,7 @@ proptest! {
         min_p in prop::option::of(any::<f32>()),
         max_tokens in prop::option::of(any::<u32>()),
     ) {
-        let sampling = Sampling { temperature, top_p, min_p, top_k: None, seed: None };
+        let sampling = Sampling { temperature, top_p, min_p, ..Default::default() };
         if let Ok(submission) = admitted(GenerateRequest { sampling, max_tokens, ..text(&prompt) }) {
             let row = submission.sampling.row;
             prop_assert!((0.0..=100.0).contains(&row.temperature));

@@ -44,6 +44,22 @@ pub struct Row {
     pub blocks: Vec<BlockId>,
     /// How to choose the token after the row's last one; `None` while more of the prompt is to come.
     pub sample: Option<RowSampling>,
+    /// What is done to the logits before that; no token twice.
+    pub adjust: Vec<Adjust>,
+}
+
+/// A change to the logit of one token: `bias` is added, then `repetition` divides it where positive and multiplies it
+/// where negative, then `penalty` is taken from it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adjust {
+    /// The token.
+    pub token: u32,
+    /// Neutral 0.
+    pub bias: f32,
+    /// Neutral 1; never 0.
+    pub repetition: f32,
+    /// Neutral 0.
+    pub penalty: f32,
 }
 
 /// How one row's next token is chosen. All values are resolved and checked.

@@ -177,11 +177,13 @@ impl Scheduler {
         batch.tokens.extend_from_slice(&sequence.tokens[range.clone()]);
         batch.positions.extend(range.clone().map(|position| position as u32));
         batch.slots.extend(range.map(|position| sequence.table.slot(position as u32)));
-        let sample = (count == sequence.pending()).then(|| sequence.row_sampling());
+        let samples = count == sequence.pending();
+        let sample = samples.then(|| sequence.row_sampling());
+        let adjust = if samples { sequence.adjust() } else { Vec::new() };
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
-        batch.rows.push(Row { tokens: start..start + count, blocks, sample });
+        batch.rows.push(Row { tokens: start..start + count, blocks, sample, adjust });
         self.scheduled.push((at, count));
     }
 
@@ -194,7 +196,7 @@ impl Scheduler {
             if sequence.pending() == 0
                 && let Some(token) = tokens.next()
             {
-                sequence.tokens.push(*token);
+                sequence.push(*token);
                 each(Sampled { id: sequence.id, token: *token, cached: sequence.cached() });
             }
         }

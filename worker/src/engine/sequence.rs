@@ -1,21 +1,24 @@
 //! One request as the scheduler sees it: tokens, how far they are computed, and blocks.
 
 use super::block_allocator::{BlockAllocator, BlockTable, Pending};
+use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
-use super::runner::RowSampling;
+use super::runner::{Adjust, RowSampling};
 
 /// Names a sequence within the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
 /// How a sequence's tokens are chosen, resolved and checked.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
     /// See [`RowSampling`]; its random number is filled in for each token.
     pub row: RowSampling,
     /// Same seed, same text.
     pub seed: u64,
+    /// What is done to the logits before.
+    pub penalties: Penalties,
 }
 
 /// A request's tokens.
@@ -35,7 +38,9 @@ pub struct Sequence {
     chain: Vec<ChainHash>,
     /// Prompt tokens that it found computed when it first ran; `None` before that.
     cached: Option<u32>,
-    sampling: SamplingParams,
+    row: RowSampling,
+    seed: u64,
+    adjustments: Adjustments,
 }
 
 impl Sequence {
@@ -49,8 +54,22 @@ impl Sequence {
     ) -> Self {
         let mut chain = Vec::new();
         blocks.extend_chain(&mut chain, &tokens);
+        let SamplingParams { row, seed, penalties } = sampling;
+        let adjustments = Adjustments::new(penalties, &tokens);
         let (table, prompt_len) = (blocks.table(), tokens.len());
-        Self { id, ticket, prompt_len, tokens, computed: 0, table, chain, cached: None, sampling }
+        Self {
+            id,
+            ticket,
+            prompt_len,
+            tokens,
+            computed: 0,
+            table,
+            chain,
+            cached: None,
+            row,
+            seed,
+            adjustments,
+        }
     }
 
     /// Takes over what is computed of its text already; at least its last token is left to compute.
@@ -109,7 +128,18 @@ impl Sequence {
 
     /// How to choose the next token. A pure function of seed and position, whatever else is in the batch.
     pub(super) fn row_sampling(&self) -> RowSampling {
-        let uniform = rng::uniform(self.sampling.seed, self.generated() as u64);
-        RowSampling { uniform, ..self.sampling.row }
+        let uniform = rng::uniform(self.seed, self.generated() as u64);
+        RowSampling { uniform, ..self.row }
+    }
+
+    /// What to do to the next token's logits.
+    pub(super) fn adjust(&self) -> Vec<Adjust> {
+        self.adjustments.now()
+    }
+
+    /// Goes on with `token`.
+    pub(super) fn push(&mut self, token: u32) {
+        self.tokens.push(token);
+        self.adjustments.push(token);
     }
 }

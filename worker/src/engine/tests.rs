@@ -71,7 +71,7 @@ impl Running {
     fn submit(&self, id: u64, max_tokens: u32) {
         let id = RequestId(id);
         let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens };
-        let sampling = SamplingParams { row: RowSampling::GREEDY, seed: 0 };
+        let sampling = SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties: Default::default() };
         let submission = Submission { stream: STREAM, id, prompt: vec![259; 5], sampling, limits };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
         self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival }))).unwrap();

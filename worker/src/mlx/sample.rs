@@ -5,9 +5,35 @@
 
 use mlx_rs::{Array, ops};
 
-use crate::engine::runner::RowSampling;
+use crate::engine::runner::{Adjust, RowSampling};
 
 type Result<T> = mlx_rs::error::Result<T>;
+
+/// Changes logits `[N, vocabulary]` as `rows` say, one list for each row. Tokens beyond the vocabulary are left out.
+///
+/// # Errors
+/// When the device fails.
+pub fn adjust(logits: Array, rows: &[&[Adjust]]) -> Result<Array> {
+    if rows.iter().all(|row| row.is_empty()) {
+        return Ok(logits);
+    }
+    let (count, vocabulary) = (logits.dim(0), logits.dim(1));
+    let all = (0u32..).zip(rows).flat_map(|(row, list)| list.iter().map(move |adjust| (row, adjust)));
+    let all: Vec<_> = all.filter(|(_, adjust)| adjust.token < vocabulary as u32).collect();
+    let places: Vec<u32> = all.iter().map(|(row, adjust)| row * vocabulary as u32 + adjust.token).collect();
+    let places = Array::from_slice(&places, &[places.len() as i32]);
+    let column = |of: fn(&Adjust) -> f32| {
+        let values: Vec<f32> = all.iter().map(|(_, adjust)| of(adjust)).collect();
+        Array::from_slice(&values, &[values.len() as i32])
+    };
+    let flat = logits.reshape(&[count * vocabulary])?;
+    let biased = flat.take_axis(&places, 0)?.add(column(|adjust| adjust.bias))?;
+    let repetition = column(|adjust| adjust.repetition);
+    let positive = biased.gt(Array::from_f32(0.0))?;
+    let scaled = ops::select(positive, biased.divide(&repetition)?, biased.multiply(&repetition)?)?;
+    let changed = scaled.subtract(column(|adjust| adjust.penalty))?.reshape(&[all.len() as i32, 1])?;
+    ops::indexing::scatter_single(&flat, &places, changed, 0)?.reshape(&[count, vocabulary])
+}
 
 /// Logits `[N, vocabulary]` → tokens `[N]` (uint32), one for each of `rows`.
 ///

@@ -88,7 +88,12 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usi
         }
         // All rows are asked for logits: a step without any has nothing to show.
         let sample = Some(RowSampling::GREEDY);
-        batch.rows.push(Row { tokens: start..start + count, blocks: row.blocks.clone(), sample });
+        batch.rows.push(Row {
+            tokens: start..start + count,
+            blocks: row.blocks.clone(),
+            sample,
+            adjust: Vec::new(),
+        });
         row.computed += count;
     }
     let logits = runner.logits(&batch).unwrap();

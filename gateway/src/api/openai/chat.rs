@@ -1,5 +1,7 @@
 //! `POST /v1/chat/completions`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -31,7 +33,7 @@ pub struct Request {
     pub response_format: Option<Value>,
     pub logprobs: Option<Value>,
     pub top_logprobs: Option<Value>,
-    pub logit_bias: Option<Value>,
+    pub logit_bias: Option<BTreeMap<String, f32>>,
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub repetition_penalty: Option<f32>,

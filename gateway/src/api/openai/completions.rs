@@ -1,5 +1,7 @@
 //! `POST /v1/completions`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +29,7 @@ pub struct Request {
     pub echo: Option<bool>,
     pub suffix: Option<Value>,
     pub logprobs: Option<Value>,
-    pub logit_bias: Option<Value>,
+    pub logit_bias: Option<BTreeMap<String, f32>>,
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub repetition_penalty: Option<f32>,

@@ -4,9 +4,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
 
-const SAMPLING: SamplingParams = SamplingParams { row: RowSampling::GREEDY, seed: 0 };
+const SAMPLING: SamplingParams = SamplingParams {
+    row: RowSampling::GREEDY,
+    seed: 0,
+    penalties: Penalties { repetition: 1.0, presence: 0.0, frequency: 0.0, bias: Vec::new() },
+};
 
 /// One request of a made-up load.
 #[derive(Debug, Clone)]

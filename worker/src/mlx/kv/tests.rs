@@ -61,7 +61,12 @@ fn row(batch: &mut Batch, blocks: &[u32], from: u32, to: u32) {
         batch.slots.push(blocks[(position / BLOCK_SIZE) as usize] * BLOCK_SIZE + position % BLOCK_SIZE);
     }
     let sample = Some(RowSampling::GREEDY);
-    batch.rows.push(Row { tokens: start..batch.tokens.len(), blocks: blocks.to_vec(), sample });
+    batch.rows.push(Row {
+        tokens: start..batch.tokens.len(),
+        blocks: blocks.to_vec(),
+        sample,
+        adjust: Vec::new(),
+    });
 }
 
 /// Writes and attends one step of layer 1, and compares every output.

@@ -132,3 +132,36 @@ fn the_distribution_is_the_softmax() {
         assert!(seen.abs_diff(expected) < 120, "{seen} for {expected}");
     }
 }
+
+proptest! {
+    #[test]
+    fn logits_are_adjusted_as_plain_arithmetic_does(
+        rows in prop::collection::vec((row_logits(), prop::collection::btree_map(0u32..30, (-3.0f32..3.0, 0.5f32..2.0, -1.0f32..1.0), 0..6)), 1..4),
+    ) {
+        let _device = device();
+        let mut expected: Vec<Vec<f32>> = Vec::new();
+        let mut lists: Vec<Vec<Adjust>> = Vec::new();
+        for (logits, changes) in &rows {
+            let mut row: Vec<f32> = logits.iter().map(|x| x - 4.0).collect();
+            for (token, (bias, repetition, penalty)) in changes {
+                // Some lie beyond the vocabulary.
+                if let Some(logit) = row.get_mut(*token as usize) {
+                    let biased = *logit + bias;
+                    *logit = if biased > 0.0 { biased / repetition } else { biased * repetition } - penalty;
+                }
+            }
+            expected.push(row);
+            let list = changes.iter();
+            lists.push(list.map(|(token, (bias, repetition, penalty))| {
+                Adjust { token: *token, bias: *bias, repetition: *repetition, penalty: *penalty }
+            }).collect());
+        }
+        let flat: Vec<f32> = rows.iter().flat_map(|(logits, _)| logits.iter().map(|x| x - 4.0)).collect();
+        let logits = Array::from_slice(&flat, &[rows.len() as i32, VOCABULARY as i32]);
+        let lists: Vec<&[Adjust]> = lists.iter().map(Vec::as_slice).collect();
+        let adjusted = adjust(logits, &lists).unwrap();
+        for (ours, theirs) in adjusted.as_slice::<f32>().iter().zip(expected.concat()) {
+            prop_assert!((ours - theirs).abs() < 1e-5);
+        }
+    }
+}
