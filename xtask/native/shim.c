@@ -2,12 +2,14 @@
  *
  * The MLX wheel carries the reference BLAS. This library is named by our executables themselves, so the dynamic linker
  * takes its cblas functions first; they forward to scipy-openblas32, but for the products of decoding. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 enum { RowMajor = 101, NoTrans = 111, Trans = 112 };
 
@@ -95,30 +97,119 @@ static void product(int trans_a, int trans_b, int m, int n, int k, float alpha, 
   scipy_cblas_sgemm(RowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-/* One pool of threads for every product: OpenBLAS's own would spin beside it for the same cores. */
-__attribute__((constructor)) static void one_pool(void) { scipy_openblas_set_num_threads(1); }
+/* One pool of threads for every product; OpenBLAS's own would spin beside it for the same cores. Between products the
+ * threads spin for some microseconds, which is how long the next one takes to come in a model, and then sleep: several
+ * processes share the machine. */
+enum { Spins = 2000, MostThreads = 64 };
+typedef void part_of(const void *job, int part, int parts);
+static struct {
+  pthread_mutex_t taken; /* by the product that runs */
+  pthread_mutex_t lock;
+  pthread_cond_t work, done;
+  atomic_uint round;
+  atomic_int left;
+  int threads; /* the caller included */
+  part_of *run;
+  const void *job;
+} pool = {.taken = PTHREAD_MUTEX_INITIALIZER,
+          .lock = PTHREAD_MUTEX_INITIALIZER,
+          .work = PTHREAD_COND_INITIALIZER,
+          .done = PTHREAD_COND_INITIALIZER};
 
-/* C = alpha op(A) op(B) + beta C. Threads share the columns of C where that is worth waking them. */
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static void *serve(void *part) {
+  for (unsigned seen = 0;; seen++) {
+    for (int i = 0; i < Spins && atomic_load(&pool.round) == seen; i++) pause_briefly();
+    if (atomic_load(&pool.round) == seen) {
+      pthread_mutex_lock(&pool.lock);
+      while (atomic_load(&pool.round) == seen) pthread_cond_wait(&pool.work, &pool.lock);
+      pthread_mutex_unlock(&pool.lock);
+    }
+    pool.run(pool.job, (int)(intptr_t)part, pool.threads);
+    if (atomic_fetch_sub(&pool.left, 1) == 1) {
+      pthread_mutex_lock(&pool.lock);
+      pthread_cond_signal(&pool.done);
+      pthread_mutex_unlock(&pool.lock);
+    }
+  }
+}
+
+/* As many threads as processors that we may use, or OPENBLAS_NUM_THREADS. */
+static void start_pool(void) {
+  cpu_set_t set;
+  const char *asked = getenv("OPENBLAS_NUM_THREADS");
+  int threads = asked ? atoi(asked) : sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (threads > MostThreads) threads = MostThreads;
+  scipy_openblas_set_num_threads(1);
+  pool.threads = 1;
+  for (pthread_t thread; pool.threads < threads; pool.threads++) {
+    if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)pool.threads) != 0) break;
+    pthread_detach(thread);
+  }
+}
+
+/* Runs every part of a job, on all threads where they are free, else on this one. */
+static void share(part_of *run, const void *job) {
+  if (pool.threads == 1 || pthread_mutex_trylock(&pool.taken) != 0) return run(job, 0, 1);
+  pool.run = run;
+  pool.job = job;
+  atomic_store(&pool.left, pool.threads - 1);
+  pthread_mutex_lock(&pool.lock);
+  atomic_fetch_add(&pool.round, 1);
+  pthread_cond_broadcast(&pool.work);
+  pthread_mutex_unlock(&pool.lock);
+  run(job, 0, pool.threads);
+  for (int i = 0; i < Spins && atomic_load(&pool.left) > 0; i++) pause_briefly();
+  if (atomic_load(&pool.left) > 0) {
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.left) > 0) pthread_cond_wait(&pool.done, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+  }
+  pthread_mutex_unlock(&pool.taken);
+}
+
+/* C = alpha op(A) op(B) + beta C, by columns of C. */
+struct gemm {
+  int trans_a, trans_b, m, n, k;
+  float alpha;
+  const float *a;
+  int lda;
+  const float *b;
+  int ldb;
+  float beta;
+  float *c;
+  int ldc;
+};
+
+static void columns(const void *job, int part, int parts) {
+  const struct gemm *g = job;
+  const int grain = 32; /* two cache lines of C */
+  int pieces = (g->n + grain - 1) / grain;
+  int from = (int)((int64_t)pieces * part / parts) * grain, to = (int)((int64_t)pieces * (part + 1) / parts) * grain;
+  if (to > g->n) to = g->n;
+  if (from >= to) return;
+  const float *b = g->trans_b == NoTrans ? g->b + from : g->b + (size_t)from * g->ldb;
+  product(g->trans_a, g->trans_b, g->m, to - from, g->k, g->alpha, g->a, g->lda, b, g->ldb, g->beta, g->c + from,
+          g->ldc);
+}
+
 void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, start_pool);
   if (order != RowMajor)
     return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  const int grain = 32; /* columns: two cache lines of C */
-  int pieces = (n + grain - 1) / grain;
-#ifdef _OPENMP
-  int threads = (int64_t)n * k * (m < 8 ? 1 : m / 8) > 65536 ? omp_get_max_threads() : 1;
-  if (threads > pieces) threads = pieces;
-#else
-  int threads = 1;
-#endif
-  if (threads <= 1) return product(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int t = 0; t < threads; t++) {
-    int from = (int)((int64_t)pieces * t / threads) * grain, to = (int)((int64_t)pieces * (t + 1) / threads) * grain;
-    if (to > n) to = n;
-    const float *columns = trans_b == NoTrans ? b + from : b + (size_t)from * ldb;
-    product(trans_a, trans_b, m, to - from, k, alpha, a, lda, columns, ldb, beta, c + from, ldc);
-  }
+  struct gemm gemm = {trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
+  /* Less than this is done before another thread has woken. */
+  if ((int64_t)n * k * (m < 8 ? 1 : m / 8) > 65536) return share(columns, &gemm);
+  columns(&gemm, 0, 1);
 }
 
 void cblas_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,

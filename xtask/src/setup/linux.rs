@@ -74,8 +74,7 @@ fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
     // A build folder remembers the paths it was made with.
     let _ = fs::remove_dir_all(&build);
     let mut flags = format!("-include {}", paths::own("native/half.h").display());
-    // gcc 12 has no <format> of C++20.
-    if !accepts(&["-std=c++20", "-include", "format"]) {
+    if !has_format() {
         let compat = paths::own("native/compat");
         flags += &format!(" -I{0} -include {0}/format", compat.display());
     }
@@ -100,10 +99,10 @@ fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
     step("building mlx-c", compile.arg("--build").arg(&build).args(["--parallel", &jobs]))
 }
 
-/// Whether the C++ compiler compiles an empty program with these flags.
-fn accepts(flags: &[&str]) -> bool {
+/// Whether the compiler has `<format>` of C++20.
+fn has_format() -> bool {
     let mut compiler = Command::new("c++");
-    compiler.args(flags).args(["-shared", "-fPIC", "-o", "/dev/null", "-x", "c++", "/dev/null"]);
+    compiler.args(["-std=c++20", "-fsyntax-only", "-include", "format", "-x", "c++", "/dev/null"]);
     compiler.output().is_ok_and(|output| output.status.success())
 }
 
@@ -123,8 +122,7 @@ fn build_shim(layout: &Layout) -> anyhow::Result<()> {
     let openblas = layout.packages.join("scipy_openblas32/lib");
     let mut compile = Command::new("cc");
     // For this machine only: nothing in .mlx is shipped.
-    compile.args(["-O3", "-march=native", "-Wall", "-shared", "-fPIC"]);
-    compile.args(accepts(&["-fopenmp"]).then_some("-fopenmp"));
+    compile.args(["-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-pthread"]);
     compile.arg("-o").arg(layout.mlx.join("libmlxd_shim.so"));
     compile.arg(paths::own("native/shim.c")).arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
     step("building the BLAS shim", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
