@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -38,7 +37,7 @@ impl Setup {
 }
 
 fn runs(pid: i32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok()
 }
 
 #[tokio::test]

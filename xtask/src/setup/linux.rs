@@ -40,7 +40,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     let format = include_str!("../../native/compat/format");
     Stamp::new("mlx-c", &[MLX_SYS, half, format]).once(|| build_mlx_c(&layout))?;
     Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
-    Stamp::new("shim", &[include_str!("../../native/shim.c")]).once(|| build_shim(&layout))?;
+    let source = include_str!("../../native/shim.c");
+    Stamp::new("shim", &[source, &processor()?]).once(|| build_shim(&layout))?;
     write_cargo_config(&layout)
 }
 
@@ -116,6 +117,13 @@ fn make_bindings(layout: &Layout) -> anyhow::Result<()> {
     bindings.env("LIBCLANG_PATH", layout.packages.join("clang/native")).arg("bindings");
     bindings.arg(&layout.mlx_c).arg(out.join("bindings.rs")).arg(paths::own("native/half.h")).arg(include);
     step("making bindings", &mut bindings)
+}
+
+/// What the compiler makes of this machine's processor: a folder that moves to another machine is built anew.
+fn processor() -> anyhow::Result<String> {
+    let mut compiler = Command::new("cc");
+    let macros = compiler.args(["-march=native", "-dM", "-E", "-x", "c", "/dev/null"]).output();
+    Ok(String::from_utf8_lossy(&macros.context("cannot run cc")?.stdout).into_owned())
 }
 
 fn build_shim(layout: &Layout) -> anyhow::Result<()> {
