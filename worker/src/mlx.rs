@@ -45,9 +45,7 @@ pub struct MlxRunner {
 /// With the file, field or tensor that is wrong; nothing has been read into memory then but headers.
 pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
     let config = Config::read(folder)?;
-    if !models::SUPPORTED.contains(&config.model_type.as_str()) {
-        return Err(LoadError::Architecture { found: config.model_type });
-    }
+    let build = models::find(&config.model_type)?;
     let shards = Shards::open(folder)?;
     let precision = match options.precision {
         Some(precision) => precision,
@@ -57,11 +55,11 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
         },
     };
     let check = Loader::checking(&shards, &config, precision);
-    models::build(&check)?;
+    build(&check)?;
     check.finish()?;
     memory::set_cache_limit(CACHE_LIMIT_BYTES)?;
     let before = memory::active_memory()?;
-    let model = models::build(&Loader::loading(&shards, &config, precision, progress))?;
+    let model = build(&Loader::loading(&shards, &config, precision, progress))?;
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096);

@@ -17,9 +17,21 @@ pub mod qwen2;
 pub mod qwen3;
 pub mod smollm3;
 
+/// Builds a model from its weights, or, with a checking loader, says what is wrong with them.
+pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
+
 /// Every `model_type` that can be served.
-pub const SUPPORTED: [&str; 9] =
-    ["gemma", "gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"];
+const ARCHITECTURES: [(&str, Build); 9] = [
+    ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
+    ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
+    ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
+    ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
+    ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
+    ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
+    ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
+    ("qwen3", |loader| Ok(Box::new(qwen3::load(loader)?))),
+    ("smollm3", |loader| Ok(Box::new(smollm3::load(loader)?))),
+];
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
@@ -33,21 +45,16 @@ pub trait Model: std::fmt::Debug {
     fn logits(&self, hidden: &Array) -> Result<Array>;
 }
 
-/// The model that `loader`'s configuration names.
+/// How to build a model of `model_type`.
 ///
 /// # Errors
-/// For an architecture we do not have, and as the loader's.
-pub fn build(loader: &Loader) -> std::result::Result<Box<dyn Model>, LoadError> {
-    match loader.config().model_type.as_str() {
-        "gemma" => Ok(Box::new(gemma::load(loader)?)),
-        "gemma2" => Ok(Box::new(gemma2::Model::load(loader)?)),
-        "gemma3_text" => Ok(Box::new(gemma3_text::Model::load(loader)?)),
-        "llama" => Ok(Box::new(llama::Model::load(loader)?)),
-        "mistral" => Ok(Box::new(mistral::load(loader)?)),
-        "phi3" => Ok(Box::new(phi3::load(loader)?)),
-        "qwen2" => Ok(Box::new(qwen2::load(loader)?)),
-        "qwen3" => Ok(Box::new(qwen3::load(loader)?)),
-        "smollm3" => Ok(Box::new(smollm3::load(loader)?)),
-        other => Err(LoadError::Architecture { found: other.to_owned() }),
-    }
+/// For an architecture we do not have.
+pub fn find(model_type: &str) -> std::result::Result<Build, LoadError> {
+    let found = ARCHITECTURES.iter().find(|(name, _)| *name == model_type);
+    found.map(|(_, build)| *build).ok_or_else(|| LoadError::Architecture { found: model_type.to_owned() })
+}
+
+/// The names of all architectures, for a message.
+pub fn names() -> String {
+    ARCHITECTURES.map(|(name, _)| name).join(", ")
 }

@@ -29,7 +29,7 @@ pub enum LoadError {
         problem: String,
     },
     /// We do not have this architecture.
-    #[error("model_type \"{found}\" is not supported; supported are {}", crate::models::SUPPORTED.join(", "))]
+    #[error("model_type \"{found}\" is not supported; supported are {}", crate::models::names())]
     Architecture {
         /// `model_type` in config.json.
         found: String,

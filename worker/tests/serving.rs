@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use ipc_proto::generate::{Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
 use ipc_proto::{ErrorKind, Source};
 
+#[path = "common/models.rs"]
+mod models;
 mod serving {
     pub(crate) mod harness;
 }
 
-use serving::harness::{Answer, Worker, chat, context, model, text};
+use models::model;
+use serving::harness::{Answer, Worker, chat, context, text};
 
 const SMOL: &str = "SmolLM2-135M-Instruct";
 

@@ -23,46 +23,46 @@ impl Default for Penalties {
     }
 }
 
-/// Penalties, and the tokens that they look at.
+/// What is to be done to the next token's logits, kept up to date token by token.
 #[derive(Debug)]
 pub(super) struct Adjustments {
     penalties: Penalties,
-    /// How often each token is in the output; 0 for those of the prompt only.
-    seen: BTreeMap<u32, u32>,
+    /// With how often each token is in the output.
+    all: BTreeMap<u32, (Adjust, u32)>,
 }
 
 impl Adjustments {
     /// For a sequence that begins with `prompt`.
     pub(super) fn new(penalties: Penalties, prompt: &[u32]) -> Self {
-        let counts = penalties.repetition != 1.0;
-        let seen = prompt.iter().filter(|_| counts).map(|token| (*token, 0)).collect();
-        Self { penalties, seen }
+        let mut adjustments = Self { penalties, all: BTreeMap::new() };
+        for (token, bias) in std::mem::take(&mut adjustments.penalties.bias) {
+            adjustments.of(token).0.bias += bias;
+        }
+        let repetition = adjustments.penalties.repetition;
+        for token in prompt.iter().filter(|_| repetition != 1.0) {
+            adjustments.of(*token).0.repetition = repetition;
+        }
+        adjustments
+    }
+
+    fn of(&mut self, token: u32) -> &mut (Adjust, u32) {
+        self.all.entry(token).or_insert((Adjust { token, bias: 0.0, repetition: 1.0, penalty: 0.0 }, 0))
     }
 
     /// The sequence goes on with `token`.
     pub(super) fn push(&mut self, token: u32) {
         let Penalties { repetition, presence, frequency, .. } = self.penalties;
         if repetition != 1.0 || presence != 0.0 || frequency != 0.0 {
-            *self.seen.entry(token).or_default() += 1;
+            let (adjust, count) = self.of(token);
+            *count += 1;
+            adjust.repetition = repetition;
+            adjust.penalty = presence + frequency * *count as f32;
         }
     }
 
-    /// What is to be done to the next token's logits.
+    /// What is to be done now.
     pub(super) fn now(&self) -> Vec<Adjust> {
-        let Penalties { repetition, presence, frequency, bias } = &self.penalties;
-        let plain = |token| Adjust { token, bias: 0.0, repetition: 1.0, penalty: 0.0 };
-        let mut all: BTreeMap<u32, Adjust> = BTreeMap::new();
-        for (token, bias) in bias {
-            all.entry(*token).or_insert(plain(*token)).bias += bias;
-        }
-        for (token, count) in &self.seen {
-            let adjust = all.entry(*token).or_insert(plain(*token));
-            adjust.repetition = *repetition;
-            if *count > 0 {
-                adjust.penalty = presence + frequency * *count as f32;
-            }
-        }
-        all.into_values().collect()
+        self.all.values().map(|(adjust, _)| *adjust).collect()
     }
 }
 

@@ -41,8 +41,6 @@ pub struct Scheduler {
     limits: Limits,
     allocator: BlockAllocator,
     max_length: usize,
-    /// Sequences that have arrived, ever.
-    tickets: u64,
     /// In order of arrival.
     waiting: VecDeque<Sequence>,
     /// In order of joining.
@@ -60,7 +58,6 @@ impl Scheduler {
             limits,
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
             max_length: max_length(capacity),
-            tickets: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
             scheduled: Vec::new(),
@@ -69,11 +66,10 @@ impl Scheduler {
     }
 
     /// Queues a prompt, which is neither empty nor as long as [`max_length`]; the sequence must be taken out before
-    /// it grows longer than that.
+    /// it grows longer than that. Its id is higher than any before.
     pub fn add(&mut self, id: SequenceId, prompt: Vec<u32>, sampling: SamplingParams) {
         debug_assert!(!prompt.is_empty() && prompt.len() < self.max_length, "checked at admission");
-        self.waiting.push_back(Sequence::new(id, self.tickets, prompt, sampling, &self.allocator));
-        self.tickets += 1;
+        self.waiting.push_back(Sequence::new(id, prompt, sampling, self.allocator.table()));
     }
 
     /// Takes a sequence out, wherever it is; its blocks are free at once. Not between `schedule` and `commit`.
@@ -161,7 +157,7 @@ impl Scheduler {
         while self.running[at].table.reach(length).is_err() {
             let Some(mut victim) = self.running.pop() else { return false };
             victim.preempt();
-            let place = self.waiting.partition_point(|waiting| waiting.ticket < victim.ticket);
+            let place = self.waiting.partition_point(|waiting| waiting.id < victim.id);
             self.waiting.insert(place, victim);
             if self.running.len() == at {
                 return false;

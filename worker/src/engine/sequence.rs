@@ -6,7 +6,7 @@ use super::prefix_cache::ChainHash;
 use super::rng;
 use super::runner::{Adjust, RowSampling};
 
-/// Names a sequence within the engine.
+/// Names a sequence within the engine; ids ascend in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
@@ -26,8 +26,6 @@ pub struct SamplingParams {
 pub struct Sequence {
     /// Its name.
     pub id: SequenceId,
-    /// Its place in the order of arrival.
-    pub(super) ticket: u64,
     /// Prompt, then what was generated.
     pub(super) tokens: Vec<u32>,
     pub(super) prompt_len: usize,
@@ -45,26 +43,16 @@ pub struct Sequence {
 
 impl Sequence {
     /// A sequence whose prompt is not empty.
-    pub(super) fn new(
-        id: SequenceId,
-        ticket: u64,
-        tokens: Vec<u32>,
-        sampling: SamplingParams,
-        blocks: &BlockAllocator,
-    ) -> Self {
-        let mut chain = Vec::new();
-        blocks.extend_chain(&mut chain, &tokens);
+    pub(super) fn new(id: SequenceId, tokens: Vec<u32>, sampling: SamplingParams, table: BlockTable) -> Self {
         let SamplingParams { row, seed, penalties } = sampling;
         let adjustments = Adjustments::new(penalties, &tokens);
-        let (table, prompt_len) = (blocks.table(), tokens.len());
         Self {
             id,
-            ticket,
-            prompt_len,
+            prompt_len: tokens.len(),
             tokens,
             computed: 0,
             table,
-            chain,
+            chain: Vec::new(),
             cached: None,
             row,
             seed,

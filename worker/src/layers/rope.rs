@@ -47,32 +47,27 @@ impl Rope {
     /// # Errors
     /// A sentence, when the scaling is of a kind we do not have or lacks a field.
     pub fn new(width: i32, theta: f32, scaling: Option<&Scaling>) -> std::result::Result<Self, String> {
-        let plain = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32));
-        let frequencies: Vec<f32> = match scaling {
-            None => plain.collect(),
-            Some(scaling) => {
-                let kind = scaling.rope_type.as_deref().or(scaling.r#type.as_deref()).unwrap_or("default");
-                match kind {
-                    "default" => plain.collect(),
-                    "linear" => {
-                        let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
-                        plain.map(|f| f / factor).collect()
-                    }
-                    "llama3" => {
-                        let llama3 = Llama3::new(scaling).ok_or("rope_scaling: llama3 lacks a field")?;
-                        plain.map(|f| llama3.scale(f)).collect()
-                    }
-                    _ => return Err(format!("rope_scaling of type \"{kind}\" is not supported")),
-                }
+        let plain = Self::plain(width, theta);
+        let Some(scaling) = scaling else { return Ok(plain) };
+        let waves = plain.frequencies.as_slice::<f32>();
+        match scaling.rope_type.as_deref().or(scaling.r#type.as_deref()).unwrap_or("default") {
+            "default" => Ok(plain),
+            "linear" => {
+                let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
+                plain.stretched(&vec![factor; waves.len()], 1.0)
             }
-        };
-        Ok(Self::of(&frequencies))
+            "llama3" => {
+                let llama3 = Llama3::new(scaling).ok_or("rope_scaling: llama3 lacks a field")?;
+                Ok(Self::of(&waves.iter().map(|wave| llama3.scale(*wave)).collect::<Vec<_>>()))
+            }
+            kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
+        }
     }
 
-    /// For the first `width` coordinates of a head; the others are left as they are.
-    pub fn partial(width: i32, theta: f32) -> Self {
-        let plain: Vec<f32> = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32)).collect();
-        Self::of(&plain)
+    /// Without any scaling. Where a head is wider than `width`, its other coordinates are left as they are.
+    pub fn plain(width: i32, theta: f32) -> Self {
+        let waves: Vec<f32> = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32)).collect();
+        Self::of(&waves)
     }
 
     /// The same with each wave as many times longer as `factors` says, and what is turned multiplied by `scale`.

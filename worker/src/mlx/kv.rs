@@ -5,6 +5,7 @@
 //! holds a handle to it, so a step costs the same whatever the pool's size (tested below). The pool starts small and
 //! doubles on demand up to its limit, so that an idle model does not hold the limit.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
@@ -146,8 +147,8 @@ struct View {
 enum Mask {
     /// One token, which sees all of the view.
     None,
-    /// Token i of the row sees all but the last `rows - 1 - i` keys.
-    Causal,
+    /// Token i of the row sees all but the last `rows - 1 - i` keys; as an array once somebody needs that.
+    Causal(OnceCell<Array>),
     /// `[tokens, L]`, true where seen.
     Window(Array),
 }
@@ -257,7 +258,7 @@ fn mask(first: u32, tokens: u32, from: u32, window: Option<u32>) -> Mask {
     match window {
         _ if tokens == 1 => Mask::None,
         Some(window) if context > window => Mask::Window(seen(first..context, from..context, window)),
-        _ => Mask::Causal,
+        _ => Mask::Causal(OnceCell::new()),
     }
 }
 
@@ -274,7 +275,7 @@ fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
 fn attention(queries: &Array, keys: &Array, values: &Array, scale: f32, mask: &Mask) -> Result<Array> {
     let mask = match mask {
         Mask::None => None,
-        Mask::Causal => Some(ScaledDotProductAttentionMask::Causal),
+        Mask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
         Mask::Window(mask) => Some(ScaledDotProductAttentionMask::Array(mask)),
     };
     scaled_dot_product_attention(queries, keys, values, scale, mask, None)
@@ -296,13 +297,11 @@ fn capped_attention(
     let (keys, values) = (keys.swap_axes(0, 1)?, values.swap_axes(0, 1)?);
     let scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
     let mut scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap)?)?;
-    let (tokens_u32, length_u32) = (tokens as u32, length as u32);
-    let causal;
+    let context = length as u32;
     let seen = match mask {
         Mask::None => None,
-        Mask::Causal => {
-            causal = seen(length_u32 - tokens_u32..length_u32, 0..length_u32, u32::MAX);
-            Some(&causal)
+        Mask::Causal(all) => {
+            Some(all.get_or_init(|| seen(context - tokens as u32..context, 0..context, u32::MAX)))
         }
         Mask::Window(mask) => Some(mask),
     };

@@ -38,7 +38,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
 
 fn rope(args: &Args, rope: RopeArgs) -> Result<Rope, String> {
     let width = (args.head_dim() as f32 * rope.partial_rotary_factor.unwrap_or(1.0)) as i32;
-    let plain = Rope::partial(width, args.theta());
+    let plain = Rope::plain(width, args.theta());
     let Some(scaling) = rope.rope_scaling else { return Ok(plain) };
     match (scaling.r#type.as_str(), scaling.long_factor, scaling.factor) {
         ("longrope" | "su", Some(factors), _) => {

@@ -7,7 +7,7 @@ use worker::adapters::model_files::ModelFiles;
 use worker::weights::loader::Precision;
 
 use crate::driver::{Sequence, agrees, device, follow, goldens, load, prefill, step};
-use crate::model;
+use crate::models::model;
 
 const MODELS: [&str; 2] = ["SmolLM2-135M-Instruct", "Qwen2.5-Coder-0.5B-Instruct"];
 

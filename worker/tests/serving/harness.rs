@@ -15,14 +15,6 @@ use tokio::time::timeout;
 /// No step of a test takes longer, model loading included.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The folder of a test model.
-pub(crate) fn model(name: &str) -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models");
-    let folder = std::env::var_os("MLXD_TEST_MODELS").map_or(beside, PathBuf::from).join(name);
-    assert!(folder.join("config.json").exists(), "no {}: run `cargo xtask models`", folder.display());
-    folder
-}
-
 /// A worker process; killed when dropped.
 pub(crate) struct Worker {
     process: Child,

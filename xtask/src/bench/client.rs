@@ -38,9 +38,7 @@ impl Prompt {
         let text: Vec<&str> = (0..words).map(word).collect();
         Self(format!("Story {seed}: {}. Once upon a time", text.join(" ")))
     }
-}
 
-impl Prompt {
     /// A text whose first `words` words are those of every other of this `seed`.
     pub(super) fn sharing(seed: usize, words: usize, own: usize) -> Self {
         let Self(beginning) = Self::new(seed, words);

@@ -1,16 +1,11 @@
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::*;
 
-/// The folder of a test model.
-pub(crate) fn model(name: &str) -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models");
-    let folder = std::env::var_os("MLXD_TEST_MODELS").map_or(beside, PathBuf::from).join(name);
-    assert!(folder.exists(), "no {}: run `cargo xtask models`", folder.display());
-    folder
-}
+#[path = "../../../tests/common/models.rs"]
+mod models;
+
+pub(crate) use models::model;
 
 pub(crate) fn smollm2() -> Tokenizer {
     Tokenizer::read(&model("SmolLM2-135M-Instruct")).unwrap()

@@ -97,7 +97,9 @@ fn prompt(id: u64, arrival: &Arrival) -> Vec<u32> {
 }
 
 /// Runs a load to its end and checks every step.
-fn run(arrivals: &[Arrival], limits: Limits, capacity: Capacity) {
+fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity) {
+    // Ids ascend in order of arrival.
+    arrivals.sort_by_key(|arrival| arrival.step);
     let mut scheduler = Scheduler::new(limits, capacity);
     let (mut device, mut batch) = (Device::default(), Batch::default());
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
@@ -183,7 +185,7 @@ proptest! {
     ) {
         // A pool of 16 blocks holds one of the longest requests, one of 40 not three.
         let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
-        run(&arrivals, Limits { max_sequences, prefill_tokens }, capacity);
+        run(arrivals, Limits { max_sequences, prefill_tokens }, capacity);
     }
 }
 
