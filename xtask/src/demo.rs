@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::progress::{shown, spinner};
-use crate::{models, paths, setup};
+use crate::{health, models, paths, setup};
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "What is the capital of France?")]
     ask: String,
 }
+
+/// How long mlxd may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A served model: the folder it lies below, and its id there.
 struct Served {
@@ -61,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     build()?;
     let mut server = Server::start(arguments.port, &served.folder)?;
     let base = format!("http://127.0.0.1:{}", arguments.port);
-    server.wait_ready(&base, &stop)?;
+    health::wait(&mut server.0, ("mlxd", &base), PATIENCE, || stop.load(Ordering::SeqCst))?;
     ask(&base, &served.id, &arguments.ask, &stop)?;
     if !arguments.once {
         explain(&base, &served.id);
@@ -112,20 +115,6 @@ impl Server {
         command.arg("serve").args(["--port", &port.to_string(), "--home"]).arg(paths::mlx().join("home"));
         command.arg("--models").arg(models).env("MLXD_LOG", "warn");
         Ok(Self(command.spawn().context("cannot start mlxd")?))
-    }
-
-    fn wait_ready(&mut self, base: &str, stop: &AtomicBool) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while ureq::get(format!("{base}/health")).call().is_err() {
-            if let Some(status) = self.0.try_wait()? {
-                bail!("mlxd ended at once ({status}); its reason stands above");
-            }
-            if start.elapsed() > Duration::from_secs(20) || stop.load(Ordering::SeqCst) {
-                bail!("mlxd did not answer at {base}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 
     /// Until it ends by itself or we are told to stop.

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod demo;
 mod goldens;
+mod health;
 mod models;
 mod paths;
 mod progress;

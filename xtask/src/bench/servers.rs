@@ -5,13 +5,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::MODEL;
-use crate::paths;
+use crate::{health, paths};
+
+/// How long a server may take to answer; mlx-lm imports for seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server.
 pub(super) struct Server {
@@ -62,15 +65,7 @@ impl Server {
         let process = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
         let mut server = Self { name, base, model, agent, ready_ms: 0.0, process, _home: home };
-        while server.agent.get(format!("{}/health", server.base)).call().is_err() {
-            if let Some(status) = server.process.try_wait()? {
-                bail!("{name} ended at once ({status})");
-            }
-            if start.elapsed() > Duration::from_secs(120) {
-                bail!("{name} does not answer");
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        health::wait(&mut server.process, (name, &server.base), PATIENCE, || false)?;
         server.ready_ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(server)
     }
