@@ -1,5 +1,5 @@
 //! Speed of the model alone, without scheduler and sockets:
-//! `cargo run --release -p worker --example decode -- MODEL_DIR [PROMPT_TOKENS] [STEPS]`.
+//! `cargo run --release -p worker --example decode -- MODEL_DIR [PROMPT_TOKENS] [STEPS] [ROWS]`.
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
 use std::path::Path;
@@ -17,7 +17,11 @@ fn main() -> anyhow::Result<()> {
     let start = Instant::now();
     let mut runner = mlx::load(Path::new(folder), &LoadOptions::default(), &mut |_, _| ())?;
     println!("loaded in {:.2} s: {:?}", start.elapsed().as_secs_f64(), runner.capacity());
-    for rows in [1, 2, 4, 8] {
+    let all = match arguments.get(3) {
+        Some(rows) => vec![rows.parse()?],
+        None => vec![1, 2, 4, 8, 16],
+    };
+    for rows in all {
         measure(&mut runner, rows, prompt, steps)?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::weights::config::Config;
 use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
+pub mod attention;
 pub mod kv;
 pub mod sample;
 

@@ -128,7 +128,7 @@ impl Attention {
         };
         kv.write(layer, &keys, &values)?;
         let Shape { scale, window, softcap, .. } = self.shape;
-        let attended = kv.attend(layer, &queries, Attend { scale, window, softcap })?;
+        let attended = kv.attend(layer, &queries, Attend { scale, window, softcap, sinks: None })?;
         self.o_proj.forward(&attended)
     }
 }

@@ -5,15 +5,18 @@
 //! holds a handle to it, so a step costs the same whatever the pool's size (tested below). The pool starts small and
 //! doubles on demand up to its limit, so that an idle model does not hold the limit.
 
-use std::cell::OnceCell;
-use std::ops::Range;
-
-use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::ops::indexing::{TryIndexOp, scatter_single};
-use mlx_rs::{Array, Dtype, ops, transforms};
+use mlx_rs::{Array, Device, DeviceType, Dtype, ops, transforms};
 
 use super::BLOCK_SIZE;
-use crate::engine::runner::{Batch, Row};
+use super::attention::{self, Kernel};
+use crate::engine::runner::Batch;
+
+pub use super::attention::Attend;
+
+mod parts;
+
+use parts::{Keys, Parts, Queries};
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -42,6 +45,7 @@ pub struct KvPool {
     blocks: u32,
     /// Blocks that may exist.
     limit: u32,
+    kernel: Kernel,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,11 @@ impl KvPool {
         };
         // A slot's number has to fit MLX's signed 32-bit dimensions.
         let limit = blocks.clamp(1, u64::from(i32::MAX as u32 / BLOCK_SIZE)) as u32;
-        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit };
+        let kernel = match Device::try_default()?.get_type()? {
+            DeviceType::Cpu => Kernel::Products,
+            DeviceType::Gpu => Kernel::Fused,
+        };
+        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit, kernel };
         let first = FIRST_BLOCKS.min(limit);
         pool.layers = (0..shape.layers).map(|_| pool.layer(first)).collect::<Result<_>>()?;
         pool.blocks = first;
@@ -110,47 +118,14 @@ impl KvPool {
     }
 }
 
-/// How a layer attends.
-#[derive(Debug, Clone, Copy)]
-pub struct Attend {
-    /// Multiplies the scores.
-    pub scale: f32,
-    /// How many tokens back a token sees, itself included; `None`: all.
-    pub window: Option<u32>,
-    /// Scores s become cap · tanh(s / cap).
-    pub softcap: Option<f32>,
-}
-
 /// One step's use of the pool.
 pub struct KvStep<'a> {
     pool: &'a mut KvPool,
     batch: &'a Batch,
     /// `[T]`.
     slots: Array,
-    /// Where each row's visible keys lie, for each window that a layer asked for.
-    views: Vec<(Option<u32>, Vec<View>)>,
-}
-
-/// The keys a row sees.
-enum Place {
-    /// Consecutive slots: a slice of the pool, which costs nothing.
-    Run { start: i32, end: i32 },
-    /// Scattered slots, `[L]`.
-    Slots(Array),
-}
-
-struct View {
-    place: Place,
-    mask: Mask,
-}
-
-enum Mask {
-    /// One token, which sees all of the view.
-    None,
-    /// Token i of the row sees all but the last `rows - 1 - i` keys; as an array once somebody needs that.
-    Causal(OnceCell<Array>),
-    /// `[tokens, L]`, true where seen.
-    Window(Array),
+    /// Which rows attend together and what they see, for each window that a layer asked for.
+    parts: Vec<(Option<u32>, Parts)>,
 }
 
 impl<'a> KvStep<'a> {
@@ -163,7 +138,7 @@ impl<'a> KvStep<'a> {
             pool.reach(*block)?;
         }
         let slots = Array::from_slice(&batch.slots, &[batch.slots.len() as i32]);
-        Ok(Self { pool, batch, slots, views: Vec::new() })
+        Ok(Self { pool, batch, slots, parts: Vec::new() })
     }
 
     /// Writes keys and values, `[T, kv_heads, d]` each, to the step's slots of `layer`.
@@ -178,7 +153,8 @@ impl<'a> KvStep<'a> {
         // The assignment drops the old handle before anything is evaluated: without that the pool would be copied.
         layer.keys = scatter_single(&layer.keys, &self.slots, as_stored(keys, &layer.keys)?, 1)?;
         layer.values = scatter_single(&layer.values, &self.slots, as_stored(values, &layer.values)?, 1)?;
-        Ok(())
+        // The device computes this layer while the next one's graph is built.
+        transforms::async_eval([&layer.keys, &layer.values])
     }
 
     /// Attention of queries `[T, H, d]` over each row's own keys in `layer`: `[T, H * d]`.
@@ -186,130 +162,57 @@ impl<'a> KvStep<'a> {
     /// # Errors
     /// When the device fails.
     pub fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
-        let at = self.views_for(how.window);
-        let (heads, width) = (queries.dim(1), queries.dim(2));
-        let layer = &self.pool.layers[layer];
-        let mut outputs = Vec::with_capacity(self.batch.rows.len());
-        for (row, view) in self.batch.rows.iter().zip(&self.views[at].1) {
-            let (start, end) = (row.tokens.start as i32, row.tokens.end as i32);
-            let whole = self.batch.rows.len() == 1;
-            let own = if whole { queries.clone() } else { queries.try_index(start..end)? };
-            let own = own.swap_axes(0, 1)?.expand_dims(0)?;
-            let (keys, values) = (view.place.of(&layer.keys)?, view.place.of(&layer.values)?);
-            let (keys, values) = (keys.as_dtype(own.dtype())?, values.as_dtype(own.dtype())?);
-            let output = match how.softcap {
-                Some(cap) => capped_attention(&own, &keys, &values, how.scale, cap, &view.mask)?,
-                None => attention(&own, &keys, &values, how.scale, &view.mask)?,
+        let at = self.parts_for(how.window);
+        let (layer, shape, kernel) = (&self.pool.layers[layer], self.pool.shape, self.pool.kernel);
+        let Parts { parts, order } = &self.parts[at].1;
+        let mut outputs = Vec::with_capacity(parts.len());
+        for part in parts {
+            let own = match &part.queries {
+                Queries::All => queries.clone(),
+                Queries::Run(range) => queries.try_index(range.clone())?,
+                Queries::Tokens(tokens) => queries.take_axis(tokens, 0)?,
             };
-            outputs.push(output.squeeze_axes(&[0])?.swap_axes(0, 1)?.reshape(&[end - start, heads * width])?);
+            let of = |pool| part.keys.of(pool, shape)?.as_dtype(own.dtype());
+            let (keys, values) = (of(&layer.keys)?, of(&layer.values)?);
+            outputs.push(attention::attend(kernel, &own, &keys, &values, &part.mask, how)?);
         }
-        match &outputs[..] {
-            [only] => Ok(only.clone()),
-            many => ops::concatenate(many, 0),
+        let outputs = match &outputs[..] {
+            [only] => only.clone(),
+            many => ops::concatenate(many, 0)?,
+        };
+        match order {
+            None => Ok(outputs),
+            Some(order) => outputs.take_axis(order, 0),
         }
     }
 
-    fn views_for(&mut self, window: Option<u32>) -> usize {
-        if let Some(at) = self.views.iter().position(|(of, _)| *of == window) {
+    fn parts_for(&mut self, window: Option<u32>) -> usize {
+        if let Some(at) = self.parts.iter().position(|(of, _)| *of == window) {
             return at;
         }
-        let rows = self.batch.rows.iter();
-        let views = rows.map(|row| View::new(row, self.batch.positions[row.tokens.start], window)).collect();
-        self.views.push((window, views));
-        self.views.len() - 1
+        self.parts.push((window, Parts::new(self.batch, window, self.pool.shape, self.pool.blocks)));
+        self.parts.len() - 1
     }
 }
 
-impl Place {
-    /// The keys or values at this place: `[1, kv_heads, L, d]`.
-    fn of(&self, pool: &Array) -> Result<Array> {
+impl Keys {
+    /// The keys or values of a part: `[R, kv_heads, L, d]`.
+    fn of(&self, pool: &Array, shape: KvShape) -> Result<Array> {
+        let KvShape { kv_heads, head_dim, .. } = shape;
         match self {
-            Self::Run { start, end } => pool.try_index((.., *start..*end))?.expand_dims(0),
-            Self::Slots(slots) => pool.take_axis(slots, 1)?.expand_dims(0),
+            Self::Run(range) => pool.try_index((.., range.clone()))?.expand_dims(0),
+            Self::Blocks { index, rows, cut } => {
+                // A block of one head is one piece of memory: gathering copies pieces, and nothing is turned round.
+                let piece = BLOCK_SIZE as i32 * head_dim;
+                let gathered = pool.reshape(&[-1, piece])?.take_axis(index, 0)?;
+                let gathered = gathered.reshape(&[*rows, kv_heads, -1, head_dim])?;
+                match cut {
+                    None => Ok(gathered),
+                    Some(range) => gathered.try_index((.., .., range.clone())),
+                }
+            }
         }
     }
-}
-
-impl View {
-    /// What a row whose first token stands at `first` sees.
-    fn new(row: &Row, first: u32, window: Option<u32>) -> Self {
-        let tokens = row.tokens.len() as u32;
-        let context = first + tokens;
-        // The earliest key that the first token sees.
-        let from = window.map_or(0, |window| (first + 1).saturating_sub(window));
-        Self { place: place(row, from, context), mask: mask(first, tokens, from, window) }
-    }
-}
-
-fn place(row: &Row, from: u32, context: u32) -> Place {
-    let blocks = &row.blocks[(from / BLOCK_SIZE) as usize..context.div_ceil(BLOCK_SIZE) as usize];
-    let start = blocks[0] * BLOCK_SIZE + from % BLOCK_SIZE;
-    if blocks.windows(2).all(|pair| pair[1] == pair[0] + 1) {
-        return Place::Run { start: start as i32, end: (start + context - from) as i32 };
-    }
-    let slot =
-        |position: u32| row.blocks[(position / BLOCK_SIZE) as usize] * BLOCK_SIZE + position % BLOCK_SIZE;
-    let slots: Vec<u32> = (from..context).map(slot).collect();
-    Place::Slots(Array::from_slice(&slots, &[slots.len() as i32]))
-}
-
-fn mask(first: u32, tokens: u32, from: u32, window: Option<u32>) -> Mask {
-    let context = first + tokens;
-    match window {
-        _ if tokens == 1 => Mask::None,
-        Some(window) if context > window => Mask::Window(seen(first..context, from..context, window)),
-        _ => Mask::Causal(OnceCell::new()),
-    }
-}
-
-/// `[queries, keys]`: whether the token at a position sees the one at another.
-fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
-    let mut seen = Vec::with_capacity(queries.len() * keys.len());
-    for query in queries.clone() {
-        seen.extend(keys.clone().map(|key| key <= query && query - key < window));
-    }
-    Array::from_slice(&seen, &[queries.len() as i32, keys.len() as i32])
-}
-
-/// Queries `[1, H, T, d]`, keys and values `[1, kv_heads, L, d]` → `[1, H, T, d]`.
-fn attention(queries: &Array, keys: &Array, values: &Array, scale: f32, mask: &Mask) -> Result<Array> {
-    let mask = match mask {
-        Mask::None => None,
-        Mask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
-        Mask::Window(mask) => Some(ScaledDotProductAttentionMask::Array(mask)),
-    };
-    scaled_dot_product_attention(queries, keys, values, scale, mask, None)
-}
-
-/// The same with capped scores, which MLX's own attention does not have.
-fn capped_attention(
-    queries: &Array,
-    keys: &Array,
-    values: &Array,
-    scale: f32,
-    cap: f32,
-    mask: &Mask,
-) -> Result<Array> {
-    let number = |value: f32| Array::from_f32(value).as_dtype(queries.dtype());
-    let (heads, tokens, width) = (queries.dim(1), queries.dim(2), queries.dim(3));
-    let (kv_heads, length) = (keys.dim(1), keys.dim(2));
-    let grouped = queries.reshape(&[kv_heads, heads / kv_heads, tokens, width])?.multiply(number(scale)?)?;
-    let (keys, values) = (keys.swap_axes(0, 1)?, values.swap_axes(0, 1)?);
-    let scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
-    let mut scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap)?)?;
-    let context = length as u32;
-    let seen = match mask {
-        Mask::None => None,
-        Mask::Causal(all) => {
-            Some(all.get_or_init(|| seen(context - tokens as u32..context, 0..context, u32::MAX)))
-        }
-        Mask::Window(mask) => Some(mask),
-    };
-    if let Some(seen) = seen {
-        scores = ops::select(seen, &scores, number(f32::NEG_INFINITY)?)?;
-    }
-    let weights = ops::softmax_axis(&scores, -1, true)?;
-    weights.matmul(values)?.reshape(&[1, heads, tokens, width])
 }
 
 #[cfg(test)]

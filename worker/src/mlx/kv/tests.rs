@@ -2,7 +2,7 @@ use mlx_rs::memory;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::runner::RowSampling;
+use crate::engine::runner::{Row, RowSampling};
 use crate::mlx::tests::device;
 
 const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8 };
@@ -78,7 +78,9 @@ fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>
     let heads = SHAPE.kv_heads as usize;
     let mut step = KvStep::new(pool, batch).unwrap();
     step.write(1, &tensor(2, &tokens, heads), &tensor(3, &tokens, heads)).unwrap();
-    let output = step.attend(1, &tensor(1, &tokens, HEADS), Attend { scale: 1.0, window, softcap }).unwrap();
+    let output = step
+        .attend(1, &tensor(1, &tokens, HEADS), Attend { scale: 1.0, window, softcap, sinks: None })
+        .unwrap();
     transforms::eval(pool.arrays().chain([&output])).unwrap();
     assert_eq!(output.shape(), [tokens.len() as i32, (HEADS * WIDTH) as i32]);
     let output = output.as_slice::<f32>();

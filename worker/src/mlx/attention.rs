@@ -1,0 +1,127 @@
+//! Attention over keys that lie side by side: one row's, or several rows' padded to one length.
+//!
+//! Two ways to compute it. MLX's fused kernel, for GPUs. And plain products, for the CPU, where MLX has no kernel and its
+//! substitute makes one product for each query head: here the heads that share keys make one together.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, ops};
+
+type Result<T> = mlx_rs::error::Result<T>;
+
+/// How a layer attends.
+#[derive(Debug, Clone, Copy)]
+pub struct Attend<'a> {
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// How many tokens back a token sees, itself included; `None`: all.
+    pub window: Option<u32>,
+    /// Scores s become cap · tanh(s / cap).
+    pub softcap: Option<f32>,
+    /// `[H]`: scores of a place beside the keys that has no value, to which attention may go.
+    pub sinks: Option<&'a Array>,
+}
+
+/// What computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// MLX's kernel.
+    Fused,
+    /// Products, where queries are few: with many, MLX's substitute is as good.
+    Products,
+}
+
+/// Which keys a query sees.
+#[derive(Debug)]
+pub(super) enum Mask {
+    /// All.
+    None,
+    /// Of one row with t tokens, token i sees all but the last `t - 1 - i` keys; as an array once somebody needs that.
+    Causal(OnceCell<Array>),
+    /// `[R, 1, t, L]`, true where seen.
+    Seen(Array),
+}
+
+/// Queries `[R * t, H, d]` of R rows, keys and values `[R, kv_heads, L, d]` → `[R * t, H * d]`.
+///
+/// # Errors
+/// When the device fails.
+pub(super) fn attend(
+    kernel: Kernel,
+    queries: &Array,
+    keys: &Array,
+    values: &Array,
+    mask: &Mask,
+    how: Attend,
+) -> Result<Array> {
+    let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
+    let rows = keys.dim(0);
+    let tokens = all / rows;
+    let many = matches!(mask, Mask::Causal(_));
+    if how.softcap.is_some() || (kernel == Kernel::Products && !many) {
+        return products(queries, keys, values, mask, how);
+    }
+    let queries = queries.reshape(&[rows, tokens, heads, width])?.swap_axes(1, 2)?;
+    let mask = match mask {
+        Mask::None => None,
+        Mask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
+        Mask::Seen(seen) => Some(ScaledDotProductAttentionMask::Array(seen)),
+    };
+    let output = scaled_dot_product_attention(&queries, keys, values, how.scale, mask, how.sinks)?;
+    output.swap_axes(1, 2)?.reshape(&[all, heads * width])
+}
+
+/// The same by plain products; one for each row and key head.
+fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Attend) -> Result<Array> {
+    let number = |value: f32| Array::from_f32(value).as_dtype(queries.dtype());
+    let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
+    let (rows, kv_heads, length) = (keys.dim(0), keys.dim(1), keys.dim(2));
+    let (tokens, group) = (all / rows, heads / kv_heads);
+    let scaled = queries.multiply(number(how.scale)?)?;
+    let grouped =
+        scaled.reshape(&[rows, tokens, kv_heads, group, width])?.transpose_axes(&[0, 2, 3, 1, 4])?;
+    let grouped = grouped.reshape(&[rows, kv_heads, group * tokens, width])?;
+    let mut scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
+    if let Some(cap) = how.softcap {
+        scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap)?)?;
+    }
+    let apart = scores.reshape(&[rows, kv_heads, group, tokens, length])?;
+    let masked = match mask {
+        Mask::None => apart,
+        Mask::Causal(all) => {
+            let context = length as u32;
+            let all = all.get_or_init(|| seen(context - tokens as u32..context, 0..context, u32::MAX));
+            ops::select(all, &apart, number(f32::NEG_INFINITY)?)?
+        }
+        Mask::Seen(seen) => ops::select(seen.expand_dims(1)?, &apart, number(f32::NEG_INFINITY)?)?,
+    };
+    let weights = match how.sinks {
+        None => ops::softmax_axis(&masked, -1, true)?,
+        Some(sinks) => {
+            let sinks = sinks.as_dtype(queries.dtype())?.reshape(&[1, kv_heads, group, 1, 1])?;
+            let sinks = ops::broadcast_to(&sinks, &[rows, kv_heads, group, tokens, 1])?;
+            let weights = ops::softmax_axis(&ops::concatenate(&[&masked, &sinks], -1)?, -1, true)?;
+            weights.try_index((.., .., .., .., ..length))?
+        }
+    };
+    let output = weights.reshape(&[rows, kv_heads, group * tokens, length])?.matmul(values)?;
+    let output = output.reshape(&[rows, kv_heads, group, tokens, width])?.transpose_axes(&[0, 3, 1, 2, 4])?;
+    output.reshape(&[all, heads * width])
+}
+
+/// `[queries, keys]`: whether the token at a position sees the one at another.
+fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
+    let mut seen = Vec::with_capacity(queries.len() * keys.len());
+    for query in queries.clone() {
+        seen.extend(keys.clone().map(|key| sees(query, key, window)));
+    }
+    Array::from_slice(&seen, &[queries.len() as i32, keys.len() as i32])
+}
+
+/// Whether the token at position `query` sees the one at `key`.
+pub(super) fn sees(query: u32, key: u32, window: u32) -> bool {
+    key <= query && query - key < window
+}
