@@ -63,6 +63,15 @@ fn what_is_wrong_is_named() {
         ),
         ("llama-4bit", json!({"quantization": null, "quantization_config": null}), "does not say how"),
         ("llama-4bit", json!({"quantization": {"group_size": 32, "bits": 5}}), "has shape"),
+        ("mixtral-fp32", json!({"num_local_experts": 5}), "has shape [4, 64], expected [5, 64]"),
+        ("mixtral-fp32", json!({"intermediate_size": 33}), "has shape [4, 32, 64], expected [4, 33, 64]"),
+        ("mixtral-fp32", json!({"num_experts_per_tok": 5}), "num_experts_per_tok"),
+        ("qwen3_moe-fp32", json!({"mlp_only_layers": []}), "model.layers.3.mlp.gate.weight is missing"),
+        (
+            "qwen3_moe-4bit",
+            json!({"quantization": {"group_size": 32, "bits": 4}, "quantization_config": null}),
+            "model.layers.1.mlp.gate.weight has shape",
+        ),
     ] {
         let error = refused(name, &changes);
         assert!(error.contains(expected), "{name} with {changes}: {error}");

@@ -4,6 +4,8 @@
 
 #[path = "parity/driver.rs"]
 mod driver;
+#[path = "parity/experts.rs"]
+mod experts;
 #[path = "common/models.rs"]
 mod models;
 #[path = "parity/real.rs"]

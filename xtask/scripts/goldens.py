@@ -13,7 +13,7 @@ import sys
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.models import gemma, gemma2, gemma3_text, llama, phi3, qwen2, qwen3, smollm3
+from mlx_lm.models import gemma, gemma2, gemma3_text, llama, mixtral, phi3, qwen2, qwen3, qwen3_moe, smollm3
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model, quantize_model
 from pathlib import Path
@@ -51,6 +51,13 @@ TOYS = {
                             "original_max_position_embeddings": 64,
                             "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 6,
                                              "long_factor": [1.0, 1.1, 1.3, 2.0, 3.5, 6.0]}}),
+    "mixtral": (mixtral, LLAMA | {"model_type": "mixtral", "intermediate_size": 32, "num_local_experts": 4,
+                                  "num_experts_per_tok": 2}),
+    # One layer with experts, two whose turn it is not, one that is named as plain.
+    "qwen3_moe": (qwen3_moe, LLAMA | {"model_type": "qwen3_moe", "num_hidden_layers": 4, "intermediate_size": 32,
+                                      "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 5,
+                                      "num_experts_per_tok": 3, "moe_intermediate_size": 32, "decoder_sparse_step": 2,
+                                      "mlp_only_layers": [3], "norm_topk_prob": True, "head_dim": 16}),
 }
 # The families whose norms are stored as the difference from one.
 FROM_ONE = (gemma, gemma2, gemma3_text)

@@ -12,23 +12,63 @@ pub struct Linear {
     bias: Option<Array>,
 }
 
+/// A matrix `[outputs, inputs]`, or a stack of them `[experts, outputs, inputs]`.
 #[derive(Debug, Clone)]
-enum Weight {
-    /// `[outputs, inputs]`.
+pub enum Weight {
+    /// As it is.
     Dense(Array),
-    /// Packed weight, scales and biases of MLX's affine quantisation.
-    Quantized { parts: [Array; 3], packing: Packing },
+    /// Packed by MLX's affine quantisation.
+    Quantized {
+        /// Packed weight, scales and biases.
+        parts: [Array; 3],
+        /// How they are packed.
+        packing: Packing,
+    },
+}
+
+impl Weight {
+    /// Matrices of one shape as a stack; `None` where they are not all packed in the same way, or there are none.
+    pub fn stacked(weights: &[Self]) -> Result<Option<Self>> {
+        let dense: Vec<&Array> = weights.iter().filter_map(Self::as_dense).collect();
+        if dense.len() == weights.len() && !dense.is_empty() {
+            return Ok(Some(Self::Dense(stack(&dense)?)));
+        }
+        let Some(Self::Quantized { packing, .. }) = weights.first() else { return Ok(None) };
+        let parts: Vec<&[Array; 3]> =
+            weights.iter().filter_map(|weight| weight.as_packed(*packing)).collect();
+        if parts.len() != weights.len() {
+            return Ok(None);
+        }
+        let part = |at: usize| stack(&parts.iter().map(|parts| &parts[at]).collect::<Vec<_>>());
+        Ok(Some(Self::Quantized { parts: [part(0)?, part(1)?, part(2)?], packing: *packing }))
+    }
+
+    fn as_dense(&self) -> Option<&Array> {
+        match self {
+            Self::Dense(weight) => Some(weight),
+            Self::Quantized { .. } => None,
+        }
+    }
+
+    fn as_packed(&self, as_this: Packing) -> Option<&[Array; 3]> {
+        match self {
+            Self::Quantized { parts, packing } if *packing == as_this => Some(parts),
+            _ => None,
+        }
+    }
+}
+
+/// Evaluated, so that the parts can be dropped.
+fn stack(parts: &[&Array]) -> Result<Array> {
+    let whole = ops::stack(parts, 0)?;
+    whole.eval()?;
+    Ok(whole)
 }
 
 impl Linear {
     /// From a weight `[outputs, inputs]` and a bias `[outputs]`.
-    pub fn dense(weight: Array, bias: Option<Array>) -> Self {
-        Self { weight: Weight::Dense(weight), bias }
-    }
-
-    /// From packed weight, scales and biases.
-    pub fn quantized(parts: [Array; 3], packing: Packing, bias: Option<Array>) -> Self {
-        Self { weight: Weight::Quantized { parts, packing }, bias }
+    pub fn new(weight: Weight, bias: Option<Array>) -> Self {
+        Self { weight, bias }
     }
 
     /// `[T, inputs]` → `[T, outputs]`.
@@ -85,7 +125,7 @@ impl Fused {
         let bias = if biases.is_empty() { None } else { Some(ops::concatenate(&biases, 0)?) };
         // Now, so that the parts can be dropped layer by layer while loading.
         weight.eval()?;
-        Ok(Self::One(Linear::dense(weight, bias)))
+        Ok(Self::One(Linear::new(Weight::Dense(weight), bias)))
     }
 
     /// `[T, inputs]` → `[T, sum of outputs]`.

@@ -14,7 +14,8 @@ use super::LoadError;
 use super::config::{Config, Packing};
 use super::safetensors::{Dtype, Entry, Shards};
 use crate::layers::embedding::Embedding;
-use crate::layers::linear::Linear;
+use crate::layers::linear::{Linear, Weight};
+use crate::layers::moe::StackedLinear;
 
 /// What weights become in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,17 +109,44 @@ impl<'a> Loader<'a> {
     /// As [`Self::tensor`].
     pub fn linear(&self, path: &str, inputs: i32, outputs: i32, bias: bool) -> Result<Linear> {
         let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[outputs])).transpose()?;
-        let linear = match self.packing(path) {
-            None => Linear::dense(self.tensor(&format!("{path}.weight"), &[outputs, inputs])?, bias),
-            Some(packing) => {
-                let packed = self.packed(path, inputs, outputs, packing)?;
-                match self.precision {
-                    Precision::Float32 => Linear::dense(self.unpack(&packed, packing)?, bias),
-                    Precision::Native => Linear::quantized(packed, packing, bias),
-                }
+        Ok(Linear::new(self.weight(path, &[outputs, inputs])?, bias))
+    }
+
+    /// The linear layers of `experts` from `inputs` to `outputs`: one tensor `path.weight` `[experts, outputs, inputs]`, or,
+    /// as Hugging Face writes them, `each(n).weight` `[outputs, inputs]` for each.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn experts(
+        &self,
+        path: &str,
+        each: impl Fn(i32) -> String,
+        [experts, outputs, inputs]: [i32; 3],
+        bias: bool,
+    ) -> Result<StackedLinear> {
+        let weight = match self.has(&format!("{}.weight", each(0))) {
+            false => self.weight(path, &[experts, outputs, inputs])?,
+            true => {
+                let weights = (0..experts).map(|n| self.weight(&each(n), &[outputs, inputs]));
+                let weights = weights.collect::<Result<Vec<_>>>()?;
+                let problem = || LoadError::Tensors(vec![format!("{path}: experts are packed differently")]);
+                Weight::stacked(&weights)?.ok_or_else(problem)?
             }
         };
-        Ok(linear)
+        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[experts, outputs])).transpose()?;
+        Ok(StackedLinear::new(weight, bias))
+    }
+
+    /// `path.weight`, packed or not, of `shape` `[.., outputs, inputs]`.
+    fn weight(&self, path: &str, shape: &[i32]) -> Result<Weight> {
+        let Some(packing) = self.packing(path) else {
+            return Ok(Weight::Dense(self.tensor(&format!("{path}.weight"), shape)?));
+        };
+        let parts = self.packed(path, shape, packing)?;
+        match self.precision {
+            Precision::Float32 => Ok(Weight::Dense(self.unpack(&parts, packing)?)),
+            Precision::Native => Ok(Weight::Quantized { parts, packing }),
+        }
     }
 
     /// `path.weight` as an embedding table.
@@ -145,14 +173,18 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn packed(&self, path: &str, inputs: i32, outputs: i32, packing: Packing) -> Result<[Array; 3]> {
-        let Packing { group_size, bits } = packing;
+    fn packed(&self, path: &str, shape: &[i32], packing: Packing) -> Result<[Array; 3]> {
         let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
-        let groups = inputs / group_size;
+        let last = |of: &dyn Fn(i32) -> i32| {
+            let (inputs, leading) = shape.split_last().unwrap_or((&0, &[]));
+            [leading, &[of(*inputs)]].concat()
+        };
+        let words = last(&|inputs| inputs * packing.bits / 32);
+        let groups = last(&|inputs| inputs / packing.group_size);
         Ok([
-            self.stored(&format!("{path}.weight"), &[outputs, inputs * bits / 32], &[Dtype::U32])?,
-            self.stored(&format!("{path}.scales"), &[outputs, groups], &floats)?,
-            self.stored(&format!("{path}.biases"), &[outputs, groups], &floats)?,
+            self.stored(&format!("{path}.weight"), &words, &[Dtype::U32])?,
+            self.stored(&format!("{path}.scales"), &groups, &floats)?,
+            self.stored(&format!("{path}.biases"), &groups, &floats)?,
         ])
     }
 
