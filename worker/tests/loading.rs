@@ -21,8 +21,8 @@ fn copy(name: &str) -> TempDir {
     folder
 }
 
-/// The reason why a copy of `name` whose config.json has `changes` cannot be loaded. Null removes a field.
-fn refused(name: &str, changes: &Value) -> String {
+/// A copy of `name` whose config.json has `changes`. Null removes a field.
+fn changed(name: &str, changes: &Value) -> TempDir {
     let folder = copy(name);
     let path = folder.path().join("config.json");
     let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -33,7 +33,12 @@ fn refused(name: &str, changes: &Value) -> String {
         }
     }
     fs::write(&path, config.to_string()).unwrap();
-    reason(folder.path())
+    folder
+}
+
+/// The reason why such a copy cannot be loaded.
+fn refused(name: &str, changes: &Value) -> String {
+    reason(changed(name, changes).path())
 }
 
 fn reason(folder: &Path) -> String {
@@ -53,7 +58,8 @@ fn what_is_wrong_is_named() {
         ("llama-fp32", json!({"vocab_size": 161}), "expected [161, 64]"),
         ("llama-fp32", json!({"num_key_value_heads": 3}), "num_key_value_heads"),
         ("llama-fp32", json!({"num_attention_heads": 0}), "num_attention_heads"),
-        ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+        ("llama-fp32", json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic"),
+        ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn"}}), "factor is missing"),
         ("qwen2-fp32", json!({"num_hidden_layers": 100_000_000}), "is missing"),
         ("gemma3_text-fp32", json!({"head_dim": 64}), "expected"),
         (
@@ -76,6 +82,18 @@ fn what_is_wrong_is_named() {
         let error = refused(name, &changes);
         assert!(error.contains(expected), "{name} with {changes}: {error}");
     }
+}
+
+/// Such a file says `"rope_scaling": null` and writes the base without a point.
+#[test]
+fn a_configuration_as_code_llamas_is_one_of_llama() {
+    let changes =
+        json!({"rope_theta": 1_000_000, "rope_scaling": null, "pretraining_tp": 1, "hidden_act": "silu"});
+    let folder = changed("llama-fp32", &changes);
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replacen('{', "{\"rope_scaling\": null,", 1)).unwrap();
+    mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
 }
 
 #[test]

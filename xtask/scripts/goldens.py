@@ -58,6 +58,11 @@ TOYS = {
                                       "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 5,
                                       "num_experts_per_tok": 3, "moe_intermediate_size": 32, "decoder_sparse_step": 2,
                                       "mlp_only_layers": [3], "norm_topk_prob": True, "head_dim": 16}),
+    # The ramp lies within the waves, and what is turned grows.
+    "qwen3-yarn": (qwen3, LLAMA | {"model_type": "qwen3", "head_dim": 16, "rope_scaling": {
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 8.0}}),
+    "llama-yarn": (llama, LLAMA | {"head_dim": 32, "rope_scaling": {
+        "type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "mscale": 1.5, "mscale_all_dim": 0.5}}),
 }
 # The families whose norms are stored as the difference from one.
 FROM_ONE = (gemma, gemma2, gemma3_text)

@@ -4,7 +4,7 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 12] = [
+const ARCHITECTURES: [&str; 14] = [
     "llama",
     "llama-tied",
     "qwen2",
@@ -17,6 +17,8 @@ const ARCHITECTURES: [&str; 12] = [
     "phi3",
     "mixtral",
     "qwen3_moe",
+    "qwen3-yarn",
+    "llama-yarn",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Blocks in no order, some next to each other.
