@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,9 +42,12 @@ fn refused(name: &str, changes: &Value) -> String {
 }
 
 fn reason(folder: &Path) -> String {
-    mlx::load(folder, &LoadOptions::default(), &mut |_, _| panic!("a broken model is read"))
-        .unwrap_err()
-        .to_string()
+    reason_with(folder, None)
+}
+
+fn reason_with(folder: &Path, adapter: Option<PathBuf>) -> String {
+    let options = LoadOptions { adapter, ..LoadOptions::default() };
+    mlx::load(folder, &options, &mut |_, _| panic!("a broken model is read")).unwrap_err().to_string()
 }
 
 #[test]
@@ -114,4 +117,36 @@ fn damaged_weights_are_refused() {
 fn the_text_side_names_its_file_too() {
     let folder = copy("llama-fp32");
     assert!(ModelFiles::read(folder.path()).unwrap_err().contains("tokenizer.json"));
+}
+
+#[test]
+fn adapters_that_do_not_fit_are_refused() {
+    for (adapter, base, changes, expected) in [
+        ("lora", "llama-tied-fp32", json!({}), "self_attn.k_proj.lora_b has shape"),
+        ("lora-experts", "llama-fp32", json!({}), "for which the model has no place"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 8, "scale": 1.0}}), "expected [64, 8]"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 4, "alpha": 1.0}}), "scale"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 0, "scale": 1.0}}), "rank of 0"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "full"}), "nothing that Full makes"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "dora"}), ".m is missing"),
+        ("lora-experts", "mixtral-fp32", json!({"fine_tune_type": "dora"}), "experts with DoRA"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "galore"}), "galore"),
+        ("full", "llama-fp32", json!({"fine_tune_type": "lora"}), "nothing that Lora makes"),
+        ("lora", "llama-fp32", json!({"peft_type": "LORA"}), "PEFT"),
+    ] {
+        let changes = changes.as_object().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/adapters").join(adapter);
+        let (weights, config) = ("adapters.safetensors", "adapter_config.json");
+        fs::copy(golden.join(weights), folder.path().join(weights)).unwrap();
+        let text = fs::read_to_string(golden.join(config)).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        value.as_object_mut().unwrap().extend(changes.clone());
+        fs::write(folder.path().join(config), value.to_string()).unwrap();
+        let error = reason_with(copy(base).path(), Some(folder.path().to_owned()));
+        assert!(error.contains(expected), "{adapter} on {base} with {changes:?}: {error}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let error = reason_with(copy("llama-fp32").path(), Some(empty.path().to_owned()));
+    assert!(error.contains("adapter_config.json"), "{error}");
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "parity/adapters.rs"]
+mod adapters;
 #[path = "parity/driver.rs"]
 mod driver;
 #[path = "parity/experts.rs"]

@@ -9,7 +9,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Device, DeviceType, Dtype, ops};
 
 use super::Result;
-use super::linear::{Linear, Weight};
+use super::linear::{Linear, LowRank, Weight};
 use super::mlp::Activation;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -75,17 +75,29 @@ pub struct Names {
 pub struct StackedLinear {
     weight: Weight,
     bias: Option<Array>,
+    /// Where an adapter changes packed weights: two more products, each by its own stack.
+    low_rank: Option<[Weight; 2]>,
 }
 
 impl StackedLinear {
     /// From weights `[E, outputs, inputs]` and biases `[E, outputs]`.
     pub fn new(weight: Weight, bias: Option<Array>) -> Self {
-        Self { weight, bias }
+        Self { weight, bias, low_rank: None }
+    }
+
+    /// The same with a change beside its weights.
+    pub fn adapted(self, low_rank: Option<LowRank>) -> Self {
+        let low_rank = low_rank.map(|LowRank { down, up }| [Weight::Dense(down), Weight::Dense(up)]);
+        Self { low_rank, ..self }
     }
 
     /// Each row through its expert: `[N, inputs]` → `[N, outputs]`.
     fn forward(&self, x: &Array, rows: &Rows) -> Result<Array> {
-        let product = rows.product(x, &self.weight)?;
+        let mut product = rows.product(x, &self.weight)?;
+        if let Some([down, up]) = &self.low_rank {
+            let change = rows.product(&rows.product(x, down)?, up)?;
+            product = product.add(change.as_dtype(x.dtype())?)?;
+        }
         match &self.bias {
             Some(bias) => product.add(bias.take_axis(&rows.experts, 0)?),
             None => Ok(product),

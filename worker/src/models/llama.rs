@@ -145,7 +145,7 @@ impl Args {
 #[derive(Debug)]
 enum FeedForward {
     Dense(GatedMlp),
-    Sparse(SparseMoe),
+    Sparse(Box<SparseMoe>),
 }
 
 impl FeedForward {
@@ -159,7 +159,8 @@ impl FeedForward {
         match &variant.sparse {
             Some(sparse) if sparse.holds(layer) => {
                 let path = format!("{path}.{}", sparse.path);
-                SparseMoe::load(loader, &path, sparse.names, sparse.shape).map(Self::Sparse)
+                let moe = SparseMoe::load(loader, &path, sparse.names, sparse.shape)?;
+                Ok(Self::Sparse(Box::new(moe)))
             }
             _ => {
                 let (path, sizes) = (format!("{path}.mlp"), (args.hidden_size, args.intermediate_size));
