@@ -27,6 +27,8 @@ const DEFAULT_CONTEXT: u32 = 4096;
 pub struct Options {
     /// The model's folder.
     pub folder: PathBuf,
+    /// The folder of an adapter to lay over the model.
+    pub adapter: Option<PathBuf>,
     /// Bounds of a step.
     pub limits: Limits,
     /// Bytes the KV pool may grow to; `None` leaves it to the runner.
@@ -104,7 +106,8 @@ fn load(options: &Options) -> Result<(Ready, Box<dyn Runner>), String> {
 
 fn real(options: &Options) -> Result<mlx::MlxRunner, String> {
     let folder: &Path = &options.folder;
-    let load = LoadOptions { kv_bytes: options.kv_bytes, ..LoadOptions::default() };
+    let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
+    let load = LoadOptions { kv_bytes, adapter, ..LoadOptions::default() };
     let mut tenths = 0;
     let mut progress = |done: u64, all: u64| {
         let now = done.saturating_mul(10).checked_div(all).unwrap_or(10);

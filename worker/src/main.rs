@@ -25,6 +25,9 @@ struct Arguments {
     /// The model's folder.
     #[arg(long)]
     model: PathBuf,
+    /// The folder of a LoRA, DoRA or full adapter in mlx-lm's format, to lay over the model.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// Where to listen.
     #[arg(long)]
     socket: PathBuf,
@@ -106,6 +109,7 @@ fn options(arguments: &Arguments) -> Options {
     let Arguments { max_sequences, prefill_tokens, .. } = *arguments;
     Options {
         folder: arguments.model.clone(),
+        adapter: arguments.adapter.clone(),
         limits: Limits { max_sequences, prefill_tokens },
         kv_bytes: arguments.kv_mib.map(|mib| u64::from(mib) << 20),
         null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),

@@ -1,12 +1,13 @@
 //! Runs ragged steps on MLX. Everything here lives on one thread: the one that loaded the model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
 use crate::engine::runner::{Batch, Capacity, Runner, RunnerError};
 use crate::models::{self, Model};
 use crate::weights::LoadError;
+use crate::weights::adapter::Adapter;
 use crate::weights::config::Config;
 use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
@@ -30,6 +31,8 @@ pub struct LoadOptions {
     pub kv_bytes: Option<u64>,
     /// What weights become in memory; `None`: fp32 on a CPU, as stored on a GPU.
     pub precision: Option<Precision>,
+    /// The folder of an adapter in mlx-lm's format, to lay over the model.
+    pub adapter: Option<PathBuf>,
 }
 
 /// A loaded model and its KV pool.
@@ -48,6 +51,7 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let config = Config::read(folder)?;
     let build = models::find(&config.model_type)?;
     let shards = Shards::open(folder)?;
+    let adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
     let precision = match options.precision {
         Some(precision) => precision,
         None => match Device::try_default()?.get_type()? {
@@ -55,12 +59,13 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
             DeviceType::Gpu => Precision::Native,
         },
     };
-    let check = Loader::checking(&shards, &config, precision);
+    let check = Loader::checking(&shards, &config, precision).adapted(adapter.as_ref());
     build(&check)?;
     check.finish()?;
     memory::set_cache_limit(CACHE_LIMIT_BYTES)?;
     let before = memory::active_memory()?;
-    let model = build(&Loader::loading(&shards, &config, precision, progress))?;
+    let loader = Loader::loading(&shards, &config, precision, progress).adapted(adapter.as_ref());
+    let model = build(&loader)?;
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096);

@@ -12,24 +12,28 @@ pub mod gemma2;
 pub mod gemma3_text;
 pub mod llama;
 pub mod mistral;
+pub mod mixtral;
 pub mod phi3;
 pub mod qwen2;
 pub mod qwen3;
+pub mod qwen3_moe;
 pub mod smollm3;
 
 /// Builds a model from its weights, or, with a checking loader, says what is wrong with them.
 pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
 
 /// Every `model_type` that can be served.
-const ARCHITECTURES: [(&str, Build); 9] = [
+const ARCHITECTURES: [(&str, Build); 11] = [
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
+    ("mixtral", |loader| Ok(Box::new(mixtral::load(loader)?))),
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
     ("qwen3", |loader| Ok(Box::new(qwen3::load(loader)?))),
+    ("qwen3_moe", |loader| Ok(Box::new(qwen3_moe::load(loader)?))),
     ("smollm3", |loader| Ok(Box::new(smollm3::load(loader)?))),
 ];
 

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+pub mod adapter;
 pub mod config;
 pub mod loader;
 mod mapping;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,8 +21,8 @@ fn copy(name: &str) -> TempDir {
     folder
 }
 
-/// The reason why a copy of `name` whose config.json has `changes` cannot be loaded. Null removes a field.
-fn refused(name: &str, changes: &Value) -> String {
+/// A copy of `name` whose config.json has `changes`. Null removes a field.
+fn changed(name: &str, changes: &Value) -> TempDir {
     let folder = copy(name);
     let path = folder.path().join("config.json");
     let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -33,13 +33,21 @@ fn refused(name: &str, changes: &Value) -> String {
         }
     }
     fs::write(&path, config.to_string()).unwrap();
-    reason(folder.path())
+    folder
+}
+
+/// The reason why such a copy cannot be loaded.
+fn refused(name: &str, changes: &Value) -> String {
+    reason(changed(name, changes).path())
 }
 
 fn reason(folder: &Path) -> String {
-    mlx::load(folder, &LoadOptions::default(), &mut |_, _| panic!("a broken model is read"))
-        .unwrap_err()
-        .to_string()
+    reason_with(folder, None)
+}
+
+fn reason_with(folder: &Path, adapter: Option<PathBuf>) -> String {
+    let options = LoadOptions { adapter, ..LoadOptions::default() };
+    mlx::load(folder, &options, &mut |_, _| panic!("a broken model is read")).unwrap_err().to_string()
 }
 
 #[test]
@@ -53,7 +61,8 @@ fn what_is_wrong_is_named() {
         ("llama-fp32", json!({"vocab_size": 161}), "expected [161, 64]"),
         ("llama-fp32", json!({"num_key_value_heads": 3}), "num_key_value_heads"),
         ("llama-fp32", json!({"num_attention_heads": 0}), "num_attention_heads"),
-        ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+        ("llama-fp32", json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic"),
+        ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn"}}), "factor is missing"),
         ("qwen2-fp32", json!({"num_hidden_layers": 100_000_000}), "is missing"),
         ("gemma3_text-fp32", json!({"head_dim": 64}), "expected"),
         (
@@ -63,10 +72,31 @@ fn what_is_wrong_is_named() {
         ),
         ("llama-4bit", json!({"quantization": null, "quantization_config": null}), "does not say how"),
         ("llama-4bit", json!({"quantization": {"group_size": 32, "bits": 5}}), "has shape"),
+        ("mixtral-fp32", json!({"num_local_experts": 5}), "has shape [4, 64], expected [5, 64]"),
+        ("mixtral-fp32", json!({"intermediate_size": 33}), "has shape [4, 32, 64], expected [4, 33, 64]"),
+        ("mixtral-fp32", json!({"num_experts_per_tok": 5}), "num_experts_per_tok"),
+        ("qwen3_moe-fp32", json!({"mlp_only_layers": []}), "model.layers.3.mlp.gate.weight is missing"),
+        (
+            "qwen3_moe-4bit",
+            json!({"quantization": {"group_size": 32, "bits": 4}, "quantization_config": null}),
+            "model.layers.1.mlp.gate.weight has shape",
+        ),
     ] {
         let error = refused(name, &changes);
         assert!(error.contains(expected), "{name} with {changes}: {error}");
     }
+}
+
+/// Such a file says `"rope_scaling": null` and writes the base without a point.
+#[test]
+fn a_configuration_as_code_llamas_is_one_of_llama() {
+    let changes =
+        json!({"rope_theta": 1_000_000, "rope_scaling": null, "pretraining_tp": 1, "hidden_act": "silu"});
+    let folder = changed("llama-fp32", &changes);
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replacen('{', "{\"rope_scaling\": null,", 1)).unwrap();
+    mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
 }
 
 #[test]
@@ -87,4 +117,36 @@ fn damaged_weights_are_refused() {
 fn the_text_side_names_its_file_too() {
     let folder = copy("llama-fp32");
     assert!(ModelFiles::read(folder.path()).unwrap_err().contains("tokenizer.json"));
+}
+
+#[test]
+fn adapters_that_do_not_fit_are_refused() {
+    for (adapter, base, changes, expected) in [
+        ("lora", "llama-tied-fp32", json!({}), "self_attn.k_proj.lora_b has shape"),
+        ("lora-experts", "llama-fp32", json!({}), "for which the model has no place"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 8, "scale": 1.0}}), "expected [64, 8]"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 4, "alpha": 1.0}}), "scale"),
+        ("lora", "llama-fp32", json!({"lora_parameters": {"rank": 0, "scale": 1.0}}), "rank of 0"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "full"}), "nothing that Full makes"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "dora"}), ".m is missing"),
+        ("lora-experts", "mixtral-fp32", json!({"fine_tune_type": "dora"}), "experts with DoRA"),
+        ("lora", "llama-fp32", json!({"fine_tune_type": "galore"}), "galore"),
+        ("full", "llama-fp32", json!({"fine_tune_type": "lora"}), "nothing that Lora makes"),
+        ("lora", "llama-fp32", json!({"peft_type": "LORA"}), "PEFT"),
+    ] {
+        let changes = changes.as_object().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/adapters").join(adapter);
+        let (weights, config) = ("adapters.safetensors", "adapter_config.json");
+        fs::copy(golden.join(weights), folder.path().join(weights)).unwrap();
+        let text = fs::read_to_string(golden.join(config)).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        value.as_object_mut().unwrap().extend(changes.clone());
+        fs::write(folder.path().join(config), value.to_string()).unwrap();
+        let error = reason_with(copy(base).path(), Some(folder.path().to_owned()));
+        assert!(error.contains(expected), "{adapter} on {base} with {changes:?}: {error}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let error = reason_with(copy("llama-fp32").path(), Some(empty.path().to_owned()));
+    assert!(error.contains("adapter_config.json"), "{error}");
 }

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "parity/adapters.rs"]
+mod adapters;
 #[path = "parity/driver.rs"]
 mod driver;
+#[path = "parity/experts.rs"]
+mod experts;
 #[path = "common/models.rs"]
 mod models;
 #[path = "parity/real.rs"]

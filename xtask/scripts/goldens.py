@@ -3,6 +3,7 @@
 Everything is computed by mlx-lm in float32 and rendered by Transformers.
 
 OUT/<name>/            toy models with random weights: config.json, weights, golden.json
+OUT/adapters/<name>/   adapters for toy models and, for each, a golden file
 OUT/real/<model>.json  real models: token ids, logits and greedy continuations
 OUT/templates.json     chat templates with what Transformers makes of them
 """
@@ -13,8 +14,9 @@ import sys
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.models import gemma, gemma2, gemma3_text, llama, phi3, qwen2, qwen3, smollm3
+from mlx_lm.models import gemma, gemma2, gemma3_text, llama, mixtral, phi3, qwen2, qwen3, qwen3_moe, smollm3
 from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model, quantize_model
 from pathlib import Path
 from transformers import AutoTokenizer
@@ -51,6 +53,18 @@ TOYS = {
                             "original_max_position_embeddings": 64,
                             "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 6,
                                              "long_factor": [1.0, 1.1, 1.3, 2.0, 3.5, 6.0]}}),
+    "mixtral": (mixtral, LLAMA | {"model_type": "mixtral", "intermediate_size": 32, "num_local_experts": 4,
+                                  "num_experts_per_tok": 2}),
+    # One layer with experts, two whose turn it is not, one that is named as plain.
+    "qwen3_moe": (qwen3_moe, LLAMA | {"model_type": "qwen3_moe", "num_hidden_layers": 4, "intermediate_size": 32,
+                                      "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 5,
+                                      "num_experts_per_tok": 3, "moe_intermediate_size": 32, "decoder_sparse_step": 2,
+                                      "mlp_only_layers": [3], "norm_topk_prob": True, "head_dim": 16}),
+    # The ramp lies within the waves, and what is turned grows.
+    "qwen3-yarn": (qwen3, LLAMA | {"model_type": "qwen3", "head_dim": 16, "rope_scaling": {
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 8.0}}),
+    "llama-yarn": (llama, LLAMA | {"head_dim": 32, "rope_scaling": {
+        "type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "mscale": 1.5, "mscale_all_dim": 0.5}}),
 }
 # The families whose norms are stored as the difference from one.
 FROM_ONE = (gemma, gemma2, gemma3_text)
@@ -117,6 +131,49 @@ def toy(out, name, module, config, dtype, bits, seed):
     write(os.path.join(folder, "golden.json"),
           {"prompt": prompt, "logits": logits.tolist(), "greedy": tokens, "leads": leads})
     print(name, "spread", round(mx.std(logits).item(), 2), "clear leads", sum(x > 0.05 for x in leads), "of", STEPS, flush=True)
+
+
+# Kind, toys it is laid over (of equal shapes), and keys; without keys every layer of the last `num_layers` blocks.
+ADAPTERS = {
+    "lora": ("lora", ["llama-fp32", "llama-bf16", "llama-4bit"], 1, None),
+    # Only some of the projections that are computed as one, and what lies outside the blocks.
+    "lora-some": ("lora", ["llama-tied-fp32", "llama-tied-4bit"], 2,
+                  ["self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "model.embed_tokens"]),
+    "lora-experts": ("lora", ["mixtral-fp32", "mixtral-4bit"], 2,
+                     ["block_sparse_moe.gate"] + [f"block_sparse_moe.switch_mlp.{x}_proj" for x in ("gate", "up", "down")]),
+    "dora": ("dora", ["llama-tied-fp32", "llama-tied-4bit"], 2, ["self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"]),
+    "full": ("full", ["llama-fp32"], 2, ["model.norm.weight", "model.layers.1.self_attn.k_proj.weight"]),
+}
+
+
+def adapter(out, name, kind, bases, num_layers, keys, seed):
+    folder = os.path.join(out, "adapters", name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    mx.random.seed(1000 + seed)
+    parameters = {"rank": 4, "scale": 2.0, "dropout": 0.0} | ({"keys": keys} if keys else {})
+    model, _ = load_model(Path(out) / bases[0])
+    if kind == "full":
+        wanted = lambda path: path in keys
+    else:
+        linear_to_lora_layers(model, num_layers, parameters, use_dora=kind == "dora")
+        wanted = lambda path: path.rsplit(".", 1)[-1] in ("lora_a", "lora_b", "m")
+    weights = {path: x for path, x in tree_flatten(model.parameters()) if wanted(path)}
+    weights = {path: x + 0.25 * mx.random.normal(x.shape) if kind == "full" or path.endswith(".m")
+               else 0.25 * mx.random.normal(x.shape) for path, x in weights.items()}
+    mx.save_safetensors(os.path.join(folder, "adapters.safetensors"), weights, {"format": "mlx"})
+    write(os.path.join(folder, "adapter_config.json"),
+          {"fine_tune_type": kind, "num_layers": num_layers, "lora_parameters": parameters})
+    for base in bases:
+        model, config = load_model(Path(out) / base)
+        model.set_dtype(mx.float32)
+        load_adapters(model, folder)
+        prompt = [(7 * i * i + 3 * i + seed) % config["vocab_size"] for i in range(40)]
+        logits, tokens, leads = follow(model, prompt)
+        os.makedirs(os.path.join(folder, base))
+        write(os.path.join(folder, base, "golden.json"),
+              {"prompt": prompt, "logits": logits.tolist(), "greedy": tokens, "leads": leads})
+        print(name, base, "clear leads", sum(x > 0.05 for x in leads), "of", STEPS, flush=True)
 
 
 CHATS = [
@@ -210,6 +267,8 @@ def main():
     for seed, (name, (module, config)) in enumerate(TOYS.items()):
         for form, (dtype, bits) in FORMS.items():
             toy(out, f"{name}-{form}", module, config, dtype, bits, seed)
+    for seed, (name, (kind, bases, num_layers, keys)) in enumerate(ADAPTERS.items()):
+        adapter(out, name, kind, bases, num_layers, keys, seed)
     for folder in folders:
         real(out, folder)
 

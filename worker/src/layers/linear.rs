@@ -1,38 +1,120 @@
 //! Linear layers, dense or MLX-quantised, alone or several in one product.
 
-use mlx_rs::{Array, ops};
+use mlx_rs::{Array, Dtype, ops};
 
 use super::Result;
 use crate::weights::config::Packing;
 
-/// `y = x Wᵀ + b`.
+/// `y = x Wᵀ + b`, and where an adapter changes a packed weight, `+ x Dᵀ Uᵀ`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Weight,
     bias: Option<Array>,
+    low_rank: Option<LowRank>,
 }
 
+/// A change of a weight by a product of two narrow matrices (or stacks of them).
 #[derive(Debug, Clone)]
-enum Weight {
-    /// `[outputs, inputs]`.
+pub struct LowRank {
+    /// D, `[.., rank, inputs]`.
+    pub down: Array,
+    /// U, `[.., outputs, rank]`, with the adapter's scale in it.
+    pub up: Array,
+}
+
+impl LowRank {
+    /// `weight` with the change in it.
+    pub fn merged(&self, weight: &Array) -> Result<Array> {
+        let wide = |x: &Array| x.as_dtype(Dtype::Float32);
+        let change = wide(&self.up)?.matmul(wide(&self.down)?)?;
+        wide(weight)?.add(change)?.as_dtype(weight.dtype())
+    }
+
+    /// What the change gives, as the type of `x`: `[T, inputs]` → `[T, outputs]`.
+    fn forward(&self, x: &Array) -> Result<Array> {
+        x.matmul(self.down.t())?.matmul(self.up.t())?.as_dtype(x.dtype())
+    }
+
+    /// The rows `ids` of the change: `[T]` → `[T, inputs]`.
+    fn rows(&self, ids: &Array) -> Result<Array> {
+        self.up.take_axis(ids, 0)?.matmul(&self.down)
+    }
+}
+
+/// A matrix `[outputs, inputs]`, or a stack of them `[experts, outputs, inputs]`.
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// As it is.
     Dense(Array),
-    /// Packed weight, scales and biases of MLX's affine quantisation.
-    Quantized { parts: [Array; 3], packing: Packing },
+    /// Packed by MLX's affine quantisation.
+    Quantized {
+        /// Packed weight, scales and biases.
+        parts: [Array; 3],
+        /// How they are packed.
+        packing: Packing,
+    },
+}
+
+impl Weight {
+    /// Matrices of one shape as a stack; `None` where they are not all packed in the same way, or there are none.
+    pub fn stacked(weights: &[Self]) -> Result<Option<Self>> {
+        let dense: Vec<&Array> = weights.iter().filter_map(Self::as_dense).collect();
+        if dense.len() == weights.len() && !dense.is_empty() {
+            return Ok(Some(Self::Dense(stack(&dense)?)));
+        }
+        let Some(Self::Quantized { packing, .. }) = weights.first() else { return Ok(None) };
+        let parts: Vec<&[Array; 3]> =
+            weights.iter().filter_map(|weight| weight.as_packed(*packing)).collect();
+        if parts.len() != weights.len() {
+            return Ok(None);
+        }
+        let part = |at: usize| stack(&parts.iter().map(|parts| &parts[at]).collect::<Vec<_>>());
+        Ok(Some(Self::Quantized { parts: [part(0)?, part(1)?, part(2)?], packing: *packing }))
+    }
+
+    fn as_dense(&self) -> Option<&Array> {
+        match self {
+            Self::Dense(weight) => Some(weight),
+            Self::Quantized { .. } => None,
+        }
+    }
+
+    fn as_packed(&self, as_this: Packing) -> Option<&[Array; 3]> {
+        match self {
+            Self::Quantized { parts, packing } if *packing == as_this => Some(parts),
+            _ => None,
+        }
+    }
+}
+
+/// Evaluated, so that the parts can be dropped.
+fn stack(parts: &[&Array]) -> Result<Array> {
+    let whole = ops::stack(parts, 0)?;
+    whole.eval()?;
+    Ok(whole)
 }
 
 impl Linear {
     /// From a weight `[outputs, inputs]` and a bias `[outputs]`.
-    pub fn dense(weight: Array, bias: Option<Array>) -> Self {
-        Self { weight: Weight::Dense(weight), bias }
+    pub fn new(weight: Weight, bias: Option<Array>) -> Self {
+        Self { weight, bias, low_rank: None }
     }
 
-    /// From packed weight, scales and biases.
-    pub fn quantized(parts: [Array; 3], packing: Packing, bias: Option<Array>) -> Self {
-        Self { weight: Weight::Quantized { parts, packing }, bias }
+    /// The same with a change beside its weight.
+    pub fn adapted(self, low_rank: Option<LowRank>) -> Self {
+        Self { low_rank, ..self }
     }
 
     /// `[T, inputs]` → `[T, outputs]`.
     pub fn forward(&self, x: &Array) -> Result<Array> {
+        let product = self.product(x)?;
+        match &self.low_rank {
+            Some(low_rank) => product.add(low_rank.forward(x)?),
+            None => Ok(product),
+        }
+    }
+
+    fn product(&self, x: &Array) -> Result<Array> {
         let product = match (&self.weight, &self.bias) {
             (Weight::Dense(weight), Some(bias)) => return ops::addmm(bias, x, weight.t(), None, None),
             (Weight::Dense(weight), None) => return x.matmul(weight.t()),
@@ -48,12 +130,16 @@ impl Linear {
 
     /// The rows `ids` of the weight, unpacked: `[T]` → `[T, inputs]`.
     pub(super) fn rows(&self, ids: &Array) -> Result<Array> {
-        match &self.weight {
-            Weight::Dense(weight) => weight.take_axis(ids, 0),
+        let rows = match &self.weight {
+            Weight::Dense(weight) => weight.take_axis(ids, 0)?,
             Weight::Quantized { parts: [weight, scales, biases], packing } => {
                 let rows = [weight.take_axis(ids, 0)?, scales.take_axis(ids, 0)?, biases.take_axis(ids, 0)?];
-                ops::dequantize(&rows[0], &rows[1], &rows[2], packing.group_size, packing.bits)
+                ops::dequantize(&rows[0], &rows[1], &rows[2], packing.group_size, packing.bits)?
             }
+        };
+        match &self.low_rank {
+            Some(low_rank) => rows.add(low_rank.rows(ids)?.as_dtype(rows.dtype())?),
+            None => Ok(rows),
         }
     }
 }
@@ -73,7 +159,7 @@ impl Fused {
         let weights: Option<Vec<&Array>> = layers
             .iter()
             .map(|layer| match &layer.weight {
-                Weight::Dense(weight) if weight.ndim() == 2 => Some(weight),
+                Weight::Dense(weight) if weight.ndim() == 2 && layer.low_rank.is_none() => Some(weight),
                 _ => None,
             })
             .collect();
@@ -85,7 +171,7 @@ impl Fused {
         let bias = if biases.is_empty() { None } else { Some(ops::concatenate(&biases, 0)?) };
         // Now, so that the parts can be dropped layer by layer while loading.
         weight.eval()?;
-        Ok(Self::One(Linear::dense(weight, bias)))
+        Ok(Self::One(Linear::new(Weight::Dense(weight), bias)))
     }
 
     /// `[T, inputs]` → `[T, sum of outputs]`.

@@ -55,11 +55,16 @@ impl GatedMlp {
         let both = self.gate_up_proj.forward(x)?;
         let gate = both.try_index((.., ..self.hidden))?;
         let up = both.try_index((.., self.hidden..))?;
-        self.down_proj.forward(&self.activation.apply(&gate)?.multiply(up)?)
+        self.down_proj.forward(&self.activation.gated(&gate, &up)?)
     }
 }
 
 impl Activation {
+    /// `act(gate) * up`.
+    pub(super) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
+        self.apply(gate)?.multiply(up)
+    }
+
     fn apply(self, x: &Array) -> Result<Array> {
         match self {
             Self::Silu => x.multiply(ops::sigmoid(x)?),

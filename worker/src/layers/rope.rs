@@ -21,6 +21,14 @@ pub struct Scaling {
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
     original_max_position_embeddings: Option<f32>,
+    beta_fast: Option<f32>,
+    beta_slow: Option<f32>,
+    mscale: Option<f32>,
+    mscale_all_dim: Option<f32>,
+    /// Takes the place of what the two before give.
+    attention_factor: Option<f32>,
+    /// Whether the ends of YaRN's ramp are rounded to whole waves; they are where this is not given.
+    truncate: Option<bool>,
 }
 
 /// Angles of one rotary variant.
@@ -59,6 +67,10 @@ impl Rope {
             "llama3" => {
                 let llama3 = Llama3::new(scaling).ok_or("rope_scaling: llama3 lacks a field")?;
                 Ok(Self::of(&waves.iter().map(|wave| llama3.scale(*wave)).collect::<Vec<_>>()))
+            }
+            "yarn" => {
+                let yarn = Yarn::new(width, theta, scaling)?;
+                plain.stretched(&yarn.factors(), yarn.scale)
             }
             kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
         }
@@ -145,5 +157,49 @@ impl Llama3 {
         }
         let smooth = (self.original / wave - self.low) / (self.high - self.low);
         frequency * ((1.0 - smooth) / self.factor + smooth)
+    }
+}
+
+/// YaRN: waves that turn rarely in the original context are stretched, those that turn often are kept, with a ramp between;
+/// what is turned grows a little, which sharpens attention.
+///
+/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `rope_utils.YarnRoPE` of mlx-lm 0.32.2, and for
+/// `attention_factor` and `truncate`, which that ignores, `modeling_rope_utils.py` of Transformers.
+struct Yarn {
+    waves: i32,
+    factor: f32,
+    /// The wave from which on they are stretched little by little, and the one from which on fully.
+    ramp: (f32, f32),
+    scale: f32,
+}
+
+impl Yarn {
+    fn new(width: i32, theta: f32, scaling: &Scaling) -> std::result::Result<Self, String> {
+        let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
+        let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
+        if !(factor > 0.0 && original > 0.0 && theta > 1.0) {
+            return Err(format!("rope_scaling: yarn by {factor} from {original} tokens with base {theta}"));
+        }
+        // The wave that turns so many times in the original context.
+        let wave = |turns: f32| {
+            width as f32 * (original / (turns * 2.0 * std::f32::consts::PI)).ln() / (2.0 * theta.ln())
+        };
+        let (low, high) = (wave(scaling.beta_fast.unwrap_or(32.0)), wave(scaling.beta_slow.unwrap_or(1.0)));
+        let (low, high) =
+            if scaling.truncate.unwrap_or(true) { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, high) = (low.max(0.0), high.min(width as f32 - 1.0));
+        // A ramp of no length would divide by zero.
+        let high = if low == high { high + 0.001 } else { high };
+        let growth = |by: f32| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
+        let scale = growth(scaling.mscale.unwrap_or(1.0)) / growth(scaling.mscale_all_dim.unwrap_or(0.0));
+        let scale = scaling.attention_factor.unwrap_or(scale);
+        Ok(Self { waves: width / 2, factor, ramp: (low, high), scale })
+    }
+
+    /// How many times longer each wave becomes.
+    fn factors(&self) -> Vec<f32> {
+        let (low, high) = self.ramp;
+        let stretched = (0..self.waves).map(|wave| ((wave as f32 - low) / (high - low)).clamp(0.0, 1.0));
+        stretched.map(|part| 1.0 / (part / self.factor + 1.0 - part)).collect()
     }
 }

@@ -10,6 +10,7 @@ use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::moe::{self, SparseMoe};
 use crate::layers::rope::{Rope, Rotation, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
@@ -36,6 +37,29 @@ pub(super) struct Variant {
     pub(super) tied: Option<bool>,
     /// Rotary angles, if not as config.json says.
     pub(super) rope: Option<Rope>,
+    /// Layers whose feed-forward block is a mixture of experts.
+    pub(super) sparse: Option<Sparse>,
+}
+
+/// Mixtures of experts in place of feed-forward blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Sparse {
+    /// Where a layer keeps its mixture.
+    pub(super) path: &'static str,
+    /// What its parts are called there.
+    pub(super) names: moe::Names,
+    /// Its sizes.
+    pub(super) shape: moe::Shape,
+    /// Every how many layers there is one.
+    pub(super) step: usize,
+    /// Layers that have a plain block all the same.
+    pub(super) dense_layers: Vec<usize>,
+}
+
+impl Sparse {
+    fn holds(&self, layer: usize) -> bool {
+        (layer + 1).is_multiple_of(self.step) && !self.dense_layers.contains(&layer)
+    }
 }
 
 impl Default for Variant {
@@ -50,6 +74,7 @@ impl Default for Variant {
             turns: |_, _| true,
             tied: None,
             rope: None,
+            sparse: None,
         }
     }
 }
@@ -57,9 +82,9 @@ impl Default for Variant {
 /// The fields of config.json.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Args {
-    hidden_size: i32,
+    pub(super) hidden_size: i32,
     num_hidden_layers: usize,
-    intermediate_size: i32,
+    pub(super) intermediate_size: i32,
     num_attention_heads: i32,
     num_key_value_heads: Option<i32>,
     head_dim: Option<i32>,
@@ -116,10 +141,47 @@ impl Args {
     }
 }
 
+/// What follows attention.
+#[derive(Debug)]
+enum FeedForward {
+    Dense(GatedMlp),
+    Sparse(Box<SparseMoe>),
+}
+
+impl FeedForward {
+    fn load(
+        loader: &Loader,
+        args: &Args,
+        variant: &Variant,
+        layer: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let path = format!("model.layers.{layer}");
+        match &variant.sparse {
+            Some(sparse) if sparse.holds(layer) => {
+                let path = format!("{path}.{}", sparse.path);
+                let moe = SparseMoe::load(loader, &path, sparse.names, sparse.shape)?;
+                Ok(Self::Sparse(Box::new(moe)))
+            }
+            _ => {
+                let (path, sizes) = (format!("{path}.mlp"), (args.hidden_size, args.intermediate_size));
+                GatedMlp::load(loader, &path, sizes, args.mlp_bias, variant.activation).map(Self::Dense)
+            }
+        }
+    }
+
+    /// `[T, D]` → `[T, D]`.
+    fn forward(&self, x: &Array) -> Result<Array> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(x),
+            Self::Sparse(moe) => moe.forward(x),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct TransformerBlock {
     self_attn: Attention,
-    mlp: GatedMlp,
+    mlp: FeedForward,
     input_layernorm: Array,
     post_attention_layernorm: Array,
     eps: f32,
@@ -161,10 +223,9 @@ impl TransformerBlock {
             }),
             false => None,
         };
-        let sizes = (size, args.intermediate_size);
         Ok(Self {
             self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
-            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, args.mlp_bias, variant.activation)?,
+            mlp: FeedForward::load(loader, args, variant, layer)?,
             input_layernorm: of("input_layernorm", size)?,
             post_attention_layernorm: of("post_attention_layernorm", size)?,
             eps,

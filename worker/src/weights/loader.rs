@@ -11,10 +11,12 @@ use half::{bf16, f16};
 use mlx_rs::{Array, ops};
 
 use super::LoadError;
+use super::adapter::{self, Adapter, Kind};
 use super::config::{Config, Packing};
 use super::safetensors::{Dtype, Entry, Shards};
 use crate::layers::embedding::Embedding;
-use crate::layers::linear::Linear;
+use crate::layers::linear::{Linear, LowRank, Weight};
+use crate::layers::moe::StackedLinear;
 
 /// What weights become in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,17 @@ pub enum Precision {
     Float32,
 }
 
+/// In which form a layer's adapter comes.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// `[inputs, rank]` and `[rank, outputs]`.
+    Linear,
+    /// `[vocabulary, rank]` and `[rank, width]`.
+    Embedding,
+    /// `[experts, rank, inputs]` and `[experts, outputs, rank]`.
+    Experts,
+}
+
 /// Told how many bytes of the files have been read, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
@@ -32,6 +45,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 pub struct Loader<'a> {
     shards: &'a Shards,
     config: &'a Config,
+    adapter: Option<&'a Adapter>,
     precision: Precision,
     /// `None` while checking.
     progress: Option<RefCell<Progress<'a>>>,
@@ -49,7 +63,7 @@ impl<'a> Loader<'a> {
     /// A pass that only checks.
     pub fn checking(shards: &'a Shards, config: &'a Config, precision: Precision) -> Self {
         let (problems, used) = (RefCell::default(), RefCell::default());
-        Self { shards, config, precision, progress: None, read: Cell::new(0), problems, used }
+        Self { shards, config, adapter: None, precision, progress: None, read: Cell::new(0), problems, used }
     }
 
     /// A pass that loads.
@@ -62,6 +76,11 @@ impl<'a> Loader<'a> {
         Self { progress: Some(RefCell::new(progress)), ..Self::checking(shards, config, precision) }
     }
 
+    /// The same pass with an adapter over the base's weights.
+    pub fn adapted(self, adapter: Option<&'a Adapter>) -> Self {
+        Self { adapter, ..self }
+    }
+
     /// The configuration the model is built from.
     pub fn config(&self) -> &Config {
         self.config
@@ -72,11 +91,15 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// With every tensor that is missing or wrong.
     pub fn finish(self) -> Result<()> {
+        let used = self.used.take();
+        let of_adapter = self.adapter.into_iter().flat_map(|adapter| adapter.shards.names());
+        for name in of_adapter.filter(|name| !used.contains(*name)) {
+            self.problem(format!("the adapter has {name}, for which the model has no place"));
+        }
         let problems = self.problems.into_inner();
         if !problems.is_empty() {
             return Err(LoadError::Tensors(problems));
         }
-        let used = self.used.into_inner();
         let unused = self.shards.names().filter(|name| !used.contains(*name) && !harmless(name));
         let unused: Vec<&str> = unused.collect();
         if let Some(first) = unused.first() {
@@ -91,7 +114,14 @@ impl<'a> Loader<'a> {
 
     /// Whether the files have `name`.
     pub fn has(&self, name: &str) -> bool {
-        self.shards.get(name).is_some()
+        self.find(name).is_some()
+    }
+
+    /// A tensor and whose it is: the adapter's, where that has one of this name.
+    fn find(&self, name: &str) -> Option<(&'a Shards, &'a Entry)> {
+        let adapter = self.adapter.map(|adapter| &adapter.shards);
+        let mut places = adapter.into_iter().chain([self.shards]);
+        places.find_map(|shards| Some((shards, shards.get(name)?)))
     }
 
     /// A tensor of exactly this shape and one of the float types.
@@ -108,17 +138,111 @@ impl<'a> Loader<'a> {
     /// As [`Self::tensor`].
     pub fn linear(&self, path: &str, inputs: i32, outputs: i32, bias: bool) -> Result<Linear> {
         let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[outputs])).transpose()?;
-        let linear = match self.packing(path) {
-            None => Linear::dense(self.tensor(&format!("{path}.weight"), &[outputs, inputs])?, bias),
-            Some(packing) => {
-                let packed = self.packed(path, inputs, outputs, packing)?;
-                match self.precision {
-                    Precision::Float32 => Linear::dense(self.unpack(&packed, packing)?, bias),
-                    Precision::Native => Linear::quantized(packed, packing, bias),
-                }
+        let (weight, low_rank) = self.weight_with(path, Form::Linear, &[outputs, inputs])?;
+        Ok(Linear::new(weight, bias).adapted(low_rank))
+    }
+
+    /// The linear layers of `experts` from `inputs` to `outputs`: one tensor `path.weight` `[experts, outputs, inputs]`, or,
+    /// as Hugging Face writes them, `each(n).weight` `[outputs, inputs]` for each.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn experts(
+        &self,
+        path: &str,
+        each: impl Fn(i32) -> String,
+        [experts, outputs, inputs]: [i32; 3],
+        bias: bool,
+    ) -> Result<StackedLinear> {
+        let shape = [experts, outputs, inputs];
+        let weight = match self.has(&format!("{}.weight", each(0))) {
+            false => self.weight(path, &shape)?,
+            true => {
+                let weights = (0..experts).map(|n| self.weight(&each(n), &[outputs, inputs]));
+                let weights = weights.collect::<Result<Vec<_>>>()?;
+                let problem = || LoadError::Tensors(vec![format!("{path}: experts are packed differently")]);
+                Weight::stacked(&weights)?.ok_or_else(problem)?
             }
         };
-        Ok(linear)
+        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[experts, outputs])).transpose()?;
+        let (weight, low_rank) = self.changed(path, Form::Experts, &shape, weight)?;
+        Ok(StackedLinear::new(weight, bias).adapted(low_rank))
+    }
+
+    fn weight_with(&self, path: &str, form: Form, shape: &[i32]) -> Result<(Weight, Option<LowRank>)> {
+        self.changed(path, form, shape, self.weight(path, shape)?)
+    }
+
+    /// `weight` as the adapter changes it, and what of that stays beside it: a dense weight takes all in, a packed one would
+    /// lose it in packing again.
+    fn changed(
+        &self,
+        path: &str,
+        form: Form,
+        shape: &[i32],
+        weight: Weight,
+    ) -> Result<(Weight, Option<LowRank>)> {
+        let Some(adapter) = self.adapter.filter(|adapter| adapter.adapts(path)) else {
+            return Ok((weight, None));
+        };
+        let change = self.low_rank(adapter, path, form, shape)?;
+        let lengths = self.lengths(adapter, path, form, shape)?;
+        if self.progress.is_none() {
+            return Ok((weight, None));
+        }
+        let dense = match (weight, &lengths) {
+            (Weight::Dense(weight), _) => weight,
+            (Weight::Quantized { parts, packing }, Some(_)) => self.unpack(&parts, packing)?,
+            (packed, None) => return Ok((packed, Some(change))),
+        };
+        let merged = change.merged(&dense)?;
+        let merged = match lengths {
+            Some(lengths) => adapter::with_lengths(&merged, &lengths)?,
+            None => merged,
+        };
+        // Now, so that the base's weight can go.
+        merged.eval()?;
+        Ok((Weight::Dense(merged), None))
+    }
+
+    /// The two matrices at `path`, as they stand beside a weight of `shape` `[.., outputs, inputs]`.
+    fn low_rank(&self, adapter: &Adapter, path: &str, form: Form, shape: &[i32]) -> Result<LowRank> {
+        let (rank, scale) = (adapter.rank, Array::from_f32(adapter.scale));
+        let part = |name: &str, shape: &[i32]| self.tensor(&format!("{path}.{name}"), shape);
+        let [.., outputs, inputs] = *shape else { return Err(LoadError::Tensors(vec![path.to_owned()])) };
+        let (down, up) = match form {
+            Form::Linear => (part("lora_a", &[inputs, rank])?.t(), part("lora_b", &[rank, outputs])?.t()),
+            Form::Embedding => (part("lora_b", &[rank, inputs])?, part("lora_a", &[outputs, rank])?),
+            Form::Experts => {
+                (part("lora_a", &[shape[0], rank, inputs])?, part("lora_b", &[shape[0], outputs, rank])?)
+            }
+        };
+        let up = up.multiply(scale.as_dtype(up.dtype())?)?;
+        Ok(LowRank { down, up })
+    }
+
+    /// The lengths of a DoRA layer's rows.
+    fn lengths(&self, adapter: &Adapter, path: &str, form: Form, shape: &[i32]) -> Result<Option<Array>> {
+        match (adapter.kind, form, shape) {
+            (Kind::Dora, Form::Experts, _) => {
+                self.problem(format!("{path}: experts with DoRA are not supported"));
+                Ok(None)
+            }
+            (Kind::Dora, _, [outputs, _]) => self.tensor(&format!("{path}.m"), &[*outputs]).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `path.weight`, packed or not, of `shape` `[.., outputs, inputs]`.
+    fn weight(&self, path: &str, shape: &[i32]) -> Result<Weight> {
+        let Some(packing) = self.packing(path) else {
+            return Ok(Weight::Dense(self.tensor(&format!("{path}.weight"), shape)?));
+        };
+        let parts = self.packed(path, shape, packing)?;
+        match self.precision {
+            Precision::Float32 => Ok(Weight::Dense(self.unpack(&parts, packing)?)),
+            Precision::Native => Ok(Weight::Quantized { parts, packing }),
+        }
     }
 
     /// `path.weight` as an embedding table.
@@ -126,8 +250,8 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`Self::tensor`].
     pub fn embedding(&self, path: &str, vocabulary: i32, width: i32) -> Result<Embedding> {
-        let linear = self.linear(path, width, vocabulary, false)?;
-        Ok(Embedding::new(linear))
+        let (weight, low_rank) = self.weight_with(path, Form::Embedding, &[vocabulary, width])?;
+        Ok(Embedding::new(Linear::new(weight, None).adapted(low_rank)))
     }
 
     /// The packing of a layer: configured and really there (mlx-lm leaves layers unpacked that do not divide).
@@ -145,14 +269,18 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn packed(&self, path: &str, inputs: i32, outputs: i32, packing: Packing) -> Result<[Array; 3]> {
-        let Packing { group_size, bits } = packing;
+    fn packed(&self, path: &str, shape: &[i32], packing: Packing) -> Result<[Array; 3]> {
         let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
-        let groups = inputs / group_size;
+        let last = |of: &dyn Fn(i32) -> i32| {
+            let (inputs, leading) = shape.split_last().unwrap_or((&0, &[]));
+            [leading, &[of(*inputs)]].concat()
+        };
+        let words = last(&|inputs| inputs * packing.bits / 32);
+        let groups = last(&|inputs| inputs / packing.group_size);
         Ok([
-            self.stored(&format!("{path}.weight"), &[outputs, inputs * bits / 32], &[Dtype::U32])?,
-            self.stored(&format!("{path}.scales"), &[outputs, groups], &floats)?,
-            self.stored(&format!("{path}.biases"), &[outputs, groups], &floats)?,
+            self.stored(&format!("{path}.weight"), &words, &[Dtype::U32])?,
+            self.stored(&format!("{path}.scales"), &groups, &floats)?,
+            self.stored(&format!("{path}.biases"), &groups, &floats)?,
         ])
     }
 
@@ -176,8 +304,8 @@ impl<'a> Loader<'a> {
                 _ => Ok(Array::from_f32(0.0)),
             };
         }
-        match self.shards.get(name) {
-            Some(entry) => Ok(self.read(entry, shape)),
+        match self.find(name) {
+            Some((shards, entry)) => Ok(self.read(shards, entry, shape)),
             // The checking pass came first: only a model that asks differently the second time comes here.
             None => Err(LoadError::Tensors(vec![format!("{name} is missing")])),
         }
@@ -185,7 +313,7 @@ impl<'a> Loader<'a> {
 
     fn check(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) {
         self.used.borrow_mut().insert(name.to_owned());
-        let Some(entry) = self.shards.get(name) else {
+        let Some((_, entry)) = self.find(name) else {
             return self.problem(format!("{name} is missing"));
         };
         let expected: Vec<usize> = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
@@ -197,11 +325,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn read(&self, entry: &Entry, shape: &[i32]) -> Array {
-        let bytes = self.shards.bytes(entry);
+    fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Array {
+        let bytes = shards.bytes(entry);
         self.read.set(self.read.get() + bytes.len() as u64);
         if let Some(progress) = &self.progress {
-            (progress.borrow_mut())(self.read.get(), self.shards.total_bytes());
+            let adapter = self.adapter.map_or(0, |adapter| adapter.shards.total_bytes());
+            (progress.borrow_mut())(self.read.get(), self.shards.total_bytes() + adapter);
         }
         let wide = self.precision == Precision::Float32;
         match entry.dtype {

@@ -47,11 +47,10 @@ impl Shards {
     /// When files are missing, cut off, contradict their headers, or a tensor is not where the index says.
     pub fn open(folder: &Path) -> Result<Self, LoadError> {
         let index = folder.join(INDEX);
-        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
         if !index.exists() {
-            shards.map(folder.join(SINGLE))?;
-            return Ok(shards);
+            return Self::single(folder.join(SINGLE));
         }
+        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
         let text =
             std::fs::read_to_string(&index).map_err(|cause| LoadError::Io { path: index.clone(), cause })?;
         let problem = |problem: String| LoadError::File { path: index.clone(), problem };
@@ -72,6 +71,16 @@ impl Shards {
             }
             None => Ok(shards),
         }
+    }
+
+    /// Maps one file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn single(path: PathBuf) -> Result<Self, LoadError> {
+        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        shards.map(path)?;
+        Ok(shards)
     }
 
     fn map(&mut self, path: PathBuf) -> Result<(), LoadError> {

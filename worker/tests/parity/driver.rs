@@ -42,7 +42,12 @@ impl Golden {
 
 /// Loads a model with a pool of 64 MiB.
 pub(crate) fn load(folder: &Path, precision: Precision) -> MlxRunner {
-    let options = LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision) };
+    load_adapted(folder, None, precision)
+}
+
+/// The same with an adapter over it.
+pub(crate) fn load_adapted(folder: &Path, adapter: Option<PathBuf>, precision: Precision) -> MlxRunner {
+    let options = LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision), adapter };
     mlx::load(folder, &options, &mut |_, _| ()).unwrap()
 }
 

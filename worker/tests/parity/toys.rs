@@ -4,8 +4,22 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 10] =
-    ["llama", "llama-tied", "qwen2", "gemma3_text", "mistral", "qwen3", "smollm3", "gemma", "gemma2", "phi3"];
+const ARCHITECTURES: [&str; 14] = [
+    "llama",
+    "llama-tied",
+    "qwen2",
+    "gemma3_text",
+    "mistral",
+    "qwen3",
+    "smollm3",
+    "gemma",
+    "gemma2",
+    "phi3",
+    "mixtral",
+    "qwen3_moe",
+    "qwen3-yarn",
+    "llama-yarn",
+];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Blocks in no order, some next to each other.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];

@@ -1,0 +1,101 @@
+use mlx_rs::{random, transforms};
+
+use super::*;
+use crate::weights::config::Packing;
+
+const SHAPE: Shape = Shape {
+    size: 64,
+    hidden: 32,
+    experts: 5,
+    chosen: 3,
+    weighing: Weighing::Chosen,
+    activation: Activation::Silu,
+    biases: true,
+};
+
+fn normal(shape: &[i32]) -> Array {
+    random::normal::<f32>(shape, None, None, None).unwrap()
+}
+
+fn stacked(outputs: i32, inputs: i32) -> StackedLinear {
+    let weight = Weight::Dense(normal(&[SHAPE.experts, outputs, inputs]));
+    StackedLinear::new(weight, Some(normal(&[SHAPE.experts, outputs])))
+}
+
+fn packed(linear: &StackedLinear) -> (StackedLinear, StackedLinear) {
+    let Weight::Dense(weight) = &linear.weight else { panic!("dense") };
+    let packing = Packing { group_size: 32, bits: 4 };
+    let (words, scales, biases) = ops::quantize(weight, 32, 4).unwrap();
+    let unpacked = ops::dequantize(&words, &scales, &biases, 32, 4).unwrap();
+    let parts = [words, scales, biases];
+    let of = |weight| StackedLinear::new(weight, linear.bias.clone());
+    (of(Weight::Quantized { parts, packing }), of(Weight::Dense(unpacked)))
+}
+
+fn distance(a: &Array, b: &Array) -> f32 {
+    assert_eq!(a.shape(), b.shape());
+    transforms::eval([a, b]).unwrap();
+    a.as_slice::<f32>().iter().zip(b.as_slice::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Few rows, which are not sorted, and many, which are.
+const TOKENS: [i32; 3] = [1, 4, 50];
+
+#[test]
+fn rows_meet_their_experts_in_either_order() {
+    for tokens in TOKENS {
+        let (x, scores) = (normal(&[tokens, 64]), normal(&[tokens, SHAPE.experts]));
+        let best = ops::argpartition_axis(scores, 2, -1).unwrap().try_index((.., ..3)).unwrap();
+        let linear = stacked(32, 64);
+        let (narrow, unpacked) = packed(&linear);
+        let all = [Rows::on_device(&best).unwrap(), Rows::in_groups(&best).unwrap()].map(|rows| {
+            let each = x.take_axis(&rows.tokens, 0).unwrap();
+            [&linear, &narrow, &unpacked]
+                .map(|linear| rows.by_token(&linear.forward(&each, &rows).unwrap(), 3).unwrap())
+        });
+        let [gathered, grouped] = &all;
+        for (one, other) in gathered.iter().zip(grouped) {
+            assert_eq!(one.shape(), [tokens, 3, 32]);
+            assert!(distance(one, other) < 1e-4, "{tokens} tokens");
+        }
+        assert!(distance(&grouped[1], &grouped[2]) < 1e-3, "{tokens} tokens, packed");
+    }
+}
+
+#[test]
+fn a_mixture_is_the_weighted_sum_of_its_experts() {
+    let router = Linear::new(Weight::Dense(normal(&[SHAPE.experts, 64])), Some(normal(&[SHAPE.experts])));
+    let (gate_proj, up_proj, down_proj) = (stacked(32, 64), stacked(32, 64), stacked(64, 32));
+    for weighing in
+        [Weighing::Chosen, Weighing::All { normalized: true }, Weighing::All { normalized: false }]
+    {
+        let parts = (router.clone(), gate_proj.clone(), up_proj.clone(), down_proj.clone());
+        let (router, gate_proj, up_proj, down_proj) = parts;
+        // All are chosen: no choice to get right, and every weighing is the plain softmax.
+        let shape = Shape { chosen: SHAPE.experts, weighing, ..SHAPE };
+        let moe = SparseMoe { router, gate_proj, up_proj, down_proj, shape, on_cpu: true };
+        let x = normal(&[7, 64]);
+        let weights = ops::softmax_axis(moe.router.forward(&x).unwrap(), -1, true).unwrap();
+        let mut sum = Array::from_f32(0.0);
+        for expert in 0..SHAPE.experts {
+            let through = |x: &Array, linear: &StackedLinear| {
+                let Weight::Dense(weight) = &linear.weight else { panic!("dense") };
+                let bias = linear.bias.as_ref().unwrap().try_index(expert).unwrap();
+                x.matmul(weight.try_index(expert).unwrap().t()).unwrap().add(bias).unwrap()
+            };
+            let (gate, up) = (through(&x, &moe.gate_proj), through(&x, &moe.up_proj));
+            let answer = through(&Activation::Silu.gated(&gate, &up).unwrap(), &moe.down_proj);
+            let weight = weights.try_index((.., expert..expert + 1)).unwrap();
+            sum = sum.add(answer.multiply(weight).unwrap()).unwrap();
+        }
+        assert!(distance(&moe.forward(&x).unwrap(), &sum) < 1e-2, "{weighing:?}");
+    }
+}
+
+#[test]
+fn more_experts_than_there_are_cannot_be_chosen() {
+    assert!(SHAPE.check().is_ok());
+    for (experts, chosen) in [(4, 5), (4, 0), (0, 0), (-1, -1)] {
+        assert!(Shape { experts, chosen, ..SHAPE }.check().is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! Mixtral: Mistral with a mixture of experts in every layer.
+//!
+//! Jiang et al. 2024 (<https://arxiv.org/abs/2401.04088>); reference: `mixtral.py` of mlx-lm 0.32.2, which leaves the sliding
+//! window out, and `modeling_mixtral.py` of Transformers, which has it.
+
+use serde::Deserialize;
+
+use super::llama::{self, Args, Sparse, Variant};
+use crate::layers::mlp::Activation;
+use crate::layers::moe::{Names, Shape, Weighing};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The fields of config.json that concern experts.
+#[derive(Debug, Deserialize)]
+struct Experts {
+    num_local_experts: i32,
+    num_experts_per_tok: i32,
+}
+
+/// Loads a `mixtral` folder.
+///
+/// # Errors
+/// As the loader's.
+pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
+    let args: Args = loader.config().args()?;
+    let experts: Experts = loader.config().args()?;
+    let sparse = Sparse {
+        path: "block_sparse_moe",
+        names: Names { router: "gate", stacked: "switch_mlp", each: ["w1", "w3", "w2"] },
+        shape: Shape {
+            size: args.hidden_size,
+            hidden: args.intermediate_size,
+            experts: experts.num_local_experts,
+            chosen: experts.num_experts_per_tok,
+            weighing: Weighing::Chosen,
+            activation: Activation::Silu,
+            biases: false,
+        },
+        step: 1,
+        dense_layers: Vec::new(),
+    };
+    let variant = Variant { windows: true, sparse: Some(sparse), ..Variant::default() };
+    llama::Model::varied(loader, args, variant)
+}
