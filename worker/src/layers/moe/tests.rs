@@ -99,3 +99,13 @@ fn more_experts_than_there_are_cannot_be_chosen() {
         assert!(Shape { experts, chosen, ..SHAPE }.check().is_err());
     }
 }
+
+#[test]
+fn gpt_osss_gate_is_cut_from_above_and_its_other_part_from_both_sides() {
+    let (gate, up) =
+        (Array::from_slice(&[9.0f32, -9.0, 1.0], &[3]), Array::from_slice(&[9.0f32, -9.0, 0.5], &[3]));
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-1.702 * x).exp());
+    let expected = [7.0 * sigmoid(7.0) * 8.0, -9.0 * sigmoid(-9.0) * -6.0, sigmoid(1.0) * 1.5];
+    let ours = Activation::Clipped.gated(&gate, &up).unwrap();
+    assert!(distance(&ours, &Array::from_slice(&expected, &[3])) < 1e-5);
+}
