@@ -141,4 +141,4 @@ fn failed(error: mlx_rs::error::Exception) -> RunnerError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

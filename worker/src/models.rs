@@ -10,6 +10,7 @@ use crate::weights::loader::Loader;
 pub mod gemma;
 pub mod gemma2;
 pub mod gemma3_text;
+pub mod gpt_oss;
 pub mod llama;
 pub mod mistral;
 pub mod mixtral;
@@ -23,10 +24,11 @@ pub mod smollm3;
 pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
 
 /// Every `model_type` that can be served.
-const ARCHITECTURES: [(&str, Build); 11] = [
+const ARCHITECTURES: [(&str, Build); 12] = [
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
+    ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
     ("mixtral", |loader| Ok(Box::new(mixtral::load(loader)?))),

@@ -75,6 +75,8 @@ fn what_is_wrong_is_named() {
         ("mixtral-fp32", json!({"num_local_experts": 5}), "has shape [4, 64], expected [5, 64]"),
         ("mixtral-fp32", json!({"intermediate_size": 33}), "has shape [4, 32, 64], expected [4, 33, 64]"),
         ("mixtral-fp32", json!({"num_experts_per_tok": 5}), "num_experts_per_tok"),
+        ("gpt_oss-fp32", json!({"layer_types": null}), "layer_types"),
+        ("gpt_oss-fp32", json!({"num_attention_heads": 8}), "self_attn.sinks has shape [4], expected [8]"),
         ("qwen3_moe-fp32", json!({"mlp_only_layers": []}), "model.layers.3.mlp.gate.weight is missing"),
         (
             "qwen3_moe-4bit",

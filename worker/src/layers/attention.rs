@@ -27,6 +27,8 @@ pub struct Shape {
     pub window: Option<u32>,
     /// Scores s become cap · tanh(s / cap).
     pub softcap: Option<f32>,
+    /// Each query head has a score to which attention may go instead of to a token.
+    pub sinks: bool,
 }
 
 impl Shape {
@@ -71,11 +73,13 @@ pub struct Attention {
     qkv_proj: Fused,
     o_proj: Linear,
     norms: Option<HeadNorms>,
+    /// `[H]`.
+    sinks: Option<Array>,
     shape: Shape,
 }
 
 impl Attention {
-    /// From `path.{q,k,v,o}_proj`, or `path.{qkv,o}_proj`.
+    /// From `path.{q,k,v,o}_proj`, or `path.{qkv,o}_proj`, and `path.sinks` where there are any.
     ///
     /// # Errors
     /// As the loader's.
@@ -97,7 +101,8 @@ impl Attention {
             false => Fused::new(vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?])?,
         };
         let o_proj = loader.linear(&format!("{path}.o_proj"), heads * head_dim, size, biases.output)?;
-        Ok(Self { qkv_proj, o_proj, norms, shape })
+        let sinks = shape.sinks.then(|| loader.tensor(&format!("{path}.sinks"), &[heads])).transpose()?;
+        Ok(Self { qkv_proj, o_proj, norms, sinks, shape })
     }
 
     /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV. Without `rotation` positions play no part.
@@ -128,7 +133,8 @@ impl Attention {
         };
         kv.write(layer, &keys, &values)?;
         let Shape { scale, window, softcap, .. } = self.shape;
-        let attended = kv.attend(layer, &queries, Attend { scale, window, softcap, sinks: None })?;
+        let how = Attend { scale, window, softcap, sinks: self.sinks.as_ref() };
+        let attended = kv.attend(layer, &queries, how)?;
         self.o_proj.forward(&attended)
     }
 }

@@ -17,6 +17,8 @@ pub enum Activation {
     Gelu,
     /// The same by its tanh approximation.
     GeluTanh,
+    /// gpt-oss's: x · σ(1.702 x) times one more than the other part, both kept within bounds.
+    Clipped,
 }
 
 /// Gate, up and down projections.
@@ -62,25 +64,37 @@ impl GatedMlp {
 impl Activation {
     /// `act(gate) * up`.
     pub(super) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
-        self.apply(gate)?.multiply(up)
-    }
-
-    fn apply(self, x: &Array) -> Result<Array> {
         match self {
-            Self::Silu => x.multiply(ops::sigmoid(x)?),
-            Self::Gelu => {
-                // 0.5 x (1 + erf(x / √2))
-                let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
-                let erf = ops::erf(x.multiply(number(std::f32::consts::FRAC_1_SQRT_2)?)?)?;
-                x.multiply(number(0.5)?)?.multiply(erf.add(number(1.0)?)?)
-            }
-            Self::GeluTanh => {
-                // 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
-                let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
-                let cube = x.multiply(x)?.multiply(x)?.multiply(number(0.044_715)?)?;
-                let inner = x.add(cube)?.multiply(number((2.0 / std::f32::consts::PI).sqrt())?)?;
-                x.multiply(number(0.5)?)?.multiply(ops::tanh(inner)?.add(number(1.0)?)?)
-            }
+            Self::Silu => gate.multiply(ops::sigmoid(gate)?)?.multiply(up),
+            Self::Gelu => gelu(gate)?.multiply(up),
+            Self::GeluTanh => gelu_tanh(gate)?.multiply(up),
+            Self::Clipped => clipped(gate, up),
         }
     }
+}
+
+/// 0.5 x (1 + erf(x / √2)).
+fn gelu(x: &Array) -> Result<Array> {
+    let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
+    let erf = ops::erf(x.multiply(number(std::f32::consts::FRAC_1_SQRT_2)?)?)?;
+    x.multiply(number(0.5)?)?.multiply(erf.add(number(1.0)?)?)
+}
+
+/// 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+fn gelu_tanh(x: &Array) -> Result<Array> {
+    let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
+    let cube = x.multiply(x)?.multiply(x)?.multiply(number(0.044_715)?)?;
+    let inner = x.add(cube)?.multiply(number((2.0 / std::f32::consts::PI).sqrt())?)?;
+    x.multiply(number(0.5)?)?.multiply(ops::tanh(inner)?.add(number(1.0)?)?)
+}
+
+/// The gate is cut from above, the other part from both sides. (Reference: `activations.swiglu_oai` of mlx-lm.)
+fn clipped(gate: &Array, up: &Array) -> Result<Array> {
+    const LIMIT: f32 = 7.0;
+    const SLOPE: f32 = 1.702;
+    let number = |value: f32| Array::from_f32(value).as_dtype(gate.dtype());
+    let gate = ops::minimum(gate, number(LIMIT)?)?;
+    let up = ops::maximum(ops::minimum(up, number(LIMIT)?)?, number(-LIMIT)?)?;
+    let gate = gate.multiply(ops::sigmoid(gate.multiply(number(SLOPE)?)?)?)?;
+    gate.multiply(up.add(number(1.0)?)?)
 }

@@ -45,6 +45,7 @@ impl Args {
             scale: self.query_pre_attn_scalar.unwrap_or(144.0).powf(-0.5),
             window: self.sliding_window.filter(|_| layer.is_multiple_of(2)),
             softcap: Some(self.attn_logit_softcapping.unwrap_or(50.0)),
+            sinks: false,
         }
     }
 }

@@ -72,6 +72,7 @@ impl Args {
             scale: self.query_pre_attn_scalar.powf(-0.5),
             window: (!self.is_global(layer)).then_some(self.sliding_window),
             softcap: None,
+            sinks: false,
         }
     }
 }

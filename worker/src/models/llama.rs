@@ -31,6 +31,8 @@ pub(super) struct Variant {
     pub(super) activation: Activation,
     /// `sliding_window` is meant for every layer where `layer_types` is not given.
     pub(super) windows: bool,
+    /// Attention has sinks.
+    pub(super) sinks: bool,
     /// Whether a layer turns queries and keys by their position.
     pub(super) turns: fn(&Args, usize) -> bool,
     /// Whether the output layer is the embedding where config.json does not say.
@@ -71,6 +73,7 @@ impl Default for Variant {
             scaled_embedding: false,
             activation: Activation::Silu,
             windows: false,
+            sinks: false,
             turns: |_, _| true,
             tied: None,
             rope: None,
@@ -98,7 +101,7 @@ pub struct Args {
     rope_scaling: Option<Scaling>,
     rope_parameters: Option<Scaling>,
     tie_word_embeddings: Option<bool>,
-    layer_types: Option<Vec<String>>,
+    pub(super) layer_types: Option<Vec<String>>,
     sliding_window: Option<u32>,
     /// SmolLM 3's: 1 where a layer turns by position.
     pub(super) no_rope_layers: Option<Vec<u8>>,
@@ -132,6 +135,7 @@ impl Args {
             scale: (head_dim as f32).powf(-0.5),
             window: self.sliding_window.filter(|_| slides),
             softcap: None,
+            sinks: variant.sinks,
         }
     }
 

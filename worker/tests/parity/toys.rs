@@ -4,7 +4,7 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 14] = [
+const ARCHITECTURES: [&str; 15] = [
     "llama",
     "llama-tied",
     "qwen2",
@@ -19,6 +19,7 @@ const ARCHITECTURES: [&str; 14] = [
     "qwen3_moe",
     "qwen3-yarn",
     "llama-yarn",
+    "gpt_oss",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Blocks in no order, some next to each other.

@@ -1,6 +1,7 @@
 use mlx_rs::{random, transforms};
 
 use super::*;
+use crate::mlx::tests::device;
 use crate::weights::config::Packing;
 
 const SHAPE: Shape = Shape {
@@ -43,6 +44,7 @@ const TOKENS: [i32; 3] = [1, 4, 50];
 
 #[test]
 fn rows_meet_their_experts_in_either_order() {
+    let _device = device();
     for tokens in TOKENS {
         let (x, scores) = (normal(&[tokens, 64]), normal(&[tokens, SHAPE.experts]));
         let best = ops::argpartition_axis(scores, 2, -1).unwrap().try_index((.., ..3)).unwrap();
@@ -64,6 +66,7 @@ fn rows_meet_their_experts_in_either_order() {
 
 #[test]
 fn a_mixture_is_the_weighted_sum_of_its_experts() {
+    let _device = device();
     let router = Linear::new(Weight::Dense(normal(&[SHAPE.experts, 64])), Some(normal(&[SHAPE.experts])));
     let (gate_proj, up_proj, down_proj) = (stacked(32, 64), stacked(32, 64), stacked(64, 32));
     for weighing in
@@ -98,4 +101,15 @@ fn more_experts_than_there_are_cannot_be_chosen() {
     for (experts, chosen) in [(4, 5), (4, 0), (0, 0), (-1, -1)] {
         assert!(Shape { experts, chosen, ..SHAPE }.check().is_err());
     }
+}
+
+#[test]
+fn gpt_osss_gate_is_cut_from_above_and_its_other_part_from_both_sides() {
+    let _device = device();
+    let (gate, up) =
+        (Array::from_slice(&[9.0f32, -9.0, 1.0], &[3]), Array::from_slice(&[9.0f32, -9.0, 0.5], &[3]));
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-1.702 * x).exp());
+    let expected = [7.0 * sigmoid(7.0) * 8.0, -9.0 * sigmoid(-9.0) * -6.0, sigmoid(1.0) * 1.5];
+    let ours = Activation::Clipped.gated(&gate, &up).unwrap();
+    assert!(distance(&ours, &Array::from_slice(&expected, &[3])) < 1e-5);
 }

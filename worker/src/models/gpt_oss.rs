@@ -1,0 +1,55 @@
+//! gpt-oss: mixtures of experts with biases and a clipped gate, attention with sinks, a sliding window in every other layer.
+//!
+//! OpenAI 2025 (<https://arxiv.org/abs/2508.10925>); reference: `gpt_oss.py` of mlx-lm 0.32.2. Its checkpoints in MXFP4 are refused
+//! where quantisation is read.
+
+use serde::Deserialize;
+
+use super::llama::{self, Args, Sparse, Variant};
+use crate::layers::attention::Biases;
+use crate::layers::mlp::Activation;
+use crate::layers::moe::{Names, Shape, Weighing};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The fields of config.json that concern experts.
+#[derive(Debug, Deserialize)]
+struct Experts {
+    num_local_experts: i32,
+    num_experts_per_tok: i32,
+}
+
+/// Loads a `gpt_oss` folder.
+///
+/// # Errors
+/// As the loader's.
+pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
+    let args: Args = loader.config().args()?;
+    let experts: Experts = loader.config().args()?;
+    if args.layer_types.is_none() {
+        return Err(loader.config().problem("\"layer_types\" is missing: which layers slide is not known"));
+    }
+    let sparse = Sparse {
+        path: "mlp",
+        names: Names { router: "router", stacked: "experts", each: ["gate_proj", "up_proj", "down_proj"] },
+        shape: Shape {
+            size: args.hidden_size,
+            hidden: args.intermediate_size,
+            experts: experts.num_local_experts,
+            chosen: experts.num_experts_per_tok,
+            weighing: Weighing::Chosen,
+            activation: Activation::Clipped,
+            biases: true,
+        },
+        step: 1,
+        dense_layers: Vec::new(),
+    };
+    let variant = Variant {
+        biases: Some(Biases { qkv: true, output: true }),
+        sinks: true,
+        tied: Some(false),
+        sparse: Some(sparse),
+        ..Variant::default()
+    };
+    llama::Model::varied(loader, args, variant)
+}
