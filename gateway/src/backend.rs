@@ -38,7 +38,7 @@ impl Events {
         let slow =
             || Error::new(ErrorKind::Cancelled, Source::Client, "the client reads too slowly: cancelled");
         let event = event.unwrap_or_else(|| Event::Failed(slow()));
-        if !matches!(event, Event::Text { .. }) {
+        if event.is_last() {
             self.cancel = None;
         }
         event

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use ipc_proto::generate::{ChatPrompt, GenerateRequest, Message, Prompt, RequestId, Role, Sampling};
+use ipc_proto::generate::{
+    ChatPrompt, Constraint, GenerateRequest, Logprobs, Message, Priority, Prompt, RequestId, Role, Sampling,
+};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -60,7 +62,35 @@ macro_rules! asked {
     };
 }
 
+/// The settings of either request that other servers have beside OpenAI's, and ours.
+macro_rules! extras {
+    ($request:expr) => {
+        extras(Extras {
+            response_format: $request.response_format,
+            min_tokens: $request.min_tokens,
+            ignore_eos: $request.ignore_eos,
+            priority: $request.priority,
+            cache_salt: $request.cache_salt,
+            timeout: $request.timeout,
+        })
+    };
+}
+
+/// What `extras!` gathers.
+struct Extras {
+    response_format: Option<Value>,
+    min_tokens: Option<u32>,
+    ignore_eos: Option<bool>,
+    priority: Option<chat::Priority>,
+    cache_salt: Option<String>,
+    timeout: Option<f64>,
+}
+
 const MAX_STOPS: usize = 16;
+const MAX_SALT_BYTES: usize = 256;
+const MAX_TOP_LOGPROBS: u8 = 20;
+/// A day.
+const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
 const MAX_STOP_BYTES: usize = 1024;
 const MAX_BIASES: usize = 1024;
 const MAX_MODEL_BYTES: usize = 512;
@@ -74,9 +104,6 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
     refuse("tool_choice", &request.tool_choice, &[json!("none"), json!("auto")])?;
     refuse("functions", &request.functions, &[json!([])])?;
     refuse("function_call", &request.function_call, &[json!("none"), json!("auto")])?;
-    refuse("response_format", &request.response_format, &[json!({"type": "text"})])?;
-    refuse("logprobs", &request.logprobs, &[json!(false)])?;
-    refuse("top_logprobs", &request.top_logprobs, &[json!(0)])?;
     refuse("modalities", &request.modalities, &[json!(["text"])])?;
     refuse("audio", &request.audio, &[])?;
     refuse("prediction", &request.prediction, &[])?;
@@ -86,6 +113,8 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("n", &request.n.map(Value::from), &[json!(1)])?;
     let sampling = sampling(&asked!(request))?;
+    let extras = extras!(request)?;
+    let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
     if request.messages.is_empty() {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
@@ -102,6 +131,8 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
         sampling,
         stop: stop(request.stop)?,
         max_tokens,
+        logprobs,
+        ..extras
     };
     let stream = streaming(request.stream, request.stream_options)?;
     Ok(ValidRequest { model: model(request.model)?, generate, stream })
@@ -118,6 +149,7 @@ pub fn completion(request: completions::Request) -> Result<ValidRequest> {
     refuse("logprobs", &request.logprobs, &[])?;
     refuse("n", &request.n.map(Value::from), &[json!(1)])?;
     let sampling = sampling(&asked!(request))?;
+    let extras = extras!(request)?;
     let prompt = match request.prompt {
         Value::String(text) if text.is_empty() => {
             return Err(Error::invalid("prompt", "prompt must not be empty"));
@@ -138,9 +170,79 @@ pub fn completion(request: completions::Request) -> Result<ValidRequest> {
         stop: stop(request.stop)?,
         // OpenAI's default for this endpoint, on which its users' scripts count.
         max_tokens: limit("max_tokens", request.max_tokens)?.or(Some(16)),
+        ..extras
     };
     let stream = streaming(request.stream, request.stream_options)?;
     Ok(ValidRequest { model: model(request.model)?, generate, stream })
+}
+
+/// A request that has these settings and no others.
+fn extras(extras: Extras) -> Result<GenerateRequest> {
+    let Extras { response_format, min_tokens, ignore_eos, priority, cache_salt, timeout } = extras;
+    let cache_scope = cache_salt.unwrap_or_default();
+    if cache_scope.len() > MAX_SALT_BYTES {
+        let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
+        return Err(Error::invalid("cache_salt", text));
+    }
+    let time_limit_ms = match timeout {
+        None => None,
+        // Rounded up: none is shorter than asked, and none is 0.
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => {
+            Some((seconds * 1e3).ceil() as u32)
+        }
+        Some(_) => {
+            let text = format!("timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}");
+            return Err(Error::invalid("timeout", text));
+        }
+    };
+    Ok(GenerateRequest {
+        constraint: response_format.map_or(Ok(None), |format| constraint(&format))?,
+        min_tokens: min_tokens.unwrap_or(0),
+        ignore_eos: ignore_eos.unwrap_or(false),
+        priority: match priority {
+            Some(chat::Priority::High) => Priority::High,
+            None | Some(chat::Priority::Normal) => Priority::Normal,
+            Some(chat::Priority::Low) => Priority::Low,
+        },
+        time_limit_ms,
+        cache_scope,
+        ..GenerateRequest::default()
+    })
+}
+
+/// What `response_format` demands. OpenAI's kinds, and a regular expression or a grammar, as other servers have them.
+fn constraint(format: &Value) -> Result<Option<Constraint>> {
+    let wrong = |text: &str| Error::invalid("response_format", format!("response_format: {text}"));
+    let text = |name: &str| {
+        let text = format.get(name).and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| wrong(&format!("{name} is missing, or no string")))
+    };
+    match format.get("type").and_then(Value::as_str) {
+        _ if format.is_null() => Ok(None),
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Constraint::JsonObject)),
+        Some("json_schema") => {
+            let schema = format.pointer("/json_schema/schema");
+            let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
+            let schema = schema.ok_or_else(|| wrong("json_schema.schema is missing, or no schema"))?;
+            Ok(Some(Constraint::JsonSchema(schema.to_string())))
+        }
+        Some("regex") => Ok(Some(Constraint::Regex(text("pattern")?))),
+        Some("grammar") => Ok(Some(Constraint::Lark(text("grammar")?))),
+        _ => Err(wrong("type must be text, json_object, json_schema, regex or grammar")),
+    }
+}
+
+fn logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
+    match (wanted.unwrap_or(false), top.unwrap_or(0)) {
+        (_, top) if top > MAX_TOP_LOGPROBS => {
+            let text = format!("top_logprobs must lie between 0 and {MAX_TOP_LOGPROBS}, not {top}");
+            Err(Error::invalid("top_logprobs", text))
+        }
+        (true, top) => Ok(Some(Logprobs { top, prompt: false })),
+        (false, 0) => Ok(None),
+        (false, _) => Err(Error::invalid("top_logprobs", "top_logprobs is only allowed with logprobs: true")),
+    }
 }
 
 fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()> {

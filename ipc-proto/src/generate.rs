@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 /// A request's number, unique within one step-frame connection; the gateway gives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// One text generation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GenerateRequest {
     /// Names the request on the step-frame connection.
     pub id: RequestId,
@@ -21,8 +21,59 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// Texts that end the generation; they are not part of the output.
     pub stop: Vec<String>,
-    /// At most this many tokens; `None` goes on to the end of the context.
+    /// At most this many tokens; `None` goes on to the end of the context. 0 only where the prompt is scored.
     pub max_tokens: Option<u32>,
+    /// Tokens before which the model may not end its turn.
+    pub min_tokens: u32,
+    /// The model's end of turn is a token like any other, and does not end the generation.
+    pub ignore_eos: bool,
+    /// What is told of the tokens besides their text.
+    pub logprobs: Option<Logprobs>,
+    /// What the output must be.
+    pub constraint: Option<Constraint>,
+    /// Who goes first where not all can run.
+    pub priority: Priority,
+    /// From its arrival on, after so many milliseconds it fails.
+    pub time_limit_ms: Option<u32>,
+    /// Requests of different scopes never share cached text, so that none can tell by time what another asked. Empty: the scope
+    /// of all who name none.
+    pub cache_scope: String,
+}
+
+/// Which log probabilities are told. They are the model's own, before penalties, biases and temperature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Logprobs {
+    /// With each token, those of so many likeliest.
+    pub top: u8,
+    /// The prompt's tokens too, in one [`Event::Prompt`] before any text.
+    pub prompt: bool,
+}
+
+/// Who goes first where not all can run. Who waits long enough goes like a higher class, so that nobody waits for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before others; takes running places of lower classes.
+    High,
+    /// As usual.
+    #[default]
+    Normal,
+    /// When there is room.
+    Low,
+}
+
+/// What the output must be as a whole. Every token is chosen so that the output can still become it, and it may end only
+/// where it is one; `max_tokens` can cut it short all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// A JSON value that a schema describes, given as the schema's text (2020-12; keywords that are not supported are
+    /// refused by name). Properties come in the schema's order.
+    JsonSchema(String),
+    /// A text that a regular expression matches from beginning to end (Rust's syntax, without look-around).
+    Regex(String),
+    /// A text of a grammar in llguidance's variant of Lark; its first rule is `start`.
+    Lark(String),
 }
 
 /// What the model continues.
@@ -32,6 +83,12 @@ pub enum Prompt {
     Text(String),
     /// A conversation, rendered with the model's chat template.
     Chat(ChatPrompt),
+}
+
+impl Default for Prompt {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
 }
 
 /// A conversation before the chat template.
@@ -104,16 +161,23 @@ pub struct Sampling {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
-/// What a generation tells while it runs. A request has any number of `Text`, then exactly one `Finished` or
-/// `Failed`; nothing follows.
+/// What a generation tells while it runs. A request has at most one `Prompt`, any number of `Text`, then exactly one
+/// `Finished` or `Failed`; nothing follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
+    /// The prompt's tokens, where their log probabilities were asked for.
+    Prompt {
+        /// In order.
+        tokens: Vec<TokenLogprob>,
+    },
     /// More text: whole characters, never part of a stop text.
     Text {
         /// Index (from 0) of the generated token that released this text.
         index: u32,
-        /// The text, never empty.
+        /// The text; empty only where log probabilities come without any.
         text: String,
+        /// The tokens generated since the last event, where their log probabilities were asked for.
+        logprobs: Vec<TokenLogprob>,
     },
     /// The generation ended as it should.
     Finished {
@@ -124,6 +188,31 @@ pub enum Event {
     },
     /// The generation ended by a failure.
     Failed(Error),
+}
+
+impl Event {
+    /// Whether nothing follows.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Failed(_))
+    }
+}
+
+/// A token and how likely it was.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// The token that came.
+    pub token: Alternative,
+    /// The likeliest ones at its place, the likeliest first.
+    pub top: Vec<Alternative>,
+}
+
+/// A token that came or could have come.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Its text's bytes, which need not be whole characters.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability; `None` for the first token of a prompt, which nothing comes before.
+    pub logprob: Option<f32>,
 }
 
 /// Why a generation ended.

@@ -56,4 +56,40 @@ pub struct Health {
     pub kv_blocks_used: u32,
     /// KV blocks in all.
     pub kv_blocks_total: u32,
+    /// The prefix cache since start.
+    pub prefix: PrefixStatistics,
+    /// Memory now.
+    pub memory: Memory,
+}
+
+/// What the prefix cache did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PrefixStatistics {
+    /// Full blocks of prompts that were found.
+    pub hits: u64,
+    /// Full blocks of prompts that were not.
+    pub misses: u64,
+    /// Of these, blocks that had been there and were given up for room.
+    pub misses_after_eviction: u64,
+    /// Blocks given up for room.
+    pub evictions: u64,
+}
+
+/// Where a worker's memory goes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Weights.
+    pub weights: u64,
+    /// KV blocks that hold text of running requests.
+    pub kv_used: u64,
+    /// KV blocks that exist, of which the rest is free or kept for the prefix cache.
+    pub kv_allocated: u64,
+    /// KV blocks that may exist.
+    pub kv_limit: u64,
+    /// What the device holds in all.
+    pub active: u64,
+    /// Freed buffers that the device keeps for reuse.
+    pub cached: u64,
+    /// The most it has held.
+    pub peak: u64,
 }

@@ -40,7 +40,7 @@ fn measure(runner: &mut MlxRunner, rows: u32, prompt: u32, steps: u32) -> anyhow
         for row in 0..rows {
             push(&mut batch, row * blocks, blocks, position, &[last[row as usize]]);
         }
-        last = runner.step(&batch)?;
+        last = step(runner, &batch)?;
     }
     let decode = start.elapsed().as_secs_f64() / f64::from(steps);
     println!(
@@ -52,13 +52,18 @@ fn measure(runner: &mut MlxRunner, rows: u32, prompt: u32, steps: u32) -> anyhow
     Ok(())
 }
 
+fn step(runner: &mut MlxRunner, batch: &Batch) -> anyhow::Result<Vec<u32>> {
+    runner.launch(batch)?;
+    Ok(runner.finish(batch, &[])?.tokens)
+}
+
 fn prefill(runner: &mut MlxRunner, rows: u32, prompt: u32, blocks: u32) -> anyhow::Result<Vec<u32>> {
     let mut first = Vec::new();
     for row in 0..rows {
         let tokens: Vec<u32> = (0..prompt).map(|i| 1000 + (i * 37 + row * 11) % 5000).collect();
         let mut batch = Batch::default();
         push(&mut batch, row * blocks, blocks, 0, &tokens);
-        first.extend(runner.step(&batch)?);
+        first.extend(step(runner, &batch)?);
     }
     Ok(first)
 }
@@ -71,10 +76,5 @@ fn push(batch: &mut Batch, first_block: u32, blocks: u32, position: u32, tokens:
     batch.slots.extend(positions.map(|p| first_block * BLOCK_SIZE + p));
     let end = batch.tokens.len();
     let blocks = (first_block..first_block + blocks).collect();
-    batch.rows.push(Row {
-        tokens: start..end,
-        blocks,
-        sample: Some(RowSampling::GREEDY),
-        adjust: Vec::new(),
-    });
+    batch.rows.push(Row { tokens: start..end, blocks, samples: vec![RowSampling::GREEDY], ..Row::default() });
 }

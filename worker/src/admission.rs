@@ -1,48 +1,79 @@
 //! From a neutral request to a [`Submission`]: render, tokenise, check, resolve. Pure but for a drawn seed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{GenerateRequest, Prompt, Sampling};
+use ipc_proto::generate::{GenerateRequest, Prompt};
 use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
-use crate::adapters::model_files::{Defaults, ModelFiles};
+use crate::adapters::model_files::ModelFiles;
 use crate::engine::command::Submission;
 use crate::engine::output::Limits;
 use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
-use crate::engine::sequence::SamplingParams;
+use crate::engine::sequence::{Order, SamplingParams};
 
 /// Stop texts of one request, at most; each is looked for in every piece of text.
 const MAX_STOPS: usize = 32;
 /// Bytes of a stop text, at most; so much text may be held back.
 const MAX_STOP_BYTES: usize = 1024;
+/// Likeliest tokens told with each token, at most.
+const MAX_TOP_LOGPROBS: u8 = 20;
 
-/// Checks and tokenises `request`. `max_length` is what prompt and output may take together, in tokens.
+/// Checks and tokenises `request`, which arrived just now. `max_length` is what prompt and output may take together, in
+/// tokens.
 ///
 /// # Errors
-/// When the request is wrong for this model: no chat template, a prompt that is empty or too long, values out of range.
+/// When the request is wrong for this model: no chat template, a prompt that is empty or too long, values out of range, a
+/// constraint that cannot be.
 pub fn admit(
     files: &ModelFiles,
     max_length: u32,
     stream: StreamId,
     request: GenerateRequest,
 ) -> Result<Submission> {
-    let sampling = resolve(&request.sampling, files.defaults, files.vocabulary)?;
+    let deadline = request.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
     if request.stop.len() > MAX_STOPS
         || !request.stop.iter().all(|stop| (1..=MAX_STOP_BYTES).contains(&stop.len()))
     {
         let text = format!("stop: at most {MAX_STOPS} texts of 1 to {MAX_STOP_BYTES} bytes");
         return Err(Error::invalid("stop", text));
     }
-    if request.max_tokens == Some(0) {
+    let scores_prompt = request.logprobs.is_some_and(|logprobs| logprobs.prompt);
+    if request.max_tokens == Some(0) && !scores_prompt {
         return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
+    }
+    if request.logprobs.is_some_and(|logprobs| logprobs.top > MAX_TOP_LOGPROBS) {
+        let text = format!("top_logprobs: at most {MAX_TOP_LOGPROBS}");
+        return Err(Error::invalid("top_logprobs", text));
     }
     let field = match request.prompt {
         Prompt::Text(_) => "prompt",
         Prompt::Chat(_) => "messages",
     };
     let prompt = tokenise(files, &request.prompt)?;
+    check_prompt(files, &prompt, max_length, field)?;
+    let room = max_length - prompt.len() as u32;
+    let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
+    let constraint = request.constraint.as_ref().map(|constraint| files.grammars.compile(constraint));
+    let constraint = constraint.transpose().map_err(|text| Error::invalid("response_format", text))?;
+    let none = || Arc::new(HashSet::new());
+    let eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
+    let order = Order {
+        prompt,
+        sampling: resolve(&request, files)?,
+        priority: request.priority,
+        cache_scope: request.cache_scope,
+        logprobs: request.logprobs,
+        masked: constraint.is_some(),
+    };
+    let limits = Limits { eos, stop: request.stop, max_tokens };
+    Ok(Submission { stream, id: request.id, order, limits, constraint, deadline })
+}
+
+fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str) -> Result<()> {
     let length = prompt.len() as u32;
     if length == 0 {
         return Err(Error::invalid(field, "the prompt is empty"));
@@ -59,10 +90,7 @@ pub fn admit(
         );
         return Err(Error::new(ErrorKind::ContextLength, Source::Client, text).with_param(field));
     }
-    let room = max_length - length;
-    let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
-    let limits = Limits { eos: Arc::clone(&files.eos), stop: request.stop, max_tokens };
-    Ok(Submission { stream, id: request.id, prompt, sampling, limits })
+    Ok(())
 }
 
 fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
@@ -78,7 +106,9 @@ fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
     }
 }
 
-fn resolve(asked: &Sampling, defaults: Defaults, vocabulary: u32) -> Result<SamplingParams> {
+fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingParams> {
+    let ModelFiles { defaults, vocabulary, eos, .. } = files;
+    let asked = &request.sampling;
     let within = |name: &str, value: f32, low: f32, high: f32| {
         let text = || format!("{name} must lie between {low} and {high}, not {value}");
         if (low..=high).contains(&value) { Ok(value) } else { Err(Error::invalid(name, text())) }
@@ -102,12 +132,20 @@ fn resolve(asked: &Sampling, defaults: Defaults, vocabulary: u32) -> Result<Samp
         frequency: within("frequency_penalty", asked.frequency_penalty.unwrap_or(0.0), -100.0, 100.0)?,
         bias: asked.logit_bias.clone(),
     };
-    if !penalties.bias.iter().all(|(token, bias)| *token < vocabulary && bias.is_finite()) {
+    if !penalties.bias.iter().all(|(token, bias)| token < vocabulary && bias.is_finite()) {
         let text =
             format!("logit_bias: token ids of this model lie below {vocabulary}, and biases are numbers");
         return Err(Error::invalid("logit_bias", text));
     }
-    Ok(SamplingParams { row, seed: asked.seed.unwrap_or_else(random_seed), penalties })
+    let mut ends: Vec<u32> = eos.iter().copied().filter(|token| token < vocabulary).collect();
+    ends.sort_unstable();
+    Ok(SamplingParams {
+        row,
+        seed: asked.seed.unwrap_or_else(random_seed),
+        penalties,
+        min_tokens: request.min_tokens,
+        ends: ends.into(),
+    })
 }
 
 /// A number nobody can predict, from the standard library's per-process random keys.

@@ -7,20 +7,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
 use ipc_proto::generate::{Event, RequestId};
 use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Source};
 
+use crate::adapters::grammar::Matcher;
 use crate::adapters::tokenizer::Tokenizer;
 
 pub mod arrivals;
 pub mod block_allocator;
 pub mod command;
 pub mod counters;
+pub mod drafts;
 pub mod frames;
 pub mod null;
 pub mod output;
+pub mod pace;
 pub mod penalties;
 pub mod prefix_cache;
 pub mod rng;
@@ -32,8 +36,9 @@ pub mod streams;
 use command::{Arriving, Command, Submission};
 use counters::Counters;
 use output::Output;
-use runner::{Batch, Runner, RunnerError};
-use scheduler::{Limits, Scheduler};
+use pace::Pace;
+use runner::{Batch, Mask, Outcome, Runner, RunnerError, Scored};
+use scheduler::{Limits, Sampled, Scheduler};
 use sequence::SequenceId;
 use streams::Streams;
 
@@ -47,6 +52,8 @@ pub struct Engine<R> {
     requests: HashMap<SequenceId, Request>,
     streams: Streams,
     next_id: u64,
+    limits: Limits,
+    pace: Pace,
     /// Kept for its memory.
     batch: Batch,
     state: State,
@@ -57,6 +64,8 @@ struct Request {
     stream: StreamId,
     id: RequestId,
     output: Output,
+    constraint: Option<Matcher>,
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +81,7 @@ impl<R: Runner> Engine<R> {
     pub fn new(runner: R, limits: Limits, tokenizer: Arc<Tokenizer>, counters: Arc<Counters>) -> Self {
         let scheduler = Scheduler::new(limits, runner.capacity());
         counters.publish(&scheduler);
+        counters.publish_memory(runner.memory());
         Self {
             runner,
             scheduler,
@@ -80,6 +90,8 @@ impl<R: Runner> Engine<R> {
             requests: HashMap::new(),
             streams: Streams::default(),
             next_id: 0,
+            limits,
+            pace: Pace::default(),
             batch: Batch::default(),
             state: State::Serving,
         }
@@ -138,7 +150,7 @@ impl<R: Runner> Engine<R> {
 
     fn submit(&mut self, arriving: Arriving) {
         let Arriving { submission, arrival } = arriving;
-        let Submission { stream, id, prompt, sampling, limits } = submission;
+        let Submission { stream, id, order, limits, constraint, deadline } = submission;
         if !arrival.wanted() || !self.streams.contains(stream) {
             return;
         }
@@ -148,9 +160,9 @@ impl<R: Runner> Engine<R> {
         }
         let sequence = SequenceId(self.next_id);
         self.next_id += 1;
-        let output = Output::new(Arc::clone(&self.tokenizer), limits, prompt.len() as u32);
-        self.requests.insert(sequence, Request { stream, id, output });
-        self.scheduler.add(sequence, prompt, sampling);
+        let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
+        self.requests.insert(sequence, Request { stream, id, output, constraint, deadline });
+        self.scheduler.add(sequence, order);
         // Counted as waiting here before it stops counting as arriving, so that no reading misses it.
         self.counters.publish(&self.scheduler);
         drop(arrival);
@@ -175,10 +187,15 @@ impl<R: Runner> Engine<R> {
     }
 
     fn step(&mut self) {
-        self.scheduler.schedule(&mut self.batch);
+        let began = Instant::now();
+        self.expire(began);
+        let decoding = self.schedule();
+        if self.batch.rows.is_empty() {
+            return self.flush();
+        }
         self.counters.begin_step(&self.scheduler);
-        match self.runner.step(&self.batch).and_then(|tokens| complete(&self.batch, tokens)) {
-            Ok(tokens) => self.postprocess(&tokens),
+        match self.run_batch() {
+            Ok(outcome) => self.postprocess(outcome),
             Err(failure) => {
                 tracing::error!(%failure, rows = self.batch.rows.len(), "a step failed; its requests are lost");
                 let text = format!("the model failed while generating: {failure}");
@@ -186,22 +203,93 @@ impl<R: Runner> Engine<R> {
                 self.fail(&lost, &Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true));
             }
         }
+        self.counters.publish_memory(self.runner.memory());
         self.flush();
+        let prefilled = self.batch.rows.iter().filter(|row| row.tokens.len() > row.samples.len().max(1));
+        let prefilled = prefilled.map(|row| row.tokens.len()).sum();
+        self.pace.observe(decoding, prefilled, began.elapsed().as_secs_f64() * 1e6);
     }
 
-    fn postprocess(&mut self, tokens: &[u32]) {
+    /// Decides what the step computes; returns how many sequences decode.
+    fn schedule(&mut self) -> usize {
+        let decoding = self.scheduler.decoding();
+        let most = self.limits.prefill_tokens;
+        self.scheduler.schedule(&mut self.batch, self.pace.prefill_tokens(decoding, most));
+        if self.batch.rows.is_empty() {
+            // What was to decode has lost its blocks to a prompt that was to wait.
+            self.scheduler.schedule(&mut self.batch, most);
+        }
+        decoding
+    }
+
+    fn run_batch(&mut self) -> Result<Outcome, RunnerError> {
+        self.runner.draft(&mut self.batch)?;
+        self.runner.launch(&self.batch)?;
+        // The device is at work; meanwhile it is decided what it may choose from.
+        let masks = self.masks()?;
+        let outcome = self.runner.finish(&self.batch, &masks)?;
+        complete(&self.batch, outcome)
+    }
+
+    /// A mask for each masked row.
+    fn masks(&mut self) -> Result<Vec<Mask>, RunnerError> {
+        let rows = self.scheduler.scheduled().zip(&self.batch.rows).filter(|(_, row)| row.masked);
+        let mut masks = Vec::new();
+        for (sequence, _) in rows {
+            let request = self.requests.get_mut(&sequence);
+            let matcher = request.and_then(|request| request.constraint.as_mut());
+            let matcher = matcher.ok_or_else(|| RunnerError("a masked row has no constraint".into()))?;
+            let mut mask = vec![0; matcher.words()];
+            matcher.mask(&mut mask).map_err(RunnerError)?;
+            masks.push(mask);
+        }
+        Ok(masks)
+    }
+
+    fn postprocess(&mut self, outcome: Outcome) {
+        let mut scores = self.scores(outcome.scores);
         let mut ended = Vec::new();
         let (requests, streams) = (&mut self.requests, &mut self.streams);
-        self.scheduler.commit(tokens, |sampled| {
-            let Some(Request { stream, id, output }) = requests.get_mut(&sampled.id) else { return };
-            output.cached(sampled.cached);
-            if output.push(sampled.token, |event| streams.push(*stream, *id, event)) {
+        self.scheduler.commit(&self.batch, &outcome.tokens, |sampled| {
+            let Some(request) = requests.get_mut(&sampled.id) else { return true };
+            let scored = scores.get_mut(&sampled.id).and_then(Vec::pop);
+            let over = request.push(sampled, scored, streams);
+            if over {
                 ended.push(sampled.id);
             }
+            over
         });
         for sequence in ended {
             self.end(sequence);
         }
+    }
+
+    /// Hands out what was told of prompts; what remains is of the tokens that were chosen.
+    fn scores(&mut self, scores: Vec<Vec<Scored>>) -> HashMap<SequenceId, Vec<Scored>> {
+        if scores.is_empty() {
+            return HashMap::new();
+        }
+        let rows = self.scheduler.scheduled().zip(&self.batch.rows).filter(|(_, row)| row.score.is_some());
+        let mut chosen = HashMap::new();
+        for ((sequence, row), mut scores) in rows.zip(scores) {
+            let own = scores.split_off(scores.len() - row.samples.len());
+            if let Some(request) = self.requests.get_mut(&sequence) {
+                request.output.score_prompt(&scores);
+            }
+            chosen.insert(sequence, own);
+        }
+        chosen
+    }
+
+    /// Fails what has run out of time.
+    fn expire(&mut self, now: Instant) {
+        let late = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.deadline.is_some_and(|deadline| deadline <= now));
+        let late: Vec<SequenceId> = late.map(|(sequence, _)| *sequence).collect();
+        let text = "the request did not end within its time limit";
+        self.fail(&late, &Error::new(ErrorKind::Timeout, Source::Worker, text).retryable(false));
     }
 
     /// Takes a request out; its blocks are free for the next step.
@@ -229,13 +317,52 @@ impl<R: Runner> Engine<R> {
     }
 }
 
-/// Checks that a step brought a token for every row that samples: a row without one would wait for ever.
-fn complete(batch: &Batch, tokens: Vec<u32>) -> Result<Vec<u32>, RunnerError> {
-    let rows = batch.rows.iter().filter(|row| row.sample.is_some()).count();
-    if tokens.len() == rows {
-        return Ok(tokens);
+impl Request {
+    /// Takes the next token; true when it was the last.
+    fn push(&mut self, sampled: Sampled, scored: Option<Scored>, streams: &mut Streams) -> bool {
+        let (stream, id) = (self.stream, self.id);
+        let Sampled { token, found, .. } = sampled;
+        if self.output.is_empty() {
+            tracing::debug!(
+                request = id.0,
+                cached_tokens = found.tokens,
+                given_up = found.given_up,
+                "the first token; the prefix cache's first missing block follows the cached tokens"
+            );
+            self.output.cached(found.tokens);
+        }
+        let complete = match self.constraint.as_mut().map(|matcher| matcher.push(token)) {
+            Some(Err(problem)) => {
+                let text = format!("the constraint cannot go on: {problem}");
+                streams.push(
+                    stream,
+                    id,
+                    Event::Failed(Error::new(ErrorKind::Internal, Source::Worker, text)),
+                );
+                return true;
+            }
+            Some(Ok(())) => self.constraint.as_ref().is_some_and(Matcher::is_complete),
+            None => false,
+        };
+        self.output.push(token, scored, complete, |event| streams.push(stream, id, event))
     }
-    Err(RunnerError(format!("{} tokens came for {rows} rows", tokens.len())))
+}
+
+/// Checks that a step brought a token for every choice and scores for every row that asks: a row without would wait for
+/// ever.
+fn complete(batch: &Batch, outcome: Outcome) -> Result<Outcome, RunnerError> {
+    let samples: usize = batch.rows.iter().map(|row| row.samples.len()).sum();
+    if outcome.tokens.len() != samples {
+        return Err(RunnerError(format!("{} tokens came for {samples} choices", outcome.tokens.len())));
+    }
+    let asked = batch
+        .rows
+        .iter()
+        .filter_map(|row| row.score.as_ref().map(|score| score.targets.len() + row.samples.len()));
+    if !asked.eq(outcome.scores.iter().map(Vec::len)) {
+        return Err(RunnerError("scores are missing".into()));
+    }
+    Ok(outcome)
 }
 
 fn shutting_down() -> Error {

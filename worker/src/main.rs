@@ -12,7 +12,7 @@ use ipc_proto::socket;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use worker::engine::counters::Counters;
-use worker::engine::scheduler::Limits;
+use worker::engine::scheduler::{Drafts, Limits};
 use worker::engine_thread::{self, Ended, Options};
 
 use worker::rpc::Server;
@@ -35,11 +35,14 @@ struct Arguments {
     #[arg(long, default_value = "")]
     name: String,
     /// Requests that generate at once; more wait.
-    #[arg(long, default_value_t = 8, value_parser = at_least_one())]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one())]
     max_sequences: usize,
     /// Prompt tokens computed in one step.
     #[arg(long, default_value_t = 512, value_parser = at_least_one())]
     prefill_tokens: usize,
+    /// Tokens to guess ahead for each request, from what its own text repeats [default: none].
+    #[arg(long, default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(..=16))]
+    draft_tokens: usize,
     /// Requests that may wait; more are refused.
     #[arg(long, default_value_t = 256)]
     max_waiting: usize,
@@ -107,10 +110,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
 
 fn options(arguments: &Arguments) -> Options {
     let Arguments { max_sequences, prefill_tokens, .. } = *arguments;
+    let drafts = match arguments.draft_tokens {
+        0 => Drafts::None,
+        tokens => Drafts::LookUp(tokens),
+    };
     Options {
         folder: arguments.model.clone(),
         adapter: arguments.adapter.clone(),
-        limits: Limits { max_sequences, prefill_tokens },
+        limits: Limits { max_sequences, prefill_tokens, drafts },
         kv_bytes: arguments.kv_mib.map(|mib| u64::from(mib) << 20),
         null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),
     }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
-use crate::engine::runner::{Batch, Capacity, Runner, RunnerError};
+use crate::engine::runner::{Batch, Capacity, Mask, Outcome, Row, Runner, RunnerError};
 use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
@@ -15,14 +16,19 @@ use crate::weights::safetensors::Shards;
 pub mod attention;
 pub mod kv;
 pub mod sample;
+pub mod scores;
 
 use kv::{KvPool, KvStep};
+use sample::Choices;
 
 /// Tokens in a KV block.
 pub const BLOCK_SIZE: u32 = 32;
 
 /// Freed buffers that MLX keeps for reuse, at most; more than a step needs is memory the machine misses.
 const CACHE_LIMIT_BYTES: usize = 256 << 20;
+
+/// Prompt tokens after which freed buffers are given back.
+const LONG_PREFILL_TOKENS: usize = 256;
 
 /// How to load.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +47,10 @@ pub struct MlxRunner {
     model: Box<dyn Model>,
     pool: KvPool,
     capacity: Capacity,
+    /// Logits of the step that was begun, in float32: of the tokens that are scored or sampled, in order.
+    begun: Option<Array>,
+    /// Prompt tokens computed since freed buffers were last given back.
+    prefilled: usize,
 }
 
 /// Loads the model in `folder`.
@@ -71,23 +81,22 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let max_context = config.max_context().unwrap_or(4096);
     let pool = KvPool::new(model.kv_shape(), max_context, options.kv_bytes)?;
     let capacity = Capacity { block_size: BLOCK_SIZE, blocks: pool.limit(), max_context, weight_bytes };
-    Ok(MlxRunner { model, pool, capacity })
+    Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
 }
 
 impl MlxRunner {
-    /// The logits after the last token of every row that samples, `[N, vocabulary]` in float32; writes the KV.
+    /// The logits of every token that is scored or sampled, `[N, vocabulary]` in float32; writes the KV.
     ///
     /// # Errors
-    /// When the device fails.
+    /// When the device fails, or no row of the batch samples.
     pub fn logits(&mut self, batch: &Batch) -> Result<Array, RunnerError> {
         let logits = self.forward(batch).map_err(failed)?;
-        match logits {
-            Some(logits) => self.finish(&logits).map(|()| logits).map_err(failed),
-            None => Err(RunnerError("no row of the batch samples".into())),
-        }
+        let logits = logits.ok_or_else(|| RunnerError("no row of the batch samples".into()))?;
+        self.settle([&logits]).map_err(failed)?;
+        Ok(logits)
     }
 
-    /// Builds the step's graph; `None` where no row samples.
+    /// Builds the step's graph; `None` where no row samples or is scored.
     fn forward(&mut self, batch: &Batch) -> mlx_rs::error::Result<Option<Array>> {
         let length = batch.tokens.len() as i32;
         let ids = Array::from_slice(&batch.tokens, &[length]);
@@ -95,23 +104,54 @@ impl MlxRunner {
         let positions = Array::from_slice(&positions, &[length]);
         let mut step = KvStep::new(&mut self.pool, batch)?;
         let hidden = self.model.hidden(&ids, &positions, &mut step)?;
-        let last = batch.rows.iter().filter(|row| row.sample.is_some()).map(|row| row.tokens.end as u32 - 1);
-        let last: Vec<u32> = last.collect();
-        if last.is_empty() {
+        let told: Vec<u32> = batch.rows.iter().flat_map(told).map(|at| at as u32).collect();
+        if told.is_empty() {
             return Ok(None);
         }
-        // Only these rows go through the output layer, the largest matrix of small models.
-        let hidden = if last.len() == batch.tokens.len() {
+        // Only these go through the output layer, the largest matrix of small models.
+        let hidden = if told.len() == batch.tokens.len() {
             hidden
         } else {
-            hidden.take_axis(Array::from_slice(&last, &[last.len() as i32]), 0)?
+            hidden.take_axis(Array::from_slice(&told, &[told.len() as i32]), 0)?
         };
         self.model.logits(&hidden)?.as_dtype(mlx_rs::Dtype::Float32).map(Some)
     }
 
-    /// Evaluates `output` and the pool, so that nothing lazy holds on to the step.
-    fn finish(&self, output: &Array) -> mlx_rs::error::Result<()> {
-        transforms::eval(self.pool.arrays().chain([output]))
+    /// Evaluates `outputs` and the pool, so that nothing lazy holds on to the step.
+    fn settle<'a>(&'a self, outputs: impl IntoIterator<Item = &'a Array>) -> mlx_rs::error::Result<()> {
+        transforms::eval(self.pool.arrays().chain(outputs))
+    }
+
+    fn choose(&mut self, batch: &Batch, masks: &[Mask]) -> mlx_rs::error::Result<Outcome> {
+        let Some(logits) = self.begun.take() else {
+            self.settle([])?;
+            return Ok(Outcome::default());
+        };
+        let choices = Choices::new(batch, masks);
+        let chosen = choices.choose(&logits)?;
+        match scores::Asked::new(batch) {
+            None => {
+                self.settle([&chosen])?;
+                Ok(Outcome { tokens: tokens(&chosen)?, scores: Vec::new() })
+            }
+            Some(asked) => {
+                self.settle([&chosen])?;
+                let tokens = tokens(&chosen)?;
+                let scores = asked.scores(&logits, batch, &tokens)?;
+                Ok(Outcome { tokens, scores })
+            }
+        }
+    }
+
+    /// Gives freed buffers back after a long prompt: its own are larger than what decoding reuses.
+    fn tidy(&mut self, batch: &Batch) -> mlx_rs::error::Result<()> {
+        if batch.tokens.len() > batch.rows.len() {
+            self.prefilled += batch.tokens.len();
+        } else if self.prefilled > LONG_PREFILL_TOKENS {
+            self.prefilled = 0;
+            memory::clear_cache()?;
+        }
+        Ok(())
     }
 }
 
@@ -120,19 +160,46 @@ impl Runner for MlxRunner {
         self.capacity
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError> {
-        let Some(logits) = self.forward(batch).map_err(failed)? else {
-            transforms::eval(self.pool.arrays()).map_err(failed)?;
-            return Ok(Vec::new());
-        };
-        let sampling = batch.rows.iter().filter_map(|row| Some((row.sample?, &row.adjust[..])));
-        let (rows, adjust): (Vec<_>, Vec<_>) = sampling.unzip();
-        let logits = sample::adjust(logits, &adjust).map_err(failed)?;
-        let tokens = sample::sample(&logits, &rows).map_err(failed)?;
-        self.finish(&tokens).map_err(failed)?;
-        let tokens = tokens.try_as_slice::<u32>().map_err(|e| RunnerError(e.to_string()))?;
-        Ok(tokens.to_vec())
+    fn memory(&self) -> Memory {
+        let bytes = |read: mlx_rs::error::Result<usize>| read.unwrap_or(0) as u64;
+        Memory {
+            weights: self.capacity.weight_bytes,
+            kv_used: 0,
+            kv_allocated: self.pool.allocated_bytes(),
+            kv_limit: self.pool.limit_bytes(),
+            active: bytes(memory::active_memory()),
+            cached: bytes(memory::cache_memory()),
+            peak: bytes(memory::peak_memory()),
+        }
     }
+
+    fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {
+        self.begun = self.forward(batch).map_err(failed)?;
+        match &self.begun {
+            Some(logits) => transforms::async_eval([logits]).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+        let outcome = self.choose(batch, masks).map_err(failed)?;
+        self.tidy(batch).map_err(failed)?;
+        Ok(outcome)
+    }
+}
+
+/// Tokens of a row whose logits are asked for: those before its scored ones, and those that sample.
+fn told(row: &Row) -> impl Iterator<Item = usize> + use<> {
+    let scored = row.score.as_ref().map_or(0..0, |score| {
+        let first = row.tokens.start + score.first;
+        first..first + score.targets.len()
+    });
+    scored.chain(row.tokens.end - row.samples.len()..row.tokens.end)
+}
+
+fn tokens(chosen: &Array) -> mlx_rs::error::Result<Vec<u32>> {
+    chosen.eval()?;
+    Ok(chosen.as_slice::<u32>().to_vec())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form map_err takes")]

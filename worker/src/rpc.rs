@@ -143,7 +143,7 @@ impl Server {
         let broken =
             |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
         let submission = admitted.await.map_err(broken)??;
-        let prompt_tokens = submission.prompt.len() as u32;
+        let prompt_tokens = submission.order.prompt.len() as u32;
         if !arrival.wanted() {
             return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
         }

@@ -4,7 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
+use ipc_proto::generate::{
+    Constraint, Event, FinishReason, GenerateRequest, Logprobs, Prompt, RequestId, Sampling, TokenLogprob,
+    Usage,
+};
 use ipc_proto::{ErrorKind, Source};
 
 #[path = "common/models.rs"]
@@ -328,4 +331,146 @@ async fn penalties_and_biases_change_their_own_row_only() {
     for penalised in &answers[2..] {
         assert!(penalised.text.matches(',').count() < plain.matches(',').count(), "{}", penalised.text);
     }
+}
+
+#[tokio::test]
+async fn constrained_output_is_what_it_must_be_beside_free_rows() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12},"size":{"enum":["small","big"]}},
+        "required":["city","size"],"additionalProperties":false}"#;
+    let hot = Sampling { temperature: Some(1.0), seed: Some(7), ..Sampling::default() };
+    let constrained = GenerateRequest {
+        constraint: Some(Constraint::JsonSchema(schema.into())),
+        sampling: hot,
+        ..chat(0, "Describe Paris.", 200)
+    };
+    let regex = GenerateRequest {
+        constraint: Some(Constraint::Regex("(yes|no), [0-9]{3}".into())),
+        ..chat(1, "Is it?", 50)
+    };
+    let free = text(2, "The capital of France is", 12);
+    for request in [constrained, regex, free.clone()] {
+        gateway.submit(request).await.unwrap();
+    }
+    let answers = gateway.answers(3).await;
+    let json: serde_json::Value = serde_json::from_str(&answers[0].text).unwrap();
+    assert!(json["city"].is_string() && ["small", "big"].contains(&json["size"].as_str().unwrap()), "{json}");
+    assert_eq!(json.as_object().unwrap().len(), 2);
+    assert_eq!(finished(&answers[0]).0, FinishReason::Stop);
+    let (word, number) = answers[1].text.split_once(", ").unwrap();
+    assert!(["yes", "no"].contains(&word) && number.len() == 3, "{}", answers[1].text);
+    gateway.submit(GenerateRequest { id: RequestId(0), ..free }).await.unwrap();
+    assert_eq!(gateway.answers(1).await[0].text, answers[2].text, "a free row depends on constrained ones");
+    let broken = GenerateRequest { constraint: Some(Constraint::JsonSchema("{".into())), ..text(1, "x", 5) };
+    assert_eq!(gateway.submit(broken).await.unwrap_err().kind, ErrorKind::InvalidRequest);
+}
+
+#[tokio::test]
+async fn log_probabilities_are_told_and_fit_together() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let logprobs = Some(Logprobs { top: 5, prompt: true });
+    let scored = GenerateRequest { logprobs, ..text(0, "The capital of France is", 6) };
+    gateway.submit(scored.clone()).await.unwrap();
+    let answer = gateway.answers(1).await.remove(0);
+    let usage = finished(&answer).1;
+    assert_eq!((answer.prompt.len(), answer.logprobs.len()), (usage.prompt_tokens as usize, 6));
+    assert_eq!(answer.prompt[0].token.logprob, None);
+    let bytes = |tokens: &[TokenLogprob]| -> Vec<u8> {
+        tokens.iter().flat_map(|told| told.token.bytes.clone()).collect()
+    };
+    assert_eq!(bytes(&answer.prompt), b"The capital of France is");
+    assert_eq!(bytes(&answer.logprobs), answer.text.as_bytes());
+    for told in answer.prompt[1..].iter().chain(&answer.logprobs) {
+        let own = told.token.logprob.unwrap();
+        let top: Vec<f32> = told.top.iter().map(|other| other.logprob.unwrap()).collect();
+        assert!(top.len() == 5 && top.is_sorted_by(|a, b| a >= b), "{top:?}");
+        assert!(own <= top[0] && own < 0.0 && top.iter().map(|l| l.exp()).sum::<f32>() <= 1.0001);
+    }
+    // Greedy takes the likeliest.
+    assert!(answer.logprobs.iter().all(|told| told.token == told.top[0]));
+    // What was generated scores the same as a part of a prompt, in chunks that do not divide it evenly.
+    let whole = format!("The capital of France is{}", answer.text);
+    let again = GenerateRequest { prompt: Prompt::Text(whole), max_tokens: Some(0), ..scored };
+    gateway.submit(again).await.unwrap();
+    let again = gateway.answers(1).await.remove(0);
+    assert_eq!(finished(&again).1.completion_tokens, 0);
+    for (a, b) in again.prompt.iter().skip(answer.prompt.len()).zip(&answer.logprobs) {
+        assert_eq!(a.token.bytes, b.token.bytes);
+        assert!((a.token.logprob.unwrap() - b.token.logprob.unwrap()).abs() < 1e-3);
+    }
+}
+
+#[tokio::test]
+async fn an_output_goes_on_where_it_may_not_end_and_a_late_one_fails() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let question = "Answer with one word: what is the capital of France?";
+    let short = chat(0, question, 60);
+    let longer = GenerateRequest { min_tokens: 40, ..chat(1, question, 60) };
+    let endless = GenerateRequest { ignore_eos: true, ..chat(2, question, 60) };
+    let late = GenerateRequest { time_limit_ms: Some(300), ..text(3, "Once", 4000) };
+    for request in [short, longer, endless, late] {
+        gateway.submit(request).await.unwrap();
+    }
+    let answers = gateway.answers(4).await;
+    let tokens = |at: usize| finished(&answers[at]).1.completion_tokens;
+    assert!(tokens(0) < 40, "{} tokens", tokens(0));
+    assert!(tokens(1) > 40 && tokens(2) == 60);
+    let Some(Event::Failed(error)) = &answers[3].end else { panic!("{:?}", answers[3].end) };
+    assert_eq!(error.kind, ErrorKind::Timeout);
+    assert!(gateway.until(|health| health.running == 0).await.kv_blocks_used == 0);
+}
+
+#[tokio::test]
+async fn drafts_change_no_text_and_take_fewer_steps() {
+    let prompt =
+        "one two three four five six seven eight one two three four five six seven eight one two three four";
+    let mut texts = Vec::new();
+    let mut steps = Vec::new();
+    for arguments in [&[][..], &["--draft-tokens", "4"]] {
+        let worker = real(arguments);
+        let mut gateway = worker.gateway(1).await;
+        for (id, temperature) in [(0, 0.0), (1, 0.7)] {
+            let sampling = Sampling { temperature: Some(temperature), seed: Some(3), ..Sampling::default() };
+            gateway.submit(GenerateRequest { sampling, ..text(id, prompt, 40) }).await.unwrap();
+        }
+        let answers = gateway.answers(2).await;
+        texts.push((answers[0].text.clone(), answers[1].text.clone()));
+        steps.push(gateway.until(|health| health.running == 0).await.steps);
+    }
+    assert_eq!(texts[0], texts[1]);
+    assert!(steps[1] < steps[0], "{steps:?} steps");
+}
+
+#[tokio::test]
+async fn scopes_do_not_share_text_and_the_cache_is_counted() {
+    let worker = null(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let long = "word ".repeat(100);
+    let mut cached = Vec::new();
+    for scope in ["", "a", "a", "b", ""] {
+        let request = GenerateRequest { cache_scope: scope.into(), ..text(0, &long, 2) };
+        gateway.submit(request).await.unwrap();
+        cached.push(finished(&gateway.answers(1).await[0]).1.cached_tokens);
+    }
+    assert_eq!(cached, [0, 0, 96, 0, 96]);
+    let prefix = gateway.until(|health| health.running == 0).await.prefix;
+    assert_eq!((prefix.hits, prefix.misses, prefix.evictions), (6, 9, 0));
+}
+
+#[tokio::test]
+async fn memory_is_told() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    gateway.submit(text(0, "x", 40)).await.unwrap();
+    gateway.answers(1).await;
+    let memory = gateway.until(|health| health.running == 0).await.memory;
+    assert!(
+        memory.weights > 500 << 20 && memory.active >= memory.weights + memory.kv_allocated,
+        "{memory:?}"
+    );
+    assert!(memory.peak >= memory.active && memory.kv_limit >= memory.kv_allocated, "{memory:?}");
+    assert!(memory.kv_allocated > 0 && memory.kv_used == 0 && memory.cached <= 300 << 20, "{memory:?}");
 }

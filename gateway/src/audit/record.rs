@@ -79,6 +79,7 @@ impl Observed {
     /// Notes an event.
     pub fn see(&mut self, event: &Event) {
         match event {
+            Event::Prompt { .. } => {}
             Event::Text { .. } => {
                 let start = self.start;
                 self.record.first_token_ms.get_or_insert_with(|| ms(start));

@@ -74,15 +74,19 @@ async fn generate(state: State, id: &RequestId, endpoint: Endpoint, valid: Valid
 
 async fn whole(state: State, head: Head, valid: ValidRequest, mut observed: Observed) -> Result<Response> {
     let mut events = observed.begin(state.local.generate(&valid.model, valid.generate).await)?;
-    let mut answer = String::new();
+    let (mut answer, mut told) = (String::new(), Vec::new());
     loop {
         let event = events.next().await;
         observed.see(&event);
         match event {
-            Event::Text { text, .. } => answer.push_str(&text),
+            Event::Prompt { .. } => {}
+            Event::Text { text, logprobs, .. } => {
+                answer.push_str(&text);
+                told.extend(logprobs);
+            }
             Event::Failed(error) => return Err(error),
             Event::Finished { reason, usage } => {
-                let json = head.answer(answer, reason, usage).map_err(|e| {
+                let json = head.answer(answer, &told, reason, usage).map_err(|e| {
                     Error::new(
                         ErrorKind::Internal,
                         Source::Gateway,

@@ -1,7 +1,7 @@
 //! Chat and completions: events → JSON or chunks.
 
 use ipc_proto::Error;
-use ipc_proto::generate::{Event, FinishReason, Usage};
+use ipc_proto::generate::{Alternative, Event, FinishReason, TokenLogprob, Usage};
 
 use super::sse;
 use crate::api::openai::chat::{self, ChunkChoice, Delta};
@@ -64,7 +64,9 @@ impl Chunks {
         }
         self.opened = true;
         match event {
-            Event::Text { text, .. } => self.text(buffer, text),
+            // Nobody asks for it yet.
+            Event::Prompt { .. } => {}
+            Event::Text { text, logprobs, .. } => self.text(buffer, text, logprobs),
             Event::Finished { reason, usage } => {
                 self.finish(buffer, *reason, *usage);
                 return true;
@@ -80,9 +82,13 @@ impl Chunks {
         sse::push(buffer, &error::Body::of(failure));
     }
 
-    fn text(&self, buffer: &mut Vec<u8>, text: &str) {
+    fn text(&self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
         match self.head.endpoint {
-            Endpoint::Chat => self.chat(buffer, Delta { role: None, content: Some(text) }, None),
+            Endpoint::Chat => {
+                let delta = Delta { role: None, content: Some(text) };
+                let choice = ChunkChoice { index: 0, delta, logprobs: told(logprobs), finish_reason: None };
+                sse::push(buffer, &self.chat_chunk(&[choice], self.no_usage()));
+            }
             Endpoint::Completions => self.completion(buffer, text, None),
         }
     }
@@ -131,13 +137,23 @@ impl Chunks {
 
 impl Head {
     /// The whole answer as JSON.
-    pub fn answer(&self, text: String, reason: FinishReason, usage: Usage) -> serde_json::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn answer(
+        &self,
+        text: String,
+        logprobs: &[TokenLogprob],
+        reason: FinishReason,
+        usage: Usage,
+    ) -> serde_json::Result<Vec<u8>> {
         let finish_reason = name(reason);
         let usage = counts(usage);
         match self.endpoint {
             Endpoint::Chat => {
                 let message = chat::Answer { role: "assistant", content: text, refusal: None };
-                let choices = [chat::Choice { index: 0, message, logprobs: None, finish_reason }];
+                let logprobs = told(logprobs);
+                let choices = [chat::Choice { index: 0, message, logprobs, finish_reason }];
                 let Self { id, created, model, .. } = self;
                 let object = "chat.completion";
                 serde_json::to_vec(&chat::Response { id, object, created: *created, model, choices, usage })
@@ -158,6 +174,24 @@ impl Head {
         let Self { id, created, model, .. } = self;
         completions::Response { id, object: "text_completion", created: *created, model, choices, usage }
     }
+}
+
+/// `None` where none were asked for.
+fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
+    if logprobs.is_empty() {
+        return None;
+    }
+    let one = |told: &Alternative| chat::TokenText {
+        token: String::from_utf8_lossy(&told.bytes).into_owned(),
+        // JSON has no infinity; OpenAI says this of what cannot be.
+        logprob: told.logprob.unwrap_or(0.0).max(-9999.0),
+        bytes: told.bytes.clone(),
+    };
+    let all = logprobs.iter().map(|told| chat::TokenLogprob {
+        token: one(&told.token),
+        top_logprobs: told.top.iter().map(one).collect(),
+    });
+    Some(chat::Logprobs { content: all.collect(), refusal: None })
 }
 
 fn name(reason: FinishReason) -> &'static str {

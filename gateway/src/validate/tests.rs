@@ -146,9 +146,6 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
     for (name, on, off) in [
         ("tools", json!([{"type": "function"}]), json!([])),
         ("tool_choice", json!("required"), json!("auto")),
-        ("response_format", json!({"type": "json_object"}), json!({"type": "text"})),
-        ("logprobs", json!(true), json!(false)),
-        ("top_logprobs", json!(3), json!(0)),
         ("n", json!(2), json!(1)),
         ("reasoning_effort", json!("high"), json!("none")),
         ("modalities", json!(["audio"]), json!(["text"])),
@@ -157,6 +154,50 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         assert_eq!(blame(chat_of(&with(hello(), &json!({ name: on })))), name);
         chat_of(&with(hello(), &json!({ name: off }))).unwrap();
         chat_of(&with(hello(), &json!({ name: null }))).unwrap();
+    }
+}
+
+#[test]
+fn formats_become_constraints() {
+    let constraint = |format: Value| {
+        chat_of(&with(hello(), &json!({ "response_format": format }))).map(|valid| valid.generate.constraint)
+    };
+    let schema = json!({"type": "object"});
+    let named =
+        json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": true}});
+    assert_eq!(constraint(json!({"type": "text"})), Ok(None));
+    assert_eq!(constraint(json!(null)), Ok(None));
+    assert_eq!(constraint(json!({"type": "json_object"})), Ok(Some(Constraint::JsonObject)));
+    assert_eq!(constraint(named), Ok(Some(Constraint::JsonSchema(schema.to_string()))));
+    let regex = json!({"type": "regex", "pattern": "a+"});
+    assert_eq!(constraint(regex), Ok(Some(Constraint::Regex("a+".into()))));
+    let grammar = json!({"type": "grammar", "grammar": "start: \"x\""});
+    assert_eq!(constraint(grammar), Ok(Some(Constraint::Lark("start: \"x\"".into()))));
+    for wrong in
+        [json!("json"), json!({"type": "xml"}), json!({"type": "json_schema"}), json!({"type": "regex"})]
+    {
+        let more = json!({ "response_format": wrong });
+        assert_eq!(blame(chat_of(&with(hello(), &more))), "response_format", "{more}");
+    }
+}
+
+#[test]
+fn settings_beside_openais_arrive_and_are_bounded() {
+    let more = json!({"min_tokens": 3, "ignore_eos": true, "priority": "low", "cache_salt": "a", "timeout": 1.5,
+        "logprobs": true, "top_logprobs": 4});
+    let valid = chat_of(&with(hello(), &more)).unwrap().generate;
+    assert_eq!((valid.min_tokens, valid.ignore_eos, valid.priority), (3, true, Priority::Low));
+    assert_eq!((valid.cache_scope.as_str(), valid.time_limit_ms), ("a", Some(1500)));
+    assert_eq!(valid.logprobs, Some(Logprobs { top: 4, prompt: false }));
+    for (more, param) in [
+        (json!({"timeout": 0}), "timeout"),
+        (json!({"timeout": 1e9}), "timeout"),
+        (json!({"priority": "urgent"}), "priority"),
+        (json!({"cache_salt": "x".repeat(257)}), "cache_salt"),
+        (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs"),
+        (json!({"top_logprobs": 2}), "top_logprobs"),
+    ] {
+        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
     }
 }
 

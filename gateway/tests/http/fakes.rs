@@ -62,7 +62,7 @@ impl FakeWorker {
     }
 
     async fn play(self, stream: StreamId, id: RequestId, prompt: String) {
-        let word = |index: u32| (id, Event::Text { index, text: format!("w{index} ") });
+        let word = |index: u32| (id, Event::Text { index, text: format!("w{index} "), logprobs: Vec::new() });
         let usage = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 9 };
         let end = (id, Event::Finished { reason: FinishReason::Stop, usage });
         let (verb, number) = prompt.split_once(' ').unwrap_or((&prompt, "0"));

@@ -73,15 +73,43 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 }
 
 fn request() -> impl Strategy<Value = GenerateRequest> {
-    (any::<u64>(), prompt(), sampling(), vec(any::<String>(), 0..4), any::<Option<u32>>()).prop_map(
-        |(id, prompt, sampling, stop, max_tokens)| GenerateRequest {
-            id: RequestId(id),
+    let text = (any::<u64>(), prompt(), sampling(), vec(any::<String>(), 0..4), any::<Option<u32>>());
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    let constraint = prop_oneof![
+        Just(None),
+        Just(Some(Constraint::JsonObject)),
+        any::<String>().prop_map(|text| Some(Constraint::JsonSchema(text))),
+        any::<String>().prop_map(|text| Some(Constraint::Regex(text))),
+        any::<String>().prop_map(|text| Some(Constraint::Lark(text))),
+    ];
+    let logprobs =
+        any::<Option<(u8, bool)>>().prop_map(|of| of.map(|(top, prompt)| Logprobs { top, prompt }));
+    let rest = (any::<u32>(), any::<bool>(), any::<Option<u32>>(), any::<String>());
+    (text, priority, constraint, logprobs, rest).prop_map(|(text, priority, constraint, logprobs, rest)| {
+        let (id, prompt, sampling, stop, max_tokens) = text;
+        let (min_tokens, ignore_eos, time_limit_ms, cache_scope) = rest;
+        let id = RequestId(id);
+        GenerateRequest {
+            id,
             prompt,
             sampling,
             stop,
             max_tokens,
-        },
-    )
+            min_tokens,
+            ignore_eos,
+            logprobs,
+            constraint,
+            priority,
+            time_limit_ms,
+            cache_scope,
+        }
+    })
+}
+
+fn logprobs() -> impl Strategy<Value = Vec<TokenLogprob>> {
+    let one = || (vec(any::<u8>(), 0..5), prop::option::of(-50.0f32..0.0));
+    let one = move || one().prop_map(|(bytes, logprob)| Alternative { bytes, logprob });
+    vec((one(), vec(one(), 0..3)).prop_map(|(token, top)| TokenLogprob { token, top }), 0..3)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -92,7 +120,12 @@ fn event() -> impl Strategy<Value = Event> {
     });
     let reason = prop::sample::select(vec![FinishReason::Stop, FinishReason::Length]);
     prop_oneof![
-        (any::<u32>(), any::<String>()).prop_map(|(index, text)| Event::Text { index, text }),
+        logprobs().prop_map(|tokens| Event::Prompt { tokens }),
+        (any::<u32>(), any::<String>(), logprobs()).prop_map(|(index, text, logprobs)| Event::Text {
+            index,
+            text,
+            logprobs
+        }),
         (reason, usage).prop_map(|(reason, usage)| Event::Finished { reason, usage }),
         error().prop_map(Event::Failed),
     ]
@@ -140,13 +173,25 @@ fn entry() -> impl Strategy<Value = ModelEntry> {
 }
 
 fn health() -> impl Strategy<Value = Health> {
-    any::<(u64, u32, u32, u32, u32)>().prop_map(
-        |(steps, running, waiting, kv_blocks_used, kv_blocks_total)| Health {
+    let prefix =
+        any::<(u64, u64, u64, u64)>().prop_map(|(hits, misses, misses_after_eviction, evictions)| {
+            PrefixStatistics { hits, misses, misses_after_eviction, evictions }
+        });
+    let memory = any::<(u64, u64, u64)>().prop_map(|(weights, kv_used, peak)| Memory {
+        weights,
+        kv_used,
+        peak,
+        ..Memory::default()
+    });
+    (any::<(u64, u32, u32, u32, u32)>(), prefix, memory).prop_map(
+        |((steps, running, waiting, kv_blocks_used, kv_blocks_total), prefix, memory)| Health {
             steps,
             running,
             waiting,
             kv_blocks_used,
             kv_blocks_total,
+            prefix,
+            memory,
         },
     )
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::chat_template::ChatTemplate;
+use super::grammar::Grammars;
 use super::tokenizer::Tokenizer;
 
 /// Everything about a model's text side.
@@ -23,6 +24,8 @@ pub struct ModelFiles {
     pub defaults: Defaults,
     /// Token ids of the model lie below this.
     pub vocabulary: u32,
+    /// What outputs can be constrained to.
+    pub grammars: Grammars,
 }
 
 /// Sampling from generation_config.json.
@@ -56,7 +59,9 @@ impl ModelFiles {
         let rows = config.get("vocab_size").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let vocabulary = rows.unwrap_or(tokenizer.vocabulary());
         let defaults = Defaults::of(&generation);
-        Ok(Self { tokenizer: Arc::new(tokenizer), template, eos, defaults, vocabulary })
+        let tokenizer = Arc::new(tokenizer);
+        let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
+        Ok(Self { tokenizer, template, eos, defaults, vocabulary, grammars })
     }
 }
 

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
+use super::spelling::Spelling;
+
 /// A model's tokenizer.
 #[derive(Debug)]
-pub struct Tokenizer(tokenizers::Tokenizer);
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// How it writes bytes, where that is known.
+    spelling: Option<Spelling>,
+}
 
 impl Tokenizer {
     /// Reads `folder/tokenizer.json`.
@@ -17,7 +23,8 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(problem)?;
         // Some files carry the settings of a training run, which would cut prompts short or pad them.
         inner.with_truncation(None).map_err(problem)?.with_padding(None);
-        Ok(Self(inner))
+        let decoder = serde_json::to_value(inner.get_decoder()).unwrap_or_default();
+        Ok(Self { spelling: Spelling::of(&decoder).ok(), inner })
     }
 
     /// Text → tokens. `special` adds what the tokenizer puts around a text (BOS); a rendered chat has it already.
@@ -25,30 +32,49 @@ impl Tokenizer {
     /// # Errors
     /// A sentence.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
-        let encoding = self.0.encode_fast(text, special).map_err(|e| e.to_string())?;
+        let encoding = self.inner.encode_fast(text, special).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// Tokens → text without special tokens. Bytes that are no character become U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
         // The only error is a token id that does not exist, which decodes to nothing.
-        self.0.decode(tokens, true).unwrap_or_default()
+        self.inner.decode(tokens, true).unwrap_or_default()
     }
 
     /// Whether [`Self::decode`] leaves this token out.
     pub fn is_special(&self, token: u32) -> bool {
-        let added = self.0.get_added_vocabulary().get_added_tokens_decoder();
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
         added.get(&token).is_some_and(|token| token.special)
     }
 
     /// Tokens in the vocabulary, special ones included.
     pub fn vocabulary(&self) -> u32 {
-        self.0.get_vocab_size(true) as u32
+        self.inner.get_vocab_size(true) as u32
+    }
+
+    /// A token as its file writes it, which its decoder turns into text.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The decoder as tokenizer.json describes it; `Null` where there is none.
+    pub fn decoder(&self) -> serde_json::Value {
+        serde_json::to_value(self.inner.get_decoder()).unwrap_or_default()
+    }
+
+    /// The bytes that a token stands for; of one that is no text, as its file writes it.
+    pub fn bytes(&self, id: u32) -> Vec<u8> {
+        let text = self.token(id).unwrap_or_default();
+        match &self.spelling {
+            Some(spelling) if !self.is_special(id) => spelling.bytes(&text),
+            _ => text.into_bytes(),
+        }
     }
 
     /// The id of a token given as text.
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.0.token_to_id(token)
+        self.inner.token_to_id(token)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, Message, RequestId, Role};
+use ipc_proto::generate::{ChatPrompt, Constraint, Logprobs, Message, RequestId, Role, Sampling};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,13 +11,7 @@ static FILES: LazyLock<ModelFiles> =
 const MAX_LENGTH: u32 = 64;
 
 fn request(prompt: Prompt) -> GenerateRequest {
-    GenerateRequest {
-        id: RequestId(3),
-        prompt,
-        sampling: Sampling::default(),
-        stop: Vec::new(),
-        max_tokens: None,
-    }
+    GenerateRequest { id: RequestId(3), prompt, ..GenerateRequest::default() }
 }
 
 fn text(text: &str) -> GenerateRequest {
@@ -34,13 +28,13 @@ fn refused(request: GenerateRequest) -> (ErrorKind, Option<String>) {
 }
 
 fn sampled(sampling: Sampling) -> Result<SamplingParams> {
-    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.sampling)
+    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.order.sampling)
 }
 
 #[test]
 fn what_is_left_of_the_context_bounds_the_output() {
     let submission = admitted(text("one two three")).unwrap();
-    assert_eq!(submission.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
+    assert_eq!(submission.order.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
     let more = GenerateRequest { max_tokens: Some(1000), ..text("one two three") };
     assert_eq!(admitted(more).unwrap().limits.max_tokens, submission.limits.max_tokens);
     let less = GenerateRequest { max_tokens: Some(5), ..text("one two three") };
@@ -85,7 +79,7 @@ fn a_chat_goes_through_the_template() {
     let chat = ChatPrompt { messages: vec![message], template_kwargs: None };
     let submission = admitted(request(Prompt::Chat(chat))).unwrap();
     // <|im_start|> begins it.
-    assert_eq!(submission.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
+    assert_eq!(submission.order.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
     assert!(submission.limits.eos.contains(&FILES.tokenizer.id("<|im_end|>").unwrap()));
 }
 
@@ -102,7 +96,7 @@ fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
         seed: Some(1),
         ..Default::default()
     };
-    let SamplingParams { row, seed, penalties } = sampled(asked).unwrap();
+    let SamplingParams { row, seed, penalties, .. } = sampled(asked).unwrap();
     assert_eq!(penalties, Penalties::default());
     assert_eq!((row.temperature, row.top_p, row.top_k, row.min_p, seed), (0.5, 0.25, 7, 0.0, 1));
     // The quotient would overflow: greedy.
@@ -112,9 +106,32 @@ fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
 
 #[test]
 fn seeds_are_drawn_anew() {
-    let seeds: std::collections::HashSet<u64> =
-        (0..50).map(|_| sampled(Sampling::default()).unwrap().seed).collect();
+    let seeds: HashSet<u64> = (0..50).map(|_| sampled(Sampling::default()).unwrap().seed).collect();
     assert_eq!(seeds.len(), 50);
+}
+
+#[test]
+fn what_else_is_asked_is_checked_and_handed_on() {
+    let scored = |max_tokens, prompt| GenerateRequest {
+        max_tokens: Some(max_tokens),
+        logprobs: Some(Logprobs { top: 3, prompt }),
+        ..text("one two")
+    };
+    assert_eq!(refused(scored(0, false)).1.as_deref(), Some("max_tokens"));
+    assert_eq!(admitted(scored(0, true)).unwrap().limits.max_tokens, 0);
+    let many = GenerateRequest { logprobs: Some(Logprobs { top: 21, prompt: false }), ..text("x") };
+    assert_eq!(refused(many).1.as_deref(), Some("top_logprobs"));
+    let endless = GenerateRequest { ignore_eos: true, min_tokens: 7, ..text("x") };
+    let endless = admitted(endless).unwrap();
+    assert!(endless.limits.eos.is_empty());
+    assert_eq!(endless.order.sampling.min_tokens, 7);
+    assert!(!endless.order.sampling.ends.is_empty());
+    let broken = GenerateRequest { constraint: Some(Constraint::Regex("(".into())), ..text("x") };
+    assert_eq!(refused(broken).1.as_deref(), Some("response_format"));
+    let timed =
+        GenerateRequest { time_limit_ms: Some(5), constraint: Some(Constraint::JsonObject), ..text("x") };
+    let timed = admitted(timed).unwrap();
+    assert!(timed.deadline.is_some() && timed.constraint.is_some() && timed.order.masked);
 }
 
 proptest! {
@@ -129,10 +146,10 @@ proptest! {
     ) {
         let sampling = Sampling { temperature, top_p, min_p, ..Default::default() };
         if let Ok(submission) = admitted(GenerateRequest { sampling, max_tokens, ..text(&prompt) }) {
-            let row = submission.sampling.row;
+            let row = submission.order.sampling.row;
             prop_assert!((0.0..=100.0).contains(&row.temperature));
             prop_assert!(row.top_p > 0.0 && row.top_p <= 1.0 && (0.0..=1.0).contains(&row.min_p));
-            let length = submission.prompt.len() as u32;
+            let length = submission.order.prompt.len() as u32;
             prop_assert!(length > 0 && submission.limits.max_tokens > 0);
             prop_assert!(length + submission.limits.max_tokens <= MAX_LENGTH);
         }

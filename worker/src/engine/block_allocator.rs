@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use ipc_proto::worker::PrefixStatistics;
+
 use super::prefix_cache::{ChainHash, ChainHasher, Found, PrefixCache};
 use super::runner::BlockId;
 
@@ -41,6 +43,15 @@ pub struct BlockTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBlocks;
 
+/// Blocks that the prefix cache has of a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cached {
+    /// In all.
+    pub blocks: u32,
+    /// Of these, blocks that nobody holds, which count as free.
+    pub idle: u32,
+}
+
 /// The text that follows is being computed by another sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending;
@@ -69,6 +80,12 @@ impl BlockAllocator {
         self.shared.borrow().free as u32
     }
 
+    /// Blocks that would be free if `table` let go of its own.
+    pub fn held_alone(&self, table: &BlockTable) -> u32 {
+        let shared = self.shared.borrow();
+        table.blocks.iter().filter(|block| shared.holders[**block as usize] == 1).count() as u32
+    }
+
     /// Blocks in all.
     pub fn total(&self) -> u32 {
         self.shared.borrow().holders.len() as u32
@@ -89,11 +106,41 @@ impl BlockAllocator {
         (blocks * self.block_size) as usize
     }
 
-    /// Continues the hashes of the full blocks of `tokens`, of which `chain` has the first ones.
-    pub fn extend_chain(&self, chain: &mut Vec<ChainHash>, tokens: &[u32]) {
+    /// What the hashes of a scope's texts begin with.
+    pub fn scope(&self, name: &str) -> ChainHash {
+        self.hasher.scope(name)
+    }
+
+    /// What is there of the text of `chain`, from its beginning.
+    ///
+    /// # Errors
+    /// When what follows is being computed: waiting for it is cheaper than computing it too.
+    pub fn find(&self, chain: &[ChainHash]) -> Result<Cached, Pending> {
+        let shared = self.shared.borrow();
+        let mut cached = Cached::default();
+        for found in chain.iter().map_while(|hash| shared.cache.find(*hash)) {
+            let Found::Ready(block) = found else { return Err(Pending) };
+            cached.blocks += 1;
+            cached.idle += u32::from(shared.holders[block as usize] == 0);
+        }
+        Ok(cached)
+    }
+
+    /// Counts a prompt's hits and misses; true if the first missing block had been there once.
+    pub fn count(&self, chain: &[ChainHash], hits: usize) -> bool {
+        self.shared.borrow_mut().cache.count(chain, hits)
+    }
+
+    /// What the prefix cache did since the start.
+    pub fn statistics(&self) -> PrefixStatistics {
+        self.shared.borrow().cache.statistics()
+    }
+
+    /// Continues the hashes of the full blocks of `tokens`, of which `chain` has the first ones; the text is of `scope`.
+    pub fn extend_chain(&self, chain: &mut Vec<ChainHash>, scope: ChainHash, tokens: &[u32]) {
         let size = self.block_size as usize;
         for block in tokens.chunks_exact(size).skip(chain.len()) {
-            let before = chain.last().copied().unwrap_or_default();
+            let before = chain.last().copied().unwrap_or(scope);
             chain.push(self.hasher.next(before, block));
         }
     }
@@ -138,25 +185,15 @@ impl Shared {
 }
 
 impl BlockTable {
-    /// Fills an empty table with the blocks that hold the beginning of the text of `chain`; gives how many there are.
-    ///
-    /// # Errors
-    /// When what follows is being computed: waiting for it is cheaper than computing it too. The table stays empty.
-    pub fn adopt(&mut self, chain: &[ChainHash]) -> Result<u32, Pending> {
+    /// Fills an empty table with the blocks that hold the beginning of the text of `chain`.
+    pub fn adopt(&mut self, chain: &[ChainHash]) {
         debug_assert!(self.blocks.is_empty(), "only a table without blocks adopts any");
         let mut shared = self.allocator.shared.borrow_mut();
-        let found = chain.iter().map_while(|hash| shared.cache.find(*hash));
-        let found: Vec<Found> = found.collect();
-        if found.contains(&Found::Pending) {
-            return Err(Pending);
+        for hash in chain {
+            let Some(Found::Ready(block)) = shared.cache.find(*hash) else { return };
+            shared.hold(block);
+            self.blocks.push(block);
         }
-        for found in found {
-            if let Found::Ready(block) = found {
-                shared.hold(block);
-                self.blocks.push(block);
-            }
-        }
-        Ok(self.blocks.len() as u32)
     }
 
     /// Says what text the blocks hold, or, unless `ready`, are about to; `chain[..from]` is known already.

@@ -1,12 +1,15 @@
 //! What the engine is told. Everything in here was checked by whoever sends it.
 
+use std::time::Instant;
+
 use ipc_proto::generate::RequestId;
 use ipc_proto::stream::StreamId;
 
 use super::arrivals::Arrival;
 use super::frames::FrameSender;
 use super::output;
-use super::sequence::SamplingParams;
+use super::sequence::Order;
+use crate::adapters::grammar::Matcher;
 
 /// An order to the engine.
 #[derive(Debug)]
@@ -32,12 +35,14 @@ pub struct Submission {
     pub stream: StreamId,
     /// Its name there.
     pub id: RequestId,
-    /// Neither empty nor too long.
-    pub prompt: Vec<u32>,
-    /// How tokens are chosen.
-    pub sampling: SamplingParams,
+    /// What is to be run.
+    pub order: Order,
     /// What ends it.
     pub limits: output::Limits,
+    /// What its output must be.
+    pub constraint: Option<Matcher>,
+    /// When it fails if it has not ended.
+    pub deadline: Option<Instant>,
 }
 
 /// A submission on its way, and its place among the arrivals.

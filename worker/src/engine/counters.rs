@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ipc_proto::worker::Health;
+use ipc_proto::worker::{Health, Memory, PrefixStatistics};
 
 use super::scheduler::Scheduler;
 
@@ -14,17 +14,26 @@ pub struct Counters {
     waiting: AtomicU32,
     blocks_used: AtomicU32,
     blocks_total: AtomicU32,
+    prefix: [AtomicU64; 4],
+    memory: [AtomicU64; 6],
 }
 
 impl Counters {
     /// A reading. Its parts may be of neighbouring steps.
     pub fn health(&self) -> Health {
+        let [hits, misses, misses_after_eviction, evictions] = read(&self.prefix);
+        let [weights, kv_allocated, kv_limit, active, cached, peak] = read(&self.memory);
+        let (used, total) =
+            (self.blocks_used.load(Ordering::Relaxed), self.blocks_total.load(Ordering::Relaxed));
+        let kv_used = (kv_limit * u64::from(used)).checked_div(u64::from(total)).unwrap_or(0);
         Health {
+            prefix: PrefixStatistics { hits, misses, misses_after_eviction, evictions },
+            memory: Memory { weights, kv_used, kv_allocated, kv_limit, active, cached, peak },
             steps: self.steps(),
             running: self.running.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
-            kv_blocks_used: self.blocks_used.load(Ordering::Relaxed),
-            kv_blocks_total: self.blocks_total.load(Ordering::Relaxed),
+            kv_blocks_used: used,
+            kv_blocks_total: total,
         }
     }
 
@@ -47,5 +56,24 @@ impl Counters {
         self.waiting.store(waiting as u32, Ordering::Relaxed);
         self.blocks_used.store(used, Ordering::Relaxed);
         self.blocks_total.store(total, Ordering::Relaxed);
+        let PrefixStatistics { hits, misses, misses_after_eviction, evictions } =
+            scheduler.prefix_statistics();
+        write(&self.prefix, [hits, misses, misses_after_eviction, evictions]);
+    }
+
+    /// Tells where memory goes.
+    pub(super) fn publish_memory(&self, memory: Memory) {
+        let Memory { weights, kv_used: _, kv_allocated, kv_limit, active, cached, peak } = memory;
+        write(&self.memory, [weights, kv_allocated, kv_limit, active, cached, peak]);
+    }
+}
+
+fn read<const N: usize>(from: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|at| from[at].load(Ordering::Relaxed))
+}
+
+fn write<const N: usize>(to: &[AtomicU64; N], values: [u64; N]) {
+    for (to, value) in to.iter().zip(values) {
+        to.store(value, Ordering::Relaxed);
     }
 }

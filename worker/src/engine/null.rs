@@ -1,6 +1,8 @@
 //! A runner that generates without computing: what remains is the cost of everything around the model.
 
-use super::runner::{Batch, Capacity, Runner, RunnerError};
+use ipc_proto::worker::Memory;
+
+use super::runner::{Batch, Capacity, Mask, Outcome, Runner, RunnerError, Score, Scored};
 
 /// Answers every row with the next of a few ordinary tokens.
 #[derive(Debug)]
@@ -30,9 +32,36 @@ impl Runner for NullRunner {
         self.capacity
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError> {
-        let sampling = batch.rows.iter().filter(|row| row.sample.is_some());
-        let last = sampling.map(|row| batch.positions[row.tokens.end - 1] as usize);
-        Ok(last.map(|position| self.tokens[position % self.tokens.len()]).collect())
+    fn memory(&self) -> Memory {
+        Memory::default()
     }
+
+    fn launch(&mut self, _: &Batch) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+        let mut masks = masks.iter();
+        let mut outcome = Outcome::default();
+        for row in &batch.rows {
+            let mask = if row.masked { masks.next() } else { None };
+            let from = row.tokens.end - row.samples.len();
+            for at in from..row.tokens.end {
+                let next = self.tokens[batch.positions[at] as usize % self.tokens.len()];
+                outcome.tokens.push(mask.and_then(first_allowed).unwrap_or(next));
+            }
+            if let Some(Score { targets, .. }) = &row.score {
+                let chosen = &outcome.tokens[outcome.tokens.len() - row.samples.len()..];
+                let certain = |token: &u32| Scored { token: *token, ..Scored::default() };
+                outcome.scores.push(targets.iter().chain(chosen).map(certain).collect());
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// The lowest token that a mask allows.
+fn first_allowed(mask: &Mask) -> Option<u32> {
+    let at = mask.iter().position(|word| *word != 0)?;
+    Some(at as u32 * 32 + mask[at].trailing_zeros())
 }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ipc_proto::generate::{Event, FinishReason, Usage};
+use ipc_proto::generate::{Alternative, Event, FinishReason, TokenLogprob, Usage};
 
+use super::runner::Scored;
+use super::sequence::Order;
 use crate::adapters::detokenize::Detokenizer;
 use crate::adapters::stop::StopMatcher;
 use crate::adapters::tokenizer::Tokenizer;
@@ -16,30 +18,49 @@ pub struct Limits {
     pub eos: Arc<HashSet<u32>>,
     /// Texts that end it.
     pub stop: Vec<String>,
-    /// Tokens to generate, at most.
+    /// Tokens to generate, at most; 0 where only the prompt is scored.
     pub max_tokens: u32,
 }
 
 /// The state of one request's output.
 #[derive(Debug)]
 pub struct Output {
+    tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
     stop: StopMatcher,
     eos: Arc<HashSet<u32>>,
     max_tokens: u32,
     usage: Usage,
+    /// What is told of the prompt before the first token, where it is asked for.
+    prompt: Option<Vec<TokenLogprob>>,
+    /// What is told of the tokens since the last event.
+    logprobs: Vec<TokenLogprob>,
 }
 
 impl Output {
-    /// The output of a request whose prompt has `prompt_tokens` tokens.
-    pub fn new(tokenizer: Arc<Tokenizer>, limits: Limits, prompt_tokens: u32) -> Self {
+    /// The output of a request.
+    pub fn new(tokenizer: Arc<Tokenizer>, limits: Limits, order: &Order) -> Self {
+        let first = |token: &u32| {
+            let token = Alternative { bytes: tokenizer.bytes(*token), logprob: None };
+            TokenLogprob { token, top: Vec::new() }
+        };
+        let scored = order.logprobs.is_some_and(|logprobs| logprobs.prompt);
+        let prompt = scored.then(|| order.prompt.first().map(first).into_iter().collect());
         Self {
-            detokenizer: Detokenizer::new(tokenizer),
+            detokenizer: Detokenizer::new(Arc::clone(&tokenizer)),
             stop: StopMatcher::new(limits.stop),
             eos: limits.eos,
             max_tokens: limits.max_tokens,
-            usage: Usage { prompt_tokens, ..Usage::default() },
+            usage: Usage { prompt_tokens: order.prompt.len() as u32, ..Usage::default() },
+            prompt,
+            logprobs: Vec::new(),
+            tokenizer,
         }
+    }
+
+    /// Whether no token has come.
+    pub fn is_empty(&self) -> bool {
+        self.usage.completion_tokens == 0
     }
 
     /// Tells how many of the prompt's tokens came from the prefix cache.
@@ -47,25 +68,52 @@ impl Output {
         self.usage.cached_tokens = tokens;
     }
 
-    /// Takes the next token; says with `event` what follows from it. True when the request has ended.
-    pub fn push(&mut self, token: u32, mut event: impl FnMut(Event)) -> bool {
+    /// Takes what is to be told of the next tokens of the prompt.
+    pub fn score_prompt(&mut self, scores: &[Scored]) {
+        let told = scores.iter().map(|scored| self.told(scored)).collect::<Vec<_>>();
+        if let Some(prompt) = &mut self.prompt {
+            prompt.extend(told);
+        }
+    }
+
+    /// Takes the next token, which was the last if it is `complete`; says with `event` what follows from it. True when the
+    /// request has ended.
+    pub fn push(
+        &mut self,
+        token: u32,
+        scored: Option<Scored>,
+        complete: bool,
+        mut event: impl FnMut(Event),
+    ) -> bool {
+        if let Some(tokens) = self.prompt.take() {
+            event(Event::Prompt { tokens });
+        }
         let index = self.usage.completion_tokens;
+        if self.max_tokens == 0 {
+            event(Event::Finished { reason: FinishReason::Length, usage: self.usage });
+            return true;
+        }
         self.usage.completion_tokens += 1;
         if self.eos.contains(&token) {
             self.finish(index, FinishReason::Stop, event);
             return true;
         }
+        if let Some(scored) = scored {
+            let told = self.told(&scored);
+            self.logprobs.push(told);
+        }
         let found = match self.detokenizer.push(token) {
             Some(piece) => self.stop.push(&piece),
             None => Default::default(),
         };
-        text(index, found.text, &mut event);
+        self.text(index, found.text, &mut event);
         if found.stopped {
             event(Event::Finished { reason: FinishReason::Stop, usage: self.usage });
             return true;
         }
-        if self.usage.completion_tokens >= self.max_tokens {
-            self.finish(index, FinishReason::Length, event);
+        if complete || self.usage.completion_tokens >= self.max_tokens {
+            let reason = if complete { FinishReason::Stop } else { FinishReason::Length };
+            self.finish(index, reason, event);
             return true;
         }
         false
@@ -76,13 +124,26 @@ impl Output {
         let found = self.stop.push(&self.detokenizer.finish());
         let reason = if found.stopped { FinishReason::Stop } else { reason };
         let rest = if found.stopped { String::new() } else { self.stop.finish() };
-        text(index, found.text + &rest, &mut event);
+        self.text(index, found.text + &rest, &mut event);
+        if !self.logprobs.is_empty() {
+            let logprobs = std::mem::take(&mut self.logprobs);
+            event(Event::Text { index, text: String::new(), logprobs });
+        }
         event(Event::Finished { reason, usage: self.usage });
     }
-}
 
-fn text(index: u32, text: String, event: &mut impl FnMut(Event)) {
-    if !text.is_empty() {
-        event(Event::Text { index, text });
+    fn text(&mut self, index: u32, text: String, event: &mut impl FnMut(Event)) {
+        if !text.is_empty() {
+            event(Event::Text { index, text, logprobs: std::mem::take(&mut self.logprobs) });
+        }
+    }
+
+    fn told(&self, scored: &Scored) -> TokenLogprob {
+        let told = |token: u32, logprob: f32| Alternative {
+            bytes: self.tokenizer.bytes(token),
+            logprob: Some(logprob),
+        };
+        let top = scored.top.iter().map(|(token, logprob)| told(*token, *logprob)).collect();
+        TokenLogprob { token: told(scored.token, scored.logprob), top }
     }
 }

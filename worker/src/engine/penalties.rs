@@ -60,6 +60,12 @@ impl Adjustments {
         }
     }
 
+    /// Whether nothing is ever to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        let Penalties { repetition, presence, frequency, .. } = self.penalties;
+        self.all.is_empty() && repetition == 1.0 && presence == 0.0 && frequency == 0.0
+    }
+
     /// What is to be done now.
     pub(super) fn now(&self) -> Vec<Adjust> {
         self.all.values().map(|(adjust, _)| *adjust).collect()

@@ -5,8 +5,10 @@
 //! same beginning can wait for them instead of computing them too. Blocks that nobody holds stay until the pool needs
 //! them; the one unused for longest goes first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+
+use ipc_proto::worker::PrefixStatistics;
 
 use super::runner::BlockId;
 
@@ -17,6 +19,9 @@ pub struct ChainHash(u64, u64);
 /// Makes chain hashes. The keys are drawn for each process, so that nobody outside can construct two texts of one hash.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChainHasher(RandomState, RandomState);
+
+/// Blocks given up that are remembered, so that a miss can be explained.
+const REMEMBERED: usize = 4096;
 
 /// What is known of a block's content.
 #[derive(Debug)]
@@ -36,6 +41,15 @@ pub(super) struct PrefixCache {
     /// Blocks that nobody holds, by the time since when.
     idle: BTreeMap<u64, BlockId>,
     clock: u64,
+    given_up: GivenUp,
+    statistics: PrefixStatistics,
+}
+
+/// The texts of the blocks that were given up last.
+#[derive(Debug, Default)]
+struct GivenUp {
+    order: VecDeque<ChainHash>,
+    all: HashSet<ChainHash>,
 }
 
 /// Whether a block's KV is there.
@@ -47,13 +61,50 @@ pub(super) enum Found {
 }
 
 impl ChainHasher {
+    /// What the texts of a scope begin with; the same for all of the empty one.
+    pub(super) fn scope(&self, name: &str) -> ChainHash {
+        match name {
+            "" => ChainHash::default(),
+            name => ChainHash(self.0.hash_one(name), self.1.hash_one(name)),
+        }
+    }
+
     /// The hash of `tokens`, one block, after the text of `before`.
     pub(super) fn next(&self, before: ChainHash, tokens: &[u32]) -> ChainHash {
         ChainHash(self.0.hash_one((before, tokens)), self.1.hash_one((before, tokens)))
     }
 }
 
+impl GivenUp {
+    fn push(&mut self, hash: ChainHash) {
+        if self.all.insert(hash) {
+            self.order.push_back(hash);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+    }
+}
+
 impl PrefixCache {
+    /// Counts a prompt of which the first `hits` blocks of `chain` were found. True if the next one had been there once.
+    pub(super) fn count(&mut self, chain: &[ChainHash], hits: usize) -> bool {
+        let missed = &chain[hits..];
+        let lost = |hash: &&ChainHash| self.given_up.all.contains(*hash);
+        let after_eviction = missed.iter().filter(lost).count();
+        self.statistics.hits += hits as u64;
+        self.statistics.misses += missed.len() as u64;
+        self.statistics.misses_after_eviction += after_eviction as u64;
+        missed.first().is_some_and(|hash| lost(&hash))
+    }
+
+    /// What it did since the start.
+    pub(super) fn statistics(&self) -> PrefixStatistics {
+        self.statistics
+    }
+
     /// Who holds this text.
     pub(super) fn find(&self, hash: ChainHash) -> Option<Found> {
         let block = *self.blocks.get(&hash)?;
@@ -106,6 +157,10 @@ impl PrefixCache {
     /// Gives up the block that nobody has held for longest.
     pub(super) fn evict(&mut self) -> Option<BlockId> {
         let (_, block) = self.idle.pop_first()?;
+        self.statistics.evictions += 1;
+        if let Some(entry) = self.entries.get(&block) {
+            self.given_up.push(entry.hash);
+        }
         self.forget(block);
         Some(block)
     }

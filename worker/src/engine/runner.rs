@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use ipc_proto::worker::Memory;
+
 /// Index of a block in the KV pool.
 pub type BlockId = u32;
 
@@ -35,17 +37,56 @@ impl Batch {
 }
 
 /// One sequence's part in a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Row {
     /// Its tokens in the flattened batch; never empty.
     pub tokens: Range<usize>,
     /// The blocks that hold its KV, in order. Tokens at positions `0 .. last position of this row` lie in the first
     /// `ceil(context / block_size)` of them.
     pub blocks: Vec<BlockId>,
-    /// How to choose the token after the row's last one; `None` while more of the prompt is to come.
-    pub sample: Option<RowSampling>,
-    /// What is done to the logits before that; no token twice.
+    /// How to choose the tokens after the row's last ones: none while more of the prompt is to come, else one, and one
+    /// more for each drafted token that ends the row.
+    pub samples: Vec<RowSampling>,
+    /// What is done to the logits before that; no token twice. Only for rows that sample once.
     pub adjust: Vec<Adjust>,
+    /// Whether a [`Mask`] comes for it. Only for rows that sample once.
+    pub masked: bool,
+    /// What is to be told of its log probabilities.
+    pub score: Option<Score>,
+}
+
+/// Which log probabilities of a row are asked for: those of the model itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Score {
+    /// With each token, so many likeliest.
+    pub top: usize,
+    /// Which token of the row the first target follows.
+    pub first: usize,
+    /// Tokens of the prompt that follow the row's, where they are scored too.
+    pub targets: Vec<u32>,
+}
+
+/// A token's log probability, and the likeliest tokens at its place, likeliest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scored {
+    /// The token.
+    pub token: u32,
+    /// Its natural logarithm.
+    pub logprob: f32,
+    /// Tokens and theirs.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Which tokens a row may choose: bit `t % 32` of word `t / 32` says it of token t.
+pub type Mask = Vec<u32>;
+
+/// What a step brought.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// The chosen tokens, as many as the rows have samples, in order.
+    pub tokens: Vec<u32>,
+    /// For each row with a [`Score`], in order: its targets, then what it chose.
+    pub scores: Vec<Vec<Scored>>,
 }
 
 /// A change to the logit of one token: `bias` is added, then `repetition` divides it where positive and multiplies it
@@ -101,11 +142,30 @@ pub trait Runner {
     /// What it can hold; constant.
     fn capacity(&self) -> Capacity;
 
-    /// Runs the model over `batch`, writes its K and V, and returns one token for each row that samples, in row order.
+    /// Where memory goes now; `kv_used` is left to the caller, who knows which blocks are held.
+    fn memory(&self) -> Memory;
+
+    /// Fills in the tokens of `batch` that the scheduler left open for drafts: those behind the first of rows that sample more
+    /// than once. Does nothing where drafts come from the scheduler.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn draft(&mut self, _batch: &mut Batch) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    /// Begins a step: runs the model over `batch` and writes its K and V. May return before that is done.
     ///
     /// # Errors
     /// When the device fails. The KV of the batch's rows is undefined then; other sequences' KV is not.
-    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError>;
+    fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError>;
+
+    /// Ends the step that was begun for `batch`: chooses tokens. `masks` has one for each masked row, in order. (They come
+    /// late, so that making them takes no time of its own.)
+    ///
+    /// # Errors
+    /// As [`Self::launch`].
+    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError>;
 }
 
 impl<R: Runner + ?Sized> Runner for Box<R> {
@@ -113,8 +173,20 @@ impl<R: Runner + ?Sized> Runner for Box<R> {
         (**self).capacity()
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError> {
-        (**self).step(batch)
+    fn memory(&self) -> Memory {
+        (**self).memory()
+    }
+
+    fn draft(&mut self, batch: &mut Batch) -> Result<(), RunnerError> {
+        (**self).draft(batch)
+    }
+
+    fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {
+        (**self).launch(batch)
+    }
+
+    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+        (**self).finish(batch, masks)
     }
 }
 

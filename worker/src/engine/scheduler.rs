@@ -1,27 +1,46 @@
 //! Decides what each step computes. Pure: sequences and block ids, no tensors, no clock, no I/O.
 //!
 //! Continuous batching with chunked prefill: a step serves every running sequence, one token each for those that decode
-//! and as much of a prompt as the token budget allows for those that prefill; waiting sequences join in order of arrival
-//! while there is room for all of their tokens. When blocks run out the sequence that joined last gives its blocks
-//! back and waits at its old place in the queue; it is computed again later. The first always goes on, so nothing waits for
-//! ever, and no request fails for want of blocks: one that could not run alone is refused before it gets here.
+//! and as much of a prompt as the token budget allows for those that prefill; waiting sequences join while there is room for
+//! all of their tokens. Classes go first to last, and within a class in order of arrival; who waits long enough goes like
+//! the class before. When blocks run out, the sequence of the lowest class that joined last gives its blocks back and waits
+//! at its old place; it is computed again later. The first always goes on, so nothing waits for ever, and no request fails
+//! for want of blocks: one that could not run alone is refused before it gets here. A sequence of a higher class takes
+//! the place of lower ones where there is no room beside them.
 //!
 //! What the prefix cache has of a sequence is not computed again, and a sequence whose beginning is being computed for
 //! another waits for that.
 
-use std::collections::VecDeque;
+use ipc_proto::worker::PrefixStatistics;
 
 use super::block_allocator::BlockAllocator;
 use super::runner::{Batch, BlockId, Capacity, Row};
-use super::sequence::{SamplingParams, Sequence, SequenceId};
+use super::sequence::{FoundInCache, Order, Sequence, SequenceId};
 
-/// What bounds a step. Neither is 0.
+/// Steps of waiting after which a sequence goes like the class before its own.
+const AGEING_STEPS: u64 = 256;
+
+/// What bounds a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Sequences that run at once.
+    /// Sequences that run at once; not 0.
     pub max_sequences: usize,
-    /// Prompt tokens that a step computes besides decoding.
+    /// Prompt tokens that a step computes besides decoding, at most; not 0.
     pub prefill_tokens: usize,
+    /// Tokens drafted for a sequence that decodes.
+    pub drafts: Drafts,
+}
+
+/// Where drafts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drafts {
+    /// There are none.
+    #[default]
+    None,
+    /// So many from the text itself, where its end has occurred before.
+    LookUp(usize),
+    /// So many from the runner: the batch has room for them.
+    Runner(usize),
 }
 
 /// One sequence's next token.
@@ -31,8 +50,19 @@ pub struct Sampled {
     pub id: SequenceId,
     /// The token.
     pub token: u32,
-    /// Tokens of the sequence's prompt that the prefix cache had.
-    pub cached: u32,
+    /// What the prefix cache had of the prompt.
+    pub found: FoundInCache,
+}
+
+/// What a row of the step computes.
+#[derive(Debug, Clone, Copy)]
+struct Scheduled {
+    /// Index into `running`.
+    at: usize,
+    /// Tokens of the sequence.
+    count: usize,
+    /// Drafted tokens behind them.
+    drafts: usize,
 }
 
 /// The queue and the running sequences.
@@ -41,12 +71,16 @@ pub struct Scheduler {
     limits: Limits,
     allocator: BlockAllocator,
     max_length: usize,
-    /// In order of arrival.
-    waiting: VecDeque<Sequence>,
-    /// In order of joining.
+    /// Sorted when anybody can join.
+    waiting: Vec<Sequence>,
+    /// Who goes first, first; who has joined since the step began, last.
     running: Vec<Sequence>,
-    /// What the last step runs: index into `running`, tokens computed.
-    scheduled: Vec<(usize, usize)>,
+    /// What the last step runs.
+    scheduled: Vec<Scheduled>,
+    /// Steps scheduled so far.
+    steps: u64,
+    /// Sequences that joined so far.
+    joined: u64,
     /// Lists of the last batch, kept for their memory.
     spare: Vec<Vec<BlockId>>,
 }
@@ -58,18 +92,23 @@ impl Scheduler {
             limits,
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
             max_length: max_length(capacity),
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             running: Vec::new(),
             scheduled: Vec::new(),
+            steps: 0,
+            joined: 0,
             spare: Vec::new(),
         }
     }
 
-    /// Queues a prompt, which is neither empty nor as long as [`max_length`]; the sequence must be taken out before
-    /// it grows longer than that. Its id is higher than any before.
-    pub fn add(&mut self, id: SequenceId, prompt: Vec<u32>, sampling: SamplingParams) {
-        debug_assert!(!prompt.is_empty() && prompt.len() < self.max_length, "checked at admission");
-        self.waiting.push_back(Sequence::new(id, prompt, sampling, self.allocator.table()));
+    /// Queues a sequence whose prompt is neither empty nor as long as [`max_length`]; it must be taken out before it grows
+    /// longer than that. Its id is higher than any before.
+    pub fn add(&mut self, id: SequenceId, order: Order) {
+        debug_assert!(
+            !order.prompt.is_empty() && order.prompt.len() < self.max_length,
+            "checked at admission"
+        );
+        self.waiting.push(Sequence::new(id, order, self.steps, &self.allocator));
     }
 
     /// Takes a sequence out, wherever it is; its blocks are free at once. Not between `schedule` and `commit`.
@@ -91,21 +130,71 @@ impl Scheduler {
         (self.running.len(), self.waiting.len())
     }
 
+    /// Running sequences that decode.
+    pub fn decoding(&self) -> usize {
+        self.running.iter().filter(|sequence| sequence.pending() == 1).count()
+    }
+
     /// Blocks in use, and in all.
     pub fn blocks(&self) -> (u32, u32) {
         (self.allocator.used(), self.allocator.total())
     }
 
-    /// Fills `batch` with the next step; it is empty only when idle.
-    pub fn schedule(&mut self, batch: &mut Batch) {
+    /// What the prefix cache did since the start.
+    pub fn prefix_statistics(&self) -> PrefixStatistics {
+        self.allocator.statistics()
+    }
+
+    /// Fills `batch` with the next step, with at most `prefill_tokens` tokens of prompts. It is empty only when idle, or
+    /// when no prompt token was allowed and nothing decodes.
+    pub fn schedule(&mut self, batch: &mut Batch, prefill_tokens: usize) {
         self.spare.extend(batch.rows.drain(..).map(|row| row.blocks));
         batch.clear();
         self.scheduled.clear();
-        let budget = self.limits.prefill_tokens;
-        let (budget, preempted) = self.go_on(batch, budget);
+        self.steps += 1;
+        self.running.sort_by_key(|sequence| sequence.turn.joined);
+        self.order_waiting();
+        self.make_way();
+        let (budget, preempted) = self.go_on(batch, prefill_tokens);
         // Whoever was pre-empted waits for a step without shortage; else two sequences would take turns at recomputing.
         if !preempted {
             self.admit(batch, budget);
+        }
+    }
+
+    /// Who has waited longest goes first within a class, and like a higher class in time.
+    fn order_waiting(&mut self) {
+        let now = self.steps;
+        self.waiting.sort_by_key(|sequence| (rank(sequence, now), sequence.id));
+    }
+
+    /// Where the first who waits is of a higher class than the last who run and has no room beside them, those wait.
+    fn make_way(&mut self) {
+        let Some(first) = self.waiting.first_mut() else { return };
+        let (class, now) = (first.turn.class, self.steps);
+        let first_rank = rank(first, now);
+        let lower = |running: &Sequence| running.turn.class > class && running.turn.joined.0 > first_rank;
+        if !self.running.last().is_some_and(lower) {
+            return;
+        }
+        let Ok(cached) = first.find(&self.allocator) else { return };
+        let needed = self.allocator.blocks_for(first.length() as u32 + 1) - (cached.blocks - cached.idle);
+        let room = |running: usize, free: u32| {
+            running < self.limits.max_sequences && free >= needed + running as u32
+        };
+        let (mut running, mut free) = (self.running.len(), self.allocator.free());
+        for last in self.running.iter().rev().take_while(|running| lower(running)) {
+            if room(running, free) {
+                break;
+            }
+            running -= 1;
+            free += self.allocator.held_alone(&last.table);
+        }
+        // Nobody is sent away in vain.
+        if room(running, free) {
+            let away = self.running.split_off(running);
+            self.waiting.extend(away.into_iter().map(Sequence::preempted));
+            self.order_waiting();
         }
     }
 
@@ -124,25 +213,29 @@ impl Scheduler {
         (budget, self.running.len() < running)
     }
 
-    /// Lets waiting sequences join, in order of arrival but for those whose beginning another one is computing.
+    /// Lets waiting sequences join, in their order but for those whose beginning another one is computing.
     fn admit(&mut self, batch: &mut Batch, mut budget: usize) {
         let mut at = 0;
         while self.running.len() < self.limits.max_sequences && budget > 0 && at < self.waiting.len() {
             let next = &mut self.waiting[at];
-            if next.adopt(&self.allocator).is_err() {
+            let Ok(cached) = next.find(&self.allocator) else {
                 at += 1;
                 continue;
-            }
+            };
             // All of its tokens and the one that follows, and a block of growth for each that runs: else the newcomer
             // would be pre-empted before its prefill has paid.
             let length = next.length() as u32 + 1;
-            let more = self.allocator.blocks_for(length) - next.table.blocks().len() as u32;
-            let room = self.allocator.free() >= more + self.running.len() as u32;
-            if !room || next.table.reach(length).is_err() {
-                return next.preempt();
+            let more = self.allocator.blocks_for(length) - cached.blocks;
+            if self.allocator.free() < more + cached.idle + self.running.len() as u32 {
+                return;
             }
-            let Some(mut next) = self.waiting.remove(at) else { return };
-            next.started();
+            let mut next = self.waiting.remove(at);
+            next.join(&self.allocator);
+            let reached = next.table.reach(length);
+            debug_assert!(reached.is_ok(), "there was room");
+            next.announce();
+            next.turn.joined = (rank(&next, self.steps), self.joined);
+            self.joined += 1;
             let count = next.pending().min(budget);
             budget -= count;
             self.running.push(next);
@@ -155,11 +248,10 @@ impl Scheduler {
     fn make_room(&mut self, at: usize, count: usize) -> bool {
         let length = (self.running[at].computed + count) as u32;
         while self.running[at].table.reach(length).is_err() {
-            let Some(mut victim) = self.running.pop() else { return false };
-            victim.preempt();
-            let place = self.waiting.partition_point(|waiting| waiting.id < victim.id);
-            self.waiting.insert(place, victim);
+            let Some(victim) = self.running.pop() else { return false };
+            self.waiting.push(victim.preempted());
             if self.running.len() == at {
+                self.order_waiting();
                 return false;
             }
         }
@@ -167,41 +259,84 @@ impl Scheduler {
     }
 
     fn push(&mut self, batch: &mut Batch, at: usize, count: usize) {
+        let drafts = self.draft(at, count);
         let sequence = &self.running[at];
         let start = batch.tokens.len();
         let range = sequence.computed..sequence.computed + count;
         batch.tokens.extend_from_slice(&sequence.tokens[range.clone()]);
+        batch.tokens.extend_from_slice(&drafts);
+        let range = range.start..range.end + drafts.len();
         batch.positions.extend(range.clone().map(|position| position as u32));
         batch.slots.extend(range.map(|position| sequence.table.slot(position as u32)));
-        let samples = count == sequence.pending();
-        let sample = samples.then(|| sequence.row_sampling());
-        let adjust = if samples { sequence.adjust() } else { Vec::new() };
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
-        batch.rows.push(Row { tokens: start..start + count, blocks, sample, adjust });
-        self.scheduled.push((at, count));
+        let mut row = Row { tokens: start..batch.tokens.len(), blocks, ..Row::default() };
+        if count == sequence.pending() {
+            row.samples.extend((0..=drafts.len()).map(|ahead| sequence.row_sampling(ahead)));
+            row.adjust = sequence.adjust();
+            row.masked = sequence.masked;
+        }
+        row.score =
+            sequence.score(count).filter(|score| !row.samples.is_empty() || !score.targets.is_empty());
+        batch.rows.push(row);
+        self.scheduled.push(Scheduled { at, count, drafts: drafts.len() });
     }
 
-    /// Takes the step's outcome: `tokens` for the rows that sampled, in order. Calls `each` with every new token.
-    pub fn commit(&mut self, tokens: &[u32], mut each: impl FnMut(Sampled)) {
-        let mut tokens = tokens.iter();
-        for (at, count) in self.scheduled.drain(..) {
+    /// Tokens to try behind the next one of a sequence that decodes, where there is room for them.
+    fn draft(&mut self, at: usize, count: usize) -> Vec<u32> {
+        let sequence = &mut self.running[at];
+        let decodes = count == 1 && sequence.pending() == 1 && sequence.generated() > 0;
+        let room = self.max_length.saturating_sub(sequence.length() + 1);
+        let drafts = match self.limits.drafts {
+            _ if !decodes => Vec::new(),
+            Drafts::None => Vec::new(),
+            Drafts::LookUp(most) => sequence.drafts(most.min(room)).to_vec(),
+            Drafts::Runner(most) if sequence.may_draft() => vec![0; most.min(room)],
+            Drafts::Runner(_) => Vec::new(),
+        };
+        let length = sequence.computed + count + drafts.len();
+        // Drafts are worth nobody's blocks but free ones.
+        match drafts.is_empty() || sequence.table.reach(length as u32).is_ok() {
+            true => drafts,
+            false => Vec::new(),
+        }
+    }
+
+    /// Takes the step's outcome: `tokens` for the rows of `batch` that sampled, in order. Calls `each` with every new
+    /// token; it says whether that was the sequence's last.
+    pub fn commit(&mut self, batch: &Batch, tokens: &[u32], mut each: impl FnMut(Sampled) -> bool) {
+        let mut tokens = tokens;
+        for (Scheduled { at, count, drafts }, row) in self.scheduled.drain(..).zip(&batch.rows) {
             let sequence = &mut self.running[at];
             sequence.advance(count, &self.allocator);
-            if sequence.pending() == 0
-                && let Some(token) = tokens.next()
-            {
+            let (own, rest) = tokens.split_at(row.samples.len());
+            tokens = rest;
+            let drafted = &batch.tokens[row.tokens.end - drafts..row.tokens.end];
+            for (ahead, token) in own.iter().enumerate() {
                 sequence.push(*token);
-                each(Sampled { id: sequence.id, token: *token, cached: sequence.cached() });
+                if each(Sampled { id: sequence.id, token: *token, found: sequence.found() }) {
+                    break;
+                }
+                // The next choice holds only if it was made after this one.
+                if drafted.get(ahead) != Some(token) {
+                    break;
+                }
+                sequence.advance(1, &self.allocator);
             }
         }
     }
 
-    /// The sequences of the step that was scheduled last; they are what a failed step loses.
+    /// The sequences of the step that was scheduled last, row by row; they are what a failed step loses.
     pub fn scheduled(&self) -> impl Iterator<Item = SequenceId> {
-        self.scheduled.iter().map(|(at, _)| self.running[*at].id)
+        self.scheduled.iter().map(|scheduled| self.running[scheduled.at].id)
     }
+}
+
+/// A waiting sequence's class at step `now`: its own, or a higher one in time.
+fn rank(sequence: &Sequence, now: u64) -> u8 {
+    let aged = (now - sequence.turn.since) / AGEING_STEPS;
+    sequence.turn.class.saturating_sub(aged.min(u64::from(u8::MAX)) as u8)
 }
 
 /// Prompt and output together, at most: the model's context or what the whole pool holds.
@@ -219,4 +354,4 @@ fn share(pending: usize, budget: usize) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,10 +1,15 @@
 //! One request as the scheduler sees it: tokens, how far they are computed, and blocks.
 
-use super::block_allocator::{BlockAllocator, BlockTable, Pending};
+use std::sync::Arc;
+
+use ipc_proto::generate::{Logprobs, Priority};
+
+use super::block_allocator::{BlockAllocator, BlockTable, Cached, Pending};
+use super::drafts;
 use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
-use super::runner::{Adjust, RowSampling};
+use super::runner::{Adjust, RowSampling, Score};
 
 /// Names a sequence within the engine; ids ascend in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +24,27 @@ pub struct SamplingParams {
     pub seed: u64,
     /// What is done to the logits before.
     pub penalties: Penalties,
+    /// Tokens before which none of `ends` comes.
+    pub min_tokens: u32,
+    /// Tokens that end the turn.
+    pub ends: Arc<[u32]>,
+}
+
+/// What the scheduler is asked to run. All of it was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Neither empty nor too long.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Who goes first.
+    pub priority: Priority,
+    /// Texts of other scopes are not shared.
+    pub cache_scope: String,
+    /// Log probabilities that are told.
+    pub logprobs: Option<Logprobs>,
+    /// Whether a mask says which tokens may come.
+    pub masked: bool,
 }
 
 /// A request's tokens.
@@ -32,48 +58,105 @@ pub struct Sequence {
     /// Tokens whose keys and values are in the pool.
     pub(super) computed: usize,
     pub(super) table: BlockTable,
+    pub(super) turn: Turn,
+    scope: ChainHash,
     /// Hashes of its full blocks, as far as they were needed.
     chain: Vec<ChainHash>,
-    /// Prompt tokens that it found computed when it first ran; `None` before that.
-    cached: Option<u32>,
+    /// What it found in the prefix cache when it first ran; `None` before that.
+    found: Option<FoundInCache>,
     row: RowSampling,
     seed: u64,
     adjustments: Adjustments,
+    min_tokens: u32,
+    ends: Arc<[u32]>,
+    logprobs: Option<Logprobs>,
+    /// Prompt tokens whose log probabilities were told, where they are asked for; the first has none.
+    scored: usize,
+    pub(super) masked: bool,
+}
+
+/// When it is a sequence's turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Its class: the lower, the earlier.
+    pub(super) class: u8,
+    /// The step at which it arrived.
+    pub(super) since: u64,
+    /// While running: its rank when it joined, and how many had joined before.
+    pub(super) joined: (u8, u64),
+}
+
+/// What the prefix cache had of a prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FoundInCache {
+    /// Tokens that were there.
+    pub tokens: u32,
+    /// Whether the block that follows had been there once and was given up for room.
+    pub given_up: bool,
 }
 
 impl Sequence {
-    /// A sequence whose prompt is not empty.
-    pub(super) fn new(id: SequenceId, tokens: Vec<u32>, sampling: SamplingParams, table: BlockTable) -> Self {
-        let SamplingParams { row, seed, penalties } = sampling;
+    /// A sequence that arrives at step `since`.
+    pub(super) fn new(id: SequenceId, order: Order, since: u64, blocks: &BlockAllocator) -> Self {
+        let Order { prompt: tokens, sampling, priority, cache_scope, logprobs, masked } = order;
+        let SamplingParams { row, seed, penalties, min_tokens, ends } = sampling;
         let adjustments = Adjustments::new(penalties, &tokens);
         Self {
             id,
             prompt_len: tokens.len(),
             tokens,
             computed: 0,
-            table,
+            table: blocks.table(),
+            turn: Turn { class: priority as u8, since, joined: (0, 0) },
+            scope: blocks.scope(&cache_scope),
             chain: Vec::new(),
-            cached: None,
+            found: None,
             row,
             seed,
             adjustments,
+            min_tokens,
+            ends,
+            logprobs,
+            scored: 1,
+            masked,
         }
     }
 
-    /// Takes over what is computed of its text already; at least its last token is left to compute.
+    /// What is computed of its text already; at least its last token is left to compute.
     ///
     /// # Errors
     /// When another sequence is computing more of it.
-    pub(super) fn adopt(&mut self, blocks: &BlockAllocator) -> Result<(), Pending> {
-        blocks.extend_chain(&mut self.chain, &self.tokens);
-        let most = blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len());
-        self.computed = blocks.tokens_in(self.table.adopt(&self.chain[..most])?);
-        Ok(())
+    pub(super) fn find(&mut self, blocks: &BlockAllocator) -> Result<Cached, Pending> {
+        blocks.extend_chain(&mut self.chain, self.scope, &self.tokens);
+        blocks.find(&self.chain[..self.adoptable(blocks)])
     }
 
-    /// It runs: others that begin alike may wait for its prompt.
-    pub(super) fn started(&mut self) {
-        self.cached.get_or_insert(self.computed as u32);
+    /// Full blocks that it may take over. What is to be scored has to be computed.
+    fn adoptable(&self, blocks: &BlockAllocator) -> usize {
+        if self.scores_prompt() {
+            return 0;
+        }
+        blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len())
+    }
+
+    fn scores_prompt(&self) -> bool {
+        self.logprobs.is_some_and(|logprobs| logprobs.prompt) && self.scored < self.prompt_len
+    }
+
+    /// Joins: takes over what is computed of its text. Others that begin alike may wait for its prompt.
+    pub(super) fn join(&mut self, blocks: &BlockAllocator) {
+        let adoptable = self.adoptable(blocks);
+        self.table.adopt(&self.chain[..adoptable]);
+        self.computed = blocks.tokens_in(self.table.blocks().len() as u32);
+        if self.found.is_none() {
+            let prompt = blocks.whole_blocks(self.prompt_len - 1).min(self.chain.len());
+            let given_up = blocks.count(&self.chain[..prompt], self.table.blocks().len().min(prompt));
+            self.found = Some(FoundInCache { tokens: self.computed as u32, given_up });
+        }
+    }
+
+    /// Its blocks are there for what it has of tokens: their text is announced.
+    pub(super) fn announce(&self) {
         self.table.announce(&self.chain, 0, false);
     }
 
@@ -81,22 +164,25 @@ impl Sequence {
     pub(super) fn advance(&mut self, count: usize, blocks: &BlockAllocator) {
         let before = blocks.whole_blocks(self.computed);
         self.computed += count;
+        self.scored = self.scored.max((self.computed + 1).min(self.prompt_len));
         let now = blocks.whole_blocks(self.computed);
         if now > before {
-            blocks.extend_chain(&mut self.chain, &self.tokens[..self.computed]);
+            blocks.extend_chain(&mut self.chain, self.scope, &self.tokens[..self.computed]);
             self.table.announce(&self.chain[..now], before, true);
         }
     }
 
     /// Gives its blocks back; it is computed again later.
-    pub(super) fn preempt(&mut self) {
+    pub(super) fn preempted(mut self) -> Self {
         self.table.clear();
         self.computed = 0;
+        self
     }
 
-    /// Prompt tokens that were computed for others before.
-    pub(super) fn cached(&self) -> u32 {
-        self.cached.unwrap_or(0).min(self.prompt_len as u32)
+    /// What the prefix cache had of its prompt.
+    pub(super) fn found(&self) -> FoundInCache {
+        let found = self.found.unwrap_or_default();
+        FoundInCache { tokens: found.tokens.min(self.prompt_len as u32), ..found }
     }
 
     /// Tokens generated so far.
@@ -114,15 +200,55 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// How to choose the next token. A pure function of seed and position, whatever else is in the batch.
-    pub(super) fn row_sampling(&self) -> RowSampling {
-        let uniform = rng::uniform(self.seed, self.generated() as u64);
+    /// How to choose the token that comes `ahead` after the next. A pure function of seed and position, whatever else is in
+    /// the batch.
+    pub(super) fn row_sampling(&self, ahead: usize) -> RowSampling {
+        let uniform = rng::uniform(self.seed, (self.generated() + ahead) as u64);
         RowSampling { uniform, ..self.row }
     }
 
     /// What to do to the next token's logits.
     pub(super) fn adjust(&self) -> Vec<Adjust> {
-        self.adjustments.now()
+        let mut adjust = self.adjustments.now();
+        if self.holds_on() {
+            let never = |token: &u32| Adjust {
+                token: *token,
+                bias: f32::NEG_INFINITY,
+                repetition: 1.0,
+                penalty: 0.0,
+            };
+            adjust.retain(|adjust| !self.ends.contains(&adjust.token));
+            adjust.extend(self.ends.iter().map(never));
+        }
+        adjust
+    }
+
+    /// Whether it may not end yet.
+    fn holds_on(&self) -> bool {
+        self.generated() < self.min_tokens as usize
+    }
+
+    /// Up to `count` tokens that may come next, found in its own text; none where a choice depends on the one before.
+    pub(super) fn drafts(&self, count: usize) -> &[u32] {
+        match self.may_draft() {
+            true => drafts::look_up(&self.tokens, count),
+            false => &[],
+        }
+    }
+
+    /// Whether its next choices depend on nothing but the text before them.
+    pub(super) fn may_draft(&self) -> bool {
+        !self.masked && self.logprobs.is_none() && !self.holds_on() && self.adjustments.is_empty()
+    }
+
+    /// What to tell of the log probabilities of a step that computes the next `count` tokens.
+    pub(super) fn score(&self, count: usize) -> Option<Score> {
+        let logprobs = self.logprobs?;
+        let end = (self.computed + count + 1).min(self.prompt_len);
+        let from = self.scored.max(self.computed + 1);
+        let targets =
+            if logprobs.prompt && from < end { self.tokens[from..end].to_vec() } else { Vec::new() };
+        Some(Score { top: usize::from(logprobs.top), first: from - self.computed - 1, targets })
     }
 
     /// Goes on with `token`.

@@ -2,14 +2,14 @@ use std::collections::HashSet;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use ipc_proto::generate::FinishReason;
+use ipc_proto::generate::{FinishReason, Priority};
+use ipc_proto::worker::Memory;
 
 use super::arrivals::Arrivals;
 use super::command::Submission;
 use super::frames::{self, FrameReceiver};
 use super::output;
-use super::runner::RowSampling;
-use super::sequence::SamplingParams;
+use super::scheduler::Drafts;
 use super::*;
 use crate::adapters::tokenizer::tests::byte_fallback;
 
@@ -35,14 +35,25 @@ impl Runner for Faulty {
         runner::Capacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0 }
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Vec<u32>, RunnerError> {
+    fn memory(&self) -> Memory {
+        Memory::default()
+    }
+
+    fn launch(&mut self, _: &Batch) -> Result<(), RunnerError> {
         self.steps += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self, batch: &Batch, _: &[Mask]) -> Result<Outcome, RunnerError> {
         let wrong = self.steps == self.at;
         match self.fault {
             Fault::Fails if wrong => Err(RunnerError("the cable came off".into())),
-            Fault::Short if wrong => Ok(Vec::new()),
+            Fault::Short if wrong => Ok(Outcome::default()),
             // Token 259 is "a".
-            _ => Ok(batch.rows.iter().filter(|row| row.sample.is_some()).map(|_| 259).collect()),
+            _ => {
+                let tokens = batch.rows.iter().flat_map(|row| row.samples.iter().map(|_| 259)).collect();
+                Ok(Outcome { tokens, scores: Vec::new() })
+            }
         }
     }
 }
@@ -60,7 +71,7 @@ impl Running {
         let (sender, frames) = frames::queue();
         let tokenizer = Arc::new(byte_fallback());
         let thread = std::thread::spawn(move || {
-            let limits = Limits { max_sequences: 4, prefill_tokens: 8 };
+            let limits = Limits { max_sequences: 4, prefill_tokens: 8, drafts: Drafts::None };
             let runner = Faulty { fault, at, steps: 0 };
             Engine::new(runner, limits, tokenizer, Arc::default()).run(&orders);
         });
@@ -71,8 +82,12 @@ impl Running {
     fn submit(&self, id: u64, max_tokens: u32) {
         let id = RequestId(id);
         let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens };
-        let sampling = SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties: Default::default() };
-        let submission = Submission { stream: STREAM, id, prompt: vec![259; 5], sampling, limits };
+        self.submit_until(id, limits, None);
+    }
+
+    fn submit_until(&self, id: RequestId, limits: output::Limits, deadline: Option<Instant>) {
+        let order = scheduler::tests::order(vec![259; 5], Priority::Normal);
+        let submission = Submission { stream: STREAM, id, order, limits, constraint: None, deadline };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
         self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival }))).unwrap();
     }
@@ -104,6 +119,20 @@ async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
             matches!(event, Event::Finished { reason: FinishReason::Length, usage } if usage.completion_tokens == 4)
         );
     }
+}
+
+#[tokio::test]
+async fn what_runs_out_of_time_fails_and_others_go_on() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens: 100 };
+    engine.submit_until(RequestId(1), limits, Some(Instant::now()));
+    engine.submit(2, 4);
+    let mut ends = engine.ends(2).await;
+    ends.sort_by_key(|(id, _)| *id);
+    assert!(
+        matches!(&ends[0].1, Event::Failed(error) if error.kind == ErrorKind::Timeout && !error.retryable)
+    );
+    assert!(matches!(ends[1].1, Event::Finished { .. }));
 }
 
 #[tokio::test]

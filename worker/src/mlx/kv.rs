@@ -87,6 +87,16 @@ impl KvPool {
         self.limit
     }
 
+    /// Bytes of the blocks that exist.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| (layer.keys.nbytes() + layer.values.nbytes()) as u64).sum()
+    }
+
+    /// Bytes it may grow to.
+    pub fn limit_bytes(&self) -> u64 {
+        self.allocated_bytes() / u64::from(self.blocks) * u64::from(self.limit)
+    }
+
     /// Every array of the pool.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values])

@@ -5,9 +5,77 @@
 
 use mlx_rs::{Array, ops};
 
-use crate::engine::runner::{Adjust, RowSampling};
+use super::told;
+use crate::engine::runner::{Adjust, Batch, Mask, RowSampling};
 
 type Result<T> = mlx_rs::error::Result<T>;
+
+/// Every choice of a step.
+#[derive(Debug)]
+pub struct Choices<'a> {
+    rows: Vec<RowSampling>,
+    adjust: Vec<&'a [Adjust]>,
+    masks: Vec<Option<&'a Mask>>,
+    /// Which of the step's logits they are made from; `None`: from all.
+    from: Option<Vec<u32>>,
+}
+
+impl<'a> Choices<'a> {
+    /// Those of `batch`; `masks` has one for each masked row.
+    pub fn new(batch: &'a Batch, masks: &'a [Mask]) -> Self {
+        let (mut rows, mut adjust, mut of_rows, mut from) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut masks, mut before) = (masks.iter(), 0u32);
+        for row in &batch.rows {
+            let all = told(row).count() as u32;
+            let first = before + all - row.samples.len() as u32;
+            let mask = if row.masked { masks.next() } else { None };
+            for (at, sampling) in (first..).zip(&row.samples) {
+                from.push(at);
+                rows.push(*sampling);
+                adjust.push(&row.adjust[..]);
+                of_rows.push(mask);
+            }
+            before += all;
+        }
+        let all = from.len() as u32 == before;
+        Self { rows, adjust, masks: of_rows, from: (!all).then_some(from) }
+    }
+
+    /// The tokens, `[choices]`, from the step's logits `[N, vocabulary]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn choose(&self, logits: &Array) -> Result<Array> {
+        let logits = match &self.from {
+            None => logits.clone(),
+            Some(from) => logits.take_axis(Array::from_slice(from, &[from.len() as i32]), 0)?,
+        };
+        let logits = restrict(adjust(logits, &self.adjust)?, &self.masks)?;
+        sample(&logits, &self.rows)
+    }
+}
+
+/// Makes tokens impossible that a row's mask leaves out; logits `[N, vocabulary]`.
+fn restrict(logits: Array, masks: &[Option<&Mask>]) -> Result<Array> {
+    if masks.iter().all(Option::is_none) {
+        return Ok(logits);
+    }
+    let vocabulary = logits.dim(1) as usize;
+    let mut allowed = Vec::with_capacity(masks.len() * vocabulary);
+    for mask in masks {
+        match mask {
+            None => allowed.resize(allowed.len() + vocabulary, true),
+            Some(mask) => {
+                let bits = mask.iter().flat_map(|word| (0..32).map(move |bit| word >> bit & 1 == 1));
+                let end = allowed.len() + vocabulary;
+                allowed.extend(bits.take(vocabulary));
+                allowed.resize(end, false);
+            }
+        }
+    }
+    let allowed = Array::from_slice(&allowed, logits.shape());
+    ops::select(allowed, &logits, Array::from_f32(f32::NEG_INFINITY))
+}
 
 /// Changes logits `[N, vocabulary]` as `rows` say, one list for each row. Tokens beyond the vocabulary are left out.
 ///

@@ -92,12 +92,11 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usi
             batch.slots.push(block * BLOCK_SIZE + position as u32 % BLOCK_SIZE);
         }
         // All rows are asked for logits: a step without any has nothing to show.
-        let sample = Some(RowSampling::GREEDY);
         batch.rows.push(Row {
             tokens: start..start + count,
             blocks: row.blocks.clone(),
-            sample,
-            adjust: Vec::new(),
+            samples: vec![RowSampling::GREEDY],
+            ..Row::default()
         });
         row.computed += count;
     }

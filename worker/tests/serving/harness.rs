@@ -5,7 +5,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
-use ipc_proto::generate::{ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Role, Sampling};
+use ipc_proto::generate::{
+    ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Role, Sampling, TokenLogprob,
+};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StreamFrame, StreamHello, StreamId};
 use ipc_proto::worker::{Accepted, Health, ModelInfo, WorkerClient};
@@ -112,6 +114,10 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// Index of each text event.
     pub(crate) indices: Vec<u32>,
+    /// What was told of the prompt's tokens.
+    pub(crate) prompt: Vec<TokenLogprob>,
+    /// And of the output's.
+    pub(crate) logprobs: Vec<TokenLogprob>,
     /// `Finished` or `Failed`.
     pub(crate) end: Option<Event>,
 }
@@ -139,8 +145,10 @@ impl Gateway {
                 let answer = &mut answers[id.0 as usize];
                 assert!(answer.end.is_none(), "an event after the last one");
                 match event {
-                    Event::Text { index, text } => {
-                        assert!(!text.is_empty());
+                    Event::Prompt { tokens } => answer.prompt = tokens,
+                    Event::Text { index, text, logprobs } => {
+                        assert!(!text.is_empty() || !logprobs.is_empty());
+                        answer.logprobs.extend(logprobs);
                         answer.indices.push(index);
                         answer.text.push_str(&text);
                     }
@@ -178,8 +186,8 @@ pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
         id: RequestId(id),
         prompt: Prompt::Text(prompt.into()),
         sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
-        stop: Vec::new(),
         max_tokens: Some(max_tokens),
+        ..GenerateRequest::default()
     }
 }
 

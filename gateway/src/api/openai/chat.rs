@@ -31,8 +31,13 @@ pub struct Request {
     pub functions: Option<Value>,
     pub function_call: Option<Value>,
     pub response_format: Option<Value>,
-    pub logprobs: Option<Value>,
-    pub top_logprobs: Option<Value>,
+    pub min_tokens: Option<u32>,
+    pub ignore_eos: Option<bool>,
+    pub priority: Option<Priority>,
+    pub cache_salt: Option<String>,
+    pub timeout: Option<f64>,
+    pub logprobs: Option<bool>,
+    pub top_logprobs: Option<u8>,
     pub logit_bias: Option<BTreeMap<String, f32>>,
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
@@ -44,6 +49,16 @@ pub struct Request {
     pub reasoning_effort: Option<Value>,
     pub verbosity: Option<Value>,
     pub store: Option<bool>,
+}
+
+/// Who goes first where not all can run; an extension of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Priority {
+    High,
+    Normal,
+    Low,
 }
 
 /// One turn.
@@ -123,7 +138,7 @@ pub struct Response<'a> {
 pub struct Choice {
     pub index: u32,
     pub message: Answer,
-    pub logprobs: Option<()>,
+    pub logprobs: Option<Logprobs>,
     pub finish_reason: &'static str,
 }
 
@@ -156,8 +171,34 @@ pub struct Chunk<'a, C> {
 pub struct ChunkChoice<'a> {
     pub index: u32,
     pub delta: Delta<'a>,
-    pub logprobs: Option<()>,
+    pub logprobs: Option<Logprobs>,
     pub finish_reason: Option<&'static str>,
+}
+
+/// How likely tokens were.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Logprobs {
+    pub content: Vec<TokenLogprob>,
+    pub refusal: Option<()>,
+}
+
+/// One token's part of [`Logprobs`].
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct TokenLogprob {
+    #[serde(flatten)]
+    pub token: TokenText,
+    pub top_logprobs: Vec<TokenText>,
+}
+
+/// A token, its bytes where it is not whole characters, and how likely it was.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct TokenText {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
 }
 
 /// What a chunk adds.

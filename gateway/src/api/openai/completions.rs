@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chat::{Stop, StreamOptions};
+use super::chat::{Priority, Stop, StreamOptions};
 use super::usage::Usage;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
@@ -28,6 +28,12 @@ pub struct Request {
     pub best_of: Option<u32>,
     pub echo: Option<bool>,
     pub suffix: Option<Value>,
+    pub response_format: Option<Value>,
+    pub min_tokens: Option<u32>,
+    pub ignore_eos: Option<bool>,
+    pub priority: Option<Priority>,
+    pub cache_salt: Option<String>,
+    pub timeout: Option<f64>,
     pub logprobs: Option<Value>,
     pub logit_bias: Option<BTreeMap<String, f32>>,
     pub frequency_penalty: Option<f32>,

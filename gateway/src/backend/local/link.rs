@@ -126,7 +126,7 @@ impl Link {
         let mut slow = Vec::new();
         if let Some(requests) = &mut *self.requests() {
             for (id, event) in frame.events {
-                let last = !matches!(event, Event::Text { .. });
+                let last = event.is_last();
                 let sent = requests.get(&id).map(|sender| sender.try_send(event));
                 if matches!(sent, Some(Err(mpsc::error::TrySendError::Full(_)))) {
                     slow.push(id);

@@ -24,7 +24,7 @@ fn stream(endpoint: Endpoint, include_usage: bool, events: &[Event]) -> Vec<Valu
 }
 
 fn text(text: &str) -> Event {
-    Event::Text { index: 0, text: text.into() }
+    Event::Text { index: 0, text: text.into(), logprobs: Vec::new() }
 }
 
 fn finished(reason: FinishReason) -> Event {
@@ -56,6 +56,24 @@ fn a_chat_stream_has_openais_shape() {
 }
 
 #[test]
+fn log_probabilities_are_told_as_openai_does() {
+    let one = |bytes: &[u8], logprob| Alternative { bytes: bytes.to_vec(), logprob: Some(logprob) };
+    let told = TokenLogprob {
+        token: one(b"Hi", -0.5),
+        top: vec![one(b"Hi", -0.5), one(b"\xff", f32::NEG_INFINITY)],
+    };
+    let expected = json!({"refusal": null, "content": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105],
+        "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]},
+            {"token": "\u{fffd}", "logprob": -9999.0, "bytes": [255]}]}]});
+    let event = Event::Text { index: 0, text: "Hi".into(), logprobs: vec![told.clone()] };
+    let chunks = stream(Endpoint::Chat, false, &[event, finished(FinishReason::Stop)]);
+    assert_eq!(chunks[1]["choices"][0]["logprobs"], expected);
+    let answer = head(Endpoint::Chat).answer("Hi".into(), &[told], FinishReason::Stop, USAGE).unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["choices"][0]["logprobs"], expected);
+}
+
+#[test]
 fn usage_is_left_out_unless_asked_for() {
     for endpoint in [Endpoint::Chat, Endpoint::Completions] {
         let chunks = stream(endpoint, false, &[text("Hi"), finished(FinishReason::Length)]);
@@ -77,7 +95,7 @@ fn a_failure_ends_a_stream_without_done() {
 #[test]
 fn an_answer_has_openais_shape() {
     let answer = |endpoint| -> Value {
-        let bytes = head(endpoint).answer("Hi".into(), FinishReason::Stop, USAGE).unwrap();
+        let bytes = head(endpoint).answer("Hi".into(), &[], FinishReason::Stop, USAGE).unwrap();
         serde_json::from_slice(&bytes).unwrap()
     };
     let chat = answer(Endpoint::Chat);

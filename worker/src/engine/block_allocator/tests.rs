@@ -41,7 +41,7 @@ proptest! {
 
 fn chain(allocator: &BlockAllocator, tokens: &[u32]) -> Vec<ChainHash> {
     let mut chain = Vec::new();
-    allocator.extend_chain(&mut chain, tokens);
+    allocator.extend_chain(&mut chain, ChainHash::default(), tokens);
     chain
 }
 
@@ -63,7 +63,11 @@ proptest! {
                 continue;
             }
             let chain = chain(&allocator, &tokens);
-            let Ok(adopted) = table.adopt(&chain) else { continue };
+            let Ok(cached) = allocator.find(&chain) else { continue };
+            let (used, adopted) = (allocator.used(), cached.blocks);
+            table.adopt(&chain);
+            prop_assert_eq!(table.blocks().len() as u32, adopted);
+            prop_assert_eq!(allocator.used() - used, cached.idle);
             for (block, count) in table.blocks().iter().zip(1..) {
                 let text = &tokens[..count * SIZE as usize];
                 prop_assert_eq!(content[*block as usize].as_deref(), Some(text));
@@ -94,6 +98,10 @@ fn equal_hashes_need_equal_beginnings() {
     assert_eq!((a.len(), b.len()), (2, 2));
     assert!(a[0] != b[0] && a[1] != b[1] && a[0] != a[1]);
     assert_eq!(a, chain(&allocator, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+    let mut scoped = Vec::new();
+    allocator.extend_chain(&mut scoped, allocator.scope("tenant"), &[1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(scoped[0] != a[0] && scoped[1] != a[1], "scopes share text");
+    assert_eq!(allocator.scope(""), ChainHash::default());
 }
 
 #[test]

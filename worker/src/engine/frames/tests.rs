@@ -3,7 +3,8 @@ use ipc_proto::generate::{Event, RequestId};
 use super::*;
 
 fn frame(step: u64, events: usize) -> StepFrame {
-    let event = |at| (RequestId(at as u64), Event::Text { index: at as u32, text: "x".into() });
+    let event =
+        |at| (RequestId(at as u64), Event::Text { index: at as u32, text: "x".into(), logprobs: Vec::new() });
     StepFrame { step, events: (0..events).map(event).collect() }
 }
 

@@ -1,17 +1,29 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use ipc_proto::generate::Priority;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
+use crate::engine::sequence::SamplingParams;
 
-const SAMPLING: SamplingParams = SamplingParams {
-    row: RowSampling::GREEDY,
-    seed: 0,
-    penalties: Penalties { repetition: 1.0, presence: 0.0, frequency: 0.0, bias: Vec::new() },
-};
+pub(crate) fn order(prompt: Vec<u32>, priority: Priority) -> Order {
+    let penalties = Penalties::default();
+    let sampling =
+        SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) };
+    Order { prompt, sampling, priority, cache_scope: String::new(), logprobs: None, masked: false }
+}
+
+fn normal(prompt: Vec<u32>) -> Order {
+    order(prompt, Priority::Normal)
+}
+
+fn limits(max_sequences: usize, prefill_tokens: usize) -> Limits {
+    Limits { max_sequences, prefill_tokens, drafts: Drafts::None }
+}
 
 /// One request of a made-up load.
 #[derive(Debug, Clone)]
@@ -25,21 +37,39 @@ struct Arrival {
     output: usize,
     /// Tokens after which it is cancelled.
     cancel: Option<usize>,
+    priority: Priority,
 }
 
 fn arrival(pool: usize) -> impl Strategy<Value = Arrival> {
     let cancel = prop::option::weighted(0.2, 0usize..20);
     let text = (0u32..3, 1..pool, prop_oneof![Just(0usize), 0usize..60]);
-    (0usize..60, text, 1usize..60, cancel).prop_map(move |(step, (family, prompt, own), output, cancel)| {
-        Arrival { step, family, prompt, own, output: output.min(pool - prompt), cancel }
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    let all = (0usize..60, text, 1usize..60, cancel, priority);
+    all.prop_map(move |(step, (family, prompt, own), output, cancel, priority)| Arrival {
+        step,
+        family,
+        prompt,
+        own,
+        output: output.min(pool - prompt),
+        cancel,
+        priority,
     })
 }
 
 /// A device that only remembers, for each slot, which token lies there and at which position.
-#[derive(Default)]
 struct Device {
     slots: HashMap<u32, (u32, u32)>,
     computed: usize,
+    /// It says one of so many tokens.
+    words: u32,
+}
+
+fn device(words: u32) -> Device {
+    Device { slots: HashMap::new(), computed: 0, words }
+}
+
+fn follow(sum: u32, token: u32) -> u32 {
+    (sum.wrapping_mul(31).wrapping_add(token)) ^ (sum >> 13)
 }
 
 impl Device {
@@ -70,9 +100,11 @@ impl Device {
                 assert_eq!(lies_at, position, "another position's token");
                 token
             });
-            let sum = read.fold(7u32, |sum, token| sum.wrapping_mul(31).wrapping_add(token));
-            if row.sample.is_some() {
-                next.push(sum);
+            let texts: Vec<u32> = read.collect();
+            // Each choice follows the text up to its place, drafts included.
+            for ahead in (0..row.samples.len()).rev() {
+                let text = &texts[..texts.len() - ahead];
+                next.push(text.iter().fold(7u32, |sum, token| follow(sum, *token)) % self.words);
             }
         }
         assert_eq!(end, batch.tokens.len());
@@ -81,10 +113,10 @@ impl Device {
 }
 
 /// What a sequence must generate, whatever its company.
-fn alone(id: u64, arrival: &Arrival) -> Vec<u32> {
+fn alone(id: u64, arrival: &Arrival, words: u32) -> Vec<u32> {
     let mut tokens = prompt(id, arrival);
     for _ in 0..arrival.output {
-        tokens.push(tokens.iter().fold(7u32, |sum, token| sum.wrapping_mul(31).wrapping_add(*token)));
+        tokens.push(tokens.iter().fold(7u32, |sum, token| follow(sum, *token)) % words);
     }
     tokens.split_off(arrival.prompt)
 }
@@ -97,20 +129,20 @@ fn prompt(id: u64, arrival: &Arrival) -> Vec<u32> {
 }
 
 /// Runs a load to its end and checks every step.
-fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity) {
+fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity, words: u32) {
     // Ids ascend in order of arrival.
     arrivals.sort_by_key(|arrival| arrival.step);
     let mut scheduler = Scheduler::new(limits, capacity);
-    let (mut device, mut batch) = (Device::default(), Batch::default());
+    let (mut device, mut batch) = (device(words), Batch::default());
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut gone: HashSet<u64> = HashSet::new();
-    let mut order = Vec::new();
+    let mut there_were = Vec::new();
     let total: usize = arrivals.iter().map(|a| a.prompt + a.output).sum();
     for step in 0.. {
         assert!(step < 60 + 60 * (total + 10), "it does not come to an end");
         for (id, arrival) in arrivals.iter().enumerate().filter(|(_, arrival)| arrival.step == step) {
-            scheduler.add(SequenceId(id as u64), prompt(id as u64, arrival), SAMPLING);
-            order.push(id as u64);
+            scheduler.add(SequenceId(id as u64), order(prompt(id as u64, arrival), arrival.priority));
+            there_were.push(id as u64);
         }
         if scheduler.is_idle() {
             if step > 60 {
@@ -119,22 +151,30 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity) {
             continue;
         }
         let ran: HashSet<u64> = scheduler.running.iter().map(|sequence| sequence.id.0).collect();
-        scheduler.schedule(&mut batch);
+        // Now and then a step is to decode only.
+        let prefill_tokens =
+            if step % 5 == 4 && scheduler.decoding() > 0 { 0 } else { limits.prefill_tokens };
+        scheduler.schedule(&mut batch, prefill_tokens);
+        if batch.rows.is_empty() {
+            assert_eq!(prefill_tokens, 0, "there is work, and none is done");
+            scheduler.schedule(&mut batch, limits.prefill_tokens);
+        }
         assert!(!batch.rows.is_empty(), "there is work, and none is done");
-        let owners: Vec<u64> = scheduler.scheduled().map(|id| id.0).collect();
-        check(&scheduler, &batch, limits, &owners);
-        let there: Vec<u64> = order.iter().copied().filter(|id| !gone.contains(id)).collect();
+        check(&batch, limits);
+        let there: Vec<u64> = there_were.iter().copied().filter(|id| !gone.contains(id)).collect();
         check_order(&scheduler, &there, &ran);
         let tokens = device.step(&batch, capacity.block_size);
         let mut ended = Vec::new();
-        scheduler.commit(&tokens, |Sampled { id, token, cached }| {
+        scheduler.commit(&batch, &tokens, |Sampled { id, token, found }| {
             let arrival = &arrivals[id.0 as usize];
-            assert!((cached as usize) < arrival.prompt);
+            assert!((found.tokens as usize) < arrival.prompt);
             let generated = output.entry(id.0).or_default();
             generated.push(token);
-            if generated.len() == arrival.output || Some(generated.len()) == arrival.cancel {
+            let over = generated.len() == arrival.output || Some(generated.len()) == arrival.cancel;
+            if over {
                 ended.push(id);
             }
+            over
         });
         let waiting = arrivals.iter().enumerate().filter(|(_, a)| a.cancel == Some(0) && a.step == step);
         for id in ended.into_iter().chain(waiting.map(|(id, _)| SequenceId(id as u64))) {
@@ -144,25 +184,31 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity) {
     }
     assert_eq!(scheduler.blocks(), (0, capacity.blocks), "blocks are lost");
     for (id, arrival) in arrivals.iter().enumerate().filter(|(_, arrival)| arrival.cancel.is_none()) {
-        assert_eq!(output[&(id as u64)], alone(id as u64, arrival), "request {id}");
+        assert_eq!(output[&(id as u64)], alone(id as u64, arrival, words), "request {id}");
     }
 }
 
-fn check(scheduler: &Scheduler, batch: &Batch, limits: Limits, owners: &[u64]) {
-    let prefill: usize = batch.rows.iter().map(|row| row.tokens.len()).filter(|len| *len > 1).sum();
+fn check(batch: &Batch, limits: Limits) {
+    let prompts = batch.rows.iter().filter(|row| row.samples.len() <= 1);
+    let prefill: usize = prompts.map(|row| row.tokens.len()).filter(|len| *len > 1).sum();
     assert!(prefill <= limits.prefill_tokens, "{prefill} prompt tokens");
     assert!(batch.rows.len() <= limits.max_sequences);
-    assert_eq!(owners[0], scheduler.running[0].id.0, "the first goes on");
 }
 
-/// First come, first served: nobody joins before an older one, but where that waits for a beginning that another
-/// one computes.
+/// Class by class, first come, first served: nobody joins before an older one of its class, but where that waits for a
+/// beginning that another one computes.
 fn check_order(scheduler: &Scheduler, there: &[u64], ran: &HashSet<u64>) {
-    let running: Vec<u64> = scheduler.running.iter().map(|sequence| sequence.id.0).collect();
-    let Some(newest) = there.iter().rposition(|id| running.contains(id) && !ran.contains(id)) else { return };
-    for id in there[..newest].iter().filter(|id| !running.contains(id)) {
+    let running: HashMap<u64, u8> =
+        scheduler.running.iter().map(|sequence| (sequence.id.0, sequence.turn.class)).collect();
+    for id in there.iter().filter(|id| !running.contains_key(id)) {
         let sequence = scheduler.waiting.iter().find(|sequence| sequence.id.0 == *id).unwrap();
-        assert!(sequence.shares_with(&scheduler.running), "request {id} is passed over for nothing");
+        let passed = running
+            .iter()
+            .any(|(newer, class)| newer > id && !ran.contains(newer) && *class >= sequence.turn.class);
+        assert!(
+            !passed || sequence.shares_with(&scheduler.running),
+            "request {id} is passed over for nothing"
+        );
     }
 }
 
@@ -185,7 +231,20 @@ proptest! {
     ) {
         // A pool of 16 blocks holds one of the longest requests, one of 40 not three.
         let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
-        run(arrivals, Limits { max_sequences, prefill_tokens }, capacity);
+        run(arrivals, limits(max_sequences, prefill_tokens), capacity, u32::MAX);
+    }
+
+    /// A device that says few different words is guessed right often: the text is the same.
+    #[test]
+    fn drafts_change_no_text(
+        arrivals in vec(arrival(64), 1..24),
+        max_sequences in 1usize..9,
+        blocks in 16u32..40,
+        drafts in 1usize..5,
+    ) {
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
+        let limits = Limits { max_sequences, prefill_tokens: 16, drafts: Drafts::LookUp(drafts) };
+        run(arrivals, limits, capacity, 3);
     }
 }
 
@@ -195,17 +254,20 @@ fn share(
     ids: std::ops::Range<u64>,
     capacity: Capacity,
 ) -> (usize, usize, Vec<u32>) {
-    let (mut device, mut batch) = (Device::default(), Batch::default());
+    let (mut device, mut batch) = (device(u32::MAX), Batch::default());
     for id in ids.clone() {
         let own = [id as u32 + 5000, id as u32 + 6000];
-        scheduler.add(SequenceId(id), (0..102).chain(own).collect(), SAMPLING);
+        scheduler.add(SequenceId(id), normal((0..102).chain(own).collect()));
     }
     let mut cached = vec![None; ids.end as usize];
     for step in 1.. {
-        scheduler.schedule(&mut batch);
-        let tokens = vec![9; batch.rows.iter().filter(|row| row.sample.is_some()).count()];
+        scheduler.schedule(&mut batch, 64);
+        let tokens = vec![9; batch.rows.iter().map(|row| row.samples.len()).sum()];
         device.computed += batch.tokens.len();
-        scheduler.commit(&tokens, |sampled| cached[sampled.id.0 as usize] = Some(sampled.cached));
+        scheduler.commit(&batch, &tokens, |sampled| {
+            cached[sampled.id.0 as usize] = Some(sampled.found.tokens);
+            false
+        });
         if ids.clone().all(|id| cached[id as usize].is_some()) {
             ids.clone().for_each(|id| scheduler.remove(SequenceId(id)));
             assert_eq!(scheduler.blocks(), (0, capacity.blocks));
@@ -218,7 +280,7 @@ fn share(
 #[test]
 fn a_beginning_that_many_share_is_computed_once() {
     let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 64 }, capacity);
+    let mut scheduler = Scheduler::new(limits(8, 64), capacity);
     // The first computes 104 tokens in two steps; then the others their last four each, while it decodes.
     let (steps, computed, cached) = share(&mut scheduler, 0..8, capacity);
     assert_eq!((steps, computed), (3, 104 + 7 * 4 + 1));
@@ -231,16 +293,16 @@ fn a_beginning_that_many_share_is_computed_once() {
 #[test]
 fn a_sequence_cancelled_while_others_wait_for_it_is_replaced() {
     let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 10 }, capacity);
+    let mut scheduler = Scheduler::new(limits(8, 10), capacity);
     let mut batch = Batch::default();
     for id in 0..3 {
-        scheduler.add(SequenceId(id), (0..100).collect(), SAMPLING);
+        scheduler.add(SequenceId(id), normal((0..100).collect()));
     }
     for (runs, computed) in [(0, 0), (1, 8), (2, 16)] {
-        scheduler.schedule(&mut batch);
+        scheduler.schedule(&mut batch, 10);
         assert_eq!(scheduler.scheduled().collect::<Vec<_>>(), [SequenceId(runs)]);
         assert_eq!(batch.positions[0], computed, "what the one before has computed is not computed again");
-        scheduler.commit(&[], |_| {});
+        scheduler.commit(&batch, &[], |_| false);
         scheduler.remove(SequenceId(runs));
     }
     assert!(scheduler.is_idle());
@@ -249,13 +311,13 @@ fn a_sequence_cancelled_while_others_wait_for_it_is_replaced() {
 #[test]
 fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
     let capacity = Capacity { block_size: 4, blocks: 30, max_context: 120, weight_bytes: 0 };
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 8, prefill_tokens: 200 }, capacity);
+    let mut scheduler = Scheduler::new(limits(8, 200), capacity);
     let mut batch = Batch::default();
     let mut ask = |id: u64, prompt: Vec<u32>| {
-        scheduler.add(SequenceId(id), prompt, SAMPLING);
-        scheduler.schedule(&mut batch);
+        scheduler.add(SequenceId(id), normal(prompt));
+        scheduler.schedule(&mut batch, 200);
         let first = batch.positions[0];
-        scheduler.commit(&[9], |_| {});
+        scheduler.commit(&batch, &[9], |_| false);
         scheduler.remove(SequenceId(id));
         first
     };
@@ -269,18 +331,18 @@ fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
 #[test]
 fn decoding_goes_on_while_a_long_prompt_is_computed() {
     let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 4, prefill_tokens: 16 }, capacity);
+    let mut scheduler = Scheduler::new(limits(4, 16), capacity);
     let mut batch = Batch::default();
-    scheduler.add(SequenceId(0), vec![1, 2, 3], SAMPLING);
-    scheduler.schedule(&mut batch);
-    scheduler.commit(&[9], |_| {});
-    scheduler.add(SequenceId(1), vec![5; 40], SAMPLING);
+    scheduler.add(SequenceId(0), normal(vec![1, 2, 3]));
+    scheduler.schedule(&mut batch, 16);
+    scheduler.commit(&batch, &[9], |_| false);
+    scheduler.add(SequenceId(1), normal(vec![5; 40]));
     for (prompt, samples) in [(16, 1), (16, 1), (8, 2)] {
-        scheduler.schedule(&mut batch);
+        scheduler.schedule(&mut batch, 16);
         let lengths: Vec<usize> = batch.rows.iter().map(|row| row.tokens.len()).collect();
         assert_eq!(lengths, [1, prompt]);
-        assert_eq!(batch.rows.iter().filter(|row| row.sample.is_some()).count(), samples);
-        scheduler.commit(&[9, 9][..samples], |_| {});
+        assert_eq!(batch.rows.iter().filter(|row| !row.samples.is_empty()).count(), samples);
+        scheduler.commit(&batch, &[9, 9][..samples], |_| false);
     }
 }
 
@@ -289,4 +351,48 @@ fn the_pool_bounds_the_length_where_it_is_smaller_than_the_context() {
     let capacity = Capacity { block_size: 32, blocks: 4, max_context: 8192, weight_bytes: 0 };
     assert_eq!(max_length(capacity), 128);
     assert_eq!(max_length(Capacity { blocks: 1024, ..capacity }), 8192);
+}
+
+#[test]
+fn classes_go_first_to_last_and_a_higher_one_takes_a_lower_ones_place() {
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(limits(2, 64), capacity);
+    let mut batch = Batch::default();
+    let classes = [Priority::Low, Priority::Normal, Priority::Low, Priority::High, Priority::High];
+    let mut steps = Vec::new();
+    for (id, priority) in (0..).zip(classes) {
+        scheduler.add(SequenceId(id), order(vec![id as u32; 6], priority));
+        scheduler.schedule(&mut batch, 64);
+        steps.push(scheduler.scheduled().map(|id| id.0).collect::<Vec<_>>());
+        let tokens = vec![9; batch.rows.iter().map(|row| row.samples.len()).sum()];
+        scheduler.commit(&batch, &tokens, |_| false);
+    }
+    // The low one gives its place to the first high one, the normal one to the second.
+    assert_eq!(steps, [vec![0], vec![0, 1], vec![1, 0], vec![1, 3], vec![3, 4]]);
+}
+
+#[test]
+fn who_waits_long_goes_like_a_higher_class() {
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(limits(1, 64), capacity);
+    let mut batch = Batch::default();
+    scheduler.add(SequenceId(0), order(vec![1; 6], Priority::Low));
+    // High ones come without end, and each runs for two steps.
+    let mut waited = None;
+    for step in 1..2000 {
+        scheduler.add(SequenceId(step), order(vec![2; 6], Priority::High));
+        scheduler.schedule(&mut batch, 64);
+        let runs = scheduler.scheduled().next().unwrap();
+        if runs == SequenceId(0) {
+            waited = Some(step);
+            break;
+        }
+        let tokens = vec![9; batch.rows.len()];
+        scheduler.commit(&batch, &tokens, |_| false);
+        if step % 2 == 0 {
+            scheduler.remove(runs);
+        }
+    }
+    let waited = waited.expect("it starves");
+    assert!((2 * AGEING_STEPS..2 * AGEING_STEPS + 4).contains(&waited), "{waited} steps");
 }

@@ -60,12 +60,11 @@ fn row(batch: &mut Batch, blocks: &[u32], from: u32, to: u32) {
         batch.positions.push(position);
         batch.slots.push(blocks[(position / BLOCK_SIZE) as usize] * BLOCK_SIZE + position % BLOCK_SIZE);
     }
-    let sample = Some(RowSampling::GREEDY);
     batch.rows.push(Row {
         tokens: start..batch.tokens.len(),
         blocks: blocks.to_vec(),
-        sample,
-        adjust: Vec::new(),
+        samples: vec![RowSampling::GREEDY],
+        ..Row::default()
     });
 }
 

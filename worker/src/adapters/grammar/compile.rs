@@ -1,0 +1,142 @@
+//! From a constraint to a matcher: limits, options, and errors as sentences.
+
+use std::sync::Arc;
+use std::thread;
+
+use ipc_proto::generate::Constraint;
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use llguidance::earley::SlicedBiasComputer;
+use llguidance::toktrie::{InferenceCapabilities, TokEnv};
+use llguidance::{JsonCompileOptions, ParserFactory};
+use serde_json::{Value, json};
+
+use super::matcher::Matcher;
+use super::vocabulary::Vocabulary;
+
+/// Bytes of a schema, regular expression or grammar, at most.
+const MAX_TEXT: usize = 256 << 10;
+/// Compilers recurse as deep as what they read is nested; only what is used of it costs memory.
+const STACK: usize = 64 << 20;
+/// White space between JSON's tokens: a space, or up to two line ends and an indentation. Without a bound, a small model
+/// can go on with it for ever.
+const WHITE_SPACE: &str = r"[ ]|\n{1,2}[ \t]{0,32}";
+
+/// Makes matchers for one vocabulary.
+pub(super) struct Compiler {
+    factory: ParserFactory,
+    /// Every text begins with a space that its decoder drops.
+    drops_space: bool,
+}
+
+impl Compiler {
+    /// A compiler for `vocabulary`.
+    ///
+    /// # Errors
+    /// A sentence; not expected.
+    pub(super) fn new(vocabulary: Vocabulary) -> Result<Self, String> {
+        let drops_space = vocabulary.drops_space;
+        let tokens: TokEnv = Arc::new(vocabulary);
+        let slices = SlicedBiasComputer::general_slices();
+        let mut factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &slices)
+            .map_err(|e| format!("the vocabulary cannot be prepared for grammars: {e}"))?;
+        factory.quiet().limits_mut().verbose_errors = false;
+        Ok(Self { factory, drops_space })
+    }
+
+    /// See [`super::Grammars::compile`].
+    pub(super) fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
+        let grammar = self.place(grammar(constraint)?);
+        let compile = || {
+            let parser = self.factory.create_parser(grammar);
+            let parser = parser.map_err(|e| e.chain().map(ToString::to_string).collect::<Vec<_>>())?;
+            let mut matcher = Matcher::new(parser);
+            // The first mask is the dearest, and shows what can never be followed: here, not on the engine's thread.
+            matcher.start().map_err(|e| vec![e])?;
+            Ok(matcher)
+        };
+        let made = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("grammar".into()).stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, compile).map_err(|e| vec![e.to_string()])?;
+            thread.join().unwrap_or_else(|_| Err(vec!["the compiler failed".into()]))
+        });
+        made.map_err(|causes| sentence(constraint, &causes))
+    }
+
+    /// Puts a grammar where the text begins: after the space that nobody sees.
+    fn place(&self, mut grammar: GrammarWithLexer) -> TopLevelGrammar {
+        if !self.drops_space {
+            return TopLevelGrammar::from_grammar(grammar);
+        }
+        grammar.name = Some("text".into());
+        let space = GrammarWithLexer::from_lark(r#"start: " " @text"#.into());
+        TopLevelGrammar { grammars: vec![space, grammar], max_tokens: None }
+    }
+}
+
+fn grammar(constraint: &Constraint) -> Result<GrammarWithLexer, String> {
+    let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
+        return Ok(json_grammar(json!({"type": "object"})));
+    };
+    if text.len() > MAX_TEXT {
+        return Err(format!("{} is larger than {} KiB", name(constraint), MAX_TEXT >> 10));
+    }
+    Ok(match constraint {
+        Constraint::Regex(text) => GrammarWithLexer::from_regex(text),
+        Constraint::Lark(text) => GrammarWithLexer::from_lark(text.clone()),
+        _ => json_grammar(schema(text)?),
+    })
+}
+
+fn schema(text: &str) -> Result<Value, String> {
+    let mut schema: Value =
+        serde_json::from_str(text).map_err(|e| format!("the JSON schema is no JSON: {e}"))?;
+    if let Value::Object(keywords) = &mut schema {
+        // Only an older version's keywords would be overlooked.
+        keywords.remove("$schema");
+        if keywords.contains_key("x-guidance") {
+            return Err("the JSON schema uses a keyword that is not supported: \"x-guidance\"".into());
+        }
+    }
+    Ok(schema)
+}
+
+fn json_grammar(mut schema: Value) -> GrammarWithLexer {
+    if schema.is_object() {
+        let options =
+            JsonCompileOptions { whitespace_pattern: Some(WHITE_SPACE.into()), ..Default::default() };
+        options.apply_to(&mut schema);
+    }
+    GrammarWithLexer::from_json_schema(schema)
+}
+
+fn name(constraint: &Constraint) -> &'static str {
+    match constraint {
+        Constraint::JsonObject | Constraint::JsonSchema(_) => "the JSON schema",
+        Constraint::Regex(_) => "the regular expression",
+        Constraint::Lark(_) => "the grammar",
+    }
+}
+
+/// What llguidance says, in a sentence: `causes` begin with the outermost.
+fn sentence(constraint: &Constraint, causes: &[String]) -> String {
+    let name = name(constraint);
+    let inner = causes.last().map_or("", String::as_str);
+    if let Some(keys) = inner.strip_prefix("Unimplemented keys: ") {
+        let keys = keys.trim_matches(['[', ']']);
+        return format!("{name} uses a keyword that is not supported: {keys}");
+    }
+    if inner.starts_with("oneOf constraints") {
+        return format!("{name} uses oneOf with options that may overlap, which is not supported: use anyOf");
+    }
+    if inner.starts_with("panic") {
+        return format!("{name} cannot be compiled");
+    }
+    format!("{name} cannot be used: {}", plain(inner))
+}
+
+/// The first line that says what is wrong: a regular expression's error shows it first, and a Lark error shows where
+/// afterwards.
+fn plain(message: &str) -> &str {
+    let error = message.lines().find_map(|line| line.trim().strip_prefix("error: "));
+    error.or_else(|| message.lines().next()).unwrap_or("unknown error").trim()
+}

@@ -1,0 +1,98 @@
+//! Log probabilities of the model itself, for the rows that ask for them.
+
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, ops};
+
+use super::told;
+use crate::engine::runner::{Batch, Scored};
+
+type Result<T> = mlx_rs::error::Result<T>;
+
+/// The places of a step that are asked about.
+#[derive(Debug)]
+pub struct Asked {
+    /// Which of the step's logits.
+    from: Vec<u32>,
+    /// Likeliest tokens to tell, at most.
+    top: usize,
+}
+
+impl Asked {
+    /// `None` where no row asks.
+    pub fn new(batch: &Batch) -> Option<Self> {
+        let (mut from, mut top, mut before) = (Vec::new(), None, 0);
+        for row in &batch.rows {
+            let all = told(row).count() as u32;
+            if let Some(score) = &row.score {
+                from.extend(before..before + all);
+                top = top.max(Some(score.top));
+            }
+            before += all;
+        }
+        top.map(|top| Self { from, top })
+    }
+
+    /// One list for each row that asks, from the step's logits `[N, vocabulary]` and the tokens that were chosen.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn scores(&self, logits: &Array, batch: &Batch, chosen: &[u32]) -> Result<Vec<Vec<Scored>>> {
+        let count = self.from.len() as i32;
+        let tokens = self.tokens(batch, chosen);
+        let own = logits.take_axis(Array::from_slice(&self.from, &[count]), 0)?;
+        let all = own.subtract(own.logsumexp_axis(-1, true)?)?;
+        let indices = Array::from_slice(&tokens, &[count, 1]);
+        let logprobs = ops::indexing::take_along_axis(&all, &indices, -1)?;
+        let top = self.likeliest(&all)?;
+        logprobs.eval()?;
+        let all = tokens.iter().zip(logprobs.as_slice::<f32>()).zip(top);
+        let mut all = all.map(|((token, logprob), top)| Scored { token: *token, logprob: *logprob, top });
+        let asking = batch.rows.iter().filter_map(|row| Some((row, row.score.as_ref()?)));
+        let rows = asking.map(|(row, score)| {
+            let own = all.by_ref().take(told(row).count());
+            own.map(|mut scored| {
+                scored.top.truncate(score.top);
+                scored
+            })
+            .collect()
+        });
+        Ok(rows.collect())
+    }
+
+    /// The token at each place: a prompt's own, or the chosen one.
+    fn tokens(&self, batch: &Batch, mut chosen: &[u32]) -> Vec<u32> {
+        let mut tokens = Vec::with_capacity(self.from.len());
+        for row in &batch.rows {
+            let (own, rest) = chosen.split_at(row.samples.len());
+            chosen = rest;
+            if let Some(score) = &row.score {
+                tokens.extend_from_slice(&score.targets);
+                tokens.extend_from_slice(own);
+            }
+        }
+        tokens
+    }
+
+    /// The likeliest tokens of each place, likeliest first.
+    fn likeliest(&self, logprobs: &Array) -> Result<Vec<Vec<(u32, f32)>>> {
+        let (count, vocabulary) = (logprobs.dim(0) as usize, logprobs.dim(1));
+        let top = self.top.min(vocabulary as usize);
+        if top == 0 {
+            return Ok(vec![Vec::new(); count]);
+        }
+        // The part before the k-th is the k smallest, in no order.
+        let order = ops::argpartition_axis(logprobs.negative()?, top as i32 - 1, -1)?;
+        let order = order.try_index((.., ..top as i32))?;
+        let values = ops::indexing::take_along_axis(logprobs, &order, -1)?;
+        let order = order.flatten(None, None)?;
+        let values = values.flatten(None, None)?;
+        mlx_rs::transforms::eval([&order, &values])?;
+        let pairs = order.as_slice::<u32>().chunks(top).zip(values.as_slice::<f32>().chunks(top));
+        let sorted = pairs.map(|(tokens, values)| {
+            let mut pairs: Vec<(u32, f32)> = tokens.iter().copied().zip(values.iter().copied()).collect();
+            pairs.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            pairs
+        });
+        Ok(sorted.collect())
+    }
+}
