@@ -1,8 +1,11 @@
 """The official OpenAI SDK against mlxd: openai_chat.py BASE_URL MODEL"""
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Literal
 
 import openai
+import pydantic
 
 base_url, model = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key="none", timeout=240, max_retries=0)
@@ -87,6 +90,33 @@ def completions():
     assert text == plain.choices[0].text
 
 
+class City(pydantic.BaseModel):
+    # Bounded, since so small a model hardly ever closes a string by itself.
+    name: Annotated[str, pydantic.Field(max_length=20)]
+    size: Literal["small", "big"]
+
+
+def structured_output():
+    parsed = client.chat.completions.parse(
+        model=model, messages=[{"role": "user", "content": "Describe Paris."}], response_format=City, temperature=1,
+        seed=5, max_tokens=200)
+    city = parsed.choices[0].message.parsed
+    assert city.size in ("small", "big"), city
+    plain = chat(response_format={"type": "json_object"}, extra_body={"priority": "high", "cache_salt": "x"})
+    if plain.choices[0].finish_reason == "stop":
+        assert isinstance(json.loads(plain.choices[0].message.content), dict)
+
+
+def log_probabilities(text):
+    told = chat(logprobs=True, top_logprobs=2).choices[0]
+    assert "".join(t.token for t in told.logprobs.content) == text == told.message.content
+    assert all(t.logprob <= 0 and len(t.top_logprobs) == 2 for t in told.logprobs.content)
+    assert all(t.top_logprobs[0].token == t.token for t in told.logprobs.content), "greedy takes the likeliest"
+    chunks = [c.choices[0].logprobs for c in chat(logprobs=True, stream=True) if c.choices]
+    assert "".join(t.token for c in chunks if c for t in c.content) == text
+    assert chat().choices[0].logprobs is None
+
+
 def models():
     listed = [m.id for m in client.models.list()]
     assert model in listed, listed
@@ -112,7 +142,9 @@ def errors():
     expect(openai.BadRequestError, lambda: create(top_p=2), param="top_p")
     expect(openai.BadRequestError, lambda: create(messages=[]), param="messages")
     expect(openai.BadRequestError, lambda: create(n=2), param="n")
-    expect(openai.BadRequestError, lambda: create(logprobs=True), param="logprobs")
+    expect(openai.BadRequestError, lambda: create(top_logprobs=3), param="top_logprobs")
+    broken = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "uniqueItems": True}}}
+    expect(openai.BadRequestError, lambda: create(response_format=broken), "uniqueItems", param="response_format")
     expect(openai.BadRequestError, lambda: create(tools=[{"type": "function", "function": {"name": "f"}}]),
            param="tools")
     long = [{"role": "user", "content": "word " * 9000}]
@@ -127,6 +159,8 @@ text = streaming_and_plain_agree()
 limits_and_stops(text)
 seeds()
 eight_at_once(text)
+structured_output()
+log_probabilities(text)
 completions()
 errors()
 print("all checks passed")
