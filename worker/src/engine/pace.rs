@@ -1,7 +1,7 @@
 //! How much of a prompt a step may compute while others decode. Pure: numbers in, a number out.
 //!
 //! A prompt's tokens make the step that carries them longer for everybody in it. So the step's time is watched: what it takes to
-//! decode alone, and what each prompt token adds; the prompt gets what keeps a step within [`LONGEST`] of decoding alone.
+//! decode alone, and what each prompt token adds; the prompt gets what keeps a step within a fixed multiple of decoding alone.
 //! What is not known is measured: a step now and then decodes only.
 
 /// A step with prompt tokens takes at most so many times what one without takes. Below 2, since steps vary.
