@@ -223,7 +223,6 @@ impl<R: Runner> Engine<R> {
     }
 
     fn run_batch(&mut self) -> Result<Outcome, RunnerError> {
-        self.runner.draft(&mut self.batch)?;
         self.runner.launch(&self.batch)?;
         // The device is at work; meanwhile it is decided what it may choose from.
         let masks = self.masks()?;

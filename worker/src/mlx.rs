@@ -129,18 +129,13 @@ impl MlxRunner {
         };
         let choices = Choices::new(batch, masks);
         let chosen = choices.choose(&logits)?;
-        match scores::Asked::new(batch) {
-            None => {
-                self.settle([&chosen])?;
-                Ok(Outcome { tokens: tokens(&chosen)?, scores: Vec::new() })
-            }
-            Some(asked) => {
-                self.settle([&chosen])?;
-                let tokens = tokens(&chosen)?;
-                let scores = asked.scores(&logits, batch, &tokens)?;
-                Ok(Outcome { tokens, scores })
-            }
-        }
+        self.settle([&chosen])?;
+        let tokens = chosen.as_slice::<u32>().to_vec();
+        let scores = match scores::Asked::new(batch) {
+            None => Vec::new(),
+            Some(asked) => asked.scores(&logits, batch, &tokens)?,
+        };
+        Ok(Outcome { tokens, scores })
     }
 
     /// Gives freed buffers back after a long prompt: its own are larger than what decoding reuses.
@@ -195,11 +190,6 @@ fn told(row: &Row) -> impl Iterator<Item = usize> + use<> {
         first..first + score.targets.len()
     });
     scored.chain(row.tokens.end - row.samples.len()..row.tokens.end)
-}
-
-fn tokens(chosen: &Array) -> mlx_rs::error::Result<Vec<u32>> {
-    chosen.eval()?;
-    Ok(chosen.as_slice::<u32>().to_vec())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form map_err takes")]

@@ -23,8 +23,9 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(problem)?;
         // Some files carry the settings of a training run, which would cut prompts short or pad them.
         inner.with_truncation(None).map_err(problem)?.with_padding(None);
-        let decoder = serde_json::to_value(inner.get_decoder()).unwrap_or_default();
-        Ok(Self { spelling: Spelling::of(&decoder).ok(), inner })
+        let mut tokenizer = Self { inner, spelling: None };
+        tokenizer.spelling = Spelling::of(&tokenizer.decoder()).ok();
+        Ok(tokenizer)
     }
 
     /// Text → tokens. `special` adds what the tokenizer puts around a text (BOS); a rendered chat has it already.

@@ -145,15 +145,6 @@ pub trait Runner {
     /// Where memory goes now; `kv_used` is left to the caller, who knows which blocks are held.
     fn memory(&self) -> Memory;
 
-    /// Fills in the tokens of `batch` that the scheduler left open for drafts: those behind the first of rows that sample more
-    /// than once. Does nothing where drafts come from the scheduler.
-    ///
-    /// # Errors
-    /// When the device fails.
-    fn draft(&mut self, _batch: &mut Batch) -> Result<(), RunnerError> {
-        Ok(())
-    }
-
     /// Begins a step: runs the model over `batch` and writes its K and V. May return before that is done.
     ///
     /// # Errors
@@ -175,10 +166,6 @@ impl<R: Runner + ?Sized> Runner for Box<R> {
 
     fn memory(&self) -> Memory {
         (**self).memory()
-    }
-
-    fn draft(&mut self, batch: &mut Batch) -> Result<(), RunnerError> {
-        (**self).draft(batch)
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

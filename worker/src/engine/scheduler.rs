@@ -39,8 +39,6 @@ pub enum Drafts {
     None,
     /// So many from the text itself, where its end has occurred before.
     LookUp(usize),
-    /// So many from the runner: the batch has room for them.
-    Runner(usize),
 }
 
 /// One sequence's next token.
@@ -289,11 +287,8 @@ impl Scheduler {
         let decodes = count == 1 && sequence.pending() == 1 && sequence.generated() > 0;
         let room = self.max_length.saturating_sub(sequence.length() + 1);
         let drafts = match self.limits.drafts {
-            _ if !decodes => Vec::new(),
-            Drafts::None => Vec::new(),
-            Drafts::LookUp(most) => sequence.drafts(most.min(room)).to_vec(),
-            Drafts::Runner(most) if sequence.may_draft() => vec![0; most.min(room)],
-            Drafts::Runner(_) => Vec::new(),
+            Drafts::LookUp(most) if decodes => sequence.drafts(most.min(room)).to_vec(),
+            _ => Vec::new(),
         };
         let length = sequence.computed + count + drafts.len();
         // Drafts are worth nobody's blocks but free ones.

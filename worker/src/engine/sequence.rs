@@ -237,7 +237,7 @@ impl Sequence {
     }
 
     /// Whether its next choices depend on nothing but the text before them.
-    pub(super) fn may_draft(&self) -> bool {
+    fn may_draft(&self) -> bool {
         !self.masked && self.logprobs.is_none() && !self.holds_on() && self.adjustments.is_empty()
     }
 
