@@ -127,7 +127,7 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
     };
     let generate = GenerateRequest {
         id: RequestId(0),
-        prompt: Prompt::Chat(ChatPrompt { messages, template_kwargs }),
+        prompt: Prompt::Chat(ChatPrompt { messages, template_kwargs, ..ChatPrompt::default() }),
         sampling,
         stop: stop(request.stop)?,
         max_tokens,
@@ -282,7 +282,7 @@ fn message(at: usize, message: chat::Message) -> Result<Message> {
             return Err(Error::invalid(&name, format!("{name} is missing")));
         }
     };
-    Ok(Message { role, content, name: message.name })
+    Ok(Message { role, content, name: message.name, ..Message::default() })
 }
 
 fn text_of(at: usize, n: usize, part: chat::Part) -> Result<String> {

@@ -38,6 +38,9 @@ pub struct GenerateRequest {
     /// Requests of different scopes never share cached text, so that none can tell by time what another asked. Empty: the scope
     /// of all who name none.
     pub cache_scope: String,
+    /// Token ids that a worker that is gone has generated already. They are the beginning of the output, count as generated,
+    /// and are not told again: the first event is of what comes after them.
+    pub generated: Vec<u32>,
 }
 
 /// Which log probabilities are told. They are the model's own, before penalties, biases and temperature.
@@ -81,6 +84,8 @@ pub enum Constraint {
 pub enum Prompt {
     /// Plain text, tokenised with the model's special tokens (BOS) as its tokenizer adds them.
     Text(String),
+    /// Token ids, taken as they are.
+    Tokens(Vec<u32>),
     /// A conversation, rendered with the model's chat template.
     Chat(ChatPrompt),
 }
@@ -96,28 +101,79 @@ impl Default for Prompt {
 pub struct ChatPrompt {
     /// In order of time.
     pub messages: Vec<Message>,
+    /// Functions that the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether it may, must or must not.
+    pub tool_choice: ToolChoice,
+    /// Whether one turn may hold several calls.
+    pub parallel_calls: bool,
     /// Extra variables for the template, as a JSON object in text form (`None`: no extras). Text, because
     /// bincode cannot carry self-describing values.
     pub template_kwargs: Option<String>,
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// What is said.
     pub content: String,
-    /// The speaker's name where several share a role.
+    /// The speaker's name where several share a role; of a tool's result, the function's name where it is known.
     pub name: Option<String>,
+    /// What the model thought before it spoke.
+    pub reasoning: Option<String>,
+    /// Functions that the model called.
+    pub tool_calls: Vec<ToolCall>,
+    /// Of a tool's result: the id of the call that it answers.
+    pub tool_call_id: Option<String>,
+}
+
+/// A function that the model may call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// JSON schema of its arguments, an object, in text form.
+    pub parameters: Option<String>,
+    /// Whether arguments must fit the schema: the call is constrained then.
+    pub strict: bool,
+}
+
+/// Whether the model calls functions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// A function call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// What its result will refer to.
+    pub id: String,
+    /// The function's name.
+    pub name: String,
+    /// Its arguments, a JSON object in text form.
+    pub arguments: String,
 }
 
 /// Who speaks in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Role {
     /// Instructions that stand above the conversation.
     System,
     /// The person.
+    #[default]
     User,
     /// The model.
     Assistant,
@@ -161,7 +217,7 @@ pub struct Sampling {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
-/// What a generation tells while it runs. A request has at most one `Prompt`, any number of `Text`, then exactly one
+/// What a generation tells while it runs. A request has at most one `Prompt`, any number of `Delta`, then exactly one
 /// `Finished` or `Failed`; nothing follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -170,15 +226,8 @@ pub enum Event {
         /// In order.
         tokens: Vec<TokenLogprob>,
     },
-    /// More text: whole characters, never part of a stop text.
-    Text {
-        /// Index (from 0) of the generated token that released this text.
-        index: u32,
-        /// The text; empty only where log probabilities come without any.
-        text: String,
-        /// The tokens generated since the last event, where their log probabilities were asked for.
-        logprobs: Vec<TokenLogprob>,
-    },
+    /// More output.
+    Delta(Delta),
     /// The generation ended as it should.
     Finished {
         /// Why it ended.
@@ -188,6 +237,45 @@ pub enum Event {
     },
     /// The generation ended by a failure.
     Failed(Error),
+}
+
+/// More of an output: what some tokens that came one after another brought.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Delta {
+    /// Index (from 0) of the last of them among the generated tokens.
+    pub index: u32,
+    /// Their ids. All deltas' ids together are the output so far, from which another worker can go on.
+    pub tokens: Vec<u32>,
+    /// What they say; empty only where log probabilities come without any.
+    pub parts: Vec<Part>,
+    /// How likely each was, where that was asked for.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+/// A piece of an output; pieces of one kind that follow each other belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// More of the answer: whole characters, never part of a stop text or of a marker.
+    Text(String),
+    /// More of what the model thinks before it answers.
+    Reasoning(String),
+    /// A function call begins; its arguments follow.
+    Call {
+        /// Unique within the request.
+        id: String,
+        /// The function's name.
+        name: String,
+    },
+    /// More of the arguments of the call that began last: JSON text.
+    Arguments(String),
+}
+
+impl Delta {
+    /// The text of the answer in it.
+    pub fn text(&self) -> String {
+        let text = |part: &Part| if let Part::Text(text) = part { Some(text.clone()) } else { None };
+        self.parts.iter().filter_map(text).collect()
+    }
 }
 
 impl Event {
@@ -218,8 +306,12 @@ pub struct Alternative {
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FinishReason {
-    /// The model ended its turn or a stop text came.
+    /// The model ended its turn.
     Stop,
+    /// A stop text came: its index in the request's list.
+    StopText(u8),
+    /// The model ended its turn to have functions called.
+    ToolCalls,
     /// `max_tokens` or the end of the context.
     Length,
 }
@@ -233,4 +325,6 @@ pub struct Usage {
     pub cached_tokens: u32,
     /// Tokens generated, the ending one included.
     pub completion_tokens: u32,
+    /// Of these, tokens of what the model thought before it answered.
+    pub reasoning_tokens: u32,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::generate::{GenerateRequest, RequestId};
+use crate::generate::{GenerateRequest, Prompt, RequestId};
 use crate::stream::StreamId;
 use crate::{Error, Result};
 
@@ -15,6 +15,9 @@ pub trait Worker {
     /// Renders, tokenises and queues a request whose events go to `stream`. An error means that nothing was queued
     /// and no event will come.
     async fn submit(stream: StreamId, request: GenerateRequest) -> std::result::Result<Accepted, Error>;
+
+    /// Tokens that `prompt` would have, rendered; nothing is queued.
+    async fn count_tokens(prompt: Prompt) -> std::result::Result<u32, Error>;
 
     /// Drops a request; unknown ones are ignored. No further event comes for it.
     async fn cancel(stream: StreamId, id: RequestId);

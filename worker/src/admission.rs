@@ -50,7 +50,7 @@ pub fn admit(
         return Err(Error::invalid("top_logprobs", text));
     }
     let field = match request.prompt {
-        Prompt::Text(_) => "prompt",
+        Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
         Prompt::Chat(_) => "messages",
     };
     let prompt = tokenise(files, &request.prompt)?;
@@ -93,10 +93,15 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str
     Ok(())
 }
 
-fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
+/// The token ids of a prompt.
+///
+/// # Errors
+/// When the model has no chat template, or its template refuses the conversation.
+pub fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
     let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
     match prompt {
         Prompt::Text(text) => files.tokenizer.encode(text, true).map_err(internal),
+        Prompt::Tokens(tokens) => Ok(tokens.clone()),
         Prompt::Chat(chat) => {
             let none = "this model has no chat template: use plain completions";
             let template = files.template.as_ref().ok_or_else(|| Error::invalid("messages", none))?;

@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use futures::StreamExt;
-use ipc_proto::generate::{GenerateRequest, RequestId};
+use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
@@ -164,6 +164,15 @@ impl Worker for Server {
 
     async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
         self.admit(stream, request).await
+    }
+
+    async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
+        let ready = self.ready()?;
+        let counted = tokio::task::spawn_blocking(move || admission::tokenise(&ready.files, &prompt));
+        let broken = |e: tokio::task::JoinError| {
+            Error::new(ErrorKind::Internal, Source::Worker, format!("tokenising failed: {e}"))
+        };
+        Ok(counted.await.map_err(broken)??.len() as u32)
     }
 
     async fn cancel(self, _: Context, stream: StreamId, id: RequestId) {

@@ -80,7 +80,7 @@ impl Observed {
     pub fn see(&mut self, event: &Event) {
         match event {
             Event::Prompt { .. } => {}
-            Event::Text { .. } => {
+            Event::Delta(_) => {
                 let start = self.start;
                 self.record.first_token_ms.get_or_insert_with(|| ms(start));
             }

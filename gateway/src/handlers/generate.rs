@@ -80,9 +80,9 @@ async fn whole(state: State, head: Head, valid: ValidRequest, mut observed: Obse
         observed.see(&event);
         match event {
             Event::Prompt { .. } => {}
-            Event::Text { text, logprobs, .. } => {
-                answer.push_str(&text);
-                told.extend(logprobs);
+            Event::Delta(delta) => {
+                answer.push_str(&delta.text());
+                told.extend(delta.logprobs);
             }
             Event::Failed(error) => return Err(error),
             Event::Finished { reason, usage } => {

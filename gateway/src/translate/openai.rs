@@ -66,7 +66,7 @@ impl Chunks {
         match event {
             // Nobody asks for it yet.
             Event::Prompt { .. } => {}
-            Event::Text { text, logprobs, .. } => self.text(buffer, text, logprobs),
+            Event::Delta(delta) => self.text(buffer, &delta.text(), &delta.logprobs),
             Event::Finished { reason, usage } => {
                 self.finish(buffer, *reason, *usage);
                 return true;
@@ -196,7 +196,8 @@ fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
 
 fn name(reason: FinishReason) -> &'static str {
     match reason {
-        FinishReason::Stop => "stop",
+        FinishReason::Stop | FinishReason::StopText(_) => "stop",
+        FinishReason::ToolCalls => "tool_calls",
         FinishReason::Length => "length",
     }
 }

@@ -37,8 +37,8 @@ fn a_plain_request_takes_the_models_own_settings() {
     assert_eq!((valid.model.as_str(), valid.stream), ("m", None));
     assert_eq!(valid.generate.sampling, Sampling::default());
     assert_eq!((valid.generate.max_tokens, valid.generate.stop.len()), (None, 0));
-    let message = Message { role: Role::User, content: "Hi".into(), name: None };
-    let prompt = ChatPrompt { messages: vec![message], template_kwargs: None };
+    let message = Message { content: "Hi".into(), ..Message::default() };
+    let prompt = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
     assert_eq!(valid.generate.prompt, Prompt::Chat(prompt));
 }
 

@@ -13,7 +13,7 @@ use gateway::db::Db;
 use gateway::middleware::auth::Keys;
 use gateway::router::router;
 use gateway::state::State;
-use ipc_proto::generate::{Event, FinishReason, GenerateRequest, Prompt, RequestId, Usage};
+use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{ModelEntry, ModelState, Supervisor, WorkerAddress};
@@ -62,8 +62,11 @@ impl FakeWorker {
     }
 
     async fn play(self, stream: StreamId, id: RequestId, prompt: String) {
-        let word = |index: u32| (id, Event::Text { index, text: format!("w{index} "), logprobs: Vec::new() });
-        let usage = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 9 };
+        let word = |index: u32| {
+            let parts = vec![Part::Text(format!("w{index} "))];
+            (id, Event::Delta(Delta { index, tokens: vec![index], parts, logprobs: Vec::new() }))
+        };
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 9, ..Usage::default() };
         let end = (id, Event::Finished { reason: FinishReason::Stop, usage });
         let (verb, number) = prompt.split_once(' ').unwrap_or((&prompt, "0"));
         let number: u32 = number.parse().unwrap();
@@ -113,6 +116,10 @@ impl Worker for FakeWorker {
         }
         tokio::spawn(self.play(stream, request.id, prompt));
         Ok(Accepted { prompt_tokens: 3 })
+    }
+
+    async fn count_tokens(self, _: Context, _: Prompt) -> Result<u32> {
+        Ok(3)
     }
 
     async fn cancel(self, _: Context, _: StreamId, id: RequestId) {

@@ -39,14 +39,46 @@ fn error() -> impl Strategy<Value = Error> {
 
 fn message() -> impl Strategy<Value = Message> {
     let roles = vec![Role::System, Role::User, Role::Assistant, Role::Tool];
-    (prop::sample::select(roles), any::<String>(), any::<Option<String>>())
-        .prop_map(|(role, content, name)| Message { role, content, name })
+    (prop::sample::select(roles), any::<String>(), any::<Option<String>>()).prop_flat_map(
+        |(role, content, name)| {
+            let calls = vec(tool_call(), 0..3);
+            (calls, any::<Option<String>>(), any::<Option<String>>()).prop_map(
+                move |(tool_calls, reasoning, tool_call_id)| {
+                    let (content, name) = (content.clone(), name.clone());
+                    Message { role, content, name, reasoning, tool_calls, tool_call_id }
+                },
+            )
+        },
+    )
+}
+
+fn tool_call() -> impl Strategy<Value = ToolCall> {
+    any::<(String, String, String)>().prop_map(|(id, name, arguments)| ToolCall { id, name, arguments })
+}
+
+fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
+    let tool = any::<(String, Option<String>, Option<String>, bool)>()
+        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict });
+    let choice = prop_oneof![
+        Just(ToolChoice::Auto),
+        Just(ToolChoice::None),
+        Just(ToolChoice::Required),
+        any::<String>().prop_map(ToolChoice::Named),
+    ];
+    (vec(tool, 0..3), choice, any::<bool>())
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), any::<Option<String>>())
-        .prop_map(|(messages, template_kwargs)| Prompt::Chat(ChatPrompt { messages, template_kwargs }));
-    prop_oneof![any::<String>().prop_map(Prompt::Text), chat]
+    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>()).prop_map(
+        |(messages, (tools, tool_choice, parallel_calls), template_kwargs)| {
+            Prompt::Chat(ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs })
+        },
+    );
+    prop_oneof![
+        any::<String>().prop_map(Prompt::Text),
+        vec(any::<u32>(), 0..9).prop_map(Prompt::Tokens),
+        chat
+    ]
 }
 
 fn sampling() -> impl Strategy<Value = Sampling> {
@@ -84,10 +116,10 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
     ];
     let logprobs =
         any::<Option<(u8, bool)>>().prop_map(|of| of.map(|(top, prompt)| Logprobs { top, prompt }));
-    let rest = (any::<u32>(), any::<bool>(), any::<Option<u32>>(), any::<String>());
+    let rest = (any::<u32>(), any::<bool>(), any::<Option<u32>>(), any::<String>(), vec(any::<u32>(), 0..9));
     (text, priority, constraint, logprobs, rest).prop_map(|(text, priority, constraint, logprobs, rest)| {
         let (id, prompt, sampling, stop, max_tokens) = text;
-        let (min_tokens, ignore_eos, time_limit_ms, cache_scope) = rest;
+        let (min_tokens, ignore_eos, time_limit_ms, cache_scope, generated) = rest;
         let id = RequestId(id);
         GenerateRequest {
             id,
@@ -102,6 +134,7 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
             priority,
             time_limit_ms,
             cache_scope,
+            generated,
         }
     })
 }
@@ -113,19 +146,29 @@ fn logprobs() -> impl Strategy<Value = Vec<TokenLogprob>> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let usage = (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(p, c, o)| Usage {
+    let usage = any::<(u32, u32, u32, u32)>().prop_map(|(p, c, o, r)| Usage {
         prompt_tokens: p,
         cached_tokens: c,
         completion_tokens: o,
+        reasoning_tokens: r,
     });
-    let reason = prop::sample::select(vec![FinishReason::Stop, FinishReason::Length]);
+    let reason = prop_oneof![
+        Just(FinishReason::Stop),
+        Just(FinishReason::ToolCalls),
+        Just(FinishReason::Length),
+        any::<u8>().prop_map(FinishReason::StopText),
+    ];
+    let part = prop_oneof![
+        any::<String>().prop_map(Part::Text),
+        any::<String>().prop_map(Part::Reasoning),
+        any::<(String, String)>().prop_map(|(id, name)| Part::Call { id, name }),
+        any::<String>().prop_map(Part::Arguments),
+    ];
+    let delta = (any::<u32>(), vec(any::<u32>(), 0..3), vec(part, 0..3), logprobs())
+        .prop_map(|(index, tokens, parts, logprobs)| Delta { index, tokens, parts, logprobs });
     prop_oneof![
         logprobs().prop_map(|tokens| Event::Prompt { tokens }),
-        (any::<u32>(), any::<String>(), logprobs()).prop_map(|(index, text, logprobs)| Event::Text {
-            index,
-            text,
-            logprobs
-        }),
+        delta.prop_map(Event::Delta),
         (reason, usage).prop_map(|(reason, usage)| Event::Finished { reason, usage }),
         error().prop_map(Event::Failed),
     ]

@@ -14,8 +14,8 @@ pub struct StopMatcher {
 pub struct Found {
     /// Text that may go out.
     pub text: String,
-    /// Whether a stop text came; it and what follows it are gone.
-    pub stopped: bool,
+    /// Which stop text came, if one did; it and what follows it are gone.
+    pub stopped: Option<usize>,
 }
 
 impl StopMatcher {
@@ -27,17 +27,18 @@ impl StopMatcher {
     /// Takes the next piece.
     pub fn push(&mut self, piece: &str) -> Found {
         if self.stops.is_empty() {
-            return Found { text: piece.to_owned(), stopped: false };
+            return Found { text: piece.to_owned(), stopped: None };
         }
         self.held.push_str(piece);
-        let ends = self.stops.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
-        if let Some((_, at)) = ends.min() {
+        let find =
+            |(which, stop): (usize, &String)| self.held.find(stop).map(|at| (at + stop.len(), at, which));
+        if let Some((_, at, which)) = self.stops.iter().enumerate().filter_map(find).min() {
             self.held.truncate(at);
-            return Found { text: std::mem::take(&mut self.held), stopped: true };
+            return Found { text: std::mem::take(&mut self.held), stopped: Some(which) };
         }
         let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
-        Found { text: std::mem::replace(&mut self.held, rest), stopped: false }
+        Found { text: std::mem::replace(&mut self.held, rest), stopped: None }
     }
 
     /// The text held back, when nothing more comes.

@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Logprobs, Message, RequestId, Role, Sampling};
+use ipc_proto::generate::{ChatPrompt, Constraint, Logprobs, Message, RequestId, Sampling};
 use proptest::prelude::*;
 
 use super::*;
@@ -56,7 +56,7 @@ fn what_is_wrong_is_named() {
     for stop in [vec![String::new()], vec!["x".repeat(1025)], vec!["x".into(); 33]] {
         assert_eq!(refused(GenerateRequest { stop, ..text("x") }), invalid("stop"));
     }
-    let raises = ChatPrompt { messages: Vec::new(), template_kwargs: Some("[".into()) };
+    let raises = ChatPrompt { template_kwargs: Some("[".into()), ..ChatPrompt::default() };
     assert_eq!(refused(request(Prompt::Chat(raises))), invalid("messages"));
     for (sampling, param) in [
         (Sampling { temperature: Some(-1.0), ..Default::default() }, "temperature"),
@@ -75,8 +75,8 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn a_chat_goes_through_the_template() {
-    let message = Message { role: Role::User, content: "Hi".into(), name: None };
-    let chat = ChatPrompt { messages: vec![message], template_kwargs: None };
+    let message = Message { content: "Hi".into(), ..Message::default() };
+    let chat = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
     let submission = admitted(request(Prompt::Chat(chat))).unwrap();
     // <|im_start|> begins it.
     assert_eq!(submission.order.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ipc_proto::generate::{Alternative, Event, FinishReason, TokenLogprob, Usage};
+use ipc_proto::generate::{Alternative, Delta, Event, FinishReason, Part, TokenLogprob, Usage};
 
 use super::runner::Scored;
 use super::sequence::Order;
@@ -33,7 +33,9 @@ pub struct Output {
     usage: Usage,
     /// What is told of the prompt before the first token, where it is asked for.
     prompt: Option<Vec<TokenLogprob>>,
-    /// What is told of the tokens since the last event.
+    /// The tokens since the last event.
+    tokens: Vec<u32>,
+    /// What is told of them.
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -53,6 +55,7 @@ impl Output {
             max_tokens: limits.max_tokens,
             usage: Usage { prompt_tokens: order.prompt.len() as u32, ..Usage::default() },
             prompt,
+            tokens: Vec::new(),
             logprobs: Vec::new(),
             tokenizer,
         }
@@ -94,6 +97,7 @@ impl Output {
             return true;
         }
         self.usage.completion_tokens += 1;
+        self.tokens.push(token);
         if self.eos.contains(&token) {
             self.finish(index, FinishReason::Stop, event);
             return true;
@@ -107,8 +111,8 @@ impl Output {
             None => Default::default(),
         };
         self.text(index, found.text, &mut event);
-        if found.stopped {
-            event(Event::Finished { reason: FinishReason::Stop, usage: self.usage });
+        if let Some(which) = found.stopped {
+            event(Event::Finished { reason: FinishReason::StopText(which as u8), usage: self.usage });
             return true;
         }
         if complete || self.usage.completion_tokens >= self.max_tokens {
@@ -122,20 +126,27 @@ impl Output {
     /// Lets go of text that was held back, which can itself complete a stop text.
     fn finish(&mut self, index: u32, reason: FinishReason, mut event: impl FnMut(Event)) {
         let found = self.stop.push(&self.detokenizer.finish());
-        let reason = if found.stopped { FinishReason::Stop } else { reason };
-        let rest = if found.stopped { String::new() } else { self.stop.finish() };
+        let (reason, rest) = match found.stopped {
+            Some(which) => (FinishReason::StopText(which as u8), String::new()),
+            None => (reason, self.stop.finish()),
+        };
         self.text(index, found.text + &rest, &mut event);
         if !self.logprobs.is_empty() {
-            let logprobs = std::mem::take(&mut self.logprobs);
-            event(Event::Text { index, text: String::new(), logprobs });
+            self.tell(index, Vec::new(), &mut event);
         }
         event(Event::Finished { reason, usage: self.usage });
     }
 
     fn text(&mut self, index: u32, text: String, event: &mut impl FnMut(Event)) {
         if !text.is_empty() {
-            event(Event::Text { index, text, logprobs: std::mem::take(&mut self.logprobs) });
+            self.tell(index, vec![Part::Text(text)], event);
         }
+    }
+
+    fn tell(&mut self, index: u32, parts: Vec<Part>, event: &mut impl FnMut(Event)) {
+        let tokens = std::mem::take(&mut self.tokens);
+        let logprobs = std::mem::take(&mut self.logprobs);
+        event(Event::Delta(Delta { index, tokens, parts, logprobs }));
     }
 
     fn told(&self, scored: &Scored) -> TokenLogprob {

@@ -97,7 +97,7 @@ impl Running {
         let mut ends = Vec::new();
         while ends.len() < count {
             let frame = self.frames.next().await.unwrap();
-            let last = frame.events.into_iter().filter(|(_, event)| !matches!(event, Event::Text { .. }));
+            let last = frame.events.into_iter().filter(|(_, event)| !matches!(event, Event::Delta(_)));
             ends.extend(last.map(|(id, event)| (id.0, event)));
         }
         ends
@@ -159,7 +159,7 @@ async fn stopping_fails_everything_and_ends() {
     engine.thread.join().unwrap();
     let mut ended = 0;
     while let Some(frame) = engine.frames.next().await {
-        ended += frame.events.iter().filter(|(_, event)| !matches!(event, Event::Text { .. })).count();
+        ended += frame.events.iter().filter(|(_, event)| !matches!(event, Event::Delta(_))).count();
     }
     assert_eq!(ended, 6);
 }

@@ -57,9 +57,10 @@ fn chat(turns: &[Turn], tools: Option<&serde_json::Value>) -> ChatPrompt {
         "assistant" => Role::Assistant,
         _ => Role::User,
     };
-    let message = |turn: &Turn| Message { role: role(&turn.role), content: turn.content.clone(), name: None };
+    let message =
+        |turn: &Turn| Message { role: role(&turn.role), content: turn.content.clone(), ..Message::default() };
     let template_kwargs = tools.map(|tools| serde_json::json!({ "tools": tools }).to_string());
-    ChatPrompt { messages: turns.iter().map(message).collect(), template_kwargs }
+    ChatPrompt { messages: turns.iter().map(message).collect(), template_kwargs, ..ChatPrompt::default() }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use ipc_proto::generate::{
-    ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Role, Sampling, TokenLogprob,
+    ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Sampling, TokenLogprob,
 };
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StreamFrame, StreamHello, StreamId};
@@ -118,6 +118,7 @@ pub(crate) struct Answer {
     pub(crate) prompt: Vec<TokenLogprob>,
     /// And of the output's.
     pub(crate) logprobs: Vec<TokenLogprob>,
+    pub(crate) tokens: Vec<u32>,
     /// `Finished` or `Failed`.
     pub(crate) end: Option<Event>,
 }
@@ -146,11 +147,13 @@ impl Gateway {
                 assert!(answer.end.is_none(), "an event after the last one");
                 match event {
                     Event::Prompt { tokens } => answer.prompt = tokens,
-                    Event::Text { index, text, logprobs } => {
-                        assert!(!text.is_empty() || !logprobs.is_empty());
-                        answer.logprobs.extend(logprobs);
-                        answer.indices.push(index);
-                        answer.text.push_str(&text);
+                    Event::Delta(delta) => {
+                        assert!(!delta.parts.is_empty() || !delta.logprobs.is_empty());
+                        answer.text.push_str(&delta.text());
+                        answer.tokens.extend(delta.tokens);
+                        assert_eq!(answer.tokens.len(), delta.index as usize + 1);
+                        answer.logprobs.extend(delta.logprobs);
+                        answer.indices.push(delta.index);
                     }
                     end => answer.end = Some(end),
                 }
@@ -193,7 +196,7 @@ pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
 
 /// A greedy answer to one question.
 pub(crate) fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
-    let message = Message { role: Role::User, content: question.into(), name: None };
-    let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], template_kwargs: None });
+    let message = Message { content: question.into(), ..Message::default() };
+    let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], ..ChatPrompt::default() });
     GenerateRequest { prompt, ..text(id, "", max_tokens) }
 }

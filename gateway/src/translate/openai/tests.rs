@@ -1,10 +1,11 @@
+use ipc_proto::generate::{self, Part};
 use ipc_proto::{ErrorKind, Source};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 
-const USAGE: Usage = Usage { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5 };
+const USAGE: Usage = Usage { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5, reasoning_tokens: 0 };
 
 fn head(endpoint: Endpoint) -> Head {
     Head { endpoint, id: "x-1".into(), created: 1_700_000_000, model: "m".into() }
@@ -24,7 +25,7 @@ fn stream(endpoint: Endpoint, include_usage: bool, events: &[Event]) -> Vec<Valu
 }
 
 fn text(text: &str) -> Event {
-    Event::Text { index: 0, text: text.into(), logprobs: Vec::new() }
+    Event::Delta(generate::Delta { parts: vec![Part::Text(text.into())], ..generate::Delta::default() })
 }
 
 fn finished(reason: FinishReason) -> Event {
@@ -65,7 +66,11 @@ fn log_probabilities_are_told_as_openai_does() {
     let expected = json!({"refusal": null, "content": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105],
         "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]},
             {"token": "\u{fffd}", "logprob": -9999.0, "bytes": [255]}]}]});
-    let event = Event::Text { index: 0, text: "Hi".into(), logprobs: vec![told.clone()] };
+    let event = Event::Delta(generate::Delta {
+        parts: vec![Part::Text("Hi".into())],
+        logprobs: vec![told.clone()],
+        ..generate::Delta::default()
+    });
     let chunks = stream(Endpoint::Chat, false, &[event, finished(FinishReason::Stop)]);
     assert_eq!(chunks[1]["choices"][0]["logprobs"], expected);
     let answer = head(Endpoint::Chat).answer("Hi".into(), &[told], FinishReason::Stop, USAGE).unwrap();

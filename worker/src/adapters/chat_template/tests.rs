@@ -27,11 +27,15 @@ fn prompt(turns: &[(&str, &str)], extra: Option<serde_json::Value>) -> ChatPromp
         "assistant" => Role::Assistant,
         _ => Role::User,
     };
-    let message =
-        |(of, content): &(&str, &str)| Message { role: role(of), content: (*content).to_owned(), name: None };
+    let message = |(of, content): &(&str, &str)| Message {
+        role: role(of),
+        content: (*content).to_owned(),
+        ..Message::default()
+    };
     ChatPrompt {
         messages: turns.iter().map(message).collect(),
         template_kwargs: extra.map(|extra| extra.to_string()),
+        ..ChatPrompt::default()
     }
 }
 
@@ -97,7 +101,7 @@ fn a_template_that_is_none_is_refused_at_load() {
 #[test]
 fn variables_that_are_no_object_are_refused() {
     for text in ["[1]", "3", "{", "null"] {
-        let prompt = ChatPrompt { messages: Vec::new(), template_kwargs: Some(text.into()) };
+        let prompt = ChatPrompt { template_kwargs: Some(text.into()), ..ChatPrompt::default() };
         let template = ChatTemplate::new("x".into(), BTreeMap::new()).unwrap();
         assert!(template.render(&prompt).is_err(), "{text}");
     }

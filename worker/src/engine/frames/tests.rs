@@ -1,10 +1,9 @@
-use ipc_proto::generate::{Event, RequestId};
+use ipc_proto::generate::{Delta, Event, RequestId};
 
 use super::*;
 
 fn frame(step: u64, events: usize) -> StepFrame {
-    let event =
-        |at| (RequestId(at as u64), Event::Text { index: at as u32, text: "x".into(), logprobs: Vec::new() });
+    let event = |at| (RequestId(at as u64), Event::Delta(Delta { index: at as u32, ..Delta::default() }));
     StepFrame { step, events: (0..events).map(event).collect() }
 }
 
