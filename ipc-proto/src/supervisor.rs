@@ -1,20 +1,95 @@
-//! What the supervisor answers on its socket (the gateway calls it).
+//! What the supervisor answers on its socket (the gateway calls it, and the command line).
+//!
+//! A model is named by its id or by one of its aliases; an unknown name is [`crate::ErrorKind::ModelNotFound`] everywhere.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::generate::Priority;
 use crate::worker::ModelInfo;
+
+pub mod changes;
+pub mod models;
+pub mod pool;
+pub mod settings;
+
+pub use changes::{Change, Changes};
+pub use models::{Capabilities, Details, Exit, ModelEntry, ModelState, WorkerEntry, WorkerState};
+pub use pool::{Lease, Pool, Pressure};
+pub use settings::{KeepAlive, ModelSettings};
 
 /// The supervisor's control interface.
 #[tarpc::service]
 pub trait Supervisor {
-    /// Returns once a worker serves `model`, starting one where none runs. Many callers share one start.
-    async fn ensure_ready(model: String) -> Result<WorkerAddress>;
+    /// Returns once a worker serves the model, starting its workers where none runs: one address for each that is ready,
+    /// never none. Many callers share one start. A caller that leaves before the start began causes none.
+    ///
+    /// Fails with `Overloaded` and the numbers where the model does not fit into memory, and with `ModelBroken` where it
+    /// cannot be loaded.
+    async fn ensure_ready(want: Want) -> Result<Vec<WorkerAddress>>;
 
     /// Every model that could be served, by id.
     async fn models() -> Vec<ModelEntry>;
+
+    /// Says for how long a running model is kept when it falls idle, until somebody says otherwise. Models that do not run
+    /// are left alone.
+    async fn keep_alive(model: String, keep: KeepAlive) -> Result<()>;
+
+    /// Ends the model's workers and returns once their memory is back. Without `force` running requests get the time to
+    /// end that a drain has, and then are cut off; with it they are cut off at once.
+    async fn unload(model: String, force: bool) -> Result<()>;
+
+    /// Starts something anew and returns once the new process serves; the old one drains after that where both fit.
+    async fn restart(what: Restart) -> Result<()>;
+
+    /// Says whether a model may be evicted to make room. Pinning does not load.
+    async fn pin(model: String, pinned: bool) -> Result<()>;
+
+    /// Ends the server in order: as SIGTERM does. Returns when that has begun.
+    async fn stop();
+
+    /// The memory budget and who has what of it.
+    async fn pool() -> Pool;
+
+    /// Changes after `revision`, once there are any; without news an empty answer with the same revision comes after some
+    /// 20 s. A caller begins with 0, which answers at once with the current revision and no changes.
+    async fn watch(revision: u64) -> Changes;
+
+    /// A model's settings as they are in force.
+    async fn settings(model: String) -> Result<ModelSettings>;
+
+    /// Replaces a model's settings until the supervisor ends: aliases, pin, idle time, priority and replicas at once, the rest
+    /// with the next start of a worker.
+    async fn set_settings(model: String, settings: ModelSettings) -> Result<()>;
+}
+
+/// What is asked of [`Supervisor::ensure_ready`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Want {
+    /// Id or alias.
+    pub model: String,
+    /// As [`Supervisor::keep_alive`], from the moment it is ready.
+    pub keep_alive: Option<KeepAlive>,
+    /// Among models that wait for memory, who is first.
+    pub priority: Priority,
+}
+
+impl Want {
+    /// A model as it is.
+    pub fn model(id: impl Into<String>) -> Self {
+        Self { model: id.into(), ..Self::default() }
+    }
+}
+
+/// What is started anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restart {
+    /// The gateway; the models stay.
+    Gateway,
+    /// A model's workers. One that does not run is left alone.
+    Model(String),
 }
 
 /// Where a running worker listens.
@@ -26,30 +101,4 @@ pub struct WorkerAddress {
     pub incarnation: u64,
     /// The model as loaded.
     pub model: ModelInfo,
-}
-
-/// One model on disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelEntry {
-    /// Its path below the models directory that holds it.
-    pub id: String,
-    /// Modification time of its config.json, seconds since the epoch.
-    pub created: u64,
-    /// Bytes of its weight files.
-    pub bytes: u64,
-    /// What its worker is doing.
-    pub state: ModelState,
-}
-
-/// What a model's worker is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ModelState {
-    /// No process.
-    Stopped,
-    /// The process is loading the model.
-    Loading,
-    /// Requests can be served.
-    Ready,
-    /// The last start failed, for this reason.
-    Failed(String),
 }

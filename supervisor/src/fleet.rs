@@ -197,7 +197,7 @@ impl Owner {
     fn models(&self) -> Vec<ModelEntry> {
         let state = |id: &str| match self.slots.get(id) {
             None => ModelState::Stopped,
-            Some(Slot::Loading { .. }) => ModelState::Loading,
+            Some(Slot::Loading { .. }) => ModelState::Loading { loaded: 0, total: 0 },
             Some(Slot::Ready(_)) => ModelState::Ready,
             Some(Slot::Failed { error, .. }) => ModelState::Failed(error.message.clone()),
         };
@@ -208,6 +208,7 @@ impl Owner {
                 id,
                 created: folder.created,
                 bytes: folder.bytes,
+                ..ModelEntry::default()
             })
             .collect()
     }

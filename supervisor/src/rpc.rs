@@ -1,9 +1,11 @@
 //! Answers the gateway's control connections.
 
 use futures::StreamExt;
-use ipc_proto::Result;
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::{ModelEntry, Supervisor, WorkerAddress};
+use ipc_proto::supervisor::{
+    Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Restart, Supervisor, Want, WorkerAddress,
+};
+use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -37,11 +39,52 @@ async fn connection(stream: UnixStream, fleet: Fleet) {
 struct Server(Fleet);
 
 impl Supervisor for Server {
-    async fn ensure_ready(self, _: Context, model: String) -> Result<WorkerAddress> {
-        self.0.ensure_ready(model).await
+    async fn ensure_ready(self, _: Context, want: Want) -> Result<Vec<WorkerAddress>> {
+        self.0.ensure_ready(want.model).await.map(|address| vec![address])
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
         self.0.models().await
     }
+
+    async fn keep_alive(self, _: Context, _: String, _: KeepAlive) -> Result<()> {
+        Err(not_there("keep_alive"))
+    }
+
+    async fn unload(self, _: Context, _: String, _: bool) -> Result<()> {
+        Err(not_there("unload"))
+    }
+
+    async fn restart(self, _: Context, _: Restart) -> Result<()> {
+        Err(not_there("restart"))
+    }
+
+    async fn pin(self, _: Context, _: String, _: bool) -> Result<()> {
+        Err(not_there("pin"))
+    }
+
+    async fn stop(self, _: Context) {}
+
+    async fn pool(self, _: Context) -> Pool {
+        Pool::default()
+    }
+
+    async fn watch(self, _: Context, revision: u64) -> Changes {
+        if revision > 0 {
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        }
+        Changes { revision: 1, ..Changes::default() }
+    }
+
+    async fn settings(self, _: Context, _: String) -> Result<ModelSettings> {
+        Ok(ModelSettings::default())
+    }
+
+    async fn set_settings(self, _: Context, _: String, _: ModelSettings) -> Result<()> {
+        Err(not_there("set_settings"))
+    }
+}
+
+fn not_there(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, Source::Supervisor, format!("{what} is not supported"))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::generate::GenerateRequest;
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::{ModelEntry, SupervisorClient};
+use ipc_proto::supervisor::{ModelEntry, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::client::{Config, RpcError};
 use tokio::sync::{Mutex, OnceCell};
@@ -91,9 +91,10 @@ impl Local {
         // The worker may have died while its address travelled.
         for _ in 0..TRIES {
             let client = self.supervisor().await?;
-            let asked = client.ensure_ready(deadline(LOADING_DEADLINE), model.to_owned()).await;
-            let address = asked.map_err(|e| lost("the supervisor", &e))??;
-            match Link::open(&address, model).await {
+            let asked = client.ensure_ready(deadline(LOADING_DEADLINE), Want::model(model)).await;
+            let addresses = asked.map_err(|e| lost("the supervisor", &e))??;
+            let Some(address) = addresses.first() else { continue };
+            match Link::open(address, model).await {
                 Ok(link) => return Ok(Arc::clone(place.insert(link))),
                 Err(e) => last = Some(e),
             }

@@ -16,7 +16,9 @@ use gateway::state::State;
 use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
-use ipc_proto::supervisor::{ModelEntry, ModelState, Supervisor, WorkerAddress};
+use ipc_proto::supervisor::{
+    Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want, WorkerAddress,
+};
 use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use sqlx::SqlitePool;
@@ -41,16 +43,68 @@ struct FakeSupervisor {
     address: WorkerAddress,
 }
 
-impl Supervisor for FakeSupervisor {
-    async fn ensure_ready(self, _: Context, model: String) -> Result<WorkerAddress> {
-        match model.as_str() {
-            "m" => Ok(self.address),
+impl FakeSupervisor {
+    fn known(&self, model: &str) -> Result<()> {
+        match model {
+            "m" => Ok(()),
             _ => Err(Error::new(ErrorKind::ModelNotFound, Source::Supervisor, format!("no \"{model}\""))),
         }
     }
+}
+
+impl Supervisor for FakeSupervisor {
+    async fn ensure_ready(self, _: Context, want: Want) -> Result<Vec<WorkerAddress>> {
+        self.known(&want.model).map(|()| vec![self.address])
+    }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
-        vec![ModelEntry { id: "m".into(), created: 5, bytes: 9, state: ModelState::Ready }]
+        vec![ModelEntry {
+            id: "m".into(),
+            created: 5,
+            bytes: 9,
+            state: ModelState::Ready,
+            ..ModelEntry::default()
+        }]
+    }
+
+    async fn keep_alive(self, _: Context, model: String, _: KeepAlive) -> Result<()> {
+        self.known(&model)
+    }
+
+    async fn unload(self, _: Context, model: String, _: bool) -> Result<()> {
+        self.known(&model)
+    }
+
+    async fn restart(self, _: Context, what: Restart) -> Result<()> {
+        match what {
+            Restart::Gateway => Ok(()),
+            Restart::Model(model) => self.known(&model),
+        }
+    }
+
+    async fn pin(self, _: Context, model: String, _: bool) -> Result<()> {
+        self.known(&model)
+    }
+
+    async fn stop(self, _: Context) {}
+
+    async fn pool(self, _: Context) -> Pool {
+        Pool::default()
+    }
+
+    async fn watch(self, _: Context, revision: u64) -> Changes {
+        if revision > 0 {
+            std::future::pending::<()>().await;
+        }
+        Changes { revision: 1, ..Changes::default() }
+    }
+
+    async fn settings(self, _: Context, model: String) -> Result<ModelSettings> {
+        self.known(&model).map(|()| ModelSettings::default())
+    }
+
+    async fn set_settings(self, _: Context, model: String, _: ModelSettings) -> Result<()> {
+        self.known(&model)
     }
 }
 

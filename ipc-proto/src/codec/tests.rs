@@ -200,19 +200,146 @@ fn address() -> impl Strategy<Value = WorkerAddress> {
     })
 }
 
-fn entry() -> impl Strategy<Value = ModelEntry> {
-    let state = prop_oneof![
+fn state() -> impl Strategy<Value = ModelState> {
+    prop_oneof![
         Just(ModelState::Stopped),
-        Just(ModelState::Loading),
+        Just(ModelState::Queued),
+        any::<(u64, u64)>().prop_map(|(loaded, total)| ModelState::Loading { loaded, total }),
         Just(ModelState::Ready),
+        Just(ModelState::Draining),
         any::<String>().prop_map(ModelState::Failed),
+    ]
+}
+
+fn worker_entry() -> impl Strategy<Value = WorkerEntry> {
+    let states = vec![
+        WorkerState::Stopped,
+        WorkerState::Starting,
+        WorkerState::Ready,
+        WorkerState::Draining,
+        WorkerState::Stopping,
+        WorkerState::Failed,
     ];
-    (any::<String>(), any::<u64>(), any::<u64>(), state).prop_map(|(id, created, bytes, state)| ModelEntry {
-        id,
-        created,
-        bytes,
-        state,
+    let numbers = any::<(u64, Option<u32>, u64, u64, u32, u32, u64, Option<u64>, Option<u64>)>();
+    (prop::sample::select(states), numbers).prop_map(|(state, n)| {
+        let (incarnation, pid, footprint, lease, running, waiting, steps, idle_ms, expires_ms) = n;
+        WorkerEntry {
+            incarnation,
+            pid,
+            state,
+            footprint,
+            lease,
+            running,
+            waiting,
+            steps,
+            idle_ms,
+            expires_ms,
+        }
     })
+}
+
+fn details() -> impl Strategy<Value = Details> {
+    let can = any::<[bool; 5]>().prop_map(|[chat, tools, reasoning, vision, embeddings]| Capabilities {
+        chat,
+        tools,
+        reasoning,
+        vision,
+        embeddings,
+    });
+    let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>)>());
+    (texts, can, any::<(u64, Option<u32>, u64, u64)>()).prop_map(
+        |((folder, texts), capabilities, numbers)| {
+            let (architecture, quantization, problem) = texts;
+            let (parameters, context, weight_bytes, kv_bytes_per_token) = numbers;
+            Details {
+                folder: PathBuf::from(folder),
+                architecture,
+                parameters,
+                quantization,
+                context,
+                capabilities,
+                weight_bytes,
+                kv_bytes_per_token,
+                problem,
+            }
+        },
+    )
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    let how = any::<(String, Option<i32>, Option<i32>, bool)>();
+    (any::<(u64, u64)>(), how, vec(any::<String>(), 0..3)).prop_map(|((at, incarnation), how, last_words)| {
+        let (status, code, signal, expected) = how;
+        Exit { at, incarnation, status, code, signal, expected, last_words }
+    })
+}
+
+fn entry() -> impl Strategy<Value = ModelEntry> {
+    let names = (any::<String>(), vec(any::<String>(), 0..3));
+    let rest = (any::<(u64, u64, u32, bool)>(), vec(worker_entry(), 0..3), prop::option::of(exit()));
+    (names, details(), state(), rest).prop_map(|((id, aliases), details, state, rest)| {
+        let ((created, bytes, waiting, pinned), workers, last_exit) = rest;
+        ModelEntry { id, aliases, created, bytes, details, state, workers, waiting, pinned, last_exit }
+    })
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let pressure = prop::sample::select(vec![Pressure::Normal, Pressure::Warn, Pressure::Critical]);
+    let lease = any::<(String, u64, u64, u64, u64, u64, u64)>().prop_map(|numbers| {
+        let (model, incarnation, bytes, weights, kv, transient, footprint) = numbers;
+        Lease { model, incarnation, bytes, weights, kv, transient, footprint }
+    });
+    (any::<[u64; 6]>(), pressure, vec(lease, 0..3), vec(any::<String>(), 0..3)).prop_map(
+        |(numbers, pressure, leases, queue)| {
+            let [budget, leased, measured, physical, available, evictions] = numbers;
+            Pool { budget, leased, measured, physical, available, pressure, leases, queue, evictions }
+        },
+    )
+}
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let names = any::<(u64, u64, String, String)>();
+    let change = (names, state(), vec(address(), 0..3)).prop_map(|(names, state, ready)| {
+        let (revision, at_ms, model, note) = names;
+        Change { revision, at_ms, model, state, ready, note }
+    });
+    (any::<u64>(), any::<bool>(), vec(change, 0..3)).prop_map(|(revision, lost, changes)| Changes {
+        revision,
+        lost,
+        changes,
+    })
+}
+
+fn keep_alive() -> impl Strategy<Value = KeepAlive> {
+    prop_oneof![Just(KeepAlive::Default), any::<u32>().prop_map(KeepAlive::Seconds), Just(KeepAlive::Forever)]
+}
+
+fn want() -> impl Strategy<Value = Want> {
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    (any::<String>(), prop::option::of(keep_alive()), priority)
+        .prop_map(|(model, keep_alive, priority)| Want { model, keep_alive, priority })
+}
+
+fn settings() -> impl Strategy<Value = ModelSettings> {
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    let numbers = any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>, u32, u32)>();
+    (vec(any::<String>(), 0..3), any::<(bool, bool)>(), priority, numbers).prop_map(
+        |(aliases, (pin, preload), priority, numbers)| {
+            let (context, kv_mib, max_batch, idle_seconds, replicas, draft_tokens) = numbers;
+            ModelSettings {
+                aliases,
+                context,
+                kv_mib,
+                max_batch,
+                pin,
+                preload,
+                idle_seconds,
+                priority,
+                replicas,
+                draft_tokens,
+            }
+        },
+    )
 }
 
 fn health() -> impl Strategy<Value = Health> {
@@ -276,6 +403,14 @@ proptest! {
     #[test]
     fn entries_round_trip(m in entry(), cut: usize) { round_trip(&m, cut); }
     #[test]
+    fn pools_round_trip(m in pool(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn changes_round_trip(m in changes(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn settings_round_trip(m in settings(), cut: usize) { round_trip(&m, cut); }
+    #[test]
+    fn wants_round_trip(m in want(), cut: usize) { round_trip(&m, cut); }
+    #[test]
     fn healths_round_trip(m in health(), cut: usize) { round_trip(&m, cut); }
     #[test]
     fn results_round_trip(tokens: u32, e in error(), cut: usize) {
@@ -309,12 +444,12 @@ fn control_calls_round_trip() {
     let call = tarpc::ClientMessage::Request(tarpc::Request {
         context: tarpc::context::current(),
         id: 7,
-        message: SupervisorRequest::EnsureReady { model: "a/b".into() },
+        message: SupervisorRequest::EnsureReady { want: Want::model("a/b") },
     });
     let bytes = encode(&call).unwrap();
     match decode(&bytes).unwrap() {
         tarpc::ClientMessage::Request(tarpc::Request { id: 7, message, .. }) => match message {
-            SupervisorRequest::EnsureReady { model } => assert_eq!(model, "a/b"),
+            SupervisorRequest::EnsureReady { want } => assert_eq!(want, Want::model("a/b")),
             other => panic!("another call: {other:?}"),
         },
         other => panic!("another message: {other:?}"),

@@ -1,0 +1,59 @@
+//! What can be set for a model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::generate::Priority;
+
+/// A model's settings. `None` leaves a choice to the supervisor or the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    /// Other names that the model answers to.
+    pub aliases: Vec<String>,
+    /// Prompt and output together, in tokens, at most; no more than the model's own.
+    pub context: Option<u32>,
+    /// Memory for the KV cache of one worker.
+    pub kv_mib: Option<u32>,
+    /// Requests that one worker generates for at once; more wait.
+    pub max_batch: Option<u32>,
+    /// It is not evicted to make room, and does not expire.
+    pub pin: bool,
+    /// It is loaded when the server starts.
+    pub preload: bool,
+    /// Seconds of idleness after which it is unloaded; `None`: as set for all.
+    pub idle_seconds: Option<u32>,
+    /// Who is evicted first (low) and loaded first (high).
+    pub priority: Priority,
+    /// Worker processes; 1 to 16.
+    pub replicas: u32,
+    /// Tokens to guess ahead for each request; 0 to 16.
+    pub draft_tokens: u32,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            aliases: Vec::new(),
+            context: None,
+            kv_mib: None,
+            max_batch: None,
+            pin: false,
+            preload: false,
+            idle_seconds: None,
+            priority: Priority::Normal,
+            replicas: 1,
+            draft_tokens: 0,
+        }
+    }
+}
+
+/// How long an idle model stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeepAlive {
+    /// As its settings say.
+    Default,
+    /// For so many seconds; 0 unloads it as soon as nothing runs.
+    Seconds(u32),
+    /// Until it is unloaded, or evicted to make room.
+    Forever,
+}
