@@ -1,3 +1,4 @@
 //! Wire types of the client protocols: serde only.
 
+pub mod anthropic;
 pub mod openai;

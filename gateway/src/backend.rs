@@ -8,6 +8,8 @@ pub mod local;
 
 /// The events of one request. Dropping it before its end cancels the request.
 pub struct Events {
+    /// Tokens of the rendered prompt.
+    pub prompt_tokens: u32,
     queue: mpsc::Receiver<Event>,
     /// Runs when dropped, unless the request has ended.
     cancel: Option<Box<dyn FnOnce() + Send>>,
@@ -16,7 +18,7 @@ pub struct Events {
 impl Events {
     /// Events from `queue`; `cancel` tells the backend that nobody listens any more.
     pub fn new(queue: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
-        Self { queue, cancel: Some(Box::new(cancel)) }
+        Self { prompt_tokens: 0, queue, cancel: Some(Box::new(cancel)) }
     }
 
     /// The next event; there is always a last one that ends the request.

@@ -1,4 +1,6 @@
 //! Errors on their way to the client: the only place that knows HTTP statuses.
+//!
+//! An answer carries its error along, from which `middleware::protocol` writes it anew for clients of other protocols.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,6 +12,10 @@ use crate::api::openai::error::Body;
 /// An error as a response in OpenAI's shape.
 #[derive(Debug)]
 pub struct ApiError(pub Error);
+
+/// The error that a response is made of, among the response's extensions.
+#[derive(Debug, Clone)]
+pub struct Failure(pub Error);
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
@@ -45,6 +51,7 @@ impl IntoResponse for ApiError {
             // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
+        response.extensions_mut().insert(Failure(self.0));
         response
     }
 }
@@ -52,5 +59,7 @@ impl IntoResponse for ApiError {
 /// An answer for paths and methods that there are not, with its own status.
 pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
     let error = Error::new(ErrorKind::InvalidRequest, Source::Client, message);
-    (status, Json(Body::of(&error))).into_response()
+    let mut response = (status, Json(Body::of(&error))).into_response();
+    response.extensions_mut().insert(Failure(error));
+    response
 }

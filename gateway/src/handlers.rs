@@ -3,3 +3,4 @@
 pub mod generate;
 pub mod health;
 pub mod models;
+pub mod stream;

@@ -2,4 +2,5 @@
 
 pub mod auth;
 pub mod host;
+pub mod protocol;
 pub mod request_id;

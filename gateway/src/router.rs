@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
 use crate::handlers::{generate, health, models};
-use crate::middleware::{auth, host, request_id};
+use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
 /// The gateway's HTTP service.
@@ -28,9 +28,11 @@ pub fn router(state: State) -> Router {
         .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        // Layers run from the last to the first: a request gets its id, then its host is checked, then it is served.
+        // Layers run from the last to the first: a request gets its id and its protocol, then its host is checked, then it
+        // is served.
         .layer(CatchPanicLayer::custom(|_| panicked()))
         .layer(from_fn_with_state(state.clone(), host::check))
+        .layer(from_fn(protocol::shape))
         .layer(from_fn(request_id::give))
         .with_state(state)
 }

@@ -2,3 +2,5 @@
 
 pub mod openai;
 pub mod sse;
+pub mod whole;
+pub mod wire;

@@ -4,6 +4,7 @@ use ipc_proto::Error;
 use ipc_proto::generate::{Alternative, Event, FinishReason, TokenLogprob, Usage};
 
 use super::sse;
+use super::wire::Wire;
 use crate::api::openai::chat::{self, ChunkChoice, Delta};
 use crate::api::openai::{completions, error, usage};
 
@@ -52,9 +53,14 @@ impl Chunks {
     pub fn new(head: Head, include_usage: bool) -> Self {
         Self { head, include_usage, opened: false }
     }
+}
 
-    /// Appends what `event` means on the wire; true at the end of the stream.
-    pub fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
+impl Wire for Chunks {
+    const EAGER: bool = false;
+
+    fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
+
+    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
         if let Event::Failed(failure) = event {
             self.fail(buffer, failure);
             return true;
@@ -76,12 +82,18 @@ impl Chunks {
         false
     }
 
-    /// Appends an error as clients recognise it inside a stream. No `[DONE]` follows: the SDKs raise at the error, and a
-    /// client that does not know it must not take the text so far for the whole.
-    pub fn fail(&self, buffer: &mut Vec<u8>, failure: &Error) {
+    /// No `[DONE]` follows: the SDKs raise at the error, and a client that does not know it must not take the text so far
+    /// for the whole.
+    fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
         sse::push(buffer, &error::Body::of(failure));
     }
 
+    fn keep_alive(&mut self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(sse::KEEP_ALIVE);
+    }
+}
+
+impl Chunks {
     fn text(&self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
         match self.head.endpoint {
             Endpoint::Chat => {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::usage::Usage;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatRequest")]
 pub struct Request {
     pub model: String,
     pub messages: Vec<Message>,
@@ -52,7 +54,7 @@ pub struct Request {
 }
 
 /// Who goes first where not all can run; an extension of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Priority {
@@ -62,8 +64,9 @@ pub enum Priority {
 }
 
 /// One turn.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatMessage")]
 pub struct Message {
     pub role: Role,
     pub content: Option<Content>,
@@ -73,7 +76,7 @@ pub struct Message {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Role {
@@ -85,7 +88,7 @@ pub enum Role {
 }
 
 /// A turn's text, whole or in parts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of content parts")]
 pub enum Content {
     /// Plain text.
@@ -95,15 +98,16 @@ pub enum Content {
 }
 
 /// A part of a turn.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatPart")]
 pub struct Part {
     pub r#type: String,
     pub text: Option<String>,
 }
 
 /// One stop text or several.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub enum Stop {
     /// One.
@@ -113,7 +117,7 @@ pub enum Stop {
 }
 
 /// What a stream carries besides text.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct StreamOptions {
     /// Whether a last chunk tells the token counts.
     #[serde(default)]
@@ -121,8 +125,9 @@ pub struct StreamOptions {
 }
 
 /// The answer when not streaming.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatResponse")]
 pub struct Response<'a> {
     pub id: &'a str,
     pub object: &'static str,
@@ -133,8 +138,9 @@ pub struct Response<'a> {
 }
 
 /// The one choice.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatChoice")]
 pub struct Choice {
     pub index: u32,
     pub message: Answer,
@@ -143,8 +149,9 @@ pub struct Choice {
 }
 
 /// The model's turn.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatAnswer")]
 pub struct Answer {
     pub role: &'static str,
     pub content: String,
@@ -152,8 +159,9 @@ pub struct Answer {
 }
 
 /// One chunk of a stream; `C` is a choice or nothing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatChunk")]
 pub struct Chunk<'a, C> {
     pub id: &'a str,
     pub object: &'static str,
@@ -166,7 +174,7 @@ pub struct Chunk<'a, C> {
 }
 
 /// A chunk's choice.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct ChunkChoice<'a> {
     pub index: u32,
@@ -176,7 +184,7 @@ pub struct ChunkChoice<'a> {
 }
 
 /// How likely tokens were.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Logprobs {
     pub content: Vec<TokenLogprob>,
@@ -184,7 +192,7 @@ pub struct Logprobs {
 }
 
 /// One token's part of [`Logprobs`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenLogprob {
     #[serde(flatten)]
@@ -193,7 +201,7 @@ pub struct TokenLogprob {
 }
 
 /// A token, its bytes where it is not whole characters, and how likely it was.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenText {
     pub token: String,
@@ -202,8 +210,9 @@ pub struct TokenText {
 }
 
 /// What a chunk adds.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatDelta")]
 pub struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,8 +10,9 @@ use super::chat::{Priority, Stop, StreamOptions};
 use super::usage::Usage;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionRequest")]
 pub struct Request {
     pub model: String,
     pub prompt: Value,
@@ -42,8 +44,9 @@ pub struct Request {
 }
 
 /// The answer, and each chunk of a stream; `C` is a choice or nothing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionResponse")]
 pub struct Response<'a, C> {
     pub id: &'a str,
     pub object: &'static str,
@@ -56,8 +59,9 @@ pub struct Response<'a, C> {
 }
 
 /// The one choice.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionChoice")]
 pub struct Choice<'a> {
     pub index: u32,
     pub text: &'a str,

@@ -1,15 +1,18 @@
 //! `{"error": {…}}`. SDKs recognise only this nesting, in bodies and in streams.
 
 use ipc_proto::{Error, ErrorKind};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An error body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
 pub struct Body {
     error: Inner,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErrorDetail")]
 struct Inner {
     message: String,
     r#type: &'static str,

@@ -1,17 +1,19 @@
 //! `GET /v1/models`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ModelList")]
 pub struct List {
     pub object: &'static str,
     pub data: Vec<Model>,
 }
 
 /// One model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Model {
     pub id: String,

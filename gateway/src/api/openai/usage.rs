@@ -1,9 +1,10 @@
 //! Token counts.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `usage` of chat and completions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
@@ -16,7 +17,7 @@ pub struct Usage {
 }
 
 /// Part of [`Usage`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PromptDetails {
     /// Tokens that came from the prefix cache.
     pub cached_tokens: u32,

@@ -83,10 +83,13 @@ impl Link {
         }
         let link = Arc::clone(&self);
         // From here on, so that a client that leaves during the call cancels too.
-        let events = Events::new(queue, move || link.cancel(id));
+        let mut events = Events::new(queue, move || link.cancel(id));
         let answer = self.client.submit(deadline(CALL_DEADLINE), self.stream, request).await;
         match answer.map_err(|e| lost("the worker", &e)).flatten() {
-            Ok(_) => Ok(events),
+            Ok(accepted) => {
+                events.prompt_tokens = accepted.prompt_tokens;
+                Ok(events)
+            }
             Err(error) => Err(error),
         }
     }

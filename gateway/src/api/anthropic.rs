@@ -1,0 +1,3 @@
+//! Anthropic's shapes (<https://docs.anthropic.com/en/api>).
+
+pub mod error;

@@ -1,0 +1,44 @@
+//! `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
+
+use ipc_proto::{Error, ErrorKind};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// An error body.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MessagesError")]
+pub struct Body {
+    r#type: &'static str,
+    error: Inner,
+    request_id: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MessagesErrorDetail")]
+struct Inner {
+    r#type: &'static str,
+    message: String,
+}
+
+impl Body {
+    /// The body of `error`, whose answer has `status`.
+    pub fn of(error: &Error, status: u16, request_id: &str) -> Self {
+        let r#type = match status {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 | 529 => "overloaded_error",
+            504 => "timeout_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        };
+        let message = match error.kind {
+            // By these words clients know that a conversation must be made shorter.
+            ErrorKind::ContextLength => format!("prompt is too long: {}", error.message),
+            _ => error.message.clone(),
+        };
+        Self { r#type: "error", error: Inner { r#type, message }, request_id: request_id.to_owned() }
+    }
+}

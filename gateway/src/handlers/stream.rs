@@ -1,0 +1,203 @@
+//! Answers a valid request, streamed or whole, in whatever protocol: the one way from a request to a worker and back.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
+use ipc_proto::generate::Event;
+use ipc_proto::{Error, Result};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::audit::record::Observed;
+use crate::backend::Events;
+use crate::state::State;
+use crate::translate::whole::{Output, Whole};
+use crate::translate::wire::Wire;
+use crate::validate::ValidRequest;
+
+/// How long a stream waits for its beginning before it answers 200: until then a failure still gets its own status.
+const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+/// Silence after which a stream shows that it is alive: loading and long prompts take longer than clients wait.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// Writes that may wait for a slow connection.
+const WRITES_AHEAD: usize = 16;
+
+/// A request on its way to a model, and who watches it.
+pub struct Job {
+    /// What is shared.
+    pub state: State,
+    /// The request.
+    pub valid: ValidRequest,
+    /// Its record.
+    pub observed: Observed,
+}
+
+/// What is done when the end of a stream is known, before it is told.
+pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, ()> + Send>;
+
+/// Waits for the whole answer.
+///
+/// # Errors
+/// When the generation cannot begin, or fails.
+pub async fn whole(job: Job) -> Result<Whole> {
+    let Job { state, valid, mut observed } = job;
+    let mut events = observed.begin(state.local.generate(&valid.model, valid.generate).await)?;
+    let mut output = Output::default();
+    loop {
+        let event = events.next().await;
+        observed.see(&event);
+        match event {
+            Event::Prompt { .. } => {}
+            Event::Delta(delta) => output.add(delta),
+            Event::Failed(error) => return Err(error),
+            Event::Finished { reason, usage } => return Ok(Whole { output, reason, usage }),
+        }
+    }
+}
+
+/// The events, and the first of them where it was waited for.
+type Begun = Result<(Events, Option<Event>)>;
+
+/// Answers with a stream.
+///
+/// # Errors
+/// Everything that goes wrong soon enough to have an HTTP status.
+pub async fn stream<W: Wire>(job: Job, wire: W, ending: Option<Ending<W>>) -> Result<Response> {
+    let Job { state, valid, mut observed } = job;
+    let mut beginning = Box::pin(async move {
+        let mut events = state.local.generate(&valid.model, valid.generate).await?;
+        if W::EAGER {
+            return Ok((events, None));
+        }
+        match events.next().await {
+            Event::Failed(error) => Err(error),
+            first => Ok((events, Some(first))),
+        }
+    });
+    let begun = match tokio::time::timeout(STATUS_PATIENCE, &mut beginning).await {
+        Ok(begun) => Some(observed.begin(begun)?),
+        Err(_) => None,
+    };
+    let (sender, receiver) = mpsc::channel(WRITES_AHEAD);
+    let mut writer = Writer { wire, ending, observed, sender };
+    tokio::spawn(async move {
+        match begun {
+            Some((events, first)) => writer.write(events, first).await,
+            None => writer.wait(beginning).await,
+        }
+    });
+    Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))))
+}
+
+/// A failure told inside a stream that holds nothing else.
+pub fn failed<W: Wire>(mut wire: W, failure: &Error) -> Response {
+    let mut buffer = Vec::new();
+    wire.fail(&mut buffer, failure);
+    server_sent(Body::from(buffer))
+}
+
+fn server_sent(body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // nginx would hold the tokens back otherwise.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, body).into_response()
+}
+
+/// Writes one stream. When the client leaves, the channel closes, the task ends, and dropping the events cancels.
+struct Writer<W> {
+    wire: W,
+    ending: Option<Ending<W>>,
+    observed: Observed,
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl<W: Wire> Writer<W> {
+    /// Keeps the connection alive until the generation has begun.
+    async fn wait(&mut self, mut beginning: impl Future<Output = Begun> + Unpin) {
+        loop {
+            if !self.keep_alive().await {
+                return;
+            }
+            tokio::select! {
+                begun = &mut beginning => match self.observed.begin(begun) {
+                    Ok((events, first)) => return self.write(events, first).await,
+                    Err(error) => {
+                        let mut buffer = Vec::new();
+                        self.wire.fail(&mut buffer, &error);
+                        self.end().await;
+                        self.send(buffer).await;
+                        return;
+                    }
+                },
+                () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {}
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    async fn write(&mut self, mut events: Events, first: Option<Event>) {
+        let mut buffer = Vec::with_capacity(256);
+        self.wire.open(&mut buffer, events.prompt_tokens);
+        let mut next = first;
+        if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
+            return;
+        }
+        loop {
+            let event = match next.take() {
+                Some(event) => event,
+                None => tokio::select! {
+                    event = events.next() => event,
+                    () = self.sender.closed() => return,
+                    () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {
+                        if !self.keep_alive().await {
+                            return;
+                        }
+                        continue;
+                    }
+                },
+            };
+            let mut ended = self.push(&mut buffer, &event);
+            // What has come meanwhile goes out in the same write.
+            while !ended && let Some(event) = events.try_next() {
+                ended = self.push(&mut buffer, &event);
+            }
+            if ended {
+                self.end().await;
+            }
+            if !self.send(std::mem::replace(&mut buffer, Vec::with_capacity(256))).await || ended {
+                return;
+            }
+        }
+    }
+
+    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
+        self.observed.see(event);
+        self.wire.push(buffer, event)
+    }
+
+    async fn end(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending(&self.wire).await;
+        }
+    }
+
+    async fn keep_alive(&mut self) -> bool {
+        let mut buffer = Vec::new();
+        self.wire.keep_alive(&mut buffer);
+        self.send(buffer).await
+    }
+
+    /// False where nobody reads any more.
+    async fn send(&mut self, buffer: Vec<u8>) -> bool {
+        // A stream that has nothing to write yet is still read.
+        buffer.is_empty() || self.sender.send(Bytes::from(buffer)).await.is_ok()
+    }
+}

@@ -1,0 +1,86 @@
+//! Which vendor's protocol a client speaks, and errors in that protocol's shape.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::request_id::RequestId;
+use crate::api::anthropic::error::Body;
+use crate::error::Failure;
+
+/// What Anthropic's clients send with every request.
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Where Anthropic's SDKs look for a request's name.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// A client's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// OpenAI's, and that of everybody who says nothing else.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+}
+
+impl Protocol {
+    /// By the path where it belongs to one of them, else by the header.
+    pub fn of(path: &str, headers: &HeaderMap) -> Self {
+        let under = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let shared = || under("/v1/models") || !path.starts_with("/v1/");
+        if under("/v1/messages") || (headers.contains_key(VERSION) && shared()) {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+}
+
+/// Tells handlers the protocol, and writes errors anew where it is not OpenAI's.
+pub async fn shape(mut request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(request.uri().path(), request.headers());
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    request.extensions_mut().insert(protocol);
+    let mut response = next.run(request).await;
+    if protocol == Protocol::OpenAi {
+        return response;
+    }
+    if let Some(Failure(error)) = response.extensions_mut().remove() {
+        let (mut head, _) = response.into_parts();
+        let body = Body::of(&error, head.status.as_u16(), &id);
+        for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE] {
+            head.headers.remove(name);
+        }
+        let written = Json(body).into_response();
+        head.headers.extend(written.headers().clone());
+        response = Response::from_parts(head, written.into_body());
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_before_the_header() {
+        let mut headers = HeaderMap::new();
+        for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+            assert_eq!(Protocol::of(path, &headers), Protocol::Anthropic, "{path}");
+        }
+        for path in ["/v1/models", "/v1/messagesx", "/v1/chat/completions", "/"] {
+            assert_eq!(Protocol::of(path, &headers), Protocol::OpenAi, "{path}");
+        }
+        headers.insert(VERSION, HeaderValue::from_static("2023-06-01"));
+        for path in ["/v1/models", "/v1/models/a/b", "/"] {
+            assert_eq!(Protocol::of(path, &headers), Protocol::Anthropic, "{path}");
+        }
+        assert_eq!(Protocol::of("/v1/chat/completions", &headers), Protocol::OpenAi);
+    }
+}

@@ -1,0 +1,25 @@
+use super::*;
+
+#[test]
+fn pieces_of_one_kind_become_one() {
+    let call = |id: &str| Part::Call { id: id.into(), name: "f".into() };
+    let mut output = Output::default();
+    for parts in [
+        vec![Part::Reasoning("a".into()), Part::Reasoning("b".into())],
+        vec![Part::Text("c".into())],
+        vec![Part::Text("d".into()), call("1"), Part::Arguments("{".into())],
+        vec![Part::Arguments("}".into()), call("2"), Part::Text("e".into())],
+    ] {
+        output.add(Delta { parts, ..Delta::default() });
+    }
+    let expected = [
+        Part::Reasoning("ab".into()),
+        Part::Text("cd".into()),
+        call("1"),
+        Part::Arguments("{}".into()),
+        call("2"),
+        Part::Text("e".into()),
+    ];
+    assert_eq!(output.parts, expected);
+    assert_eq!(output.text(), "cde");
+}

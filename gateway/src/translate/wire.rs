@@ -1,0 +1,23 @@
+//! What a client protocol's stream must know how to write.
+
+use ipc_proto::Error;
+use ipc_proto::generate::Event;
+
+/// Writes one answer as server-sent events. Pure: everything goes into the buffer.
+pub trait Wire: Send + Sync + 'static {
+    /// Whether the stream begins once the request is queued. Otherwise it begins with the first event, so that a failure
+    /// before it still has an HTTP status of its own.
+    const EAGER: bool;
+
+    /// The request was queued; its prompt has so many tokens.
+    fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32);
+
+    /// Appends what `event` means; true at the end of the stream.
+    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool;
+
+    /// Appends a failure as clients recognise it inside a stream. Nothing follows.
+    fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error);
+
+    /// Appends a sign of life; it may come before anything else.
+    fn keep_alive(&mut self, buffer: &mut Vec<u8>);
+}
