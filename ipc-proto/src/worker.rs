@@ -12,6 +12,9 @@ pub trait Worker {
     /// Returns once the model is loaded, or with the reason why it cannot be.
     async fn wait_ready() -> Result<ModelInfo>;
 
+    /// How far loading is.
+    async fn progress() -> Progress;
+
     /// Renders, tokenises and queues a request whose events go to `stream`. An error means that nothing was queued
     /// and no event will come.
     async fn submit(stream: StreamId, request: GenerateRequest) -> std::result::Result<Accepted, Error>;
@@ -24,6 +27,23 @@ pub trait Worker {
 
     /// What the worker is doing right now.
     async fn health() -> Health;
+
+    /// Sets to what the KV cache may grow, in bytes, between a few blocks and what the worker was started with; returns what
+    /// is in force. Blocks beyond it are given back as soon as nothing runs in them, and requests that run keep the room that
+    /// they were promised; new ones must fit the new limit.
+    async fn resize_kv(bytes: u64) -> Result<u64>;
+
+    /// Gives back what only caches hold: text of ended requests, KV blocks, freed buffers. Returns what is left.
+    async fn trim() -> Result<Memory>;
+}
+
+/// How far loading is, in bytes of weights on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Read so far.
+    pub loaded: u64,
+    /// To be read in all; 0 as long as that is not known.
+    pub total: u64,
 }
 
 /// A model as its worker loaded it.

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use ipc_proto::generate::{Event, RequestId};
 use ipc_proto::stream::StreamId;
+use ipc_proto::worker::Memory;
 use ipc_proto::{Error, ErrorKind, Source};
 
 use crate::adapters::grammar::Matcher;
@@ -22,6 +23,7 @@ pub mod command;
 pub mod counters;
 pub mod drafts;
 pub mod frames;
+pub mod kv_limit;
 pub mod null;
 pub mod output;
 pub mod pace;
@@ -35,6 +37,7 @@ pub mod streams;
 
 use command::{Arriving, Command, Submission};
 use counters::Counters;
+use kv_limit::KvLimit;
 use output::Output;
 use pace::Pace;
 use runner::{Batch, Mask, Outcome, Runner, RunnerError, Scored};
@@ -54,6 +57,7 @@ pub struct Engine<R> {
     next_id: u64,
     limits: Limits,
     pace: Pace,
+    kv_limit: KvLimit,
     /// Kept for its memory.
     batch: Batch,
     state: State,
@@ -80,6 +84,7 @@ impl<R: Runner> Engine<R> {
     /// An engine around `runner`.
     pub fn new(runner: R, limits: Limits, tokenizer: Arc<Tokenizer>, counters: Arc<Counters>) -> Self {
         let scheduler = Scheduler::new(limits, runner.capacity());
+        let kv_limit = KvLimit::new(runner.capacity().blocks);
         counters.publish(&scheduler);
         counters.publish_memory(runner.memory());
         Self {
@@ -92,6 +97,7 @@ impl<R: Runner> Engine<R> {
             next_id: 0,
             limits,
             pace: Pace::default(),
+            kv_limit,
             batch: Batch::default(),
             state: State::Serving,
         }
@@ -138,6 +144,9 @@ impl<R: Runner> Engine<R> {
             Command::Cancel(stream, id) => {
                 self.drop_where(|request| request.stream == stream && request.id == id);
             }
+            // Who asked and left does not want to know.
+            Command::ResizeKv(bytes, reply) => drop(reply.send(self.resize_kv(bytes))),
+            Command::Trim(reply) => drop(reply.send(self.trim())),
             Command::Drain => self.state = State::Draining,
             Command::Stop => self.stop(),
         }
@@ -160,6 +169,9 @@ impl<R: Runner> Engine<R> {
         }
         let sequence = SequenceId(self.next_id);
         self.next_id += 1;
+        let length = (order.prompt.len() as u32).saturating_add(limits.max_tokens);
+        self.kv_limit.promise(sequence, self.scheduler.allocator().blocks_for(length));
+        self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
         self.requests.insert(sequence, Request { stream, id, output, constraint, deadline });
         self.scheduler.add(sequence, order);
@@ -169,14 +181,48 @@ impl<R: Runner> Engine<R> {
     }
 
     fn drop_where(&mut self, unwanted: impl Fn(&Request) -> bool) {
-        let scheduler = &mut self.scheduler;
-        self.requests.retain(|sequence, request| {
-            let keep = !unwanted(request);
-            if !keep {
-                scheduler.remove(*sequence);
-            }
-            keep
-        });
+        let unwanted = self.requests.iter().filter(|(_, request)| unwanted(request));
+        for sequence in unwanted.map(|(sequence, _)| *sequence).collect::<Vec<_>>() {
+            self.end(sequence);
+        }
+    }
+
+    /// Lets the pool grow to so many bytes, or what running requests were promised; says to how many.
+    fn resize_kv(&mut self, bytes: u64) -> u64 {
+        let Memory { kv_limit, .. } = self.runner.memory();
+        if let Some(blocks) =
+            kv_limit.checked_div(self.scheduler.blocks().1.into()).and_then(|one| bytes.checked_div(one))
+        {
+            self.kv_limit.want(u32::try_from(blocks).unwrap_or(u32::MAX));
+        }
+        self.apply_kv_limit();
+        self.runner.memory().kv_limit
+    }
+
+    fn apply_kv_limit(&mut self) {
+        let (limit, before) = (self.kv_limit.now(), self.scheduler.blocks().1);
+        if limit == before {
+            return;
+        }
+        self.scheduler.allocator().set_limit(limit);
+        // Growing gives nothing back: what is there may be needed again.
+        let used = if limit < before { self.scheduler.allocator().end() } else { u32::MAX };
+        self.resize_runner(limit, used);
+    }
+
+    fn trim(&mut self) -> Memory {
+        self.scheduler.allocator().forget_idle();
+        self.resize_runner(self.scheduler.blocks().1, self.scheduler.allocator().end());
+        self.runner.memory()
+    }
+
+    fn resize_runner(&mut self, limit: u32, used: u32) {
+        if let Err(failure) = self.runner.resize(limit, used) {
+            tracing::error!(%failure, "the KV pool cannot be made smaller");
+        }
+        // Before anybody is answered: who is told of a limit may count on it.
+        self.counters.publish(&self.scheduler);
+        self.counters.publish_memory(self.runner.memory());
     }
 
     fn stop(&mut self) {
@@ -294,6 +340,8 @@ impl<R: Runner> Engine<R> {
     /// Takes a request out; its blocks are free for the next step.
     fn end(&mut self, sequence: SequenceId) -> Option<Request> {
         self.scheduler.remove(sequence);
+        self.kv_limit.release(sequence);
+        self.apply_kv_limit();
         self.requests.remove(&sequence)
     }
 

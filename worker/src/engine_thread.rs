@@ -33,6 +33,8 @@ pub struct Options {
     pub limits: Limits,
     /// Bytes the KV pool may grow to; `None` leaves it to the runner.
     pub kv_bytes: Option<u64>,
+    /// Prompt and output together, in tokens, at most; `None`: as the model's configuration says.
+    pub context: Option<u32>,
     /// Generate without computing: what remains is the cost of everything around the model.
     pub null: bool,
 }
@@ -75,7 +77,7 @@ fn run(
     counters: Arc<Counters>,
 ) -> Ended {
     let start = Instant::now();
-    let (ready, runner) = match load(options) {
+    let (ready, runner) = match load(options, &counters) {
         Ok(loaded) => loaded,
         Err(reason) => {
             tracing::error!(folder = %options.folder.display(), reason, "cannot load the model");
@@ -96,20 +98,24 @@ fn run(
     Ended::Stopped
 }
 
-fn load(options: &Options) -> Result<(Ready, Box<dyn Runner>), String> {
+fn load(options: &Options, counters: &Counters) -> Result<(Ready, Box<dyn Runner>), String> {
     let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
     let files = ModelFiles::read(&options.folder)?;
-    let runner: Box<dyn Runner> =
-        if options.null { Box::new(null(&config, &files)?) } else { Box::new(real(options)?) };
+    let runner: Box<dyn Runner> = if options.null {
+        Box::new(null(options, &config, &files)?)
+    } else {
+        Box::new(real(options, counters)?)
+    };
     Ok((ready(config, files, runner.capacity()), runner))
 }
 
-fn real(options: &Options) -> Result<mlx::MlxRunner, String> {
+fn real(options: &Options, counters: &Counters) -> Result<mlx::MlxRunner, String> {
     let folder: &Path = &options.folder;
     let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
-    let load = LoadOptions { kv_bytes, adapter, ..LoadOptions::default() };
+    let load = LoadOptions { kv_bytes, adapter, context: options.context, ..LoadOptions::default() };
     let mut tenths = 0;
     let mut progress = |done: u64, all: u64| {
+        counters.publish_progress(done, all);
         let now = done.saturating_mul(10).checked_div(all).unwrap_or(10);
         if now > tenths {
             tenths = now;
@@ -119,9 +125,10 @@ fn real(options: &Options) -> Result<mlx::MlxRunner, String> {
     mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())
 }
 
-fn null(config: &Config, files: &ModelFiles) -> Result<NullRunner, String> {
+fn null(options: &Options, config: &Config, files: &ModelFiles) -> Result<NullRunner, String> {
     let tokens = files.tokenizer.encode(" one two three four", false)?;
-    NullRunner::new(config.max_context().unwrap_or(DEFAULT_CONTEXT), tokens)
+    let context = config.max_context().unwrap_or(DEFAULT_CONTEXT).min(options.context.unwrap_or(u32::MAX));
+    NullRunner::new(context, tokens)
 }
 
 fn ready(config: Config, files: ModelFiles, capacity: Capacity) -> Ready {

@@ -49,6 +49,9 @@ struct Arguments {
     /// Memory for the KV cache, in MiB [default: eight full contexts, at most an eighth of the machine's memory].
     #[arg(long)]
     kv_mib: Option<u32>,
+    /// Prompt and output together, in tokens, at most [default: the model's own].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(16..))]
+    context_tokens: Option<u32>,
     /// At SIGTERM, seconds for running requests to end in.
     #[arg(long, default_value_t = 5)]
     drain_seconds: u64,
@@ -119,6 +122,7 @@ fn options(arguments: &Arguments) -> Options {
         adapter: arguments.adapter.clone(),
         limits: Limits { max_sequences, prefill_tokens, drafts },
         kv_bytes: arguments.kv_mib.map(|mib| u64::from(mib) << 20),
+        context: arguments.context_tokens,
         null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),
     }
 }

@@ -39,6 +39,8 @@ pub struct LoadOptions {
     pub precision: Option<Precision>,
     /// The folder of an adapter in mlx-lm's format, to lay over the model.
     pub adapter: Option<PathBuf>,
+    /// Prompt and output together, in tokens, at most; `None`: as the model's configuration says.
+    pub context: Option<u32>,
 }
 
 /// A loaded model and its KV pool.
@@ -78,7 +80,7 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let model = build(&loader)?;
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
-    let max_context = config.max_context().unwrap_or(4096);
+    let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
     let pool = KvPool::new(model.kv_shape(), max_context, options.kv_bytes)?;
     let capacity = Capacity { block_size: BLOCK_SIZE, blocks: pool.limit(), max_context, weight_bytes };
     Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
@@ -166,6 +168,10 @@ impl Runner for MlxRunner {
             cached: bytes(memory::cache_memory()),
             peak: bytes(memory::peak_memory()),
         }
+    }
+
+    fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
+        self.pool.resize(limit, used).and_then(|()| memory::clear_cache()).map_err(failed)
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

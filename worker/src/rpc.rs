@@ -11,12 +11,12 @@ use futures::StreamExt;
 use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
-use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::model_files::ModelFiles;
@@ -123,6 +123,15 @@ impl Server {
         self.loading.borrow().clone().unwrap_or_else(|| Err(loading()))
     }
 
+    /// Asks the engine, which answers between two steps.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        self.ready()?;
+        let gone = || Error::new(ErrorKind::Unavailable, Source::Worker, "the worker has stopped");
+        let (reply, answer) = oneshot::channel();
+        self.engine.send(command(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
     async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
         let ready = self.ready()?;
@@ -136,10 +145,10 @@ impl Server {
             let text = format!("{} requests are waiting for this model already", self.max_waiting);
             return Err(fault(ErrorKind::Overloaded, &text));
         }
+        let max_length = ready.info.max_context.min(self.counters.max_length());
         // A long prompt takes milliseconds to tokenise: not on the threads that move frames.
-        let admitted = tokio::task::spawn_blocking(move || {
-            admission::admit(&ready.files, ready.info.max_context, stream, request)
-        });
+        let admitted =
+            tokio::task::spawn_blocking(move || admission::admit(&ready.files, max_length, stream, request));
         let broken =
             |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
         let submission = admitted.await.map_err(broken)??;
@@ -183,5 +192,17 @@ impl Worker for Server {
 
     async fn health(self, _: Context) -> Health {
         Health { waiting: self.waiting() as u32, ..self.counters.health() }
+    }
+
+    async fn progress(self, _: Context) -> Progress {
+        self.counters.progress()
+    }
+
+    async fn resize_kv(self, _: Context, bytes: u64) -> Result<u64> {
+        self.ask(|reply| Command::ResizeKv(bytes, reply)).await
+    }
+
+    async fn trim(self, _: Context) -> Result<Memory> {
+        self.ask(Command::Trim).await
     }
 }

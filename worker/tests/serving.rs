@@ -65,7 +65,7 @@ async fn stop_texts_end_a_request_across_tokens() {
     gateway.submit(request).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
     let (reason, usage) = finished(&answer);
-    assert_eq!(reason, FinishReason::Stop);
+    assert_eq!(reason, FinishReason::StopText(0));
     assert!(answer.text.ends_with(" t") && !answer.text.contains("hree"), "{}", answer.text);
     assert!(usage.completion_tokens < 10);
 }
@@ -475,4 +475,36 @@ async fn memory_is_told() {
     );
     assert!(memory.peak >= memory.active && memory.kv_limit >= memory.kv_allocated, "{memory:?}");
     assert!(memory.kv_allocated > 0 && memory.kv_used == 0 && memory.cached <= 300 << 20, "{memory:?}");
+}
+
+#[tokio::test]
+async fn the_pool_is_made_smaller_and_larger_under_running_requests() {
+    let worker = real(&["--kv-mib", "512"]);
+    let mut gateway = worker.gateway(1).await;
+    let progress = gateway.control.progress(context()).await.unwrap();
+    assert!(progress.loaded == progress.total && progress.total > 100 << 20, "{progress:?}");
+    let question = |id| text(id, "Once upon a time, in a small village by the sea", 60);
+    gateway.submit(question(0)).await.unwrap();
+    let alone = gateway.answers(1).await.remove(0);
+    // A long text, so that the pool grows and the cache keeps much of it.
+    gateway.submit(text(0, &"one two three four ".repeat(500), 2)).await.unwrap();
+    gateway.answers(1).await;
+    let grown = gateway.control.health(context()).await.unwrap().memory;
+    let trimmed = gateway.control.trim(context()).await.unwrap().unwrap();
+    assert!(trimmed.kv_allocated < grown.kv_allocated && trimmed.cached == 0, "{trimmed:?}, {grown:?}");
+    for id in 0..4 {
+        gateway.submit(question(id)).await.unwrap();
+    }
+    gateway.until(|health| health.running == 4).await;
+    let smaller = gateway.control.resize_kv(context(), 0).await.unwrap().unwrap();
+    let refused = gateway.submit(text(9, &"word ".repeat(2000), 1)).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::ContextLength, "{refused}");
+    assert!(smaller < 100 << 20, "{smaller}");
+    for answer in gateway.answers(4).await {
+        assert_eq!(answer.text, alone.text);
+    }
+    let larger = gateway.control.resize_kv(context(), u64::MAX).await.unwrap().unwrap();
+    assert!(larger > 500 << 20, "{larger}");
+    gateway.submit(text(0, &"word ".repeat(2000), 1)).await.unwrap();
+    finished(&gateway.answers(1).await[0]);
 }

@@ -19,7 +19,7 @@ use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want, WorkerAddress,
 };
-use ipc_proto::worker::{Accepted, Health, ModelInfo, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -182,6 +182,18 @@ impl Worker for FakeWorker {
 
     async fn health(self, _: Context) -> Health {
         Health::default()
+    }
+
+    async fn progress(self, _: Context) -> Progress {
+        Progress::default()
+    }
+
+    async fn resize_kv(self, _: Context, bytes: u64) -> Result<u64> {
+        Ok(bytes)
+    }
+
+    async fn trim(self, _: Context) -> Result<Memory> {
+        Ok(Memory::default())
     }
 }
 

@@ -409,6 +409,8 @@ proptest! {
     #[test]
     fn settings_round_trip(m in settings(), cut: usize) { round_trip(&m, cut); }
     #[test]
+    fn progress_round_trips(loaded: u64, total: u64, cut: usize) { round_trip(&Progress { loaded, total }, cut); }
+    #[test]
     fn wants_round_trip(m in want(), cut: usize) { round_trip(&m, cut); }
     #[test]
     fn healths_round_trip(m in health(), cut: usize) { round_trip(&m, cut); }

@@ -27,8 +27,10 @@ pub struct BlockAllocator {
 struct Shared {
     /// Tables that hold each block.
     holders: Vec<u32>,
-    /// Blocks that nobody holds, those that the cache keeps included.
+    /// Blocks below the limit that nobody holds, those that the cache keeps included.
     free: usize,
+    /// Blocks from here on are not handed out, and forgotten when nobody holds them.
+    limit: usize,
     cache: PrefixCache,
 }
 
@@ -60,7 +62,7 @@ impl BlockAllocator {
     /// A pool of `blocks` blocks of `block_size` tokens.
     pub fn new(blocks: u32, block_size: u32) -> Self {
         let free = blocks as usize;
-        let shared = Shared { holders: vec![0; free], free, cache: PrefixCache::default() };
+        let shared = Shared { holders: vec![0; free], free, limit: free, cache: PrefixCache::default() };
         Self { shared: Rc::new(RefCell::new(shared)), hasher: Rc::default(), block_size }
     }
 
@@ -71,8 +73,7 @@ impl BlockAllocator {
 
     /// Blocks in use.
     pub fn used(&self) -> u32 {
-        let shared = self.shared.borrow();
-        (shared.holders.len() - shared.free) as u32
+        self.shared.borrow().holders.iter().filter(|holders| **holders > 0).count() as u32
     }
 
     /// Blocks that can be taken; some of them may hold text that would be forgotten.
@@ -86,9 +87,28 @@ impl BlockAllocator {
         table.blocks.iter().filter(|block| shared.holders[**block as usize] == 1).count() as u32
     }
 
-    /// Blocks in all.
-    pub fn total(&self) -> u32 {
-        self.shared.borrow().holders.len() as u32
+    /// Blocks that may be in use.
+    pub fn limit(&self) -> u32 {
+        self.shared.borrow().limit as u32
+    }
+
+    /// Hands out only the first `limit` blocks from now on, of those it was made with. Blocks beyond that stay with whoever
+    /// holds them.
+    pub fn set_limit(&self, limit: u32) {
+        self.shared.borrow_mut().set_limit(limit as usize);
+    }
+
+    /// Forgets all text that nobody holds.
+    pub fn forget_idle(&self) {
+        let mut shared = self.shared.borrow_mut();
+        while shared.cache.evict().is_some() {}
+    }
+
+    /// The first block behind all that hold something.
+    pub fn end(&self) -> u32 {
+        let shared = self.shared.borrow();
+        let holds = |at: &usize| shared.holders[*at] > 0 || shared.cache.knows(*at as BlockId);
+        (0..shared.holders.len()).rev().find(holds).map_or(0, |last| last as u32 + 1)
     }
 
     /// Blocks that hold `tokens` tokens.
@@ -158,7 +178,7 @@ impl Shared {
     /// A block that nobody holds and that holds nothing.
     fn blank(&self, last: Option<BlockId>) -> Option<BlockId> {
         let blank = |at: usize| self.holders[at] == 0 && !self.cache.knows(at as BlockId);
-        let all = self.holders.len();
+        let all = self.limit;
         let next = last.map(|last| last as usize + 1).filter(|next| *next < all && blank(*next));
         let group = || (0..all).step_by(GROUP).find(|at| (*at..all.min(at + GROUP)).all(blank));
         let any = || (0..all).find(|at| blank(*at));
@@ -177,10 +197,29 @@ impl Shared {
     fn let_go(&mut self, block: BlockId) {
         let holders = &mut self.holders[block as usize];
         *holders -= 1;
-        if *holders == 0 {
+        if *holders > 0 {
+            return;
+        }
+        if (block as usize) < self.limit {
             self.free += 1;
             self.cache.park(block);
+        } else {
+            self.cache.forget(block);
         }
+    }
+
+    fn set_limit(&mut self, limit: usize) {
+        let limit = limit.min(self.holders.len());
+        let unheld = |holders: &[u32]| holders.iter().filter(|holders| **holders == 0).count();
+        if limit < self.limit {
+            self.free -= unheld(&self.holders[limit..self.limit]);
+            for block in (limit..self.limit).filter(|at| self.holders[*at] == 0) {
+                self.cache.forget(block as BlockId);
+            }
+        } else {
+            self.free += unheld(&self.holders[self.limit..limit]);
+        }
+        self.limit = limit;
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use ipc_proto::generate::RequestId;
 use ipc_proto::stream::StreamId;
+use ipc_proto::worker::Memory;
+use tokio::sync::oneshot;
 
 use super::arrivals::Arrival;
 use super::frames::FrameSender;
@@ -22,6 +24,10 @@ pub enum Command {
     Submit(Box<Arriving>),
     /// Drop a request.
     Cancel(StreamId, RequestId),
+    /// Let the KV pool grow to so many bytes; the answer is what is in force.
+    ResizeKv(u64, oneshot::Sender<u64>),
+    /// Give back what only caches hold; the answer is what is left.
+    Trim(oneshot::Sender<Memory>),
     /// Take no more requests; end when the running ones have ended.
     Drain,
     /// Fail what is still there, and end.

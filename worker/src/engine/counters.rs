@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ipc_proto::worker::{Health, Memory, PrefixStatistics};
+use ipc_proto::worker::{Health, Memory, PrefixStatistics, Progress};
 
 use super::scheduler::Scheduler;
 
@@ -16,6 +16,9 @@ pub struct Counters {
     blocks_total: AtomicU32,
     prefix: [AtomicU64; 4],
     memory: [AtomicU64; 6],
+    loading: [AtomicU64; 2],
+    /// Tokens that the KV pool may hold; 0 before the engine runs.
+    kv_tokens: AtomicU32,
 }
 
 impl Counters {
@@ -34,6 +37,25 @@ impl Counters {
             waiting: self.waiting.load(Ordering::Relaxed),
             kv_blocks_used: used,
             kv_blocks_total: total,
+        }
+    }
+
+    /// How far loading is.
+    pub fn progress(&self) -> Progress {
+        let [loaded, total] = read(&self.loading);
+        Progress { loaded, total }
+    }
+
+    /// Tells how far loading is.
+    pub fn publish_progress(&self, loaded: u64, total: u64) {
+        write(&self.loading, [loaded, total]);
+    }
+
+    /// Prompt and output of one request together, as far as the KV pool's limit allows it now.
+    pub fn max_length(&self) -> u32 {
+        match self.kv_tokens.load(Ordering::Relaxed) {
+            0 => u32::MAX,
+            tokens => tokens,
         }
     }
 
@@ -56,6 +78,7 @@ impl Counters {
         self.waiting.store(waiting as u32, Ordering::Relaxed);
         self.blocks_used.store(used, Ordering::Relaxed);
         self.blocks_total.store(total, Ordering::Relaxed);
+        self.kv_tokens.store(scheduler.allocator().tokens_in(total) as u32, Ordering::Relaxed);
         let PrefixStatistics { hits, misses, misses_after_eviction, evictions } =
             scheduler.prefix_statistics();
         write(&self.prefix, [hits, misses, misses_after_eviction, evictions]);

@@ -36,6 +36,10 @@ impl Runner for NullRunner {
         Memory::default()
     }
 
+    fn resize(&mut self, _: u32, _: u32) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
     fn launch(&mut self, _: &Batch) -> Result<(), RunnerError> {
         Ok(())
     }

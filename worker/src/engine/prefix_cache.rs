@@ -170,9 +170,13 @@ impl PrefixCache {
         self.idle.len()
     }
 
-    fn forget(&mut self, block: BlockId) {
+    /// Knows nothing of `block` any more.
+    pub(super) fn forget(&mut self, block: BlockId) {
         if let Some(entry) = self.entries.remove(&block) {
             self.blocks.remove(&entry.hash);
+            if let Some(since) = entry.idle_since {
+                self.idle.remove(&since);
+            }
         }
     }
 }

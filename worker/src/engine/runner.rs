@@ -145,6 +145,13 @@ pub trait Runner {
     /// Where memory goes now; `kv_used` is left to the caller, who knows which blocks are held.
     fn memory(&self) -> Memory;
 
+    /// Lets the KV pool have at most `limit` blocks. Those from `used` on hold nothing: their memory is given back where the
+    /// pool has grown that far, and with it freed buffers.
+    ///
+    /// # Errors
+    /// When the device fails; the pool is as it was then, or smaller.
+    fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError>;
+
     /// Begins a step: runs the model over `batch` and writes its K and V. May return before that is done.
     ///
     /// # Errors
@@ -166,6 +173,10 @@ impl<R: Runner + ?Sized> Runner for Box<R> {
 
     fn memory(&self) -> Memory {
         (**self).memory()
+    }
+
+    fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
+        (**self).resize(limit, used)
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

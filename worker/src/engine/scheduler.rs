@@ -133,9 +133,14 @@ impl Scheduler {
         self.running.iter().filter(|sequence| sequence.pending() == 1).count()
     }
 
-    /// Blocks in use, and in all.
+    /// Blocks in use, and that may be.
     pub fn blocks(&self) -> (u32, u32) {
-        (self.allocator.used(), self.allocator.total())
+        (self.allocator.used(), self.allocator.limit())
+    }
+
+    /// The KV blocks, for whoever sets their limit.
+    pub fn allocator(&self) -> &BlockAllocator {
+        &self.allocator
     }
 
     /// What the prefix cache did since the start.

@@ -28,6 +28,7 @@ struct Faulty {
     fault: Fault,
     at: usize,
     steps: usize,
+    limit: u32,
 }
 
 impl Runner for Faulty {
@@ -36,7 +37,14 @@ impl Runner for Faulty {
     }
 
     fn memory(&self) -> Memory {
-        Memory::default()
+        // Ten bytes a block.
+        Memory { kv_limit: u64::from(self.limit) * 10, ..Memory::default() }
+    }
+
+    fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
+        assert!(used <= 64 && limit <= 64);
+        self.limit = limit;
+        Ok(())
     }
 
     fn launch(&mut self, _: &Batch) -> Result<(), RunnerError> {
@@ -72,7 +80,7 @@ impl Running {
         let tokenizer = Arc::new(byte_fallback());
         let thread = std::thread::spawn(move || {
             let limits = Limits { max_sequences: 4, prefill_tokens: 8, drafts: Drafts::None };
-            let runner = Faulty { fault, at, steps: 0 };
+            let runner = Faulty { fault, at, steps: 0, limit: 64 };
             Engine::new(runner, limits, tokenizer, Arc::default()).run(&orders);
         });
         commands.send(Command::Open(STREAM, sender)).unwrap();

@@ -108,6 +108,33 @@ impl KvPool {
         Ok(Layer { keys: zeros()?, values: zeros()? })
     }
 
+    /// Lets it grow to `limit` blocks. Where it has more than that, or than the first few, gives back those from `used` on.
+    ///
+    /// # Errors
+    /// When the device fails; some layers may have given back their blocks then, and none that is used.
+    pub fn resize(&mut self, limit: u32, used: u32) -> Result<()> {
+        self.limit = limit;
+        let target = used.max(FIRST_BLOCKS.min(limit)).min(self.blocks);
+        if target == self.blocks {
+            return Ok(());
+        }
+        // From here on no layer has more blocks for sure.
+        self.blocks = target;
+        let slots = (target * BLOCK_SIZE) as i32;
+        for index in 0..self.layers.len() {
+            let layer = &mut self.layers[index];
+            // Two halves put together are a copy; a slice would hold on to the whole.
+            let kept = |pool: &Array| {
+                let halves = [pool.try_index((.., ..slots / 2))?, pool.try_index((.., slots / 2..slots))?];
+                ops::concatenate(&halves, 1)
+            };
+            layer.keys = kept(&layer.keys)?;
+            layer.values = kept(&layer.values)?;
+            transforms::eval([&layer.keys, &layer.values])?;
+        }
+        Ok(())
+    }
+
     /// Grows until block `block` exists.
     fn reach(&mut self, block: u32) -> Result<()> {
         if block < self.blocks {

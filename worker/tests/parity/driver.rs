@@ -47,7 +47,8 @@ pub(crate) fn load(folder: &Path, precision: Precision) -> MlxRunner {
 
 /// The same with an adapter over it.
 pub(crate) fn load_adapted(folder: &Path, adapter: Option<PathBuf>, precision: Precision) -> MlxRunner {
-    let options = LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision), adapter };
+    let options =
+        LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision), adapter, context: None };
     mlx::load(folder, &options, &mut |_, _| ()).unwrap()
 }
 

@@ -9,26 +9,32 @@ const SIZE: u32 = 4;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Tables that grow, empty and vanish at random: no block is in two of them, none is lost.
+    /// Tables that grow, empty and vanish at random under a limit that moves: no block is in two of them, none is lost, none
+    /// beyond the limit is handed out.
     #[test]
-    fn blocks_are_neither_shared_nor_lost(actions in vec((0usize..6, 0u32..60, 0..8), 1..200)) {
+    fn blocks_are_neither_shared_nor_lost(actions in vec((0usize..6, 0u32..60, 0..9), 1..200)) {
         let allocator = BlockAllocator::new(BLOCKS, SIZE);
         let mut tables: Vec<BlockTable> = (0..6).map(|_| allocator.table()).collect();
         for (at, tokens, action) in actions {
             match action {
                 0 => tables[at].clear(),
                 1 => tables[at] = allocator.table(),
+                8 => allocator.set_limit(tokens),
                 _ => {
                     let before = tables[at].blocks().to_vec();
                     let reached = tables[at].reach(tokens);
                     prop_assert!(tables[at].blocks().starts_with(&before));
                     prop_assert!(reached.is_ok() == (tables[at].blocks().len() as u32 * SIZE >= tokens));
                     prop_assert!(reached.is_ok() || allocator.free() == 0);
+                    let fresh = &tables[at].blocks()[before.len()..];
+                    prop_assert!(fresh.iter().all(|block| *block < allocator.limit()));
                 }
             }
             let mut held: Vec<u32> = tables.iter().flat_map(|table| table.blocks()).copied().collect();
             prop_assert_eq!(held.len() as u32, allocator.used());
-            prop_assert_eq!(allocator.used() + allocator.free(), BLOCKS);
+            let within = held.iter().filter(|block| **block < allocator.limit()).count() as u32;
+            prop_assert_eq!(within + allocator.free(), allocator.limit());
+            prop_assert!(allocator.end() >= held.iter().max().map_or(0, |last| last + 1));
             held.sort_unstable();
             held.dedup();
             prop_assert_eq!(held.len() as u32, allocator.used());
@@ -59,8 +65,14 @@ proptest! {
         for (at, tokens, action) in actions {
             let table = &mut tables[at];
             table.clear();
-            if action < 2 {
-                continue;
+            match action {
+                0 => continue,
+                1 => {
+                    allocator.set_limit(tokens.len() as u32);
+                    prop_assert!(tables.iter().any(|t| !t.blocks().is_empty()) || allocator.end() <= allocator.limit());
+                    continue;
+                }
+                _ => {}
             }
             let chain = chain(&allocator, &tokens);
             let Ok(cached) = allocator.find(&chain) else { continue };
@@ -126,4 +138,24 @@ fn slots_follow_the_table() {
     let [first, second] = [table.blocks()[0], table.blocks()[1]];
     assert_eq!((table.slot(0), table.slot(3)), (first * SIZE, first * SIZE + 3));
     assert_eq!(table.slot(5), second * SIZE + 1);
+}
+
+#[test]
+fn a_lower_limit_forgets_what_nobody_holds_and_a_higher_one_brings_blocks_back() {
+    let allocator = BlockAllocator::new(8, SIZE);
+    let text: Vec<u32> = (0..8 * SIZE).collect();
+    let chain = chain(&allocator, &text);
+    let mut table = allocator.table();
+    table.reach(8 * SIZE).unwrap();
+    table.announce(&chain, 0, true);
+    allocator.set_limit(2);
+    assert_eq!((allocator.used(), allocator.free(), allocator.end()), (8, 0, 8));
+    table.clear();
+    assert_eq!((allocator.used(), allocator.free(), allocator.end()), (0, 2, 2));
+    assert_eq!(allocator.find(&chain).unwrap(), Cached { blocks: 2, idle: 2 });
+    allocator.forget_idle();
+    assert_eq!(allocator.find(&chain).unwrap(), Cached::default());
+    assert_eq!(allocator.end(), 0);
+    allocator.set_limit(100);
+    assert_eq!((allocator.limit(), allocator.free()), (8, 8));
 }

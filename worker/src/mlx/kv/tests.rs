@@ -153,3 +153,30 @@ fn a_pool_keeps_to_its_limit_and_starts_small() {
     assert_eq!(KvPool::new(SHAPE, 256, Some(0)).unwrap().limit(), 1);
     assert_eq!(KvPool::new(SHAPE, u32::MAX, Some(u64::MAX)).unwrap().limit(), i32::MAX as u32 / BLOCK_SIZE);
 }
+
+#[test]
+fn a_pool_that_shrinks_keeps_what_is_used_and_gives_the_rest_back() {
+    let _device = device();
+    let mut pool = KvPool::new(SHAPE, 1 << 16, Some(64 << 20)).unwrap();
+    let blocks: Vec<u32> = (40..44).collect();
+    let mut batch = Batch::default();
+    row(&mut batch, &blocks, 0, 100);
+    step(&mut pool, &batch, &[7], None, None);
+    pool.reach(pool.limit() - 1).unwrap();
+    memory::clear_cache().unwrap();
+    let before = memory::active_memory().unwrap();
+    pool.resize(50, 44).unwrap();
+    memory::clear_cache().unwrap();
+    assert_eq!((pool.limit(), pool.blocks), (50, 44));
+    let freed = before - memory::active_memory().unwrap();
+    assert!(freed > 60 << 20, "{freed} bytes came back");
+    // What was written is still read.
+    let mut batch = Batch::default();
+    row(&mut batch, &blocks, 100, 101);
+    step(&mut pool, &batch, &[7], None, None);
+    // And it grows again, no further than to its limit.
+    pool.reach(45).unwrap();
+    assert_eq!(pool.blocks, 50);
+    pool.resize(2, 0).unwrap();
+    assert_eq!((pool.limit(), pool.blocks), (2, 2));
+}
