@@ -45,6 +45,9 @@ pub fn admit(
     if request.max_tokens == Some(0) && !scores_prompt {
         return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
     }
+    if request.max_tokens == Some(0) && !request.generated.is_empty() {
+        return Err(Error::invalid("generated", "generated: there is nothing to go on with"));
+    }
     if request.logprobs.is_some_and(|logprobs| logprobs.top > MAX_TOP_LOGPROBS) {
         let text = format!("top_logprobs: at most {MAX_TOP_LOGPROBS}");
         return Err(Error::invalid("top_logprobs", text));
@@ -56,6 +59,11 @@ pub fn admit(
     let prompt = tokenise(files, &request.prompt)?;
     check_prompt(files, &prompt, max_length, field)?;
     let room = max_length - prompt.len() as u32;
+    if request.generated.len() > room as usize
+        || request.generated.iter().any(|token| *token >= files.vocabulary)
+    {
+        return Err(Error::invalid("generated", "generated: these tokens are not this model's output"));
+    }
     let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
     let constraint = request.constraint.as_ref().map(|constraint| files.grammars.compile(constraint));
     let constraint = constraint.transpose().map_err(|text| Error::invalid("response_format", text))?;
@@ -63,6 +71,7 @@ pub fn admit(
     let eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
     let order = Order {
         prompt,
+        generated: request.generated.clone(),
         sampling: resolve(&request, files)?,
         priority: request.priority,
         cache_scope: request.cache_scope,

@@ -70,6 +70,8 @@ struct Request {
     output: Output,
     constraint: Option<Matcher>,
     deadline: Option<Instant>,
+    /// A token has come.
+    begun: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +175,12 @@ impl<R: Runner> Engine<R> {
         self.kv_limit.promise(sequence, self.scheduler.allocator().blocks_for(length));
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
-        self.requests.insert(sequence, Request { stream, id, output, constraint, deadline });
+        let mut request = Request { stream, id, output, constraint, deadline, begun: false };
+        if let Some(end) = request.resume(&order.generated) {
+            self.streams.push(stream, id, end);
+            return self.flush();
+        }
+        self.requests.insert(sequence, request);
         self.scheduler.add(sequence, order);
         // Counted as waiting here before it stops counting as arriving, so that no reading misses it.
         self.counters.publish(&self.scheduler);
@@ -369,7 +376,8 @@ impl Request {
     fn push(&mut self, sampled: Sampled, scored: Option<Scored>, streams: &mut Streams) -> bool {
         let (stream, id) = (self.stream, self.id);
         let Sampled { token, found, .. } = sampled;
-        if self.output.is_empty() {
+        if !self.begun {
+            self.begun = true;
             tracing::debug!(
                 request = id.0,
                 cached_tokens = found.tokens,
@@ -378,20 +386,33 @@ impl Request {
             );
             self.output.cached(found.tokens);
         }
-        let complete = match self.constraint.as_mut().map(|matcher| matcher.push(token)) {
-            Some(Err(problem)) => {
-                let text = format!("the constraint cannot go on: {problem}");
-                streams.push(
-                    stream,
-                    id,
-                    Event::Failed(Error::new(ErrorKind::Internal, Source::Worker, text)),
-                );
-                return true;
+        match self.constrain(token) {
+            Ok(complete) => {
+                self.output.push(token, scored, complete, |event| streams.push(stream, id, event))
             }
-            Some(Ok(())) => self.constraint.as_ref().is_some_and(Matcher::is_complete),
-            None => false,
-        };
-        self.output.push(token, scored, complete, |event| streams.push(stream, id, event))
+            Err(error) => {
+                streams.push(stream, id, Event::Failed(error));
+                true
+            }
+        }
+    }
+
+    /// Takes tokens that were generated elsewhere; the event that ends the request, where they end it.
+    fn resume(&mut self, generated: &[u32]) -> Option<Event> {
+        generated.iter().find_map(|token| match self.constrain(*token) {
+            Ok(complete) => self.output.resume(*token, complete),
+            Err(error) => Some(Event::Failed(error)),
+        })
+    }
+
+    /// Whether nothing can follow `token`.
+    fn constrain(&mut self, token: u32) -> Result<bool, Error> {
+        let Some(matcher) = &mut self.constraint else { return Ok(false) };
+        matcher.push(token).map_err(|problem| {
+            let text = format!("the constraint cannot go on: {problem}");
+            Error::new(ErrorKind::Internal, Source::Worker, text)
+        })?;
+        Ok(matcher.is_complete())
     }
 }
 

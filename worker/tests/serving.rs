@@ -14,6 +14,7 @@ use ipc_proto::{ErrorKind, Source};
 mod models;
 mod serving {
     pub(crate) mod harness;
+    mod resume;
 }
 
 use models::model;

@@ -61,11 +61,6 @@ impl Output {
         }
     }
 
-    /// Whether no token has come.
-    pub fn is_empty(&self) -> bool {
-        self.usage.completion_tokens == 0
-    }
-
     /// Tells how many of the prompt's tokens came from the prefix cache.
     pub fn cached(&mut self, tokens: u32) {
         self.usage.cached_tokens = tokens;
@@ -121,6 +116,17 @@ impl Output {
             return true;
         }
         false
+    }
+
+    /// Takes a token that a worker that is gone has generated and told already. The event that ends the request, where that
+    /// was its last.
+    pub fn resume(&mut self, token: u32, complete: bool) -> Option<Event> {
+        let prompt = self.prompt.take();
+        let mut last = None;
+        let ended = self.push(token, None, complete, |event| last = Some(event));
+        self.prompt = prompt;
+        self.tokens.clear();
+        last.filter(|_| ended)
     }
 
     /// Lets go of text that was held back, which can itself complete a stop text.

@@ -99,11 +99,11 @@ impl Scheduler {
         }
     }
 
-    /// Queues a sequence whose prompt is neither empty nor as long as [`max_length`]; it must be taken out before it grows
+    /// Queues a sequence whose prompt is not empty and with what was generated of it not as long as [`max_length`]; it must be taken out before it grows
     /// longer than that. Its id is higher than any before.
     pub fn add(&mut self, id: SequenceId, order: Order) {
         debug_assert!(
-            !order.prompt.is_empty() && order.prompt.len() < self.max_length,
+            !order.prompt.is_empty() && order.prompt.len() + order.generated.len() < self.max_length,
             "checked at admission"
         );
         self.waiting.push(Sequence::new(id, order, self.steps, &self.allocator));

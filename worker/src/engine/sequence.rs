@@ -35,6 +35,8 @@ pub struct SamplingParams {
 pub struct Order {
     /// Neither empty nor too long.
     pub prompt: Vec<u32>,
+    /// What was generated of it elsewhere: the output goes on from there.
+    pub generated: Vec<u32>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
     /// Who goes first.
@@ -98,13 +100,13 @@ pub struct FoundInCache {
 impl Sequence {
     /// A sequence that arrives at step `since`.
     pub(super) fn new(id: SequenceId, order: Order, since: u64, blocks: &BlockAllocator) -> Self {
-        let Order { prompt: tokens, sampling, priority, cache_scope, logprobs, masked } = order;
+        let Order { prompt, generated, sampling, priority, cache_scope, logprobs, masked } = order;
         let SamplingParams { row, seed, penalties, min_tokens, ends } = sampling;
-        let adjustments = Adjustments::new(penalties, &tokens);
-        Self {
+        let adjustments = Adjustments::new(penalties, &prompt);
+        let mut sequence = Self {
             id,
-            prompt_len: tokens.len(),
-            tokens,
+            prompt_len: prompt.len(),
+            tokens: prompt,
             computed: 0,
             table: blocks.table(),
             turn: Turn { class: priority as u8, since, joined: (0, 0) },
@@ -119,7 +121,9 @@ impl Sequence {
             logprobs,
             scored: 1,
             masked,
-        }
+        };
+        generated.into_iter().for_each(|token| sequence.push(token));
+        sequence
     }
 
     /// What is computed of its text already; at least its last token is left to compute.

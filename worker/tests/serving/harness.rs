@@ -114,6 +114,8 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// Index of each text event.
     pub(crate) indices: Vec<u32>,
+    /// And its text.
+    pub(crate) pieces: Vec<String>,
     /// What was told of the prompt's tokens.
     pub(crate) prompt: Vec<TokenLogprob>,
     /// And of the output's.
@@ -136,7 +138,13 @@ impl Gateway {
 
     /// Collects what comes until requests `0 .. count` have ended.
     pub(crate) async fn answers(&mut self, count: usize) -> Vec<Answer> {
-        let mut answers = vec![Answer::default(); count];
+        self.answers_after(&vec![Vec::new(); count]).await
+    }
+
+    /// As [`Self::answers`]; each request goes on from some tokens, which its answer begins with.
+    pub(crate) async fn answers_after(&mut self, generated: &[Vec<u32>]) -> Vec<Answer> {
+        let begun = |tokens: &Vec<u32>| Answer { tokens: tokens.clone(), ..Answer::default() };
+        let mut answers: Vec<Answer> = generated.iter().map(begun).collect();
         let mut last_step = 0;
         while answers.iter().any(|answer| answer.end.is_none()) {
             let StreamFrame::Step(frame) = self.frame().await else { panic!("welcomed twice") };
@@ -150,6 +158,7 @@ impl Gateway {
                     Event::Delta(delta) => {
                         assert!(!delta.parts.is_empty() || !delta.logprobs.is_empty());
                         answer.text.push_str(&delta.text());
+                        answer.pieces.push(delta.text());
                         answer.tokens.extend(delta.tokens);
                         assert_eq!(answer.tokens.len(), delta.index as usize + 1);
                         answer.logprobs.extend(delta.logprobs);

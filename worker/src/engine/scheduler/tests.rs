@@ -14,7 +14,8 @@ pub(crate) fn order(prompt: Vec<u32>, priority: Priority) -> Order {
     let penalties = Penalties::default();
     let sampling =
         SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) };
-    Order { prompt, sampling, priority, cache_scope: String::new(), logprobs: None, masked: false }
+    let (generated, cache_scope) = (Vec::new(), String::new());
+    Order { prompt, generated, sampling, priority, cache_scope, logprobs: None, masked: false }
 }
 
 fn normal(prompt: Vec<u32>) -> Order {

@@ -1,0 +1,131 @@
+//! A generation that goes on in another worker: what comes after a cut is what would have come, wherever the cut is.
+
+use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, Logprobs, RequestId, Sampling};
+use ipc_proto::{ErrorKind, Source};
+
+use super::harness::{Answer, Gateway, chat, text};
+use crate::{finished, real};
+
+/// Requests that a worker is given at once.
+const AT_ONCE: usize = 8;
+
+async fn alone(gateway: &mut Gateway, request: &GenerateRequest) -> Answer {
+    gateway.submit(request.clone()).await.unwrap();
+    gateway.answers(1).await.remove(0)
+}
+
+/// Runs `request`, then resumes it after each of its tokens; gives the undisturbed answer.
+async fn at_every_cut(gateway: &mut Gateway, request: GenerateRequest) -> Answer {
+    let whole = alone(gateway, &request).await;
+    let cuts: Vec<Vec<u32>> = (0..=whole.tokens.len()).map(|cut| whole.tokens[..cut].to_vec()).collect();
+    for cuts in cuts.chunks(AT_ONCE) {
+        for (id, generated) in (0..).zip(cuts) {
+            let id = RequestId(id);
+            gateway
+                .submit(GenerateRequest { id, generated: generated.clone(), ..request.clone() })
+                .await
+                .unwrap();
+        }
+        for (answer, generated) in gateway.answers_after(cuts).await.iter().zip(cuts) {
+            same(&whole, answer, generated.len());
+        }
+    }
+    whole
+}
+
+/// Asserts that `resumed` is what comes of `whole` after `cut` tokens.
+fn same(whole: &Answer, resumed: &Answer, cut: usize) {
+    let told = whole.indices.iter().filter(|index| **index < cut as u32).count();
+    assert_eq!(resumed.text, whole.pieces[told..].concat(), "after {cut} tokens of {:?}", whole.text);
+    assert_eq!(resumed.tokens, whole.tokens, "after {cut} tokens");
+    let ((reason, usage), (there, then)) = (finished(resumed), finished(whole));
+    assert_eq!((reason, usage.completion_tokens), (there, then.completion_tokens), "after {cut} tokens");
+    assert_eq!(usage.prompt_tokens, then.prompt_tokens);
+    assert!(usage.cached_tokens <= usage.prompt_tokens);
+    // Where a cut lies between tokens that are told together, what was known of the first is gone.
+    if whole.indices.contains(&(cut as u32).wrapping_sub(1)) {
+        let rest = &whole.logprobs[whole.logprobs.len() - resumed.logprobs.len()..];
+        assert_eq!(resumed.logprobs.len(), whole.logprobs.len().saturating_sub(cut));
+        for (here, there) in resumed.logprobs.iter().zip(rest) {
+            assert_eq!(here.token.bytes, there.token.bytes);
+            assert!((here.token.logprob.unwrap() - there.token.logprob.unwrap()).abs() < 1e-3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_text_is_the_undisturbed_one() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let hot = Sampling { temperature: Some(1.0), top_p: Some(0.95), seed: Some(11), ..Sampling::default() };
+    let penalised = Sampling {
+        repetition_penalty: Some(1.2),
+        presence_penalty: Some(0.5),
+        frequency_penalty: Some(0.5),
+        ..hot.clone()
+    };
+    let greedy = text(0, "Once upon a time, in a small village by the sea, there lived", 16);
+    at_every_cut(&mut gateway, greedy.clone()).await;
+    at_every_cut(&mut gateway, GenerateRequest { sampling: hot, ..greedy.clone() }).await;
+    at_every_cut(&mut gateway, GenerateRequest { sampling: penalised, ..greedy.clone() }).await;
+    let logprobs = Some(Logprobs { top: 2, prompt: false });
+    let scored = at_every_cut(&mut gateway, GenerateRequest { logprobs, ..greedy }).await;
+    assert_eq!(scored.logprobs.len(), 16);
+    // Characters of several tokens: some cuts lie inside one.
+    let constraint = Some(Constraint::Regex("[𓀀-𓁿]{4}".into()));
+    let halves = at_every_cut(&mut gateway, GenerateRequest { constraint, ..text(0, "𓀀𓁀", 18) }).await;
+    assert!(halves.indices.len() < halves.tokens.len(), "{halves:?}");
+}
+
+#[tokio::test]
+async fn what_ends_an_output_ends_a_resumed_one() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let story = text(0, "Once upon a time, in a small village by the sea, there lived", 24);
+    let whole = alone(&mut gateway, &story).await.text;
+    let middle = whole.char_indices().nth(40).unwrap().0;
+    let stop = whole[middle..middle + 7].to_owned();
+    let stopped = at_every_cut(&mut gateway, GenerateRequest { stop: vec![stop], ..story.clone() }).await;
+    assert_eq!((finished(&stopped).0, stopped.text.as_str()), (FinishReason::StopText(0), &whole[..middle]));
+    let question = chat(0, "Answer with one word: what is the capital of France?", 60);
+    let turn = at_every_cut(&mut gateway, question.clone()).await;
+    assert_eq!(finished(&turn).0, FinishReason::Stop);
+    let longer = GenerateRequest { min_tokens: 12, max_tokens: Some(20), ..question };
+    at_every_cut(&mut gateway, longer).await;
+    let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],
+        "additionalProperties":false}"#;
+    let json = Some(Constraint::JsonSchema(schema.into()));
+    let described = GenerateRequest { constraint: json.clone(), ..chat(0, "Describe Paris.", 60) };
+    let whole = at_every_cut(&mut gateway, described.clone()).await;
+    assert!(serde_json::from_str::<serde_json::Value>(&whole.text).is_ok(), "{}", whole.text);
+    // Tokens that the grammar does not allow were not generated under it.
+    let strange = GenerateRequest { generated: vec![28, 28], ..described };
+    match alone(&mut gateway, &strange).await.end {
+        Some(Event::Failed(error)) => {
+            assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Source::Worker))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_is_over_finishes_at_once() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let request = text(0, "2, 4, 6, 8,", 6);
+    let whole = alone(&mut gateway, &request).await;
+    let steps = gateway.until(|health| health.running == 0).await.steps;
+    // One token more than it may have says no more.
+    let generated = [&whole.tokens[..], &[28]].concat();
+    gateway.submit(GenerateRequest { generated: generated.clone(), ..request.clone() }).await.unwrap();
+    let over = gateway.answers_after(&[generated]).await.remove(0);
+    assert_eq!((over.text.as_str(), finished(&over)), ("", finished(&whole)));
+    assert_eq!(gateway.until(|health| health.waiting == 0).await.steps, steps, "nothing was computed");
+    for wrong in [
+        GenerateRequest { generated: vec![u32::MAX], ..request.clone() },
+        GenerateRequest { generated: vec![28; 9000], ..request },
+    ] {
+        let error = gateway.submit(wrong).await.unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("generated"), "{error}");
+    }
+}
