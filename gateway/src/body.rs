@@ -1,10 +1,12 @@
 //! Reads request bodies: bounded, and with errors that name the field.
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use serde::de::DeserializeOwned;
+
+mod escapes;
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
@@ -14,17 +16,36 @@ pub const MAX_BODY_BYTES: usize = 32 << 20;
 /// # Errors
 /// When it is too large (said before it is read, where its length is announced), not JSON, or not of the form of `T`.
 pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T> {
+    parse(&bytes(request).await?)
+}
+
+/// [`json`] for clients that write backslashes which escape nothing.
+///
+/// # Errors
+/// As [`json`].
+pub async fn lenient_json<T: DeserializeOwned>(request: Request) -> Result<T> {
+    let bytes = bytes(request).await?;
+    parse(&bytes).or_else(|error| {
+        let mended = || escapes::mended(&String::from_utf8_lossy(&bytes));
+        // Where a field is to blame the JSON could be read.
+        if error.param.is_some() || !bytes.contains(&b'\\') {
+            return Err(error);
+        }
+        parse(mended().as_bytes()).map_err(|second| if second.param.is_some() { second } else { error })
+    })
+}
+
+async fn bytes(request: Request) -> Result<Bytes> {
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
         return Err(too_large());
     }
-    let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|e| {
+    to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|e| {
         let over =
             std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
         if over { too_large() } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
-    })?;
-    parse(&bytes)
+    })
 }
 
 fn too_large() -> Error {
@@ -46,7 +67,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
                 Error::invalid(&path, format!("{path}: {cause}"))
             }
             serde_json::error::Category::Data => match missing_field(&cause) {
-                Some(field) => Error::invalid(field, format!("{field} is missing")),
+                Some(field) => Error::invalid(&field, format!("{field} is missing")),
                 None => Error::new(
                     ErrorKind::InvalidRequest,
                     Source::Client,
@@ -66,9 +87,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// serde names a missing field in its message only.
-fn missing_field(error: &serde_json::Error) -> Option<&'static str> {
+fn missing_field(error: &serde_json::Error) -> Option<String> {
     let text = error.to_string();
-    ["model", "messages", "prompt"]
-        .into_iter()
-        .find(|field| text.starts_with(&format!("missing field `{field}`")))
+    let (field, _) = text.strip_prefix("missing field `")?.split_once('`')?;
+    Some(field.to_owned())
 }

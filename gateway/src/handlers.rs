@@ -2,5 +2,6 @@
 
 pub mod generate;
 pub mod health;
+pub mod messages;
 pub mod models;
 pub mod stream;

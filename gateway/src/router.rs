@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{generate, health, models};
+use crate::handlers::{generate, health, messages, models};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -19,6 +19,8 @@ pub fn router(state: State) -> Router {
     let api = Router::new()
         .route("/v1/chat/completions", post(generate::chat))
         .route("/v1/completions", post(generate::completions))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .layer(from_fn_with_state(state.clone(), auth::check));

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::api::openai::chat::{self, Content, Stop, StreamOptions};
 use crate::api::openai::completions;
 
+pub mod anthropic;
+
 /// A request that was checked. Only this module makes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidRequest {

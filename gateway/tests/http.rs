@@ -9,6 +9,8 @@ use serde_json::Value;
 
 #[path = "http/fakes.rs"]
 mod fakes;
+#[path = "http/messages.rs"]
+mod messages;
 
 use fakes::{Gateway, completion};
 

@@ -1,9 +1,21 @@
 //! The official SDKs against a real model.
 
-use e2e::{Server, places, python};
+use e2e::{Server, places, scripts};
 
 #[test]
 fn openai_python() {
     let server = Server::start();
-    python::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
+    scripts::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
+}
+
+#[test]
+fn anthropic_python() {
+    let server = Server::start();
+    scripts::run("anthropic_messages.py", &[&server.url(""), places::SMOLLM2]);
+}
+
+#[test]
+fn anthropic_javascript() {
+    let server = Server::start();
+    scripts::run("anthropic_messages.mjs", &[&server.url(""), places::SMOLLM2]);
 }

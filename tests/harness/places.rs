@@ -27,7 +27,12 @@ pub fn models() -> PathBuf {
     from_env("MLXD_TEST_MODELS", ".mlx/models", "cargo xtask models")
 }
 
-/// A Python that can import `openai`.
+/// The folder whose `node_modules` hold the JavaScript SDKs.
+pub fn node() -> PathBuf {
+    from_env("MLXD_TEST_NODE", ".mlx/test-node", "cargo xtask test")
+}
+
+/// A Python that can import the SDKs.
 pub fn python() -> PathBuf {
     from_env("MLXD_TEST_PYTHON", ".mlx/test-venv/bin/python", "cargo xtask test")
 }

@@ -18,7 +18,7 @@ pub(crate) mod bindings;
 mod linux;
 
 pub(crate) use stamp::Stamp;
-pub(crate) use tools::python;
+pub(crate) use tools::{python, require_node};
 pub(crate) use venv::make_venv;
 
 /// Prepares MLX for this system; what is there already is left alone.

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::progress::shown;
+use crate::progress::{shown, step};
 use crate::{models, paths, setup};
 
-/// The SDKs that the end-to-end tests use.
-const SDKS: [&str; 1] = ["openai==3.54.0"];
+/// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
+const PYTHON: [&str; 3] = ["openai==3.54.0", "anthropic==2.12.0", "schemathesis==4.32.5"];
+/// The JavaScript packages.
+const NODE: [&str; 2] = ["openai@7.55.0", "@anthropic-ai/sdk@1.10.0"];
 
 /// Times of the steps so far.
 #[derive(Default)]
@@ -46,10 +48,12 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("setup", setup::run)?;
     times.take("models", || models::fetch("all"))?;
     let python = times.take("python environment", test_python)?;
+    let node = times.take("node packages", test_node)?;
     let cargo_test = |last: &str| {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(paths::root()).args(["test", "--release", "--workspace", last]).args(arguments);
         cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
+        cargo.env("MLXD_TEST_NODE", &node);
         cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
         cargo
     };
@@ -60,6 +64,18 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
 
 fn test_python() -> anyhow::Result<PathBuf> {
     let venv = paths::mlx().join("test-venv");
-    setup::Stamp::new("test-venv", &SDKS).once(|| setup::make_venv(&venv, &SDKS))?;
+    setup::Stamp::new("test-venv", &PYTHON).once(|| setup::make_venv(&venv, &PYTHON))?;
     Ok(venv.join("bin/python"))
+}
+
+fn test_node() -> anyhow::Result<PathBuf> {
+    setup::require_node()?;
+    let folder = paths::mlx().join("test-node");
+    setup::Stamp::new("test-node", &NODE).once(|| {
+        std::fs::create_dir_all(&folder)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(NODE);
+        step(&format!("fetching {}", NODE.join(", ")), &mut npm)
+    })?;
+    Ok(folder)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::GenerateRequest;
+use ipc_proto::generate::{GenerateRequest, Prompt};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{ModelEntry, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
@@ -57,6 +57,14 @@ impl Local {
             }
         }
         self.link(model).await?.submit(request).await
+    }
+
+    /// Tokens of a prompt as `model` would see it.
+    ///
+    /// # Errors
+    /// Unknown or broken model, a prompt that its template refuses.
+    pub async fn count_tokens(&self, model: &str, prompt: Prompt) -> Result<u32> {
+        self.link(model).await?.count_tokens(prompt).await
     }
 
     /// Every model that could be served.

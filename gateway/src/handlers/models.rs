@@ -1,36 +1,53 @@
-//! `GET /v1/models`.
+//! `GET /v1/models`, in the client's own protocol.
 
-use axum::Json;
-use axum::extract::{Path, State as Extract};
-use ipc_proto::supervisor::ModelEntry;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State as Extract};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use ipc_proto::{Error, ErrorKind, Source};
 
-use crate::api::openai::models::{List, Model};
+use crate::api::anthropic::models as anthropic;
+use crate::api::openai::models::List;
 use crate::error::ApiError;
+use crate::middleware::protocol::Protocol;
 use crate::state::State;
+use crate::translate::models::{named, page, to_anthropic, to_openai};
 
-/// Every model.
+/// Every model; Anthropic's clients page through them.
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn list(Extract(state): Extract<State>) -> Result<Json<List>, ApiError> {
-    let data = state.local.models().await?.into_iter().map(shown).collect();
-    Ok(Json(List { object: "list", data }))
+pub async fn list(
+    Extract(state): Extract<State>,
+    Extension(protocol): Extension<Protocol>,
+    query: Result<Query<anthropic::Query>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let models = named(state.local.models().await?);
+    if protocol == Protocol::OpenAi {
+        let data = models.into_iter().map(to_openai).collect();
+        return Ok(Json(List { object: "list", data }).into_response());
+    }
+    let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
+    Ok(Json(page(models, &query)?).into_response())
 }
 
 /// One model by its id, which may hold slashes.
 ///
 /// # Errors
 /// When there is none of that id.
-pub async fn one(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
-    let found = state.local.models().await?.into_iter().find(|model| model.id == id);
+pub async fn one(
+    Extract(state): Extract<State>,
+    Extension(protocol): Extension<Protocol>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let found = named(state.local.models().await?).into_iter().find(|model| model.id == id);
     let missing = || {
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
         Error::new(ErrorKind::ModelNotFound, Source::Client, text).with_param("model")
     };
-    Ok(Json(shown(found.ok_or_else(missing)?)))
-}
-
-fn shown(entry: ModelEntry) -> Model {
-    Model { id: entry.id, object: "model", created: entry.created, owned_by: "local" }
+    let found = found.ok_or_else(missing)?;
+    Ok(match protocol {
+        Protocol::OpenAi => Json(to_openai(found)).into_response(),
+        Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
+    })
 }

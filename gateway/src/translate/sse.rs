@@ -19,3 +19,11 @@ pub fn push(buffer: &mut Vec<u8>, event: &impl Serialize) {
 pub fn push_done(buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(b"data: [DONE]\n\n");
 }
+
+/// Appends `event: <name>` and [`push`].
+pub fn push_named(buffer: &mut Vec<u8>, name: &str, event: &impl Serialize) {
+    buffer.extend_from_slice(b"event: ");
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.push(b'\n');
+    push(buffer, event);
+}

@@ -30,6 +30,7 @@ impl Output {
                 (Some(Part::Text(text)), Part::Text(more))
                 | (Some(Part::Reasoning(text)), Part::Reasoning(more))
                 | (Some(Part::Arguments(text)), Part::Arguments(more)) => text.push_str(&more),
+                (_, Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text)) if text.is_empty() => {}
                 (_, part) => self.parts.push(part),
             }
         }

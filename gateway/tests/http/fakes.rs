@@ -164,7 +164,11 @@ impl Worker for FakeWorker {
     }
 
     async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
-        let Prompt::Text(prompt) = request.prompt else { panic!("chats are not asked here") };
+        let prompt = match request.prompt {
+            Prompt::Text(prompt) => prompt,
+            Prompt::Chat(chat) => chat.messages.last().unwrap().content.clone(),
+            Prompt::Tokens(_) => panic!("tokens are not asked here"),
+        };
         if prompt == "refuse" {
             return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
         }

@@ -46,6 +46,18 @@ fn runs(program: &str, argument: &str) -> bool {
     command.is_ok_and(|output| output.status.success())
 }
 
+/// Node.js with npm, for the tests that use JavaScript SDKs.
+///
+/// # Errors
+/// One line that says how to get them.
+pub(crate) fn require_node() -> anyhow::Result<()> {
+    if runs("node", "--version") && runs("npm", "--version") {
+        return Ok(());
+    }
+    let get = if cfg!(target_os = "macos") { "brew install node" } else { "apt-get install nodejs npm" };
+    bail!("Node.js 20 or newer with npm is missing: install it with `{get}`")
+}
+
 /// A C and a C++ compiler.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::SinkExt;
 use futures::stream::{FusedStream, StreamExt};
-use ipc_proto::generate::{Event, GenerateRequest, RequestId};
+use ipc_proto::generate::{Event, GenerateRequest, Prompt, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
 use ipc_proto::supervisor::WorkerAddress;
@@ -92,6 +92,12 @@ impl Link {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Has the worker count a prompt's tokens.
+    pub(super) async fn count_tokens(&self, prompt: Prompt) -> Result<u32> {
+        let answer = self.client.count_tokens(deadline(CALL_DEADLINE), prompt).await;
+        answer.map_err(|e| lost("the worker", &e)).flatten()
     }
 
     /// Forgets a request and tells the worker, if there still is one.

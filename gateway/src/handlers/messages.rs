@@ -1,0 +1,55 @@
+//! Anthropic's Messages.
+
+use axum::extract::{Request, State as Extract};
+use axum::response::Response;
+use axum::{Extension, Json};
+
+use super::generate::json;
+use super::stream::{self, Job};
+use crate::api::anthropic::messages::Count;
+use crate::audit::record::Observed;
+use crate::body;
+use crate::error::ApiError;
+use crate::middleware::request_id::RequestId;
+use crate::state::State;
+use crate::translate::anthropic::{Blocks, Head};
+use crate::validate::anthropic::{self as validate, ValidMessages};
+
+/// `POST /v1/messages`.
+///
+/// # Errors
+/// Everything that goes wrong before the message begins.
+pub async fn create(
+    Extract(state): Extract<State>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let valid = validate::messages(body::lenient_json(request).await?)?;
+    let observed = Observed::new(state.audit.clone(), &id.0, "/v1/messages", &valid.request);
+    let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
+    let head = Head {
+        id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
+        request_id: id.0,
+        model: request.model.clone(),
+        stops: request.generate.stop.clone(),
+        max_tokens,
+        hide_thinking,
+        diagnose,
+    };
+    let streamed = request.stream.is_some();
+    let job = Job { state, valid: request, observed };
+    if streamed {
+        return Ok(stream::stream(job, Blocks::new(head), None).await?);
+    }
+    Ok(json(head.answer(stream::whole(job).await?))?)
+}
+
+/// `POST /v1/messages/count_tokens`.
+///
+/// # Errors
+/// A wrong request, an unknown model.
+pub async fn count_tokens(Extract(state): Extract<State>, request: Request) -> Result<Json<Count>, ApiError> {
+    let (model, prompt) = validate::count(body::lenient_json(request).await?)?;
+    let input_tokens = state.local.count_tokens(&model, prompt).await?;
+    Ok(Json(Count { input_tokens }))
+}

@@ -1,0 +1,55 @@
+use ipc_proto::supervisor::ModelEntry;
+
+use super::*;
+
+fn models() -> Vec<ModelEntry> {
+    let entry = |id: &str| ModelEntry { id: id.into(), created: 5, ..ModelEntry::default() };
+    ["a", "b/x", "c", "d"].map(entry).into()
+}
+
+fn ids(limit: Option<usize>, after: Option<&str>, before: Option<&str>) -> (String, bool) {
+    let query =
+        anthropic::Query { limit, after_id: after.map(Into::into), before_id: before.map(Into::into) };
+    let page = page(models(), &query).unwrap();
+    assert_eq!(page.first_id.as_ref(), page.data.first().map(|model| &model.id));
+    assert_eq!(page.last_id.as_ref(), page.data.last().map(|model| &model.id));
+    (page.data.iter().map(|model| &*model.display_name).collect(), page.has_more)
+}
+
+#[test]
+fn pages_are_those_asked_for() {
+    assert_eq!(ids(None, None, None), ("axcd".into(), false));
+    assert_eq!(ids(Some(2), None, None), ("ax".into(), true));
+    assert_eq!(ids(Some(2), Some("b/x"), None), ("cd".into(), false));
+    assert_eq!(ids(Some(2), Some("d"), None), (String::new(), false));
+    assert_eq!(ids(Some(2), None, Some("d")), ("xc".into(), true));
+    assert_eq!(ids(None, None, Some("c")), ("ax".into(), false));
+}
+
+#[test]
+fn wrong_pages_are_refused() {
+    for (limit, after, before, field) in [
+        (Some(0), None, None, "limit"),
+        (Some(1001), None, None, "limit"),
+        (None, Some("e"), None, "after_id"),
+        (None, Some("a"), Some("c"), "before_id"),
+    ] {
+        let query =
+            anthropic::Query { limit, after_id: after.map(Into::into), before_id: before.map(Into::into) };
+        assert_eq!(page(models(), &query).unwrap_err().param.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn times_are_rfc_3339() {
+    let shown = to_anthropic(models().remove(1));
+    assert_eq!((&*shown.created_at, &*shown.id, &*shown.display_name), ("1970-01-01T00:00:05Z", "b/x", "x"));
+}
+
+#[test]
+fn a_model_is_listed_under_each_of_its_names() {
+    let mut model = models().remove(0);
+    model.aliases = vec!["claude-local".into()];
+    let names: Vec<_> = named(vec![model]).into_iter().map(|entry| entry.id).collect();
+    assert_eq!(names, ["a", "claude-local"]);
+}

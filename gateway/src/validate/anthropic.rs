@@ -1,0 +1,264 @@
+//! Checks Messages requests.
+
+use ipc_proto::generate::{
+    ChatPrompt, Constraint, GenerateRequest, Priority, Prompt, Sampling, Tool, ToolChoice,
+};
+use ipc_proto::{Error, Result};
+use serde_json::{Value, json};
+
+use super::{MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, model, refuse};
+use crate::api::anthropic::messages::{self, Format, Request};
+use crate::api::openai::chat;
+
+mod turns;
+
+/// Tokens that a client must let the model think, at least.
+const MIN_BUDGET: u32 = 1024;
+const MAX_NAME_BYTES: usize = 128;
+
+/// A request that was checked, and what its answer depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidMessages {
+    /// What to generate.
+    pub request: ValidRequest,
+    /// Tokens that the client allowed.
+    pub max_tokens: u32,
+    /// What the model thinks is not shown.
+    pub hide_thinking: bool,
+    /// The client asked about the cache.
+    pub diagnose: bool,
+}
+
+/// Checks a request for a message.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn messages(request: Request) -> Result<ValidMessages> {
+    let missing = || Error::invalid("max_tokens", "max_tokens is missing");
+    let max_tokens = request.max_tokens.ok_or_else(missing)?;
+    if max_tokens == 0 {
+        return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
+    }
+    refused(&request)?;
+    let sampling = sampling(&request)?;
+    let stop = stops(request.stop_sequences.clone().unwrap_or_default())?;
+    let hide_thinking = thinking_is_hidden(&request, max_tokens)?;
+    let priority = match request.priority {
+        Some(chat::Priority::High) => Priority::High,
+        None | Some(chat::Priority::Normal) => Priority::Normal,
+        Some(chat::Priority::Low) => Priority::Low,
+    };
+    let diagnose = request.diagnostics.is_some();
+    let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
+    let constraint = constraint(&request)?;
+    let (model, prompt) = conversation(request)?;
+    if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+        let text = "output_config.format: an answer that must call a tool cannot fit a schema as well";
+        return Err(Error::invalid("output_config.format", text));
+    }
+    let generate = GenerateRequest {
+        prompt: Prompt::Chat(prompt),
+        sampling,
+        stop,
+        max_tokens: Some(max_tokens),
+        constraint,
+        priority,
+        ..GenerateRequest::default()
+    };
+    let request = ValidRequest { model, generate, stream };
+    Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
+}
+
+/// Checks a request to count tokens: the model and the prompt.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn count(request: Request) -> Result<(String, Prompt)> {
+    refused(&request)?;
+    constraint(&request)?;
+    let (model, prompt) = conversation(request)?;
+    Ok((model, Prompt::Chat(prompt)))
+}
+
+/// What changes the answer and is not built.
+fn refused(request: &Request) -> Result<()> {
+    refuse("container", &request.container, &[])?;
+    refuse("mcp_servers", &request.mcp_servers, &[json!([])])?;
+    let text = |value: &Option<String>| value.as_deref().map(Value::from);
+    refuse("service_tier", &text(&request.service_tier), &[json!("auto"), json!("standard_only")])?;
+    refuse("speed", &text(&request.speed), &[json!("standard")])?;
+    // Keeping what was thought is what happens anyway.
+    let kept = |edit: &messages::Edit| {
+        edit.r#type.starts_with("clear_thinking_") && edit.keep.as_ref().is_some_and(|keep| keep == "all")
+    };
+    let edits = request.context_management.iter().flat_map(|management| &management.edits);
+    match edits.enumerate().find(|(_, edit)| !kept(edit)) {
+        Some((at, edit)) => {
+            let name = format!("context_management.edits[{at}]");
+            let text = format!("{name}: \"{}\" is not supported by this server yet", edit.r#type);
+            Err(Error::invalid(name, text))
+        }
+        None => Ok(()),
+    }
+}
+
+fn sampling(request: &Request) -> Result<Sampling> {
+    let within = |name: &str, value: Option<f32>| match value {
+        Some(number) if !(0.0..=1.0).contains(&number) => {
+            Err(Error::invalid(name, format!("{name} must lie between 0 and 1, not {number}")))
+        }
+        value => Ok(value),
+    };
+    Ok(Sampling {
+        temperature: within("temperature", request.temperature)?,
+        // Nothing is left at 0; the likeliest token is what is meant.
+        top_p: within("top_p", request.top_p)?.map(|p| p.max(f32::MIN_POSITIVE)),
+        top_k: request.top_k,
+        seed: request.seed.map(i64::cast_unsigned),
+        ..Sampling::default()
+    })
+}
+
+fn stops(stops: Vec<String>) -> Result<Vec<String>> {
+    let wrong = |text: String| Error::invalid("stop_sequences", format!("stop_sequences: {text}"));
+    if stops.len() > MAX_STOPS {
+        return Err(wrong(format!("at most {MAX_STOPS} texts, not {}", stops.len())));
+    }
+    if stops.iter().any(|text| text.is_empty() || text.len() > MAX_STOP_BYTES) {
+        return Err(wrong(format!("every text must have between 1 and {MAX_STOP_BYTES} bytes")));
+    }
+    Ok(stops)
+}
+
+fn thinking_is_hidden(request: &Request, max_tokens: u32) -> Result<bool> {
+    let Some(thinking) = &request.thinking else { return Ok(false) };
+    let wrong = |name: &str, text: &str| {
+        let name = format!("thinking.{name}");
+        Err(Error::invalid(&name, format!("{name} {text}")))
+    };
+    match (&*thinking.r#type, thinking.budget_tokens) {
+        ("enabled", None) => return wrong("budget_tokens", "is missing"),
+        ("enabled", Some(budget)) if budget < MIN_BUDGET => {
+            return wrong("budget_tokens", &format!("must be at least {MIN_BUDGET}"));
+        }
+        ("enabled", Some(budget)) if budget >= max_tokens => {
+            return wrong("budget_tokens", "must be less than max_tokens");
+        }
+        _ => {}
+    }
+    match thinking.display.as_deref() {
+        // There is no other model here that would summarise: what was thought is shown as it is.
+        None | Some("summarized") => Ok(false),
+        Some("omitted") => Ok(true),
+        Some(_) => wrong("display", "must be \"summarized\" or \"omitted\""),
+    }
+}
+
+/// Variables for the chat template: whether and how long to think, and the client's own, which win.
+fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
+    let own = request.chat_template_kwargs.take().unwrap_or_default();
+    let mut kwargs = serde_json::Map::new();
+    let thinks = match &request.thinking {
+        None => false,
+        Some(thinking) => match &*thinking.r#type {
+            "enabled" | "adaptive" => true,
+            "disabled" => false,
+            _ => {
+                let text = "thinking.type must be \"enabled\", \"disabled\" or \"adaptive\"";
+                return Err(Error::invalid("thinking.type", text));
+            }
+        },
+    };
+    // Families name it differently; a template looks at its own name only.
+    kwargs.insert("enable_thinking".into(), thinks.into());
+    kwargs.insert("thinking".into(), thinks.into());
+    if let Some(budget) = request.thinking.as_ref().and_then(|thinking| thinking.budget_tokens) {
+        kwargs.insert("thinking_budget".into(), budget.into());
+    }
+    match request.output_config.as_ref().and_then(|config| config.effort.as_deref()) {
+        None => {}
+        Some(effort @ ("low" | "medium" | "high")) => {
+            drop(kwargs.insert("reasoning_effort".into(), effort.into()))
+        }
+        Some("xhigh" | "max") => drop(kwargs.insert("reasoning_effort".into(), "high".into())),
+        Some(_) => {
+            let text = "output_config.effort must be \"low\", \"medium\", \"high\", \"xhigh\" or \"max\"";
+            return Err(Error::invalid("output_config.effort", text));
+        }
+    }
+    kwargs.extend(own);
+    Ok(Some(Value::Object(kwargs).to_string()))
+}
+
+fn constraint(request: &Request) -> Result<Option<Constraint>> {
+    let schema = |name: &str, format: &Format| match &format.schema {
+        Some(schema) if format.r#type == "json_schema" && schema.is_object() => {
+            Ok(Some(Constraint::JsonSchema(schema.to_string())))
+        }
+        _ => {
+            let text = format!("{name} must be {{\"type\": \"json_schema\", \"schema\": {{…}}}}");
+            Err(Error::invalid(name, text))
+        }
+    };
+    match (request.output_config.as_ref().and_then(|config| config.format.as_ref()), &request.output_format) {
+        (Some(format), _) => schema("output_config.format", format),
+        (None, Some(format)) => schema("output_format", format),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The model and the prompt.
+fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
+    let template_kwargs = template_kwargs(&mut request)?;
+    let tools = tools(request.tools.unwrap_or_default())?;
+    let (tool_choice, parallel_calls) = tool_choice(request.tool_choice, &tools)?;
+    let messages = turns::turns(request.system, request.messages)?;
+    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs };
+    Ok((model(request.model)?, prompt))
+}
+
+fn tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
+    let one = |(at, tool): (usize, messages::Tool)| {
+        let wrong = |field: &str, text: &str| {
+            let name = format!("tools[{at}].{field}");
+            Error::invalid(&name, format!("{name}: {text}"))
+        };
+        if tool.r#type.as_deref().is_some_and(|kind| kind != "custom") {
+            return Err(wrong(
+                "type",
+                "only \"custom\" tools are supported; this server runs none of its own",
+            ));
+        }
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if tool.name.is_empty() || tool.name.len() > MAX_NAME_BYTES || !tool.name.bytes().all(word) {
+            return Err(wrong("name", "1 to 128 letters, digits, _ or -"));
+        }
+        let schema = tool.input_schema.ok_or_else(|| wrong("input_schema", "it is missing"))?;
+        Ok(Tool {
+            name: tool.name,
+            description: tool.description,
+            parameters: Some(Value::Object(schema).to_string()),
+            strict: tool.strict.unwrap_or(false),
+        })
+    };
+    tools.into_iter().enumerate().map(one).collect()
+}
+
+fn tool_choice(choice: Option<messages::ToolChoice>, tools: &[Tool]) -> Result<(ToolChoice, bool)> {
+    let Some(choice) = choice else { return Ok((ToolChoice::Auto, true)) };
+    let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
+    let parallel = !choice.disable_parallel_tool_use.unwrap_or(false);
+    let chosen = match (&*choice.r#type, choice.name) {
+        ("auto", _) => ToolChoice::Auto,
+        ("none", _) => ToolChoice::None,
+        ("any" | "tool", _) if tools.is_empty() => return wrong("there are no tools"),
+        ("any", _) => ToolChoice::Required,
+        ("tool", Some(name)) if tools.iter().any(|tool| tool.name == name) => ToolChoice::Named(name),
+        ("tool", _) => return wrong("name must be one of the tools' names"),
+        _ => return wrong("type must be \"auto\", \"any\", \"tool\" or \"none\""),
+    };
+    Ok((chosen, parallel))
+}
+
+#[cfg(test)]
+mod tests;
