@@ -14,6 +14,7 @@ use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
 pub mod attention;
+pub mod exponential;
 pub mod kv;
 pub mod sample;
 pub mod scores;

@@ -5,6 +5,7 @@ use mlx_rs::{Array, ops};
 
 use super::Result;
 use super::linear::{Fused, Linear};
+use crate::mlx::exponential;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -65,7 +66,7 @@ impl Activation {
     /// `act(gate) * up`.
     pub(super) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
         match self {
-            Self::Silu => gate.multiply(ops::sigmoid(gate)?)?.multiply(up),
+            Self::Silu => exponential::silu(gate)?.multiply(up),
             Self::Gelu => gelu(gate)?.multiply(up),
             Self::GeluTanh => gelu_tanh(gate)?.multiply(up),
             Self::Clipped => clipped(gate, up),
@@ -95,6 +96,6 @@ fn clipped(gate: &Array, up: &Array) -> Result<Array> {
     let number = |value: f32| Array::from_f32(value).as_dtype(gate.dtype());
     let gate = ops::minimum(gate, number(LIMIT)?)?;
     let up = ops::maximum(ops::minimum(up, number(LIMIT)?)?, number(-LIMIT)?)?;
-    let gate = gate.multiply(ops::sigmoid(gate.multiply(number(SLOPE)?)?)?)?;
+    let gate = exponential::silu(&gate.multiply(number(SLOPE)?)?)?.divide(number(SLOPE)?)?;
     gate.multiply(up.add(number(1.0)?)?)
 }

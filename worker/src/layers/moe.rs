@@ -11,6 +11,7 @@ use mlx_rs::{Array, Device, DeviceType, Dtype, ops};
 use super::Result;
 use super::linear::{Linear, LowRank, Weight};
 use super::mlp::Activation;
+use crate::mlx::exponential;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -269,9 +270,9 @@ impl SparseMoe {
         let order = ops::argpartition_axis(scores.negative()?, chosen - 1, -1)?;
         let best = order.try_index((.., ..chosen))?;
         let weights = match self.shape.weighing {
-            Weighing::Chosen => ops::softmax_axis(scores.take_along_axis(&best, -1)?, -1, true)?,
+            Weighing::Chosen => exponential::softmax(&scores.take_along_axis(&best, -1)?)?,
             Weighing::All { normalized } => {
-                let weights = ops::softmax_axis(scores, -1, true)?.take_along_axis(&best, -1)?;
+                let weights = exponential::softmax(scores)?.take_along_axis(&best, -1)?;
                 match normalized {
                     true => weights.divide(weights.sum_axis(-1, true)?)?,
                     false => weights,

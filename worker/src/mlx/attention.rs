@@ -7,8 +7,9 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
-use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::{Array, ops};
+use mlx_rs::{Array, Dtype, ops};
+
+use super::exponential::exp;
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -30,7 +31,7 @@ pub struct Attend<'a> {
 pub enum Kernel {
     /// MLX's kernel.
     Fused,
-    /// Products, where queries are few: with many, MLX's substitute is as good.
+    /// Products.
     Products,
 }
 
@@ -60,8 +61,7 @@ pub(super) fn attend(
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
     let rows = keys.dim(0);
     let tokens = all / rows;
-    let many = matches!(mask, Mask::Causal(_));
-    if how.softcap.is_some() || (kernel == Kernel::Products && !many) {
+    if how.softcap.is_some() || kernel == Kernel::Products {
         return products(queries, keys, values, mask, how);
     }
     let queries = queries.reshape(&[rows, tokens, heads, width])?.swap_axes(1, 2)?;
@@ -98,16 +98,22 @@ fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Att
         }
         Mask::Seen(seen) => ops::select(seen.expand_dims(1)?, &apart, number(f32::NEG_INFINITY)?)?,
     };
-    let weights = match how.sinks {
-        None => ops::softmax_axis(&masked, -1, true)?,
-        Some(sinks) => {
-            let sinks = sinks.as_dtype(queries.dtype())?.reshape(&[1, kv_heads, group, 1, 1])?;
-            let sinks = ops::broadcast_to(&sinks, &[rows, kv_heads, group, tokens, 1])?;
-            let weights = ops::softmax_axis(&ops::concatenate(&[&masked, &sinks], -1)?, -1, true)?;
-            weights.try_index((.., .., .., .., ..length))?
-        }
-    };
-    let output = weights.reshape(&[rows, kv_heads, group * tokens, length])?.matmul(values)?;
+    // A softmax whose division comes last, where the numbers are fewest.
+    let masked = masked.as_dtype(Dtype::Float32)?;
+    let mut highest = ops::max_axis(&masked, -1, true)?;
+    let sinks = how.sinks.map(|sinks| sinks.as_dtype(Dtype::Float32)?.reshape(&[1, kv_heads, group, 1, 1]));
+    let sinks = sinks.transpose()?;
+    if let Some(sinks) = &sinks {
+        highest = ops::maximum(&highest, sinks)?;
+    }
+    let weights = exp(&masked.subtract(&highest)?)?;
+    let mut total = ops::sum_axis(&weights, -1, true)?;
+    if let Some(sinks) = &sinks {
+        total = total.add(exp(&sinks.subtract(&highest)?)?)?;
+    }
+    let weights = weights.as_dtype(values.dtype())?.reshape(&[rows, kv_heads, group * tokens, length])?;
+    let total = total.reshape(&[rows, kv_heads, group * tokens, 1])?.as_dtype(values.dtype())?;
+    let output = weights.matmul(values)?.divide(total)?;
     let output = output.reshape(&[rows, kv_heads, group, tokens, width])?.transpose_axes(&[0, 3, 1, 2, 4])?;
     output.reshape(&[all, heads * width])
 }

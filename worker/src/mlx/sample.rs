@@ -5,6 +5,7 @@
 
 use mlx_rs::{Array, ops};
 
+use super::exponential;
 use super::told;
 use crate::engine::runner::{Adjust, Batch, Mask, RowSampling};
 
@@ -126,7 +127,7 @@ pub fn sample(logits: &Array, rows: &[RowSampling]) -> Result<Array> {
     let rank = ops::arange::<_, f32>(None, vocabulary, None)?.reshape(&[1, vocabulary])?;
     let zero = Array::from_f32(0.0);
 
-    let probability = ops::softmax_axis(&sorted, -1, true)?;
+    let probability = exponential::softmax(&sorted)?;
     let kept = ops::select(rank.lt(top_k)?, &probability, &zero)?;
     let kept = kept.divide(kept.sum_axis(-1, true)?)?;
     // A token stays while those before it have not reached top_p: the first always does.
