@@ -155,19 +155,22 @@ static void product(int trans_a, int trans_b, int m, int n, int k, float alpha, 
   scipy_cblas_sgemm(RowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-/* One pool of threads for every product; OpenBLAS's own would spin beside it for the same cores. Between products the
- * threads spin for some microseconds, which is how long the next one takes to come in a model, and then sleep: several
- * processes share the machine. */
-enum { Spins = 2000, MostThreads = 64 };
-typedef void part_of(const void *job, int part, int parts);
+/* One pool of threads for every product; OpenBLAS's own would spin beside it for the same cores. A job is cut into pieces
+ * that whoever is awake takes one by one: a thread that wakes late, or that the system has taken off its core, holds up
+ * nobody by more than one piece. Between products the threads spin for some microseconds, which is how long the next one
+ * takes to come in a model, and then sleep: several processes share the machine. */
+enum { Spins = 2000, MostThreads = 64, MostPieces = 1 << 15 };
+typedef void piece_of(const void *job, int piece, int pieces);
 static struct {
   pthread_mutex_t taken; /* by the product that runs */
   pthread_mutex_t lock;
   pthread_cond_t work, done;
-  atomic_uint round;
-  atomic_int left;
+  /* Round << 32 | pieces << 16 | the next piece. Whoever takes a piece of a round knows that its job is still there: the
+   * round does not end before every piece is done. */
+  atomic_ullong next;
+  atomic_int finished, asleep;
   int threads; /* the caller included */
-  part_of *run;
+  piece_of *run;
   const void *job;
 } pool = {.taken = PTHREAD_MUTEX_INITIALIZER,
           .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -182,21 +185,37 @@ static void pause_briefly(void) {
 #endif
 }
 
-static void *serve(void *part) {
-  for (unsigned seen = 0;; seen++) {
-    for (int i = 0; i < Spins && atomic_load(&pool.round) == seen; i++) pause_briefly();
-    if (atomic_load(&pool.round) == seen) {
-      pthread_mutex_lock(&pool.lock);
-      while (atomic_load(&pool.round) == seen) pthread_cond_wait(&pool.work, &pool.lock);
-      pthread_mutex_unlock(&pool.lock);
-    }
-    pool.run(pool.job, (int)(intptr_t)part, pool.threads);
-    if (atomic_fetch_sub(&pool.left, 1) == 1) {
+static unsigned round_now(void) { return (unsigned)(atomic_load(&pool.next) >> 32); }
+
+/* Does what is left of a round. */
+static void work(unsigned round) {
+  unsigned long long next = atomic_load(&pool.next);
+  for (;;) {
+    int pieces = (int)(next >> 16 & 0xffff), piece = (int)(next & 0xffff);
+    if ((unsigned)(next >> 32) != round || piece >= pieces) return;
+    if (!atomic_compare_exchange_weak(&pool.next, &next, next + 1)) continue;
+    next++;
+    pool.run(pool.job, piece, pieces);
+    if (atomic_fetch_add(&pool.finished, 1) + 1 == pieces) {
       pthread_mutex_lock(&pool.lock);
       pthread_cond_signal(&pool.done);
       pthread_mutex_unlock(&pool.lock);
     }
   }
+}
+
+static void *serve(void *nothing) {
+  for (unsigned seen = 0;; seen = round_now()) {
+    work(seen);
+    for (int i = 0; i < Spins && round_now() == seen; i++) pause_briefly();
+    if (round_now() != seen) continue;
+    pthread_mutex_lock(&pool.lock);
+    atomic_fetch_add(&pool.asleep, 1);
+    while (round_now() == seen) pthread_cond_wait(&pool.work, &pool.lock);
+    atomic_fetch_sub(&pool.asleep, 1);
+    pthread_mutex_unlock(&pool.lock);
+  }
+  return nothing;
 }
 
 /* As many threads as processors that we may use, or OPENBLAS_NUM_THREADS. */
@@ -208,26 +227,32 @@ static void start_pool(void) {
   scipy_openblas_set_num_threads(1);
   pool.threads = 1;
   for (pthread_t thread; pool.threads < threads; pool.threads++) {
-    if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)pool.threads) != 0) break;
+    if (pthread_create(&thread, NULL, serve, NULL) != 0) break;
     pthread_detach(thread);
   }
 }
 
-/* Runs every part of a job, on all threads where they are free, else on this one. */
-static void share(part_of *run, const void *job) {
-  if (pool.threads == 1 || pthread_mutex_trylock(&pool.taken) != 0) return run(job, 0, 1);
+/* Runs every piece of a job, on all threads where they are free, else on this one. */
+static void share(piece_of *run, const void *job, int pieces) {
+  if (pool.threads == 1 || pieces < 2 || pieces > MostPieces || pthread_mutex_trylock(&pool.taken) != 0) {
+    for (int piece = 0; piece < pieces; piece++) run(job, piece, pieces);
+    return;
+  }
   pool.run = run;
   pool.job = job;
-  atomic_store(&pool.left, pool.threads - 1);
-  pthread_mutex_lock(&pool.lock);
-  atomic_fetch_add(&pool.round, 1);
-  pthread_cond_broadcast(&pool.work);
-  pthread_mutex_unlock(&pool.lock);
-  run(job, 0, pool.threads);
-  for (int i = 0; i < Spins && atomic_load(&pool.left) > 0; i++) pause_briefly();
-  if (atomic_load(&pool.left) > 0) {
+  atomic_store(&pool.finished, 0);
+  unsigned round = round_now() + 1;
+  atomic_store(&pool.next, (unsigned long long)round << 32 | (unsigned long long)pieces << 16);
+  if (atomic_load(&pool.asleep) > 0) {
     pthread_mutex_lock(&pool.lock);
-    while (atomic_load(&pool.left) > 0) pthread_cond_wait(&pool.done, &pool.lock);
+    pthread_cond_broadcast(&pool.work);
+    pthread_mutex_unlock(&pool.lock);
+  }
+  work(round);
+  for (int i = 0; i < Spins && atomic_load(&pool.finished) < pieces; i++) pause_briefly();
+  if (atomic_load(&pool.finished) < pieces) {
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.finished) < pieces) pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
   }
   pthread_mutex_unlock(&pool.taken);
@@ -246,16 +271,27 @@ struct gemm {
   int ldc;
 };
 
-static void columns(const void *job, int part, int parts) {
+static void columns(const void *job, int piece, int pieces) {
   const struct gemm *g = job;
   const int grain = 32; /* two cache lines of C */
-  int pieces = (g->n + grain - 1) / grain;
-  int from = (int)((int64_t)pieces * part / parts) * grain, to = (int)((int64_t)pieces * (part + 1) / parts) * grain;
+  int grains = (g->n + grain - 1) / grain;
+  int from = (int)((int64_t)grains * piece / pieces) * grain, to = (int)((int64_t)grains * (piece + 1) / pieces) * grain;
   if (to > g->n) to = g->n;
   if (from >= to) return;
   const float *b = g->trans_b == NoTrans ? g->b + from : g->b + (size_t)from * g->ldb;
   product(g->trans_a, g->trans_b, g->m, to - from, g->k, g->alpha, g->a, g->lda, b, g->ldb, g->beta, g->c + from,
           g->ldc);
+}
+
+/* Pieces of a product: of some microseconds each where rows are few. OpenBLAS packs A for each piece anew, so that there it
+ * is one for each thread. */
+static int pieces_of(const struct gemm *g) {
+  int64_t size = (int64_t)g->n * g->k;
+  if (size * (g->m < 8 ? 1 : g->m / 8) <= 65536) return 1; /* done before another thread has woken */
+  if (g->m > MostRows) return pool.threads;
+  int64_t pieces = size / 49152, most = (g->n + 31) / 32;
+  if (pieces < pool.threads) pieces = pool.threads;
+  return (int)(pieces < most ? pieces : most < 1024 ? most : 1024);
 }
 
 void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
@@ -265,9 +301,7 @@ void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float
   if (order != RowMajor)
     return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   struct gemm gemm = {trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
-  /* Less than this is done before another thread has woken. */
-  if ((int64_t)n * k * (m < 8 ? 1 : m / 8) > 65536) return share(columns, &gemm);
-  columns(&gemm, 0, 1);
+  share(columns, &gemm, pieces_of(&gemm));
 }
 
 void cblas_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,
