@@ -1,9 +1,13 @@
-//! Between text and tokens: chat template, tokenizer, stop texts, grammars.
+//! Between text and tokens: chat template, tokenizer, stop texts, grammars, reasoning and function calls.
 
 pub mod chat_template;
 pub mod detokenize;
+pub mod dialect;
 pub mod grammar;
 pub mod model_files;
+pub mod reading;
+pub mod reasoning;
 pub mod spelling;
 pub mod stop;
 pub mod tokenizer;
+pub mod tool_parser;

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{GenerateRequest, Prompt};
+use ipc_proto::generate::{Constraint, GenerateRequest, Prompt, ToolChoice};
 use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
+use crate::adapters::grammar::Matcher;
 use crate::adapters::model_files::ModelFiles;
+use crate::adapters::reading::Manner;
+use crate::adapters::tool_parser::Format;
+use crate::adapters::tool_parser::grammar::{self, Demand};
 use crate::engine::command::Submission;
 use crate::engine::output::Limits;
 use crate::engine::penalties::Penalties;
@@ -56,7 +60,7 @@ pub fn admit(
         Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
         Prompt::Chat(_) => "messages",
     };
-    let prompt = tokenise(files, &request.prompt)?;
+    let (prompt, manner) = read(files, &request.prompt)?;
     check_prompt(files, &prompt, max_length, field)?;
     let room = max_length - prompt.len() as u32;
     if request.generated.len() > room as usize
@@ -65,8 +69,7 @@ pub fn admit(
         return Err(Error::invalid("generated", "generated: these tokens are not this model's output"));
     }
     let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
-    let constraint = request.constraint.as_ref().map(|constraint| files.grammars.compile(constraint));
-    let constraint = constraint.transpose().map_err(|text| Error::invalid("response_format", text))?;
+    let constraint = constrained(files, &request, &manner)?;
     let none = || Arc::new(HashSet::new());
     let eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
     let order = Order {
@@ -78,7 +81,9 @@ pub fn admit(
         logprobs: request.logprobs,
         masked: constraint.is_some(),
     };
-    let limits = Limits { eos, stop: request.stop, max_tokens };
+    let markers =
+        if matches!(request.prompt, Prompt::Chat(_)) { Arc::clone(&files.dialect.markers) } else { none() };
+    let limits = Limits { eos, stop: request.stop, max_tokens, manner, markers };
     Ok(Submission { stream, id: request.id, order, limits, constraint, deadline })
 }
 
@@ -107,17 +112,69 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str
 /// # Errors
 /// When the model has no chat template, or its template refuses the conversation.
 pub fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
+    read(files, prompt).map(|(tokens, _)| tokens)
+}
+
+/// The token ids of a prompt, and how what follows is read.
+fn read(files: &ModelFiles, prompt: &Prompt) -> Result<(Vec<u32>, Manner)> {
     let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
     match prompt {
-        Prompt::Text(text) => files.tokenizer.encode(text, true).map_err(internal),
-        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+        Prompt::Text(text) => Ok((files.tokenizer.encode(text, true).map_err(internal)?, Manner::default())),
+        Prompt::Tokens(tokens) => Ok((tokens.clone(), Manner::default())),
         Prompt::Chat(chat) => {
             let none = "this model has no chat template: use plain completions";
             let template = files.template.as_ref().ok_or_else(|| Error::invalid("messages", none))?;
             let text = template.render(chat).map_err(|text| Error::invalid("messages", text))?;
-            files.tokenizer.encode(&text, false).map_err(internal)
+            let manner = files.dialect.manner(chat, &text);
+            Ok((files.tokenizer.encode(&text, false).map_err(internal)?, manner))
         }
     }
+}
+
+/// What the output must be: what is asked of an answer, and calls in the model's own form.
+fn constrained(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -> Result<Option<Matcher>> {
+    let answer = request.constraint.as_ref();
+    let Prompt::Chat(chat) = &request.prompt else { return plainly(files, answer) };
+    let tools = if manner.tools.is_some() { chat.tools.as_slice() } else { &[] };
+    if let ToolChoice::Named(name) = &chat.tool_choice
+        && !tools.iter().any(|tool| tool.name == *name)
+    {
+        return Err(Error::invalid("tool_choice", format!("tool_choice: there is no function \"{name}\"")));
+    }
+    let forced = !tools.is_empty() && chat.tool_choice != ToolChoice::Auto;
+    let strict = tools.iter().any(|tool| tool.strict);
+    let wrapped = answer.is_some() && (!tools.is_empty() || manner.open || manner.format == Format::Harmony);
+    if !(forced || strict || wrapped) {
+        return plainly(files, answer);
+    }
+    let tags = manner.reasoning.tags().map(|(open, close)| (open, close, manner.open));
+    let compile = |lenient| {
+        let demand = Demand {
+            tools,
+            choice: &chat.tool_choice,
+            parallel: !manner.single,
+            reasoning: tags,
+            answer: answer.is_some(),
+            lenient,
+        };
+        let lark = grammar::lark(manner.format, &demand, &|marker| files.grammars.marker(marker));
+        files.grammars.compile_around(lark, answer)
+    };
+    // A schema that cannot be followed is only a hint where the function is not strict.
+    let compiled = compile(false).or_else(|error| compile(true).map_err(|_| error));
+    match compiled {
+        Ok(matcher) => Ok(Some(matcher)),
+        // Whose fault is it?
+        Err(text) => {
+            plainly(files, answer)?;
+            Err(Error::invalid("tools", format!("tools: {text}")))
+        }
+    }
+}
+
+fn plainly(files: &ModelFiles, constraint: Option<&Constraint>) -> Result<Option<Matcher>> {
+    let compiled = constraint.map(|constraint| files.grammars.compile(constraint)).transpose();
+    compiled.map_err(|text| Error::invalid("response_format", text))
 }
 
 fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingParams> {

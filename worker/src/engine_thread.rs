@@ -8,6 +8,7 @@ use ipc_proto::worker::ModelInfo;
 use ipc_proto::{Error, ErrorKind, Source};
 use tokio::sync::{oneshot, watch};
 
+use crate::adapters::dialect::Overrides;
 use crate::adapters::model_files::ModelFiles;
 use crate::engine::Engine;
 use crate::engine::command::Command;
@@ -35,6 +36,8 @@ pub struct Options {
     pub kv_bytes: Option<u64>,
     /// Prompt and output together, in tokens, at most; `None`: as the model's configuration says.
     pub context: Option<u32>,
+    /// Formats of calls and reasoning that are not to be taken from the chat template.
+    pub overrides: Overrides,
     /// Generate without computing: what remains is the cost of everything around the model.
     pub null: bool,
 }
@@ -100,7 +103,7 @@ fn run(
 
 fn load(options: &Options, counters: &Counters) -> Result<(Ready, Box<dyn Runner>), String> {
     let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
-    let files = ModelFiles::read(&options.folder)?;
+    let files = ModelFiles::read_as(&options.folder, options.overrides)?;
     let runner: Box<dyn Runner> = if options.null {
         Box::new(null(options, &config, &files)?)
     } else {

@@ -11,6 +11,7 @@ use ipc_proto::lifeline::{self, exit_now};
 use ipc_proto::socket;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use worker::adapters::dialect::Overrides;
 use worker::engine::counters::Counters;
 use worker::engine::scheduler::{Drafts, Limits};
 use worker::engine_thread::{self, Ended, Options};
@@ -52,6 +53,8 @@ struct Arguments {
     /// Prompt and output together, in tokens, at most [default: the model's own].
     #[arg(long, value_parser = clap::value_parser!(u32).range(16..))]
     context_tokens: Option<u32>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// At SIGTERM, seconds for running requests to end in.
     #[arg(long, default_value_t = 5)]
     drain_seconds: u64,
@@ -69,9 +72,7 @@ fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("MLXD_LOG").or_else(|_| EnvFilter::try_from_default_env());
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    if arguments.lifeline {
-        lifeline::watch().context("cannot watch the supervisor")?;
-    }
+    arguments.lifeline.then(lifeline::watch).transpose().context("cannot watch the supervisor")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
     // MLX's exit handlers must not run while the engine's thread might still compute.
@@ -123,6 +124,7 @@ fn options(arguments: &Arguments) -> Options {
         limits: Limits { max_sequences, prefill_tokens, drafts },
         kv_bytes: arguments.kv_mib.map(|mib| u64::from(mib) << 20),
         context: arguments.context_tokens,
+        overrides: arguments.overrides,
         null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),
     }
 }

@@ -86,6 +86,11 @@ impl Detokenizer {
         }
     }
 
+    /// Takes a special token that is to be seen as it is written; gives the text held back, and its own.
+    pub fn push_marker(&mut self, token: u32) -> String {
+        self.finish() + &self.tokenizer.token(token).unwrap_or_default()
+    }
+
     /// The text held back, without the half character at its end.
     pub fn finish(&mut self) -> String {
         let text = self.tokenizer.decode(&self.window);

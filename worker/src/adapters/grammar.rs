@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use ipc_proto::generate::Constraint;
 
 use self::compile::Compiler;
+pub(crate) use self::compile::json_text;
 pub use self::matcher::Matcher;
 use self::vocabulary::Vocabulary;
 use super::tokenizer::Tokenizer;
@@ -41,6 +42,22 @@ impl Grammars {
     /// A sentence that says what is wrong with the constraint, or why this model's tokenizer cannot be constrained.
     pub fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
         self.compiler()?.compile(constraint)
+    }
+
+    /// As [`Self::compile`], for a grammar in Lark that may refer to `rest` as `@answer`.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn compile_around(&self, lark: String, rest: Option<&Constraint>) -> Result<Matcher, String> {
+        self.compiler()?.compile_around(lark, rest)
+    }
+
+    /// A marker as Lark writes it: a special token where it is one, else text.
+    pub fn marker(&self, marker: &str) -> String {
+        match self.tokenizer.id(marker).filter(|token| self.tokenizer.is_special(*token)) {
+            Some(token) => format!("<[{token}]>"),
+            None => serde_json::Value::from(marker).to_string(),
+        }
     }
 
     /// Prepares the vocabulary now, if it is not.

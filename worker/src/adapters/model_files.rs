@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::chat_template::ChatTemplate;
+use super::dialect::{Dialect, Overrides};
 use super::grammar::Grammars;
 use super::tokenizer::Tokenizer;
 
@@ -26,6 +27,8 @@ pub struct ModelFiles {
     pub vocabulary: u32,
     /// What outputs can be constrained to.
     pub grammars: Grammars,
+    /// How the model writes reasoning and calls.
+    pub dialect: Dialect,
 }
 
 /// Sampling from generation_config.json.
@@ -47,12 +50,21 @@ impl ModelFiles {
     /// # Errors
     /// A sentence that names the file.
     pub fn read(folder: &Path) -> Result<Self, String> {
+        Self::read_as(folder, Overrides::default())
+    }
+
+    /// Likewise; what `overrides` says is not taken from the template.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read_as(folder: &Path, overrides: Overrides) -> Result<Self, String> {
         let tokenizer = Tokenizer::read(folder)?;
         let settings = json(folder, "tokenizer_config.json")?;
         let generation = json(folder, "generation_config.json")?;
         let config = json(folder, "config.json")?;
         let tokens = special_tokens(&settings);
         let template = template_text(folder, &settings)?;
+        let dialect = Dialect::of(template.as_deref().unwrap_or_default(), &tokenizer, overrides);
         let template = template.map(|text| ChatTemplate::new(text, tokens.clone())).transpose()?;
         let eos = eos(&tokenizer, &tokens, [&generation, &config]);
         // The weights may have more rows than the tokenizer has tokens, or fewer.
@@ -61,7 +73,7 @@ impl ModelFiles {
         let defaults = Defaults::of(&generation);
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
-        Ok(Self { tokenizer, template, eos, defaults, vocabulary, grammars })
+        Ok(Self { tokenizer, template, eos, defaults, vocabulary, grammars, dialect })
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Logprobs, Message, RequestId, Sampling};
+use ipc_proto::generate::{ChatPrompt, Logprobs, Message, RequestId, Sampling, Tool};
 use proptest::prelude::*;
 
 use super::*;
@@ -132,6 +132,40 @@ fn what_else_is_asked_is_checked_and_handed_on() {
         GenerateRequest { time_limit_ms: Some(5), constraint: Some(Constraint::JsonObject), ..text("x") };
     let timed = admitted(timed).unwrap();
     assert!(timed.deadline.is_some() && timed.constraint.is_some() && timed.order.masked);
+}
+
+static QWEN: LazyLock<ModelFiles> =
+    LazyLock::new(|| ModelFiles::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap());
+
+fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<Submission> {
+    let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+    let message = Message { content: "Hi".into(), ..Message::default() };
+    let chat = ChatPrompt {
+        messages: vec![message],
+        tools: vec![tool],
+        tool_choice: choice,
+        ..ChatPrompt::default()
+    };
+    admit(&QWEN, 4096, StreamId(9), request(Prompt::Chat(chat)))
+}
+
+#[test]
+fn tools_are_read_and_constrained_as_asked() {
+    let constrained = |choice, strict| {
+        let submission = with_tools(choice, r#"{"type": "object"}"#, strict).unwrap();
+        (submission.limits.manner.tools.is_some(), submission.constraint.is_some(), submission.order.masked)
+    };
+    assert_eq!(constrained(ToolChoice::Auto, false), (true, false, false));
+    assert_eq!(constrained(ToolChoice::Auto, true), (true, true, true));
+    assert_eq!(constrained(ToolChoice::Required, false), (true, true, true));
+    assert_eq!(constrained(ToolChoice::Named("f".into()), false), (true, true, true));
+    assert_eq!(constrained(ToolChoice::None, true), (false, false, false));
+    let unknown = with_tools(ToolChoice::Named("g".into()), "{}", false).unwrap_err();
+    assert_eq!(unknown.param.as_deref(), Some("tool_choice"));
+    let unique = r#"{"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}}"#;
+    assert!(with_tools(ToolChoice::Required, unique, false).is_ok(), "a hint only");
+    let strict = with_tools(ToolChoice::Auto, unique, true).unwrap_err();
+    assert!(strict.param.as_deref() == Some("tools") && strict.message.contains("uniqueItems"), "{strict}");
 }
 
 proptest! {

@@ -1,6 +1,8 @@
-//! A request's way from tokens to events: detokenise, look for stop texts, count, end. A pure fold over token ids.
+//! A request's way from tokens to events: detokenise, look for stop texts, tell reasoning and calls from
+//! the answer, count, end. A pure fold over token ids.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use ipc_proto::generate::{Alternative, Delta, Event, FinishReason, Part, TokenLogprob, Usage};
@@ -8,6 +10,7 @@ use ipc_proto::generate::{Alternative, Delta, Event, FinishReason, Part, TokenLo
 use super::runner::Scored;
 use super::sequence::Order;
 use crate::adapters::detokenize::Detokenizer;
+use crate::adapters::reading::{Manner, Reading};
 use crate::adapters::stop::StopMatcher;
 use crate::adapters::tokenizer::Tokenizer;
 
@@ -20,6 +23,10 @@ pub struct Limits {
     pub stop: Vec<String>,
     /// Tokens to generate, at most; 0 where only the prompt is scored.
     pub max_tokens: u32,
+    /// How reasoning and calls are told from the answer.
+    pub manner: Manner,
+    /// Special tokens that mark them, which are no text otherwise.
+    pub markers: Arc<HashSet<u32>>,
 }
 
 /// The state of one request's output.
@@ -28,11 +35,15 @@ pub struct Output {
     tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
     stop: StopMatcher,
+    reading: Reading,
+    markers: Arc<HashSet<u32>>,
     eos: Arc<HashSet<u32>>,
     max_tokens: u32,
     usage: Usage,
     /// What is told of the prompt before the first token, where it is asked for.
     prompt: Option<Vec<TokenLogprob>>,
+    /// The last token that was counted as reasoning.
+    last_thought: Option<u32>,
     /// The tokens since the last event.
     tokens: Vec<u32>,
     /// What is told of them.
@@ -51,10 +62,13 @@ impl Output {
         Self {
             detokenizer: Detokenizer::new(Arc::clone(&tokenizer)),
             stop: StopMatcher::new(limits.stop),
+            reading: Reading::new(limits.manner, key(order)),
+            markers: limits.markers,
             eos: limits.eos,
             max_tokens: limits.max_tokens,
             usage: Usage { prompt_tokens: order.prompt.len() as u32, ..Usage::default() },
             prompt,
+            last_thought: None,
             tokens: Vec::new(),
             logprobs: Vec::new(),
             tokenizer,
@@ -101,15 +115,16 @@ impl Output {
             let told = self.told(&scored);
             self.logprobs.push(told);
         }
-        let found = match self.detokenizer.push(token) {
+        let found = match self.piece(token) {
             Some(piece) => self.stop.push(&piece),
             None => Default::default(),
         };
-        self.text(index, found.text, &mut event);
+        self.read(index, &found.text, found.stopped.is_some(), &mut event);
         if let Some(which) = found.stopped {
             event(Event::Finished { reason: FinishReason::StopText(which as u8), usage: self.usage });
             return true;
         }
+        let complete = complete || self.reading.is_over();
         if complete || self.usage.completion_tokens >= self.max_tokens {
             let reason = if complete { FinishReason::Stop } else { FinishReason::Length };
             self.finish(index, reason, event);
@@ -129,6 +144,13 @@ impl Output {
         last.filter(|_| ended)
     }
 
+    fn piece(&mut self, token: u32) -> Option<String> {
+        if self.markers.contains(&token) {
+            return Some(self.detokenizer.push_marker(token));
+        }
+        self.detokenizer.push(token)
+    }
+
     /// Lets go of text that was held back, which can itself complete a stop text.
     fn finish(&mut self, index: u32, reason: FinishReason, mut event: impl FnMut(Event)) {
         let found = self.stop.push(&self.detokenizer.finish());
@@ -136,16 +158,37 @@ impl Output {
             Some(which) => (FinishReason::StopText(which as u8), String::new()),
             None => (reason, self.stop.finish()),
         };
-        self.text(index, found.text + &rest, &mut event);
+        self.read(index, &(found.text + &rest), true, &mut event);
         if !self.logprobs.is_empty() {
             self.tell(index, Vec::new(), &mut event);
         }
+        let reason = match reason {
+            FinishReason::Stop if self.reading.has_called() => FinishReason::ToolCalls,
+            reason => reason,
+        };
         event(Event::Finished { reason, usage: self.usage });
     }
 
-    fn text(&mut self, index: u32, text: String, event: &mut impl FnMut(Event)) {
-        if !text.is_empty() {
-            self.tell(index, vec![Part::Text(text)], event);
+    /// Tells the parts of more text, which is the rest of it if it is the `last`; counts the token where it was thought.
+    fn read(&mut self, index: u32, text: &str, last: bool, event: &mut impl FnMut(Event)) {
+        let thought = self.reading.is_reasoning();
+        let mut parts = self.reading.push(text);
+        if thought || self.reading.is_reasoning() {
+            self.thought(index);
+        }
+        if last {
+            parts.extend(self.reading.finish());
+        }
+        if !parts.is_empty() {
+            self.tell(index, parts, event);
+        }
+    }
+
+    /// Counts a token that was thought, once.
+    fn thought(&mut self, index: u32) {
+        if self.last_thought != Some(index) {
+            self.last_thought = Some(index);
+            self.usage.reasoning_tokens += 1;
         }
     }
 
@@ -163,4 +206,11 @@ impl Output {
         let top = scored.top.iter().map(|(token, logprob)| told(*token, *logprob)).collect();
         TokenLogprob { token: told(scored.token, scored.logprob), top }
     }
+}
+
+/// What the ids of calls follow from: another prompt or another seed gives others.
+fn key(order: &Order) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (order.sampling.seed, &order.prompt).hash(&mut hasher);
+    hasher.finish()
 }

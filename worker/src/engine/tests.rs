@@ -11,6 +11,7 @@ use super::frames::{self, FrameReceiver};
 use super::output;
 use super::scheduler::Drafts;
 use super::*;
+use crate::adapters::reading::Manner;
 use crate::adapters::tokenizer::tests::byte_fallback;
 
 const STREAM: StreamId = StreamId(1);
@@ -89,7 +90,13 @@ impl Running {
 
     fn submit(&self, id: u64, max_tokens: u32) {
         let id = RequestId(id);
-        let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens };
+        let limits = output::Limits {
+            eos: Arc::new(HashSet::new()),
+            stop: Vec::new(),
+            max_tokens,
+            manner: Manner::default(),
+            markers: Arc::default(),
+        };
         self.submit_until(id, limits, None);
     }
 
@@ -132,7 +139,13 @@ async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
 #[tokio::test]
 async fn what_runs_out_of_time_fails_and_others_go_on() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
-    let limits = output::Limits { eos: Arc::new(HashSet::new()), stop: Vec::new(), max_tokens: 100 };
+    let limits = output::Limits {
+        eos: Arc::new(HashSet::new()),
+        stop: Vec::new(),
+        max_tokens: 100,
+        manner: Manner::default(),
+        markers: Arc::default(),
+    };
     engine.submit_until(RequestId(1), limits, Some(Instant::now()));
     engine.submit(2, 4);
     let mut ends = engine.ends(2).await;

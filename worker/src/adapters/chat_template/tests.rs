@@ -54,7 +54,9 @@ fn templates_render_as_transformers_renders_them() {
         let turns: Vec<(&str, &str)> =
             case.messages.iter().map(|turn| (&*turn.role, &*turn.content)).collect();
         let template = ChatTemplate::new(case.template, case.tokens).unwrap();
-        let rendered = template.render(&prompt(&turns, Some(case.extra)));
+        let extra = serde_json::from_value(case.extra).unwrap();
+        // In this very form: Transformers knows no others.
+        let rendered = template.try_render(&prompt(&turns, None).messages, Arguments::Object, &extra);
         match case.rendered {
             Some(expected) => assert_eq!(rendered.as_ref(), Ok(&expected), "{}", case.name),
             None => assert!(rendered.is_err(), "{}: {rendered:?}", case.name),
@@ -105,4 +107,79 @@ fn variables_that_are_no_object_are_refused() {
         let template = ChatTemplate::new("x".into(), BTreeMap::new()).unwrap();
         assert!(template.render(&prompt).is_err(), "{text}");
     }
+}
+
+const STRICT: &str = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system') }}{% endif %}\
+    {% if loop.index0 > 0 and messages[loop.index0 - 1].role == m.role %}{{ raise_exception('Alternate') }}{% endif %}\
+    [{{ m.role }}:{{ m.content }}]{% endfor %}";
+
+#[test]
+fn what_a_template_forbids_is_said_otherwise() {
+    let template = ChatTemplate::new(STRICT.into(), BTreeMap::new()).unwrap();
+    for (turns, expected) in [
+        (vec![("user", "a"), ("assistant", "b")], "[user:a][assistant:b]"),
+        (vec![("system", "s"), ("user", "a")], "[user:s\n\na]"),
+        (vec![("user", "a"), ("user", "b"), ("assistant", "c")], "[user:a\n\nb][assistant:c]"),
+        (vec![("system", "s"), ("user", "a"), ("user", "b"), ("system", "t")], "[user:s\n\nt\n\na\n\nb]"),
+        (vec![("system", "s")], "[user:s]"),
+    ] {
+        assert_eq!(template.render(&prompt(&turns, None)).as_deref(), Ok(expected));
+    }
+    // What it silently leaves out is said too.
+    let deaf = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.content }}]{% endif %}{% endfor %}";
+    let template = ChatTemplate::new(deaf.into(), BTreeMap::new()).unwrap();
+    assert_eq!(template.render(&prompt(&[("system", "s"), ("user", "a")], None)).unwrap(), "[s\n\na]");
+}
+
+fn with_tools() -> ChatPrompt {
+    let call = ToolCall { id: "call_1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into() };
+    let mut prompt = prompt(&[("user", "q"), ("assistant", ""), ("user", "r")], None);
+    prompt.messages[1].tool_calls = vec![call];
+    prompt.messages[1].reasoning = Some("why".into());
+    prompt.messages[2].role = Role::Tool;
+    prompt.messages[2].tool_call_id = Some("call_1".into());
+    prompt.tools = vec![Tool {
+        name: "f".into(),
+        description: Some("does".into()),
+        parameters: Some(r#"{"type":"object"}"#.into()),
+        strict: false,
+    }];
+    prompt
+}
+
+#[test]
+fn tools_calls_and_results_reach_the_template() {
+    let text = "{% for t in tools %}{{ t | tojson }}{% endfor %}{% for m in messages %}|{{ m.content }}{{ m.reasoning_content }}\
+        {{ m.tool_call_id }}{% for c in m.tool_calls %}{{ c.id }}{{ c.function.name }}{{ c.function.arguments.a }}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(text.into(), BTreeMap::new()).unwrap();
+    let tool = r#"{"type": "function", "function": {"name": "f", "description": "does", "parameters": {"type": "object"}}}"#;
+    assert_eq!(template.render(&with_tools()).unwrap(), format!("{tool}|q|Nonewhycall_1f1|rcall_1"));
+    let none = ChatPrompt { tool_choice: ToolChoice::None, ..with_tools() };
+    assert!(template.render(&none).unwrap().starts_with("|q"));
+    // Some put arguments together as text; Mistral's want ids of nine letters.
+    let text = "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}{% if c.id | length != 9 %}\
+        {{ raise_exception('id') }}{% endif %}{{ 'A: ' + c.function.arguments }}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(text.into(), BTreeMap::new()).unwrap();
+    assert_eq!(template.render(&with_tools()).unwrap(), r#"A: {"a":1}"#);
+}
+
+#[test]
+fn a_template_without_tools_is_told_in_text() {
+    let text = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
+    let rendered = ChatTemplate::new(text.into(), BTreeMap::new()).unwrap().render(&with_tools()).unwrap();
+    assert!(rendered.starts_with("[system:# Tools"), "{rendered}");
+    assert!(
+        rendered.contains(
+            r#"<tools>
+{"type":"function","function":{"name":"f""#
+        ),
+        "{rendered}"
+    );
+    assert!(
+        rendered.ends_with(
+            "[assistant:<tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>]\
+        [user:<tool_response>\nr\n</tool_response>]"
+        ),
+        "{rendered}"
+    );
 }

@@ -45,7 +45,22 @@ impl Compiler {
 
     /// See [`super::Grammars::compile`].
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
-        let grammar = self.place(grammar(constraint)?);
+        let grammar = self.place(vec![grammar(constraint)?], r#"start: " " @text"#);
+        self.make(grammar).map_err(|causes| sentence(name(constraint), &causes))
+    }
+
+    /// See [`super::Grammars::compile_around`].
+    pub(super) fn compile_around(&self, lark: String, rest: Option<&Constraint>) -> Result<Matcher, String> {
+        let mut grammars = vec![GrammarWithLexer::from_lark(lark)];
+        if let Some(rest) = rest {
+            grammars.push(GrammarWithLexer { name: Some("answer".into()), ..grammar(rest)? });
+        }
+        // A special token may come first, before which there is no space.
+        let grammar = self.place(grammars, r#"start: " "? @text"#);
+        self.make(grammar).map_err(|causes| sentence("a function's schema", &causes))
+    }
+
+    fn make(&self, grammar: TopLevelGrammar) -> Result<Matcher, Vec<String>> {
         let compile = || {
             let parser = self.factory.create_parser(grammar);
             let parser = parser.map_err(|e| e.chain().map(ToString::to_string).collect::<Vec<_>>())?;
@@ -54,22 +69,22 @@ impl Compiler {
             matcher.start().map_err(|e| vec![e])?;
             Ok(matcher)
         };
-        let made = thread::scope(|scope| {
+        thread::scope(|scope| {
             let thread = thread::Builder::new().name("grammar".into()).stack_size(STACK);
             let thread = thread.spawn_scoped(scope, compile).map_err(|e| vec![e.to_string()])?;
             thread.join().unwrap_or_else(|_| Err(vec!["the compiler failed".into()]))
-        });
-        made.map_err(|causes| sentence(constraint, &causes))
+        })
     }
 
-    /// Puts a grammar where the text begins: after the space that nobody sees.
-    fn place(&self, mut grammar: GrammarWithLexer) -> TopLevelGrammar {
-        if !self.drops_space {
-            return TopLevelGrammar::from_grammar(grammar);
+    /// Puts grammars, of which the first counts, where the text begins: after the space that nobody sees.
+    fn place(&self, mut grammars: Vec<GrammarWithLexer>, space: &str) -> TopLevelGrammar {
+        if self.drops_space {
+            if let Some(first) = grammars.first_mut() {
+                first.name = Some("text".into());
+            }
+            grammars.insert(0, GrammarWithLexer::from_lark(space.into()));
         }
-        grammar.name = Some("text".into());
-        let space = GrammarWithLexer::from_lark(r#"start: " " @text"#.into());
-        TopLevelGrammar { grammars: vec![space, grammar], max_tokens: None }
+        TopLevelGrammar { grammars, max_tokens: None }
     }
 }
 
@@ -100,13 +115,23 @@ fn schema(text: &str) -> Result<Value, String> {
     Ok(schema)
 }
 
-fn json_grammar(mut schema: Value) -> GrammarWithLexer {
+fn json_grammar(schema: Value) -> GrammarWithLexer {
+    GrammarWithLexer::from_json_schema(with_options(schema))
+}
+
+/// A schema with our white space.
+fn with_options(mut schema: Value) -> Value {
     if schema.is_object() {
         let options =
             JsonCompileOptions { whitespace_pattern: Some(WHITE_SPACE.into()), ..Default::default() };
         options.apply_to(&mut schema);
     }
-    GrammarWithLexer::from_json_schema(schema)
+    schema
+}
+
+/// A schema as it stands in Lark after `%json`.
+pub(crate) fn json_text(schema: Value) -> String {
+    with_options(schema).to_string()
 }
 
 fn name(constraint: &Constraint) -> &'static str {
@@ -118,8 +143,7 @@ fn name(constraint: &Constraint) -> &'static str {
 }
 
 /// What llguidance says, in a sentence: `causes` begin with the outermost.
-fn sentence(constraint: &Constraint, causes: &[String]) -> String {
-    let name = name(constraint);
+fn sentence(name: &str, causes: &[String]) -> String {
     let inner = causes.last().map_or("", String::as_str);
     if let Some(keys) = inner.strip_prefix("Unimplemented keys: ") {
         let keys = keys.trim_matches(['[', ']']);

@@ -1,0 +1,78 @@
+//! Other ways of writing a conversation, for templates that do not take it as it is. Pure.
+
+use ipc_proto::generate::{Message, Role, Tool};
+use serde_json::{Value, json};
+
+/// System messages as the beginning of the first user's.
+pub(super) fn folded(messages: &[Message]) -> Vec<Message> {
+    let (system, mut rest): (Vec<Message>, Vec<Message>) =
+        messages.iter().cloned().partition(|message| message.role == Role::System);
+    if system.is_empty() {
+        return rest;
+    }
+    let system = system.into_iter().map(|message| message.content).collect::<Vec<_>>().join("\n\n");
+    match rest.iter_mut().find(|message| message.role == Role::User) {
+        Some(first) => first.content = format!("{system}\n\n{}", first.content),
+        None => rest.insert(0, Message { content: system, ..Message::default() }),
+    }
+    rest
+}
+
+/// One message for those of one role that follow each other.
+pub(super) fn merged(messages: &[Message]) -> Vec<Message> {
+    let mut all: Vec<Message> = Vec::with_capacity(messages.len());
+    for message in messages {
+        match all.last_mut() {
+            Some(last)
+                if last.role == message.role && last.role != Role::Tool && last.tool_calls.is_empty() =>
+            {
+                let gap = if last.content.is_empty() || message.content.is_empty() { "" } else { "\n\n" };
+                last.content = format!("{}{gap}{}", last.content, message.content);
+                last.tool_calls.clone_from(&message.tool_calls);
+            }
+            _ => all.push(message.clone()),
+        }
+    }
+    all
+}
+
+/// Tools, calls and results as text in Hermes' form, for templates that know none of them.
+pub(super) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
+    let mut all: Vec<Message> = messages.iter().map(spell).collect();
+    if !tools.is_empty() {
+        let instructions = instructions(tools);
+        match all.first_mut().filter(|first| first.role == Role::System) {
+            Some(system) => system.content = format!("{}\n\n{instructions}", system.content),
+            None => {
+                let system = Message { role: Role::System, content: instructions, ..Message::default() };
+                all.insert(0, system);
+            }
+        }
+    }
+    all
+}
+
+fn spell(message: &Message) -> Message {
+    if message.role == Role::Tool {
+        let content = format!("<tool_response>\n{}\n</tool_response>", message.content);
+        return Message { content, ..Message::default() };
+    }
+    let mut message = message.clone();
+    for call in std::mem::take(&mut message.tool_calls) {
+        let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::String(call.arguments));
+        let call = json!({"name": call.name, "arguments": arguments});
+        let gap = if message.content.is_empty() { "" } else { "\n" };
+        message.content = format!("{}{gap}<tool_call>\n{call}\n</tool_call>", message.content);
+    }
+    message
+}
+
+fn instructions(tools: &[Tool]) -> String {
+    let tools = tools.iter().map(|tool| super::tool(tool).to_string()).collect::<Vec<_>>().join("\n");
+    format!(
+        "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function \
+         signatures within <tools></tools> XML tags:\n<tools>\n{tools}\n</tools>\n\nFor each function call, return a json \
+         object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{{\"name\": \
+         <function-name>, \"arguments\": <args-json-object>}}\n</tool_call>"
+    )
+}

@@ -1,0 +1,58 @@
+//! How a model writes: what it thinks, and which functions it calls. Found in its chat template, or said by whoever starts it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ipc_proto::generate::{ChatPrompt, ToolChoice};
+
+use super::reading::Manner;
+use super::reasoning::ReasoningFormat;
+use super::tokenizer::Tokenizer;
+use super::tool_parser::{Format, Known};
+
+/// Formats that are not to be taken from the template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
+pub struct Overrides {
+    /// How the model writes function calls [default: as its chat template shows].
+    #[arg(long = "tool-format", value_name = "FORMAT", value_enum)]
+    pub tools: Option<Format>,
+    /// How the model marks its reasoning [default: as its chat template shows].
+    #[arg(long = "reasoning-format", value_name = "FORMAT", value_enum)]
+    pub reasoning: Option<ReasoningFormat>,
+}
+
+/// A model's formats.
+#[derive(Debug, Clone)]
+pub struct Dialect {
+    /// Of calls.
+    pub format: Format,
+    /// Of reasoning.
+    pub reasoning: ReasoningFormat,
+    /// Special tokens that mark either.
+    pub markers: Arc<HashSet<u32>>,
+}
+
+impl Dialect {
+    /// The formats that `template` shows.
+    pub fn of(template: &str, tokenizer: &Tokenizer, overrides: Overrides) -> Self {
+        let format = overrides.tools.unwrap_or_else(|| Format::detect(template));
+        let reasoning = overrides.reasoning.unwrap_or_else(|| ReasoningFormat::detect(template));
+        let tags = reasoning.tags().into_iter().flat_map(|(open, close)| [open, close]);
+        let ids = format.special().into_iter().chain(tags).filter_map(|marker| tokenizer.id(marker));
+        let markers = Arc::new(ids.filter(|token| tokenizer.is_special(*token)).collect());
+        Self { format, reasoning, markers }
+    }
+
+    /// How the output after a conversation is read, which was rendered as `prompt`.
+    pub fn manner(&self, chat: &ChatPrompt, prompt: &str) -> Manner {
+        let called = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
+        let single = !chat.parallel_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
+        Manner {
+            reasoning: self.reasoning,
+            open: self.reasoning.tags().is_some_and(|(open, _)| prompt.trim_end().ends_with(open)),
+            format: self.format,
+            tools: called.then(|| Known::of(&chat.tools)),
+            single,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+use ipc_proto::generate::Tool;
+use proptest::prelude::*;
+
+use super::*;
+
+const FORMATS: [Format; 10] = [
+    Format::Hermes,
+    Format::QwenXml,
+    Format::Llama,
+    Format::Pythonic,
+    Format::Mistral,
+    Format::MistralArgs,
+    Format::Gemma,
+    Format::Phi,
+    Format::Json,
+    Format::Harmony,
+];
+
+fn tools() -> Known {
+    let tool = |name: &str, schema: &str| Tool {
+        name: name.into(),
+        parameters: Some(schema.into()),
+        ..Tool::default()
+    };
+    Known::of(&[
+        tool("f", r#"{"properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}"#),
+        tool("g", r#"{"properties": {}}"#),
+    ])
+}
+
+fn manner(format: Format) -> Manner {
+    Manner { format, tools: Some(tools()), ..Manner::default() }
+}
+
+fn thinking(format: Format, open: bool) -> Manner {
+    Manner { reasoning: ReasoningFormat::Think, open, ..manner(format) }
+}
+
+/// The parts of pieces, those of one kind joined.
+fn read(manner: Manner, pieces: &[&str]) -> Vec<Part> {
+    let mut reading = Reading::new(manner, 7);
+    let mut parts: Vec<Part> = pieces.iter().flat_map(|piece| reading.push(piece)).collect();
+    parts.extend(reading.finish());
+    let mut joined: Vec<Part> = Vec::new();
+    for part in parts {
+        match (joined.last_mut(), part) {
+            (Some(Part::Text(last)), Part::Text(more)) => last.push_str(&more),
+            (Some(Part::Reasoning(last)), Part::Reasoning(more)) => last.push_str(&more),
+            (Some(Part::Arguments(last)), Part::Arguments(more)) => last.push_str(&more),
+            (_, part) => joined.push(part),
+        }
+    }
+    joined
+}
+
+/// In short: `name(arguments)` for calls, `<thought>` for reasoning.
+fn short(parts: &[Part]) -> String {
+    let one = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Reasoning(text) => format!("«{text}»"),
+        Part::Call { name, .. } => format!("|{name}"),
+        Part::Arguments(text) => format!("({text})"),
+    };
+    parts.iter().map(one).collect()
+}
+
+fn told(manner: Manner, text: &str) -> String {
+    short(&read(manner, &[text]))
+}
+
+/// Format, text, and what it says in short; `{f}` is a call of f with both arguments.
+const CASES: &[(Format, &str, &str)] = &[
+    (
+        Format::Hermes,
+        "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n</tool_call>",
+        "{f}",
+    ),
+    (
+        Format::Hermes,
+        "Let me see.\n\n<tool_call>{\"arguments\": {\"a\": \"x\", \"b\": 1}, \"name\": \"f\"}</tool_call>\n",
+        "Let me see.{f}",
+    ),
+    (
+        Format::Hermes,
+        "<tool_call>\n{\"name\": \"g\"}\n</tool_call>\n<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>",
+        "|g({})|g({})",
+    ),
+    (
+        Format::Hermes,
+        r#"<tool_call>{"type": "function", "function": {"name": "g", "arguments": "{\"k\": 1}"}}"#,
+        r#"|g({"k": 1})"#,
+    ),
+    (
+        Format::QwenXml,
+        "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n1\n</parameter>\n</function>\n</tool_call>",
+        "{f}",
+    ),
+    (
+        Format::QwenXml,
+        "<function=f>\n<parameter=a>\ntwo\n\"lines\" <b>\n</parameter>\n</function>",
+        r#"|f({"a": "two\n\"lines\" <b>"})"#,
+    ),
+    (Format::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
+    (
+        Format::QwenXml,
+        "<tool_call><function=g><parameter=other>True</parameter></function>",
+        r#"|g({"other": true})"#,
+    ),
+    (Format::Llama, r#"{"name": "f", "parameters": {"a": "x", "b": 1}}"#, "{f}"),
+    (
+        Format::Llama,
+        r#"<|python_tag|>{"name": "g", "parameters": {}}; {"name": "g", "parameters": {"a": [1, {}]}}"#,
+        r#"|g({})|g({"a": [1, {}]})"#,
+    ),
+    (Format::Pythonic, r#"[f(a="x", b=1)]"#, "{f}"),
+    (
+        Format::Pythonic,
+        r#"[g(), f(a='it\'s', b=[1, (True, None)], c={'k': -1.5})]"#,
+        r#"|g({})|f({"a": "it's", "b": [1,[true,null]], "c": {"k":-1.5}})"#,
+    ),
+    (
+        Format::Mistral,
+        r#"[TOOL_CALLS][{"name": "f", "arguments": {"a": "x", "b": 1}}, {"name": "g", "arguments": {}}]"#,
+        "{f}|g({})",
+    ),
+    (
+        Format::MistralArgs,
+        r#"Now.[TOOL_CALLS]f[ARGS]{"a": "x", "b": 1}[TOOL_CALLS]g[CALL_ID]123456789[ARGS]{}"#,
+        "Now.{f}|g({})",
+    ),
+    (
+        Format::Gemma,
+        "<start_function_call>call:f{a:<escape>x {,}<escape>,b:1}<end_function_call>",
+        r#"|f({"a":"x {,}","b":1})"#,
+    ),
+    (
+        Format::Gemma,
+        "<start_function_call>call:g{}<end_function_call><start_function_call>call:g{k:{l:[1,2]}}<end_function_call>",
+        r#"|g({})|g({"k":{"l":[1,2]}})"#,
+    ),
+    (Format::Phi, r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}]<|/tool_call|>"#, "{f}"),
+    (Format::Phi, r#"functools[{"name": "f", "arguments": {"a": "x", "b": 1}}]"#, "{f}"),
+    (Format::Json, "```json\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n```", "{f}"),
+    (Format::Json, r#"[{"name": "g", "parameters": null}]"#, "|g({})"),
+    (
+        Format::Harmony,
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.f \
+            <|constrain|>json<|message|>{\"a\": \"x\", \"b\": 1}<|call|>",
+        "«Hm.»{f}",
+    ),
+    (
+        Format::Harmony,
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello!",
+        "«Hm.»Hello!",
+    ),
+    (
+        Format::Harmony,
+        "<|start|>assistant to=functions.g<|channel|>commentary json<|message|><|call|>",
+        "|g({})",
+    ),
+];
+
+#[test]
+fn every_format_is_read() {
+    let f = r#"|f({"a": "x", "b": 1})"#;
+    for (format, text, expected) in CASES {
+        assert_eq!(told(manner(*format), text), expected.replace("{f}", f), "{format:?}: {text}");
+    }
+}
+
+#[test]
+fn what_is_no_call_stays_text() {
+    for (format, text) in [
+        (Format::Hermes, "a <tool_call> b"),
+        (Format::Hermes, "<tool_call>{\"name\": 3}</tool_call>"),
+        (Format::Hermes, "a < b, <tool and <tool_call"),
+        (Format::Hermes, "<tool_call>{\"a\": 1}"),
+        (Format::QwenXml, "<tool_call>\n<functio"),
+        (Format::Llama, r#"{"name": "unknown", "parameters": {}}"#),
+        (Format::Llama, r#"Say {"name": "f", "parameters": {}}"#),
+        (Format::Llama, r#"  {"answer": 42}"#),
+        (Format::Pythonic, "[1, 2, 3]"),
+        (Format::Pythonic, "[unknown(a=1)]"),
+        (Format::Pythonic, "[f"),
+        (Format::Mistral, "[TOOL_CALLS] none"),
+        (Format::MistralArgs, "[TOOL_CALLS]f{}"),
+        (Format::Gemma, "<start_function_call>say:f{}"),
+        (Format::Phi, "functools are fun"),
+        (Format::Json, "```python\nprint(1)\n```"),
+        (Format::Json, "`x` is a variable\n"),
+        (Format::Json, r#"[{"name": "Ann"}, {"name": "Bob"}]"#),
+        (Format::Harmony, "plain text"),
+    ] {
+        assert_eq!(told(manner(format), text), text, "{format:?}");
+        let none = Manner { tools: None, ..manner(format) };
+        assert_eq!(told(none, text), text, "{format:?}");
+    }
+    let call = "<tool_call>\n{\"name\": \"g\"}\n</tool_call>";
+    assert_eq!(told(Manner { tools: None, ..manner(Format::Hermes) }, call), call);
+    assert_eq!(told(manner(Format::Hermes), &format!("{call} and more")), "|g({}) and more");
+    let broken = r#"<tool_call>{"name": "f", "arguments": {"a": 1} oops"#;
+    assert_eq!(told(manner(Format::Hermes), broken), r#"|f({"a": 1})oops"#);
+}
+
+#[test]
+fn what_is_thought_is_told_apart() {
+    for (open, text, expected) in [
+        (false, "<think>\nHm.\n</think>\n\nHello.", "«Hm.»Hello."),
+        (true, "Hm.\n\nYes.</think>Hello.", "«Hm.\n\nYes.»Hello."),
+        (true, "<think>Hm.</think>\nHello.", "«Hm.»Hello."),
+        (false, "<think>\n\n</think>\n\nHello.", "Hello."),
+        (false, "Hello. <think>no</think>", "Hello. <think>no</think>"),
+        (false, " \n<b>", " \n<b>"),
+        (true, "never ends </thin", "«never ends </thin»"),
+        (false, "<think>Call it.</think>\n<tool_call>{\"name\": \"g\"}</tool_call>", "«Call it.»|g({})"),
+    ] {
+        assert_eq!(told(thinking(Format::Hermes, open), text), expected, "{text}");
+    }
+    let mut reading = Reading::new(thinking(Format::Hermes, false), 0);
+    let mut states = Vec::new();
+    for piece in ["<think>", "Hm", "</think>", "Yes"] {
+        reading.push(piece);
+        states.push(reading.is_reasoning());
+    }
+    assert_eq!(states, [true, true, false, false]);
+}
+
+#[test]
+fn arguments_go_out_as_they_come() {
+    let mut reading = Reading::new(manner(Format::Hermes), 1);
+    let mut seen = Vec::new();
+    for piece in
+        ["<tool_call>\n{\"name\": \"f\", ", "\"arguments\": {\"a\":", " \"x", "\"}", "}\n</tool", "_call>"]
+    {
+        seen.push(short(&reading.push(piece)));
+    }
+    assert_eq!(seen, ["|f", r#"({"a":)"#, r#"( "x)"#, r#"("})"#, "", ""]);
+    let mut reading = Reading::new(manner(Format::QwenXml), 1);
+    let text = ["<function=f>", "<parameter=a>\n", "long ", "text", "\n</parameter></function>"];
+    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    assert_eq!(seen, ["|f", r#"({"a": ")"#, "(long )", "(text)", r#"("})"#]);
+}
+
+#[test]
+fn ids_differ_and_return() {
+    let call = "<tool_call>{\"name\": \"g\"}</tool_call>";
+    let ids = |format, key| -> Vec<String> {
+        let mut reading = Reading::new(manner(format), key);
+        let text =
+            if format == Format::Hermes { call.repeat(3) } else { "[TOOL_CALLS][{\"name\":\"g\"}]".into() };
+        let parts = reading.push(&text).into_iter();
+        parts.filter_map(|part| if let Part::Call { id, .. } = part { Some(id) } else { None }).collect()
+    };
+    let first = ids(Format::Hermes, 1);
+    assert_eq!(first, ids(Format::Hermes, 1));
+    let all: std::collections::HashSet<String> = first.into_iter().chain(ids(Format::Hermes, 2)).collect();
+    assert_eq!(all.len(), 6);
+    assert!(all.iter().all(|id| id.starts_with("call_") && id.len() == 29), "{all:?}");
+    assert!(ids(Format::Mistral, 1)[0].len() == 9);
+}
+
+#[test]
+fn one_call_can_be_all() {
+    let call = "<tool_call>\n{\"name\": \"g\"}\n</tool_call>\n";
+    let mut reading = Reading::new(Manner { single: true, ..manner(Format::Hermes) }, 0);
+    assert_eq!(short(&reading.push(&call.repeat(2))), "|g({})");
+    assert!(reading.is_over() && reading.has_called() && reading.finish().is_empty());
+}
+
+/// What texts of all formats are made of.
+const PIECES: [&str; 58] = [
+    "<tool_call>",
+    "</tool_call>",
+    "{\"name\": ",
+    "\"f\"",
+    "\"g\"",
+    ", \"arguments\": ",
+    ", \"parameters\": ",
+    "{\"a\": \"x\"}",
+    "{}",
+    "}",
+    "]",
+    "[",
+    "{",
+    "<function=f>",
+    "<function=",
+    "</function>",
+    "<parameter=a>",
+    "<parameter=b>",
+    "</parameter>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "[CALL_ID]",
+    "<|tool_call|>",
+    "<|/tool_call|>",
+    "functools",
+    "<|python_tag|>",
+    "f(a=",
+    "g()",
+    ")",
+    "'x'",
+    "<start_function_call>",
+    "<end_function_call>",
+    "call:f{a:",
+    "<escape>",
+    "<think>",
+    "</think>",
+    "<|channel|>",
+    "analysis",
+    "final",
+    "commentary to=functions.f",
+    "<|message|>",
+    "<|end|>",
+    "<|start|>",
+    "<|call|>",
+    "```json\n",
+    "```",
+    "\n",
+    " ",
+    "ü",
+    "\\",
+    "\"",
+    ",",
+    "null",
+    "12",
+    "<",
+    "tool",
+    "緑",
+    "\"function\": ",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let piece =
+        prop_oneof![9 => prop::sample::select(PIECES.to_vec()).prop_map(str::to_owned), 1 => ".{0,3}"];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// However a text is cut, its parts are the same, and none of it is lost but what the format itself is made of.
+    #[test]
+    fn cuts_make_no_difference(text in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        at in 0..FORMATS.len(), open: bool, think: bool, single: bool) {
+        let reasoning = if think { ReasoningFormat::Think } else { ReasoningFormat::None };
+        let manner = Manner { reasoning, open, single, ..manner(FORMATS[at]) };
+        let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut.index(text.len() + 1))).collect();
+        places.extend([0, text.len()]);
+        places.sort_unstable();
+        let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+        let whole = read(manner.clone(), &[&text]);
+        prop_assert_eq!(&read(manner, &pieces), &whole);
+    }
+
+    /// Where no call is found, the text is what came, white space around reasoning aside.
+    #[test]
+    fn nothing_is_lost(text in text(), at in 0..FORMATS.len() - 1) {
+        let parts = read(manner(FORMATS[at]), &[&text]);
+        if parts.iter().all(|part| matches!(part, Part::Text(_))) {
+            let told: String = short(&parts);
+            prop_assert_eq!(told, text);
+        } else {
+            // Every letter outside calls comes out, in order.
+            let told: String = short(&parts);
+            prop_assert!(told.contains('|'));
+        }
+    }
+
+    /// Arguments of whole calls are JSON, whatever their values are.
+    #[test]
+    fn whole_calls_have_json_arguments(value in "[a-z\"'\\\\{}\\[\\]<>=,: \n\u{e9}]{0,20}", at in 0usize..3) {
+        let json = serde_json::Value::from(value.as_str());
+        let text = match at {
+            0 => format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {{\"a\": {json}}}}}\n</tool_call>"),
+            1 => format!("[TOOL_CALLS][{{\"name\": \"f\", \"arguments\": {{\"a\": {json}}}}}]"),
+            _ => format!("<tool_call>\n<function=f>\n<parameter=a>\n{value}\n</parameter>\n</function>\n</tool_call>"),
+        };
+        let format = [Format::Hermes, Format::Mistral, Format::QwenXml][at];
+        prop_assume!(at != 2 || !value.contains("</parameter>"));
+        let parts = read(manner(format), &[&text]);
+        let Some(Part::Arguments(arguments)) = parts.last() else { panic!("{parts:?}") };
+        let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap();
+        prop_assert_eq!(&arguments["a"], &json);
+    }
+}

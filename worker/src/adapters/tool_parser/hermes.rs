@@ -1,0 +1,7 @@
+//! Hermes, Qwen 2.5 and 3, SmolLM3: `<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>`.
+
+use super::Markers;
+
+pub(super) const OPEN: &str = "<tool_call>";
+pub(super) const CLOSE: &str = "</tool_call>";
+pub(super) const MARKERS: Markers = Markers { open: &[OPEN], first: &[], close: &[CLOSE], known_only: false };

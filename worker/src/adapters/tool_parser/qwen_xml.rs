@@ -1,0 +1,173 @@
+//! Qwen3-Coder: `<tool_call>\n<function=name>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>`.
+//!
+//! A parameter that the schema calls a string goes out as it comes, others when they are whole, as the JSON they are.
+
+use super::arguments::{self, Writer};
+use super::body::Fed;
+use super::{Known, Markers, hermes};
+use crate::adapters::reading::Sink;
+
+pub(super) const FUNCTION: &str = "<function=";
+pub(super) const END: &str = "</function>";
+pub(super) const PARAMETER: &str = "<parameter=";
+pub(super) const PARAMETER_END: &str = "</parameter>";
+/// The line's end before it is not the value's.
+const ENDS: [&str; 2] = ["\n</parameter>", PARAMETER_END];
+pub(super) const MARKERS: Markers =
+    Markers { open: &[hermes::OPEN, FUNCTION], first: &[], close: &[hermes::CLOSE], known_only: false };
+const MAX_NAME: usize = 256;
+
+/// One function's element.
+#[derive(Debug, Default)]
+pub(crate) struct Xml {
+    state: State,
+    function: String,
+    writer: Writer,
+    calling: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// What has come of `<function=`.
+    Start(String),
+    Name(String),
+    /// What has come of the next tag.
+    Between(String),
+    Key(String),
+    Value(Value),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Start(String::new())
+    }
+}
+
+#[derive(Debug)]
+struct Value {
+    string: bool,
+    /// Its first character has come.
+    begun: bool,
+    /// What may be the beginning of the end.
+    held: String,
+    /// Of one that is no string.
+    text: String,
+}
+
+impl Xml {
+    /// The marker may be the element's own beginning.
+    pub(crate) fn opened(&mut self, marker: &str) {
+        if marker.ends_with(FUNCTION) {
+            self.state = State::Name(String::new());
+        }
+    }
+
+    /// Takes the next character.
+    pub(crate) fn feed(&mut self, c: char, known: &Known, sink: &mut Sink) -> Fed {
+        match &mut self.state {
+            State::Start(held) => {
+                held.push(c);
+                let tag = held.trim_start();
+                match tag {
+                    FUNCTION => self.state = State::Name(String::new()),
+                    _ if FUNCTION.starts_with(tag) => {}
+                    _ => return Fed::Failed,
+                }
+            }
+            State::Name(name) if c == '>' => {
+                self.function = name.trim().to_owned();
+                if self.function.is_empty() {
+                    return Fed::Failed;
+                }
+                sink.call(&self.function);
+                self.calling = true;
+                self.state = State::Between(String::new());
+            }
+            State::Name(name) | State::Key(name) if c != '>' => {
+                name.push(c);
+                if !self.calling && (name.len() > MAX_NAME || c == '<') {
+                    return Fed::Failed;
+                }
+            }
+            State::Key(key) => {
+                let key = key.trim().to_owned();
+                self.writer.key(&key, sink);
+                let string = known.is_string(&self.function, &key);
+                self.state = State::Value(Value::new(string, sink));
+            }
+            State::Value(value) => {
+                if value.feed(c, sink) {
+                    self.state = State::Between(String::new());
+                }
+            }
+            State::Between(_) => return self.between(c, sink),
+            State::Name(_) => return Fed::Failed,
+        }
+        // A call's own characters are no text any more.
+        if self.calling { Fed::Called } else { Fed::More }
+    }
+
+    fn between(&mut self, c: char, sink: &mut Sink) -> Fed {
+        let State::Between(held) = &mut self.state else { return Fed::Failed };
+        held.push(c);
+        let tag = held.trim_start();
+        match tag {
+            PARAMETER => self.state = State::Key(String::new()),
+            END => {
+                self.writer.close(sink);
+                sink.end();
+                return Fed::Done;
+            }
+            _ if PARAMETER.starts_with(tag) || END.starts_with(tag) => {}
+            _ => {
+                self.writer.close(sink);
+                sink.end();
+                held.pop();
+                sink.text(held);
+                return Fed::DoneBefore;
+            }
+        }
+        Fed::Called
+    }
+
+    /// Whether a call has begun.
+    pub(crate) fn is_calling(&self) -> bool {
+        self.calling
+    }
+}
+
+impl Value {
+    fn new(string: bool, sink: &mut Sink) -> Self {
+        if string {
+            sink.arguments("\"");
+        }
+        Self { string, begun: false, held: String::new(), text: String::new() }
+    }
+
+    /// True when it is whole.
+    fn feed(&mut self, c: char, sink: &mut Sink) -> bool {
+        if !std::mem::replace(&mut self.begun, true) && c == '\n' {
+            return false;
+        }
+        self.held.push(c);
+        loop {
+            if ENDS.contains(&self.held.as_str()) {
+                match self.string {
+                    true => sink.arguments("\""),
+                    false => sink.arguments(&arguments::json(&self.text)),
+                }
+                return true;
+            }
+            if ENDS.iter().any(|end| end.starts_with(&self.held)) {
+                return false;
+            }
+            let first = self.held.remove(0);
+            if self.string {
+                let quoted = serde_json::Value::from(first.to_string()).to_string();
+                sink.arguments(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or(r#"\""#));
+            } else {
+                self.text.push(first);
+            }
+        }
+    }
+}
