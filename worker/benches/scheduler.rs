@@ -1,0 +1,137 @@
+//! What a step costs besides the model: `cargo bench -p worker` (the engine's part needs `cargo xtask models smollm2`).
+//!
+//! `schedule`: the scheduler alone, one step of so many rows that decode, scheduled and committed. `engine`: the whole step with a
+//! runner that computes nothing: schedule, detokenise, look for stop texts, make frames; at 32 and at 512 rows.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ipc_proto::generate::{Priority, RequestId};
+use ipc_proto::stream::StreamId;
+use worker::adapters::tokenizer::Tokenizer;
+use worker::engine::Engine;
+use worker::engine::arrivals::Arrivals;
+use worker::engine::command::{Arriving, Command, Submission};
+use worker::engine::counters::Counters;
+use worker::engine::null::NullRunner;
+use worker::engine::penalties::Penalties;
+use worker::engine::runner::{Batch, Capacity, RowSampling};
+use worker::engine::scheduler::{Drafts, Limits, Scheduler};
+use worker::engine::sequence::{Order, SamplingParams, SequenceId};
+use worker::engine::{frames, output};
+
+const ROWS: [usize; 2] = [32, 512];
+const PROMPT: usize = 500;
+/// Steps of one measurement, within one context.
+const STEPS: usize = 1000;
+
+/// A prompt that begins like no other.
+fn order(of: usize) -> Order {
+    let row = RowSampling::GREEDY;
+    let penalties = Penalties::default();
+    Order {
+        prompt: (0..PROMPT).map(|at| (at * 31 + of * 7919) as u32 % 40_000).collect(),
+        generated: Vec::new(),
+        sampling: SamplingParams { row, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) },
+        priority: Priority::Normal,
+        cache_scope: String::new(),
+        logprobs: None,
+        masked: false,
+    }
+}
+
+fn limits(rows: usize) -> Limits {
+    Limits { max_sequences: rows, prefill_tokens: 1 << 20, drafts: Drafts::None }
+}
+
+/// Takes so many steps of `rows` rows; the time of their scheduling.
+fn schedule(rows: usize, steps: usize) -> Duration {
+    let blocks = (rows * (PROMPT + STEPS).div_ceil(32) + rows) as u32;
+    let capacity = Capacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0 };
+    let mut scheduler = Scheduler::new(limits(rows), capacity);
+    for row in 0..rows {
+        scheduler.add(SequenceId(row as u64), order(row));
+    }
+    let (mut batch, tokens) = (Batch::default(), vec![17; rows]);
+    let mut step = || {
+        scheduler.schedule(&mut batch, 1 << 20);
+        assert_eq!(batch.rows.len(), rows);
+        scheduler.commit(&batch, &tokens, |_| false);
+    };
+    step();
+    let start = Instant::now();
+    (0..steps).for_each(|_| step());
+    start.elapsed()
+}
+
+/// Runs `rows` requests of so many tokens through an engine; the time of all steps, the first included.
+fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
+    let (commands, queue) = channel();
+    let (sender, receiver) = frames::queue();
+    let stream = StreamId(1);
+    let arrivals = Arrivals::default();
+    let send = |command| commands.send(command).expect("the engine's queue is here");
+    send(Command::Open(stream, sender));
+    for row in 0..rows {
+        let id = RequestId(row as u64);
+        let limits = output::Limits {
+            max_tokens: tokens as u32,
+            stop: vec!["</s>".into()],
+            eos: Arc::new(HashSet::new()),
+        };
+        let arrival = arrivals.enter(stream, id).expect("ids differ");
+        let submission =
+            Submission { stream, id, order: order(row), limits, constraint: None, deadline: None };
+        send(Command::Submit(Box::new(Arriving { submission, arrival })));
+    }
+    send(Command::Drain);
+    let words = tokenizer.encode(" one two three four", false).expect("plain words");
+    let runner = NullRunner::new(1 << 20, words).expect("words");
+    let engine = Engine::new(runner, limits(rows), Arc::clone(tokenizer), Arc::new(Counters::default()));
+    let start = Instant::now();
+    engine.run(&queue);
+    let elapsed = start.elapsed();
+    drop(receiver);
+    elapsed
+}
+
+/// The time of `count` steps, at most [`STEPS`] in one go.
+fn in_turns(count: u64, run: impl Fn(usize) -> Duration) -> Duration {
+    let count = count as usize;
+    (0..count).step_by(STEPS).map(|done| run((count - done).min(STEPS))).sum()
+}
+
+/// The time of `count` steps without the first, which takes all prompts in.
+fn later_steps(count: u64, run: impl Fn(usize) -> Duration) -> Duration {
+    const MANY: usize = 256;
+    run(1 + MANY).saturating_sub(run(1)).mul_f64(count as f64 / MANY as f64)
+}
+
+fn measure(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("step");
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    for rows in ROWS {
+        group.bench_function(format!("schedule, {rows} rows"), |bencher| {
+            bencher.iter_custom(|count| in_turns(count, |steps| schedule(rows, steps)));
+        });
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models/SmolLM2-135M-Instruct");
+    match Tokenizer::read(&folder).map(Arc::new) {
+        Ok(tokenizer) => {
+            for rows in ROWS {
+                group.bench_function(format!("engine, {rows} rows"), |bencher| {
+                    bencher.iter_custom(|count| later_steps(count, |steps| engine(&tokenizer, rows, steps)));
+                });
+            }
+        }
+        Err(problem) => eprintln!("the engine's part is left out: {problem}"),
+    }
+    group.finish();
+}
+
+criterion_group!(benches, measure);
+criterion_main!(benches);
