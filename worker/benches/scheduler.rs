@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ipc_proto::generate::{Priority, RequestId};
 use ipc_proto::stream::StreamId;
+use worker::adapters::reading::Manner;
 use worker::adapters::tokenizer::Tokenizer;
 use worker::engine::Engine;
 use worker::engine::arrivals::Arrivals;
@@ -78,11 +79,10 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
     send(Command::Open(stream, sender));
     for row in 0..rows {
         let id = RequestId(row as u64);
-        let limits = output::Limits {
-            max_tokens: tokens as u32,
-            stop: vec!["</s>".into()],
-            eos: Arc::new(HashSet::new()),
-        };
+        let none = || Arc::new(HashSet::new());
+        let (eos, markers, manner) = (none(), none(), Manner::default());
+        let limits =
+            output::Limits { max_tokens: tokens as u32, stop: vec!["</s>".into()], eos, manner, markers };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
         let submission =
             Submission { stream, id, order: order(row), limits, constraint: None, deadline: None };

@@ -27,6 +27,8 @@ pub struct BlockAllocator {
 struct Shared {
     /// Tables that hold each block.
     holders: Vec<u32>,
+    /// Blocks that somebody holds.
+    used: usize,
     /// Blocks below the limit that nobody holds, those that the cache keeps included.
     free: usize,
     /// Blocks from here on are not handed out, and forgotten when nobody holds them.
@@ -62,7 +64,8 @@ impl BlockAllocator {
     /// A pool of `blocks` blocks of `block_size` tokens.
     pub fn new(blocks: u32, block_size: u32) -> Self {
         let free = blocks as usize;
-        let shared = Shared { holders: vec![0; free], free, limit: free, cache: PrefixCache::default() };
+        let shared =
+            Shared { holders: vec![0; free], used: 0, free, limit: free, cache: PrefixCache::default() };
         Self { shared: Rc::new(RefCell::new(shared)), hasher: Rc::default(), block_size }
     }
 
@@ -73,7 +76,7 @@ impl BlockAllocator {
 
     /// Blocks in use.
     pub fn used(&self) -> u32 {
-        self.shared.borrow().holders.iter().filter(|holders| **holders > 0).count() as u32
+        self.shared.borrow().used as u32
     }
 
     /// Blocks that can be taken; some of them may hold text that would be forgotten.
@@ -171,6 +174,7 @@ impl Shared {
         let blank = self.free - self.cache.idle();
         let at = if blank == 0 { self.cache.evict()? } else { self.blank(last)? };
         self.holders[at as usize] = 1;
+        self.used += 1;
         self.free -= 1;
         Some(at)
     }
@@ -189,6 +193,7 @@ impl Shared {
         let holders = &mut self.holders[block as usize];
         *holders += 1;
         if *holders == 1 {
+            self.used += 1;
             self.free -= 1;
             self.cache.unpark(block);
         }
@@ -200,6 +205,7 @@ impl Shared {
         if *holders > 0 {
             return;
         }
+        self.used -= 1;
         if (block as usize) < self.limit {
             self.free += 1;
             self.cache.park(block);
