@@ -2,6 +2,7 @@
 //!
 //! `schedule`: the scheduler alone, one step of so many rows that decode, scheduled and committed. `engine`: the whole step with a
 //! runner that computes nothing: schedule, detokenise, look for stop texts, make frames; at 32 and at 512 rows.
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::collections::HashSet;
 use std::path::Path;

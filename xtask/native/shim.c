@@ -296,6 +296,9 @@ static int pieces_of(const struct gemm *g) {
 
 void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
+#if defined(PLAIN_OPENBLAS) /* for measuring others: OpenBLAS as it is, with threads of its own */
+  return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+#endif
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, start_pool);
   if (order != RowMajor)

@@ -10,6 +10,8 @@ use crate::{demo, goldens, models, paths, setup};
 mod client;
 mod machine;
 mod report;
+mod serve;
+mod serve_report;
 mod servers;
 
 use client::{Measured, Prompt};
@@ -19,12 +21,22 @@ use servers::Server;
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// What to measure instead.
+    #[command(subcommand)]
+    what: Option<What>,
     /// Rounds; the table gives their medians.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Tokens that each request generates.
     #[arg(long, default_value_t = 96)]
     tokens: u32,
+}
+
+/// Benchmarks of their own.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Throughput and latency at several loads beside mlx-lm; writes bench/results/serve.md.
+    Serve(serve::Arguments),
 }
 
 const MODEL: &str = "SmolLM2-135M-Instruct";
@@ -44,15 +56,23 @@ const OVERHEAD_TOKENS: u32 = 4000;
 /// # Errors
 /// When a server cannot be set up, started or asked.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.what {
+        Some(What::Serve(arguments)) => serve::run(arguments),
+        None => main_job(arguments),
+    }
+}
+
+fn main_job(arguments: &Arguments) -> anyhow::Result<()> {
     setup::run()?;
     demo::build()?;
     let fp32 = paths::mlx().join("models-fp32");
     models::fetch_as("smollm2", "F32", &fp32)?;
     let mlx_lm = goldens::environment()?;
+    let shim = paths::mlx().join("libmlxd_shim.so");
     let overhead = overhead()?;
     eprintln!("measuring decode and TTFT: {} rounds", arguments.rounds);
     let ours = Server::mlxd(OURS_PORT, &fp32, false)?;
-    let theirs = Server::mlx_lm(THEIRS_PORT, &mlx_lm, &fp32.join(MODEL))?;
+    let theirs = Server::mlx_lm("mlx-lm", THEIRS_PORT, &mlx_lm, &fp32.join(MODEL), Some(&shim))?;
     let rows = compare(&[&ours, &theirs], arguments)?;
     let prefixes = [&ours, &theirs]
         .map(|server| share(server, arguments.rounds))
@@ -70,9 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         rounds: arguments.rounds,
         tokens: arguments.tokens,
     };
-    let text = report.text();
+    write("main-job.md", &report.text())
+}
+
+/// Shows a report and writes it to bench/results.
+fn write(name: &str, text: &str) -> anyhow::Result<()> {
     print!("{text}");
-    let path = paths::root().join("bench/results/main-job.md");
+    let path = paths::root().join("bench/results").join(name);
     fs::create_dir_all(path.parent().unwrap_or(&path))?;
     fs::write(&path, text)?;
     eprintln!("written to {}", path.display());

@@ -31,3 +31,18 @@ pub(crate) fn run() -> anyhow::Result<()> {
     #[cfg(not(target_os = "macos"))]
     linux::run()
 }
+
+/// Makes a library that gives MLX OpenBLAS and nothing of ours; `None` where MLX has a BLAS of its own, as on macOS.
+///
+/// # Errors
+/// When it cannot be compiled.
+pub(crate) fn plain_blas() -> anyhow::Result<Option<std::path::PathBuf>> {
+    #[cfg(target_os = "macos")]
+    return Ok(None);
+    #[cfg(not(target_os = "macos"))]
+    {
+        let library = crate::paths::mlx().join("libopenblas_plain.so");
+        linux::plain_blas(&library)?;
+        Ok(Some(library))
+    }
+}

@@ -25,6 +25,10 @@ pub(super) struct Measured {
     pub(super) last_ttft_ms: f64,
     /// Median of the streams' mean times between tokens.
     pub(super) token_ms: f64,
+    /// Median of all times between texts.
+    pub(super) itl_p50_ms: f64,
+    /// Their 95th percentile.
+    pub(super) itl_p95_ms: f64,
 }
 
 impl Prompt {
@@ -47,11 +51,27 @@ impl Prompt {
 }
 
 /// One stream as it went.
-struct Stream {
-    asked: Instant,
-    first: Instant,
-    last: Instant,
+pub(super) struct Stream {
+    pub(super) asked: Instant,
+    /// When each text came; never empty.
+    pub(super) texts: Vec<Instant>,
     tokens: u64,
+}
+
+impl Stream {
+    /// When the first text came.
+    pub(super) fn first(&self) -> Instant {
+        self.texts[0]
+    }
+
+    fn last(&self) -> Instant {
+        self.texts[self.texts.len() - 1]
+    }
+
+    /// Milliseconds from each text to the next.
+    fn gaps(&self) -> impl Iterator<Item = f64> {
+        self.texts.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
+    }
 }
 
 /// Sends one request for each prompt at once and waits for all.
@@ -64,20 +84,50 @@ pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::R
             .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
         joined.collect::<anyhow::Result<_>>()
     })?;
-    let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-    let asked = streams.iter().map(|stream| stream.asked).min().context("no stream")?;
-    let last = streams.iter().map(|stream| stream.last).max().context("no stream")?;
-    let all: u64 = streams.iter().map(|stream| stream.tokens).sum();
-    let rate = |stream: &Stream| (stream.tokens - 1) as f64 / (stream.last - stream.first).as_secs_f64();
-    Ok(Measured {
-        decode: streams.iter().map(rate).sum(),
-        whole: all as f64 / (last - asked).as_secs_f64(),
-        ttft_ms: median(streams.iter().map(|stream| ms(stream.asked, stream.first)).collect()),
-        last_ttft_ms: streams.iter().map(|stream| ms(stream.asked, stream.first)).fold(0.0, f64::max),
-        token_ms: median(
-            streams.iter().map(|s| ms(s.first, s.last) / (s.tokens - 1).max(1) as f64).collect(),
-        ),
+    Ok(measure(&streams))
+}
+
+/// Asks `prompts` for `tokens` tokens each; when each has its first, asks `other` for `few`. How all of them went.
+pub(super) fn ask_meanwhile(
+    server: &Server,
+    prompts: &[Prompt],
+    tokens: u32,
+    other: &Prompt,
+    few: u32,
+) -> anyhow::Result<(Vec<Stream>, Stream)> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
+        // Time for their own prompts, and for some undisturbed tokens.
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        let other = stream(server, other, few);
+        let joined =
+            running.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
+        Ok((joined.collect::<anyhow::Result<_>>()?, other?))
     })
+}
+
+fn measure(streams: &[Stream]) -> Measured {
+    let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+    let asked = streams.iter().map(|stream| stream.asked).min();
+    let last = streams.iter().map(Stream::last).max();
+    let took = asked.zip(last).map_or(f64::NAN, |(asked, last)| (last - asked).as_secs_f64());
+    let mut gaps: Vec<f64> = streams.iter().flat_map(Stream::gaps).collect();
+    gaps.sort_by(f64::total_cmp);
+    let percentile = |part: f64| gaps.get((gaps.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN);
+    let all: u64 = streams.iter().map(|stream| stream.tokens).sum();
+    let rate = |stream: &Stream| (stream.tokens - 1) as f64 / (stream.last() - stream.first()).as_secs_f64();
+    Measured {
+        decode: streams.iter().map(rate).sum(),
+        whole: all as f64 / took,
+        ttft_ms: median(streams.iter().map(|stream| ms(stream.asked, stream.first())).collect()),
+        last_ttft_ms: streams.iter().map(|stream| ms(stream.asked, stream.first())).fold(0.0, f64::max),
+        token_ms: median(
+            streams.iter().map(|s| ms(s.first(), s.last()) / (s.tokens - 1).max(1) as f64).collect(),
+        ),
+        itl_p50_ms: percentile(0.5),
+        itl_p95_ms: percentile(0.95),
+    }
 }
 
 fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Stream> {
@@ -89,7 +139,7 @@ fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Strea
     let request = server.agent.post(format!("{}/v1/completions", server.base));
     let response = request.header("content-type", "application/json").send(body.to_string())?;
     let mut lines = BufReader::new(response.into_body().into_reader()).lines();
-    let (mut first, mut last, mut counted) = (None, asked, None);
+    let (mut texts, mut counted) = (Vec::new(), None);
     while let Some(line) = lines.next().transpose()? {
         let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
         let chunk: Value = serde_json::from_str(data)?;
@@ -98,14 +148,15 @@ fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Strea
         }
         let text = chunk.pointer("/choices/0/text").and_then(Value::as_str).unwrap_or_default();
         if !text.is_empty() {
-            last = Instant::now();
-            first.get_or_insert(last);
+            texts.push(Instant::now());
         }
         counted = chunk.pointer("/usage/completion_tokens").and_then(Value::as_u64).or(counted);
     }
-    let first = first.with_context(|| format!("{} answered nothing", server.name))?;
+    if texts.is_empty() {
+        bail!("{} answered nothing", server.name);
+    }
     let tokens = counted.with_context(|| format!("{} counted no tokens", server.name))?.max(1);
-    Ok(Stream { asked, first, last, tokens })
+    Ok(Stream { asked, texts, tokens })
 }
 
 impl Measured {
@@ -118,6 +169,8 @@ impl Measured {
             ttft_ms: of(|one| one.ttft_ms),
             last_ttft_ms: of(|one| one.last_ttft_ms),
             token_ms: of(|one| one.token_ms),
+            itl_p50_ms: of(|one| one.itl_p50_ms),
+            itl_p95_ms: of(|one| one.itl_p95_ms),
         }
     }
 }

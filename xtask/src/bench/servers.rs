@@ -41,15 +41,21 @@ impl Server {
         Self::start("mlxd", port, MODEL.into(), command, Some(home))
     }
 
-    /// mlx-lm's own server from `venv`, with the BLAS that our worker uses.
-    pub(super) fn mlx_lm(port: u16, venv: &Path, model: &Path) -> anyhow::Result<Self> {
+    /// mlx-lm's own server from `venv`, on Linux with this BLAS instead of its wheel's.
+    pub(super) fn mlx_lm(
+        name: &'static str,
+        port: u16,
+        venv: &Path,
+        model: &Path,
+        blas: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(venv.join("bin/mlx_lm.server"));
         command.arg("--model").arg(model).args(["--port", &port.to_string(), "--log-level", "ERROR"]);
         command.env("HF_HUB_OFFLINE", "1").stdout(Stdio::null()).stderr(Stdio::null());
-        if cfg!(target_os = "linux") {
-            command.env("LD_PRELOAD", paths::mlx().join("libmlxd_shim.so"));
+        if let Some(blas) = blas.filter(|_| cfg!(target_os = "linux")) {
+            command.env("LD_PRELOAD", blas);
         }
-        Self::start("mlx-lm", port, model.display().to_string(), command, None)
+        Self::start(name, port, model.display().to_string(), command, None)
     }
 
     fn start(

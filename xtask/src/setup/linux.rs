@@ -127,11 +127,20 @@ fn processor() -> anyhow::Result<String> {
 }
 
 fn build_shim(layout: &Layout) -> anyhow::Result<()> {
-    let openblas = layout.packages.join("scipy_openblas32/lib");
+    compile_shim(&layout.packages, &layout.mlx.join("libmlxd_shim.so"), &[])
+}
+
+/// A library that hands what MLX calls on to OpenBLAS and does nothing else: what others are measured with.
+pub(super) fn plain_blas(library: &Path) -> anyhow::Result<()> {
+    compile_shim(&site_packages(&paths::mlx().join("venv"))?, library, &["-DPLAIN_OPENBLAS"])
+}
+
+fn compile_shim(packages: &Path, library: &Path, more: &[&str]) -> anyhow::Result<()> {
+    let openblas = packages.join("scipy_openblas32/lib");
     let mut compile = Command::new("cc");
     // For this machine only: nothing in .mlx is shipped.
-    compile.args(["-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-pthread"]);
-    compile.arg("-o").arg(layout.mlx.join("libmlxd_shim.so"));
+    compile.args(["-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-pthread"]).args(more);
+    compile.arg("-o").arg(library);
     compile.arg(paths::own("native/shim.c")).arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
     step("building the BLAS shim", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
 }
