@@ -1,11 +1,15 @@
 //! Configuration: file < environment < flags, resolved once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipc_proto::supervisor::ModelSettings;
 use serde::Deserialize;
-use supervisor::{Config, Secret};
+use supervisor::{Config, Policy, Secret};
+
+mod memory;
 
 /// Flags of `mlxd serve`.
 #[derive(Debug, Default, clap::Args)]
@@ -22,6 +26,9 @@ pub(crate) struct Flags {
     /// A folder of models; may be given several times [default: HOME/models; environment: MLXD_MODELS, colon-separated].
     #[arg(long)]
     models: Vec<PathBuf>,
+    /// Memory that models may have together, such as 12GiB or 60% [default: 75% of the machine's; environment: MLXD_MEMORY].
+    #[arg(long)]
+    memory: Option<String>,
 }
 
 /// What the environment says.
@@ -31,6 +38,9 @@ pub(crate) struct Environment {
     port: Option<String>,
     home: Option<PathBuf>,
     models: Option<String>,
+    memory: Option<String>,
+    idle_seconds: Option<String>,
+    hang_seconds: Option<String>,
     api_keys: Option<Secret>,
     user_home: Option<PathBuf>,
 }
@@ -41,7 +51,13 @@ pub(crate) struct Environment {
 struct File {
     host: Option<String>,
     port: Option<u16>,
-    models: Option<Vec<PathBuf>>,
+    /// Folders of models; or, as a table, settings of single models by id.
+    models: Option<toml::Value>,
+    /// Folders of models, where `models` is a table.
+    model_folders: Option<Vec<PathBuf>>,
+    memory: Option<String>,
+    idle_seconds: Option<u32>,
+    hang_seconds: Option<u32>,
     api_keys: Option<Vec<String>>,
 }
 
@@ -68,20 +84,30 @@ impl Environment {
             port: text("MLXD_PORT"),
             home: text("MLXD_HOME").map(PathBuf::from),
             models: text("MLXD_MODELS"),
+            memory: text("MLXD_MEMORY"),
+            idle_seconds: text("MLXD_IDLE_SECONDS"),
+            hang_seconds: text("MLXD_HANG_SECONDS"),
             api_keys: text("MLXD_API_KEYS").map(Secret::new),
             user_home: text("HOME").map(PathBuf::from),
         }
     }
 }
 
-/// Puts the three together.
-pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, ConfigError> {
-    let home = flags.home.or(environment.home).or_else(|| Some(environment.user_home?.join(".mlxd")));
+/// The home folder, which the configuration file lies in. Every path is absolute from here on.
+pub(crate) fn home(flag: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, ConfigError> {
+    let default = || Some(environment.user_home.as_ref()?.join(".mlxd"));
+    let home = flag.or_else(|| environment.home.clone()).or_else(default);
     let home =
         home.ok_or(ConfigError::Value { name: "--home", problem: "neither it nor HOME is set".into() })?;
-    // Children are started from anywhere: every path is absolute from here on.
-    let home = absolute("--home", &home)?;
-    let file = File::read(&home.join("config.toml"))?;
+    absolute("--home", &home)
+}
+
+/// Puts the three together.
+pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, ConfigError> {
+    let home = home(flags.home, &environment)?;
+    let path = home.join("config.toml");
+    let mut file = File::read(&path)?;
+    let (folders, settings) = of_models(file.models.take(), &path)?;
     let host = flags.host.or(environment.host).or(file.host).unwrap_or_else(|| "127.0.0.1".into());
     let port = match (flags.port, environment.port) {
         (Some(port), _) => port,
@@ -97,12 +123,53 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         return Err(ConfigError::Open(host));
     }
     let from_environment = environment.models.map(|list| list.split(':').map(PathBuf::from).collect());
-    let models = Some(flags.models).filter(|models| !models.is_empty()).or(from_environment).or(file.models);
-    let models = match models {
+    let models = Some(flags.models).filter(|models| !models.is_empty()).or(from_environment);
+    let models = match models.or(folders).or(file.model_folders) {
         Some(models) => models.iter().map(|folder| existing(folder)).collect::<Result<_, _>>()?,
         None => vec![home.join("models")],
     };
-    Ok(Config { host, port, home, models, api_keys })
+    let memory = [("--memory", flags.memory), ("MLXD_MEMORY", environment.memory), ("memory", file.memory)];
+    let memory = memory.into_iter().find_map(|(name, text)| Some((name, text?)));
+    let policy = Policy {
+        memory: memory.map(|(name, text)| memory::parse(name, &text)).transpose()?,
+        idle_seconds: seconds("MLXD_IDLE_SECONDS", environment.idle_seconds)?.or(file.idle_seconds),
+        hang_seconds: seconds("MLXD_HANG_SECONDS", environment.hang_seconds)?
+            .or(file.hang_seconds)
+            .map_or(Policy::default().hang_seconds, |seconds| seconds.max(1)),
+        models: settings,
+    };
+    Ok(Config { host, port, home, models, api_keys, policy })
+}
+
+type OfModels = (Option<Vec<PathBuf>>, BTreeMap<String, ModelSettings>);
+
+/// `models` of the file: a list of folders, or a table of settings.
+fn of_models(value: Option<toml::Value>, path: &Path) -> Result<OfModels, ConfigError> {
+    let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+    let table = match value {
+        None => return Ok((None, BTreeMap::new())),
+        Some(toml::Value::Table(table)) => table,
+        Some(folders) => {
+            let folders = folders.try_into().map_err(|e| problem(format!("models: {e}")))?;
+            return Ok((Some(folders), BTreeMap::new()));
+        }
+    };
+    let mut settings = BTreeMap::new();
+    for (id, value) in table {
+        let told = |text: String| problem(format!("models.\"{id}\": {text}"));
+        let own: ModelSettings = value.try_into().map_err(|e: toml::de::Error| told(e.to_string()))?;
+        own.check().map_err(|e| told(e.to_string()))?;
+        settings.insert(id, own);
+    }
+    Ok((None, settings))
+}
+
+fn seconds(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
+    let parse = |text: String| {
+        let problem = format!("\"{text}\" is no number of seconds");
+        text.parse().map_err(|_| ConfigError::Value { name, problem })
+    };
+    text.map(parse).transpose()
 }
 
 impl File {

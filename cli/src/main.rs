@@ -1,12 +1,15 @@
 //! `mlxd`: the command.
 #![expect(clippy::print_stderr, reason = "a command tells its user what is wrong")]
+#![expect(clippy::print_stdout, reason = "and what it was asked for")]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+mod client;
 mod config;
+mod table;
 
 /// A local AI server for MLX models, speaking the OpenAI API.
 #[derive(Parser)]
@@ -20,16 +23,33 @@ struct Arguments {
 enum Command {
     /// Serve models until Ctrl-C.
     Serve(config::Flags),
+    #[command(flatten)]
+    Client(client::Verb),
 }
 
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 const WRONG_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
-    let Command::Serve(flags) = Arguments::parse().command;
+    let environment = config::Environment::read();
+    match Arguments::parse().command {
+        Command::Serve(flags) => serve(flags, environment),
+        Command::Client(verb) => match client::run(verb, &environment) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("mlxd: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
     let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let environment = config::Environment::read();
     let config = match config::resolve(flags, environment) {
         Ok(config) => config,
         Err(error) => {

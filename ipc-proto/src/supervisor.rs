@@ -26,7 +26,7 @@ pub trait Supervisor {
     /// Returns once a worker serves the model, starting its workers where none runs: one address for each that is ready,
     /// never none. Many callers share one start. A caller that leaves before the start began causes none.
     ///
-    /// Fails with `Overloaded` and the numbers where the model does not fit into memory, and with `ModelBroken` where it
+    /// Fails with `Unavailable` and the numbers where the model does not fit into memory, and with `ModelBroken` where it
     /// cannot be loaded.
     async fn ensure_ready(want: Want) -> Result<Vec<WorkerAddress>>;
 

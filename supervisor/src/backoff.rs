@@ -26,6 +26,11 @@ impl Backoff {
         self.quick_deaths += 1;
         wait
     }
+
+    /// Deaths since the last healthy life.
+    pub(crate) fn quick_deaths(&self) -> u32 {
+        self.quick_deaths
+    }
 }
 
 #[cfg(test)]

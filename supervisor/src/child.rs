@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,21 +70,33 @@ impl Child {
     }
 
     /// Waits for its end.
-    pub(crate) async fn wait(&mut self) -> String {
-        describe(self.process.wait().await)
+    pub(crate) async fn wait(&mut self) -> End {
+        End::of(&self.process.wait().await)
     }
 
-    /// What it last wrote to stderr.
-    pub(crate) fn last_words(&self) -> String {
+    /// Its process id, until its end was waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// The lines that it last wrote to stderr, oldest first.
+    pub(crate) fn last_words(&self) -> Vec<String> {
         let lines = self.last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        lines.iter().cloned().collect()
+    }
+
+    /// Sends it a signal; one that has ended gets none.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(id) = self.process.id() {
+            // An error means that it is gone already.
+            let _ = kill(Pid::from_raw(id.cast_signed()), signal);
+        }
     }
 
     /// Asks it to end, and ends it when it has not within `grace`.
     pub(crate) async fn stop(&mut self, grace: Duration) {
         let Some(id) = self.process.id() else { return };
-        // An error means that it is gone already.
-        let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
         if tokio::time::timeout(grace, self.wait()).await.is_err() {
             tracing::warn!(pid = id, grace_s = grace.as_secs(), "does not end: killed");
             let _ = self.process.kill().await;
@@ -91,9 +104,24 @@ impl Child {
     }
 }
 
-fn describe(status: std::io::Result<ExitStatus>) -> String {
-    // "exit status: 1" or "signal: 9 (SIGKILL)".
-    status.map_or_else(|e| e.to_string(), |status| status.to_string())
+/// How a process ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct End {
+    /// "exit status: 1" or "signal: 9 (SIGKILL)".
+    pub(crate) text: String,
+    /// Its status, if it ended by itself.
+    pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+}
+
+impl End {
+    fn of(status: &std::io::Result<ExitStatus>) -> Self {
+        match status {
+            Ok(status) => Self { text: status.to_string(), code: status.code(), signal: status.signal() },
+            Err(error) => Self { text: error.to_string(), ..Self::default() },
+        }
+    }
 }
 
 async fn listen(stderr: ChildStderr, name: String, last_words: LastWords) {

@@ -1,231 +1,191 @@
 //! The workers: one task owns them all, others hold a [`Fleet`] and ask.
 //!
 //! A worker starts when a request names its model and nobody serves it. Many who ask at once share one start; one who
-//! gives up does not stop it for the others. When a worker ends, the next request starts another.
+//! gives up does not stop it for the others, and a start that nobody waits for any more does not begin. Room for it is made
+//! within one memory budget. What happens to a worker is decided by its state machine ([`crate::process`]), who has to go by
+//! [`crate::eviction`]; here both meet the processes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ipc_proto::supervisor::{ModelEntry, ModelState, WorkerAddress};
+use ipc_proto::generate::Priority;
+use ipc_proto::supervisor::{Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Want, WorkerAddress};
 use ipc_proto::{Error, ErrorKind, Result, Source};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
-use crate::registry;
+use crate::pressure;
+use crate::registry::Registry;
 
+mod calls;
+mod exits;
+mod loads;
+mod news;
+mod owner;
+mod reports;
+mod upkeep;
+mod view;
 mod worker;
 
-use worker::{Launch, Life};
+use owner::Owner;
+use worker::Report;
 
-/// A model that failed to load is not tried again sooner, so that clients that retry do not keep the disk busy.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Ids that an error message lists.
-const LISTED: usize = 8;
+/// How often the owner looks around while there is anything to look at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the fleet is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// Models on disk.
+    pub(crate) registry: Registry,
+    /// The worker's program.
+    pub(crate) program: PathBuf,
+    /// Where sockets go.
+    pub(crate) run: PathBuf,
+    /// Rules for all models.
+    pub(crate) policy: Policy,
+}
+
+/// Rules for all models.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Bytes that workers may have together; `None`: three quarters of what the machine has for models.
+    pub memory: Option<u64>,
+    /// Seconds of idleness after which a model is unloaded; `None`: never.
+    pub idle_seconds: Option<u32>,
+    /// Seconds without a sign of life after which a worker is taken to hang.
+    pub hang_seconds: u32,
+    /// Settings of single models, by id.
+    pub models: BTreeMap<String, ModelSettings>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { memory: None, idle_seconds: None, hang_seconds: 60, models: BTreeMap::new() }
+    }
+}
 
 /// A handle to the task that owns the workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet(mpsc::UnboundedSender<Command>);
 
+type Reply<T> = oneshot::Sender<T>;
+
 enum Command {
-    Ensure(String, oneshot::Sender<Result<WorkerAddress>>),
-    Models(oneshot::Sender<Vec<ModelEntry>>),
-    Loaded(String, u64, Result<WorkerAddress>),
-    Ended(String, u64),
-    Stop(Duration, oneshot::Sender<()>),
+    Ensure(Caller),
+    Models(Reply<Vec<ModelEntry>>),
+    Pool(Reply<Pool>),
+    KeepAlive(String, KeepAlive, Reply<Result<()>>),
+    Unload(String, bool, Reply<Result<()>>),
+    Restart(String, Reply<Result<()>>),
+    Pin(String, bool, Reply<Result<()>>),
+    Settings(String, Reply<Result<ModelSettings>>),
+    SetSettings(String, ModelSettings, Reply<Result<()>>),
+    Watch(u64, Reply<Changes>),
+    Report(u64, Report),
+    Stop(Duration, Reply<()>),
 }
 
-enum Slot {
-    Loading { incarnation: u64, waiting: Vec<oneshot::Sender<Result<WorkerAddress>>> },
-    Ready(WorkerAddress),
-    Failed { error: Error, at: Instant },
+/// Somebody who waits for a model.
+struct Caller {
+    want: Want,
+    since: Instant,
+    reply: Reply<Result<Vec<WorkerAddress>>>,
 }
 
-struct Owner {
-    directories: Vec<PathBuf>,
-    program: PathBuf,
-    run: PathBuf,
-    slots: BTreeMap<String, Slot>,
-    incarnations: u64,
-    /// Worker processes alive.
-    alive: usize,
-    commands: mpsc::UnboundedSender<Command>,
-    /// Set to the grace period when the workers shall end.
-    stopping: watch::Sender<Option<Duration>>,
-    stopped: Option<oneshot::Sender<()>>,
-}
-
-/// Starts the task, with no worker running.
-pub(crate) fn start(directories: Vec<PathBuf>, program: PathBuf, run: PathBuf) -> Fleet {
+/// Starts the task; models to be loaded at once begin to load.
+pub(crate) fn start(setup: Setup) -> Fleet {
     let (commands, mut queue) = mpsc::unbounded_channel();
-    let mut owner = Owner {
-        directories,
-        program,
-        run,
-        slots: BTreeMap::new(),
-        incarnations: 0,
-        alive: 0,
-        commands: commands.clone(),
-        stopping: watch::Sender::new(None),
-        stopped: None,
-    };
+    let mut owner = Owner::new(setup, pressure::source(), commands.clone());
+    owner.preload();
     tokio::spawn(async move {
-        while let Some(command) = queue.recv().await {
-            owner.obey(command);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = queue.recv() => match command {
+                    Some(command) => owner.obey(command),
+                    None => return,
+                },
+                _ = ticks.tick(), if owner.has_work() => owner.tick(Instant::now()),
+            }
+            owner.settle();
         }
     });
     Fleet(commands)
 }
 
+fn stopping() -> Error {
+    Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping")
+}
+
 impl Fleet {
-    /// Where `model` is served, after starting it where needed.
-    pub(crate) async fn ensure_ready(&self, model: String) -> Result<WorkerAddress> {
-        let gone = || Error::new(ErrorKind::Unavailable, Source::Supervisor, "the supervisor is stopping");
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Command::Ensure(model, reply)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.0.send(command(reply)).map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Where a model is served, after starting it where needed.
+    pub(crate) async fn ensure_ready(&self, want: Want) -> Result<Vec<WorkerAddress>> {
+        self.ask(|reply| Command::Ensure(Caller { want, since: Instant::now(), reply })).await?
     }
 
     /// Every model on disk.
     pub(crate) async fn models(&self) -> Vec<ModelEntry> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Command::Models(reply));
-        answer.await.unwrap_or_default()
+        self.ask(Command::Models).await.unwrap_or_default()
+    }
+
+    /// The memory budget.
+    pub(crate) async fn pool(&self) -> Pool {
+        self.ask(Command::Pool).await.unwrap_or_default()
+    }
+
+    /// See [`ipc_proto::supervisor::Supervisor::keep_alive`].
+    pub(crate) async fn keep_alive(&self, model: String, keep: KeepAlive) -> Result<()> {
+        self.ask(|reply| Command::KeepAlive(model, keep, reply)).await?
+    }
+
+    /// Ends a model's workers; returns when their memory is back.
+    pub(crate) async fn unload(&self, model: String, force: bool) -> Result<()> {
+        self.ask(|reply| Command::Unload(model, force, reply)).await?
+    }
+
+    /// Replaces a model's workers; returns when the new one serves.
+    pub(crate) async fn restart(&self, model: String) -> Result<()> {
+        self.ask(|reply| Command::Restart(model, reply)).await?
+    }
+
+    /// Says whether a model may be evicted.
+    pub(crate) async fn pin(&self, model: String, pinned: bool) -> Result<()> {
+        self.ask(|reply| Command::Pin(model, pinned, reply)).await?
+    }
+
+    /// A model's settings.
+    pub(crate) async fn settings(&self, model: String) -> Result<ModelSettings> {
+        self.ask(|reply| Command::Settings(model, reply)).await?
+    }
+
+    /// Replaces a model's settings.
+    pub(crate) async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
+        self.ask(|reply| Command::SetSettings(model, settings, reply)).await?
+    }
+
+    /// Changes after `revision`, once there are any.
+    pub(crate) async fn watch(&self, revision: u64) -> Changes {
+        self.ask(|reply| Command::Watch(revision, reply)).await.unwrap_or_default()
     }
 
     /// Ends every worker, by force after `grace`.
     pub(crate) async fn stop(&self, grace: Duration) {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Command::Stop(grace, reply));
-        let _ = answer.await;
+        let _ = self.ask(|reply| Command::Stop(grace, reply)).await;
     }
 }
 
-impl Owner {
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Ensure(model, reply) => self.ensure(model, reply),
-            Command::Models(reply) => drop(reply.send(self.models())),
-            Command::Loaded(model, incarnation, outcome) => self.loaded(model, incarnation, &outcome),
-            Command::Ended(model, incarnation) => self.ended(&model, incarnation),
-            Command::Stop(grace, reply) => {
-                self.stopping.send_replace(Some(grace));
-                self.stopped = Some(reply);
-                self.report_stopped();
-            }
-        }
-    }
-
-    fn ensure(&mut self, model: String, reply: oneshot::Sender<Result<WorkerAddress>>) {
-        let refused = match self.slots.get_mut(&model) {
-            Some(Slot::Ready(address)) => return drop(reply.send(Ok(address.clone()))),
-            Some(Slot::Loading { waiting, .. }) => return waiting.push(reply),
-            Some(Slot::Failed { error, at }) if at.elapsed() < RETRY_AFTER => Some(error.clone()),
-            _ if self.stopped.is_some() => {
-                Some(Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping"))
-            }
-            _ => None,
-        };
-        if let Some(error) = refused {
-            return drop(reply.send(Err(error)));
-        }
-        match registry::scan(&self.directories).remove(&model) {
-            Some(folder) => {
-                let incarnation = self.launch(&model, folder.path);
-                self.slots.insert(model, Slot::Loading { incarnation, waiting: vec![reply] });
-            }
-            None => drop(reply.send(Err(self.unknown(&model)))),
-        }
-    }
-
-    fn launch(&mut self, model: &str, folder: PathBuf) -> u64 {
-        self.incarnations += 1;
-        self.alive += 1;
-        let incarnation = self.incarnations;
-        let launch = Launch {
-            program: self.program.clone(),
-            folder,
-            socket: self.run.join(format!("w{incarnation}.sock")),
-            model: model.to_owned(),
-            incarnation,
-        };
-        let (loaded, ended) = (self.commands.clone(), self.commands.clone());
-        let (name, same) = (model.to_owned(), model.to_owned());
-        let life = Life {
-            launch,
-            stopping: self.stopping.subscribe(),
-            loaded: Box::new(move |outcome| drop(loaded.send(Command::Loaded(name, incarnation, outcome)))),
-        };
-        tokio::spawn(async move {
-            life.live().await;
-            let _ = ended.send(Command::Ended(same, incarnation));
-        });
-        incarnation
-    }
-
-    fn loaded(&mut self, model: String, incarnation: u64, outcome: &Result<WorkerAddress>) {
-        let Some(Slot::Loading { incarnation: current, .. }) = self.slots.get(&model) else { return };
-        if *current != incarnation {
-            return;
-        }
-        let slot = match outcome {
-            Ok(address) => Slot::Ready(address.clone()),
-            Err(error) => Slot::Failed { error: error.clone(), at: Instant::now() },
-        };
-        if let Some(Slot::Loading { waiting, .. }) = self.slots.insert(model, slot) {
-            for reply in waiting {
-                let _ = reply.send(outcome.clone());
-            }
-        }
-    }
-
-    fn ended(&mut self, model: &str, incarnation: u64) {
-        self.alive -= 1;
-        if matches!(self.slots.get(model), Some(Slot::Ready(address)) if address.incarnation == incarnation) {
-            self.slots.remove(model);
-        }
-        self.report_stopped();
-    }
-
-    fn report_stopped(&mut self) {
-        if self.alive == 0
-            && let Some(reply) = self.stopped.take()
-        {
-            let _ = reply.send(());
-        }
-    }
-
-    fn models(&self) -> Vec<ModelEntry> {
-        let state = |id: &str| match self.slots.get(id) {
-            None => ModelState::Stopped,
-            Some(Slot::Loading { .. }) => ModelState::Loading { loaded: 0, total: 0 },
-            Some(Slot::Ready(_)) => ModelState::Ready,
-            Some(Slot::Failed { error, .. }) => ModelState::Failed(error.message.clone()),
-        };
-        let found = registry::scan(&self.directories).into_iter();
-        found
-            .map(|(id, folder)| ModelEntry {
-                state: state(&id),
-                id,
-                created: folder.created,
-                bytes: folder.bytes,
-                ..ModelEntry::default()
-            })
-            .collect()
-    }
-
-    fn unknown(&self, model: &str) -> Error {
-        let ids: Vec<String> = registry::scan(&self.directories).into_keys().collect();
-        let there = match ids.len() {
-            0 => {
-                let places: Vec<_> = self.directories.iter().map(|path| path.display().to_string()).collect();
-                format!("there are no models yet; put model folders into {}", places.join(" or "))
-            }
-            n if n > LISTED => format!("available are {} and {} more", ids[..LISTED].join(", "), n - LISTED),
-            _ => format!("available are {}", ids.join(", ")),
-        };
-        let text = format!("the model \"{model}\" does not exist; {there}");
-        Error::new(ErrorKind::ModelNotFound, Source::Client, text).with_param("model")
-    }
+/// The most pressing of some priorities.
+fn first(priorities: impl Iterator<Item = Priority>) -> Priority {
+    priorities.min().unwrap_or_default()
 }
 
 #[cfg(test)]

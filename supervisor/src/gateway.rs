@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
+use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::process::Command;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Secret;
 use crate::backoff::Backoff;
@@ -25,25 +26,55 @@ pub(crate) struct Launch {
     pub(crate) api_keys: Secret,
 }
 
-/// The task that keeps it running.
+/// A handle to the task that keeps it running.
+#[derive(Debug, Clone)]
 pub(crate) struct Gateway {
-    stop: oneshot::Sender<(Duration, oneshot::Sender<()>)>,
+    orders: mpsc::UnboundedSender<Order>,
+    /// Who connected to the supervisor last: a gateway does so when it is up.
+    connected: watch::Sender<u32>,
 }
+
+#[derive(Debug)]
+enum Order {
+    /// Replace it, and say how that went.
+    Restart(oneshot::Sender<Result<()>>),
+    /// End it, in time if it will.
+    Stop(Duration, oneshot::Sender<()>),
+}
+
+/// A new gateway that has not connected by then, but lives, is taken to be up.
+const UP: Duration = Duration::from_secs(2);
+/// How long the requests of a gateway that was replaced get.
+const REPLACED: Duration = Duration::from_secs(60);
 
 /// Starts it, and again whenever it ends.
 pub(crate) fn start(launch: Launch) -> Gateway {
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(keep(launch, stopped));
-    Gateway { stop }
+    let (orders, queue) = mpsc::unbounded_channel();
+    let (connected, pids) = watch::channel(0);
+    tokio::spawn(keep(launch, queue, pids));
+    Gateway { orders, connected }
 }
 
 impl Gateway {
     /// Lets running requests finish within `grace`, then ends it.
-    pub(crate) async fn stop(self, grace: Duration) {
+    pub(crate) async fn stop(&self, grace: Duration) {
         let (done, ended) = oneshot::channel();
-        if self.stop.send((grace, done)).is_ok() {
+        if self.orders.send(Order::Stop(grace, done)).is_ok() {
             let _ = ended.await;
         }
+    }
+
+    /// Starts another and lets the old one's requests finish. No connection is refused meanwhile: both have the socket.
+    pub(crate) async fn restart(&self) -> Result<()> {
+        let stopping = || Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping");
+        let (done, outcome) = oneshot::channel();
+        self.orders.send(Order::Restart(done)).map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+
+    /// Somebody has connected to the supervisor.
+    pub(crate) fn connected(&self, pid: u32) {
+        self.connected.send_replace(pid);
     }
 }
 
@@ -61,33 +92,78 @@ impl Launch {
     }
 }
 
-async fn keep(launch: Launch, mut stopped: oneshot::Receiver<(Duration, oneshot::Sender<()>)>) {
+async fn keep(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, mut pids: watch::Receiver<u32>) {
     let mut backoff = Backoff::default();
     loop {
         let born = Instant::now();
         let end = match launch.spawn() {
-            Ok(mut child) => tokio::select! {
-                end = child.wait() => end,
-                order = &mut stopped => {
-                    if let Ok((grace, done)) = order {
-                        child.stop(grace).await;
-                        let _ = done.send(());
-                    }
-                    return;
-                }
+            Ok(child) => match life(&launch, child, &mut orders, &mut pids).await {
+                Some(end) => end,
+                None => return,
             },
             Err(error) => error.to_string(),
         };
         let wait = backoff.after(born.elapsed());
         tracing::error!(end, restart_in_ms = wait.as_millis() as u64, "the gateway ended");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            order = &mut stopped => {
-                if let Ok((_, done)) = order {
-                    let _ = done.send(());
-                }
-                return;
+        let waited = tokio::time::sleep(wait);
+        tokio::pin!(waited);
+        loop {
+            tokio::select! {
+                () = &mut waited => break,
+                order = orders.recv() => match order {
+                    // It is being restarted.
+                    Some(Order::Restart(reply)) => drop(reply.send(Ok(()))),
+                    Some(Order::Stop(_, done)) => {
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
             }
         }
+    }
+}
+
+/// Watches over a gateway and those that take its place, until the last of them ends by itself; `None` when it was told to.
+async fn life(
+    launch: &Launch,
+    mut child: Child,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    pids: &mut watch::Receiver<u32>,
+) -> Option<String> {
+    loop {
+        tokio::select! {
+            end = child.wait() => return Some(end.text),
+            order = orders.recv() => match order {
+                Some(Order::Restart(reply)) => {
+                    let outcome = successor(launch, pids).await.map(|new| {
+                        let mut old = std::mem::replace(&mut child, new);
+                        tokio::spawn(async move { old.stop(REPLACED).await });
+                    });
+                    let _ = reply.send(outcome);
+                }
+                Some(Order::Stop(grace, done)) => {
+                    child.stop(grace).await;
+                    let _ = done.send(());
+                    return None;
+                }
+                None => return None,
+            }
+        }
+    }
+}
+
+/// A gateway beside the one that runs, once it is up.
+async fn successor(launch: &Launch, pids: &mut watch::Receiver<u32>) -> Result<Child> {
+    let failed = |text: String| {
+        let text = format!("the new gateway does not start, the old one stays: {text}");
+        Error::new(ErrorKind::Internal, Source::Supervisor, text)
+    };
+    let mut new = launch.spawn().map_err(|e| failed(e.to_string()))?;
+    let id = new.id().unwrap_or_default();
+    let up = tokio::time::timeout(UP, pids.wait_for(|pid| *pid == id));
+    tokio::select! {
+        _ = up => Ok(new),
+        end = new.wait() => Err(failed(end.text)),
     }
 }

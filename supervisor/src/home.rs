@@ -10,6 +10,27 @@ use nix::fcntl::{Flock, FlockArg};
 /// The longest file name that is put into the run directory, with its slash.
 const LONGEST_NAME: usize = "/supervisor.sock".len();
 
+/// The control socket's name in the run directory.
+pub(crate) const CONTROL: &str = "supervisor.sock";
+
+/// Where the server that has `home` answers the command line; an error says that there is none.
+///
+/// # Errors
+/// When no server has ever used it, or its lock cannot be read.
+pub fn control_socket(home: &Path) -> std::io::Result<PathBuf> {
+    let named = home.join("run");
+    let pid = fs::read_to_string(named.join("lock"))?;
+    Ok(run_directory(named, pid.trim()).join(CONTROL))
+}
+
+/// Socket paths are short everywhere: a deep home gets a short place elsewhere, named for its server's process.
+fn run_directory(named: PathBuf, pid: &str) -> PathBuf {
+    if named.as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES {
+        return named;
+    }
+    std::env::temp_dir().join(format!("mlxd-{pid}"))
+}
+
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -54,14 +75,8 @@ impl Home {
             .map_err(|_| HomeError::InUse { home: home.to_owned(), pid })?;
         let written = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
         written.and_then(|_| write!(lock, "{}", std::process::id())).map_err(unusable)?;
-        let run = if named.as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES {
-            named
-        } else {
-            // Socket paths are short everywhere; a deep home gets a short place beside it.
-            let short = std::env::temp_dir().join(format!("mlxd-{}", std::process::id()));
-            private_directory(&short).map_err(unusable)?;
-            short
-        };
+        let run = run_directory(named, &std::process::id().to_string());
+        private_directory(&run).map_err(unusable)?;
         let home = Self { run, _lock: lock };
         // A server that was killed could not clean up.
         home.remove_sockets();
@@ -111,6 +126,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::take(&folder.path().join("deep/".repeat(20))).unwrap();
         assert!(home.run().as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES);
+        let socket = control_socket(&folder.path().join("deep/".repeat(20))).unwrap();
+        assert_eq!(socket, home.run().join(CONTROL));
+        assert!(control_socket(&folder.path().join("nowhere")).is_err());
         fs::remove_dir(home.run()).unwrap();
     }
 }

@@ -6,21 +6,32 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 mod backoff;
 mod child;
+mod estimate;
+mod eviction;
+mod failures;
 mod fleet;
 mod gateway;
 mod home;
+mod machine;
+mod memory;
+mod pressure;
+mod process;
 mod registry;
 mod rpc;
 
 use child::Programs;
-pub use home::HomeError;
+pub use fleet::Policy;
+pub use home::{HomeError, control_socket};
+use registry::{Registry, Store};
 
 /// What `mlxd serve` was asked to do.
 #[derive(Debug, Clone)]
@@ -31,10 +42,17 @@ pub struct Config {
     pub port: u16,
     /// Database, sockets and lock live here.
     pub home: PathBuf,
-    /// Folders of models, in order of precedence.
+    /// Folders of models, in order of precedence; those of the home and of other programs come after them.
     pub models: Vec<PathBuf>,
+    /// Rules for memory and models.
+    pub policy: Policy,
     /// Keys that clients must present, none for none; handed to the gateway through its environment.
     pub api_keys: Secret,
+}
+
+/// Bytes of memory that this machine has, or our control group where that is less.
+pub fn physical_memory() -> u64 {
+    machine::memory().total
 }
 
 /// A text that is never printed.
@@ -110,15 +128,30 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
     let programs = Programs::beside_this()?;
     let home = home::Home::take(&config.home)?;
-    // Folders given by the user exist; the default one is made, so that there is a place to put models.
-    for folder in &config.models {
-        std::fs::create_dir_all(folder)?;
-    }
+    let own = config.home.join("models");
+    // So that there is a place to put models.
+    std::fs::create_dir_all(&own)?;
+    let named = config
+        .models
+        .iter()
+        .filter(|folder| **folder != own)
+        .cloned()
+        .chain([own.clone()])
+        .map(Store::Folder);
+    let others = registry::of_others(|name| {
+        std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    });
+    let registry = Registry::new(named.chain(others).collect());
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let fleet = fleet::start(config.models.clone(), programs.worker, home.run().to_owned());
-    let socket = home.run().join("supervisor.sock");
+    let fleet = fleet::start(fleet::Setup {
+        registry,
+        program: programs.worker,
+        run: home.run().to_owned(),
+        policy: config.policy,
+    });
+    let socket = home.run().join(home::CONTROL);
     let calls = ipc_proto::socket::listen(&socket)?;
-    tokio::spawn(rpc::serve(calls, fleet.clone()));
+    let stop = Arc::new(Notify::new());
     let gateway = gateway::start(gateway::Launch {
         program: programs.gateway,
         listener: listener.into_std()?,
@@ -126,10 +159,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         home: config.home,
         api_keys: config.api_keys,
     });
+    let services = rpc::Services { fleet: fleet.clone(), gateway: gateway.clone(), stop: Arc::clone(&stop) };
+    tokio::spawn(rpc::serve(calls, services));
     tracing::info!("mlxd is listening on http://{address}");
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = stop.notified() => {}
     }
     tracing::info!("stopping (a second signal stops at once)");
     tokio::select! {

@@ -1,12 +1,25 @@
-//! Finds models on disk: every folder with a config.json below a models directory, named by its path there.
+//! Models on disk: what there is, what it is called, what its files' headers say.
+//!
+//! Every folder with a config.json below a models directory is a model, named by its path there; so are the snapshots in
+//! Hugging Face's cache and what LM Studio has fetched. Only headers are read, and again only where a file has changed. Whoever
+//! asks gets a list that is at most a moment old.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Levels of folders that are looked into; `organisation/model` needs two.
-const MAX_DEPTH: usize = 4;
+use ipc_proto::supervisor::Details;
+
+mod inspect;
+mod stores;
+
+pub(crate) use stores::{Store, of_others};
+
+/// A list of this age is looked at again.
+const FRESH: Duration = Duration::from_millis(500);
+/// Ids that an error message lists.
+const LISTED: usize = 8;
 
 /// A model's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,91 +29,104 @@ pub(crate) struct Folder {
     pub(crate) created: u64,
     /// Bytes of its weight files.
     pub(crate) bytes: u64,
+    /// Changes when a file does.
+    stamp: Vec<(u64, u64)>,
 }
 
-/// Every model below `directories`, by id. Where two have one id, the earlier directory counts.
-pub(crate) fn scan(directories: &[PathBuf]) -> BTreeMap<String, Folder> {
-    let mut found = BTreeMap::new();
-    for directory in directories {
-        // A directory that is a model itself is named by its own name.
-        if let (Some(folder), Some(name)) = (folder(directory), directory.file_name()) {
-            found.entry(name.to_string_lossy().into_owned()).or_insert(folder);
-            continue;
-        }
-        visit(directory, "", MAX_DEPTH, &mut found);
+/// The stores and what was found there.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    stores: Vec<Store>,
+    folders: BTreeMap<String, Folder>,
+    looked: Option<Instant>,
+    /// What headers said, and of which files.
+    details: BTreeMap<PathBuf, (Vec<(u64, u64)>, Details)>,
+}
+
+impl Registry {
+    /// The models of these stores; where two have one id, the earlier store counts.
+    pub(crate) fn new(stores: Vec<Store>) -> Self {
+        Self { stores, folders: BTreeMap::new(), looked: None, details: BTreeMap::new() }
     }
-    found
-}
 
-fn visit(directory: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, Folder>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        // A name that is not text could not be asked for.
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let path = entry.path();
-        if name.starts_with('.') || !path.is_dir() {
-            continue;
+    /// Every model by id.
+    pub(crate) fn folders(&mut self) -> &BTreeMap<String, Folder> {
+        if self.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
+            self.look();
         }
-        let id = format!("{prefix}{name}");
-        if let Some(folder) = folder(&path) {
-            found.entry(id).or_insert(folder);
-        } else if depth > 1 {
-            // The depth also bounds links that lead in circles.
-            visit(&path, &format!("{id}/"), depth - 1, found);
+        &self.folders
+    }
+
+    /// A model by its id; one that was not there a moment ago is looked for.
+    pub(crate) fn folder(&mut self, id: &str) -> Option<Folder> {
+        // A model may have been put there just now, and one that is asked for may have been mended.
+        self.look();
+        self.folders.get(id).cloned()
+    }
+
+    /// A model by its id, as it was seen last.
+    pub(crate) fn known(&mut self, id: &str) -> Option<Folder> {
+        self.folders().get(id).cloned()
+    }
+
+    /// What the headers of a model's files say.
+    pub(crate) fn details(&mut self, folder: &Folder) -> Details {
+        if let Some((stamp, details)) = self.details.get(&folder.path)
+            && *stamp == folder.stamp
+        {
+            return details.clone();
         }
+        let details = inspect::inspect(&folder.path);
+        self.details.insert(folder.path.clone(), (folder.stamp.clone(), details.clone()));
+        details
+    }
+
+    /// Says which models there are, for somebody who asked for another.
+    pub(crate) fn there_are(&mut self) -> String {
+        let ids: Vec<&str> = self.folders().keys().map(String::as_str).collect();
+        match ids.len() {
+            0 => {
+                let places: Vec<String> =
+                    self.stores.iter().map(|store| store.path().display().to_string()).collect();
+                format!("there are no models yet; put model folders into {}", places.join(" or "))
+            }
+            n if n > LISTED => format!("available are {} and {} more", ids[..LISTED].join(", "), n - LISTED),
+            _ => format!("available are {}", ids.join(", ")),
+        }
+    }
+
+    fn look(&mut self) {
+        self.folders = stores::scan(&self.stores);
+        self.looked = Some(Instant::now());
+        let folders = &self.folders;
+        self.details.retain(|path, _| folders.values().any(|folder| folder.path == *path));
     }
 }
 
+/// The model in a folder, if it is one.
 fn folder(path: &Path) -> Option<Folder> {
     let config = fs::metadata(path.join("config.json")).ok().filter(fs::Metadata::is_file)?;
-    let modified = config.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let mut stamp = vec![stamp_of(&config)];
     let files = fs::read_dir(path).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    let weights = files.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
-    let bytes = weights.filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len()).sum();
-    Some(Folder { path: path.to_owned(), created: modified.map_or(0, |time| time.as_secs()), bytes })
+    let mut weights: Vec<PathBuf> =
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors")).collect();
+    weights.sort();
+    let mut bytes = 0;
+    for meta in weights.iter().filter_map(|file| fs::metadata(file).ok()) {
+        bytes += meta.len();
+        stamp.push(stamp_of(&meta));
+    }
+    for name in ["tokenizer_config.json", "chat_template.jinja"] {
+        stamp.extend(fs::metadata(path.join(name)).ok().map(|meta| stamp_of(&meta)));
+    }
+    let created = config.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Some(Folder { path: path.to_owned(), created: created.map_or(0, |time| time.as_secs()), bytes, stamp })
+}
+
+fn stamp_of(meta: &fs::Metadata) -> (u64, u64) {
+    let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    (meta.len(), modified.map_or(0, |time| time.as_nanos() as u64))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn model(folder: &Path, name: &str) {
-        fs::create_dir_all(folder.join(name)).unwrap();
-        fs::write(folder.join(name).join("config.json"), "{}").unwrap();
-        fs::write(folder.join(name).join("model.safetensors"), "12345").unwrap();
-    }
-
-    #[test]
-    fn ids_are_paths_below_the_directory() {
-        let root = tempfile::tempdir().unwrap();
-        for name in ["one", "org/two", "a/b/c/deep", "a/b/c/d/too-deep", ".hidden/three", "one/inside"] {
-            model(root.path(), name);
-        }
-        fs::create_dir(root.path().join("empty")).unwrap();
-        let found = scan(&[root.path().to_owned()]);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a/b/c/deep", "one", "org/two"]);
-        assert_eq!(found["one"].bytes, 5);
-        assert!(found["one"].created > 1_600_000_000);
-    }
-
-    #[test]
-    fn the_first_directory_wins_and_links_and_circles_are_harmless() {
-        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        model(first.path(), "same");
-        model(second.path(), "same");
-        model(second.path(), "real");
-        std::os::unix::fs::symlink(second.path().join("real"), first.path().join("linked")).unwrap();
-        std::os::unix::fs::symlink(first.path(), first.path().join("circle")).unwrap();
-        let found = scan(&[first.path().to_owned(), second.path().to_owned()]);
-        assert!(found["same"].path.starts_with(first.path()));
-        assert!(found.contains_key("linked") && found.contains_key("real"));
-    }
-
-    #[test]
-    fn a_directory_that_is_a_model_is_named_by_itself() {
-        let root = tempfile::tempdir().unwrap();
-        model(root.path(), "mine");
-        assert_eq!(scan(&[root.path().join("mine")]).keys().collect::<Vec<_>>(), ["mine"]);
-        assert!(scan(&[root.path().join("nowhere")]).is_empty());
-    }
-}
+mod tests;

@@ -1,90 +1,111 @@
-//! Answers the gateway's control connections.
+//! Answers control connections: the gateway's, and the command line's.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
+use ipc_proto::Result;
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Restart, Supervisor, Want, WorkerAddress,
 };
-use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 
 use crate::fleet::Fleet;
+use crate::gateway::Gateway;
+
+/// A watcher without news is answered after this time, so that one who is gone is noticed.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// What is answered with; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    pub(crate) fleet: Fleet,
+    pub(crate) gateway: Gateway,
+    /// Told when the server shall stop.
+    pub(crate) stop: Arc<Notify>,
+}
 
 /// Serves every connection to `listener`.
-pub(crate) async fn serve(listener: UnixListener, fleet: Fleet) {
+pub(crate) async fn serve(listener: UnixListener, services: Services) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, fleet.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, services.clone()))),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a control connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn connection(stream: UnixStream, fleet: Fleet) {
+async fn connection(stream: UnixStream, services: Services) {
+    let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let stream = match socket::welcome(stream).await {
         Ok((Channel::Control, stream)) => stream,
         Ok((Channel::Steps, _)) => return tracing::warn!("the supervisor sends no step frames"),
         Err(error) => return tracing::warn!(%error, "a connection was refused"),
     };
-    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Server(fleet).serve());
+    if let Some(pid) = peer.and_then(|pid| u32::try_from(pid).ok()) {
+        services.gateway.connected(pid);
+    }
+    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Server(services).serve());
     calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
 }
 
 #[derive(Clone)]
-struct Server(Fleet);
+struct Server(Services);
 
 impl Supervisor for Server {
     async fn ensure_ready(self, _: Context, want: Want) -> Result<Vec<WorkerAddress>> {
-        self.0.ensure_ready(want.model).await.map(|address| vec![address])
+        self.0.fleet.ensure_ready(want).await
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
-        self.0.models().await
+        self.0.fleet.models().await
     }
 
-    async fn keep_alive(self, _: Context, _: String, _: KeepAlive) -> Result<()> {
-        Err(not_there("keep_alive"))
+    async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
+        self.0.fleet.keep_alive(model, keep).await
     }
 
-    async fn unload(self, _: Context, _: String, _: bool) -> Result<()> {
-        Err(not_there("unload"))
+    async fn unload(self, _: Context, model: String, force: bool) -> Result<()> {
+        self.0.fleet.unload(model, force).await
     }
 
-    async fn restart(self, _: Context, _: Restart) -> Result<()> {
-        Err(not_there("restart"))
+    async fn restart(self, _: Context, what: Restart) -> Result<()> {
+        match what {
+            Restart::Gateway => self.0.gateway.restart().await,
+            Restart::Model(model) => self.0.fleet.restart(model).await,
+        }
     }
 
-    async fn pin(self, _: Context, _: String, _: bool) -> Result<()> {
-        Err(not_there("pin"))
+    async fn pin(self, _: Context, model: String, pinned: bool) -> Result<()> {
+        self.0.fleet.pin(model, pinned).await
     }
 
-    async fn stop(self, _: Context) {}
+    async fn stop(self, _: Context) {
+        tracing::info!("told to stop");
+        self.0.stop.notify_one();
+    }
 
     async fn pool(self, _: Context) -> Pool {
-        Pool::default()
+        self.0.fleet.pool().await
     }
 
     async fn watch(self, _: Context, revision: u64) -> Changes {
-        if revision > 0 {
-            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
-        }
-        Changes { revision: 1, ..Changes::default() }
+        let quiet = Changes { revision, ..Changes::default() };
+        tokio::time::timeout(QUIET, self.0.fleet.watch(revision)).await.unwrap_or(quiet)
     }
 
-    async fn settings(self, _: Context, _: String) -> Result<ModelSettings> {
-        Ok(ModelSettings::default())
+    async fn settings(self, _: Context, model: String) -> Result<ModelSettings> {
+        self.0.fleet.settings(model).await
     }
 
-    async fn set_settings(self, _: Context, _: String, _: ModelSettings) -> Result<()> {
-        Err(not_there("set_settings"))
+    async fn set_settings(self, _: Context, model: String, settings: ModelSettings) -> Result<()> {
+        self.0.fleet.set_settings(model, settings).await
     }
-}
-
-fn not_there(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, Source::Supervisor, format!("{what} is not supported"))
 }

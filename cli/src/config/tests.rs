@@ -67,3 +67,34 @@ fn keys_are_never_printed() {
     let config = resolve(Flags::default(), environment).unwrap();
     assert!(!format!("{config:?}").contains("sk-hidden"));
 }
+
+#[test]
+fn models_are_folders_or_settings() {
+    let text = "memory = \"1GiB\"\nidle_seconds = 60\nmodel_folders = [\"/\"]\n\
+                [models.\"org/name\"]\naliases = [\"short\"]\npin = true\npriority = \"low\"\nreplicas = 2\n";
+    let (_folder, mut environment) = with_file(text);
+    environment.hang_seconds = Some("7".into());
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!(config.models, [Path::new("/")]);
+    let policy = config.policy;
+    assert_eq!((policy.memory, policy.idle_seconds, policy.hang_seconds), (Some(1 << 30), Some(60), 7));
+    let settings = &policy.models["org/name"];
+    assert!(settings.pin && settings.replicas == 2 && settings.aliases == ["short"]);
+    for (text, word) in [
+        ("[models.m]\npni = true", "pni"),
+        ("[models.m]\nreplicas = 0", "replicas"),
+        ("models = 3", "models"),
+        ("idle_seconds = \"x\"", "idle_seconds"),
+    ] {
+        let (_folder, environment) = with_file(text);
+        let error = resolve(Flags::default(), environment).unwrap_err().to_string();
+        assert!(error.contains(word) && error.contains("config.toml"), "{error}");
+    }
+    let (_folder, mut environment) = with_file("memory = \"1GiB\"");
+    environment.memory = Some("2GiB".into());
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!(config.policy.memory, Some(2 << 30));
+    let (_folder, environment) = with_file("");
+    let flags = Flags { memory: Some("lots".into()), ..Flags::default() };
+    assert!(resolve(flags, environment).unwrap_err().to_string().starts_with("--memory"));
+}

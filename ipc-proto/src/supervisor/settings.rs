@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::generate::Priority;
+use crate::{Error, Result};
 
 /// A model's settings. `None` leaves a choice to the supervisor or the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,10 +48,38 @@ impl Default for ModelSettings {
     }
 }
 
+impl ModelSettings {
+    /// Whether the values are ones that a worker takes.
+    ///
+    /// # Errors
+    /// Naming the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let within = |name: &str, value: Option<u32>, range: std::ops::RangeInclusive<u32>| match value {
+            Some(value) if !range.contains(&value) => {
+                let text =
+                    format!("{name} must lie between {} and {}, not {value}", range.start(), range.end());
+                Err(Error::invalid(name, text))
+            }
+            _ => Ok(()),
+        };
+        within("context", self.context, 16..=u32::MAX)?;
+        within("kv_mib", self.kv_mib, 1..=u32::MAX)?;
+        within("max_batch", self.max_batch, 1..=1024)?;
+        within("replicas", Some(self.replicas), 1..=16)?;
+        within("draft_tokens", Some(self.draft_tokens), 0..=16)?;
+        let bad = |alias: &&String| alias.is_empty() || alias.len() > 256;
+        match self.aliases.iter().find(bad) {
+            Some(_) => Err(Error::invalid("aliases", "aliases have 1 to 256 bytes")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How long an idle model stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum KeepAlive {
     /// As its settings say.
+    #[default]
     Default,
     /// For so many seconds; 0 unloads it as soon as nothing runs.
     Seconds(u32),

@@ -4,14 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::failures::BROKEN;
+use crate::registry::Store;
+use ipc_proto::supervisor::ModelState;
 
 /// A fleet of one model "m", whose worker is a shell script.
-struct Setup {
+struct Stage {
     fleet: Fleet,
     folder: TempDir,
 }
 
-fn setup(script: &str) -> Setup {
+fn setup(script: &str) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("models/m");
     fs::create_dir_all(&model).unwrap();
@@ -20,11 +23,16 @@ fn setup(script: &str) -> Setup {
     let log = folder.path().join("starts");
     fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\n{script}\n", log.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let fleet = start(vec![folder.path().join("models")], program, folder.path().to_owned());
-    Setup { fleet, folder }
+    let fleet = start(Setup {
+        registry: Registry::new(vec![Store::Folder(folder.path().join("models"))]),
+        program,
+        run: folder.path().to_owned(),
+        policy: Policy::default(),
+    });
+    Stage { fleet, folder }
 }
 
-impl Setup {
+impl Stage {
     /// Process ids of the workers started so far.
     fn starts(&self) -> Vec<i32> {
         let log = fs::read_to_string(self.folder.path().join("starts")).unwrap_or_default();
@@ -32,7 +40,7 @@ impl Setup {
     }
 
     async fn refused(&self) -> Error {
-        self.fleet.ensure_ready("m".into()).await.unwrap_err()
+        self.fleet.ensure_ready(Want::model("m")).await.unwrap_err()
     }
 }
 
@@ -58,7 +66,7 @@ async fn a_broken_model_is_not_tried_again_at_once() {
         assert_eq!(setup.refused().await, first);
     }
     assert_eq!(setup.starts().len(), 1);
-    tokio::time::sleep(RETRY_AFTER).await;
+    tokio::time::sleep(BROKEN).await;
     setup.refused().await;
     assert_eq!(setup.starts().len(), 2);
 }
@@ -68,7 +76,7 @@ async fn all_who_ask_at_once_share_one_start() {
     let setup = setup("sleep 0.3; exit 3");
     let asks: Vec<_> = (0..20)
         .map(|_| setup.fleet.clone())
-        .map(|fleet| async move { fleet.ensure_ready("m".into()).await })
+        .map(|fleet| async move { fleet.ensure_ready(Want::model("m")).await })
         .collect();
     let asks: Vec<_> = asks.into_iter().map(tokio::spawn).collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -83,7 +91,7 @@ async fn all_who_ask_at_once_share_one_start() {
 async fn stopping_ends_a_worker_that_will_not() {
     let setup = setup("trap '' TERM; exec sleep 100");
     let ask = setup.fleet.clone();
-    let ask = tokio::spawn(async move { ask.ensure_ready("m".into()).await });
+    let ask = tokio::spawn(async move { ask.ensure_ready(Want::model("m")).await });
     while setup.starts().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -97,7 +105,7 @@ async fn stopping_ends_a_worker_that_will_not() {
 #[tokio::test]
 async fn unknown_models_and_missing_programs_are_named() {
     let setup = setup("exit 3");
-    let error = setup.fleet.ensure_ready("n".into()).await.unwrap_err();
+    let error = setup.fleet.ensure_ready(Want::model("n")).await.unwrap_err();
     assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::ModelNotFound, Some("model")));
     assert!(error.message.contains("available are m"), "{error}");
     fs::remove_file(setup.folder.path().join("worker.sh")).unwrap();

@@ -1,79 +1,132 @@
-//! One worker process from start to end.
+//! One worker process from start to end: everything that touches it. What to do with it is decided elsewhere.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ipc_proto::Result;
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::WorkerAddress;
-use ipc_proto::worker::{ModelInfo, WorkerClient};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::worker::{Health, ModelInfo, Progress, WorkerClient};
+use nix::sys::signal;
 use tokio::process::Command;
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::child::Child;
+use crate::child::{Child, End};
+use crate::machine;
+use crate::process::Signal;
 
-/// How long a process may take to open its socket; loading comes after that and may take as long as it takes.
-const SOCKET_DEADLINE: Duration = Duration::from_secs(20);
+/// Between two looks at it.
+const POLL: Duration = Duration::from_millis(250);
 const SOCKET_POLL: Duration = Duration::from_millis(5);
-/// A worker that could not load has nothing to finish.
-const NO_GRACE: Duration = Duration::from_millis(200);
+/// An answer that takes longer counts as none.
+const ANSWER: Duration = Duration::from_secs(2);
+/// The engine answers between two steps, and a step of a long prompt takes its time.
+const ENGINE_ANSWER: Duration = Duration::from_secs(30);
+/// Large models load for minutes; whoever watches ends a worker that hangs.
+const LOADING: Duration = Duration::from_secs(24 * 3600);
+/// The supervisor watches over draining; the worker's own patience only has to be longer.
+const DRAIN_SECONDS: &str = "86400";
 
 /// How to start it.
+#[derive(Debug)]
 pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) socket: PathBuf,
     pub(super) model: String,
-    pub(super) incarnation: u64,
+    /// What its settings say.
+    pub(super) flags: Vec<String>,
+    /// KV cache that it may have from the beginning, bytes.
+    pub(super) kv: u64,
 }
 
-/// What a worker's task knows.
-pub(super) struct Life {
-    pub(super) launch: Launch,
-    pub(super) stopping: watch::Receiver<Option<Duration>>,
-    /// Told once what loading ended with.
-    pub(super) loaded: Box<dyn FnOnce(Result<WorkerAddress>) + Send>,
+/// What it is to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Take a signal.
+    Signal(Signal),
+    /// Let the KV pool have so many bytes.
+    Resize(u64),
+    /// Give back what only caches hold.
+    Trim,
 }
 
-impl Life {
-    /// Starts the process and returns when it has ended.
-    pub(super) async fn live(self) {
-        let Self { launch, mut stopping, loaded } = self;
-        let mut child = match Child::spawn(launch.command(), &launch.model) {
-            Ok(child) => child,
-            Err(e) => {
-                return loaded(Err(launch.error(ErrorKind::Internal, &format!("cannot be started: {e}"))));
-            }
-        };
-        let outcome = tokio::select! {
-            outcome = launch.wait_ready() => outcome,
-            end = child.wait() => {
-                // The task that reads its stderr may be a moment behind.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(launch.error(ErrorKind::ModelBroken, &format!("ended while loading ({end}): {}", child.last_words())))
-            }
-            _ = stopped(&mut stopping) => Err(launch.error(ErrorKind::Unavailable, "is stopping")),
-        };
-        let usable = outcome.is_ok();
-        loaded(outcome);
-        if !usable {
-            child.stop(NO_GRACE).await;
-        } else {
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The process runs.
+    Spawned(u32),
+    /// How far loading is.
+    Progress(Progress),
+    /// Loading has ended.
+    Loaded(Result<ModelInfo>),
+    /// It answered; and has so much memory.
+    Health(Health, u64),
+    /// It loads and has so much memory.
+    Footprint(u64),
+    /// The KV pool has this limit now.
+    Resized(u64),
+    /// It has ended, and its memory is back.
+    Exited(End, Vec<String>),
+}
+
+type Reports = Box<dyn Fn(Report) + Send + Sync>;
+
+/// Starts the process, passes orders and reports on, and returns when it has ended.
+pub(super) async fn live(launch: Launch, mut orders: UnboundedReceiver<Order>, report: Reports) {
+    let mut child = match Child::spawn(launch.command(), &launch.model) {
+        Ok(child) => child,
+        Err(error) => {
+            let end = End { text: format!("cannot be started: {error}"), ..End::default() };
+            return report(Report::Exited(end, Vec::new()));
+        }
+    };
+    let pid = child.id().unwrap_or_default();
+    report(Report::Spawned(pid));
+    let (engine, engine_orders) = tokio::sync::mpsc::unbounded_channel();
+    let end = {
+        let watching = launch.watch(pid, engine_orders, &report);
+        tokio::pin!(watching);
+        loop {
             tokio::select! {
-                end = child.wait() => {
-                    let last_words = child.last_words();
-                    tracing::error!(model = launch.model, end, last_words, "a worker ended");
-                }
-                grace = stopped(&mut stopping) => child.stop(grace).await,
+                () = &mut watching => {}
+                order = orders.recv() => match order {
+                    Some(Order::Signal(signal)) => send(&child, signal, &launch.model),
+                    Some(order) => pass(&engine, order),
+                    // Nobody is left to give orders.
+                    None => child.signal(signal::Signal::SIGKILL),
+                },
+                end = child.wait() => break end,
             }
         }
-        let _ = std::fs::remove_file(&launch.socket);
-    }
+    };
+    // The task that reads its stderr may be a moment behind.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    machine::returned(pid).await;
+    let _ = std::fs::remove_file(&launch.socket);
+    report(Report::Exited(end, child.last_words()));
 }
 
-async fn stopped(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    // An error means that nobody is left to stop us in order.
-    stopping.wait_for(Option::is_some).await.ok().and_then(|grace| *grace).unwrap_or_default()
+fn pass(engine: &UnboundedSender<Order>, order: Order) {
+    // Without an engine there is nothing to resize.
+    let _ = engine.send(order);
+}
+
+fn send(child: &Child, signal: Signal, model: &str) {
+    match signal {
+        Signal::Terminate => child.signal(signal::Signal::SIGTERM),
+        Signal::Kill => child.signal(signal::Signal::SIGKILL),
+        Signal::Abort => {
+            let pid = child.id().unwrap_or_default();
+            let threads = machine::threads(pid);
+            tracing::error!(
+                model,
+                pid,
+                threads,
+                "a worker hangs: what its threads are doing, before it is aborted"
+            );
+            child.signal(signal::Signal::SIGABRT);
+        }
+    }
 }
 
 impl Launch {
@@ -81,41 +134,81 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--model").arg(&self.folder);
         command.arg("--socket").arg(&self.socket).arg("--name").arg(&self.model);
+        command.arg("--drain-seconds").arg(DRAIN_SECONDS).args(&self.flags);
         command
     }
 
-    fn error(&self, kind: ErrorKind, text: &str) -> Error {
-        Error::new(kind, Source::Worker, format!("the worker for \"{}\" {text}", self.model))
+    /// Looks at the process for ever: first until its model is loaded, then at its health.
+    async fn watch(&self, pid: u32, orders: UnboundedReceiver<Order>, report: &Reports) {
+        let client = self.connect().await;
+        match self.load(&client, pid, report).await {
+            Some(Ok(info)) => {
+                // Before anybody may send requests that need more.
+                resize(&client, self.kv, report).await;
+                report(Report::Loaded(Ok(info)));
+            }
+            Some(Err(error)) => report(Report::Loaded(Err(error))),
+            // The process is going down, and its exit status will be the reason that is told.
+            None => std::future::pending().await,
+        }
+        tokio::join!(serve(&client, orders, report), look(&client, pid, report));
     }
 
-    async fn wait_ready(&self) -> Result<WorkerAddress> {
-        let stream = self.connect().await?;
-        let client = WorkerClient::new(tarpc::client::Config::default(), socket::framed(stream)).spawn();
-        let mut context = tarpc::context::current();
-        // Large models load for minutes; a worker that hangs is ended by whoever stops waiting.
-        context.deadline = Instant::now() + Duration::from_secs(3600);
-        let answer: Result<ModelInfo> = match client.wait_ready(context).await {
-            Ok(answer) => answer,
-            // The process is going down: let its exit status be the reason that is told.
-            Err(_) => std::future::pending().await,
-        };
-        let model = answer.map_err(|error| {
-            let message = format!("the model \"{}\" cannot be loaded: {}", self.model, error.message);
-            Error { message, ..error }
-        })?;
-        Ok(WorkerAddress { socket: self.socket.clone(), incarnation: self.incarnation, model })
-    }
-
-    async fn connect(&self) -> Result<tokio::net::UnixStream> {
-        let start = Instant::now();
+    async fn connect(&self) -> WorkerClient {
         loop {
-            match socket::connect(&self.socket, Channel::Control).await {
-                Ok(stream) => return Ok(stream),
-                Err(e) if start.elapsed() > SOCKET_DEADLINE => {
-                    return Err(self.error(ErrorKind::Internal, &format!("does not answer: {e}")));
+            if let Ok(stream) = socket::connect(&self.socket, Channel::Control).await {
+                return WorkerClient::new(tarpc::client::Config::default(), socket::framed(stream)).spawn();
+            }
+            tokio::time::sleep(SOCKET_POLL).await;
+        }
+    }
+
+    async fn load(&self, client: &WorkerClient, pid: u32, report: &Reports) -> Option<Result<ModelInfo>> {
+        let waiting = client.wait_ready(within(LOADING));
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                answer = &mut waiting => return answer.ok(),
+                () = tokio::time::sleep(POLL) => {
+                    if let Ok(progress) = client.progress(within(ANSWER)).await {
+                        report(Report::Progress(progress));
+                    }
+                    report(Report::Footprint(machine::footprint(pid).unwrap_or(0)));
                 }
-                Err(_) => tokio::time::sleep(SOCKET_POLL).await,
             }
         }
     }
+}
+
+/// Carries orders to the engine out, one after another.
+async fn serve(client: &WorkerClient, mut orders: UnboundedReceiver<Order>, report: &Reports) {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Resize(bytes) => resize(client, bytes, report).await,
+            // What is left is seen at the next look.
+            Order::Trim => drop(client.trim(within(ENGINE_ANSWER)).await),
+            Order::Signal(_) => {}
+        }
+    }
+}
+
+async fn resize(client: &WorkerClient, bytes: u64, report: &Reports) {
+    if let Ok(Ok(limit)) = client.resize_kv(within(ENGINE_ANSWER), bytes).await {
+        report(Report::Resized(limit));
+    }
+}
+
+async fn look(client: &WorkerClient, pid: u32, report: &Reports) {
+    loop {
+        if let Ok(health) = client.health(within(ANSWER)).await {
+            report(Report::Health(health, machine::footprint(pid).unwrap_or(0)));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn within(limit: Duration) -> tarpc::context::Context {
+    let mut context = tarpc::context::current();
+    context.deadline = Instant::now() + limit;
+    context
 }

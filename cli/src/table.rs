@@ -1,0 +1,162 @@
+//! Tables for a terminal.
+
+use ipc_proto::supervisor::{ModelEntry, ModelState, Pool, Pressure, WorkerEntry};
+
+/// The loaded models, one line for each process; with `all` the others too.
+pub(crate) fn models(models: &[ModelEntry], all: bool) -> String {
+    let mut rows =
+        vec![["MODEL", "STATE", "PID", "MEMORY", "LEASE", "REQUESTS", "IDLE", "EXPIRES"].map(String::from)];
+    for model in models {
+        let workers: Vec<&WorkerEntry> = model.workers.iter().collect();
+        let quiet = matches!(model.state, ModelState::Stopped);
+        if workers.is_empty() && (all || !quiet) {
+            let mut row = [const { String::new() }; 8];
+            (row[0], row[1]) = (name(model), state(&model.state));
+            rows.push(row);
+        }
+        for worker in workers {
+            rows.push(line(model, worker));
+        }
+    }
+    match rows.len() {
+        1 => "no model is loaded\n".into(),
+        _ => aligned(&rows),
+    }
+}
+
+fn line(model: &ModelEntry, worker: &WorkerEntry) -> [String; 8] {
+    let seconds = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{} s", ms / 1000));
+    let requests = match worker.waiting {
+        0 => worker.running.to_string(),
+        waiting => format!("{} + {waiting}", worker.running),
+    };
+    let own = format!("{:?}", worker.state).to_lowercase();
+    let state = match (&model.state, model.workers.len()) {
+        (ModelState::Loading { .. }, 1) => state(&model.state),
+        _ => own,
+    };
+    [
+        name(model),
+        state,
+        worker.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
+        size(worker.footprint),
+        size(worker.lease),
+        requests,
+        seconds(worker.idle_ms),
+        if model.pinned { "pinned".into() } else { seconds(worker.expires_ms) },
+    ]
+}
+
+fn name(model: &ModelEntry) -> String {
+    match model.aliases.is_empty() {
+        true => model.id.clone(),
+        false => format!("{} ({})", model.id, model.aliases.join(", ")),
+    }
+}
+
+fn state(state: &ModelState) -> String {
+    match state {
+        ModelState::Stopped => "stopped".into(),
+        ModelState::Queued => "queued".into(),
+        ModelState::Loading { loaded, total } => {
+            format!("loading {}%", loaded.saturating_mul(100).checked_div(*total).unwrap_or(0))
+        }
+        ModelState::Ready => "ready".into(),
+        ModelState::Draining => "draining".into(),
+        ModelState::Failed(reason) => {
+            let line = reason.lines().next().unwrap_or_default();
+            format!("failed: {}", line.chars().take(60).collect::<String>())
+        }
+    }
+}
+
+/// The budget in one line.
+pub(crate) fn pool(pool: &Pool) -> String {
+    let pressure = match pool.pressure {
+        Pressure::Normal => "",
+        Pressure::Warn => "; the system is short of memory",
+        Pressure::Critical => "; the system has no memory left",
+    };
+    let queue = match pool.queue.is_empty() {
+        true => String::new(),
+        false => format!("; waiting for room: {}", pool.queue.join(", ")),
+    };
+    format!(
+        "memory: {} of {} leased, {} used{pressure}{queue}\n",
+        size(pool.leased),
+        size(pool.budget),
+        size(pool.measured)
+    )
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "-".into(),
+        1_073_741_824.. => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
+}
+
+fn aligned(rows: &[[String; 8]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..8).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::supervisor::WorkerState;
+
+    use super::*;
+
+    #[test]
+    fn processes_and_waiting_models_are_listed_and_others_on_demand() {
+        let worker = WorkerEntry {
+            incarnation: 1,
+            pid: Some(77),
+            state: WorkerState::Ready,
+            footprint: 700 << 20,
+            lease: 3 << 30,
+            running: 2,
+            waiting: 1,
+            expires_ms: Some(5500),
+            ..WorkerEntry::default()
+        };
+        let model = |id: &str, state| ModelEntry { id: id.into(), state, ..ModelEntry::default() };
+        let mut ready = model("org/name", ModelState::Ready);
+        ready.workers = vec![worker.clone(), worker];
+        ready.aliases = vec!["short".into()];
+        let all = [
+            ready,
+            model("asleep", ModelState::Stopped),
+            model("broken", ModelState::Failed("no\nweights".into())),
+            model("half", ModelState::Loading { loaded: 1, total: 2 }),
+        ];
+        let text = models(&all, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert_eq!(lines[1], "org/name (short)  ready        77   700 MiB  3.0 GiB  2 + 1     -     5 s");
+        assert_eq!(lines[3], "broken            failed: no");
+        assert!(lines[4].ends_with("loading 50%"));
+        assert_eq!(models(&all, true).lines().count(), 6);
+        assert_eq!(models(&[], false), "no model is loaded\n");
+        let text = pool(&Pool {
+            budget: 4 << 30,
+            leased: 3 << 30,
+            pressure: Pressure::Warn,
+            queue: vec!["m".into()],
+            ..Pool::default()
+        });
+        assert_eq!(
+            text,
+            "memory: 3.0 GiB of 4.0 GiB leased, - used; the system is short of memory; waiting for room: m\n"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! How much memory a worker will need, from what its files' headers say. Pure.
+
+use ipc_proto::supervisor::{Details, ModelSettings};
+
+use crate::memory::{Need, TRANSIENT};
+
+/// Full contexts that a worker's KV cache has room for by default; no more than an eighth of the machine's memory.
+const CONTEXTS: u64 = 8;
+/// Without a word on the context: what the worker takes then.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// No KV cache is smaller: the pool's first blocks.
+const FIRST_TOKENS: u64 = 1024;
+
+/// What to grant a worker of a model, on a machine with so much memory.
+pub(crate) fn need(details: &Details, settings: &ModelSettings, physical: u64) -> Need {
+    let own = details.context.unwrap_or(DEFAULT_CONTEXT);
+    let context = u64::from(settings.context.map_or(own, |context| context.min(own)));
+    let one = context.max(FIRST_TOKENS).saturating_mul(details.kv_bytes_per_token);
+    let wanted = match settings.kv_mib {
+        Some(mib) => u64::from(mib) << 20,
+        None => one.saturating_mul(CONTEXTS).min(physical / 8),
+    };
+    Need { weights: details.weight_bytes, kv_wanted: wanted, kv_least: one.min(wanted), transient: TRANSIENT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_holds_eight_contexts_or_what_is_set_and_one_at_least() {
+        let mut details =
+            Details { context: Some(8192), kv_bytes_per_token: 1000, weight_bytes: 5, ..Details::default() };
+        let mut settings = ModelSettings::default();
+        let all = need(&details, &settings, 1 << 40);
+        assert_eq!((all.weights, all.kv_wanted, all.kv_least), (5, 65_536_000, 8_192_000));
+        assert_eq!(all.least(), 5 + 8_192_000 + TRANSIENT);
+        assert_eq!(need(&details, &settings, 80_000_000).kv_wanted, 10_000_000);
+        assert_eq!(need(&details, &settings, 8_000_000).kv_least, 1_000_000);
+        settings.context = Some(2048);
+        assert_eq!(need(&details, &settings, 1 << 40).kv_least, 2_048_000);
+        settings.kv_mib = Some(1);
+        let little = need(&details, &settings, 1 << 40);
+        assert_eq!((little.kv_wanted, little.kv_least), (1 << 20, 1 << 20));
+        details.context = None;
+        settings = ModelSettings::default();
+        assert_eq!(need(&details, &settings, 1 << 40).kv_least, 4_096_000);
+    }
+}

@@ -1,0 +1,197 @@
+//! What others ask of the fleet.
+
+use std::time::{Duration, Instant};
+
+use ipc_proto::supervisor::{ModelSettings, WorkerState};
+use ipc_proto::{Error, ErrorKind, Result, Source};
+
+use super::owner::{Owner, Restarting};
+use super::{Caller, Command, Reply, stopping};
+use crate::failures::Verdict;
+
+/// How long the requests of a worker that is unloaded may take to end.
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+
+impl Owner {
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Ensure(caller) => self.ensure(caller),
+            Command::Models(reply) => answer(reply, self.models()),
+            Command::Pool(reply) => answer(reply, self.pool()),
+            Command::KeepAlive(name, keep, reply) => {
+                let set = |owner: &mut Self, id: &str| owner.slot(id).keep = keep;
+                answer(reply, self.for_model(&name, set));
+            }
+            Command::Unload(name, force, reply) => self.unload(&name, force, reply),
+            Command::Restart(name, reply) => self.restart(&name, reply),
+            Command::Pin(name, pinned, reply) => {
+                let set = |owner: &mut Self, id: &str| owner.slot(id).pinned = Some(pinned);
+                answer(reply, self.for_model(&name, set));
+            }
+            Command::Settings(name, reply) => {
+                let get = |owner: &mut Self, id: &str| owner.settings(id);
+                answer(reply, self.for_model(&name, get));
+            }
+            Command::SetSettings(name, settings, reply) => answer(reply, self.set_settings(&name, settings)),
+            Command::Watch(revision, reply) => self.news.watch(revision, reply),
+            Command::Report(number, report) => self.report(number, report),
+            Command::Stop(grace, reply) => self.stop(grace, reply),
+        }
+    }
+
+    fn for_model<T>(&mut self, name: &str, act: impl FnOnce(&mut Self, &str) -> T) -> Result<T> {
+        let id = self.resolve(name)?;
+        Ok(act(self, &id))
+    }
+
+    fn ensure(&mut self, caller: Caller) {
+        if self.stopping {
+            return answer(caller.reply, Err(stopping()));
+        }
+        let id = match self.resolve(&caller.want.model) {
+            Ok(id) => id,
+            Err(error) => return answer(caller.reply, Err(error)),
+        };
+        if let Some(keep) = caller.want.keep_alive {
+            self.slot(&id).keep = keep;
+        }
+        let now = Instant::now();
+        let ready = self.ready(&id);
+        if !ready.is_empty() {
+            // Who is about to send a request finds the worker it was told of.
+            for worker in self.workers.values_mut().filter(|worker| worker.model == id) {
+                worker.process.touch(now);
+            }
+            self.slot(&id).wanted = true;
+            return answer(caller.reply, Ok(ready));
+        }
+        match self.slot(&id).failures.verdict(now) {
+            Verdict::Refuse(error) => answer(caller.reply, Err(error)),
+            Verdict::Go | Verdict::Wait(_) => self.slot(&id).callers.push(caller),
+        }
+    }
+
+    /// Loads what is to be there from the beginning.
+    pub(super) fn preload(&mut self) {
+        let ids =
+            self.policy.models.iter().filter(|(_, settings)| settings.preload).map(|(id, _)| id.clone());
+        for id in ids.collect::<Vec<_>>() {
+            if self.registry.folder(&id).is_some() {
+                self.slot(&id).preload = true;
+            } else {
+                tracing::warn!(model = id, "a model that is to be preloaded does not exist");
+            }
+        }
+    }
+
+    fn unload(&mut self, name: &str, force: bool, reply: Reply<Result<()>>) {
+        let id = match self.resolve(name) {
+            Ok(id) => id,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.give_up(&id, "it was unloaded");
+        self.end_all(&id, (!force).then_some(DRAIN), "it was unloaded");
+        if self.of(&id).next().is_none() {
+            return answer(reply, Ok(()));
+        }
+        self.slot(&id).unloading.push(reply);
+    }
+
+    /// Nobody waits for a model any more, for this reason.
+    pub(super) fn give_up(&mut self, id: &str, reason: &str) {
+        let slot = self.slot(id);
+        (slot.wanted, slot.preload) = (false, false);
+        slot.failures.forgive();
+        let text = format!("the model \"{id}\" is not loaded: {reason}");
+        let error = Error::new(ErrorKind::Unavailable, Source::Supervisor, text);
+        self.fail(id, &error);
+    }
+
+    /// Tells everybody who waits for a model that it does not come.
+    pub(super) fn fail(&mut self, id: &str, error: &Error) {
+        for caller in std::mem::take(&mut self.slot(id).callers) {
+            answer(caller.reply, Err(error.clone()));
+        }
+        if let Some(restart) = self.slot(id).restart.take() {
+            answer(restart.reply, Err(error.clone()));
+        }
+    }
+
+    fn end_all(&mut self, id: &str, grace: Option<Duration>, reason: &str) {
+        for number in self.of(id).map(|(number, _)| number).collect::<Vec<_>>() {
+            self.end(number, grace, reason);
+        }
+    }
+
+    fn restart(&mut self, name: &str, reply: Reply<Result<()>>) {
+        let id = match self.resolve(name) {
+            Ok(id) => id,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.slot(&id).failures.forgive();
+        let old: Vec<u64> = self
+            .of(&id)
+            .filter(|(_, worker)| {
+                matches!(worker.process.state(), WorkerState::Ready | WorkerState::Starting)
+            })
+            .map(|(number, _)| number)
+            .collect();
+        if old.is_empty() {
+            return answer(reply, Ok(()));
+        }
+        if let Some(earlier) = self.slot(&id).restart.replace(Restarting { old, new: None, reply }) {
+            let text = format!("another restart of \"{id}\" took its place");
+            let error = Error::new(ErrorKind::Cancelled, Source::Supervisor, text);
+            answer(earlier.reply, Err(error));
+        }
+    }
+
+    fn set_settings(&mut self, name: &str, settings: ModelSettings) -> Result<()> {
+        settings.check()?;
+        let id = self.resolve(name)?;
+        let slot = self.slot(&id);
+        slot.settings = Some(settings);
+        slot.pinned = None;
+        // Fewer workers than there are: the youngest go.
+        let most = self.settings(&id).replicas as usize;
+        let there: Vec<u64> = self
+            .of(&id)
+            .filter(|(_, worker)| {
+                matches!(worker.process.state(), WorkerState::Ready | WorkerState::Starting)
+            })
+            .map(|(number, _)| number)
+            .collect();
+        for number in there.into_iter().skip(most) {
+            self.end(number, Some(DRAIN), "it has more workers than are set");
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, grace: Duration, reply: Reply<()>) {
+        self.stopping = true;
+        self.stopped = Some(reply);
+        for id in self.slots.keys().cloned().collect::<Vec<_>>() {
+            self.slot(&id).preload = false;
+            self.fail(&id, &stopping());
+        }
+        for number in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.end(number, Some(grace), "the server is stopping");
+        }
+    }
+
+    /// After every event: starts what can start, and tells what has changed.
+    pub(super) fn settle(&mut self) {
+        self.pump();
+        self.tell();
+        if self.workers.is_empty()
+            && let Some(reply) = self.stopped.take()
+        {
+            answer(reply, ());
+        }
+    }
+}
+
+/// Who asked may have left.
+pub(super) fn answer<T>(reply: Reply<T>, value: T) {
+    let _ = reply.send(value);
+}

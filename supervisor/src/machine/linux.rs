@@ -1,0 +1,163 @@
+//! Linux: proc(5), the control group's files (cgroups(7), both versions) and pressure stall information
+//! (<https://docs.kernel.org/accounting/psi.html>).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ipc_proto::supervisor::Pressure;
+
+use super::Memory;
+
+/// `/proc/meminfo`, and the control group's limit where that is less.
+pub(super) fn memory() -> Option<Memory> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let (total, available) = (field(&text, "MemTotal:")?, field(&text, "MemAvailable:")?);
+    let group = group();
+    Some(match group {
+        Some(group) if group.total < total => {
+            Memory { total: group.total, available: group.available.min(available) }
+        }
+        _ => Memory { total, available },
+    })
+}
+
+/// All of it.
+pub(super) fn for_models() -> Option<u64> {
+    memory().map(|memory| memory.total)
+}
+
+/// What no other file or swap space holds a copy of: file pages can be dropped.
+pub(super) fn footprint(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    // A zombie has no such fields, and no memory.
+    Some(field(&text, "RssAnon:").unwrap_or(0) + field(&text, "RssShmem:").unwrap_or(0))
+}
+
+/// What the threads of a process are doing: name, state and where in the kernel it sleeps.
+pub(crate) fn threads(pid: u32) -> String {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
+    let line = |task: PathBuf| {
+        let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
+        let stat = read("stat");
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        format!("{} {} {}", read("comm").trim(), state.unwrap_or("?"), read("wchan").trim())
+    };
+    let lines: Vec<String> = tasks.filter_map(Result::ok).map(|task| line(task.path())).collect();
+    lines.join("; ")
+}
+
+/// How the system is doing.
+pub(crate) fn pressure() -> Pressure {
+    let Some(Memory { total, available }) = memory() else { return Pressure::Normal };
+    let stalled = fs::read_to_string("/proc/pressure/memory").ok().as_deref().and_then(stalls);
+    judge(total, available, stalled.unwrap_or_default())
+}
+
+/// Little memory alone is a warning; none, or little and everything waiting for it, is critical. `stalled`: percentages of the
+/// last ten seconds in which some and all processes waited for memory.
+fn judge(total: u64, available: u64, (some, full): (f64, f64)) -> Pressure {
+    let left = available.saturating_mul(100) / total.max(1);
+    if left < 3 || (left < 8 && full > 10.0) {
+        Pressure::Critical
+    } else if left < 8 || (left < 20 && some > 20.0) {
+        Pressure::Warn
+    } else {
+        Pressure::Normal
+    }
+}
+
+fn stalls(text: &str) -> Option<(f64, f64)> {
+    let of = |kind: &str| {
+        let line = text.lines().find(|line| line.starts_with(kind))?;
+        line.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
+    };
+    Some((of("some")?, of("full")?))
+}
+
+/// A field in kB, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(rest.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// Our control group's memory, where it has a limit. Limits of groups above it count too.
+fn group() -> Option<Memory> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mut found: Option<Memory> = None;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let (root, names) = match controllers {
+            "" => ("/sys/fs/cgroup", ["memory.max", "memory.current", "inactive_file "]),
+            list if list.split(',').any(|name| name == "memory") => (
+                "/sys/fs/cgroup/memory",
+                ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "],
+            ),
+            _ => continue,
+        };
+        let root = Path::new(root);
+        let own = root.join(path.trim_start_matches('/'));
+        for folder in own.ancestors().take_while(|folder| folder.starts_with(root)) {
+            let memory = limit_of(folder, names);
+            found = match (found, memory) {
+                (Some(a), Some(b)) if a.total <= b.total => Some(a),
+                (a, b) => b.or(a),
+            };
+        }
+    }
+    found
+}
+
+fn limit_of(folder: &Path, [limit, usage, inactive]: [&str; 3]) -> Option<Memory> {
+    let number =
+        |name: &str| -> Option<u64> { fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok() };
+    let total = number(limit)?;
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive)?.parse().ok());
+    // Pages of files can be dropped.
+    let used = number(usage)?.saturating_sub(inactive.unwrap_or(0));
+    Some(Memory { total, available: total.saturating_sub(used) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_and_machine_are_measured() {
+        let memory = memory().unwrap();
+        assert!(memory.total > 100 << 20 && memory.available <= memory.total, "{memory:?}");
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        let with = footprint(std::process::id()).unwrap();
+        assert!(with > 64 << 20, "{with}");
+        drop(block);
+        assert!(footprint(std::process::id()).unwrap() < with - (60 << 20));
+        assert_eq!(footprint(u32::MAX), None);
+        assert!(threads(std::process::id()).contains(';'), "a test runs beside its main thread");
+    }
+
+    #[test]
+    fn pressure_is_judged_by_what_is_left_and_who_waits() {
+        assert_eq!(judge(100, 50, (90.0, 90.0)), Pressure::Normal);
+        assert_eq!(judge(100, 15, (30.0, 0.0)), Pressure::Warn);
+        assert_eq!(judge(100, 5, (0.0, 0.0)), Pressure::Warn);
+        assert_eq!(judge(100, 5, (50.0, 20.0)), Pressure::Critical);
+        assert_eq!(judge(100, 2, (0.0, 0.0)), Pressure::Critical);
+        let text = "some avg10=1.50 avg60=0.00 avg300=0.03 total=1\nfull avg10=0.25 avg60=0.00 avg300=0.00 total=3\n";
+        assert_eq!(stalls(text), Some((1.5, 0.25)));
+        assert_eq!(stalls("nonsense"), None);
+    }
+
+    #[test]
+    fn groups_with_a_limit_are_read_in_both_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("memory.max", "1000\n");
+        write("memory.current", "700\n");
+        write("memory.stat", "anon 5\ninactive_file 200\n");
+        let names = ["memory.max", "memory.current", "inactive_file "];
+        assert_eq!(limit_of(folder.path(), names), Some(Memory { total: 1000, available: 500 }));
+        write("memory.max", "max\n");
+        assert_eq!(limit_of(folder.path(), names), None);
+    }
+}

@@ -1,0 +1,43 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever is granted, changed and returned: the leases stay within the budget as long as nobody is found to have more.
+    #[test]
+    fn leases_stay_within_the_budget(actions in vec((0u64..6, 0u64..60, 0u64..60, 0u8..5), 0..80)) {
+        let mut ledger = Ledger::new(100);
+        for (worker, a, b, action) in actions {
+            let (before, share) = (ledger.leased(), ledger.share(worker));
+            match action {
+                0 | 1 => {
+                    let granted = ledger.grant(worker, Share { weights: a, kv: b, transient: 1 });
+                    prop_assert_eq!(ledger.leased(), before + if granted { a + b + 1 } else { 0 });
+                }
+                2 => prop_assert!(ledger.set_kv(worker, a) <= a),
+                3 => ledger.loaded(worker, a.min(share.weights)),
+                _ => ledger.release(worker),
+            }
+            prop_assert!(ledger.leased() <= 100);
+            prop_assert_eq!(ledger.free(), 100 - ledger.leased());
+        }
+    }
+}
+
+#[test]
+fn a_worker_found_to_have_more_blocks_further_leases() {
+    let mut ledger = Ledger::new(100);
+    assert!(ledger.grant(1, Share { weights: 50, kv: 20, transient: 10 }));
+    ledger.correct(1, 70);
+    assert_eq!(ledger.leased(), 80);
+    ledger.correct(1, 130);
+    assert_eq!((ledger.leased(), ledger.free()), (130, 0));
+    assert!(!ledger.grant(2, Share { weights: 1, ..Share::default() }));
+    assert_eq!(ledger.set_kv(1, 30), 20, "nor does it grow");
+    ledger.release(1);
+    assert!(!ledger.grant(2, Share { weights: u64::MAX, kv: 5, transient: 5 }));
+    assert_eq!(ledger.free(), 100);
+}

@@ -1,0 +1,163 @@
+//! Reads what a model is from the headers of its files, trusting none of them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ipc_proto::supervisor::{Capabilities, Details};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A larger header belongs to no model of ours.
+const MAX_HEADER: u64 = 64 << 20;
+/// Nor does a larger text file.
+const MAX_TEXT: u64 = 16 << 20;
+/// On a CPU weights become fp32; on Apple Silicon they stay as they are.
+const UNPACKED: bool = !cfg!(target_os = "macos");
+
+/// A tensor as a safetensors header tells of it (<https://huggingface.co/docs/safetensors>).
+#[derive(Debug, Deserialize)]
+struct Tensor {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// What a folder's files say.
+pub(super) fn inspect(folder: &Path) -> Details {
+    let mut details = Details { folder: folder.to_owned(), ..Details::default() };
+    let config = match json(&folder.join("config.json")) {
+        Ok(config) => config,
+        Err(problem) => {
+            details.problem = Some(format!("config.json: {problem}"));
+            return details;
+        }
+    };
+    of_config(&mut details, &config);
+    of_template(&mut details, folder);
+    match tensors(folder) {
+        Ok(tensors) => of_tensors(&mut details, &config, &tensors),
+        Err(problem) => details.problem = Some(problem),
+    }
+    details
+}
+
+fn of_config(details: &mut Details, config: &Value) {
+    let text = |name: &str| config.get(name).and_then(Value::as_str);
+    details.architecture = text("model_type").unwrap_or_default().to_owned();
+    if details.architecture.is_empty() {
+        details.problem = Some("config.json: \"model_type\" is missing".into());
+    }
+    // A model that sees keeps its language model's fields in an object of their own.
+    let inner = config.get("text_config").unwrap_or(config);
+    let number = |name: &str| inner.get(name).and_then(Value::as_u64);
+    details.context = number("max_position_embeddings").and_then(|n| u32::try_from(n).ok());
+    let heads = number("num_attention_heads").unwrap_or(0);
+    let head = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
+    let layers = number("num_hidden_layers").unwrap_or(0);
+    let keys = number("num_key_value_heads").unwrap_or(heads);
+    // Keys and values, in fp32 as the pool keeps them.
+    details.kv_bytes_per_token =
+        [layers, keys, head].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
+    details.capabilities.vision = config.get("vision_config").is_some();
+    let names = config.get("architectures").and_then(Value::as_array);
+    let generates = |name: &Value| {
+        name.as_str()
+            .is_some_and(|name| name.contains("CausalLM") || name.contains("ForConditionalGeneration"))
+    };
+    details.capabilities.embeddings =
+        names.is_some_and(|names| !names.is_empty() && !names.iter().any(generates));
+}
+
+fn of_template(details: &mut Details, folder: &Path) {
+    let separate = text(&folder.join("chat_template.jinja")).ok();
+    let settings = || json(&folder.join("tokenizer_config.json")).ok();
+    let template = separate.or_else(|| Some(settings()?.get("chat_template")?.to_string()));
+    let Some(template) = template else { return };
+    let Capabilities { chat, tools, reasoning, .. } = &mut details.capabilities;
+    *chat = true;
+    *tools = template.contains("tools");
+    *reasoning = ["<think>", "reasoning_content", "<|channel|>"].iter().any(|mark| template.contains(mark));
+}
+
+fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {
+    let bits = config.get("quantization").or_else(|| config.get("quantization_config"));
+    let bits_of = |path: &str| {
+        let own = bits.and_then(|bits| bits.get(path)?.get("bits"));
+        own.or_else(|| bits?.get("bits")).and_then(Value::as_u64).filter(|bits| (1..=32).contains(bits))
+    };
+    let mut stored = 0u64;
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let (begin, end) = tensor.data_offsets;
+        stored = stored.saturating_add(end.saturating_sub(begin));
+        let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));
+        let path = name.rsplit_once('.').map_or(name.as_str(), |(path, _)| path);
+        let packed = tensors.contains_key(&format!("{path}.scales"));
+        let (kind, count) = match (packed, bits_of(path)) {
+            (true, _) if !name.ends_with(".weight") => continue,
+            (true, Some(bits)) if tensor.dtype == "U32" => {
+                (format!("{bits}-bit"), count.saturating_mul(32) / bits)
+            }
+            _ => (tensor.dtype.to_lowercase(), count),
+        };
+        let so_far = kinds.entry(kind).or_default();
+        *so_far = so_far.saturating_add(count);
+    }
+    details.parameters = kinds.values().copied().fold(0, u64::saturating_add);
+    let most = kinds.into_iter().max_by_key(|(_, count)| *count);
+    details.quantization = most.map_or_else(String::new, |(kind, _)| kind);
+    details.weight_bytes = if UNPACKED { details.parameters.saturating_mul(4) } else { stored };
+}
+
+/// Every tensor of the folder's weight files.
+fn tensors(folder: &Path) -> Result<BTreeMap<String, Tensor>, String> {
+    let mut all = BTreeMap::new();
+    let entries = folder.read_dir().map_err(|e| e.to_string())?;
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
+    // Adapters and consolidated copies lie beside some models.
+    let ours =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("model"));
+    if files.iter().any(ours) {
+        files.retain(ours);
+    }
+    if files.is_empty() {
+        return Err("there are no weights (*.safetensors)".into());
+    }
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        all.extend(header(&file).map_err(|problem| format!("{name}: {problem}"))?);
+    }
+    Ok(all)
+}
+
+fn header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(invalid(format!("a header of {length} bytes is none")));
+    }
+    let mut text = Vec::new();
+    file.take(length).read_to_end(&mut text)?;
+    let mut entries: serde_json::Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|e| invalid(e.to_string()))?;
+    entries.remove("__metadata__");
+    let tensor =
+        |(name, value)| Ok((name, serde_json::from_value(value).map_err(|e| invalid(e.to_string()))?));
+    entries.into_iter().map(tensor).collect()
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_TEXT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn json(path: &Path) -> io::Result<Value> {
+    serde_json::from_str(&text(path)?).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
