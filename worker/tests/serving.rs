@@ -15,6 +15,7 @@ mod models;
 mod serving {
     pub(crate) mod harness;
     mod resume;
+    mod soak;
 }
 
 use models::model;

@@ -87,6 +87,13 @@ impl Worker {
         }
     }
 
+    /// Memory that it holds, as the system sees it, in MiB.
+    pub(crate) fn resident_mib(&self) -> f64 {
+        let pid = self.process.id().to_string();
+        let listed = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output().unwrap().stdout;
+        String::from_utf8(listed).unwrap().trim().parse::<f64>().unwrap() / 1024.0
+    }
+
     /// Whether its socket is there.
     pub(crate) fn listens(&self) -> bool {
         self.socket.exists()

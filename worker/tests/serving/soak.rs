@@ -1,0 +1,106 @@
+//! Many requests of all kinds, one after another and beside each other, in a pool that is too small for them.
+//!
+//! `MLXD_SOAK_REQUESTS=2000 cargo xtask test soak` takes some minutes; without the variable it is a short one.
+
+use std::collections::HashMap;
+
+use ipc_proto::generate::{Constraint, Event, GenerateRequest, Priority, RequestId, Sampling};
+use ipc_proto::stream::StreamFrame;
+
+use super::harness::{Gateway, Worker, context, text};
+use crate::real;
+
+/// Requests at once: more than run.
+const AT_ONCE: usize = 24;
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+fn request(id: u64, dice: &mut Dice) -> GenerateRequest {
+    // Prompts of one family begin alike.
+    let family = dice.below(6);
+    let words = 1 + dice.below(90);
+    let prompt: Vec<String> = (0..words).map(|at| format!("word{}", (at * 7 + family * 13) % 97)).collect();
+    let priority = [Priority::High, Priority::Normal, Priority::Low][dice.below(3) as usize];
+    let temperature = [0.0, 0.9][dice.below(2) as usize];
+    let sampling = Sampling { temperature: Some(temperature), seed: Some(id), ..Sampling::default() };
+    let constraint = (dice.below(12) == 0).then(|| Constraint::Regex("[a-z ]{1,30}".into()));
+    let stop = if dice.below(5) == 0 { vec!["e".into()] } else { Vec::new() };
+    let max_tokens = 1 + dice.below(24) as u32;
+    GenerateRequest { priority, sampling, constraint, stop, ..text(id, &prompt.join(" "), max_tokens) }
+}
+
+/// What is under way, and what has ended.
+#[derive(Default)]
+struct Load {
+    running: HashMap<RequestId, bool>,
+    finished: usize,
+    cancelled: usize,
+}
+
+impl Load {
+    async fn hear(&mut self, gateway: &mut Gateway) {
+        let StreamFrame::Step(frame) = gateway.frame().await else { panic!("welcomed twice") };
+        for (id, event) in frame.events {
+            match event {
+                Event::Failed(error) => panic!("request {id:?} failed: {error}"),
+                Event::Finished { .. } => {
+                    let known = self.running.remove(&id).is_some();
+                    self.finished += usize::from(known);
+                }
+                Event::Delta(_) | Event::Prompt { .. } => {
+                    // One that is to be cancelled is, as soon as it is heard of.
+                    if self.running.get(&id) == Some(&true) {
+                        gateway.control.cancel(context(), gateway.stream, id).await.unwrap();
+                        self.running.remove(&id);
+                        self.cancelled += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mean of the second part of `samples`, from `from` to `to` of 8.
+fn mean(samples: &[f64], from: usize, to: usize) -> f64 {
+    let part = &samples[samples.len() * from / 8..samples.len() * to / 8];
+    part.iter().sum::<f64>() / part.len() as f64
+}
+
+#[tokio::test]
+async fn a_soak_leaves_nothing_behind() {
+    let asked = std::env::var("MLXD_SOAK_REQUESTS").ok();
+    let count: u64 = asked.map_or(80, |count| count.parse().expect("MLXD_SOAK_REQUESTS is a number"));
+    let worker: Worker = real(&["--kv-mib", "64", "--max-sequences", "16", "--draft-tokens", "3"]);
+    let mut gateway = worker.gateway(1).await;
+    let (mut dice, mut load, mut resident) = (Dice(1), Load::default(), Vec::new());
+    for id in 0..count {
+        let request = request(id, &mut dice);
+        load.running.insert(request.id, dice.below(6) == 0);
+        gateway.submit(request).await.unwrap();
+        while load.running.len() >= AT_ONCE {
+            load.hear(&mut gateway).await;
+        }
+        resident.push(worker.resident_mib());
+    }
+    while !load.running.is_empty() {
+        load.hear(&mut gateway).await;
+    }
+    let health = gateway.until(|health| health.running == 0 && health.waiting == 0).await;
+    assert_eq!(health.kv_blocks_used, 0);
+    assert_eq!(load.finished + load.cancelled, count as usize);
+    assert!(load.cancelled > 0 && health.prefix.hits > 0 && health.prefix.evictions > 0, "{health:?}");
+    let (before, after) = (mean(&resident, 4, 5), mean(&resident, 7, 8));
+    println!(
+        "{count} requests, {} cancelled, {} steps; resident {before:.0} MiB in the middle, {after:.0} at the end",
+        load.cancelled, health.steps
+    );
+    assert!(after <= before * 1.05, "resident memory went from {before:.0} to {after:.0} MiB");
+}
