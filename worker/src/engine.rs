@@ -29,6 +29,7 @@ pub mod output;
 pub mod pace;
 pub mod penalties;
 pub mod prefix_cache;
+pub mod proposer;
 pub mod rng;
 pub mod runner;
 pub mod scheduler;
@@ -40,6 +41,7 @@ use counters::Counters;
 use kv_limit::KvLimit;
 use output::Output;
 use pace::Pace;
+use proposer::Proposer;
 use runner::{Batch, Mask, Outcome, Runner, RunnerError, Scored};
 use scheduler::{Limits, Sampled, Scheduler};
 use sequence::SequenceId;
@@ -49,6 +51,7 @@ use streams::Streams;
 #[derive(Debug)]
 pub struct Engine<R> {
     runner: R,
+    proposer: Option<Proposer>,
     scheduler: Scheduler,
     tokenizer: Arc<Tokenizer>,
     counters: Arc<Counters>,
@@ -91,6 +94,7 @@ impl<R: Runner> Engine<R> {
         counters.publish_memory(runner.memory());
         Self {
             runner,
+            proposer: None,
             scheduler,
             tokenizer,
             counters,
@@ -103,6 +107,12 @@ impl<R: Runner> Engine<R> {
             batch: Batch::default(),
             state: State::Serving,
         }
+    }
+
+    /// The same with a second model that drafts.
+    #[must_use]
+    pub fn drafting(self, proposer: Option<Proposer>) -> Self {
+        Self { proposer, ..self }
     }
 
     /// Runs until drained or stopped, or until nobody can send commands any more.
@@ -224,7 +234,8 @@ impl<R: Runner> Engine<R> {
     }
 
     fn resize_runner(&mut self, limit: u32, used: u32) {
-        if let Err(failure) = self.runner.resize(limit, used) {
+        let drafts = self.proposer.as_mut().map_or(Ok(()), |proposer| proposer.resize(limit, used));
+        if let Err(failure) = self.runner.resize(limit, used).and(drafts) {
             tracing::error!(%failure, "the KV pool cannot be made smaller");
         }
         // Before anybody is answered: who is told of a limit may count on it.
@@ -261,6 +272,16 @@ impl<R: Runner> Engine<R> {
         let prefilled = self.batch.rows.iter().filter(|row| row.tokens.len() > row.samples.len().max(1));
         let prefilled = prefilled.map(|row| row.tokens.len()).sum();
         self.pace.observe(decoding, prefilled, began.elapsed().as_secs_f64() * 1e6);
+        self.propose();
+    }
+
+    /// Has the next step's drafts made, after what this one brought is on its way.
+    fn propose(&mut self) {
+        let Some(proposer) = &mut self.proposer else { return };
+        if let Err(failure) = proposer.propose(&mut self.scheduler) {
+            tracing::error!(%failure, "the draft model failed; going on without it");
+            self.proposer = None;
+        }
     }
 
     /// Decides what the step computes; returns how many sequences decode.

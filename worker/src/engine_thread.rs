@@ -10,10 +10,12 @@ use tokio::sync::{oneshot, watch};
 
 use crate::adapters::dialect::Overrides;
 use crate::adapters::model_files::ModelFiles;
+use crate::adapters::tokenizer::Tokenizer;
 use crate::engine::Engine;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
 use crate::engine::null::NullRunner;
+use crate::engine::proposer::Proposer;
 use crate::engine::runner::{Capacity, Runner};
 use crate::engine::scheduler::{self, Limits};
 use crate::mlx::{self, LoadOptions};
@@ -30,6 +32,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// The folder of an adapter to lay over the model.
     pub adapter: Option<PathBuf>,
+    /// The folder of a second, smaller model of the same vocabulary that drafts.
+    pub draft: Option<PathBuf>,
     /// Bounds of a step.
     pub limits: Limits,
     /// Bytes the KV pool may grow to; `None` leaves it to the runner.
@@ -80,7 +84,7 @@ fn run(
     counters: Arc<Counters>,
 ) -> Ended {
     let start = Instant::now();
-    let (ready, runner) = match load(options, &counters) {
+    let (ready, runner, proposer) = match load(options, &counters) {
         Ok(loaded) => loaded,
         Err(reason) => {
             tracing::error!(folder = %options.folder.display(), reason, "cannot load the model");
@@ -97,11 +101,13 @@ fn run(
     );
     let tokenizer = Arc::clone(&ready.files.tokenizer);
     outcome.send_replace(Some(Ok(ready)));
-    Engine::new(runner, options.limits, tokenizer, counters).run(commands);
+    Engine::new(runner, options.limits, tokenizer, counters).drafting(proposer).run(commands);
     Ended::Stopped
 }
 
-fn load(options: &Options, counters: &Counters) -> Result<(Ready, Box<dyn Runner>), String> {
+type Loaded = (Ready, Box<dyn Runner>, Option<Proposer>);
+
+fn load(options: &Options, counters: &Counters) -> Result<Loaded, String> {
     let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
     let files = ModelFiles::read_as(&options.folder, options.overrides)?;
     let runner: Box<dyn Runner> = if options.null {
@@ -109,7 +115,28 @@ fn load(options: &Options, counters: &Counters) -> Result<(Ready, Box<dyn Runner
     } else {
         Box::new(real(options, counters)?)
     };
-    Ok((ready(config, files, runner.capacity()), runner))
+    let capacity = runner.capacity();
+    let proposer = options.draft.as_deref().map(|folder| proposer(folder, &files, capacity)).transpose()?;
+    Ok((ready(config, files, capacity), runner, proposer))
+}
+
+/// The model in `folder`, to draft for one of these files and this capacity.
+fn proposer(folder: &Path, files: &ModelFiles, capacity: Capacity) -> Result<Proposer, String> {
+    let own = Tokenizer::read(folder)?;
+    let tokenizer = &files.tokenizer;
+    let same = |token: u32| own.bytes(token) == tokenizer.bytes(token);
+    if own.vocabulary() != tokenizer.vocabulary() || !(0..own.vocabulary()).all(same) {
+        let text = "the draft model has another vocabulary than the model it is to draft for";
+        return Err(format!("{}: {text}", folder.display()));
+    }
+    let load = LoadOptions { kv_blocks: Some(capacity.blocks), ..LoadOptions::default() };
+    let runner = mlx::load(folder, &load, &mut |_, _| ()).map_err(|e| e.to_string())?;
+    tracing::info!(
+        folder = %folder.display(),
+        weight_mib = runner.capacity().weight_bytes >> 20,
+        "the draft model is ready"
+    );
+    Ok(Proposer::new(Box::new(runner)))
 }
 
 fn real(options: &Options, counters: &Counters) -> Result<mlx::MlxRunner, String> {

@@ -1,71 +1,20 @@
 //! `mlxd-worker`: serves one model. Started by `mlxd serve`; by hand for debugging.
 
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
 use ipc_proto::lifeline::{self, exit_now};
 use ipc_proto::socket;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
-use worker::adapters::dialect::Overrides;
+use worker::arguments::Arguments;
 use worker::engine::counters::Counters;
-use worker::engine::scheduler::{Drafts, Limits};
-use worker::engine_thread::{self, Ended, Options};
+use worker::engine_thread::{self, Ended};
 
 use worker::rpc::Server;
 use worker::shutdown::{drain, told_to_stop};
-
-/// Serves one MLX model on a Unix socket.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// The model's folder.
-    #[arg(long)]
-    model: PathBuf,
-    /// The folder of a LoRA, DoRA or full adapter in mlx-lm's format, to lay over the model.
-    #[arg(long, value_name = "DIR")]
-    adapter: Option<PathBuf>,
-    /// Where to listen.
-    #[arg(long)]
-    socket: PathBuf,
-    /// The model's name, for logs and the process list.
-    #[arg(long, default_value = "")]
-    name: String,
-    /// Requests that generate at once; more wait.
-    #[arg(long, default_value_t = 32, value_parser = at_least_one())]
-    max_sequences: usize,
-    /// Prompt tokens computed in one step.
-    #[arg(long, default_value_t = 512, value_parser = at_least_one())]
-    prefill_tokens: usize,
-    /// Tokens to guess ahead for each request, from what its own text repeats [default: none].
-    #[arg(long, default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(..=16))]
-    draft_tokens: usize,
-    /// Requests that may wait; more are refused.
-    #[arg(long, default_value_t = 256)]
-    max_waiting: usize,
-    /// Memory for the KV cache, in MiB [default: eight full contexts, at most an eighth of the machine's memory].
-    #[arg(long)]
-    kv_mib: Option<u32>,
-    /// Prompt and output together, in tokens, at most [default: the model's own].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(16..))]
-    context_tokens: Option<u32>,
-    #[command(flatten)]
-    overrides: Overrides,
-    /// At SIGTERM, seconds for running requests to end in.
-    #[arg(long, default_value_t = 5)]
-    drain_seconds: u64,
-    /// Exit when standard input ends or the parent dies; leave SIGINT to the parent.
-    #[arg(long)]
-    lifeline: bool,
-}
-
-fn at_least_one() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
-}
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -88,7 +37,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
     let (outcome, loading) = watch::channel(None);
     let counters = Arc::new(Counters::default());
     let server = Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.max_waiting);
-    let mut ended = engine_thread::spawn(options(&arguments), queue, outcome, counters)?;
+    let mut ended = engine_thread::spawn(arguments.options(), queue, outcome, counters)?;
     let services = tokio::spawn(server.clone().serve(listener));
     let early = tokio::select! {
         told = told_to_stop(arguments.lifeline) => told.map(|()| None)?,
@@ -110,21 +59,4 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
     };
     std::fs::remove_file(path).ok();
     Ok(status)
-}
-
-fn options(arguments: &Arguments) -> Options {
-    let Arguments { max_sequences, prefill_tokens, .. } = *arguments;
-    let drafts = match arguments.draft_tokens {
-        0 => Drafts::None,
-        tokens => Drafts::LookUp(tokens),
-    };
-    Options {
-        folder: arguments.model.clone(),
-        adapter: arguments.adapter.clone(),
-        limits: Limits { max_sequences, prefill_tokens, drafts },
-        kv_bytes: arguments.kv_mib.map(|mib| u64::from(mib) << 20),
-        context: arguments.context_tokens,
-        overrides: arguments.overrides,
-        null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),
-    }
 }

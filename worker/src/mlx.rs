@@ -36,6 +36,8 @@ const LONG_PREFILL_TOKENS: usize = 256;
 pub struct LoadOptions {
     /// Bytes the KV pool may grow to; `None`: an eighth of the machine's memory, or what eight full contexts take.
     pub kv_bytes: Option<u64>,
+    /// Blocks of the KV pool instead, where another model's pool says how many.
+    pub kv_blocks: Option<u32>,
     /// What weights become in memory; `None`: fp32 on a CPU, as stored on a GPU.
     pub precision: Option<Precision>,
     /// The folder of an adapter in mlx-lm's format, to lay over the model.
@@ -82,7 +84,9 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
-    let pool = KvPool::new(model.kv_shape(), max_context, options.kv_bytes)?;
+    let shape = model.kv_shape();
+    let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
+    let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let capacity = Capacity { block_size: BLOCK_SIZE, blocks: pool.limit(), max_context, weight_bytes };
     Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
 }

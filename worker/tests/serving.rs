@@ -449,6 +449,32 @@ async fn drafts_change_no_text_and_take_fewer_steps() {
 }
 
 #[tokio::test]
+async fn a_draft_model_changes_no_text_and_takes_fewer_steps() {
+    let folder = model(SMOL);
+    let draft = ["--draft-model", folder.to_str().unwrap()];
+    let prompts = ["The capital of France is", "Once upon a time there was a little", "2, 4, 6, 8,"];
+    let mut texts = Vec::new();
+    let mut steps = Vec::new();
+    // A model drafts best for itself.
+    for arguments in [&[][..], &draft] {
+        let worker = real(arguments);
+        let mut gateway = worker.gateway(1).await;
+        for temperature in [0.0, 0.8] {
+            for (id, prompt) in (0..).zip(prompts) {
+                let sampling =
+                    Sampling { temperature: Some(temperature), seed: Some(id), ..Sampling::default() };
+                gateway.submit(GenerateRequest { sampling, ..text(id, prompt, 30) }).await.unwrap();
+            }
+            texts.extend(gateway.answers(3).await.into_iter().map(|answer| answer.text));
+            steps.push(gateway.until(|health| health.running == 0).await.steps);
+        }
+    }
+    assert_eq!(texts[..6], texts[6..]);
+    let [alone, _, drafted, _] = steps[..] else { panic!("{steps:?}") };
+    assert!(drafted * 2 < alone, "{steps:?} steps: the draft model knows what comes");
+}
+
+#[tokio::test]
 async fn scopes_do_not_share_text_and_the_cache_is_counted() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;

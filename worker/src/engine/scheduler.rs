@@ -17,6 +17,10 @@ use super::block_allocator::BlockAllocator;
 use super::runner::{Batch, BlockId, Capacity, Row};
 use super::sequence::{FoundInCache, Order, Sequence, SequenceId};
 
+mod proposals;
+
+use proposals::Round;
+
 /// Steps of waiting after which a sequence goes like the class before its own.
 const AGEING_STEPS: u64 = 256;
 
@@ -39,6 +43,8 @@ pub enum Drafts {
     None,
     /// So many from the text itself, where its end has occurred before.
     LookUp(usize),
+    /// So many from a second model; see [`Scheduler::begin_proposals`].
+    Model(usize),
 }
 
 /// One sequence's next token.
@@ -81,6 +87,7 @@ pub struct Scheduler {
     joined: u64,
     /// Lists of the last batch, kept for their memory.
     spare: Vec<Vec<BlockId>>,
+    round: Round,
 }
 
 impl Scheduler {
@@ -96,6 +103,7 @@ impl Scheduler {
             steps: 0,
             joined: 0,
             spare: Vec::new(),
+            round: Round::default(),
         }
     }
 
@@ -293,6 +301,7 @@ impl Scheduler {
         let room = self.max_length.saturating_sub(sequence.length() + 1);
         let drafts = match self.limits.drafts {
             Drafts::LookUp(most) if decodes => sequence.drafts(most.min(room)).to_vec(),
+            Drafts::Model(_) if decodes && room > 0 => std::mem::take(&mut sequence.proposed),
             _ => Vec::new(),
         };
         let length = sequence.computed + count + drafts.len();
@@ -324,6 +333,8 @@ impl Scheduler {
                 }
                 sequence.advance(1, &self.allocator);
             }
+            // What the second model computed of drafts that did not hold is worth nothing.
+            sequence.drafted = sequence.drafted.min(sequence.computed);
         }
     }
 

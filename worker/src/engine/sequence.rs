@@ -75,6 +75,10 @@ pub struct Sequence {
     /// Prompt tokens whose log probabilities were told, where they are asked for; the first has none.
     scored: usize,
     pub(super) masked: bool,
+    /// Tokens that a second model proposes to come next.
+    pub(super) proposed: Vec<u32>,
+    /// Tokens whose keys and values that model has.
+    pub(super) drafted: usize,
 }
 
 /// When it is a sequence's turn.
@@ -121,6 +125,8 @@ impl Sequence {
             logprobs,
             scored: 1,
             masked,
+            proposed: Vec::new(),
+            drafted: 0,
         };
         generated.into_iter().for_each(|token| sequence.push(token));
         sequence
@@ -152,6 +158,7 @@ impl Sequence {
         let adoptable = self.adoptable(blocks);
         self.table.adopt(&self.chain[..adoptable]);
         self.computed = blocks.tokens_in(self.table.blocks().len() as u32);
+        self.drafted = self.computed;
         if self.found.is_none() {
             let prompt = blocks.whole_blocks(self.prompt_len - 1).min(self.chain.len());
             let given_up = blocks.count(&self.chain[..prompt], self.table.blocks().len().min(prompt));
@@ -180,6 +187,8 @@ impl Sequence {
     pub(super) fn preempted(mut self) -> Self {
         self.table.clear();
         self.computed = 0;
+        self.drafted = 0;
+        self.proposed.clear();
         self
     }
 
@@ -241,7 +250,7 @@ impl Sequence {
     }
 
     /// Whether its next choices depend on nothing but the text before them.
-    fn may_draft(&self) -> bool {
+    pub(super) fn may_draft(&self) -> bool {
         !self.masked && self.logprobs.is_none() && !self.holds_on() && self.adjustments.is_empty()
     }
 

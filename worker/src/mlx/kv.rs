@@ -36,6 +36,14 @@ pub struct KvShape {
     pub head_dim: i32,
 }
 
+impl KvShape {
+    /// What a block takes in all layers, keys and values together.
+    pub(super) fn block_bytes(self) -> u64 {
+        let token = (self.layers as u64) * 2 * (self.kv_heads as u64) * (self.head_dim as u64) * 4;
+        (token * u64::from(BLOCK_SIZE)).max(1)
+    }
+}
+
 /// The pool of all layers.
 #[derive(Debug)]
 pub struct KvPool {
@@ -62,8 +70,7 @@ impl KvPool {
     /// # Errors
     /// When the device fails.
     pub fn new(shape: KvShape, max_context: u32, bytes: Option<u64>) -> Result<Self> {
-        let token_bytes = (shape.layers as u64) * 2 * (shape.kv_heads as u64) * (shape.head_dim as u64) * 4;
-        let block_bytes = (token_bytes * u64::from(BLOCK_SIZE)).max(1);
+        let block_bytes = shape.block_bytes();
         let contexts = u64::from(max_context.div_ceil(BLOCK_SIZE)) * DEFAULT_CONTEXTS;
         let blocks = match bytes {
             Some(bytes) => bytes / block_bytes,

@@ -47,8 +47,12 @@ pub(crate) fn load(folder: &Path, precision: Precision) -> MlxRunner {
 
 /// The same with an adapter over it.
 pub(crate) fn load_adapted(folder: &Path, adapter: Option<PathBuf>, precision: Precision) -> MlxRunner {
-    let options =
-        LoadOptions { kv_bytes: Some(64 << 20), precision: Some(precision), adapter, context: None };
+    let options = LoadOptions {
+        kv_bytes: Some(64 << 20),
+        precision: Some(precision),
+        adapter,
+        ..LoadOptions::default()
+    };
     mlx::load(folder, &options, &mut |_, _| ()).unwrap()
 }
 

@@ -113,6 +113,46 @@ impl Device {
     }
 }
 
+/// The second model: says what the first would, but for every `wrong`th token; knows only what it has computed.
+struct Drafter {
+    slots: HashMap<u32, u32>,
+    wrong: u32,
+    words: u32,
+}
+
+impl Drafter {
+    /// A whole round of proposals.
+    fn propose(&mut self, scheduler: &mut Scheduler, capacity: Capacity) {
+        let mut batch = Batch::default();
+        let mut more = scheduler.begin_proposals(&mut batch, capacity.max_context as usize);
+        while more {
+            let tokens = self.step(&batch, capacity.block_size);
+            more = scheduler.go_on_proposing(&mut batch, &tokens);
+        }
+    }
+
+    fn step(&mut self, batch: &Batch, block_size: u32) -> Vec<u32> {
+        let mut next = Vec::new();
+        for row in &batch.rows {
+            assert!(!row.tokens.is_empty() && row.samples.len() <= 1);
+            for at in row.tokens.clone() {
+                assert!(row.blocks.contains(&(batch.slots[at] / block_size)), "a slot of somebody else");
+                self.slots.insert(batch.slots[at], batch.tokens[at]);
+            }
+            if row.samples.is_empty() {
+                continue;
+            }
+            let last = batch.positions[row.tokens.end - 1];
+            let slot = |at: u32| row.blocks[(at / block_size) as usize] * block_size + at % block_size;
+            // Of a text that it never saw it knows nothing.
+            let text = (0..=last).map(|at| self.slots.get(&slot(at)).copied().unwrap_or(0));
+            let right = text.fold(7u32, follow) % self.words;
+            next.push(if last.is_multiple_of(self.wrong) { right ^ 1 } else { right });
+        }
+        next
+    }
+}
+
 /// What a sequence must generate, whatever its company.
 fn alone(id: u64, arrival: &Arrival, words: u32) -> Vec<u32> {
     let mut tokens = prompt(id, arrival);
@@ -135,6 +175,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity, words: u3
     arrivals.sort_by_key(|arrival| arrival.step);
     let mut scheduler = Scheduler::new(limits, capacity);
     let (mut device, mut batch) = (device(words), Batch::default());
+    let mut drafter = Drafter { slots: HashMap::new(), wrong: 5, words };
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut gone: HashSet<u64> = HashSet::new();
     let mut there_were = Vec::new();
@@ -182,6 +223,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity, words: u3
             scheduler.remove(id);
             gone.insert(id.0);
         }
+        drafter.propose(&mut scheduler, capacity);
     }
     assert_eq!(scheduler.blocks(), (0, capacity.blocks), "blocks are lost");
     for (id, arrival) in arrivals.iter().enumerate().filter(|(_, arrival)| arrival.cancel.is_none()) {
@@ -247,6 +289,43 @@ proptest! {
         let limits = Limits { max_sequences, prefill_tokens: 16, drafts: Drafts::LookUp(drafts) };
         run(arrivals, limits, capacity, 3);
     }
+
+    #[test]
+    fn a_second_model_changes_no_text(
+        arrivals in vec(arrival(64), 1..24),
+        max_sequences in 1usize..9,
+        blocks in 16u32..40,
+        drafts in 1usize..5,
+    ) {
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
+        let limits = Limits { max_sequences, prefill_tokens: 16, drafts: Drafts::Model(drafts) };
+        run(arrivals, limits, capacity, u32::MAX);
+    }
+}
+
+#[test]
+fn a_second_model_that_is_right_saves_steps() {
+    let capacity = Capacity { block_size: 4, blocks: 64, max_context: 256, weight_bytes: 0 };
+    let limits = Limits { max_sequences: 4, prefill_tokens: 16, drafts: Drafts::Model(4) };
+    let mut scheduler = Scheduler::new(limits, capacity);
+    let (mut device, mut batch) = (device(u32::MAX), Batch::default());
+    let mut drafter = Drafter { slots: HashMap::new(), wrong: u32::MAX, words: u32::MAX };
+    for id in 0..2 {
+        scheduler.add(SequenceId(id), normal((0..40 + id as u32).collect()));
+    }
+    let (mut steps, mut tokens) = (0, 0);
+    while tokens < 2 * 50 {
+        scheduler.schedule(&mut batch, 16);
+        let chosen = device.step(&batch, 4);
+        scheduler.commit(&batch, &chosen, |_| {
+            tokens += 1;
+            false
+        });
+        drafter.propose(&mut scheduler, capacity);
+        steps += 1;
+    }
+    // Six steps for the prompts, then five tokens a step and sequence.
+    assert!(steps <= 6 + 12, "{steps} steps");
 }
 
 /// Adds requests with a long common beginning and runs them to their first token: steps, tokens computed, cached tokens.
