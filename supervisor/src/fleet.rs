@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::generate::Priority;
 use ipc_proto::supervisor::{Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Want, WorkerAddress};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::pressure;
+use crate::pressure::Source;
 use crate::registry::Registry;
 
 mod calls;
@@ -95,9 +95,9 @@ struct Caller {
 }
 
 /// Starts the task; models to be loaded at once begin to load.
-pub(crate) fn start(setup: Setup) -> Fleet {
+pub(crate) fn start(setup: Setup, pressure: Box<dyn Source>) -> Fleet {
     let (commands, mut queue) = mpsc::unbounded_channel();
-    let mut owner = Owner::new(setup, pressure::source(), commands.clone());
+    let mut owner = Owner::new(setup, pressure, commands.clone());
     owner.preload();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(TICK);
@@ -117,7 +117,7 @@ pub(crate) fn start(setup: Setup) -> Fleet {
 }
 
 fn stopping() -> Error {
-    Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping")
+    Error::new(ErrorKind::Unavailable, ipc_proto::Source::Supervisor, "the server is stopping")
 }
 
 impl Fleet {

@@ -143,12 +143,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     });
     let registry = Registry::new(named.chain(others).collect());
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let fleet = fleet::start(fleet::Setup {
+    let setup = fleet::Setup {
         registry,
         program: programs.worker,
         run: home.run().to_owned(),
         policy: config.policy,
-    });
+    };
+    let fleet = fleet::start(setup, pressure::source());
     let socket = home.run().join(home::CONTROL);
     let calls = ipc_proto::socket::listen(&socket)?;
     let stop = Arc::new(Notify::new());

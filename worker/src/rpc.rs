@@ -4,6 +4,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub struct Server {
     names: steps::Names,
     max_waiting: usize,
     sending: TaskTracker,
+    closing: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -67,6 +69,7 @@ impl Server {
             names: steps::Names::default(),
             max_waiting,
             sending: TaskTracker::new(),
+            closing: Arc::default(),
         }
     }
 
@@ -82,6 +85,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Takes no more requests: whoever comes is told to look for another worker.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the frames of an engine that has ended are on their way.
@@ -137,6 +145,9 @@ impl Server {
         let ready = self.ready()?;
         if !self.names.contains(stream) {
             return Err(fault(ErrorKind::Unavailable, "the step-frame connection is not open"));
+        }
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(fault(ErrorKind::Unavailable, "the worker is shutting down"));
         }
         let twice = "two requests of one name";
         let entered = self.arrivals.enter(stream, request.id);

@@ -22,6 +22,7 @@ pub async fn drain(
     patience: Duration,
 ) {
     tracing::info!("draining");
+    server.close();
     commands.send(Command::Drain).ok();
     if timeout(patience, &mut *ended).await.is_err() {
         commands.send(Command::Stop).ok();

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::failures::BROKEN;
+use crate::pressure::Scripted;
 use crate::registry::Store;
 use ipc_proto::supervisor::ModelState;
 
@@ -15,6 +16,11 @@ struct Stage {
 }
 
 fn setup(script: &str) -> Stage {
+    stage(script, Policy::default())
+}
+
+/// The same under a policy; the file `pressure` says how the system is doing.
+fn stage(script: &str, policy: Policy) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("models/m");
     fs::create_dir_all(&model).unwrap();
@@ -23,12 +29,13 @@ fn setup(script: &str) -> Stage {
     let log = folder.path().join("starts");
     fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\n{script}\n", log.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let fleet = start(Setup {
+    let setup = Setup {
         registry: Registry::new(vec![Store::Folder(folder.path().join("models"))]),
         program,
         run: folder.path().to_owned(),
-        policy: Policy::default(),
-    });
+        policy,
+    };
+    let fleet = start(setup, Box::new(Scripted(folder.path().join("pressure"))));
     Stage { fleet, folder }
 }
 
@@ -110,4 +117,143 @@ async fn unknown_models_and_missing_programs_are_named() {
     assert!(error.message.contains("available are m"), "{error}");
     fs::remove_file(setup.folder.path().join("worker.sh")).unwrap();
     assert!(setup.refused().await.message.contains("cannot be started"));
+}
+
+/// What is asked of the fleet, on a task of its own.
+fn ask(setup: &Stage) -> tokio::task::JoinHandle<Result<Vec<WorkerAddress>>> {
+    let fleet = setup.fleet.clone();
+    tokio::spawn(async move { fleet.ensure_ready(Want::model("m")).await })
+}
+
+impl Stage {
+    fn pressure(&self, text: &str) {
+        fs::write(self.folder.path().join("pressure"), text).unwrap();
+    }
+
+    async fn until(&self, wanted: impl Fn(&ModelEntry) -> bool) -> ModelEntry {
+        for _ in 0..500 {
+            let entry = self.fleet.models().await.remove(0);
+            if wanted(&entry) {
+                return entry;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it stays at {:?}", self.fleet.models().await);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_before_the_start_causes_none() {
+    let setup = setup("sleep 0.2; exit 3");
+    // A first worker makes the owner look at the pressure, under which a load waits.
+    setup.pressure("warn");
+    let first = ask(&setup);
+    assert!(first.await.unwrap().is_err());
+    let starts = setup.starts().len();
+    tokio::time::sleep(BROKEN).await;
+    let impatient = ask(&setup);
+    setup.until(|entry| entry.state == ModelState::Queued && entry.waiting == 1).await;
+    assert_eq!(setup.fleet.pool().await.queue, ["m"]);
+    impatient.abort();
+    setup.until(|entry| entry.waiting == 0).await;
+    setup.pressure("normal");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(setup.starts().len(), starts, "nobody waits for it any more");
+    // Who waits gets it.
+    setup.pressure("warn");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let patient = ask(&setup);
+    setup.until(|entry| entry.waiting == 1).await;
+    setup.pressure("normal");
+    assert!(patient.await.unwrap().is_err());
+    assert_eq!(setup.starts().len(), starts + 1);
+}
+
+#[tokio::test]
+async fn what_cannot_fit_is_refused_with_the_numbers() {
+    let policy = Policy { memory: Some(100 << 20), ..Policy::default() };
+    let setup = stage("exit 3", policy);
+    let error = setup.refused().await;
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, false));
+    assert!(error.message.contains("384 MiB") && error.message.contains("budget of 100 MiB"), "{error}");
+    assert!(setup.starts().is_empty());
+    assert_eq!(setup.fleet.pool().await.leased, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_while_loading_is_replaced_until_the_breaker_opens() {
+    let setup = setup("kill -9 $$");
+    let error = setup.refused().await;
+    assert!(error.message.contains("SIGKILL") && error.retryable, "{error}");
+    assert_eq!(setup.starts().len(), 5);
+    let entry = setup.fleet.models().await.remove(0);
+    let exit = entry.last_exit.unwrap();
+    assert_eq!((exit.signal, exit.code, exit.expected, exit.incarnation), (Some(9), None, false, 5));
+    assert_eq!(setup.refused().await.message, error.message, "without another start");
+    assert_eq!(setup.starts().len(), 5);
+    assert_eq!(setup.fleet.pool().await.leased, 0, "no lease is left");
+    // Somebody who unloads it wants it tried again.
+    setup.fleet.unload("m".into(), false).await.unwrap();
+    setup.refused().await;
+    assert_eq!(setup.starts().len(), 10);
+}
+
+#[tokio::test]
+async fn unloading_ends_a_start_and_its_callers_are_told() {
+    let setup = setup("exec sleep 100");
+    let waiting = ask(&setup);
+    setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
+    assert!(setup.fleet.pool().await.leased > 0);
+    setup.fleet.unload("m".into(), true).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+    assert!(!runs(setup.starts()[0]));
+    assert_eq!(setup.fleet.pool().await.leased, 0);
+    let entry = setup.until(|entry| entry.state == ModelState::Stopped).await;
+    assert!(entry.last_exit.unwrap().expected);
+}
+
+#[tokio::test]
+async fn settings_give_names_and_reach_the_worker() {
+    let mut settings = ModelSettings {
+        aliases: vec!["nick".into()],
+        context: Some(128),
+        kv_mib: Some(7),
+        max_batch: Some(3),
+        draft_tokens: 2,
+        pin: true,
+        ..ModelSettings::default()
+    };
+    let policy = Policy { models: BTreeMap::from([("m".into(), settings.clone())]), ..Policy::default() };
+    let setup = stage("echo \"$@\" >&2; exit 3", policy);
+    let error = setup.fleet.ensure_ready(Want::model("nick")).await.unwrap_err();
+    for flag in ["--kv-mib 7", "--context-tokens 128", "--max-sequences 3", "--draft-tokens 2"] {
+        assert!(error.message.contains(flag), "{flag}: {error}");
+    }
+    assert!(setup.fleet.models().await[0].pinned);
+    setup.fleet.pin("nick".into(), false).await.unwrap();
+    assert!(!setup.fleet.models().await[0].pinned);
+    settings.replicas = 0;
+    let refused = setup.fleet.set_settings("m".into(), settings.clone()).await.unwrap_err();
+    assert_eq!(refused.param.as_deref(), Some("replicas"));
+    settings.replicas = 2;
+    settings.aliases = vec!["other".into()];
+    setup.fleet.set_settings("m".into(), settings.clone()).await.unwrap();
+    assert_eq!(setup.fleet.settings("other".into()).await.unwrap(), settings);
+    assert_eq!(setup.fleet.settings("nick".into()).await.unwrap_err().kind, ErrorKind::ModelNotFound);
+}
+
+#[tokio::test]
+async fn watchers_hear_of_every_state() {
+    let setup = setup("sleep 0.3; echo broken >&2; exit 3");
+    let mut revision = setup.fleet.watch(0).await.revision;
+    let waiting = ask(&setup);
+    let mut states = Vec::new();
+    while !matches!(states.last(), Some(ModelState::Failed(_))) {
+        let changes = setup.fleet.watch(revision).await;
+        assert!(!changes.lost && changes.revision > revision);
+        revision = changes.revision;
+        states.extend(changes.changes.into_iter().map(|change| change.state));
+    }
+    assert!(matches!(states[..], [ModelState::Loading { .. }, ModelState::Failed(_)]), "{states:?}");
+    assert!(waiting.await.unwrap().is_err());
 }
