@@ -4,6 +4,7 @@
 
 mod api;
 mod errors;
+mod fleet;
 mod footprint;
 mod recovery;
 mod sdk;

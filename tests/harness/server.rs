@@ -21,6 +21,7 @@ pub struct Builder {
     models: Vec<PathBuf>,
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    config: String,
 }
 
 /// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks what is left.
@@ -55,9 +56,17 @@ impl Builder {
         self
     }
 
+    /// Writes this into config.toml.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.config.push_str(text);
+        self
+    }
+
     /// Starts it and waits until it accepts connections.
     pub fn start(self) -> Server {
         let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
+        std::fs::write(home.path().join("config.toml"), &self.config).unwrap();
         let mut command = Command::new(places::binary("mlxd"));
         command.args(["serve", "--port", "0", "--home"]).arg(home.path()).args(&self.arguments);
         for folder in &self.models {
@@ -147,6 +156,21 @@ impl Server {
     /// The worker processes.
     pub fn workers(&self) -> Vec<Process> {
         process::children(self.pid(), "mlxd-worker")
+    }
+
+    /// A client verb of the command line; its exit status, and what it wrote to standard output and error.
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(places::binary("mlxd"));
+        let output = command.args(arguments).arg("--home").arg(self.home()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// A client verb that succeeds; what it wrote.
+    pub fn mlxd(&self, arguments: &[&str]) -> String {
+        let (done, text) = self.command(arguments);
+        assert!(done, "mlxd {arguments:?}: {text}\n{}", self.log());
+        text
     }
 
     /// GET.

@@ -1,0 +1,247 @@
+//! Many models on one machine: the budget, who goes and who stays, hangs, restarts, and the command line's verbs.
+//!
+//! Tests that measure print their figures: `cargo test --release -p e2e fleet -- --nocapture`.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::places::{self, SMOLLM2};
+use e2e::{Server, process};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The model under several names.
+fn copies(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+/// Small KV caches, so that a model takes 961 MiB: 513 of weights, 64 of cache, 384 besides.
+fn small(names: &[&str]) -> String {
+    names.iter().map(|name| format!("[models.{name}]\nkv_mib = 64\n")).collect()
+}
+
+fn count_with(server: &Server, model: &str) -> String {
+    let body = json!({"model": model, "prompt": "2, 4, 6, 8,", "max_tokens": 12, "temperature": 0});
+    let answer = server.post("/v1/completions", &body);
+    assert_eq!(answer.status, 200, "{model}: {}\n{}", answer.body, server.log());
+    answer.text("/choices/0/text").to_owned()
+}
+
+fn rss_mib(server: &Server) -> u64 {
+    server.workers().iter().map(|worker| worker.rss_kib).sum::<u64>() >> 10
+}
+
+fn starts(server: &Server) -> usize {
+    server.log().matches("a worker starts").count()
+}
+
+#[test]
+fn three_models_share_a_budget_for_two() {
+    const BUDGET: u64 = 2000;
+    let names = ["a", "b", "c"];
+    let folder = copies(&names);
+    let server = Server::builder()
+        .models(folder.path())
+        .config(&small(&names))
+        .arg("--memory")
+        .arg(&format!("{BUDGET}MiB"))
+        .start();
+    let over = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(rss_mib(&server));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            most
+        });
+        let expected = count_with(&server, "a");
+        for round in 0..4 {
+            for name in names {
+                assert_eq!(count_with(&server, name), expected, "{name} in round {round}");
+                assert!(server.workers().len() <= 3, "two that serve, one that ends");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        watch.join().unwrap()
+    });
+    println!(
+        "three models, {BUDGET} MiB: {} starts for 13 requests, at most {most} MiB resident",
+        starts(&server)
+    );
+    assert!(most <= BUDGET, "{most} MiB");
+    assert!(server.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn two_clients_that_take_turns_do_not_load_for_every_request() {
+    let names = ["a", "b"];
+    let folder = copies(&names);
+    let server =
+        Server::builder().models(folder.path()).config(&small(&names)).arg("--memory").arg("1000MiB").start();
+    let start = Instant::now();
+    let counts: Vec<usize> = std::thread::scope(|scope| {
+        let client = |name: &'static str| {
+            let server = &server;
+            scope.spawn(move || {
+                let mut requests = 0;
+                while start.elapsed() < Duration::from_secs(25) {
+                    count_with(server, name);
+                    requests += 1;
+                }
+                requests
+            })
+        };
+        let clients = [client("a"), client("b")];
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let loads = starts(&server);
+    println!("two clients, room for one model, 25 s: {counts:?} requests, {loads} loads");
+    assert!(counts.iter().all(|count| *count >= 5), "both are served: {counts:?}");
+    assert!(loads <= 6, "{loads} loads");
+}
+
+#[test]
+fn unloading_gives_the_memory_back() {
+    let server = Server::start();
+    let family = || {
+        let own = server.supervisor().rss_kib + server.gateways().iter().map(|g| g.rss_kib).sum::<u64>();
+        own + server.workers().iter().map(|worker| worker.rss_kib).sum::<u64>()
+    };
+    // The gateway has answered once, and has what it needs for that.
+    server.get("/v1/models");
+    let before = family();
+    assert_eq!(server.count().status, 200);
+    let loaded = family();
+    let start = Instant::now();
+    server.mlxd(&["unload", SMOLLM2]);
+    let took = start.elapsed();
+    let after = family();
+    let share = (loaded - after) as f64 / (loaded - before) as f64 * 100.0;
+    println!(
+        "unload: {} MiB before, {} with a model, {} after: {share:.2} % came back in {took:?}",
+        before >> 10,
+        loaded >> 10,
+        after >> 10
+    );
+    assert!(server.workers().is_empty() && share >= 99.0, "{share} %");
+}
+
+#[test]
+fn the_command_line_loads_lists_restarts_unloads_and_stops() {
+    let server = Server::start();
+    assert!(server.mlxd(&["ps"]).contains("no model is loaded"));
+    assert!(server.mlxd(&["load", SMOLLM2, "--keep-alive", "600"]).contains("is ready"));
+    let first = server.workers().remove(0).pid;
+    let listed = server.mlxd(&["ps"]);
+    assert!(listed.contains(&first.to_string()) && listed.contains("ready"), "{listed}");
+    // A stream that runs meanwhile goes on to its end.
+    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 120, "stream": true, "temperature": 0});
+    let mut stream = server.stream("/v1/completions", &body);
+    assert!(stream.next().is_some());
+    server.mlxd(&["restart", SMOLLM2]);
+    let gateway = server.gateways().remove(0).pid;
+    let rest: Vec<String> = stream.collect();
+    assert_eq!(rest.last().map(String::as_str), Some("[DONE]"), "{rest:?}\n{}", server.log());
+    process::wait_for("the old worker has gone", Duration::from_secs(10), || {
+        let workers = server.workers();
+        workers.len() == 1 && workers[0].pid != first
+    });
+    assert_eq!(server.count().status, 200);
+    server.mlxd(&["restart", "--gateway"]);
+    process::wait_for("the old gateway has gone", Duration::from_secs(10), || {
+        let gateways = server.gateways();
+        gateways.len() == 1 && gateways[0].pid != gateway
+    });
+    assert_eq!(server.count().status, 200);
+    let (done, text) = server.command(&["unload", "nobody"]);
+    assert!(!done && text.contains("nobody") && text.contains(SMOLLM2), "{text}");
+    server.mlxd(&["unload", SMOLLM2, "--force"]);
+    assert!(server.workers().is_empty());
+    assert!(server.mlxd(&["ps", "--all"]).contains("stopped"));
+    assert!(server.mlxd(&["stop"]).contains("stopped"));
+    let (done, text) = server.command(&["ps"]);
+    assert!(!done && text.contains("no server runs"), "{text}");
+    assert!(server.sockets().is_empty());
+}
+
+#[test]
+fn a_stopped_worker_is_taken_for_hung_and_replaced() {
+    let server = Server::builder().models(&places::models()).env("MLXD_HANG_SECONDS", "2").start();
+    assert_eq!(server.count().status, 200);
+    let stopped = server.workers().remove(0).pid;
+    process::signal(stopped, Signal::SIGSTOP);
+    let start = Instant::now();
+    assert_eq!(server.count().status, 200, "{}", server.log());
+    println!("a stopped worker, hang after 2 s: answered by another after {:?}", start.elapsed());
+    let workers = server.workers();
+    assert!(workers.len() == 1 && workers[0].pid != stopped, "{workers:?}");
+    assert!(server.log().contains("a worker hangs"), "what its threads did is in the log");
+}
+
+#[test]
+fn idle_models_go_and_pressure_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("pressure");
+    let server = Server::builder()
+        .models(&places::models())
+        .env("MLXD_IDLE_SECONDS", "2")
+        .env("MLXD_TEST_PRESSURE", script.to_str().unwrap())
+        .start();
+    let gone = |why: &str| {
+        process::wait_for(why, Duration::from_secs(15), || server.workers().is_empty());
+    };
+    assert_eq!(server.count().status, 200);
+    gone("an idle model is unloaded");
+    server.mlxd(&["load", SMOLLM2, "--keep-alive", "-1"]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(server.workers().len(), 1, "it is kept for ever");
+    std::fs::write(&script, "critical").unwrap();
+    gone("under pressure it is not");
+    let loading = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| server.count().status);
+        std::thread::sleep(Duration::from_secs(2));
+        let waits = server.workers().is_empty() && server.mlxd(&["ps"]).contains("queued");
+        std::fs::write(&script, "normal").unwrap();
+        assert!(waits, "a load waits for the pressure to end\n{}", server.log());
+        loading.join().unwrap()
+    });
+    assert_eq!(loading, 200);
+}
+
+#[test]
+fn replicas_aliases_and_preloading_come_from_the_configuration() {
+    let folder = copies(&["twins"]);
+    let config = "[models.twins]\nreplicas = 2\npreload = true\nkv_mib = 64\naliases = [\"pair\"]\nidle_seconds = 600\n";
+    let server = Server::builder().models(folder.path()).config(config).start();
+    process::wait_for("two workers serve unasked", Duration::from_secs(30), || {
+        server.mlxd(&["ps"]).matches(" ready ").count() == 2
+    });
+    assert!(server.workers().iter().all(|worker| worker.command.contains("--kv-mib 64")));
+    assert_eq!(count_with(&server, "pair"), count_with(&server, "twins"));
+    let killed = server.workers().remove(0).pid;
+    process::signal(killed, Signal::SIGKILL);
+    process::wait_for("the lost one is replaced", Duration::from_secs(30), || {
+        let workers = server.workers();
+        workers.len() == 2 && workers.iter().all(|worker| worker.pid != killed)
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_numbers() {
+    let server = Server::builder().models(&places::models()).arg("--memory").arg("600MiB").start();
+    let answer = server.count();
+    let message = answer.expect_error(503);
+    assert!(message.contains("MiB") && message.contains("budget of 600 MiB"), "{message}");
+    assert!(server.workers().is_empty());
+    let listed: Value = server.get("/v1/models").body;
+    assert!(listed["data"].as_array().is_some_and(|models| !models.is_empty()));
+    assert!(Path::new(server.home()).join("run").exists());
+}
