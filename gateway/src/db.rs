@@ -7,6 +7,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 mod requests;
+pub mod responses;
 
 /// A handle to `mlxd.db`.
 #[derive(Debug, Clone)]

@@ -4,4 +4,5 @@ pub mod generate;
 pub mod health;
 pub mod messages;
 pub mod models;
+pub mod responses;
 pub mod stream;

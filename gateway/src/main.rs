@@ -10,6 +10,7 @@ use gateway::audit::{bus, sink};
 use gateway::backend::local::Local;
 use gateway::db::Db;
 use gateway::middleware::auth::Keys;
+use gateway::responses::Responses;
 use gateway::state::State;
 use gateway::{listener, router};
 use ipc_proto::lifeline;
@@ -65,7 +66,9 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let (audit, outlet) = bus::bus();
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
     let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
-    let state = State { local: Arc::new(Local::new(arguments.supervisor)), audit, keys: Arc::new(keys) };
+    let responses = Arc::new(Responses::new(db.clone()));
+    let local = Arc::new(Local::new(arguments.supervisor));
+    let state = State { local, audit, keys: Arc::new(keys), responses };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let server = axum::serve(listener, router::router(state)).with_graceful_shutdown(async move {

@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{generate, health, messages, models};
+use crate::handlers::{generate, health, messages, models, responses};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -21,6 +21,11 @@ pub fn router(state: State) -> Router {
         .route("/v1/completions", post(generate::completions))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/input_tokens", post(responses::input_tokens))
+        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .layer(from_fn_with_state(state.clone(), auth::check));

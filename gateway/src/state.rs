@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::audit::bus::Bus;
 use crate::backend::local::Local;
 use crate::middleware::auth::Keys;
+use crate::responses::Responses;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -15,4 +16,6 @@ pub struct State {
     pub audit: Bus,
     /// Who may come in.
     pub keys: Arc<Keys>,
+    /// Responses that are kept, and those that are made while nobody waits.
+    pub responses: Arc<Responses>,
 }

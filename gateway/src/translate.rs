@@ -3,6 +3,7 @@
 pub mod anthropic;
 pub mod models;
 pub mod openai;
+pub mod responses;
 pub mod sse;
 pub mod whole;
 pub mod wire;

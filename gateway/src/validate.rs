@@ -15,6 +15,8 @@ use crate::api::openai::chat::{self, Content, Stop, StreamOptions};
 use crate::api::openai::completions;
 
 pub mod anthropic;
+pub mod responses;
+mod thinking;
 
 /// A request that was checked. Only this module makes one.
 #[derive(Debug, Clone, PartialEq)]

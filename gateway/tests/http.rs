@@ -11,6 +11,8 @@ use serde_json::Value;
 mod fakes;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/responses.rs"]
+mod responses;
 
 use fakes::{Gateway, completion};
 

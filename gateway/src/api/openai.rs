@@ -4,4 +4,5 @@ pub mod chat;
 pub mod completions;
 pub mod error;
 pub mod models;
+pub mod responses;
 pub mod usage;

@@ -44,3 +44,32 @@ async fn one_bad_record_adds_none_of_its_batch() {
     let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM requests").fetch_one(&db.pool).await.unwrap();
     assert_eq!(count, 0);
 }
+
+fn stored(id: &str, previous: Option<&str>) -> responses::Stored {
+    let previous = previous.map(str::to_owned);
+    responses::Stored { id: id.into(), previous, input: "[]".into(), response: format!("{{{id}}}") }
+}
+
+#[tokio::test]
+async fn responses_are_kept_followed_and_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::open(home.path()).await.unwrap();
+    for (id, previous) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("x", None)] {
+        db.keep_response(&stored(id, previous), 5_000_000).await.unwrap();
+    }
+    let ids = |chain: Vec<responses::Stored>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(ids(db.response_chain("c").await.unwrap()), ["a", "b", "c"]);
+    assert_eq!(db.response("b").await.unwrap(), Some(stored("b", Some("a"))));
+    db.update_response("b", "new").await.unwrap();
+    assert_eq!(db.response("b").await.unwrap().unwrap().response, "new");
+    assert!(db.delete_response("a").await.unwrap() && !db.delete_response("a").await.unwrap());
+    // What is left of a conversation says that something is missing.
+    assert_eq!(db.response_chain("c").await.unwrap()[0].previous.as_deref(), Some("a"));
+    assert_eq!(db.response_chain("nothing").await.unwrap(), []);
+    db.update_response("a", "not there").await.unwrap();
+    assert_eq!(db.response("a").await.unwrap(), None);
+    // Thirty days later only what was kept since is left.
+    db.keep_response(&stored("y", None), 5_000_000 + 31 * 24 * 3600).await.unwrap();
+    assert_eq!(db.response("x").await.unwrap(), None);
+    assert!(db.response("y").await.unwrap().is_some());
+}

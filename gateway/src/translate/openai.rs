@@ -190,9 +190,12 @@ impl Head {
 
 /// `None` where none were asked for.
 fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
-    if logprobs.is_empty() {
-        return None;
-    }
+    let content = each_told(logprobs);
+    if content.is_empty() { None } else { Some(chat::Logprobs { content, refusal: None }) }
+}
+
+/// Log probabilities in OpenAI's form.
+pub(super) fn each_told(logprobs: &[TokenLogprob]) -> Vec<chat::TokenLogprob> {
     let one = |told: &Alternative| chat::TokenText {
         token: String::from_utf8_lossy(&told.bytes).into_owned(),
         // JSON has no infinity; OpenAI says this of what cannot be.
@@ -203,7 +206,7 @@ fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
         token: one(&told.token),
         top_logprobs: told.top.iter().map(one).collect(),
     });
-    Some(chat::Logprobs { content: all.collect(), refusal: None })
+    all.collect()
 }
 
 fn name(reason: FinishReason) -> &'static str {

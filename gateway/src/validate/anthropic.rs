@@ -6,6 +6,7 @@ use ipc_proto::generate::{
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
+use super::thinking::Wish;
 use super::{MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, model, refuse};
 use crate::api::anthropic::messages::{self, Format, Request};
 use crate::api::openai::chat;
@@ -154,40 +155,29 @@ fn thinking_is_hidden(request: &Request, max_tokens: u32) -> Result<bool> {
     }
 }
 
-/// Variables for the chat template: whether and how long to think, and the client's own, which win.
+/// Variables for the chat template: whether, how long and how hard to think, and the client's own.
 fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
-    let own = request.chat_template_kwargs.take().unwrap_or_default();
-    let mut kwargs = serde_json::Map::new();
-    let thinks = match &request.thinking {
-        None => false,
-        Some(thinking) => match &*thinking.r#type {
-            "enabled" | "adaptive" => true,
-            "disabled" => false,
-            _ => {
-                let text = "thinking.type must be \"enabled\", \"disabled\" or \"adaptive\"";
-                return Err(Error::invalid("thinking.type", text));
-            }
-        },
-    };
-    // Families name it differently; a template looks at its own name only.
-    kwargs.insert("enable_thinking".into(), thinks.into());
-    kwargs.insert("thinking".into(), thinks.into());
-    if let Some(budget) = request.thinking.as_ref().and_then(|thinking| thinking.budget_tokens) {
-        kwargs.insert("thinking_budget".into(), budget.into());
-    }
-    match request.output_config.as_ref().and_then(|config| config.effort.as_deref()) {
-        None => {}
-        Some(effort @ ("low" | "medium" | "high")) => {
-            drop(kwargs.insert("reasoning_effort".into(), effort.into()))
+    let thinks = match request.thinking.as_ref().map(|thinking| &*thinking.r#type) {
+        None | Some("disabled") => false,
+        Some("enabled" | "adaptive") => true,
+        Some(_) => {
+            let text = "thinking.type must be \"enabled\", \"disabled\" or \"adaptive\"";
+            return Err(Error::invalid("thinking.type", text));
         }
-        Some("xhigh" | "max") => drop(kwargs.insert("reasoning_effort".into(), "high".into())),
+    };
+    let effort = match request.output_config.as_ref().and_then(|config| config.effort.as_deref()) {
+        effort @ (None | Some("low" | "medium" | "high" | "xhigh" | "max")) => effort,
         Some(_) => {
             let text = "output_config.effort must be \"low\", \"medium\", \"high\", \"xhigh\" or \"max\"";
             return Err(Error::invalid("output_config.effort", text));
         }
-    }
-    kwargs.extend(own);
-    Ok(Some(Value::Object(kwargs).to_string()))
+    };
+    let wish = Wish {
+        thinks: Some(thinks),
+        effort,
+        budget: request.thinking.as_ref().and_then(|thinking| thinking.budget_tokens),
+    };
+    Ok(wish.template_kwargs(request.chat_template_kwargs.take()))
 }
 
 fn constraint(request: &Request) -> Result<Option<Constraint>> {

@@ -11,6 +11,7 @@ use gateway::audit::{bus, sink};
 use gateway::backend::local::Local;
 use gateway::db::Db;
 use gateway::middleware::auth::Keys;
+use gateway::responses::Responses;
 use gateway::router::router;
 use gateway::state::State;
 use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
@@ -323,8 +324,10 @@ async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> SocketAddr {
     });
     let db = Db::open(home.path()).await.unwrap();
     let (audit, outlet) = bus::bus();
-    tokio::spawn(sink::run(outlet, Some(db)));
-    let state = State { local: Arc::new(Local::new(path)), audit, keys: Arc::new(Keys::parse(keys)) };
+    tokio::spawn(sink::run(outlet, Some(db.clone())));
+    let responses = Arc::new(Responses::new(Some(db)));
+    let state =
+        State { local: Arc::new(Local::new(path)), audit, keys: Arc::new(Keys::parse(keys)), responses };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

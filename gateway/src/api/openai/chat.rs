@@ -192,7 +192,7 @@ pub struct Logprobs {
 }
 
 /// One token's part of [`Logprobs`].
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenLogprob {
     #[serde(flatten)]
@@ -201,7 +201,7 @@ pub struct TokenLogprob {
 }
 
 /// A token, its bytes where it is not whole characters, and how likely it was.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenText {
     pub token: String,

@@ -1,0 +1,228 @@
+//! `POST /v1/responses` and what belongs to it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::chat::{Priority, Stop};
+
+pub mod answer;
+pub mod events;
+
+/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built, or to be given back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesRequest")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Request {
+    pub model: String,
+    pub input: Option<Input>,
+    pub instructions: Option<String>,
+    pub previous_response_id: Option<String>,
+    pub stream: Option<bool>,
+    pub store: Option<bool>,
+    pub background: Option<bool>,
+    pub max_output_tokens: Option<u32>,
+    pub max_tool_calls: Option<u32>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    pub top_logprobs: Option<u8>,
+    pub include: Option<Vec<String>>,
+    pub tools: Option<Vec<Tool>>,
+    pub tool_choice: Option<ToolChoice>,
+    pub parallel_tool_calls: Option<bool>,
+    pub reasoning: Option<Reasoning>,
+    pub text: Option<Text>,
+    pub truncation: Option<String>,
+    pub service_tier: Option<String>,
+    pub metadata: Option<Map<String, Value>>,
+    pub user: Option<String>,
+    pub safety_identifier: Option<String>,
+    pub prompt_cache_key: Option<String>,
+    pub prompt_cache_retention: Option<String>,
+    pub stream_options: Option<StreamOptions>,
+    pub conversation: Option<Value>,
+    pub prompt: Option<Value>,
+    pub moderation: Option<Value>,
+    pub context_management: Option<Value>,
+    pub background_options: Option<Value>,
+    pub prompt_cache_options: Option<Value>,
+    pub access_programs: Option<Value>,
+    pub image: Option<Value>,
+    /// From here on: what other servers have, and ours, as in chat completions.
+    pub top_k: Option<i64>,
+    pub min_p: Option<f32>,
+    pub seed: Option<i64>,
+    pub stop: Option<Stop>,
+    pub repetition_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+    pub priority: Option<Priority>,
+    pub cache_salt: Option<String>,
+    pub timeout: Option<f64>,
+}
+
+/// What is answered: a text, or items.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of input items")]
+#[schemars(rename = "ResponsesInput")]
+pub enum Input {
+    /// A user's message.
+    Text(String),
+    /// A conversation.
+    Items(Vec<Item>),
+}
+
+/// An item of any kind: `message`, `reasoning`, `function_call` or `function_call_output`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "ResponsesItem")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Item {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Vec<Part>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_content: Option<String>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ResponsesRole")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub enum Role {
+    User,
+    Assistant,
+    System,
+    Developer,
+}
+
+/// A text, whole or in parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of content parts")]
+#[schemars(rename = "ResponsesContent")]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// Parts.
+    Parts(Vec<Part>),
+}
+
+/// A part of a text: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesPart")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Part {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+}
+
+/// Something that the model may call. Kinds other than `function` are left out: this server runs none of them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesTool")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Tool {
+    pub r#type: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub parameters: Option<Map<String, Value>>,
+    pub strict: Option<bool>,
+}
+
+/// Whether functions are called.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object")]
+#[schemars(rename = "ResponsesToolChoice")]
+pub enum ToolChoice {
+    /// `none`, `auto` or `required`.
+    Mode(String),
+    /// One function, or some of them.
+    Some(ChosenTools),
+}
+
+/// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesChosenTools")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct ChosenTools {
+    pub r#type: String,
+    pub name: Option<String>,
+    pub mode: Option<String>,
+    pub tools: Option<Vec<NamedTool>>,
+}
+
+/// A tool by its name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesNamedTool")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct NamedTool {
+    pub r#type: String,
+    pub name: Option<String>,
+}
+
+/// How much the model thinks first.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesReasoning")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Reasoning {
+    pub effort: Option<String>,
+    pub summary: Option<String>,
+    pub generate_summary: Option<String>,
+    pub mode: Option<String>,
+    pub context: Option<String>,
+}
+
+/// What the text is to be like.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesText")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Text {
+    pub format: Option<Value>,
+    pub verbosity: Option<String>,
+}
+
+/// What a stream carries besides its events.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesStreamOptions")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct StreamOptions {
+    pub include_obfuscation: Option<bool>,
+}
+
+/// Which of a response's input items.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct ItemsQuery {
+    pub limit: Option<usize>,
+    pub after: Option<String>,
+    pub order: Option<String>,
+}
+
+/// How a stored response is to be given.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct GetQuery {
+    pub stream: Option<bool>,
+    pub starting_after: Option<u64>,
+}

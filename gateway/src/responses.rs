@@ -1,0 +1,181 @@
+//! Responses that are kept: read, gone on from, cancelled, deleted.
+//!
+//! Those made while nobody waits run as tasks of this process. They are kept from their beginning on; one that is found
+//! running but is no task here was lost with an earlier gateway.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+
+use crate::api::openai::responses::Item;
+use crate::db::responses::Stored;
+use crate::db::{Db, DbError};
+
+/// The kept responses.
+#[derive(Debug)]
+pub struct Responses {
+    db: Option<Db>,
+    running: Mutex<HashMap<String, AbortHandle>>,
+}
+
+impl Responses {
+    /// Those in `db`; without one none can be kept.
+    pub fn new(db: Option<Db>) -> Self {
+        Self { db, running: Mutex::default() }
+    }
+
+    /// Whether any can be kept.
+    pub fn can_keep(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Keeps a response.
+    ///
+    /// # Errors
+    /// When there is no database, or it refuses.
+    pub async fn keep(&self, stored: &Stored, now: u64) -> Result<()> {
+        self.db()?.keep_response(stored, now).await.map_err(|e| refused(&e))
+    }
+
+    /// Items of a conversation up to and with response `id`.
+    ///
+    /// # Errors
+    /// When it, or an earlier one, is not there or not finished.
+    pub async fn history(&self, id: &str) -> Result<Vec<Item>> {
+        let wrong = |text: String| {
+            let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text);
+            Err(error.with_param("previous_response_id"))
+        };
+        let chain = self.db()?.response_chain(id).await.map_err(|e| refused(&e))?;
+        match chain.first() {
+            None => return wrong(format!("the previous response \"{id}\" does not exist")),
+            Some(Stored { previous: Some(lost), .. }) => {
+                return wrong(format!(
+                    "the response \"{lost}\", which \"{id}\" goes on from, is not kept any more"
+                ));
+            }
+            Some(_) => {}
+        }
+        let mut items = Vec::new();
+        for stored in chain {
+            let response: Value = read(&stored.response)?;
+            if response["status"] == "in_progress" {
+                let text = format!("the previous response \"{}\" is not finished", stored.id);
+                return Err(Error::invalid("previous_response_id", text));
+            }
+            items.extend(read::<Vec<Item>>(&stored.input)?);
+            let output = serde_json::from_value::<Vec<Item>>(response["output"].clone());
+            items.extend(output.map_err(|e| broken(&e))?);
+        }
+        Ok(items)
+    }
+
+    /// A response as the API gives it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn get(&self, id: &str) -> Result<Value> {
+        let stored = self.stored(id).await?;
+        let mut response: Value = read(&stored.response)?;
+        if response["status"] == "in_progress" && !self.running().contains_key(id) {
+            response["status"] = "failed".into();
+            let text = "the server was restarted while the response was made";
+            response["error"] = json!({"code": "server_error", "message": text});
+        }
+        Ok(response)
+    }
+
+    /// The items that were new in a response.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn input(&self, id: &str) -> Result<Vec<Item>> {
+        read(&self.stored(id).await?.input)
+    }
+
+    /// Makes a response while nobody waits; what `work` returns is kept.
+    pub fn run(self: &std::sync::Arc<Self>, id: String, work: impl Future<Output = String> + Send + 'static) {
+        let all = std::sync::Arc::clone(self);
+        let key = id.clone();
+        // The lock is held until the task is known: it cannot end before.
+        let mut running = self.running();
+        let task = tokio::spawn(async move {
+            let response = work.await;
+            let kept = match &all.db {
+                Some(db) => db.update_response(&id, &response).await,
+                None => Ok(()),
+            };
+            if let Err(error) = kept {
+                tracing::error!(%error, "a response could not be kept");
+            }
+            all.running().remove(&id);
+        });
+        running.insert(key, task.abort_handle());
+    }
+
+    /// Stops a response that is made while nobody waits; the response as it is then.
+    ///
+    /// # Errors
+    /// When it is not there, or was never such a one.
+    pub async fn cancel(&self, id: &str) -> Result<Value> {
+        let mut response = self.get(id).await?;
+        if response["background"] != true {
+            let text = "only a response with background: true can be cancelled; others are by closing the connection";
+            return Err(Error::invalid("response_id", text));
+        }
+        let task = self.running().remove(id);
+        if let Some(task) = task {
+            task.abort();
+            response["status"] = "cancelled".into();
+            self.db()?.update_response(id, &response.to_string()).await.map_err(|e| refused(&e))?;
+        }
+        Ok(response)
+    }
+
+    /// Forgets a response; one that is being made is stopped.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn delete(&self, id: &str) -> Result<()> {
+        if let Some(task) = self.running().remove(id) {
+            task.abort();
+        }
+        match self.db()?.delete_response(id).await.map_err(|e| refused(&e))? {
+            true => Ok(()),
+            false => Err(unknown(id)),
+        }
+    }
+
+    async fn stored(&self, id: &str) -> Result<Stored> {
+        self.db()?.response(id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
+    }
+
+    fn db(&self) -> Result<&Db> {
+        let text = "responses cannot be kept: the database could not be opened";
+        self.db.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, Source::Gateway, text))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown(id: &str) -> Error {
+    Error::new(ErrorKind::ModelNotFound, Source::Client, format!("the response \"{id}\" does not exist"))
+        .with_param("response_id")
+}
+
+fn refused(error: &DbError) -> Error {
+    Error::new(ErrorKind::Internal, Source::Gateway, error.to_string())
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| broken(&e))
+}
+
+fn broken(error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Internal, Source::Gateway, format!("a kept response cannot be read: {error}"))
+}

@@ -1,0 +1,125 @@
+//! OpenAI's Responses.
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::fakes::Gateway;
+use super::{json, wait_until};
+
+fn request(input: &str, more: &Value) -> String {
+    let mut body = json!({"model": "m", "input": input});
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body.to_string()
+}
+
+fn respond(gateway: &Gateway, input: &str, more: &Value) -> (u16, Value) {
+    let (status, _, body) = gateway.ask("POST", "/v1/responses", "", &request(input, more));
+    (status, json(&body))
+}
+
+fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
+    let (status, _, body) = gateway.ask("GET", &format!("/v1/responses/{path}"), "", "");
+    (status, json(&body))
+}
+
+fn events(body: &str) -> Vec<Value> {
+    body.lines().filter_map(|line| line.strip_prefix("data: ")).map(json).collect()
+}
+
+#[test]
+fn responses_are_kept_gone_on_from_and_deleted() {
+    let gateway = Gateway::start("");
+    let (status, first) = respond(&gateway, "count 2", &json!({}));
+    assert_eq!((status, &first["output"][0]["content"][0]["text"]), (200, &"w0 w1 ".into()));
+    assert_eq!((&first["status"], &first["store"]), (&"completed".into(), &true.into()));
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(get(&gateway, id), (200, first.clone()));
+    let items = get(&gateway, &format!("{id}/input_items")).1;
+    assert_eq!((&items["data"][0]["content"], &items["has_more"]), (&"count 2".into(), &false.into()));
+    let (_, unkept) = respond(&gateway, "count 1", &json!({"store": false}));
+    assert_eq!(get(&gateway, unkept["id"].as_str().unwrap()).0, 404);
+    let (_, third) = respond(&gateway, "count 1", &json!({"previous_response_id": id}));
+    let path = format!("/v1/responses/{id}");
+    assert_eq!(json(&gateway.ask("DELETE", &path, "", "").2)["deleted"], true);
+    assert_eq!(gateway.ask("DELETE", &path, "", "").0, 404);
+    for gone in [id, third["id"].as_str().unwrap(), "resp_x"] {
+        let (status, error) = respond(&gateway, "count 1", &json!({"previous_response_id": gone}));
+        assert_eq!((status, &error["error"]["param"]), (404, &"previous_response_id".into()));
+    }
+}
+
+#[test]
+fn what_was_streamed_is_kept_before_its_end_is_told() {
+    let gateway = Gateway::start("");
+    let (_, _, body) =
+        gateway.ask("POST", "/v1/responses", "", &request("count 2", &json!({"stream": true})));
+    let events = events(&body);
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&events[0]["type"], &last["type"]),
+        (&"response.created".into(), &"response.completed".into())
+    );
+    let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..told.len() as u64).collect::<Vec<_>>());
+    assert_eq!(get(&gateway, last["response"]["id"].as_str().unwrap()), (200, last["response"].clone()));
+    let (_, _, body) = gateway.ask("POST", "/v1/responses", "", &request("fail 1", &json!({"stream": true})));
+    let failed = events(&body).pop().unwrap();
+    assert_eq!(
+        (&failed["type"], &failed["response"]["status"]),
+        (&"response.failed".into(), &"failed".into())
+    );
+    assert_eq!(get(&gateway, failed["response"]["id"].as_str().unwrap()).1["error"]["code"], "server_error");
+}
+
+/// Codex acts upon codes inside a stream; other clients upon a status.
+#[test]
+fn overload_is_told_inside_a_stream_and_by_status_without() {
+    let gateway = Gateway::start("");
+    let (status, error) = respond(&gateway, "refuse", &json!({}));
+    assert_eq!((status, &error["error"]["code"]), (429, &"overloaded".into()));
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/responses", "", &request("refuse", &json!({"stream": true})));
+    let events = events(&body);
+    let error = &events[1]["response"]["error"];
+    assert_eq!((status, &events[1]["type"]), (200, &"response.failed".into()));
+    assert_eq!(error["code"], "rate_limit_exceeded");
+    assert!(error["message"].as_str().unwrap().contains("try again in 1s"));
+}
+
+#[test]
+fn background_responses_are_polled_and_cancelled() {
+    let gateway = Gateway::start("");
+    let (status, begun) = respond(&gateway, "count 2", &json!({"background": true}));
+    assert_eq!((status, &begun["status"]), (200, &"in_progress".into()));
+    let id = begun["id"].as_str().unwrap().to_owned();
+    wait_until("it completes", || get(&gateway, &id).1["status"] == "completed");
+    assert_eq!(get(&gateway, &id).1["output"][0]["content"][0]["text"], "w0 w1 ");
+    let (_, begun) = respond(&gateway, "drip 3000", &json!({"background": true}));
+    let id = begun["id"].as_str().unwrap().to_owned();
+    assert_eq!(get(&gateway, &id).1["status"], "in_progress");
+    std::thread::sleep(Duration::from_millis(100));
+    let (status, _, body) = gateway.ask("POST", &format!("/v1/responses/{id}/cancel"), "", "");
+    assert_eq!((status, &json(&body)["status"]), (200, &"cancelled".into()));
+    wait_until("the worker is told", || gateway.cancelled() == 1);
+    assert_eq!(get(&gateway, &id).1["status"], "cancelled");
+    let (_, plain) = respond(&gateway, "count 1", &json!({}));
+    let path = format!("/v1/responses/{}/cancel", plain["id"].as_str().unwrap());
+    assert_eq!(gateway.ask("POST", &path, "", "").0, 400);
+}
+
+#[test]
+fn a_response_that_waits_shows_real_events() {
+    let gateway = Gateway::start("");
+    let body = request("late 11", &json!({"stream": true}));
+    let mut text = String::new();
+    gateway.send("POST", "/v1/responses", "", &body).read_to_string(&mut text).unwrap();
+    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let progress = "response.in_progress";
+    assert_eq!(names[..4], ["response.created", progress, progress, "response.output_item.added"]);
+    let counted = gateway.ask("POST", "/v1/responses/input_tokens", "", &request("x", &json!({})));
+    assert_eq!(json(&counted.2), json!({"object": "response.input_tokens", "input_tokens": 3}));
+}
