@@ -57,12 +57,9 @@ fn what_was_streamed_is_kept_before_its_end_is_told() {
     let gateway = Gateway::start("");
     let (_, _, body) =
         gateway.ask("POST", "/v1/responses", "", &request("count 2", &json!({"stream": true})));
-    let events = events(&body);
-    let last = events.last().unwrap();
-    assert_eq!(
-        (&events[0]["type"], &last["type"]),
-        (&"response.created".into(), &"response.completed".into())
-    );
+    let told = events(&body);
+    let last = told.last().unwrap();
+    assert_eq!((&told[0]["type"], &last["type"]), (&"response.created".into(), &"response.completed".into()));
     let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..told.len() as u64).collect::<Vec<_>>());
     assert_eq!(get(&gateway, last["response"]["id"].as_str().unwrap()), (200, last["response"].clone()));
