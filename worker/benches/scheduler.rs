@@ -53,7 +53,7 @@ fn limits(rows: usize) -> Limits {
 /// Takes so many steps of `rows` rows; the time of their scheduling.
 fn schedule(rows: usize, steps: usize) -> Duration {
     let blocks = (rows * (PROMPT + STEPS).div_ceil(32) + rows) as u32;
-    let capacity = Capacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(rows), capacity);
     for row in 0..rows {
         scheduler.add(SequenceId(row as u64), order(row));

@@ -87,7 +87,8 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let shape = model.kv_shape();
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
-    let capacity = Capacity { block_size: BLOCK_SIZE, blocks: pool.limit(), max_context, weight_bytes };
+    let (blocks, window) = (pool.limit(), model.window());
+    let capacity = Capacity { block_size: BLOCK_SIZE, blocks, max_context, weight_bytes, window };
     Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
 }
 

@@ -44,6 +44,11 @@ pub trait Model: std::fmt::Debug {
     /// What a token's keys and values take.
     fn kv_shape(&self) -> KvShape;
 
+    /// Tokens that any layer sees at most, the newest included; `None` where one sees all.
+    fn window(&self) -> Option<u32> {
+        None
+    }
+
     /// Runs all layers: ids `[T]` and positions `[T]` (float32) → hidden states `[T, D]`. Keys and values go to `kv`.
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array>;
 

@@ -40,6 +40,8 @@ struct Shared {
 #[derive(Debug)]
 pub struct BlockTable {
     blocks: Vec<BlockId>,
+    /// The first so many were let go of; their places remain.
+    released: usize,
     allocator: BlockAllocator,
 }
 
@@ -71,7 +73,7 @@ impl BlockAllocator {
 
     /// An empty table.
     pub fn table(&self) -> BlockTable {
-        BlockTable { blocks: Vec::new(), allocator: self.clone() }
+        BlockTable { blocks: Vec::new(), released: 0, allocator: self.clone() }
     }
 
     /// Blocks in use.
@@ -87,7 +89,7 @@ impl BlockAllocator {
     /// Blocks that would be free if `table` let go of its own.
     pub fn held_alone(&self, table: &BlockTable) -> u32 {
         let shared = self.shared.borrow();
-        table.blocks.iter().filter(|block| shared.holders[**block as usize] == 1).count() as u32
+        table.held().iter().filter(|block| shared.holders[**block as usize] == 1).count() as u32
     }
 
     /// Blocks that may be in use.
@@ -262,6 +264,21 @@ impl BlockTable {
         Ok(())
     }
 
+    /// Lets go of the first `count` blocks, which nobody will read for this text any more.
+    pub fn release(&mut self, count: usize) {
+        let mut shared = self.allocator.shared.borrow_mut();
+        for block in &mut self.blocks[self.released.min(count)..count] {
+            // The place is kept by a number that every pool has.
+            shared.let_go(std::mem::take(block));
+        }
+        self.released = self.released.max(count);
+    }
+
+    /// Blocks that it holds.
+    fn held(&self) -> &[BlockId] {
+        &self.blocks[self.released..]
+    }
+
     /// The blocks in order.
     pub fn blocks(&self) -> &[BlockId] {
         &self.blocks
@@ -276,9 +293,11 @@ impl BlockTable {
     /// Lets go of every block, the last one first: of a text that the cache keeps, the end is given up before the beginning.
     pub fn clear(&mut self) {
         let mut shared = self.allocator.shared.borrow_mut();
-        for block in self.blocks.drain(..).rev() {
+        for block in self.blocks.drain(self.released..).rev() {
             shared.let_go(block);
         }
+        self.blocks.clear();
+        self.released = 0;
     }
 }
 

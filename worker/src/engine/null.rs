@@ -23,7 +23,10 @@ impl NullRunner {
             return Err("the tokenizer has no token for the null runner to repeat".into());
         }
         let blocks = max_context.div_ceil(block_size).saturating_mul(CONTEXTS);
-        Ok(Self { capacity: Capacity { block_size, blocks, max_context, weight_bytes: 0 }, tokens })
+        Ok(Self {
+            capacity: Capacity { block_size, blocks, max_context, weight_bytes: 0, window: None },
+            tokens,
+        })
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Capacity {
     pub max_context: u32,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
+    /// Tokens that any layer sees at most, the newest included; `None` where one sees all.
+    pub window: Option<u32>,
 }
 
 /// Runs steps on a device.

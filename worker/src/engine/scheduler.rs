@@ -75,6 +75,8 @@ pub struct Scheduler {
     limits: Limits,
     allocator: BlockAllocator,
     max_length: usize,
+    /// See [`Capacity::window`].
+    window: Option<u32>,
     /// Sorted when anybody can join.
     waiting: Vec<Sequence>,
     /// Who goes first, first; who has joined since the step began, last.
@@ -97,6 +99,7 @@ impl Scheduler {
             limits,
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
             max_length: max_length(capacity),
+            window: capacity.window,
             waiting: Vec::new(),
             running: Vec::new(),
             scheduled: Vec::new(),
@@ -335,6 +338,9 @@ impl Scheduler {
             }
             // What the second model computed of drafts that did not hold is worth nothing.
             sequence.drafted = sequence.drafted.min(sequence.computed);
+            if let Some(window) = self.window {
+                sequence.forget(window, &self.allocator);
+            }
         }
     }
 

@@ -183,6 +183,11 @@ impl Sequence {
         }
     }
 
+    /// Gives back the blocks that its next token is too far from to see. They stay in the prefix cache for others.
+    pub(super) fn forget(&mut self, window: u32, blocks: &BlockAllocator) {
+        self.table.release(blocks.whole_blocks((self.computed + 1).saturating_sub(window as usize)));
+    }
+
     /// Gives its blocks back; it is computed again later.
     pub(super) fn preempted(mut self) -> Self {
         self.table.clear();

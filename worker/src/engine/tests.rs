@@ -34,7 +34,7 @@ struct Faulty {
 
 impl Runner for Faulty {
     fn capacity(&self) -> runner::Capacity {
-        runner::Capacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0 }
+        runner::Capacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0, window: None }
     }
 
     fn memory(&self) -> Memory {

@@ -305,6 +305,11 @@ impl super::Model for Model {
         KvShape { layers: self.layers.len(), kv_heads, head_dim }
     }
 
+    fn window(&self) -> Option<u32> {
+        let windows = (0..self.layers.len()).map(|layer| self.args.shape(layer, &self.variant).window);
+        windows.reduce(|one, other| Some(one?.max(other?))).flatten()
+    }
+
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
         if self.variant.scaled_embedding {

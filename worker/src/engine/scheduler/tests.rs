@@ -63,10 +63,18 @@ struct Device {
     computed: usize,
     /// It says one of so many tokens.
     words: u32,
+    /// It sees so many.
+    window: Option<u32>,
 }
 
 fn device(words: u32) -> Device {
-    Device { slots: HashMap::new(), computed: 0, words }
+    Device { slots: HashMap::new(), computed: 0, words, window: None }
+}
+
+/// What follows a text.
+fn next(text: &[u32], window: Option<u32>, words: u32) -> u32 {
+    let seen = window.map_or(0, |window| text.len().saturating_sub(window as usize));
+    text[seen..].iter().fold(7u32, |sum, token| follow(sum, *token)) % words
 }
 
 fn follow(sum: u32, token: u32) -> u32 {
@@ -74,17 +82,26 @@ fn follow(sum: u32, token: u32) -> u32 {
 }
 
 impl Device {
+    /// The first position that the token at `position` sees.
+    fn seen(&self, position: u32) -> u32 {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+
     /// Runs a batch; a row's next token is a function of everything before it, read back from the slots.
     fn step(&mut self, batch: &Batch, block_size: u32) -> Vec<u32> {
         let unique: HashSet<u32> = batch.slots.iter().copied().collect();
         assert_eq!(unique.len(), batch.slots.len(), "a slot twice");
         let written: HashSet<u32> = batch.slots.iter().map(|slot| slot / block_size).collect();
         for block in written {
-            let holders = batch.rows.iter().filter(|row| row.blocks.contains(&block)).count();
+            let holders = batch.rows.iter().filter(|row| {
+                let seen = self.seen(batch.positions[row.tokens.start]) / block_size;
+                row.blocks[seen as usize..].contains(&block)
+            });
+            let holders = holders.count();
             assert_eq!(holders, 1, "a block that others hold is written to");
         }
         self.computed += batch.tokens.len();
-        let mut next = Vec::new();
+        let mut chosen = Vec::new();
         let mut end = 0;
         for row in &batch.rows {
             assert_eq!(row.tokens.start, end, "rows lie one after another");
@@ -93,9 +110,10 @@ impl Device {
             for at in row.tokens.clone() {
                 self.slots.insert(batch.slots[at], (batch.positions[at], batch.tokens[at]));
             }
+            let first = batch.positions[row.tokens.start];
             let last = batch.positions[row.tokens.end - 1];
-            // Everything up to here must still be where the block table says.
-            let read = (0..=last).map(|position| {
+            // Everything that is seen must still be where the block table says.
+            let read = (self.seen(first)..=last).map(|position| {
                 let slot = row.blocks[(position / block_size) as usize] * block_size + position % block_size;
                 let (lies_at, token) = self.slots[&slot];
                 assert_eq!(lies_at, position, "another position's token");
@@ -105,11 +123,11 @@ impl Device {
             // Each choice follows the text up to its place, drafts included.
             for ahead in (0..row.samples.len()).rev() {
                 let text = &texts[..texts.len() - ahead];
-                next.push(text.iter().fold(7u32, |sum, token| follow(sum, *token)) % self.words);
+                chosen.push(next(text, self.window, self.words));
             }
         }
         assert_eq!(end, batch.tokens.len());
-        next
+        chosen
     }
 }
 
@@ -154,10 +172,10 @@ impl Drafter {
 }
 
 /// What a sequence must generate, whatever its company.
-fn alone(id: u64, arrival: &Arrival, words: u32) -> Vec<u32> {
+fn alone(id: u64, arrival: &Arrival, window: Option<u32>, words: u32) -> Vec<u32> {
     let mut tokens = prompt(id, arrival);
     for _ in 0..arrival.output {
-        tokens.push(tokens.iter().fold(7u32, |sum, token| follow(sum, *token)) % words);
+        tokens.push(next(&tokens, window, words));
     }
     tokens.split_off(arrival.prompt)
 }
@@ -175,6 +193,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity, words: u3
     arrivals.sort_by_key(|arrival| arrival.step);
     let mut scheduler = Scheduler::new(limits, capacity);
     let (mut device, mut batch) = (device(words), Batch::default());
+    device.window = capacity.window;
     let mut drafter = Drafter { slots: HashMap::new(), wrong: 5, words };
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut gone: HashSet<u64> = HashSet::new();
@@ -227,7 +246,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: Limits, capacity: Capacity, words: u3
     }
     assert_eq!(scheduler.blocks(), (0, capacity.blocks), "blocks are lost");
     for (id, arrival) in arrivals.iter().enumerate().filter(|(_, arrival)| arrival.cancel.is_none()) {
-        assert_eq!(output[&(id as u64)], alone(id as u64, arrival, words), "request {id}");
+        assert_eq!(output[&(id as u64)], alone(id as u64, arrival, capacity.window, words), "request {id}");
     }
 }
 
@@ -273,7 +292,7 @@ proptest! {
         blocks in 16u32..40,
     ) {
         // A pool of 16 blocks holds one of the longest requests, one of 40 not three.
-        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0, window: None };
         run(arrivals, limits(max_sequences, prefill_tokens), capacity, u32::MAX);
     }
 
@@ -285,9 +304,21 @@ proptest! {
         blocks in 16u32..40,
         drafts in 1usize..5,
     ) {
-        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0, window: None };
         let limits = Limits { max_sequences, prefill_tokens: 16, drafts: Drafts::LookUp(drafts) };
         run(arrivals, limits, capacity, 3);
+    }
+
+    /// Blocks that no layer looks at any more are given back while the sequence goes on.
+    #[test]
+    fn a_window_changes_no_text(
+        arrivals in vec(arrival(64), 1..24),
+        max_sequences in 1usize..9,
+        blocks in 16u32..40,
+        window in 1u32..30,
+    ) {
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0, window: Some(window) };
+        run(arrivals, limits(max_sequences, 16), capacity, u32::MAX);
     }
 
     #[test]
@@ -297,7 +328,7 @@ proptest! {
         blocks in 16u32..40,
         drafts in 1usize..5,
     ) {
-        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0 };
+        let capacity = Capacity { block_size: 4, blocks, max_context: 64, weight_bytes: 0, window: None };
         let limits = Limits { max_sequences, prefill_tokens: 16, drafts: Drafts::Model(drafts) };
         run(arrivals, limits, capacity, u32::MAX);
     }
@@ -305,7 +336,7 @@ proptest! {
 
 #[test]
 fn a_second_model_that_is_right_saves_steps() {
-    let capacity = Capacity { block_size: 4, blocks: 64, max_context: 256, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 64, max_context: 256, weight_bytes: 0, window: None };
     let limits = Limits { max_sequences: 4, prefill_tokens: 16, drafts: Drafts::Model(4) };
     let mut scheduler = Scheduler::new(limits, capacity);
     let (mut device, mut batch) = (device(u32::MAX), Batch::default());
@@ -359,7 +390,7 @@ fn share(
 
 #[test]
 fn a_beginning_that_many_share_is_computed_once() {
-    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(8, 64), capacity);
     // The first computes 104 tokens in two steps; then the others their last four each, while it decodes.
     let (steps, computed, cached) = share(&mut scheduler, 0..8, capacity);
@@ -372,7 +403,7 @@ fn a_beginning_that_many_share_is_computed_once() {
 
 #[test]
 fn a_sequence_cancelled_while_others_wait_for_it_is_replaced() {
-    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 400, max_context: 400, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(8, 10), capacity);
     let mut batch = Batch::default();
     for id in 0..3 {
@@ -390,7 +421,7 @@ fn a_sequence_cancelled_while_others_wait_for_it_is_replaced() {
 
 #[test]
 fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
-    let capacity = Capacity { block_size: 4, blocks: 30, max_context: 120, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 30, max_context: 120, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(8, 200), capacity);
     let mut batch = Batch::default();
     let mut ask = |id: u64, prompt: Vec<u32>| {
@@ -410,7 +441,7 @@ fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
 
 #[test]
 fn decoding_goes_on_while_a_long_prompt_is_computed() {
-    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(4, 16), capacity);
     let mut batch = Batch::default();
     scheduler.add(SequenceId(0), normal(vec![1, 2, 3]));
@@ -428,14 +459,14 @@ fn decoding_goes_on_while_a_long_prompt_is_computed() {
 
 #[test]
 fn the_pool_bounds_the_length_where_it_is_smaller_than_the_context() {
-    let capacity = Capacity { block_size: 32, blocks: 4, max_context: 8192, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 32, blocks: 4, max_context: 8192, weight_bytes: 0, window: None };
     assert_eq!(max_length(capacity), 128);
     assert_eq!(max_length(Capacity { blocks: 1024, ..capacity }), 8192);
 }
 
 #[test]
 fn classes_go_first_to_last_and_a_higher_one_takes_a_lower_ones_place() {
-    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(2, 64), capacity);
     let mut batch = Batch::default();
     let classes = [Priority::Low, Priority::Normal, Priority::Low, Priority::High, Priority::High];
@@ -453,7 +484,7 @@ fn classes_go_first_to_last_and_a_higher_one_takes_a_lower_ones_place() {
 
 #[test]
 fn who_waits_long_goes_like_a_higher_class() {
-    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0 };
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(1, 64), capacity);
     let mut batch = Batch::default();
     scheduler.add(SequenceId(0), order(vec![1; 6], Priority::Low));
@@ -475,4 +506,20 @@ fn who_waits_long_goes_like_a_higher_class() {
     }
     let waited = waited.expect("it starves");
     assert!((2 * AGEING_STEPS..2 * AGEING_STEPS + 4).contains(&waited), "{waited} steps");
+}
+
+#[test]
+fn a_window_bounds_the_blocks_of_a_long_text() {
+    let window = Some(16);
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0, window };
+    let mut scheduler = Scheduler::new(limits(4, 64), capacity);
+    let (mut device, mut batch) = (Device { window, ..device(u32::MAX) }, Batch::default());
+    scheduler.add(SequenceId(0), normal((0..40).collect()));
+    for step in 0..200 {
+        scheduler.schedule(&mut batch, 64);
+        let tokens = device.step(&batch, 4);
+        scheduler.commit(&batch, &tokens, |_| false);
+        let (used, _) = scheduler.blocks();
+        assert!(step == 0 || used <= 16 / 4 + 2, "{used} blocks at step {step}");
+    }
 }
