@@ -1,5 +1,6 @@
 //! One file for each resource.
 
+pub mod docs;
 pub mod generate;
 pub mod health;
 pub mod messages;

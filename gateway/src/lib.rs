@@ -13,6 +13,7 @@ pub mod error;
 pub mod handlers;
 pub mod listener;
 pub mod middleware;
+pub mod openapi;
 pub mod responses;
 pub mod router;
 pub mod state;

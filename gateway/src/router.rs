@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{generate, health, messages, models, responses};
+use crate::handlers::{docs, generate, health, messages, models, responses};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -32,6 +32,8 @@ pub fn router(state: State) -> Router {
     Router::new()
         .route("/", get(health::greet))
         .route("/health", get(health::health))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
         .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)

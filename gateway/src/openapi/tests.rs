@@ -1,0 +1,35 @@
+use super::*;
+
+/// Every reference leads somewhere, and no two types share a name.
+#[test]
+fn the_document_is_whole() {
+    let document = document();
+    let text = document.to_string();
+    let references = text.match_indices("\"$ref\":\"#").map(|(at, _)| {
+        let rest = &text[at + "\"$ref\":\"#".len()..];
+        rest.split_once('"').unwrap().0
+    });
+    let mut count = 0;
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let doubled = schemas.keys().find(|name| name.ends_with('2'));
+    assert_eq!(doubled, None, "two types have one name: rename one for schemars");
+}
+
+#[test]
+fn requests_say_what_they_take() {
+    let schemas = &document()["components"]["schemas"];
+    for (name, field) in [
+        ("ChatRequest", "messages"),
+        ("CompletionRequest", "prompt"),
+        ("MessagesRequest", "stop_sequences"),
+        ("ResponsesRequest", "previous_response_id"),
+    ] {
+        assert!(schemas[name]["properties"].get(field).is_some(), "{name}.{field}");
+        assert!(schemas[name]["required"].as_array().unwrap().contains(&json!("model")), "{name}");
+    }
+}
