@@ -31,3 +31,10 @@ fn responses_javascript() {
     let server = Server::start();
     scripts::run("openai_responses.mjs", &[&server.url("/v1"), places::SMOLLM2]);
 }
+
+/// Requests made up from the OpenAPI document, by a worker that does not compute.
+#[test]
+fn no_request_makes_it_fail() {
+    let server = Server::builder().models(&places::models()).env("MLXD_WORKER_RUNNER", "null").start();
+    scripts::run("schema_fuzz.py", &[&server.url(""), places::SMOLLM2]);
+}
