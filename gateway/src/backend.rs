@@ -5,6 +5,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tokio::sync::mpsc;
 
 pub mod local;
+pub mod source;
 
 /// The events of one request. Dropping it before its end cancels the request.
 pub struct Events {

@@ -10,6 +10,7 @@ use gateway::audit::{bus, sink};
 use gateway::backend::local::Local;
 use gateway::db::Db;
 use gateway::middleware::auth::Keys;
+use gateway::middleware::cors;
 use gateway::responses::Responses;
 use gateway::state::State;
 use gateway::{listener, router};
@@ -71,7 +72,12 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let state = State { local, audit, keys: Arc::new(keys), responses };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, router::router(state)).with_graceful_shutdown(async move {
+    let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();
+    let cors = cors::layer(&origins).map_err(|problem| anyhow::anyhow!("MLXD_CORS_ORIGINS: {problem}"))?;
+    let router = router::router(state);
+    // Outermost: a browser's question whether it may ask carries no key.
+    let router = if let Some(cors) = cors { router.layer(cors) } else { router };
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         terminate.recv().await;
         stopping.send_replace(true);
     });

@@ -1,6 +1,7 @@
 //! What every request passes.
 
 pub mod auth;
+pub mod cors;
 pub mod host;
 pub mod protocol;
 pub mod request_id;

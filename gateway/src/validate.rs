@@ -6,17 +6,24 @@
 use std::collections::BTreeMap;
 
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, GenerateRequest, Logprobs, Message, Priority, Prompt, RequestId, Role, Sampling,
+    ChatPrompt, Constraint, GenerateRequest, Logprobs, Priority, Prompt, RequestId, Sampling, ToolChoice,
 };
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
-use crate::api::openai::chat::{self, Content, Stop, StreamOptions};
-use crate::api::openai::completions;
+use self::choices::{Form, ValidChoices};
+use self::thinking::Wish;
+use self::tools::Tools;
+use crate::api::openai::chat::{self, ServiceTier, Stop, StreamOptions};
 
 pub mod anthropic;
+pub mod choices;
 pub mod responses;
 mod thinking;
+mod tools;
+mod turns;
+
+pub use self::completions::completion;
 
 /// A request that was checked. Only this module makes one.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +81,15 @@ macro_rules! extras {
             min_tokens: $request.min_tokens,
             ignore_eos: $request.ignore_eos,
             priority: $request.priority,
+            service_tier: $request.service_tier,
             cache_salt: $request.cache_salt,
             timeout: $request.timeout,
         })
     };
 }
+
+// After the macros, which it uses.
+mod completions;
 
 /// What `extras!` gathers.
 struct Extras {
@@ -86,11 +97,14 @@ struct Extras {
     min_tokens: Option<u32>,
     ignore_eos: Option<bool>,
     priority: Option<chat::Priority>,
+    service_tier: Option<ServiceTier>,
     cache_salt: Option<String>,
     timeout: Option<f64>,
 }
 
 const MAX_STOPS: usize = 16;
+const MAX_LABEL_BYTES: usize = 1024;
+const MAX_METADATA: usize = 16;
 const MAX_SALT_BYTES: usize = 256;
 const MAX_TOP_LOGPROBS: u8 = 20;
 /// A day.
@@ -103,35 +117,41 @@ const MAX_MODEL_BYTES: usize = 512;
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn chat(request: chat::Request) -> Result<ValidRequest> {
-    refuse("tools", &request.tools, &[json!([])])?;
-    refuse("tool_choice", &request.tool_choice, &[json!("none"), json!("auto")])?;
-    refuse("functions", &request.functions, &[json!([])])?;
-    refuse("function_call", &request.function_call, &[json!("none"), json!("auto")])?;
+pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     refuse("modalities", &request.modalities, &[json!(["text"])])?;
     refuse("audio", &request.audio, &[])?;
     refuse("prediction", &request.prediction, &[])?;
     refuse("web_search_options", &request.web_search_options, &[])?;
-    refuse("reasoning_effort", &request.reasoning_effort, &[json!("none")])?;
     refuse("verbosity", &request.verbosity, &[json!("medium")])?;
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
-    refuse("n", &request.n.map(Value::from), &[json!(1)])?;
+    refuse(
+        "prompt_cache_retention",
+        &request.prompt_cache_retention,
+        &[json!("in_memory"), json!("in-memory")],
+    )?;
+    refuse("moderation", &request.moderation, &[])?;
+    labels(&request)?;
+    let tools = tools::of(&mut request)?;
+    let template_kwargs = template_kwargs(&mut request);
+    let candidates = choices::count("n", request.n)?;
     let sampling = sampling(&asked!(request))?;
     let extras = extras!(request)?;
     let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
-    if request.messages.is_empty() {
-        return Err(Error::invalid("messages", "messages must not be empty"));
-    }
-    let messages = request.messages.into_iter().enumerate().map(|(at, turn)| message(at, turn));
-    let messages = messages.collect::<Result<_>>()?;
-    let template_kwargs = request.chat_template_kwargs.map(|kwargs| Value::Object(kwargs).to_string());
+    let messages = turns::of(request.messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
         (Some(tokens), _) => limit("max_completion_tokens", Some(tokens))?,
         (None, tokens) => limit("max_tokens", tokens)?,
     };
+    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
+    let calls = matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+    if calls && extras.constraint.is_some() {
+        let text = "response_format: an answer that must call a function cannot have a format as well";
+        return Err(Error::invalid("response_format", text));
+    }
+    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs };
     let generate = GenerateRequest {
         id: RequestId(0),
-        prompt: Prompt::Chat(ChatPrompt { messages, template_kwargs, ..ChatPrompt::default() }),
+        prompt: Prompt::Chat(prompt),
         sampling,
         stop: stop(request.stop)?,
         max_tokens,
@@ -139,50 +159,65 @@ pub fn chat(request: chat::Request) -> Result<ValidRequest> {
         ..extras
     };
     let stream = streaming(request.stream, request.stream_options)?;
-    Ok(ValidRequest { model: model(request.model)?, generate, stream })
+    let tier = request.service_tier.map(tier_name);
+    let form =
+        Form { candidates, told: candidates, legacy, logprobs: logprobs.is_some(), tier, ..Form::default() };
+    let request = ValidRequest { model: model(request.model)?, generate: generate.clone(), stream };
+    ValidChoices::new(request, vec![generate], form)
 }
 
-/// Checks a completion request.
-///
-/// # Errors
-/// Naming the field that is wrong.
-pub fn completion(request: completions::Request) -> Result<ValidRequest> {
-    refuse("best_of", &request.best_of.map(Value::from), &[json!(1)])?;
-    refuse("echo", &request.echo.map(Value::Bool), &[json!(false)])?;
-    refuse("suffix", &request.suffix, &[json!("")])?;
-    refuse("logprobs", &request.logprobs, &[])?;
-    refuse("n", &request.n.map(Value::from), &[json!(1)])?;
-    let sampling = sampling(&asked!(request))?;
-    let extras = extras!(request)?;
-    let prompt = match request.prompt {
-        Value::String(text) if text.is_empty() => {
-            return Err(Error::invalid("prompt", "prompt must not be empty"));
-        }
-        Value::String(text) => text,
-        Value::Array(_) => {
-            return Err(Error::invalid(
-                "prompt",
-                "prompt: lists of prompts or tokens are not supported yet, only a string",
-            ));
-        }
-        _ => return Err(Error::invalid("prompt", "prompt must be a string")),
-    };
-    let generate = GenerateRequest {
-        id: RequestId(0),
-        prompt: Prompt::Text(prompt),
-        sampling,
-        stop: stop(request.stop)?,
-        // OpenAI's default for this endpoint, on which its users' scripts count.
-        max_tokens: limit("max_tokens", request.max_tokens)?.or(Some(16)),
-        ..extras
-    };
-    let stream = streaming(request.stream, request.stream_options)?;
-    Ok(ValidRequest { model: model(request.model)?, generate, stream })
+/// What names a request's sender or purpose: checked, and of no effect on the answer.
+fn labels(request: &chat::Request) -> Result<()> {
+    let texts = [
+        ("user", &request.user),
+        ("safety_identifier", &request.safety_identifier),
+        // Prompts that begin alike share what is cached without being told to.
+        ("prompt_cache_key", &request.prompt_cache_key),
+    ];
+    if let Some((name, _)) =
+        texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.len() > MAX_LABEL_BYTES))
+    {
+        return Err(Error::invalid(*name, format!("{name} must have at most {MAX_LABEL_BYTES} bytes")));
+    }
+    let metadata = request.metadata.iter().flatten();
+    if metadata.clone().count() > MAX_METADATA
+        || metadata.clone().any(|(_, value)| value.len() > MAX_LABEL_BYTES)
+    {
+        let text = format!("metadata: at most {MAX_METADATA} texts of {MAX_LABEL_BYTES} bytes");
+        return Err(Error::invalid("metadata", text));
+    }
+    Ok(())
+}
+
+/// Variables of the chat template: thinking, documents and the client's own, which win.
+fn template_kwargs(request: &mut chat::Request) -> Option<String> {
+    let mut own = serde_json::Map::new();
+    if let Some(documents) = request.documents.take() {
+        own.insert("documents".into(), documents.into());
+    }
+    own.extend(request.chat_template_kwargs.take().unwrap_or_default());
+    let thinks = request.reasoning_effort.map(|effort| effort != chat::Effort::None);
+    let effort = request.reasoning_effort.map(|effort| match effort {
+        chat::Effort::None | chat::Effort::Minimal | chat::Effort::Low => "low",
+        chat::Effort::Medium => "medium",
+        chat::Effort::High | chat::Effort::Xhigh | chat::Effort::Max => "high",
+    });
+    Wish { thinks, effort, budget: None }.template_kwargs(Some(own))
+}
+
+fn tier_name(tier: ServiceTier) -> &'static str {
+    match tier {
+        ServiceTier::Auto | ServiceTier::Default => "default",
+        ServiceTier::Flex => "flex",
+        ServiceTier::Scale => "scale",
+        ServiceTier::Priority => "priority",
+    }
 }
 
 /// A request that has these settings and no others.
 fn extras(extras: Extras) -> Result<GenerateRequest> {
-    let Extras { response_format, min_tokens, ignore_eos, priority, cache_salt, timeout } = extras;
+    let Extras { response_format, min_tokens, ignore_eos, priority, service_tier, cache_salt, timeout } =
+        extras;
     let cache_scope = cache_salt.unwrap_or_default();
     if cache_scope.len() > MAX_SALT_BYTES {
         let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
@@ -203,10 +238,10 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         constraint: response_format.map_or(Ok(None), |format| constraint(&format))?,
         min_tokens: min_tokens.unwrap_or(0),
         ignore_eos: ignore_eos.unwrap_or(false),
-        priority: match priority {
-            Some(chat::Priority::High) => Priority::High,
-            None | Some(chat::Priority::Normal) => Priority::Normal,
-            Some(chat::Priority::Low) => Priority::Low,
+        priority: match (priority, service_tier) {
+            (Some(chat::Priority::High), _) | (None, Some(ServiceTier::Priority)) => Priority::High,
+            (Some(chat::Priority::Low), _) | (None, Some(ServiceTier::Flex)) => Priority::Low,
+            (Some(chat::Priority::Normal) | None, _) => Priority::Normal,
         },
         time_limit_ms,
         cache_scope,
@@ -263,42 +298,6 @@ fn model(name: String) -> Result<String> {
         return Err(Error::invalid("model", "model must be a model's id (GET /v1/models lists them)"));
     }
     Ok(name)
-}
-
-fn message(at: usize, message: chat::Message) -> Result<Message> {
-    let role = match message.role {
-        chat::Role::System | chat::Role::Developer => Role::System,
-        chat::Role::User => Role::User,
-        chat::Role::Assistant => Role::Assistant,
-        chat::Role::Tool => Role::Tool,
-    };
-    refuse(&format!("messages[{at}].tool_calls"), &message.tool_calls, &[json!([])])?;
-    refuse(&format!("messages[{at}].function_call"), &message.function_call, &[])?;
-    let content = match message.content {
-        Some(Content::Text(text)) => text,
-        Some(Content::Parts(parts)) => {
-            let texts = parts.into_iter().enumerate().map(|(n, part)| text_of(at, n, part));
-            texts.collect::<Result<Vec<_>>>()?.concat()
-        }
-        None if role == Role::Assistant => String::new(),
-        None => {
-            let name = format!("messages[{at}].content");
-            return Err(Error::invalid(&name, format!("{name} is missing")));
-        }
-    };
-    Ok(Message { role, content, name: message.name, ..Message::default() })
-}
-
-fn text_of(at: usize, n: usize, part: chat::Part) -> Result<String> {
-    if part.r#type != "text" {
-        let name = format!("messages[{at}].content[{n}].type");
-        return Err(Error::invalid(
-            &name,
-            format!("{name}: \"{}\" is not supported, only \"text\"", part.r#type),
-        ));
-    }
-    let name = format!("messages[{at}].content[{n}].text");
-    part.text.ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
 }
 
 fn limit(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {

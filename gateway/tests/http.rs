@@ -174,7 +174,8 @@ fn paths_and_methods_that_there_are_not_are_json_errors() {
 fn a_requests_name_comes_back() {
     let gateway = Gateway::start("");
     let (_, head, _) = gateway.ask("GET", "/health", "x-request-id: mine-1\r\n", "");
-    assert!(head.contains("x-request-id: mine-1"));
+    assert!(head.contains("x-request-id: mine-1") && head.contains("openai-processing-ms: "), "{head}");
+    assert!(!head.contains("access-control"), "no page of another origin may read it");
     let (_, head, _) = gateway.ask("GET", "/health", "", "");
     assert!(head.contains("x-request-id: "), "{head}");
 }

@@ -87,6 +87,13 @@ pub enum Prompt {
     Text(String),
     /// Token ids, taken as they are.
     Tokens(Vec<u32>),
+    /// A gap to be filled, for models that were trained to.
+    Infill {
+        /// What stands before it.
+        before: String,
+        /// What stands after it.
+        after: String,
+    },
     /// A conversation, rendered with the model's chat template.
     Chat(ChatPrompt),
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod api;
+mod cors;
 mod errors;
 mod fleet;
 mod footprint;

@@ -8,6 +8,22 @@ fn openai_python() {
     scripts::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
 }
 
+/// Calls need a model that was trained for them.
+fn tools(script: &str) {
+    let server = Server::start();
+    scripts::run(script, &[&server.url("/v1"), places::QWEN]);
+}
+
+#[test]
+fn openai_python_tools() {
+    tools("openai_tools.py");
+}
+
+#[test]
+fn langchain_tools() {
+    tools("openai_langchain.py");
+}
+
 #[test]
 fn anthropic_python() {
     let server = Server::start();

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// The model that most tests use.
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct";
 
+/// A model that calls functions.
+pub const QWEN: &str = "Qwen2.5-Coder-0.5B-Instruct";
+
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

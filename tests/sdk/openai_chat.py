@@ -90,6 +90,48 @@ def completions():
     assert text == plain.choices[0].text
 
 
+def choices():
+    def draw(**options):
+        return client.chat.completions.create(model=model, messages=EVEN, temperature=1.5, max_tokens=8, n=3,
+                                              seed=40, **options)
+    three = draw()
+    assert [c.index for c in three.choices] == [0, 1, 2]
+    texts = [c.message.content for c in three.choices]
+    assert len(set(texts)) > 1, "each has a seed of its own"
+    single = client.chat.completions.create(model=model, messages=EVEN, temperature=1.5, max_tokens=8, seed=42)
+    assert texts[2] == single.choices[0].message.content, "a choice is what its seed alone gives"
+    assert three.usage.prompt_tokens == single.usage.prompt_tokens and three.usage.completion_tokens <= 24
+    streamed = ["", "", ""]
+    for chunk in draw(stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts, (streamed, texts)
+
+
+def completions_in_full():
+    def create(prompt, **options):
+        return client.completions.create(model=model, prompt=prompt, temperature=0, max_tokens=6, **options)
+    alone = [create(p).choices[0].text for p in ("2, 4, 6, 8,", "A B C D E")]
+    batch = create(["2, 4, 6, 8,", "A B C D E"], n=2)
+    assert [c.text for c in batch.choices] == [alone[0]] * 2 + [alone[1]] * 2, batch
+    echoed = create("2, 4, 6, 8,", echo=True, logprobs=2).choices[0]
+    assert echoed.text == "2, 4, 6, 8," + alone[0]
+    told = echoed.logprobs
+    assert "".join(told.tokens) == echoed.text and told.token_logprobs[0] is None
+    assert all(p <= 0 for p in told.token_logprobs[1:]) and told.text_offset[:2] == [0, 1]
+    scored = create("2, 4, 6, 8,", echo=True, logprobs=0, extra_body={"max_tokens": 0}).choices[0]
+    assert scored.text == "2, 4, 6, 8," and len(scored.logprobs.tokens) == len(told.tokens) - 6
+    assert create("2, 4, 6, 8,", echo=True).choices[0].text == echoed.text
+    parts = [c for chunk in create("2, 4, 6, 8,", echo=True, logprobs=2, stream=True) for c in chunk.choices]
+    assert "".join(c.text for c in parts) == echoed.text
+    assert [o for c in parts if c.logprobs for o in c.logprobs.text_offset] == told.text_offset
+    best = client.completions.create(model=model, prompt="Once", best_of=3, n=1, seed=1, max_tokens=4)
+    assert len(best.choices) == 1 and best.choices[0].logprobs is None
+    # Token ids of some prompt: what they spell is echoed.
+    ids = create([28, 29, 30], echo=True).choices[0].text
+    assert len(ids) > 3, ids
+
+
 class City(pydantic.BaseModel):
     # Bounded, since so small a model hardly ever closes a string by itself.
     name: Annotated[str, pydantic.Field(max_length=20)]
@@ -141,12 +183,14 @@ def errors():
     expect(openai.BadRequestError, lambda: create(temperature=-1), param="temperature")
     expect(openai.BadRequestError, lambda: create(top_p=2), param="top_p")
     expect(openai.BadRequestError, lambda: create(messages=[]), param="messages")
-    expect(openai.BadRequestError, lambda: create(n=2), param="n")
+    expect(openai.BadRequestError, lambda: create(n=0), param="n")
     expect(openai.BadRequestError, lambda: create(top_logprobs=3), param="top_logprobs")
     broken = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "uniqueItems": True}}}
     expect(openai.BadRequestError, lambda: create(response_format=broken), "uniqueItems", param="response_format")
-    expect(openai.BadRequestError, lambda: create(tools=[{"type": "function", "function": {"name": "f"}}]),
-           param="tools")
+    expect(openai.BadRequestError, lambda: create(tools=[{"type": "custom", "custom": {"name": "f"}}]),
+           param="tools[0].type")
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+    expect(openai.BadRequestError, lambda: create(messages=image), "image_url", param="messages[0].content[0].type")
     long = [{"role": "user", "content": "word " * 9000}]
     expect(openai.BadRequestError, lambda: create(messages=long), "8192", code="context_length_exceeded")
     expect(openai.BadRequestError, lambda: create(messages=long, stream=True), "8192",
@@ -162,5 +206,7 @@ eight_at_once(text)
 structured_output()
 log_probabilities(text)
 completions()
+completions_in_full()
+choices()
 errors()
 print("all checks passed")

@@ -4,6 +4,7 @@ pub mod chat_template;
 pub mod detokenize;
 pub mod dialect;
 pub mod grammar;
+pub mod infill;
 pub mod model_files;
 pub mod reading;
 pub mod reasoning;

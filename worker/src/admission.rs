@@ -9,6 +9,7 @@ use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use crate::adapters::grammar::Matcher;
+use crate::adapters::infill;
 use crate::adapters::model_files::ModelFiles;
 use crate::adapters::reading::Manner;
 use crate::adapters::tool_parser::Format;
@@ -57,7 +58,7 @@ pub fn admit(
         return Err(Error::invalid("top_logprobs", text));
     }
     let field = match request.prompt {
-        Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
+        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill { .. } => "prompt",
         Prompt::Chat(_) => "messages",
     };
     let (prompt, manner) = read(files, &request.prompt)?;
@@ -121,6 +122,14 @@ fn read(files: &ModelFiles, prompt: &Prompt) -> Result<(Vec<u32>, Manner)> {
     match prompt {
         Prompt::Text(text) => Ok((files.tokenizer.encode(text, true).map_err(internal)?, Manner::default())),
         Prompt::Tokens(tokens) => Ok((tokens.clone(), Manner::default())),
+        Prompt::Infill { before, after } => {
+            let markers = infill::Markers::of(&files.tokenizer).ok_or_else(|| {
+                let text = "suffix: this model has no tokens for filling in the middle";
+                Error::invalid("suffix", text)
+            })?;
+            let encode = |text: &str| files.tokenizer.encode(text, false).map_err(internal);
+            Ok((markers.around(&encode(before)?, &encode(after)?), Manner::default()))
+        }
         Prompt::Chat(chat) => {
             let none = "this model has no chat template: use plain completions";
             let template = files.template.as_ref().ok_or_else(|| Error::invalid("messages", none))?;

@@ -8,7 +8,8 @@ use crate::progress::{shown, step};
 use crate::{models, paths, setup};
 
 /// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
-const PYTHON: [&str; 3] = ["openai==3.54.0", "anthropic==2.12.0", "schemathesis==4.32.5"];
+const PYTHON: [&str; 4] =
+    ["openai==3.54.0", "anthropic==2.12.0", "langchain-openai==1.7.4", "schemathesis==4.32.5"];
 /// The JavaScript packages.
 const NODE: [&str; 2] = ["openai@7.55.0", "@anthropic-ai/sdk@1.10.0"];
 

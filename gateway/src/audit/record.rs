@@ -76,8 +76,8 @@ impl Observed {
         begun.inspect_err(|error: &Error| self.record.outcome = Outcome::Failed(error.kind))
     }
 
-    /// Notes an event.
-    pub fn see(&mut self, event: &Event) {
+    /// Notes an event of one of several choices, which is the last of all or not.
+    pub fn see(&mut self, event: &Event, last: bool) {
         match event {
             Event::Prompt { .. } => {}
             Event::Delta(_) => {
@@ -85,8 +85,15 @@ impl Observed {
                 self.record.first_token_ms.get_or_insert_with(|| ms(start));
             }
             Event::Finished { usage, .. } => {
-                self.record.usage = *usage;
-                self.record.outcome = Outcome::Finished;
+                let so_far = self.record.usage;
+                self.record.usage = Usage {
+                    completion_tokens: so_far.completion_tokens + usage.completion_tokens,
+                    reasoning_tokens: so_far.reasoning_tokens + usage.reasoning_tokens,
+                    ..*usage
+                };
+                if last {
+                    self.record.outcome = Outcome::Finished;
+                }
             }
             Event::Failed(error) => self.record.outcome = Outcome::Failed(error.kind),
         }

@@ -1,6 +1,6 @@
 //! Chat and completions: one path for both.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
 use axum::extract::{Request, State as Extract};
@@ -14,8 +14,9 @@ use crate::body;
 use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
-use crate::translate::openai::{Chunks, Endpoint, Head};
-use crate::validate::{self, ValidRequest};
+use crate::translate::openai::{Chunks, Endpoint, Head, Timer};
+use crate::validate;
+use crate::validate::choices::ValidChoices;
 
 /// `POST /v1/chat/completions`.
 ///
@@ -43,21 +44,26 @@ pub async fn completions(
     Ok(generate(state, &id, Endpoint::Completions, valid).await?)
 }
 
-async fn generate(state: State, id: &RequestId, endpoint: Endpoint, valid: ValidRequest) -> Result<Response> {
+async fn generate(state: State, id: &RequestId, endpoint: Endpoint, valid: ValidChoices) -> Result<Response> {
+    let mut timer = Timer::new(Instant::now());
+    let ValidChoices { request: valid, more, form } = valid;
     let prefix = match endpoint {
         Endpoint::Chat => "chatcmpl",
         Endpoint::Completions => "cmpl",
     };
     let answer_id = format!("{prefix}-{}", uuid::Uuid::new_v4().simple());
-    let head = Head { endpoint, id: answer_id, created: now(), model: valid.model.clone() };
+    let head = Head { endpoint, id: answer_id, created: now(), model: valid.model.clone(), form };
     let observed = Observed::new(state.audit.clone(), &id.0, endpoint.path(), &valid);
     let streaming = valid.stream;
     let job = Job { state, valid, observed };
     match streaming {
-        Some(streaming) => stream::stream(job, Chunks::new(head, streaming.include_usage), None).await,
+        Some(streaming) => {
+            let chunks = Chunks::new(head, 1 + more.len(), streaming.include_usage, timer);
+            stream::stream_all(job, more, chunks, None).await
+        }
         None => {
-            let whole = stream::whole(job).await?;
-            json(head.answer(whole.output.text(), &whole.output.logprobs, whole.reason, whole.usage))
+            let all = stream::whole_all(job, more, || timer.note()).await?;
+            json(head.answer(all, timer))
         }
     }
 }

@@ -7,14 +7,14 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
-use ipc_proto::generate::Event;
+use ipc_proto::generate::{Event, GenerateRequest};
 use ipc_proto::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::audit::record::Observed;
-use crate::backend::Events;
+use crate::backend::source::Source;
 use crate::state::State;
 use crate::translate::whole::{Output, Whole};
 use crate::translate::wire::Wire;
@@ -45,38 +45,78 @@ pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, ()> + Send>;
 /// # Errors
 /// When the generation cannot begin, or fails.
 pub async fn whole(job: Job) -> Result<Whole> {
+    let mut all = whole_all(job, Vec::new(), || {}).await?;
+    Ok(all.remove(0))
+}
+
+/// Waits for the answers of several choices: the job's own, and `more`. Calls `came` at each event.
+///
+/// # Errors
+/// When one cannot begin, or fails; the others are cancelled.
+pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMut()) -> Result<Vec<Whole>> {
     let Job { state, valid, mut observed } = job;
-    let mut events = observed.begin(state.local.generate(&valid.model, valid.generate).await)?;
-    let mut output = Output::default();
+    let mut source = observed.begin(begin(&state, valid, more).await)?;
+    let mut outputs: Vec<Output> = (0..source.choices()).map(|_| Output::default()).collect();
+    let mut ends = vec![None; outputs.len()];
     loop {
-        let event = events.next().await;
-        observed.see(&event);
+        let (choice, event) = source.next().await;
+        came();
+        observed.see(&event, source.is_over());
         match event {
-            Event::Prompt { .. } => {}
-            Event::Delta(delta) => output.add(delta),
+            Event::Prompt { tokens } => outputs[choice].prompt = tokens,
+            Event::Delta(delta) => outputs[choice].add(delta),
             Event::Failed(error) => return Err(error),
-            Event::Finished { reason, usage } => return Ok(Whole { output, reason, usage }),
+            Event::Finished { reason, usage } => ends[choice] = Some((reason, usage)),
+        }
+        if source.is_over() {
+            let whole = |(output, end): (Output, Option<_>)| {
+                end.map(|(reason, usage)| Whole { output, reason, usage })
+            };
+            return Ok(outputs.into_iter().zip(ends).filter_map(whole).collect());
         }
     }
 }
 
+/// Begins all choices.
+async fn begin(state: &State, valid: ValidRequest, more: Vec<GenerateRequest>) -> Result<Source> {
+    let first = state.local.generate(&valid.model, valid.generate).await?;
+    let mut all = vec![first];
+    for request in more {
+        all.push(state.local.generate(&valid.model, request).await?);
+    }
+    Ok(Source::new(all))
+}
+
 /// The events, and the first of them where it was waited for.
-type Begun = Result<(Events, Option<Event>)>;
+type Begun = Result<(Source, Option<(usize, Event)>)>;
 
 /// Answers with a stream.
 ///
 /// # Errors
 /// Everything that goes wrong soon enough to have an HTTP status.
 pub async fn stream<W: Wire>(job: Job, wire: W, ending: Option<Ending<W>>) -> Result<Response> {
+    stream_all(job, Vec::new(), wire, ending).await
+}
+
+/// Answers with a stream of several choices: the job's own, and `more`.
+///
+/// # Errors
+/// Likewise.
+pub async fn stream_all<W: Wire>(
+    job: Job,
+    more: Vec<GenerateRequest>,
+    wire: W,
+    ending: Option<Ending<W>>,
+) -> Result<Response> {
     let Job { state, valid, mut observed } = job;
     let mut beginning = Box::pin(async move {
-        let mut events = state.local.generate(&valid.model, valid.generate).await?;
+        let mut source = begin(&state, valid, more).await?;
         if W::EAGER {
-            return Ok((events, None));
+            return Ok((source, None));
         }
-        match events.next().await {
-            Event::Failed(error) => Err(error),
-            first => Ok((events, Some(first))),
+        match source.next().await {
+            (_, Event::Failed(error)) => Err(error),
+            first => Ok((source, Some(first))),
         }
     });
     let begun = match tokio::time::timeout(STATUS_PATIENCE, &mut beginning).await {
@@ -87,7 +127,7 @@ pub async fn stream<W: Wire>(job: Job, wire: W, ending: Option<Ending<W>>) -> Re
     let mut writer = Writer { wire, ending, observed, sender };
     tokio::spawn(async move {
         match begun {
-            Some((events, first)) => writer.write(events, first).await,
+            Some((source, first)) => writer.write(source, first).await,
             None => writer.wait(beginning).await,
         }
     });
@@ -128,7 +168,7 @@ impl<W: Wire> Writer<W> {
             }
             tokio::select! {
                 begun = &mut beginning => match self.observed.begin(begun) {
-                    Ok((events, first)) => return self.write(events, first).await,
+                    Ok((source, first)) => return self.write(source, first).await,
                     Err(error) => {
                         let mut buffer = Vec::new();
                         self.wire.fail(&mut buffer, &error);
@@ -143,9 +183,9 @@ impl<W: Wire> Writer<W> {
         }
     }
 
-    async fn write(&mut self, mut events: Events, first: Option<Event>) {
+    async fn write(&mut self, mut source: Source, first: Option<(usize, Event)>) {
         let mut buffer = Vec::with_capacity(256);
-        self.wire.open(&mut buffer, events.prompt_tokens);
+        self.wire.open(&mut buffer, source.prompt_tokens());
         let mut next = first;
         if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
             return;
@@ -154,7 +194,7 @@ impl<W: Wire> Writer<W> {
             let event = match next.take() {
                 Some(event) => event,
                 None => tokio::select! {
-                    event = events.next() => event,
+                    event = source.next() => event,
                     () = self.sender.closed() => return,
                     () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {
                         if !self.keep_alive().await {
@@ -164,10 +204,10 @@ impl<W: Wire> Writer<W> {
                     }
                 },
             };
-            let mut ended = self.push(&mut buffer, &event);
+            let mut ended = self.push(&mut buffer, &event, source.is_over());
             // What has come meanwhile goes out in the same write.
-            while !ended && let Some(event) = events.try_next() {
-                ended = self.push(&mut buffer, &event);
+            while !ended && let Some(event) = source.try_next() {
+                ended = self.push(&mut buffer, &event, source.is_over());
             }
             if ended {
                 self.end().await;
@@ -178,9 +218,9 @@ impl<W: Wire> Writer<W> {
         }
     }
 
-    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
-        self.observed.see(event);
-        self.wire.push(buffer, event)
+    fn push(&mut self, buffer: &mut Vec<u8>, (choice, event): &(usize, Event), last: bool) -> bool {
+        self.observed.see(event, last);
+        self.wire.push_of(buffer, *choice, event)
     }
 
     async fn end(&mut self) {

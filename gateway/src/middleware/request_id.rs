@@ -1,11 +1,15 @@
 //! Gives every request a name that its answer carries.
 
+use std::time::Instant;
+
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Where OpenAI's clients look for the time that an answer took.
+const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 const MAX_BYTES: usize = 128;
 
 /// The name of a request, as an extension.
@@ -19,7 +23,10 @@ pub async fn give(mut request: Request, next: Next) -> Response {
     let id = usable.unwrap_or_else(|| format!("req_{}", uuid::Uuid::new_v4().simple()));
     let value = HeaderValue::from_str(&id);
     request.extensions_mut().insert(RequestId(id));
+    let start = Instant::now();
     let mut response = next.run(request).await;
+    // Of a stream: until it begins.
+    response.headers_mut().insert(PROCESSING, (start.elapsed().as_millis() as u64).into());
     if let Ok(value) = value {
         response.headers_mut().insert(HEADER, value);
     }

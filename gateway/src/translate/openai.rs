@@ -1,12 +1,25 @@
-//! Chat and completions: events → JSON or chunks.
+//! Chat and completions: events → JSON or chunks, of one choice or several.
+
+use std::time::Instant;
 
 use ipc_proto::Error;
-use ipc_proto::generate::{Alternative, Event, FinishReason, TokenLogprob, Usage};
+use ipc_proto::generate::{Event, FinishReason, Usage};
+use serde::Serialize;
 
 use super::sse;
+use super::whole::Whole;
 use super::wire::Wire;
-use crate::api::openai::chat::{self, ChunkChoice, Delta};
-use crate::api::openai::{completions, error, usage};
+use crate::api::openai::chat::Timings;
+use crate::api::openai::{error, usage};
+use crate::validate::choices::Form;
+
+pub(super) mod chat;
+pub(super) mod completions;
+
+pub(super) use self::chat::each_told;
+
+/// What the answers of one build have in common.
+const FINGERPRINT: &str = concat!("fp_mlxd_", env!("CARGO_PKG_VERSION"));
 
 /// Which of the two endpoints answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,20 +51,119 @@ pub struct Head {
     pub created: u64,
     /// The model's name as the client gave it.
     pub model: String,
+    /// What is told of choices.
+    pub form: Form,
 }
+
+/// When the request came, and its first token; what it was is told in the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Timer {
+    start: Instant,
+    first: Option<Instant>,
+}
+
+/// Token counts of all choices: a prompt counts once, however many choices it has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Total(Usage);
 
 /// Writes a stream.
 #[derive(Debug)]
 pub struct Chunks {
     head: Head,
     include_usage: bool,
+    choices: Vec<Progress>,
+    running: usize,
+    total: Total,
+    timer: Timer,
+}
+
+/// How far a choice is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Something was told.
     opened: bool,
+    /// Calls so far.
+    calls: u32,
+    /// Characters so far.
+    offset: usize,
+}
+
+impl Timer {
+    /// A request came at `start`.
+    pub fn new(start: Instant) -> Self {
+        Self { start, first: None }
+    }
+
+    /// Something has come.
+    pub fn note(&mut self) {
+        self.first.get_or_insert_with(Instant::now);
+    }
+
+    /// What is told at the end.
+    fn told(&self, usage: Usage) -> Timings {
+        let end = Instant::now();
+        let first = self.first.unwrap_or(end);
+        let ms = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1e3;
+        let per_second = |count: u32, ms: f64| if ms > 0.0 { f64::from(count) * 1e3 / ms } else { 0.0 };
+        let prompt_n = usage.prompt_tokens - usage.cached_tokens.min(usage.prompt_tokens);
+        let (prompt_ms, predicted_ms) = (ms(self.start, first), ms(first, end));
+        Timings {
+            prompt_n,
+            cache_n: usage.cached_tokens,
+            prompt_ms,
+            prompt_per_second: per_second(prompt_n, prompt_ms),
+            predicted_n: usage.completion_tokens,
+            predicted_ms,
+            // The first token came with the prompt.
+            predicted_per_second: per_second(usage.completion_tokens.saturating_sub(1), predicted_ms),
+        }
+    }
+}
+
+impl Total {
+    fn add(&mut self, form: &Form, choice: usize, usage: Usage) {
+        let first = choice.is_multiple_of(form.candidates);
+        let prompt = |count| if first { count } else { 0 };
+        self.0.prompt_tokens += prompt(usage.prompt_tokens);
+        self.0.cached_tokens += prompt(usage.cached_tokens);
+        self.0.completion_tokens += usage.completion_tokens;
+        self.0.reasoning_tokens += usage.reasoning_tokens;
+    }
 }
 
 impl Chunks {
-    /// A stream that nothing has been written to.
-    pub fn new(head: Head, include_usage: bool) -> Self {
-        Self { head, include_usage, opened: false }
+    /// A stream of so many choices that nothing has been written to.
+    pub fn new(head: Head, choices: usize, include_usage: bool, timer: Timer) -> Self {
+        let progress = (0..choices).map(|_| Progress::default()).collect();
+        Self { head, include_usage, choices: progress, running: choices, total: Total::default(), timer }
+    }
+
+    /// Where the counts were asked for, the chunks without them say null.
+    fn no_usage(&self) -> Option<Option<usage::Usage>> {
+        self.include_usage.then_some(None)
+    }
+
+    fn finish(&mut self, buffer: &mut Vec<u8>, choice: usize, reason: FinishReason, usage: Usage) -> bool {
+        self.total.add(&self.head.form, choice, usage);
+        self.running = self.running.saturating_sub(1);
+        let last = self.running == 0;
+        // llama.cpp's clients look for it in the chunk that ends the text.
+        let timings = last.then(|| self.timer.told(self.total.0));
+        match self.head.endpoint {
+            Endpoint::Chat => self.chat_end(buffer, choice, reason, timings),
+            Endpoint::Completions => self.completion_end(buffer, choice, reason, timings),
+        }
+        if last {
+            if self.include_usage {
+                let usage = Some(Some(counts(self.total.0)));
+                match self.head.endpoint {
+                    Endpoint::Chat => sse::push(buffer, &self.head.chat_counts(usage)),
+                    Endpoint::Completions => sse::push(buffer, &self.head.completion_counts(usage)),
+                }
+            }
+            sse::push_done(buffer);
+        }
+        last
     }
 }
 
@@ -61,23 +173,25 @@ impl Wire for Chunks {
     fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
 
     fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
+        self.push_of(buffer, 0, event)
+    }
+
+    fn push_of(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool {
         if let Event::Failed(failure) = event {
             self.fail(buffer, failure);
             return true;
         }
-        if !self.opened && self.head.endpoint == Endpoint::Chat {
-            self.chat(buffer, Delta { role: Some("assistant"), content: Some("") }, None);
+        self.timer.note();
+        let chat = self.head.endpoint == Endpoint::Chat;
+        if !std::mem::replace(&mut self.choices[choice].opened, true) {
+            if chat { self.chat_opening(buffer, choice) } else { self.completion_opening(buffer, choice) }
         }
-        self.opened = true;
         match event {
-            // Nobody asks for it yet.
-            Event::Prompt { .. } => {}
-            Event::Delta(delta) => self.text(buffer, &delta.text(), &delta.logprobs),
-            Event::Finished { reason, usage } => {
-                self.finish(buffer, *reason, *usage);
-                return true;
-            }
-            Event::Failed(_) => {}
+            Event::Prompt { tokens } if !chat => self.echo(buffer, choice, tokens),
+            Event::Prompt { .. } | Event::Failed(_) => {}
+            Event::Delta(delta) if chat => self.chat_delta(buffer, choice, delta),
+            Event::Delta(delta) => self.completion_delta(buffer, choice, delta),
+            Event::Finished { reason, usage } => return self.finish(buffer, choice, *reason, *usage),
         }
         false
     }
@@ -93,128 +207,50 @@ impl Wire for Chunks {
     }
 }
 
-impl Chunks {
-    fn text(&self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
-        match self.head.endpoint {
-            Endpoint::Chat => {
-                let delta = Delta { role: None, content: Some(text) };
-                let choice = ChunkChoice { index: 0, delta, logprobs: told(logprobs), finish_reason: None };
-                sse::push(buffer, &self.chat_chunk(&[choice], self.no_usage()));
-            }
-            Endpoint::Completions => self.completion(buffer, text, None),
-        }
-    }
-
-    fn finish(&self, buffer: &mut Vec<u8>, reason: FinishReason, usage: Usage) {
-        match self.head.endpoint {
-            Endpoint::Chat => self.chat(buffer, Delta::default(), Some(name(reason))),
-            Endpoint::Completions => self.completion(buffer, "", Some(name(reason))),
-        }
-        if self.include_usage {
-            let usage = Some(Some(counts(usage)));
-            match self.head.endpoint {
-                Endpoint::Chat => sse::push(buffer, &self.chat_chunk::<ChunkChoice>(&[], usage)),
-                Endpoint::Completions => {
-                    sse::push(buffer, &self.head.completion::<completions::Choice>(&[], usage));
-                }
-            }
-        }
-        sse::push_done(buffer);
-    }
-
-    fn chat(&self, buffer: &mut Vec<u8>, delta: Delta, finish_reason: Option<&'static str>) {
-        let choice = ChunkChoice { index: 0, delta, logprobs: None, finish_reason };
-        sse::push(buffer, &self.chat_chunk(&[choice], self.no_usage()));
-    }
-
-    fn completion(&self, buffer: &mut Vec<u8>, text: &str, finish_reason: Option<&'static str>) {
-        let choice = completions::Choice { index: 0, text, logprobs: None, finish_reason };
-        sse::push(buffer, &self.head.completion(&[choice], self.no_usage()));
-    }
-
-    /// Where the counts were asked for, the chunks without them say null.
-    fn no_usage(&self) -> Option<Option<usage::Usage>> {
-        self.include_usage.then_some(None)
-    }
-
-    fn chat_chunk<'a, C>(
-        &'a self,
-        choices: &'a [C],
-        usage: Option<Option<usage::Usage>>,
-    ) -> chat::Chunk<'a, C> {
-        let Head { id, created, model, .. } = &self.head;
-        chat::Chunk { id, object: "chat.completion.chunk", created: *created, model, choices, usage }
-    }
-}
-
 impl Head {
-    /// The whole answer as JSON.
+    /// The whole answer as JSON, of all choices that were generated.
     ///
     /// # Errors
     /// When it cannot be written as JSON.
-    pub fn answer(
-        &self,
-        text: String,
-        logprobs: &[TokenLogprob],
-        reason: FinishReason,
-        usage: Usage,
-    ) -> serde_json::Result<Vec<u8>> {
-        let finish_reason = name(reason);
-        let usage = counts(usage);
+    pub fn answer(&self, all: Vec<Whole>, timer: Timer) -> serde_json::Result<Vec<u8>> {
+        let mut total = Total::default();
+        all.iter().enumerate().for_each(|(choice, whole)| total.add(&self.form, choice, whole.usage));
+        let timings = Some(timer.told(total.0));
+        let best = self.best(all);
         match self.endpoint {
-            Endpoint::Chat => {
-                let message = chat::Answer { role: "assistant", content: text, refusal: None };
-                let logprobs = told(logprobs);
-                let choices = [chat::Choice { index: 0, message, logprobs, finish_reason }];
-                let Self { id, created, model, .. } = self;
-                let object = "chat.completion";
-                serde_json::to_vec(&chat::Response { id, object, created: *created, model, choices, usage })
-            }
-            Endpoint::Completions => {
-                let finish_reason = Some(finish_reason);
-                let choice = completions::Choice { index: 0, text: &text, logprobs: None, finish_reason };
-                serde_json::to_vec(&self.completion(&[choice], Some(Some(usage))))
-            }
+            Endpoint::Chat => json(&self.chat_answer(best, counts(total.0), timings)),
+            Endpoint::Completions => json(&self.completion_answer(&best, counts(total.0), timings)),
         }
     }
 
-    fn completion<'a, C>(
-        &'a self,
-        choices: &'a [C],
-        usage: Option<Option<usage::Usage>>,
-    ) -> completions::Response<'a, C> {
-        let Self { id, created, model, .. } = self;
-        completions::Response { id, object: "text_completion", created: *created, model, choices, usage }
+    /// The choices that are told, with their prompt's number: of each prompt, the likeliest, the likeliest first.
+    fn best(&self, all: Vec<Whole>) -> Vec<(usize, Whole)> {
+        let Form { candidates, told, .. } = self.form;
+        let mut numbered = all.into_iter().enumerate().map(|(at, whole)| (at / candidates, whole));
+        if told == candidates {
+            return numbered.collect();
+        }
+        let mut best = Vec::new();
+        loop {
+            let mut group: Vec<(usize, Whole)> = numbered.by_ref().take(candidates).collect();
+            if group.is_empty() {
+                return best;
+            }
+            group.sort_by(|a, b| likelihood(&b.1).total_cmp(&likelihood(&a.1)));
+            best.extend(group.into_iter().take(told));
+        }
     }
 }
 
-/// `None` where none were asked for.
-fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
-    let content = each_told(logprobs);
-    if content.is_empty() { None } else { Some(chat::Logprobs { content, refusal: None }) }
+/// The mean of a choice's log probabilities.
+fn likelihood(whole: &Whole) -> f64 {
+    let told = &whole.output.logprobs;
+    let sum: f64 = told.iter().map(|told| f64::from(told.token.logprob.unwrap_or(0.0))).sum();
+    if told.is_empty() { 0.0 } else { sum / told.len() as f64 }
 }
 
-/// Log probabilities in OpenAI's form.
-pub(super) fn each_told(logprobs: &[TokenLogprob]) -> Vec<chat::TokenLogprob> {
-    let one = |told: &Alternative| chat::TokenText {
-        token: String::from_utf8_lossy(&told.bytes).into_owned(),
-        // JSON has no infinity; OpenAI says this of what cannot be.
-        logprob: told.logprob.unwrap_or(0.0).max(-9999.0),
-        bytes: told.bytes.clone(),
-    };
-    let all = logprobs.iter().map(|told| chat::TokenLogprob {
-        token: one(&told.token),
-        top_logprobs: told.top.iter().map(one).collect(),
-    });
-    all.collect()
-}
-
-fn name(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop | FinishReason::StopText(_) => "stop",
-        FinishReason::ToolCalls => "tool_calls",
-        FinishReason::Length => "length",
-    }
+fn json(answer: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(answer)
 }
 
 fn counts(usage: Usage) -> usage::Usage {
@@ -223,7 +259,13 @@ fn counts(usage: Usage) -> usage::Usage {
         completion_tokens: usage.completion_tokens,
         total_tokens: usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details: usage::PromptDetails { cached_tokens: usage.cached_tokens },
+        completion_tokens_details: usage::CompletionDetails { reasoning_tokens: usage.reasoning_tokens },
     }
+}
+
+/// JSON has no infinity; OpenAI says this of what cannot be.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(-9999.0)
 }
 
 #[cfg(test)]

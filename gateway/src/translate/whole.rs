@@ -20,6 +20,8 @@ pub struct Output {
     pub parts: Vec<Part>,
     /// Of all tokens, where they were asked for.
     pub logprobs: Vec<TokenLogprob>,
+    /// Of the prompt's tokens, where they were asked for.
+    pub prompt: Vec<TokenLogprob>,
 }
 
 impl Output {

@@ -15,6 +15,12 @@ pub trait Wire: Send + Sync + 'static {
     /// Appends what `event` means; true at the end of the stream.
     fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool;
 
+    /// Likewise, of one of several choices; true when all have ended.
+    fn push_of(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool {
+        debug_assert_eq!(choice, 0, "only some protocols have choices");
+        self.push(buffer, event)
+    }
+
     /// Appends a failure as clients recognise it inside a stream. Nothing follows.
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error);
 

@@ -56,6 +56,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         min_tokens: None,
         ignore_eos: None,
         priority: request.priority,
+        service_tier: None,
         cache_salt: request.cache_salt.take(),
         timeout: request.timeout,
     })?;

@@ -1,14 +1,25 @@
 use proptest::prelude::*;
 
+use ipc_proto::generate::{Message, Role, Tool, ToolCall};
+
+use super::choices::Echo;
 use super::*;
 use crate::body;
 
-fn chat_of(body: &Value) -> Result<ValidRequest> {
+fn choices_of(body: &Value) -> Result<ValidChoices> {
     body::parse(body.to_string().as_bytes()).and_then(chat)
 }
 
-fn completion_of(body: &Value) -> Result<ValidRequest> {
+fn chat_of(body: &Value) -> Result<ValidRequest> {
+    choices_of(body).map(|choices| choices.request)
+}
+
+fn completions_of(body: &Value) -> Result<ValidChoices> {
     body::parse(body.to_string().as_bytes()).and_then(completion)
+}
+
+fn completion_of(body: &Value) -> Result<ValidRequest> {
+    completions_of(body).map(|choices| choices.request)
 }
 
 /// `base` with the fields of `more`.
@@ -38,7 +49,7 @@ fn a_plain_request_takes_the_models_own_settings() {
     assert_eq!(valid.generate.sampling, Sampling::default());
     assert_eq!((valid.generate.max_tokens, valid.generate.stop.len()), (None, 0));
     let message = Message { content: "Hi".into(), ..Message::default() };
-    let prompt = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
+    let prompt = ChatPrompt { messages: vec![message], parallel_calls: true, ..ChatPrompt::default() };
     assert_eq!(valid.generate.prompt, Prompt::Chat(prompt));
 }
 
@@ -110,8 +121,24 @@ fn what_is_wrong_is_named() {
         ),
         (
             json!({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}),
+            "messages[0].tool_calls[0].function",
+        ),
+        (
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"type": "custom", "custom": {}}]}]}),
+            "messages[0].tool_calls[0].type",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "", "tool_calls": [{"function": {"name": "f"}}]}]}),
             "messages[0].tool_calls",
         ),
+        (json!({"n": 0}), "n"),
+        (json!({"n": 129}), "n"),
+        (json!({"user": "x".repeat(1025)}), "user"),
+        (json!({"metadata": {"a": 1}}), "metadata.a"),
+        (json!({"metadata": {"a": "x".repeat(1025)}}), "metadata"),
+        (json!({"service_tier": "gold"}), "service_tier"),
+        (json!({"reasoning_effort": "huge"}), "reasoning_effort"),
+        (json!({"parallel_tool_calls": 1}), "parallel_tool_calls"),
         (json!({"temperature": -0.1}), "temperature"),
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"top_p": 1.1}), "top_p"),
@@ -144,10 +171,8 @@ fn what_is_wrong_is_named() {
 #[test]
 fn what_is_not_built_is_refused_unless_it_is_off() {
     for (name, on, off) in [
-        ("tools", json!([{"type": "function"}]), json!([])),
-        ("tool_choice", json!("required"), json!("auto")),
-        ("n", json!(2), json!(1)),
-        ("reasoning_effort", json!("high"), json!("none")),
+        ("prompt_cache_retention", json!("24h"), json!("in_memory")),
+        ("verbosity", json!("low"), json!("medium")),
         ("modalities", json!(["audio"]), json!(["text"])),
         ("store", json!(true), json!(false)),
     ] {
@@ -206,22 +231,186 @@ fn fields_nobody_knows_are_let_through() {
     chat_of(&with(hello(), &json!({"user": "u", "metadata": {}, "service_tier": "auto", "x": [1]}))).unwrap();
 }
 
+fn tool(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name, "description": "d", "parameters": {"type": "object"},
+        "strict": true}})
+}
+
+fn prompt_of(more: &Value) -> Result<ChatPrompt> {
+    let valid = chat_of(&with(hello(), more))?;
+    let Prompt::Chat(chat) = valid.generate.prompt else { panic!() };
+    Ok(chat)
+}
+
 #[test]
-fn completions_take_a_string_and_openais_default_length() {
-    let valid = completion_of(&json!({"model": "m", "prompt": "Once"})).unwrap();
-    assert_eq!(valid.generate.prompt, Prompt::Text("Once".into()));
-    assert_eq!(valid.generate.max_tokens, Some(16));
+fn functions_are_taken_in_both_forms() {
+    let expected = Tool {
+        name: "f".into(),
+        description: Some("d".into()),
+        parameters: Some(r#"{"type":"object"}"#.into()),
+        strict: true,
+    };
+    let chat = prompt_of(&json!({"tools": [tool("f")]})).unwrap();
+    assert_eq!(
+        (&chat.tools, &chat.tool_choice, chat.parallel_calls),
+        (&vec![expected], &ToolChoice::Auto, true)
+    );
+    let named = json!({"type": "function", "function": {"name": "f"}});
+    for (choice, wanted) in [
+        (json!("none"), ToolChoice::None),
+        (json!("required"), ToolChoice::Required),
+        (named.clone(), ToolChoice::Named("f".into())),
+    ] {
+        let more = json!({"tools": [tool("f")], "tool_choice": choice, "parallel_tool_calls": false});
+        let chat = prompt_of(&more).unwrap();
+        assert_eq!((chat.tool_choice, chat.parallel_calls), (wanted, false));
+    }
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}});
+    let chat = prompt_of(&json!({"tools": [tool("g"), tool("f")], "tool_choice": allowed})).unwrap();
+    assert_eq!((chat.tools.len(), &*chat.tools[0].name, chat.tool_choice), (1, "f", ToolChoice::Required));
+    let legacy = json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}});
+    let valid = choices_of(&with(hello(), &legacy)).unwrap();
+    assert!(valid.form.legacy);
+    let chat = prompt_of(&legacy).unwrap();
+    assert_eq!((chat.tool_choice, chat.parallel_calls), (ToolChoice::Named("f".into()), false));
+}
+
+#[test]
+fn wrong_functions_are_named() {
+    for (more, param) in [
+        (json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}), "tools[0].type"),
+        (json!({"tools": [{"type": "function"}]}), "tools[0].function"),
+        (json!({"tools": [{"type": "function", "function": {"name": "a b"}}]}), "tools[0].function.name"),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "a", "parameters": 3}}]}),
+            "tools[0].function.parameters",
+        ),
+        (json!({"tools": [tool("f"), tool("f")]}), "tools"),
+        (json!({"tool_choice": "required"}), "tool_choice"),
+        (json!({"tools": [tool("f")], "tool_choice": "perhaps"}), "tool_choice"),
+        (
+            json!({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}),
+            "tool_choice",
+        ),
+        (json!({"tools": [tool("f")], "tool_choice": {"type": "function"}}), "tool_choice.function"),
+        (json!({"tools": [tool("f")], "tool_choice": {"type": "custom"}}), "tool_choice.type"),
+        (json!({"tools": [tool("f")], "functions": [{"name": "g"}]}), "functions"),
+        (json!({"functions": [{"name": "f"}], "function_call": "required"}), "function_call"),
+        (
+            json!({"tools": [tool("f")], "tool_choice": "required", "response_format": {"type": "json_object"}}),
+            "response_format",
+        ),
+    ] {
+        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
+    }
+}
+
+#[test]
+fn turns_with_calls_and_results_are_taken() {
+    let body = json!({"model": "m", "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": null, "reasoning_content": "why", "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}},
+            {"id": "2", "type": "function", "function": {"name": "g", "arguments": ""}}]},
+        {"role": "tool", "tool_call_id": "2", "content": [{"type": "text", "text": "r"}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "function_call": {"name": "h", "arguments": "{}"}},
+        {"role": "function", "name": "h", "content": "s"},
+    ]});
+    let Prompt::Chat(chat) = chat_of(&body).unwrap().generate.prompt else { panic!() };
+    let call = |id: &str, name: &str, arguments: &str| ToolCall {
+        id: id.into(),
+        name: name.into(),
+        arguments: arguments.into(),
+    };
+    let [_, calls, result, old, answer] = chat.messages.as_slice() else { panic!() };
+    assert_eq!(calls.tool_calls, [call("1", "f", "{\"a\": 1}"), call("2", "g", "{}")]);
+    assert_eq!((calls.reasoning.as_deref(), &*calls.content), (Some("why"), ""));
+    assert_eq!((result.role, result.name.as_deref(), &*result.content), (Role::Tool, Some("g"), "r"));
+    assert_eq!((&*old.content, &old.tool_calls), ("no", &vec![call("", "h", "{}")]));
+    assert_eq!((answer.role, answer.name.as_deref()), (Role::Tool, Some("h")));
+}
+
+#[test]
+fn thinking_and_documents_become_variables() {
+    let kwargs =
+        |more: Value| prompt_of(&more).unwrap().template_kwargs.map(|text| text.parse::<Value>().unwrap());
+    assert_eq!(kwargs(json!({})), None);
+    let none = kwargs(json!({"reasoning_effort": "none"})).unwrap();
+    assert_eq!(none["enable_thinking"], false);
+    let own = json!({"reasoning_effort": "xhigh", "chat_template_kwargs": {"enable_thinking": false}, "documents": [{"a": 1}]});
+    let own = kwargs(own).unwrap();
+    assert_eq!((&own["enable_thinking"], &own["reasoning_effort"]), (&json!(false), &json!("high")));
+    assert_eq!(own["documents"], json!([{"a": 1}]));
+}
+
+#[test]
+fn choices_have_seeds_of_their_own() {
+    let valid = choices_of(&with(hello(), &json!({"n": 3, "seed": 5, "service_tier": "flex"}))).unwrap();
+    let seeds: Vec<_> = valid.more.iter().map(|choice| choice.sampling.seed).collect();
+    assert_eq!((valid.request.generate.sampling.seed, seeds), (Some(5), vec![Some(6), Some(7)]));
+    assert_eq!((valid.form.candidates, valid.form.tier), (3, Some("flex")));
+    assert_eq!(valid.request.generate.priority, Priority::Low);
+    let both = json!({"priority": "high", "service_tier": "flex"});
+    assert_eq!(chat_of(&with(hello(), &both)).unwrap().generate.priority, Priority::High);
+}
+
+fn completed(more: &Value) -> Result<ValidChoices> {
+    completions_of(&with(json!({"model": "m", "prompt": "Once"}), more))
+}
+
+#[test]
+fn completions_take_every_kind_of_prompt_and_openais_default_length() {
+    let valid = completed(&json!({})).unwrap();
+    assert_eq!(valid.request.generate.prompt, Prompt::Text("Once".into()));
+    assert_eq!((valid.request.generate.max_tokens, valid.request.generate.logprobs), (Some(16), None));
+    let prompts = |prompt: Value| -> Vec<Prompt> {
+        let valid = completed(&json!({ "prompt": prompt })).unwrap();
+        let all = std::iter::once(valid.request.generate).chain(valid.more);
+        all.map(|request| request.prompt).collect()
+    };
+    assert_eq!(prompts(json!(["a", "b"])), [Prompt::Text("a".into()), Prompt::Text("b".into())]);
+    assert_eq!(prompts(json!([1, 2])), [Prompt::Tokens(vec![1, 2])]);
+    assert_eq!(prompts(json!([[1], [2, 3]])), [Prompt::Tokens(vec![1]), Prompt::Tokens(vec![2, 3])]);
+    let infill = completed(&json!({"suffix": "end"})).unwrap().request.generate.prompt;
+    assert_eq!(infill, Prompt::Infill { before: "Once".into(), after: "end".into() });
     for (more, param) in [
         (json!({"prompt": ""}), "prompt"),
-        (json!({"prompt": ["a", "b"]}), "prompt"),
+        (json!({"prompt": []}), "prompt"),
+        (json!({"prompt": [[]]}), "prompt"),
         (json!({"prompt": null}), "prompt"),
-        (json!({"echo": true}), "echo"),
-        (json!({"best_of": 2}), "best_of"),
-        (json!({"suffix": "x"}), "suffix"),
-        (json!({"logprobs": 1}), "logprobs"),
+        (json!({"prompt": [-1]}), "prompt"),
+        (json!({"prompt": vec!["a"; 129]}), "prompt"),
+        (json!({"prompt": vec!["a"; 64], "n": 3}), "n"),
+        (json!({"best_of": 1, "n": 2}), "best_of"),
+        (json!({"best_of": 2, "stream": true}), "best_of"),
+        (json!({"prompt": [1], "suffix": "x"}), "suffix"),
+        (json!({"echo": true, "suffix": "x"}), "echo"),
+        (json!({"logprobs": 21}), "logprobs"),
+        (json!({"max_tokens": 0}), "max_tokens"),
     ] {
-        assert_eq!(blame(completion_of(&with(json!({"model": "m", "prompt": "x"}), &more))), param);
+        assert_eq!(blame(completed(&more).map(|valid| valid.request)), param, "{more}");
     }
+}
+
+#[test]
+fn what_is_told_of_prompts_is_scored_where_it_must_be() {
+    let told = |more: Value| {
+        let valid = completed(&more).unwrap();
+        (
+            valid.request.generate.logprobs.map(|told| (told.top, told.prompt)),
+            valid.form.echo[0].clone(),
+            valid.form.logprobs,
+        )
+    };
+    assert_eq!(told(json!({"echo": true})), (None, Echo::Text("Once".into()), false));
+    assert_eq!(told(json!({"echo": true, "logprobs": 2})), (Some((2, true)), Echo::Tokens, true));
+    assert_eq!(told(json!({"echo": true, "prompt": [1]})), (Some((0, true)), Echo::Tokens, false));
+    assert_eq!(
+        told(json!({"echo": true, "max_tokens": 0})),
+        (Some((0, true)), Echo::Text("Once".into()), false)
+    );
+    assert_eq!(told(json!({"logprobs": 0})), (Some((0, false)), Echo::None, true));
+    assert_eq!(told(json!({"best_of": 2})), (Some((0, false)), Echo::None, false));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

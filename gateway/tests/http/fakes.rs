@@ -168,7 +168,7 @@ impl Worker for FakeWorker {
         let prompt = match request.prompt {
             Prompt::Text(prompt) => prompt,
             Prompt::Chat(chat) => chat.messages.last().unwrap().content.clone(),
-            Prompt::Tokens(_) => panic!("tokens are not asked here"),
+            Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         if prompt == "refuse" {
             return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));

@@ -77,6 +77,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
     prop_oneof![
         any::<String>().prop_map(Prompt::Text),
         vec(any::<u32>(), 0..9).prop_map(Prompt::Tokens),
+        (".{0,9}", ".{0,9}").prop_map(|(before, after)| Prompt::Infill { before, after }),
         chat
     ]
 }

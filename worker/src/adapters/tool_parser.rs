@@ -58,7 +58,7 @@ pub enum Format {
 pub struct Markers {
     /// Texts that begin calls; several calls may follow one.
     pub open: &'static [&'static str],
-    /// Beginnings of calls where the answer begins, which belong to them.
+    /// Beginnings of calls where the answer begins, which belong to them; such calls must name a function that there is.
     pub first: &'static [char],
     /// Texts that may come after calls.
     pub close: &'static [&'static str],
@@ -177,7 +177,7 @@ pub struct Calls {
 #[derive(Debug)]
 enum State {
     Text(Hold),
-    /// The marker that began it, until a call has come; and the text since.
+    /// The marker that began it and the text since, until a call has come.
     Body(Opened, Box<Body>),
     /// After the calls of one marker: a closing marker may come.
     Closing(String),
@@ -187,6 +187,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
     raw: String,
+    /// Only the name tells a call from other text of its form.
+    known_only: bool,
 }
 
 impl Calls {
@@ -218,8 +220,8 @@ impl Calls {
                     self.open(blank, self.markers.open[which], None, sink);
                 }
             }
-            State::Body(_, body) => {
-                let fed = body.feed(c, &self.known, self.markers.known_only, sink);
+            State::Body(opened, body) => {
+                let fed = body.feed(c, &self.known, opened.known_only, sink);
                 self.after(fed, c, sink);
             }
             State::Closing(held) => {
@@ -242,7 +244,8 @@ impl Calls {
     fn open(&mut self, blank: String, marker: &str, c: Option<char>, sink: &mut Sink) {
         let mut body = Box::new(self.format.body());
         body.opened(marker);
-        self.state = State::Body(Opened { raw: blank + marker }, body);
+        let known_only = self.markers.known_only || marker.is_empty();
+        self.state = State::Body(Opened { raw: blank + marker, known_only }, body);
         if let Some(c) = c {
             self.feed(c, sink);
         }

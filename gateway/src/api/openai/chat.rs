@@ -28,10 +28,12 @@ pub struct Request {
     pub stop: Option<Stop>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
     pub n: Option<u32>,
-    pub tools: Option<Value>,
-    pub tool_choice: Option<Value>,
-    pub functions: Option<Value>,
-    pub function_call: Option<Value>,
+    pub tools: Option<Vec<Tool>>,
+    pub tool_choice: Option<ToolChoice>,
+    pub parallel_tool_calls: Option<bool>,
+    pub functions: Option<Vec<Function>>,
+    pub function_call: Option<FunctionChoice>,
+    pub documents: Option<Vec<Value>>,
     pub response_format: Option<Value>,
     pub min_tokens: Option<u32>,
     pub ignore_eos: Option<bool>,
@@ -48,9 +50,111 @@ pub struct Request {
     pub audio: Option<Value>,
     pub prediction: Option<Value>,
     pub web_search_options: Option<Value>,
-    pub reasoning_effort: Option<Value>,
+    pub reasoning_effort: Option<Effort>,
     pub verbosity: Option<Value>,
     pub store: Option<bool>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub user: Option<String>,
+    pub safety_identifier: Option<String>,
+    pub prompt_cache_key: Option<String>,
+    pub prompt_cache_retention: Option<Value>,
+    pub service_tier: Option<ServiceTier>,
+    pub moderation: Option<Value>,
+}
+
+/// How hard a model thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+/// What the client would pay for being served early or late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub enum ServiceTier {
+    Auto,
+    Default,
+    Flex,
+    Scale,
+    Priority,
+}
+
+/// Something the model may use; only functions are built.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatTool")]
+pub struct Tool {
+    pub r#type: String,
+    pub function: Option<Function>,
+}
+
+/// A function.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatFunction")]
+pub struct Function {
+    pub name: String,
+    pub description: Option<String>,
+    pub parameters: Option<Map<String, Value>>,
+    pub strict: Option<bool>,
+}
+
+/// Whether functions are called.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object that names a function")]
+#[schemars(rename = "ChatToolChoice")]
+pub enum ToolChoice {
+    /// `none`, `auto` or `required`.
+    Mode(String),
+    /// A function, or those that are allowed.
+    Chosen(Chosen),
+}
+
+/// The object form of [`ToolChoice`].
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatChosenTool")]
+pub struct Chosen {
+    pub r#type: String,
+    pub function: Option<Name>,
+    pub allowed_tools: Option<Allowed>,
+}
+
+/// A function's name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatFunctionName")]
+pub struct Name {
+    pub name: String,
+}
+
+/// Some of the tools.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatAllowedTools")]
+pub struct Allowed {
+    pub mode: String,
+    pub tools: Vec<Chosen>,
+}
+
+/// `function_call` of old.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"none\", \"auto\" or an object with a function's name")]
+#[schemars(rename = "ChatFunctionChoice")]
+pub enum FunctionChoice {
+    /// `none` or `auto`.
+    Mode(String),
+    /// A function.
+    Named(Name),
 }
 
 /// Who goes first where not all can run; an extension of ours.
@@ -71,8 +175,32 @@ pub struct Message {
     pub role: Role,
     pub content: Option<Content>,
     pub name: Option<String>,
-    pub tool_calls: Option<Value>,
-    pub function_call: Option<Value>,
+    pub tool_calls: Option<Vec<CalledTool>>,
+    pub function_call: Option<Called>,
+    pub tool_call_id: Option<String>,
+    #[serde(alias = "reasoning")]
+    pub reasoning_content: Option<String>,
+    pub audio: Option<Value>,
+}
+
+/// A call that the model made in an earlier turn.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatCalledTool")]
+pub struct CalledTool {
+    pub id: Option<String>,
+    pub r#type: Option<String>,
+    pub function: Option<Called>,
+}
+
+/// Name and arguments of a call.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatCalled")]
+pub struct Called {
+    pub name: String,
+    #[serde(default)]
+    pub arguments: Value,
 }
 
 /// Who speaks.
@@ -85,6 +213,7 @@ pub enum Role {
     User,
     Assistant,
     Tool,
+    Function,
 }
 
 /// A turn's text, whole or in parts.
@@ -104,6 +233,7 @@ pub enum Content {
 pub struct Part {
     pub r#type: String,
     pub text: Option<String>,
+    pub refusal: Option<String>,
 }
 
 /// One stop text or several.
@@ -133,11 +263,35 @@ pub struct Response<'a> {
     pub object: &'static str,
     pub created: u64,
     pub model: &'a str,
-    pub choices: [Choice; 1],
+    pub choices: Vec<Choice>,
     pub usage: Usage,
+    pub system_fingerprint: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
-/// The one choice.
+/// How long things took, as llama.cpp's server tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct Timings {
+    /// Tokens of the prompt that were computed.
+    pub prompt_n: u32,
+    /// Those that came from the prefix cache.
+    pub cache_n: u32,
+    /// Until the first token, waiting included.
+    pub prompt_ms: f64,
+    /// Of tokens of the prompt.
+    pub prompt_per_second: f64,
+    /// Tokens generated.
+    pub predicted_n: u32,
+    /// From the first token to the last.
+    pub predicted_ms: f64,
+    /// Of generated tokens.
+    pub predicted_per_second: f64,
+}
+
+/// A choice.
 #[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatChoice")]
@@ -154,8 +308,33 @@ pub struct Choice {
 #[schemars(rename = "ChatAnswer")]
 pub struct Answer {
     pub role: &'static str,
-    pub content: String,
+    pub content: Option<String>,
     pub refusal: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
+}
+
+/// A call in an answer.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatToolCall")]
+pub struct ToolCall {
+    pub id: String,
+    pub r#type: &'static str,
+    pub function: FunctionCall,
+}
+
+/// Name and arguments of a call in an answer.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatFunctionCall")]
+pub struct FunctionCall {
+    pub name: String,
+    pub arguments: String,
 }
 
 /// One chunk of a stream; `C` is a choice or nothing.
@@ -168,9 +347,14 @@ pub struct Chunk<'a, C> {
     pub created: u64,
     pub model: &'a str,
     pub choices: &'a [C],
+    pub system_fingerprint: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<&'static str>,
     /// Left out, null, or the counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// A chunk's choice.
@@ -218,4 +402,33 @@ pub struct Delta<'a> {
     pub role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<[ToolDelta<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionDelta<'a>>,
+}
+
+/// What a chunk adds to a call.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatToolDelta")]
+pub struct ToolDelta<'a> {
+    pub index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<&'static str>,
+    pub function: FunctionDelta<'a>,
+}
+
+/// Name or arguments of a call, as they come.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "ChatFunctionDelta")]
+pub struct FunctionDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    pub arguments: &'a str,
 }

@@ -14,6 +14,15 @@ pub struct Usage {
     pub total_tokens: u32,
     /// Of the prompt's.
     pub prompt_tokens_details: PromptDetails,
+    /// Of those generated.
+    pub completion_tokens_details: CompletionDetails,
+}
+
+/// Part of [`Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CompletionDetails {
+    /// Tokens of what the model thought.
+    pub reasoning_tokens: u32,
 }
 
 /// Part of [`Usage`].

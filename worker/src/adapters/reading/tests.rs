@@ -90,6 +90,8 @@ const CASES: &[(Format, &str, &str)] = &[
         r#"<tool_call>{"type": "function", "function": {"name": "g", "arguments": "{\"k\": 1}"}}"#,
         r#"|g({"k": 1})"#,
     ),
+    (Format::Hermes, r#"{"name": "f", "arguments": {"a": "x", "b": 1}}"#, "{f}"),
+    (Format::Hermes, "```json\n{\"name\": \"g\", \"arguments\": {}}\n```", "|g({})"),
     (
         Format::QwenXml,
         "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n1\n</parameter>\n</function>\n</tool_call>",
@@ -175,6 +177,8 @@ fn what_is_no_call_stays_text() {
         (Format::Hermes, "<tool_call>{\"name\": 3}</tool_call>"),
         (Format::Hermes, "a < b, <tool and <tool_call"),
         (Format::Hermes, "<tool_call>{\"a\": 1}"),
+        (Format::Hermes, r#"{"name": "unknown", "arguments": {}}"#),
+        (Format::Hermes, "```rust\nfn main() {}\n```\n"),
         (Format::QwenXml, "<tool_call>\n<functio"),
         (Format::Llama, r#"{"name": "unknown", "parameters": {}}"#),
         (Format::Llama, r#"Say {"name": "f", "parameters": {}}"#),

@@ -108,9 +108,12 @@ impl Lark<'_> {
             }
             Some(open) => {
                 let marker = pattern(open);
-                self.rule("TEXT", &format!("/(?s:.+)/ & ~/(?s:.*){marker}(?s:.*)/"));
-                self.rule("said[lazy]", &format!("/(?s:.*){marker}/"));
-                format!("TEXT? | said first{more}")
+                // What begins like a call without its marker is read as one, so it must be one.
+                let begin = if format.markers().first.is_empty() { "(?s:.)" } else { r"[^{`\s]" };
+                self.rule("TEXT", &format!("/{begin}(?s:.*)/ & ~/(?s:.*){marker}(?s:.*)/"));
+                self.rule("said[lazy]", &format!("/({begin}(?s:.*))?{marker}/"));
+                let bare = if format.markers().first.is_empty() { "" } else { " | call" };
+                format!("TEXT? | said first{more}{bare}")
             }
             None => {
                 self.rule("TEXT", other.unwrap_or("/(?s:.+)/"));

@@ -211,6 +211,8 @@ fn answers_stay_free_where_calls_are_strict() {
         (format!("I look.\n{}", call.replace("true", "3")), false),
         (call.replace("set", "unset"), false),
         (format!("{call} and more"), false),
+        ("{\"name\": \"set\", \"arguments\": {\"a\": 3}}".to_owned(), false),
+        ("{\"name\": \"set\", \"arguments\": {\"a\": true}}".to_owned(), true),
     ] {
         let mut matcher = QWEN.compile(Format::Hermes, &demand, None);
         assert_eq!(accepts(&QWEN, &mut matcher, &text), fits, "{text}");

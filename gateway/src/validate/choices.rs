@@ -1,0 +1,84 @@
+//! Several choices: how many requests a request becomes, and what is told of each.
+
+use ipc_proto::generate::GenerateRequest;
+use ipc_proto::{Error, Result};
+
+use super::ValidRequest;
+
+/// Requests that one request may become.
+const MAX_CHOICES: usize = 128;
+
+/// A request for one choice or several, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidChoices {
+    /// The first choice's.
+    pub request: ValidRequest,
+    /// The other choices', in order: those of the first prompt, then those of the next.
+    pub more: Vec<GenerateRequest>,
+    /// What is told.
+    pub form: Form,
+}
+
+/// What is told of choices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// Choices generated for each prompt.
+    pub candidates: usize,
+    /// Those of them that are told: the likeliest.
+    pub told: usize,
+    /// Calls have the form of old.
+    pub legacy: bool,
+    /// Told before the text, by prompt.
+    pub echo: Vec<Echo>,
+    /// Log probabilities are told.
+    pub logprobs: bool,
+    /// The service tier, where one was asked for.
+    pub tier: Option<&'static str>,
+}
+
+/// What comes before a completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Echo {
+    /// Nothing.
+    None,
+    /// The prompt.
+    Text(String),
+    /// What the prompt's tokens spell.
+    Tokens,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { candidates: 1, told: 1, legacy: false, echo: Vec::new(), logprobs: false, tier: None }
+    }
+}
+
+impl ValidChoices {
+    /// `candidates` of each of `prompts`, each with a seed of its own where there is one.
+    pub(super) fn new(request: ValidRequest, prompts: Vec<GenerateRequest>, form: Form) -> Result<Self> {
+        let count = prompts.len() * form.candidates;
+        if count > MAX_CHOICES {
+            let text = format!("n: prompts and choices make {count} generations, at most {MAX_CHOICES}");
+            return Err(Error::invalid("n", text));
+        }
+        let candidates = form.candidates;
+        let mut all = prompts.into_iter().flat_map(|prompt| {
+            (0..candidates).map(move |at| {
+                let mut choice = prompt.clone();
+                choice.sampling.seed = choice.sampling.seed.map(|seed| seed.wrapping_add(at as u64));
+                choice
+            })
+        });
+        let generate = all.next().unwrap_or_else(|| request.generate.clone());
+        let more = all.collect();
+        Ok(Self { request: ValidRequest { generate, ..request }, more, form })
+    }
+}
+
+/// How many choices are asked for.
+pub(super) fn count(name: &str, asked: Option<u32>) -> Result<usize> {
+    match asked.unwrap_or(1) as usize {
+        n @ 1..=MAX_CHOICES => Ok(n),
+        n => Err(Error::invalid(name, format!("{name} must lie between 1 and {MAX_CHOICES}, not {n}"))),
+    }
+}

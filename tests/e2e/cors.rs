@@ -1,0 +1,33 @@
+//! Web pages of other origins.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use e2e::{Server, places};
+
+fn preflight(server: &Server, origin: &str) -> String {
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\nconnection: close\r\n\
+         access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.to_lowercase()
+}
+
+#[test]
+fn only_listed_origins_may_ask() {
+    let server = Server::builder()
+        .models(&places::models())
+        .env("MLXD_CORS_ORIGINS", "https://chat.example")
+        .env("MLXD_API_KEYS", "sk-test")
+        .start();
+    let answer = preflight(&server, "https://chat.example");
+    assert!(answer.contains("access-control-allow-origin: https://chat.example"), "{answer}");
+    assert!(answer.contains("access-control-allow-headers: authorization"), "{answer}");
+    assert!(!preflight(&server, "https://evil.example").contains("access-control-allow-origin"));
+    let closed = Server::start();
+    assert!(!preflight(&closed, "https://chat.example").contains("access-control"));
+}
