@@ -1,0 +1,67 @@
+//! A request's text is the same alone, in company, after cache hits, after pre-emption and with drafts.
+
+use ipc_proto::generate::GenerateRequest;
+
+use super::harness::{Gateway, text};
+use crate::models::model;
+use crate::{SMOL, real};
+
+/// Greedy choices of these lead by far, so that the order of a sum decides nothing.
+const PROMPTS: [&str; 8] = [
+    "2, 4, 6, 8,",
+    "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,",
+    "10, 20, 30, 40, 50,",
+    "a b c d e f g a b c d e f g a b c d e f g a b c d e f g a b c",
+    "5, 10, 15, 20, 25, 30, 35, 40,",
+    "one two three four one two three four one two three four",
+    "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53,",
+    "100, 200, 300, 400, 500, 600,",
+];
+const TOKENS: u32 = 60;
+
+fn request(id: usize) -> GenerateRequest {
+    GenerateRequest { ignore_eos: true, ..text(id as u64, PROMPTS[id], TOKENS) }
+}
+
+async fn one_by_one(gateway: &mut Gateway) -> Vec<String> {
+    let mut texts = Vec::new();
+    for id in 0..PROMPTS.len() {
+        gateway.submit(GenerateRequest { id: text(0, "", 1).id, ..request(id) }).await.unwrap();
+        texts.push(gateway.answers(1).await.remove(0).text);
+    }
+    texts
+}
+
+async fn at_once(gateway: &mut Gateway) -> Vec<String> {
+    for id in 0..PROMPTS.len() {
+        gateway.submit(request(id)).await.unwrap();
+    }
+    gateway.answers(PROMPTS.len()).await.into_iter().map(|answer| answer.text).collect()
+}
+
+#[tokio::test]
+async fn a_text_depends_on_nothing_but_its_request() {
+    let alone = {
+        let worker = real(&[]);
+        let mut gateway = worker.gateway(1).await;
+        let alone = one_by_one(&mut gateway).await;
+        assert!(alone.iter().all(|text| text.len() > 40), "{alone:?}");
+        assert_eq!(at_once(&mut gateway).await, alone, "beside each other, with cached prompts");
+        let hits = gateway.until(|health| health.running == 0).await.prefix.hits;
+        assert!(hits > 0, "some prompts fill a block");
+        alone
+    };
+    let folder = model(SMOL);
+    let draft = folder.to_str().unwrap();
+    // Ten blocks: the eight come to three each.
+    for arguments in [&["--kv-mib", "15"][..], &["--draft-tokens", "4"], &["--draft-model", draft]] {
+        let worker = real(arguments);
+        let mut gateway = worker.gateway(1).await;
+        assert_eq!(at_once(&mut gateway).await, alone, "{arguments:?}");
+        let health = gateway.until(|health| health.running == 0).await;
+        let short = health.kv_blocks_total < 12;
+        assert_eq!(short, arguments[0] == "--kv-mib", "{health:?}");
+        // Without giving blocks back in between so many steps would not be needed.
+        assert!(!short || health.steps > u64::from(TOKENS) + 20, "{health:?}");
+    }
+}
