@@ -20,6 +20,11 @@ fn openai_python_tools() {
 }
 
 #[test]
+fn openai_and_vercel_javascript_tools() {
+    tools("openai_tools.mjs");
+}
+
+#[test]
 fn langchain_tools() {
     tools("openai_langchain.py");
 }

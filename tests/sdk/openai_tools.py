@@ -1,8 +1,10 @@
 """Tools by the official OpenAI SDK against mlxd: openai_tools.py BASE_URL MODEL"""
 import json
 import sys
+from typing import Literal
 
 import openai
+import pydantic
 
 base_url, model = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key="none", timeout=240, max_retries=0)
@@ -74,6 +76,53 @@ def forced_calls():
     assert none.message.tool_calls is None and none.finish_reason != "tool_calls"
 
 
+class GetWeather(pydantic.BaseModel):
+    """The weather of a city."""
+    city: Literal["Paris", "London"]
+    unit: Literal["C", "F"]
+
+
+def strict_calls_parse_into_models():
+    parsed = client.chat.completions.parse(model=model, messages=ASK, temperature=0, max_tokens=80,
+                                           tools=[openai.pydantic_function_tool(GetWeather)])
+    message = parsed.choices[0].message
+    for call in message.tool_calls or []:
+        assert call.function.parsed_arguments.city in ("Paris", "London")
+    assert message.tool_calls or message.content
+
+
+def the_old_form():
+    function = WEATHER["function"]
+    answer = client.chat.completions.create(model=model, messages=ASK, temperature=0, max_tokens=80,
+                                            functions=[function], function_call={"name": "get_weather"})
+    choice = answer.choices[0]
+    assert choice.finish_reason == "function_call" and choice.message.tool_calls is None
+    assert json.loads(choice.message.function_call.arguments)["city"]
+    back = ASK + [choice.message.model_dump(exclude_none=True) | {"content": None},
+                  {"role": "function", "name": "get_weather", "content": "rain"}]
+    assert client.chat.completions.create(model=model, messages=back, functions=[function], temperature=0,
+                                          max_tokens=20).choices
+
+
+def infill():
+    def fill(suffix):
+        return client.completions.create(model=model, prompt="def add(a, b):\n    return ", suffix=suffix,
+                                         temperature=0, max_tokens=8).choices[0].text
+    assert "a + b" in fill("\n\nprint(add(1, 2))\n")
+
+
+def accepted_labels():
+    answer = ask(tools=[], user="u", metadata={"a": "b"}, service_tier="flex", prompt_cache_key="k",
+                 safety_identifier="s", max_tokens=4, reasoning_effort="low")
+    assert answer.service_tier == "flex" and answer.system_fingerprint
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 0
+    assert answer.timings["predicted_n"] == answer.usage.completion_tokens
+
+
 automatic_calls_and_their_results()
 forced_calls()
+strict_calls_parse_into_models()
+the_old_form()
+infill()
+accepted_labels()
 print("all checks passed")

@@ -11,7 +11,13 @@ use crate::{models, paths, setup};
 const PYTHON: [&str; 4] =
     ["openai==3.54.0", "anthropic==2.12.0", "langchain-openai==1.7.4", "schemathesis==4.32.5"];
 /// The JavaScript packages.
-const NODE: [&str; 2] = ["openai@7.55.0", "@anthropic-ai/sdk@1.10.0"];
+const NODE: [&str; 5] = [
+    "openai@7.55.0",
+    "@anthropic-ai/sdk@1.10.0",
+    "ai@6.0.326",
+    "@ai-sdk/openai-compatible@2.0.92",
+    "zod@4.6.7",
+];
 
 /// Times of the steps so far.
 #[derive(Default)]
