@@ -9,6 +9,7 @@ use crate::adapters::detokenize::Detokenizer;
 use crate::adapters::spelling::Spelling;
 use crate::adapters::tokenizer::tests::{byte_fallback, model, smollm2};
 
+mod random;
 mod schemas;
 
 /// A tokenizer and its grammars.
