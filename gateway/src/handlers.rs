@@ -1,6 +1,7 @@
 //! One file for each resource.
 
 pub mod docs;
+pub mod embeddings;
 pub mod generate;
 pub mod health;
 pub mod messages;

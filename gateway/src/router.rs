@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{docs, generate, health, messages, models, responses};
+use crate::handlers::{docs, embeddings, generate, health, messages, models, responses};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -26,6 +26,8 @@ pub fn router(state: State) -> Router {
         .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/rerank", post(embeddings::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .layer(from_fn_with_state(state.clone(), auth::check));

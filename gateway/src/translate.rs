@@ -1,6 +1,7 @@
 //! Between neutral events and the client protocols' answers. Pure.
 
 pub mod anthropic;
+pub mod embeddings;
 pub mod models;
 pub mod openai;
 pub mod responses;

@@ -18,6 +18,7 @@ use crate::api::openai::chat::{self, ServiceTier, Stop, StreamOptions};
 
 pub mod anthropic;
 pub mod choices;
+pub mod embeddings;
 pub mod responses;
 mod thinking;
 mod tools;

@@ -49,6 +49,24 @@ fn a_request_is_answered_and_recorded() {
 }
 
 #[test]
+fn embeddings_and_rankings_are_answered_and_recorded() {
+    let gateway = Gateway::start("");
+    let ask = |path: &str, body: Value| gateway.ask("POST", path, "", &body.to_string());
+    let (status, head, body) = ask("/v1/embeddings", json(r#"{"model": "m", "input": ["abc", "de"]}"#));
+    assert_eq!((status, json(&body)["data"][1]["embedding"][0].as_f64()), (200, Some(2.0)));
+    assert!(head.contains("content-type: application/json") && json(&body)["usage"]["total_tokens"] == 5);
+    let (status, _, body) =
+        ask("/v1/embeddings", json(r#"{"model": "m", "input": [[1, 2, 3]], "encoding_format": "base64"}"#));
+    assert_eq!((status, json(&body)["data"][0]["embedding"].as_str()), (200, Some("AABAQAAAgD4=")));
+    let (status, _, body) = ask("/v1/embeddings", json(r#"{"model": "m"}"#));
+    assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("input")));
+    let (status, _, body) = ask("/v1/rerank", json(r#"{"model": "m", "query": "q", "documents": ["d"]}"#));
+    assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("model")));
+    let records = gateway.records(3);
+    assert_eq!(records.iter().filter(|(outcome, _)| outcome == "finished").count(), 2, "{records:?}");
+}
+
+#[test]
 fn a_failure_keeps_its_status_until_the_stream_has_begun() {
     let gateway = Gateway::start("");
     for stream in [false, true] {

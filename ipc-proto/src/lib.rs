@@ -8,6 +8,7 @@
 //! no vendor's field names.
 
 pub mod codec;
+pub mod embed;
 pub mod error;
 pub mod generate;
 pub mod lifeline;

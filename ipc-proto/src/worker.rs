@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use crate::generate::{GenerateRequest, Prompt, RequestId};
 use crate::stream::StreamId;
 use crate::{Error, Result};
@@ -21,6 +22,13 @@ pub trait Worker {
 
     /// Tokens that `prompt` would have, rendered; nothing is queued.
     async fn count_tokens(prompt: Prompt) -> std::result::Result<u32, Error>;
+
+    /// Turns texts into vectors; only a model of [`ModelKind::Embed`] does. Dropping the call drops what is left of the work.
+    async fn embed(request: EmbedRequest) -> std::result::Result<Embeddings, Error>;
+
+    /// Says how relevant documents are to a query; only a model of [`ModelKind::Rerank`] does. Dropping the call drops what
+    /// is left of the work.
+    async fn rerank(request: RerankRequest) -> std::result::Result<Scores, Error>;
 
     /// Drops a request; unknown ones are ignored. No further event comes for it.
     async fn cancel(stream: StreamId, id: RequestId);
@@ -51,12 +59,26 @@ pub struct Progress {
 pub struct ModelInfo {
     /// `model_type` of config.json.
     pub architecture: String,
+    /// What it does.
+    pub kind: ModelKind,
     /// Prompt and output together, in tokens, as far as model and KV pool allow.
     pub max_context: u32,
     /// Whether the model has a chat template.
     pub has_chat_template: bool,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
+}
+
+/// What a model does. A request for something else is the client's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum ModelKind {
+    /// It generates text.
+    #[default]
+    Generate,
+    /// It turns texts into vectors.
+    Embed,
+    /// It says how relevant documents are to a query.
+    Rerank,
 }
 
 /// A request was queued.

@@ -59,3 +59,10 @@ fn no_request_makes_it_fail() {
     let server = Server::builder().models(&places::models()).env("MLXD_WORKER_RUNNER", "null").start();
     scripts::run("schema_fuzz.py", &[&server.url(""), places::SMOLLM2]);
 }
+
+#[test]
+fn openai_python_embeddings() {
+    let server = Server::start();
+    let arguments = [&server.url("/v1"), places::MINILM, places::SMOLLM2];
+    scripts::run("openai_embeddings.py", &arguments);
+}

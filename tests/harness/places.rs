@@ -8,6 +8,9 @@ pub const SMOLLM2: &str = "SmolLM2-135M-Instruct";
 /// A model that calls functions.
 pub const QWEN: &str = "Qwen2.5-Coder-0.5B-Instruct";
 
+/// The model that embeds.
+pub const MINILM: &str = "all-MiniLM-L6-v2";
+
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

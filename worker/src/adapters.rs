@@ -1,4 +1,5 @@
-//! Between text and tokens: chat template, tokenizer, stop texts, grammars, reasoning and function calls.
+//! Between text and tokens: chat template, tokenizer, stop texts, grammars, reasoning and function calls, and
+//! sentence-transformers' files.
 
 pub mod chat_template;
 pub mod detokenize;
@@ -8,6 +9,7 @@ pub mod infill;
 pub mod model_files;
 pub mod reading;
 pub mod reasoning;
+pub mod sentence;
 pub mod spelling;
 pub mod stop;
 pub mod tokenizer;

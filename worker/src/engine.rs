@@ -153,6 +153,8 @@ impl<R: Runner> Engine<R> {
             Command::Open(stream, frames) => self.streams.open(stream, frames),
             Command::Close(stream) => self.close(stream),
             Command::Submit(arriving) => self.submit(*arriving),
+            // The services let no such request through; whoever waits for it hears that it was dropped.
+            Command::Embed(_) => {}
             Command::Cancel(stream, id) => {
                 self.drop_where(|request| request.stream == stream && request.id == id);
             }

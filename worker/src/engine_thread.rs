@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use ipc_proto::worker::ModelInfo;
+use ipc_proto::worker::{ModelInfo, ModelKind};
 use ipc_proto::{Error, ErrorKind, Source};
 use tokio::sync::{oneshot, watch};
 
 use crate::adapters::dialect::Overrides;
 use crate::adapters::model_files::ModelFiles;
+use crate::adapters::sentence::{self, Sentence};
 use crate::adapters::tokenizer::Tokenizer;
+use crate::embed::{self, admission::Reader};
 use crate::engine::Engine;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
@@ -18,7 +20,9 @@ use crate::engine::null::NullRunner;
 use crate::engine::proposer::Proposer;
 use crate::engine::runner::{Capacity, Runner};
 use crate::engine::scheduler::{self, Limits};
+use crate::mlx::reader::{self, MlxReader};
 use crate::mlx::{self, LoadOptions};
+use crate::models::encoder;
 use crate::rpc::Ready;
 use crate::weights::config::Config;
 
@@ -84,7 +88,7 @@ fn run(
     counters: Arc<Counters>,
 ) -> Ended {
     let start = Instant::now();
-    let (ready, runner, proposer) = match load(options, &counters) {
+    let (ready, loaded) = match load(options, &counters) {
         Ok(loaded) => loaded,
         Err(reason) => {
             tracing::error!(folder = %options.folder.display(), reason, "cannot load the model");
@@ -101,15 +105,95 @@ fn run(
     );
     let tokenizer = Arc::clone(&ready.files.tokenizer);
     outcome.send_replace(Some(Ok(ready)));
-    Engine::new(runner, options.limits, tokenizer, counters).drafting(proposer).run(commands);
+    match loaded {
+        Loaded::Generates(runner, proposer) => {
+            Engine::new(runner, options.limits, tokenizer, counters).drafting(proposer).run(commands);
+        }
+        Loaded::Reads(runner) => {
+            let step_tokens = runner.step_tokens();
+            embed::Engine::new(*runner, step_tokens, counters).run(commands);
+        }
+    }
     Ended::Stopped
 }
 
-type Loaded = (Ready, Box<dyn Runner>, Option<Proposer>);
+/// A model and what runs it.
+enum Loaded {
+    Generates(Box<dyn Runner>, Option<Proposer>),
+    Reads(Box<MlxReader>),
+}
 
-fn load(options: &Options, counters: &Counters) -> Result<Loaded, String> {
+/// What the model in `folder` does: its architecture says so, and of decoders the files of sentence-transformers.
+fn kind(config: &Config, folder: &Path) -> ModelKind {
+    match encoder::is_encoder(&config.model_type) || sentence::has_modules(folder) {
+        false => ModelKind::Generate,
+        true if config.classifies() => ModelKind::Rerank,
+        true => ModelKind::Embed,
+    }
+}
+
+fn load(options: &Options, counters: &Counters) -> Result<(Ready, Loaded), String> {
     let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
     let files = ModelFiles::read_as(&options.folder, options.overrides)?;
+    match kind(&config, &options.folder) {
+        ModelKind::Generate => load_generating(options, counters, config, files),
+        kind => load_reading(options, counters, &config, files, kind),
+    }
+}
+
+fn load_reading(
+    options: &Options,
+    counters: &Counters,
+    config: &Config,
+    files: ModelFiles,
+    kind: ModelKind,
+) -> Result<(Ready, Loaded), String> {
+    if options.adapter.is_some() {
+        return Err("adapters over models that embed or rerank are not supported".into());
+    }
+    if options.draft.is_some() {
+        return Err("a model that embeds or reranks has nothing to draft for".into());
+    }
+    let sentence = Sentence::read(&options.folder)?;
+    let runner =
+        reader::load(&options.folder, &sentence, None, &mut progress(counters)).map_err(|e| e.to_string())?;
+    let max_tokens = max_tokens(&sentence, config, &files).min(options.context.unwrap_or(u32::MAX));
+    let info = ModelInfo {
+        architecture: config.model_type.clone(),
+        kind,
+        max_context: max_tokens,
+        has_chat_template: false,
+        weight_bytes: runner.weight_bytes(),
+    };
+    let width = sentence.dense.last().map_or(config.hidden_size().unwrap_or(0), |dense| dense.outputs as u32);
+    let reader = Reader {
+        tokenizer: Arc::clone(&files.tokenizer),
+        max_tokens,
+        vocabulary: files.vocabulary,
+        width,
+        // Decoders that embed are trained so as a rule; encoders say it.
+        matryoshka: !encoder::is_encoder(&config.model_type) || config.is_matryoshka(),
+        sentence,
+    };
+    let ready = Ready { info, files: Arc::new(files), reader: Some(Arc::new(reader)) };
+    Ok((ready, Loaded::Reads(Box::new(runner))))
+}
+
+/// Tokens of a text, at most: as sentence-transformers' files say, and never more than there are positions.
+fn max_tokens(sentence: &Sentence, config: &Config, files: &ModelFiles) -> u32 {
+    let positions = config.max_context().unwrap_or(DEFAULT_CONTEXT);
+    // RoBERTa's first positions are those of the padding and before.
+    let reserved = if config.model_type.contains("roberta") { config.pad_token_id() + 1 } else { 0 };
+    let positions = positions.saturating_sub(reserved).max(1);
+    sentence.max_tokens.or(files.max_length).map_or(positions, |most| most.clamp(1, positions))
+}
+
+fn load_generating(
+    options: &Options,
+    counters: &Counters,
+    config: Config,
+    files: ModelFiles,
+) -> Result<(Ready, Loaded), String> {
     let runner: Box<dyn Runner> = if options.null {
         Box::new(null(options, &config, &files)?)
     } else {
@@ -117,7 +201,7 @@ fn load(options: &Options, counters: &Counters) -> Result<Loaded, String> {
     };
     let capacity = runner.capacity();
     let proposer = options.draft.as_deref().map(|folder| proposer(folder, &files, capacity)).transpose()?;
-    Ok((ready(config, files, capacity), runner, proposer))
+    Ok((ready(config, files, capacity), Loaded::Generates(runner, proposer)))
 }
 
 /// The model in `folder`, to draft for one of these files and this capacity.
@@ -139,20 +223,24 @@ fn proposer(folder: &Path, files: &ModelFiles, capacity: Capacity) -> Result<Pro
     Ok(Proposer::new(Box::new(runner)))
 }
 
-fn real(options: &Options, counters: &Counters) -> Result<mlx::MlxRunner, String> {
-    let folder: &Path = &options.folder;
-    let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
-    let load = LoadOptions { kv_bytes, adapter, context: options.context, ..LoadOptions::default() };
+/// Tells the log, and whoever asks, how far loading is.
+fn progress(counters: &Counters) -> impl FnMut(u64, u64) {
     let mut tenths = 0;
-    let mut progress = |done: u64, all: u64| {
+    move |done: u64, all: u64| {
         counters.publish_progress(done, all);
         let now = done.saturating_mul(10).checked_div(all).unwrap_or(10);
         if now > tenths {
             tenths = now;
             tracing::info!(percent = now * 10, loaded_mib = done >> 20, "loading weights");
         }
-    };
-    mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())
+    }
+}
+
+fn real(options: &Options, counters: &Counters) -> Result<mlx::MlxRunner, String> {
+    let folder: &Path = &options.folder;
+    let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
+    let load = LoadOptions { kv_bytes, adapter, context: options.context, ..LoadOptions::default() };
+    mlx::load(folder, &load, &mut progress(counters)).map_err(|e| e.to_string())
 }
 
 fn null(options: &Options, config: &Config, files: &ModelFiles) -> Result<NullRunner, String> {
@@ -164,9 +252,10 @@ fn null(options: &Options, config: &Config, files: &ModelFiles) -> Result<NullRu
 fn ready(config: Config, files: ModelFiles, capacity: Capacity) -> Ready {
     let info = ModelInfo {
         architecture: config.model_type,
+        kind: ModelKind::Generate,
         max_context: scheduler::max_length(capacity) as u32,
         has_chat_template: files.template.is_some(),
         weight_bytes: capacity.weight_bytes,
     };
-    Ready { info, files: Arc::new(files) }
+    Ready { info, files: Arc::new(files), reader: None }
 }

@@ -7,6 +7,7 @@
 pub mod adapters;
 pub mod admission;
 pub mod arguments;
+pub mod embed;
 pub mod engine;
 pub mod engine_thread;
 pub mod layers;

@@ -16,6 +16,7 @@ use crate::weights::safetensors::Shards;
 pub mod attention;
 pub mod exponential;
 pub mod kv;
+pub mod reader;
 pub mod sample;
 pub mod scores;
 
@@ -67,17 +68,11 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let build = models::find(&config.model_type)?;
     let shards = Shards::open(folder)?;
     let adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
-    let precision = match options.precision {
-        Some(precision) => precision,
-        None => match Device::try_default()?.get_type()? {
-            DeviceType::Cpu => Precision::Float32,
-            DeviceType::Gpu => Precision::Native,
-        },
-    };
+    let precision = precision(options.precision)?;
     let check = Loader::checking(&shards, &config, precision).adapted(adapter.as_ref());
     build(&check)?;
     check.finish()?;
-    memory::set_cache_limit(CACHE_LIMIT_BYTES)?;
+    limit_cache()?;
     let before = memory::active_memory()?;
     let loader = Loader::loading(&shards, &config, precision, progress).adapted(adapter.as_ref());
     let model = build(&loader)?;
@@ -90,6 +85,33 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let (blocks, window) = (pool.limit(), model.window());
     let capacity = Capacity { block_size: BLOCK_SIZE, blocks, max_context, weight_bytes, window };
     Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
+}
+
+/// What weights become where nobody asks for anything.
+fn precision(asked: Option<Precision>) -> mlx_rs::error::Result<Precision> {
+    match asked {
+        Some(precision) => Ok(precision),
+        None => match Device::try_default()?.get_type()? {
+            DeviceType::Cpu => Ok(Precision::Float32),
+            DeviceType::Gpu => Ok(Precision::Native),
+        },
+    }
+}
+
+/// Bounds what MLX keeps of freed buffers.
+fn limit_cache() -> mlx_rs::error::Result<()> {
+    memory::set_cache_limit(CACHE_LIMIT_BYTES).map(drop)
+}
+
+/// What the device holds.
+fn memory_of() -> Memory {
+    let bytes = |read: mlx_rs::error::Result<usize>| read.unwrap_or(0) as u64;
+    Memory {
+        active: bytes(memory::active_memory()),
+        cached: bytes(memory::cache_memory()),
+        peak: bytes(memory::peak_memory()),
+        ..Memory::default()
+    }
 }
 
 impl MlxRunner {
@@ -164,15 +186,12 @@ impl Runner for MlxRunner {
     }
 
     fn memory(&self) -> Memory {
-        let bytes = |read: mlx_rs::error::Result<usize>| read.unwrap_or(0) as u64;
         Memory {
             weights: self.capacity.weight_bytes,
             kv_used: 0,
             kv_allocated: self.pool.allocated_bytes(),
             kv_limit: self.pool.limit_bytes(),
-            active: bytes(memory::active_memory()),
-            cached: bytes(memory::cache_memory()),
-            peak: bytes(memory::peak_memory()),
+            ..memory_of()
         }
     }
 

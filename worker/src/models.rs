@@ -7,6 +7,9 @@ use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
+pub mod bert;
+pub mod classifier;
+pub mod encoder;
 pub mod gemma;
 pub mod gemma2;
 pub mod gemma3_text;
@@ -14,6 +17,7 @@ pub mod gpt_oss;
 pub mod llama;
 pub mod mistral;
 pub mod mixtral;
+pub mod modernbert;
 pub mod phi3;
 pub mod qwen2;
 pub mod qwen3;
@@ -52,6 +56,9 @@ pub trait Model: std::fmt::Debug {
     /// Runs all layers: ids `[T]` and positions `[T]` (float32) → hidden states `[T, D]`. Keys and values go to `kv`.
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array>;
 
+    /// The final norm: `[N, D]` → `[N, D]`.
+    fn normed(&self, hidden: &Array) -> Result<Array>;
+
     /// The final norm and the output layer: `[N, D]` → logits `[N, vocabulary]`.
     fn logits(&self, hidden: &Array) -> Result<Array>;
 }
@@ -67,5 +74,5 @@ pub fn find(model_type: &str) -> std::result::Result<Build, LoadError> {
 
 /// The names of all architectures, for a message.
 pub fn names() -> String {
-    ARCHITECTURES.map(|(name, _)| name).join(", ")
+    [&ARCHITECTURES.map(|(name, _)| name)[..], &encoder::NAMES].concat().join(", ")
 }

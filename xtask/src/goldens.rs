@@ -9,16 +9,27 @@ use crate::{models, paths, setup};
 pub(crate) const PACKAGES: [&str; 5] =
     ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2", "transformers==5.23.0", "tokenizers==0.23.3", "jinja2"];
 
+/// What makes those of models that read texts.
+const READING: [&str; 3] = ["torch==2.15.0", "sentence-transformers==6.2.0", "transformers==5.23.0"];
+
 /// Writes worker/tests/golden anew.
 ///
 /// # Errors
 /// When a package or the script fails.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let real = models::fetch("all")?;
+    let embedding = models::fetch("minilm")?;
+    let real =
+        ["smollm2", "qwen2"].map(models::fetch).into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
     let venv = environment()?;
     let mut script = Command::new(venv.join("bin/python"));
     script.arg(paths::own("scripts/goldens.py")).arg(paths::root().join("worker/tests/golden")).args(real);
-    shown("goldens.py", &mut script)
+    shown("goldens.py", &mut script)?;
+    let venv = paths::mlx().join("sentence-venv");
+    setup::Stamp::new("sentence-venv", &READING).once(|| setup::make_venv(&venv, &READING))?;
+    let mut script = Command::new(venv.join("bin/python"));
+    script.arg(paths::own("scripts/goldens_reading.py"));
+    script.arg(paths::root().join("worker/tests/golden/reading")).args(embedding).env("HF_HUB_OFFLINE", "1");
+    shown("goldens_reading.py", &mut script)
 }
 
 /// The environment with mlx-lm.

@@ -30,7 +30,7 @@ enum Task {
     Setup,
     /// Fetch small real models into .mlx/models.
     Models {
-        /// Which: smollm2, qwen2 or all.
+        /// Which: smollm2, qwen2, minilm or all.
         #[arg(default_value = "all")]
         which: String,
     },

@@ -9,8 +9,11 @@ use crate::progress::step;
 use crate::{paths, setup};
 
 /// Key and folder of each model.
-pub(crate) const MODELS: [(&str, &str); 2] =
-    [("smollm2", "SmolLM2-135M-Instruct"), ("qwen2", "Qwen2.5-Coder-0.5B-Instruct")];
+pub(crate) const MODELS: [(&str, &str); 3] = [
+    ("smollm2", "SmolLM2-135M-Instruct"),
+    ("qwen2", "Qwen2.5-Coder-0.5B-Instruct"),
+    ("minilm", "all-MiniLM-L6-v2"),
+];
 
 /// Fetches one model, or all, into .mlx/models; gives their folders.
 ///

@@ -52,14 +52,19 @@ pub struct Observed {
 impl Observed {
     /// Begins watching.
     pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &ValidRequest) -> Self {
+        Self::of(bus, id, endpoint, &request.model, request.stream.is_some())
+    }
+
+    /// Begins watching a request for `model`.
+    pub fn of(bus: Bus, id: &str, endpoint: &'static str, model: &str, streamed: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
             // Clients may send one name twice.
             id: format!("{id}/{:x}", now.as_nanos()),
             started_at_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             endpoint,
-            model: request.model.clone(),
-            streamed: request.stream.is_some(),
+            model: model.to_owned(),
+            streamed,
             outcome: Outcome::Cancelled,
             usage: Usage::default(),
             first_token_ms: None,

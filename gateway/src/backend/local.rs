@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::Events;
 
+mod embed;
 mod link;
 
 use link::Link;

@@ -14,13 +14,14 @@ use gateway::middleware::auth::Keys;
 use gateway::responses::Responses;
 use gateway::router::router;
 use gateway::state::State;
+use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want, WorkerAddress,
 };
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, Progress, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -181,6 +182,18 @@ impl Worker for FakeWorker {
         Ok(3)
     }
 
+    async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {
+        let vectors = request.inputs.iter().map(|input| match input {
+            Input::Text(text) => vec![text.len() as f32, 0.5],
+            Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
+        });
+        Ok(Embeddings { vectors: vectors.collect(), tokens: 5 })
+    }
+
+    async fn rerank(self, _: Context, _: RerankRequest) -> Result<Scores> {
+        Err(Error::invalid("model", "this model generates text and does not rerank"))
+    }
+
     async fn cancel(self, _: Context, _: StreamId, id: RequestId) {
         self.cancelled.lock().unwrap().push(id);
     }
@@ -203,7 +216,13 @@ impl Worker for FakeWorker {
 }
 
 fn info() -> ModelInfo {
-    ModelInfo { architecture: "fake".into(), max_context: 64, has_chat_template: true, weight_bytes: 0 }
+    ModelInfo {
+        architecture: "fake".into(),
+        kind: ModelKind::Generate,
+        max_context: 64,
+        has_chat_template: true,
+        weight_bytes: 0,
+    }
 }
 
 async fn frames(mut connection: WorkerEnd, worker: FakeWorker) {

@@ -183,9 +183,11 @@ fn frame() -> impl Strategy<Value = StreamFrame> {
 }
 
 fn model_info() -> impl Strategy<Value = ModelInfo> {
-    (any::<String>(), any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
-        |(architecture, max_context, has_chat_template, weight_bytes)| ModelInfo {
+    let kind = prop_oneof![Just(ModelKind::Generate), Just(ModelKind::Embed), Just(ModelKind::Rerank)];
+    (any::<String>(), kind, any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
+        |(architecture, kind, max_context, has_chat_template, weight_bytes)| ModelInfo {
             architecture,
+            kind,
             max_context,
             has_chat_template,
             weight_bytes,

@@ -25,6 +25,8 @@ pub struct ModelFiles {
     pub defaults: Defaults,
     /// Token ids of the model lie below this.
     pub vocabulary: u32,
+    /// `model_max_length` of tokenizer_config.json, where that is a length.
+    pub max_length: Option<u32>,
     /// What outputs can be constrained to.
     pub grammars: Grammars,
     /// How the model writes reasoning and calls.
@@ -70,10 +72,13 @@ impl ModelFiles {
         // The weights may have more rows than the tokenizer has tokens, or fewer.
         let rows = config.get("vocab_size").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let vocabulary = rows.unwrap_or(tokenizer.vocabulary());
+        // Some files have a number beyond all bounds here.
+        let max_length = settings.get("model_max_length").and_then(Value::as_u64);
+        let max_length = max_length.and_then(|n| u32::try_from(n).ok());
         let defaults = Defaults::of(&generation);
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
-        Ok(Self { tokenizer, template, eos, defaults, vocabulary, grammars, dialect })
+        Ok(Self { tokenizer, template, eos, defaults, vocabulary, max_length, grammars, dialect })
     }
 }
 

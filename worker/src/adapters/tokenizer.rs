@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+
 use super::spelling::Spelling;
 
 /// A model's tokenizer.
@@ -10,6 +12,28 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// How it writes bytes, where that is known.
     spelling: Option<Spelling>,
+}
+
+/// A text, or two, with special tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Token ids.
+    pub tokens: Vec<u32>,
+    /// Where the second text begins, as the tokenizer counts; their number where there is none.
+    pub second: usize,
+    /// Tokens there would be uncut.
+    pub uncut: usize,
+}
+
+/// What remains of two texts of these lengths that may have `most` tokens together: the longer one gives first.
+fn keep([first, second]: [usize; 2], most: usize) -> [usize; 2] {
+    let over = (first + second).saturating_sub(most);
+    let (long, short) = (first.max(second), first.min(second));
+    let from_long = over.min(long - short);
+    // Once they are equally long they give in turn.
+    let rest = over - from_long;
+    let (long, short) = (long - from_long - rest.div_ceil(2), short - rest / 2);
+    if first >= second { [long, short] } else { [short, long] }
 }
 
 impl Tokenizer {
@@ -35,6 +59,27 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
         let encoding = self.inner.encode_fast(text, special).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// A text, or two that belong together, with the special tokens around them; of longer ones than `most` tokens, special
+    /// ones included, so much is cut from their ends, from the longer of both first.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn encode_whole(&self, first: &str, second: Option<&str>, most: usize) -> Result<Whole, String> {
+        let plain = |text: &str| self.inner.encode_fast(text, false).map_err(|e| e.to_string());
+        let (mut first, mut second) = (plain(first)?, second.map(plain).transpose()?);
+        let added = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(second.is_some()));
+        let of = |second: &Option<Encoding>| second.as_ref().map_or(0, Encoding::len);
+        let uncut = first.len() + of(&second) + added;
+        let [keep_first, keep_second] = keep([first.len(), of(&second)], most.saturating_sub(added));
+        first.truncate(keep_first, 0, TruncationDirection::Right);
+        if let Some(second) = &mut second {
+            second.truncate(keep_second, 0, TruncationDirection::Right);
+        }
+        let whole = self.inner.post_process(first, second, true).map_err(|e| e.to_string())?;
+        let begins = whole.get_type_ids().iter().position(|r#type| *r#type != 0).unwrap_or(whole.len());
+        Ok(Whole { tokens: whole.get_ids().to_vec(), second: begins, uncut })
     }
 
     /// Tokens → text without special tokens. Bytes that are no character become U+FFFD.

@@ -12,6 +12,7 @@ use super::frames::FrameSender;
 use super::output;
 use super::sequence::Order;
 use crate::adapters::grammar::Matcher;
+use crate::embed::Job;
 
 /// An order to the engine.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Command {
     Close(StreamId),
     /// A request, already tokenised and checked.
     Submit(Box<Arriving>),
+    /// Texts to be read, for the engine of models that do so.
+    Embed(Box<Job>),
     /// Drop a request.
     Cancel(StreamId, RequestId),
     /// Let the KV pool grow to so many bytes; the answer is what is in force.

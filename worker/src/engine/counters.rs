@@ -84,8 +84,18 @@ impl Counters {
         write(&self.prefix, [hits, misses, misses_after_eviction, evictions]);
     }
 
+    /// One more step begins, of an engine without a scheduler.
+    pub(crate) fn count_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells how many requests such an engine has.
+    pub(crate) fn publish_running(&self, running: usize) {
+        self.running.store(running as u32, Ordering::Relaxed);
+    }
+
     /// Tells where memory goes.
-    pub(super) fn publish_memory(&self, memory: Memory) {
+    pub(crate) fn publish_memory(&self, memory: Memory) {
         let Memory { weights, kv_used: _, kv_allocated, kv_limit, active, cached, peak } = memory;
         write(&self.memory, [weights, kv_allocated, kv_limit, active, cached, peak]);
     }

@@ -4,6 +4,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
 use super::Result;
+use super::cheap;
 use super::linear::{Fused, Linear};
 use crate::mlx::exponential;
 use crate::weights::LoadError;
@@ -63,8 +64,35 @@ impl GatedMlp {
 }
 
 impl Activation {
+    /// By the name that Hugging Face's configurations give it (`hidden_act` and the like).
+    ///
+    /// # Errors
+    /// A sentence, for one that we do not have.
+    pub fn named(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "silu" | "swish" => Ok(Self::Silu),
+            "gelu" => Ok(Self::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Self::GeluTanh),
+            _ => Err(format!("the activation \"{name}\" is not supported")),
+        }
+    }
+
+    /// `act(x)`, of those that are functions of one input.
+    ///
+    /// # Errors
+    /// When the device fails, or for [`Self::Clipped`].
+    pub fn plain(self, x: &Array) -> Result<Array> {
+        match self {
+            Self::Silu => x.multiply(ops::sigmoid(x)?),
+            Self::Gelu if cheap::pays(x)? => cheap::gelu(x),
+            Self::Gelu => gelu(x),
+            Self::GeluTanh => gelu_tanh(x),
+            Self::Clipped => Err("the clipped activation has two inputs".into()),
+        }
+    }
+
     /// `act(gate) * up`.
-    pub(super) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
+    pub(crate) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
         match self {
             Self::Silu => exponential::silu(gate)?.multiply(up),
             Self::Gelu => gelu(gate)?.multiply(up),

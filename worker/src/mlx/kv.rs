@@ -15,8 +15,10 @@ use crate::engine::runner::Batch;
 pub use super::attention::Attend;
 
 mod parts;
+mod whole;
 
 use parts::{Keys, Parts, Queries};
+pub use whole::{Sight, Whole};
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -162,8 +164,18 @@ impl KvPool {
     }
 }
 
+/// Where the keys and values of one step go, and where they are read.
+pub struct KvStep<'a>(Place<'a>);
+
+enum Place<'a> {
+    /// To the pool, among what earlier steps left there.
+    Pool(PoolStep<'a>),
+    /// Nowhere: the step's texts are whole, and nobody asks for their keys again.
+    Whole(Whole),
+}
+
 /// One step's use of the pool.
-pub struct KvStep<'a> {
+struct PoolStep<'a> {
     pool: &'a mut KvPool,
     batch: &'a Batch,
     /// `[T]`.
@@ -182,14 +194,39 @@ impl<'a> KvStep<'a> {
             pool.reach(*block)?;
         }
         let slots = Array::from_slice(&batch.slots, &[batch.slots.len() as i32]);
-        Ok(Self { pool, batch, slots, parts: Vec::new() })
+        Ok(Self(Place::Pool(PoolStep { pool, batch, slots, parts: Vec::new() })))
     }
 
-    /// Writes keys and values, `[T, kv_heads, d]` each, to the step's slots of `layer`.
+    /// A step of whole texts, without a pool.
+    pub fn whole(whole: Whole) -> Self {
+        Self(Place::Whole(whole))
+    }
+
+    /// Writes keys and values, `[T, kv_heads, d]` each, of `layer`.
     ///
     /// # Errors
     /// When the device fails.
     pub fn write(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<()> {
+        match &mut self.0 {
+            Place::Pool(step) => step.write(layer, keys, values),
+            Place::Whole(step) => step.write(keys, values),
+        }
+    }
+
+    /// Attention of queries `[T, H, d]` over each row's own keys in `layer`: `[T, H * d]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
+        match &mut self.0 {
+            Place::Pool(step) => step.attend(layer, queries, how),
+            Place::Whole(step) => step.attend(queries, how),
+        }
+    }
+}
+
+impl PoolStep<'_> {
+    fn write(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<()> {
         let KvShape { kv_heads, head_dim, .. } = self.pool.shape;
         let shape = [keys.dim(0), kv_heads, 1, head_dim];
         let layer = &mut self.pool.layers[layer];
@@ -201,11 +238,7 @@ impl<'a> KvStep<'a> {
         transforms::async_eval([&layer.keys, &layer.values])
     }
 
-    /// Attention of queries `[T, H, d]` over each row's own keys in `layer`: `[T, H * d]`.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
+    fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
         let at = self.parts_for(how.window);
         let (layer, shape, kernel) = (&self.pool.layers[layer], self.pool.shape, self.pool.kernel);
         let Parts { parts, order } = &self.parts[at].1;

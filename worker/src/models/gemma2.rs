@@ -157,9 +157,12 @@ impl super::Model for Model {
         Ok(x)
     }
 
+    fn normed(&self, hidden: &Array) -> Result<Array> {
+        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+    }
+
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        let normed = fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)?;
-        let logits = self.lm_head.forward(&normed)?;
+        let logits = self.lm_head.forward(&self.normed(hidden)?)?;
         let cap = self.args.final_logit_softcapping.unwrap_or(30.0);
         let cap = Array::from_f32(cap).as_dtype(logits.dtype())?;
         ops::tanh(logits.divide(&cap)?)?.multiply(cap)

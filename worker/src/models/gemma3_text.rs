@@ -34,6 +34,9 @@ struct Args {
     query_pre_attn_scalar: f32,
     sliding_window: u32,
     sliding_window_pattern: usize,
+    /// Newer files call it so; some have both.
+    #[serde(rename = "_sliding_window_pattern")]
+    pattern: Option<usize>,
     rope_scaling: Option<Scaling>,
 }
 
@@ -53,6 +56,7 @@ impl Default for Args {
             query_pre_attn_scalar: 256.0,
             sliding_window: 512,
             sliding_window_pattern: 6,
+            pattern: None,
             rope_scaling: None,
         }
     }
@@ -60,7 +64,7 @@ impl Default for Args {
 
 impl Args {
     fn is_global(&self, layer: usize) -> bool {
-        (layer + 1).is_multiple_of(self.sliding_window_pattern.max(1))
+        (layer + 1).is_multiple_of(self.pattern.unwrap_or(self.sliding_window_pattern).max(1))
     }
 
     fn shape(&self, layer: usize) -> Shape {
@@ -144,7 +148,11 @@ impl super::Model for Model {
         Ok(x)
     }
 
+    fn normed(&self, hidden: &Array) -> Result<Array> {
+        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+    }
+
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        self.lm_head.forward(&fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)?)
+        self.lm_head.forward(&self.normed(hidden)?)
     }
 }

@@ -283,7 +283,7 @@ impl Model {
         let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Files that do not say whether they tie say it by what they carry.
         let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
-        let lm_head = match tied {
+        let lm_head = match tied || loader.is_headless() {
             true => embed_tokens.as_output(),
             false => loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?,
         };
@@ -323,7 +323,11 @@ impl super::Model for Model {
         Ok(x)
     }
 
+    fn normed(&self, hidden: &Array) -> Result<Array> {
+        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+    }
+
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        self.lm_head.forward(&fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)?)
+        self.lm_head.forward(&self.normed(hidden)?)
     }
 }

@@ -67,7 +67,39 @@ impl Config {
 
     /// `max_position_embeddings`, where given.
     pub fn max_context(&self) -> Option<u32> {
-        self.value.get("max_position_embeddings").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
+        self.number("max_position_embeddings")
+    }
+}
+
+impl Config {
+    /// Whether a field is there and true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.value.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// `hidden_size`, where given.
+    pub fn hidden_size(&self) -> Option<u32> {
+        self.number("hidden_size")
+    }
+
+    /// `pad_token_id`, 0 where it is not given.
+    pub fn pad_token_id(&self) -> u32 {
+        self.number("pad_token_id").unwrap_or(0)
+    }
+
+    /// Whether the beginnings of vectors were trained to be vectors.
+    pub fn is_matryoshka(&self) -> bool {
+        self.flag("is_matryoshka") || self.value.get("matryoshka_dimensions").is_some_and(Value::is_array)
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.value.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
+    }
+
+    /// Whether the model that was saved has a head that classifies, as `architectures` says.
+    pub fn classifies(&self) -> bool {
+        let names = self.value.get("architectures").and_then(Value::as_array).into_iter().flatten();
+        names.filter_map(Value::as_str).any(|name| name.ends_with("ForSequenceClassification"))
     }
 }
 

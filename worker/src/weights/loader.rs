@@ -47,6 +47,8 @@ pub struct Loader<'a> {
     config: &'a Config,
     adapter: Option<&'a Adapter>,
     precision: Precision,
+    /// Whether nothing will ask for the output layer.
+    headless: bool,
     /// `None` while checking.
     progress: Option<RefCell<Progress<'a>>>,
     read: Cell<u64>,
@@ -63,7 +65,17 @@ impl<'a> Loader<'a> {
     /// A pass that only checks.
     pub fn checking(shards: &'a Shards, config: &'a Config, precision: Precision) -> Self {
         let (problems, used) = (RefCell::default(), RefCell::default());
-        Self { shards, config, adapter: None, precision, progress: None, read: Cell::new(0), problems, used }
+        Self {
+            shards,
+            config,
+            adapter: None,
+            precision,
+            headless: false,
+            progress: None,
+            read: Cell::new(0),
+            problems,
+            used,
+        }
     }
 
     /// A pass that loads.
@@ -81,9 +93,24 @@ impl<'a> Loader<'a> {
         Self { adapter, ..self }
     }
 
+    /// The same pass for a model whose output layer nothing asks for, and whose files need not have it.
+    pub fn headless(self) -> Self {
+        Self { headless: true, ..self }
+    }
+
+    /// Whether nothing asks for the output layer.
+    pub fn is_headless(&self) -> bool {
+        self.headless
+    }
+
     /// The configuration the model is built from.
     pub fn config(&self) -> &Config {
         self.config
+    }
+
+    /// Whether this pass only checks: tensors are stand-ins then, without shape.
+    pub fn is_checking(&self) -> bool {
+        self.progress.is_none()
     }
 
     /// Ends a checking pass.

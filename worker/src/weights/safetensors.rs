@@ -109,6 +109,12 @@ impl Shards {
         Ok(())
     }
 
+    /// Puts `prefix` before every name.
+    pub fn put_under(&mut self, prefix: &str) {
+        let tensors = std::mem::take(&mut self.tensors).into_iter();
+        self.tensors = tensors.map(|(name, entry)| (format!("{prefix}{name}"), entry)).collect();
+    }
+
     /// A tensor by name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.tensors.get(name)

@@ -65,6 +65,11 @@ impl Link {
         self.requests().is_some()
     }
 
+    /// For calls that no event follows.
+    pub(super) fn client(&self) -> &WorkerClient {
+        &self.client
+    }
+
     /// Lets go of the connection.
     pub(super) fn close(&self) {
         self.closing.notify_one();

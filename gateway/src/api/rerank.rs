@@ -1,0 +1,63 @@
+//! `POST /v1/rerank`, as Cohere's and Jina's clients speak it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::openai::embeddings::Usage;
+
+/// The request. `truncate` is ours; fields of type [`Value`] are looked at only to refuse them.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
+pub struct Request {
+    pub model: String,
+    pub query: String,
+    pub documents: Vec<Document>,
+    pub top_n: Option<usize>,
+    pub return_documents: Option<bool>,
+    /// Cuts pairs that are too long instead of refusing them.
+    pub truncate: Option<bool>,
+    pub rank_fields: Option<Value>,
+    pub max_tokens_per_doc: Option<Value>,
+    pub max_chunks_per_doc: Option<Value>,
+}
+
+/// A document: a string, or an object with one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Document {
+    /// As it is.
+    Text(String),
+    /// In an object.
+    Object {
+        /// It.
+        text: String,
+    },
+}
+
+/// The answer, the most relevant first.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
+pub struct Response<'a> {
+    pub id: &'a str,
+    pub object: &'static str,
+    pub model: &'a str,
+    pub results: Vec<Ranked>,
+    pub usage: Usage,
+}
+
+/// A document's place.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
+pub struct Ranked {
+    pub index: usize,
+    pub relevance_score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<Shown>,
+}
+
+/// A document that is given back.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Its text.
+    pub text: String,
+}

@@ -1,0 +1,122 @@
+//! Checks requests to embed and to rerank.
+
+use ipc_proto::embed::{EmbedRequest, Input, RerankRequest};
+use ipc_proto::{Error, Result};
+use serde_json::json;
+
+use super::{model, refuse};
+use crate::api::openai::embeddings as wire;
+use crate::api::rerank::{self, Document};
+
+/// Texts of one request, at most: OpenAI's limit.
+const MAX_INPUTS: usize = 2048;
+const MAX_PROMPT_NAME_BYTES: usize = 256;
+
+/// A request to embed that was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidEmbed {
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// What to embed.
+    pub request: EmbedRequest,
+    /// Whether vectors are answered in base64.
+    pub base64: bool,
+}
+
+/// A request to rerank that was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidRerank {
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// What to compare.
+    pub request: RerankRequest,
+    /// So many results, the best.
+    pub most: usize,
+    /// Whether results carry their documents.
+    pub shows_documents: bool,
+}
+
+/// Checks a request to embed.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn embed(request: wire::Request) -> Result<ValidEmbed> {
+    let inputs: Vec<Input> = match request.input {
+        wire::Input::Text(text) => vec![Input::Text(text)],
+        wire::Input::Texts(texts) => texts.into_iter().map(Input::Text).collect(),
+        wire::Input::Tokens(tokens) => vec![Input::Tokens(tokens)],
+        wire::Input::Batch(batch) => batch.into_iter().map(Input::Tokens).collect(),
+    };
+    count("input", inputs.len())?;
+    for (at, input) in inputs.iter().enumerate() {
+        let empty = match input {
+            Input::Text(text) => text.is_empty(),
+            Input::Tokens(tokens) => tokens.is_empty(),
+        };
+        if empty {
+            let field = format!("input[{at}]");
+            return Err(Error::invalid(&field, format!("{field} must not be empty")));
+        }
+    }
+    let base64 = match request.encoding_format.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(other) => {
+            let text = format!("encoding_format must be float or base64, not \"{other}\"");
+            return Err(Error::invalid("encoding_format", text));
+        }
+    };
+    if request.dimensions == Some(0) {
+        return Err(Error::invalid("dimensions", "dimensions must be at least 1"));
+    }
+    if request.prompt_name.as_ref().is_some_and(|name| name.len() > MAX_PROMPT_NAME_BYTES) {
+        let text = format!("prompt_name must have at most {MAX_PROMPT_NAME_BYTES} bytes");
+        return Err(Error::invalid("prompt_name", text));
+    }
+    let truncate = request.truncate.unwrap_or(false);
+    let (dimensions, prompt_name) = (request.dimensions, request.prompt_name);
+    let embed = EmbedRequest { inputs, dimensions, truncate, prompt_name };
+    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64 })
+}
+
+/// Checks a request to rerank.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
+    refuse("rank_fields", &request.rank_fields, &[json!([])])?;
+    refuse("max_tokens_per_doc", &request.max_tokens_per_doc, &[])?;
+    refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
+    count("documents", request.documents.len())?;
+    if request.query.is_empty() {
+        return Err(Error::invalid("query", "query must not be empty"));
+    }
+    if request.top_n == Some(0) {
+        return Err(Error::invalid("top_n", "top_n must be at least 1"));
+    }
+    let documents = request.documents.into_iter().map(|document| match document {
+        Document::Text(text) | Document::Object { text } => text,
+    });
+    let documents: Vec<String> = documents.collect();
+    Ok(ValidRerank {
+        model: model(request.model)?,
+        most: request.top_n.unwrap_or(documents.len()),
+        shows_documents: request.return_documents.unwrap_or(false),
+        request: RerankRequest {
+            query: request.query,
+            documents,
+            truncate: request.truncate.unwrap_or(false),
+        },
+    })
+}
+
+fn count(field: &str, count: usize) -> Result<()> {
+    match count {
+        0 => Err(Error::invalid(field, format!("{field} must not be empty"))),
+        1..=MAX_INPUTS => Ok(()),
+        _ => Err(Error::invalid(field, format!("{field}: at most {MAX_INPUTS} at once, not {count}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

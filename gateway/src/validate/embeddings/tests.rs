@@ -1,0 +1,68 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn embedding(change: &Value) -> Result<ValidEmbed> {
+    let mut body = json!({"model": "m", "input": "a"});
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    embed(serde_json::from_value(body).unwrap())
+}
+
+fn ranking(change: &Value) -> Result<ValidRerank> {
+    let mut body = json!({"model": "m", "query": "q", "documents": ["a", {"text": "b"}]});
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    rerank(serde_json::from_value(body).unwrap())
+}
+
+#[test]
+fn inputs_come_in_every_form() {
+    let inputs = |input: Value| embedding(&json!({"input": input})).unwrap().request.inputs;
+    let text = |text: &str| Input::Text(text.into());
+    assert_eq!(inputs(json!("a")), [text("a")]);
+    assert_eq!(inputs(json!(["a", "b"])), [text("a"), text("b")]);
+    assert_eq!(inputs(json!([1, 2])), [Input::Tokens(vec![1, 2])]);
+    assert_eq!(inputs(json!([[1], [2]])), [Input::Tokens(vec![1]), Input::Tokens(vec![2])]);
+    let valid = embedding(&json!({"encoding_format": "base64", "dimensions": 8, "truncate": true,
+                                 "prompt_name": "query", "user": "u"}))
+    .unwrap();
+    let EmbedRequest { dimensions, truncate, prompt_name, .. } = valid.request;
+    assert!(valid.base64 && truncate);
+    assert_eq!((dimensions, prompt_name.as_deref()), (Some(8), Some("query")));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let too_many = vec!["a"; 2049];
+    for (change, field) in [
+        (json!({"input": []}), "input"),
+        (json!({"input": ""}), "input[0]"),
+        (json!({"input": ["a", ""]}), "input[1]"),
+        (json!({"input": [[1], []]}), "input[1]"),
+        (json!({"input": too_many}), "input"),
+        (json!({"encoding_format": "int8"}), "encoding_format"),
+        (json!({"dimensions": 0}), "dimensions"),
+        (json!({"prompt_name": "x".repeat(257)}), "prompt_name"),
+        (json!({"model": ""}), "model"),
+    ] {
+        assert_eq!(embedding(&change).unwrap_err().param.as_deref(), Some(field));
+    }
+    for (change, field) in [
+        (json!({"documents": []}), "documents"),
+        (json!({"query": ""}), "query"),
+        (json!({"top_n": 0}), "top_n"),
+        (json!({"rank_fields": ["title"]}), "rank_fields"),
+        (json!({"max_tokens_per_doc": 100}), "max_tokens_per_doc"),
+        (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
+    ] {
+        assert_eq!(ranking(&change).unwrap_err().param.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn documents_are_texts_or_objects() {
+    let valid = ranking(&json!({})).unwrap();
+    assert_eq!(valid.request.documents, ["a", "b"]);
+    assert!((valid.most, valid.shows_documents, valid.request.truncate) == (2, false, false));
+    let valid = ranking(&json!({"top_n": 1, "return_documents": true, "truncate": true})).unwrap();
+    assert!((valid.most, valid.shows_documents, valid.request.truncate) == (1, true, true));
+}

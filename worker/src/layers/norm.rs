@@ -1,0 +1,40 @@
+//! Layer normalisation with mean and variance (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+
+use mlx_rs::{Array, fast};
+
+use super::Result;
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// Brings each token to mean 0 and variance 1, then scales and shifts its coordinates.
+#[derive(Debug)]
+pub struct LayerNorm {
+    /// `[D]`.
+    weight: Array,
+    /// `[D]`.
+    bias: Option<Array>,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// From `path.weight`, and `path.bias` where `biased`.
+    ///
+    /// # Errors
+    /// As the loader's.
+    pub fn load(
+        loader: &Loader,
+        path: &str,
+        size: i32,
+        biased: bool,
+        eps: f32,
+    ) -> std::result::Result<Self, LoadError> {
+        let weight = loader.tensor(&format!("{path}.weight"), &[size])?;
+        let bias = biased.then(|| loader.tensor(&format!("{path}.bias"), &[size])).transpose()?;
+        Ok(Self { weight, bias, eps })
+    }
+
+    /// `[.., D]` → `[.., D]`.
+    pub fn forward(&self, x: &Array) -> Result<Array> {
+        fast::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps)
+    }
+}

@@ -1,0 +1,216 @@
+//! Attention in a step of whole texts: all keys that a token sees are the step's own, so none are kept.
+//!
+//! Rows are padded to the longest. Padding stands at the end and is never seen; what it computes is never read.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, Device, DeviceType, ops};
+
+use super::Result;
+use crate::layers::cheap;
+use crate::mlx::attention::{self, Attend, Kernel, Mask, sees};
+
+/// Scores of one product, at most: longer texts attend piece by piece, or a text of 8,000 tokens would take gigabytes.
+const MOST_SCORES: usize = 16 << 20;
+
+/// Which way a token looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Back, itself included: decoders.
+    Back,
+    /// Both ways; of a window, half to each side: encoders.
+    Both,
+}
+
+/// A step's rows.
+pub struct Whole {
+    /// Tokens of each row.
+    lengths: Vec<u32>,
+    /// Of a row with its padding.
+    padded: u32,
+    sight: Sight,
+    kernel: Kernel,
+    most_scores: usize,
+    /// What queries of a range see, for each window that a layer asked for.
+    masks: Vec<(Key, Seen)>,
+    /// Of the layer that is computed.
+    current: Option<(Array, Array)>,
+}
+
+type Key = (Option<u32>, Range<u32>);
+
+/// What queries see.
+struct Seen {
+    mask: Mask,
+    /// The same as what is added to scores: 0 or [`UNSEEN`].
+    added: Option<Array>,
+}
+
+/// Far below every score, and not so far that sums overflow.
+const UNSEEN: f32 = -1e9;
+
+impl Whole {
+    /// Rows of these lengths, padded to the longest.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(lengths: Vec<u32>, sight: Sight) -> Result<Self> {
+        let padded = lengths.iter().copied().max().unwrap_or(0);
+        let kernel = match Device::try_default()?.get_type()? {
+            DeviceType::Cpu => Kernel::Products,
+            DeviceType::Gpu => Kernel::Fused,
+        };
+        Ok(Self {
+            lengths,
+            padded,
+            sight,
+            kernel,
+            most_scores: MOST_SCORES,
+            masks: Vec::new(),
+            current: None,
+        })
+    }
+
+    /// Keeps keys and values, `[T, kv_heads, d]` each, until the next layer's come.
+    pub(super) fn write(&mut self, keys: &Array, values: &Array) -> Result<()> {
+        let rows = self.lengths.len() as i32;
+        let by_head = |x: &Array| {
+            x.reshape(&[rows, self.padded as i32, x.dim(1), x.dim(2)])?.transpose_axes(&[0, 2, 1, 3])
+        };
+        self.current = Some((by_head(keys)?, by_head(values)?));
+        Ok(())
+    }
+
+    /// Attention of queries `[T, H, d]`: `[T, H * d]`.
+    pub(super) fn attend(&mut self, queries: &Array, how: Attend) -> Result<Array> {
+        let Some((keys, values)) = self.current.take() else {
+            return Err("attention before keys were written".into());
+        };
+        let (heads, width) = (queries.dim(1), queries.dim(2));
+        let (rows, padded) = (self.lengths.len(), self.padded as usize);
+        let piece = (self.most_scores / (rows * heads as usize * padded).max(1)).clamp(1, padded.max(1));
+        if piece >= padded {
+            return self.attend_from(0..self.padded, queries, (&keys, &values), how);
+        }
+        let by_row = queries.reshape(&[rows as i32, padded as i32, heads, width])?;
+        let mut pieces = Vec::with_capacity(padded.div_ceil(piece));
+        for from in (0..padded).step_by(piece) {
+            let range = from as u32..(from + piece).min(padded) as u32;
+            let own = by_row.try_index((.., range.start as i32..range.end as i32))?;
+            let length = own.dim(1);
+            let own = own.reshape(&[-1, heads, width])?;
+            let part = self.attend_from(range, &own, (&keys, &values), how)?;
+            // One piece after the other: together they would need the memory that pieces are there to save.
+            part.eval()?;
+            pieces.push(part.reshape(&[rows as i32, length, heads * width])?);
+        }
+        ops::concatenate(&pieces, 1)?.reshape(&[-1, heads * width])
+    }
+
+    /// Attention of the queries at positions `range` of every row.
+    fn attend_from(
+        &mut self,
+        range: Range<u32>,
+        queries: &Array,
+        (keys, values): (&Array, &Array),
+        how: Attend,
+    ) -> Result<Array> {
+        let key = (how.window, range);
+        let at = match self.masks.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                self.masks.push((key.clone(), self.seen_of(&key)?));
+                self.masks.len() - 1
+            }
+        };
+        let Seen { mask, added } = &self.masks[at].1;
+        let alike = queries.dim(1) == keys.dim(1) && how.softcap.is_none() && how.sinks.is_none();
+        if alike && self.sight == Sight::Both && cheap::pays(queries)? {
+            return products(queries, keys, values, added.as_ref(), how.scale);
+        }
+        attention::attend(self.kernel, queries, keys, values, mask, how)
+    }
+
+    fn seen_of(&self, key: &Key) -> Result<Seen> {
+        let mask = self.mask(key);
+        let added = match &mask {
+            Mask::Seen(seen) => Some(ops::select(seen, Array::from_f32(0.0), Array::from_f32(UNSEEN))?),
+            Mask::None | Mask::Causal(_) => None,
+        };
+        Ok(Seen { mask, added })
+    }
+
+    fn mask(&self, (window, range): &Key) -> Mask {
+        let all = *range == (0..self.padded);
+        let ragged = self.lengths.iter().any(|length| *length < self.padded);
+        // What a window reaches to each side.
+        let reach = window.map_or(u32::MAX, |window| window / 2);
+        match self.sight {
+            Sight::Back if all && window.is_none_or(|window| window >= self.padded) => {
+                Mask::Causal(OnceCell::new())
+            }
+            // Padding comes after every token, so none sees it.
+            Sight::Back => {
+                let window = window.unwrap_or(u32::MAX);
+                self.seen(range, 1, |_, query, key| sees(query, key, window))
+            }
+            Sight::Both if reach >= self.padded && !ragged => Mask::None,
+            Sight::Both if reach >= self.padded => self.seen_by_all(),
+            Sight::Both => {
+                let lengths = &self.lengths;
+                self.seen(range, lengths.len(), |row, query, key| {
+                    // What pads sees at least itself: a row of nothing would be no number.
+                    key == query || (key < lengths[row] && query.abs_diff(key) <= reach)
+                })
+            }
+        }
+    }
+
+    /// `[rows, 1, queries, keys]`.
+    fn seen(&self, range: &Range<u32>, rows: usize, sees: impl Fn(usize, u32, u32) -> bool) -> Mask {
+        let mut seen = Vec::with_capacity(rows * range.len() * self.padded as usize);
+        for row in 0..rows {
+            for query in range.clone() {
+                seen.extend((0..self.padded).map(|key| sees(row, query, key)));
+            }
+        }
+        let shape = [rows as i32, 1, range.len() as i32, self.padded as i32];
+        Mask::Seen(Array::from_slice(&seen, &shape))
+    }
+
+    /// `[rows, 1, 1, keys]`: every query sees all of its row.
+    fn seen_by_all(&self) -> Mask {
+        let seen: Vec<bool> =
+            self.lengths.iter().flat_map(|length| (0..self.padded).map(move |key| key < *length)).collect();
+        Mask::Seen(Array::from_slice(&seen, &[self.lengths.len() as i32, 1, 1, self.padded as i32]))
+    }
+}
+
+/// Queries `[R * t, H, d]` of R rows, keys and values `[R, H, L, d]`, and what is added to scores → `[R * t, H * d]`, where
+/// exponentials are dear.
+fn products(
+    queries: &Array,
+    keys: &Array,
+    values: &Array,
+    added: Option<&Array>,
+    scale: f32,
+) -> Result<Array> {
+    let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
+    // In powers of two, so that nothing but the few queries is multiplied for it.
+    let scaled = queries.multiply(Array::from_f32(scale * std::f32::consts::LOG2_E))?;
+    let by_head = scaled.reshape(&[keys.dim(0), -1, heads, width])?.transpose_axes(&[0, 2, 1, 3])?;
+    let scores = by_head.matmul(keys.swap_axes(2, 3)?)?;
+    let scores = match added {
+        Some(added) => scores.add(added)?,
+        None => scores,
+    };
+    let weights = cheap::exp2(&scores.subtract(scores.max_axis(-1, true)?)?)?;
+    // The sums divide the outputs, which are fewer than the weights.
+    let outputs = weights.matmul(values)?.divide(weights.sum_axis(-1, true)?)?;
+    outputs.transpose_axes(&[0, 2, 1, 3])?.reshape(&[all, heads * width])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Runs models that read texts: one padded step at a time, then from hidden states to vectors or scores.
+
+use std::path::Path;
+
+use ipc_proto::worker::Memory;
+use mlx_rs::{Array, Device, DeviceType, Dtype, Stream, ops, transforms, with_stream};
+
+use super::kv::{KvStep, Sight, Whole};
+use super::{failed, memory_of, precision};
+use crate::adapters::sentence::{Dense, Pooling, Sentence};
+use crate::embed::{Piece, Runner};
+use crate::engine::runner::RunnerError;
+use crate::layers::Result;
+use crate::layers::linear::Linear;
+use crate::models::classifier::{Head, Looks};
+use crate::models::encoder::{self, Encoder, Tokens};
+use crate::weights::LoadError;
+use crate::weights::config::Config;
+use crate::weights::loader::{Loader, Precision, Progress};
+use crate::weights::safetensors::Shards;
+
+/// Less than this is no length: what is divided by it stays as it is.
+const NO_LENGTH: f32 = 1e-12;
+
+/// A loaded model and what follows it.
+#[derive(Debug)]
+pub struct MlxReader {
+    encoder: Box<dyn Encoder>,
+    head: Option<Head>,
+    sight: Sight,
+    pooling: Pooling,
+    dense: Vec<(Linear, bool)>,
+    normalize: bool,
+    weight_bytes: u64,
+    /// Each computes part of a step at the same time. MLX's CPU backend computes all but products on one thread, so there is
+    /// a stream for each core; a GPU needs only one.
+    lanes: Vec<Stream>,
+    step_tokens: usize,
+}
+
+/// Tokens of a step for each core: few enough that what lies between two operations stays in its cache.
+const CORE_TOKENS: usize = 512;
+/// Tokens of a step of a GPU.
+const GPU_TOKENS: usize = 16_384;
+/// Streams, at most.
+const MOST_LANES: usize = 16;
+
+/// Loads the model in `folder`: a cross-encoder where its files say that it classifies.
+///
+/// # Errors
+/// With the file, field or tensor that is wrong; nothing has been read into memory then but headers.
+pub fn load(
+    folder: &Path,
+    sentence: &Sentence,
+    asked: Option<Precision>,
+    progress: Progress,
+) -> std::result::Result<MlxReader, LoadError> {
+    let config = Config::read(folder)?;
+    let classifies = config.classifies();
+    let mut shards = Shards::open(folder)?;
+    // Decoders that were saved without an output layer lack the name that keeps the rest apart from it.
+    if !encoder::is_encoder(&config.model_type) && shards.get("model.norm.weight").is_none() {
+        shards.put_under("model.");
+    }
+    let precision = precision(asked)?;
+    let check = Loader::checking(&shards, &config, precision).headless();
+    encoder::build(&check, classifies)?;
+    check.finish()?;
+    super::limit_cache()?;
+    let before = mlx_rs::memory::active_memory()?;
+    let loader = Loader::loading(&shards, &config, precision, progress).headless();
+    let built = encoder::build(&loader, classifies)?;
+    let dense = if classifies { &[][..] } else { &sentence.dense };
+    let dense = dense.iter().map(|layer| load_dense(folder, layer, &config, precision));
+    let dense = dense.collect::<std::result::Result<_, _>>()?;
+    mlx_rs::memory::clear_cache()?;
+    let weight_bytes = mlx_rs::memory::active_memory()?.saturating_sub(before) as u64;
+    let device = Device::try_default()?;
+    let (lanes, step_tokens) = match device.get_type()? {
+        DeviceType::Cpu => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_LANES);
+            ((0..cores).map(|_| Stream::new_with_device(&device)).collect(), cores * CORE_TOKENS)
+        }
+        DeviceType::Gpu => (vec![Stream::try_default_on_device(&device)?], GPU_TOKENS),
+    };
+    Ok(MlxReader {
+        encoder: built.encoder,
+        head: built.head,
+        sight: built.sight,
+        pooling: sentence.pooling,
+        dense,
+        normalize: sentence.normalize,
+        weight_bytes,
+        lanes,
+        step_tokens,
+    })
+}
+
+fn load_dense(
+    folder: &Path,
+    layer: &Dense,
+    config: &Config,
+    precision: Precision,
+) -> std::result::Result<(Linear, bool), LoadError> {
+    let shards = Shards::single(folder.join(&layer.folder).join("model.safetensors"))?;
+    let build = |loader: &Loader| loader.linear("linear", layer.inputs, layer.outputs, layer.bias);
+    let check = Loader::checking(&shards, config, precision);
+    build(&check)?;
+    check.finish()?;
+    Ok((build(&Loader::loading(&shards, config, precision, &mut |_, _| ()))?, layer.tanh))
+}
+
+impl MlxReader {
+    /// Tokens of a step that keeps the device busy.
+    pub fn step_tokens(&self) -> usize {
+        self.step_tokens
+    }
+
+    /// Bytes of weights in memory.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// What becomes of each text, `[B, N]`.
+    fn forward(&self, pieces: &[Piece]) -> Result<Array> {
+        let lengths: Vec<u32> = pieces.iter().map(|piece| piece.tokens.len() as u32).collect();
+        let tokens = padded(pieces);
+        let mut kv = KvStep::whole(Whole::new(lengths.clone(), self.sight)?);
+        let hidden = self.encoder.encode(&tokens, &mut kv)?;
+        let hidden = hidden.reshape(&[tokens.rows, tokens.length, -1])?;
+        if let Some(head) = &self.head {
+            let pooling = match head.looks {
+                Looks::First => Pooling::First,
+                Looks::Mean => Pooling::Mean,
+            };
+            let score = head.score(&pool(&hidden, &lengths, pooling)?)?;
+            return ops::sigmoid(score)?.reshape(&[-1, 1])?.as_dtype(Dtype::Float32);
+        }
+        let mut x = pool(&hidden, &lengths, self.pooling)?;
+        for (linear, tanh) in &self.dense {
+            x = linear.forward(&x)?;
+            if *tanh {
+                x = ops::tanh(x)?;
+            }
+        }
+        let x = x.as_dtype(Dtype::Float32)?;
+        if !self.normalize {
+            return Ok(x);
+        }
+        let length = x.multiply(&x)?.sum_axis(-1, true)?.sqrt()?;
+        x.divide(ops::maximum(length, Array::from_f32(NO_LENGTH))?)
+    }
+}
+
+impl Runner for MlxReader {
+    fn run(&mut self, pieces: &[Piece]) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
+        let each = pieces.len().div_ceil(self.lanes.len()).max(1);
+        let parts = pieces.chunks(each).zip(&self.lanes);
+        let parts = parts.map(|(part, lane)| with_stream(lane, || self.forward(part)));
+        let parts = parts.collect::<Result<Vec<Array>>>().map_err(failed)?;
+        transforms::eval(&parts).map_err(failed)?;
+        let rows = parts.iter().flat_map(|part| {
+            let width = part.dim(1).max(1) as usize;
+            part.as_slice::<f32>().chunks_exact(width).map(<[f32]>::to_vec)
+        });
+        Ok(rows.collect())
+    }
+
+    fn trim(&mut self) {
+        if let Err(error) = mlx_rs::memory::clear_cache() {
+            tracing::warn!(%error, "freed buffers could not be given back");
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { weights: self.weight_bytes, ..memory_of() }
+    }
+}
+
+/// The texts as rows of one length.
+fn padded(pieces: &[Piece]) -> Tokens {
+    let length = pieces.iter().map(|piece| piece.tokens.len()).max().unwrap_or(0);
+    let all = pieces.len() * length;
+    let (mut ids, mut positions, mut types) =
+        (Vec::with_capacity(all), Vec::with_capacity(all), Vec::with_capacity(all));
+    for piece in pieces {
+        let padding = length - piece.tokens.len();
+        ids.extend_from_slice(&piece.tokens);
+        ids.extend(std::iter::repeat_n(0u32, padding));
+        positions.extend((0..length).map(|at| at as f32));
+        types.extend((0..length).map(|at| u32::from(at >= piece.second && at < piece.tokens.len())));
+    }
+    let shape = [all as i32];
+    Tokens {
+        ids: Array::from_slice(&ids, &shape),
+        positions: Array::from_slice(&positions, &shape),
+        types: types.contains(&1).then(|| Array::from_slice(&types, &shape)),
+        rows: pieces.len() as i32,
+        length: length as i32,
+    }
+}
+
+/// `[B, L, D]` → `[B, D]`.
+fn pool(hidden: &Array, lengths: &[u32], pooling: Pooling) -> Result<Array> {
+    let (rows, padded) = (lengths.len() as i32, hidden.dim(1));
+    let weights: Vec<f32> =
+        lengths.iter().flat_map(|length| weights(pooling, *length, padded as u32)).collect();
+    if pooling == Pooling::Max {
+        let counts = Array::from_slice(&weights, &[rows, padded, 1]);
+        let least = Array::from_f32(f32::NEG_INFINITY).as_dtype(hidden.dtype())?;
+        return ops::select(counts.gt(Array::from_f32(0.0))?, hidden, least)?.max_axis(1, false);
+    }
+    let weights = Array::from_slice(&weights, &[rows, 1, padded]).as_dtype(hidden.dtype())?;
+    weights.matmul(hidden)?.squeeze_axes(&[1])
+}
+
+/// What each of a row's tokens counts, padding nothing.
+fn weights(pooling: Pooling, length: u32, padded: u32) -> impl Iterator<Item = f32> {
+    let count = length.max(1) as f32;
+    (0..padded).map(move |at| match pooling {
+        _ if at >= length => 0.0,
+        Pooling::First => f32::from(u8::from(at == 0)),
+        Pooling::Last => f32::from(u8::from(at + 1 == length)),
+        Pooling::Mean => 1.0 / count,
+        Pooling::MeanSqrt => 1.0 / count.sqrt(),
+        Pooling::Weighted => (at + 1) as f32 * 2.0 / (count * (count + 1.0)),
+        Pooling::Max => 1.0,
+    })
+}

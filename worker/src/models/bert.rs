@@ -1,0 +1,205 @@
+//! BERT, RoBERTa and XLM-RoBERTa: MiniLM, BGE, E5, GTE and their kin, and cross-encoders made of them.
+//!
+//! Devlin et al. 2018 (<https://arxiv.org/abs/1810.04805>), Liu et al. 2019 (<https://arxiv.org/abs/1907.11692>); reference:
+//! `modeling_bert.py` and `modeling_roberta.py` of Transformers.
+
+use mlx_rs::Array;
+use mlx_rs::ops::indexing::TryIndexOp;
+use serde::Deserialize;
+
+use super::classifier::{Bend, Head, Looks};
+use super::encoder::{Built, Encoder, Tokens};
+use crate::layers::Result;
+use crate::layers::embedding::Embedding;
+use crate::layers::linear::{Fused, Linear};
+use crate::layers::mlp::Activation;
+use crate::layers::norm::LayerNorm;
+use crate::mlx::kv::{Attend, KvStep, Sight};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The fields of config.json.
+#[derive(Debug, Clone, Deserialize)]
+struct Args {
+    hidden_size: i32,
+    num_hidden_layers: usize,
+    num_attention_heads: i32,
+    intermediate_size: i32,
+    vocab_size: i32,
+    max_position_embeddings: i32,
+    #[serde(default = "one")]
+    type_vocab_size: i32,
+    #[serde(default = "eps")]
+    layer_norm_eps: f32,
+    #[serde(default = "gelu")]
+    hidden_act: String,
+    position_embedding_type: Option<String>,
+    #[serde(default)]
+    pad_token_id: i32,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn eps() -> f32 {
+    1e-12
+}
+
+fn gelu() -> String {
+    "gelu".into()
+}
+
+impl Args {
+    fn check(&self) -> std::result::Result<(), String> {
+        let Self { hidden_size: size, num_attention_heads: heads, .. } = *self;
+        if heads < 1 || size < 1 || size % heads != 0 {
+            return Err(format!("hidden_size ({size}) must be a multiple of num_attention_heads ({heads})"));
+        }
+        if self.type_vocab_size < 1 {
+            return Err(format!("type_vocab_size is {}", self.type_vocab_size));
+        }
+        match self.position_embedding_type.as_deref() {
+            None | Some("absolute") => Ok(()),
+            Some(other) => Err(format!("position_embedding_type \"{other}\" is not supported")),
+        }
+    }
+}
+
+/// A layer: attention, then two products; a norm after each.
+#[derive(Debug)]
+struct Layer {
+    qkv: Fused,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+    activation: Activation,
+    heads: i32,
+}
+
+impl Layer {
+    fn load(loader: &Loader, args: &Args, path: &str) -> std::result::Result<Self, LoadError> {
+        let (size, hidden) = (args.hidden_size, args.intermediate_size);
+        let linear = |name: &str, inputs: i32, outputs: i32| {
+            loader.linear(&format!("{path}.{name}"), inputs, outputs, true)
+        };
+        let norm =
+            |name: &str| LayerNorm::load(loader, &format!("{path}.{name}"), size, true, args.layer_norm_eps);
+        let part = |name: &str| linear(&format!("attention.self.{name}"), size, size);
+        Ok(Self {
+            qkv: Fused::new(vec![part("query")?, part("key")?, part("value")?])?,
+            attention_output: linear("attention.output.dense", size, size)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: linear("intermediate.dense", size, hidden)?,
+            output: linear("output.dense", hidden, size)?,
+            output_norm: norm("output.LayerNorm")?,
+            activation: Activation::named(&args.hidden_act)
+                .map_err(|problem| loader.config().problem(problem))?,
+            heads: args.num_attention_heads,
+        })
+    }
+
+    fn forward(&self, x: &Array, layer: usize, kv: &mut KvStep) -> Result<Array> {
+        let width = x.dim(1) / self.heads;
+        let qkv = self.qkv.forward(x)?.reshape(&[-1, 3 * self.heads, width])?;
+        let part = |at: i32| qkv.try_index((.., at * self.heads..(at + 1) * self.heads));
+        kv.write(layer, &part(1)?, &part(2)?)?;
+        let how = Attend { scale: (width as f32).powf(-0.5), window: None, softcap: None, sinks: None };
+        let attended = self.attention_output.forward(&kv.attend(layer, &part(0)?, how)?)?;
+        let x = self.attention_norm.forward(&x.add(attended)?)?;
+        let wide = self.activation.plain(&self.intermediate.forward(&x)?)?;
+        self.output_norm.forward(&x.add(self.output.forward(&wide)?)?)
+    }
+}
+
+/// The whole model.
+#[derive(Debug)]
+struct Model {
+    word_embeddings: Embedding,
+    /// `[positions, D]`, from the first text position on.
+    position_embeddings: Array,
+    /// `[types, D]`.
+    token_type_embeddings: Array,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+}
+
+/// Loads a `bert`, `roberta` or `xlm-roberta` folder; `classifies` with its head.
+///
+/// # Errors
+/// As the loader's.
+pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
+    let args: Args = loader.config().args()?;
+    let problem = |problem: String| loader.config().problem(problem);
+    args.check().map_err(problem)?;
+    let roberta = loader.config().model_type != "bert";
+    // Models that were saved with a head keep the rest under a name.
+    let prefix = ["bert.", "roberta."].into_iter();
+    let prefix = prefix.filter(|prefix| loader.has(&format!("{prefix}embeddings.LayerNorm.weight")));
+    let prefix = prefix.last().unwrap_or("");
+    let size = args.hidden_size;
+    let table =
+        |name: &str, rows: i32| loader.tensor(&format!("{prefix}embeddings.{name}.weight"), &[rows, size]);
+    let positions = table("position_embeddings", args.max_position_embeddings)?;
+    // RoBERTa's positions begin after that of the padding.
+    let first = if roberta { args.pad_token_id + 1 } else { 0 };
+    if !(0..args.max_position_embeddings).contains(&first) {
+        return Err(problem(format!("pad_token_id is {}", args.pad_token_id)));
+    }
+    let layers = (0..args.num_hidden_layers)
+        .map(|layer| Layer::load(loader, &args, &format!("{prefix}encoder.layer.{layer}")));
+    let model = Model {
+        word_embeddings: loader.embedding(
+            &format!("{prefix}embeddings.word_embeddings"),
+            args.vocab_size,
+            size,
+        )?,
+        position_embeddings: if first == 0 || loader.is_checking() {
+            positions
+        } else {
+            positions.try_index(first..)?
+        },
+        token_type_embeddings: table("token_type_embeddings", args.type_vocab_size)?,
+        norm: LayerNorm::load(
+            loader,
+            &format!("{prefix}embeddings.LayerNorm"),
+            size,
+            true,
+            args.layer_norm_eps,
+        )?,
+        layers: layers.collect::<std::result::Result<_, _>>()?,
+    };
+    let head = match (classifies, roberta) {
+        (false, _) => None,
+        (true, true) => Some(["classifier.dense", "classifier.out_proj"].map(str::to_owned)),
+        (true, false) => Some([format!("{prefix}pooler.dense"), "classifier".to_owned()]),
+    };
+    let head =
+        head.map(|[dense, out]| Head::load(loader, [&dense, &out], size, true, (Bend::Tanh, Looks::First)));
+    Ok(Built { encoder: Box::new(model), head: head.transpose()?, sight: Sight::Both })
+}
+
+impl Encoder for Model {
+    fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array> {
+        let words = self.word_embeddings.forward(&tokens.ids)?;
+        let size = words.dim(1);
+        let places = self.position_embeddings.try_index(..tokens.length)?;
+        let places = match &tokens.types {
+            None => places.add(self.token_type_embeddings.try_index(..1)?)?,
+            Some(types) if self.token_type_embeddings.dim(0) > 1 => {
+                let types = self.token_type_embeddings.take_axis(types, 0)?;
+                places.add(types.reshape(&[tokens.rows, tokens.length, size])?)?
+            }
+            // RoBERTa tells two texts apart by what stands between them.
+            Some(_) => places.add(self.token_type_embeddings.try_index(..1)?)?,
+        };
+        let embedded = words.reshape(&[tokens.rows, tokens.length, size])?.add(places)?;
+        let mut x = self.norm.forward(&embedded)?.reshape(&[-1, size])?;
+        for (layer, block) in self.layers.iter().enumerate() {
+            x = block.forward(&x, layer, kv)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,82 @@
+//! Models that read texts and generate none: encoders, and decoders that were trained to embed.
+
+use mlx_rs::Array;
+
+use super::{Model, bert, classifier, modernbert};
+use crate::layers::Result;
+use crate::mlx::kv::{KvStep, Sight};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// Every `model_type` that only reads.
+pub(super) const NAMES: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
+
+/// The tokens of one step: rows padded to one length, one after another.
+#[derive(Debug)]
+pub struct Tokens {
+    /// `[T]`.
+    pub ids: Array,
+    /// Of each token in its row, `[T]`, float32.
+    pub positions: Array,
+    /// 0 for tokens of a row's first text, 1 for those of its second, `[T]`; `None`: no row has a second.
+    pub types: Option<Array>,
+    /// Rows.
+    pub rows: i32,
+    /// Tokens of each, padding included.
+    pub length: i32,
+}
+
+/// A model without an output layer over the vocabulary.
+pub trait Encoder: std::fmt::Debug {
+    /// Runs all layers: hidden states `[T, D]`, after the last norm. Attention is `kv`'s.
+    fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array>;
+}
+
+/// A decoder as an encoder.
+#[derive(Debug)]
+struct Decoder(Box<dyn Model>);
+
+impl Encoder for Decoder {
+    fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array> {
+        self.0.normed(&self.0.hidden(&tokens.ids, &tokens.positions, kv)?)
+    }
+}
+
+/// A built model, and what it takes.
+#[derive(Debug)]
+pub struct Built {
+    /// The layers.
+    pub encoder: Box<dyn Encoder>,
+    /// What judges a pair of texts, in a cross-encoder.
+    pub head: Option<classifier::Head>,
+    /// Which way its tokens look.
+    pub sight: Sight,
+}
+
+/// Whether `model_type` only reads.
+pub fn is_encoder(model_type: &str) -> bool {
+    NAMES.contains(&model_type)
+}
+
+/// Builds the model that config.json describes; `classifies` with the head of a cross-encoder.
+///
+/// # Errors
+/// As the loader's, and for an architecture we do not have.
+pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
+    match loader.config().model_type.as_str() {
+        "bert" | "roberta" | "xlm-roberta" => bert::load(loader, classifies),
+        "modernbert" => modernbert::load(loader, classifies),
+        other if classifies => {
+            let text = format!("\"{other}\" models that classify are not supported");
+            Err(loader.config().problem(text))
+        }
+        other => {
+            let encoder = Box::new(Decoder(super::find(other)?(loader)?));
+            let sight = match loader.config().flag("use_bidirectional_attention") {
+                true => Sight::Both,
+                false => Sight::Back,
+            };
+            Ok(Built { encoder, head: None, sight })
+        }
+    }
+}
