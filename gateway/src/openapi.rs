@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api::anthropic::{self, error as anthropic_error, messages};
 use crate::api::openai::responses::{self, answer};
-use crate::api::openai::{chat, completions, error, models};
+use crate::api::openai::{chat, completions, embeddings, error, models};
+use crate::api::rerank;
 
 /// Writes the schema of one type.
 type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -81,6 +82,8 @@ fn operations() -> Vec<Operation> {
                 "Count a message's tokens",
             )
         },
+        post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
+        post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
         read::<models::List>("get", "/v1/models", "Every model"),
         read::<models::Model>("get", "/v1/models/{id}", "One model"),
         read::<Value>("get", "/health", "Whether requests are taken"),

@@ -1,12 +1,14 @@
 //! `POST /v1/rerank`, as Cohere's and Jina's clients speak it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::openai::embeddings::Usage;
 
 /// The request. `truncate` is ours; fields of type [`Value`] are looked at only to refuse them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "RerankRequest")]
 #[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Request {
     pub model: String,
@@ -22,7 +24,8 @@ pub struct Request {
 }
 
 /// A document: a string, or an object with one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "RerankDocument")]
 #[serde(untagged)]
 pub enum Document {
     /// As it is.
@@ -35,7 +38,8 @@ pub enum Document {
 }
 
 /// The answer, the most relevant first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RerankResponse")]
 #[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Response<'a> {
     pub id: &'a str,
@@ -46,7 +50,8 @@ pub struct Response<'a> {
 }
 
 /// A document's place.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RankedDocument")]
 #[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Ranked {
     pub index: usize,
@@ -56,7 +61,8 @@ pub struct Ranked {
 }
 
 /// A document that is given back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ShownDocument")]
 pub struct Shown {
     /// Its text.
     pub text: String,

@@ -56,7 +56,7 @@ fn doubled(mended: &mut String) -> usize {
     1
 }
 
-/// The number of a `\uXXXX` at the beginning of `text`.
+/// The number of a `\u` escape at the beginning of `text`.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     // from_str_radix would take a sign.

@@ -52,7 +52,7 @@ pub async fn rerank(
 fn finished(observed: &mut Observed, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
-    observed.see(&Event::Finished { reason: FinishReason::Stop, usage });
+    observed.see(&Event::Finished { reason: FinishReason::Stop, usage }, true);
 }
 
 fn written(json: serde_json::Result<Vec<u8>>) -> Result<Response, ApiError> {

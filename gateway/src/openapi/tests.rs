@@ -28,6 +28,8 @@ fn requests_say_what_they_take() {
         ("CompletionRequest", "prompt"),
         ("MessagesRequest", "stop_sequences"),
         ("ResponsesRequest", "previous_response_id"),
+        ("EmbeddingsRequest", "dimensions"),
+        ("RerankRequest", "documents"),
     ] {
         assert!(schemas[name]["properties"].get(field).is_some(), "{name}.{field}");
         assert!(schemas[name]["required"].as_array().unwrap().contains(&json!("model")), "{name}");

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The request. `truncate` and `prompt_name` are ours.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsRequest")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Request {
     pub model: String,
@@ -22,7 +24,8 @@ pub struct Request {
 }
 
 /// One text or several, each as text or as token ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged, rename = "EmbeddingsInput")]
 pub enum Input {
     /// A string.
     Text(String),
@@ -117,7 +120,8 @@ impl<'de> Visitor<'de> for ItemVisitor {
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsResponse")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Response<'a> {
     pub object: &'static str,
@@ -127,7 +131,8 @@ pub struct Response<'a> {
 }
 
 /// One vector.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingData")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Data<'a> {
     pub object: &'static str,
@@ -136,7 +141,8 @@ pub struct Data<'a> {
 }
 
 /// A vector in either form.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Embedding")]
 #[serde(untagged)]
 pub enum Embedding<'a> {
     /// Numbers.
@@ -146,7 +152,8 @@ pub enum Embedding<'a> {
 }
 
 /// Token counts.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsUsage")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Usage {
     pub prompt_tokens: u64,
