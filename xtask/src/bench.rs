@@ -9,6 +9,7 @@ use crate::{demo, goldens, models, paths, setup};
 
 mod client;
 mod machine;
+mod overhead;
 mod report;
 mod serve;
 mod serve_report;
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Throughput and latency at several loads beside mlx-lm; writes bench/results/serve.md.
     Serve(serve::Arguments),
+    /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
+    Overhead,
 }
 
 const MODEL: &str = "SmolLM2-135M-Instruct";
@@ -58,6 +61,7 @@ const OVERHEAD_TOKENS: u32 = 4000;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         Some(What::Serve(arguments)) => serve::run(arguments),
+        Some(What::Overhead) => overhead::run(),
         None => main_job(arguments),
     }
 }

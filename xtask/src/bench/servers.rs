@@ -1,5 +1,6 @@
 //! The servers that are measured; each is stopped when dropped.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -93,6 +94,47 @@ impl Server {
         }
         supervisor.zip(gateway).context("ps lists no gateway")
     }
+
+    /// Its child process `program`.
+    pub(super) fn child(&self, program: &str) -> anyhow::Result<ChildProcess> {
+        let own = self.process.id().to_string();
+        let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid=,rss=,comm="]).output().context("ps")?;
+        let text = String::from_utf8(listed.stdout)?;
+        let found = text.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [pid, parent, kib, ..] = fields[..] else { return None };
+            let child = ChildProcess { pid: pid.parse().ok()?, mib: kib.parse::<f64>().ok()? / 1024.0 };
+            (parent == own && line.contains(program)).then_some(child)
+        });
+        found.with_context(|| format!("ps lists no {program}"))
+    }
+
+    /// Processor time that the gateway has used, in seconds.
+    pub(super) fn gateway_cpu(&self) -> anyhow::Result<f64> {
+        let pid = self.child("mlxd-gateway")?.pid;
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return ps_time(pid) };
+        let nanoseconds = |thread: fs::DirEntry| -> Option<f64> {
+            let told = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            told.split_whitespace().next()?.parse().ok()
+        };
+        Ok(threads.flatten().filter_map(nanoseconds).sum::<f64>() / 1e9)
+    }
+}
+
+/// A process of a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChildProcess {
+    pub(super) pid: i32,
+    /// Resident memory.
+    pub(super) mib: f64,
+}
+
+/// What macOS's `ps` tells, `minutes:seconds.hundredths`; Linux's knows no fractions.
+fn ps_time(pid: i32) -> anyhow::Result<f64> {
+    let told = Command::new("ps").args(["-o", "time=", "-p", &pid.to_string()]).output().context("ps")?;
+    let text = String::from_utf8(told.stdout)?;
+    let parts = text.trim().split(':').map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.into_iter().fold(0.0, |sum, part| sum * 60.0 + part))
 }
 
 impl Drop for Server {

@@ -1,0 +1,145 @@
+//! What the gateway costs around the model: processor time for each streamed token, latency to the first one, and memory of
+//! streams that wait. The worker generates without computing.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::servers::Server;
+use super::{OURS_PORT, client, machine};
+use crate::{demo, paths, setup};
+
+const STREAMS: usize = 64;
+const TOKENS: u32 = 4000;
+const REQUESTS: usize = 400;
+const IDLE: usize = 1000;
+/// A stream that waits answers after ten seconds.
+const UNTIL_ANSWERED: Duration = Duration::from_secs(13);
+
+/// One protocol's figures.
+struct Figures {
+    path: &'static str,
+    ttft_p50_ms: f64,
+    ttft_p99_ms: f64,
+    /// Of the gateway, for each token, in microseconds.
+    token_us: f64,
+}
+
+/// Measures, and writes bench/results/overhead.md.
+///
+/// # Errors
+/// When a server cannot be started or asked.
+pub(super) fn run() -> anyhow::Result<()> {
+    setup::run()?;
+    demo::build()?;
+    let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
+    read(ask(&server, "/v1/chat/completions", 4)?, b"")?;
+    let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
+    let figures = paths.map(|path| measure(&server, path)).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let (answered, idle_mib) = idle(&server)?;
+    ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
+    let mut text = format!(
+        "# What the gateway costs\n\n`cargo xtask bench overhead`, {}, {}\n\n\
+         | | first token p50 | p99 | processor time for a token, {STREAMS} streams |\n|---|---|---|---|\n",
+        machine::today(),
+        machine::description(),
+    );
+    for Figures { path, ttft_p50_ms, ttft_p99_ms, token_us } in figures {
+        writeln!(text, "| {path} | {ttft_p50_ms:.2} ms | {ttft_p99_ms:.2} ms | {token_us:.1} µs |")?;
+    }
+    writeln!(text, "\nWith {IDLE} streams waiting the gateway takes {idle_mib:.0} MiB.")?;
+    super::write("overhead.md", &text)
+}
+
+fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
+    let mut first = Vec::new();
+    for _ in 0..REQUESTS {
+        first.push(read(ask(server, path, 2)?, b"\"delta\"")?.context("no token came")? * 1e3);
+    }
+    first.sort_by(f64::total_cmp);
+    let before = server.gateway_cpu()?;
+    std::thread::scope(|scope| {
+        let one = || read(ask(server, path, TOKENS)?, b"");
+        let streams: Vec<_> = (0..STREAMS).map(|_| scope.spawn(one)).collect();
+        let join = |stream: std::thread::ScopedJoinHandle<anyhow::Result<_>>| {
+            stream.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
+        };
+        streams.into_iter().try_for_each(|stream| join(stream).map(drop))
+    })?;
+    let used = server.gateway_cpu()? - before;
+    Ok(Figures {
+        path,
+        ttft_p99_ms: first[first.len() * 99 / 100],
+        ttft_p50_ms: client::median(first),
+        token_us: used * 1e6 / (STREAMS as f64 * f64::from(TOKENS)),
+    })
+}
+
+/// Sends a request for a stream.
+fn ask(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(TcpStream, Instant)> {
+    let mut body = json!({"model": server.model, "stream": true, "temperature": 0});
+    match path {
+        "/v1/responses" => {
+            body["input"] = json!("Hi");
+            body["store"] = json!(false);
+            body["max_output_tokens"] = json!(tokens);
+        }
+        _ => {
+            body["messages"] = json!([{"role": "user", "content": "Hi"}]);
+            body["max_tokens"] = json!(tokens);
+        }
+    }
+    let (address, body) = (server.base.trim_start_matches("http://"), body.to_string());
+    let mut stream = TcpStream::connect(address)?;
+    let start = Instant::now();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    Ok((stream, start))
+}
+
+/// Reads to the end; seconds until `mark` came, where it did.
+fn read((mut stream, start): (TcpStream, Instant), mark: &[u8]) -> anyhow::Result<Option<f64>> {
+    let (mut buffer, mut text, mut first) = ([0; 1 << 16], Vec::new(), None);
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(first);
+        }
+        if first.is_none() && !mark.is_empty() {
+            text.extend_from_slice(&buffer[..count]);
+            first = text.windows(mark.len()).any(|at| at == mark).then(|| start.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Streams whose worker stands still: how many are answered, and the gateway's memory then, in MiB.
+fn idle(server: &Server) -> anyhow::Result<(usize, f64)> {
+    let worker = Pid::from_raw(server.child("mlxd-worker")?.pid);
+    kill(worker, Signal::SIGSTOP)?;
+    let waiting = wait(server);
+    kill(worker, Signal::SIGCONT)?;
+    waiting
+}
+
+fn wait(server: &Server) -> anyhow::Result<(usize, f64)> {
+    let mut streams = (0..IDLE)
+        .map(|_| Ok(ask(server, "/v1/chat/completions", 2)?.0))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    std::thread::sleep(UNTIL_ANSWERED);
+    let mut beginning = [0; 15];
+    let answered = streams.iter_mut().filter_map(|stream| {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).ok()?;
+        stream.read_exact(&mut beginning).ok()?;
+        (&beginning == b"HTTP/1.1 200 OK").then_some(())
+    });
+    Ok((answered.count(), server.child("mlxd-gateway")?.mib))
+}
