@@ -116,10 +116,11 @@ impl Ledger {
         }
     }
 
-    /// Raises the lease of a worker that has more than it was granted.
-    pub(crate) fn correct(&mut self, worker: u64, footprint: u64) {
+    /// Raises the lease of a worker that has more than it was granted, and lowers it again when that has passed, to `transient`
+    /// beside weights and KV cache at least.
+    pub(crate) fn correct(&mut self, worker: u64, footprint: u64, transient: u64) {
         if let Some(share) = self.shares.get_mut(&worker) {
-            share.transient = share.transient.saturating_add(footprint.saturating_sub(share.total()));
+            share.transient = transient.max(footprint.saturating_sub(share.weights.saturating_add(share.kv)));
         }
     }
 

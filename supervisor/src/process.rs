@@ -29,6 +29,8 @@ const LONGEST_GAP: Duration = Duration::from_secs(5);
 pub(crate) struct Rules {
     /// Without a sign of life for so long it is taken to hang.
     pub(crate) hang: Duration,
+    /// One step may take so much longer: a long prompt through a large model, on a slow machine.
+    pub(crate) step: Duration,
     /// Bytes of its weights on disk.
     pub(crate) weight_bytes: u64,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Process {
     began: Instant,
     /// The last sign of life.
     alive: Instant,
+    /// The last answer.
+    heard: Instant,
     /// The last event.
     seen: Instant,
     progress: Progress,
@@ -105,6 +109,7 @@ impl Process {
             state: WorkerState::Starting,
             began: now,
             alive: now,
+            heard: now,
             seen: now,
             progress: Progress::default(),
             health: Health::default(),
@@ -143,6 +148,7 @@ impl Process {
                 if self.state == WorkerState::Starting {
                     self.state = WorkerState::Ready;
                     self.alive = now;
+                    self.heard = now;
                     self.idle_since = Some(now);
                 }
                 None
@@ -163,11 +169,13 @@ impl Process {
         let gap = now.saturating_duration_since(self.seen);
         if gap > LONGEST_GAP {
             self.alive += gap;
+            self.heard += gap;
         }
         self.seen = self.seen.max(now);
     }
 
     fn note(&mut self, health: Health, now: Instant) {
+        self.heard = now;
         let busy = health.running + health.waiting > 0;
         let stepped = health.steps != self.health.steps;
         if stepped || !busy {
@@ -210,9 +218,7 @@ impl Process {
             WorkerState::Starting if self.start_is_over(now) => {
                 self.end(Fault::SlowStart, Signal::Abort, now)
             }
-            WorkerState::Ready | WorkerState::Draining
-                if now.saturating_duration_since(self.alive) > self.rules.hang =>
-            {
+            WorkerState::Ready | WorkerState::Draining if self.hangs(now) => {
                 self.asked = false;
                 self.end(Fault::Hung, Signal::Abort, now)
             }
@@ -223,6 +229,12 @@ impl Process {
             }
             _ => None,
         }
+    }
+
+    fn hangs(&self, now: Instant) -> bool {
+        let Rules { hang, step, .. } = self.rules;
+        now.saturating_duration_since(self.heard) > hang
+            || now.saturating_duration_since(self.alive) > hang + step
     }
 
     fn start_is_over(&self, now: Instant) -> bool {

@@ -326,8 +326,9 @@ fn want() -> impl Strategy<Value = Want> {
 fn settings() -> impl Strategy<Value = ModelSettings> {
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     let numbers = any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>, u32, u32)>();
-    (vec(any::<String>(), 0..3), any::<(bool, bool)>(), priority, numbers).prop_map(
-        |(aliases, (pin, preload), priority, numbers)| {
+    let formats = any::<(Option<String>, Option<String>)>();
+    (vec(any::<String>(), 0..3), any::<(bool, bool)>(), priority, numbers, formats).prop_map(
+        |(aliases, (pin, preload), priority, numbers, (tool_format, reasoning_format))| {
             let (context, kv_mib, max_batch, idle_seconds, replicas, draft_tokens) = numbers;
             ModelSettings {
                 aliases,
@@ -340,6 +341,8 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
                 priority,
                 replicas,
                 draft_tokens,
+                tool_format,
+                reasoning_format,
             }
         },
     )

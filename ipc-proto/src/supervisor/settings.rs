@@ -29,6 +29,10 @@ pub struct ModelSettings {
     pub replicas: u32,
     /// Tokens to guess ahead for each request; 0 to 16.
     pub draft_tokens: u32,
+    /// How the model writes calls of functions; `None`: as its chat template shows.
+    pub tool_format: Option<String>,
+    /// How it sets its thoughts apart; likewise.
+    pub reasoning_format: Option<String>,
 }
 
 impl Default for ModelSettings {
@@ -44,6 +48,8 @@ impl Default for ModelSettings {
             priority: Priority::Normal,
             replicas: 1,
             draft_tokens: 0,
+            tool_format: None,
+            reasoning_format: None,
         }
     }
 }
@@ -67,6 +73,14 @@ impl ModelSettings {
         within("max_batch", self.max_batch, 1..=1024)?;
         within("replicas", Some(self.replicas), 1..=16)?;
         within("draft_tokens", Some(self.draft_tokens), 0..=16)?;
+        for (name, value) in
+            [("tool_format", &self.tool_format), ("reasoning_format", &self.reasoning_format)]
+        {
+            let word = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            if !value.as_ref().is_none_or(word) {
+                return Err(Error::invalid(name, format!("{name} is one word")));
+            }
+        }
         let bad = |alias: &&String| alias.is_empty() || alias.len() > 256;
         match self.aliases.iter().find(bad) {
             Some(_) => Err(Error::invalid("aliases", "aliases have 1 to 256 bytes")),

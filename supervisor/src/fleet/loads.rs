@@ -43,6 +43,10 @@ impl Owner {
         self.drop_callers();
         let now = Instant::now();
         let line = self.line(now);
+        if !line.is_empty() {
+            // Who comes to a server that was at rest must not find an old answer.
+            self.look_again(now);
+        }
         for wanted in &line {
             if !self.advance(wanted, now) {
                 return;
@@ -132,7 +136,7 @@ impl Owner {
 
     fn evict(&mut self, victims: &[u64], reason: &str) {
         for victim in victims {
-            self.end(*victim, Some(DRAIN * 20), reason);
+            self.end(*victim, Some(DRAIN * 4), reason);
         }
     }
 
@@ -282,11 +286,12 @@ impl Owner {
             socket: self.run.join(format!("w{number}.sock")),
             model: id.to_owned(),
             flags: flags(&settings, need.kv_wanted),
-            kv,
+            kv: (kv < need.kv_wanted).then_some(kv),
         };
         let (orders, received) = unbounded_channel();
         let rules = Rules {
             hang: Duration::from_secs(self.policy.hang_seconds.into()),
+            step: longest_step(need.weights),
             weight_bytes: folder.map_or(0, |folder| folder.bytes),
         };
         let worker = Worker {
@@ -320,6 +325,15 @@ impl Owner {
     }
 }
 
+/// What a step of 512 prompt tokens, which a worker computes at once, takes where nothing but a few CPU cores does it: 2 operations
+/// for each weight and token, 50 billion in a second; weights are 4 bytes there.
+fn longest_step(weights: u64) -> Duration {
+    match cfg!(target_os = "macos") {
+        true => Duration::ZERO,
+        false => Duration::from_millis(weights / 4 * 2 * 512 / 50_000_000),
+    }
+}
+
 /// A model's settings as a worker's flags.
 fn flags(settings: &ipc_proto::supervisor::ModelSettings, kv: u64) -> Vec<String> {
     let mut flags = Vec::new();
@@ -332,5 +346,8 @@ fn flags(settings: &ipc_proto::supervisor::ModelSettings, kv: u64) -> Vec<String
     flag("context-tokens", settings.context.map(u64::from));
     flag("max-sequences", settings.max_batch.map(u64::from));
     flag("draft-tokens", Some(u64::from(settings.draft_tokens)).filter(|tokens| *tokens > 0));
+    // A name that the worker does not know ends it with a list of those that it does.
+    flags.extend(settings.tool_format.as_ref().map(|format| format!("--tool-format={format}")));
+    flags.extend(settings.reasoning_format.as_ref().map(|format| format!("--reasoning-format={format}")));
     flags
 }

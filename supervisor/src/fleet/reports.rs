@@ -38,7 +38,7 @@ impl Owner {
     fn measured(&mut self, number: u64, footprint: u64) {
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.footprint = footprint;
-            self.ledger.correct(number, footprint);
+            self.ledger.correct(number, footprint, worker.need.transient);
         }
     }
 

@@ -145,12 +145,7 @@ impl Stage {
 #[tokio::test]
 async fn a_caller_who_leaves_before_the_start_causes_none() {
     let setup = setup("sleep 0.2; exit 3");
-    // A first worker makes the owner look at the pressure, under which a load waits.
     setup.pressure("warn");
-    let first = ask(&setup);
-    assert!(first.await.unwrap().is_err());
-    let starts = setup.starts().len();
-    tokio::time::sleep(BROKEN).await;
     let impatient = ask(&setup);
     setup.until(|entry| entry.state == ModelState::Queued && entry.waiting == 1).await;
     assert_eq!(setup.fleet.pool().await.queue, ["m"]);
@@ -158,7 +153,7 @@ async fn a_caller_who_leaves_before_the_start_causes_none() {
     setup.until(|entry| entry.waiting == 0).await;
     setup.pressure("normal");
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(setup.starts().len(), starts, "nobody waits for it any more");
+    assert!(setup.starts().is_empty(), "nobody waits for it any more");
     // Who waits gets it.
     setup.pressure("warn");
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -166,7 +161,7 @@ async fn a_caller_who_leaves_before_the_start_causes_none() {
     setup.until(|entry| entry.waiting == 1).await;
     setup.pressure("normal");
     assert!(patient.await.unwrap().is_err());
-    assert_eq!(setup.starts().len(), starts + 1);
+    assert_eq!(setup.starts().len(), 1);
 }
 
 #[tokio::test]
@@ -220,13 +215,20 @@ async fn settings_give_names_and_reach_the_worker() {
         kv_mib: Some(7),
         max_batch: Some(3),
         draft_tokens: 2,
+        tool_format: Some("hermes".into()),
         pin: true,
         ..ModelSettings::default()
     };
     let policy = Policy { models: BTreeMap::from([("m".into(), settings.clone())]), ..Policy::default() };
     let setup = stage("echo \"$@\" >&2; exit 3", policy);
     let error = setup.fleet.ensure_ready(Want::model("nick")).await.unwrap_err();
-    for flag in ["--kv-mib 7", "--context-tokens 128", "--max-sequences 3", "--draft-tokens 2"] {
+    for flag in [
+        "--kv-mib 7",
+        "--context-tokens 128",
+        "--max-sequences 3",
+        "--draft-tokens 2",
+        "--tool-format=hermes",
+    ] {
         assert!(error.message.contains(flag), "{flag}: {error}");
     }
     assert!(setup.fleet.models().await[0].pinned);

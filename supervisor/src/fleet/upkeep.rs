@@ -27,11 +27,19 @@ impl Owner {
             self.event(number, Event::Tick);
         }
         self.expire(now);
-        if self.looked.is_none_or(|looked| now - looked >= LOOK) {
-            self.looked = Some(now);
-            self.look(now);
+        if self.look_again(now) {
             self.grow(now);
         }
+    }
+
+    /// Follows the system's pressure, unless that was done a moment ago.
+    pub(super) fn look_again(&mut self, now: Instant) -> bool {
+        let due = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK);
+        if due {
+            self.looked = Some(now);
+            self.look(now);
+        }
+        due
     }
 
     /// How long an idle worker of a model stays.

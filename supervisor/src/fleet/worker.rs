@@ -35,8 +35,8 @@ pub(super) struct Launch {
     pub(super) model: String,
     /// What its settings say.
     pub(super) flags: Vec<String>,
-    /// KV cache that it may have from the beginning, bytes.
-    pub(super) kv: u64,
+    /// KV cache that it may have from the beginning, bytes, where that is less than its flags say.
+    pub(super) kv: Option<u64>,
 }
 
 /// What it is to do.
@@ -144,7 +144,9 @@ impl Launch {
         match self.load(&client, pid, report).await {
             Some(Ok(info)) => {
                 // Before anybody may send requests that need more.
-                resize(&client, self.kv, report).await;
+                if let Some(kv) = self.kv {
+                    resize(&client, kv, report).await;
+                }
                 report(Report::Loaded(Ok(info)));
             }
             Some(Err(error)) => report(Report::Loaded(Err(error))),

@@ -31,12 +31,14 @@ proptest! {
 fn a_worker_found_to_have_more_blocks_further_leases() {
     let mut ledger = Ledger::new(100);
     assert!(ledger.grant(1, Share { weights: 50, kv: 20, transient: 10 }));
-    ledger.correct(1, 70);
+    ledger.correct(1, 70, 10);
     assert_eq!(ledger.leased(), 80);
-    ledger.correct(1, 130);
+    ledger.correct(1, 130, 10);
     assert_eq!((ledger.leased(), ledger.free()), (130, 0));
     assert!(!ledger.grant(2, Share { weights: 1, ..Share::default() }));
     assert_eq!(ledger.set_kv(1, 30), 20, "nor does it grow");
+    ledger.correct(1, 70, 10);
+    assert_eq!(ledger.leased(), 80, "it has passed");
     ledger.release(1);
     assert!(!ledger.grant(2, Share { weights: u64::MAX, kv: 5, transient: 5 }));
     assert_eq!(ledger.free(), 100);

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const RULES: Rules = Rules { hang: Duration::from_secs(10), weight_bytes: 100 << 20 };
+const RULES: Rules =
+    Rules { hang: Duration::from_secs(10), step: Duration::from_secs(5), weight_bytes: 100 << 20 };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn health(steps: u64, running: u32) -> Event {
@@ -112,8 +113,10 @@ fn work_without_steps_is_a_hang() {
         assert_eq!(run.ticks(5), None, "it makes steps");
     }
     run.on(health(29, 1));
-    // The last step was seen five seconds ago.
-    assert_eq!(run.ticks(20), Some((Signal::Abort, 6)));
+    // The last step was seen five seconds ago; it goes on answering, and a step may take five seconds more.
+    assert_eq!(run.ticks(9), None);
+    run.on(health(29, 1));
+    assert_eq!(run.ticks(20), Some((Signal::Abort, 2)));
     assert_eq!((run.process.state(), run.process.fault()), (WorkerState::Stopping, Some(Fault::Hung)));
     assert_eq!(run.ticks(20), Some((Signal::Kill, 2)));
     run.on(Event::Exited);
