@@ -1,36 +1,155 @@
 //! Where generations come from. A backend takes a neutral request and gives a stream of events.
 
+use std::pin::Pin;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 pub mod local;
 pub mod source;
 
-/// The events of one request. Dropping it before its end cancels the request.
+/// The events of one request, from wherever they come. Dropping it before its end cancels the request.
 pub struct Events {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
-    queue: mpsc::Receiver<Event>,
-    /// Runs when dropped, unless the request has ended.
-    cancel: Option<Box<dyn FnOnce() + Send>>,
+    course: Course,
+    /// When the request has run out of time, where there is a limit.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+/// Another place that goes on with a request.
+pub type Rescuing = BoxFuture<'static, Result<Queue>>;
+
+/// Watches a request's events, so that it can go on elsewhere when the place it is generated in is lost.
+pub trait Rescue: Send {
+    /// Notes an event that is about to be told.
+    fn note(&mut self, event: &Event);
+
+    /// Looks for another place after `failure`; `None` where that is no help, or enough was tried.
+    fn rescue(&mut self, failure: &Error) -> Option<Rescuing>;
 }
 
 impl Events {
-    /// Events from `queue`; `cancel` tells the backend that nobody listens any more.
-    pub fn new(queue: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
-        Self { prompt_tokens: 0, queue, cancel: Some(Box::new(cancel)) }
+    /// Events from `queue`, and from wherever `rescue` finds when that is lost; until `deadline`.
+    pub fn new(queue: Queue, rescue: Box<dyn Rescue>, deadline: Option<Instant>) -> Self {
+        let late = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
+        Self { prompt_tokens: queue.prompt_tokens, course: Course { queue, rescue, rescuing: None }, late }
     }
 
-    /// The next event; there is always a last one that ends the request.
+    /// The next event; there is always a last one that ends the request. Nothing is lost when the call is dropped halfway.
     pub async fn next(&mut self) -> Event {
-        let event = self.queue.recv().await;
-        self.note(event)
+        let Some(late) = &mut self.late else { return self.course.next().await };
+        tokio::select! {
+            biased;
+            event = self.course.next() => return event,
+            () = late => {}
+        }
+        self.late = None;
+        self.course.give_up()
     }
 
     /// The next event if it is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        match self.queue.try_recv() {
+        self.course.try_next()
+    }
+}
+
+/// Where the events come from now, and from where they may come next.
+struct Course {
+    queue: Queue,
+    rescue: Box<dyn Rescue>,
+    /// While another place is looked for.
+    rescuing: Option<Rescuing>,
+}
+
+impl Course {
+    async fn next(&mut self) -> Event {
+        loop {
+            let event = match &mut self.rescuing {
+                None => self.queue.next().await,
+                Some(rescuing) => {
+                    let found = rescuing.await;
+                    self.rescuing = None;
+                    match found {
+                        Ok(queue) => {
+                            self.queue = queue;
+                            continue;
+                        }
+                        Err(error) => Event::Failed(error),
+                    }
+                }
+            };
+            if let Some(event) = self.pass(event) {
+                return event;
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Event> {
+        if self.rescuing.is_some() {
+            return None;
+        }
+        let event = self.queue.try_next()?;
+        self.pass(event)
+    }
+
+    /// The event, unless it says that the place is lost and there is hope for another.
+    fn pass(&mut self, event: Event) -> Option<Event> {
+        if let Event::Failed(failure) = &event {
+            self.rescuing = self.rescue.rescue(failure);
+        }
+        if self.rescuing.is_some() {
+            return None;
+        }
+        self.rescue.note(&event);
+        Some(event)
+    }
+
+    fn give_up(&mut self) -> Event {
+        self.rescuing = None;
+        // Dropping the old one cancels.
+        self.queue = Queue::ended();
+        Event::Failed(late())
+    }
+}
+
+/// A request's time limit was reached.
+pub fn late() -> Error {
+    let text = "the request did not end within its time limit";
+    Error::new(ErrorKind::Timeout, Source::Gateway, text).retryable(false)
+}
+
+/// The events of one request from one place. Dropping it before its end cancels the request there.
+pub struct Queue {
+    /// Tokens of the rendered prompt.
+    pub prompt_tokens: u32,
+    events: mpsc::Receiver<Event>,
+    /// Runs when dropped, unless the request has ended.
+    cancel: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Queue {
+    /// What comes from `events`; `cancel` tells the place that nobody listens any more.
+    pub fn new(events: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
+        Self { prompt_tokens: 0, events, cancel: Some(Box::new(cancel)) }
+    }
+
+    /// One that has nothing more to tell.
+    fn ended() -> Self {
+        Self { prompt_tokens: 0, events: mpsc::channel(1).1, cancel: None }
+    }
+
+    async fn next(&mut self) -> Event {
+        let event = self.events.recv().await;
+        self.note(event)
+    }
+
+    fn try_next(&mut self) -> Option<Event> {
+        match self.events.try_recv() {
             Ok(event) => Some(self.note(Some(event))),
             Err(_) => None,
         }
@@ -48,7 +167,7 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+impl Drop for Queue {
     fn drop(&mut self) {
         if let Some(cancel) = self.cancel.take() {
             cancel();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use clap::Parser;
 use gateway::audit::{bus, sink};
-use gateway::backend::local::Local;
+use gateway::backend::local::{Local, RECOVERIES};
 use gateway::db::Db;
 use gateway::middleware::auth::Keys;
 use gateway::middleware::cors;
@@ -32,6 +32,9 @@ struct Arguments {
     /// Where the database lives.
     #[arg(long)]
     home: PathBuf,
+    /// Times a request may be given to another worker because the one it had was lost.
+    #[arg(long, default_value_t = RECOVERIES)]
+    recoveries: u32,
     /// Exit when standard input ends.
     #[arg(long)]
     lifeline: bool,
@@ -68,7 +71,8 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
     let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
     let responses = Arc::new(Responses::new(db.clone()));
-    let local = Arc::new(Local::new(arguments.supervisor));
+    let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
+    tokio::spawn(Arc::clone(&local).follow());
     let state = State { local, audit, keys: Arc::new(keys), responses };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ipc_proto::generate::{
     ChatPrompt, Constraint, GenerateRequest, Logprobs, Priority, Prompt, RequestId, Sampling, ToolChoice,
 };
+use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::api::openai::chat::{self, ServiceTier, Stop, StreamOptions};
 pub mod anthropic;
 pub mod choices;
 pub mod embeddings;
+pub(crate) mod keep_alive;
 pub mod responses;
 mod thinking;
 mod tools;
@@ -35,6 +37,8 @@ pub struct ValidRequest {
     pub generate: GenerateRequest,
     /// Set when the answer is to be streamed.
     pub stream: Option<Streaming>,
+    /// How long the model stays when it falls idle, where the request says.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// How to stream.
@@ -163,7 +167,9 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     let tier = request.service_tier.map(tier_name);
     let form =
         Form { candidates, told: candidates, legacy, logprobs: logprobs.is_some(), tier, ..Form::default() };
-    let request = ValidRequest { model: model(request.model)?, generate: generate.clone(), stream };
+    let keep_alive = keep_alive::checked(request.keep_alive)?;
+    let request =
+        ValidRequest { model: model(request.model)?, generate: generate.clone(), stream, keep_alive };
     ValidChoices::new(request, vec![generate], form)
 }
 

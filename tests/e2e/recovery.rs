@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::http::Events;
 use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
@@ -38,18 +39,73 @@ fn a_killed_gateway_is_replaced_and_models_stay() {
     assert_eq!(server.workers().remove(0).pid, worker, "the model was not loaded again");
 }
 
+/// The text of a stream that has to end well; after `at` pieces `disturb` is called.
+fn text(stream: Events, at: usize, disturb: impl FnOnce()) -> String {
+    let mut disturb = Some(disturb);
+    let mut text = String::new();
+    let mut done = false;
+    for (count, piece) in stream.enumerate() {
+        if count == at
+            && let Some(disturb) = disturb.take()
+        {
+            disturb();
+        }
+        if piece == "[DONE]" {
+            done = true;
+            continue;
+        }
+        let piece: Value = serde_json::from_str(&piece).unwrap();
+        assert!(piece.get("error").is_none(), "{piece}");
+        text.push_str(piece["choices"][0]["text"].as_str().unwrap());
+    }
+    assert!(done, "the stream has no end: {text}");
+    text
+}
+
 #[test]
-fn a_worker_dying_mid_stream_fails_its_requests_and_no_others() {
+fn a_stream_goes_on_when_its_worker_dies() {
+    let server = Server::start();
+    for sampling in [json!({"temperature": 0}), json!({"temperature": 0.9, "seed": 5})] {
+        let mut body = story(SMOLLM2, 120);
+        body.as_object_mut().unwrap().extend(sampling.as_object().unwrap().clone());
+        let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
+        let killed = server.workers().remove(0).pid;
+        let stream = server.stream("/v1/completions", &body);
+        let disturbed = text(stream, 40, || process::signal(killed, Signal::SIGKILL));
+        assert_eq!(disturbed, undisturbed);
+        let worker = server.workers().remove(0).pid;
+        assert_ne!(worker, killed);
+        // The same for a plain request.
+        body["stream"] = json!(false);
+        let answer = std::thread::scope(|scope| {
+            let request = scope.spawn(|| server.post("/v1/completions", &body));
+            std::thread::sleep(Duration::from_millis(600));
+            process::signal(worker, Signal::SIGKILL);
+            request.join().unwrap()
+        });
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.text("/choices/0/text"), undisturbed);
+    }
+    assert!(server.log().contains("a request goes on"), "{}", server.log());
+}
+
+#[test]
+fn a_worker_dying_again_and_again_fails_its_requests_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join("twin")).unwrap();
     let server = Server::builder().models(&places::models()).models(folder.path()).start();
     assert_eq!(server.count().status, 200);
-    let doomed = server.workers().remove(0).pid;
     let mut first = server.stream("/v1/completions", &story(SMOLLM2, 4000));
     let mut twin = server.stream("/v1/completions", &story("twin", 100));
     assert!(first.next().is_some() && twin.next().is_some());
-    process::signal(doomed, Signal::SIGKILL);
-    let last: Value = first.filter_map(|e| serde_json::from_str(&e).ok()).last().unwrap();
+    for death in 0..3 {
+        process::wait_for("the request goes on", Duration::from_secs(60), || {
+            server.log().matches("a request goes on").count() == death
+        });
+        let doomed = server.workers().into_iter().find(|worker| worker.command.contains(SMOLLM2)).unwrap();
+        process::signal(doomed.pid, Signal::SIGKILL);
+    }
+    let last: Value = serde_json::from_str(&first.last().unwrap()).unwrap();
     assert!(last["error"]["message"].as_str().unwrap().contains(SMOLLM2), "{last}");
     let rest: Vec<String> = twin.collect();
     assert_eq!(
@@ -57,16 +113,4 @@ fn a_worker_dying_mid_stream_fails_its_requests_and_no_others() {
         Some("[DONE]"),
         "the other model's stream goes on to its end"
     );
-    // The same for a plain request: a status, not a broken connection.
-    let worker = server.workers().into_iter().find(|w| w.command.contains("twin")).unwrap().pid;
-    let answer = std::thread::scope(|scope| {
-        let mut body = story("twin", 4000);
-        body["stream"] = json!(false);
-        let server = &server;
-        let request = scope.spawn(move || server.post("/v1/completions", &body));
-        std::thread::sleep(Duration::from_secs(1));
-        process::signal(worker, Signal::SIGKILL);
-        request.join().unwrap()
-    });
-    answer.expect_error(503);
 }

@@ -1,5 +1,7 @@
 //! What is recorded of a request, and the watcher that records it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_proto::generate::{Event, Usage};
@@ -29,6 +31,8 @@ pub struct Record {
     pub first_token_ms: Option<i64>,
     /// From the start to the end.
     pub total_ms: i64,
+    /// How often it was given to another worker, because the one it had was lost.
+    pub recoveries: u32,
 }
 
 /// How a request ended.
@@ -47,6 +51,7 @@ pub struct Observed {
     bus: Bus,
     record: Record,
     start: Instant,
+    recoveries: Arc<AtomicU32>,
 }
 
 impl Observed {
@@ -69,8 +74,14 @@ impl Observed {
             usage: Usage::default(),
             first_token_ms: None,
             total_ms: 0,
+            recoveries: 0,
         };
-        Self { bus, record, start: Instant::now() }
+        Self { bus, record, start: Instant::now(), recoveries: Arc::default() }
+    }
+
+    /// Where recoveries are counted.
+    pub fn recoveries(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.recoveries)
     }
 
     /// Notes a failure to begin.
@@ -108,6 +119,7 @@ impl Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         self.record.total_ms = ms(self.start);
+        self.record.recoveries = self.recoveries.load(Ordering::Relaxed);
         self.bus.send(self.record.clone());
     }
 }

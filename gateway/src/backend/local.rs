@@ -1,63 +1,101 @@
 //! Models on this machine: the supervisor says where, a worker generates.
 //!
-//! A live link to a worker is used as it is; only where there is none is the supervisor asked, which may start the
-//! worker. A worker that dies fails the requests it had; one that dies before it took a request is replaced unseen.
+//! Live links to a model's workers are used as they are; only where there are none is the supervisor asked, which may start
+//! some. A request whose worker dies, hangs or is stopped goes on in another one: see `flight`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{GenerateRequest, Prompt};
+use ipc_proto::generate::Prompt;
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::{ModelEntry, SupervisorClient, Want};
+use ipc_proto::supervisor::{KeepAlive, ModelEntry, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::client::{Config, RpcError};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{OnceCell, broadcast};
 
-use super::Events;
+use super::{Events, late};
 
+mod control;
 mod embed;
+mod flight;
 mod link;
+mod news;
+mod place;
+mod spread;
 
+pub use flight::Ask;
+use flight::Flight;
 use link::Link;
+pub use news::News;
+use place::Place;
 
 /// Loading takes as long as it takes; whoever waits can leave.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// Times a request is offered to a worker: one may have died unseen.
+/// Times the supervisor is asked for a worker: one may have died unseen.
 const TRIES: u32 = 2;
-
-/// A model's link, if there is one; its lock makes simultaneous requests share one connecting.
-type Place = Arc<Mutex<Option<Arc<Link>>>>;
+/// Times a request may be given to another worker.
+pub const RECOVERIES: u32 = 2;
 
 /// The supervisor's workers.
 pub struct Local {
     socket: PathBuf,
+    /// Times a request may be given to another worker.
+    recoveries: u32,
     supervisor: OnceCell<SupervisorClient>,
-    /// One place for each model that was served.
-    links: std::sync::Mutex<HashMap<String, Place>>,
+    /// Models that were served, by id and by the aliases that were used.
+    places: std::sync::Mutex<HashMap<String, Arc<Place>>>,
+    news: broadcast::Sender<News>,
+    /// What happened so far.
+    pub counters: Counters,
+}
+
+/// What happened since the gateway began.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Times that requests were given to another worker.
+    pub recoveries: AtomicU64,
+    /// Requests that were lost too often.
+    pub given_up: AtomicU64,
 }
 
 impl Local {
-    /// The workers of the supervisor at `socket`.
+    /// The workers of the supervisor at `socket`. A request is given to another worker up to [`RECOVERIES`] times.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, supervisor: OnceCell::new(), links: std::sync::Mutex::default() }
+        Self {
+            socket,
+            recoveries: RECOVERIES,
+            supervisor: OnceCell::new(),
+            places: std::sync::Mutex::default(),
+            news: broadcast::Sender::new(news::CHANGES_AHEAD),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The same, but up to `recoveries` times.
+    #[must_use]
+    pub fn with_recoveries(self, recoveries: u32) -> Self {
+        Self { recoveries, ..self }
     }
 
     /// Begins a generation.
     ///
     /// # Errors
-    /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting.
-    pub async fn generate(&self, model: &str, request: GenerateRequest) -> Result<Events> {
-        for _ in 1..TRIES {
-            let link = self.link(model).await?;
-            match Arc::clone(&link).submit(request.clone()).await {
-                Err(error) if error.kind == ErrorKind::Unavailable => link.close(),
-                outcome => return outcome,
+    /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting, no time left.
+    pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Events> {
+        let mut flight = Flight::new(Arc::clone(self), ask);
+        let deadline = flight.deadline();
+        let queue = match deadline {
+            Some(deadline) => {
+                let begun = tokio::time::timeout_at(deadline.into(), flight.begin()).await;
+                begun.map_err(|_| late())??
             }
-        }
-        self.link(model).await?.submit(request).await
+            None => flight.begin().await?,
+        };
+        Ok(Events::new(queue, Box::new(flight), deadline))
     }
 
     /// Tokens of a prompt as `model` would see it.
@@ -74,47 +112,78 @@ impl Local {
     /// When the supervisor does not answer.
     pub async fn models(&self) -> Result<Vec<ModelEntry>> {
         let client = self.supervisor().await?;
-        client.models(deadline(CALL_DEADLINE)).await.map_err(|e| lost("the supervisor", &e))
+        client.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
     }
 
-    /// A live link to the worker of `model`.
+    /// Returns once a worker serves `model` and this process is connected to it. Where it is already, nobody is asked.
+    ///
+    /// # Errors
+    /// Unknown or broken model, no memory for it.
+    pub async fn ready(&self, model: &str) -> Result<()> {
+        self.link(model).await.map(drop)
+    }
+
+    /// A live link to any worker of `model`.
     async fn link(&self, model: &str) -> Result<Arc<Link>> {
-        let known = self.links().get(model).cloned();
-        if let Some(place) = known {
-            let place = &mut *place.lock().await;
-            return self.refresh(model, place).await;
-        }
-        // Names that do not exist leave nothing behind: the place is made once the supervisor knows the model.
-        let mut first = None;
-        let link = self.refresh(model, &mut first).await?;
-        self.links().entry(model.to_owned()).or_insert_with(|| Arc::new(Mutex::new(first)));
-        Ok(link)
+        self.link_for(model, 0).await
     }
 
-    async fn refresh(&self, model: &str, place: &mut Option<Arc<Link>>) -> Result<Arc<Link>> {
-        if let Some(link) = place.as_ref().filter(|link| link.is_open()) {
-            return Ok(Arc::clone(link));
+    /// A live link to a worker of `model` that is to take a request of this affinity.
+    async fn link_for(&self, model: &str, affinity: u64) -> Result<Arc<Link>> {
+        let known = self.places().get(model).cloned();
+        if let Some(place) = known
+            && let Ok(link) = place.link(model, affinity).await
+        {
+            return Ok(link);
         }
-        *place = None;
         let mut last = None;
         // The worker may have died while its address travelled.
         for _ in 0..TRIES {
-            let client = self.supervisor().await?;
-            let asked = client.ensure_ready(deadline(LOADING_DEADLINE), Want::model(model)).await;
-            let addresses = asked.map_err(|e| lost("the supervisor", &e))??;
-            let Some(address) = addresses.first() else { continue };
-            match Link::open(address, model).await {
-                Ok(link) => return Ok(Arc::clone(place.insert(link))),
-                Err(e) => last = Some(e),
+            let place = self.ensure_ready(Want::model(model)).await?;
+            match place.link(model, affinity).await {
+                Ok(link) => return Ok(link),
+                Err(failure) => last = failure.or(last),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let cause = last.map_or_else(String::new, |e| e.to_string());
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            Source::Worker,
-            format!("the worker for \"{model}\" is gone: {cause}"),
-        ))
+        let text = format!("the worker for \"{model}\" is gone: {cause}");
+        Err(Error::new(ErrorKind::Unavailable, Source::Worker, text))
+    }
+
+    /// Has the supervisor see to it that a model is served.
+    async fn ensure_ready(&self, want: Want) -> Result<Arc<Place>> {
+        let client = self.supervisor().await?;
+        let model = want.model.clone();
+        let asked = client.ensure_ready(deadline(LOADING_DEADLINE), want).await;
+        let addresses = asked.map_err(|e| unreachable(&e))??;
+        let place = self.place(&model).await?;
+        place.know(addresses);
+        Ok(place)
+    }
+
+    /// The place of a model that the supervisor knows: names that do not exist leave nothing behind.
+    async fn place(&self, name: &str) -> Result<Arc<Place>> {
+        if let Some(place) = self.places().get(name) {
+            return Ok(Arc::clone(place));
+        }
+        let named = |model: &ModelEntry| model.id == name || model.aliases.iter().any(|alias| alias == name);
+        let id =
+            self.models().await?.into_iter().find(named).map_or_else(|| name.to_owned(), |model| model.id);
+        let mut places = self.places();
+        let place = Arc::clone(places.entry(id).or_default());
+        places.insert(name.to_owned(), Arc::clone(&place));
+        Ok(place)
+    }
+
+    /// Tells how long a model is to stay, where that is said; nobody waits for it.
+    fn keep(self: Arc<Self>, model: String, keep: Option<KeepAlive>) {
+        let Some(keep) = keep else { return };
+        tokio::spawn(async move {
+            if let Err(error) = self.keep_alive(model, keep).await {
+                tracing::warn!(%error, "keep_alive was not heard");
+            }
+        });
     }
 
     async fn supervisor(&self) -> Result<&SupervisorClient> {
@@ -128,8 +197,8 @@ impl Local {
         self.supervisor.get_or_try_init(connect).await
     }
 
-    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<String, Place>> {
-        self.links.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn places(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Place>>> {
+        self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -144,4 +213,9 @@ fn lost(whom: &str, error: &RpcError) -> Error {
     let kind =
         if matches!(error, RpcError::DeadlineExceeded) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
     Error::new(kind, Source::Gateway, format!("{whom} does not answer: {error}"))
+}
+
+/// As [`lost`], for the supervisor.
+fn unreachable(error: &RpcError) -> Error {
+    Error { origin: Source::Supervisor, ..lost("the supervisor", error) }
 }

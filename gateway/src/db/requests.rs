@@ -3,6 +3,11 @@
 use super::{Db, DbError};
 use crate::audit::record::{Outcome, Record};
 
+/// Columns by name: the gateway before an upgrade writes beside the one after it.
+const INSERT: &str = "INSERT INTO requests (id, started_at_ms, endpoint, model, streamed, outcome, error, prompt_tokens, \
+                      cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
 impl Db {
     /// Adds `records` in one transaction.
     ///
@@ -16,7 +21,7 @@ impl Db {
                 Outcome::Failed(kind) => ("failed", Some(format!("{kind:?}"))),
                 Outcome::Cancelled => ("cancelled", None),
             };
-            let insert = sqlx::query("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            let insert = sqlx::query(INSERT)
                 .bind(&record.id)
                 .bind(record.started_at_ms)
                 .bind(record.endpoint)
@@ -28,7 +33,8 @@ impl Db {
                 .bind(record.usage.cached_tokens)
                 .bind(record.usage.completion_tokens)
                 .bind(record.first_token_ms)
-                .bind(record.total_ms);
+                .bind(record.total_ms)
+                .bind(record.recoveries);
             insert.execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)

@@ -14,6 +14,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::audit::record::Observed;
+use crate::backend::local::Ask;
 use crate::backend::source::Source;
 use crate::state::State;
 use crate::translate::whole::{Output, Whole};
@@ -55,7 +56,8 @@ pub async fn whole(job: Job) -> Result<Whole> {
 /// When one cannot begin, or fails; the others are cancelled.
 pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMut()) -> Result<Vec<Whole>> {
     let Job { state, valid, mut observed } = job;
-    let mut source = observed.begin(begin(&state, valid, more).await)?;
+    let asks = asks(valid, more, &observed);
+    let mut source = observed.begin(begin(&state, asks).await)?;
     let mut outputs: Vec<Output> = (0..source.choices()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
     loop {
@@ -78,13 +80,19 @@ pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMu
 }
 
 /// Begins all choices.
-async fn begin(state: &State, valid: ValidRequest, more: Vec<GenerateRequest>) -> Result<Source> {
-    let first = state.local.generate(&valid.model, valid.generate).await?;
-    let mut all = vec![first];
-    for request in more {
-        all.push(state.local.generate(&valid.model, request).await?);
+async fn begin(state: &State, asks: Vec<Ask>) -> Result<Source> {
+    let mut all = Vec::with_capacity(asks.len());
+    for ask in asks {
+        all.push(state.local.generate(ask).await?);
     }
     Ok(Source::new(all))
+}
+
+/// What the backend is asked: the request itself and `more` choices of it.
+fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed) -> Vec<Ask> {
+    let ValidRequest { model, generate, keep_alive, .. } = valid;
+    let ask = |request| Ask { model: model.clone(), request, keep_alive, recoveries: observed.recoveries() };
+    std::iter::once(generate).chain(more).map(ask).collect()
 }
 
 /// The events, and the first of them where it was waited for.
@@ -109,8 +117,9 @@ pub async fn stream_all<W: Wire>(
     ending: Option<Ending<W>>,
 ) -> Result<Response> {
     let Job { state, valid, mut observed } = job;
+    let asks = asks(valid, more, &observed);
     let mut beginning = Box::pin(async move {
-        let mut source = begin(&state, valid, more).await?;
+        let mut source = begin(&state, asks).await?;
         if W::EAGER {
             return Ok((source, None));
         }

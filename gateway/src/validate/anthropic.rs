@@ -66,7 +66,7 @@ pub fn messages(request: Request) -> Result<ValidMessages> {
         priority,
         ..GenerateRequest::default()
     };
-    let request = ValidRequest { model, generate, stream };
+    let request = ValidRequest { model, generate, stream, keep_alive: None };
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 

@@ -51,7 +51,9 @@ pub fn completion(request: Request) -> Result<ValidChoices> {
     }
     let stream = streaming(request.stream, request.stream_options)?;
     let form = Form { candidates, told, echo: echoes, logprobs: top.is_some(), ..Form::default() };
-    ValidChoices::new(ValidRequest { model: model(request.model)?, generate, stream }, requests, form)
+    let keep_alive = keep_alive::checked(request.keep_alive)?;
+    let request = ValidRequest { model: model(request.model)?, generate, stream, keep_alive };
+    ValidChoices::new(request, requests, form)
 }
 
 /// Each prompt, and what is told of it before its completion.

@@ -86,7 +86,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let generate =
         GenerateRequest { prompt, sampling, stop, max_tokens, logprobs, constraint, priority, ..extras };
     Ok(ValidResponse {
-        request: ValidRequest { model: model(request.model)?, generate, stream },
+        request: ValidRequest { model: model(request.model)?, generate, stream, keep_alive: None },
         input,
         previous: request.previous_response_id,
         store: request.store,

@@ -117,7 +117,7 @@ impl FakeWorker {
         }
     }
 
-    async fn play(self, stream: StreamId, id: RequestId, prompt: String) {
+    async fn play(self, stream: StreamId, id: RequestId, prompt: String, generated: Vec<u32>) {
         let word = |index: u32| {
             let parts = vec![Part::Text(format!("w{index} "))];
             (id, Event::Delta(Delta { index, tokens: vec![index], parts, logprobs: Vec::new() }))
@@ -150,8 +150,13 @@ impl FakeWorker {
                 events.push((id, Event::Failed(error)));
                 self.send(stream, events);
             }
-            "leave" => {
-                self.send(stream, vec![word(0)]);
+            "lose" if generated.len() as u32 + 1 >= number => {
+                self.send(stream, vec![word(generated.len() as u32), end]);
+            }
+            // Each time one word, and then it is gone.
+            "lose" | "leave" => {
+                assert!(generated.iter().copied().eq(0..generated.len() as u32));
+                self.send(stream, vec![word(generated.len() as u32)]);
                 let frames = self.streams.lock().unwrap().remove(&stream).unwrap();
                 frames.send(None).unwrap();
             }
@@ -174,7 +179,7 @@ impl Worker for FakeWorker {
         if prompt == "refuse" {
             return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
         }
-        tokio::spawn(self.play(stream, request.id, prompt));
+        tokio::spawn(self.play(stream, request.id, prompt, request.generated));
         Ok(Accepted { prompt_tokens: 3 })
     }
 
@@ -259,6 +264,8 @@ async fn supervisor(stream: UnixStream, supervisor: FakeSupervisor) {
 /// A gateway between a client and the fakes.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
+    /// Where it takes its models from.
+    pub(crate) local: Arc<Local>,
     worker: FakeWorker,
     home: TempDir,
     // The last to go: everything runs on it.
@@ -271,13 +278,28 @@ impl Gateway {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
         let fake = FakeWorker::default();
-        let address = runtime.block_on(serve(&home, &fake, keys));
-        Self { address, worker: fake, home, runtime }
+        let (address, local) = runtime.block_on(serve(&home, &fake, keys));
+        Self { address, local, worker: fake, home, runtime }
+    }
+
+    /// Runs something where the gateway runs.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     /// Requests that the worker was told to drop, so far.
     pub(crate) fn cancelled(&self) -> usize {
         self.worker.cancelled.lock().unwrap().len()
+    }
+
+    /// How often each request was given to another worker.
+    pub(crate) fn recoveries(&self) -> Vec<i64> {
+        let file = self.home.path().join("mlxd.db");
+        self.runtime.block_on(async move {
+            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
+            let all = "SELECT recoveries FROM requests ORDER BY started_at_ms";
+            sqlx::query_scalar(all).fetch_all(&pool).await.unwrap()
+        })
     }
 
     /// Waits for `count` records: what ended how.
@@ -330,7 +352,7 @@ pub(crate) fn completion(prompt: &str, stream: bool) -> String {
     serde_json::json!({"model": "m", "prompt": prompt, "stream": stream}).to_string()
 }
 
-async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> SocketAddr {
+async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> (SocketAddr, Arc<Local>) {
     let path = home.path().join("w.sock");
     tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
     let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
@@ -345,10 +367,10 @@ async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> SocketAddr {
     let (audit, outlet) = bus::bus();
     tokio::spawn(sink::run(outlet, Some(db.clone())));
     let responses = Arc::new(Responses::new(Some(db)));
-    let state =
-        State { local: Arc::new(Local::new(path)), audit, keys: Arc::new(Keys::parse(keys)), responses };
+    let local = Arc::new(Local::new(path));
+    let state = State { local: Arc::clone(&local), audit, keys: Arc::new(Keys::parse(keys)), responses };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });
-    address
+    (address, local)
 }

@@ -40,6 +40,7 @@ pub struct Request {
     pub priority: Option<Priority>,
     pub cache_salt: Option<String>,
     pub timeout: Option<f64>,
+    pub keep_alive: Option<KeepAlive>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<u8>,
     pub logit_bias: Option<BTreeMap<String, f32>>,
@@ -165,6 +166,16 @@ pub enum Priority {
     High,
     Normal,
     Low,
+}
+
+/// How long an idle model stays, as Ollama has it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number of seconds or a text such as \"5m\"")]
+pub enum KeepAlive {
+    /// Seconds; below 0 for ever.
+    Seconds(f64),
+    /// Numbers with units: `1h30m`.
+    Text(String),
 }
 
 /// One turn.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chat::{Priority, ServiceTier, Stop, StreamOptions, Timings};
+use super::chat::{KeepAlive, Priority, ServiceTier, Stop, StreamOptions, Timings};
 use super::usage::Usage;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
@@ -36,6 +36,7 @@ pub struct Request {
     pub priority: Option<Priority>,
     pub cache_salt: Option<String>,
     pub timeout: Option<f64>,
+    pub keep_alive: Option<KeepAlive>,
     pub logprobs: Option<u8>,
     pub logit_bias: Option<BTreeMap<String, f32>>,
     pub frequency_penalty: Option<f32>,

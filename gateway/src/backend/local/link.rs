@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::SinkExt;
 use futures::stream::{FusedStream, StreamExt};
@@ -17,8 +18,12 @@ use tarpc::client::Config;
 use tokio::sync::{Notify, mpsc};
 
 use super::{CALL_DEADLINE, deadline, lost};
-use crate::backend::Events;
+use crate::backend::Queue;
 
+/// A worker that is there answers sooner, however busy it is.
+const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+/// The supervisor ends a worker that hangs sooner, and the connection with it.
+const SUBMIT_DEADLINE: Duration = Duration::from_secs(600);
 /// Events that may wait for a slow client.
 const EVENTS_AHEAD: usize = 4096;
 
@@ -28,16 +33,23 @@ type Requests = Option<HashMap<RequestId, mpsc::Sender<Event>>>;
 /// A connected worker.
 pub(super) struct Link {
     model: String,
+    incarnation: u64,
     client: WorkerClient,
     stream: StreamId,
     requests: Mutex<Requests>,
     next_id: AtomicU64,
+    /// It is to take no more requests.
+    retired: AtomicBool,
     closing: Notify,
 }
 
 impl Link {
-    /// Connects to the worker at `address`.
+    /// Connects to the worker at `address`. One that hangs is not waited for.
     pub(super) async fn open(address: &WorkerAddress, model: &str) -> io::Result<Arc<Self>> {
+        tokio::time::timeout(OPEN_DEADLINE, Self::connect(address, model)).await?
+    }
+
+    async fn connect(address: &WorkerAddress, model: &str) -> io::Result<Arc<Self>> {
         let control = socket::connect(&address.socket, Channel::Control).await?;
         let mut frames: GatewayEnd = socket::framed(socket::connect(&address.socket, Channel::Steps).await?);
         let (stream, _) = uuid::Uuid::new_v4().as_u64_pair();
@@ -50,19 +62,43 @@ impl Link {
         }
         let link = Arc::new(Self {
             model: model.to_owned(),
+            incarnation: address.incarnation,
             client: WorkerClient::new(Config::default(), socket::framed(control)).spawn(),
             stream,
             requests: Mutex::new(Some(HashMap::new())),
             next_id: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
             closing: Notify::new(),
         });
         tokio::spawn(Arc::clone(&link).deal(frames));
         Ok(link)
     }
 
-    /// Whether the worker is there, as far as is known.
-    pub(super) fn is_open(&self) -> bool {
-        self.requests().is_some()
+    /// Which worker process it leads to.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Whether the worker is there and takes requests, as far as is known.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.retired.load(Ordering::Relaxed) && self.requests().is_some()
+    }
+
+    /// Requests on their way through it.
+    pub(super) fn load(&self) -> usize {
+        self.requests().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Takes no more requests; it is let go of once those it has are done.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.close_if_done();
+    }
+
+    fn close_if_done(&self) {
+        if self.retired.load(Ordering::Relaxed) && self.load() == 0 {
+            self.close();
+        }
     }
 
     /// For calls that no event follows.
@@ -77,7 +113,7 @@ impl Link {
     }
 
     /// Hands a request to the worker.
-    pub(super) async fn submit(self: Arc<Self>, mut request: GenerateRequest) -> Result<Events> {
+    pub(super) async fn submit(self: Arc<Self>, mut request: GenerateRequest) -> Result<Queue> {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         request.id = id;
         let (sender, queue) = mpsc::channel(EVENTS_AHEAD);
@@ -88,12 +124,12 @@ impl Link {
         }
         let link = Arc::clone(&self);
         // From here on, so that a client that leaves during the call cancels too.
-        let mut events = Events::new(queue, move || link.cancel(id));
-        let answer = self.client.submit(deadline(CALL_DEADLINE), self.stream, request).await;
+        let mut queue = Queue::new(queue, move || link.cancel(id));
+        let answer = self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, request).await;
         match answer.map_err(|e| lost("the worker", &e)).flatten() {
             Ok(accepted) => {
-                events.prompt_tokens = accepted.prompt_tokens;
-                Ok(events)
+                queue.prompt_tokens = accepted.prompt_tokens;
+                Ok(queue)
             }
             Err(error) => Err(error),
         }
@@ -112,6 +148,7 @@ impl Link {
             tokio::spawn(async move {
                 // A worker that is gone has nothing to cancel.
                 let _ = self.client.cancel(deadline(CALL_DEADLINE), self.stream, id).await;
+                self.close_if_done();
             });
         }
     }
@@ -141,6 +178,10 @@ impl Link {
         if let Some(requests) = &mut *self.requests() {
             for (id, event) in frame.events {
                 let last = event.is_last();
+                // It is about to end, and takes nothing any more.
+                if matches!(&event, Event::Failed(error) if error.kind == ErrorKind::Unavailable) {
+                    self.retired.store(true, Ordering::Relaxed);
+                }
                 let sent = requests.get(&id).map(|sender| sender.try_send(event));
                 if matches!(sent, Some(Err(mpsc::error::TrySendError::Full(_)))) {
                     slow.push(id);
@@ -152,6 +193,7 @@ impl Link {
         for id in slow {
             Arc::clone(self).cancel(id);
         }
+        self.close_if_done();
     }
 
     /// Fails every request that waits; no new one is taken.
