@@ -19,6 +19,15 @@ pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T> {
     parse(&bytes(request).await?)
 }
 
+/// [`json`], or what `T` is without one where the body is empty.
+///
+/// # Errors
+/// As [`json`].
+pub async fn json_or_default<T: DeserializeOwned + Default>(request: Request) -> Result<T> {
+    let bytes = bytes(request).await?;
+    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
 /// [`json`] for clients that write backslashes which escape nothing.
 ///
 /// # Errors

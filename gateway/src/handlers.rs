@@ -1,5 +1,6 @@
 //! One file for each resource.
 
+pub mod admin;
 pub mod docs;
 pub mod embeddings;
 pub mod generate;

@@ -73,7 +73,7 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let responses = Arc::new(Responses::new(db.clone()));
     let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
     tokio::spawn(Arc::clone(&local).follow());
-    let state = State { local, audit, keys: Arc::new(keys), responses };
+    let state = State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();
@@ -83,6 +83,7 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let router = if let Some(cors) = cors { router.layer(cors) } else { router };
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         terminate.recv().await;
+        local.end_news();
         stopping.send_replace(true);
     });
     tokio::select! {

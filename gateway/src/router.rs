@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{docs, embeddings, generate, health, messages, models, responses};
+use crate::handlers::{admin, docs, embeddings, generate, health, messages, models, responses};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -30,6 +30,10 @@ pub fn router(state: State) -> Router {
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
+        .route("/admin/v1/pool", get(admin::pool))
+        .route("/admin/v1/events", get(admin::events::events))
+        .route("/admin/v1/models", get(admin::models))
+        .route("/admin/v1/models/{*path}", get(admin::model).post(admin::order))
         .layer(from_fn_with_state(state.clone(), auth::check));
     Router::new()
         .route("/", get(health::greet))

@@ -1,5 +1,6 @@
 //! Between neutral events and the client protocols' answers. Pure.
 
+pub mod admin;
 pub mod anthropic;
 pub mod embeddings;
 pub mod models;

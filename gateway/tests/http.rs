@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "http/admin.rs"]
+mod admin;
 #[path = "http/fakes.rs"]
 mod fakes;
 #[path = "http/messages.rs"]

@@ -47,7 +47,7 @@ pub async fn one(
     };
     let found = found.ok_or_else(missing)?;
     Ok(match protocol {
-        Protocol::OpenAi => Json(to_openai(found)).into_response(),
+        Protocol::OpenAi | Protocol::Admin => Json(to_openai(found)).into_response(),
         Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
     })
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::request_id::RequestId;
 use crate::api::anthropic::error::Body;
 use crate::error::Failure;
+use crate::translate::admin;
 
 /// What Anthropic's clients send with every request.
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -22,6 +23,8 @@ pub enum Protocol {
     OpenAi,
     /// Anthropic's.
     Anthropic,
+    /// Our own, of the admin API.
+    Admin,
 }
 
 impl Protocol {
@@ -31,6 +34,9 @@ impl Protocol {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let shared = || under("/v1/models") || !path.starts_with("/v1/");
+        if under("/admin") {
+            return Self::Admin;
+        }
         if under("/v1/messages") || (headers.contains_key(VERSION) && shared()) {
             Self::Anthropic
         } else {
@@ -50,15 +56,22 @@ pub async fn shape(mut request: Request, next: Next) -> Response {
     }
     if let Some(Failure(error)) = response.extensions_mut().remove() {
         let (mut head, _) = response.into_parts();
-        let body = Body::of(&error, head.status.as_u16(), &id);
         for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE] {
             head.headers.remove(name);
         }
-        let written = Json(body).into_response();
+        let written = match protocol {
+            Protocol::Admin => {
+                let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+                ([kind], Json(admin::problem(&error, head.status, &id))).into_response()
+            }
+            _ => Json(Body::of(&error, head.status.as_u16(), &id)).into_response(),
+        };
         head.headers.extend(written.headers().clone());
         response = Response::from_parts(head, written.into_body());
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if protocol == Protocol::Anthropic
+        && let Ok(id) = HeaderValue::from_str(&id)
+    {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
@@ -82,5 +95,6 @@ mod tests {
             assert_eq!(Protocol::of(path, &headers), Protocol::Anthropic, "{path}");
         }
         assert_eq!(Protocol::of("/v1/chat/completions", &headers), Protocol::OpenAi);
+        assert_eq!(Protocol::of("/admin/v1/pool", &headers), Protocol::Admin);
     }
 }

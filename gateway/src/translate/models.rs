@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat};
 use ipc_proto::supervisor::ModelEntry;
 use ipc_proto::{Error, Result};
 
+use super::admin;
 use crate::api::anthropic::models as anthropic;
 use crate::api::openai::models::Model;
 
@@ -22,7 +23,8 @@ pub fn named(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
 
 /// As OpenAI shows it.
 pub fn to_openai(entry: ModelEntry) -> Model {
-    Model { id: entry.id, object: "model", created: entry.created, owned_by: "local" }
+    let (state, details) = (admin::state(entry.state), admin::details(entry.details));
+    Model { id: entry.id, object: "model", created: entry.created, owned_by: "local", state, details }
 }
 
 /// As Anthropic shows it.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::admin::{Details, State};
+
 /// The list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
@@ -20,4 +22,10 @@ pub struct Model {
     pub object: &'static str,
     pub created: u64,
     pub owned_by: &'static str,
+    /// What its workers do; ours, as what follows.
+    #[serde(flatten)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub state: State,
+    #[schemars(with = "serde_json::Value")]
+    pub details: Details,
 }

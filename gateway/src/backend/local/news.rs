@@ -23,6 +23,8 @@ pub enum News {
     Change(Change),
     /// Something changed that is not told: all is to be asked for again.
     Missed,
+    /// The server ends.
+    End,
 }
 
 impl Local {
@@ -47,6 +49,11 @@ impl Local {
     /// Hears of changes from now on.
     pub fn listen(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
+    }
+
+    /// Nothing more is told.
+    pub fn end_news(&self) {
+        let _ = self.news.send(News::End);
     }
 
     async fn changes(&self, revision: u64) -> Result<Changes> {

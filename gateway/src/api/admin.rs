@@ -1,0 +1,210 @@
+//! What the admin API says: ours, so plain and complete. Bytes and milliseconds are named as such.
+
+use ipc_proto::supervisor::{Capabilities, Exit, Lease};
+use serde::{Deserialize, Serialize};
+
+use super::openai::chat::KeepAlive;
+
+/// An error (RFC 7807).
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// `about:blank`: the status says it all.
+    pub r#type: &'static str,
+    /// The status in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong with this request.
+    pub detail: String,
+    /// The field that is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+    /// Whether the same request can succeed later.
+    pub retryable: bool,
+    /// The request's name.
+    pub request_id: String,
+}
+
+/// A model.
+#[derive(Debug, Serialize)]
+pub struct Model {
+    /// Its id.
+    pub id: String,
+    /// Other names that it answers to.
+    pub aliases: Vec<String>,
+    /// What its workers do.
+    #[serde(flatten)]
+    pub state: State,
+    /// It is not evicted.
+    pub pinned: bool,
+    /// Callers that wait for it.
+    pub waiting: u32,
+    /// Bytes of its weight files.
+    pub file_bytes: u64,
+    /// What its files say.
+    pub details: Details,
+    /// Its processes.
+    pub workers: Vec<Worker>,
+    /// How the last of them that ended did.
+    pub last_exit: Option<Exit>,
+}
+
+/// What a model's workers do, in one word and what belongs to it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum State {
+    /// No process.
+    Stopped,
+    /// It waits for memory.
+    Queued,
+    /// It loads.
+    Loading {
+        /// So far.
+        loaded_bytes: u64,
+        /// In all.
+        total_bytes: u64,
+    },
+    /// It serves.
+    Ready,
+    /// It ends its last requests.
+    Draining,
+    /// It does not run, and cannot.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a model's files say.
+#[derive(Debug, Clone, Serialize)]
+pub struct Details {
+    /// `model_type` of config.json.
+    pub architecture: String,
+    /// Weights, counted before packing.
+    pub parameters: u64,
+    /// Such as `bf16` or `4-bit`.
+    pub quantization: String,
+    /// Prompt and output together, in tokens.
+    pub context: Option<u32>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Bytes of its weights in memory.
+    pub weight_bytes: u64,
+    /// Bytes that a token takes in the KV cache.
+    pub kv_bytes_per_token: u64,
+    /// Why it cannot be served, where its files say that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// One worker process.
+#[derive(Debug, Serialize)]
+pub struct Worker {
+    /// Counts processes since the server started.
+    pub incarnation: u64,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// What it does.
+    pub state: &'static str,
+    /// Bytes of memory it has.
+    pub footprint_bytes: u64,
+    /// Bytes it may have.
+    pub lease_bytes: u64,
+    /// Requests it generates for.
+    pub running: u32,
+    /// Requests that wait in it.
+    pub waiting: u32,
+    /// Steps since it started.
+    pub steps: u64,
+    /// Since when it has nothing to do.
+    pub idle_ms: Option<u64>,
+    /// When it is unloaded if that stays so.
+    pub expires_ms: Option<u64>,
+}
+
+/// Every model.
+#[derive(Debug, Serialize)]
+pub struct Models {
+    /// By id.
+    pub models: Vec<Model>,
+}
+
+/// The memory budget and who has what of it.
+#[derive(Debug, Serialize)]
+pub struct Pool {
+    /// What workers may have together.
+    pub budget_bytes: u64,
+    /// What is granted.
+    pub leased_bytes: u64,
+    /// What workers have.
+    pub measured_bytes: u64,
+    /// The machine's memory.
+    pub physical_bytes: u64,
+    /// What the system could give now.
+    pub available_bytes: u64,
+    /// How the system is doing: normal, warn or critical.
+    pub pressure: &'static str,
+    /// One for each worker.
+    pub leases: Vec<Lease>,
+    /// Models that wait for memory.
+    pub queue: Vec<String>,
+    /// Workers evicted since the server started.
+    pub evictions: u64,
+    /// Times that requests were given to another worker since this gateway started.
+    pub recoveries: u64,
+    /// Requests that were lost too often, since then.
+    pub given_up: u64,
+}
+
+/// One change, as the event stream tells it.
+#[derive(Debug, Serialize)]
+pub struct Change {
+    /// Counts changes.
+    pub revision: u64,
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
+    /// The model's id.
+    pub model: String,
+    /// What its workers do now.
+    #[serde(flatten)]
+    pub state: State,
+    /// Workers that take requests now.
+    pub ready: usize,
+    /// Why.
+    pub note: String,
+}
+
+/// Body of `load`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// How long it stays when it falls idle.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// Body of `unload`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unload {
+    /// Running requests are cut off.
+    pub force: bool,
+}
+
+/// Body of `restart`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Body of `pin`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pin {
+    /// Whether it is pinned from now on.
+    pub pinned: bool,
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self { pinned: true }
+    }
+}

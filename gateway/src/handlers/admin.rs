@@ -1,0 +1,98 @@
+//! The admin API: what runs, in how much memory, and orders to change that. Errors are RFC 7807's.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::{Path, Request, State as Extract};
+use ipc_proto::supervisor::{ModelEntry, Restart};
+use ipc_proto::{Error, ErrorKind, Result, Source};
+
+use crate::api::admin::{Load, Model, Models, Nothing, Pin, Pool, Unload};
+use crate::body;
+use crate::error::ApiError;
+use crate::state::State;
+use crate::translate::admin;
+use crate::validate::keep_alive;
+
+pub mod events;
+
+/// `GET /admin/v1/pool`.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn pool(Extract(state): Extract<State>) -> std::result::Result<Json<Pool>, ApiError> {
+    let counters = &state.local.counters;
+    let (recoveries, given_up) =
+        (counters.recoveries.load(Ordering::Relaxed), counters.given_up.load(Ordering::Relaxed));
+    Ok(Json(admin::pool(state.local.pool().await?, recoveries, given_up)))
+}
+
+/// `GET /admin/v1/models`.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn models(Extract(state): Extract<State>) -> std::result::Result<Json<Models>, ApiError> {
+    Ok(Json(all(&state).await?))
+}
+
+/// `GET /admin/v1/models/{id}`; ids may hold slashes.
+///
+/// # Errors
+/// When there is none of that name.
+pub async fn model(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+) -> std::result::Result<Json<Model>, ApiError> {
+    Ok(Json(admin::model(named(&state, &name).await?)))
+}
+
+/// `POST /admin/v1/models/{id}/load`, `unload`, `restart` or `pin`: answers with the model once it is done.
+///
+/// # Errors
+/// When there is no such model or order, or it cannot be followed.
+pub async fn order(
+    Extract(state): Extract<State>,
+    Path(path): Path<String>,
+    request: Request,
+) -> std::result::Result<Json<Model>, ApiError> {
+    let unknown = || {
+        let text = "POST /admin/v1/models/{id}/load, unload, restart or pin";
+        Error::new(ErrorKind::InvalidRequest, Source::Client, text)
+    };
+    let (name, order) = path.rsplit_once('/').ok_or_else(unknown)?;
+    // By its id: an alias may lead elsewhere in a moment.
+    let id = named(&state, name).await?.id;
+    match order {
+        "load" => {
+            let Load { keep_alive } = body::json_or_default(request).await?;
+            state.local.load(&id, keep_alive::checked(keep_alive)?).await?;
+        }
+        "unload" => {
+            let Unload { force } = body::json_or_default(request).await?;
+            state.local.unload(id.clone(), force).await?;
+        }
+        "restart" => {
+            let Nothing {} = body::json_or_default(request).await?;
+            state.local.restart(Restart::Model(id.clone())).await?;
+        }
+        "pin" => {
+            let Pin { pinned } = body::json_or_default(request).await?;
+            state.local.pin(id.clone(), pinned).await?;
+        }
+        _ => return Err(unknown().into()),
+    }
+    Ok(Json(admin::model(named(&state, &id).await?)))
+}
+
+async fn all(state: &State) -> Result<Models> {
+    Ok(Models { models: state.local.models().await?.into_iter().map(admin::model).collect() })
+}
+
+async fn named(state: &State, name: &str) -> Result<ModelEntry> {
+    let is = |model: &ModelEntry| model.id == name || model.aliases.iter().any(|alias| alias == name);
+    let found = state.local.models().await?.into_iter().find(is);
+    found.ok_or_else(|| {
+        let text = format!("the model \"{name}\" does not exist; GET /admin/v1/models lists those that do");
+        Error::new(ErrorKind::ModelNotFound, Source::Client, text)
+    })
+}

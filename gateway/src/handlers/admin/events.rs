@@ -1,0 +1,70 @@
+//! `GET /admin/v1/events`: every model's state, then each change of one, as server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State as Extract;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::stream::{self, Stream};
+use ipc_proto::supervisor;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::backend::local::News;
+use crate::state::State;
+use crate::translate::admin;
+
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// While the supervisor does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The stream. It begins with an event `models` that holds all of them; then comes `change` for each change, and `models`
+/// again where some were missed. It ends when the server does.
+pub async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    // From before the first list, so that nothing falls between.
+    let news = state.local.listen();
+    let told = stream::unfold(Listener { state, news, behind: true }, Listener::next);
+    Sse::new(told).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY))
+}
+
+struct Listener {
+    state: State,
+    news: Receiver<News>,
+    /// The whole list is to be told.
+    behind: bool,
+}
+
+impl Listener {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if self.behind {
+                let event = self.models().await;
+                self.behind = false;
+                return Some((Ok(event), self));
+            }
+            match self.news.recv().await {
+                Ok(News::Change(change)) => return Some((Ok(changed(change)), self)),
+                Ok(News::Missed) | Err(RecvError::Lagged(_)) => self.behind = true,
+                Ok(News::End) | Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    async fn models(&self) -> Event {
+        loop {
+            if let Ok(models) = self.state.local.models().await {
+                let models: Vec<_> = models.into_iter().map(admin::model).collect();
+                return event("models", &models);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn changed(change: supervisor::Change) -> Event {
+    event("change", &admin::change(change))
+}
+
+fn event(name: &str, data: &impl serde::Serialize) -> Event {
+    // These types always have a JSON form.
+    Event::default().event(name).json_data(data).unwrap_or_default()
+}

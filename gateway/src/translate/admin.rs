@@ -1,0 +1,116 @@
+//! The supervisor's view of models and memory, as the admin API shows it. Pure.
+
+use axum::http::StatusCode;
+use ipc_proto::Error;
+use ipc_proto::supervisor::{self, ModelEntry, ModelState, Pressure, WorkerEntry, WorkerState};
+
+use crate::api::admin::{Change, Details, Model, Pool, Problem, State, Worker};
+
+/// An error.
+pub fn problem(error: &Error, status: StatusCode, request_id: &str) -> Problem {
+    Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: error.message.clone(),
+        param: error.param.clone(),
+        retryable: error.retryable,
+        request_id: request_id.to_owned(),
+    }
+}
+
+/// A model.
+pub fn model(entry: ModelEntry) -> Model {
+    Model {
+        id: entry.id,
+        aliases: entry.aliases,
+        state: state(entry.state),
+        pinned: entry.pinned,
+        waiting: entry.waiting,
+        file_bytes: entry.bytes,
+        details: details(entry.details),
+        workers: entry.workers.iter().map(worker).collect(),
+        last_exit: entry.last_exit,
+    }
+}
+
+/// What a model's workers do.
+pub fn state(state: ModelState) -> State {
+    match state {
+        ModelState::Stopped => State::Stopped,
+        ModelState::Queued => State::Queued,
+        ModelState::Loading { loaded, total } => State::Loading { loaded_bytes: loaded, total_bytes: total },
+        ModelState::Ready => State::Ready,
+        ModelState::Draining => State::Draining,
+        ModelState::Failed(reason) => State::Failed { reason },
+    }
+}
+
+/// What a model's files say. Where they lie is nobody's business here.
+pub fn details(details: supervisor::Details) -> Details {
+    Details {
+        architecture: details.architecture,
+        parameters: details.parameters,
+        quantization: details.quantization,
+        context: details.context,
+        capabilities: details.capabilities,
+        weight_bytes: details.weight_bytes,
+        kv_bytes_per_token: details.kv_bytes_per_token,
+        problem: details.problem,
+    }
+}
+
+fn worker(entry: &WorkerEntry) -> Worker {
+    Worker {
+        incarnation: entry.incarnation,
+        pid: entry.pid,
+        state: match entry.state {
+            WorkerState::Stopped => "stopped",
+            WorkerState::Starting => "starting",
+            WorkerState::Ready => "ready",
+            WorkerState::Draining => "draining",
+            WorkerState::Stopping => "stopping",
+            WorkerState::Failed => "failed",
+        },
+        footprint_bytes: entry.footprint,
+        lease_bytes: entry.lease,
+        running: entry.running,
+        waiting: entry.waiting,
+        steps: entry.steps,
+        idle_ms: entry.idle_ms,
+        expires_ms: entry.expires_ms,
+    }
+}
+
+/// The memory budget, and the gateway's own counts.
+pub fn pool(pool: supervisor::Pool, recoveries: u64, given_up: u64) -> Pool {
+    Pool {
+        budget_bytes: pool.budget,
+        leased_bytes: pool.leased,
+        measured_bytes: pool.measured,
+        physical_bytes: pool.physical,
+        available_bytes: pool.available,
+        pressure: match pool.pressure {
+            Pressure::Normal => "normal",
+            Pressure::Warn => "warn",
+            Pressure::Critical => "critical",
+        },
+        leases: pool.leases,
+        queue: pool.queue,
+        evictions: pool.evictions,
+        recoveries,
+        given_up,
+    }
+}
+
+/// One change.
+pub fn change(change: supervisor::Change) -> Change {
+    Change {
+        revision: change.revision,
+        at_ms: change.at_ms,
+        model: change.model,
+        state: state(change.state),
+        ready: change.ready.len(),
+        note: change.note,
+    }
+}

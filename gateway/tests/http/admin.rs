@@ -1,0 +1,92 @@
+//! The admin API over fakes: shapes, orders and errors.
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use crate::fakes::Gateway;
+use crate::json;
+
+fn post(gateway: &Gateway, path: &str, body: &str) -> (u16, String, Value) {
+    let (status, head, body) = gateway.ask("POST", path, "content-type: application/json\r\n", body);
+    (status, head, json(&body))
+}
+
+#[test]
+fn models_and_memory_are_shown() {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
+    let pool = json(&body);
+    assert_eq!((status, &pool["pressure"], &pool["recoveries"]), (200, &"normal".into(), &0.into()));
+    let (_, _, body) = gateway.ask("GET", "/admin/v1/models", "", "");
+    let model = &json(&body)["models"][0];
+    assert_eq!(
+        (&model["id"], &model["state"], &model["file_bytes"]),
+        (&"m".into(), &"ready".into(), &9.into())
+    );
+    let (_, _, body) = gateway.ask("GET", "/v1/models", "", "");
+    let model = &json(&body)["data"][0];
+    assert_eq!((&model["object"], &model["state"]), (&"model".into(), &"ready".into()));
+    assert!(
+        model["details"]["capabilities"].is_object() && model["details"].get("folder").is_none(),
+        "{model}"
+    );
+}
+
+#[test]
+fn orders_answer_with_the_model() {
+    let gateway = Gateway::start("");
+    for (order, body) in [
+        ("load", ""),
+        ("load", r#"{"keep_alive": "5m"}"#),
+        ("unload", r#"{"force": true}"#),
+        ("restart", "{}"),
+        ("pin", r#"{"pinned": false}"#),
+    ] {
+        let (status, _, answer) = post(&gateway, &format!("/admin/v1/models/m/{order}"), body);
+        assert_eq!((status, &answer["id"]), (200, &"m".into()), "{order}: {answer}");
+    }
+}
+
+#[test]
+fn errors_are_problems() {
+    let gateway = Gateway::start("sk-one");
+    let (status, head, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
+    assert!(status == 401 && head.contains("application/problem+json"), "{head}");
+    assert_eq!((&json(&body)["title"], &json(&body)["status"]), (&"Unauthorized".into(), &401.into()));
+    let gateway = Gateway::start("");
+    for (path, body, status) in [
+        ("/admin/v1/models/nobody/load", "", 404),
+        ("/admin/v1/models/a/b/unload", "", 404),
+        ("/admin/v1/models/m/explode", "", 400),
+        ("/admin/v1/models/m", "", 400),
+        ("/admin/v1/models/m/load", r#"{"keep_alive": "soon"}"#, 400),
+        ("/admin/v1/models/m/unload", r#"{"forced": true}"#, 400),
+        ("/admin/v1/models/m/pin", "{", 400),
+        ("/admin/v1/nothing", "", 404),
+        ("/admin/v1/pool", "", 405),
+    ] {
+        let (found, head, problem) = post(&gateway, path, body);
+        assert_eq!(found, status, "{path}: {problem}");
+        assert!(head.contains("application/problem+json"), "{path}: {head}");
+        assert!(problem["detail"].is_string() && problem["status"] == status, "{path}: {problem}");
+        assert!(problem["request_id"].as_str().is_some_and(|id| !id.is_empty()));
+    }
+}
+
+#[test]
+fn the_event_stream_begins_with_every_model_and_ends_with_the_server() {
+    let gateway = Gateway::start("");
+    let mut stream = gateway.send("GET", "/admin/v1/events", "", "");
+    let mut text = String::new();
+    let mut piece = [0; 4096];
+    while !text.contains("event: models") {
+        let length = stream.read(&mut piece).unwrap();
+        assert!(length > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..length]));
+    }
+    gateway.local.end_news();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(text.contains(r#""id":"m""#) || rest.contains(r#""id":"m""#), "{text}{rest}");
+}
