@@ -41,6 +41,7 @@ pub(crate) struct Environment {
     memory: Option<String>,
     idle_seconds: Option<String>,
     hang_seconds: Option<String>,
+    recoveries: Option<String>,
     api_keys: Option<Secret>,
     user_home: Option<PathBuf>,
 }
@@ -58,6 +59,8 @@ struct File {
     memory: Option<String>,
     idle_seconds: Option<u32>,
     hang_seconds: Option<u32>,
+    /// Times a request may be given to another worker.
+    recoveries: Option<u32>,
     api_keys: Option<Vec<String>>,
 }
 
@@ -87,6 +90,7 @@ impl Environment {
             memory: text("MLXD_MEMORY"),
             idle_seconds: text("MLXD_IDLE_SECONDS"),
             hang_seconds: text("MLXD_HANG_SECONDS"),
+            recoveries: text("MLXD_RECOVERIES"),
             api_keys: text("MLXD_API_KEYS").map(Secret::new),
             user_home: text("HOME").map(PathBuf::from),
         }
@@ -138,7 +142,8 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
             .map_or(Policy::default().hang_seconds, |seconds| seconds.max(1)),
         models: settings,
     };
-    Ok(Config { host, port, home, models, api_keys, policy })
+    let recoveries = number("MLXD_RECOVERIES", "times", environment.recoveries)?.or(file.recoveries);
+    Ok(Config { host, port, home, models, api_keys, policy, recoveries })
 }
 
 type OfModels = (Option<Vec<PathBuf>>, BTreeMap<String, ModelSettings>);
@@ -165,8 +170,12 @@ fn of_models(value: Option<toml::Value>, path: &Path) -> Result<OfModels, Config
 }
 
 fn seconds(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
+    number(name, "seconds", text)
+}
+
+fn number(name: &'static str, of: &str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
     let parse = |text: String| {
-        let problem = format!("\"{text}\" is no number of seconds");
+        let problem = format!("\"{text}\" is no number of {of}");
         text.parse().map_err(|_| ConfigError::Value { name, problem })
     };
     text.map(parse).transpose()

@@ -9,6 +9,7 @@ use clap::Parser;
 use gateway::audit::{bus, sink};
 use gateway::backend::local::{Local, RECOVERIES};
 use gateway::db::Db;
+use gateway::gate::Gate;
 use gateway::middleware::auth::Keys;
 use gateway::middleware::cors;
 use gateway::responses::Responses;
@@ -42,6 +43,10 @@ struct Arguments {
 
 /// How long running requests get at SIGTERM; the supervisor waits a little longer.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How long they get at SIGHUP, which says that another gateway takes the new ones; the same holds.
+const RETIRE: Duration = Duration::from_secs(58);
+/// What was accepted just before that gets so long to say what it wants.
+const SETTLE: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -56,7 +61,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow::Result<()> {
-    let listener = TcpListener::from_std(listener)?.tap_io(|stream| {
+    let (gate, closed) = tokio::sync::watch::channel(false);
+    let listener = Gate::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
         // Tokens are small writes: they must not wait for each other. A socket that is closing may refuse.
         let _ = stream.set_nodelay(true);
     });
@@ -74,24 +80,34 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
     tokio::spawn(Arc::clone(&local).follow());
     let state = State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let (mut terminate, mut replaced) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (stopping, mut stopped) = tokio::sync::watch::channel(None);
     let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();
     let cors = cors::layer(&origins).map_err(|problem| anyhow::anyhow!("MLXD_CORS_ORIGINS: {problem}"))?;
     let router = router::router(state);
     // Outermost: a browser's question whether it may ask carries no key.
     let router = if let Some(cors) = cors { router.layer(cors) } else { router };
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        terminate.recv().await;
+        let grace = tokio::select! {
+            _ = terminate.recv() => {
+                gate.send_replace(true);
+                DRAIN
+            }
+            _ = replaced.recv() => {
+                gate.send_replace(true);
+                tokio::time::sleep(SETTLE).await;
+                RETIRE
+            }
+        };
         local.end_news();
-        stopping.send_replace(true);
+        stopping.send_replace(Some(grace));
     });
     tokio::select! {
         ended = server => ended?,
         () = async {
             // An error means that the server has ended by itself.
-            let _ = stopped.wait_for(|stopping| *stopping).await;
-            tokio::time::sleep(DRAIN).await;
+            let grace = stopped.wait_for(Option::is_some).await.ok().and_then(|grace| *grace);
+            tokio::time::sleep(grace.unwrap_or(DRAIN)).await;
         } => tracing::warn!("requests still running are cut off"),
     }
     // Requests that were cut off report as they are dropped; a moment is enough for that.

@@ -24,6 +24,7 @@ pub(crate) struct Launch {
     pub(crate) supervisor: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) api_keys: Secret,
+    pub(crate) recoveries: Option<u32>,
 }
 
 /// A handle to the task that keeps it running.
@@ -83,6 +84,9 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--listen-fd").arg(LISTEN_FD.to_string());
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
+        if let Some(recoveries) = self.recoveries {
+            command.arg("--recoveries").arg(recoveries.to_string());
+        }
         // By environment: anybody may read a command line.
         command.env("MLXD_API_KEYS", self.api_keys.reveal());
         let socket = OwnedFd::from(self.listener.try_clone()?);
@@ -138,7 +142,7 @@ async fn life(
                 Some(Order::Restart(reply)) => {
                     let outcome = successor(launch, pids).await.map(|new| {
                         let mut old = std::mem::replace(&mut child, new);
-                        tokio::spawn(async move { old.stop(REPLACED).await });
+                        tokio::spawn(async move { old.retire(REPLACED).await });
                     });
                     let _ = reply.send(outcome);
                 }

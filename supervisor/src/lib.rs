@@ -46,6 +46,8 @@ pub struct Config {
     pub models: Vec<PathBuf>,
     /// Rules for memory and models.
     pub policy: Policy,
+    /// Times a request may be given to another worker when its own is lost; `None` leaves it to the gateway.
+    pub recoveries: Option<u32>,
     /// Keys that clients must present, none for none; handed to the gateway through its environment.
     pub api_keys: Secret,
 }
@@ -159,6 +161,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         supervisor: socket,
         home: config.home,
         api_keys: config.api_keys,
+        recoveries: config.recoveries,
     });
     let services = rpc::Services { fleet: fleet.clone(), gateway: gateway.clone(), stop: Arc::clone(&stop) };
     tokio::spawn(rpc::serve(calls, services));

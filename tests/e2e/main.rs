@@ -5,6 +5,7 @@
 mod api;
 mod cors;
 mod errors;
+mod figures;
 mod fleet;
 mod footprint;
 mod recovery;

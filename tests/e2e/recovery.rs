@@ -39,6 +39,28 @@ fn a_killed_gateway_is_replaced_and_models_stay() {
     assert_eq!(server.workers().remove(0).pid, worker, "the model was not loaded again");
 }
 
+#[test]
+fn a_replaced_gateway_ends_its_streams_and_refuses_nobody() {
+    let server = Server::start();
+    let body = story(SMOLLM2, 150);
+    let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
+    let (gateway, worker) = (server.gateways().remove(0).pid, server.workers().remove(0).pid);
+    let stream = server.stream("/v1/completions", &body);
+    let restart = || {
+        let mut mlxd = std::process::Command::new(places::binary("mlxd"));
+        let output = mlxd.args(["restart", "--gateway", "--home"]).arg(server.home()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Both live now; whoever takes it, nobody is refused.
+        assert_eq!(server.count().status, 200);
+        assert!(server.gateways().iter().any(|other| other.pid != gateway));
+    };
+    assert_eq!(text(stream, 10, restart), undisturbed);
+    process::wait_for("the old gateway ends", Duration::from_secs(20), || {
+        server.gateways().iter().all(|other| other.pid != gateway)
+    });
+    assert_eq!(server.workers().remove(0).pid, worker, "the model was not loaded again");
+}
+
 /// The text of a stream that has to end well; after `at` pieces `disturb` is called.
 fn text(stream: Events, at: usize, disturb: impl FnOnce()) -> String {
     let mut disturb = Some(disturb);
