@@ -35,8 +35,9 @@ use place::Place;
 /// Loading takes as long as it takes; whoever waits can leave.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// Times the supervisor is asked for a worker: one may have died unseen.
-const TRIES: u32 = 2;
+/// Times the supervisor is asked for a worker, a moment apart: it takes some 50 ms to see that one has died, and a recovery that
+/// found nobody would be spent for nothing.
+const TRIES: u32 = 20;
 /// Times a request may be given to another worker.
 pub const RECOVERIES: u32 = 2;
 
