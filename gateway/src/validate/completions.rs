@@ -4,6 +4,7 @@ use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt, RequestId};
 use ipc_proto::{Error, Result};
 
 use super::choices::{self, Echo, Form, ValidChoices};
+use super::keep_alive;
 use super::{Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, limit, model, sampling, stop, streaming};
 use crate::api::openai::completions::{self, Request};
 

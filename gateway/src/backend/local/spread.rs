@@ -28,7 +28,7 @@ pub(super) fn affinity(request: &GenerateRequest) -> u64 {
     let mut hash = DefaultHasher::new();
     request.cache_scope.hash(&mut hash);
     match &request.prompt {
-        Prompt::Text(text) => beginning(text).hash(&mut hash),
+        Prompt::Text(text) | Prompt::Infill { before: text, .. } => beginning(text).hash(&mut hash),
         Prompt::Tokens(tokens) => tokens[..tokens.len().min(BEGINNING_TOKENS)].hash(&mut hash),
         Prompt::Chat(chat) => {
             chat.tools.iter().for_each(|tool| tool.name.hash(&mut hash));
