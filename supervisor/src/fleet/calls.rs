@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipc_proto::supervisor::{ModelSettings, WorkerState};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
-use super::owner::{Owner, Restarting};
+use super::owner::{Owner, Restarting, Unloading};
 use super::{Caller, Command, Reply, stopping};
 use crate::failures::Verdict;
 
@@ -91,10 +91,11 @@ impl Owner {
         };
         self.give_up(&id, "it was unloaded");
         self.end_all(&id, (!force).then_some(DRAIN), "it was unloaded");
-        if self.of(&id).next().is_none() {
+        let left: Vec<u64> = self.of(&id).map(|(number, _)| number).collect();
+        if left.is_empty() {
             return answer(reply, Ok(()));
         }
-        self.slot(&id).unloading.push(reply);
+        self.slot(&id).unloading.push(Unloading { left, reply });
     }
 
     /// Nobody waits for a model any more, for this reason.

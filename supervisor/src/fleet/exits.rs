@@ -48,7 +48,8 @@ impl Owner {
         if !expected {
             self.failed(&worker, end, &quoted, starting);
         }
-        self.gone(&id);
+        self.forget_restart(&id);
+        self.gone(&id, number);
     }
 
     /// A worker ended unasked.
@@ -58,7 +59,7 @@ impl Owner {
             |kind, text: &str| Error::new(kind, Source::Worker, format!("the worker for \"{id}\" {text}"));
         let error = match worker.process.fault() {
             // It has told why, and everybody knows.
-            Some(Fault::Broken) => return self.forget_restart(id),
+            Some(Fault::Broken) => return,
             Some(Fault::SlowStart) => {
                 error(ErrorKind::Unavailable, "did not finish loading in time: it made no progress")
             }
@@ -82,27 +83,28 @@ impl Owner {
         if let Verdict::Refuse(_) = slot.failures.verdict(now) {
             self.fail(id, &error);
         }
-        self.forget_restart(id);
     }
 
-    /// A restart whose new worker did not come fails; the old ones stay.
+    /// A restart whose new worker did not come fails; the old ones are left as they are.
     fn forget_restart(&mut self, id: &str) {
         let lost = |restart: &mut super::owner::Restarting| {
             restart.new.is_some_and(|new| !self.workers.contains_key(&new))
         };
         let Some(slot) = self.slots.get_mut(id) else { return };
         if let Some(restart) = slot.restart.take_if(lost) {
-            let text = format!("the new worker for \"{id}\" did not come; the old one stays");
+            let text = format!("the new worker for \"{id}\" did not come");
             answer(restart.reply, Err(Error::new(ErrorKind::Unavailable, Source::Supervisor, text)));
         }
     }
 
     /// A worker's memory is back.
-    fn gone(&mut self, id: &str) {
-        if self.of(id).next().is_none() {
-            for reply in std::mem::take(&mut self.slot(id).unloading) {
-                answer(reply, Ok(()));
-            }
+    fn gone(&mut self, id: &str, number: u64) {
+        let slot = self.slot(id);
+        for unloading in &mut slot.unloading {
+            unloading.left.retain(|left| *left != number);
+        }
+        for done in slot.unloading.extract_if(.., |unloading| unloading.left.is_empty()) {
+            answer(done.reply, Ok(()));
         }
     }
 }

@@ -59,11 +59,17 @@ pub(super) struct Slot {
     pub(super) keep: KeepAlive,
     pub(super) failures: Failures,
     pub(super) last_exit: Option<Exit>,
-    /// Who waits for its workers to be gone.
-    pub(super) unloading: Vec<Reply<Result<()>>>,
+    /// Who waits for workers to be gone.
+    pub(super) unloading: Vec<Unloading>,
     pub(super) restart: Option<Restarting>,
     /// Why it changes, for whoever watches.
     pub(super) note: String,
+}
+
+/// Workers that were told to go. Others may have been asked for since: these are not waited for.
+pub(super) struct Unloading {
+    pub(super) left: Vec<u64>,
+    pub(super) reply: Reply<Result<()>>,
 }
 
 /// Workers that are being replaced.

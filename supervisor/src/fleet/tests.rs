@@ -208,6 +208,45 @@ async fn unloading_ends_a_start_and_its_callers_are_told() {
 }
 
 #[tokio::test]
+async fn unloading_does_not_wait_for_workers_that_were_asked_for_since() {
+    // It tells once more that it runs when it takes its time to end.
+    let setup = setup(
+        "trap 'sleep 1; exit 0' TERM; echo $$ >> \"$(dirname \"$0\")/starts\"; while :; do sleep 0.05; done",
+    );
+    let first = ask(&setup);
+    while setup.starts().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let fleet = setup.fleet.clone();
+    let unloading = tokio::spawn(async move { fleet.unload("m".into(), false).await });
+    assert_eq!(first.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+    // As the gateway does for requests that were moved.
+    let second = ask(&setup);
+    setup.until(|entry| entry.workers.len() == 2).await;
+    tokio::time::timeout(Duration::from_secs(10), unloading).await.unwrap().unwrap().unwrap();
+    assert!(!runs(setup.starts()[0]));
+    assert_eq!(setup.fleet.models().await[0].workers.len(), 1, "the new one stays");
+    setup.fleet.unload("m".into(), true).await.unwrap();
+    assert!(second.await.unwrap().is_err());
+    assert_eq!(setup.fleet.pool().await.leased, 0);
+}
+
+#[tokio::test]
+async fn a_restart_whose_new_worker_is_ended_is_answered() {
+    let setup = setup("exec sleep 100");
+    let waiting = ask(&setup);
+    setup.until(|entry| entry.workers.len() == 1).await;
+    let fleet = setup.fleet.clone();
+    let restarting = tokio::spawn(async move { fleet.restart("m".into()).await });
+    setup.until(|entry| entry.workers.len() == 2).await;
+    setup.pressure("critical");
+    let restarted = tokio::time::timeout(Duration::from_secs(15), restarting).await.unwrap().unwrap();
+    assert_eq!(restarted.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(setup.fleet.pool().await.leased, 0);
+    waiting.abort();
+}
+
+#[tokio::test]
 async fn settings_give_names_and_reach_the_worker() {
     let mut settings = ModelSettings {
         aliases: vec!["nick".into()],
