@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod api;
+mod chaos;
 mod cors;
 mod errors;
 mod figures;

@@ -30,9 +30,12 @@ impl Answer {
     }
 }
 
-fn agent() -> ureq::Agent {
+/// No call takes longer, unless it says so itself.
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn agent(limit: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false);
-    config.timeout_global(Some(Duration::from_secs(240))).build().into()
+    config.timeout_global(Some(limit)).build().into()
 }
 
 fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
@@ -44,17 +47,26 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
 
 /// GET.
 pub fn get(url: &str) -> Result<Answer, ureq::Error> {
-    agent().get(url).call().map(answer)
+    agent(LIMIT).get(url).call().map(answer)
 }
 
 /// POST of raw bytes as JSON.
 pub fn post_bytes(url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-    agent().post(url).header("content-type", "application/json").send(body).map(answer)
+    send(url, body, LIMIT).map(answer)
+}
+
+fn send(url: &str, body: &[u8], limit: Duration) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+    agent(limit).post(url).header("content-type", "application/json").send(body)
 }
 
 /// POST of JSON.
 pub fn post(url: &str, body: &Value) -> Result<Answer, ureq::Error> {
     post_bytes(url, body.to_string().as_bytes())
+}
+
+/// POST of JSON that has to be answered within `limit`.
+pub fn post_within(url: &str, body: &Value, limit: Duration) -> Result<Answer, ureq::Error> {
+    send(url, body.to_string().as_bytes(), limit).map(answer)
 }
 
 /// A stream of server-sent events, read one at a time.
@@ -66,11 +78,15 @@ pub struct Events {
 
 /// POST whose answer is a stream.
 pub fn stream(url: &str, body: &Value) -> Events {
-    let response =
-        agent().post(url).header("content-type", "application/json").send(body.to_string()).unwrap();
+    stream_within(url, body, LIMIT).unwrap()
+}
+
+/// POST whose answer is a stream that has to end within `limit`; it breaks off there.
+pub fn stream_within(url: &str, body: &Value, limit: Duration) -> Result<Events, ureq::Error> {
+    let response = send(url, body.to_string().as_bytes(), limit)?;
     let status = response.status().as_u16();
     let reader: Box<dyn Read + Send> = Box::new(response.into_body().into_reader());
-    Events { status, lines: BufReader::new(reader).lines() }
+    Ok(Events { status, lines: BufReader::new(reader).lines() })
 }
 
 impl Iterator for Events {
