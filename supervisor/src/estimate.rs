@@ -23,9 +23,26 @@ pub(crate) fn need(details: &Details, settings: &ModelSettings, physical: u64) -
     Need { weights: details.weight_bytes, kv_wanted: wanted, kv_least: one.min(wanted), transient: TRANSIENT }
 }
 
+/// What a second model that drafts for one of these details takes, whose KV cache has as many tokens.
+pub(crate) fn draft(draft: &Details, details: &Details, kv: u64) -> u64 {
+    let tokens = kv.checked_div(details.kv_bytes_per_token).unwrap_or(0);
+    draft.weight_bytes.saturating_add(tokens.saturating_mul(draft.kv_bytes_per_token))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_drafts_has_weights_and_as_long_a_cache() {
+        let of = |weight_bytes, kv_bytes_per_token| Details {
+            weight_bytes,
+            kv_bytes_per_token,
+            ..Details::default()
+        };
+        assert_eq!(draft(&of(50, 2), &of(900, 10), 1000), 50 + 100 * 2);
+        assert_eq!(draft(&of(50, 2), &of(900, 0), 1000), 50);
+    }
 
     #[test]
     fn the_cache_holds_eight_contexts_or_what_is_set_and_one_at_least() {

@@ -326,9 +326,15 @@ fn want() -> impl Strategy<Value = Want> {
 fn settings() -> impl Strategy<Value = ModelSettings> {
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     let numbers = any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>, u32, u32)>();
-    let formats = any::<(Option<String>, Option<String>)>();
+    let formats = any::<(Option<String>, Option<String>, Option<String>, Option<String>)>();
     (vec(any::<String>(), 0..3), any::<(bool, bool)>(), priority, numbers, formats).prop_map(
-        |(aliases, (pin, preload), priority, numbers, (tool_format, reasoning_format))| {
+        |(
+            aliases,
+            (pin, preload),
+            priority,
+            numbers,
+            (tool_format, reasoning_format, draft_model, adapter),
+        )| {
             let (context, kv_mib, max_batch, idle_seconds, replicas, draft_tokens) = numbers;
             ModelSettings {
                 aliases,
@@ -341,6 +347,8 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
                 priority,
                 replicas,
                 draft_tokens,
+                draft_model,
+                adapter: adapter.map(PathBuf::from),
                 tool_format,
                 reasoning_format,
             }

@@ -1,5 +1,7 @@
 //! What can be set for a model.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::generate::Priority;
@@ -29,6 +31,11 @@ pub struct ModelSettings {
     pub replicas: u32,
     /// Tokens to guess ahead for each request; 0 to 16.
     pub draft_tokens: u32,
+    /// The id of a smaller model of the same vocabulary that makes these guesses (`None`: the request's own text), 4 where
+    /// their number is not set.
+    pub draft_model: Option<String>,
+    /// The folder of a LoRA, DoRA or full adapter to lay over the model.
+    pub adapter: Option<PathBuf>,
     /// How the model writes calls of functions; `None`: as its chat template shows.
     pub tool_format: Option<String>,
     /// How it sets its thoughts apart; likewise.
@@ -48,6 +55,8 @@ impl Default for ModelSettings {
             priority: Priority::Normal,
             replicas: 1,
             draft_tokens: 0,
+            draft_model: None,
+            adapter: None,
             tool_format: None,
             reasoning_format: None,
         }

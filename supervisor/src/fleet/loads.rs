@@ -3,10 +3,11 @@
 //! Models wait in one line: by the priority of who waits, then by since when. The first makes room; nobody takes free memory away
 //! from it meanwhile. Only when nobody waits do models get their further workers, from memory that is free.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipc_proto::generate::Priority;
-use ipc_proto::supervisor::{Pressure, WorkerState};
+use ipc_proto::supervisor::{ModelSettings, Pressure, WorkerState};
 use ipc_proto::{Error, ErrorKind, Source};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -177,7 +178,19 @@ impl Owner {
     pub(super) fn need(&mut self, id: &str) -> Option<Need> {
         let folder = self.registry.known(id)?;
         let details = self.registry.details(&folder);
-        Some(crate::estimate::need(&details, &self.settings(id), self.physical))
+        let settings = self.settings(id);
+        let mut need = crate::estimate::need(&details, &settings, self.physical);
+        if let Some(drafting) = settings.draft_model.and_then(|id| self.registry.known(&id)) {
+            let drafting = self.registry.details(&drafting);
+            need.weights += crate::estimate::draft(&drafting, &details, need.kv_wanted);
+        }
+        Some(need)
+    }
+
+    /// The folder of the model that drafts; where there is none of that name the worker will say so of what was set.
+    fn draft_folder(&mut self, settings: &ModelSettings) -> Option<PathBuf> {
+        let id = settings.draft_model.as_ref()?;
+        Some(self.registry.known(id).map_or_else(|| PathBuf::from(id), |folder| folder.path))
     }
 
     /// The workers, as far as room is concerned.
@@ -285,7 +298,7 @@ impl Owner {
             folder: folder.as_ref().map(|folder| folder.path.clone()).unwrap_or_default(),
             socket: self.run.join(format!("w{number}.sock")),
             model: id.to_owned(),
-            flags: flags(&settings, need.kv_wanted),
+            flags: flags(&settings, self.draft_folder(&settings).as_deref(), need.kv_wanted),
             kv: (kv < need.kv_wanted).then_some(kv),
         };
         let (orders, received) = unbounded_channel();
@@ -335,7 +348,7 @@ fn longest_step(weights: u64) -> Duration {
 }
 
 /// A model's settings as a worker's flags.
-fn flags(settings: &ipc_proto::supervisor::ModelSettings, kv: u64) -> Vec<String> {
+fn flags(settings: &ModelSettings, draft: Option<&Path>, kv: u64) -> Vec<String> {
     let mut flags = Vec::new();
     let mut flag = |name: &str, value: Option<u64>| {
         if let Some(value) = value {
@@ -346,6 +359,10 @@ fn flags(settings: &ipc_proto::supervisor::ModelSettings, kv: u64) -> Vec<String
     flag("context-tokens", settings.context.map(u64::from));
     flag("max-sequences", settings.max_batch.map(u64::from));
     flag("draft-tokens", Some(u64::from(settings.draft_tokens)).filter(|tokens| *tokens > 0));
+    let folders = [("draft-model", draft), ("adapter", settings.adapter.as_deref())];
+    flags.extend(
+        folders.into_iter().filter_map(|(name, folder)| Some(format!("--{name}={}", folder?.display()))),
+    );
     // A name that the worker does not know ends it with a list of those that it does.
     flags.extend(settings.tool_format.as_ref().map(|format| format!("--tool-format={format}")));
     flags.extend(settings.reasoning_format.as_ref().map(|format| format!("--reasoning-format={format}")));

@@ -254,6 +254,8 @@ async fn settings_give_names_and_reach_the_worker() {
         kv_mib: Some(7),
         max_batch: Some(3),
         draft_tokens: 2,
+        draft_model: Some("m".into()),
+        adapter: Some("/adapters/a".into()),
         tool_format: Some("hermes".into()),
         pin: true,
         ..ModelSettings::default()
@@ -266,6 +268,7 @@ async fn settings_give_names_and_reach_the_worker() {
         "--context-tokens 128",
         "--max-sequences 3",
         "--draft-tokens 2",
+        "/models/m --adapter=/adapters/a",
         "--tool-format=hermes",
     ] {
         assert!(error.message.contains(flag), "{flag}: {error}");
