@@ -33,7 +33,7 @@ for one, other in zip(coded.data, vectors):
     assert len(one.embedding) == 384 and max(abs(a - b) for a, b in zip(one.embedding, other)) < 1e-6
 assert all(math.isclose(dot(v, v), 1, abs_tol=1e-5) for v in vectors)
 assert dot(vectors[0], vectors[1]) > 0.4 > 0.2 > dot(vectors[0], vectors[2]), "like texts lie near each other"
-assert plain.usage.prompt_tokens == plain.usage.total_tokens == 26, plain.usage
+assert plain.usage.prompt_tokens == plain.usage.total_tokens == 28, plain.usage
 
 ids = [101, 1037, 4937, 7719, 2006, 1996, 13523, 1012, 102]
 for tokens in (ids, [ids]):

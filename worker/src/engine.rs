@@ -179,6 +179,7 @@ impl<R: Runner> Engine<R> {
         }
         if self.state != State::Serving {
             self.streams.push(stream, id, Event::Failed(shutting_down()));
+            drop(arrival);
             return self.flush();
         }
         let sequence = SequenceId(self.next_id);
@@ -190,6 +191,8 @@ impl<R: Runner> Engine<R> {
         let mut request = Request { stream, id, output, constraint, deadline, begun: false };
         if let Some(end) = request.resume(&order.generated) {
             self.streams.push(stream, id, end);
+            // Before its end is told: its name may be used again then.
+            drop(arrival);
             return self.flush();
         }
         self.requests.insert(sequence, request);

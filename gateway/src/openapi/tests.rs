@@ -26,7 +26,7 @@ fn requests_say_what_they_take() {
     for (name, field) in [
         ("ChatRequest", "messages"),
         ("CompletionRequest", "prompt"),
-        ("MessagesRequest", "stop_sequences"),
+        ("MessagesRequest", "thinking"),
         ("ResponsesRequest", "previous_response_id"),
         ("EmbeddingsRequest", "dimensions"),
         ("RerankRequest", "documents"),
