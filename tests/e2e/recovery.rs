@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::http::Events;
 use e2e::places::{self, SMOLLM2};
-use e2e::{Server, process};
+use e2e::{Server, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -109,6 +109,19 @@ fn a_stream_goes_on_when_its_worker_dies() {
         assert_eq!(answer.text("/choices/0/text"), undisturbed);
     }
     assert!(server.log().contains("a request goes on"), "{}", server.log());
+}
+
+#[test]
+fn an_unload_returns_though_its_streams_go_on_elsewhere() {
+    let server = Server::start();
+    let body = story(SMOLLM2, 120);
+    let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
+    let unload = || {
+        let url = server.url(&format!("/admin/v1/models/{SMOLLM2}/unload"));
+        let answer = http::post_within(&url, &json!({"force": true}), Duration::from_secs(20)).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    assert_eq!(text(server.stream("/v1/completions", &body), 10, unload), undisturbed);
 }
 
 #[test]
