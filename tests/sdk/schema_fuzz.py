@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 base_url, model = sys.argv[1:]
 here = pathlib.Path(__file__).parent
@@ -11,7 +12,9 @@ arguments = ["run", f"{base_url}/openapi.json", "--checks", "not_a_server_error"
              "--max-examples", "12", "--request-timeout", "20", "--workers", "2", "--seed", "1", "--no-color",
              "--generation-database", "none"]
 environment = os.environ | {"SCHEMATHESIS_HOOKS": str(here / "schema_fuzz_hooks.py"), "FUZZ_MODEL": model}
-run = subprocess.run([schemathesis, *arguments], env=environment, cwd=here, capture_output=True, text=True, timeout=170)
+# It keeps a cache where it runs.
+with tempfile.TemporaryDirectory() as folder:
+    run = subprocess.run([schemathesis, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=170)
 print(run.stdout[-6000:], run.stderr[-2000:])
 assert run.returncode == 0, run.returncode
 print("all checks passed")
