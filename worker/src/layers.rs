@@ -1,8 +1,8 @@
 //! The parts that architectures share. Shapes: `T` tokens of all rows, `D` model width, `H` heads, `d` head width.
 
 pub mod attention;
-pub mod cheap;
 pub mod embedding;
+pub mod exponential;
 pub mod linear;
 pub mod mlp;
 pub mod moe;

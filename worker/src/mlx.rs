@@ -14,7 +14,6 @@ use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
 pub mod attention;
-pub mod exponential;
 pub mod kv;
 pub mod reader;
 pub mod sample;

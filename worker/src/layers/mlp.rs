@@ -4,9 +4,8 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
 use super::Result;
-use super::cheap;
+use super::exponential;
 use super::linear::{Fused, Linear};
-use crate::mlx::exponential;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -83,10 +82,9 @@ impl Activation {
     /// When the device fails, or for [`Self::Clipped`].
     pub fn plain(self, x: &Array) -> Result<Array> {
         match self {
-            Self::Silu => x.multiply(ops::sigmoid(x)?),
-            Self::Gelu if cheap::pays(x)? => cheap::gelu(x),
-            Self::Gelu => gelu(x),
-            Self::GeluTanh => gelu_tanh(x),
+            Self::Silu => exponential::silu(x),
+            Self::Gelu => exponential::gelu(x),
+            Self::GeluTanh => exponential::gelu_tanh(x),
             Self::Clipped => Err("the clipped activation has two inputs".into()),
         }
     }
@@ -95,26 +93,11 @@ impl Activation {
     pub(crate) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
         match self {
             Self::Silu => exponential::silu(gate)?.multiply(up),
-            Self::Gelu => gelu(gate)?.multiply(up),
-            Self::GeluTanh => gelu_tanh(gate)?.multiply(up),
+            Self::Gelu => exponential::gelu(gate)?.multiply(up),
+            Self::GeluTanh => exponential::gelu_tanh(gate)?.multiply(up),
             Self::Clipped => clipped(gate, up),
         }
     }
-}
-
-/// 0.5 x (1 + erf(x / √2)).
-fn gelu(x: &Array) -> Result<Array> {
-    let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
-    let erf = ops::erf(x.multiply(number(std::f32::consts::FRAC_1_SQRT_2)?)?)?;
-    x.multiply(number(0.5)?)?.multiply(erf.add(number(1.0)?)?)
-}
-
-/// 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
-fn gelu_tanh(x: &Array) -> Result<Array> {
-    let number = |value: f32| Array::from_f32(value).as_dtype(x.dtype());
-    let cube = x.multiply(x)?.multiply(x)?.multiply(number(0.044_715)?)?;
-    let inner = x.add(cube)?.multiply(number((2.0 / std::f32::consts::PI).sqrt())?)?;
-    x.multiply(number(0.5)?)?.multiply(ops::tanh(inner)?.add(number(1.0)?)?)
 }
 
 /// The gate is cut from above, the other part from both sides. (Reference: `activations.swiglu_oai` of mlx-lm.)

@@ -9,9 +9,9 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Device, DeviceType, Dtype, ops};
 
 use super::Result;
+use super::exponential;
 use super::linear::{Linear, LowRank, Weight};
 use super::mlp::Activation;
-use crate::mlx::exponential;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 

@@ -4,12 +4,13 @@
 //! substitute makes one product for each query head: here the heads that share keys make one together.
 
 use std::cell::OnceCell;
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::{Array, Dtype, ops};
 
-use super::exponential::exp;
+use crate::layers::exponential::exp2;
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -80,13 +81,15 @@ fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Att
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
     let (rows, kv_heads, length) = (keys.dim(0), keys.dim(1), keys.dim(2));
     let (tokens, group) = (all / rows, heads / kv_heads);
-    let scaled = queries.multiply(number(how.scale)?)?;
+    // In powers of two, so that nothing but the few queries is multiplied for it.
+    let scale = if how.softcap.is_some() { how.scale } else { how.scale * LOG2_E };
+    let scaled = queries.multiply(number(scale)?)?;
     let grouped =
         scaled.reshape(&[rows, tokens, kv_heads, group, width])?.transpose_axes(&[0, 2, 3, 1, 4])?;
     let grouped = grouped.reshape(&[rows, kv_heads, group * tokens, width])?;
     let mut scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
     if let Some(cap) = how.softcap {
-        scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap)?)?;
+        scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap * LOG2_E)?)?;
     }
     let apart = scores.reshape(&[rows, kv_heads, group, tokens, length])?;
     let masked = match mask {
@@ -101,15 +104,16 @@ fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Att
     // A softmax whose division comes last, where the numbers are fewest.
     let masked = masked.as_dtype(Dtype::Float32)?;
     let mut highest = ops::max_axis(&masked, -1, true)?;
-    let sinks = how.sinks.map(|sinks| sinks.as_dtype(Dtype::Float32)?.reshape(&[1, kv_heads, group, 1, 1]));
+    let powers = |sinks: &Array| sinks.as_dtype(Dtype::Float32)?.multiply(Array::from_f32(LOG2_E));
+    let sinks = how.sinks.map(|sinks| powers(sinks)?.reshape(&[1, kv_heads, group, 1, 1]));
     let sinks = sinks.transpose()?;
     if let Some(sinks) = &sinks {
         highest = ops::maximum(&highest, sinks)?;
     }
-    let weights = exp(&masked.subtract(&highest)?)?;
+    let weights = exp2(&masked.subtract(&highest)?)?;
     let mut total = ops::sum_axis(&weights, -1, true)?;
     if let Some(sinks) = &sinks {
-        total = total.add(exp(&sinks.subtract(&highest)?)?)?;
+        total = total.add(exp2(&sinks.subtract(&highest)?)?)?;
     }
     let weights = weights.as_dtype(values.dtype())?.reshape(&[rows, kv_heads, group * tokens, length])?;
     let total = total.reshape(&[rows, kv_heads, group * tokens, 1])?.as_dtype(values.dtype())?;

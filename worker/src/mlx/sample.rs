@@ -5,9 +5,9 @@
 
 use mlx_rs::{Array, ops};
 
-use super::exponential;
 use super::told;
 use crate::engine::runner::{Adjust, Batch, Mask, RowSampling};
+use crate::layers::exponential;
 
 type Result<T> = mlx_rs::error::Result<T>;
 

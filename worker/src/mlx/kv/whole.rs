@@ -9,7 +9,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Device, DeviceType, ops};
 
 use super::Result;
-use crate::layers::cheap;
+use crate::layers::exponential;
 use crate::mlx::attention::{self, Attend, Kernel, Mask, sees};
 
 /// Scores of one product, at most: longer texts attend piece by piece, or a text of 8,000 tokens would take gigabytes.
@@ -127,7 +127,7 @@ impl Whole {
         };
         let Seen { mask, added } = &self.masks[at].1;
         let alike = queries.dim(1) == keys.dim(1) && how.softcap.is_none() && how.sinks.is_none();
-        if alike && self.sight == Sight::Both && cheap::pays(queries)? {
+        if alike && self.sight == Sight::Both && exponential::dear(queries) {
             return products(queries, keys, values, added.as_ref(), how.scale);
         }
         attention::attend(self.kernel, queries, keys, values, mask, how)
@@ -206,7 +206,7 @@ fn products(
         Some(added) => scores.add(added)?,
         None => scores,
     };
-    let weights = cheap::exp2(&scores.subtract(scores.max_axis(-1, true)?)?)?;
+    let weights = exponential::exp2(&scores.subtract(scores.max_axis(-1, true)?)?)?;
     // The sums divide the outputs, which are fewer than the weights.
     let outputs = weights.matmul(values)?.divide(weights.sum_axis(-1, true)?)?;
     outputs.transpose_axes(&[0, 2, 1, 3])?.reshape(&[all, heads * width])
