@@ -8,6 +8,7 @@ use std::fs;
 use crate::{demo, goldens, models, paths, setup};
 
 mod client;
+mod embed;
 mod machine;
 mod overhead;
 mod report;
@@ -40,6 +41,8 @@ enum What {
     Serve(serve::Arguments),
     /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
     Overhead,
+    /// Texts embedded a second beside sentence-transformers; writes bench/results/embed.md.
+    Embed(embed::Arguments),
 }
 
 const MODEL: &str = "SmolLM2-135M-Instruct";
@@ -62,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         Some(What::Serve(arguments)) => serve::run(arguments),
         Some(What::Overhead) => overhead::run(),
+        Some(What::Embed(arguments)) => embed::run(arguments),
         None => main_job(arguments),
     }
 }

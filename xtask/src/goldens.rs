@@ -24,12 +24,20 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut script = Command::new(venv.join("bin/python"));
     script.arg(paths::own("scripts/goldens.py")).arg(paths::root().join("worker/tests/golden")).args(real);
     shown("goldens.py", &mut script)?;
-    let venv = paths::mlx().join("sentence-venv");
-    setup::Stamp::new("sentence-venv", &READING).once(|| setup::make_venv(&venv, &READING))?;
-    let mut script = Command::new(venv.join("bin/python"));
+    let mut script = Command::new(sentence_environment()?.join("bin/python"));
     script.arg(paths::own("scripts/goldens_reading.py"));
     script.arg(paths::root().join("worker/tests/golden/reading")).args(embedding).env("HF_HUB_OFFLINE", "1");
     shown("goldens_reading.py", &mut script)
+}
+
+/// The environment with sentence-transformers.
+///
+/// # Errors
+/// When a package cannot be had.
+pub(crate) fn sentence_environment() -> anyhow::Result<std::path::PathBuf> {
+    let venv = paths::mlx().join("sentence-venv");
+    setup::Stamp::new("sentence-venv", &READING).once(|| setup::make_venv(&venv, &READING))?;
+    Ok(venv)
 }
 
 /// The environment with mlx-lm.

@@ -1,7 +1,7 @@
 //! Asks a server over HTTP as a streaming client does, and times what comes.
 
 use std::io::{BufRead, BufReader};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ pub(super) fn ask_meanwhile(
         let running: Vec<_> =
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
         // Time for their own prompts, and for some undisturbed tokens.
-        std::thread::sleep(std::time::Duration::from_secs(6));
+        std::thread::sleep(Duration::from_secs(6));
         let other = stream(server, other, few);
         let joined =
             running.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
@@ -136,8 +136,7 @@ fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Strea
         "stream_options": {"include_usage": true},
     });
     let asked = Instant::now();
-    let request = server.agent.post(format!("{}/v1/completions", server.base));
-    let response = request.header("content-type", "application/json").send(body.to_string())?;
+    let response = send(server, &body.to_string())?;
     let mut lines = BufReader::new(response.into_body().into_reader()).lines();
     let (mut texts, mut counted) = (Vec::new(), None);
     while let Some(line) = lines.next().transpose()? {
@@ -157,6 +156,19 @@ fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Strea
     }
     let tokens = counted.with_context(|| format!("{} counted no tokens", server.name))?.max(1);
     Ok(Stream { asked, texts, tokens })
+}
+
+/// Sends a request, and again when the connection is refused or reset: Python's server lets five wait to be taken up.
+fn send(server: &Server, body: &str) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
+    let mut left = 50;
+    loop {
+        let request = server.agent.post(format!("{}/v1/completions", server.base));
+        match request.header("content-type", "application/json").send(body) {
+            Err(ureq::Error::Io(_)) if left > 0 => left -= 1,
+            response => return Ok(response?),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 impl Measured {
