@@ -50,6 +50,35 @@ fn a_request_is_answered_and_recorded() {
     assert_eq!(gateway.cancelled(), 0);
 }
 
+/// Or how soon an answer begins would tell what somebody else asked.
+#[test]
+fn keys_share_no_cached_text() {
+    let gateway = Gateway::start("sk-one,sk-two");
+    let ask = |path: &str, key: &str, body: Value| {
+        let headers = format!("authorization: Bearer {key}\r\n");
+        assert_eq!(gateway.ask("POST", path, &headers, &body.to_string()).0, 200);
+    };
+    let completion = |salt: Option<&str>, n: u32| serde_json::json!({"model": "m", "prompt": "count 1", "n": n, "cache_salt": salt});
+    let chat = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": "count 1"}]});
+    let messages = serde_json::json!({
+        "model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "count 1"}],
+    });
+    let responses = serde_json::json!({"model": "m", "input": "count 1"});
+    ask("/v1/completions", "sk-one", completion(None, 2));
+    ask("/v1/chat/completions", "sk-one", chat);
+    ask("/v1/messages", "sk-one", messages);
+    ask("/v1/responses", "sk-one", responses);
+    ask("/v1/completions", "sk-one", completion(Some("a"), 1));
+    ask("/v1/completions", "sk-two", completion(None, 1));
+    let scopes = gateway.scopes();
+    let [one, rest @ .., salted, two] = &scopes[..] else { panic!("{scopes:?}") };
+    assert!(rest.len() == 4 && rest.iter().all(|scope| scope == one), "{scopes:?}");
+    assert!(one != two && one != salted && salted != two && !scopes.concat().contains("sk-"), "{scopes:?}");
+    let open = Gateway::start("");
+    open.complete("count 1", false);
+    assert_eq!(open.scopes(), [""]);
+}
+
 #[test]
 fn embeddings_and_rankings_are_answered_and_recorded() {
     let gateway = Gateway::start("");

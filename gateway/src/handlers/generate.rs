@@ -12,6 +12,7 @@ use super::stream::{self, Job};
 use crate::audit::record::Observed;
 use crate::body;
 use crate::error::ApiError;
+use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
 use crate::translate::openai::{Chunks, Endpoint, Head, Timer};
@@ -25,10 +26,11 @@ use crate::validate::choices::ValidChoices;
 pub async fn chat(
     Extract(state): Extract<State>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
     let valid = validate::chat(body::json(request).await?)?;
-    Ok(generate(state, &id, Endpoint::Chat, valid).await?)
+    Ok(generate(state, (&id, tenant), Endpoint::Chat, valid).await?)
 }
 
 /// `POST /v1/completions`.
@@ -38,13 +40,19 @@ pub async fn chat(
 pub async fn completions(
     Extract(state): Extract<State>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
     let valid = validate::completion(body::json(request).await?)?;
-    Ok(generate(state, &id, Endpoint::Completions, valid).await?)
+    Ok(generate(state, (&id, tenant), Endpoint::Completions, valid).await?)
 }
 
-async fn generate(state: State, id: &RequestId, endpoint: Endpoint, valid: ValidChoices) -> Result<Response> {
+async fn generate(
+    state: State,
+    (id, tenant): (&RequestId, Tenant),
+    endpoint: Endpoint,
+    valid: ValidChoices,
+) -> Result<Response> {
     let mut timer = Timer::new(Instant::now());
     let ValidChoices { request: valid, more, form } = valid;
     let prefix = match endpoint {
@@ -55,7 +63,7 @@ async fn generate(state: State, id: &RequestId, endpoint: Endpoint, valid: Valid
     let head = Head { endpoint, id: answer_id, created: now(), model: valid.model.clone(), form };
     let observed = Observed::new(state.audit.clone(), &id.0, endpoint.path(), &valid);
     let streaming = valid.stream;
-    let job = Job { state, valid, observed };
+    let job = Job { state, valid, observed, tenant };
     match streaming {
         Some(streaming) => {
             let chunks = Chunks::new(head, 1 + more.len(), streaming.include_usage, timer);

@@ -10,6 +10,7 @@ use crate::api::anthropic::messages::Count;
 use crate::audit::record::Observed;
 use crate::body;
 use crate::error::ApiError;
+use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
 use crate::translate::anthropic::{Blocks, Head};
@@ -22,6 +23,7 @@ use crate::validate::anthropic::{self as validate, ValidMessages};
 pub async fn create(
     Extract(state): Extract<State>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let valid = validate::messages(body::lenient_json(request).await?)?;
@@ -37,7 +39,7 @@ pub async fn create(
         diagnose,
     };
     let streamed = request.stream.is_some();
-    let job = Job { state, valid: request, observed };
+    let job = Job { state, valid: request, observed, tenant };
     if streamed {
         return Ok(stream::stream(job, Blocks::new(head), None).await?);
     }

@@ -18,6 +18,7 @@ use crate::audit::record::Observed;
 use crate::body;
 use crate::db::responses::Stored;
 use crate::error::ApiError;
+use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::responses::Responses;
 use crate::state::State;
@@ -37,6 +38,7 @@ const DEFAULT_PAGE: usize = 20;
 pub async fn create(
     Extract(state): Extract<State>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer {
     let request: api::Request = body::json(request).await?;
@@ -56,7 +58,7 @@ pub async fn create(
     let items = Items::new(head);
     let keeper = kept.then(|| Keeper::new(&state.responses, &valid));
     let (streamed, background) = (valid.request.stream.is_some(), valid.background);
-    let job = Job { state, valid: valid.request, observed };
+    let job = Job { state, valid: valid.request, observed, tenant };
     match (background, keeper) {
         (true, Some(keeper)) => Ok(in_background(job, items, keeper).await?),
         (_, keeper) if streamed => Ok(streaming(job, items, keeper).await?),

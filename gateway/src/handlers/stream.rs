@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::audit::record::Observed;
 use crate::backend::local::Ask;
 use crate::backend::source::Source;
+use crate::middleware::auth::Tenant;
 use crate::state::State;
 use crate::translate::whole::{Output, Whole};
 use crate::translate::wire::Wire;
@@ -36,6 +37,8 @@ pub struct Job {
     pub valid: ValidRequest,
     /// Its record.
     pub observed: Observed,
+    /// Who asks.
+    pub tenant: Tenant,
 }
 
 /// What is done when the end of a stream is known, before it is told.
@@ -55,8 +58,8 @@ pub async fn whole(job: Job) -> Result<Whole> {
 /// # Errors
 /// When one cannot begin, or fails; the others are cancelled.
 pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMut()) -> Result<Vec<Whole>> {
-    let Job { state, valid, mut observed } = job;
-    let asks = asks(valid, more, &observed);
+    let Job { state, valid, mut observed, tenant } = job;
+    let asks = asks(valid, more, &observed, &tenant);
     let mut source = observed.begin(begin(&state, asks).await)?;
     let mut outputs: Vec<Output> = (0..source.choices()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
@@ -89,9 +92,12 @@ async fn begin(state: &State, asks: Vec<Ask>) -> Result<Source> {
 }
 
 /// What the backend is asked: the request itself and `more` choices of it.
-fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed) -> Vec<Ask> {
+fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed, tenant: &Tenant) -> Vec<Ask> {
     let ValidRequest { model, generate, keep_alive, .. } = valid;
-    let ask = |request| Ask { model: model.clone(), request, keep_alive, recoveries: observed.recoveries() };
+    let ask = |mut request: GenerateRequest| {
+        request.cache_scope = tenant.scope(&request.cache_scope);
+        Ask { model: model.clone(), request, keep_alive, recoveries: observed.recoveries() }
+    };
     std::iter::once(generate).chain(more).map(ask).collect()
 }
 
@@ -116,8 +122,8 @@ pub async fn stream_all<W: Wire>(
     wire: W,
     ending: Option<Ending<W>>,
 ) -> Result<Response> {
-    let Job { state, valid, mut observed } = job;
-    let asks = asks(valid, more, &observed);
+    let Job { state, valid, mut observed, tenant } = job;
+    let asks = asks(valid, more, &observed, &tenant);
     let mut beginning = Box::pin(async move {
         let mut source = begin(&state, asks).await?;
         if W::EAGER {

@@ -38,6 +38,7 @@ type Frames = UnboundedSender<Option<StepFrame>>;
 struct FakeWorker {
     streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
     cancelled: Arc<Mutex<Vec<RequestId>>>,
+    scopes: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone)]
@@ -179,6 +180,7 @@ impl Worker for FakeWorker {
         if prompt == "refuse" {
             return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
         }
+        self.scopes.lock().unwrap().push(request.cache_scope);
         tokio::spawn(self.play(stream, request.id, prompt, request.generated));
         Ok(Accepted { prompt_tokens: 3 })
     }
@@ -290,6 +292,11 @@ impl Gateway {
     /// Requests that the worker was told to drop, so far.
     pub(crate) fn cancelled(&self) -> usize {
         self.worker.cancelled.lock().unwrap().len()
+    }
+
+    /// The scopes of cached text that the worker was told, in order.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        self.worker.scopes.lock().unwrap().clone()
     }
 
     /// How often each request was given to another worker.
