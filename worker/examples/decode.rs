@@ -1,4 +1,4 @@
-//! Speed of the model alone, without scheduler and sockets:
+//! Speed of the model alone, and what it needs for a moment, without scheduler and sockets:
 //! `cargo run --release -p worker --example decode -- MODEL_DIR [PROMPT_TOKENS] [STEPS] [ROWS]`.
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -8,6 +8,9 @@ use std::time::Instant;
 use anyhow::Context;
 use worker::engine::runner::{Batch, Row, RowSampling, Runner};
 use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
+
+/// Prompt tokens of a step, as the engine has them by default.
+const CHUNK: u32 = 512;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +52,14 @@ fn measure(runner: &mut MlxRunner, rows: u32, prompt: u32, steps: u32) -> anyhow
         decode * 1e3,
         f64::from(rows) / decode,
     );
+    let memory = runner.memory();
+    let beside = memory.peak.saturating_sub(memory.weights + memory.kv_allocated);
+    println!(
+        "  at most {} MiB beside weights ({}) and KV ({})",
+        beside >> 20,
+        memory.weights >> 20,
+        memory.kv_allocated >> 20
+    );
     Ok(())
 }
 
@@ -61,9 +72,13 @@ fn prefill(runner: &mut MlxRunner, rows: u32, prompt: u32, blocks: u32) -> anyho
     let mut first = Vec::new();
     for row in 0..rows {
         let tokens: Vec<u32> = (0..prompt).map(|i| 1000 + (i * 37 + row * 11) % 5000).collect();
-        let mut batch = Batch::default();
-        push(&mut batch, row * blocks, blocks, 0, &tokens);
-        first.extend(step(runner, &batch)?);
+        let mut said = Vec::new();
+        for (position, chunk) in (0..prompt).step_by(CHUNK as usize).zip(tokens.chunks(CHUNK as usize)) {
+            let mut batch = Batch::default();
+            push(&mut batch, row * blocks, blocks, position, chunk);
+            said = step(runner, &batch)?;
+        }
+        first.extend(said);
     }
     Ok(first)
 }

@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use crate::adapters::grammar::Matcher;
 use crate::adapters::infill;
-use crate::adapters::model_files::ModelFiles;
+use crate::adapters::model_files::{ModelFiles, REPETITION};
 use crate::adapters::reading::Manner;
 use crate::adapters::tool_parser::Format;
 use crate::adapters::tool_parser::grammar::{self, Demand};
@@ -206,8 +206,10 @@ fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingPara
         min_p: within("min_p", min_p, 0.0, 1.0)?,
         uniform: 0.0,
     };
+    let (least, most) = (*REPETITION.start(), *REPETITION.end());
+    let repetition = asked.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0);
     let penalties = Penalties {
-        repetition: within("repetition_penalty", asked.repetition_penalty.unwrap_or(1.0), 0.01, 100.0)?,
+        repetition: within("repetition_penalty", repetition, least, most)?,
         presence: within("presence_penalty", asked.presence_penalty.unwrap_or(0.0), -100.0, 100.0)?,
         frequency: within("frequency_penalty", asked.frequency_penalty.unwrap_or(0.0), -100.0, 100.0)?,
         bias: asked.logit_bias.clone(),

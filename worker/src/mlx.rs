@@ -9,7 +9,7 @@ use crate::engine::runner::{Batch, Capacity, Mask, Outcome, Row, Runner, RunnerE
 use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
-use crate::weights::config::Config;
+use crate::weights::config::{Config, language};
 use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
@@ -65,8 +65,14 @@ pub struct MlxRunner {
 pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
     let config = Config::read(folder)?;
     let build = models::find(&config.model_type)?;
-    let shards = Shards::open(folder)?;
-    let adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
+    let mut shards = Shards::open(folder)?;
+    let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
+    if language::is_part(&config.model_type) {
+        shards.rename(|name| (!language::sees(name)).then(|| language::own_name(name)));
+        if let Some(adapter) = &mut adapter {
+            adapter.shards.rename(|name| Some(language::own_name(name)));
+        }
+    }
     let precision = precision(options.precision)?;
     let check = Loader::checking(&shards, &config, precision).adapted(adapter.as_ref());
     build(&check)?;
@@ -78,7 +84,7 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
-    let shape = model.kv_shape();
+    let shape = model.kv_shape()?;
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let (blocks, window) = (pool.limit(), model.window());

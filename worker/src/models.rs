@@ -28,9 +28,11 @@ pub mod smollm3;
 pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
 
 /// Every `model_type` that can be served.
-const ARCHITECTURES: [(&str, Build); 12] = [
+const ARCHITECTURES: [(&str, Build); 13] = [
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
+    // The part of it that is about language.
+    ("gemma3", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
@@ -45,8 +47,8 @@ const ARCHITECTURES: [(&str, Build); 12] = [
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
-    /// What a token's keys and values take.
-    fn kv_shape(&self) -> KvShape;
+    /// What a token's keys and values take, in the type that the layers compute in.
+    fn kv_shape(&self) -> Result<KvShape>;
 
     /// Tokens that any layer sees at most, the newest included; `None` where one sees all.
     fn window(&self) -> Option<u32> {

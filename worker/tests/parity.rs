@@ -10,6 +10,8 @@ mod driver;
 mod experts;
 #[path = "common/models.rs"]
 mod models;
+#[path = "parity/newer.rs"]
+mod newer;
 #[path = "parity/real.rs"]
 mod real;
 #[path = "parity/toys.rs"]

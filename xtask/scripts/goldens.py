@@ -7,6 +7,7 @@ OUT/adapters/<name>/   adapters for toy models and, for each, a golden file
 OUT/real/<model>.json  real models: token ids, logits and greedy continuations
 OUT/templates.json     chat templates with what Transformers makes of them
 """
+import copy
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ import sys
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.models import gemma, gemma2, gemma3_text, gpt_oss, llama, mixtral, phi3, qwen2, qwen3, qwen3_moe, smollm3
+from mlx_lm.convert import mixed_quant_predicate_builder
+from mlx_lm.models import (gemma, gemma2, gemma3, gemma3_text, gpt_oss, llama, mixtral, phi3, qwen2, qwen3, qwen3_moe,
+                           smollm3)
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model, quantize_model
@@ -72,11 +75,66 @@ TOYS = {
                                   "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32.0,
                                                    "beta_slow": 1.0, "original_max_position_embeddings": 64}}),
 }
+# A model that sees: its language model's fields in an object of their own, which leaves out what is usual.
+TOYS["gemma3"] = (gemma3, {"model_type": "gemma3", "vocab_size": 160, "text_config": {
+    **{k: v for k, v in TOYS["gemma3_text"][1].items() if k not in ("vocab_size", "num_attention_heads", "num_key_value_heads")},
+    "head_dim": 16}})
 # Toys whose router would choose other experts in bf16 with their own place as seed, in mlx-lm too; here the choice is clear.
 SEEDS = {"gpt_oss": 22}
 # The families whose norms are stored as the difference from one.
-FROM_ONE = (gemma, gemma2, gemma3_text)
-FORMS = {"fp32": (mx.float32, None), "bf16": (mx.bfloat16, None), "4bit": (mx.float32, 4), "8bit": (mx.float32, 8)}
+FROM_ONE = (gemma, gemma2, gemma3, gemma3_text)
+
+
+def packed(bits):
+    return lambda model, config: quantize_model(model, config, group_size=32, bits=bits)
+
+
+def mixed(recipe):
+    """mlx-lm's recipes: some layers get more bits than others."""
+    return lambda model, config: quantize_model(
+        model, config, group_size=32, bits=4, quant_predicate=mixed_quant_predicate_builder(recipe, model, 32))
+
+
+def mxfp4(model, config):
+    """As mlx-community's gpt-oss: experts in MXFP4, the rest with 8 bits."""
+    rest = lambda path, _: True if "experts" in path else {"group_size": 32, "bits": 8}
+    return quantize_model(model, config, group_size=32, bits=4, mode="mxfp4", quant_predicate=rest)
+
+
+def openai(model, config):
+    """As OpenAI's own gpt-oss: only experts are packed."""
+    return quantize_model(model, config, group_size=32, bits=4, mode="mxfp4", quant_predicate=lambda path, _: "experts" in path)
+
+
+FORMS = {"fp32": (mx.float32, None), "bf16": (mx.bfloat16, None), "4bit": (mx.float32, packed(4)), "8bit": (mx.float32, packed(8))}
+# Toys in forms that not every toy needs.
+MORE_FORMS = [("llama", f"{bits}bit", packed(bits)) for bits in (2, 3, 5, 6)] + [
+    ("llama", "mixed46", mixed("mixed_4_6")), ("gemma3", "mixed36", mixed("mixed_3_6")),
+    ("gpt_oss", "mxfp4", mxfp4), ("gpt_oss", "openai", openai)]
+
+
+def as_openai(weights, config):
+    """Names and shapes of OpenAI's own files: gates and ups row by row in turn, packed weights as bytes."""
+    whole, parts = {}, {}
+    for path, x in weights.items():
+        before, found, part = path.partition("experts.")
+        if not found:
+            whole[path] = x
+            continue
+        layer, kind = part.split("_proj.")
+        name = {"weight": "_blocks", "scales": "_scales", "bias": "_bias"}[kind]
+        if kind == "weight":
+            x = x.view(mx.uint8).reshape(*x.shape[:-1], -1, 16)
+        parts[before + found, layer, name] = x
+    for (path, layer, name), x in parts.items():
+        if layer == "down":
+            whole[f"{path}down_proj{name}"] = x
+        elif layer == "gate":
+            both = mx.stack([x, parts[path, "up", name]], axis=2)
+            whole[f"{path}gate_up_proj{name}"] = both.reshape(x.shape[0], -1, *x.shape[2:])
+    config = {k: v for k, v in config.items() if not k.startswith("quantization")}
+    left = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
+    return whole, config | {"quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": left}}
 
 
 def log_probs(logits):
@@ -102,14 +160,16 @@ def write(path, value):
         f.write("\n")
 
 
-def toy(out, name, module, config, dtype, bits, seed):
+def toy(out, name, module, config, dtype, pack, seed):
     folder = os.path.join(out, name)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     mx.random.seed(seed)
-    model = module.Model(module.ModelArgs.from_dict(config))
+    model = module.Model(module.ModelArgs.from_dict(copy.deepcopy(config)))
     if module is gemma3_text:
         model.sanitize({})  # ties the output layer
+    if module is gemma3:
+        model.language_model.sanitize({})
     def random(path, x):
         # Wide enough that one token leads clearly; norms stay near what they are at rest.
         scale = 0.1 if "norm" in path else 0.25
@@ -118,9 +178,13 @@ def toy(out, name, module, config, dtype, bits, seed):
     model.load_weights([(path, random(path, x)) for path, x in tree_flatten(model.parameters())])
     model.set_dtype(dtype)
     config = dict(config)
-    if bits:
-        model, config = quantize_model(model, config, group_size=32, bits=bits)
+    if pack:
+        model, config = pack(model, config)
     weights = dict(tree_flatten(model.parameters()))
+    if pack is openai:
+        weights, config = as_openai(weights, config)
+    if module is gemma3:  # what sees
+        weights |= {"vision_tower.post_layernorm.weight": mx.ones((8,)), "multi_modal_projector.norm.weight": mx.ones((8,))}
     if name == "llama-bf16":  # this one in two shards
         names = sorted(weights)
         parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
@@ -134,7 +198,7 @@ def toy(out, name, module, config, dtype, bits, seed):
     # What was written is what is asked, in float32.
     model, _ = load_model(Path(folder))
     model.set_dtype(mx.float32)
-    prompt = [(7 * i * i + 3 * i + seed) % config["vocab_size"] for i in range(40)]
+    prompt = [(7 * i * i + 3 * i + seed) % 160 for i in range(40)]
     logits, tokens, leads = follow(model, prompt)
     write(os.path.join(folder, "golden.json"),
           {"prompt": prompt, "logits": logits.tolist(), "greedy": tokens, "leads": leads})
@@ -273,8 +337,10 @@ def main():
     os.makedirs(out, exist_ok=True)
     templates(out)
     for seed, (name, (module, config)) in enumerate(TOYS.items()):
-        for form, (dtype, bits) in FORMS.items():
-            toy(out, f"{name}-{form}", module, config, dtype, bits, SEEDS.get(name, seed))
+        for form, (dtype, pack) in FORMS.items():
+            toy(out, f"{name}-{form}", module, config, dtype, pack, SEEDS.get(name, seed))
+        for _, form, pack in [more for more in MORE_FORMS if more[0] == name]:
+            toy(out, f"{name}-{form}", module, config, mx.float32, pack, SEEDS.get(name, seed))
     for seed, (name, (kind, bases, num_layers, keys)) in enumerate(ADAPTERS.items()):
         adapter(out, name, kind, bases, num_layers, keys, seed)
     for folder in folders:

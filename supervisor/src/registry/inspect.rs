@@ -16,6 +16,14 @@ const MAX_TEXT: u64 = 16 << 20;
 /// On a CPU weights become fp32; on Apple Silicon they stay as they are.
 const UNPACKED: bool = !cfg!(target_os = "macos");
 
+/// Gemma 3's files leave out what is usual: the worker's defaults.
+const GEMMA3: [(&str, u64); 4] = [
+    ("num_attention_heads", 8),
+    ("num_key_value_heads", 4),
+    ("head_dim", 256),
+    ("max_position_embeddings", 131_072),
+];
+
 /// A tensor as a safetensors header tells of it (<https://huggingface.co/docs/safetensors>).
 #[derive(Debug, Deserialize)]
 struct Tensor {
@@ -51,13 +59,17 @@ fn of_config(details: &mut Details, config: &Value) {
     }
     // A model that sees keeps its language model's fields in an object of their own.
     let inner = config.get("text_config").unwrap_or(config);
-    let number = |name: &str| inner.get(name).and_then(Value::as_u64);
+    let usual = |name: &str| {
+        let defaults = GEMMA3.iter().filter(|_| details.architecture == "gemma3");
+        defaults.filter(|(field, _)| *field == name).map(|(_, value)| *value).next()
+    };
+    let number = |name: &str| inner.get(name).and_then(Value::as_u64).or_else(|| usual(name));
     details.context = number("max_position_embeddings").and_then(|n| u32::try_from(n).ok());
     let heads = number("num_attention_heads").unwrap_or(0);
     let head = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
     let layers = number("num_hidden_layers").unwrap_or(0);
     let keys = number("num_key_value_heads").unwrap_or(heads);
-    // Keys and values, in fp32 as the pool keeps them.
+    // Keys and values, in fp32 as the pool keeps them on a CPU.
     details.kv_bytes_per_token =
         [layers, keys, head].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
     details.capabilities.vision = config.get("vision_config").is_some();
@@ -89,7 +101,11 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
     };
     let mut stored = 0u64;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    for (name, tensor) in tensors {
+    // Only the part about language is loaded.
+    let sees =
+        |name: &str| ["vision_tower.", "multi_modal_projector."].iter().any(|part| name.contains(part));
+    let part = details.architecture == "gemma3";
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !(part && sees(name))) {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));
         let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));
@@ -98,7 +114,16 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
         let (kind, count) = match (packed, bits_of(path)) {
             (true, _) if !name.ends_with(".weight") => continue,
             (true, Some(bits)) if tensor.dtype == "U32" => {
+                if tensors.get(&format!("{path}.scales")).is_some_and(|scales| scales.dtype == "U8") {
+                    stored = stored.saturating_add(repacked(count.saturating_mul(8)));
+                }
                 (format!("{bits}-bit"), count.saturating_mul(32) / bits)
+            }
+            // OpenAI's own gpt-oss.
+            _ if tensor.dtype == "U8" && name.ends_with("_scales") => continue,
+            _ if tensor.dtype == "U8" && name.ends_with("_blocks") => {
+                stored = stored.saturating_add(repacked(count.saturating_mul(2)));
+                ("4-bit".to_owned(), count.saturating_mul(2))
             }
             _ => (tensor.dtype.to_lowercase(), count),
         };
@@ -109,6 +134,20 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
     let most = kinds.into_iter().max_by_key(|(_, count)| *count);
     details.quantization = most.map_or_else(String::new, |(kind, _)| kind);
     details.weight_bytes = if UNPACKED { details.parameters.saturating_mul(4) } else { stored };
+    if !UNPACKED && computes_in_half(tensors) {
+        details.kv_bytes_per_token /= 2;
+    }
+}
+
+/// What MXFP4 takes more in memory than in its file, of so many weights: the worker packs them in 6 bits instead of 4¼.
+fn repacked(weights: u64) -> u64 {
+    weights.saturating_mul(7) / 32
+}
+
+/// Whether keys and values have 16 bits where weights stay as stored: norms are never packed.
+fn computes_in_half(tensors: &BTreeMap<String, Tensor>) -> bool {
+    let mut norms = tensors.iter().filter(|(name, _)| name.ends_with("norm.weight")).peekable();
+    norms.peek().is_some() && norms.all(|(_, norm)| norm.dtype == "BF16" || norm.dtype == "F16")
 }
 
 /// Every tensor of the folder's weight files.

@@ -101,6 +101,48 @@ fn weights(path: &Path, tensors: &[(&str, &str, &[u64], u64)]) {
 }
 
 #[test]
+fn of_a_model_that_sees_the_language_model_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let config = serde_json::json!({
+        "model_type": "gemma3", "vision_config": {},
+        "text_config": {"num_hidden_layers": 2, "hidden_size": 64},
+    });
+    fs::write(root.path().join("config.json"), config.to_string()).unwrap();
+    let tensors: [(&str, &str, &[u64], u64); 3] = [
+        ("language_model.model.norm.weight", "BF16", &[64], 2),
+        ("vision_tower.vision_model.post_layernorm.weight", "BF16", &[1000], 2),
+        ("multi_modal_projector.mm_soft_emb_norm.weight", "BF16", &[1000], 2),
+    ];
+    weights(&root.path().join("model.safetensors"), &tensors);
+    let details = inspect::inspect(root.path());
+    assert_eq!((details.context, details.parameters, details.problem), (Some(131_072), 64, None));
+    // Two layers of four heads of 256, keys and values of four bytes.
+    let element = if cfg!(target_os = "macos") { 2 } else { 4 };
+    assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * element);
+}
+
+#[test]
+fn weights_in_mxfp4_are_counted_in_both_forms() {
+    for (name, shape, width) in
+        [("experts.down_proj.weight", &[4, 64, 4][..], 4), ("experts.down_proj_blocks", &[4, 64, 1, 16], 1)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let config =
+            r#"{"model_type": "gpt_oss", "quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}"#;
+        fs::write(root.path().join("config.json"), config).unwrap();
+        let kind = if width == 4 { "U32" } else { "U8" };
+        let scales = name.replace(".weight", ".scales").replace("_blocks", "_scales");
+        let tensors = [(name, kind, shape, width), (scales.as_str(), "U8", &[4, 64, 1], 1)];
+        weights(&root.path().join("model.safetensors"), &tensors);
+        let details = inspect::inspect(root.path());
+        assert_eq!((details.parameters, details.quantization.as_str()), (4 * 64 * 32, "4-bit"), "{name}");
+        // In memory 32 bits each on a CPU, 6 elsewhere.
+        let bits = if cfg!(target_os = "macos") { 6 } else { 32 };
+        assert_eq!(details.weight_bytes, 4 * 64 * 32 * bits / 8, "{name}");
+    }
+}
+
+#[test]
 fn headers_tell_what_a_model_is() {
     let root = tempfile::tempdir().unwrap();
     let config = serde_json::json!({

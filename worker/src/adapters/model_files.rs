@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,10 @@ use super::chat_template::ChatTemplate;
 use super::dialect::{Dialect, Overrides};
 use super::grammar::Grammars;
 use super::tokenizer::Tokenizer;
+use crate::weights::config::language;
+
+/// Repetition penalties that make sense.
+pub const REPETITION: RangeInclusive<f32> = 0.01..=100.0;
 
 /// Everything about a model's text side.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Defaults {
     pub top_k: Option<u32>,
     /// Likewise.
     pub min_p: Option<f32>,
+    /// Likewise.
+    pub repetition_penalty: Option<f32>,
 }
 
 impl ModelFiles {
@@ -63,7 +70,7 @@ impl ModelFiles {
         let tokenizer = Tokenizer::read(folder)?;
         let settings = json(folder, "tokenizer_config.json")?;
         let generation = json(folder, "generation_config.json")?;
-        let config = json(folder, "config.json")?;
+        let config = language::part(json(folder, "config.json")?);
         let tokens = special_tokens(&settings);
         let template = template_text(folder, &settings)?;
         let dialect = Dialect::of(template.as_deref().unwrap_or_default(), &tokenizer, overrides);
@@ -92,6 +99,7 @@ impl Defaults {
             top_p: number("top_p").filter(|p| *p > 0.0 && *p <= 1.0),
             top_k,
             min_p: number("min_p").filter(|p| (0.0..=1.0).contains(p)),
+            repetition_penalty: number("repetition_penalty").filter(|p| REPETITION.contains(p)),
         }
     }
 }
@@ -147,3 +155,6 @@ fn eos(tokenizer: &Tokenizer, tokens: &BTreeMap<String, String>, files: [&Value;
     let own = tokens.get("eos_token").and_then(|token| tokenizer.id(token));
     Arc::new(listed.into_iter().flatten().chain(own).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,27 @@ fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
     assert_eq!(cold.row.temperature, 0.0);
 }
 
+/// A copy of a real model's text side whose generation_config.json is another.
+fn files_with(generation: &str) -> ModelFiles {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(model("SmolLM2-135M-Instruct").join(name), folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("generation_config.json"), generation).unwrap();
+    ModelFiles::read(folder.path()).unwrap()
+}
+
+#[test]
+fn the_models_own_repetition_penalty_counts_where_the_client_says_nothing() {
+    let files = files_with(r#"{"repetition_penalty": 1.1}"#);
+    let penalty = |asked| {
+        let sampling = Sampling { repetition_penalty: asked, ..Sampling::default() };
+        let submission = admit(&files, MAX_LENGTH, StreamId(9), GenerateRequest { sampling, ..text("x") });
+        submission.unwrap().order.sampling.penalties.repetition
+    };
+    assert_eq!((penalty(None), penalty(Some(1.0)), penalty(Some(1.5))), (1.1, 1.0, 1.5));
+}
+
 #[test]
 fn seeds_are_drawn_anew() {
     let seeds: HashSet<u64> = (0..50).map(|_| sampled(Sampling::default()).unwrap().seed).collect();

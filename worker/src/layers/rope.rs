@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::Result;
 
-/// `rope_scaling` of config.json.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// `rope_scaling` of config.json, or `rope_parameters`, as it is called since Transformers 5.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub struct Scaling {
     rope_type: Option<String>,
     /// The older name of `rope_type`; some files carry both.
@@ -29,6 +29,31 @@ pub struct Scaling {
     attention_factor: Option<f32>,
     /// Whether the ends of YaRN's ramp are rounded to whole waves; they are where this is not given.
     truncate: Option<bool>,
+    /// How many times longer each wave becomes in `longrope`.
+    long_factor: Option<Vec<f32>>,
+    /// The part of a head that is turned.
+    pub partial_rotary_factor: Option<f32>,
+    /// Instead of all these: those of the layers that see everything, where kinds of layers differ.
+    full_attention: Option<Box<Scaling>>,
+    /// And those of the layers with a window.
+    sliding_attention: Option<Box<Scaling>>,
+}
+
+impl Scaling {
+    /// Its kind.
+    pub fn kind(&self) -> &str {
+        self.rope_type.as_deref().or(self.r#type.as_deref()).unwrap_or("default")
+    }
+
+    /// What layers that see everything have.
+    pub fn full(&self) -> &Self {
+        self.full_attention.as_deref().unwrap_or(self)
+    }
+
+    /// What layers with a window have, where that is said.
+    pub fn sliding(&self) -> Option<&Self> {
+        self.sliding_attention.as_deref()
+    }
 }
 
 /// Angles of one rotary variant.
@@ -58,7 +83,10 @@ impl Rope {
         let plain = Self::plain(width, theta);
         let Some(scaling) = scaling else { return Ok(plain) };
         let waves = plain.frequencies.as_slice::<f32>();
-        match scaling.rope_type.as_deref().or(scaling.r#type.as_deref()).unwrap_or("default") {
+        if scaling.full_attention.is_some() || scaling.sliding_attention.is_some() {
+            return Err("rope_parameters for each kind of layer are not supported for this model".into());
+        }
+        match scaling.kind() {
             "default" => Ok(plain),
             "linear" => {
                 let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
@@ -74,6 +102,25 @@ impl Rope {
             }
             kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
         }
+    }
+
+    /// Phi's `longrope`: the factors for long texts, as mlx-lm has it at every length, where the context grew from `original`
+    /// tokens to `context`.
+    ///
+    /// # Errors
+    /// A sentence, when a field is missing or there are not as many factors as waves.
+    pub fn long(
+        width: i32,
+        theta: f32,
+        scaling: &Scaling,
+        (original, context): (Option<f32>, f32),
+    ) -> std::result::Result<Self, String> {
+        let factors = scaling.long_factor.as_ref().ok_or("rope_scaling: long_factor is missing")?;
+        let original = scaling.original_max_position_embeddings.or(original).unwrap_or(4096.0);
+        let stretch = context / original;
+        // Longer contexts blur attention; this sharpens it again.
+        let scale = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / original.ln()).sqrt() };
+        Self::plain(width, theta).stretched(factors, scaling.attention_factor.unwrap_or(scale))
     }
 
     /// Without any scaling. Where a head is wider than `width`, its other coordinates are left as they are.

@@ -24,6 +24,9 @@ type Result<T> = mlx_rs::error::Result<T>;
 
 /// Blocks a pool starts with.
 const FIRST_BLOCKS: u32 = 32;
+/// Scores of one product, at most: a chunk of a long prompt attends piece by piece, or its scores alone would take more
+/// memory than a small model's weights. (Products make about three arrays of this size: 48 MiB.)
+const MOST_SCORES: usize = 4 << 20;
 /// Full contexts the pool has room for by default.
 const DEFAULT_CONTEXTS: u64 = 8;
 
@@ -36,13 +39,23 @@ pub struct KvShape {
     pub kv_heads: i32,
     /// Width d of a head.
     pub head_dim: i32,
+    /// What the model computes in; so nothing is converted on the way to the pool and back.
+    pub dtype: Dtype,
 }
 
 impl KvShape {
     /// What a block takes in all layers, keys and values together.
     pub(super) fn block_bytes(self) -> u64 {
-        let token = (self.layers as u64) * 2 * (self.kv_heads as u64) * (self.head_dim as u64) * 4;
-        (token * u64::from(BLOCK_SIZE)).max(1)
+        (self.layers as u64 * self.layer_block_bytes()).max(1)
+    }
+
+    /// What it takes in one.
+    fn layer_block_bytes(self) -> u64 {
+        let width = match self.dtype {
+            Dtype::Float16 | Dtype::Bfloat16 => 2,
+            _ => 4,
+        };
+        2 * (self.kv_heads as u64) * (self.head_dim as u64) * width * u64::from(BLOCK_SIZE)
     }
 }
 
@@ -56,6 +69,7 @@ pub struct KvPool {
     /// Blocks that may exist.
     limit: u32,
     kernel: Kernel,
+    most_scores: usize,
 }
 
 #[derive(Debug)]
@@ -84,7 +98,7 @@ impl KvPool {
             DeviceType::Cpu => Kernel::Products,
             DeviceType::Gpu => Kernel::Fused,
         };
-        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit, kernel };
+        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit, kernel, most_scores: MOST_SCORES };
         let first = FIRST_BLOCKS.min(limit);
         pool.layers = (0..shape.layers).map(|_| pool.layer(first)).collect::<Result<_>>()?;
         pool.blocks = first;
@@ -113,7 +127,7 @@ impl KvPool {
 
     fn layer(&self, blocks: u32) -> Result<Layer> {
         let shape = [self.shape.kv_heads, (blocks * BLOCK_SIZE) as i32, self.shape.head_dim];
-        let zeros = || ops::zeros_dtype(&shape, Dtype::Float32);
+        let zeros = || ops::zeros_dtype(&shape, self.shape.dtype);
         Ok(Layer { keys: zeros()?, values: zeros()? })
     }
 
@@ -239,10 +253,17 @@ impl PoolStep<'_> {
     }
 
     fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
-        let at = self.parts_for(how.window);
-        let (layer, shape, kernel) = (&self.pool.layers[layer], self.pool.shape, self.pool.kernel);
+        let kernel = self.pool.kernel;
+        // MLX's kernel keeps no scores; but it knows no cap.
+        let most = match kernel == Kernel::Products || how.softcap.is_some() {
+            true => self.pool.most_scores / (queries.dim(1) as usize).max(1),
+            false => usize::MAX,
+        };
+        let at = self.parts_for(how.window, most);
+        let (layer, shape) = (&self.pool.layers[layer], self.pool.shape);
         let Parts { parts, order } = &self.parts[at].1;
         let mut outputs = Vec::with_capacity(parts.len());
+        let mut scores = 0usize;
         for part in parts {
             let own = match &part.queries {
                 Queries::All => queries.clone(),
@@ -251,6 +272,12 @@ impl PoolStep<'_> {
             };
             let of = |pool| part.keys.of(pool, shape)?.as_dtype(own.dtype());
             let (keys, values) = (of(&layer.keys)?, of(&layer.values)?);
+            // Large parts one after the other: together they would need the memory that cutting saves.
+            if scores.saturating_add(part.scores) > most {
+                transforms::eval(&outputs)?;
+                scores = 0;
+            }
+            scores = scores.saturating_add(part.scores);
             outputs.push(attention::attend(kernel, &own, &keys, &values, &part.mask, how)?);
         }
         let outputs = match &outputs[..] {
@@ -263,11 +290,12 @@ impl PoolStep<'_> {
         }
     }
 
-    fn parts_for(&mut self, window: Option<u32>) -> usize {
+    fn parts_for(&mut self, window: Option<u32>, most: usize) -> usize {
         if let Some(at) = self.parts.iter().position(|(of, _)| *of == window) {
             return at;
         }
-        self.parts.push((window, Parts::new(self.batch, window, self.pool.shape, self.pool.blocks)));
+        let parts = Parts::new(self.batch, window, self.pool.shape, (self.pool.blocks, most));
+        self.parts.push((window, parts));
         self.parts.len() - 1
     }
 }

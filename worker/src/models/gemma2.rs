@@ -12,7 +12,7 @@ use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
-use crate::layers::rope::{Rope, Rotation};
+use crate::layers::rope::{Rope, Rotation, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -29,13 +29,23 @@ struct Args {
     rms_norm_eps: f32,
     vocab_size: i32,
     rope_theta: Option<f32>,
+    /// Where newer files have the base.
+    rope_parameters: Option<Scaling>,
     attn_logit_softcapping: Option<f32>,
     final_logit_softcapping: Option<f32>,
     query_pre_attn_scalar: Option<f32>,
     sliding_window: Option<u32>,
+    layer_types: Option<Vec<String>>,
 }
 
 impl Args {
+    fn slides(&self, layer: usize) -> bool {
+        match &self.layer_types {
+            Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
+            None => layer.is_multiple_of(2),
+        }
+    }
+
     fn shape(&self, layer: usize) -> Shape {
         Shape {
             size: self.hidden_size,
@@ -43,7 +53,7 @@ impl Args {
             kv_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
             scale: self.query_pre_attn_scalar.unwrap_or(144.0).powf(-0.5),
-            window: self.sliding_window.filter(|_| layer.is_multiple_of(2)),
+            window: self.sliding_window.filter(|_| self.slides(layer)),
             softcap: Some(self.attn_logit_softcapping.unwrap_or(50.0)),
             sinks: false,
         }
@@ -128,7 +138,9 @@ impl Model {
             let path = format!("model.layers.{layer}");
             TransformerBlock::load(loader, &path, args.shape(layer), None, sizes)
         });
-        let rope = Rope::new(args.head_dim, args.rope_theta.unwrap_or(10_000.0), None);
+        let newer = args.rope_parameters.as_ref();
+        let theta = args.rope_theta.or(newer.and_then(|own| own.rope_theta)).unwrap_or(10_000.0);
+        let rope = Rope::new(args.head_dim, theta, newer);
         Ok(Self {
             layers: layers.collect::<std::result::Result<_, _>>()?,
             norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
@@ -141,9 +153,10 @@ impl Model {
 }
 
 impl super::Model for Model {
-    fn kv_shape(&self) -> KvShape {
+    fn kv_shape(&self) -> Result<KvShape> {
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim);
-        KvShape { layers: self.layers.len(), kv_heads, head_dim }
+        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {

@@ -1,4 +1,4 @@
-//! Gemma 3, text only: sliding-window layers between global ones, norms before and after every part.
+//! Gemma 3, text only, and the language model of those that see: sliding-window layers between global ones, norms before and after every part.
 //!
 //! Gemma Team 2025 (<https://arxiv.org/abs/2503.19786>); reference: `gemma3_text.py` of mlx-lm 0.32.2.
 
@@ -37,7 +37,11 @@ struct Args {
     /// Newer files call it so; some have both.
     #[serde(rename = "_sliding_window_pattern")]
     pattern: Option<usize>,
+    /// The newest have a list instead.
+    layer_types: Option<Vec<String>>,
     rope_scaling: Option<Scaling>,
+    /// And both kinds of angles here.
+    rope_parameters: Option<Scaling>,
 }
 
 impl Default for Args {
@@ -57,14 +61,30 @@ impl Default for Args {
             sliding_window: 512,
             sliding_window_pattern: 6,
             pattern: None,
+            layer_types: None,
             rope_scaling: None,
+            rope_parameters: None,
         }
     }
 }
 
 impl Args {
     fn is_global(&self, layer: usize) -> bool {
-        (layer + 1).is_multiple_of(self.pattern.unwrap_or(self.sliding_window_pattern).max(1))
+        let pattern = self.pattern.unwrap_or(self.sliding_window_pattern).max(1);
+        match &self.layer_types {
+            Some(types) => types.get(layer).is_none_or(|kind| kind != "sliding_attention"),
+            None => (layer + 1).is_multiple_of(pattern),
+        }
+    }
+
+    /// Angles of layers that see everything, and of those with a window.
+    fn ropes(&self) -> std::result::Result<(Rope, Rope), String> {
+        let newer = self.rope_parameters.as_ref();
+        let (full, sliding) = (newer.map(Scaling::full), newer.and_then(Scaling::sliding));
+        let theta = full.and_then(|own| own.rope_theta).unwrap_or(self.rope_theta);
+        let local = sliding.and_then(|own| own.rope_theta).unwrap_or(self.rope_local_base_freq);
+        let global = Rope::new(self.head_dim, theta, self.rope_scaling.as_ref().or(full))?;
+        Ok((global, Rope::new(self.head_dim, local, sliding)?))
     }
 
     fn shape(&self, layer: usize) -> Shape {
@@ -102,7 +122,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a `gemma3_text` folder.
+    /// Loads a `gemma3_text` folder, or the language model of a `gemma3` one.
     ///
     /// # Errors
     /// As the loader's.
@@ -114,24 +134,25 @@ impl Model {
             false => embed_tokens.as_output(),
         };
         let layers = (0..args.num_hidden_layers).map(|layer| block(loader, &args, layer));
-        let problem = |problem| loader.config().problem(problem);
-        let scaling = args.rope_scaling.as_ref();
+        let ropes = args.ropes().map_err(|problem| loader.config().problem(problem));
+        let (rope_global, rope_local) = ropes?;
         Ok(Self {
             embed_tokens,
             layers: layers.collect::<std::result::Result<_, _>>()?,
             norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
             lm_head,
-            rope_global: Rope::new(args.head_dim, args.rope_theta, scaling).map_err(problem)?,
-            rope_local: Rope::new(args.head_dim, args.rope_local_base_freq, None).map_err(problem)?,
+            rope_global,
+            rope_local,
             args,
         })
     }
 }
 
 impl super::Model for Model {
-    fn kv_shape(&self) -> KvShape {
+    fn kv_shape(&self) -> Result<KvShape> {
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim);
-        KvShape { layers: self.layers.len(), kv_heads, head_dim }
+        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {

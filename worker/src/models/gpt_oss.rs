@@ -1,7 +1,7 @@
 //! gpt-oss: mixtures of experts with biases and a clipped gate, attention with sinks, a sliding window in every other layer.
 //!
-//! OpenAI 2025 (<https://arxiv.org/abs/2508.10925>); reference: `gpt_oss.py` of mlx-lm 0.32.2. Its checkpoints in MXFP4 are refused
-//! where quantisation is read.
+//! OpenAI 2025 (<https://arxiv.org/abs/2508.10925>); reference: `gpt_oss.py` of mlx-lm 0.32.2. What becomes of MXFP4
+//! is the loader's affair.
 
 use serde::Deserialize;
 

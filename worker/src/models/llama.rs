@@ -300,9 +300,10 @@ impl Model {
 }
 
 impl super::Model for Model {
-    fn kv_shape(&self) -> KvShape {
+    fn kv_shape(&self) -> Result<KvShape> {
         let Shape { kv_heads, head_dim, .. } = self.args.shape(0, &self.variant);
-        KvShape { layers: self.layers.len(), kv_heads, head_dim }
+        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
     fn window(&self) -> Option<u32> {

@@ -6,24 +6,19 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args, Variant};
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Rope, Scaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
 /// The rotary fields of config.json.
 #[derive(Debug, Deserialize)]
 struct RopeArgs {
-    rope_scaling: Option<LongRope>,
+    rope_scaling: Option<Scaling>,
+    /// Newer files have everything here.
+    rope_parameters: Option<Scaling>,
     partial_rotary_factor: Option<f32>,
     max_position_embeddings: Option<f32>,
     original_max_position_embeddings: Option<f32>,
-}
-
-#[derive(Debug, Deserialize)]
-struct LongRope {
-    r#type: String,
-    long_factor: Option<Vec<f32>>,
-    factor: Option<f32>,
 }
 
 /// Loads a `phi3` folder.
@@ -37,18 +32,15 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
 }
 
 fn rope(args: &Args, rope: RopeArgs) -> Result<Rope, String> {
-    let width = (args.head_dim() as f32 * rope.partial_rotary_factor.unwrap_or(1.0)) as i32;
-    let plain = Rope::plain(width, args.theta());
-    let Some(scaling) = rope.rope_scaling else { return Ok(plain) };
-    match (scaling.r#type.as_str(), scaling.long_factor, scaling.factor) {
-        ("longrope" | "su", Some(factors), _) => {
-            let original = rope.original_max_position_embeddings.unwrap_or(4096.0);
-            let stretch = rope.max_position_embeddings.unwrap_or(131_072.0) / original;
-            // Longer contexts blur attention; this sharpens it again.
-            let scale = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / original.ln()).sqrt() };
-            plain.stretched(&factors, scale)
+    let scaling = rope.rope_scaling.or(rope.rope_parameters).unwrap_or_default();
+    let part = rope.partial_rotary_factor.or(scaling.partial_rotary_factor).unwrap_or(1.0);
+    let (width, theta) = ((args.head_dim() as f32 * part) as i32, args.theta());
+    let context = rope.max_position_embeddings.unwrap_or(131_072.0);
+    match scaling.kind() {
+        "longrope" | "su" => {
+            Rope::long(width, theta, &scaling, (rope.original_max_position_embeddings, context))
         }
-        ("linear", _, Some(factor)) => plain.stretched(&vec![factor; (width / 2) as usize], 1.0),
-        (kind, _, _) => Err(format!("rope_scaling of type \"{kind}\" is not supported, or lacks a field")),
+        "default" | "linear" => Rope::new(width, theta, Some(&scaling)),
+        kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
     }
 }

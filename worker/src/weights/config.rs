@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::LoadError;
+
+pub mod language;
 
 /// A parsed config.json.
 #[derive(Debug, Clone)]
@@ -20,20 +22,39 @@ pub struct Config {
     pub quantization: Option<Quantization>,
 }
 
-/// MLX affine quantisation: groups of `group_size` weights of a row share a scale and a bias.
+/// How weights are packed: groups of `group_size` weights of a row share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Packing {
     /// Weights that share a scale.
     pub group_size: i32,
     /// Bits of one weight.
     pub bits: i32,
+    /// What the bits mean.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What the bits of a packed weight mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A multiple of the group's scale, plus the group's bias: MLX's own.
+    #[default]
+    Affine,
+    /// A number of four bits times the group's power of two: OCP's MXFP4.
+    Mxfp4,
+}
+
+impl Packing {
+    /// The only form of MXFP4.
+    pub const MXFP4: Self = Self { group_size: 32, bits: 4, mode: Mode::Mxfp4 };
 }
 
 /// The default packing and the layers that differ from it.
 #[derive(Debug, Clone)]
 pub struct Quantization {
     default: Packing,
-    overrides: serde_json::Map<String, Value>,
+    overrides: Map<String, Value>,
 }
 
 impl Config {
@@ -48,6 +69,7 @@ impl Config {
         let value: Value = serde_json::from_str(&text).map_err(|e| problem(e.to_string()))?;
         let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);
         let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
+        let value = language::part(value);
         let quantization = quantization(&value).map_err(problem)?;
         Ok(Self { path, value, model_type, quantization })
     }
@@ -107,25 +129,39 @@ fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
     // mlx-lm writes the same object under both names.
     let found = config.get("quantization").or_else(|| config.get("quantization_config"));
     let Some(Value::Object(object)) = found else { return Ok(None) };
-    if object.contains_key("quant_method") {
-        return Err(
-            "its quantisation is not MLX's (\"quant_method\" is set): use a model converted for MLX".into()
-        );
-    }
-    if let Some(mode) = object.get("mode").and_then(Value::as_str).filter(|mode| *mode != "affine") {
-        return Err(format!("quantisation mode \"{mode}\" is not supported, only \"affine\""));
+    match object.get("quant_method").and_then(Value::as_str) {
+        // OpenAI's own form of gpt-oss. What is not packed has no scales, so the list of it is not needed.
+        Some("mxfp4") => return Ok(Some(Quantization { default: Packing::MXFP4, overrides: Map::new() })),
+        _ if object.contains_key("quant_method") => {
+            return Err(
+                "its quantisation is not MLX's (\"quant_method\" is set): use a model converted for MLX"
+                    .into(),
+            );
+        }
+        _ => {}
     }
     let default = packing(&Value::Object(object.clone()))?;
-    Ok(Some(Quantization { default, overrides: object.clone() }))
+    let overrides = object.iter().map(|(path, own)| (language::own_name(path), own.clone())).collect();
+    Ok(Some(Quantization { default, overrides }))
 }
 
 fn packing(value: &Value) -> Result<Packing, String> {
-    let packing = Packing::deserialize(value).map_err(|e| format!("quantization: {e}"))?;
-    let Packing { group_size, bits } = packing;
-    if !matches!(bits, 2..=6 | 8) || !matches!(group_size, 32 | 64 | 128) {
-        return Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows"));
+    if let Some(mode) = value.get("mode").and_then(Value::as_str)
+        && !["affine", "mxfp4"].contains(&mode)
+    {
+        let text = "is not supported, only \"affine\" and \"mxfp4\": use a model converted with one of these";
+        return Err(format!("quantisation mode \"{mode}\" {text}"));
     }
-    Ok(packing)
+    let packing = Packing::deserialize(value).map_err(|e| format!("quantization: {e}"))?;
+    let Packing { group_size, bits, mode } = packing;
+    let known = match mode {
+        Mode::Affine => matches!(bits, 2..=6 | 8) && matches!(group_size, 32 | 64 | 128),
+        Mode::Mxfp4 => packing == Packing::MXFP4,
+    };
+    match known {
+        true => Ok(packing),
+        false => Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows")),
+    }
 }
 
 impl Quantization {

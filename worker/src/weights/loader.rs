@@ -12,11 +12,13 @@ use mlx_rs::{Array, ops};
 
 use super::LoadError;
 use super::adapter::{self, Adapter, Kind};
-use super::config::{Config, Packing};
+use super::config::{Config, Mode, Packing};
 use super::safetensors::{Dtype, Entry, Shards};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Linear, LowRank, Weight};
 use crate::layers::moe::StackedLinear;
+
+mod mxfp4;
 
 /// What weights become in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +172,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The linear layers of `experts` from `inputs` to `outputs`: one tensor `path.weight` `[experts, outputs, inputs]`, or,
-    /// as Hugging Face writes them, `each(n).weight` `[outputs, inputs]` for each.
+    /// as Hugging Face writes them, `each(n).weight` `[outputs, inputs]` for each, or, as OpenAI does, gates and ups as one.
     ///
     /// # Errors
     /// As [`Self::tensor`].
@@ -182,6 +184,11 @@ impl<'a> Loader<'a> {
         bias: bool,
     ) -> Result<StackedLinear> {
         let shape = [experts, outputs, inputs];
+        if let Some(fused) = mxfp4::Fused::of(path).filter(|fused| self.has(&fused.blocks())) {
+            let (weight, low_rank) = self.changed(path, Form::Experts, &shape, self.fused(&fused, shape)?)?;
+            let bias = bias.then(|| self.fused_bias(&fused, experts, outputs)).transpose()?;
+            return Ok(StackedLinear::new(weight, bias).adapted(low_rank));
+        }
         let weight = match self.has(&format!("{}.weight", each(0))) {
             false => self.weight(path, &shape)?,
             true => {
@@ -265,6 +272,9 @@ impl<'a> Loader<'a> {
         let Some(packing) = self.packing(path) else {
             return Ok(Weight::Dense(self.tensor(&format!("{path}.weight"), shape)?));
         };
+        if packing.mode == Mode::Mxfp4 {
+            return self.mxfp4(path, shape);
+        }
         let parts = self.packed(path, shape, packing)?;
         match self.precision {
             Precision::Float32 => Ok(Weight::Dense(self.unpack(&parts, packing)?)),
@@ -322,20 +332,26 @@ impl<'a> Loader<'a> {
     }
 
     fn stored(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) -> Result<Array> {
+        match self.place(name, shape, dtypes)? {
+            Some((shards, entry)) => Ok(self.read(shards, entry, shape)),
+            None => Ok(Array::from_f32(0.0)),
+        }
+    }
+
+    /// Where a tensor lies; `None` in the checking pass, which says what is wrong with it.
+    fn place(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) -> Result<Option<(&'a Shards, &'a Entry)>> {
         if self.progress.is_none() {
             self.check(name, shape, dtypes);
             // A configuration of a million layers would take all memory to list.
             let problems = self.problems.borrow().len();
             return match problems {
                 MAX_PROBLEMS.. => Err(LoadError::Tensors(self.problems.take())),
-                _ => Ok(Array::from_f32(0.0)),
+                _ => Ok(None),
             };
         }
-        match self.find(name) {
-            Some((shards, entry)) => Ok(self.read(shards, entry, shape)),
-            // The checking pass came first: only a model that asks differently the second time comes here.
-            None => Err(LoadError::Tensors(vec![format!("{name} is missing")])),
-        }
+        // The checking pass came first: only a model that asks differently the second time is told that.
+        let missing = || LoadError::Tensors(vec![format!("{name} is missing")]);
+        self.find(name).map(Some).ok_or_else(missing)
     }
 
     fn check(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) {
@@ -352,13 +368,21 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Array {
+    /// The bytes of a tensor.
+    fn bytes<'b>(&self, shards: &'b Shards, entry: &Entry) -> &'b [u8] {
         let bytes = shards.bytes(entry);
         self.read.set(self.read.get() + bytes.len() as u64);
         if let Some(progress) = &self.progress {
             let adapter = self.adapter.map_or(0, |adapter| adapter.shards.total_bytes());
-            (progress.borrow_mut())(self.read.get(), self.shards.total_bytes() + adapter);
+            // What lies among others' rows is read once for each.
+            let all = self.shards.total_bytes() + adapter;
+            (progress.borrow_mut())(self.read.get().min(all), all);
         }
+        bytes
+    }
+
+    fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Array {
+        let bytes = self.bytes(shards, entry);
         let wide = self.precision == Precision::Float32;
         match entry.dtype {
             Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),

@@ -115,6 +115,12 @@ impl Shards {
         self.tensors = tensors.map(|(name, entry)| (format!("{prefix}{name}"), entry)).collect();
     }
 
+    /// Gives tensors other names, and forgets those that get none.
+    pub fn rename(&mut self, name_of: impl Fn(&str) -> Option<String>) {
+        let tensors = std::mem::take(&mut self.tensors).into_iter();
+        self.tensors = tensors.filter_map(|(name, entry)| Some((name_of(&name)?, entry))).collect();
+    }
+
     /// A tensor by name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.tensors.get(name)

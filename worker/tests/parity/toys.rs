@@ -4,7 +4,7 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 15] = [
+const ARCHITECTURES: [&str; 16] = [
     "llama",
     "llama-tied",
     "qwen2",
@@ -20,8 +20,20 @@ const ARCHITECTURES: [&str; 15] = [
     "qwen3-yarn",
     "llama-yarn",
     "gpt_oss",
+    "gemma3",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
+/// Packed otherwise: other bits, mlx-lm's recipes that mix them, MXFP4 as mlx-community and as OpenAI write it.
+const PACKED: [&str; 8] = [
+    "llama-2bit",
+    "llama-3bit",
+    "llama-5bit",
+    "llama-6bit",
+    "llama-mixed46",
+    "gemma3-mixed36",
+    "gpt_oss-mxfp4",
+    "gpt_oss-openai",
+];
 /// Blocks in no order, some next to each other.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
 
@@ -59,6 +71,16 @@ fn weights_left_as_stored_give_the_same() {
         }
         // Logits spread over some ±10; bf16 has 8 bits.
         agrees(&format!("{architecture}-bf16"), Precision::Native, 0.6);
+    }
+}
+
+#[test]
+fn every_way_of_packing_gives_the_same() {
+    let _device = device();
+    for name in PACKED {
+        for precision in [Precision::Float32, Precision::Native] {
+            agrees(name, precision, 1e-3);
+        }
     }
 }
 

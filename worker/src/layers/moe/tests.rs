@@ -2,7 +2,7 @@ use mlx_rs::{random, transforms};
 
 use super::*;
 use crate::mlx::tests::device;
-use crate::weights::config::Packing;
+use crate::weights::config::{Mode, Packing};
 
 const SHAPE: Shape = Shape {
     size: 64,
@@ -25,7 +25,7 @@ fn stacked(outputs: i32, inputs: i32) -> StackedLinear {
 
 fn packed(linear: &StackedLinear) -> (StackedLinear, StackedLinear) {
     let Weight::Dense(weight) = &linear.weight else { panic!("dense") };
-    let packing = Packing { group_size: 32, bits: 4 };
+    let packing = Packing { group_size: 32, bits: 4, mode: Mode::Affine };
     let (words, scales, biases) = ops::quantize(weight, 32, 4).unwrap();
     let unpacked = ops::dequantize(&words, &scales, &biases, 32, 4).unwrap();
     let parts = [words, scales, biases];

@@ -2,7 +2,8 @@
 //!
 //! Rows with few tokens of about the same length go together: their blocks are gathered, padded to the longest, and one
 //! product serves them all. A row whose keys are many and lie in a run is better off alone, since reading them where they
-//! are costs nothing; so is a row with many tokens. Made once a step for each window, used by every layer.
+//! are costs nothing; so is a row with many tokens, which are cut where their scores would be too many. Made once a step for
+//! each window, used by every layer.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ const FEW_TOKENS: usize = 8;
 const FEW_BLOCKS: usize = 8;
 /// Bytes of keys and values of one layer that take as long to copy as a row's own products take to set up.
 const GATHER_BYTES: usize = 1 << 20;
+/// Bytes of keys and values of one layer that are gathered at once, at most.
+const MOST_GATHERED: usize = 64 << 20;
 
 /// A step's rows in parts.
 pub(super) struct Parts {
@@ -33,6 +36,8 @@ pub(super) struct Part {
     pub(super) queries: Queries,
     pub(super) keys: Keys,
     pub(super) mask: Mask,
+    /// Scores of each of its query heads.
+    pub(super) scores: usize,
 }
 
 /// A part's tokens among the step's.
@@ -61,9 +66,11 @@ pub(super) enum Keys {
 /// What one row sees of its own text.
 struct View<'a> {
     row: &'a Row,
-    /// Position of the row's first token.
+    /// The tokens in question: all of the row's, or a piece of them.
+    tokens: Range<usize>,
+    /// Position of the first of them.
     first: u32,
-    /// Positions that any of its tokens sees.
+    /// Positions that any of them sees.
     from: u32,
     context: u32,
     /// Blocks that hold them.
@@ -71,18 +78,24 @@ struct View<'a> {
 }
 
 impl Parts {
-    /// Divides `batch` for layers with this window, in a pool of `pool_blocks` blocks.
-    pub(super) fn new(batch: &Batch, window: Option<u32>, shape: KvShape, pool_blocks: u32) -> Self {
-        let block_bytes = 2 * shape.kv_heads as usize * shape.head_dim as usize * BLOCK_SIZE as usize * 4;
+    /// Divides `batch` for layers with this window, in a pool of so many blocks, into parts of at most so many scores for each
+    /// query head (but a token's own).
+    pub(super) fn new(
+        batch: &Batch,
+        window: Option<u32>,
+        shape: KvShape,
+        (pool_blocks, most): (u32, usize),
+    ) -> Self {
+        let block_bytes = shape.layer_block_bytes() as usize;
         let mut together: BTreeMap<(usize, usize), Vec<View>> = BTreeMap::new();
         let mut alone = Vec::new();
         for row in &batch.rows {
-            let view = View::new(row, batch.positions[row.tokens.start], window);
+            let view = View::new(row, row.tokens.clone(), batch.positions[row.tokens.start], window);
             let blocks = view.blocks.len();
             let better_alone =
                 row.tokens.len() > FEW_TOKENS || (view.is_run() && blocks * block_bytes > GATHER_BYTES);
             if better_alone {
-                alone.push(view);
+                alone.extend(view.pieces(most, window));
             } else {
                 let length = blocks.next_power_of_two().max(FEW_BLOCKS);
                 together.entry((row.tokens.len(), length)).or_default().push(view);
@@ -90,18 +103,36 @@ impl Parts {
         }
         let heads = Heads { count: shape.kv_heads as u32, blocks: pool_blocks };
         let (mut parts, mut tokens) = (Vec::new(), Vec::with_capacity(batch.tokens.len()));
-        for views in together.into_values().chain(alone.into_iter().map(|view| vec![view])) {
+        let together = together.into_iter().flat_map(|((count, blocks), views)| {
+            let scores = count * blocks * BLOCK_SIZE as usize;
+            let rows = (MOST_GATHERED / (blocks * block_bytes).max(1)).min(most / scores.max(1)).max(1);
+            in_groups(views, rows)
+        });
+        for views in together.chain(alone.into_iter().map(|view| vec![view])) {
             let own: Vec<u32> =
-                views.iter().flat_map(|view| view.row.tokens.clone()).map(|at| at as u32).collect();
+                views.iter().flat_map(|view| view.tokens.clone()).map(|at| at as u32).collect();
             let (keys, mask) = match &views[..] {
                 [view] => view.alone(window, heads),
                 views => gathered(views, window, heads),
             };
-            parts.push(Part { queries: queries(&own, batch.tokens.len()), keys, mask });
+            let longest = views.iter().map(|view| view.blocks.len()).max().unwrap_or(0);
+            let scores = own.len() * longest * BLOCK_SIZE as usize;
+            parts.push(Part { queries: queries(&own, batch.tokens.len()), keys, mask, scores });
             tokens.extend(own);
         }
         Self { parts, order: order(&tokens) }
     }
+}
+
+/// `views` in groups of at most `rows`.
+fn in_groups(mut views: Vec<View>, rows: usize) -> Vec<Vec<View>> {
+    let mut groups = Vec::new();
+    while views.len() > rows {
+        let rest = views.split_off(rows);
+        groups.push(std::mem::replace(&mut views, rest));
+    }
+    groups.push(views);
+    groups
 }
 
 /// The pool's blocks as seen by a gather: head h has `blocks` of them from `h * blocks` on.
@@ -118,12 +149,27 @@ impl Heads {
 }
 
 impl<'a> View<'a> {
-    fn new(row: &'a Row, first: u32, window: Option<u32>) -> Self {
-        let context = first + row.tokens.len() as u32;
+    fn new(row: &'a Row, tokens: Range<usize>, first: u32, window: Option<u32>) -> Self {
+        let context = first + tokens.len() as u32;
         // The earliest key that the first token sees.
         let from = window.map_or(0, |window| (first + 1).saturating_sub(window));
         let blocks = (from / BLOCK_SIZE) as usize..context.div_ceil(BLOCK_SIZE) as usize;
-        Self { row, first, from, context, blocks: &row.blocks[blocks] }
+        Self { row, tokens, first, from, context, blocks: &row.blocks[blocks] }
+    }
+
+    /// The same tokens in pieces of at most `most` scores, or of one token.
+    fn pieces(self, most: usize, window: Option<u32>) -> Vec<Self> {
+        let length = (most / (self.context - self.from).max(1) as usize).max(1);
+        if length >= self.tokens.len() {
+            return vec![self];
+        }
+        let Self { row, tokens, first, .. } = self;
+        let starts = tokens.clone().step_by(length);
+        let piece = |start: usize| {
+            let end = (start + length).min(tokens.end);
+            Self::new(row, start..end, first + (start - tokens.start) as u32, window)
+        };
+        starts.map(piece).collect()
     }
 
     /// Whether its blocks lie side by side.
@@ -141,7 +187,7 @@ impl<'a> View<'a> {
             let index = Array::from_slice(&index, &[index.len() as i32]);
             Keys::Blocks { index, rows: 1, cut: Some(skip as i32..(skip + count) as i32) }
         };
-        let tokens = self.row.tokens.len();
+        let tokens = self.tokens.len();
         let mask = match window {
             _ if tokens == 1 => Mask::None,
             Some(window) if self.context > window => {
@@ -165,7 +211,7 @@ impl<'a> View<'a> {
 /// Rows of as many tokens each, padded to the longest.
 fn gathered(views: &[View], window: Option<u32>, heads: Heads) -> (Keys, Mask) {
     let rows = views.len();
-    let tokens = views[0].row.tokens.len();
+    let tokens = views[0].tokens.len();
     let blocks = views.iter().map(|view| view.blocks.len()).max().unwrap_or(0);
     let length = blocks as u32 * BLOCK_SIZE;
     let mut index = Vec::with_capacity(rows * blocks * heads.count as usize);

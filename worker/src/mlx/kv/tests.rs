@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::runner::{Row, RowSampling};
 use crate::mlx::tests::device;
 
-const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8 };
+const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8, dtype: Dtype::Float32 };
 const HEADS: usize = 4;
 const WIDTH: usize = 8;
 
@@ -104,9 +104,11 @@ proptest! {
         window in prop::option::of(1u32..40),
         softcap in prop::option::of(0.2f32..2.0),
         in_order: bool,
+        most_scores in prop::sample::select(vec![MOST_SCORES, 2000, 100]),
     ) {
         let _device = device();
         let mut pool = KvPool::new(SHAPE, 256, Some(1 << 20)).unwrap();
+        pool.most_scores = most_scores;
         let tables: [Vec<u32>; 2] =
             if in_order { [(2..8).collect(), (10..16).collect()] } else { [blocks[..6].into(), blocks[6..12].into()] };
         let mut at = (0, 0);
@@ -140,6 +142,77 @@ fn a_step_does_not_copy_the_pool() {
         let more = memory::peak_memory().unwrap().saturating_sub(before);
         assert!(more < 1 << 20, "a step took {more} bytes");
     }
+}
+
+/// Rows of a decoding step in blocks that do not lie in a run: gathered in groups that keep to the bounds.
+#[test]
+fn many_rows_attend_in_groups_and_none_is_mixed_up() {
+    let _device = device();
+    let mut pool = KvPool::new(SHAPE, 256, Some(1 << 20)).unwrap();
+    let tables: Vec<Vec<u32>> = (0..7).map(|row| vec![row + 14, row, row + 7]).collect();
+    let mut fill = Batch::default();
+    let mut decode = Batch::default();
+    for (table, length) in tables.iter().zip([70, 3, 40, 65, 9, 33, 90]) {
+        row(&mut fill, table, 0, length);
+        row(&mut decode, table, length, length + 1);
+    }
+    let sequences: Vec<u32> = (20..27).collect();
+    step(&mut pool, &fill, &sequences, None, None);
+    // Room for two rows of eight blocks.
+    pool.most_scores = 2 * HEADS * 8 * BLOCK_SIZE as usize;
+    step(&mut pool, &decode, &sequences, None, None);
+}
+
+/// What a chunk of a long prompt needs for a moment is bounded, however long the text before it is: whole, the scores of this
+/// one would take 512 MiB and their exponentials as much again.
+#[test]
+fn a_chunk_of_a_long_prompt_keeps_within_its_memory() {
+    let _device = device();
+    let (heads, chunk, context) = (32, 512, 8192);
+    let mut pool = KvPool::new(SHAPE, context, Some(64 << 20)).unwrap();
+    let blocks: Vec<u32> = (0..context / BLOCK_SIZE).collect();
+    pool.reach(context / BLOCK_SIZE).unwrap();
+    let mut batch = Batch::default();
+    row(&mut batch, &blocks, context - chunk, context);
+    let tensor = |heads: i32| ops::ones::<f32>(&[chunk as i32, heads, WIDTH as i32]).unwrap();
+    let (keys, queries) = (tensor(2), tensor(heads));
+    transforms::eval(pool.arrays().chain([&keys, &queries])).unwrap();
+    memory::clear_cache().unwrap();
+    memory::reset_peak_memory().unwrap();
+    let before = memory::active_memory().unwrap();
+    for softcap in [None, Some(30.0)] {
+        let mut step = KvStep::new(&mut pool, &batch).unwrap();
+        step.write(1, &keys, &keys).unwrap();
+        let output =
+            step.attend(1, &queries, Attend { scale: 1.0, window: None, softcap, sinks: None }).unwrap();
+        output.eval().unwrap();
+        let more = memory::peak_memory().unwrap().saturating_sub(before);
+        assert!(more < 96 << 20, "with a cap of {softcap:?}: {} MiB", more >> 20);
+    }
+}
+
+/// Keys and values are kept as the model computes: half the memory in half precision.
+#[test]
+fn a_pool_in_half_precision_takes_half() {
+    let _device = device();
+    let half = KvShape { dtype: Dtype::Bfloat16, ..SHAPE };
+    assert_eq!(half.block_bytes() * 2, SHAPE.block_bytes());
+    let mut pool = KvPool::new(half, 256, Some(100 * half.block_bytes())).unwrap();
+    assert_eq!((pool.limit(), pool.allocated_bytes()), (100, 32 * half.block_bytes()));
+    let mut batch = Batch::default();
+    row(&mut batch, &[3, 1], 0, 40);
+    let of =
+        |heads: i32| ops::ones::<f32>(&[40, heads, WIDTH as i32]).unwrap().as_dtype(Dtype::Bfloat16).unwrap();
+    let mut step = KvStep::new(&mut pool, &batch).unwrap();
+    step.write(1, &of(2), &of(2)).unwrap();
+    let how = Attend { scale: 1.0, window: None, softcap: None, sinks: None };
+    let output = step.attend(1, &of(4), how).unwrap();
+    assert_eq!(output.dtype(), Dtype::Bfloat16);
+    transforms::eval(pool.arrays().chain([&output])).unwrap();
+    assert!(pool.arrays().all(|array| array.dtype() == Dtype::Bfloat16));
+    let output = output.as_dtype(Dtype::Float32).unwrap();
+    output.eval().unwrap();
+    assert!(output.as_slice::<f32>().iter().all(|x| (x - 1.0).abs() < 0.02));
 }
 
 #[test]

@@ -32,10 +32,11 @@ fn layers_can_have_a_packing_of_their_own_or_none() {
         "strange": {"group_size": 7, "bits": 4},
     }));
     let quantization = config.unwrap().quantization.unwrap();
-    let default = Packing { group_size: 64, bits: 4 };
+    let affine = |group_size, bits| Packing { group_size, bits, mode: Mode::Affine };
+    let default = affine(64, 4);
     assert_eq!(quantization.of("model.layers.0.mlp.up_proj"), Ok(Some(default)));
     assert_eq!(quantization.of("model.norm"), Ok(Some(default)));
-    assert_eq!(quantization.of("model.embed_tokens"), Ok(Some(Packing { group_size: 32, bits: 8 })));
+    assert_eq!(quantization.of("model.embed_tokens"), Ok(Some(affine(32, 8))));
     assert_eq!(quantization.of("lm_head"), Ok(None));
     assert!(quantization.of("strange").unwrap_err().contains("groups of 7"));
 }
@@ -44,13 +45,52 @@ fn layers_can_have_a_packing_of_their_own_or_none() {
 fn foreign_quantisations_are_refused() {
     for (quantization, expected) in [
         (json!({"quant_method": "gptq", "bits": 4}), "converted for MLX"),
-        (json!({"mode": "mxfp4", "group_size": 32, "bits": 4}), "mxfp4"),
+        (json!({"quant_method": "fp8", "bits": 8}), "converted for MLX"),
+        (json!({"mode": "nvfp4", "group_size": 16, "bits": 4}), "\"nvfp4\" is not supported"),
+        (json!({"mode": "mxfp4", "group_size": 64, "bits": 4}), "groups of 64"),
         (json!({"group_size": 64, "bits": 7}), "7 bits"),
         (json!({"bits": 4}), "group_size"),
     ] {
         let error = with_quantization(&quantization).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_layer_is_packed_in_its_own_mode() {
+    let config = with_quantization(&json!({
+        "group_size": 32, "bits": 4, "mode": "mxfp4",
+        "model.layers.0.mlp.router": {"group_size": 64, "bits": 8}, "lm_head": {"group_size": 16, "bits": 4, "mode": "nvfp4"},
+    }));
+    let quantization = config.unwrap().quantization.unwrap();
+    assert_eq!(quantization.of("model.layers.0.mlp.experts.gate_proj"), Ok(Some(Packing::MXFP4)));
+    let router = Packing { group_size: 64, bits: 8, mode: Mode::Affine };
+    assert_eq!(quantization.of("model.layers.0.mlp.router"), Ok(Some(router)));
+    assert!(quantization.of("lm_head").unwrap_err().contains("nvfp4"));
+    let openai = read(r#"{"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}}"#);
+    assert_eq!(openai.unwrap().quantization.unwrap().of("any"), Ok(Some(Packing::MXFP4)));
+}
+
+#[test]
+fn of_a_model_that_sees_the_language_model_is_read() {
+    let text = json!({
+        "model_type": "gemma3", "eos_token_id": [1, 106], "hidden_size": 9, "vision_config": {},
+        "text_config": {"model_type": "gemma3_text", "hidden_size": 64, "num_attention_heads": 2, "eos_token_id": 1},
+        "quantization": {"group_size": 64, "bits": 4, "language_model.model.layers.0.mlp.up_proj": {"group_size": 32, "bits": 8}},
+    });
+    let config = read(&text.to_string()).unwrap();
+    assert_eq!(
+        (config.model_type.as_str(), config.hidden_size(), config.max_context()),
+        ("gemma3", Some(64), Some(131_072))
+    );
+    let own = config.quantization.unwrap().of("model.layers.0.mlp.up_proj").unwrap().unwrap();
+    assert_eq!(own.bits, 8);
+    let part = language::part(text);
+    assert_eq!((&part["eos_token_id"], &part["num_attention_heads"]), (&json!([1, 106]), &json!(2)));
+    assert_eq!((&part["num_key_value_heads"], &part["vocab_size"]), (&json!(4), &json!(262_208)));
+    // Another family's is its own affair.
+    let other = json!({"model_type": "llama", "text_config": {"hidden_size": 1}});
+    assert_eq!(language::part(other.clone()), other);
 }
 
 proptest! {

@@ -1,0 +1,119 @@
+//! Files as Transformers 5 writes them say the same as older ones: angles in `rope_parameters`, windows in `layer_types`.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use worker::weights::loader::Precision;
+
+use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
+
+type Fields = serde_json::Map<String, Value>;
+
+/// A copy of the toy `name` in fp32 with another config.json and other names of tensors.
+fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String) -> TempDir {
+    let golden = goldens().join(format!("{name}-fp32"));
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(golden.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    change(config.as_object_mut().unwrap());
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let bytes = fs::read(golden.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let tensors = tensors.into_iter().map(|(name, tensor)| (rename(&name), tensor));
+    safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+fn off(name: &str, folder: &Path) -> f32 {
+    let golden = Golden::read(&goldens().join(format!("{name}-fp32")));
+    let mut sequence = Sequence::new(&golden.prompt, &[9, 3]);
+    let logits = prefill(&mut load(folder, Precision::Float32), &mut sequence, usize::MAX);
+    distance(&logits, &golden.logits)
+}
+
+/// What Transformers 5 makes of the rotary fields of most families.
+fn newer(config: &mut Fields) {
+    let scaling = config.remove("rope_scaling").unwrap_or_else(|| json!({"rope_type": "default"}));
+    let mut parameters = scaling.as_object().unwrap().clone();
+    if let Some(kind) = parameters.remove("type") {
+        parameters.insert("rope_type".into(), kind);
+    }
+    for field in ["rope_theta", "partial_rotary_factor", "original_max_position_embeddings"] {
+        if let Some(value) = config.remove(field) {
+            parameters.insert(field.into(), value);
+        }
+    }
+    config.insert("rope_parameters".into(), parameters.into());
+}
+
+/// And of Gemma 3's.
+fn newer_gemma(config: &mut Fields) {
+    let mut take = |field: &str| config.remove(field).unwrap();
+    let full = json!({"rope_type": "default", "rope_theta": take("rope_theta")});
+    let sliding = json!({"rope_type": "default", "rope_theta": take("rope_local_base_freq")});
+    let pattern = take("sliding_window_pattern").as_u64().unwrap();
+    let layers = 1..=config["num_hidden_layers"].as_u64().unwrap();
+    let kinds = layers.map(|n| if n % pattern == 0 { "full_attention" } else { "sliding_attention" });
+    config.insert("layer_types".into(), kinds.collect::<Vec<_>>().into());
+    config.insert("rope_parameters".into(), json!({"full_attention": full, "sliding_attention": sliding}));
+}
+
+#[test]
+fn newer_files_say_the_same() {
+    let _device = device();
+    let families = [
+        "llama",
+        "llama-tied",
+        "llama-yarn",
+        "qwen2",
+        "qwen3",
+        "qwen3-yarn",
+        "qwen3_moe",
+        "mistral",
+        "mixtral",
+        "smollm3",
+        "gemma",
+        "gemma2",
+        "phi3",
+        "gpt_oss",
+    ];
+    for name in families {
+        let folder = copy(name, newer, str::to_owned);
+        let off = off(name, folder.path());
+        assert!(off <= 1e-3, "{name}: off by {off}");
+    }
+    let folder = copy("gemma3_text", newer_gemma, str::to_owned);
+    let off = off("gemma3_text", folder.path());
+    assert!(off <= 1e-3, "gemma3_text: off by {off}");
+}
+
+/// Transformers 5 has the language model of one that sees under another prefix, too.
+#[test]
+fn the_language_model_of_one_that_sees_is_found_under_both_names() {
+    let _device = device();
+    let change = |config: &mut Fields| newer_gemma(config["text_config"].as_object_mut().unwrap());
+    let rename = |name: &str| match name.strip_prefix("language_model.model.") {
+        Some(rest) => format!("model.language_model.{rest}"),
+        None => format!("model.{name}"),
+    };
+    let folder = copy("gemma3", change, rename);
+    let off = off("gemma3", folder.path());
+    assert!(off <= 1e-3, "off by {off}");
+}
+
+/// Phi's scaling is called by either name.
+#[test]
+fn phis_scaling_may_be_called_rope_type() {
+    let _device = device();
+    let change = |config: &mut Fields| {
+        let scaling = config["rope_scaling"].as_object_mut().unwrap();
+        let kind = scaling.remove("type").unwrap();
+        scaling.insert("rope_type".into(), kind);
+    };
+    let folder = copy("phi3", change, str::to_owned);
+    let off = off("phi3", folder.path());
+    assert!(off <= 1e-3, "off by {off}");
+}
