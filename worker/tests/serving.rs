@@ -17,6 +17,7 @@ mod serving {
     pub(crate) mod harness;
     mod resume;
     mod soak;
+    mod toys;
 }
 
 use models::model;

@@ -24,6 +24,10 @@ use proposals::Round;
 /// Steps of waiting after which a sequence goes like the class before its own.
 const AGEING_STEPS: u64 = 256;
 
+/// Tokens of a prompt whose log probabilities are told in one step, at most: each takes a row of logits, as long as the
+/// vocabulary, and several like it.
+const SCORED_TOKENS: usize = 64;
+
 /// What bounds a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -77,6 +81,8 @@ pub struct Scheduler {
     max_length: usize,
     /// See [`Capacity::window`].
     window: Option<u32>,
+    /// Blocks that no sequence needs more of at once; `None`: as many as its text takes.
+    span: Option<u32>,
     /// Sorted when anybody can join.
     waiting: Vec<Sequence>,
     /// Who goes first, first; who has joined since the step began, last.
@@ -95,9 +101,13 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for a runner of this capacity.
     pub fn new(limits: Limits, capacity: Capacity) -> Self {
+        let allocator = BlockAllocator::new(capacity.blocks, capacity.block_size);
+        // What a step's tokens and those that they see take, where the first begins within a block.
+        let tokens = |window: u32| window.saturating_add(limits.prefill_tokens.min(1 << 30) as u32);
         Self {
             limits,
-            allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
+            span: capacity.window.map(|window| allocator.blocks_for(tokens(window)) + 1),
+            allocator,
             max_length: max_length(capacity),
             window: capacity.window,
             waiting: Vec::new(),
@@ -192,7 +202,7 @@ impl Scheduler {
             return;
         }
         let Ok(cached) = first.find(&self.allocator) else { return };
-        let needed = self.allocator.blocks_for(first.length() as u32 + 1) - (cached.blocks - cached.idle);
+        let needed = at_once(&self.allocator, self.span, first, cached.blocks) + cached.idle;
         let room = |running: usize, free: u32| {
             running < self.limits.max_sequences && free >= needed + running as u32
         };
@@ -217,7 +227,8 @@ impl Scheduler {
         let running = self.running.len();
         let mut at = 0;
         while at < self.running.len() {
-            let (count, cost) = share(self.running[at].pending(), budget);
+            let most = within(&self.running[at], budget);
+            let (count, cost) = share(self.running[at].pending(), most);
             if count > 0 && self.make_room(at, count) {
                 budget -= cost;
                 self.push(batch, at, count);
@@ -236,21 +247,21 @@ impl Scheduler {
                 at += 1;
                 continue;
             };
-            // All of its tokens and the one that follows, and a block of growth for each that runs: else the newcomer
-            // would be pre-empted before its prefill has paid.
-            let length = next.length() as u32 + 1;
-            let more = self.allocator.blocks_for(length) - cached.blocks;
+            // All that it needs at once, and a block of growth for each that runs: else the newcomer would be pre-empted
+            // before its prefill has paid.
+            let more = at_once(&self.allocator, self.span, next, cached.blocks);
             if self.allocator.free() < more + cached.idle + self.running.len() as u32 {
                 return;
             }
             let mut next = self.waiting.remove(at);
             next.join(&self.allocator);
-            let reached = next.table.reach(length);
+            let length = self.allocator.tokens_in(cached.blocks + more).min(next.length() + 1);
+            let reached = next.table.reach(length as u32);
             debug_assert!(reached.is_ok(), "there was room");
-            next.announce();
+            next.announce(0);
             next.turn.joined = (rank(&next, self.steps), self.joined);
             self.joined += 1;
-            let count = next.pending().min(budget);
+            let count = next.pending().min(within(&next, budget));
             budget -= count;
             self.running.push(next);
             self.push(batch, self.running.len() - 1, count);
@@ -261,6 +272,7 @@ impl Scheduler {
     /// last itself and gave up its own.
     fn make_room(&mut self, at: usize, count: usize) -> bool {
         let length = (self.running[at].computed + count) as u32;
+        let before = self.running[at].table.blocks().len();
         while self.running[at].table.reach(length).is_err() {
             let Some(victim) = self.running.pop() else { return false };
             self.waiting.push(victim.preempted());
@@ -269,6 +281,8 @@ impl Scheduler {
                 return false;
             }
         }
+        // Who joined without room for all of its prompt computes more of it: others may wait for that too.
+        self.running[at].announce(before);
         true
     }
 
@@ -360,6 +374,18 @@ fn rank(sequence: &Sequence, now: u64) -> u8 {
 pub fn max_length(capacity: Capacity) -> usize {
     let pool = u64::from(capacity.blocks) * u64::from(capacity.block_size);
     pool.min(u64::from(capacity.max_context)) as usize
+}
+
+/// Blocks that a sequence that joins needs besides the `cached` ones of its own: for all of its tokens and the one that follows.
+/// Where blocks are given back behind a window, not more than the `span` that it holds at a time.
+fn at_once(allocator: &BlockAllocator, span: Option<u32>, sequence: &Sequence, cached: u32) -> u32 {
+    let all = allocator.blocks_for(sequence.length() as u32 + 1).saturating_sub(cached);
+    span.map_or(all, |span| all.min(span))
+}
+
+/// What of `budget` a sequence may take.
+fn within(sequence: &Sequence, budget: usize) -> usize {
+    if sequence.scores_prompt() { budget.min(SCORED_TOKENS) } else { budget }
 }
 
 /// Of `pending` tokens, how many this step computes, and what of the budget that takes: decoding is free.

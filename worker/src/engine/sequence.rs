@@ -149,7 +149,8 @@ impl Sequence {
         blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len())
     }
 
-    fn scores_prompt(&self) -> bool {
+    /// Whether log probabilities of its prompt are still to be told.
+    pub(super) fn scores_prompt(&self) -> bool {
         self.logprobs.is_some_and(|logprobs| logprobs.prompt) && self.scored < self.prompt_len
     }
 
@@ -166,9 +167,9 @@ impl Sequence {
         }
     }
 
-    /// Its blocks are there for what it has of tokens: their text is announced.
-    pub(super) fn announce(&self) {
-        self.table.announce(&self.chain, 0, false);
+    /// It has blocks for what it will compute: the text of those from the one numbered `from` on is announced.
+    pub(super) fn announce(&self, from: usize) {
+        self.table.announce(&self.chain, from, false);
     }
 
     /// `count` more tokens are computed, and their full blocks are there for others.

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ipc_proto::generate::Priority;
+use ipc_proto::generate::{Logprobs, Priority};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -522,4 +522,55 @@ fn a_window_bounds_the_blocks_of_a_long_text() {
         let (used, _) = scheduler.blocks();
         assert!(step == 0 || used <= 16 / 4 + 2, "{used} blocks at step {step}");
     }
+}
+
+/// Each takes 20 blocks in all and 7 at a time.
+#[test]
+fn long_prompts_behind_a_window_do_not_wait_for_room_for_all_of_them() {
+    let window = Some(8);
+    let capacity = Capacity { block_size: 4, blocks: 24, max_context: 96, weight_bytes: 0, window };
+    let mut scheduler = Scheduler::new(limits(4, 16), capacity);
+    let (mut device, mut batch) = (Device { window, ..device(u32::MAX) }, Batch::default());
+    let prompts = [0, 1000].map(|first| (first..first + 80).collect::<Vec<u32>>());
+    for (id, prompt) in (0..).zip(&prompts) {
+        scheduler.add(SequenceId(id), normal(prompt.clone()));
+    }
+    let mut said = [Vec::new(), Vec::new()];
+    for _ in 0..12 {
+        scheduler.schedule(&mut batch, 16);
+        let tokens = device.step(&batch, 4);
+        scheduler.commit(&batch, &tokens, |sampled| {
+            said[sampled.id.0 as usize].push(sampled.token);
+            false
+        });
+    }
+    assert_eq!((scheduler.counts(), said[1].len()), ((2, 0), 3), "five steps for each prompt");
+    for (prompt, said) in prompts.into_iter().zip(said) {
+        let mut text = prompt;
+        for token in said {
+            assert_eq!(token, next(&text, window, u32::MAX));
+            text.push(token);
+        }
+    }
+}
+
+/// Logits of a long prompt would take gigabytes.
+#[test]
+fn a_prompt_that_is_scored_is_computed_little_by_little() {
+    let capacity = Capacity { block_size: 4, blocks: 100, max_context: 400, weight_bytes: 0, window: None };
+    let mut scheduler = Scheduler::new(limits(4, 512), capacity);
+    let logprobs = Some(Logprobs { top: 1, prompt: true });
+    scheduler.add(SequenceId(0), Order { logprobs, ..normal((0..150).collect()) });
+    scheduler.add(SequenceId(1), normal((1000..1150).collect()));
+    let mut batch = Batch::default();
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        scheduler.schedule(&mut batch, 512);
+        sizes.push(batch.rows[0].tokens.len());
+        let tokens = vec![7; batch.rows.iter().map(|row| row.samples.len()).sum()];
+        scheduler.commit(&batch, &tokens, |_| false);
+    }
+    assert_eq!(sizes, [SCORED_TOKENS, SCORED_TOKENS, 150 - 2 * SCORED_TOKENS]);
+    // The other one had the rest of the budget at once.
+    assert_eq!(scheduler.decoding(), 2);
 }

@@ -1,0 +1,165 @@
+//! Toy models through the whole engine: windows, adapters, and blocks that are given back while a sequence goes on. They say
+//! what mlx-lm says, alone, again with their prompt cached, and in company.
+
+use std::path::{Path, PathBuf};
+
+use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt};
+use serde::Deserialize;
+use tempfile::TempDir;
+use worker::engine::runner::{Batch, Row, RowSampling, Runner};
+use worker::mlx::{self, BLOCK_SIZE, LoadOptions};
+
+use super::harness::{Gateway, Worker, text};
+use crate::models::model;
+use crate::{SMOL, finished};
+
+/// A lead of less than this may be lost to the order of additions.
+const CLEAR_LEAD: f32 = 0.05;
+
+#[derive(Deserialize)]
+struct Golden {
+    prompt: Vec<u32>,
+    greedy: Vec<u32>,
+    leads: Vec<f32>,
+}
+
+fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn golden(folder: &Path) -> Golden {
+    serde_json::from_str(&std::fs::read_to_string(folder.join("golden.json")).unwrap()).unwrap()
+}
+
+/// A toy with a real model's tokenizer, of which it knows the first tokens, and some fields changed.
+fn toy(name: &str, changes: &[(&str, serde_json::Value)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(goldens().join(name).join("model.safetensors"), folder.path().join("model.safetensors"))
+        .unwrap();
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(model(SMOL).join(file), folder.path().join(file)).unwrap();
+    }
+    let config = std::fs::read_to_string(goldens().join(name).join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    for (field, value) in changes {
+        config[*field] = value.clone();
+    }
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    folder
+}
+
+/// Every token is told, even those without text.
+fn request(id: u64, prompt: &[u32], max_tokens: u32) -> GenerateRequest {
+    GenerateRequest {
+        prompt: Prompt::Tokens(prompt.to_vec()),
+        ignore_eos: true,
+        logprobs: Some(Logprobs { top: 0, prompt: false }),
+        ..text(id, "", max_tokens)
+    }
+}
+
+/// One request alone: its tokens, and how many of its prompt's were cached.
+async fn alone(gateway: &mut Gateway, prompt: &[u32], max_tokens: u32) -> (Vec<u32>, u32) {
+    gateway.submit(request(0, prompt, max_tokens)).await.unwrap();
+    let answer = gateway.answers(1).await.remove(0);
+    let cached = finished(&answer).1.cached_tokens;
+    (answer.tokens, cached)
+}
+
+/// Tokens up to where the reference was not sure.
+fn sure<'a>(golden: &Golden, tokens: &'a [u32]) -> &'a [u32] {
+    let unsure = golden.leads.iter().position(|lead| *lead <= CLEAR_LEAD).unwrap_or(golden.leads.len());
+    assert!(unsure >= 5, "only {unsure} tokens have a clear lead");
+    &tokens[..unsure]
+}
+
+async fn says_what_mlx_lm_says(folder: &Path, golden: &Golden, arguments: &[&str]) {
+    let worker = Worker::start(folder, false, arguments);
+    let mut gateway = worker.gateway(1).await;
+    let count = golden.greedy.len() as u32;
+    let (first, cached) = alone(&mut gateway, &golden.prompt, count).await;
+    assert_eq!((sure(golden, &first), cached), (sure(golden, &golden.greedy), 0));
+    let (again, cached) = alone(&mut gateway, &golden.prompt, count).await;
+    assert_eq!((&again, cached), (&first, 32), "with a cached prompt");
+    // Beside it others of other lengths, some with the same beginning.
+    let lengths = [40, 33, 5, 17];
+    for (id, length) in (0..).zip(lengths) {
+        gateway.submit(request(id, &golden.prompt[..length], count)).await.unwrap();
+    }
+    let together = gateway.answers(lengths.len()).await;
+    assert_eq!(together[0].tokens, first, "in company");
+    for (length, answer) in lengths.into_iter().zip(&together).skip(1) {
+        assert_eq!(alone(&mut gateway, &golden.prompt[..length], count).await.0, answer.tokens);
+    }
+}
+
+/// Windows of eight tokens in some layers, outputs of 64.
+#[tokio::test]
+async fn models_with_windows_in_some_layers_go_on_past_them() {
+    for name in ["gemma3_text-fp32", "gemma3-fp32", "gpt_oss-fp32"] {
+        let folder = toy(name, &[]);
+        says_what_mlx_lm_says(folder.path(), &golden(&goldens().join(name)), &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_model_with_an_adapter_says_what_mlx_lm_says_and_not_what_it_says_without() {
+    let folder = toy("llama-fp32", &[]);
+    let adapter = goldens().join("adapters/lora");
+    let with = golden(&adapter.join("llama-fp32"));
+    says_what_mlx_lm_says(folder.path(), &with, &["--adapter", adapter.to_str().unwrap()]).await;
+    let without = golden(&goldens().join("llama-fp32"));
+    says_what_mlx_lm_says(folder.path(), &without, &[]).await;
+    assert!(with.prompt == without.prompt && sure(&with, &with.greedy)[..5] != without.greedy[..5]);
+}
+
+/// What a model says, its whole text kept: no engine, one token after the other.
+fn reference(folder: &Path, prompt: &[u32], count: usize) -> Vec<u32> {
+    let mut runner = mlx::load(folder, &LoadOptions::default(), &mut |_, _| ()).unwrap();
+    let mut tokens = prompt.to_vec();
+    let mut computed = 0;
+    while tokens.len() < prompt.len() + count {
+        let mut batch = Batch::default();
+        for position in computed as u32..tokens.len() as u32 {
+            batch.tokens.push(tokens[position as usize]);
+            batch.positions.push(position);
+            batch.slots.push(position);
+        }
+        let blocks = (0..(tokens.len() as u32).div_ceil(BLOCK_SIZE)).collect();
+        let all = 0..batch.tokens.len();
+        batch.rows.push(Row { tokens: all, blocks, samples: vec![RowSampling::GREEDY], ..Row::default() });
+        runner.launch(&batch).unwrap();
+        computed = tokens.len();
+        tokens.extend(runner.finish(&batch, &[]).unwrap().tokens);
+    }
+    tokens.split_off(prompt.len())
+}
+
+/// Every layer has a window of 40 tokens: three blocks at most are needed for a text of any length.
+#[tokio::test]
+async fn blocks_behind_every_window_are_given_back_and_the_text_is_the_same() {
+    let changes = |window: u32| [("sliding_window", window.into()), ("max_position_embeddings", 2048.into())];
+    let folder = toy("mistral-fp32", &changes(40));
+    let prompt: Vec<u32> = (0..100).map(|n| (7 * n * n + 3 * n) % 160).collect();
+    // A process computes on one MLX thread at a time; the worker is another process.
+    let [expected, unbounded] = [40, 2000].map(|window| {
+        let folder = toy("mistral-fp32", &changes(window));
+        reference(folder.path(), &prompt, 300)
+    });
+    assert_ne!(expected, unbounded, "the window counts");
+    let worker = Worker::start(folder.path(), false, &[]);
+    let mut gateway = worker.gateway(1).await;
+    assert_eq!(alone(&mut gateway, &prompt, 300).await, (expected.clone(), 0));
+    // Given back, but not forgotten.
+    assert_eq!(alone(&mut gateway, &prompt, 300).await, (expected.clone(), 96));
+    for id in 0..4 {
+        gateway.submit(request(id, &prompt[..100 - id as usize], 1900)).await.unwrap();
+    }
+    let before = gateway.control.health(super::harness::context()).await.unwrap().steps;
+    let late = gateway.until(|health| health.steps > before + 1000).await;
+    assert_eq!(late.running, 4);
+    assert!(late.kv_blocks_used <= 4 * 3, "{late:?}");
+    let answers = gateway.answers(4).await;
+    assert_eq!(answers[0].tokens[..300], expected[..]);
+    assert_eq!(gateway.until(|health| health.running == 0).await.kv_blocks_used, 0);
+}
