@@ -25,7 +25,7 @@ type Result<T> = mlx_rs::error::Result<T>;
 /// Blocks a pool starts with.
 const FIRST_BLOCKS: u32 = 32;
 /// Scores of one product, at most: a chunk of a long prompt attends piece by piece, or its scores alone would take more
-/// memory than a small model's weights. (Products make about three arrays of this size: 48 MiB.)
+/// memory than a small model's weights. (On a CPU some six arrays of this size are there at a time: 96 MiB.)
 const MOST_SCORES: usize = 4 << 20;
 /// Full contexts the pool has room for by default.
 const DEFAULT_CONTEXTS: u64 = 8;

@@ -164,7 +164,7 @@ fn many_rows_attend_in_groups_and_none_is_mixed_up() {
 }
 
 /// What a chunk of a long prompt needs for a moment is bounded, however long the text before it is: whole, the scores of this
-/// one would take 512 MiB and their exponentials as much again.
+/// one would take 512 MiB, and what is made of them on the way five times as much again.
 #[test]
 fn a_chunk_of_a_long_prompt_keeps_within_its_memory() {
     let _device = device();
@@ -187,7 +187,7 @@ fn a_chunk_of_a_long_prompt_keeps_within_its_memory() {
             step.attend(1, &queries, Attend { scale: 1.0, window: None, softcap, sinks: None }).unwrap();
         output.eval().unwrap();
         let more = memory::peak_memory().unwrap().saturating_sub(before);
-        assert!(more < 96 << 20, "with a cap of {softcap:?}: {} MiB", more >> 20);
+        assert!(more < 128 << 20, "with a cap of {softcap:?}: {} MiB", more >> 20);
     }
 }
 
