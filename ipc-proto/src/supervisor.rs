@@ -38,13 +38,14 @@ pub trait Supervisor {
     async fn keep_alive(model: String, keep: KeepAlive) -> Result<()>;
 
     /// Ends the model's workers and returns once their memory is back. Without `force` running requests get the time to
-    /// end that a drain has, and then are cut off; with it they are cut off at once.
+    /// end that a drain has, and then are cut off; with it they are cut off at once. A request that is cut off fails: it does
+    /// not load the model again.
     async fn unload(model: String, force: bool) -> Result<()>;
 
     /// Starts something anew and returns once the new process serves; the old one drains after that where both fit.
     async fn restart(what: Restart) -> Result<()>;
 
-    /// Says whether a model may be evicted to make room. Pinning does not load.
+    /// Says whether a model may be evicted to make room, also for the server's next runs. Pinning does not load.
     async fn pin(model: String, pinned: bool) -> Result<()>;
 
     /// Ends the server in order: as SIGTERM does. Returns when that has begun.
@@ -60,8 +61,8 @@ pub trait Supervisor {
     /// A model's settings as they are in force.
     async fn settings(model: String) -> Result<ModelSettings>;
 
-    /// Replaces a model's settings until the supervisor ends: aliases, pin, idle time, priority and replicas at once, the rest
-    /// with the next start of a worker.
+    /// Replaces a model's settings, also for the server's next runs: aliases, pin, idle time, priority and replicas at once, the
+    /// rest with the next start of a worker. Fails, and changes nothing, where they cannot be written down.
     async fn set_settings(model: String, settings: ModelSettings) -> Result<()>;
 }
 
@@ -74,6 +75,9 @@ pub struct Want {
     pub keep_alive: Option<KeepAlive>,
     /// Among models that wait for memory, who is first.
     pub priority: Priority,
+    /// The incarnation of the worker that had taken the request before and was lost. Where that was unloaded on purpose the
+    /// answer is an error, and nothing is loaded.
+    pub lost: Option<u64>,
 }
 
 impl Want {

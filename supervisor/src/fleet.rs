@@ -15,6 +15,7 @@ use ipc_proto::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::kept::Kept;
 use crate::pressure::Source;
 use crate::registry::Registry;
 
@@ -45,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) run: PathBuf,
     /// Rules for all models.
     pub(crate) policy: Policy,
+    /// What was set before.
+    pub(crate) kept: Kept,
 }
 
 /// Rules for all models.

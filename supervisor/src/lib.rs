@@ -21,6 +21,7 @@ mod failures;
 mod fleet;
 mod gateway;
 mod home;
+mod kept;
 mod machine;
 mod memory;
 mod pressure;
@@ -101,6 +102,14 @@ pub enum ServeError {
     /// The home directory cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// What was set in earlier runs cannot be read.
+    #[error("{}: {problem} (mend it, or delete it to forget what was set)", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A program that belongs beside `mlxd` is not there.
     #[error("{} is missing; it belongs beside mlxd (built by `cargo build --release`)", .0.display())]
     Program(PathBuf),
@@ -130,6 +139,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
     let programs = Programs::beside_this()?;
     let home = home::Home::take(&config.home)?;
+    let kept = config.home.join(kept::NAME);
+    let kept =
+        kept::Kept::read(kept.clone()).map_err(|problem| ServeError::Settings { path: kept, problem })?;
     let own = config.home.join("models");
     // So that there is a place to put models.
     std::fs::create_dir_all(&own)?;
@@ -150,6 +162,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         program: programs.worker,
         run: home.run().to_owned(),
         policy: config.policy,
+        kept,
     };
     let fleet = fleet::start(setup, pressure::source());
     let socket = home.run().join(home::CONTROL);

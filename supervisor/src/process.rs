@@ -5,8 +5,9 @@
 //!     └─ broken, no progress ─┴─ no sign of life ─┴──────────────▲   └─ exit, unasked ─▶ Failed
 //! ```
 //!
-//! A sign of life is a step made while there is work, or an answer while there is none. A process without one gets SIGABRT,
-//! which leaves a core file where the system writes any, and then SIGKILL, which ends stopped processes too.
+//! A sign of life is a step made while there is work, or an answer while there is none; of one that starts, an answer, and now
+//! and then more bytes read. A process without one gets SIGABRT, which leaves a core file where the system writes any, and
+//! then SIGKILL, which ends stopped processes too.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,10 @@ use ipc_proto::worker::{Health, Progress};
 
 /// How long a process may take to end after SIGABRT, or when it has nothing to finish.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A start without progress is given up after this time.
-const QUIET_START: Duration = Duration::from_secs(60);
+/// A process that does not answer yet is given so long at least: its program and MLX may come from a slow disk.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// A start that answers and reads nothing is given so long at least: it reads no weights while it parses a tokenizer.
+const QUIET_START: Duration = Duration::from_secs(20);
 /// A start may take this long, and more for its weights.
 const START: Duration = Duration::from_secs(120);
 /// The slowest reading of weights that is waited for, bytes in a second.
@@ -75,8 +78,10 @@ pub(crate) struct Process {
     began: Instant,
     /// The last sign of life.
     alive: Instant,
-    /// The last answer.
+    /// The last answer, at first the beginning.
     heard: Instant,
+    /// It has answered before.
+    answered: bool,
     /// The last event.
     seen: Instant,
     progress: Progress,
@@ -95,7 +100,7 @@ pub(crate) struct Process {
 pub(crate) enum Fault {
     /// The model cannot be loaded.
     Broken,
-    /// Loading stood still.
+    /// Loading stood still, though it answered.
     SlowStart,
     /// There was work and no step, or no answer.
     Hung,
@@ -110,6 +115,7 @@ impl Process {
             began: now,
             alive: now,
             heard: now,
+            answered: false,
             seen: now,
             progress: Progress::default(),
             health: Health::default(),
@@ -138,6 +144,7 @@ impl Process {
             Event::Drain(grace) => self.drain(grace, now),
             Event::Tick => self.tick(now),
             Event::Progress(progress) => {
+                (self.heard, self.answered) = (now, true);
                 if progress.loaded > self.progress.loaded {
                     self.alive = now;
                 }
@@ -215,8 +222,9 @@ impl Process {
 
     fn tick(&mut self, now: Instant) -> Option<Signal> {
         match self.state {
-            WorkerState::Starting if self.start_is_over(now) => {
-                self.end(Fault::SlowStart, Signal::Abort, now)
+            WorkerState::Starting => {
+                let fault = self.fault_of_start(now)?;
+                self.end(fault, Signal::Abort, now)
             }
             WorkerState::Ready | WorkerState::Draining if self.hangs(now) => {
                 self.asked = false;
@@ -237,10 +245,17 @@ impl Process {
             || now.saturating_duration_since(self.alive) > hang + step
     }
 
-    fn start_is_over(&self, now: Instant) -> bool {
-        let reading = Duration::from_secs(self.rules.weight_bytes / SLOWEST_READING);
-        now.saturating_duration_since(self.alive) > QUIET_START
-            || now.saturating_duration_since(self.began) > START + reading
+    /// What is wrong with the start, if anything is: silence, no progress, or too long in all.
+    fn fault_of_start(&self, now: Instant) -> Option<Fault> {
+        let Rules { hang, weight_bytes, .. } = self.rules;
+        let silence = if self.answered { hang } else { hang.max(FIRST_ANSWER) };
+        if now.saturating_duration_since(self.heard) > silence {
+            return Some(Fault::Hung);
+        }
+        let reading = Duration::from_secs(weight_bytes / SLOWEST_READING);
+        let over = now.saturating_duration_since(self.alive) > hang.max(QUIET_START)
+            || now.saturating_duration_since(self.began) > START + reading;
+        over.then_some(Fault::SlowStart)
     }
 
     fn end(&mut self, fault: Fault, signal: Signal, now: Instant) -> Option<Signal> {

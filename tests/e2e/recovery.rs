@@ -112,16 +112,40 @@ fn a_stream_goes_on_when_its_worker_dies() {
 }
 
 #[test]
-fn an_unload_returns_though_its_streams_go_on_elsewhere() {
+fn who_is_cut_off_by_an_unload_hears_it_and_loads_nothing() {
     let server = Server::start();
-    let body = story(SMOLLM2, 120);
-    let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
     let unload = || {
         let url = server.url(&format!("/admin/v1/models/{SMOLLM2}/unload"));
         let answer = http::post_within(&url, &json!({"force": true}), Duration::from_secs(20)).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
-    assert_eq!(text(server.stream("/v1/completions", &body), 10, unload), undisturbed);
+    let cut = |message: &str| assert!(message.contains("was unloaded by an operator"), "{message}");
+    // In each protocol, streamed; a plain request runs beside it.
+    let chat = json!({"model": SMOLLM2, "messages": [{"role": "user", "content": "Write a very long story about a river."}], "max_tokens": 400,
+                      "stream": true, "temperature": 0});
+    for (path, body, error) in
+        [("/v1/completions", story(SMOLLM2, 400), "/error/message"), ("/v1/messages", chat, "/error/message")]
+    {
+        let mut stream = server.stream(path, &body);
+        assert!(stream.by_ref().take(8).count() == 8, "{path} streams");
+        let mut plain = body.clone();
+        plain["stream"] = json!(false);
+        let answer = std::thread::scope(|scope| {
+            let plain = scope.spawn(|| server.post(path, &plain));
+            std::thread::sleep(Duration::from_millis(500));
+            unload();
+            plain.join().unwrap()
+        });
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        cut(answer.text(error));
+        let rest: Vec<String> = stream.collect();
+        let last: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+        assert!(last.pointer(error).is_some(), "{path}: {rest:?}");
+        cut(last.pointer(error).and_then(Value::as_str).unwrap_or_default());
+        assert!(server.workers().is_empty(), "nobody loaded it again: {}", server.log());
+    }
+    assert_eq!(server.log().matches("a worker starts").count(), 2, "once for each protocol");
+    assert_eq!(server.count().status, 200, "who asks anew gets it");
 }
 
 #[test]

@@ -126,13 +126,15 @@ impl Local {
 
     /// A live link to any worker of `model`.
     async fn link(&self, model: &str) -> Result<Arc<Link>> {
-        self.link_for(model, 0).await
+        self.link_for(model, 0, None).await
     }
 
-    /// A live link to a worker of `model` that is to take a request of this affinity.
-    async fn link_for(&self, model: &str, affinity: u64) -> Result<Arc<Link>> {
+    /// A live link to a worker of `model` that is to take a request of this affinity. Where another worker has been `lost` with
+    /// the request the supervisor is asked in any case: after an unload on purpose nobody shall go on with it.
+    async fn link_for(&self, model: &str, affinity: u64, lost: Option<u64>) -> Result<Arc<Link>> {
         let known = self.places().get(model).cloned();
-        if let Some(place) = known
+        if lost.is_none()
+            && let Some(place) = known
             && let Ok(link) = place.link(model, affinity).await
         {
             return Ok(link);
@@ -140,7 +142,7 @@ impl Local {
         let mut last = None;
         // The worker may have died while its address travelled.
         for _ in 0..TRIES {
-            let place = self.ensure_ready(Want::model(model)).await?;
+            let place = self.ensure_ready(Want { lost, ..Want::model(model) }).await?;
             match place.link(model, affinity).await {
                 Ok(link) => return Ok(link),
                 Err(failure) => last = failure.or(last),

@@ -319,8 +319,8 @@ fn keep_alive() -> impl Strategy<Value = KeepAlive> {
 
 fn want() -> impl Strategy<Value = Want> {
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
-    (any::<String>(), prop::option::of(keep_alive()), priority)
-        .prop_map(|(model, keep_alive, priority)| Want { model, keep_alive, priority })
+    (any::<String>(), prop::option::of(keep_alive()), priority, any::<Option<u64>>())
+        .prop_map(|(model, keep_alive, priority, lost)| Want { model, keep_alive, priority, lost })
 }
 
 fn settings() -> impl Strategy<Value = ModelSettings> {

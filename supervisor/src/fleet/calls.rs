@@ -1,5 +1,6 @@
 //! What others ask of the fleet.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::{ModelSettings, WorkerState};
@@ -25,8 +26,8 @@ impl Owner {
             Command::Unload(name, force, reply) => self.unload(&name, force, reply),
             Command::Restart(name, reply) => self.restart(&name, reply),
             Command::Pin(name, pinned, reply) => {
-                let set = |owner: &mut Self, id: &str| owner.slot(id).pinned = Some(pinned);
-                answer(reply, self.for_model(&name, set));
+                let set = |owner: &mut Self, id: &str| owner.kept.pin(id, pinned).map_err(|e| not_kept(&e));
+                answer(reply, self.for_model(&name, set).flatten());
             }
             Command::Settings(name, reply) => {
                 let get = |owner: &mut Self, id: &str| owner.settings(id);
@@ -52,6 +53,9 @@ impl Owner {
             Ok(id) => id,
             Err(error) => return answer(caller.reply, Err(error)),
         };
+        if caller.want.lost.is_some_and(|lost| lost <= self.slot(&id).unloaded) {
+            return answer(caller.reply, Err(unloaded(&id)));
+        }
         if let Some(keep) = caller.want.keep_alive {
             self.slot(&id).keep = keep;
         }
@@ -73,9 +77,8 @@ impl Owner {
 
     /// Loads what is to be there from the beginning.
     pub(super) fn preload(&mut self) {
-        let ids =
-            self.policy.models.iter().filter(|(_, settings)| settings.preload).map(|(id, _)| id.clone());
-        for id in ids.collect::<Vec<_>>() {
+        let ids: BTreeSet<String> = self.names().filter(|id| self.settings(id).preload).cloned().collect();
+        for id in ids {
             if self.registry.folder(&id).is_some() {
                 self.slot(&id).preload = true;
             } else {
@@ -89,7 +92,8 @@ impl Owner {
             Ok(id) => id,
             Err(error) => return answer(reply, Err(error)),
         };
-        self.give_up(&id, "it was unloaded");
+        self.slot(&id).unloaded = self.incarnations;
+        self.give_up(&id);
         self.end_all(&id, (!force).then_some(DRAIN), "it was unloaded");
         let left: Vec<u64> = self.of(&id).map(|(number, _)| number).collect();
         if left.is_empty() {
@@ -98,14 +102,12 @@ impl Owner {
         self.slot(&id).unloading.push(Unloading { left, reply });
     }
 
-    /// Nobody waits for a model any more, for this reason.
-    pub(super) fn give_up(&mut self, id: &str, reason: &str) {
+    /// Nobody waits any more for a model that is being unloaded.
+    fn give_up(&mut self, id: &str) {
         let slot = self.slot(id);
         (slot.wanted, slot.preload) = (false, false);
         slot.failures.forgive();
-        let text = format!("the model \"{id}\" is not loaded: {reason}");
-        let error = Error::new(ErrorKind::Unavailable, Source::Supervisor, text);
-        self.fail(id, &error);
+        self.fail(id, &unloaded(id));
     }
 
     /// Tells everybody who waits for a model that it does not come.
@@ -150,9 +152,7 @@ impl Owner {
     fn set_settings(&mut self, name: &str, settings: ModelSettings) -> Result<()> {
         settings.check()?;
         let id = self.resolve(name)?;
-        let slot = self.slot(&id);
-        slot.settings = Some(settings);
-        slot.pinned = None;
+        self.kept.set(&id, settings).map_err(|e| not_kept(&e))?;
         // Fewer workers than there are: the youngest go.
         let most = self.settings(&id).replicas as usize;
         let there: Vec<u64> = self
@@ -190,6 +190,18 @@ impl Owner {
             answer(reply, ());
         }
     }
+}
+
+/// What a request hears whose model was taken away on purpose: trying again would load it.
+fn unloaded(id: &str) -> Error {
+    let text = format!("the model \"{id}\" was unloaded by an operator");
+    Error::new(ErrorKind::Unavailable, Source::Supervisor, text).retryable(false)
+}
+
+fn not_kept(cause: &std::io::Error) -> Error {
+    tracing::error!(%cause, "settings cannot be written");
+    let text = format!("nothing was set, since it cannot be written down: {cause}");
+    Error::new(ErrorKind::Internal, Source::Supervisor, text)
 }
 
 /// Who asked may have left.

@@ -48,7 +48,7 @@ impl Owner {
         if !expected {
             self.failed(&worker, end, &quoted, starting);
         }
-        self.forget_restart(&id);
+        self.mend_restart(&id, number);
         self.gone(&id, number);
     }
 
@@ -85,15 +85,20 @@ impl Owner {
         }
     }
 
-    /// A restart whose new worker did not come fails; the old ones are left as they are.
-    fn forget_restart(&mut self, id: &str) {
-        let lost = |restart: &mut super::owner::Restarting| {
-            restart.new.is_some_and(|new| !self.workers.contains_key(&new))
-        };
+    /// A restart whose new worker did not come fails; the old ones are left as they are. One whose old workers are all gone
+    /// before there was room for the new one waits for the model like everybody else: it would start one more otherwise.
+    fn mend_restart(&mut self, id: &str, number: u64) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        if let Some(restart) = slot.restart.take_if(lost) {
+        let Some(restart) = &mut slot.restart else { return };
+        restart.old.retain(|old| *old != number);
+        let (lost, pointless) =
+            (restart.new == Some(number), restart.new.is_none() && restart.old.is_empty());
+        let Some(restart) = slot.restart.take_if(|_| lost || pointless) else { return };
+        if lost {
             let text = format!("the new worker for \"{id}\" did not come");
             answer(restart.reply, Err(Error::new(ErrorKind::Unavailable, Source::Supervisor, text)));
+        } else {
+            self.call(id, restart.reply, Instant::now());
         }
     }
 

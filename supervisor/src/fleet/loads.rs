@@ -252,7 +252,7 @@ impl Owner {
     }
 
     /// Waits for a model like a caller who only wants to know whether it comes.
-    fn call(&mut self, id: &str, reply: super::Reply<ipc_proto::Result<()>>, now: Instant) {
+    pub(super) fn call(&mut self, id: &str, reply: super::Reply<ipc_proto::Result<()>>, now: Instant) {
         let (ready, answer) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let outcome = answer.await.unwrap_or_else(|_| Err(super::stopping()));

@@ -12,6 +12,7 @@ use super::news::News;
 use super::worker::Order;
 use super::{Caller, Command, Policy, Reply, Setup};
 use crate::failures::Failures;
+use crate::kept::Kept;
 use crate::machine;
 use crate::memory::{Ledger, Need};
 use crate::pressure;
@@ -24,6 +25,8 @@ pub(super) struct Owner {
     pub(super) program: PathBuf,
     pub(super) run: PathBuf,
     pub(super) policy: Policy,
+    /// What was set instead of what the policy says.
+    pub(super) kept: Kept,
     pub(super) physical: u64,
     pub(super) slots: BTreeMap<String, Slot>,
     /// By incarnation.
@@ -52,10 +55,8 @@ pub(super) struct Slot {
     pub(super) preload: bool,
     /// More workers of it are started where there is room.
     pub(super) wanted: bool,
-    /// Instead of what the configuration says.
-    pub(super) settings: Option<ModelSettings>,
-    /// Instead of what the settings say.
-    pub(super) pinned: Option<bool>,
+    /// Workers up to this incarnation were unloaded on purpose: who had requests in them shall not load it again.
+    pub(super) unloaded: u64,
     pub(super) keep: KeepAlive,
     pub(super) failures: Failures,
     pub(super) last_exit: Option<Exit>,
@@ -104,13 +105,14 @@ impl Owner {
         source: Box<dyn pressure::Source>,
         commands: UnboundedSender<Command>,
     ) -> Self {
-        let Setup { registry, program, run, policy } = setup;
+        let Setup { registry, program, run, policy, kept } = setup;
         let budget = policy.memory.unwrap_or_else(machine::default_budget);
         Self {
             registry,
             program,
             run,
             policy,
+            kept,
             physical: machine::memory().total,
             slots: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -150,21 +152,20 @@ impl Owner {
         }
     }
 
-    /// The ids that anything is known of.
-    fn names(&self) -> impl Iterator<Item = &String> {
-        self.policy.models.keys().chain(self.slots.keys())
+    /// The ids that anything is set for.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.policy.models.keys().chain(self.kept.models())
     }
 
     /// A model's settings as they are in force.
     pub(super) fn settings(&self, id: &str) -> ModelSettings {
-        let own = self.slots.get(id).and_then(|slot| slot.settings.as_ref());
-        own.or_else(|| self.policy.models.get(id)).cloned().unwrap_or_default()
+        let set = self.kept.settings(id).or_else(|| self.policy.models.get(id));
+        set.cloned().unwrap_or_default()
     }
 
     /// Whether a model may not be evicted.
     pub(super) fn is_pinned(&self, id: &str) -> bool {
-        let own = self.slots.get(id).and_then(|slot| slot.pinned);
-        own.unwrap_or_else(|| self.settings(id).pin)
+        self.kept.pinned(id).unwrap_or_else(|| self.settings(id).pin)
     }
 
     pub(super) fn slot(&mut self, id: &str) -> &mut Slot {

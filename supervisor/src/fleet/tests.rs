@@ -9,7 +9,7 @@ use crate::pressure::Scripted;
 use crate::registry::Store;
 use ipc_proto::supervisor::ModelState;
 
-/// A fleet of one model "m", whose worker is a shell script.
+/// A fleet of the models "m" and "n", whose worker is a shell script.
 struct Stage {
     fleet: Fleet,
     folder: TempDir,
@@ -22,21 +22,28 @@ fn setup(script: &str) -> Stage {
 /// The same under a policy; the file `pressure` says how the system is doing.
 fn stage(script: &str, policy: Policy) -> Stage {
     let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("models/m");
-    fs::create_dir_all(&model).unwrap();
-    fs::write(model.join("config.json"), "{}").unwrap();
+    for name in ["m", "n"] {
+        let model = folder.path().join("models").join(name);
+        fs::create_dir_all(&model).unwrap();
+        fs::write(model.join("config.json"), "{}").unwrap();
+    }
     let program = folder.path().join("worker.sh");
     let log = folder.path().join("starts");
     fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\n{script}\n", log.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let setup = Setup {
-        registry: Registry::new(vec![Store::Folder(folder.path().join("models"))]),
-        program,
-        run: folder.path().to_owned(),
-        policy,
-    };
-    let fleet = start(setup, Box::new(Scripted(folder.path().join("pressure"))));
+    let fleet = fleet_in(folder.path(), policy);
     Stage { fleet, folder }
+}
+
+fn fleet_in(folder: &std::path::Path, policy: Policy) -> Fleet {
+    let setup = Setup {
+        registry: Registry::new(vec![Store::Folder(folder.join("models"))]),
+        program: folder.join("worker.sh"),
+        run: folder.to_owned(),
+        policy,
+        kept: Kept::read(folder.join(crate::kept::NAME)).unwrap(),
+    };
+    start(setup, Box::new(Scripted(folder.join("pressure"))))
 }
 
 impl Stage {
@@ -112,9 +119,9 @@ async fn stopping_ends_a_worker_that_will_not() {
 #[tokio::test]
 async fn unknown_models_and_missing_programs_are_named() {
     let setup = setup("exit 3");
-    let error = setup.fleet.ensure_ready(Want::model("n")).await.unwrap_err();
+    let error = setup.fleet.ensure_ready(Want::model("x")).await.unwrap_err();
     assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::ModelNotFound, Some("model")));
-    assert!(error.message.contains("available are m"), "{error}");
+    assert!(error.message.contains("available are m, n"), "{error}");
     fs::remove_file(setup.folder.path().join("worker.sh")).unwrap();
     assert!(setup.refused().await.message.contains("cannot be started"));
 }
@@ -244,6 +251,92 @@ async fn a_restart_whose_new_worker_is_ended_is_answered() {
     assert_eq!(restarted.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(setup.fleet.pool().await.leased, 0);
     waiting.abort();
+}
+
+#[tokio::test]
+async fn a_restart_whose_old_worker_dies_while_it_waits_starts_one_worker() {
+    let setup = setup("exec sleep 100");
+    let waiting = ask(&setup);
+    setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
+    // Nothing starts: the restart waits behind another model.
+    setup.pressure("warn");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let fleet = setup.fleet.clone();
+    let other = tokio::spawn(async move { fleet.ensure_ready(Want::model("n")).await });
+    let fleet = setup.fleet.clone();
+    let restarting = tokio::spawn(async move { fleet.restart("m".into()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    while setup.starts().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let old = nix::unistd::Pid::from_raw(setup.starts()[0]);
+    nix::sys::signal::kill(old, nix::sys::signal::Signal::SIGKILL).unwrap();
+    setup.until(|entry| entry.workers.is_empty()).await;
+    setup.pressure("normal");
+    setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
+    // Whatever would start one more has its chance.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let models = setup.fleet.models().await;
+    assert_eq!(
+        models.iter().map(|entry| entry.workers.len()).collect::<Vec<_>>(),
+        [1, 1],
+        "one of each model"
+    );
+    setup.fleet.unload("m".into(), true).await.unwrap();
+    let restarted = tokio::time::timeout(Duration::from_secs(5), restarting).await.unwrap().unwrap();
+    assert!(restarted.unwrap_err().message.contains("unloaded"), "it waited like everybody else");
+    assert!(waiting.await.unwrap().is_err());
+    other.abort();
+}
+
+#[tokio::test]
+async fn who_lost_a_worker_that_was_unloaded_does_not_load_it_again() {
+    let setup = setup("exec sleep 100");
+    let waiting = ask(&setup);
+    let first = setup.until(|entry| entry.workers.len() == 1).await.workers[0].incarnation;
+    setup.fleet.unload("m".into(), true).await.unwrap();
+    assert!(waiting.await.unwrap().is_err());
+    let again = |lost| setup.fleet.ensure_ready(Want { lost: Some(lost), ..Want::model("m") });
+    let error = again(first).await.unwrap_err();
+    assert!(error.message.contains("was unloaded by an operator") && !error.retryable, "{error}");
+    assert_eq!((error.kind, error.origin), (ErrorKind::Unavailable, ipc_proto::Source::Supervisor));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(setup.starts().len(), 1, "nothing was loaded");
+    // Others load it, and who lost a worker that was not unloaded waits for the next.
+    let fresh = ask(&setup);
+    let second = setup.until(|entry| entry.workers.len() == 1).await.workers[0].incarnation;
+    let crashed = tokio::time::timeout(Duration::from_millis(300), again(second)).await;
+    assert!(crashed.is_err(), "it waits: {crashed:?}");
+    setup.fleet.unload("m".into(), true).await.unwrap();
+    assert!(fresh.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn what_was_set_outlives_the_fleet() {
+    let policy = || {
+        let settings = ModelSettings { kv_mib: Some(7), ..ModelSettings::default() };
+        Policy { models: BTreeMap::from([("m".into(), settings)]), ..Policy::default() }
+    };
+    let first = stage("exit 3", policy());
+    let set = ModelSettings { preload: true, aliases: vec!["other".into()], ..ModelSettings::default() };
+    first.fleet.set_settings("m".into(), set.clone()).await.unwrap();
+    first.fleet.pin("n".into(), true).await.unwrap();
+    let second = Stage { fleet: fleet_in(first.folder.path(), policy()), folder: first.folder };
+    assert_eq!(
+        second.fleet.settings("other".into()).await.unwrap(),
+        set,
+        "all of it instead of config.toml's"
+    );
+    let models = second.fleet.models().await;
+    assert_eq!(models.iter().map(|entry| entry.pinned).collect::<Vec<_>>(), [false, true]);
+    second.until(|entry| matches!(&entry.state, ModelState::Failed(_))).await;
+    assert_eq!(second.starts().len(), 1, "it was preloaded");
+    // What cannot be written down is not set.
+    fs::remove_file(second.folder.path().join("settings.toml")).unwrap();
+    fs::create_dir(second.folder.path().join("settings.toml")).unwrap();
+    let refused = second.fleet.pin("n".into(), false).await.unwrap_err();
+    assert!(refused.message.contains("cannot be written down"), "{refused}");
+    assert!(second.fleet.models().await[1].pinned);
 }
 
 #[tokio::test]

@@ -142,14 +142,7 @@ impl Launch {
     async fn watch(&self, pid: u32, orders: UnboundedReceiver<Order>, report: &Reports) {
         let client = self.connect().await;
         match self.load(&client, pid, report).await {
-            Some(Ok(info)) => {
-                // Before anybody may send requests that need more.
-                if let Some(kv) = self.kv {
-                    resize(&client, kv, report).await;
-                }
-                report(Report::Loaded(Ok(info)));
-            }
-            Some(Err(error)) => report(Report::Loaded(Err(error))),
+            Some(outcome) => report(Report::Loaded(outcome)),
             // The process is going down, and its exit status will be the reason that is told.
             None => std::future::pending().await,
         }
@@ -165,12 +158,21 @@ impl Launch {
         }
     }
 
+    /// How loading ended; the KV pool has its limit then, before anybody may send requests that need more.
+    async fn ready(&self, client: &WorkerClient, report: &Reports) -> Option<Result<ModelInfo>> {
+        let outcome = client.wait_ready(within(LOADING)).await.ok()?;
+        if let (Ok(_), Some(kv)) = (&outcome, self.kv) {
+            resize(client, kv, report).await;
+        }
+        Some(outcome)
+    }
+
     async fn load(&self, client: &WorkerClient, pid: u32, report: &Reports) -> Option<Result<ModelInfo>> {
-        let waiting = client.wait_ready(within(LOADING));
+        let waiting = self.ready(client, report);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
-                answer = &mut waiting => return answer.ok(),
+                outcome = &mut waiting => return outcome,
                 () = tokio::time::sleep(POLL) => {
                     if let Ok(progress) = client.progress(within(ANSWER)).await {
                         report(Report::Progress(progress));

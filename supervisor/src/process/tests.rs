@@ -140,19 +140,43 @@ fn silence_is_a_hang_even_without_work() {
     assert_eq!(run.ticks(9), None);
 }
 
+fn progress(loaded: u64) -> Event {
+    Event::Progress(Progress { loaded, total: 100 })
+}
+
 #[test]
 fn a_start_may_take_as_long_as_it_makes_progress() {
-    let mut run = Run::new();
-    for loaded in 1..4 {
-        run.on(Event::Progress(Progress { loaded, total: 100 }));
-        assert_eq!(run.ticks(40), None);
-    }
     // 120 seconds, and 20 for the weights at the slowest.
-    run.on(Event::Progress(Progress { loaded: 50, total: 100 }));
-    assert_eq!(run.ticks(60), Some((Signal::Abort, 21)));
     let mut run = Run::new();
-    assert_eq!(run.ticks(100), Some((Signal::Abort, 61)), "no progress at all");
+    for second in 1..141 {
+        assert_eq!(run.on(progress(second)), None);
+        assert_eq!(run.ticks(1), None, "after {second} seconds");
+    }
+    assert_eq!(run.ticks(1), Some((Signal::Abort, 1)));
     assert_eq!(run.process.fault(), Some(Fault::SlowStart));
+    // It answers, and reads nothing.
+    let mut run = Run::new();
+    let ended = (0..60).find(|_| {
+        run.on(progress(7));
+        run.ticks(1).is_some()
+    });
+    assert_eq!((ended, run.process.fault()), (Some(20), Some(Fault::SlowStart)));
+}
+
+#[test]
+fn silence_while_starting_is_a_hang_too() {
+    let mut run = Run::new();
+    assert_eq!(run.on(progress(1)), None);
+    assert_eq!(run.ticks(60), Some((Signal::Abort, 11)), "ten seconds of it are the rule");
+    assert_eq!(run.process.fault(), Some(Fault::Hung));
+    // Before its first answer it is not there yet: however short the rule, its program has to be read.
+    let now = Instant::now();
+    let short = Rules { hang: SECOND, ..RULES };
+    let mut run = Run { process: Process::starting(short, now), now };
+    assert_eq!(run.ticks(60), Some((Signal::Abort, 11)));
+    let mut run = Run { process: Process::starting(short, now), now };
+    assert_eq!(run.on(progress(1)), None);
+    assert_eq!(run.ticks(60), Some((Signal::Abort, 2)));
 }
 
 #[test]

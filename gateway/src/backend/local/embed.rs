@@ -44,13 +44,16 @@ impl Local {
     where
         F: Future<Output = std::result::Result<Result<T>, RpcError>>,
     {
-        let mut tries = 0;
+        let (mut tries, mut without) = (0, None);
         loop {
             tries += 1;
-            let link = self.link(model).await?;
+            let link = self.link_for(model, 0, without).await?;
             let answer = call(link.client().clone(), deadline(READING_DEADLINE)).await;
             match answer.map_err(|e| lost("the worker", &e)).flatten() {
-                Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => link.close(),
+                Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
+                    without = Some(link.incarnation());
+                    link.close();
+                }
                 outcome => return outcome,
             }
         }

@@ -1,7 +1,7 @@
 //! One request on its way through the workers: what another one needs to go on with it, should the one that has it be lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -37,6 +37,8 @@ pub(super) struct Flight {
     began: Instant,
     /// Other workers that may still be tried.
     left: u32,
+    /// The incarnation of the worker that took it last; 0 before any has.
+    taker: Arc<AtomicU64>,
 }
 
 impl Flight {
@@ -44,7 +46,7 @@ impl Flight {
     pub(super) fn new(local: Arc<Local>, mut ask: Ask) -> Self {
         ask.request.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let left = local.recoveries;
-        Self { local, ask, began: Instant::now(), left }
+        Self { local, ask, began: Instant::now(), left, taker: Arc::default() }
     }
 
     /// Gives it to a worker, and to others where that is lost before it took it.
@@ -52,7 +54,7 @@ impl Flight {
     /// # Errors
     /// As [`Local::generate`].
     pub(super) async fn begin(&mut self) -> Result<Queue> {
-        let mut begun = offer(Arc::clone(&self.local), self.ask.clone(), self.began).await;
+        let mut begun = self.offer().await;
         while let Err(error) = &begun {
             match self.rescue(error) {
                 Some(rescuing) => begun = rescuing.await,
@@ -62,6 +64,19 @@ impl Flight {
         begun
     }
 
+    /// Offers it to a worker, one that may have to be started. Where a worker had taken it and was lost, the supervisor is told
+    /// which: it knows whether that was taken away on purpose.
+    fn offer(&self) -> impl Future<Output = Result<Queue>> + Send + use<> {
+        let (local, ask, began) = (Arc::clone(&self.local), self.ask.clone(), self.began);
+        let taker = Arc::clone(&self.taker);
+        async move {
+            let lost = Some(taker.load(Ordering::Relaxed)).filter(|lost| *lost > 0);
+            let (queue, incarnation) = offer(local, ask, began, lost).await?;
+            taker.store(incarnation, Ordering::Relaxed);
+            Ok(queue)
+        }
+    }
+
     /// When it has run out of time, where it has a limit.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let limit = self.ask.request.time_limit_ms?;
@@ -69,10 +84,10 @@ impl Flight {
     }
 }
 
-/// Offers a request to a worker of its model, with the time that is left of its limit.
-async fn offer(local: Arc<Local>, ask: Ask, began: Instant) -> Result<Queue> {
+/// Offers a request to a worker of its model, with the time that is left of its limit; returns who took it.
+async fn offer(local: Arc<Local>, ask: Ask, began: Instant, lost: Option<u64>) -> Result<(Queue, u64)> {
     let Ask { model, mut request, keep_alive, .. } = ask;
-    let link = local.link_for(&model, affinity(&request)).await?;
+    let link = local.link_for(&model, affinity(&request), lost).await?;
     let ready = began.elapsed();
     if let Some(limit) = &mut request.time_limit_ms {
         let left = limit.saturating_sub(u32::try_from(ready.as_millis()).unwrap_or(u32::MAX));
@@ -88,7 +103,7 @@ async fn offer(local: Arc<Local>, ask: Ask, began: Instant) -> Result<Queue> {
         Err(error) if error.kind == ErrorKind::Unavailable => link.retire(),
         Err(_) => {}
     }
-    queue
+    Ok((queue?, link.incarnation()))
 }
 
 impl Rescue for Flight {
@@ -121,11 +136,9 @@ impl Rescue for Flight {
         recoveries.fetch_add(1, Ordering::Relaxed);
         self.local.counters.recoveries.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(model, generated, left, cause = %failure, "a request goes to another worker");
-        let (local, ask, began) = (Arc::clone(&self.local), self.ask.clone(), self.began);
-        let lost = Instant::now();
+        let (model, offer, lost) = (model.clone(), self.offer(), Instant::now());
         let again = async move {
-            let model = ask.model.clone();
-            let queue = offer(local, ask, began).await?;
+            let queue = offer.await?;
             tracing::info!(
                 model,
                 generated,
