@@ -11,6 +11,8 @@ use ipc_proto::generate::Priority;
 
 use crate::memory::{Need, Share};
 
+pub(crate) mod overtaking;
+
 /// An idle worker is left alone for so long.
 pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 /// Who has waited so long for busy workers gets them drained.
@@ -110,13 +112,10 @@ pub(crate) fn plan(
     let sum = |of: &dyn Fn(&Resident) -> u64| residents.iter().map(of).fold(0, u64::saturating_add);
     let (leased, least) = (sum(&Resident::all), need.least());
     let free = budget.saturating_sub(leased);
-    // What is leased beyond the budget has to come back first.
-    let least_and_debt = least.saturating_add(leased.saturating_sub(budget));
     if least <= free && leased <= budget {
         return Plan::Start { kv: need.kv_wanted.max(need.kv_least).min(need.kv_least + (free - least)) };
     }
-    let returning = sum(&|resident| if resident.leaves() { resident.all() } else { 0 });
-    let missing = least_and_debt.saturating_sub(free.saturating_add(returning));
+    let missing = missing(budget, least, residents);
     if missing == 0 {
         return Plan::Wait;
     }
@@ -145,6 +144,16 @@ pub(crate) fn plan(
             }
         }
     }
+}
+
+/// What `least` bytes lack when all that is on its way back has come.
+fn missing(budget: u64, least: u64, residents: &[Resident]) -> u64 {
+    let sum = |of: &dyn Fn(&Resident) -> u64| residents.iter().map(of).fold(0, u64::saturating_add);
+    let (leased, returning) =
+        (sum(&Resident::all), sum(&|resident| if resident.leaves() { resident.all() } else { 0 }));
+    // What is leased beyond the budget has to come back first.
+    let least_and_debt = least.saturating_add(leased.saturating_sub(budget));
+    least_and_debt.saturating_sub(budget.saturating_sub(leased).saturating_add(returning))
 }
 
 /// Takes `missing` bytes from who can spare most.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BUDGET: u64 = 100;
+pub(super) const BUDGET: u64 = 100;
 
 fn resident() -> impl Strategy<Value = Resident> {
     let activity = prop_oneof![
@@ -26,7 +26,7 @@ fn resident() -> impl Strategy<Value = Resident> {
 }
 
 /// As many as fit the budget.
-fn residents() -> impl Strategy<Value = Vec<Resident>> {
+pub(super) fn residents() -> impl Strategy<Value = Vec<Resident>> {
     vec(resident(), 0..7).prop_map(|all| {
         let mut left = BUDGET;
         let mut kept = Vec::new();
@@ -40,7 +40,7 @@ fn residents() -> impl Strategy<Value = Vec<Resident>> {
     })
 }
 
-fn need() -> impl Strategy<Value = Need> {
+pub(super) fn need() -> impl Strategy<Value = Need> {
     (0u64..60, 0u64..40, 0u64..30).prop_map(|(weights, kv_wanted, kv_least)| Need {
         weights,
         kv_wanted,
@@ -49,11 +49,11 @@ fn need() -> impl Strategy<Value = Need> {
     })
 }
 
-fn leased(residents: &[Resident]) -> u64 {
+pub(super) fn leased(residents: &[Resident]) -> u64 {
     residents.iter().map(|resident| resident.share.total()).sum()
 }
 
-fn find(residents: &mut [Resident], worker: u64) -> &mut Resident {
+pub(super) fn find(residents: &mut [Resident], worker: u64) -> &mut Resident {
     residents.iter_mut().find(|resident| resident.worker == worker).unwrap()
 }
 
@@ -138,7 +138,7 @@ proptest! {
     }
 }
 
-fn at(worker: u64, total: u64, activity: Activity) -> Resident {
+pub(super) fn at(worker: u64, total: u64, activity: Activity) -> Resident {
     let share = Share { weights: total, ..Share::default() };
     Resident { worker, share, kv_least: 0, activity, pinned: false, priority: Priority::Normal }
 }

@@ -1,7 +1,8 @@
 //! Who is started next, and how room is made for it.
 //!
-//! Models wait in one line: by the priority of who waits, then by since when. The first makes room; nobody takes free memory away
-//! from it meanwhile. Only when nobody waits do models get their further workers, from memory that is free.
+//! Models wait in one line: by the priority of who waits, then by since when. The first makes room; others go before it only within
+//! the bounds of [`crate::eviction::overtaking`]. Only when nobody waits do models get their further workers, from memory that
+//! is free.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::calls::DRAIN;
 use super::owner::{Owner, Worker};
 use super::worker::{Launch, Order, live};
 use super::{Command, first};
+use crate::eviction::overtaking::{Waiting, may_overtake};
 use crate::eviction::{Activity, Plan, Resident, plan};
 use crate::failures::Verdict;
 use crate::memory::Need;
@@ -35,6 +37,17 @@ struct Wanted {
     disturbs: bool,
 }
 
+/// Who comes next after a step for one in the line.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// Everybody.
+    Anybody,
+    /// Who may overtake this one.
+    Overtakers(Waiting),
+    /// Nobody.
+    Nobody,
+}
+
 impl Owner {
     /// Starts what can start.
     pub(super) fn pump(&mut self) {
@@ -48,9 +61,12 @@ impl Owner {
             // Who comes to a server that was at rest must not find an old answer.
             self.look_again(now);
         }
+        let mut next = Next::Anybody;
         for wanted in &line {
-            if !self.advance(wanted, now) {
-                return;
+            match next {
+                Next::Anybody => next = self.advance(wanted, now),
+                Next::Overtakers(first) => self.overtake(&first, wanted, now),
+                Next::Nobody => return,
             }
         }
         if line.is_empty() {
@@ -85,8 +101,23 @@ impl Owner {
         line
     }
 
-    /// Takes the next step for a model that waits; whether the next in the line may have its turn.
-    fn advance(&mut self, wanted: &Wanted, now: Instant) -> bool {
+    /// Starts a model that waits behind the first, where that does not hold the first up for long.
+    fn overtake(&mut self, first: &Waiting, wanted: &Wanted, now: Instant) {
+        let Some(need) = self.need(&wanted.id) else { return };
+        let next = self.waiting(need, wanted, now);
+        if !self.is_resizing(now) && may_overtake(self.ledger.budget(), first, &next, &self.residents(now)) {
+            tracing::info!(model = wanted.id, "starts before a larger model that waits for room");
+            self.start(&wanted.id, need, need.kv_least, now);
+        }
+    }
+
+    fn waiting(&self, need: Need, wanted: &Wanted, now: Instant) -> Waiting {
+        let waited = now.saturating_duration_since(wanted.since);
+        Waiting { need, waited, priority: wanted.priority, pinned: self.is_pinned(&wanted.id) }
+    }
+
+    /// Takes the next step for a model that waits.
+    fn advance(&mut self, wanted: &Wanted, now: Instant) -> Next {
         let Wanted { id, since, disturbs, .. } = wanted;
         let waited = now.saturating_duration_since(*since);
         let Some(need) = self.need(id) else {
@@ -94,7 +125,7 @@ impl Owner {
             let text = format!("the model \"{id}\" is gone from the disk");
             self.slot(id).preload = false;
             self.fail(id, &Error::new(ErrorKind::ModelNotFound, Source::Client, text).with_param("model"));
-            return true;
+            return Next::Anybody;
         };
         if waited > LONGEST_WAIT {
             let why = match self.pressure {
@@ -102,35 +133,37 @@ impl Owner {
                 Pressure::Warn | Pressure::Critical => "the system is short of memory",
             };
             self.no_room(id, &need, why, true);
-            return true;
+            return Next::Anybody;
         }
         if self.pressure > Pressure::Normal || self.is_resizing(now) {
-            return false;
+            return Next::Nobody;
         }
+        let held = Next::Overtakers(self.waiting(need, wanted, now));
         match plan(self.ledger.budget(), &need, &self.residents(now), waited, *disturbs) {
             Plan::Start { kv } => {
                 self.start(id, need, kv, now);
-                true
+                Next::Anybody
             }
             Plan::Shrink(sizes) => {
                 self.shrink(&sizes, now);
-                false
+                Next::Nobody
             }
             Plan::Evict(victims) => {
                 self.evictions += victims.len() as u64;
                 self.evict(&victims, &format!("evicted to make room for {id}"));
-                false
+                held
             }
             Plan::Drain(victims) => {
                 self.evictions += victims.len() as u64;
                 self.evict(&victims, &format!("its requests end to make room for {id}, which has waited"));
-                false
+                held
             }
-            Plan::Wait => !disturbs,
+            Plan::Wait if *disturbs => held,
+            Plan::Wait => Next::Anybody,
             Plan::Never => {
                 self.slot(id).preload = false;
                 self.no_room(id, &need, "nothing that may be unloaded makes room for it", false);
-                true
+                Next::Anybody
             }
         }
     }
