@@ -8,7 +8,7 @@ use ipc_proto::supervisor::{KeepAlive, Restart, SupervisorClient, Want};
 use tarpc::client::RpcError;
 
 use crate::config::{self, ConfigError, Environment};
-use crate::table;
+use crate::{settings, table};
 
 /// A model of hundreds of gigabytes loads for a while.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -57,6 +57,16 @@ pub(crate) enum Verb {
         #[command(flatten)]
         home: Home,
     },
+    /// Change a model's settings, or show them. What can be set stands in the README; nothing behind the sign takes it back.
+    Set {
+        /// Its id or alias.
+        model: String,
+        /// Such as context=8192, pin=true, aliases=one,two.
+        #[arg(value_name = "KEY=VALUE")]
+        changes: Vec<String>,
+        #[command(flatten)]
+        home: Home,
+    },
     /// Stop the server and everything it runs.
     Stop {
         #[command(flatten)]
@@ -85,6 +95,8 @@ pub(crate) enum ClientError {
     Lost(#[from] RpcError),
     #[error("{0}")]
     Refused(#[from] ipc_proto::Error),
+    #[error("{0}")]
+    Settings(String),
     #[error("the server does not end within {} s", STOPPING.as_secs())]
     StillThere,
     #[error(transparent)]
@@ -130,6 +142,15 @@ async fn obey(verb: Verb, environment: &Environment) -> Result<String, ClientErr
             };
             reach(home).await?.restart(context(), what).await??;
             Ok(text)
+        }
+        Verb::Set { model, changes, home } => {
+            let server = reach(home).await?;
+            let mut settings = server.settings(context(), model.clone()).await??;
+            if !changes.is_empty() {
+                settings = settings::changed(&settings, &changes).map_err(ClientError::Settings)?;
+                server.set_settings(context(), model, settings.clone()).await??;
+            }
+            settings::shown(&settings).map_err(ClientError::Settings)
         }
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 mod client;
 mod config;
+mod settings;
 mod table;
 
 /// A local AI server for MLX models, speaking the OpenAI API.

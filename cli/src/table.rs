@@ -11,7 +11,9 @@ pub(crate) fn models(models: &[ModelEntry], all: bool) -> String {
         let quiet = matches!(model.state, ModelState::Stopped);
         if workers.is_empty() && (all || !quiet) {
             let mut row = [const { String::new() }; 8];
-            (row[0], row[1]) = (name(model), state(&model.state));
+            let problem = model.details.problem.as_ref().filter(|_| model.details.unserved);
+            let state = problem.map_or_else(|| state(&model.state), |problem| short("unsupported", problem));
+            (row[0], row[1]) = (name(model), state);
             rows.push(row);
         }
         for worker in workers {
@@ -63,11 +65,13 @@ fn state(state: &ModelState) -> String {
         }
         ModelState::Ready => "ready".into(),
         ModelState::Draining => "draining".into(),
-        ModelState::Failed(reason) => {
-            let line = reason.lines().next().unwrap_or_default();
-            format!("failed: {}", line.chars().take(60).collect::<String>())
-        }
+        ModelState::Failed(reason) => short("failed", reason),
     }
+}
+
+fn short(what: &str, reason: &str) -> String {
+    let line = reason.lines().next().unwrap_or_default();
+    format!("{what}: {}", line.chars().take(60).collect::<String>())
 }
 
 /// The budget in one line.
@@ -81,8 +85,14 @@ pub(crate) fn pool(pool: &Pool) -> String {
         true => String::new(),
         false => format!("; waiting for room: {}", pool.queue.join(", ")),
     };
+    let unknown = match pool.unknown.is_empty() {
+        true => String::new(),
+        false => {
+            format!("settings are there for models that do not exist: {}\n", pool.unknown.join(", "))
+        }
+    };
     format!(
-        "memory: {} of {} leased, {} used{pressure}{queue}\n",
+        "memory: {} of {} leased, {} used{pressure}{queue}\n{unknown}",
         size(pool.leased),
         size(pool.budget),
         size(pool.measured)
@@ -133,9 +143,12 @@ mod tests {
         let mut ready = model("org/name", ModelState::Ready);
         ready.workers = vec![worker.clone(), worker];
         ready.aliases = vec!["short".into()];
+        let mut strange = model("strange", ModelState::Stopped);
+        (strange.details.unserved, strange.details.problem) = (true, Some("\"gpt2\" models".into()));
         let all = [
             ready,
             model("asleep", ModelState::Stopped),
+            strange,
             model("broken", ModelState::Failed("no\nweights".into())),
             model("half", ModelState::Loading { loaded: 1, total: 2 }),
         ];
@@ -145,18 +158,22 @@ mod tests {
         assert_eq!(lines[1], "org/name (short)  ready        77   700 MiB  3.0 GiB  2 + 1     -     5 s");
         assert_eq!(lines[3], "broken            failed: no");
         assert!(lines[4].ends_with("loading 50%"));
-        assert_eq!(models(&all, true).lines().count(), 6);
+        let text = models(&all, true);
+        assert_eq!(text.lines().count(), 7);
+        assert!(text.contains("unsupported: \"gpt2\" models"), "{text}");
         assert_eq!(models(&[], false), "no model is loaded\n");
         let text = pool(&Pool {
             budget: 4 << 30,
             leased: 3 << 30,
             pressure: Pressure::Warn,
             queue: vec!["m".into()],
+            unknown: vec!["typo".into()],
             ..Pool::default()
         });
         assert_eq!(
             text,
-            "memory: 3.0 GiB of 4.0 GiB leased, - used; the system is short of memory; waiting for room: m\n"
+            "memory: 3.0 GiB of 4.0 GiB leased, - used; the system is short of memory; waiting for room: m\nsettings \
+             are there for models that do not exist: typo\n"
         );
     }
 }

@@ -3,3 +3,4 @@
 pub mod bus;
 pub mod record;
 pub mod sink;
+pub mod totals;

@@ -6,6 +6,7 @@ pub mod embeddings;
 pub mod generate;
 pub mod health;
 pub mod messages;
+pub mod metrics;
 pub mod models;
 pub mod responses;
 pub mod stream;

@@ -10,7 +10,7 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{admin, docs, embeddings, generate, health, messages, models, responses};
+use crate::handlers::{admin, docs, embeddings, generate, health, messages, metrics, models, responses};
 use crate::middleware::{auth, host, protocol, request_id};
 use crate::state::State;
 
@@ -33,7 +33,8 @@ pub fn router(state: State) -> Router {
         .route("/admin/v1/pool", get(admin::pool))
         .route("/admin/v1/events", get(admin::events::events))
         .route("/admin/v1/models", get(admin::models))
-        .route("/admin/v1/models/{*path}", get(admin::model).post(admin::order))
+        .route("/admin/v1/models/{*path}", get(admin::model).post(admin::order).put(admin::set))
+        .route("/metrics", get(metrics::metrics))
         .layer(from_fn_with_state(state.clone(), auth::check));
     Router::new()
         .route("/", get(health::greet))

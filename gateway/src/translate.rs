@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod anthropic;
 pub mod embeddings;
+pub mod metrics;
 pub mod models;
 pub mod openai;
 pub mod responses;

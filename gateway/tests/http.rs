@@ -11,6 +11,8 @@ use serde_json::Value;
 mod admin;
 #[path = "http/fakes.rs"]
 mod fakes;
+#[path = "http/keep_alive.rs"]
+mod keep_alive;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/responses.rs"]
@@ -131,6 +133,24 @@ fn requests_go_on_elsewhere_twice_and_then_fail() {
     let (status, _, body) = gateway.complete("leave", false);
     assert_eq!((status, &json(&body)["error"]["code"]), (503, &"unavailable".into()));
     assert_eq!(gateway.complete("count 1", false).0, 200);
+}
+
+/// What a worker dies of is given to two more, and no further: the next ones would die as well.
+#[test]
+fn calls_that_kill_workers_are_given_up_and_counted() {
+    let gateway = Gateway::start("");
+    let poison = r#"{"model": "m", "input": "poison"}"#;
+    assert_eq!(gateway.ask("POST", "/v1/embeddings", "", poison).0, 503);
+    assert_eq!(gateway.poisoned(), 3);
+    let count = r#"{"model": "m", "messages": [{"role": "user", "content": "poison"}]}"#;
+    assert_eq!(gateway.ask("POST", "/v1/messages/count_tokens", "", count).0, 503);
+    assert_eq!(gateway.poisoned(), 6);
+    gateway.records(1);
+    assert_eq!(gateway.recoveries(), [2]);
+    let (_, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
+    assert_eq!((&json(&body)["recoveries"], &json(&body)["given_up"]), (&4.into(), &2.into()));
+    // Others are served.
+    assert_eq!(gateway.ask("POST", "/v1/embeddings", "", r#"{"model": "m", "input": "a"}"#).0, 200);
 }
 
 /// The supervisor is not asked for a model that is served: it takes microseconds to know that.

@@ -15,7 +15,7 @@ pub mod models;
 pub mod pool;
 pub mod settings;
 
-pub use changes::{Change, Changes};
+pub use changes::{Change, Changes, Subject};
 pub use models::{Capabilities, Details, Exit, ModelEntry, ModelState, WorkerEntry, WorkerState};
 pub use pool::{Lease, Pool, Pressure};
 pub use settings::{KeepAlive, ModelSettings};
@@ -33,8 +33,8 @@ pub trait Supervisor {
     /// Every model that could be served, by id.
     async fn models() -> Vec<ModelEntry>;
 
-    /// Says for how long a running model is kept when it falls idle, until somebody says otherwise. Models that do not run
-    /// are left alone.
+    /// Says for how long a running model is kept when it falls idle, as a request has it: until another request says otherwise,
+    /// and [`KeepAlive::Default`] takes it back. Models that do not run are left alone.
     async fn keep_alive(model: String, keep: KeepAlive) -> Result<()>;
 
     /// Ends the model's workers and returns once their memory is back. Without `force` running requests get the time to
@@ -71,7 +71,7 @@ pub trait Supervisor {
 pub struct Want {
     /// Id or alias.
     pub model: String,
-    /// As [`Supervisor::keep_alive`], from the moment it is ready.
+    /// How long it is kept when it falls idle, where no request says anything else, until it is unloaded.
     pub keep_alive: Option<KeepAlive>,
     /// Among models that wait for memory, who is first.
     pub priority: Priority,

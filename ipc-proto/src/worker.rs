@@ -103,6 +103,8 @@ pub struct Health {
     pub kv_blocks_total: u32,
     /// The prefix cache since start.
     pub prefix: PrefixStatistics,
+    /// Tokens guessed ahead since start.
+    pub drafts: DraftStatistics,
     /// Memory now.
     pub memory: Memory,
 }
@@ -118,6 +120,15 @@ pub struct PrefixStatistics {
     pub misses_after_eviction: u64,
     /// Blocks given up for room.
     pub evictions: u64,
+}
+
+/// What became of tokens that were guessed ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DraftStatistics {
+    /// Guessed tokens that the model looked at.
+    pub proposed: u64,
+    /// Of these, tokens that it would have chosen too.
+    pub accepted: u64,
 }
 
 /// Where a worker's memory goes, in bytes.

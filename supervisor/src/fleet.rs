@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::Priority;
 use ipc_proto::supervisor::{Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Want, WorkerAddress};
 use ipc_proto::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +24,7 @@ mod loads;
 mod news;
 mod owner;
 mod reports;
+mod restarts;
 mod upkeep;
 mod view;
 mod worker;
@@ -34,6 +34,8 @@ use worker::Report;
 
 /// How often the owner looks around while there is anything to look at.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it looks at the disk and the system's memory for whoever watches, also when nothing runs.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What the fleet is made of.
 #[derive(Debug)]
@@ -102,9 +104,12 @@ pub(crate) fn start(setup: Setup, pressure: Box<dyn Source>) -> Fleet {
     let (commands, mut queue) = mpsc::unbounded_channel();
     let mut owner = Owner::new(setup, pressure, commands.clone());
     owner.preload();
+    owner.warn_of_unknown();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = queue.recv() => match command {
@@ -112,6 +117,7 @@ pub(crate) fn start(setup: Setup, pressure: Box<dyn Source>) -> Fleet {
                     None => return,
                 },
                 _ = ticks.tick(), if owner.has_work() => owner.tick(Instant::now()),
+                _ = looks.tick() => owner.look_around(Instant::now()),
             }
             owner.settle();
         }
@@ -184,11 +190,6 @@ impl Fleet {
     pub(crate) async fn stop(&self, grace: Duration) {
         let _ = self.ask(|reply| Command::Stop(grace, reply)).await;
     }
-}
-
-/// The most pressing of some priorities.
-fn first(priorities: impl Iterator<Item = Priority>) -> Priority {
-    priorities.min().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -30,11 +30,15 @@ impl Share {
 /// What a worker needs to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Need {
-    /// For weights, as estimated from the files' headers.
+    /// For weights, as estimated from the files' headers, and for all that a model that drafts has.
     pub(crate) weights: u64,
+    /// Of these, what the model that drafts has.
+    pub(crate) drafting: u64,
     /// KV cache that it would like to have.
     pub(crate) kv_wanted: u64,
-    /// KV cache without which it is of little use: one full context.
+    /// KV cache of one full context: what it gets where nobody else needs it.
+    pub(crate) kv_context: u64,
+    /// KV cache without which it is of little use.
     pub(crate) kv_least: u64,
     /// For everything else.
     pub(crate) transient: u64,

@@ -4,7 +4,7 @@
 //! Hugging Face's cache and what LM Studio has fetched. Only headers are read, and again only where a file has changed. Whoever
 //! asks gets a list that is at most a moment old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -41,12 +41,20 @@ pub(crate) struct Registry {
     looked: Option<Instant>,
     /// What headers said, and of which files.
     details: BTreeMap<PathBuf, (Vec<(u64, u64)>, Details)>,
+    /// Models that came, changed or went since that was asked for last.
+    changed: BTreeSet<String>,
 }
 
 impl Registry {
     /// The models of these stores; where two have one id, the earlier store counts.
     pub(crate) fn new(stores: Vec<Store>) -> Self {
-        Self { stores, folders: BTreeMap::new(), looked: None, details: BTreeMap::new() }
+        Self {
+            stores,
+            folders: BTreeMap::new(),
+            looked: None,
+            details: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }
     }
 
     /// Every model by id.
@@ -81,6 +89,16 @@ impl Registry {
         details
     }
 
+    /// The models whose files came, changed or went since this was asked for last, and whether they are there.
+    pub(crate) fn changed(&mut self) -> Vec<(String, bool)> {
+        let changed = std::mem::take(&mut self.changed);
+        let there = |id: String| {
+            let there = self.folders.contains_key(&id);
+            (id, there)
+        };
+        changed.into_iter().map(there).collect()
+    }
+
     /// Says which models there are, for somebody who asked for another.
     pub(crate) fn there_are(&mut self) -> String {
         let ids: Vec<&str> = self.folders().keys().map(String::as_str).collect();
@@ -96,8 +114,12 @@ impl Registry {
     }
 
     fn look(&mut self) {
-        self.folders = stores::scan(&self.stores);
-        self.looked = Some(Instant::now());
+        let before = std::mem::replace(&mut self.folders, stores::scan(&self.stores));
+        if self.looked.replace(Instant::now()).is_some() {
+            let all = before.keys().chain(self.folders.keys());
+            let changed = all.filter(|id| before.get(*id) != self.folders.get(*id));
+            self.changed.extend(changed.cloned());
+        }
         let folders = &self.folders;
         self.details.retain(|path, _| folders.values().any(|folder| folder.path == *path));
     }
@@ -116,7 +138,7 @@ fn folder(path: &Path) -> Option<Folder> {
         bytes += meta.len();
         stamp.push(stamp_of(&meta));
     }
-    for name in ["tokenizer_config.json", "chat_template.jinja"] {
+    for name in ["tokenizer_config.json", "chat_template.jinja", "modules.json"] {
         stamp.extend(fs::metadata(path.join(name)).ok().map(|meta| stamp_of(&meta)));
     }
     let created = config.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -95,8 +95,7 @@ impl Chaos {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join(TWIN)).unwrap();
         std::fs::create_dir(folder.path().join(BROKEN)).unwrap();
-        std::fs::write(folder.path().join(BROKEN).join("config.json"), r#"{"model_type": "martian"}"#)
-            .unwrap();
+        std::fs::write(folder.path().join(BROKEN).join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
         let server = Server::builder()
             .models(&places::models())
             .models(folder.path())

@@ -61,17 +61,21 @@ fn broken_model_folders_say_what_is_wrong() {
         fs::write(model.join("model.safetensors"), &whole[..whole.len() / 2]).unwrap();
     });
     let server = Server::builder().models(folder.path()).models(&places::models()).start();
-    for (model, word) in
-        [("no-weights", "safetensors"), ("strange", "martian"), ("cut-off", "model.safetensors")]
-    {
+    for (model, status, word) in [
+        ("no-weights", 500, "safetensors"),
+        ("strange", 400, "\"martian\" models are not supported; supported are gemma"),
+        ("cut-off", 500, "model.safetensors"),
+    ] {
         let answer = server.post("/v1/chat/completions", &chat(model));
-        assert!(matches!(answer.status, 500 | 503), "{}", answer.body);
-        let message = answer.expect_error(answer.status).to_owned();
+        let message = answer.expect_error(status).to_owned();
         assert!(message.contains(word), "{model}: {message}");
         let mut streamed = chat(model);
         streamed["stream"] = json!(true);
         assert_eq!(server.stream("/v1/chat/completions", &streamed).status, answer.status);
     }
+    let listed = server.get("/v1/models").body.to_string();
+    assert!(listed.contains("no-weights") && !listed.contains("strange"), "{listed}");
+    assert!(server.mlxd(&["ps", "--all"]).contains("unsupported: \"martian\""));
     // The reason is told before the process has ended, which it gets 200 ms for.
     e2e::process::wait_for("a worker that cannot load is gone", Duration::from_secs(2), || {
         server.workers().is_empty()

@@ -166,6 +166,10 @@ fn the_command_line_loads_lists_restarts_unloads_and_stops() {
     server.mlxd(&["unload", SMOLLM2, "--force"]);
     assert!(server.workers().is_empty());
     assert!(server.mlxd(&["ps", "--all"]).contains("stopped"));
+    assert!(server.mlxd(&["set", SMOLLM2, "context=2048", "aliases=short"]).contains("context = 2048"));
+    assert!(server.mlxd(&["set", "short"]).contains("context = 2048"), "without changes they are shown");
+    let (done, text) = server.command(&["set", SMOLLM2, "contxt=9"]);
+    assert!(!done && text.contains("contxt"), "{text}");
     assert!(server.mlxd(&["stop"]).contains("stopped"));
     let (done, text) = server.command(&["ps"]);
     assert!(!done && text.contains("no server runs"), "{text}");

@@ -74,7 +74,15 @@ pub fn find(model_type: &str) -> std::result::Result<Build, LoadError> {
     found.map(|(_, build)| *build).ok_or_else(|| LoadError::Architecture { found: model_type.to_owned() })
 }
 
-/// The names of all architectures, for a message.
-pub fn names() -> String {
-    [&ARCHITECTURES.map(|(name, _)| name)[..], &encoder::NAMES].concat().join(", ")
+#[cfg(test)]
+mod tests {
+    use ipc_proto::families;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_built_is_what_the_contract_says_is_served() {
+        assert_eq!(ARCHITECTURES.map(|(name, _)| name), families::DECODERS);
+        assert_eq!(encoder::ENCODERS.map(|(name, _)| name), families::ENCODERS);
+    }
 }

@@ -30,7 +30,7 @@ pub enum LoadError {
         problem: String,
     },
     /// We do not have this architecture.
-    #[error("model_type \"{found}\" is not supported; supported are {}", crate::models::names())]
+    #[error("model_type \"{found}\" is not supported; supported are {}", ipc_proto::families::names())]
     Architecture {
         /// `model_type` in config.json.
         found: String,

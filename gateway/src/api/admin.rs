@@ -80,6 +80,10 @@ pub enum State {
 pub struct Details {
     /// `model_type` of config.json.
     pub architecture: String,
+    /// What it does: text, embeddings or rerank.
+    pub modality: &'static str,
+    /// Whether there is code for its architecture.
+    pub supported: bool,
     /// Weights, counted before packing.
     pub parameters: u64,
     /// Such as `bf16` or `4-bit`.
@@ -144,12 +148,14 @@ pub struct Pool {
     pub available_bytes: u64,
     /// How the system is doing: normal, warn or critical.
     pub pressure: &'static str,
-    /// One for each worker.
+    /// One for each worker, with what it says of itself.
     pub leases: Vec<Lease>,
     /// Models that wait for memory.
     pub queue: Vec<String>,
     /// Workers evicted since the server started.
     pub evictions: u64,
+    /// Ids that settings are there for, but no model.
+    pub unknown_models: Vec<String>,
     /// Times that requests were given to another worker since this gateway started.
     pub recoveries: u64,
     /// Requests that were lost too often, since then.
@@ -172,6 +178,30 @@ pub struct Change {
     pub ready: usize,
     /// Why.
     pub note: String,
+}
+
+/// A model's files came, changed or went, as the event stream tells it.
+#[derive(Debug, Serialize)]
+pub struct Files {
+    /// Counts changes.
+    pub revision: u64,
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
+    /// The model's id.
+    pub model: String,
+    /// Whether it is there now.
+    pub there: bool,
+}
+
+/// The system's memory gets shorter or longer, as the event stream tells it.
+#[derive(Debug, Serialize)]
+pub struct Pressed {
+    /// Counts changes.
+    pub revision: u64,
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
+    /// How it is doing: normal, warn or critical.
+    pub pressure: &'static str,
 }
 
 /// Body of `load`.

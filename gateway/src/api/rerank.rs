@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::openai::chat::KeepAlive;
 use super::openai::embeddings::Usage;
 
-/// The request. `truncate` is ours; fields of type [`Value`] are looked at only to refuse them.
+/// The request. `truncate` and `keep_alive` are ours; fields of type [`Value`] are looked at only to refuse them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankRequest")]
 #[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
@@ -18,6 +19,8 @@ pub struct Request {
     pub return_documents: Option<bool>,
     /// Cuts pairs that are too long instead of refusing them.
     pub truncate: Option<bool>,
+    /// How long the idle model stays.
+    pub keep_alive: Option<KeepAlive>,
     pub rank_fields: Option<Value>,
     pub max_tokens_per_doc: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,

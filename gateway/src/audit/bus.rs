@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use super::record::Record;
+use super::totals::Totals;
 
 /// Records that may wait for the disk.
 const RECORDS_AHEAD: usize = 1024;
@@ -15,6 +16,7 @@ const RECORDS_AHEAD: usize = 1024;
 pub struct Bus {
     sender: mpsc::Sender<Record>,
     lost: Arc<AtomicU64>,
+    totals: Arc<Totals>,
 }
 
 /// The sink's end.
@@ -30,14 +32,20 @@ pub struct Outlet {
 pub fn bus() -> (Bus, Outlet) {
     let (sender, records) = mpsc::channel(RECORDS_AHEAD);
     let lost = Arc::new(AtomicU64::new(0));
-    (Bus { sender, lost: Arc::clone(&lost) }, Outlet { records, lost })
+    (Bus { sender, lost: Arc::clone(&lost), totals: Arc::default() }, Outlet { records, lost })
 }
 
 impl Bus {
     /// Sends a record, or counts it as lost.
     pub fn send(&self, record: Record) {
+        self.totals.add(&record);
         if self.sender.try_send(record).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Sums over all records so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 }

@@ -46,6 +46,17 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Watches one request; its record goes to the bus when this is dropped, however that comes.
 pub struct Observed {
     bus: Bus,

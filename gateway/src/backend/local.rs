@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::Prompt;
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{KeepAlive, ModelEntry, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
@@ -26,6 +25,7 @@ mod news;
 mod place;
 mod spread;
 
+pub use embed::Reading;
 pub use flight::Ask;
 use flight::Flight;
 use link::Link;
@@ -99,14 +99,6 @@ impl Local {
         Ok(Events::new(queue, Box::new(flight), deadline))
     }
 
-    /// Tokens of a prompt as `model` would see it.
-    ///
-    /// # Errors
-    /// Unknown or broken model, a prompt that its template refuses.
-    pub async fn count_tokens(&self, model: &str, prompt: Prompt) -> Result<u32> {
-        self.link(model).await?.count_tokens(prompt).await
-    }
-
     /// Every model that could be served.
     ///
     /// # Errors
@@ -121,19 +113,15 @@ impl Local {
     /// # Errors
     /// Unknown or broken model, no memory for it.
     pub async fn ready(&self, model: &str) -> Result<()> {
-        self.link(model).await.map(drop)
+        self.link_for(&Want::model(model), 0).await.map(drop)
     }
 
-    /// A live link to any worker of `model`.
-    async fn link(&self, model: &str) -> Result<Arc<Link>> {
-        self.link_for(model, 0, None).await
-    }
-
-    /// A live link to a worker of `model` that is to take a request of this affinity. Where another worker has been `lost` with
-    /// the request the supervisor is asked in any case: after an unload on purpose nobody shall go on with it.
-    async fn link_for(&self, model: &str, affinity: u64, lost: Option<u64>) -> Result<Arc<Link>> {
+    /// A live link to a worker of the model that is wanted, which is to take a request of this affinity. Where another worker has
+    /// been lost with the request the supervisor is asked in any case: after an unload on purpose nobody shall go on with it.
+    async fn link_for(&self, want: &Want, affinity: u64) -> Result<Arc<Link>> {
+        let model = &*want.model;
         let known = self.places().get(model).cloned();
-        if lost.is_none()
+        if want.lost.is_none()
             && let Some(place) = known
             && let Ok(link) = place.link(model, affinity).await
         {
@@ -142,7 +130,7 @@ impl Local {
         let mut last = None;
         // The worker may have died while its address travelled.
         for _ in 0..TRIES {
-            let place = self.ensure_ready(Want { lost, ..Want::model(model) }).await?;
+            let place = self.ensure_ready(want.clone()).await?;
             match place.link(model, affinity).await {
                 Ok(link) => return Ok(link),
                 Err(failure) => last = failure.or(last),
@@ -179,9 +167,13 @@ impl Local {
         Ok(place)
     }
 
-    /// Tells how long a model is to stay, where that is said; nobody waits for it.
+    /// Tells how long a model is to stay after a request, where that is news; nobody waits for it. A request that says nothing
+    /// takes back what an earlier one said.
     fn keep(self: Arc<Self>, model: String, keep: Option<KeepAlive>) {
-        let Some(keep) = keep else { return };
+        let keep = keep.unwrap_or_default();
+        if !self.places().get(&model).is_some_and(|place| place.keep(keep)) {
+            return;
+        }
         tokio::spawn(async move {
             if let Err(error) = self.keep_alive(model, keep).await {
                 tracing::warn!(%error, "keep_alive was not heard");

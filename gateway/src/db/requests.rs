@@ -16,10 +16,9 @@ impl Db {
     pub async fn insert_requests(&self, records: &[Record]) -> Result<(), DbError> {
         let mut transaction = self.pool.begin().await?;
         for record in records {
-            let (outcome, error) = match record.outcome {
-                Outcome::Finished => ("finished", None),
-                Outcome::Failed(kind) => ("failed", Some(format!("{kind:?}"))),
-                Outcome::Cancelled => ("cancelled", None),
+            let error = match record.outcome {
+                Outcome::Failed(kind) => Some(format!("{kind:?}")),
+                Outcome::Finished | Outcome::Cancelled => None,
             };
             let insert = sqlx::query(INSERT)
                 .bind(&record.id)
@@ -27,7 +26,7 @@ impl Db {
                 .bind(record.endpoint)
                 .bind(&record.model)
                 .bind(record.streamed)
-                .bind(outcome)
+                .bind(record.outcome.name())
                 .bind(error)
                 .bind(record.usage.prompt_tokens)
                 .bind(record.usage.cached_tokens)

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Path, Request, State as Extract};
-use ipc_proto::supervisor::{ModelEntry, Restart};
+use axum::response::{IntoResponse, Response};
+use ipc_proto::supervisor::{ModelEntry, ModelSettings, Restart};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use crate::api::admin::{Load, Model, Models, Nothing, Pin, Pool, Unload};
@@ -15,6 +16,9 @@ use crate::translate::admin;
 use crate::validate::keep_alive;
 
 pub mod events;
+
+/// Behind a model's id.
+const SETTINGS: &str = "/settings";
 
 /// `GET /admin/v1/pool`.
 ///
@@ -35,15 +39,39 @@ pub async fn models(Extract(state): Extract<State>) -> std::result::Result<Json<
     Ok(Json(all(&state).await?))
 }
 
-/// `GET /admin/v1/models/{id}`; ids may hold slashes.
+/// `GET /admin/v1/models/{id}` and `…/{id}/settings`; ids may hold slashes.
 ///
 /// # Errors
 /// When there is none of that name.
 pub async fn model(
     Extract(state): Extract<State>,
-    Path(name): Path<String>,
-) -> std::result::Result<Json<Model>, ApiError> {
-    Ok(Json(admin::model(named(&state, &name).await?)))
+    Path(path): Path<String>,
+) -> std::result::Result<Response, ApiError> {
+    let settings_of = path.strip_suffix(SETTINGS);
+    match (named(&state, &path).await, settings_of) {
+        (Ok(entry), _) => Ok(Json(admin::model(entry)).into_response()),
+        (Err(_), Some(name)) => Ok(Json(state.local.settings(name.to_owned()).await?).into_response()),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+/// `PUT /admin/v1/models/{id}/settings`: replaces them, and answers with what is in force.
+///
+/// # Errors
+/// When there is no such model, or a setting is wrong.
+pub async fn set(
+    Extract(state): Extract<State>,
+    Path(path): Path<String>,
+    request: Request,
+) -> std::result::Result<Json<ModelSettings>, ApiError> {
+    let unknown =
+        || Error::new(ErrorKind::InvalidRequest, Source::Client, "PUT /admin/v1/models/{id}/settings");
+    let name = path.strip_suffix(SETTINGS).ok_or_else(unknown)?;
+    let settings: ModelSettings = body::json(request).await?;
+    // By its id: the new settings may take the alias away.
+    let id = named(&state, name).await?.id;
+    state.local.set_settings(id.clone(), settings).await?;
+    Ok(Json(state.local.settings(id).await?))
 }
 
 /// `POST /admin/v1/models/{id}/load`, `unload`, `restart` or `pin`: answers with the model once it is done.

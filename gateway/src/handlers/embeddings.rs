@@ -5,9 +5,11 @@ use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::generate::{Event, FinishReason, Usage};
+use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, ErrorKind, Source};
 
 use crate::audit::record::Observed;
+use crate::backend::local::Reading;
 use crate::body;
 use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
@@ -26,7 +28,8 @@ pub async fn embed(
 ) -> Result<Response, ApiError> {
     let valid = validate::embed(body::json(request).await?)?;
     let mut observed = Observed::of(state.audit.clone(), &id.0, "/v1/embeddings", &valid.model, false);
-    let answer = observed.begin(state.local.embed(&valid.model, &valid.request).await)?;
+    let reading = reading(&observed, &valid.model, valid.keep_alive);
+    let answer = observed.begin(state.local.embed(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     written(translate::embeddings(&valid.model, &answer, valid.base64))
 }
@@ -42,11 +45,16 @@ pub async fn rerank(
 ) -> Result<Response, ApiError> {
     let valid = validate::rerank(body::json(request).await?)?;
     let mut observed = Observed::of(state.audit.clone(), &id.0, "/v1/rerank", &valid.model, false);
-    let answer = observed.begin(state.local.rerank(&valid.model, &valid.request).await)?;
+    let reading = reading(&observed, &valid.model, valid.keep_alive);
+    let answer = observed.begin(state.local.rerank(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
     written(translate::ranking((&name, &valid.model), &answer, valid.most, documents))
+}
+
+fn reading(observed: &Observed, model: &str, keep_alive: Option<KeepAlive>) -> Reading {
+    Reading { model: model.to_owned(), keep_alive, recoveries: observed.recoveries() }
 }
 
 fn finished(observed: &mut Observed, tokens: u64) {

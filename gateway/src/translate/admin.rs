@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use ipc_proto::Error;
 use ipc_proto::supervisor::{self, ModelEntry, ModelState, Pressure, WorkerEntry, WorkerState};
+use ipc_proto::worker::ModelKind;
 
 use crate::api::admin::{Change, Details, Model, Pool, Problem, State, Worker};
 
@@ -50,6 +51,12 @@ pub fn state(state: ModelState) -> State {
 pub fn details(details: supervisor::Details) -> Details {
     Details {
         architecture: details.architecture,
+        modality: match details.kind {
+            ModelKind::Generate => "text",
+            ModelKind::Embed => "embeddings",
+            ModelKind::Rerank => "rerank",
+        },
+        supported: !details.unserved,
         parameters: details.parameters,
         quantization: details.quantization,
         context: details.context,
@@ -90,16 +97,22 @@ pub fn pool(pool: supervisor::Pool, recoveries: u64, given_up: u64) -> Pool {
         measured_bytes: pool.measured,
         physical_bytes: pool.physical,
         available_bytes: pool.available,
-        pressure: match pool.pressure {
-            Pressure::Normal => "normal",
-            Pressure::Warn => "warn",
-            Pressure::Critical => "critical",
-        },
+        pressure: pressure(pool.pressure),
         leases: pool.leases,
         queue: pool.queue,
         evictions: pool.evictions,
+        unknown_models: pool.unknown,
         recoveries,
         given_up,
+    }
+}
+
+/// How the system is doing, in one word.
+pub fn pressure(pressure: Pressure) -> &'static str {
+    match pressure {
+        Pressure::Normal => "normal",
+        Pressure::Warn => "warn",
+        Pressure::Critical => "critical",
     }
 }
 

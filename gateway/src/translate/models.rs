@@ -11,14 +11,15 @@ use crate::api::openai::models::Model;
 const DEFAULT_PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
-/// Each model once under each of its names: clients choose among what they are shown, some only from names of a known kind.
+/// Each model that can be served once under each of its names: clients choose among what they are shown, some only from names of
+/// a known kind.
 pub fn named(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
     let each = |entry: ModelEntry| {
         let aliases = entry.aliases.clone().into_iter();
         let aliases: Vec<_> = aliases.map(|id| ModelEntry { id, ..entry.clone() }).collect();
         std::iter::once(entry).chain(aliases)
     };
-    models.into_iter().flat_map(each).collect()
+    models.into_iter().filter(|entry| !entry.details.unserved).flat_map(each).collect()
 }
 
 /// As OpenAI shows it.

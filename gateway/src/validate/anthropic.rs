@@ -7,7 +7,7 @@ use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
 use super::thinking::Wish;
-use super::{MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, model, refuse};
+use super::{MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, keep_alive, model, refuse};
 use crate::api::anthropic::messages::{self, Format, Request};
 use crate::api::openai::chat;
 
@@ -34,7 +34,7 @@ pub struct ValidMessages {
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn messages(request: Request) -> Result<ValidMessages> {
+pub fn messages(mut request: Request) -> Result<ValidMessages> {
     let missing = || Error::invalid("max_tokens", "max_tokens is missing");
     let max_tokens = request.max_tokens.ok_or_else(missing)?;
     if max_tokens == 0 {
@@ -49,6 +49,7 @@ pub fn messages(request: Request) -> Result<ValidMessages> {
         None | Some(chat::Priority::Normal) => Priority::Normal,
         Some(chat::Priority::Low) => Priority::Low,
     };
+    let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let diagnose = request.diagnostics.is_some();
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
     let constraint = constraint(&request)?;
@@ -66,7 +67,7 @@ pub fn messages(request: Request) -> Result<ValidMessages> {
         priority,
         ..GenerateRequest::default()
     };
-    let request = ValidRequest { model, generate, stream, keep_alive: None };
+    let request = ValidRequest { model, generate, stream, keep_alive };
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 

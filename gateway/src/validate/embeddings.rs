@@ -1,10 +1,11 @@
 //! Checks requests to embed and to rerank.
 
 use ipc_proto::embed::{EmbedRequest, Input, RerankRequest};
+use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
 use serde_json::json;
 
-use super::{model, refuse};
+use super::{keep_alive, model, refuse};
 use crate::api::openai::embeddings as wire;
 use crate::api::rerank::{self, Document};
 
@@ -21,6 +22,8 @@ pub struct ValidEmbed {
     pub request: EmbedRequest,
     /// Whether vectors are answered in base64.
     pub base64: bool,
+    /// How long the idle model stays, where the request says.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// A request to rerank that was checked.
@@ -34,6 +37,8 @@ pub struct ValidRerank {
     pub most: usize,
     /// Whether results carry their documents.
     pub shows_documents: bool,
+    /// How long the idle model stays, where the request says.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// Checks a request to embed.
@@ -73,10 +78,11 @@ pub fn embed(request: wire::Request) -> Result<ValidEmbed> {
         let text = format!("prompt_name must have at most {MAX_PROMPT_NAME_BYTES} bytes");
         return Err(Error::invalid("prompt_name", text));
     }
+    let keep_alive = keep_alive::checked(request.keep_alive)?;
     let truncate = request.truncate.unwrap_or(false);
     let (dimensions, prompt_name) = (request.dimensions, request.prompt_name);
     let embed = EmbedRequest { inputs, dimensions, truncate, prompt_name };
-    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64 })
+    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64, keep_alive })
 }
 
 /// Checks a request to rerank.
@@ -98,6 +104,7 @@ pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
         Document::Text(text) | Document::Object { text } => text,
     });
     let documents: Vec<String> = documents.collect();
+    let keep_alive = keep_alive::checked(request.keep_alive)?;
     Ok(ValidRerank {
         model: model(request.model)?,
         most: request.top_n.unwrap_or(documents.len()),
@@ -107,6 +114,7 @@ pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
             documents,
             truncate: request.truncate.unwrap_or(false),
         },
+        keep_alive,
     })
 }
 

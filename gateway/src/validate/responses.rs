@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, limit, model, refuse, sampling, stop,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, keep_alive, limit, model, refuse,
+    sampling, stop,
 };
 use crate::api::openai::responses::{self as api, Item, Request};
 
@@ -60,6 +61,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         cache_salt: request.cache_salt.take(),
         timeout: request.timeout,
     })?;
+    let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let logprobs = logprobs(&request)?;
     let encrypt = includes(&request, "reasoning.encrypted_content");
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
@@ -86,7 +88,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let generate =
         GenerateRequest { prompt, sampling, stop, max_tokens, logprobs, constraint, priority, ..extras };
     Ok(ValidResponse {
-        request: ValidRequest { model: model(request.model)?, generate, stream, keep_alive: None },
+        request: ValidRequest { model: model(request.model)?, generate, stream, keep_alive },
         input,
         previous: request.previous_response_id,
         store: request.store,

@@ -19,13 +19,19 @@ fn models_and_memory_are_shown() {
     let pool = json(&body);
     assert_eq!((status, &pool["pressure"], &pool["recoveries"]), (200, &"normal".into(), &0.into()));
     let (_, _, body) = gateway.ask("GET", "/admin/v1/models", "", "");
-    let model = &json(&body)["models"][0];
+    let model = &json(&body)["models"][1];
+    assert_eq!(
+        (&model["details"]["modality"], &model["details"]["supported"]),
+        (&"text".into(), &true.into())
+    );
+    assert_eq!(json(&body)["models"][0]["details"]["supported"], false);
     assert_eq!(
         (&model["id"], &model["state"], &model["file_bytes"]),
         (&"m".into(), &"ready".into(), &9.into())
     );
     let (_, _, body) = gateway.ask("GET", "/v1/models", "", "");
     let model = &json(&body)["data"][0];
+    assert_eq!((json(&body)["data"].as_array().unwrap().len(), &model["id"]), (1, &"m".into()));
     assert_eq!((&model["object"], &model["state"]), (&"model".into(), &"ready".into()));
     assert!(
         model["details"]["capabilities"].is_object() && model["details"].get("folder").is_none(),
@@ -46,6 +52,53 @@ fn orders_answer_with_the_model() {
         let (status, _, answer) = post(&gateway, &format!("/admin/v1/models/m/{order}"), body);
         assert_eq!((status, &answer["id"]), (200, &"m".into()), "{order}: {answer}");
     }
+}
+
+#[test]
+fn settings_are_shown_and_replaced() {
+    let gateway = Gateway::start("");
+    let path = "/admin/v1/models/m/settings";
+    let shown = |status, body: &str| {
+        assert_eq!(status, 200, "{body}");
+        json(body)
+    };
+    let (status, _, body) = gateway.ask("GET", path, "", "");
+    assert_eq!(shown(status, &body)["replicas"], 1);
+    let (status, _, body) = gateway.ask("PUT", path, "", r#"{"context": 512, "aliases": ["a/b"]}"#);
+    assert_eq!(shown(status, &body)["context"], 512);
+    let (status, _, body) = gateway.ask("GET", path, "", "");
+    assert_eq!(shown(status, &body)["aliases"][0], "a/b");
+    for (path, wrong, expected) in [
+        (path, r#"{"contxt": 5}"#, 400),
+        (path, r#"{"replicas": 0}"#, 400),
+        ("/admin/v1/models/nobody/settings", "{}", 404),
+        ("/admin/v1/models/m", "{}", 400),
+    ] {
+        let (status, head, body) = gateway.ask("PUT", path, "", wrong);
+        assert_eq!(status, expected, "{path} {wrong}: {body}");
+        assert!(head.contains("application/problem+json"), "{head}");
+    }
+    assert_eq!(gateway.ask("GET", "/admin/v1/models/nobody/settings", "", "").0, 404);
+}
+
+#[test]
+fn metrics_count_what_ended_and_are_guarded() {
+    let gateway = Gateway::start("");
+    gateway.complete("count 3", false);
+    gateway.complete("refuse", false);
+    gateway.records(2);
+    let (status, head, text) = gateway.ask("GET", "/metrics", "", "");
+    assert!(status == 200 && head.contains("text/plain; version=0.0.4"), "{head}");
+    for line in [
+        "mlxd_requests_total{endpoint=\"/v1/completions\",outcome=\"finished\"} 1",
+        "mlxd_requests_total{endpoint=\"/v1/completions\",outcome=\"failed\"} 1",
+        "mlxd_tokens_total{kind=\"prompt\"} 3",
+        "mlxd_tokens_total{kind=\"completion\"} 9",
+        "mlxd_recoveries_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert_eq!(Gateway::start("sk-one").ask("GET", "/metrics", "", "").0, 401);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Pro
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{
-    Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want, WorkerAddress,
+    Changes, Details, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want,
+    WorkerAddress,
 };
 use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
@@ -39,11 +41,21 @@ struct FakeWorker {
     streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
     cancelled: Arc<Mutex<Vec<RequestId>>>,
     scopes: Arc<Mutex<Vec<String>>>,
+    /// Calls that it died of.
+    poisoned: Arc<AtomicUsize>,
 }
 
 #[derive(Clone)]
 struct FakeSupervisor {
     address: WorkerAddress,
+    notes: Notes,
+}
+
+/// What the supervisor was told.
+#[derive(Clone, Default)]
+struct Notes {
+    kept: Arc<Mutex<Vec<KeepAlive>>>,
+    settings: Arc<Mutex<ModelSettings>>,
 }
 
 impl FakeSupervisor {
@@ -61,16 +73,21 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
-        vec![ModelEntry {
-            id: "m".into(),
-            created: 5,
-            bytes: 9,
-            state: ModelState::Ready,
-            ..ModelEntry::default()
-        }]
+        let strange = Details { unserved: true, ..Details::default() };
+        vec![
+            ModelEntry { id: "strange".into(), details: strange, ..ModelEntry::default() },
+            ModelEntry {
+                id: "m".into(),
+                created: 5,
+                bytes: 9,
+                state: ModelState::Ready,
+                ..ModelEntry::default()
+            },
+        ]
     }
 
-    async fn keep_alive(self, _: Context, model: String, _: KeepAlive) -> Result<()> {
+    async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
+        self.notes.kept.lock().unwrap().push(keep);
         self.known(&model)
     }
 
@@ -103,15 +120,24 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn settings(self, _: Context, model: String) -> Result<ModelSettings> {
-        self.known(&model).map(|()| ModelSettings::default())
+        self.known(&model).map(|()| self.notes.settings.lock().unwrap().clone())
     }
 
-    async fn set_settings(self, _: Context, model: String, _: ModelSettings) -> Result<()> {
-        self.known(&model)
+    async fn set_settings(self, _: Context, model: String, settings: ModelSettings) -> Result<()> {
+        self.known(&model)?;
+        settings.check()?;
+        *self.notes.settings.lock().unwrap() = settings;
+        Ok(())
     }
 }
 
 impl FakeWorker {
+    /// What is seen of a worker that dies of a call.
+    fn dies(&self) -> Error {
+        self.poisoned.fetch_add(1, Ordering::Relaxed);
+        Error::new(ErrorKind::Unavailable, Source::Worker, "the worker stopped")
+    }
+
     fn send(&self, stream: StreamId, events: Vec<(RequestId, Event)>) {
         if let Some(frames) = self.streams.lock().unwrap().get(&stream) {
             frames.send(Some(StepFrame { step: 0, events })).unwrap();
@@ -185,11 +211,15 @@ impl Worker for FakeWorker {
         Ok(Accepted { prompt_tokens: 3 })
     }
 
-    async fn count_tokens(self, _: Context, _: Prompt) -> Result<u32> {
-        Ok(3)
+    async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
+        let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "poison");
+        if poison { Err(self.dies()) } else { Ok(3) }
     }
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {
+        if request.inputs == [Input::Text("poison".into())] {
+            return Err(self.dies());
+        }
         let vectors = request.inputs.iter().map(|input| match input {
             Input::Text(text) => vec![text.len() as f32, 0.5],
             Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
@@ -197,7 +227,10 @@ impl Worker for FakeWorker {
         Ok(Embeddings { vectors: vectors.collect(), tokens: 5 })
     }
 
-    async fn rerank(self, _: Context, _: RerankRequest) -> Result<Scores> {
+    async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
+        if request.query == "rank" {
+            return Ok(Scores { scores: vec![0.5; request.documents.len()], tokens: 4 });
+        }
         Err(Error::invalid("model", "this model generates text and does not rerank"))
     }
 
@@ -269,6 +302,7 @@ pub(crate) struct Gateway {
     /// Where it takes its models from.
     pub(crate) local: Arc<Local>,
     worker: FakeWorker,
+    notes: Notes,
     home: TempDir,
     // The last to go: everything runs on it.
     runtime: tokio::runtime::Runtime,
@@ -280,8 +314,9 @@ impl Gateway {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
         let fake = FakeWorker::default();
-        let (address, local) = runtime.block_on(serve(&home, &fake, keys));
-        Self { address, local, worker: fake, home, runtime }
+        let notes = Notes::default();
+        let (address, local) = runtime.block_on(serve(&home, &fake, &notes, keys));
+        Self { address, local, worker: fake, notes, home, runtime }
     }
 
     /// Runs something where the gateway runs.
@@ -297,6 +332,16 @@ impl Gateway {
     /// The scopes of cached text that the worker was told, in order.
     pub(crate) fn scopes(&self) -> Vec<String> {
         self.worker.scopes.lock().unwrap().clone()
+    }
+
+    /// Calls that the worker died of.
+    pub(crate) fn poisoned(&self) -> usize {
+        self.worker.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// How long the model was to stay, as told so far.
+    pub(crate) fn kept(&self) -> Vec<KeepAlive> {
+        self.notes.kept.lock().unwrap().clone()
     }
 
     /// How often each request was given to another worker.
@@ -359,15 +404,16 @@ pub(crate) fn completion(prompt: &str, stream: bool) -> String {
     serde_json::json!({"model": "m", "prompt": prompt, "stream": stream}).to_string()
 }
 
-async fn serve(home: &TempDir, fake: &FakeWorker, keys: &str) -> (SocketAddr, Arc<Local>) {
+async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> (SocketAddr, Arc<Local>) {
     let path = home.path().join("w.sock");
     tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
     let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
     let path = home.path().join("s.sock");
     let listener = socket::listen(&path).unwrap();
+    let fake = FakeSupervisor { address, notes: notes.clone() };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(supervisor(stream, FakeSupervisor { address: address.clone() }));
+            tokio::spawn(supervisor(stream, fake.clone()));
         }
     });
     let db = Db::open(home.path()).await.unwrap();

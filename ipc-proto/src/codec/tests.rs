@@ -250,13 +250,16 @@ fn details() -> impl Strategy<Value = Details> {
         embeddings,
     });
     let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>)>());
-    (texts, can, any::<(u64, Option<u32>, u64, u64)>()).prop_map(
-        |((folder, texts), capabilities, numbers)| {
+    let kinds = prop::sample::select(vec![ModelKind::Generate, ModelKind::Embed, ModelKind::Rerank]);
+    (texts, can, any::<(u64, Option<u32>, u64, u64)>(), (kinds, any::<bool>())).prop_map(
+        |((folder, texts), capabilities, numbers, (kind, unserved))| {
             let (architecture, quantization, problem) = texts;
             let (parameters, context, weight_bytes, kv_bytes_per_token) = numbers;
             Details {
                 folder: PathBuf::from(folder),
                 architecture,
+                kind,
+                unserved,
                 parameters,
                 quantization,
                 context,
@@ -288,24 +291,42 @@ fn entry() -> impl Strategy<Value = ModelEntry> {
 
 fn pool() -> impl Strategy<Value = Pool> {
     let pressure = prop::sample::select(vec![Pressure::Normal, Pressure::Warn, Pressure::Critical]);
-    let lease = any::<(String, u64, u64, u64, u64, u64, u64)>().prop_map(|numbers| {
+    let lease = (any::<(String, u64, u64, u64, u64, u64, u64)>(), health()).prop_map(|(numbers, health)| {
         let (model, incarnation, bytes, weights, kv, transient, footprint) = numbers;
-        Lease { model, incarnation, bytes, weights, kv, transient, footprint }
+        Lease { model, incarnation, bytes, weights, kv, transient, footprint, health }
     });
-    (any::<[u64; 6]>(), pressure, vec(lease, 0..3), vec(any::<String>(), 0..3)).prop_map(
-        |(numbers, pressure, leases, queue)| {
+    let names = any::<(Vec<String>, Vec<String>)>();
+    (any::<[u64; 6]>(), pressure, vec(lease, 0..3), names).prop_map(
+        |(numbers, pressure, leases, (queue, unknown))| {
             let [budget, leased, measured, physical, available, evictions] = numbers;
-            Pool { budget, leased, measured, physical, available, pressure, leases, queue, evictions }
+            Pool {
+                budget,
+                leased,
+                measured,
+                physical,
+                available,
+                pressure,
+                leases,
+                queue,
+                evictions,
+                unknown,
+            }
         },
     )
 }
 
 fn changes() -> impl Strategy<Value = Changes> {
     let names = any::<(u64, u64, String, String)>();
-    let change = (names, state(), vec(address(), 0..3)).prop_map(|(names, state, ready)| {
-        let (revision, at_ms, model, note) = names;
-        Change { revision, at_ms, model, state, ready, note }
-    });
+    let subject = prop_oneof![
+        Just(Subject::Workers),
+        any::<bool>().prop_map(|there| Subject::Files { there }),
+        Just(Subject::Pressure(Pressure::Warn)),
+    ];
+    let change =
+        (names, state(), vec(address(), 0..3), subject).prop_map(|(names, state, ready, subject)| {
+            let (revision, at_ms, model, note) = names;
+            Change { revision, at_ms, subject, model, state, ready, note }
+        });
     (any::<u64>(), any::<bool>(), vec(change, 0..3)).prop_map(|(revision, lost, changes)| Changes {
         revision,
         lost,
@@ -367,14 +388,16 @@ fn health() -> impl Strategy<Value = Health> {
         peak,
         ..Memory::default()
     });
-    (any::<(u64, u32, u32, u32, u32)>(), prefix, memory).prop_map(
-        |((steps, running, waiting, kv_blocks_used, kv_blocks_total), prefix, memory)| Health {
+    let drafts = any::<(u64, u64)>().prop_map(|(proposed, accepted)| DraftStatistics { proposed, accepted });
+    (any::<(u64, u32, u32, u32, u32)>(), prefix, memory, drafts).prop_map(
+        |((steps, running, waiting, kv_blocks_used, kv_blocks_total), prefix, memory, drafts)| Health {
             steps,
             running,
             waiting,
             kv_blocks_used,
             kv_blocks_total,
             prefix,
+            drafts,
             memory,
         },
     )

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::ModelKind;
+
 /// One model on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelEntry {
@@ -36,6 +38,10 @@ pub struct Details {
     pub folder: PathBuf,
     /// `model_type` of config.json, which names the family.
     pub architecture: String,
+    /// What it does.
+    pub kind: ModelKind,
+    /// No worker has code for its architecture: a request for it is the client's error, and `problem` says more.
+    pub unserved: bool,
     /// Weights, counted before packing.
     pub parameters: u64,
     /// Such as `bf16` or `4-bit`.

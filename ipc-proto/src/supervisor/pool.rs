@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::Health;
+
 /// The budget and who has what of it; all numbers are bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pool {
@@ -23,6 +25,8 @@ pub struct Pool {
     pub queue: Vec<String>,
     /// Workers evicted since the supervisor started.
     pub evictions: u64,
+    /// Ids that settings are there for, but no model.
+    pub unknown: Vec<String>,
 }
 
 /// What one worker may have.
@@ -42,6 +46,8 @@ pub struct Lease {
     pub transient: u64,
     /// Bytes it has, as measured.
     pub footprint: u64,
+    /// What it said of itself last.
+    pub health: Health,
 }
 
 /// How the system is doing for memory.

@@ -46,6 +46,7 @@ pub(super) fn need() -> impl Strategy<Value = Need> {
         kv_wanted,
         kv_least,
         transient: 1,
+        ..Need::default()
     })
 }
 

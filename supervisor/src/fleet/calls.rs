@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ipc_proto::supervisor::{ModelSettings, WorkerState};
+use ipc_proto::supervisor::{KeepAlive, ModelSettings, WorkerState};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
-use super::owner::{Owner, Restarting, Unloading};
+use super::owner::{Owner, Unloading};
 use super::{Caller, Command, Reply, stopping};
 use crate::failures::Verdict;
 
@@ -20,7 +20,7 @@ impl Owner {
             Command::Models(reply) => answer(reply, self.models()),
             Command::Pool(reply) => answer(reply, self.pool()),
             Command::KeepAlive(name, keep, reply) => {
-                let set = |owner: &mut Self, id: &str| owner.slot(id).keep = keep;
+                let set = |owner: &mut Self, id: &str| owner.keep(id, keep);
                 answer(reply, self.for_model(&name, set));
             }
             Command::Unload(name, force, reply) => self.unload(&name, force, reply),
@@ -57,7 +57,8 @@ impl Owner {
             return answer(caller.reply, Err(unloaded(&id)));
         }
         if let Some(keep) = caller.want.keep_alive {
-            self.slot(&id).keep = keep;
+            let slot = self.slot(&id);
+            (slot.held, slot.asked) = (keep, KeepAlive::Default);
         }
         let now = Instant::now();
         let ready = self.ready(&id);
@@ -69,9 +70,19 @@ impl Owner {
             self.slot(&id).wanted = true;
             return answer(caller.reply, Ok(ready));
         }
+        if let Some(error) = self.unserved(&id) {
+            return answer(caller.reply, Err(error));
+        }
         match self.slot(&id).failures.verdict(now) {
             Verdict::Refuse(error) => answer(caller.reply, Err(error)),
             Verdict::Go | Verdict::Wait(_) => self.slot(&id).callers.push(caller),
+        }
+    }
+
+    /// A request said how long its model is to stay, or that nothing special is wanted any more.
+    fn keep(&mut self, id: &str, keep: KeepAlive) {
+        if self.of(id).next().is_some() {
+            self.slot(id).asked = keep;
         }
     }
 
@@ -106,6 +117,7 @@ impl Owner {
     fn give_up(&mut self, id: &str) {
         let slot = self.slot(id);
         (slot.wanted, slot.preload) = (false, false);
+        (slot.held, slot.asked) = <_>::default();
         slot.failures.forgive();
         self.fail(id, &unloaded(id));
     }
@@ -123,29 +135,6 @@ impl Owner {
     fn end_all(&mut self, id: &str, grace: Option<Duration>, reason: &str) {
         for number in self.of(id).map(|(number, _)| number).collect::<Vec<_>>() {
             self.end(number, grace, reason);
-        }
-    }
-
-    fn restart(&mut self, name: &str, reply: Reply<Result<()>>) {
-        let id = match self.resolve(name) {
-            Ok(id) => id,
-            Err(error) => return answer(reply, Err(error)),
-        };
-        self.slot(&id).failures.forgive();
-        let old: Vec<u64> = self
-            .of(&id)
-            .filter(|(_, worker)| {
-                matches!(worker.process.state(), WorkerState::Ready | WorkerState::Starting)
-            })
-            .map(|(number, _)| number)
-            .collect();
-        if old.is_empty() {
-            return answer(reply, Ok(()));
-        }
-        if let Some(earlier) = self.slot(&id).restart.replace(Restarting { old, new: None, reply }) {
-            let text = format!("another restart of \"{id}\" took its place");
-            let error = Error::new(ErrorKind::Cancelled, Source::Supervisor, text);
-            answer(earlier.reply, Err(error));
         }
     }
 

@@ -77,7 +77,10 @@ impl Owner {
         };
         let now = Instant::now();
         let life = worker.process.age(now);
+        // Nobody has to ask for it: it is to be there.
+        let stays = self.is_pinned(id) || self.settings(id).preload;
         let slot = self.slot(id);
+        slot.preload |= stays;
         slot.note.clone_from(&error.message);
         slot.failures.died(error.clone(), life, now);
         if let Verdict::Refuse(_) = slot.failures.verdict(now) {
@@ -85,26 +88,14 @@ impl Owner {
         }
     }
 
-    /// A restart whose new worker did not come fails; the old ones are left as they are. One whose old workers are all gone
-    /// before there was room for the new one waits for the model like everybody else: it would start one more otherwise.
-    fn mend_restart(&mut self, id: &str, number: u64) {
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        let Some(restart) = &mut slot.restart else { return };
-        restart.old.retain(|old| *old != number);
-        let (lost, pointless) =
-            (restart.new == Some(number), restart.new.is_none() && restart.old.is_empty());
-        let Some(restart) = slot.restart.take_if(|_| lost || pointless) else { return };
-        if lost {
-            let text = format!("the new worker for \"{id}\" did not come");
-            answer(restart.reply, Err(Error::new(ErrorKind::Unavailable, Source::Supervisor, text)));
-        } else {
-            self.call(id, restart.reply, Instant::now());
-        }
-    }
-
     /// A worker's memory is back.
     fn gone(&mut self, id: &str, number: u64) {
+        let is_last = self.of(id).next().is_none();
         let slot = self.slot(id);
+        if is_last && slot.callers.is_empty() && !slot.preload {
+            // What was said of how long it stays was said of what is gone now.
+            (slot.held, slot.asked) = <_>::default();
+        }
         for unloading in &mut slot.unloading {
             unloading.left.retain(|left| *left != number);
         }

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipc_proto::generate::Priority;
-use ipc_proto::supervisor::{ModelSettings, Pressure, WorkerState};
+use ipc_proto::supervisor::{ModelSettings, ModelState, Pressure, WorkerState};
 use ipc_proto::{Error, ErrorKind, Source};
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::Command;
 use super::calls::DRAIN;
-use super::owner::{Owner, Worker};
+use super::owner::{Owner, Slot, Worker};
 use super::worker::{Launch, Order, live};
-use super::{Command, first};
 use crate::eviction::overtaking::{Waiting, may_overtake};
 use crate::eviction::{Activity, Plan, Resident, plan};
 use crate::failures::Verdict;
@@ -92,13 +92,34 @@ impl Owner {
         let mut line: Vec<Wanted> = waiting
             .map(|(id, slot)| Wanted {
                 id: id.clone(),
-                priority: first(slot.callers.iter().map(|caller| caller.want.priority)),
+                priority: self.urgency(id, slot),
                 since: slot.callers.iter().map(|caller| caller.since).min().unwrap_or(now),
                 disturbs: !slot.callers.is_empty(),
             })
             .collect();
         line.sort_by_key(|wanted| (!wanted.disturbs, wanted.priority, wanted.since));
         line
+    }
+
+    /// Who is loaded first: what the request says, and where that is nothing special, what is set for the model.
+    fn urgency(&self, id: &str, slot: &Slot) -> Priority {
+        let own = self.settings(id).priority;
+        let asked = slot.callers.iter().map(|caller| match caller.want.priority {
+            Priority::Normal => own,
+            special => special,
+        });
+        asked.min().unwrap_or(own)
+    }
+
+    /// The models that wait, in the order in which they get their turn.
+    pub(super) fn queue(&self, now: Instant) -> Vec<String> {
+        let mut queue: Vec<String> = self.line(now).into_iter().map(|wanted| wanted.id).collect();
+        queue.retain(|id| self.state(id) == ModelState::Queued);
+        // Those whose last worker died a moment ago have no turn yet.
+        let rest = self.slots.keys().filter(|id| self.state(id) == ModelState::Queued);
+        let rest: Vec<String> = rest.filter(|id| !queue.contains(id)).cloned().collect();
+        queue.extend(rest);
+        queue
     }
 
     /// Starts a model that waits behind the first, where that does not hold the first up for long.
@@ -174,7 +195,7 @@ impl Owner {
         }
     }
 
-    fn shrink(&mut self, sizes: &[(u64, u64)], now: Instant) {
+    pub(super) fn shrink(&mut self, sizes: &[(u64, u64)], now: Instant) {
         for (number, kv) in sizes {
             if let Some(worker) = self.workers.get_mut(number) {
                 tracing::info!(model = worker.model, kv_mib = kv >> 20, "a worker's KV cache shrinks");
@@ -184,7 +205,7 @@ impl Owner {
         }
     }
 
-    fn is_resizing(&self, now: Instant) -> bool {
+    pub(super) fn is_resizing(&self, now: Instant) -> bool {
         let waits = |worker: &Worker| worker.resizing.is_some_and(|(_, since)| now - since < RESIZING);
         self.workers.values().any(waits)
     }
@@ -215,15 +236,18 @@ impl Owner {
         let mut need = crate::estimate::need(&details, &settings, self.physical);
         if let Some(drafting) = settings.draft_model.and_then(|id| self.registry.known(&id)) {
             let drafting = self.registry.details(&drafting);
-            need.weights += crate::estimate::draft(&drafting, &details, need.kv_wanted);
+            need.drafting = crate::estimate::draft(&drafting, &details, need.kv_wanted);
+            need.weights = need.weights.saturating_add(need.drafting);
         }
         Some(need)
     }
 
-    /// The folder of the model that drafts; where there is none of that name the worker will say so of what was set.
-    fn draft_folder(&mut self, settings: &ModelSettings) -> Option<PathBuf> {
+    /// The folder of the model that drafts and the bytes of its weights on disk; where there is none of that name the worker will
+    /// say so of what was set.
+    fn draft_folder(&mut self, settings: &ModelSettings) -> Option<(PathBuf, u64)> {
         let id = settings.draft_model.as_ref()?;
-        Some(self.registry.known(id).map_or_else(|| PathBuf::from(id), |folder| folder.path))
+        let known = self.registry.known(id).map(|folder| (folder.path, folder.bytes));
+        Some(known.unwrap_or_else(|| (PathBuf::from(id), 0)))
     }
 
     /// The workers, as far as room is concerned.
@@ -255,46 +279,6 @@ impl Owner {
             .any(|slot| slot.restart.as_ref().is_some_and(|restart| restart.new == Some(number)))
     }
 
-    /// Starts the workers that take the place of others: beside these where there is room, else after them.
-    fn replace(&mut self, now: Instant) {
-        let open =
-            self.slots.iter().filter(|(_, slot)| slot.restart.as_ref().is_some_and(|r| r.new.is_none()));
-        for id in open.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            let fitting = self.need(&id).map(|need| {
-                (need, plan(self.ledger.budget(), &need, &self.residents(now), Duration::ZERO, false))
-            });
-            match fitting {
-                _ if self.is_resizing(now) => return,
-                Some((need, Plan::Start { kv })) if self.pressure == Pressure::Normal => {
-                    let new = self.start(&id, need, kv, now);
-                    if let Some(restart) = &mut self.slot(&id).restart {
-                        restart.new = Some(new);
-                    }
-                }
-                Some((_, Plan::Shrink(sizes))) => self.shrink(&sizes, now),
-                // There is no room for both.
-                _ => {
-                    let Some(restart) = self.slot(&id).restart.take() else { continue };
-                    for number in restart.old {
-                        self.end(number, Some(DRAIN), "it is restarted");
-                    }
-                    self.call(&id, restart.reply, now);
-                }
-            }
-        }
-    }
-
-    /// Waits for a model like a caller who only wants to know whether it comes.
-    pub(super) fn call(&mut self, id: &str, reply: super::Reply<ipc_proto::Result<()>>, now: Instant) {
-        let (ready, answer) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move {
-            let outcome = answer.await.unwrap_or_else(|_| Err(super::stopping()));
-            let _ = reply.send(outcome.map(|_| ()));
-        });
-        let want = ipc_proto::supervisor::Want::model(id);
-        self.slot(id).callers.push(super::Caller { want, since: now, reply: ready });
-    }
-
     /// Starts the further workers of models that have one.
     fn extend(&mut self, now: Instant) {
         if self.pressure > Pressure::Normal || self.is_resizing(now) {
@@ -319,26 +303,27 @@ impl Owner {
     }
 
     /// Starts a process, whose memory is leased before it begins.
-    fn start(&mut self, id: &str, need: Need, kv: u64, now: Instant) -> u64 {
+    pub(super) fn start(&mut self, id: &str, need: Need, kv: u64, now: Instant) -> u64 {
         self.incarnations += 1;
         let number = self.incarnations;
         let granted = self.ledger.grant(number, need.share(kv));
         debug_assert!(granted, "a plan to start has room for it");
         let folder = self.registry.known(id);
         let settings = self.settings(id);
+        let draft = self.draft_folder(&settings);
         let launch = Launch {
             program: self.program.clone(),
             folder: folder.as_ref().map(|folder| folder.path.clone()).unwrap_or_default(),
             socket: self.run.join(format!("w{number}.sock")),
             model: id.to_owned(),
-            flags: flags(&settings, self.draft_folder(&settings).as_deref(), need.kv_wanted),
+            flags: flags(&settings, draft.as_ref().map(|(path, _)| path.as_path()), need.kv_wanted),
             kv: (kv < need.kv_wanted).then_some(kv),
         };
         let (orders, received) = unbounded_channel();
         let rules = Rules {
             hang: Duration::from_secs(self.policy.hang_seconds.into()),
             step: longest_step(need.weights),
-            weight_bytes: folder.map_or(0, |folder| folder.bytes),
+            weight_bytes: folder.map_or(0, |folder| folder.bytes) + draft.map_or(0, |(_, bytes)| bytes),
         };
         let worker = Worker {
             model: id.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ipc_proto::supervisor::{Change, Changes, ModelState};
+use ipc_proto::supervisor::{Change, Changes, ModelState, Pressure, Subject};
 
 use super::Reply;
 use super::calls::answer;
@@ -20,6 +20,8 @@ pub(super) struct News {
     waiting: Vec<(u64, Reply<Changes>)>,
     /// What was told of each model last: its state and who was ready.
     told: BTreeMap<String, (ModelState, Vec<u64>)>,
+    /// How the system was doing, as told last.
+    pressure: Pressure,
 }
 
 impl News {
@@ -33,6 +35,11 @@ impl News {
         answer(reply, changes);
     }
 
+    /// Whether anybody waits for news.
+    pub(super) fn is_watched(&self) -> bool {
+        self.waiting.iter().any(|(_, reply)| !reply.is_closed())
+    }
+
     fn since(&self, revision: u64) -> Changes {
         if revision == 0 {
             // The first revision is 1, so that a watcher who knows it waits.
@@ -42,6 +49,14 @@ impl News {
         let changes = self.changes.iter().filter(|change| change.revision > revision).cloned().collect();
         // A revision that was never told is of another supervisor.
         Changes { revision: self.revision, lost: revision < oldest || revision > self.revision, changes }
+    }
+
+    /// Tells of one change, with the next revision.
+    fn tell(&mut self, change: Change) {
+        self.revision += 1;
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+        self.push(Change { revision: self.revision, at_ms, ..change });
+        self.wake();
     }
 
     fn push(&mut self, change: Change) {
@@ -60,7 +75,7 @@ impl News {
 }
 
 impl Owner {
-    /// Tells of every model that is not as it was told last.
+    /// Tells of everything that is not as it was told last.
     pub(super) fn tell(&mut self) {
         self.news.revision = self.news.revision.max(1);
         let mut changed = Vec::new();
@@ -72,25 +87,36 @@ impl Owner {
         }
         for (id, now) in changed {
             self.news.told.insert(id.clone(), now);
-            self.news.revision += 1;
-            let change = Change {
-                revision: self.news.revision,
-                at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64),
-                state: self.state(&id),
-                ready: self.ready(&id),
-                note: self.slots.get(&id).map(|slot| slot.note.clone()).unwrap_or_default(),
-                model: id,
-            };
-            self.news.push(change);
-            self.news.wake();
+            let note = self.slots.get(&id).map(|slot| slot.note.clone()).unwrap_or_default();
+            let change = self.change(id, Subject::Workers, note);
+            self.news.tell(change);
         }
+        for (id, there) in self.registry.changed() {
+            let note = if there { "its files came or changed" } else { "its files are gone" };
+            let change = self.change(id, Subject::Files { there }, note.to_owned());
+            self.news.tell(change);
+        }
+        if self.news.pressure != self.pressure {
+            self.news.pressure = self.pressure;
+            let (subject, note) = (Subject::Pressure(self.pressure), "memory pressure changes".to_owned());
+            self.news.tell(Change { subject, note, ..Change::default() });
+        }
+    }
+
+    /// A change of a model, as it is now.
+    fn change(&self, id: String, subject: Subject, note: String) -> Change {
+        let (state, ready) = (self.state(&id), self.ready(&id));
+        Change { subject, state, ready, note, model: id, ..Change::default() }
     }
 }
 
-/// Progress alone is no change.
+/// Progress is told in tenths.
 fn outline(state: &ModelState) -> ModelState {
     match state {
-        ModelState::Loading { .. } => ModelState::Loading { loaded: 0, total: 0 },
+        ModelState::Loading { loaded, total } => {
+            let tenths = loaded.saturating_mul(10).checked_div(*total).unwrap_or(0);
+            ModelState::Loading { loaded: tenths, total: 10 }
+        }
         other => other.clone(),
     }
 }

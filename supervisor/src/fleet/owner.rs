@@ -57,7 +57,9 @@ pub(super) struct Slot {
     pub(super) wanted: bool,
     /// Workers up to this incarnation were unloaded on purpose: who had requests in them shall not load it again.
     pub(super) unloaded: u64,
-    pub(super) keep: KeepAlive,
+    /// How long it stays when it falls idle: as who loaded it said, and instead as the last request said.
+    pub(super) held: KeepAlive,
+    pub(super) asked: KeepAlive,
     pub(super) failures: Failures,
     pub(super) last_exit: Option<Exit>,
     /// Who waits for workers to be gone.
@@ -75,8 +77,14 @@ pub(super) struct Unloading {
 
 /// Workers that are being replaced.
 pub(super) struct Restarting {
+    /// Those that are left to be replaced.
     pub(super) old: Vec<u64>,
+    /// The one that starts in the place of the next.
     pub(super) new: Option<u64>,
+    /// An old one has gone before its replacement began.
+    pub(super) owed: bool,
+    /// When it last went on.
+    pub(super) since: Instant,
     pub(super) reply: Reply<Result<()>>,
 }
 

@@ -6,7 +6,7 @@ use ipc_proto::supervisor::{WorkerAddress, WorkerState};
 use ipc_proto::worker::ModelInfo;
 use ipc_proto::{Error, Result};
 
-use super::calls::{DRAIN, answer};
+use super::calls::answer;
 use super::owner::Owner;
 use super::worker::Report;
 use crate::process::Event;
@@ -69,10 +69,11 @@ impl Owner {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         let id = worker.model.clone();
         let (socket, weights) = (worker.socket.clone(), info.weight_bytes);
+        let drafting = worker.need.drafting;
         worker.address = Some(WorkerAddress { socket, incarnation: number, model: info });
         // A runner that does not compute has no weights, and nothing to correct.
         if weights > 0 {
-            self.ledger.loaded(number, weights);
+            self.ledger.loaded(number, weights.saturating_add(drafting));
         }
         if !self.workers.get(&number).is_some_and(|worker| worker.process.is_ready()) {
             return;
@@ -86,17 +87,6 @@ impl Owner {
             answer(caller.reply, Ok(ready.clone()));
         }
         self.replaced(&id, number);
-    }
-
-    /// A worker serves that takes the place of others: these may end.
-    fn replaced(&mut self, id: &str, number: u64) {
-        let ours = self.slot(id).restart.as_ref().is_some_and(|restart| restart.new == Some(number));
-        if let Some(restart) = self.slot(id).restart.take_if(|_| ours) {
-            for old in restart.old {
-                self.end(old, Some(DRAIN), "it was replaced");
-            }
-            answer(restart.reply, Ok(()));
-        }
     }
 
     /// A model's files cannot be served.

@@ -9,6 +9,8 @@ use crate::pressure::Scripted;
 use crate::registry::Store;
 use ipc_proto::supervisor::ModelState;
 
+mod served;
+
 /// A fleet of the models "m" and "n", whose worker is a shell script.
 struct Stage {
     fleet: Fleet,

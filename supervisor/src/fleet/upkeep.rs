@@ -32,6 +32,14 @@ impl Owner {
         }
     }
 
+    /// Looks at what may have changed without anybody's doing, for whoever watches.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        if self.news.is_watched() {
+            self.look_again(now);
+            self.registry.folders();
+        }
+    }
+
     /// Follows the system's pressure, unless that was done a moment ago.
     pub(super) fn look_again(&mut self, now: Instant) -> bool {
         let due = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK);
@@ -48,7 +56,8 @@ impl Owner {
         if self.is_pinned(id) {
             return None;
         }
-        let seconds = match self.slots.get(id).map(|slot| slot.keep).unwrap_or_default() {
+        let said = self.slots.get(id).map_or([KeepAlive::Default; 2], |slot| [slot.asked, slot.held]);
+        let seconds = match said.into_iter().find(|keep| *keep != KeepAlive::Default).unwrap_or_default() {
             KeepAlive::Forever => return None,
             KeepAlive::Seconds(seconds) => seconds,
             KeepAlive::Default => self.settings(id).idle_seconds.or(self.policy.idle_seconds)?,
@@ -82,9 +91,7 @@ impl Owner {
         }
         if self.trimmed.is_none_or(|trimmed| now - trimmed >= TRIM) {
             self.trimmed = Some(now);
-            for worker in self.workers.values().filter(|worker| worker.process.is_ready()) {
-                worker.order(Order::Trim);
-            }
+            self.give_back(now);
         }
         let due = self.relieved.is_none_or(|relieved| now - relieved >= RELIEF);
         if pressure == Pressure::Critical
@@ -97,7 +104,21 @@ impl Owner {
         }
     }
 
-    /// Gives workers whose KV cache was made small, and who need more, what is free.
+    /// Has workers give back what only caches hold, and lets their KV caches be half as large, down to what they need.
+    fn give_back(&mut self, now: Instant) {
+        let mut smaller = Vec::new();
+        for (number, worker) in self.workers.iter().filter(|(_, worker)| worker.process.is_ready()) {
+            let kv = self.ledger.share(*number).kv;
+            let less = (kv / 2).max(worker.need.kv_least).max(worker.kv_floor);
+            if less < kv && worker.resizing.is_none() {
+                smaller.push((*number, less));
+            }
+            worker.order(Order::Trim);
+        }
+        self.shrink(&smaller, now);
+    }
+
+    /// Gives workers whose KV cache was made small what is free, up to one full context, and those who need more, more.
     fn grow(&mut self, now: Instant) {
         let waits = self.slots.values().any(|slot| !slot.callers.is_empty());
         if waits || self.pressure > Pressure::Normal {
@@ -110,7 +131,7 @@ impl Owner {
             let kv = self.ledger.share(**number).kv;
             worker.process.state() == WorkerState::Ready
                 && worker.resizing.is_none()
-                && full
+                && (full || kv < worker.need.kv_context)
                 && kv < worker.need.kv_wanted
         });
         for number in small.map(|(number, _)| *number).collect::<Vec<_>>() {

@@ -1,7 +1,9 @@
 //! The fleet as it is shown.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use ipc_proto::Error;
 use ipc_proto::supervisor::{Lease, ModelEntry, ModelState, Pool, WorkerEntry, WorkerState};
 
 use super::owner::{Owner, Worker};
@@ -85,8 +87,30 @@ impl Owner {
         }
     }
 
+    /// Why a model cannot be asked for at all: there is no code for its family.
+    pub(super) fn unserved(&mut self, id: &str) -> Option<Error> {
+        let folder = self.registry.known(id)?;
+        let details = self.registry.details(&folder);
+        let problem = details.problem.filter(|_| details.unserved)?;
+        Some(Error::invalid("model", format!("the model \"{id}\" cannot be served: {problem}")))
+    }
+
+    /// Ids that something is set for, and no folder has.
+    fn unknown(&mut self) -> Vec<String> {
+        let named: BTreeSet<String> = self.names().cloned().collect();
+        named.into_iter().filter(|id| self.registry.known(id).is_none()).collect()
+    }
+
+    /// Somebody who misspelt a name would never know.
+    pub(super) fn warn_of_unknown(&mut self) {
+        for id in self.unknown() {
+            let there = self.registry.there_are();
+            tracing::warn!(model = id, "settings are there for a model that does not exist; {there}");
+        }
+    }
+
     /// The memory budget and who has what of it.
-    pub(super) fn pool(&self) -> Pool {
+    pub(super) fn pool(&mut self) -> Pool {
         let lease = |(number, worker): (&u64, &Worker)| {
             let share = self.ledger.share(*number);
             Lease {
@@ -97,13 +121,10 @@ impl Owner {
                 kv: share.kv,
                 transient: share.transient,
                 footprint: worker.footprint,
+                health: worker.process.health(),
             }
         };
-        let queued = self.slots.iter().filter(|(id, _)| self.state(id) == ModelState::Queued);
-        let mut queue: Vec<_> = queued
-            .map(|(id, slot)| (slot.callers.iter().map(|caller| caller.since).min(), id.clone()))
-            .collect();
-        queue.sort();
+        let leases = self.workers.iter().map(lease).collect();
         let memory = machine::memory();
         Pool {
             budget: self.ledger.budget(),
@@ -112,9 +133,10 @@ impl Owner {
             physical: memory.total,
             available: memory.available,
             pressure: self.pressure,
-            leases: self.workers.iter().map(lease).collect(),
-            queue: queue.into_iter().map(|(_, id)| id).collect(),
+            leases,
+            queue: self.queue(Instant::now()),
             evictions: self.evictions,
+            unknown: self.unknown(),
         }
     }
 }

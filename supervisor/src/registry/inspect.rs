@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use ipc_proto::families;
 use ipc_proto::supervisor::{Capabilities, Details};
+use ipc_proto::worker::ModelKind;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,12 +45,32 @@ pub(super) fn inspect(folder: &Path) -> Details {
         }
     };
     of_config(&mut details, &config);
-    of_template(&mut details, folder);
+    of_kind(&mut details, &config, folder);
+    match details.kind {
+        ModelKind::Generate => of_template(&mut details, folder),
+        // Some have the template of the model that they were trained from; nothing writes with it.
+        ModelKind::Embed | ModelKind::Rerank => {}
+    }
     match tensors(folder) {
         Ok(tensors) => of_tensors(&mut details, &config, &tensors),
-        Err(problem) => details.problem = Some(problem),
+        Err(problem) => drop(details.problem.get_or_insert(problem)),
     }
     details
+}
+
+/// What the model does, as the worker would say, and whether there is code for it.
+fn of_kind(details: &mut Details, config: &Value, folder: &Path) {
+    let family = &details.architecture;
+    let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
+    let classifies = names.filter_map(Value::as_str).any(|name| name.ends_with("ForSequenceClassification"));
+    details.kind = families::kind(family, folder.join("modules.json").is_file(), classifies);
+    details.capabilities.embeddings = details.kind == ModelKind::Embed;
+    // Without a name nobody knows: who asks for it is told what is wrong with the file.
+    details.unserved = !family.is_empty() && !families::is_served(family);
+    if details.unserved {
+        let text = format!("\"{family}\" models are not supported; supported are {}", families::names());
+        details.problem = Some(text);
+    }
 }
 
 fn of_config(details: &mut Details, config: &Value) {
@@ -73,13 +95,6 @@ fn of_config(details: &mut Details, config: &Value) {
     details.kv_bytes_per_token =
         [layers, keys, head].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
     details.capabilities.vision = config.get("vision_config").is_some();
-    let names = config.get("architectures").and_then(Value::as_array);
-    let generates = |name: &Value| {
-        name.as_str()
-            .is_some_and(|name| name.contains("CausalLM") || name.contains("ForConditionalGeneration"))
-    };
-    details.capabilities.embeddings =
-        names.is_some_and(|names| !names.is_empty() && !names.iter().any(generates));
 }
 
 fn of_template(details: &mut Details, folder: &Path) {

@@ -1,4 +1,5 @@
 use ipc_proto::supervisor::Capabilities;
+use ipc_proto::worker::ModelKind;
 use proptest::prelude::*;
 
 use super::*;
@@ -189,10 +190,55 @@ fn what_is_missing_or_nonsense_is_said() {
     let root = tempfile::tempdir().unwrap();
     let problem = || inspect::inspect(root.path()).problem.unwrap();
     assert!(problem().contains("config.json"));
-    fs::write(root.path().join("config.json"), r#"{"model_type": "x"}"#).unwrap();
+    fs::write(root.path().join("config.json"), r#"{"model_type": "qwen3"}"#).unwrap();
     assert!(problem().contains("safetensors"));
     fs::write(root.path().join("model.safetensors"), u64::MAX.to_le_bytes()).unwrap();
     assert!(problem().contains("model.safetensors"));
+}
+
+/// What config.json and the presence of modules.json make of a folder.
+fn judged(config: &str, has_modules: bool) -> Details {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), config).unwrap();
+    fs::write(root.path().join("chat_template.jinja"), "{{ tools }}").unwrap();
+    if has_modules {
+        fs::write(root.path().join("modules.json"), "[]").unwrap();
+    }
+    inspect::inspect(root.path())
+}
+
+#[test]
+fn what_a_model_does_is_what_its_worker_will_do() {
+    let kind = |config: &str, has_modules| {
+        let details = judged(config, has_modules);
+        assert_eq!(details.capabilities.embeddings, details.kind == ModelKind::Embed, "{config}");
+        assert_eq!(details.capabilities.chat, details.kind == ModelKind::Generate, "{config}");
+        assert!(!details.unserved, "{config}");
+        details.kind
+    };
+    let qwen = r#"{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}"#;
+    assert_eq!(kind(qwen, false), ModelKind::Generate);
+    assert_eq!(kind(qwen, true), ModelKind::Embed, "Qwen3-Embedding");
+    // Some are saved without a head.
+    assert_eq!(
+        kind(r#"{"model_type": "qwen3", "architectures": ["Qwen3Model"]}"#, false),
+        ModelKind::Generate
+    );
+    assert_eq!(
+        kind(r#"{"model_type": "bert", "architectures": ["BertForMaskedLM"]}"#, false),
+        ModelKind::Embed
+    );
+    let judge = r#"{"model_type": "bert", "architectures": ["BertForSequenceClassification"]}"#;
+    assert_eq!(kind(judge, false), ModelKind::Rerank);
+    assert_eq!(kind(judge, true), ModelKind::Rerank);
+}
+
+#[test]
+fn a_family_without_code_is_said_to_be_unserved() {
+    let details = judged(r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}"#, false);
+    let problem = details.problem.unwrap();
+    assert!(details.unserved && problem.contains("\"gpt2\"") && problem.contains("qwen3_moe"), "{problem}");
+    assert!(!judged("{}", false).unserved, "the file is wrong, not the family");
 }
 
 proptest! {

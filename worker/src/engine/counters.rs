@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ipc_proto::worker::{Health, Memory, PrefixStatistics, Progress};
+use ipc_proto::worker::{DraftStatistics, Health, Memory, PrefixStatistics, Progress};
 
 use super::scheduler::Scheduler;
 
@@ -15,6 +15,7 @@ pub struct Counters {
     blocks_used: AtomicU32,
     blocks_total: AtomicU32,
     prefix: [AtomicU64; 4],
+    drafts: [AtomicU64; 2],
     memory: [AtomicU64; 6],
     loading: [AtomicU64; 2],
     /// Tokens that the KV pool may hold; 0 before the engine runs.
@@ -25,12 +26,14 @@ impl Counters {
     /// A reading. Its parts may be of neighbouring steps.
     pub fn health(&self) -> Health {
         let [hits, misses, misses_after_eviction, evictions] = read(&self.prefix);
+        let [proposed, accepted] = read(&self.drafts);
         let [weights, kv_allocated, kv_limit, active, cached, peak] = read(&self.memory);
         let (used, total) =
             (self.blocks_used.load(Ordering::Relaxed), self.blocks_total.load(Ordering::Relaxed));
         let kv_used = (kv_limit * u64::from(used)).checked_div(u64::from(total)).unwrap_or(0);
         Health {
             prefix: PrefixStatistics { hits, misses, misses_after_eviction, evictions },
+            drafts: DraftStatistics { proposed, accepted },
             memory: Memory { weights, kv_used, kv_allocated, kv_limit, active, cached, peak },
             steps: self.steps(),
             running: self.running.load(Ordering::Relaxed),
@@ -82,6 +85,8 @@ impl Counters {
         let PrefixStatistics { hits, misses, misses_after_eviction, evictions } =
             scheduler.prefix_statistics();
         write(&self.prefix, [hits, misses, misses_after_eviction, evictions]);
+        let DraftStatistics { proposed, accepted } = scheduler.draft_statistics();
+        write(&self.drafts, [proposed, accepted]);
     }
 
     /// One more step begins, of an engine without a scheduler.

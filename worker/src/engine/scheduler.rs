@@ -11,7 +11,7 @@
 //! What the prefix cache has of a sequence is not computed again, and a sequence whose beginning is being computed for
 //! another waits for that.
 
-use ipc_proto::worker::PrefixStatistics;
+use ipc_proto::worker::{DraftStatistics, PrefixStatistics};
 
 use super::block_allocator::BlockAllocator;
 use super::runner::{Batch, BlockId, Capacity, Row};
@@ -96,6 +96,7 @@ pub struct Scheduler {
     /// Lists of the last batch, kept for their memory.
     spare: Vec<Vec<BlockId>>,
     round: Round,
+    drafted: DraftStatistics,
 }
 
 impl Scheduler {
@@ -117,6 +118,7 @@ impl Scheduler {
             joined: 0,
             spare: Vec::new(),
             round: Round::default(),
+            drafted: DraftStatistics::default(),
         }
     }
 
@@ -167,6 +169,11 @@ impl Scheduler {
     /// What the prefix cache did since the start.
     pub fn prefix_statistics(&self) -> PrefixStatistics {
         self.allocator.statistics()
+    }
+
+    /// What became of drafts since the start.
+    pub fn draft_statistics(&self) -> DraftStatistics {
+        self.drafted
     }
 
     /// Fills `batch` with the next step, with at most `prefill_tokens` tokens of prompts. It is empty only when idle, or
@@ -339,6 +346,7 @@ impl Scheduler {
             let (own, rest) = tokens.split_at(row.samples.len());
             tokens = rest;
             let drafted = &batch.tokens[row.tokens.end - drafts..row.tokens.end];
+            self.drafted.proposed += drafts as u64;
             for (ahead, token) in own.iter().enumerate() {
                 sequence.push(*token);
                 if each(Sampled { id: sequence.id, token: *token, found: sequence.found() }) {
@@ -348,6 +356,7 @@ impl Scheduler {
                 if drafted.get(ahead) != Some(token) {
                     break;
                 }
+                self.drafted.accepted += 1;
                 sequence.advance(1, &self.allocator);
             }
             // What the second model computed of drafts that did not hold is worth nothing.

@@ -1,5 +1,6 @@
 //! Models that read texts and generate none: encoders, and decoders that were trained to embed.
 
+pub use ipc_proto::families::is_encoder;
 use mlx_rs::Array;
 
 use super::{Model, bert, classifier, modernbert};
@@ -8,8 +9,16 @@ use crate::mlx::kv::{KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
+/// Loads an encoder; `classifies` with the head of a cross-encoder.
+type Load = fn(&Loader, bool) -> std::result::Result<Built, LoadError>;
+
 /// Every `model_type` that only reads.
-pub(super) const NAMES: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
+pub(super) const ENCODERS: [(&str, Load); 4] = [
+    ("bert", bert::load),
+    ("roberta", bert::load),
+    ("xlm-roberta", bert::load),
+    ("modernbert", modernbert::load),
+];
 
 /// The tokens of one step: rows padded to one length, one after another.
 #[derive(Debug)]
@@ -53,19 +62,16 @@ pub struct Built {
     pub sight: Sight,
 }
 
-/// Whether `model_type` only reads.
-pub fn is_encoder(model_type: &str) -> bool {
-    NAMES.contains(&model_type)
-}
-
 /// Builds the model that config.json describes; `classifies` with the head of a cross-encoder.
 ///
 /// # Errors
 /// As the loader's, and for an architecture we do not have.
 pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
-    match loader.config().model_type.as_str() {
-        "bert" | "roberta" | "xlm-roberta" => bert::load(loader, classifies),
-        "modernbert" => modernbert::load(loader, classifies),
+    let model_type = loader.config().model_type.as_str();
+    if let Some((_, load)) = ENCODERS.iter().find(|(name, _)| *name == model_type) {
+        return load(loader, classifies);
+    }
+    match model_type {
         other if classifies => {
             let text = format!("\"{other}\" models that classify are not supported");
             Err(loader.config().problem(text))

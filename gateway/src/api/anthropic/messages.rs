@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::openai::chat::Priority;
+use crate::api::openai::chat::{KeepAlive, Priority};
 
 /// The request of both endpoints. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub struct Request {
     pub priority: Option<Priority>,
     /// Ours: same seed, same text.
     pub seed: Option<i64>,
+    /// Ours: how long the idle model stays.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// One turn.

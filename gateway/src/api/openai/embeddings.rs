@@ -7,7 +7,9 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// The request. `truncate` and `prompt_name` are ours.
+use super::chat::KeepAlive;
+
+/// The request. `truncate`, `prompt_name` and `keep_alive` are ours.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
@@ -21,6 +23,8 @@ pub struct Request {
     pub truncate: Option<bool>,
     /// Which of the model's own prompts goes before each text.
     pub prompt_name: Option<String>,
+    /// How long the idle model stays.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// One text or several, each as text or as token ids.

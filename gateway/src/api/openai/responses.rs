@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::chat::{Priority, Stop};
+use super::chat::{KeepAlive, Priority, Stop};
 
 pub mod answer;
 pub mod events;
@@ -60,6 +60,7 @@ pub struct Request {
     pub priority: Option<Priority>,
     pub cache_salt: Option<String>,
     pub timeout: Option<f64>,
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// What is answered: a text, or items.

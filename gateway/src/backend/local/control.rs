@@ -1,7 +1,7 @@
 //! What the supervisor is asked on behalf of whoever runs the server.
 
 use ipc_proto::Result;
-use ipc_proto::supervisor::{KeepAlive, Pool, Restart, Want};
+use ipc_proto::supervisor::{KeepAlive, ModelSettings, Pool, Restart, Want};
 use tarpc::client::RpcError;
 
 use super::{CALL_DEADLINE, LOADING_DEADLINE, Local, deadline, unreachable};
@@ -46,6 +46,22 @@ impl Local {
     /// Unknown model.
     pub async fn keep_alive(&self, model: String, keep: KeepAlive) -> Result<()> {
         answered(self.supervisor().await?.keep_alive(deadline(CALL_DEADLINE), model, keep).await)
+    }
+
+    /// A model's settings as they are in force.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn settings(&self, model: String) -> Result<ModelSettings> {
+        answered(self.supervisor().await?.settings(deadline(CALL_DEADLINE), model).await)
+    }
+
+    /// Replaces a model's settings.
+    ///
+    /// # Errors
+    /// Unknown model, a value that is none.
+    pub async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
+        answered(self.supervisor().await?.set_settings(deadline(CALL_DEADLINE), model, settings).await)
     }
 
     /// The memory budget and who has what of it.

@@ -1,61 +1,117 @@
-//! Calls of models that read texts.
+//! Calls that are answered at once: models that read texts, and counting tokens.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::worker::WorkerClient;
-use ipc_proto::{ErrorKind, Result};
-use tarpc::client::RpcError;
-use tarpc::context::Context;
+use ipc_proto::generate::Prompt;
+use ipc_proto::supervisor::{KeepAlive, Want};
+use ipc_proto::{ErrorKind, Result, Source};
 
-use super::{Local, TRIES, deadline, lost};
+use super::link::Link;
+use super::{Local, deadline, lost};
 
 /// Many long texts take minutes on a CPU; whoever waits can leave, which drops the call and the work.
 const READING_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Whom a call is for, and what is to be known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// Id or alias.
+    pub model: String,
+    /// How long the model stays when it falls idle, where the request says.
+    pub keep_alive: Option<KeepAlive>,
+    /// Counts how often it was given to another worker.
+    pub recoveries: Arc<AtomicU32>,
+}
 
 impl Local {
     /// Texts → vectors.
     ///
     /// # Errors
     /// Unknown or broken model, one that does not embed, a request that does not fit it, a worker that is gone.
-    pub async fn embed(&self, model: &str, request: &EmbedRequest) -> Result<Embeddings> {
-        let call = |client: WorkerClient, context| {
+    pub async fn embed(self: &Arc<Self>, reading: Reading, request: &EmbedRequest) -> Result<Embeddings> {
+        let call = |link: Arc<Link>| {
             let request = request.clone();
-            async move { client.embed(context, request).await }
+            async move {
+                let answer = link.client().embed(deadline(READING_DEADLINE), request).await;
+                answer.map_err(|e| lost("the worker", &e)).flatten()
+            }
         };
-        self.read(model, call).await
+        self.call_and_keep(reading, call).await
     }
 
     /// Pairs of texts → scores.
     ///
     /// # Errors
     /// As [`Self::embed`].
-    pub async fn rerank(&self, model: &str, request: &RerankRequest) -> Result<Scores> {
-        let call = |client: WorkerClient, context| {
+    pub async fn rerank(self: &Arc<Self>, reading: Reading, request: &RerankRequest) -> Result<Scores> {
+        let call = |link: Arc<Link>| {
             let request = request.clone();
-            async move { client.rerank(context, request).await }
+            async move {
+                let answer = link.client().rerank(deadline(READING_DEADLINE), request).await;
+                answer.map_err(|e| lost("the worker", &e)).flatten()
+            }
         };
-        self.read(model, call).await
+        self.call_and_keep(reading, call).await
     }
 
-    /// Offers a call to the model's worker. Nothing of it is told to the client before its end, so it is offered again where
-    /// the worker has died.
-    async fn read<T, F>(&self, model: &str, call: impl Fn(WorkerClient, Context) -> F) -> Result<T>
+    /// Tokens of a prompt as `model` would see it.
+    ///
+    /// # Errors
+    /// Unknown or broken model, a prompt that its template refuses.
+    pub async fn count_tokens(&self, model: &str, prompt: Prompt) -> Result<u32> {
+        let call = |link: Arc<Link>| {
+            let prompt = prompt.clone();
+            async move { link.count_tokens(prompt).await }
+        };
+        self.call(&Reading { model: model.to_owned(), ..Reading::default() }, call).await
+    }
+
+    /// As [`Self::call`]; after it the model is to stay as the request says.
+    async fn call_and_keep<T, F>(
+        self: &Arc<Self>,
+        reading: Reading,
+        call: impl Fn(Arc<Link>) -> F,
+    ) -> Result<T>
     where
-        F: Future<Output = std::result::Result<Result<T>, RpcError>>,
+        F: Future<Output = Result<T>>,
     {
-        let (mut tries, mut without) = (0, None);
+        let answer = self.call(&reading, call).await?;
+        Arc::clone(self).keep(reading.model, reading.keep_alive);
+        Ok(answer)
+    }
+
+    /// Offers a call to a worker of the model. Nothing of it is told to the client before its end, so it is offered again where
+    /// the worker was lost, as often as any other request: it may be what workers die of.
+    async fn call<T, F>(&self, reading: &Reading, call: impl Fn(Arc<Link>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let Reading { model, recoveries, .. } = reading;
+        let (mut left, mut want) = (self.recoveries, Want::model(model));
         loop {
-            tries += 1;
-            let link = self.link_for(model, 0, without).await?;
-            let answer = call(link.client().clone(), deadline(READING_DEADLINE)).await;
-            match answer.map_err(|e| lost("the worker", &e)).flatten() {
-                Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
-                    without = Some(link.incarnation());
-                    link.close();
+            let link = self.link_for(&want, 0).await?;
+            let error = match call(Arc::clone(&link)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.kind == ErrorKind::Unavailable && error.origin != Source::Supervisor => {
+                    error
                 }
-                outcome => return outcome,
-            }
+                Err(error) => return Err(error),
+            };
+            // Others may have requests running in it.
+            link.retire();
+            want.lost = Some(link.incarnation());
+            let Some(fewer) = left.checked_sub(1) else {
+                self.counters.given_up.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(model, cause = %error, "a call was lost too often: given up");
+                return Err(error);
+            };
+            left = fewer;
+            recoveries.fetch_add(1, Ordering::Relaxed);
+            self.counters.recoveries.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(model, left, cause = %error, "a call goes to another worker");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use ipc_proto::generate::{Event, GenerateRequest};
-use ipc_proto::supervisor::KeepAlive;
+use ipc_proto::supervisor::{KeepAlive, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use super::Local;
@@ -87,7 +87,8 @@ impl Flight {
 /// Offers a request to a worker of its model, with the time that is left of its limit; returns who took it.
 async fn offer(local: Arc<Local>, ask: Ask, began: Instant, lost: Option<u64>) -> Result<(Queue, u64)> {
     let Ask { model, mut request, keep_alive, .. } = ask;
-    let link = local.link_for(&model, affinity(&request), lost).await?;
+    let want = Want { priority: request.priority, lost, ..Want::model(&model) };
+    let link = local.link_for(&want, affinity(&request)).await?;
     let ready = began.elapsed();
     if let Some(limit) = &mut request.time_limit_ms {
         let left = limit.saturating_sub(u32::try_from(ready.as_millis()).unwrap_or(u32::MAX));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ipc_proto::supervisor::WorkerAddress;
+use ipc_proto::supervisor::{KeepAlive, WorkerAddress};
 
 use super::link::Link;
 use super::spread::{Candidate, choose};
@@ -14,6 +14,8 @@ pub(super) struct Place {
     known: Mutex<Vec<WorkerAddress>>,
     /// Its lock makes simultaneous requests share one connecting.
     links: tokio::sync::Mutex<Vec<Arc<Link>>>,
+    /// How long it is to stay, as told last; `None` before that, when an earlier gateway may have told something.
+    kept: Mutex<Option<KeepAlive>>,
 }
 
 impl Place {
@@ -64,6 +66,13 @@ impl Place {
             && links.iter().all(|link| {
                 link.takes_more() && known.iter().any(|address| address.incarnation == link.incarnation())
             })
+    }
+
+    /// It is to stay so long after the last request; whether the supervisor has to be told. What it has been told it may have
+    /// forgotten, since the model was loaded anew; that it is to do as usual it has not.
+    pub(super) fn keep(&self, keep: KeepAlive) -> bool {
+        let before = self.kept.lock().unwrap_or_else(PoisonError::into_inner).replace(keep);
+        keep != KeepAlive::Default || before != Some(KeepAlive::Default)
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Vec<WorkerAddress>> {

@@ -1,4 +1,4 @@
-//! `GET /admin/v1/events`: every model's state, then each change of one, as server-sent events.
+//! `GET /admin/v1/events`: every model's state, then each change, as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::extract::State as Extract;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, Stream};
-use ipc_proto::supervisor;
+use ipc_proto::supervisor::{Change, Subject};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use crate::api::admin::{Files, Pressed};
 use crate::backend::local::News;
 use crate::state::State;
 use crate::translate::admin;
@@ -17,8 +18,9 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// While the supervisor does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The stream. It begins with an event `models` that holds all of them; then comes `change` for each change, and `models`
-/// again where some were missed. It ends when the server does.
+/// The stream. It begins with an event `models` that holds all of them; then comes `change` for each change of a model's workers
+/// (while one loads, with its progress in tenths), `files` where a model's files came, changed or went, `pressure` where the
+/// system's memory gets shorter or longer, and `models` again where some were missed. It ends when the server does.
 pub async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     // From before the first list, so that nothing falls between.
     let news = state.local.listen();
@@ -60,8 +62,15 @@ impl Listener {
     }
 }
 
-fn changed(change: supervisor::Change) -> Event {
-    event("change", &admin::change(change))
+fn changed(change: Change) -> Event {
+    let Change { revision, at_ms, .. } = change;
+    match change.subject {
+        Subject::Workers => event("change", &admin::change(change)),
+        Subject::Files { there } => event("files", &Files { revision, at_ms, model: change.model, there }),
+        Subject::Pressure(pressure) => {
+            event("pressure", &Pressed { revision, at_ms, pressure: admin::pressure(pressure) })
+        }
+    }
 }
 
 fn event(name: &str, data: &impl serde::Serialize) -> Event {

@@ -47,9 +47,11 @@ fn times_are_rfc_3339() {
 }
 
 #[test]
-fn a_model_is_listed_under_each_of_its_names() {
+fn a_model_is_listed_under_each_of_its_names_and_one_without_code_is_not() {
     let mut model = models().remove(0);
     model.aliases = vec!["claude-local".into()];
-    let names: Vec<_> = named(vec![model]).into_iter().map(|entry| entry.id).collect();
+    let mut strange = models().remove(1);
+    strange.details.unserved = true;
+    let names: Vec<_> = named(vec![model, strange]).into_iter().map(|entry| entry.id).collect();
     assert_eq!(names, ["a", "claude-local"]);
 }

@@ -357,6 +357,8 @@ fn a_second_model_that_is_right_saves_steps() {
     }
     // Six steps for the prompts, then five tokens a step and sequence.
     assert!(steps <= 6 + 12, "{steps} steps");
+    let drafts = scheduler.draft_statistics();
+    assert!(drafts.proposed >= 70 && drafts.accepted == drafts.proposed, "{drafts:?}");
 }
 
 /// Adds requests with a long common beginning and runs them to their first token: steps, tokens computed, cached tokens.

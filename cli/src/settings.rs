@@ -1,0 +1,86 @@
+//! A model's settings as a person writes them: `key=value`, values as in config.toml. Pure.
+
+use ipc_proto::supervisor::ModelSettings;
+use toml::{Table, Value};
+
+/// `settings` with these changes. A text needs no quotes, names of `aliases` are set apart by commas, and nothing behind the sign
+/// takes the setting back.
+pub(crate) fn changed(settings: &ModelSettings, changes: &[String]) -> Result<ModelSettings, String> {
+    let mut table = Table::try_from(settings).map_err(|e| e.to_string())?;
+    for change in changes {
+        let (key, text) = change.split_once('=').ok_or_else(|| format!("\"{change}\" is no KEY=VALUE"))?;
+        match value(key, text) {
+            Some(value) => drop(table.insert(key.to_owned(), value)),
+            None => drop(table.remove(key)),
+        }
+    }
+    let settings: ModelSettings =
+        table.try_into().map_err(|e: toml::de::Error| e.to_string().trim().to_owned())?;
+    settings.check().map_err(|e| e.message)?;
+    Ok(settings)
+}
+
+fn value(key: &str, text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return None;
+    }
+    let read = format!("it = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("it"));
+    let plain = || match key {
+        "aliases" => Value::Array(text.split(',').map(|name| Value::from(name.trim())).collect()),
+        _ => Value::from(text),
+    };
+    Some(read.unwrap_or_else(plain))
+}
+
+/// The settings, one on each line.
+pub(crate) fn shown(settings: &ModelSettings) -> Result<String, String> {
+    toml::to_string(settings).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::generate::Priority;
+
+    use super::*;
+
+    fn set(settings: &ModelSettings, changes: &[&str]) -> Result<ModelSettings, String> {
+        changed(settings, &changes.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn changes_are_written_as_in_the_file_and_taken_back() {
+        let all = [
+            "context=4096",
+            "pin=true",
+            "priority=high",
+            "draft_model=org/tiny",
+            "aliases=a, b",
+            "adapter=\"/x y\"",
+        ];
+        let settings = set(&ModelSettings::default(), &all).unwrap();
+        assert_eq!((settings.context, settings.pin, settings.priority), (Some(4096), true, Priority::High));
+        assert_eq!(
+            (settings.draft_model.as_deref(), &*settings.aliases),
+            (Some("org/tiny"), &["a".into(), "b".into()][..])
+        );
+        assert_eq!(settings.adapter.as_deref(), Some(std::path::Path::new("/x y")));
+        assert_eq!(set(&settings, &["aliases=[\"c\"]"]).unwrap().aliases, ["c"]);
+        let fewer = set(&settings, &["context=", "aliases="]).unwrap();
+        assert!(fewer.context.is_none() && fewer.aliases.is_empty() && fewer.pin, "the rest stays");
+        assert!(shown(&settings).unwrap().contains("context = 4096\n"));
+        assert_eq!(shown(&settings).unwrap().parse::<Table>().unwrap().try_into(), Ok(settings));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (change, named) in [
+            ("replicas=0", "replicas"),
+            ("contxt=5", "contxt"),
+            ("pin", "KEY=VALUE"),
+            ("context=many", "context"),
+        ] {
+            let problem = set(&ModelSettings::default(), &[change]).unwrap_err();
+            assert!(problem.contains(named), "{change}: {problem}");
+        }
+    }
+}

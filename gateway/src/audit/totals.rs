@@ -1,0 +1,41 @@
+//! Sums over all requests that ended since this gateway began.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use ipc_proto::generate::Usage;
+
+use super::record::Record;
+
+/// The sums. Their number is bounded: paths and outcomes are ours, and models are not told apart.
+#[derive(Debug, Default)]
+pub struct Totals(Mutex<Sums>);
+
+/// What was added up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// Requests by path and outcome.
+    pub requests: BTreeMap<(&'static str, &'static str), u64>,
+    /// Tokens of prompts.
+    pub prompt_tokens: u64,
+    /// Of these, tokens that were not computed again.
+    pub cached_tokens: u64,
+    /// Tokens generated.
+    pub completion_tokens: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&self, record: &Record) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *sums.requests.entry((record.endpoint, record.outcome.name())).or_default() += 1;
+        let Usage { prompt_tokens, cached_tokens, completion_tokens, .. } = record.usage;
+        sums.prompt_tokens += u64::from(prompt_tokens);
+        sums.cached_tokens += u64::from(cached_tokens);
+        sums.completion_tokens += u64::from(completion_tokens);
+    }
+
+    /// What they are now.
+    pub fn read(&self) -> Sums {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,49 @@
+//! How long a model stays is told to the supervisor, whichever way the request came, and only as long as it counts.
+
+use ipc_proto::supervisor::KeepAlive;
+use serde_json::{Value, json};
+
+use crate::fakes::Gateway;
+use crate::wait_until;
+
+fn ask(gateway: &Gateway, path: &str, body: &Value) -> u16 {
+    gateway.ask("POST", path, "content-type: application/json\r\n", &body.to_string()).0
+}
+
+#[test]
+fn it_is_told_by_every_endpoint_and_taken_back_by_a_request_without_it() {
+    let gateway = Gateway::start("");
+    let mut expected = Vec::new();
+    let mut hears = |keep: Option<KeepAlive>| {
+        expected.extend(keep);
+        wait_until("the supervisor hears", || gateway.kept().len() >= expected.len());
+        // What is not to be told would come just after.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(gateway.kept(), expected);
+    };
+    let turn = json!([{"role": "user", "content": "count 1"}]);
+    for (path, body) in [
+        ("/v1/completions", json!({"model": "m", "prompt": "count 1"})),
+        ("/v1/chat/completions", json!({"model": "m", "messages": turn})),
+        ("/v1/messages", json!({"model": "m", "messages": turn, "max_tokens": 9})),
+        ("/v1/responses", json!({"model": "m", "input": "count 1"})),
+        ("/v1/embeddings", json!({"model": "m", "input": "a"})),
+        ("/v1/rerank", json!({"model": "m", "query": "rank", "documents": ["d"]})),
+    ] {
+        let with = |keep: Value| {
+            let mut body = body.clone();
+            body["keep_alive"] = keep;
+            body
+        };
+        assert_eq!(ask(&gateway, path, &with(json!("5m"))), 200, "{path}");
+        hears(Some(KeepAlive::Seconds(300)));
+        assert_eq!(ask(&gateway, path, &with(json!(-1))), 200, "{path}");
+        hears(Some(KeepAlive::Forever));
+        // It counted for the time after that request only.
+        assert_eq!(ask(&gateway, path, &body), 200, "{path}");
+        hears(Some(KeepAlive::Default));
+        assert_eq!(ask(&gateway, path, &body), 200, "{path}");
+        hears(None);
+        assert_eq!(ask(&gateway, path, &with(json!("soon"))), 400, "{path}");
+    }
+}
