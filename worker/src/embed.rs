@@ -4,7 +4,7 @@
 //! It lives on the thread that the generating engine would have, and is told the same commands. It knows no tensors: a
 //! [`Runner`] computes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -43,11 +43,17 @@ pub struct Job {
 
 /// Runs texts together.
 pub trait Runner {
-    /// What becomes of each text: a vector, or one score.
+    /// Begins a step; others may be under way.
+    ///
+    /// # Errors
+    /// When the device fails; the step is then none.
+    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError>;
+
+    /// Waits for the step that was begun longest ago: what became of each text, a vector or one score.
     ///
     /// # Errors
     /// When the device fails.
-    fn run(&mut self, pieces: &[Piece]) -> std::result::Result<Vec<Vec<f32>>, RunnerError>;
+    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError>;
 
     /// Gives back what only caches hold.
     fn trim(&mut self);
@@ -56,11 +62,16 @@ pub trait Runner {
     fn memory(&self) -> Memory;
 }
 
+/// Steps at once: one computes, the next one is ready for it.
+const STEPS_UNDER_WAY: usize = 2;
+
 /// The engine's state.
 pub struct Engine<R> {
     runner: R,
     queue: Queue,
     jobs: HashMap<JobId, Running>,
+    /// Whose texts the steps hold that were begun, the oldest first.
+    under_way: VecDeque<Vec<(JobId, usize)>>,
     next_id: u64,
     counters: Arc<Counters>,
     /// Kept so that the gateways' connections stay open; no frame is ever sent.
@@ -77,13 +88,14 @@ struct Running {
 }
 
 impl<R: Runner> Engine<R> {
-    /// An engine around `runner`, of steps with at most `step_tokens` tokens.
-    pub fn new(runner: R, step_tokens: usize, counters: Arc<Counters>) -> Self {
+    /// An engine around `runner`, of steps with at most `step_tokens` tokens, dealt out to `lanes`.
+    pub fn new(runner: R, step_tokens: usize, lanes: usize, counters: Arc<Counters>) -> Self {
         counters.publish_memory(runner.memory());
         Self {
             runner,
-            queue: Queue::new(step_tokens),
+            queue: Queue::new(step_tokens, lanes),
             jobs: HashMap::new(),
+            under_way: VecDeque::new(),
             next_id: 0,
             counters,
             frames: HashMap::new(),
@@ -98,7 +110,7 @@ impl<R: Runner> Engine<R> {
             while let Some(command) = self.next(commands) {
                 self.obey(command);
             }
-            if self.stopped || self.jobs.is_empty() {
+            if self.stopped || self.idle() {
                 return;
             }
             self.step();
@@ -110,7 +122,7 @@ impl<R: Runner> Engine<R> {
         if self.stopped {
             return None;
         }
-        if !self.draining && self.jobs.is_empty() {
+        if !self.draining && self.idle() {
             return commands.recv().ok();
         }
         match commands.try_recv() {
@@ -121,6 +133,10 @@ impl<R: Runner> Engine<R> {
                 None
             }
         }
+    }
+
+    fn idle(&self) -> bool {
+        self.jobs.is_empty() && self.under_way.is_empty()
     }
 
     fn obey(&mut self, command: Command) {
@@ -172,13 +188,26 @@ impl<R: Runner> Engine<R> {
         }
         let Taken { places, pieces } = self.queue.take();
         self.publish();
-        if pieces.is_empty() {
-            return;
+        let begun = !pieces.is_empty();
+        if begun {
+            self.counters.count_step();
+            match self.runner.launch(&pieces) {
+                Ok(()) => self.under_way.push_back(places),
+                Err(failure) => self.fail(places, &failure),
+            }
         }
-        self.counters.count_step();
-        let outcome = self.runner.run(&pieces).and_then(|results| match results.len() == pieces.len() {
+        // The device goes on with the newest step while the results of the one before are read.
+        if !begun || self.under_way.len() >= STEPS_UNDER_WAY {
+            self.finish();
+        }
+    }
+
+    /// Waits for the oldest step.
+    fn finish(&mut self) {
+        let Some(places) = self.under_way.pop_front() else { return };
+        let outcome = self.runner.finish().and_then(|results| match results.len() == places.len() {
             true => Ok(results),
-            false => Err(RunnerError(format!("{} results came for {} texts", results.len(), pieces.len()))),
+            false => Err(RunnerError(format!("{} results came for {} texts", results.len(), places.len()))),
         });
         match outcome {
             Ok(results) => {
@@ -186,20 +215,22 @@ impl<R: Runner> Engine<R> {
                     self.done(id, index, result);
                 }
             }
-            Err(failure) => {
-                tracing::error!(%failure, texts = pieces.len(), "a step failed; its requests are lost");
-                let text = format!("the model failed: {failure}");
-                let error = Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true);
-                for (id, _) in places {
-                    self.queue.remove(id);
-                    if let Some(running) = self.jobs.remove(&id) {
-                        running.end(Err(error.clone()));
-                    }
-                }
-            }
+            Err(failure) => self.fail(places, &failure),
         }
         self.counters.publish_memory(self.runner.memory());
         self.publish();
+    }
+
+    fn fail(&mut self, places: Vec<(JobId, usize)>, failure: &RunnerError) {
+        tracing::error!(%failure, texts = places.len(), "a step failed; its requests are lost");
+        let text = format!("the model failed: {failure}");
+        let error = Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true);
+        for (id, _) in places {
+            self.queue.remove(id);
+            if let Some(running) = self.jobs.remove(&id) {
+                running.end(Err(error.clone()));
+            }
+        }
     }
 
     fn done(&mut self, id: JobId, index: usize, result: Vec<f32>) {

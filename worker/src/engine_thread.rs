@@ -110,8 +110,8 @@ fn run(
             Engine::new(runner, options.limits, tokenizer, counters).drafting(proposer).run(commands);
         }
         Loaded::Reads(runner) => {
-            let step_tokens = runner.step_tokens();
-            embed::Engine::new(*runner, step_tokens, counters).run(commands);
+            let (step_tokens, lanes) = (runner.step_tokens(), runner.lanes());
+            embed::Engine::new(*runner, step_tokens, lanes, counters).run(commands);
         }
     }
     Ended::Stopped

@@ -24,6 +24,7 @@ type Key = (usize, u64);
 #[derive(Debug)]
 pub struct Queue {
     step_tokens: usize,
+    lanes: usize,
     next: u64,
     waiting: BTreeMap<Key, (JobId, usize, Piece)>,
     /// The keys of each request's texts, the longest last; those of texts that have run may still be among them.
@@ -41,9 +42,18 @@ pub struct Taken {
 }
 
 impl Queue {
-    /// For steps of at most `step_tokens` tokens, padding included; a single longer text is a step too.
-    pub fn new(step_tokens: usize) -> Self {
-        Self { step_tokens, next: 0, waiting: BTreeMap::new(), jobs: HashMap::new(), turns: VecDeque::new() }
+    /// For steps of at most `step_tokens` tokens, padding included, that are dealt out to `lanes`; a single longer text is a
+    /// step too.
+    pub fn new(step_tokens: usize, lanes: usize) -> Self {
+        let lanes = lanes.max(1);
+        Self {
+            step_tokens,
+            lanes,
+            next: 0,
+            waiting: BTreeMap::new(),
+            jobs: HashMap::new(),
+            turns: VecDeque::new(),
+        }
     }
 
     /// Adds a request.
@@ -83,6 +93,10 @@ impl Queue {
             }
             tokens += key.0;
             keys.push(*key);
+        }
+        // As many for each lane: one with a text more would be waited for.
+        if keys.len() > self.lanes {
+            keys.truncate(keys.len() / self.lanes * self.lanes);
         }
         for key in keys {
             if let Some((job, index, piece)) = self.waiting.remove(&key) {

@@ -2,15 +2,27 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// Answers each text with its length; fails on a text of 13 tokens.
-struct Lengths;
+/// Answers each text with its length; fails on a text of 13 tokens, and at once on one of 14.
+#[derive(Default)]
+struct Lengths {
+    begun: VecDeque<Vec<usize>>,
+}
 
 impl Runner for Lengths {
-    fn run(&mut self, pieces: &[Piece]) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
-        if pieces.iter().any(|piece| piece.tokens.len() == 13) {
+    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError> {
+        if pieces.iter().any(|piece| piece.tokens.len() == 14) {
+            return Err(RunnerError("fourteen".into()));
+        }
+        self.begun.push_back(pieces.iter().map(|piece| piece.tokens.len()).collect());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
+        let lengths = self.begun.pop_front().unwrap();
+        if lengths.contains(&13) {
             return Err(RunnerError("thirteen".into()));
         }
-        Ok(pieces.iter().map(|piece| vec![piece.tokens.len() as f32]).collect())
+        Ok(lengths.into_iter().map(|length| vec![length as f32]).collect())
     }
 
     fn trim(&mut self) {}
@@ -35,7 +47,7 @@ fn run(commands: impl IntoIterator<Item = Command>) -> Arc<Counters> {
         sender.send(command).unwrap();
     }
     let counters = Arc::new(Counters::default());
-    Engine::new(Lengths, 64, Arc::clone(&counters)).run(&receiver);
+    Engine::new(Lengths::default(), 64, 1, Arc::clone(&counters)).run(&receiver);
     counters
 }
 
@@ -50,10 +62,20 @@ fn answers_come_in_the_order_of_the_texts() {
 
 #[test]
 fn a_failure_takes_only_the_requests_of_its_step() {
-    let ((first, mut one), (second, mut two)) = (job(&[60, 13]), job(&[64]));
+    for unlucky in [13, 14] {
+        let ((first, mut one), (second, mut two)) = (job(&[60, unlucky]), job(&[64]));
+        run([first, second, Command::Drain]);
+        assert_eq!(one.try_recv().unwrap().unwrap_err().kind, ErrorKind::Internal);
+        assert_eq!(two.try_recv().unwrap().unwrap(), [[64.0]]);
+    }
+}
+
+#[test]
+fn steps_overlap_and_each_answers_its_own() {
+    let ((first, mut one), (second, mut two)) = (job(&[64, 63, 62]), job(&[61]));
     run([first, second, Command::Drain]);
-    assert_eq!(one.try_recv().unwrap().unwrap_err().kind, ErrorKind::Internal);
-    assert_eq!(two.try_recv().unwrap().unwrap(), [[64.0]]);
+    assert_eq!(one.try_recv().unwrap().unwrap(), [[64.0], [63.0], [62.0]]);
+    assert_eq!(two.try_recv().unwrap().unwrap(), [[61.0]]);
 }
 
 #[test]

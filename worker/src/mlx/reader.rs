@@ -1,5 +1,6 @@
 //! Runs models that read texts: one padded step at a time, then from hidden states to vectors or scores.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use ipc_proto::worker::Memory;
@@ -36,6 +37,8 @@ pub struct MlxReader {
     /// a stream for each core; a GPU needs only one.
     lanes: Vec<Stream>,
     step_tokens: usize,
+    /// The parts of steps that were begun, the oldest first.
+    begun: VecDeque<Vec<Array>>,
 }
 
 /// Tokens of a step for each core: few enough that what lies between two operations stays in its cache.
@@ -93,6 +96,7 @@ pub fn load(
         weight_bytes,
         lanes,
         step_tokens,
+        begun: VecDeque::new(),
     })
 }
 
@@ -111,6 +115,11 @@ fn load_dense(
 }
 
 impl MlxReader {
+    /// Parts of a step that run side by side.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Tokens of a step that keeps the device busy.
     pub fn step_tokens(&self) -> usize {
         self.step_tokens
@@ -122,7 +131,7 @@ impl MlxReader {
     }
 
     /// What becomes of each text, `[B, N]`.
-    fn forward(&self, pieces: &[Piece]) -> Result<Array> {
+    fn forward(&self, pieces: &[&Piece]) -> Result<Array> {
         let lengths: Vec<u32> = pieces.iter().map(|piece| piece.tokens.len() as u32).collect();
         let tokens = padded(pieces);
         let mut kv = KvStep::whole(Whole::new(lengths.clone(), self.sight)?);
@@ -153,17 +162,32 @@ impl MlxReader {
 }
 
 impl Runner for MlxReader {
-    fn run(&mut self, pieces: &[Piece]) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
-        let each = pieces.len().div_ceil(self.lanes.len()).max(1);
-        let parts = pieces.chunks(each).zip(&self.lanes);
-        let parts = parts.map(|(part, lane)| with_stream(lane, || self.forward(part)));
-        let parts = parts.collect::<Result<Vec<Array>>>().map_err(failed)?;
-        transforms::eval(&parts).map_err(failed)?;
-        let rows = parts.iter().flat_map(|part| {
-            let width = part.dim(1).max(1) as usize;
-            part.as_slice::<f32>().chunks_exact(width).map(<[f32]>::to_vec)
+    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError> {
+        // Texts come longest first: dealt out like cards they make parts of about one size, which end at one time.
+        let lanes = self.lanes.len();
+        let parts = self.lanes.iter().enumerate().take(pieces.len()).map(|(at, lane)| {
+            let part: Vec<&Piece> = pieces.iter().skip(at).step_by(lanes).collect();
+            with_stream(lane, || self.forward(&part))
         });
-        Ok(rows.collect())
+        let parts = parts.collect::<Result<Vec<Array>>>().map_err(failed)?;
+        transforms::async_eval(&parts).map_err(failed)?;
+        self.begun.push_back(parts);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
+        let parts = self.begun.pop_front().unwrap_or_default();
+        transforms::eval(&parts).map_err(failed)?;
+        let mut parts: Vec<_> = parts
+            .iter()
+            .map(|part| part.as_slice::<f32>().chunks_exact(part.dim(1).max(1) as usize))
+            .collect();
+        let mut rows = Vec::new();
+        for at in (0..parts.len()).cycle() {
+            let Some(row) = parts[at].next() else { break };
+            rows.push(row.to_vec());
+        }
+        Ok(rows)
     }
 
     fn trim(&mut self) {
@@ -178,7 +202,7 @@ impl Runner for MlxReader {
 }
 
 /// The texts as rows of one length.
-fn padded(pieces: &[Piece]) -> Tokens {
+fn padded(pieces: &[&Piece]) -> Tokens {
     let length = pieces.iter().map(|piece| piece.tokens.len()).max().unwrap_or(0);
     let all = pieces.len() * length;
     let (mut ids, mut positions, mut types) =

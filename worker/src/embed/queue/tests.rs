@@ -13,7 +13,7 @@ fn pieces(lengths: &[usize]) -> Vec<Piece> {
 
 #[test]
 fn texts_of_a_length_run_together_whoever_asked() {
-    let mut queue = Queue::new(1000);
+    let mut queue = Queue::new(1000, 1);
     queue.add(JobId(1), pieces(&[200, 10, 195]));
     queue.add(JobId(2), pieces(&[198]));
     let first = queue.take();
@@ -24,7 +24,7 @@ fn texts_of_a_length_run_together_whoever_asked() {
 
 #[test]
 fn requests_take_turns() {
-    let mut queue = Queue::new(1000);
+    let mut queue = Queue::new(1000, 1);
     queue.add(JobId(1), pieces(&[900, 800, 700, 600]));
     queue.add(JobId(2), pieces(&[5]));
     assert_eq!(queue.take().places, [(JobId(1), 0)]);
@@ -35,7 +35,7 @@ fn requests_take_turns() {
 
 #[test]
 fn what_was_dropped_does_not_run() {
-    let mut queue = Queue::new(100);
+    let mut queue = Queue::new(100, 1);
     queue.add(JobId(1), pieces(&[90, 80]));
     queue.add(JobId(2), pieces(&[70]));
     assert_eq!(queue.take().places, [(JobId(1), 0)]);
@@ -49,8 +49,9 @@ proptest! {
     fn every_text_runs_once_within_bounds(
         jobs in vec(vec(1usize..600, 1..20), 1..12),
         step in 64usize..2048,
+        lanes in 1usize..5,
     ) {
-        let mut queue = Queue::new(step);
+        let mut queue = Queue::new(step, lanes);
         for (id, lengths) in (0..).zip(&jobs) {
             queue.add(JobId(id), pieces(lengths));
         }
@@ -63,6 +64,8 @@ proptest! {
             let padded = taken.pieces.len() * longest;
             let tokens: usize = taken.pieces.iter().map(|piece| piece.tokens.len()).sum();
             prop_assert!(taken.pieces.len() == 1 || padded <= step);
+            let dealt = taken.pieces.len() <= lanes || taken.pieces.len() % lanes == 0;
+            prop_assert!(dealt, "a lane has more than another");
             prop_assert!(padded <= FREE_TOKENS || (padded - tokens) * PADDING <= padded);
             for ((job, index), piece) in taken.places.iter().zip(&taken.pieces) {
                 prop_assert!(seen.insert((*job, *index)), "a text ran twice");
