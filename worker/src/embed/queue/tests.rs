@@ -64,7 +64,7 @@ proptest! {
             let padded = taken.pieces.len() * longest;
             let tokens: usize = taken.pieces.iter().map(|piece| piece.tokens.len()).sum();
             prop_assert!(taken.pieces.len() == 1 || padded <= step);
-            let dealt = taken.pieces.len() <= lanes || taken.pieces.len() % lanes == 0;
+            let dealt = taken.pieces.len() <= lanes || taken.pieces.len().is_multiple_of(lanes);
             prop_assert!(dealt, "a lane has more than another");
             prop_assert!(padded <= FREE_TOKENS || (padded - tokens) * PADDING <= padded);
             for ((job, index), piece) in taken.places.iter().zip(&taken.pieces) {
