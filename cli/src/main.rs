@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, reason = "and what it was asked for")]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use supervisor::Log;
 use tracing_subscriber::EnvFilter;
 
 mod client;
@@ -28,6 +30,8 @@ enum Command {
     Client(client::Verb),
 }
 
+/// How long the last lines of the log may take to be written.
+const LAST_LINES: Duration = Duration::from_millis(500);
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 const WRONG_CONFIGURATION: u8 = 64;
 
@@ -50,7 +54,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
     let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Log::default).with_ansi(false).init();
     let config = match config::resolve(flags, environment) {
         Ok(config) => config,
         Err(error) => {
@@ -60,7 +64,9 @@ fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
     };
     // One thread: the supervisor does little, and its children hang on the life of the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(supervisor::serve(config))) {
+    let served = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(supervisor::serve(config)));
+    Log::settle(LAST_LINES);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mlxd: {error}");

@@ -1,7 +1,7 @@
 //! Starting, hearing and ending a child process.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -12,9 +12,10 @@ use futures::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{ChildStderr, ChildStdin, Command};
-use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::ServeError;
+use crate::log::Log;
 
 /// Lines of a child's stderr that are kept for error messages.
 const KEPT_LINES: usize = 20;
@@ -134,17 +135,57 @@ impl End {
     }
 }
 
+/// Whether a line is at fault, and not the pipe.
+fn is_of_text(error: &LinesCodecError) -> bool {
+    match error {
+        LinesCodecError::MaxLineLengthExceeded => true,
+        LinesCodecError::Io(error) => error.kind() == ErrorKind::InvalidData,
+    }
+}
+
 async fn listen(stderr: ChildStderr, name: String, last_words: LastWords) {
     let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
-    while let Some(line) = lines.next().await {
-        // A line that is too long or no text is left out; what follows it is read on.
-        let Ok(line) = line else { continue };
-        // Nothing is to be done about a closed stderr.
-        let _ = writeln!(std::io::stderr().lock(), "[{name}] {line}");
+    let mut left_out = false;
+    loop {
+        let line = match lines.next().await {
+            Some(Ok(line)) => line,
+            // A line that is too long or no text is left out. The reader says that it ends then, and does not.
+            Some(Err(error)) if is_of_text(&error) => {
+                left_out = true;
+                continue;
+            }
+            None if std::mem::take(&mut left_out) => continue,
+            // A child whose lines nobody reads would stand still at some time: its end closes the pipe first.
+            Some(Err(_)) | None => return,
+        };
+        let _ = Log.write_all(format!("[{name}] {line}\n").as_bytes());
         let mut kept = last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_LINES {
             kept.pop_front();
         }
         kept.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_left_out_does_not_end_the_reading() {
+        let script = "head -c 20000 /dev/zero | tr '\\0' a >&2; echo >&2; printf '\\377\\n' >&2; echo after >&2; \
+                      head -c 200000 /dev/zero | tr '\\0' b >&2; echo >&2; echo last >&2";
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script);
+        let mut child = Child::spawn(command, "test").unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap();
+        assert_eq!(end.code, Some(0), "it could write all of it");
+        for _ in 0..100 {
+            if child.last_words() == ["after", "last"] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?}", child.last_words());
     }
 }

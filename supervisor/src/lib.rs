@@ -22,6 +22,7 @@ mod fleet;
 mod gateway;
 mod home;
 mod kept;
+mod log;
 mod machine;
 mod memory;
 mod pressure;
@@ -32,6 +33,7 @@ mod rpc;
 use child::Programs;
 pub use fleet::Policy;
 pub use home::{HomeError, control_socket};
+pub use log::Log;
 use registry::{Registry, Store};
 
 /// What `mlxd serve` was asked to do.

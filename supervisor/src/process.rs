@@ -6,16 +6,18 @@
 //! ```
 //!
 //! A sign of life is a step made while there is work, or an answer while there is none; of one that starts, an answer, and now
-//! and then more bytes read. A process without one gets SIGABRT, which leaves a core file where the system writes any, and
-//! then SIGKILL, which ends stopped processes too.
+//! and then more bytes read. A process without one gets SIGABRT, at which it writes what its threads are doing and leaves a core
+//! file where the system writes any, and then SIGKILL, which ends stopped processes too.
 
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::WorkerState;
 use ipc_proto::worker::{Health, Progress};
 
-/// How long a process may take to end after SIGABRT, or when it has nothing to finish.
+/// How long a process may take to end that has nothing to finish.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long one that hangs has to write what its threads are doing, after SIGABRT.
+const LAST_STACKS: Duration = Duration::from_secs(3);
 /// A process that does not answer yet is given so long at least: its program and MLX may come from a slow disk.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// A start that answers and reads nothing is given so long at least: it reads no weights while it parses a tokenizer.
@@ -261,8 +263,11 @@ impl Process {
     fn end(&mut self, fault: Fault, signal: Signal, now: Instant) -> Option<Signal> {
         self.state = WorkerState::Stopping;
         self.fault = Some(fault);
-        // Who cannot load has told why already.
-        let grace = if fault == Fault::Broken { LAST_WORDS / 10 } else { LAST_WORDS };
+        let grace = match fault {
+            // It has told why already.
+            Fault::Broken => LAST_WORDS / 10,
+            Fault::SlowStart | Fault::Hung => LAST_STACKS,
+        };
         self.deadline = Some(now + grace);
         Some(signal)
     }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::places::SMOLLM2;
-use e2e::{Server, process};
+use e2e::{Server, figures, process};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -28,6 +28,8 @@ fn cold_start_and_recovery() {
     let cold_load = logged(&server.log(), "the model is ready seconds=", 1e3);
     assert_eq!(stream.last().as_deref(), Some("[DONE]"));
     println!("cold start to first token: {} ms, of which loading: {cold_load:.0} ms", cold.as_millis());
+    figures::print("cold_start_ms", cold.as_secs_f64() * 1e3);
+    figures::print("cold_load_ms", cold_load);
 
     let mut killed = Instant::now();
     let mut last = killed;
@@ -53,6 +55,10 @@ fn cold_start_and_recovery() {
         whole - accepted,
         accepted - load
     );
+    figures::print("recovery_ms", whole);
+    figures::print("recovery_load_ms", load);
+    figures::print("recovery_prefill_ms", whole - accepted);
+    figures::print("recovery_rest_ms", accepted - load);
     assert!(log.contains("a request goes on"), "{log}");
     assert!(accepted - load < 2000.0 && cold < Duration::from_secs(30), "{whole} ms, {cold:?}");
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::places::{self, SMOLLM2};
-use e2e::{Server, process};
+use e2e::{Server, figures, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,6 +76,9 @@ fn three_models_share_a_budget_for_two() {
         "three models, {BUDGET} MiB: {} starts for 13 requests, at most {most} MiB resident",
         starts(&server)
     );
+    figures::print("shared_budget_mib", BUDGET as f64);
+    figures::print("shared_resident_mib", most as f64);
+    figures::print("shared_starts", starts(&server) as f64);
     assert!(most <= BUDGET, "{most} MiB");
     assert!(server.stop(Signal::SIGTERM).success());
 }
@@ -131,6 +134,9 @@ fn unloading_gives_the_memory_back() {
         loaded >> 10,
         after >> 10
     );
+    figures::print("unload_share_percent", share);
+    figures::print("unload_ms", took.as_secs_f64() * 1e3);
+    figures::print("loaded_mib", ((loaded - before) >> 10) as f64);
     assert!(server.workers().is_empty() && share >= 99.0, "{share} %");
 }
 
@@ -188,6 +194,44 @@ fn a_stopped_worker_is_taken_for_hung_and_replaced() {
     let workers = server.workers();
     assert!(workers.len() == 1 && workers[0].pid != stopped, "{workers:?}");
     assert!(server.log().contains("a worker hangs"), "what its threads did is in the log");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_engine_that_hangs_tells_where_and_its_stream_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let hang = folder.path().join("hang");
+    let server = Server::builder()
+        .models(&places::models())
+        .env("MLXD_HANG_SECONDS", "2")
+        .env("MLXD_TEST_HANG", hang.to_str().unwrap())
+        .start();
+    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 80, "stream": true, "temperature": 0});
+    let undisturbed: Vec<String> = server.stream("/v1/completions", &body).collect();
+    let mut stream = server.stream("/v1/completions", &body);
+    let first: Vec<String> = stream.by_ref().take(20).collect();
+    std::fs::write(&hang, "").unwrap();
+    let start = Instant::now();
+    let disturbed: Vec<String> = first.into_iter().chain(stream).collect();
+    let texts = |events: &[String]| -> String {
+        let events = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+        events.map(|event| event["choices"][0]["text"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(texts(&disturbed), texts(&undisturbed));
+    assert_eq!(disturbed.last().map(String::as_str), Some("[DONE]"));
+    println!(
+        "an engine that hangs, hang after 2 s and a long step: its stream ended after {:?}",
+        start.elapsed()
+    );
+    let log = server.log();
+    let told = log.lines().find(|line| line.contains("] thread engine (")).unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        told.contains("hanging::hang") && told.contains("(engine.rs:") && !told.contains("asked ("),
+        "{told}"
+    );
+    assert!(log.contains("] thread mlxd-worker ("), "the other threads are told of too: {log}");
+    let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+    assert_eq!(model["last_exit"]["signal"], 6, "it ended by SIGABRT: {model}");
 }
 
 #[test]

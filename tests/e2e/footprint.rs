@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use e2e::{Server, process};
+use e2e::places::SMOLLM2;
+use e2e::{Server, figures, process};
 
 #[test]
 fn idle_memory_and_start() {
@@ -15,4 +16,40 @@ fn idle_memory_and_start() {
     assert!(supervisor <= 15 << 10, "supervisor: {supervisor} KiB");
     let gateway = server.gateways().remove(0).rss_kib;
     assert!(gateway <= 40 << 10, "gateway: {gateway} KiB");
+}
+
+/// What of its memory is what, in MiB.
+#[cfg(target_os = "linux")]
+fn memory(pid: i32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+/// The file's pages go as its tensors are read: neither while it loads nor later does a worker hold file and weights.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_loaded_worker_holds_its_weights_once() {
+    let server = Server::start();
+    assert_eq!(server.count().status, 200);
+    let pid = server.workers().remove(0).pid;
+    let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+    let weights = model["details"]["weight_bytes"].as_u64().unwrap() >> 20;
+    let [resident, most, anonymous, mapped] =
+        ["VmRSS", "VmHWM", "RssAnon", "RssFile"].map(|field| memory(pid, field));
+    println!(
+        "{weights} MiB of weights: {resident} MiB resident ({anonymous} of it no file's), {most} at most"
+    );
+    figures::print("worker_weights_mib", weights as f64);
+    figures::print("worker_resident_mib", resident as f64);
+    figures::print("worker_file_pages_mib", mapped as f64);
+    figures::print("worker_most_mib", most as f64);
+    assert!(mapped <= 64, "programs and libraries, and no weights: {mapped} MiB");
+    // A read tensor exists twice for a moment: the largest has 108 MiB.
+    assert!(most <= weights + 220, "{most} MiB at most, for {weights}");
+    let pool = server.get("/admin/v1/pool").body;
+    let lease = &pool["leases"][0];
+    assert!(lease["footprint"].as_u64() <= lease["bytes"].as_u64(), "the estimate holds: {pool}");
+    let leased = lease["weights"].as_u64().unwrap() >> 20;
+    assert!(leased.abs_diff(weights) <= 1 + weights / 50, "headers tell what weights take: {pool}");
 }

@@ -9,6 +9,8 @@ mod errors;
 mod figures;
 mod fleet;
 mod footprint;
+mod gateway;
+mod logs;
 mod recovery;
 mod sdk;
 mod shutdown;

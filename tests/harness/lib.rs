@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
+pub mod figures;
 pub mod http;
 pub mod places;
 pub mod process;

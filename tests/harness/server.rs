@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::http::{self, Answer, Events};
 use crate::places;
 use crate::process::{self, Process};
 
+/// What a server's log says before its address.
+const LISTENS: &str = "listening on http://";
+
 /// How to start a server.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -22,6 +26,19 @@ pub struct Builder {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
     config: String,
+    log: Log,
+}
+
+/// What becomes of what a server writes to standard error.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// It is read at once.
+    #[default]
+    Read,
+    /// The disk is full: every write fails.
+    Full,
+    /// Once the server listens nobody reads it before [`Server::read_log`].
+    Stalled,
 }
 
 /// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks what is left.
@@ -30,6 +47,8 @@ pub struct Server {
     home: TempDir,
     address: String,
     log: Arc<Mutex<Vec<String>>>,
+    /// Whether its log is read.
+    reads: Arc<AtomicBool>,
     /// From the start of the process to the first accepted TCP connection.
     pub accepting_after: Duration,
 }
@@ -63,34 +82,61 @@ impl Builder {
         self
     }
 
+    /// Says what becomes of its log.
+    #[must_use]
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = log;
+        self
+    }
+
     /// Starts it and waits until it accepts connections.
     pub fn start(self) -> Server {
+        // Its log, which cannot be read, would say which one it took.
+        let port = if self.log == Log::Full { free_port() } else { 0 };
         let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
         std::fs::write(home.path().join("config.toml"), &self.config).unwrap();
         let mut command = Command::new(places::binary("mlxd"));
-        command.args(["serve", "--port", "0", "--home"]).arg(home.path()).args(&self.arguments);
+        command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path()).args(&self.arguments);
         for folder in &self.models {
             command.arg("--models").arg(folder);
         }
         command.envs(&self.environment).env_remove("MLXD_API_KEYS").envs(&self.environment);
         let start = Instant::now();
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stderr.take().unwrap(), Arc::clone(&log));
-        let mut server = Server { child, home, address: String::new(), log, accepting_after: Duration::ZERO };
+        let stderr = match self.log {
+            Log::Full => std::fs::File::create("/dev/full").unwrap().into(),
+            Log::Read | Log::Stalled => Stdio::piped(),
+        };
+        let mut child = command.stdin(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let (log, reads) = (Arc::default(), Arc::new(AtomicBool::new(self.log != Log::Stalled)));
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, Arc::clone(&log), Arc::clone(&reads));
+        }
+        let address = if port == 0 { String::new() } else { format!("127.0.0.1:{port}") };
+        let mut server = Server { child, home, address, log, reads, accepting_after: Duration::ZERO };
         server.await_address();
-        std::net::TcpStream::connect(&server.address).unwrap();
+        process::wait_for("it accepts connections", Duration::from_secs(10), || {
+            std::net::TcpStream::connect(&server.address).is_ok()
+        });
         server.accepting_after = start.elapsed();
         server
     }
 }
 
-fn collect(from: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+fn collect(from: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>, reads: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let listens = line.contains(LISTENS);
             log.lock().unwrap().push(line);
+            while listens && !reads.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     });
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
@@ -110,7 +156,7 @@ impl Server {
             assert!(start.elapsed() < Duration::from_secs(20), "no address in the log:\n{}", self.log());
             assert!(self.child.try_wait().unwrap().is_none(), "mlxd ended at once:\n{}", self.log());
             let found = self.log.lock().unwrap().iter().find_map(|line| {
-                let rest = line.split_once("listening on http://")?.1;
+                let rest = line.split_once(LISTENS)?.1;
                 Some(rest.split(|c: char| c.is_whitespace() || c == '\u{1b}').next()?.to_owned())
             });
             self.address = found.unwrap_or_default();
@@ -121,6 +167,11 @@ impl Server {
     /// Everything it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Reads on what was logged since it listens.
+    pub fn read_log(&self) {
+        self.reads.store(true, Ordering::Relaxed);
     }
 
     /// `host:port`.

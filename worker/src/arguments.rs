@@ -6,6 +6,7 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
 use crate::adapters::dialect::Overrides;
+use crate::engine::hanging;
 use crate::engine::scheduler::{Drafts, Limits};
 use crate::engine_thread::Options;
 
@@ -81,6 +82,7 @@ impl Arguments {
             kv_bytes: self.kv_mib.map(|mib| u64::from(mib) << 20),
             context: self.context_tokens,
             overrides: self.overrides,
+            hang: std::env::var_os(hanging::VARIABLE).map(PathBuf::from),
             null: std::env::var_os("MLXD_WORKER_RUNNER").is_some_and(|runner| runner == "null"),
         }
     }

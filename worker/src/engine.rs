@@ -23,6 +23,7 @@ pub mod command;
 pub mod counters;
 pub mod drafts;
 pub mod frames;
+pub mod hanging;
 pub mod kv_limit;
 pub mod null;
 pub mod output;

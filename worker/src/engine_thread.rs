@@ -16,6 +16,7 @@ use crate::embed::{self, admission::Reader};
 use crate::engine::Engine;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
+use crate::engine::hanging::Hanging;
 use crate::engine::null::NullRunner;
 use crate::engine::proposer::Proposer;
 use crate::engine::runner::{Capacity, Runner};
@@ -46,6 +47,8 @@ pub struct Options {
     pub context: Option<u32>,
     /// Formats of calls and reasoning that are not to be taken from the chat template.
     pub overrides: Overrides,
+    /// The file at which a step hangs, for tests.
+    pub hang: Option<PathBuf>,
     /// Generate without computing: what remains is the cost of everything around the model.
     pub null: bool,
 }
@@ -199,13 +202,23 @@ fn load_generating(
     } else {
         Box::new(real(options, counters)?)
     };
+    let runner = match &options.hang {
+        Some(file) => Box::new(Hanging::new(runner, file.clone())),
+        None => runner,
+    };
     let capacity = runner.capacity();
-    let proposer = options.draft.as_deref().map(|folder| proposer(folder, &files, capacity)).transpose()?;
+    let proposer =
+        options.draft.as_deref().map(|folder| proposer(folder, &files, capacity, counters)).transpose()?;
     Ok((ready(config, files, capacity), Loaded::Generates(runner, proposer)))
 }
 
 /// The model in `folder`, to draft for one of these files and this capacity.
-fn proposer(folder: &Path, files: &ModelFiles, capacity: Capacity) -> Result<Proposer, String> {
+fn proposer(
+    folder: &Path,
+    files: &ModelFiles,
+    capacity: Capacity,
+    counters: &Counters,
+) -> Result<Proposer, String> {
     let own = Tokenizer::read(folder)?;
     let tokenizer = &files.tokenizer;
     let same = |token: u32| own.bytes(token) == tokenizer.bytes(token);
@@ -214,7 +227,10 @@ fn proposer(folder: &Path, files: &ModelFiles, capacity: Capacity) -> Result<Pro
         return Err(format!("{}: {text}", folder.display()));
     }
     let load = LoadOptions { kv_blocks: Some(capacity.blocks), ..LoadOptions::default() };
-    let runner = mlx::load(folder, &load, &mut |_, _| ()).map_err(|e| e.to_string())?;
+    // Whoever watches sees bytes being read all the time.
+    let before = counters.progress();
+    let mut progress = |done, all| counters.publish_progress(before.loaded + done, before.total + all);
+    let runner = mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())?;
     tracing::info!(
         folder = %folder.display(),
         weight_mib = runner.capacity().weight_bytes >> 20,

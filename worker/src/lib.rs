@@ -16,4 +16,5 @@ pub mod mlx;
 pub mod models;
 pub mod rpc;
 pub mod shutdown;
+pub mod stacks;
 pub mod weights;

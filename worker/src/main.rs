@@ -22,6 +22,7 @@ fn main() -> anyhow::Result<()> {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     arguments.lifeline.then(lifeline::watch).transpose().context("cannot watch the supervisor")?;
+    worker::stacks::write_at_abort().context("cannot prepare for an abort")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
     // MLX's exit handlers must not run while the engine's thread might still compute.

@@ -9,6 +9,7 @@ use crate::{demo, goldens, models, paths, setup};
 
 mod client;
 mod embed;
+mod fleet;
 mod machine;
 mod overhead;
 mod report;
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Throughput and latency at several loads beside mlx-lm; writes bench/results/serve.md.
     Serve(serve::Arguments),
+    /// How quickly models come, go and recover, and what memory they give back; writes bench/results/fleet.md.
+    Fleet(fleet::Arguments),
     /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
     Overhead,
     /// Texts embedded a second beside sentence-transformers; writes bench/results/embed.md.
@@ -64,6 +67,7 @@ const OVERHEAD_TOKENS: u32 = 4000;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         Some(What::Serve(arguments)) => serve::run(arguments),
+        Some(What::Fleet(arguments)) => fleet::run(arguments),
         Some(What::Overhead) => overhead::run(),
         Some(What::Embed(arguments)) => embed::run(arguments),
         None => main_job(arguments),

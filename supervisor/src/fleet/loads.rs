@@ -124,7 +124,7 @@ impl Owner {
 
     /// Starts a model that waits behind the first, where that does not hold the first up for long.
     fn overtake(&mut self, first: &Waiting, wanted: &Wanted, now: Instant) {
-        let Some(need) = self.need(&wanted.id) else { return };
+        let Some(need) = self.need(&wanted.id).filter(|_| wanted.disturbs) else { return };
         let next = self.waiting(need, wanted, now);
         if !self.is_resizing(now) && may_overtake(self.ledger.budget(), first, &next, &self.residents(now)) {
             tracing::info!(model = wanted.id, "starts before a larger model that waits for room");

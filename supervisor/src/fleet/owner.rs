@@ -16,7 +16,7 @@ use crate::kept::Kept;
 use crate::machine;
 use crate::memory::{Ledger, Need};
 use crate::pressure;
-use crate::process::{Event, Process, Signal};
+use crate::process::{Event, Fault, Process, Signal};
 use crate::registry::Registry;
 
 /// The state of everything.
@@ -220,7 +220,10 @@ impl Owner {
             worker.order(Order::Signal(signal));
         }
         if signal == Some(Signal::Abort) {
-            worker.reason = format!("{:?}", worker.process.fault());
+            worker.reason = match worker.process.fault() {
+                Some(Fault::SlowStart) => "it made no progress in loading".into(),
+                _ => "it hung".into(),
+            };
         }
     }
 

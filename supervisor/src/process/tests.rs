@@ -118,7 +118,7 @@ fn work_without_steps_is_a_hang() {
     run.on(health(29, 1));
     assert_eq!(run.ticks(20), Some((Signal::Abort, 2)));
     assert_eq!((run.process.state(), run.process.fault()), (WorkerState::Stopping, Some(Fault::Hung)));
-    assert_eq!(run.ticks(20), Some((Signal::Kill, 2)));
+    assert_eq!(run.ticks(20), Some((Signal::Kill, 3)));
     run.on(Event::Exited);
     assert_eq!(run.process.state(), WorkerState::Failed);
 }

@@ -374,9 +374,9 @@ impl<'a> Loader<'a> {
         self.read.set(self.read.get() + bytes.len() as u64);
         if let Some(progress) = &self.progress {
             let adapter = self.adapter.map_or(0, |adapter| adapter.shards.total_bytes());
-            // What lies among others' rows is read once for each.
             let all = self.shards.total_bytes() + adapter;
-            (progress.borrow_mut())(self.read.get().min(all), all);
+            // What lies among others' rows is read once for each: it goes on behind what there is, and whoever watches sees that.
+            (progress.borrow_mut())(self.read.get(), all.max(self.read.get()));
         }
         bytes
     }
@@ -384,7 +384,7 @@ impl<'a> Loader<'a> {
     fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Array {
         let bytes = self.bytes(shards, entry);
         let wide = self.precision == Precision::Float32;
-        match entry.dtype {
+        let array = match entry.dtype {
             Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),
             Dtype::BF16 if wide => {
                 Array::from_slice(&numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)
@@ -395,7 +395,9 @@ impl<'a> Loader<'a> {
             Dtype::BF16 => Array::from_slice(&numbers(bytes, bf16::from_le_bytes), shape),
             Dtype::F16 => Array::from_slice(&numbers(bytes, f16::from_le_bytes), shape),
             _ => Array::from_slice(&numbers(bytes, f32::from_le_bytes), shape),
-        }
+        };
+        shards.let_go(entry);
+        array
     }
 }
 

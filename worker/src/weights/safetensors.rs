@@ -131,6 +131,11 @@ impl Shards {
         &self.files[entry.file].1[entry.start..entry.end]
     }
 
+    /// Lets go of the memory that reading a tensor took; it can be read again.
+    pub fn let_go(&self, entry: &Entry) {
+        super::mapping::let_go(&self.files[entry.file].1, entry.start..entry.end);
+    }
+
     /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

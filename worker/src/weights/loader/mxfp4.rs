@@ -65,7 +65,9 @@ impl Loader<'_> {
         let scales = self.place(&format!("{path}.scales"), &groups, &[Dtype::U8])?;
         match (weight, scales) {
             (Some((weights, weight)), Some((of_scales, scale))) => {
-                self.of_codes(self.bytes(weights, weight), self.bytes(of_scales, scale), shape)
+                let made = self.of_codes(self.bytes(weights, weight), self.bytes(of_scales, scale), shape);
+                weights.let_go(weight);
+                made
             }
             _ => Ok(Weight::Dense(Array::from_f32(0.0))),
         }
@@ -81,6 +83,7 @@ impl Loader<'_> {
             (Some((of_blocks, block)), Some((of_scales, scale))) => {
                 let codes = fused.own(self.bytes(of_blocks, block), inputs as usize / 2);
                 let scales = fused.own(self.bytes(of_scales, scale), groups as usize);
+                of_blocks.let_go(block);
                 self.of_codes(&codes, &scales, &shape)
             }
             _ => Ok(Weight::Dense(Array::from_f32(0.0))),

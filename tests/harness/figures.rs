@@ -1,0 +1,10 @@
+//! Figures that tests measure: printed (`--nocapture`) in a form that `cargo xtask bench fleet` reads.
+
+/// What stands before a figure.
+pub const MARK: &str = "figure ";
+
+/// Prints `name` and its value, whose unit is the end of the name.
+#[expect(clippy::print_stdout, reason = "whoever measures wants to see it")]
+pub fn print(name: &str, value: f64) {
+    println!("{MARK}{name} {value:.3}");
+}
