@@ -5,6 +5,7 @@ pub mod anthropic;
 pub mod embeddings;
 pub mod metrics;
 pub mod models;
+pub mod names;
 pub mod openai;
 pub mod responses;
 pub mod sse;

@@ -13,6 +13,9 @@ use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
 use self::choices::{Form, ValidChoices};
+use self::foreign::foreign;
+use self::formats::{Formats, formats};
+use self::labels::Labels;
 use self::thinking::Wish;
 use self::tools::Tools;
 use crate::api::openai::chat::{self, ServiceTier, Stop, StreamOptions};
@@ -20,7 +23,10 @@ use crate::api::openai::chat::{self, ServiceTier, Stop, StreamOptions};
 pub mod anthropic;
 pub mod choices;
 pub mod embeddings;
+mod foreign;
+mod formats;
 pub(crate) mod keep_alive;
+pub mod labels;
 pub mod responses;
 mod thinking;
 mod tools;
@@ -39,6 +45,10 @@ pub struct ValidRequest {
     pub stream: Option<Streaming>,
     /// How long the model stays when it falls idle, where the request says.
     pub keep_alive: Option<KeepAlive>,
+    /// What is recorded of its sender and purpose.
+    pub labels: Labels,
+    /// Requests of one name go to the same worker, whose cache knows their beginning.
+    pub affinity: Option<String>,
 }
 
 /// How to stream.
@@ -70,7 +80,7 @@ macro_rules! asked {
             top_k: $request.top_k,
             min_p: $request.min_p,
             seed: $request.seed,
-            repetition_penalty: $request.repetition_penalty,
+            repetition_penalty: $request.repetition_penalty.or($request.repeat_penalty),
             presence_penalty: $request.presence_penalty,
             frequency_penalty: $request.frequency_penalty,
             logit_bias: $request.logit_bias.as_ref(),
@@ -82,12 +92,13 @@ macro_rules! asked {
 macro_rules! extras {
     ($request:expr) => {
         extras(Extras {
-            response_format: $request.response_format,
+            constraint: formats::constraint(formats!($request))?,
+            stop_tokens: $request.stop_token_ids.take().unwrap_or_default(),
             min_tokens: $request.min_tokens,
             ignore_eos: $request.ignore_eos,
             priority: $request.priority,
             service_tier: $request.service_tier,
-            cache_salt: $request.cache_salt,
+            cache_salt: $request.cache_salt.take(),
             timeout: $request.timeout,
         })
     };
@@ -97,8 +108,10 @@ macro_rules! extras {
 mod completions;
 
 /// What `extras!` gathers.
+#[derive(Default)]
 struct Extras {
-    response_format: Option<Value>,
+    constraint: Option<Constraint>,
+    stop_tokens: Vec<u32>,
     min_tokens: Option<u32>,
     ignore_eos: Option<bool>,
     priority: Option<chat::Priority>,
@@ -108,14 +121,13 @@ struct Extras {
 }
 
 const MAX_STOPS: usize = 16;
-const MAX_LABEL_BYTES: usize = 1024;
-const MAX_METADATA: usize = 16;
 const MAX_SALT_BYTES: usize = 256;
 const MAX_TOP_LOGPROBS: u8 = 20;
 /// A day.
 const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
 const MAX_STOP_BYTES: usize = 1024;
 const MAX_BIASES: usize = 1024;
+const MAX_STOP_TOKENS: usize = 64;
 const MAX_MODEL_BYTES: usize = 512;
 
 /// Checks a chat request.
@@ -123,26 +135,25 @@ const MAX_MODEL_BYTES: usize = 512;
 /// # Errors
 /// Naming the field that is wrong.
 pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
-    refuse("modalities", &request.modalities, &[json!(["text"])])?;
-    refuse("audio", &request.audio, &[])?;
-    refuse("prediction", &request.prediction, &[])?;
-    refuse("web_search_options", &request.web_search_options, &[])?;
-    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
-    refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
-    refuse(
-        "prompt_cache_retention",
-        &request.prompt_cache_retention,
-        &[json!("in_memory"), json!("in-memory")],
-    )?;
-    refuse("moderation", &request.moderation, &[])?;
-    labels(&request)?;
+    refused(&request)?;
+    let labels = labels(&request)?;
+    let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let tools = tools::of(&mut request)?;
-    let template_kwargs = template_kwargs(&mut request);
+    let wish = Wish::of_chat(&request)?;
+    let hide_reasoning = wish.hidden;
+    let reasoning_budget = wish.budget;
+    let template_kwargs = template_kwargs(&mut request, wish);
     let candidates = choices::count("n", request.n)?;
     let sampling = sampling(&asked!(request))?;
-    let extras = extras!(request)?;
+    let mut extras = extras!(request)?;
     let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
+    let background = turns::is_background_task(&request.messages);
+    if background && request.priority.is_none() && extras.priority == Priority::Normal {
+        extras.priority = Priority::Low;
+    }
+    let continues = continues(&request)?;
     let messages = turns::of(request.messages)?;
+    turns::continued("continue_final_message", continues, &messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
         (Some(tokens), _) => limit("max_completion_tokens", Some(tokens))?,
         (None, tokens) => limit("max_tokens", tokens)?,
@@ -153,7 +164,12 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
         let text = "response_format: an answer that must call a function cannot have a format as well";
         return Err(Error::invalid("response_format", text));
     }
-    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs };
+    if continues && (calls || extras.constraint.is_some()) {
+        let text =
+            "continue_final_message: an answer with a format, or that must call a function, begins anew";
+        return Err(Error::invalid("continue_final_message", text));
+    }
+    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
     let generate = GenerateRequest {
         id: RequestId(0),
         prompt: Prompt::Chat(prompt),
@@ -161,70 +177,103 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
         stop: stop(request.stop)?,
         max_tokens,
         logprobs,
+        reasoning_budget,
         ..extras
     };
     let stream = streaming(request.stream, request.stream_options)?;
     let tier = request.service_tier.map(tier_name);
-    let form =
-        Form { candidates, told: candidates, legacy, logprobs: logprobs.is_some(), tier, ..Form::default() };
+    let form = Form {
+        candidates,
+        told: candidates,
+        legacy,
+        logprobs: logprobs.is_some(),
+        tier,
+        hide_reasoning,
+        ..Form::default()
+    };
     let keep_alive = keep_alive::checked(request.keep_alive)?;
-    let request =
-        ValidRequest { model: model(request.model)?, generate: generate.clone(), stream, keep_alive };
+    let model = model(request.model)?;
+    let request = ValidRequest { model, generate: generate.clone(), stream, keep_alive, labels, affinity };
     ValidChoices::new(request, vec![generate], form)
 }
 
-/// What names a request's sender or purpose: checked, and of no effect on the answer.
-fn labels(request: &chat::Request) -> Result<()> {
-    let texts = [
-        ("user", &request.user),
-        ("safety_identifier", &request.safety_identifier),
-        // Prompts that begin alike share what is cached without being told to.
-        ("prompt_cache_key", &request.prompt_cache_key),
-    ];
-    if let Some((name, _)) =
-        texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.len() > MAX_LABEL_BYTES))
-    {
-        return Err(Error::invalid(*name, format!("{name} must have at most {MAX_LABEL_BYTES} bytes")));
+/// What changes the answer and is not built.
+fn refused(request: &chat::Request) -> Result<()> {
+    refuse("modalities", &request.modalities, &[json!(["text"])])?;
+    refuse("audio", &request.audio, &[])?;
+    refuse("prediction", &request.prediction, &[])?;
+    refuse("web_search_options", &request.web_search_options, &[])?;
+    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
+    refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
+    refuse("prompt_cache_retention", &request.prompt_cache_retention, &retentions())?;
+    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    refuse("moderation", &request.moderation, &[])?;
+    foreign::refuse(&foreign!(request))
+}
+
+/// What is cached stays in memory.
+fn retentions() -> [Value; 2] {
+    [json!("in_memory"), json!("in-memory")]
+}
+
+/// What names a request's sender or purpose.
+fn labels(request: &chat::Request) -> Result<Labels> {
+    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
+    let notes = labels::notes(request.metadata.as_ref())?;
+    Ok(Labels { user: labels::first(&user)?, notes, session: None })
+}
+
+/// Whether the last turn, which is the model's, is gone on with.
+fn continues(request: &chat::Request) -> Result<bool> {
+    match (request.continue_final_message, request.add_generation_prompt) {
+        (Some(true), Some(true)) => {
+            let text = "continue_final_message cannot be given together with add_generation_prompt";
+            Err(Error::invalid("continue_final_message", text))
+        }
+        (continues, _) => Ok(continues.unwrap_or(false)),
     }
-    let metadata = request.metadata.iter().flatten();
-    if metadata.clone().count() > MAX_METADATA
-        || metadata.clone().any(|(_, value)| value.len() > MAX_LABEL_BYTES)
-    {
-        let text = format!("metadata: at most {MAX_METADATA} texts of {MAX_LABEL_BYTES} bytes");
-        return Err(Error::invalid("metadata", text));
-    }
-    Ok(())
 }
 
 /// Variables of the chat template: thinking, documents and the client's own, which win.
-fn template_kwargs(request: &mut chat::Request) -> Option<String> {
+fn template_kwargs(request: &mut chat::Request, wish: Wish) -> Option<String> {
     let mut own = serde_json::Map::new();
     if let Some(documents) = request.documents.take() {
         own.insert("documents".into(), documents.into());
     }
+    if let Some(false) =
+        request.add_generation_prompt.filter(|_| request.continue_final_message != Some(true))
+    {
+        own.insert("add_generation_prompt".into(), false.into());
+    }
     own.extend(request.chat_template_kwargs.take().unwrap_or_default());
-    let thinks = request.reasoning_effort.map(|effort| effort != chat::Effort::None);
-    let effort = request.reasoning_effort.map(|effort| match effort {
-        chat::Effort::None | chat::Effort::Minimal | chat::Effort::Low => "low",
-        chat::Effort::Medium => "medium",
-        chat::Effort::High | chat::Effort::Xhigh | chat::Effort::Max => "high",
-    });
-    Wish { thinks, effort, budget: None }.template_kwargs(Some(own))
+    wish.template_kwargs(Some(own))
 }
 
 fn tier_name(tier: ServiceTier) -> &'static str {
     match tier {
-        ServiceTier::Auto | ServiceTier::Default => "default",
+        // Nothing is set aside here that "scale" could mean.
+        ServiceTier::Auto | ServiceTier::Default | ServiceTier::Scale => "default",
         ServiceTier::Flex => "flex",
-        ServiceTier::Scale => "scale",
         ServiceTier::Priority => "priority",
     }
 }
 
 /// A request that has these settings and no others.
 fn extras(extras: Extras) -> Result<GenerateRequest> {
-    let Extras { response_format, min_tokens, ignore_eos, priority, service_tier, cache_salt, timeout } =
-        extras;
+    let Extras {
+        constraint,
+        stop_tokens,
+        min_tokens,
+        ignore_eos,
+        priority,
+        service_tier,
+        cache_salt,
+        timeout,
+    } = extras;
+    if stop_tokens.len() > MAX_STOP_TOKENS {
+        let text = format!("stop_token_ids: at most {MAX_STOP_TOKENS}, not {}", stop_tokens.len());
+        return Err(Error::invalid("stop_token_ids", text));
+    }
     let cache_scope = cache_salt.unwrap_or_default();
     if cache_scope.len() > MAX_SALT_BYTES {
         let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
@@ -242,7 +291,8 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         }
     };
     Ok(GenerateRequest {
-        constraint: response_format.map_or(Ok(None), |format| constraint(&format))?,
+        constraint,
+        stop_tokens,
         min_tokens: min_tokens.unwrap_or(0),
         ignore_eos: ignore_eos.unwrap_or(false),
         priority: match (priority, service_tier) {
@@ -254,29 +304,6 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         cache_scope,
         ..GenerateRequest::default()
     })
-}
-
-/// What `response_format` demands. OpenAI's kinds, and a regular expression or a grammar, as other servers have them.
-fn constraint(format: &Value) -> Result<Option<Constraint>> {
-    let wrong = |text: &str| Error::invalid("response_format", format!("response_format: {text}"));
-    let text = |name: &str| {
-        let text = format.get(name).and_then(Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| wrong(&format!("{name} is missing, or no string")))
-    };
-    match format.get("type").and_then(Value::as_str) {
-        _ if format.is_null() => Ok(None),
-        Some("text") => Ok(None),
-        Some("json_object") => Ok(Some(Constraint::JsonObject)),
-        Some("json_schema") => {
-            let schema = format.pointer("/json_schema/schema");
-            let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
-            let schema = schema.ok_or_else(|| wrong("json_schema.schema is missing, or no schema"))?;
-            Ok(Some(Constraint::JsonSchema(schema.to_string())))
-        }
-        Some("regex") => Ok(Some(Constraint::Regex(text("pattern")?))),
-        Some("grammar") => Ok(Some(Constraint::Lark(text("grammar")?))),
-        _ => Err(wrong("type must be text, json_object, json_schema, regex or grammar")),
-    }
 }
 
 fn logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
@@ -375,8 +402,11 @@ fn stop(stop: Option<Stop>) -> Result<Vec<String>> {
 }
 
 fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<Streaming>> {
+    let StreamOptions { include_usage, include_obfuscation } = options.unwrap_or_default();
+    let obfuscation = include_obfuscation.map(Value::Bool);
+    refuse("stream_options.include_obfuscation", &obfuscation, &[json!(false)])?;
     match (stream.unwrap_or(false), options) {
-        (true, options) => Ok(Some(Streaming { include_usage: options.unwrap_or_default().include_usage })),
+        (true, _) => Ok(Some(Streaming { include_usage: include_usage.unwrap_or(false) })),
         (false, Some(_)) => {
             Err(Error::invalid("stream_options", "stream_options is only allowed with stream: true"))
         }

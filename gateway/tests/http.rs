@@ -47,6 +47,7 @@ fn a_request_is_answered_and_recorded() {
     let (status, head, body) = gateway.complete("count 3", true);
     assert_eq!((status, text(&body).as_str()), (200, "w0 w1 w2 "));
     assert!(head.contains("content-type: text/event-stream") && body.contains("data: [DONE]"));
+    assert!(head.contains("x-accel-buffering: no") && head.contains("cache-control: no-cache"), "{head}");
     let records = gateway.records(2);
     assert_eq!(records, vec![("finished".into(), None); 2]);
     assert_eq!(gateway.cancelled(), 0);
@@ -208,6 +209,25 @@ fn a_stream_that_waits_shows_that_it_is_alive() {
 
 /// More events at once than wait for a client, which reads all the same.
 #[test]
+fn a_request_that_takes_too_long_is_a_504() {
+    let gateway = Gateway::start("");
+    for (path, prompt) in [
+        ("/v1/completions", json(r#"{"prompt": "late 30"}"#)),
+        ("/v1/chat/completions", json(r#"{"messages": [{"role": "user", "content": "late 30"}]}"#)),
+        ("/v1/messages", json(r#"{"max_tokens": 9, "messages": [{"role": "user", "content": "late 30"}]}"#)),
+        ("/v1/responses", json(r#"{"input": "late 30"}"#)),
+    ] {
+        let mut body = prompt;
+        (body["model"], body["timeout"]) = ("m".into(), 0.1.into());
+        let start = Instant::now();
+        let (status, head, answer) = gateway.ask("POST", path, "", &body.to_string());
+        assert_eq!(status, 504, "{path}: {answer}");
+        assert!(start.elapsed() < Duration::from_secs(5) && head.contains("x-should-retry: false"), "{head}");
+        assert!(answer.contains("time limit"), "{answer}");
+    }
+}
+
+#[test]
 fn a_burst_arrives_whole() {
     let gateway = Gateway::start("");
     let (_, _, body) = gateway.complete("burst 4000", true);
@@ -234,9 +254,13 @@ fn keys_and_foreign_names_are_checked_before_anything_else() {
         assert_eq!((status, &json(&answer)["error"]["code"]), (401, &"invalid_api_key".into()), "{headers}");
         assert!(!answer.contains("sesam"));
     }
-    for headers in
-        ["authorization: Bearer sesame\r\n", "authorization: Bearer second\r\n", "x-api-key: second\r\n"]
-    {
+    for headers in [
+        "authorization: Bearer sesame\r\n",
+        "authorization: bearer second\r\n",
+        "x-api-key: second\r\n",
+        // What a client sends besides does not hide a right key.
+        "authorization: Bearer dummy\r\nx-api-key: second\r\n",
+    ] {
         assert_eq!(gateway.ask("POST", "/v1/completions", headers, &body).0, 200, "{headers}");
     }
     // Watchdogs need no key.

@@ -27,6 +27,10 @@ pub struct GenerateRequest {
     pub min_tokens: u32,
     /// The model's end of turn is a token like any other, and does not end the generation.
     pub ignore_eos: bool,
+    /// Tokens that end the generation beside the model's own; they are not part of the output.
+    pub stop_tokens: Vec<u32>,
+    /// After so many tokens of reasoning it is closed, and the model must answer.
+    pub reasoning_budget: Option<u32>,
     /// What is told of the tokens besides their text.
     pub logprobs: Option<Logprobs>,
     /// What the output must be.
@@ -118,6 +122,8 @@ pub struct ChatPrompt {
     /// Extra variables for the template, as a JSON object in text form (`None`: no extras). Text, because
     /// bincode cannot carry self-describing values.
     pub template_kwargs: Option<String>,
+    /// The last turn, which is the model's and has text, is not over: the output goes on where it ends.
+    pub continues: bool,
 }
 
 /// One turn of a conversation.
@@ -135,6 +141,13 @@ pub struct Message {
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool's result: the id of the call that it answers.
     pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// What came of the call `id` of a function whose name may be known.
+    pub fn result(id: Option<String>, name: Option<String>, content: String) -> Self {
+        Self { role: Role::Tool, content, name, tool_call_id: id, ..Self::default() }
+    }
 }
 
 /// A function that the model may call.
@@ -286,6 +299,14 @@ impl Delta {
     }
 }
 
+impl Delta {
+    /// The log probabilities of the answer's tokens: none where all of it is thought, or a call.
+    pub fn answer_logprobs(&self) -> &[TokenLogprob] {
+        let answer = |part: &Part| matches!(part, Part::Text(_));
+        if self.parts.is_empty() || self.parts.iter().any(answer) { &self.logprobs } else { &[] }
+    }
+}
+
 impl Event {
     /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
@@ -331,6 +352,8 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Of these, tokens whose KV came from the prefix cache.
     pub cached_tokens: u32,
+    /// Of the others, those that were entered into it for later requests.
+    pub cache_written_tokens: u32,
     /// Tokens generated, the ending one included.
     pub completion_tokens: u32,
     /// Of these, tokens of what the model thought before it answered.

@@ -85,8 +85,15 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
         let limits =
             output::Limits { max_tokens: tokens as u32, stop: vec!["</s>".into()], eos, manner, markers };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
-        let submission =
-            Submission { stream, id, order: order(row), limits, constraint: None, deadline: None };
+        let submission = Submission {
+            stream,
+            id,
+            order: order(row),
+            limits,
+            constraint: None,
+            budget: None,
+            deadline: None,
+        };
         send(Command::Submit(Box::new(Arriving { submission, arrival })));
     }
     send(Command::Drain);

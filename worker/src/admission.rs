@@ -14,6 +14,7 @@ use crate::adapters::model_files::{ModelFiles, REPETITION};
 use crate::adapters::reading::Manner;
 use crate::adapters::tool_parser::Format;
 use crate::adapters::tool_parser::grammar::{self, Demand};
+use crate::engine::budget::Budget;
 use crate::engine::command::Submission;
 use crate::engine::output::Limits;
 use crate::engine::penalties::Penalties;
@@ -71,8 +72,16 @@ pub fn admit(
     }
     let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
     let constraint = constrained(files, &request, &manner)?;
+    let budget = budget(files, &request, &manner)?;
     let none = || Arc::new(HashSet::new());
-    let eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
+    let mut eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
+    if request.stop_tokens.iter().any(|token| *token >= files.vocabulary) {
+        let text = format!("stop_token_ids: token ids of this model lie below {}", files.vocabulary);
+        return Err(Error::invalid("stop_token_ids", text));
+    }
+    if !request.stop_tokens.is_empty() {
+        eos = Arc::new(eos.iter().chain(&request.stop_tokens).copied().collect());
+    }
     let order = Order {
         prompt,
         generated: request.generated.clone(),
@@ -80,12 +89,24 @@ pub fn admit(
         priority: request.priority,
         cache_scope: request.cache_scope,
         logprobs: request.logprobs,
-        masked: constraint.is_some(),
+        masked: constraint.is_some() || budget.is_some(),
     };
     let markers =
         if matches!(request.prompt, Prompt::Chat(_)) { Arc::clone(&files.dialect.markers) } else { none() };
     let limits = Limits { eos, stop: request.stop, max_tokens, manner, markers };
-    Ok(Submission { stream, id: request.id, order, limits, constraint, deadline })
+    Ok(Submission { stream, id: request.id, order, limits, constraint, budget, deadline })
+}
+
+/// How long it may think, where that is said and the model thinks.
+fn budget(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -> Result<Option<Budget>> {
+    let Some(tokens) = request.reasoning_budget.filter(|_| matches!(request.prompt, Prompt::Chat(_))) else {
+        return Ok(None);
+    };
+    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
+    let closings = files.dialect.closings(manner);
+    let encode = |text: &String| files.tokenizer.encode(text, false).map_err(internal);
+    let closings = closings.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    Ok((!closings.is_empty()).then(|| Budget::new(tokens, closings, files.vocabulary)))
 }
 
 fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str) -> Result<()> {
@@ -156,7 +177,8 @@ fn constrained(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -
     if !(forced || strict || wrapped) {
         return plainly(files, answer);
     }
-    let tags = manner.reasoning.tags().map(|(open, close)| (open, close, manner.open));
+    let tags = manner.reasoning.tags().filter(|_| !manner.answering);
+    let tags = tags.map(|(open, close)| (open, close, manner.open));
     let compile = |lenient| {
         let demand = Demand {
             tools,

@@ -19,6 +19,7 @@ use crate::adapters::tokenizer::Tokenizer;
 
 pub mod arrivals;
 pub mod block_allocator;
+pub mod budget;
 pub mod command;
 pub mod counters;
 pub mod drafts;
@@ -37,6 +38,7 @@ pub mod scheduler;
 pub mod sequence;
 pub mod streams;
 
+use budget::Budget;
 use command::{Arriving, Command, Submission};
 use counters::Counters;
 use kv_limit::KvLimit;
@@ -73,6 +75,7 @@ struct Request {
     id: RequestId,
     output: Output,
     constraint: Option<Matcher>,
+    budget: Option<Budget>,
     deadline: Option<Instant>,
     /// A token has come.
     begun: bool,
@@ -174,7 +177,7 @@ impl<R: Runner> Engine<R> {
 
     fn submit(&mut self, arriving: Arriving) {
         let Arriving { submission, arrival } = arriving;
-        let Submission { stream, id, order, limits, constraint, deadline } = submission;
+        let Submission { stream, id, order, limits, constraint, budget, deadline } = submission;
         if !arrival.wanted() || !self.streams.contains(stream) {
             return;
         }
@@ -189,7 +192,7 @@ impl<R: Runner> Engine<R> {
         self.kv_limit.promise(sequence, self.scheduler.allocator().blocks_for(length));
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
-        let mut request = Request { stream, id, output, constraint, deadline, begun: false };
+        let mut request = Request { stream, id, output, constraint, budget, deadline, begun: false };
         if let Some(end) = request.resume(&order.generated) {
             self.streams.push(stream, id, end);
             // Before its end is told: its name may be used again then.
@@ -315,12 +318,9 @@ impl<R: Runner> Engine<R> {
         let rows = self.scheduler.scheduled().zip(&self.batch.rows).filter(|(_, row)| row.masked);
         let mut masks = Vec::new();
         for (sequence, _) in rows {
-            let request = self.requests.get_mut(&sequence);
-            let matcher = request.and_then(|request| request.constraint.as_mut());
-            let matcher = matcher.ok_or_else(|| RunnerError("a masked row has no constraint".into()))?;
-            let mut mask = vec![0; matcher.words()];
-            matcher.mask(&mut mask).map_err(RunnerError)?;
-            masks.push(mask);
+            let mask = self.requests.get_mut(&sequence).and_then(Request::mask);
+            let mask = mask.ok_or_else(|| RunnerError("a masked row has no constraint".into()))?;
+            masks.push(mask.map_err(RunnerError)?);
         }
         Ok(masks)
     }
@@ -411,11 +411,14 @@ impl Request {
                 given_up = found.given_up,
                 "the first token; the prefix cache's first missing block follows the cached tokens"
             );
-            self.output.cached(found.tokens);
+            self.output.cached(found.tokens, found.entered);
         }
         match self.constrain(token) {
             Ok(complete) => {
-                self.output.push(token, scored, complete, |event| streams.push(stream, id, event))
+                let ended =
+                    self.output.push(token, scored, complete, |event| streams.push(stream, id, event));
+                self.spend(token);
+                ended
             }
             Err(error) => {
                 streams.push(stream, id, Event::Failed(error));
@@ -427,9 +430,35 @@ impl Request {
     /// Takes tokens that were generated elsewhere; the event that ends the request, where they end it.
     fn resume(&mut self, generated: &[u32]) -> Option<Event> {
         generated.iter().find_map(|token| match self.constrain(*token) {
-            Ok(complete) => self.output.resume(*token, complete),
+            Ok(complete) => {
+                let end = self.output.resume(*token, complete);
+                self.spend(*token);
+                end
+            }
             Err(error) => Some(Event::Failed(error)),
         })
+    }
+
+    /// Tells the budget of reasoning what has come.
+    fn spend(&mut self, token: u32) {
+        if let Some(budget) = &mut self.budget {
+            let (thought, thinking) = self.output.thinking();
+            budget.note(token, thought, thinking);
+        }
+    }
+
+    /// Which tokens may come next; `None` where nothing restricts them.
+    fn mask(&mut self) -> Option<Result<Mask, String>> {
+        let constrained = self.constraint.as_mut().map(|matcher| {
+            let mut mask = vec![0; matcher.words()];
+            matcher.mask(&mut mask).map(|()| mask)
+        });
+        let Some(budget) = &self.budget else { return constrained };
+        let mask = constrained.unwrap_or_else(|| Ok(budget.open_mask()));
+        Some(mask.map(|mut mask| {
+            budget.narrow(&mut mask);
+            mask
+        }))
     }
 
     /// Whether nothing can follow `token`.

@@ -13,6 +13,7 @@ use ipc_proto::{ErrorKind, Source};
 #[path = "common/models.rs"]
 mod models;
 mod serving {
+    mod begun;
     mod company;
     pub(crate) mod harness;
     mod resume;

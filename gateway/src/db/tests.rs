@@ -12,7 +12,7 @@ fn record(id: &str, outcome: Outcome) -> Record {
         model: "m".into(),
         streamed: true,
         outcome,
-        usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, reasoning_tokens: 0 },
+        usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, ..Usage::default() },
         first_token_ms: None,
         total_ms: 9,
         recoveries: 1,

@@ -70,7 +70,7 @@ async fn generate(
             stream::stream_all(job, more, chunks, None).await
         }
         None => {
-            let all = stream::whole_all(job, more, || timer.note()).await?;
+            let all = stream::whole_all(job, more, |_| timer.note()).await?;
             json(head.answer(all, timer))
         }
     }

@@ -14,6 +14,7 @@ use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
 use crate::translate::anthropic::{Blocks, Head};
+use crate::translate::names;
 use crate::validate::anthropic::{self as validate, ValidMessages};
 
 /// `POST /v1/messages`.
@@ -41,9 +42,11 @@ pub async fn create(
     let streamed = request.stream.is_some();
     let job = Job { state, valid: request, observed, tenant };
     if streamed {
-        return Ok(stream::stream(job, Blocks::new(head), None).await?);
+        let begun = stream::stream(job, Blocks::new(head), None).await;
+        return Ok(begun.map_err(names::of_messages)?);
     }
-    Ok(json(head.answer(stream::whole(job).await?))?)
+    let whole = stream::whole(job).await.map_err(names::of_messages)?;
+    Ok(json(head.answer(whole))?)
 }
 
 /// `POST /v1/messages/count_tokens`.
@@ -52,6 +55,7 @@ pub async fn create(
 /// A wrong request, an unknown model.
 pub async fn count_tokens(Extract(state): Extract<State>, request: Request) -> Result<Json<Count>, ApiError> {
     let (model, prompt) = validate::count(body::lenient_json(request).await?)?;
-    let input_tokens = state.local.count_tokens(&model, prompt).await?;
+    let counted = state.local.count_tokens(&model, prompt).await;
+    let input_tokens = counted.map_err(names::of_messages)?;
     Ok(Json(Count { input_tokens }))
 }

@@ -6,7 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use ipc_proto::generate::{Delta, Event};
+use ipc_proto::generate::Event;
 use ipc_proto::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::responses::Responses;
 use crate::state::State;
+use crate::translate::names;
 use crate::translate::responses::{Head, Items};
 use crate::translate::wire::Wire;
 use crate::validate::responses::{self as validate, ValidResponse};
@@ -54,16 +55,18 @@ pub async fn create(
         model: valid.request.model.clone(),
         echo: std::mem::take(&mut valid.echo),
         encrypt: valid.encrypt,
+        summarise: valid.summarise,
     };
     let items = Items::new(head);
     let keeper = kept.then(|| Keeper::new(&state.responses, &valid));
     let (streamed, background) = (valid.request.stream.is_some(), valid.background);
     let job = Job { state, valid: valid.request, observed, tenant };
-    match (background, keeper) {
-        (true, Some(keeper)) => Ok(in_background(job, items, keeper).await?),
-        (_, keeper) if streamed => Ok(streaming(job, items, keeper).await?),
-        (_, keeper) => Ok(whole(job, items, keeper).await?),
-    }
+    let answer = match (background, keeper) {
+        (true, Some(keeper)) => in_background(job, items, keeper).await,
+        (_, keeper) if streamed => streaming(job, items, keeper).await,
+        (_, keeper) => whole(job, items, keeper).await,
+    };
+    Ok(answer.map_err(names::of_responses)?)
 }
 
 async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Response> {
@@ -74,14 +77,16 @@ async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Res
     Ok(Json(items.response()).into_response())
 }
 
-/// Adds a whole generation to a response.
+/// Adds a whole generation to a response, in the steps in which it comes: so each token's log probability is its own text's.
 async fn fold(job: Job, items: &mut Items) -> Result<()> {
-    let whole = stream::whole(job).await?;
     let mut unread = Vec::new();
-    let delta = Delta { parts: whole.output.parts, logprobs: whole.output.logprobs, ..Delta::default() };
-    items.push(&mut unread, &Event::Delta(delta));
-    items.push(&mut unread, &Event::Finished { reason: whole.reason, usage: whole.usage });
-    Ok(())
+    let add = |event: &Event| {
+        if !matches!(event, Event::Failed(_)) {
+            items.push(&mut unread, event);
+            unread.clear();
+        }
+    };
+    stream::whole_all(job, Vec::new(), add).await.map(drop)
 }
 
 async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Response> {
@@ -166,7 +171,8 @@ pub async fn input_tokens(Extract(state): Extract<State>, request: Request) -> A
     let request: api::Request = body::json(request).await?;
     let history = history(&state, &request).await?;
     let (model, prompt) = validate::count(request, &history)?;
-    let input_tokens = state.local.count_tokens(&model, prompt).await?;
+    let counted = state.local.count_tokens(&model, prompt).await;
+    let input_tokens = counted.map_err(names::of_responses)?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))
 }
 

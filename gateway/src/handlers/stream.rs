@@ -49,15 +49,19 @@ pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, ()> + Send>;
 /// # Errors
 /// When the generation cannot begin, or fails.
 pub async fn whole(job: Job) -> Result<Whole> {
-    let mut all = whole_all(job, Vec::new(), || {}).await?;
+    let mut all = whole_all(job, Vec::new(), |_| {}).await?;
     Ok(all.remove(0))
 }
 
-/// Waits for the answers of several choices: the job's own, and `more`. Calls `came` at each event.
+/// Waits for the answers of several choices: the job's own, and `more`. Calls `came` with each event.
 ///
 /// # Errors
 /// When one cannot begin, or fails; the others are cancelled.
-pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMut()) -> Result<Vec<Whole>> {
+pub async fn whole_all(
+    job: Job,
+    more: Vec<GenerateRequest>,
+    mut came: impl FnMut(&Event),
+) -> Result<Vec<Whole>> {
     let Job { state, valid, mut observed, tenant } = job;
     let asks = asks(valid, more, &observed, &tenant);
     let mut source = observed.begin(begin(&state, asks).await)?;
@@ -65,7 +69,7 @@ pub async fn whole_all(job: Job, more: Vec<GenerateRequest>, mut came: impl FnMu
     let mut ends = vec![None; outputs.len()];
     loop {
         let (choice, event) = source.next().await;
-        came();
+        came(&event);
         observed.see(&event, source.is_over());
         match event {
             Event::Prompt { tokens } => outputs[choice].prompt = tokens,
@@ -93,10 +97,16 @@ async fn begin(state: &State, asks: Vec<Ask>) -> Result<Source> {
 
 /// What the backend is asked: the request itself and `more` choices of it.
 fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed, tenant: &Tenant) -> Vec<Ask> {
-    let ValidRequest { model, generate, keep_alive, .. } = valid;
+    let ValidRequest { model, generate, keep_alive, affinity, .. } = valid;
     let ask = |mut request: GenerateRequest| {
         request.cache_scope = tenant.scope(&request.cache_scope);
-        Ask { model: model.clone(), request, keep_alive, recoveries: observed.recoveries() }
+        Ask {
+            model: model.clone(),
+            request,
+            keep_alive,
+            affinity: affinity.clone(),
+            recoveries: observed.recoveries(),
+        }
     };
     std::iter::once(generate).chain(more).map(ask).collect()
 }

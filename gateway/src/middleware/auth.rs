@@ -73,17 +73,21 @@ fn same(known: &[u8], given: &[u8]) -> bool {
     std::hint::black_box(differing) == 0 && known.len() == given.len()
 }
 
-fn presented(headers: &HeaderMap) -> Option<&str> {
-    let bearer =
-        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok()).map(str::trim)
+/// Every key that a request carries: a wrong one does not hide a right one.
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.to_str().ok()?.trim_start().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    });
+    let own = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
+    bearers.chain(own).map(str::trim)
 }
 
 /// Lets requests with a key pass, or all where none is configured.
 pub async fn check(Extract(state): Extract<State>, mut request: Request, next: Next) -> Response {
     let tenant = match state.keys.is_empty() {
         true => Some(Tenant::default()),
-        false => presented(request.headers()).and_then(|key| state.keys.tenant(key)).cloned(),
+        false => presented(request.headers()).find_map(|key| state.keys.tenant(key)).cloned(),
     };
     if let Some(tenant) = tenant {
         request.extensions_mut().insert(tenant);

@@ -4,9 +4,9 @@ use ipc_proto::Error;
 use ipc_proto::generate::{self, FinishReason, Part};
 use serde_json::{Map, Value};
 
-use super::sse;
 use super::whole::Whole;
 use super::wire::Wire;
+use super::{names, sse};
 use crate::api::anthropic::error;
 use crate::api::anthropic::events::{Delta, Event, MessageDelta};
 use crate::api::anthropic::messages::{AnswerBlock, Diagnosis, OutputDetails, Response, Unavailable, Usage};
@@ -219,8 +219,9 @@ impl Wire for Blocks {
     }
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
+        let failure = names::of_messages(failure.clone());
         let status = crate::error::status(failure.kind).as_u16();
-        let body = error::Body::of(failure, status, &self.head.request_id);
+        let body = error::Body::of(&failure, status, &self.head.request_id);
         sse::push_named(buffer, "error", &body);
     }
 
@@ -234,9 +235,10 @@ fn push(buffer: &mut Vec<u8>, event: &Event) {
 }
 
 fn counts(usage: generate::Usage) -> Usage {
+    let cache = usage.cached_tokens + usage.cache_written_tokens;
     Usage {
-        input_tokens: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
-        cache_creation_input_tokens: 0,
+        input_tokens: usage.prompt_tokens.saturating_sub(cache),
+        cache_creation_input_tokens: usage.cache_written_tokens,
         cache_read_input_tokens: usage.cached_tokens,
         output_tokens: usage.completion_tokens,
         output_tokens_details: OutputDetails { thinking_tokens: usage.reasoning_tokens },

@@ -7,8 +7,8 @@ use ipc_proto::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
 use super::openai::each_told;
-use super::sse;
 use super::wire::Wire;
+use super::{names, sse};
 use crate::api::openai::responses::answer::{
     self, Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
@@ -29,6 +29,8 @@ pub struct Head {
     pub echo: Map<String, Value>,
     /// Whether what was thought is sealed too.
     pub encrypt: bool,
+    /// Whether what was thought is told as its summary.
+    pub summarise: bool,
 }
 
 /// A response that grows, and the writer of its stream.
@@ -142,13 +144,8 @@ impl Items {
                 let (sequence, open) = (&mut self.sequence, &mut self.open);
                 let Some(open) = open else { return };
                 open.text.push_str(text);
-                let body = Body::ReasoningDelta {
-                    item_id: &open.id,
-                    output_index: at,
-                    content_index: 0,
-                    delta: text,
-                };
-                push(buffer, sequence, "response.reasoning_text.delta", body);
+                let (name, body) = thought(&open.id, at, text, self.head.summarise);
+                push(buffer, sequence, name, body);
             }
             Part::Call { name, .. } => {
                 self.close(buffer, "completed");
@@ -201,13 +198,18 @@ impl Items {
         let id = format!("{prefix}_{}_{at}", self.number());
         let open = Open { kind, id, text: String::new(), name, logprobs: Vec::new() };
         let mut item = self.item(&open, "in_progress", None);
-        if let Item::Message { content, .. } | Item::Reasoning { content, .. } = &mut item {
-            content.clear();
+        match &mut item {
+            Item::Message { content, .. } => content.clear(),
+            Item::Reasoning { summary, content, .. } => {
+                summary.clear();
+                content.clear();
+            }
+            Item::FunctionCall { .. } => {}
         }
         self.event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
-        if let Some(part) = open.part() {
-            let body = Body::Part { item_id: &open.id, output_index: at, content_index: 0, part };
-            self.event(buffer, "response.content_part.added", body);
+        if let Some(part) = open.part(self.head.summarise) {
+            let (name, body) = part_event(&open.id, at, part, true);
+            self.event(buffer, name, body);
         }
         self.open = Some(open);
     }
@@ -224,6 +226,10 @@ impl Items {
                     Body::TextDone { item_id, output_index, content_index, text, logprobs },
                 )
             }
+            Kind::Reasoning if self.head.summarise => {
+                let body = Body::SummaryDone { item_id, output_index, summary_index: 0, text };
+                ("response.reasoning_summary_text.done", body)
+            }
             Kind::Reasoning => {
                 let body = Body::ReasoningDone { item_id, output_index, content_index, text };
                 ("response.reasoning_text.done", body)
@@ -234,9 +240,9 @@ impl Items {
             }
         };
         push(buffer, &mut self.sequence, name, body);
-        if let Some(part) = open.part() {
-            let body = Body::Part { item_id, output_index, content_index, part };
-            push(buffer, &mut self.sequence, "response.content_part.done", body);
+        if let Some(part) = open.part(self.head.summarise) {
+            let (name, body) = part_event(item_id, output_index, part, false);
+            push(buffer, &mut self.sequence, name, body);
         }
         let sealed = self.head.encrypt.then(|| sealed::seal(&open.text));
         let item = self.item(&open, status, sealed);
@@ -246,10 +252,15 @@ impl Items {
     }
 
     fn item(&self, open: &Open, status: &'static str, encrypted_content: Option<String>) -> Item {
-        let (id, content) = (open.id.clone(), open.part().into_iter().collect());
+        let id = open.id.clone();
+        let content: Vec<answer::Part> = open.part(self.head.summarise).into_iter().collect();
         match open.kind {
             Kind::Message => Item::Message { id, status, role: "assistant", content },
-            Kind::Reasoning => Item::Reasoning { id, status, summary: [], content, encrypted_content },
+            Kind::Reasoning => {
+                let (summary, content) =
+                    if self.head.summarise { (content, Vec::new()) } else { (Vec::new(), content) };
+                Item::Reasoning { id, status, summary, content, encrypted_content }
+            }
             Kind::Call => Item::FunctionCall {
                 id,
                 status,
@@ -279,13 +290,14 @@ impl Items {
 
 impl Open {
     /// Its one part; calls have none.
-    fn part(&self) -> Option<answer::Part> {
+    fn part(&self, summarise: bool) -> Option<answer::Part> {
         let text = self.text.clone();
         match self.kind {
             Kind::Message => {
                 let logprobs = each_told(&self.logprobs);
                 Some(answer::Part::OutputText { text, annotations: [], logprobs })
             }
+            Kind::Reasoning if summarise => Some(answer::Part::SummaryText { text }),
             Kind::Reasoning => Some(answer::Part::ReasoningText { text }),
             Kind::Call => None,
         }
@@ -333,6 +345,33 @@ impl Wire for Items {
     }
 }
 
+/// The event that tells more of what is thought.
+fn thought<'a>(item_id: &'a str, at: usize, delta: &'a str, summarise: bool) -> (&'static str, Body<'a>) {
+    if summarise {
+        let body = Body::SummaryDelta { item_id, output_index: at, summary_index: 0, delta };
+        return ("response.reasoning_summary_text.delta", body);
+    }
+    let body = Body::ReasoningDelta { item_id, output_index: at, content_index: 0, delta };
+    ("response.reasoning_text.delta", body)
+}
+
+/// The event that a part begins, or is whole.
+fn part_event(item_id: &str, at: usize, part: answer::Part, begins: bool) -> (&'static str, Body<'_>) {
+    let name = match (&part, begins) {
+        (answer::Part::SummaryText { .. }, true) => "response.reasoning_summary_part.added",
+        (answer::Part::SummaryText { .. }, false) => "response.reasoning_summary_part.done",
+        (_, true) => "response.content_part.added",
+        (_, false) => "response.content_part.done",
+    };
+    let body = match part {
+        answer::Part::SummaryText { .. } => {
+            Body::SummaryPart { item_id, output_index: at, summary_index: 0, part }
+        }
+        part => Body::Part { item_id, output_index: at, content_index: 0, part },
+    };
+    (name, body)
+}
+
 fn push(buffer: &mut Vec<u8>, sequence: &mut u64, r#type: &'static str, body: Body) {
     sse::push_named(buffer, r#type, &Event { r#type, sequence_number: *sequence, body });
     *sequence += 1;
@@ -340,7 +379,7 @@ fn push(buffer: &mut Vec<u8>, sequence: &mut u64, r#type: &'static str, body: Bo
 
 /// Codes that clients know: Codex shortens a conversation by one and waits by another, for as long as the text says.
 fn told(failure: &Error) -> Failure {
-    let message = failure.message.clone();
+    let message = names::of_responses(failure.clone()).message;
     match failure.kind {
         ErrorKind::ContextLength => Failure { code: "context_length_exceeded", message },
         ErrorKind::Overloaded => {
@@ -354,7 +393,10 @@ fn told(failure: &Error) -> Failure {
 fn counts(usage: generate::Usage) -> Usage {
     Usage {
         input_tokens: usage.prompt_tokens,
-        input_tokens_details: InputDetails { cached_tokens: usage.cached_tokens, cache_write_tokens: 0 },
+        input_tokens_details: InputDetails {
+            cached_tokens: usage.cached_tokens,
+            cache_write_tokens: usage.cache_written_tokens,
+        },
         output_tokens: usage.completion_tokens,
         output_tokens_details: OutputDetails { reasoning_tokens: usage.reasoning_tokens },
         total_tokens: usage.prompt_tokens + usage.completion_tokens,

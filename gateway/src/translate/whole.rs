@@ -18,7 +18,7 @@ pub struct Whole {
 pub struct Output {
     /// In order; two of one kind never follow each other, but for calls.
     pub parts: Vec<Part>,
-    /// Of all tokens, where they were asked for.
+    /// Of the answer's tokens, where they were asked for.
     pub logprobs: Vec<TokenLogprob>,
     /// Of the prompt's tokens, where they were asked for.
     pub prompt: Vec<TokenLogprob>,
@@ -27,6 +27,7 @@ pub struct Output {
 impl Output {
     /// Adds more.
     pub fn add(&mut self, delta: Delta) {
+        self.logprobs.extend_from_slice(delta.answer_logprobs());
         for part in delta.parts {
             match (self.parts.last_mut(), part) {
                 (Some(Part::Text(text)), Part::Text(more))
@@ -36,7 +37,6 @@ impl Output {
                 (_, part) => self.parts.push(part),
             }
         }
-        self.logprobs.extend(delta.logprobs);
     }
 
     /// The text of the answer.

@@ -1,15 +1,13 @@
 //! Checks Messages requests.
 
-use ipc_proto::generate::{
-    ChatPrompt, Constraint, GenerateRequest, Priority, Prompt, Sampling, Tool, ToolChoice,
-};
+use ipc_proto::generate::{ChatPrompt, Constraint, GenerateRequest, Prompt, Sampling, Tool, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
+use super::labels::{self, Labels};
 use super::thinking::Wish;
-use super::{MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, keep_alive, model, refuse};
+use super::{Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, extras, keep_alive, model, refuse};
 use crate::api::anthropic::messages::{self, Format, Request};
-use crate::api::openai::chat;
 
 mod turns;
 
@@ -44,11 +42,16 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
     let sampling = sampling(&request)?;
     let stop = stops(request.stop_sequences.clone().unwrap_or_default())?;
     let hide_thinking = thinking_is_hidden(&request, max_tokens)?;
-    let priority = match request.priority {
-        Some(chat::Priority::High) => Priority::High,
-        None | Some(chat::Priority::Normal) => Priority::Normal,
-        Some(chat::Priority::Low) => Priority::Low,
-    };
+    let extras = extras(Extras {
+        priority: request.priority,
+        cache_salt: request.cache_salt.clone(),
+        timeout: request.timeout,
+        ..Extras::default()
+    })?;
+    let user = request.metadata.as_ref().and_then(|metadata| metadata.user_id.clone());
+    let user = labels::first(&[("metadata.user_id", &user)])?;
+    let labels = Labels { user, ..Labels::default() };
+    let reasoning_budget = request.thinking.as_ref().and_then(budget);
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let diagnose = request.diagnostics.is_some();
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
@@ -58,16 +61,21 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
         let text = "output_config.format: an answer that must call a tool cannot fit a schema as well";
         return Err(Error::invalid("output_config.format", text));
     }
+    let calls = matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+    if prompt.continues && (calls || constraint.is_some()) {
+        let text = "messages: an answer with a format, or that must call a tool, begins anew: the last turn must be the user's";
+        return Err(Error::invalid("messages", text));
+    }
     let generate = GenerateRequest {
         prompt: Prompt::Chat(prompt),
         sampling,
         stop,
         max_tokens: Some(max_tokens),
         constraint,
-        priority,
-        ..GenerateRequest::default()
+        reasoning_budget,
+        ..extras
     };
-    let request = ValidRequest { model, generate, stream, keep_alive };
+    let request = ValidRequest { model, generate, stream, keep_alive, labels, affinity: None };
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 
@@ -89,6 +97,11 @@ fn refused(request: &Request) -> Result<()> {
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &[json!("auto"), json!("standard_only")])?;
     refuse("speed", &text(&request.speed), &[json!("standard")])?;
+    refuse("thread", &request.thread, &[])?;
+    refuse("compaction", &request.compaction, &[])?;
+    refuse("fallbacks", &request.fallbacks, &[json!([])])?;
+    // Everything happens on this machine.
+    refuse("inference_geo", &request.inference_geo, &[json!("global"), json!("default")])?;
     // Keeping what was thought is what happens anyway.
     let kept = |edit: &messages::Edit| {
         edit.r#type.starts_with("clear_thinking_") && edit.keep.as_ref().is_some_and(|keep| keep == "all")
@@ -156,6 +169,11 @@ fn thinking_is_hidden(request: &Request, max_tokens: u32) -> Result<bool> {
     }
 }
 
+/// For how many tokens the model may think, at most.
+fn budget(thinking: &messages::Thinking) -> Option<u32> {
+    thinking.budget_tokens.filter(|_| thinking.r#type == "enabled")
+}
+
 /// Variables for the chat template: whether, how long and how hard to think, and the client's own.
 fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
     let thinks = match request.thinking.as_ref().map(|thinking| &*thinking.r#type) {
@@ -176,7 +194,8 @@ fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
     let wish = Wish {
         thinks: Some(thinks),
         effort,
-        budget: request.thinking.as_ref().and_then(|thinking| thinking.budget_tokens),
+        budget: request.thinking.as_ref().and_then(budget),
+        hidden: false,
     };
     Ok(wish.template_kwargs(request.chat_template_kwargs.take()))
 }
@@ -203,8 +222,8 @@ fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
     let template_kwargs = template_kwargs(&mut request)?;
     let tools = tools(request.tools.unwrap_or_default())?;
     let (tool_choice, parallel_calls) = tool_choice(request.tool_choice, &tools)?;
-    let messages = turns::turns(request.system, request.messages)?;
-    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs };
+    let (messages, continues) = turns::turns(request.system, request.messages)?;
+    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
     Ok((model(request.model)?, prompt))
 }
 
@@ -224,10 +243,19 @@ fn tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
         if tool.name.is_empty() || tool.name.len() > MAX_NAME_BYTES || !tool.name.bytes().all(word) {
             return Err(wrong("name", "1 to 128 letters, digits, _ or -"));
         }
+        if tool.defer_loading == Some(true) {
+            return Err(wrong("defer_loading", "there is no tool search here that would load it"));
+        }
+        if tool.allowed_callers.as_ref().is_some_and(|callers| *callers != json!(["direct"])) {
+            return Err(wrong("allowed_callers", "only [\"direct\"]: this server runs no code"));
+        }
         let schema = tool.input_schema.ok_or_else(|| wrong("input_schema", "it is missing"))?;
+        let examples = tool.input_examples.unwrap_or_default();
+        let examples: String = examples.iter().map(|example| format!("\nExample: {example}")).collect();
+        let description = Some(tool.description.unwrap_or_default() + &examples);
         Ok(Tool {
             name: tool.name,
-            description: tool.description,
+            description: description.filter(|text| !text.is_empty()),
             parameters: Some(Value::Object(schema).to_string()),
             strict: tool.strict.unwrap_or(false),
         })

@@ -34,6 +34,8 @@ pub struct Form {
     pub logprobs: bool,
     /// The service tier, where one was asked for.
     pub tier: Option<&'static str>,
+    /// What the model thinks is not told.
+    pub hide_reasoning: bool,
 }
 
 /// What comes before a completion.
@@ -49,7 +51,15 @@ pub enum Echo {
 
 impl Default for Form {
     fn default() -> Self {
-        Self { candidates: 1, told: 1, legacy: false, echo: Vec::new(), logprobs: false, tier: None }
+        Self {
+            candidates: 1,
+            told: 1,
+            legacy: false,
+            echo: Vec::new(),
+            logprobs: false,
+            tier: None,
+            hide_reasoning: false,
+        }
     }
 }
 

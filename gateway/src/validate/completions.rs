@@ -4,8 +4,13 @@ use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt, RequestId};
 use ipc_proto::{Error, Result};
 
 use super::choices::{self, Echo, Form, ValidChoices};
-use super::keep_alive;
-use super::{Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, limit, model, sampling, stop, streaming};
+use super::foreign::{self, foreign};
+use super::formats::{self, Formats, formats};
+use super::labels::{self, Labels};
+use super::{
+    Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, keep_alive, limit, model, sampling, stop,
+    streaming,
+};
 use crate::api::openai::completions::{self, Request};
 
 /// Prompts of one request, at most.
@@ -15,7 +20,12 @@ const MAX_PROMPTS: usize = 128;
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn completion(request: Request) -> Result<ValidChoices> {
+pub fn completion(mut request: Request) -> Result<ValidChoices> {
+    foreign::refuse(&foreign!(request))?;
+    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
+    let notes = labels::notes(request.metadata.as_ref())?;
+    let labels = Labels { user: labels::first(&user)?, notes, session: None };
+    let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let told = choices::count("n", request.n)?;
     let candidates = choices::count("best_of", request.best_of.or(request.n))?;
     if candidates < told {
@@ -53,7 +63,8 @@ pub fn completion(request: Request) -> Result<ValidChoices> {
     let stream = streaming(request.stream, request.stream_options)?;
     let form = Form { candidates, told, echo: echoes, logprobs: top.is_some(), ..Form::default() };
     let keep_alive = keep_alive::checked(request.keep_alive)?;
-    let request = ValidRequest { model: model(request.model)?, generate, stream, keep_alive };
+    let model = model(request.model)?;
+    let request = ValidRequest { model, generate, stream, keep_alive, labels, affinity };
     ValidChoices::new(request, requests, form)
 }
 

@@ -6,14 +6,28 @@ use ipc_proto::generate::{
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
+use super::labels::{self, Labels};
 use super::thinking::Wish;
 use super::{
     Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, keep_alive, limit, model, refuse,
-    sampling, stop,
+    retentions, sampling, stop, tools as functions,
 };
+use crate::api::openai::chat::Function;
 use crate::api::openai::responses::{self as api, Item, Request};
 
 mod items;
+
+/// What a client may ask to be included. Where a kind of item never comes, neither does what belongs to it.
+const INCLUDABLE: [&str; 8] = [
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+    "message.input_image.image_url",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+];
 
 /// A request that was checked, and what its answer depends on.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +44,8 @@ pub struct ValidResponse {
     pub background: bool,
     /// Whether what was thought is also given in a form that clients hand back.
     pub encrypt: bool,
+    /// Whether what was thought is told as a summary. No other model here would make one: it is told as it is.
+    pub summarise: bool,
     /// What a response gives back of its request.
     pub echo: Map<String, Value>,
 }
@@ -46,21 +62,24 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         top_k: request.top_k,
         min_p: request.min_p,
         seed: request.seed,
-        repetition_penalty: request.repetition_penalty,
+        repetition_penalty: request.repetition_penalty.or(request.repeat_penalty),
         presence_penalty: request.presence_penalty,
         frequency_penalty: request.frequency_penalty,
         logit_bias: None,
     };
     let sampling = sampling(&asked)?;
     let extras = extras(Extras {
-        response_format: None,
-        min_tokens: None,
-        ignore_eos: None,
         priority: request.priority,
-        service_tier: None,
         cache_salt: request.cache_salt.take(),
         timeout: request.timeout,
+        ..Extras::default()
     })?;
+    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
+    let notes = labels::notes(request.metadata.as_ref())?;
+    let labels = Labels { user: labels::first(&user)?, notes, session: None };
+    let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
+    let summarise = summarised(&request)?;
+    let reasoning_budget = reasoning_budget(&request)?;
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let logprobs = logprobs(&request)?;
     let encrypt = includes(&request, "reasoning.encrypted_content");
@@ -85,15 +104,26 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     }
     let echo = echo(&request, &prompt, &tools);
     let prompt = Prompt::Chat(prompt);
-    let generate =
-        GenerateRequest { prompt, sampling, stop, max_tokens, logprobs, constraint, priority, ..extras };
+    let generate = GenerateRequest {
+        prompt,
+        sampling,
+        stop,
+        max_tokens,
+        logprobs,
+        constraint,
+        priority,
+        reasoning_budget,
+        ..extras
+    };
+    let model = model(request.model)?;
     Ok(ValidResponse {
-        request: ValidRequest { model: model(request.model)?, generate, stream, keep_alive },
+        request: ValidRequest { model, generate, stream, keep_alive, labels, affinity },
         input,
         previous: request.previous_response_id,
         store: request.store,
         background,
         encrypt,
+        summarise,
         echo,
     })
 }
@@ -120,8 +150,14 @@ fn refused(request: &Request) -> Result<()> {
     refuse("image", &request.image, &[])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
     refuse("truncation", &text(&request.truncation), &[json!("disabled")])?;
-    let tiers = ["auto", "default", "flex", "priority"].map(Value::from);
+    let tiers = ["auto", "default", "flex", "scale", "priority"].map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &tiers)?;
+    refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &retentions())?;
+    // `max_tool_calls` bounds calls of tools that the server runs itself: of those there are none, so any bound is kept.
+    let unknown = request.include.iter().flatten().find(|included| !INCLUDABLE.contains(&included.as_str()));
+    if let Some(unknown) = unknown {
+        return Err(Error::invalid("include", format!("include: \"{unknown}\" is not known")));
+    }
     let obfuscation = request.stream_options.and_then(|options| options.include_obfuscation);
     refuse("stream_options.include_obfuscation", &obfuscation.map(Value::Bool), &[json!(false)])?;
     let verbosity = request.text.as_ref().and_then(|text| text.verbosity.as_deref()).map(Value::from);
@@ -131,6 +167,28 @@ fn refused(request: &Request) -> Result<()> {
     refuse("reasoning.mode", &mode, &[json!("standard")])?;
     let context = reasoning.and_then(|reasoning| reasoning.context.as_deref()).map(Value::from);
     refuse("reasoning.context", &context, &[json!("auto"), json!("all_turns")])
+}
+
+/// Whether a summary of what was thought is asked for.
+fn summarised(request: &Request) -> Result<bool> {
+    let reasoning = request.reasoning.as_ref();
+    let asked =
+        reasoning.and_then(|reasoning| reasoning.summary.as_ref().or(reasoning.generate_summary.as_ref()));
+    match asked.map(String::as_str) {
+        None => Ok(false),
+        Some("auto" | "concise" | "detailed") => Ok(true),
+        Some(_) => {
+            let text = "reasoning.summary must be auto, concise or detailed";
+            Err(Error::invalid("reasoning.summary", text))
+        }
+    }
+}
+
+fn reasoning_budget(request: &Request) -> Result<Option<u32>> {
+    let reasoning = request.reasoning.as_ref();
+    let budget = limit("reasoning.max_tokens", reasoning.and_then(|reasoning| reasoning.max_tokens))?;
+    let thinks = reasoning.and_then(|reasoning| reasoning.effort.as_deref()) != Some("none");
+    Ok(budget.filter(|_| thinks))
 }
 
 fn includes(request: &Request, what: &str) -> bool {
@@ -173,42 +231,44 @@ fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, 
         Some(api::Input::Items(items)) => items,
     };
     let messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
-    let wish = match effort {
-        None => Wish::default(),
-        Some("none") => Wish { thinks: Some(false), ..Wish::default() },
-        Some("minimal" | "low" | "medium" | "high" | "xhigh" | "max") => {
-            Wish { thinks: Some(true), effort, budget: None }
-        }
-        Some(_) => {
-            let text = "reasoning.effort must be none, minimal, low, medium, high, xhigh or max";
-            return Err(Error::invalid("reasoning.effort", text));
-        }
-    };
+    let wish = Wish::of_effort(effort).ok_or_else(|| {
+        let text = "reasoning.effort must be none, minimal, low, medium, high, xhigh or max";
+        Error::invalid("reasoning.effort", text)
+    })?;
+    let wish = Wish { budget, ..wish };
     let template_kwargs = wish.template_kwargs(request.chat_template_kwargs.take());
     let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
-    Ok((ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs }, input, shown))
+    let prompt =
+        ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues: false };
+    Ok((prompt, input, shown))
 }
 
+/// The functions among the tools, and all of them as they are given back.
 fn tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
-    let mut functions = Vec::new();
+    let mut known = Vec::new();
     let mut shown = Vec::new();
     for (at, tool) in tools.into_iter().enumerate() {
         // Codex sends kinds that only OpenAI's own servers run; the model is not told of them, and gets on without.
         if tool.r#type != "function" {
+            // Strings, numbers, lists and objects with string keys always serialise.
+            shown.push(serde_json::to_value(&tool).unwrap_or_default());
             continue;
         }
-        let name = tool.name.filter(|name| !name.is_empty()).ok_or_else(|| {
-            let name = format!("tools[{at}].name");
+        let path = format!("tools[{at}]");
+        let name = tool.name.ok_or_else(|| {
+            let name = format!("{path}.name");
             Error::invalid(&name, format!("{name} is missing"))
         })?;
         let strict = tool.strict.unwrap_or(false);
         shown.push(json!({"type": "function", "name": name, "description": tool.description,
             "parameters": tool.parameters, "strict": strict}));
-        let parameters = tool.parameters.map(|parameters| Value::Object(parameters).to_string());
-        functions.push(Tool { name, description: tool.description, parameters, strict });
+        let api::Tool { description, parameters, .. } = tool;
+        known.push(functions::tool(&path, Function { name, description, parameters, strict: Some(strict) })?);
     }
-    Ok((functions, shown))
+    functions::unique("tools", &known)?;
+    Ok((known, shown))
 }
 
 /// What the client chose; of `tools` those stay that it allows.
@@ -223,6 +283,13 @@ fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Resul
             }
             ("function", _, _) => return wrong("name must be the name of a function among the tools"),
             ("allowed_tools", _, Some(allowed)) => {
+                let unknown = allowed.iter().find(|one| {
+                    one.r#type == "function"
+                        && !tools.iter().any(|tool| one.name.as_ref() == Some(&tool.name))
+                });
+                if unknown.is_some() {
+                    return wrong("allowed_tools names a function that is not among the tools");
+                }
                 let named = |tool: &Tool| allowed.iter().any(|one| one.name.as_ref() == Some(&tool.name));
                 tools.retain(named);
                 chosen.mode.clone().unwrap_or_default()
@@ -241,12 +308,8 @@ fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Resul
 
 /// What a response says about its request.
 fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, Value> {
-    let tool_choice = match &prompt.tool_choice {
-        ToolChoice::Auto => json!("auto"),
-        ToolChoice::None => json!("none"),
-        ToolChoice::Required => json!("required"),
-        ToolChoice::Named(name) => json!({"type": "function", "name": name}),
-    };
+    let tool_choice =
+        request.tool_choice.as_ref().map(serde_json::to_value).and_then(std::result::Result::ok);
     let reasoning = request.reasoning.as_ref();
     let format =
         request.text.as_ref().and_then(|text| text.format.clone()).filter(|format| !format.is_null());
@@ -257,16 +320,18 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "max_tool_calls": request.max_tool_calls,
         "parallel_tool_calls": prompt.parallel_calls,
         "tools": tools,
-        "tool_choice": tool_choice,
+        "tool_choice": tool_choice.unwrap_or_else(|| json!("auto")),
         "temperature": request.temperature.unwrap_or(1.0),
         "top_p": request.top_p.unwrap_or(1.0),
         "top_logprobs": request.top_logprobs.unwrap_or(0),
         "presence_penalty": request.presence_penalty.unwrap_or(0.0),
         "frequency_penalty": request.frequency_penalty.unwrap_or(0.0),
-        "reasoning": {"effort": reasoning.and_then(|r| r.effort.as_deref()), "summary": null},
+        "reasoning": {"effort": reasoning.and_then(|r| r.effort.as_deref()),
+            "summary": reasoning.and_then(|r| r.summary.as_deref().or(r.generate_summary.as_deref()))},
         "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
         "truncation": "disabled",
-        "service_tier": request.service_tier.as_deref().filter(|tier| *tier != "auto").unwrap_or("default"),
+        "service_tier": request.service_tier.as_deref().filter(|tier| matches!(*tier, "flex" | "priority"))
+            .unwrap_or("default"),
         "background": request.background.unwrap_or(false),
         "metadata": request.metadata.clone().unwrap_or_default(),
         "user": request.user,

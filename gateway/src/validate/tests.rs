@@ -155,6 +155,15 @@ fn what_is_wrong_is_named() {
         (json!({"stop": ""}), "stop"),
         (json!({"stop": vec!["x"; 17]}), "stop"),
         (json!({"stream_options": {}}), "stream_options"),
+        (
+            json!({"stream": true, "stream_options": {"include_obfuscation": true}}),
+            "stream_options.include_obfuscation",
+        ),
+        (json!({"stop_token_ids": vec![1; 65]}), "stop_token_ids"),
+        (json!({"thinking_budget": 0}), "thinking_budget"),
+        (json!({"reasoning": {"max_tokens": 0}}), "reasoning.max_tokens"),
+        (json!({"continue_final_message": true}), "continue_final_message"),
+        (json!({"continue_final_message": true, "add_generation_prompt": true}), "continue_final_message"),
         (json!({"model": ""}), "model"),
         (json!({"model": "x".repeat(513)}), "model"),
     ] {
@@ -175,6 +184,15 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         ("verbosity", json!("low"), json!("medium")),
         ("modalities", json!(["audio"]), json!(["text"])),
         ("store", json!(true), json!(false)),
+        ("prompt_cache_options", json!({}), json!(null)),
+        ("grammar", json!("root ::= x"), json!("")),
+        ("bad_words", json!(["x"]), json!([])),
+        ("allowed_token_ids", json!([1]), json!(null)),
+        ("use_beam_search", json!(true), json!(false)),
+        ("truncate_prompt_tokens", json!(9), json!(null)),
+        ("prompt_logprobs", json!(1), json!(null)),
+        ("skip_special_tokens", json!(false), json!(true)),
+        ("logits_processors", json!(["x"]), json!([])),
     ] {
         assert_eq!(blame(chat_of(&with(hello(), &json!({ name: on })))), name);
         chat_of(&with(hello(), &json!({ name: off }))).unwrap();
@@ -224,6 +242,72 @@ fn settings_beside_openais_arrive_and_are_bounded() {
     ] {
         assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
     }
+}
+
+#[test]
+fn other_servers_names_mean_the_same() {
+    let more = json!({"repeat_penalty": 1.5, "stop_token_ids": [3], "service_tier": "scale",
+        "stream": true, "stream_options": {"include_usage": null, "include_obfuscation": false}});
+    let valid = choices_of(&with(hello(), &more)).unwrap();
+    assert_eq!(valid.request.generate.sampling.repetition_penalty, Some(1.5));
+    assert_eq!(valid.request.generate.stop_tokens, [3]);
+    assert_eq!(valid.request.stream, Some(Streaming { include_usage: false }));
+    assert_eq!((valid.form.tier, valid.form.hide_reasoning), (Some("default"), false));
+    for hides in [json!({"include_reasoning": false}), json!({"reasoning": {"exclude": true}})] {
+        assert!(choices_of(&with(hello(), &hides)).unwrap().form.hide_reasoning);
+    }
+}
+
+#[test]
+fn thinking_is_wished_for_in_many_ways() {
+    let told = |more: Value| {
+        let valid = chat_of(&with(hello(), &more)).unwrap().generate;
+        let Prompt::Chat(chat) = valid.prompt else { panic!() };
+        let kwargs: Value = chat.template_kwargs.unwrap().parse().unwrap();
+        (kwargs["enable_thinking"].clone(), kwargs["reasoning_effort"].clone(), valid.reasoning_budget)
+    };
+    // A template that asks for the effort only is told nothing of one: "low" would have it think.
+    assert_eq!(told(json!({"reasoning_effort": "none"})), (json!(false), json!(null), None));
+    assert_eq!(told(json!({"reasoning": {"effort": "high"}})), (json!(true), json!("high"), None));
+    let bounded = json!({"reasoning": {"enabled": true, "max_tokens": 9}});
+    assert_eq!(told(bounded), (json!(true), json!(null), Some(9)));
+    for name in ["thinking_budget", "thinking_token_budget"] {
+        assert_eq!(told(json!({ name: 7 })).2, Some(7));
+        assert_eq!(told(json!({ name: 7, "reasoning_effort": "none" })).2, None);
+    }
+}
+
+#[test]
+fn an_assistants_last_turn_can_be_gone_on_with() {
+    let turns = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "The "}]);
+    let more = json!({"messages": turns, "continue_final_message": true, "add_generation_prompt": false});
+    let chat = prompt_of(&more).unwrap();
+    assert_eq!((chat.continues, chat.template_kwargs), (true, None));
+    let formatted = with(more, &json!({"response_format": {"type": "json_object"}}));
+    assert_eq!(blame(chat_of(&with(hello(), &formatted))), "continue_final_message");
+    let plain = prompt_of(&json!({"messages": turns, "add_generation_prompt": false})).unwrap();
+    assert_eq!(
+        (plain.continues, plain.template_kwargs.as_deref()),
+        (false, Some(r#"{"add_generation_prompt":false}"#))
+    );
+}
+
+#[test]
+fn senders_and_purposes_are_noted() {
+    let more =
+        json!({"user": "u", "safety_identifier": "s", "metadata": {"k": "v"}, "prompt_cache_key": "p"});
+    let valid = chat_of(&with(hello(), &more)).unwrap();
+    assert_eq!(
+        (valid.labels.user.as_deref(), valid.labels.notes.as_deref()),
+        (Some("u"), Some(r#"{"k":"v"}"#))
+    );
+    assert_eq!(valid.affinity.as_deref(), Some("p"));
+    let task = "### Task:\nGenerate a title.\n<chat_history>\nUSER: Hi\n</chat_history>";
+    let task = json!({"messages": [{"role": "user", "content": task}]});
+    assert_eq!(chat_of(&with(hello(), &task)).unwrap().generate.priority, Priority::Low);
+    let asked = with(task, &json!({"priority": "normal"}));
+    assert_eq!(chat_of(&with(hello(), &asked)).unwrap().generate.priority, Priority::Normal);
+    assert_eq!(chat_of(&hello()).unwrap().generate.priority, Priority::Normal);
 }
 
 #[test]
@@ -315,6 +399,7 @@ fn turns_with_calls_and_results_are_taken() {
         {"role": "tool", "tool_call_id": "2", "content": [{"type": "text", "text": "r"}]},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "function_call": {"name": "h", "arguments": "{}"}},
         {"role": "function", "name": "h", "content": "s"},
+        {"role": "assistant", "content": null, "refusal": "never", "reasoning": "a", "reasoning_content": "b"},
     ]});
     let Prompt::Chat(chat) = chat_of(&body).unwrap().generate.prompt else { panic!() };
     let call = |id: &str, name: &str, arguments: &str| ToolCall {
@@ -322,7 +407,8 @@ fn turns_with_calls_and_results_are_taken() {
         name: name.into(),
         arguments: arguments.into(),
     };
-    let [_, calls, result, old, answer] = chat.messages.as_slice() else { panic!() };
+    let [_, calls, result, old, answer, refused] = chat.messages.as_slice() else { panic!() };
+    assert_eq!((&*refused.content, refused.reasoning.as_deref()), ("never", Some("b")));
     assert_eq!(calls.tool_calls, [call("1", "f", "{\"a\": 1}"), call("2", "g", "{}")]);
     assert_eq!((calls.reasoning.as_deref(), &*calls.content), (Some("why"), ""));
     assert_eq!((result.role, result.name.as_deref(), &*result.content), (Role::Tool, Some("g"), "r"));

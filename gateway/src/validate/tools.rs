@@ -78,7 +78,7 @@ fn function(at: usize, tool: chat::Tool) -> Result<Tool> {
     self::tool(&path, tool.function.ok_or_else(missing)?)
 }
 
-fn tool(path: &str, function: Function) -> Result<Tool> {
+pub(super) fn tool(path: &str, function: Function) -> Result<Tool> {
     let Function { name, description, parameters, strict } = function;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(fits) {
@@ -90,7 +90,7 @@ fn tool(path: &str, function: Function) -> Result<Tool> {
     Ok(Tool { name, description, parameters, strict: strict.unwrap_or(false) })
 }
 
-fn unique(name: &str, tools: &[Tool]) -> Result<()> {
+pub(super) fn unique(name: &str, tools: &[Tool]) -> Result<()> {
     if tools.len() > MAX_TOOLS {
         return Err(Error::invalid(name, format!("{name}: at most {MAX_TOOLS}, not {}", tools.len())));
     }

@@ -7,6 +7,33 @@ use serde_json::Value;
 use super::refuse;
 use crate::api::openai::chat::{self, Called, CalledTool, Content};
 
+/// How Open WebUI's requests of its own begin: for titles, tags and the like.
+const TASK: &str = "### Task:\n";
+/// What they show of the conversation that they are about.
+const HISTORY: &str = "<chat_history>";
+
+/// Whether nobody waits for the answer: a client makes something of its own of it, after the conversation.
+pub(super) fn is_background_task(messages: &[chat::Message]) -> bool {
+    match messages {
+        [chat::Message { role: chat::Role::User, content: Some(Content::Text(text)), .. }] => {
+            text.starts_with(TASK) && text.contains(HISTORY)
+        }
+        _ => false,
+    }
+}
+
+/// Checks that there is something to go on with, where that is asked.
+pub(super) fn continued(field: &str, continues: bool, messages: &[Message]) -> Result<()> {
+    let goes_on = |last: &Message| {
+        last.role == Role::Assistant && last.tool_calls.is_empty() && !last.content.is_empty()
+    };
+    if !continues || messages.last().is_some_and(goes_on) {
+        return Ok(());
+    }
+    let text = format!("{field}: to be gone on with, the last turn must be the assistant's, of text");
+    Err(Error::invalid(field, text))
+}
+
 /// All turns; results of functions learn their function's name where a call says it.
 pub(super) fn of(messages: Vec<chat::Message>) -> Result<Vec<Message>> {
     if messages.is_empty() {
@@ -33,7 +60,9 @@ fn turn(path: &str, message: chat::Message) -> Result<Message> {
         chat::Role::Tool | chat::Role::Function => Role::Tool,
     };
     refuse(&format!("{path}.audio"), &message.audio, &[])?;
-    let content = match message.content {
+    let reasoning = message.reasoning_content.or(message.reasoning);
+    // What a model would not say was all it said.
+    let content = match message.content.or(message.refusal.map(Content::Text)) {
         Some(Content::Text(text)) => text,
         Some(Content::Parts(parts)) => {
             let texts = parts.into_iter().enumerate().map(|(n, part)| text_of(path, n, part));
@@ -65,7 +94,7 @@ fn turn(path: &str, message: chat::Message) -> Result<Message> {
         role,
         content,
         name: message.name,
-        reasoning: message.reasoning_content.filter(|text| !text.is_empty()),
+        reasoning: reasoning.filter(|text| !text.is_empty()),
         tool_calls,
         tool_call_id: message.tool_call_id,
     })

@@ -69,9 +69,11 @@ fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>()).prop_map(
-        |(messages, (tools, tool_choice, parallel_calls), template_kwargs)| {
-            Prompt::Chat(ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs })
+    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<bool>()).prop_map(
+        |(messages, (tools, tool_choice, parallel_calls), template_kwargs, continues)| {
+            let prompt =
+                ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
+            Prompt::Chat(prompt)
         },
     );
     prop_oneof![
@@ -118,8 +120,10 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
     let logprobs =
         any::<Option<(u8, bool)>>().prop_map(|of| of.map(|(top, prompt)| Logprobs { top, prompt }));
     let rest = (any::<u32>(), any::<bool>(), any::<Option<u32>>(), any::<String>(), vec(any::<u32>(), 0..9));
+    let rest = (rest, vec(any::<u32>(), 0..3), any::<Option<u32>>());
     (text, priority, constraint, logprobs, rest).prop_map(|(text, priority, constraint, logprobs, rest)| {
         let (id, prompt, sampling, stop, max_tokens) = text;
+        let (rest, stop_tokens, reasoning_budget) = rest;
         let (min_tokens, ignore_eos, time_limit_ms, cache_scope, generated) = rest;
         let id = RequestId(id);
         GenerateRequest {
@@ -130,6 +134,8 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
             max_tokens,
             min_tokens,
             ignore_eos,
+            stop_tokens,
+            reasoning_budget,
             logprobs,
             constraint,
             priority,
@@ -147,9 +153,10 @@ fn logprobs() -> impl Strategy<Value = Vec<TokenLogprob>> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let usage = any::<(u32, u32, u32, u32)>().prop_map(|(p, c, o, r)| Usage {
+    let usage = any::<(u32, u32, u32, u32, u32)>().prop_map(|(p, c, w, o, r)| Usage {
         prompt_tokens: p,
         cached_tokens: c,
+        cache_written_tokens: w,
         completion_tokens: o,
         reasoning_tokens: r,
     });

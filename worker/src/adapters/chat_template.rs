@@ -23,6 +23,8 @@ mod conversation;
 /// Instructions a rendering may take: a thousand times what a long conversation needs.
 const FUEL: u64 = 50_000_000;
 const NAME: &str = "chat";
+/// Stands where the last turn's text ends that is gone on with: what a template writes after it is cut off.
+const HERE: &str = "\u{e000}here\u{e000}";
 const TOO_LONG: &str = "the chat template took too long";
 
 /// A model's chat template.
@@ -31,6 +33,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     tokens: BTreeMap<String, String>,
     knows_tools: bool,
+    knows_documents: bool,
     /// Ids of calls have nine letters and digits (Mistral).
     short_ids: bool,
 }
@@ -76,28 +79,48 @@ impl ChatTemplate {
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", tojson);
         let knows_tools = text.contains("tools");
+        let knows_documents = text.contains("documents");
         let short_ids = text.contains("length != 9") || text.contains("length == 9");
         let text = without_generation_blocks(text);
         environment
             .add_template_owned(NAME, text)
             .map_err(|e| format!("the chat template is not valid: {e:#}"))?;
-        Ok(Self { environment, tokens, knows_tools, short_ids })
+        Ok(Self { environment, tokens, knows_tools, knows_documents, short_ids })
     }
 
-    /// The prompt of a conversation, ending where the model's turn begins.
+    /// The prompt of a conversation, ending where the model's turn begins, or where the text of its last turn ends.
     ///
     /// # Errors
     /// A sentence: what the template raised, or what is wrong with the extra variables.
     pub fn render(&self, prompt: &ChatPrompt) -> Result<String, String> {
+        let text = self.render_whole(prompt)?;
+        if !prompt.continues {
+            return Ok(text);
+        }
+        let end =
+            text.rfind(HERE).ok_or("the chat template leaves out the turn that is to be gone on with")?;
+        Ok(text[..end].to_owned())
+    }
+
+    fn render_whole(&self, prompt: &ChatPrompt) -> Result<String, String> {
         let tools = if prompt.tool_choice == ToolChoice::None { &[] } else { prompt.tools.as_slice() };
         let calls = prompt.messages.iter().any(|m| !m.tool_calls.is_empty() || m.role == Role::Tool);
         let spell = !self.knows_tools && (calls || !tools.is_empty());
-        let messages =
+        let mut messages =
             if spell { conversation::spelled(&prompt.messages, tools) } else { prompt.messages.clone() };
-        let mut variables = match &prompt.template_kwargs {
+        let mut variables: BTreeMap<String, serde_json::Value> = match &prompt.template_kwargs {
             Some(text) => serde_json::from_str(text).map_err(|e| e.to_string())?,
             None => BTreeMap::new(),
         };
+        if !self.knows_documents
+            && let Some(serde_json::Value::Array(documents)) = variables.remove("documents")
+        {
+            messages = conversation::documented(messages, &documents);
+        }
+        if let Some(last) = messages.last_mut().filter(|_| prompt.continues) {
+            last.content.push_str(HERE);
+            variables.insert("add_generation_prompt".to_owned(), false.into());
+        }
         if !spell && !tools.is_empty() {
             variables.insert("tools".to_owned(), tools.iter().map(tool).collect());
         }

@@ -43,13 +43,35 @@ impl Dialect {
         Self { format, reasoning, markers }
     }
 
+    /// What closes a model's reasoning so that it goes on to answer: the first time, and where it thinks again. Empty where it
+    /// does not think.
+    pub fn closings(&self, manner: &Manner) -> Vec<String> {
+        const FINAL: &str = "<|end|><|start|>assistant<|channel|>final<|message|>";
+        match (manner.format, manner.reasoning.tags()) {
+            _ if manner.answering => Vec::new(),
+            // It may still call a function.
+            (Format::Harmony, _) if manner.tools.is_some() => {
+                vec!["<|end|><|start|>assistant".into(), FINAL.into()]
+            }
+            (Format::Harmony, _) => vec![FINAL.into()],
+            (_, Some((_, close))) => vec![format!("\n{close}\n\n")],
+            (_, None) => Vec::new(),
+        }
+    }
+
     /// How the output after a conversation is read, which was rendered as `prompt`.
     pub fn manner(&self, chat: &ChatPrompt, prompt: &str) -> Manner {
         let called = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
         let single = !chat.parallel_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
+        let begun = chat.messages.last().filter(|_| chat.continues).map(|last| &*last.content);
+        let open = self.reasoning.tags().is_some_and(|(open, close)| match begun {
+            Some(text) => text.rfind(open) > text.rfind(close),
+            None => prompt.trim_end().ends_with(open),
+        });
         Manner {
             reasoning: self.reasoning,
-            open: self.reasoning.tags().is_some_and(|(open, _)| prompt.trim_end().ends_with(open)),
+            open,
+            answering: begun.is_some() && !open,
             format: self.format,
             tools: called.then(|| Known::of(&chat.tools)),
             single,

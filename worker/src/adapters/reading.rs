@@ -21,12 +21,14 @@ pub struct Manner {
     pub tools: Option<Known>,
     /// The first call ends the output.
     pub single: bool,
+    /// The prompt has ended within the answer.
+    pub answering: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
         let reasoning = ReasoningFormat::None;
-        Self { reasoning, open: false, format: Format::Json, tools: None, single: false }
+        Self { reasoning, open: false, format: Format::Json, tools: None, single: false, answering: false }
     }
 }
 
@@ -59,12 +61,14 @@ impl Reading {
     /// Nothing has come. Calls' ids follow from `key`, which must differ from request to request and be the same when a
     /// request is taken up again.
     pub fn new(manner: Manner, key: u64) -> Self {
-        let Manner { reasoning, open, format, tools, single } = manner;
+        let Manner { reasoning, open, format, tools, single, answering } = manner;
+        // What begins within the answer is not thought.
+        let reasoning = if answering { ReasoningFormat::None } else { reasoning };
         // Mistral's templates take ids of nine letters and digits only.
         let short_ids = matches!(format, Format::Mistral | Format::MistralArgs);
         let sink = Sink { parts: Vec::new(), key, short_ids, called: 0, ended: 0 };
         let layers = match (format, tools) {
-            (Format::Harmony, tools) => Layers::Harmony(Harmony::new(tools.is_some())),
+            (Format::Harmony, tools) => Layers::Harmony(Harmony::new(tools.is_some(), answering)),
             (_, None) if reasoning == ReasoningFormat::None => Layers::Plain,
             (format, tools) => {
                 let calls = tools.map(|known| Calls::new(format, known));

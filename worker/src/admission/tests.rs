@@ -1,9 +1,11 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, Logprobs, Message, RequestId, Sampling, Tool};
+use ipc_proto::generate::{ChatPrompt, Logprobs, Message, RequestId, Role, Sampling, Tool};
 use proptest::prelude::*;
 
 use super::*;
+use crate::adapters::dialect::Overrides;
+use crate::adapters::reasoning::ReasoningFormat;
 use crate::adapters::tokenizer::tests::model;
 
 static FILES: LazyLock<ModelFiles> =
@@ -153,6 +155,39 @@ fn what_else_is_asked_is_checked_and_handed_on() {
         GenerateRequest { time_limit_ms: Some(5), constraint: Some(Constraint::JsonObject), ..text("x") };
     let timed = admitted(timed).unwrap();
     assert!(timed.deadline.is_some() && timed.constraint.is_some() && timed.order.masked);
+}
+
+fn thinking_files() -> ModelFiles {
+    let overrides = Overrides { reasoning: Some(ReasoningFormat::Think), ..Overrides::default() };
+    ModelFiles::read_as(&model("SmolLM2-135M-Instruct"), overrides).unwrap()
+}
+
+/// A model that thinks, whose last turn has begun so.
+#[test]
+fn a_budget_binds_where_the_model_thinks() {
+    let say = |content: &str| {
+        let assistant = Message { role: Role::Assistant, content: content.into(), ..Message::default() };
+        let messages = vec![Message { content: "Hi".into(), ..Message::default() }, assistant];
+        let chat = ChatPrompt { messages, continues: true, ..ChatPrompt::default() };
+        GenerateRequest { reasoning_budget: Some(4), ..request(Prompt::Chat(chat)) }
+    };
+    let files = thinking_files();
+    let admitted = |request| admit(&files, 256, StreamId(9), request).unwrap();
+    let open = admitted(say("<think>hm"));
+    assert!(open.budget.is_some() && open.order.masked && open.limits.manner.open);
+    let answers = admitted(say("<think>hm</think>So"));
+    assert!(answers.budget.is_none() && !answers.order.masked && answers.limits.manner.answering);
+    let plain = admit(&FILES, 256, StreamId(9), say("<think>hm")).unwrap();
+    assert!(plain.budget.is_none(), "a model that does not think has nothing to close");
+}
+
+#[test]
+fn stop_tokens_end_it_beside_the_models_own() {
+    let more = GenerateRequest { stop_tokens: vec![7], ..text("x") };
+    let eos = admitted(more).unwrap().limits.eos;
+    assert!(eos.contains(&7) && FILES.eos.is_subset(&eos));
+    let wrong = GenerateRequest { stop_tokens: vec![49_152], ..text("x") };
+    assert_eq!(refused(wrong).1.as_deref(), Some("stop_token_ids"));
 }
 
 static QWEN: LazyLock<ModelFiles> =

@@ -8,6 +8,7 @@ use ipc_proto::worker::Memory;
 use tokio::sync::oneshot;
 
 use super::arrivals::Arrival;
+use super::budget::Budget;
 use super::frames::FrameSender;
 use super::output;
 use super::sequence::Order;
@@ -50,6 +51,8 @@ pub struct Submission {
     pub limits: output::Limits,
     /// What its output must be.
     pub constraint: Option<Matcher>,
+    /// How long it may think.
+    pub budget: Option<Budget>,
     /// When it fails if it has not ended.
     pub deadline: Option<Instant>,
 }

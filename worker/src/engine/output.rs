@@ -75,9 +75,15 @@ impl Output {
         }
     }
 
-    /// Tells how many of the prompt's tokens came from the prefix cache.
-    pub fn cached(&mut self, tokens: u32) {
+    /// Tells how many of the prompt's tokens came from the prefix cache, and how many were entered into it.
+    pub fn cached(&mut self, tokens: u32, entered: u32) {
         self.usage.cached_tokens = tokens;
+        self.usage.cache_written_tokens = entered;
+    }
+
+    /// Tokens that were thought so far, and whether the model thinks.
+    pub fn thinking(&self) -> (u32, bool) {
+        (self.usage.reasoning_tokens, self.reading.is_reasoning())
     }
 
     /// Takes what is to be told of the next tokens of the prompt.

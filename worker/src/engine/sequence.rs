@@ -97,6 +97,8 @@ pub(super) struct Turn {
 pub struct FoundInCache {
     /// Tokens that were there.
     pub tokens: u32,
+    /// Others that were entered, for who comes later.
+    pub entered: u32,
     /// Whether the block that follows had been there once and was given up for room.
     pub given_up: bool,
 }
@@ -163,7 +165,8 @@ impl Sequence {
         if self.found.is_none() {
             let prompt = blocks.whole_blocks(self.prompt_len - 1).min(self.chain.len());
             let given_up = blocks.count(&self.chain[..prompt], self.table.blocks().len().min(prompt));
-            self.found = Some(FoundInCache { tokens: self.computed as u32, given_up });
+            let entered = blocks.tokens_in(prompt as u32).saturating_sub(self.computed) as u32;
+            self.found = Some(FoundInCache { tokens: self.computed as u32, entered, given_up });
         }
     }
 

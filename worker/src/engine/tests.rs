@@ -102,7 +102,8 @@ impl Running {
 
     fn submit_until(&self, id: RequestId, limits: output::Limits, deadline: Option<Instant>) {
         let order = scheduler::tests::order(vec![259; 5], Priority::Normal);
-        let submission = Submission { stream: STREAM, id, order, limits, constraint: None, deadline };
+        let submission =
+            Submission { stream: STREAM, id, order, limits, constraint: None, budget: None, deadline };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
         self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival }))).unwrap();
     }

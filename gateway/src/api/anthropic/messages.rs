@@ -33,14 +33,31 @@ pub struct Request {
     pub container: Option<Value>,
     pub mcp_servers: Option<Value>,
     pub context_management: Option<ContextManagement>,
+    pub metadata: Option<Metadata>,
+    pub inference_geo: Option<Value>,
+    pub thread: Option<Value>,
+    pub compaction: Option<Value>,
+    pub fallbacks: Option<Value>,
     /// Ours: variables for the model's chat template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// Ours: who goes first where not all can run.
     pub priority: Option<Priority>,
     /// Ours: same seed, same text.
     pub seed: Option<i64>,
+    /// Ours: requests of different salts share no cached text.
+    pub cache_salt: Option<String>,
+    /// Ours: seconds.
+    pub timeout: Option<f64>,
     /// Ours: how long the idle model stays.
     pub keep_alive: Option<KeepAlive>,
+}
+
+/// Who is behind the request.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "MessagesMetadata")]
+#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
+pub struct Metadata {
+    pub user_id: Option<String>,
 }
 
 /// One turn.
@@ -92,6 +109,8 @@ pub struct Block {
     pub source: Option<Value>,
     pub title: Option<String>,
     pub context: Option<String>,
+    /// Of documents and search results; looked at to refuse it. (In texts of earlier turns it is a list, which is let be.)
+    pub citations: Option<Value>,
 }
 
 /// A function that the model may call.
@@ -104,6 +123,10 @@ pub struct Tool {
     pub description: Option<String>,
     pub input_schema: Option<Map<String, Value>>,
     pub strict: Option<bool>,
+    pub defer_loading: Option<bool>,
+    pub allowed_callers: Option<Value>,
+    /// Shown to the model with the description.
+    pub input_examples: Option<Vec<Value>>,
 }
 
 /// Whether functions are called: `auto`, `any`, `tool` or `none`.
@@ -217,7 +240,7 @@ pub struct Unavailable {
     pub r#type: &'static str,
 }
 
-/// Token counts. All of the prompt's are `input_tokens` and `cache_read_input_tokens` together.
+/// Token counts. The prompt's are the sum of the first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesUsage")]
 #[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]

@@ -47,6 +47,30 @@ pub struct Request {
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub repetition_penalty: Option<f32>,
+    /// llama.cpp's name for it.
+    pub repeat_penalty: Option<f32>,
+    pub continue_final_message: Option<bool>,
+    pub add_generation_prompt: Option<bool>,
+    pub guided_json: Option<Value>,
+    pub guided_regex: Option<String>,
+    pub guided_choice: Option<Vec<String>>,
+    pub guided_grammar: Option<String>,
+    pub structured_outputs: Option<StructuredOutputs>,
+    pub json_schema: Option<Value>,
+    pub grammar: Option<Value>,
+    pub stop_token_ids: Option<Vec<u32>>,
+    pub bad_words: Option<Value>,
+    pub allowed_token_ids: Option<Value>,
+    pub use_beam_search: Option<Value>,
+    pub truncate_prompt_tokens: Option<Value>,
+    pub prompt_logprobs: Option<Value>,
+    pub skip_special_tokens: Option<Value>,
+    pub logits_processors: Option<Value>,
+    pub thinking_budget: Option<u32>,
+    /// vLLM's name for it.
+    pub thinking_token_budget: Option<u32>,
+    pub include_reasoning: Option<bool>,
+    pub reasoning: Option<Reasoning>,
     pub modalities: Option<Value>,
     pub audio: Option<Value>,
     pub prediction: Option<Value>,
@@ -59,6 +83,7 @@ pub struct Request {
     pub safety_identifier: Option<String>,
     pub prompt_cache_key: Option<String>,
     pub prompt_cache_retention: Option<Value>,
+    pub prompt_cache_options: Option<Value>,
     pub service_tier: Option<ServiceTier>,
     pub moderation: Option<Value>,
 }
@@ -189,8 +214,10 @@ pub struct Message {
     pub tool_calls: Option<Vec<CalledTool>>,
     pub function_call: Option<Called>,
     pub tool_call_id: Option<String>,
-    #[serde(alias = "reasoning")]
     pub reasoning_content: Option<String>,
+    /// Another name for it; clients send either back, or both.
+    pub reasoning: Option<String>,
+    pub refusal: Option<String>,
     pub audio: Option<Value>,
 }
 
@@ -261,8 +288,33 @@ pub enum Stop {
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct StreamOptions {
     /// Whether a last chunk tells the token counts.
-    #[serde(default)]
-    pub include_usage: bool,
+    pub include_usage: Option<bool>,
+    /// Looked at to refuse it.
+    pub include_obfuscation: Option<bool>,
+}
+
+/// How the model thinks, in OpenRouter's form.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenRouter's, and so is their meaning")]
+#[schemars(rename = "ChatReasoning")]
+pub struct Reasoning {
+    pub effort: Option<Effort>,
+    pub max_tokens: Option<u32>,
+    pub enabled: Option<bool>,
+    pub exclude: Option<bool>,
+}
+
+/// What the output must be, in vLLM's form. Fields of type [`Value`] are looked at only to refuse them.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are vLLM's, and so is their meaning")]
+pub struct StructuredOutputs {
+    pub json: Option<Value>,
+    pub regex: Option<String>,
+    pub choice: Option<Vec<String>>,
+    pub grammar: Option<String>,
+    pub json_object: Option<bool>,
+    pub structural_tag: Option<Value>,
+    pub whitespace_pattern: Option<Value>,
 }
 
 /// The answer when not streaming.

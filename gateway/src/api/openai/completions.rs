@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chat::{KeepAlive, Priority, ServiceTier, Stop, StreamOptions, Timings};
+use super::chat::{KeepAlive, Priority, ServiceTier, Stop, StreamOptions, StructuredOutputs, Timings};
 use super::usage::Usage;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
@@ -42,7 +42,27 @@ pub struct Request {
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub repetition_penalty: Option<f32>,
+    /// llama.cpp's name for it.
+    pub repeat_penalty: Option<f32>,
+    pub guided_json: Option<Value>,
+    pub guided_regex: Option<String>,
+    pub guided_choice: Option<Vec<String>>,
+    pub guided_grammar: Option<String>,
+    pub structured_outputs: Option<StructuredOutputs>,
+    pub json_schema: Option<Value>,
+    pub grammar: Option<Value>,
+    pub stop_token_ids: Option<Vec<u32>>,
+    pub bad_words: Option<Value>,
+    pub allowed_token_ids: Option<Value>,
+    pub use_beam_search: Option<Value>,
+    pub truncate_prompt_tokens: Option<Value>,
+    pub prompt_logprobs: Option<Value>,
+    pub skip_special_tokens: Option<Value>,
+    pub logits_processors: Option<Value>,
     pub user: Option<String>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub safety_identifier: Option<String>,
+    pub prompt_cache_key: Option<String>,
     pub service_tier: Option<ServiceTier>,
 }
 

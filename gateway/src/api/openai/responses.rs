@@ -1,5 +1,7 @@
 //! `POST /v1/responses` and what belongs to it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -34,7 +36,7 @@ pub struct Request {
     pub text: Option<Text>,
     pub truncation: Option<String>,
     pub service_tier: Option<String>,
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<BTreeMap<String, String>>,
     pub user: Option<String>,
     pub safety_identifier: Option<String>,
     pub prompt_cache_key: Option<String>,
@@ -54,6 +56,8 @@ pub struct Request {
     pub seed: Option<i64>,
     pub stop: Option<Stop>,
     pub repetition_penalty: Option<f32>,
+    /// llama.cpp's name for it.
+    pub repeat_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub frequency_penalty: Option<f32>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
@@ -139,20 +143,27 @@ pub struct Part {
     pub refusal: Option<String>,
 }
 
-/// Something that the model may call. Kinds other than `function` are left out: this server runs none of them.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+/// Something that the model may call. Kinds other than `function` are given back but left out: this server runs none of them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesTool")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Tool {
     pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// What other kinds have.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// Whether functions are called.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object")]
 #[schemars(rename = "ResponsesToolChoice")]
 pub enum ToolChoice {
@@ -163,22 +174,26 @@ pub enum ToolChoice {
 }
 
 /// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesChosenTools")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct ChosenTools {
     pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<NamedTool>>,
 }
 
 /// A tool by its name.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesNamedTool")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct NamedTool {
     pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
@@ -188,6 +203,8 @@ pub struct NamedTool {
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Reasoning {
     pub effort: Option<String>,
+    /// Ours: tokens that it may think, at most.
+    pub max_tokens: Option<u32>,
     pub summary: Option<String>,
     pub generate_summary: Option<String>,
     pub mode: Option<String>,

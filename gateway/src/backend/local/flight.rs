@@ -25,6 +25,8 @@ pub struct Ask {
     pub request: GenerateRequest,
     /// How long the model stays when it falls idle, where the request says.
     pub keep_alive: Option<KeepAlive>,
+    /// Requests of one name go to the same worker, whose cache knows their beginning.
+    pub affinity: Option<String>,
     /// Counts how often it was given to another worker.
     pub recoveries: Arc<AtomicU32>,
 }
@@ -86,9 +88,9 @@ impl Flight {
 
 /// Offers a request to a worker of its model, with the time that is left of its limit; returns who took it.
 async fn offer(local: Arc<Local>, ask: Ask, began: Instant, lost: Option<u64>) -> Result<(Queue, u64)> {
-    let Ask { model, mut request, keep_alive, .. } = ask;
+    let Ask { model, mut request, keep_alive, affinity: name, .. } = ask;
     let want = Want { priority: request.priority, lost, ..Want::model(&model) };
-    let link = local.link_for(&want, affinity(&request)).await?;
+    let link = local.link_for(&want, affinity(name.as_deref(), &request)).await?;
     let ready = began.elapsed();
     if let Some(limit) = &mut request.time_limit_ms {
         let left = limit.saturating_sub(u32::try_from(ready.as_millis()).unwrap_or(u32::MAX));

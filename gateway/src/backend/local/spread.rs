@@ -23,10 +23,14 @@ pub(super) struct Candidate {
 }
 
 /// What requests have in common that begin alike: for a conversation the system's words and the first of the user's,
-/// which stay as it grows.
-pub(super) fn affinity(request: &GenerateRequest) -> u64 {
+/// which stay as it grows; or the `name` that the client gives them.
+pub(super) fn affinity(name: Option<&str>, request: &GenerateRequest) -> u64 {
     let mut hash = DefaultHasher::new();
     request.cache_scope.hash(&mut hash);
+    if let Some(name) = name {
+        name.hash(&mut hash);
+        return hash.finish();
+    }
     match &request.prompt {
         Prompt::Text(text) | Prompt::Infill { before: text, .. } => beginning(text).hash(&mut hash),
         Prompt::Tokens(tokens) => tokens[..tokens.len().min(BEGINNING_TOKENS)].hash(&mut hash),

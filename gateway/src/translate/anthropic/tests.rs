@@ -6,8 +6,13 @@ use serde_json::json;
 use super::*;
 use crate::translate::whole::Output;
 
-const COUNTS: Counts =
-    Counts { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5, reasoning_tokens: 3 };
+const COUNTS: Counts = Counts {
+    prompt_tokens: 7,
+    cached_tokens: 2,
+    cache_written_tokens: 4,
+    completion_tokens: 5,
+    reasoning_tokens: 3,
+};
 
 fn head() -> Head {
     Head {
@@ -75,7 +80,8 @@ fn a_stream_has_anthropics_order() {
         |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
     let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
     let usage = |input: u32, cached: u32, output: u32, thinking: u32| {
-        json!({"input_tokens": input, "cache_creation_input_tokens": 0, "cache_read_input_tokens": cached,
+        let entered = cached * 2;
+        json!({"input_tokens": input, "cache_creation_input_tokens": entered, "cache_read_input_tokens": cached,
             "output_tokens": output, "output_tokens_details": {"thinking_tokens": thinking}})
     };
     let expected = [
@@ -95,7 +101,7 @@ fn a_stream_has_anthropics_order() {
         stop(2),
         block(3, json!({"type": "tool_use", "id": "toolu_1_3", "name": "g", "input": {}})),
         stop(3),
-        json!({"type": "message_delta", "usage": usage(5, 2, 5, 3), "delta": {"stop_reason": "tool_use",
+        json!({"type": "message_delta", "usage": usage(1, 2, 5, 3), "delta": {"stop_reason": "tool_use",
             "stop_sequence": null, "stop_details": null, "container": null}}),
         json!({"type": "message_stop"}),
     ];

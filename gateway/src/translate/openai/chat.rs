@@ -9,6 +9,7 @@ use crate::api::openai::chat::{
 use crate::api::openai::usage::Usage;
 use crate::translate::sse;
 use crate::translate::whole::Whole;
+use crate::validate::choices::Form;
 
 impl Chunks {
     pub(super) fn chat_opening(&self, buffer: &mut Vec<u8>, choice: usize) {
@@ -18,9 +19,10 @@ impl Chunks {
 
     /// A chunk for each part; log probabilities come with the first.
     pub(super) fn chat_delta(&mut self, buffer: &mut Vec<u8>, choice: usize, delta: &Delta) {
-        let mut logprobs = told(&delta.logprobs);
-        let legacy = self.head.form.legacy;
-        for part in &delta.parts {
+        let mut logprobs = told(delta.answer_logprobs());
+        let Form { legacy, hide_reasoning, .. } = self.head.form;
+        let shown = |part: &&Part| !(hide_reasoning && matches!(part, Part::Reasoning(_)));
+        for part in delta.parts.iter().filter(shown) {
             if matches!(part, Part::Call { .. }) {
                 self.choices[choice].calls += 1;
             }
@@ -105,7 +107,7 @@ impl Head {
             index: index as u32,
             finish_reason: name(whole.reason, self.form.legacy),
             logprobs: told(&whole.output.logprobs),
-            message: message(whole.output.parts, self.form.legacy),
+            message: message(whole.output.parts, &self.form),
         };
         chat::Response {
             id: &self.id,
@@ -121,7 +123,8 @@ impl Head {
     }
 }
 
-fn message(parts: Vec<Part>, legacy: bool) -> Answer {
+fn message(parts: Vec<Part>, form: &Form) -> Answer {
+    let Form { legacy, hide_reasoning, .. } = *form;
     let (mut text, mut reasoning) = (String::new(), String::new());
     let mut calls: Vec<ToolCall> = Vec::new();
     for part in parts {
@@ -145,7 +148,7 @@ fn message(parts: Vec<Part>, legacy: bool) -> Answer {
         role: "assistant",
         content,
         refusal: None,
-        reasoning_content: Some(reasoning).filter(|text| !text.is_empty()),
+        reasoning_content: Some(reasoning).filter(|text| !text.is_empty() && !hide_reasoning),
         tool_calls: if legacy { Vec::new() } else { calls },
         function_call,
     }

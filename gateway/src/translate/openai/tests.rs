@@ -7,7 +7,13 @@ use super::*;
 use crate::translate::whole::Output;
 use crate::validate::choices::Echo;
 
-const USAGE: Usage = Usage { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5, reasoning_tokens: 0 };
+const USAGE: Usage = Usage {
+    prompt_tokens: 7,
+    cached_tokens: 2,
+    cache_written_tokens: 0,
+    completion_tokens: 5,
+    reasoning_tokens: 0,
+};
 
 fn head(endpoint: Endpoint) -> Head {
     Head { endpoint, id: "x-1".into(), created: 1_700_000_000, model: "m".into(), form: Form::default() }

@@ -5,12 +5,18 @@ use serde_json::json;
 
 use super::*;
 
-const COUNTS: Counts =
-    Counts { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5, reasoning_tokens: 3 };
+const COUNTS: Counts = Counts {
+    prompt_tokens: 7,
+    cached_tokens: 2,
+    cache_written_tokens: 4,
+    completion_tokens: 5,
+    reasoning_tokens: 3,
+};
 
 fn items() -> Items {
     let echo = json!({"tools": []}).as_object().unwrap().clone();
-    Items::new(Head { id: "resp_1".into(), created_at: 5, model: "m".into(), echo, encrypt: true })
+    let (id, model) = ("resp_1".into(), "m".into());
+    Items::new(Head { id, created_at: 5, model, echo, encrypt: true, summarise: false })
 }
 
 fn parts(parts: Vec<Part>) -> Neutral {
@@ -39,7 +45,11 @@ fn read(buffer: &[u8]) -> Vec<Value> {
 }
 
 fn stream(events: &[Neutral]) -> Vec<Value> {
-    let (mut wire, mut buffer) = (items(), Vec::new());
+    stream_of(items(), events)
+}
+
+fn stream_of(mut wire: Items, events: &[Neutral]) -> Vec<Value> {
+    let mut buffer = Vec::new();
     wire.open(&mut buffer, 7);
     let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
@@ -90,12 +100,43 @@ fn a_stream_has_openais_order() {
             "arguments": "{}"},
     ]);
     assert_eq!(response["output"], output);
-    let usage = json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
+    let usage = json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 4},
         "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 12});
     assert_eq!((&response["usage"], &response["status"]), (&usage, &json!("completed")));
     assert_eq!((&response["tools"], &response["object"]), (&json!([]), &json!("response")));
     assert_eq!(events[2]["item"]["content"], json!([]));
     assert_eq!(events[15]["item"]["call_id"], "call_1_2");
+}
+
+/// What was thought is told as a summary where one is asked for, and nowhere else then.
+#[test]
+fn a_summary_is_told_in_its_own_events() {
+    let head = Head { summarise: true, encrypt: false, ..items().head().clone() };
+    let events = stream_of(
+        Items::new(head),
+        &[
+            parts(vec![Part::Reasoning("h".into())]),
+            parts(vec![Part::Reasoning("m".into()), Part::Text("Hi".into())]),
+            finished(FinishReason::Stop),
+        ],
+    );
+    let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = [
+        "response.output_item.added",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+    ];
+    assert_eq!(names[2..10], expected);
+    assert_eq!((&events[4]["delta"], &events[4]["summary_index"]), (&json!("h"), &json!(0)));
+    assert_eq!((&events[6]["text"], &events[7]["part"]["text"]), (&json!("hm"), &json!("hm")));
+    let told = json!({"type": "reasoning", "id": "rs_1_0", "status": "completed", "content": [],
+        "summary": [{"type": "summary_text", "text": "hm"}]});
+    assert_eq!(events[8]["item"], told);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use ipc_proto::generate::Alternative;
+
 use super::*;
 
 #[test]
@@ -22,4 +24,23 @@ fn pieces_of_one_kind_become_one() {
     ];
     assert_eq!(output.parts, expected);
     assert_eq!(output.text(), "cde");
+}
+
+#[test]
+fn only_the_answers_tokens_are_scored() {
+    let score = |bytes: &str| {
+        let token = Alternative { bytes: bytes.into(), logprob: Some(-1.0) };
+        TokenLogprob { token, top: Vec::new() }
+    };
+    let mut output = Output::default();
+    for (parts, token) in [
+        (vec![Part::Reasoning("a".into())], "a"),
+        (vec![Part::Text("b".into())], "b"),
+        // Text that is held back.
+        (Vec::new(), "c"),
+        (vec![Part::Arguments("d".into())], "d"),
+    ] {
+        output.add(Delta { parts, logprobs: vec![score(token)], ..Delta::default() });
+    }
+    assert_eq!(output.logprobs, [score("b"), score("c")]);
 }

@@ -1,4 +1,4 @@
-use ipc_proto::generate::{Message, Role, ToolCall};
+use ipc_proto::generate::{Message, Priority, Role, ToolCall};
 use proptest::prelude::*;
 
 use super::*;
@@ -39,7 +39,7 @@ fn tools() -> Value {
 fn every_setting_arrives() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "stop_sequences": ["a", "b"],
         "seed": 3, "priority": "low", "metadata": {"user_id": "u"}, "service_tier": "auto", "speed": "standard",
-        "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "us", "diagnostics": {},
+        "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {}, "timeout": 2, "cache_salt": "x",
         "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "max"}});
     let valid = valid(&more).unwrap();
     let generate = valid.request.generate;
@@ -54,6 +54,8 @@ fn every_setting_arrives() {
     assert_eq!((generate.max_tokens, generate.priority), (Some(9), Priority::Low));
     assert_eq!(generate.stop, ["a", "b"]);
     assert_eq!(generate.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
+    assert_eq!((generate.time_limit_ms, &*generate.cache_scope), (Some(2000), "x"));
+    assert_eq!(valid.request.labels.user.as_deref(), Some("u"));
     assert!(valid.request.stream.is_some() && valid.diagnose && !valid.hide_thinking);
     assert_eq!(valid.max_tokens, 9);
 }
@@ -142,10 +144,26 @@ fn tools_and_choices_arrive() {
 }
 
 #[test]
+fn the_models_own_last_turn_is_gone_on_with() {
+    let body = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "The answer is ("}]});
+    let chat = prompt(&body);
+    assert!(chat.continues && !prompt(&json!({})).continues);
+    assert_eq!(chat.messages[1].content, "The answer is (");
+}
+
+#[test]
+fn examples_of_a_tools_input_are_shown() {
+    let more = json!({"tools": [{"name": "f", "description": "d", "input_schema": {}, "input_examples": [{"a": 1}],
+        "defer_loading": false, "allowed_callers": ["direct"]}]});
+    assert_eq!(prompt(&more).tools[0].description.as_deref(), Some("d\nExample: {\"a\":1}"));
+}
+
+#[test]
 fn thinking_reaches_the_template() {
     assert_eq!(kwargs(&json!({}))["enable_thinking"], false);
     let thinks = json!({"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}});
     assert_eq!(kwargs(&thinks), json!({"enable_thinking": true, "thinking": true, "thinking_budget": 1024}));
+    assert_eq!(valid(&thinks).unwrap().request.generate.reasoning_budget, Some(1024));
     let adaptive = json!({"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "xhigh"},
         "chat_template_kwargs": {"thinking": 7}});
     let expected = json!({"enable_thinking": true, "thinking": 7, "reasoning_effort": "high"});
@@ -184,7 +202,32 @@ fn what_is_wrong_is_named() {
         (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
         (json!({"tools": tools(), "tool_choice": {"type": "tool", "name": "h"}}), "tool_choice"),
         (json!({"tools": tools(), "tool_choice": {"type": "king"}}), "tool_choice"),
-        (json!({"messages": [{"role": "assistant", "content": "x"}]}), "messages"),
+        (json!({"messages": [{"role": "assistant", "content": ""}]}), "messages"),
+        (
+            json!({"messages": [{"role": "assistant", "content": "x"}], "tools": tools(), "tool_choice": {"type": "any"}}),
+            "messages",
+        ),
+        (json!({"timeout": 0}), "timeout"),
+        (json!({"cache_salt": "x".repeat(257)}), "cache_salt"),
+        (json!({"metadata": {"user_id": "x".repeat(1025)}}), "metadata.user_id"),
+        (json!({"thread": {"id": "t"}}), "thread"),
+        (json!({"compaction": {}}), "compaction"),
+        (json!({"fallbacks": [{}]}), "fallbacks"),
+        (json!({"inference_geo": "us"}), "inference_geo"),
+        (
+            json!({"tools": [{"name": "a", "input_schema": {}, "defer_loading": true}]}),
+            "tools[0].defer_loading",
+        ),
+        (
+            json!({"tools": [{"name": "a", "input_schema": {}, "allowed_callers": ["code"]}]}),
+            "tools[0].allowed_callers",
+        ),
+        (
+            user(
+                &json!([{"type": "document", "citations": {"enabled": true}, "source": {"type": "text", "data": "x"}}]),
+            ),
+            "messages[0].content[0].citations",
+        ),
         (user(&json!([{"type": "image", "source": {}}])), "messages[0].content[0]"),
         (user(&json!([{"type": "text"}])), "messages[0].content[0].text"),
         (user(&json!([{"type": "document", "source": {"type": "url"}}])), "messages[0].content[0].source"),

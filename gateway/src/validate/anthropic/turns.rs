@@ -7,13 +7,14 @@ use ipc_proto::{Error, Result};
 use serde_json::Value;
 
 use crate::api::anthropic::messages::{self, Block, Content};
+use crate::validate::turns::continued;
 
 /// How Claude Code's first system block begins: a line about its version and this very request. The model has no use for
 /// it, and as it differs every time nothing after it would ever be found in the prefix cache.
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
-/// The whole conversation.
-pub(super) fn turns(system: Option<Content>, turns: Vec<messages::Message>) -> Result<Vec<Message>> {
+/// The whole conversation, and whether its last turn, which is the model's, is gone on with.
+pub(super) fn turns(system: Option<Content>, turns: Vec<messages::Message>) -> Result<(Vec<Message>, bool)> {
     if turns.is_empty() {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
@@ -30,11 +31,9 @@ pub(super) fn turns(system: Option<Content>, turns: Vec<messages::Message>) -> R
             messages::Role::Assistant => folded.assistant(&name, turn.content)?,
         }
     }
-    if last == Some(messages::Role::Assistant) {
-        let text = "messages must end with a user message: going on with an assistant's is not supported";
-        return Err(Error::invalid("messages", text));
-    }
-    Ok(folded.turns)
+    let continues = last == Some(messages::Role::Assistant);
+    continued("messages", continues, &folded.turns)?;
+    Ok((folded.turns, continues))
 }
 
 #[derive(Default)]
@@ -93,13 +92,7 @@ impl Turns {
             content = format!("Error: {content}");
         }
         let name = self.called.get(&id).cloned();
-        self.turns.push(Message {
-            role: Role::Tool,
-            content,
-            name,
-            tool_call_id: Some(id),
-            ..Message::default()
-        });
+        self.turns.push(Message::result(Some(id), name, content));
         Ok(())
     }
 
@@ -158,6 +151,10 @@ fn only_text(name: &str, block: Block) -> Result<String> {
 
 /// The text that stands for a block that a model without eyes can read.
 fn readable(name: &str, block: Block) -> Result<String> {
+    let cited = block.citations.as_ref().and_then(|citations| citations.get("enabled"));
+    if cited == Some(&Value::Bool(true)) {
+        return Err(unsupported(&format!("{name}.citations"), "an answer with citations"));
+    }
     match &*block.r#type {
         "document" => document(name, block),
         "search_result" => {

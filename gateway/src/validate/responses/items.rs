@@ -8,6 +8,11 @@ use ipc_proto::{Error, Result};
 use crate::api::openai::responses::{self as api, Content, Item, Part};
 use crate::translate::responses::sealed;
 
+/// What OpenAI's servers did in earlier turns and tell of. What came of it is in the message that follows; the model here has
+/// no such tool, and is not told of it.
+const DONE_ELSEWHERE: [&str; 4] =
+    ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools"];
+
 /// A user's message.
 pub(super) fn said(text: String) -> Item {
     let content = Some(Content::Text(text));
@@ -88,14 +93,14 @@ impl Turns {
                 let content = text(&format!("{at}.output"), output)?;
                 self.flush();
                 let name = self.called.get(&id).cloned();
-                self.turns.push(Message {
-                    role: Role::Tool,
-                    content,
-                    name,
-                    tool_call_id: Some(id),
-                    ..Message::default()
-                });
+                self.turns.push(Message::result(Some(id), name, content));
                 Ok(())
+            }
+            Some(kind) if DONE_ELSEWHERE.contains(&kind) => Ok(()),
+            Some("item_reference") => {
+                let name = format!("{at}.id");
+                let id = item.id.as_deref().unwrap_or_default();
+                Err(Error::invalid(&name, format!("{name}: there is no item \"{id}\" that is kept")))
             }
             Some(other) => {
                 let name = format!("{at}.type");
@@ -126,8 +131,9 @@ impl Turns {
     /// In the clear, else as we sealed it, else its summary.
     fn thought(&mut self, at: &str, item: &Item) -> Result<()> {
         let summary = || item.summary.clone().filter(|parts| !parts.is_empty()).map(Content::Parts);
+        let content = item.content.as_ref().filter(|content| **content != Content::Parts(Vec::new()));
         let sealed = || item.encrypted_content.as_deref().and_then(sealed::open);
-        let thought = match (&item.content, sealed()) {
+        let thought = match (content, sealed()) {
             (Some(content), _) => text(&format!("{at}.content"), content)?,
             (None, Some(thought)) => thought,
             (None, None) => match summary() {

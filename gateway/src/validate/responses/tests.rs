@@ -36,7 +36,8 @@ fn every_setting_arrives() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": 3,
         "repetition_penalty": 1.5, "presence_penalty": 1, "frequency_penalty": -1, "stop": "a", "top_logprobs": 2,
         "max_output_tokens": 9, "service_tier": "flex", "timeout": 2, "cache_salt": "x", "truncation": "disabled",
-        "include": ["reasoning.encrypted_content", "web_search_call.results"], "reasoning": {"effort": "minimal", "summary": "auto"},
+        "include": ["reasoning.encrypted_content", "web_search_call.results"],
+        "reasoning": {"effort": "minimal", "summary": "auto", "max_tokens": 64}, "max_tool_calls": 3,
         "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}},
         "metadata": {"k": "v"}, "user": "u", "prompt_cache_key": "p", "store": false, "chat_template_kwargs": {"x": 1},
         "previous_response_id": "resp_0"});
@@ -61,8 +62,15 @@ fn every_setting_arrives() {
     assert_eq!(generate.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
     let Prompt::Chat(chat) = generate.prompt else { panic!("no chat") };
     let kwargs: Value = serde_json::from_str(&chat.template_kwargs.unwrap()).unwrap();
-    let expected = json!({"enable_thinking": true, "thinking": true, "reasoning_effort": "low", "x": 1});
+    let expected = json!({"enable_thinking": true, "thinking": true, "thinking_budget": 64,
+        "reasoning_effort": "low", "x": 1});
     assert_eq!(kwargs, expected);
+    assert_eq!(generate.reasoning_budget, Some(64));
+    assert_eq!(
+        (valid.request.labels.user.as_deref(), valid.request.affinity.as_deref()),
+        (Some("u"), Some("p"))
+    );
+    assert!(valid.summarise);
     assert!(valid.request.stream.is_some() && valid.encrypt && !valid.background);
     assert_eq!((valid.store, valid.previous.as_deref()), (Some(false), Some("resp_0")));
     let echo = Value::Object(valid.echo);
@@ -73,6 +81,7 @@ fn every_setting_arrives() {
         ("max_output_tokens", json!(9)),
         ("previous_response_id", json!("resp_0")),
         ("tool_choice", json!("auto")),
+        ("reasoning", json!({"effort": "minimal", "summary": "auto"})),
     ] {
         assert_eq!(echo[field], value, "{field}");
     }
@@ -115,6 +124,19 @@ fn items_fold_into_turns() {
     assert_eq!(prompt(&more).messages, expected);
 }
 
+/// What another server did is not this model's to know; a summary that we told is what was thought.
+#[test]
+fn what_was_done_elsewhere_is_passed_over() {
+    let more = json!({"input": [
+        {"role": "user", "content": "q"},
+        {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search"}},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "content": []},
+        {"type": "message", "role": "assistant", "content": "a"},
+    ]});
+    let answer = Message { reasoning: Some("hm".into()), ..said(Role::Assistant, "a") };
+    assert_eq!(prompt(&more).messages, [said(Role::User, "q"), answer]);
+}
+
 #[test]
 fn earlier_items_come_first_and_are_not_new() {
     let history: Vec<Item> = serde_json::from_value(json!([
@@ -148,10 +170,12 @@ fn functions_arrive_and_other_tools_are_left_out() {
     assert_eq!(named.tool_choice, ToolChoice::Named("g".into()));
     let allowed =
         json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]});
-    let allowed = with(allowed);
-    assert_eq!((allowed.tools.len(), allowed.tool_choice), (1, ToolChoice::Required));
-    let shown = &valid(&json!({"tools": tools()})).unwrap().echo["tools"];
-    assert_eq!(shown.as_array().unwrap().len(), 2);
+    let prompt = with(allowed.clone());
+    assert_eq!((prompt.tools.len(), prompt.tool_choice), (1, ToolChoice::Required));
+    let echo = valid(&json!({"tools": tools(), "tool_choice": allowed})).unwrap().echo;
+    let shown = echo["tools"].as_array().unwrap();
+    assert_eq!(shown[0], json!({"type": "web_search"}));
+    assert_eq!((shown.len(), &shown[3]["name"], &echo["tool_choice"]), (4, &json!("g"), &allowed));
 }
 
 #[test]
@@ -183,7 +207,21 @@ fn what_is_wrong_is_named() {
         (json!({"tools": tools(), "tool_choice": {"type": "function", "name": "h"}}), "tool_choice"),
         (json!({"tool_choice": {"type": "web_search"}}), "tool_choice"),
         (json!({"tool_choice": "king"}), "tool_choice"),
-        (item(json!({"type": "web_search_call"})), "input[0].type"),
+        (json!({"tools": [{"type": "function", "name": "a b"}]}), "tools[0].name"),
+        (json!({"tools": [{"type": "function", "name": "f"}, {"type": "function", "name": "f"}]}), "tools"),
+        (
+            json!({"tools": tools(), "tool_choice": {"type": "allowed_tools", "mode": "auto",
+                "tools": [{"type": "function", "name": "h"}]}}),
+            "tool_choice",
+        ),
+        (json!({"include": ["everything"]}), "include"),
+        (json!({"reasoning": {"summary": "long"}}), "reasoning.summary"),
+        (json!({"reasoning": {"max_tokens": 0}}), "reasoning.max_tokens"),
+        (json!({"prompt_cache_retention": "24h"}), "prompt_cache_retention"),
+        (json!({"prompt_cache_options": {}}), "prompt_cache_options"),
+        (json!({"metadata": {"a": "x".repeat(1025)}}), "metadata"),
+        (item(json!({"type": "custom_tool_call"})), "input[0].type"),
+        (item(json!({"type": "item_reference", "id": "msg_x"})), "input[0].id"),
         (item(json!({"role": "user"})), "input[0].content"),
         (item(json!({"content": "x"})), "input[0].role"),
         (item(json!({"role": "user", "content": [{"type": "input_image"}]})), "input[0].content[0].type"),

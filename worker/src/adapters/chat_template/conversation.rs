@@ -52,6 +52,26 @@ pub(super) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     all
 }
 
+/// Documents as text of the system's, for templates that know none.
+pub(super) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec<Message> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let one = |document: &Value| {
+        let title = document.get("title").map(|title| format!("Title: {}\n", text(title)));
+        let body = document.get("text").or_else(|| document.get("content")).unwrap_or(document);
+        format!("<document>\n{}{}\n</document>", title.unwrap_or_default(), text(body))
+    };
+    let all = documents.iter().map(one).collect::<Vec<_>>().join("\n");
+    if documents.is_empty() {
+        return messages;
+    }
+    let all = format!("# Documents\n\nThe answer may draw on these documents.\n\n{all}");
+    match messages.first_mut().filter(|first| first.role == Role::System) {
+        Some(system) => system.content = format!("{}\n\n{all}", system.content),
+        None => messages.insert(0, Message { role: Role::System, content: all, ..Message::default() }),
+    }
+    messages
+}
+
 fn spell(message: &Message) -> Message {
     if message.role == Role::Tool {
         let content = format!("<tool_response>\n{}\n</tool_response>", message.content);

@@ -131,6 +131,34 @@ fn what_a_template_forbids_is_said_otherwise() {
     assert_eq!(template.render(&prompt(&[("system", "s"), ("user", "a")], None)).unwrap(), "[s\n\na]");
 }
 
+/// The prompt ends where the text ends, whatever the template would write after it.
+#[test]
+fn a_last_turn_is_gone_on_with() {
+    let text = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}\
+        {% if add_generation_prompt %}<assistant>{% endif %}";
+    let template = ChatTemplate::new(text.into(), BTreeMap::new()).unwrap();
+    let mut prompt = prompt(&[("user", "q"), ("assistant", "The answer is ")], None);
+    assert!(template.render(&prompt).unwrap().ends_with("<assistant>The answer is</><assistant>"));
+    prompt.continues = true;
+    assert_eq!(template.render(&prompt).unwrap(), "<user>q</><assistant>The answer is ");
+    let silent = ChatTemplate::new("{{ messages[0].content }}".into(), BTreeMap::new()).unwrap();
+    assert!(silent.render(&prompt).unwrap_err().contains("leaves out"));
+}
+
+#[test]
+fn a_template_without_documents_is_told_them_in_text() {
+    let extra = serde_json::json!({"documents": [{"title": "T", "text": "x"}, "y"]});
+    let text = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
+    let rendered = render(text, Some(extra.clone())).unwrap();
+    assert!(rendered.starts_with("[system:# Documents"), "{rendered}");
+    assert!(
+        rendered.contains("<document>\nTitle: T\nx\n</document>\n<document>\ny\n</document>]"),
+        "{rendered}"
+    );
+    let knows = "{% for d in documents %}({{ d }}){% endfor %}{{ messages | length }}";
+    assert!(render(knows, Some(extra)).unwrap().ends_with("(y)1"));
+}
+
 fn with_tools() -> ChatPrompt {
     let call = ToolCall { id: "call_1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into() };
     let mut prompt = prompt(&[("user", "q"), ("assistant", ""), ("user", "r")], None);

@@ -387,3 +387,12 @@ proptest! {
         prop_assert_eq!(&arguments["a"], &json);
     }
 }
+
+/// A prompt that ends within the answer is followed by more of it.
+#[test]
+fn what_begins_within_the_answer_is_answer() {
+    for format in [Format::Hermes, Format::Harmony] {
+        let within = Manner { answering: true, tools: None, ..thinking(format, false) };
+        assert_eq!(short(&read(within, &["is ", "42"])), "is 42");
+    }
+}

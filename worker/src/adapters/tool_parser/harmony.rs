@@ -44,9 +44,11 @@ enum To {
 }
 
 impl Harmony {
-    /// Nothing has come; the prompt has ended with the assistant's `<|start|>`.
-    pub fn new(tools: bool) -> Self {
-        Self { tools, state: State::Header(String::new()), over: false }
+    /// Nothing has come; the prompt has ended with the assistant's `<|start|>`, or within the answer.
+    pub fn new(tools: bool, answering: bool) -> Self {
+        let state =
+            if answering { State::Message(To::Answer, String::new()) } else { State::Header(String::new()) };
+        Self { tools, state, over: false }
     }
 
     /// Whether the model reasons, or says to whom it speaks next.

@@ -60,7 +60,7 @@ pub enum Item {
     Reasoning {
         id: String,
         status: &'static str,
-        summary: [(); 0],
+        summary: Vec<Part>,
         content: Vec<Part>,
         #[serde(skip_serializing_if = "Option::is_none")]
         encrypted_content: Option<String>,
@@ -82,6 +82,7 @@ pub enum Item {
 pub enum Part {
     OutputText { text: String, annotations: [(); 0], logprobs: Vec<TokenLogprob> },
     ReasoningText { text: String },
+    SummaryText { text: String },
 }
 
 /// Token counts.

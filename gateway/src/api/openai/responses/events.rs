@@ -64,6 +64,24 @@ pub enum Body<'a> {
         content_index: usize,
         text: &'a str,
     },
+    SummaryPart {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        part: Part,
+    },
+    SummaryDelta {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        delta: &'a str,
+    },
+    SummaryDone {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        text: &'a str,
+    },
     ArgumentsDelta {
         item_id: &'a str,
         output_index: usize,

@@ -30,12 +30,18 @@ fn a_conversation_stays_where_it_began() {
         (Role::User, "And now?"),
     ]);
     let other = chat(&[(Role::System, "Be brief."), (Role::User, "Good morning")]);
-    assert_eq!(affinity(&first), affinity(&later));
-    assert_ne!(affinity(&first), affinity(&other));
-    assert_ne!(affinity(&first), affinity(&GenerateRequest { cache_scope: "mine".into(), ..first.clone() }));
+    assert_eq!(affinity(None, &first), affinity(None, &later));
+    assert_ne!(affinity(None, &first), affinity(None, &other));
+    assert_ne!(
+        affinity(None, &first),
+        affinity(None, &GenerateRequest { cache_scope: "mine".into(), ..first.clone() })
+    );
+    // A client that names its requests keeps them together itself.
+    assert_eq!(affinity(Some("mine"), &first), affinity(Some("mine"), &other));
+    assert_ne!(affinity(Some("mine"), &first), affinity(Some("yours"), &first));
     let text = |text: String| GenerateRequest { prompt: Prompt::Text(text), ..GenerateRequest::default() };
     let long = "word ".repeat(400);
-    assert_eq!(affinity(&text(format!("{long}one"))), affinity(&text(format!("{long}two"))));
+    assert_eq!(affinity(None, &text(format!("{long}one"))), affinity(None, &text(format!("{long}two"))));
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! What names a request's sender, purpose or conversation: bounded, recorded, and of no effect on the answer.
+
+use std::collections::BTreeMap;
+
+use ipc_proto::{Error, Result};
+use serde_json::{Map, Value};
+
+const MAX_LABEL_BYTES: usize = 1024;
+const MAX_METADATA: usize = 16;
+
+/// What a client says about a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    /// Who is behind it.
+    pub user: Option<String>,
+    /// The conversation that it belongs to.
+    pub session: Option<String>,
+    /// The client's own notes, as a JSON object.
+    pub notes: Option<String>,
+}
+
+impl Labels {
+    /// These, and where they say nothing, `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            user: self.user.or(others.user),
+            session: self.session.or(others.session),
+            notes: self.notes.or(others.notes),
+        }
+    }
+}
+
+/// The first of `texts` that is there; each with its field's name.
+pub(super) fn first(texts: &[(&str, &Option<String>)]) -> Result<Option<String>> {
+    for (name, text) in texts {
+        if text.as_ref().is_some_and(|text| text.len() > MAX_LABEL_BYTES) {
+            return Err(Error::invalid(*name, format!("{name} must have at most {MAX_LABEL_BYTES} bytes")));
+        }
+    }
+    Ok(texts.iter().find_map(|(_, text)| text.as_ref().filter(|text| !text.is_empty()).cloned()))
+}
+
+/// `metadata` as it is recorded.
+pub(super) fn notes(metadata: Option<&BTreeMap<String, String>>) -> Result<Option<String>> {
+    let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) else { return Ok(None) };
+    let long = |text: &String| text.len() > MAX_LABEL_BYTES;
+    if metadata.len() > MAX_METADATA || metadata.iter().any(|(key, value)| long(key) || long(value)) {
+        let text = format!("metadata: at most {MAX_METADATA} texts of {MAX_LABEL_BYTES} bytes");
+        return Err(Error::invalid("metadata", text));
+    }
+    let notes: Map<String, Value> =
+        metadata.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    Ok(Some(Value::Object(notes).to_string()))
+}
