@@ -29,6 +29,10 @@ pub(crate) struct Flags {
     /// Memory that models may have together, such as 12GiB or 60% [default: 75% of the machine's; environment: MLXD_MEMORY].
     #[arg(long)]
     memory: Option<String>,
+    /// Web pages of these origins may read answers: https://a.example,https://b.example, or * [default: none; environment:
+    /// MLXD_CORS_ORIGINS].
+    #[arg(long)]
+    cors_origins: Option<String>,
 }
 
 /// What the environment says.
@@ -42,6 +46,8 @@ pub(crate) struct Environment {
     idle_seconds: Option<String>,
     hang_seconds: Option<String>,
     recoveries: Option<String>,
+    response_days: Option<String>,
+    cors_origins: Option<String>,
     api_keys: Option<Secret>,
     user_home: Option<PathBuf>,
 }
@@ -61,6 +67,10 @@ struct File {
     hang_seconds: Option<u32>,
     /// Times a request may be given to another worker.
     recoveries: Option<u32>,
+    /// Days for which responses are kept that clients ask to keep.
+    response_days: Option<u32>,
+    /// Origins of web pages that may read answers.
+    cors_origins: Option<Vec<String>>,
     api_keys: Option<Vec<String>>,
 }
 
@@ -91,6 +101,8 @@ impl Environment {
             idle_seconds: text("MLXD_IDLE_SECONDS"),
             hang_seconds: text("MLXD_HANG_SECONDS"),
             recoveries: text("MLXD_RECOVERIES"),
+            response_days: text("MLXD_RESPONSE_DAYS"),
+            cors_origins: text("MLXD_CORS_ORIGINS"),
             api_keys: text("MLXD_API_KEYS").map(Secret::new),
             user_home: text("HOME").map(PathBuf::from),
         }
@@ -143,7 +155,18 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         models: settings,
     };
     let recoveries = number("MLXD_RECOVERIES", "times", environment.recoveries)?.or(file.recoveries);
-    Ok(Config { host, port, home, models, api_keys, policy, recoveries })
+    let response_days =
+        number("MLXD_RESPONSE_DAYS", "days", environment.response_days)?.or(file.response_days);
+    if response_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+        let problem = "must lie between 1 and 36500".into();
+        return Err(ConfigError::Value { name: "response_days", problem });
+    }
+    let cors_origins =
+        flags.cors_origins.or(environment.cors_origins).or(file.cors_origins.map(|list| list.join(",")));
+    if let Some(list) = &cors_origins {
+        origins(list)?;
+    }
+    Ok(Config { host, port, home, models, api_keys, policy, recoveries, response_days, cors_origins })
 }
 
 type OfModels = (Option<Vec<PathBuf>>, BTreeMap<String, ModelSettings>);
@@ -167,6 +190,22 @@ fn of_models(value: Option<toml::Value>, path: &Path) -> Result<OfModels, Config
         settings.insert(id, own);
     }
     Ok((None, settings))
+}
+
+/// Checks a list of origins; the gateway, which reads it, would end again and again.
+fn origins(list: &str) -> Result<(), ConfigError> {
+    let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    let origin = |entry: &&&str| {
+        let host = entry.split_once("://").map(|(_, host)| host);
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#']))
+    };
+    match entries.iter().find(|entry| !origin(entry)) {
+        Some(wrong) if entries != ["*"] => {
+            let problem = format!("\"{wrong}\" is no origin, such as https://chat.example");
+            Err(ConfigError::Value { name: "cors_origins", problem })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn seconds(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {

@@ -44,7 +44,11 @@ pub async fn lenient_json<T: DeserializeOwned>(request: Request) -> Result<T> {
     })
 }
 
-async fn bytes(request: Request) -> Result<Bytes> {
+/// The request's body.
+///
+/// # Errors
+/// When it is too large, or does not come.
+pub(crate) async fn bytes(request: Request) -> Result<Bytes> {
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {

@@ -18,5 +18,6 @@ pub mod openapi;
 pub mod responses;
 pub mod router;
 pub mod state;
+pub mod tape;
 pub mod translate;
 pub mod validate;

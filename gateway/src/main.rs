@@ -36,6 +36,9 @@ struct Arguments {
     /// Times a request may be given to another worker because the one it had was lost.
     #[arg(long, default_value_t = RECOVERIES)]
     recoveries: u32,
+    /// Days for which a response that a client asks to keep is kept.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    response_days: u32,
     /// Exit when standard input ends.
     #[arg(long)]
     lifeline: bool,
@@ -76,10 +79,11 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let (audit, outlet) = bus::bus();
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
     let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
-    let responses = Arc::new(Responses::new(db.clone()));
+    let responses = Arc::new(Responses::new(db.clone(), arguments.response_days));
     let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
     tokio::spawn(Arc::clone(&local).follow());
-    let state = State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses };
+    let state =
+        State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses, once: Arc::default() };
     let (mut terminate, mut replaced) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let (stopping, mut stopped) = tokio::sync::watch::channel(None);
     let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();

@@ -3,5 +3,6 @@
 pub mod auth;
 pub mod cors;
 pub mod host;
+pub mod once;
 pub mod protocol;
 pub mod request_id;

@@ -26,6 +26,8 @@ struct Operation {
     /// One event, where the answer can be streamed.
     event: Option<Schema>,
     error: Schema,
+    /// What may stand in its query: names, and JSON's types of them.
+    query: &'static [(&'static str, &'static str)],
 }
 
 fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
@@ -34,8 +36,13 @@ fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
 
 /// An operation without body, answered with a `T`.
 fn read<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
-    let error = of::<error::Body>;
-    Operation { path, method, summary, request: None, answer: Some(of::<T>), event: None, error }
+    let (error, query) = (of::<error::Body> as Schema, &[]);
+    Operation { path, method, summary, request: None, answer: Some(of::<T>), event: None, error, query }
+}
+
+/// An `A`, or a `B` for clients of another protocol.
+fn either<A: JsonSchema, B: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+    json!({"anyOf": [of::<A>(schemas), of::<B>(schemas)]})
 }
 
 /// An operation that takes a `Q`.
@@ -62,14 +69,21 @@ fn operations() -> Vec<Operation> {
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
         },
         post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
-        read::<answer::Response>("get", "/v1/responses/{id}", "A kept response"),
+        Operation {
+            event: Some(of::<responses::events::Event>),
+            query: &[("stream", "boolean"), ("starting_after", "integer")],
+            ..read::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
+        },
         read::<answer::Deleted>("delete", "/v1/responses/{id}", "Forget a response"),
         read::<answer::Response>(
             "post",
             "/v1/responses/{id}/cancel",
             "Stop a response made in the background",
         ),
-        read::<answer::Items>("get", "/v1/responses/{id}/input_items", "What a response answered"),
+        Operation {
+            query: &[("limit", "integer"), ("after", "string"), ("order", "string")],
+            ..read::<answer::Items>("get", "/v1/responses/{id}/input_items", "What a response answered")
+        },
         Operation {
             event: Some(of::<anthropic::events::Event>),
             error: anthropic,
@@ -84,8 +98,20 @@ fn operations() -> Vec<Operation> {
         },
         post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
         post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
-        read::<models::List>("get", "/v1/models", "Every model"),
-        read::<models::Model>("get", "/v1/models/{id}", "One model"),
+        post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients"),
+        Operation {
+            answer: Some(either::<models::List, anthropic::models::List>),
+            query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
+            ..read::<models::List>(
+                "get",
+                "/v1/models",
+                "Every model; Anthropic's form where anthropic-version is sent",
+            )
+        },
+        Operation {
+            answer: Some(either::<models::Model, anthropic::models::Model>),
+            ..read::<models::Model>("get", "/v1/models/{id}", "One model")
+        },
         read::<Value>("get", "/health", "Whether requests are taken"),
         Operation { answer: None, ..read::<()>("get", "/", "A greeting, for probes") },
     ]
@@ -145,9 +171,15 @@ fn described(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
         let content = json!({"application/json": {"schema": request(schemas)}});
         described["requestBody"] = json!({"required": true, "content": content});
     }
+    let asked = operation.query.iter();
+    let mut parameters: Vec<Value> =
+        asked.map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
     if operation.path.contains("{id}") {
         let schema = json!({"type": "string", "minLength": 1});
-        described["parameters"] = json!([{"name": "id", "in": "path", "required": true, "schema": schema}]);
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));
+    }
+    if !parameters.is_empty() {
+        described["parameters"] = parameters.into();
     }
     described
 }

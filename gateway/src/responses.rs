@@ -3,7 +3,7 @@
 //! Those made while nobody waits run as tasks of this process. They are kept from their beginning on; one that is found
 //! running but is no task here was lost with an earlier gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipc_proto::{Error, ErrorKind, Result, Source};
@@ -13,18 +13,28 @@ use tokio::task::AbortHandle;
 use crate::api::openai::responses::Item;
 use crate::db::responses::Stored;
 use crate::db::{Db, DbError};
+use crate::tape::Tape;
 
 /// The kept responses.
 #[derive(Debug)]
 pub struct Responses {
     db: Option<Db>,
+    /// How long one is kept, in seconds.
+    seconds: u64,
     running: Mutex<HashMap<String, AbortHandle>>,
+    /// What the streams of those told that are made while nobody need wait, the latest last.
+    tapes: Mutex<VecDeque<(String, Tape)>>,
 }
 
+/// Streams that can be read again, at most; the oldest go first.
+const MAX_TAPES: usize = 64;
+/// Bytes of them, at most, together.
+const MAX_TAPE_BYTES: usize = 32 << 20;
+
 impl Responses {
-    /// Those in `db`; without one none can be kept.
-    pub fn new(db: Option<Db>) -> Self {
-        Self { db, running: Mutex::default() }
+    /// Those in `db`, each for so many days; without one none can be kept.
+    pub fn new(db: Option<Db>, days: u32) -> Self {
+        Self { db, seconds: u64::from(days) * 24 * 3600, running: Mutex::default(), tapes: Mutex::default() }
     }
 
     /// Whether any can be kept.
@@ -37,19 +47,19 @@ impl Responses {
     /// # Errors
     /// When there is no database, or it refuses.
     pub async fn keep(&self, stored: &Stored, now: u64) -> Result<()> {
-        self.db()?.keep_response(stored, now).await.map_err(|e| refused(&e))
+        self.db()?.keep_response(stored, now, self.seconds).await.map_err(|e| refused(&e))
     }
 
     /// Items of a conversation up to and with response `id`.
     ///
     /// # Errors
     /// When it, or an earlier one, is not there or not finished.
-    pub async fn history(&self, id: &str) -> Result<Vec<Item>> {
+    pub async fn history(&self, owner: &str, id: &str) -> Result<Vec<Item>> {
         let wrong = |text: String| {
             let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text);
             Err(error.with_param("previous_response_id"))
         };
-        let chain = self.db()?.response_chain(id).await.map_err(|e| refused(&e))?;
+        let chain = self.db()?.response_chain(owner, id).await.map_err(|e| refused(&e))?;
         match chain.first() {
             None => return wrong(format!("the previous response \"{id}\" does not exist")),
             Some(Stored { previous: Some(lost), .. }) => {
@@ -77,8 +87,8 @@ impl Responses {
     ///
     /// # Errors
     /// When it is not there.
-    pub async fn get(&self, id: &str) -> Result<Value> {
-        let stored = self.stored(id).await?;
+    pub async fn get(&self, owner: &str, id: &str) -> Result<Value> {
+        let stored = self.stored(owner, id).await?;
         let mut response: Value = read(&stored.response)?;
         if response["status"] == "in_progress" && !self.running().contains_key(id) {
             response["status"] = "failed".into();
@@ -92,18 +102,61 @@ impl Responses {
     ///
     /// # Errors
     /// When it is not there.
-    pub async fn input(&self, id: &str) -> Result<Vec<Item>> {
-        read(&self.stored(id).await?.input)
+    pub async fn input(&self, owner: &str, id: &str) -> Result<Vec<Item>> {
+        read(&self.stored(owner, id).await?.input)
     }
 
-    /// Makes a response while nobody waits; what `work` returns is kept.
-    pub fn run(self: &std::sync::Arc<Self>, id: String, work: impl Future<Output = String> + Send + 'static) {
+    /// An item that a kept response has brought forth, by its id, which the response's follows from; `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn item(&self, owner: &str, id: &str) -> Result<Option<Item>> {
+        let number = id.split_once('_').and_then(|(_, rest)| Some(rest.rsplit_once('_')?.0));
+        let (Some(number), Some(db)) = (number, &self.db) else { return Ok(None) };
+        let stored = db.response(owner, &format!("resp_{number}")).await.map_err(|e| refused(&e))?;
+        let Some(stored) = stored else { return Ok(None) };
+        let response: Value = read(&stored.response)?;
+        let items: Vec<Item> = serde_json::from_value(response["output"].clone()).map_err(|e| broken(&e))?;
+        Ok(items.into_iter().find(|item| item.id.as_deref() == Some(id)))
+    }
+
+    /// Lets a stream be read again by the response's id.
+    pub fn record(&self, id: String, tape: Tape) {
+        let mut tapes = self.tapes.lock().unwrap_or_else(PoisonError::into_inner);
+        tapes.push_back((id, tape));
+        let bytes =
+            |tapes: &VecDeque<(String, Tape)>| tapes.iter().map(|(_, tape)| tape.size()).sum::<usize>();
+        while tapes.len() > MAX_TAPES || (tapes.len() > 1 && bytes(&tapes) > MAX_TAPE_BYTES) {
+            tapes.pop_front();
+        }
+    }
+
+    /// What a response's stream has told and tells.
+    ///
+    /// # Errors
+    /// When the response is not there, or its stream is not.
+    pub async fn replay(&self, owner: &str, id: &str) -> Result<Tape> {
+        self.stored(owner, id).await?;
+        let tapes = self.tapes.lock().unwrap_or_else(PoisonError::into_inner);
+        let tape = tapes.iter().find(|(of, _)| of == id).map(|(_, tape)| tape.clone());
+        let text = "stream: the events of this response are not kept: only those of responses made with background and \
+                    stream are, for a while";
+        tape.ok_or_else(|| Error::invalid("stream", text))
+    }
+
+    /// Makes a response while nobody waits; the first of what `work` returns is kept, and then the rest of it is dropped.
+    pub fn run<R: Send>(
+        self: &std::sync::Arc<Self>,
+        id: String,
+        work: impl Future<Output = (String, R)> + Send + 'static,
+    ) {
         let all = std::sync::Arc::clone(self);
         let key = id.clone();
         // The lock is held until the task is known: it cannot end before.
         let mut running = self.running();
         let task = tokio::spawn(async move {
-            let response = work.await;
+            let (response, rest) = work.await;
             let kept = match &all.db {
                 Some(db) => db.update_response(&id, &response).await,
                 None => Ok(()),
@@ -111,6 +164,8 @@ impl Responses {
             if let Err(error) = kept {
                 tracing::error!(%error, "a response could not be kept");
             }
+            // It is told that it has ended when it is kept so.
+            drop(rest);
             all.running().remove(&id);
         });
         running.insert(key, task.abort_handle());
@@ -120,8 +175,8 @@ impl Responses {
     ///
     /// # Errors
     /// When it is not there, or was never such a one.
-    pub async fn cancel(&self, id: &str) -> Result<Value> {
-        let mut response = self.get(id).await?;
+    pub async fn cancel(&self, owner: &str, id: &str) -> Result<Value> {
+        let mut response = self.get(owner, id).await?;
         if response["background"] != true {
             let text = "only a response with background: true can be cancelled; others are by closing the connection";
             return Err(Error::invalid("response_id", text));
@@ -139,18 +194,19 @@ impl Responses {
     ///
     /// # Errors
     /// When it is not there.
-    pub async fn delete(&self, id: &str) -> Result<()> {
+    pub async fn delete(&self, owner: &str, id: &str) -> Result<()> {
+        self.stored(owner, id).await?;
         if let Some(task) = self.running().remove(id) {
             task.abort();
         }
-        match self.db()?.delete_response(id).await.map_err(|e| refused(&e))? {
+        match self.db()?.delete_response(owner, id).await.map_err(|e| refused(&e))? {
             true => Ok(()),
             false => Err(unknown(id)),
         }
     }
 
-    async fn stored(&self, id: &str) -> Result<Stored> {
-        self.db()?.response(id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
+    async fn stored(&self, owner: &str, id: &str) -> Result<Stored> {
+        self.db()?.response(owner, id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
     }
 
     fn db(&self) -> Result<&Db> {

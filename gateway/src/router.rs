@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
 use crate::handlers::{admin, docs, embeddings, generate, health, messages, metrics, models, responses};
-use crate::middleware::{auth, host, protocol, request_id};
+use crate::middleware::{auth, host, once, protocol, request_id};
 use crate::state::State;
 
 /// The gateway's HTTP service.
@@ -28,6 +28,7 @@ pub fn router(state: State) -> Router {
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/rerank", post(embeddings::rerank))
+        .route("/v2/rerank", post(embeddings::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/admin/v1/pool", get(admin::pool))
@@ -35,6 +36,8 @@ pub fn router(state: State) -> Router {
         .route("/admin/v1/models", get(admin::models))
         .route("/admin/v1/models/{*path}", get(admin::model).post(admin::order).put(admin::set))
         .route("/metrics", get(metrics::metrics))
+        // Runs after the key is checked, whose owner's answers it looks among.
+        .layer(from_fn_with_state(state.clone(), once::once))
         .layer(from_fn_with_state(state.clone(), auth::check));
     Router::new()
         .route("/", get(health::greet))

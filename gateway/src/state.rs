@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::audit::bus::Bus;
 use crate::backend::local::Local;
 use crate::middleware::auth::Keys;
+use crate::middleware::once::Once;
 use crate::responses::Responses;
 
 /// Shared by all requests; cheap to clone.
@@ -18,4 +19,6 @@ pub struct State {
     pub keys: Arc<Keys>,
     /// Responses that are kept, and those that are made while nobody waits.
     pub responses: Arc<Responses>,
+    /// Answers of requests that may be sent again.
+    pub once: Arc<Once>,
 }

@@ -51,6 +51,16 @@ pub struct ValidRequest {
     pub affinity: Option<String>,
 }
 
+impl ValidRequest {
+    /// The same, with what its headers say of its sender. Requests of one conversation go to the same worker.
+    #[must_use]
+    pub fn sent_by(mut self, sender: Labels) -> Self {
+        self.labels = self.labels.or(sender);
+        self.affinity = self.affinity.or_else(|| self.labels.session.clone());
+        self
+    }
+}
+
 /// How to stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streaming {

@@ -94,10 +94,25 @@ fn embeddings_and_rankings_are_answered_and_recorded() {
     assert_eq!((status, json(&body)["data"][0]["embedding"].as_str()), (200, Some("AABAQAAAgD4=")));
     let (status, _, body) = ask("/v1/embeddings", json(r#"{"model": "m"}"#));
     assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("input")));
-    let (status, _, body) = ask("/v1/rerank", json(r#"{"model": "m", "query": "q", "documents": ["d"]}"#));
+    let ranking =
+        json(r#"{"model": "m", "query": "q", "documents": ["long", "d"], "return_documents": true}"#);
+    for path in ["/v1/rerank", "/v2/rerank"] {
+        let (status, _, body) = ask(path, ranking.clone());
+        let ranked = json(&body);
+        assert_eq!((status, ranked["results"][0]["index"].as_u64()), (200, Some(1)), "{path}: {body}");
+        assert_eq!(ranked["results"][1]["document"]["text"], "long");
+        assert_eq!(
+            (&ranked["meta"]["tokens"]["input_tokens"], &ranked["usage"]["total_tokens"]),
+            (&7.into(), &7.into())
+        );
+    }
+    let (status, _, body) =
+        ask("/v1/rerank", json(r#"{"model": "m", "query": "refuse", "documents": ["d"]}"#));
     assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("model")));
-    let records = gateway.records(3);
-    assert_eq!(records.iter().filter(|(outcome, _)| outcome == "finished").count(), 2, "{records:?}");
+    let records = gateway.records(5);
+    assert_eq!(records.iter().filter(|(outcome, _)| outcome == "finished").count(), 4, "{records:?}");
+    let (status, head, page) = gateway.ask("GET", "/docs", "", "");
+    assert!(status == 200 && head.contains("text/html") && page.contains("/openapi.json"), "{head}");
 }
 
 #[test]
@@ -207,6 +222,37 @@ fn a_stream_that_waits_shows_that_it_is_alive() {
     assert!(rest.contains(": keep-alive") && text(&rest) == "w0 ", "{rest}");
 }
 
+/// A model that loads for longer than a status can wait: streams begin, show life in their protocol's way, and say how far
+/// it is.
+#[test]
+fn a_slow_start_is_told_in_every_protocol() {
+    let gateway = Gateway::start("");
+    let turns = serde_json::json!([{"role": "user", "content": "count 1"}]);
+    let ask = |path: &str, mut body: Value| {
+        (body["model"], body["stream"]) = ("slow".into(), true.into());
+        let (status, _, answer) = gateway.ask("POST", path, "", &body.to_string());
+        assert!(status == 200 && answer.contains(": loading 45 %\n\n"), "{path}: {answer}");
+        let names = answer.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned));
+        (names.collect::<Vec<_>>(), answer)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (names, _) =
+                ask("/v1/messages", serde_json::json!({"max_tokens": 9, "messages": turns.clone()}));
+            assert_eq!(names[..3], ["ping", "message_start", "content_block_start"]);
+        });
+        scope.spawn(|| {
+            let (names, _) = ask("/v1/responses", serde_json::json!({"input": "count 1"}));
+            let progress = "response.in_progress";
+            assert_eq!(names[..4], ["response.created", progress, progress, "response.output_item.added"]);
+        });
+        scope.spawn(|| {
+            let (_, answer) = ask("/v1/chat/completions", serde_json::json!({"messages": turns.clone()}));
+            assert!(answer.contains(": keep-alive\n\n") && answer.contains("data: [DONE]"), "{answer}");
+        });
+    });
+}
+
 /// More events at once than wait for a client, which reads all the same.
 #[test]
 fn a_request_that_takes_too_long_is_a_504() {
@@ -225,6 +271,55 @@ fn a_request_that_takes_too_long_is_a_504() {
         assert!(start.elapsed() < Duration::from_secs(5) && head.contains("x-should-retry: false"), "{head}");
         assert!(answer.contains("time limit"), "{answer}");
     }
+}
+
+/// Who sends a request again with its key gets the first one's answer; it is generated once.
+#[test]
+fn a_request_with_a_key_is_done_once() {
+    let gateway = Gateway::start("");
+    let ask = |key: &str, body: &str| {
+        gateway.ask("POST", "/v1/completions", &format!("idempotency-key: {key}\r\n"), body)
+    };
+    let body = completion("count 2", false);
+    let (status, _, first) = ask("a", &body);
+    assert_eq!((status, json(&first)["choices"][0]["text"].as_str()), (200, Some("w0 w1 ")));
+    assert_eq!(json(&ask("a", &body).2), json(&first));
+    let id = |body: &str| json(body)["id"].clone();
+    assert_ne!(id(&ask("b", &body).2), id(&first));
+    let (status, _, other) = ask("a", &completion("count 3", false));
+    assert_eq!((status, json(&other)["error"]["param"].as_str()), (400, Some("Idempotency-Key")));
+    // One that leaves finds what was generated since.
+    let slow = completion("late 1", true);
+    let gone = gateway.send("POST", "/v1/completions", "idempotency-key: d\r\n", &slow);
+    std::thread::sleep(Duration::from_millis(100));
+    drop(gone);
+    let (_, head, again) = ask("d", &slow);
+    assert!(
+        head.contains("text/event-stream") && text(&again) == "w0 " && again.contains("[DONE]"),
+        "{again}"
+    );
+    assert_eq!(gateway.cancelled(), 0);
+    // Failures that another try could mend are tried again.
+    for _ in 0..2 {
+        assert_eq!(ask("e", &completion("refuse", false)).0, 429);
+    }
+    gateway.records(5);
+}
+
+/// What clients say of who asks, for what, and in which conversation.
+#[test]
+fn senders_are_recorded() {
+    let gateway = Gateway::start("");
+    let headers = "x-claude-code-session-id: s1\r\nx-openwebui-user-id: u1\r\n";
+    let body =
+        json(r#"{"model": "m", "prompt": "count 1", "user": "u2", "metadata": {"k": "v"}}"#).to_string();
+    assert_eq!(gateway.ask("POST", "/v1/completions", headers, &body).0, 200);
+    gateway.records(1);
+    let [user, session, notes] = gateway.labels();
+    assert_eq!(
+        [user.as_deref(), session.as_deref(), notes.as_deref()],
+        [Some("u2"), Some("s1"), Some(r#"{"k":"v"}"#)]
+    );
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Launch {
     pub(crate) home: PathBuf,
     pub(crate) api_keys: Secret,
     pub(crate) recoveries: Option<u32>,
+    pub(crate) response_days: Option<u32>,
+    pub(crate) cors_origins: Option<String>,
 }
 
 /// A handle to the task that keeps it running.
@@ -86,6 +88,12 @@ impl Launch {
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
         if let Some(recoveries) = self.recoveries {
             command.arg("--recoveries").arg(recoveries.to_string());
+        }
+        if let Some(days) = self.response_days {
+            command.arg("--response-days").arg(days.to_string());
+        }
+        if let Some(origins) = &self.cors_origins {
+            command.env("MLXD_CORS_ORIGINS", origins);
         }
         // By environment: anybody may read a command line.
         command.env("MLXD_API_KEYS", self.api_keys.reveal());

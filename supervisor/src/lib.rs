@@ -51,6 +51,10 @@ pub struct Config {
     pub policy: Policy,
     /// Times a request may be given to another worker when its own is lost; `None` leaves it to the gateway.
     pub recoveries: Option<u32>,
+    /// Days for which responses are kept; `None` leaves it to the gateway.
+    pub response_days: Option<u32>,
+    /// Origins of web pages that may read answers, comma-separated.
+    pub cors_origins: Option<String>,
     /// Keys that clients must present, none for none; handed to the gateway through its environment.
     pub api_keys: Secret,
 }
@@ -177,6 +181,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         home: config.home,
         api_keys: config.api_keys,
         recoveries: config.recoveries,
+        response_days: config.response_days,
+        cors_origins: config.cors_origins,
     });
     let services = rpc::Services { fleet: fleet.clone(), gateway: gateway.clone(), stop: Arc::clone(&stop) };
     tokio::spawn(rpc::serve(calls, services));

@@ -21,7 +21,7 @@ fn preflight(server: &Server, origin: &str) -> String {
 fn only_listed_origins_may_ask() {
     let server = Server::builder()
         .models(&places::models())
-        .env("MLXD_CORS_ORIGINS", "https://chat.example")
+        .config("cors_origins = [\"https://chat.example\"]")
         .env("MLXD_API_KEYS", "sk-test")
         .start();
     let answer = preflight(&server, "https://chat.example");

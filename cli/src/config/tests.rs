@@ -47,6 +47,26 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn origins_and_days_come_from_everywhere_and_are_checked() {
+    let (_folder, environment) =
+        with_file("cors_origins = [\"https://a.example\", \"https://b.example\"]\nresponse_days = 7");
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!(config.cors_origins.as_deref(), Some("https://a.example,https://b.example"));
+    assert_eq!(config.response_days, Some(7));
+    let (_folder, mut environment) = with_file("cors_origins = [\"https://a.example\"]\nresponse_days = 7");
+    (environment.cors_origins, environment.response_days) = (Some("*".into()), Some("9".into()));
+    let config = resolve(Flags::default(), environment).unwrap();
+    assert_eq!((config.cors_origins.as_deref(), config.response_days), (Some("*"), Some(9)));
+    let flags = |list: &str| Flags { cors_origins: Some(list.into()), ..Flags::default() };
+    for wrong in ["a.example", "https://a.example/x", "*, https://a.example"] {
+        let error = resolve(flags(wrong), with_file("").1).unwrap_err().to_string();
+        assert!(error.starts_with("cors_origins"), "{error}");
+    }
+    let (_folder, environment) = with_file("response_days = 0");
+    assert!(resolve(Flags::default(), environment).unwrap_err().to_string().starts_with("response_days"));
+}
+
+#[test]
 fn other_machines_are_let_in_with_a_key_only() {
     for host in ["0.0.0.0", "192.168.1.5", "::", "example.test"] {
         let flags = || Flags { host: Some(host.into()), ..Flags::default() };

@@ -1,4 +1,4 @@
-//! `POST /v1/rerank`, as Cohere's and Jina's clients speak it.
+//! `POST /v1/rerank` and `/v2/rerank`, as Cohere's and Jina's clients speak it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,32 @@ pub struct Response<'a> {
     pub model: &'a str,
     pub results: Vec<Ranked>,
     pub usage: Usage,
+    pub meta: Meta,
+}
+
+/// Where Cohere's clients look for what it took.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RerankMeta")]
+#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
+pub struct Meta {
+    pub api_version: ApiVersion,
+    pub tokens: Tokens,
+}
+
+/// Part of [`Meta`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RerankApiVersion")]
+#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
+pub struct ApiVersion {
+    pub version: &'static str,
+}
+
+/// Part of [`Meta`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RerankTokens")]
+#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
+pub struct Tokens {
+    pub input_tokens: u64,
 }
 
 /// A document's place.

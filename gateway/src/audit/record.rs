@@ -9,8 +9,9 @@ use ipc_proto::{Error, ErrorKind, Result};
 
 use super::bus::Bus;
 use crate::validate::ValidRequest;
+use crate::validate::labels::Labels;
 
-/// One ended request. No prompt, no answer, no key.
+/// One ended request. No prompt, no answer, no key; of its sender what it says itself.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// The request's name, made unique.
@@ -33,6 +34,8 @@ pub struct Record {
     pub total_ms: i64,
     /// How often it was given to another worker, because the one it had was lost.
     pub recoveries: u32,
+    /// What it says of its sender and purpose.
+    pub labels: Labels,
 }
 
 /// How a request ended.
@@ -68,7 +71,9 @@ pub struct Observed {
 impl Observed {
     /// Begins watching.
     pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &ValidRequest) -> Self {
-        Self::of(bus, id, endpoint, &request.model, request.stream.is_some())
+        let mut observed = Self::of(bus, id, endpoint, &request.model, request.stream.is_some());
+        observed.record.labels = request.labels.clone();
+        observed
     }
 
     /// Begins watching a request for `model`.
@@ -86,6 +91,7 @@ impl Observed {
             first_token_ms: None,
             total_ms: 0,
             recoveries: 0,
+            labels: Labels::default(),
         };
         Self { bus, record, start: Instant::now(), recoveries: Arc::default() }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::{KeepAlive, ModelEntry, SupervisorClient, Want};
+use ipc_proto::supervisor::{KeepAlive, ModelEntry, ModelState, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::client::{Config, RpcError};
 use tokio::sync::{OnceCell, broadcast};
@@ -106,6 +106,17 @@ impl Local {
     pub async fn models(&self) -> Result<Vec<ModelEntry>> {
         let client = self.supervisor().await?;
         client.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+    }
+
+    /// How far `model` is loaded, in hundredths; `None` where it is not being loaded, or nobody says.
+    pub async fn loaded(&self, model: &str) -> Option<u64> {
+        let models = self.models().await.ok()?;
+        let named =
+            |entry: &&ModelEntry| entry.id == model || entry.aliases.iter().any(|alias| alias == model);
+        match models.iter().find(named)?.state {
+            ModelState::Loading { loaded, total } => loaded.saturating_mul(100).checked_div(total),
+            _ => None,
+        }
     }
 
     /// Returns once a worker serves `model` and this process is connected to it. Where it is already, nobody is asked.

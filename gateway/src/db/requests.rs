@@ -5,8 +5,8 @@ use crate::audit::record::{Outcome, Record};
 
 /// Columns by name: the gateway before an upgrade writes beside the one after it.
 const INSERT: &str = "INSERT INTO requests (id, started_at_ms, endpoint, model, streamed, outcome, error, prompt_tokens, \
-                      cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries) \
-                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                      cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries, sender, \
+                      session, notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 impl Db {
     /// Adds `records` in one transaction.
@@ -33,7 +33,10 @@ impl Db {
                 .bind(record.usage.completion_tokens)
                 .bind(record.first_token_ms)
                 .bind(record.total_ms)
-                .bind(record.recoveries);
+                .bind(record.recoveries)
+                .bind(&record.labels.user)
+                .bind(&record.labels.session)
+                .bind(&record.labels.notes);
             insert.execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)

@@ -2,8 +2,6 @@
 
 use super::{Db, DbError};
 
-/// How long a response is kept, in seconds: thirty days.
-const KEPT_SECONDS: i64 = 30 * 24 * 3600;
 /// Responses that one conversation can go back over.
 const MAX_CHAIN: i64 = 1000;
 
@@ -12,6 +10,8 @@ const MAX_CHAIN: i64 = 1000;
 pub struct Stored {
     /// Its id.
     pub id: String,
+    /// Whose it is: nobody else is told that it is there.
+    pub owner: String,
     /// The response that it goes on from.
     pub previous: Option<String>,
     /// JSON: the items that were new.
@@ -21,17 +21,18 @@ pub struct Stored {
 }
 
 impl Db {
-    /// Keeps a response of now, in the place of an earlier state of it; those that were kept long enough go.
+    /// Keeps a response of now, in the place of an earlier state of it; those of more than `seconds` ago go.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn keep_response(&self, stored: &Stored, now: u64) -> Result<(), DbError> {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let old = now.saturating_sub(KEPT_SECONDS);
+    pub async fn keep_response(&self, stored: &Stored, now: u64, seconds: u64) -> Result<(), DbError> {
+        let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        let now = whole(now);
+        let old = now.saturating_sub(whole(seconds));
         sqlx::query("DELETE FROM responses WHERE created_at < ?").bind(old).execute(&self.pool).await?;
-        let text = "INSERT INTO responses (id, created_at, previous, input, response) VALUES (?, ?, ?, ?, ?)
+        let text = "INSERT INTO responses (id, owner, created_at, previous, input, response) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET response = excluded.response";
-        let insert = sqlx::query(text).bind(&stored.id).bind(now).bind(&stored.previous);
+        let insert = sqlx::query(text).bind(&stored.id).bind(&stored.owner).bind(now).bind(&stored.previous);
         insert.bind(&stored.input).bind(&stored.response).execute(&self.pool).await?;
         Ok(())
     }
@@ -46,36 +47,36 @@ impl Db {
         Ok(())
     }
 
-    /// A response by its id.
+    /// A response of `owner` by its id.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn response(&self, id: &str) -> Result<Option<Stored>, DbError> {
-        let text = "SELECT id, previous, input, response FROM responses WHERE id = ?";
-        Ok(sqlx::query_as(text).bind(id).fetch_optional(&self.pool).await?)
+    pub async fn response(&self, owner: &str, id: &str) -> Result<Option<Stored>, DbError> {
+        let text = "SELECT id, owner, previous, input, response FROM responses WHERE id = ? AND owner = ?";
+        Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(&self.pool).await?)
     }
 
-    /// A response and those it goes on from, the earliest first.
+    /// A response of `owner` and those it goes on from, the earliest first.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn response_chain(&self, id: &str) -> Result<Vec<Stored>, DbError> {
-        let text = "WITH RECURSIVE chain (id, previous, input, response, depth) AS (
-                SELECT id, previous, input, response, 0 FROM responses WHERE id = ?
+    pub async fn response_chain(&self, owner: &str, id: &str) -> Result<Vec<Stored>, DbError> {
+        let text = "WITH RECURSIVE chain (id, owner, previous, input, response, depth) AS (
+                SELECT id, owner, previous, input, response, 0 FROM responses WHERE id = ? AND owner = ?
                 UNION ALL
-                SELECT r.id, r.previous, r.input, r.response, depth + 1
-                FROM responses AS r JOIN chain ON r.id = chain.previous WHERE depth < ?
+                SELECT r.id, r.owner, r.previous, r.input, r.response, depth + 1
+                FROM responses AS r JOIN chain ON r.id = chain.previous AND r.owner = chain.owner WHERE depth < ?
             )
-            SELECT id, previous, input, response FROM chain ORDER BY depth DESC";
-        Ok(sqlx::query_as(text).bind(id).bind(MAX_CHAIN).fetch_all(&self.pool).await?)
+            SELECT id, owner, previous, input, response FROM chain ORDER BY depth DESC";
+        Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(&self.pool).await?)
     }
 
-    /// Forgets a response; false where there is none.
+    /// Forgets a response of `owner`; false where there is none.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn delete_response(&self, id: &str) -> Result<bool, DbError> {
-        let delete = sqlx::query("DELETE FROM responses WHERE id = ?").bind(id).execute(&self.pool).await?;
-        Ok(delete.rows_affected() > 0)
+    pub async fn delete_response(&self, owner: &str, id: &str) -> Result<bool, DbError> {
+        let delete = sqlx::query("DELETE FROM responses WHERE id = ? AND owner = ?").bind(id).bind(owner);
+        Ok(delete.execute(&self.pool).await?.rows_affected() > 0)
     }
 }

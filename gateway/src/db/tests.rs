@@ -3,6 +3,7 @@ use ipc_proto::generate::Usage;
 
 use super::*;
 use crate::audit::record::{Outcome, Record};
+use crate::validate::labels::Labels;
 
 fn record(id: &str, outcome: Outcome) -> Record {
     Record {
@@ -16,6 +17,7 @@ fn record(id: &str, outcome: Outcome) -> Record {
         first_token_ms: None,
         total_ms: 9,
         recoveries: 1,
+        labels: Labels { user: Some("u".into()), session: None, notes: Some("{}".into()) },
     }
 }
 
@@ -32,6 +34,12 @@ async fn records_stay_over_a_restart() {
             .fetch_all(&db.pool)
             .await
             .unwrap();
+    let told: (Option<String>, Option<String>, Option<String>) =
+        sqlx::query_as("SELECT sender, session, notes FROM requests LIMIT 1")
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+    assert_eq!(told, (Some("u".into()), None, Some("{}".into())));
     let expected = [("a", "finished", None, 2), ("b", "failed", Some("Timeout".to_owned()), 2)];
     assert_eq!(rows, expected.map(|(id, outcome, error, n)| (id.into(), outcome.into(), error, n)));
 }
@@ -48,7 +56,8 @@ async fn one_bad_record_adds_none_of_its_batch() {
 
 fn stored(id: &str, previous: Option<&str>) -> responses::Stored {
     let previous = previous.map(str::to_owned);
-    responses::Stored { id: id.into(), previous, input: "[]".into(), response: format!("{{{id}}}") }
+    let response = format!("{{{id}}}");
+    responses::Stored { id: id.into(), owner: "o".into(), previous, input: "[]".into(), response }
 }
 
 #[tokio::test]
@@ -56,21 +65,25 @@ async fn responses_are_kept_followed_and_forgotten() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::open(home.path()).await.unwrap();
     for (id, previous) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("x", None)] {
-        db.keep_response(&stored(id, previous), 5_000_000).await.unwrap();
+        db.keep_response(&stored(id, previous), 5_000_000, 3600).await.unwrap();
     }
     let ids = |chain: Vec<responses::Stored>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
-    assert_eq!(ids(db.response_chain("c").await.unwrap()), ["a", "b", "c"]);
-    assert_eq!(db.response("b").await.unwrap(), Some(stored("b", Some("a"))));
+    assert_eq!(ids(db.response_chain("o", "c").await.unwrap()), ["a", "b", "c"]);
+    assert_eq!(db.response("o", "b").await.unwrap(), Some(stored("b", Some("a"))));
     db.update_response("b", "new").await.unwrap();
-    assert_eq!(db.response("b").await.unwrap().unwrap().response, "new");
-    assert!(db.delete_response("a").await.unwrap() && !db.delete_response("a").await.unwrap());
+    assert_eq!(db.response("o", "b").await.unwrap().unwrap().response, "new");
+    assert!(db.delete_response("o", "a").await.unwrap() && !db.delete_response("o", "a").await.unwrap());
     // What is left of a conversation says that something is missing.
-    assert_eq!(db.response_chain("c").await.unwrap()[0].previous.as_deref(), Some("a"));
-    assert_eq!(db.response_chain("nothing").await.unwrap(), []);
+    assert_eq!(db.response_chain("o", "c").await.unwrap()[0].previous.as_deref(), Some("a"));
+    assert_eq!(db.response_chain("o", "nothing").await.unwrap(), []);
     db.update_response("a", "not there").await.unwrap();
-    assert_eq!(db.response("a").await.unwrap(), None);
-    // Thirty days later only what was kept since is left.
-    db.keep_response(&stored("y", None), 5_000_000 + 31 * 24 * 3600).await.unwrap();
-    assert_eq!(db.response("x").await.unwrap(), None);
-    assert!(db.response("y").await.unwrap().is_some());
+    assert_eq!(db.response("o", "a").await.unwrap(), None);
+    // Nobody else is told of them.
+    assert_eq!(db.response("p", "b").await.unwrap(), None);
+    assert_eq!(db.response_chain("p", "c").await.unwrap(), []);
+    assert!(!db.delete_response("p", "b").await.unwrap());
+    // Later only what was kept since is left.
+    db.keep_response(&stored("y", None), 5_000_000 + 3601, 3600).await.unwrap();
+    assert_eq!(db.response("o", "x").await.unwrap(), None);
+    assert!(db.response("o", "y").await.unwrap().is_some());
 }

@@ -18,6 +18,7 @@ use crate::state::State;
 use crate::translate::openai::{Chunks, Endpoint, Head, Timer};
 use crate::validate;
 use crate::validate::choices::ValidChoices;
+use crate::validate::labels;
 
 /// `POST /v1/chat/completions`.
 ///
@@ -29,7 +30,8 @@ pub async fn chat(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
-    let valid = validate::chat(body::json(request).await?)?;
+    let sender = labels::of_headers(request.headers());
+    let valid = validate::chat(body::json(request).await?)?.sent_by(sender);
     Ok(generate(state, (&id, tenant), Endpoint::Chat, valid).await?)
 }
 
@@ -43,7 +45,8 @@ pub async fn completions(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
-    let valid = validate::completion(body::json(request).await?)?;
+    let sender = labels::of_headers(request.headers());
+    let valid = validate::completion(body::json(request).await?)?.sent_by(sender);
     Ok(generate(state, (&id, tenant), Endpoint::Completions, valid).await?)
 }
 

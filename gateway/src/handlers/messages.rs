@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::translate::anthropic::{Blocks, Head};
 use crate::translate::names;
 use crate::validate::anthropic::{self as validate, ValidMessages};
+use crate::validate::labels;
 
 /// `POST /v1/messages`.
 ///
@@ -27,7 +28,9 @@ pub async fn create(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let valid = validate::messages(body::lenient_json(request).await?)?;
+    let sender = labels::of_headers(request.headers());
+    let mut valid = validate::messages(body::lenient_json(request).await?)?;
+    valid.request = valid.request.sent_by(sender);
     let observed = Observed::new(state.audit.clone(), &id.0, "/v1/messages", &valid.request);
     let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
     let head = Head {

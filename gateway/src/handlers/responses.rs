@@ -22,15 +22,19 @@ use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::responses::Responses;
 use crate::state::State;
+use crate::tape::{Recorder, tape};
 use crate::translate::names;
 use crate::translate::responses::{Head, Items};
 use crate::translate::wire::Wire;
+use crate::validate::labels;
 use crate::validate::responses::{self as validate, ValidResponse};
 
 type Answer<T = Response> = std::result::Result<T, ApiError>;
 
 const MAX_PAGE: usize = 100;
 const DEFAULT_PAGE: usize = 20;
+/// Items of one request that are given by their ids, at most: each is looked up.
+const MAX_REFERENCES: usize = 100;
 
 /// `POST /v1/responses`.
 ///
@@ -42,9 +46,11 @@ pub async fn create(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer {
-    let request: api::Request = body::json(request).await?;
-    let history = history(&state, &request).await?;
+    let sender = labels::of_headers(request.headers());
+    let mut request: api::Request = body::json(request).await?;
+    let history = conversation(&state, &tenant, &mut request).await?;
     let mut valid = validate::create(request, &history)?;
+    valid.request = valid.request.sent_by(sender);
     let observed = Observed::new(state.audit.clone(), &id.0, "/v1/responses", &valid.request);
     let response_id = format!("resp_{}", uuid::Uuid::new_v4().simple());
     let kept = valid.store.unwrap_or_else(|| state.responses.can_keep()) || valid.background;
@@ -58,7 +64,7 @@ pub async fn create(
         summarise: valid.summarise,
     };
     let items = Items::new(head);
-    let keeper = kept.then(|| Keeper::new(&state.responses, &valid));
+    let keeper = kept.then(|| Keeper::new(&state.responses, &tenant, &valid));
     let (streamed, background) = (valid.request.stream.is_some(), valid.background);
     let job = Job { state, valid: valid.request, observed, tenant };
     let answer = match (background, keeper) {
@@ -113,38 +119,74 @@ async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Res
 
 async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Response> {
     keeper.keep(&items).await?;
-    let begun = Json(items.response()).into_response();
-    let all = Arc::clone(&keeper.all);
-    all.run(items.id().to_owned(), async move {
-        if let Err(error) = fold(job, &mut items).await {
-            items.fail(&mut Vec::new(), &error);
+    let streamed = job.valid.stream.is_some();
+    let (recorder, tape) = tape();
+    let begun = if streamed { stream::replayed(&tape, 0) } else { Json(items.response()).into_response() };
+    let (all, id) = (Arc::clone(&keeper.all), items.id().to_owned());
+    if streamed {
+        all.record(id.clone(), tape);
+    }
+    all.run(id, async move {
+        let mut last = Vec::new();
+        if streamed {
+            items.open(&mut last, 0);
+            recorder.push_events(&mut last);
         }
-        keeper.stored(&items).response
+        let add = |event: &Event| {
+            if !matches!(event, Event::Failed(_)) {
+                items.push(&mut last, event);
+            }
+            match event.is_last() {
+                false if streamed => recorder.push_events(&mut last),
+                false => last.clear(),
+                true => {}
+            }
+        };
+        if let Err(error) = stream::whole_all(job, Vec::new(), add).await {
+            last.clear();
+            items.fail(&mut last, &error);
+        }
+        (keeper.stored(&items).response, Rest { recorder, last })
     });
     Ok(begun)
+}
+
+/// The end of a stream: told when it is dropped.
+struct Rest {
+    recorder: Recorder,
+    last: Vec<u8>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.recorder.push_events(&mut self.last);
+    }
 }
 
 /// Keeps one response.
 struct Keeper {
     all: Arc<Responses>,
+    owner: String,
     previous: Option<String>,
     input: Vec<Item>,
 }
 
 impl Keeper {
-    fn new(all: &Arc<Responses>, valid: &ValidResponse) -> Self {
+    fn new(all: &Arc<Responses>, tenant: &Tenant, valid: &ValidResponse) -> Self {
         let mut input = valid.input.clone();
         for item in &mut input {
             item.id.get_or_insert_with(|| format!("item_{}", uuid::Uuid::new_v4().simple()));
         }
-        Self { all: Arc::clone(all), previous: valid.previous.clone(), input }
+        let (owner, previous) = (tenant.name().to_owned(), valid.previous.clone());
+        Self { all: Arc::clone(all), owner, previous, input }
     }
 
     fn stored(&self, items: &Items) -> Stored {
         // Strings, numbers, lists and objects with string keys always serialise.
         let input = serde_json::to_string(&self.input).unwrap_or_default();
         let response = serde_json::to_string(&items.response()).unwrap_or_default();
-        Stored { id: items.id().to_owned(), previous: self.previous.clone(), input, response }
+        let (id, owner) = (items.id().to_owned(), self.owner.clone());
+        Stored { id, owner, previous: self.previous.clone(), input, response }
     }
 
     async fn keep(&self, items: &Items) -> Result<()> {
@@ -156,20 +198,43 @@ impl Keeper {
     }
 }
 
-async fn history(state: &State, request: &api::Request) -> Result<Vec<Item>> {
-    match &request.previous_response_id {
-        Some(id) => state.responses.history(id).await,
-        None => Ok(Vec::new()),
+/// The items of earlier responses. Those that the new ones refer to by their ids take their places.
+async fn conversation(state: &State, tenant: &Tenant, request: &mut api::Request) -> Result<Vec<Item>> {
+    let history = match &request.previous_response_id {
+        Some(id) => state.responses.history(tenant.name(), id).await?,
+        None => Vec::new(),
+    };
+    let Some(api::Input::Items(items)) = &mut request.input else { return Ok(history) };
+    let mut referred = 0;
+    for item in items {
+        let Some(id) = item.reference() else { continue };
+        referred += 1;
+        if referred > MAX_REFERENCES {
+            return Err(Error::invalid("input", format!("input: at most {MAX_REFERENCES} references")));
+        }
+        let known = history.iter().find(|one| one.id.as_deref() == Some(id)).cloned();
+        let found = match known {
+            Some(known) => Some(known),
+            None => state.responses.item(tenant.name(), id).await?,
+        };
+        if let Some(found) = found {
+            *item = found;
+        }
     }
+    Ok(history)
 }
 
 /// `POST /v1/responses/input_tokens`.
 ///
 /// # Errors
 /// A wrong request, an unknown model.
-pub async fn input_tokens(Extract(state): Extract<State>, request: Request) -> Answer<Json<Count>> {
-    let request: api::Request = body::json(request).await?;
-    let history = history(&state, &request).await?;
+pub async fn input_tokens(
+    Extract(state): Extract<State>,
+    Extension(tenant): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<Count>> {
+    let mut request: api::Request = body::json(request).await?;
+    let history = conversation(&state, &tenant, &mut request).await?;
     let (model, prompt) = validate::count(request, &history)?;
     let counted = state.local.count_tokens(&model, prompt).await;
     let input_tokens = counted.map_err(names::of_responses)?;
@@ -182,23 +247,34 @@ pub async fn input_tokens(Extract(state): Extract<State>, request: Request) -> A
 /// When it is not kept.
 pub async fn get(
     Extract(state): Extract<State>,
+    Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<GetQuery>, QueryRejection>,
-) -> Answer<Json<Value>> {
+) -> Answer {
     let Query(query) = query.map_err(|e| Error::invalid("stream", e.body_text()))?;
-    if query.stream == Some(true) || query.starting_after.is_some() {
-        let text = "stream: a kept response is given whole; it cannot be streamed again";
-        return Err(Error::invalid("stream", text).into());
+    if query.stream == Some(true) {
+        let tape = state.responses.replay(tenant.name(), &id).await?;
+        // Events are numbered from 0.
+        let from = query.starting_after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX));
+        let from = from.saturating_add(usize::from(query.starting_after.is_some()));
+        return Ok(stream::replayed(&tape, from));
     }
-    Ok(Json(state.responses.get(&id).await?))
+    if query.starting_after.is_some() {
+        return Err(Error::invalid("starting_after", "starting_after needs stream=true").into());
+    }
+    Ok(Json(state.responses.get(tenant.name(), &id).await?).into_response())
 }
 
 /// `DELETE /v1/responses/{id}`.
 ///
 /// # Errors
 /// When it is not kept.
-pub async fn delete(Extract(state): Extract<State>, Path(id): Path<String>) -> Answer<Json<Deleted>> {
-    state.responses.delete(&id).await?;
+pub async fn delete(
+    Extract(state): Extract<State>,
+    Extension(tenant): Extension<Tenant>,
+    Path(id): Path<String>,
+) -> Answer<Json<Deleted>> {
+    state.responses.delete(tenant.name(), &id).await?;
     Ok(Json(Deleted { id, object: "response", deleted: true }))
 }
 
@@ -206,8 +282,12 @@ pub async fn delete(Extract(state): Extract<State>, Path(id): Path<String>) -> A
 ///
 /// # Errors
 /// When it is not kept, or not one that is made while nobody waits.
-pub async fn cancel(Extract(state): Extract<State>, Path(id): Path<String>) -> Answer<Json<Value>> {
-    Ok(Json(state.responses.cancel(&id).await?))
+pub async fn cancel(
+    Extract(state): Extract<State>,
+    Extension(tenant): Extension<Tenant>,
+    Path(id): Path<String>,
+) -> Answer<Json<Value>> {
+    Ok(Json(state.responses.cancel(tenant.name(), &id).await?))
 }
 
 /// `GET /v1/responses/{id}/input_items`.
@@ -216,11 +296,12 @@ pub async fn cancel(Extract(state): Extract<State>, Path(id): Path<String>) -> A
 /// When it is not kept, or the page is wrong.
 pub async fn input_items(
     Extract(state): Extract<State>,
+    Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<ItemsQuery>, QueryRejection>,
 ) -> Answer<Json<ItemList>> {
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
-    let mut items = state.responses.input(&id).await?;
+    let mut items = state.responses.input(tenant.name(), &id).await?;
     match query.order.as_deref() {
         None | Some("desc") => items.reverse(),
         Some("asc") => {}

@@ -1,6 +1,7 @@
 //! Answers a valid request, streamed or whole, in whatever protocol: the one way from a request to a worker and back.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -14,10 +15,12 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::audit::record::Observed;
-use crate::backend::local::Ask;
+use crate::backend::local::{Ask, Local};
 use crate::backend::source::Source;
 use crate::middleware::auth::Tenant;
 use crate::state::State;
+use crate::tape::Tape;
+use crate::translate::sse;
 use crate::translate::whole::{Output, Whole};
 use crate::translate::wire::Wire;
 use crate::validate::ValidRequest;
@@ -26,6 +29,8 @@ use crate::validate::ValidRequest;
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 /// Silence after which a stream shows that it is alive: loading and long prompts take longer than clients wait.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// A supervisor that does not say by then how far a model is loaded is not waited for.
+const PROGRESS_PATIENCE: Duration = Duration::from_secs(1);
 /// Writes that may wait for a slow connection.
 const WRITES_AHEAD: usize = 16;
 
@@ -133,6 +138,7 @@ pub async fn stream_all<W: Wire>(
     ending: Option<Ending<W>>,
 ) -> Result<Response> {
     let Job { state, valid, mut observed, tenant } = job;
+    let (local, model) = (Arc::clone(&state.local), valid.model.clone());
     let asks = asks(valid, more, &observed, &tenant);
     let mut beginning = Box::pin(async move {
         let mut source = begin(&state, asks).await?;
@@ -153,10 +159,19 @@ pub async fn stream_all<W: Wire>(
     tokio::spawn(async move {
         match begun {
             Some((source, first)) => writer.write(source, first).await,
-            None => writer.wait(beginning).await,
+            None => writer.wait(beginning, || progress(&local, &model)).await,
         }
     });
     Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))))
+}
+
+/// How far a model is loaded, as a comment; nothing where it is not being loaded.
+async fn progress(local: &Local, model: &str) -> Vec<u8> {
+    let asked = tokio::time::timeout(PROGRESS_PATIENCE, local.loaded(model)).await;
+    match asked {
+        Ok(Some(percent)) => format!(": loading {percent} %\n\n").into_bytes(),
+        _ => Vec::new(),
+    }
 }
 
 /// A failure told inside a stream that holds nothing else.
@@ -164,6 +179,16 @@ pub fn failed<W: Wire>(mut wire: W, failure: &Error) -> Response {
     let mut buffer = Vec::new();
     wire.fail(&mut buffer, failure);
     server_sent(Body::from(buffer))
+}
+
+/// Answers with what a stream has told from event `from` on, and tells.
+pub fn replayed(tape: &Tape, from: usize) -> Response {
+    let pieces = Box::pin(tape.read(from));
+    let alive = futures::stream::unfold(pieces, |mut pieces| async move {
+        let piece = tokio::time::timeout(KEEP_ALIVE_EVERY, pieces.next()).await;
+        Some((piece.unwrap_or(Some(Bytes::from_static(sse::KEEP_ALIVE)))?, pieces))
+    });
+    server_sent(Body::from_stream(alive.map(Ok::<_, Infallible>)))
 }
 
 fn server_sent(body: Body) -> Response {
@@ -185,10 +210,16 @@ struct Writer<W> {
 }
 
 impl<W: Wire> Writer<W> {
-    /// Keeps the connection alive until the generation has begun.
-    async fn wait(&mut self, mut beginning: impl Future<Output = Begun> + Unpin) {
+    /// Keeps the connection alive until the generation has begun, and says in comments, which every client skips, how far
+    /// the model is loaded.
+    async fn wait<P: Future<Output = Vec<u8>>>(
+        &mut self,
+        mut beginning: impl Future<Output = Begun> + Unpin,
+        progress: impl Fn() -> P,
+    ) {
         loop {
-            if !self.keep_alive().await {
+            let comment = progress().await;
+            if !self.send(comment).await || !self.keep_alive().await {
                 return;
             }
             tokio::select! {

@@ -30,6 +30,11 @@ impl Tenant {
         Self(Some(name.into()))
     }
 
+    /// The name; empty where no key is needed.
+    pub fn name(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+
     /// The scope of cached text for what this one asks with `salt`.
     pub fn scope(&self, salt: &str) -> String {
         match &self.0 {

@@ -35,3 +35,14 @@ fn requests_say_what_they_take() {
         assert!(schemas[name]["required"].as_array().unwrap().contains(&json!("model")), "{name}");
     }
 }
+
+#[test]
+fn queries_and_both_forms_of_models_are_described() {
+    let models = &document()["paths"]["/v1/models"]["get"];
+    let names: Vec<_> = models["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["limit", "after_id", "before_id"]);
+    let forms = &models["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"];
+    assert_eq!(forms[1]["$ref"], "#/components/schemas/AnthropicModelList");
+    let kept = &document()["paths"]["/v1/responses/{id}"]["get"]["parameters"];
+    assert_eq!((&kept[0]["name"], &kept[2]["in"]), (&json!("stream"), &json!("path")));
+}

@@ -46,7 +46,10 @@ pub fn ranking(
         document: shown(index),
     });
     let results = results.collect();
-    let response = rerank::Response { id, object: "list", model, results, usage: usage(answer.tokens) };
+    let (api_version, tokens) =
+        (rerank::ApiVersion { version: "2" }, rerank::Tokens { input_tokens: answer.tokens });
+    let (usage, meta) = (usage(answer.tokens), rerank::Meta { api_version, tokens });
+    let response = rerank::Response { id, object: "list", model, results, usage, meta };
     serde_json::to_vec(&response)
 }
 

@@ -4,6 +4,7 @@ use ipc_proto::generate::GenerateRequest;
 use ipc_proto::{Error, Result};
 
 use super::ValidRequest;
+use super::labels::Labels;
 
 /// Requests that one request may become.
 const MAX_CHOICES: usize = 128;
@@ -64,6 +65,12 @@ impl Default for Form {
 }
 
 impl ValidChoices {
+    /// As [`ValidRequest::sent_by`].
+    #[must_use]
+    pub fn sent_by(self, sender: Labels) -> Self {
+        Self { request: self.request.sent_by(sender), ..self }
+    }
+
     /// `candidates` of each of `prompts`, each with a seed of its own where there is one.
     pub(super) fn new(request: ValidRequest, prompts: Vec<GenerateRequest>, form: Form) -> Result<Self> {
         let count = prompts.len() * form.candidates;

@@ -85,8 +85,8 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let encrypt = includes(&request, "reasoning.encrypted_content");
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
     let background = request.background.unwrap_or(false);
-    if background && (stream.is_some() || request.store == Some(false)) {
-        let text = "background: such a response is stored and asked for later: it cannot have stream or store: false";
+    if background && request.store == Some(false) {
+        let text = "background: such a response is stored and asked for later: it cannot have store: false";
         return Err(Error::invalid("background", text));
     }
     let max_tokens = limit("max_output_tokens", request.max_output_tokens)?;

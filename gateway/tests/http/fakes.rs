@@ -61,7 +61,7 @@ struct Notes {
 impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
         match model {
-            "m" => Ok(()),
+            "m" | "slow" => Ok(()),
             _ => Err(Error::new(ErrorKind::ModelNotFound, Source::Supervisor, format!("no \"{model}\""))),
         }
     }
@@ -69,21 +69,19 @@ impl FakeSupervisor {
 
 impl Supervisor for FakeSupervisor {
     async fn ensure_ready(self, _: Context, want: Want) -> Result<Vec<WorkerAddress>> {
+        if want.model == "slow" {
+            tokio::time::sleep(Duration::from_secs(12)).await;
+        }
         self.known(&want.model).map(|()| vec![self.address])
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
+        let ready = ModelEntry { id: "m".into(), created: 5, bytes: 9, ..ModelEntry::default() };
+        let loading = ModelState::Loading { loaded: 9, total: 20 };
+        let slow = ModelEntry { id: "slow".into(), state: loading, ..ModelEntry::default() };
         let strange = Details { unserved: true, ..Details::default() };
-        vec![
-            ModelEntry { id: "strange".into(), details: strange, ..ModelEntry::default() },
-            ModelEntry {
-                id: "m".into(),
-                created: 5,
-                bytes: 9,
-                state: ModelState::Ready,
-                ..ModelEntry::default()
-            },
-        ]
+        let strange = ModelEntry { id: "strange".into(), details: strange, ..ModelEntry::default() };
+        vec![strange, ModelEntry { state: ModelState::Ready, ..ready }, slow]
     }
 
     async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
@@ -228,8 +226,9 @@ impl Worker for FakeWorker {
     }
 
     async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
-        if request.query == "rank" {
-            return Ok(Scores { scores: vec![0.5; request.documents.len()], tokens: 4 });
+        if request.query != "refuse" {
+            let scores = request.documents.iter().map(|text| 1.0 / text.len() as f32).collect();
+            return Ok(Scores { scores, tokens: 7 });
         }
         Err(Error::invalid("model", "this model generates text and does not rerank"))
     }
@@ -354,6 +353,17 @@ impl Gateway {
         })
     }
 
+    /// What the last request said of its sender, its conversation and its purpose.
+    pub(crate) fn labels(&self) -> [Option<String>; 3] {
+        let file = self.home.path().join("mlxd.db");
+        self.runtime.block_on(async move {
+            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
+            let last = "SELECT sender, session, notes FROM requests ORDER BY started_at_ms DESC LIMIT 1";
+            let (user, session, notes) = sqlx::query_as(last).fetch_one(&pool).await.unwrap();
+            [user, session, notes]
+        })
+    }
+
     /// Waits for `count` records: what ended how.
     pub(crate) fn records(&self, count: usize) -> Vec<(String, Option<String>)> {
         let file = self.home.path().join("mlxd.db");
@@ -419,9 +429,10 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
     let db = Db::open(home.path()).await.unwrap();
     let (audit, outlet) = bus::bus();
     tokio::spawn(sink::run(outlet, Some(db.clone())));
-    let responses = Arc::new(Responses::new(Some(db)));
+    let responses = Arc::new(Responses::new(Some(db), 30));
     let local = Arc::new(Local::new(path));
-    let state = State { local: Arc::clone(&local), audit, keys: Arc::new(Keys::parse(keys)), responses };
+    let (keys, once) = (Arc::new(Keys::parse(keys)), Arc::default());
+    let state = State { local: Arc::clone(&local), audit, keys, responses, once };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

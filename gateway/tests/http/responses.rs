@@ -108,6 +108,97 @@ fn background_responses_are_polled_and_cancelled() {
     assert_eq!(gateway.ask("POST", &path, "", "").0, 400);
 }
 
+/// A stream that nobody need read can be read by whoever comes later, from any event on.
+#[test]
+fn a_background_stream_is_read_again() {
+    let gateway = Gateway::start("");
+    let more = json!({"background": true, "stream": true});
+    let begun = gateway.send("POST", "/v1/responses", "", &request("drip 30", &more));
+    let mut reader = std::io::BufReader::new(begun);
+    let id = loop {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+        if let Some(data) = line.strip_prefix("data: ") {
+            break json(data)["response"]["id"].as_str().unwrap().to_owned();
+        }
+    };
+    // It goes on when its client leaves.
+    drop(reader);
+    let replay = |query: &str| {
+        let (status, head, body) = gateway.ask("GET", &format!("/v1/responses/{id}?{query}"), "", "");
+        assert!(status == 200 && head.contains("text/event-stream"), "{head}{body}");
+        events(&body)
+    };
+    std::thread::sleep(Duration::from_millis(200));
+    let cancelled = gateway.ask("POST", &format!("/v1/responses/{id}/cancel"), "", "");
+    assert_eq!(json(&cancelled.2)["status"], "cancelled");
+    let told = replay("stream=true");
+    let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..told.len() as u64).collect::<Vec<_>>());
+    assert!(told.len() > 5 && told[0]["type"] == "response.created", "{told:?}");
+    assert_eq!(replay("stream=true&starting_after=3"), told[4..]);
+    let (_, _, body) = gateway.ask("POST", "/v1/responses", "", &request("count 2", &more));
+    let told = events(&body);
+    let last = &told.last().unwrap()["response"];
+    assert_eq!(
+        (&told.last().unwrap()["type"], &last["status"]),
+        (&"response.completed".into(), &"completed".into())
+    );
+    assert_eq!(get(&gateway, last["id"].as_str().unwrap()), (200, last.clone()));
+    let (_, plain) = respond(&gateway, "count 1", &json!({}));
+    let path = format!("{}?stream=true", plain["id"].as_str().unwrap());
+    assert_eq!(
+        (get(&gateway, &path).0, get(&gateway, &path).1["error"]["param"].clone()),
+        (400, "stream".into())
+    );
+}
+
+#[test]
+fn keys_see_their_own_responses_only() {
+    let gateway = Gateway::start("sk-one,sk-two");
+    let ask = |key: &str, method: &str, path: &str, body: &str| {
+        let headers = format!("authorization: Bearer {key}\r\n");
+        let (status, _, body) = gateway.ask(method, path, &headers, body);
+        (status, json(&body))
+    };
+    let (status, first) = ask("sk-one", "POST", "/v1/responses", &request("count 1", &json!({})));
+    assert_eq!(status, 200);
+    let id = first["id"].as_str().unwrap();
+    let path = format!("/v1/responses/{id}");
+    let next = request("count 1", &json!({"previous_response_id": id}));
+    for (method, path, body) in [
+        ("GET", &*path, ""),
+        ("GET", &*format!("{path}/input_items"), ""),
+        ("POST", &*format!("{path}/cancel"), ""),
+        ("DELETE", &*path, ""),
+        ("POST", "/v1/responses", &*next),
+    ] {
+        assert_eq!(ask("sk-two", method, path, body).0, 404, "{method} {path}");
+    }
+    assert_eq!(ask("sk-one", "POST", "/v1/responses", &next).0, 200);
+    assert_eq!(ask("sk-one", "GET", &path, "").1, first);
+}
+
+#[test]
+fn kept_items_are_referred_to_by_their_ids() {
+    let gateway = Gateway::start("");
+    let (_, first) = respond(&gateway, "count 2", &json!({}));
+    let item = first["output"][0]["id"].as_str().unwrap();
+    let refer = |reference: Value| {
+        let input =
+            json!([{"role": "user", "content": "q"}, reference, {"role": "user", "content": "count 1"}]);
+        respond(&gateway, "", &json!({ "input": input }))
+    };
+    for reference in [json!({"type": "item_reference", "id": item}), json!({ "id": item })] {
+        let (status, second) = refer(reference);
+        assert_eq!(status, 200, "{second}");
+        let items = get(&gateway, &format!("{}/input_items?order=asc", second["id"].as_str().unwrap())).1;
+        assert_eq!(items["data"][1]["content"][0]["text"], "w0 w1 ");
+    }
+    let (status, error) = refer(json!({"type": "item_reference", "id": "msg_gone_0"}));
+    assert_eq!((status, &error["error"]["param"]), (400, &"input[1].id".into()));
+}
+
 #[test]
 fn a_response_that_waits_shows_real_events() {
     let gateway = Gateway::start("");

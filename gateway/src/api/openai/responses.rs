@@ -108,6 +108,15 @@ pub struct Item {
     pub encrypted_content: Option<String>,
 }
 
+impl Item {
+    /// The id of the kept item that it stands for. Its `type` may be left out.
+    pub fn reference(&self) -> Option<&str> {
+        let bare = self.r#type.is_none() && self.role.is_none() && self.content.is_none();
+        let refers = bare || self.r#type.as_deref() == Some("item_reference");
+        self.id.as_deref().filter(|_| refers)
+    }
+}
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

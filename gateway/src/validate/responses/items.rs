@@ -69,6 +69,10 @@ impl Turns {
     }
 
     fn item(&mut self, at: &str, item: &Item) -> Result<()> {
+        if let Some(id) = item.reference() {
+            let name = format!("{at}.id");
+            return Err(Error::invalid(&name, format!("{name}: there is no item \"{id}\" that is kept")));
+        }
         match item.r#type.as_deref() {
             None | Some("message") => self.message(at, item),
             Some("reasoning") => {
@@ -97,11 +101,6 @@ impl Turns {
                 Ok(())
             }
             Some(kind) if DONE_ELSEWHERE.contains(&kind) => Ok(()),
-            Some("item_reference") => {
-                let name = format!("{at}.id");
-                let id = item.id.as_deref().unwrap_or_default();
-                Err(Error::invalid(&name, format!("{name}: there is no item \"{id}\" that is kept")))
-            }
             Some(other) => {
                 let name = format!("{at}.type");
                 Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported by this server")))

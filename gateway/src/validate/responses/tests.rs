@@ -196,7 +196,6 @@ fn what_is_wrong_is_named() {
         (json!({"service_tier": "gold"}), "service_tier"),
         (json!({"context_management": [{"type": "compaction"}]}), "context_management"),
         (json!({"background": true, "store": false}), "background"),
-        (json!({"background": true, "stream": true}), "background"),
         (json!({"text": {"verbosity": "low"}}), "text.verbosity"),
         (json!({"text": {"format": {"type": "xml"}}}), "text.format"),
         (json!({"text": {"format": {"type": "json_schema"}}}), "text.format"),

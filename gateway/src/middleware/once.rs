@@ -1,0 +1,158 @@
+//! `Idempotency-Key`: a request that is sent again, because its answer did not arrive, is not done again. Who sends the same
+//! key and body while the first runs, or soon after, reads the first's answer from its beginning.
+//!
+//! Such a request goes on when its client leaves: it may come back. Failures that another try could mend are forgotten.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State as Extract};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::auth::Tenant;
+use crate::body;
+use crate::error::{ApiError, Failure};
+use crate::state::State;
+use crate::tape::{Tape, tape};
+
+const HEADER: &str = "idempotency-key";
+const MAX_KEY_BYTES: usize = 255;
+/// How long an answer is there for who comes again.
+const KEPT: Duration = Duration::from_secs(600);
+/// Answers that are kept, at most; the oldest go first.
+const MAX_ANSWERS: usize = 256;
+/// Bytes of them, at most, together.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Answers of requests that had a key.
+#[derive(Debug, Default)]
+pub struct Once(Mutex<HashMap<Name, Entry>>);
+
+/// Who asked, and with which key.
+type Name = (String, String);
+/// Of an answer, once it has begun.
+type Head = (StatusCode, HeaderMap, Option<Failure>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    /// Of path and body.
+    digest: [u8; 32],
+    began: Instant,
+    head: watch::Receiver<Option<Head>>,
+    tape: Tape,
+}
+
+/// Answers from an earlier request of the same key, where there is one.
+pub async fn once(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
+    let key = request.headers().get(HEADER).filter(|_| request.method() == Method::POST);
+    match key.map(|key| key.to_str().unwrap_or_default().to_owned()) {
+        None => next.run(request).await,
+        Some(key) => match answer(&state, key, request, next).await {
+            Ok(response) => response,
+            Err(error) => ApiError(error).into_response(),
+        },
+    }
+}
+
+async fn answer(state: &State, key: String, request: Request, next: Next) -> Result<Response> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        let text = format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} visible characters");
+        return Err(Error::invalid("Idempotency-Key", text));
+    }
+    let owner = request.extensions().get::<Tenant>().map(|tenant| tenant.name().to_owned());
+    let name = (owner.unwrap_or_default(), key);
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let body = body::bytes(Request::from_parts(parts.clone(), body)).await?;
+    let digest = Sha256::new().chain_update(path).chain_update([0u8]).chain_update(&body).finalize().into();
+    let entry = {
+        let mut all = state.once.all();
+        tidy(&mut all);
+        match all.get(&name) {
+            Some(entry) if entry.digest == digest => entry.clone(),
+            Some(_) => {
+                let text = "Idempotency-Key: this key was sent with another request";
+                return Err(Error::invalid("Idempotency-Key", text));
+            }
+            None => {
+                let entry = begin(state, name.clone(), digest, Request::from_parts(parts, body.into()), next);
+                all.insert(name, entry.clone());
+                entry
+            }
+        }
+    };
+    read(entry).await
+}
+
+/// Has a request answered by a task of its own.
+fn begin(state: &State, name: Name, digest: [u8; 32], request: Request, next: Next) -> Entry {
+    let (told, head) = watch::channel(None);
+    let (recorder, tape) = tape();
+    let once = Arc::clone(&state.once);
+    tokio::spawn(async move {
+        let response = next.run(request).await;
+        let (parts, body) = response.into_parts();
+        let passing = parts.status.is_server_error()
+            || matches!(
+                parts.status,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT
+            );
+        if passing {
+            // Who asks again is not to find it.
+            once.all().remove(&name);
+        }
+        told.send_replace(Some((parts.status, parts.headers, parts.extensions.get::<Failure>().cloned())));
+        let mut pieces = body.into_data_stream();
+        while let Some(Ok(piece)) = pieces.next().await {
+            recorder.push(piece);
+        }
+    });
+    Entry { digest, began: Instant::now(), head, tape }
+}
+
+async fn read(mut entry: Entry) -> Result<Response> {
+    let defect = || Error::new(ErrorKind::Internal, Source::Gateway, "the request ended without an answer");
+    let head = entry.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
+    let (status, headers, failure) = head.ok_or_else(defect)?;
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let body = if kind == Some(b"text/event-stream") {
+        Body::from_stream(entry.tape.read(0).map(Ok::<Bytes, Infallible>))
+    } else {
+        Body::from(entry.tape.read(0).collect::<Vec<_>>().await.concat())
+    };
+    let mut response = (status, body).into_response();
+    *response.headers_mut() = headers;
+    if let Some(failure) = failure {
+        response.extensions_mut().insert(failure);
+    }
+    Ok(response)
+}
+
+/// Lets go of what is too old, or too much.
+fn tidy(all: &mut HashMap<Name, Entry>) {
+    all.retain(|_, entry| !entry.tape.is_whole() || entry.began.elapsed() < KEPT);
+    let mut bytes: usize = all.values().map(|entry| entry.tape.size()).sum();
+    while all.len() >= MAX_ANSWERS || bytes > MAX_BYTES {
+        let Some(oldest) = all.iter().min_by_key(|(_, entry)| entry.began).map(|(name, _)| name.clone())
+        else {
+            return;
+        };
+        let gone = all.remove(&oldest);
+        bytes = bytes.saturating_sub(gone.map_or(0, |entry| entry.tape.size()));
+    }
+}
+
+impl Once {
+    fn all(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
