@@ -31,7 +31,7 @@ fn models_and_memory_are_shown() {
     );
     let (_, _, body) = gateway.ask("GET", "/v1/models", "", "");
     let model = &json(&body)["data"][0];
-    assert_eq!((json(&body)["data"].as_array().unwrap().len(), &model["id"]), (1, &"m".into()));
+    assert_eq!((json(&body)["data"].as_array().unwrap().len(), &model["id"]), (2, &"m".into()));
     assert_eq!((&model["object"], &model["state"]), (&"model".into(), &"ready".into()));
     assert!(
         model["details"]["capabilities"].is_object() && model["details"].get("folder").is_none(),
