@@ -12,13 +12,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ipc_proto::generate::{ChatPrompt, Message, Role, Tool, ToolCall, ToolChoice};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value, merge_maps};
+use minijinja::value::{Serde, Value, merge_maps};
 use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 use serde_json::json;
-use serde_json::ser::Formatter;
 
 mod conversation;
+mod dumps;
 
 /// Instructions a rendering may take: a thousand times what a long conversation needs.
 const FUEL: u64 = 50_000_000;
@@ -77,7 +77,7 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
-        environment.add_filter("tojson", tojson);
+        environment.add_filter("tojson", dumps::tojson);
         let knows_tools = text.contains("tools");
         let knows_documents = text.contains("documents");
         let short_ids = text.contains("length != 9") || text.contains("length == 9");
@@ -257,57 +257,6 @@ fn strftime_now(format: &str) -> Result<String, Error> {
         Error::new(ErrorKind::InvalidOperation, format!("strftime_now cannot format \"{format}\""))
     })?;
     Ok(text)
-}
-
-/// `json.dumps(value, ensure_ascii=False, indent=…)`: Python's separators, and no HTML escapes.
-#[expect(clippy::needless_pass_by_value, reason = "the form that minijinja calls")]
-fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    // What Transformers' own filter takes; the other values it could have change nothing here.
-    let _: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let problem = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
-    let mut bytes = Vec::new();
-    match indent {
-        Some(width) => {
-            let indent = " ".repeat(width.min(16));
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value
-                .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
-                .map_err(problem)?;
-        }
-        None => value
-            .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter))
-            .map_err(problem)?,
-    }
-    let text =
-        String::from_utf8(bytes).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?;
-    Ok(Value::from_safe_string(text))
-}
-
-/// `", "` and `": "` between things, as Python writes.
-struct PythonFormatter;
-
-impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
 
 #[cfg(test)]

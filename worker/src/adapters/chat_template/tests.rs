@@ -86,6 +86,38 @@ fn dates_are_formatted_and_strange_formats_refused() {
     assert!(render("{{ strftime_now('%Q%') }}", None).unwrap_err().contains("%Q%"));
 }
 
+/// What Python 3.11's `json.dumps` writes.
+#[test]
+fn json_is_written_as_python_writes_it() {
+    let extra = || Some(serde_json::json!({"v": {"b": [1, {}, []], "a": "é\u{1f600}\"<"}}));
+    for (options, expected) in [
+        ("", r#"{"b": [1, {}, []], "a": "é😀\"<"}"#),
+        ("(separators=(',', ':'))", r#"{"b":[1,{},[]],"a":"é😀\"<"}"#),
+        ("(separators=[' ; ', ' = '], sort_keys=true)", r#"{"a" = "é😀\"<" ; "b" = [1 ; {} ; []]}"#),
+        ("(ensure_ascii=true)", r#"{"b": [1, {}, []], "a": "\u00e9\ud83d\ude00\"<"}"#),
+        (
+            "(true, 1, none, true)",
+            "{\n \"a\": \"\\u00e9\\ud83d\\ude00\\\"<\",\n \"b\": [\n  1,\n  {},\n  []\n ]\n}",
+        ),
+        ("(indent='~', ensure_ascii=false)", "{\n~\"b\": [\n~~1,\n~~{},\n~~[]\n~],\n~\"a\": \"é😀\\\"<\"\n}"),
+        ("(indent=0, separators=(', ', ':'))", "{\n\"b\":[\n1, \n{}, \n[]\n], \n\"a\":\"é😀\\\"<\"\n}"),
+        ("(indent=none)", r#"{"b": [1, {}, []], "a": "é😀\"<"}"#),
+    ] {
+        assert_eq!(
+            render(&format!("{{{{ v | tojson{options} }}}}"), extra()).unwrap(),
+            expected,
+            "{options}"
+        );
+    }
+    assert_eq!(
+        render("{{ {3: none, true: 1.0, 'x': 'y'} | tojson }}", None).unwrap(),
+        r#"{"3": null, "true": 1.0, "x": "y"}"#
+    );
+    for wrong in ["(colour=1)", "(separators=3)", "(separators=(',',))", "(indent=[])"] {
+        assert!(render(&format!("{{{{ v | tojson{wrong} }}}}"), extra()).is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn a_template_that_computes_for_ever_is_stopped() {
     let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
