@@ -173,12 +173,13 @@ fn constrained(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -
     }
     let forced = !tools.is_empty() && chat.tool_choice != ToolChoice::Auto;
     let strict = tools.iter().any(|tool| tool.strict);
-    let wrapped = answer.is_some() && (!tools.is_empty() || manner.open || manner.format == Format::Harmony);
-    if !(forced || strict || wrapped) {
+    // What a model thinks comes before its answer, whether the prompt has opened it or the model does.
+    let tags = manner.reasoning.tags().filter(|_| !manner.thought && !manner.answering);
+    let tags = tags.map(|(open, close)| (open, close, manner.open));
+    let around = !tools.is_empty() || tags.is_some() || manner.format == Format::Harmony;
+    if !(forced || strict || (answer.is_some() && around)) {
         return plainly(files, answer);
     }
-    let tags = manner.reasoning.tags().filter(|_| !manner.answering);
-    let tags = tags.map(|(open, close)| (open, close, manner.open));
     let compile = |lenient| {
         let demand = Demand {
             tools,
@@ -188,7 +189,7 @@ fn constrained(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -
             answer: answer.is_some(),
             lenient,
         };
-        let lark = grammar::lark(manner.format, &demand, &|marker| files.grammars.marker(marker));
+        let lark = grammar::lark(manner.format, &demand, &|marker| files.grammars.marker(marker))?;
         files.grammars.compile_around(lark, answer)
     };
     // A schema that cannot be followed is only a hint where the function is not strict.

@@ -64,13 +64,15 @@ impl Dialect {
         let called = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
         let single = !chat.parallel_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
         let begun = chat.messages.last().filter(|_| chat.continues).map(|last| &*last.content);
-        let open = self.reasoning.tags().is_some_and(|(open, close)| match begun {
+        let (end, tags) = (prompt.trim_end(), self.reasoning.tags());
+        let open = tags.is_some_and(|(open, close)| match begun {
             Some(text) => text.rfind(open) > text.rfind(close),
-            None => prompt.trim_end().ends_with(open),
+            None => end.ends_with(open),
         });
         Manner {
             reasoning: self.reasoning,
             open,
+            thought: tags.is_some_and(|(_, close)| end.ends_with(close)),
             answering: begun.is_some() && !open,
             format: self.format,
             tools: called.then(|| Known::of(&chat.tools)),

@@ -15,6 +15,8 @@ pub struct Manner {
     pub reasoning: ReasoningFormat,
     /// The prompt has ended with the opening tag.
     pub open: bool,
+    /// The prompt has ended with the closing tag: the model is not to think.
+    pub thought: bool,
     /// How the model writes calls.
     pub format: Format,
     /// The functions there are; `None` where a request has none, and nothing is a call.
@@ -28,7 +30,15 @@ pub struct Manner {
 impl Default for Manner {
     fn default() -> Self {
         let reasoning = ReasoningFormat::None;
-        Self { reasoning, open: false, format: Format::Json, tools: None, single: false, answering: false }
+        Self {
+            reasoning,
+            open: false,
+            thought: false,
+            format: Format::Json,
+            tools: None,
+            single: false,
+            answering: false,
+        }
     }
 }
 
@@ -61,7 +71,7 @@ impl Reading {
     /// Nothing has come. Calls' ids follow from `key`, which must differ from request to request and be the same when a
     /// request is taken up again.
     pub fn new(manner: Manner, key: u64) -> Self {
-        let Manner { reasoning, open, format, tools, single, answering } = manner;
+        let Manner { reasoning, open, format, tools, single, answering, .. } = manner;
         // What begins within the answer is not thought.
         let reasoning = if answering { ReasoningFormat::None } else { reasoning };
         // Mistral's templates take ids of nine letters and digits only.

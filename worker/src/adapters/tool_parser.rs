@@ -23,6 +23,7 @@ mod mistral;
 mod phi;
 mod pythonic;
 mod qwen_xml;
+mod schema;
 mod text;
 
 use body::{Body, Fed};
@@ -132,20 +133,8 @@ impl Known {
     /// Names, and which parameters are strings.
     pub fn of(tools: &[Tool]) -> Self {
         let strings = |tool: &Tool| -> HashSet<String> {
-            let schema: serde_json::Value = match &tool.parameters {
-                Some(text) => serde_json::from_str(text).unwrap_or_default(),
-                None => serde_json::Value::Null,
-            };
-            let properties = schema.get("properties").and_then(serde_json::Value::as_object);
-            let is_string = |schema: &serde_json::Value| {
-                schema.get("type").is_some_and(|is| is == "string")
-                    || schema
-                        .get("enum")
-                        .and_then(|all| all.as_array())
-                        .is_some_and(|all| !all.is_empty() && all.iter().all(serde_json::Value::is_string))
-            };
-            let named = properties.into_iter().flatten().filter(|(_, schema)| is_string(schema));
-            named.map(|(name, _)| name.clone()).collect()
+            let schema = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
+            schema::texts(&schema.unwrap_or_default()).into_iter().collect()
         };
         Self(tools.iter().map(|tool| (tool.name.clone(), strings(tool))).collect())
     }
@@ -285,7 +274,7 @@ impl Calls {
                     sink.text(&rest);
                 }
             }
-            State::Body(_, body) if body.is_calling() => {}
+            State::Body(_, mut body) if body.is_calling() => body.finish(sink),
             State::Body(opened, _) => sink.text(&opened.raw),
             State::Closing(held) if held.trim().is_empty() => {}
             State::Closing(held) => sink.text(&held),

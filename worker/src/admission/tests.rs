@@ -224,6 +224,64 @@ fn tools_are_read_and_constrained_as_asked() {
     assert!(strict.param.as_deref() == Some("tools") && strict.message.contains("uniqueItems"), "{strict}");
 }
 
+/// A model that thinks before it answers, if it likes, does so before an answer of a demanded form too.
+#[test]
+fn what_is_thought_precedes_a_demanded_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(model("Qwen2.5-Coder-0.5B-Instruct")).unwrap() {
+        let file = file.unwrap();
+        std::os::unix::fs::symlink(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let template = "{% for m in messages %}{{ m.content }}{% endfor %}\
+        {% if mode == 'open' %}<think>\n{% elif mode == 'off' %}<think>\n\n</think>\n\n{% endif %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    let files = ModelFiles::read(folder.path()).unwrap();
+    let (thought, closed, bare) = ("<think>Hm.</think>\n\n1", "Hm.</think>1", "1");
+    for (mode, allowed) in
+        [("hybrid", [true, false, true]), ("open", [true, true, false]), ("off", [false, false, true])]
+    {
+        for (text, allowed) in [thought, closed, bare].into_iter().zip(allowed) {
+            let chat = ChatPrompt {
+                messages: vec![Message { content: "Hi".into(), ..Message::default() }],
+                template_kwargs: Some(format!("{{\"mode\": \"{mode}\"}}")),
+                ..ChatPrompt::default()
+            };
+            let constraint = Some(Constraint::JsonSchema(r#"{"const": 1}"#.into()));
+            let request = GenerateRequest { constraint, ..request(Prompt::Chat(chat)) };
+            let mut matcher = admit(&files, 4096, StreamId(9), request).unwrap().constraint.unwrap();
+            let tokens = files.tokenizer.encode(text, false).unwrap();
+            let fits = tokens.iter().all(|token| matcher.push(*token).is_ok()) && matcher.may_end();
+            assert_eq!(fits, allowed, "{mode}: {text}");
+        }
+    }
+}
+
+/// A form of calls that is not JSON cannot follow every schema: a strict function's is refused by the keyword's name.
+#[test]
+fn what_a_form_of_calls_cannot_follow_is_named() {
+    let mut files = ModelFiles::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap();
+    files.dialect.format = Format::QwenXml;
+    let schema = r#"{"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}]}"#;
+    for strict in [true, false] {
+        let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+        let message = Message { content: "Hi".into(), ..Message::default() };
+        let chat = ChatPrompt {
+            messages: vec![message],
+            tools: vec![tool],
+            tool_choice: ToolChoice::Required,
+            ..ChatPrompt::default()
+        };
+        let outcome = admit(&files, 4096, StreamId(9), request(Prompt::Chat(chat)));
+        match outcome {
+            Err(error) => assert!(
+                strict && error.param.as_deref() == Some("tools") && error.message.contains("anyOf"),
+                "{error}"
+            ),
+            Ok(submission) => assert!(!strict && submission.constraint.is_some()),
+        }
+    }
+}
+
 proptest! {
     /// Whatever comes, what is admitted is in range.
     #[test]

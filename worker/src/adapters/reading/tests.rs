@@ -133,12 +133,17 @@ const CASES: &[(Format, &str, &str)] = &[
     (
         Format::Gemma,
         "<start_function_call>call:f{a:<escape>x {,}<escape>,b:1}<end_function_call>",
-        r#"|f({"a":"x {,}","b":1})"#,
+        r#"|f({"a": "x {,}", "b": 1})"#,
     ),
     (
         Format::Gemma,
         "<start_function_call>call:g{}<end_function_call><start_function_call>call:g{k:{l:[1,2]}}<end_function_call>",
-        r#"|g({})|g({"k":{"l":[1,2]}})"#,
+        r#"|g({})|g({"k": {"l":[1,2]}})"#,
+    ),
+    (
+        Format::Gemma,
+        "<start_function_call>call:f{a:\"}<escape>\\u00e9\",\"c:d\":{<escape>e<escape>:<escape>},\"<escape>}, g: 5\", h,}<end_function_call>",
+        r#"|f({"a": "}<escape>é", "c:d": {"e":"},\""}, "g": "5\"", "arg3": "h"})"#,
     ),
     (Format::Phi, r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}]<|/tool_call|>"#, "{f}"),
     (Format::Phi, r#"functools[{"name": "f", "arguments": {"a": "x", "b": 1}}]"#, "{f}"),
@@ -245,6 +250,64 @@ fn arguments_go_out_as_they_come() {
     assert_eq!(seen, ["|f", r#"({"a": ")"#, "(long )", "(text)", r#"("})"#]);
 }
 
+/// What `max_tokens` cuts off goes out as far as it has come; only the beginning of a marker does not.
+#[test]
+fn what_is_cut_off_is_not_lost() {
+    for (format, text, expected) in [
+        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong te", r#"|f({"a": "long te)"#),
+        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong\n</par", r#"|f({"a": "long\n</par)"#),
+        (Format::QwenXml, "<function=f>\n<parameter=b>\n[12, 3", r#"|f({"b": [12, 3)"#),
+        (Format::QwenXml, "<function=f>\n<parameter=lon", r#"|f({"lon)"#),
+        (Format::QwenXml, "<function=f>\n<para", "|f"),
+        (Format::Pythonic, "[f(a='it\\'s \"on", r#"|f({"a": "it's \"on)"#),
+        (Format::Pythonic, "[f(a='x', b=[1, {'k': Tr", r#"|f({"a": "x", "b": [1, {'k': Tr)"#),
+        (Format::Pythonic, "[f(a='x', lon", r#"|f({"a": "x", "lon)"#),
+        (Format::Pythonic, "[g(), f", "|g({}), f"),
+        (Format::Gemma, "<start_function_call>call:f{a:<escape>long \"te", r#"|f({"a": "long \"te)"#),
+        (Format::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1", r#"|f({"a": "x", "b": 1)"#),
+        (Format::Gemma, "<start_function_call>call:f{lon", r#"|f({"lon)"#),
+        (Format::Gemma, "<start_function_call>call:f{a:<esc", r#"|f({"a": )"#),
+        (Format::Hermes, r#"<tool_call>{"name": "f", "arguments": {"a": "lon"#, r#"|f({"a": "lon)"#),
+        (
+            Format::Hermes,
+            r#"<tool_call>{"name": "f", "arguments": "{\"a\": \"\u00e9 lon\"#,
+            r#"|f({"a": "é lon)"#,
+        ),
+        (Format::Hermes, r#"<tool_call>{"name": "f", "arguments": 12"#, "|f(12)"),
+        (Format::MistralArgs, r#"[TOOL_CALLS]f[ARGS]{"a": "lon"#, r#"|f({"a": "lon)"#),
+        (Format::MistralArgs, "[TOOL_CALLS]f[ARG", "[TOOL_CALLS]f[ARG"),
+        (
+            Format::Harmony,
+            "<|channel|>commentary to=functions.f<|message|>{\"a\": \"lon",
+            r#"|f({"a": "lon)"#,
+        ),
+    ] {
+        assert_eq!(told(manner(format), text), expected, "{format:?}: {text}");
+    }
+}
+
+#[test]
+fn texts_of_gemmas_go_out_as_they_come() {
+    let mut reading = Reading::new(manner(Format::Gemma), 1);
+    let text = ["<start_function_call>call:f{", "a:<esc", "ape>long ", "te<x", "t<escape", ">,b:", "12", "}"];
+    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    assert_eq!(seen, ["|f", r#"({"a": )"#, r#"("long )"#, "(te<x)", "(t)", r#"(", "b": )"#, "", "(12})"]);
+}
+
+#[test]
+fn mistrals_thoughts_are_told_apart() {
+    let manner = |open| Manner { reasoning: ReasoningFormat::MistralThink, open, ..manner(Format::Mistral) };
+    for (open, text, expected) in [
+        (false, "[THINK]Hm [TH.[/THINK]\nHello.", "«Hm [TH.»Hello."),
+        (true, "Hm.[/THINK][TOOL_CALLS][{\"name\": \"g\"}]", "«Hm.»|g({})"),
+        (false, "[THI", "[THI"),
+        (false, "Hello. [THINK]no[/THINK]", "Hello. [THINK]no[/THINK]"),
+        (true, "never ends [/THI", "«never ends [/THI»"),
+    ] {
+        assert_eq!(told(manner(open), text), expected, "{text}");
+    }
+}
+
 #[test]
 fn ids_differ_and_return() {
     let call = "<tool_call>{\"name\": \"g\"}</tool_call>";
@@ -339,6 +402,53 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+const REASONING: [ReasoningFormat; 3] =
+    [ReasoningFormat::None, ReasoningFormat::Think, ReasoningFormat::MistralThink];
+
+/// A piece of an output with two words in it: a thought, a text, a marker that stands alone, or a call.
+fn said(format: Format, kind: usize, a: &str, b: &str) -> String {
+    if format == Format::Harmony {
+        return match kind {
+            0..3 => format!("<|channel|>analysis<|message|>{a} {b}<|end|><|start|>assistant"),
+            3..6 => format!("<|channel|>final<|message|>{a}\n{b}<|end|><|start|>assistant"),
+            _ => format!(
+                "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{{\"a\": \"{a}\", \"{b}\": 1}}<|end|><|start|>assistant"
+            ),
+        };
+    }
+    let object = format!("{{\"a\": \"{a}\", \"b\": [\"{b}\", 1]}}");
+    match kind {
+        0 => format!("<think>{a}</think>{b}"),
+        1 => format!("[THINK]{a} {b}[/THINK]"),
+        2 => format!("{a} {b}\n"),
+        3 => format!("{a}{}{b}", format.markers().open.first().unwrap_or(&"`")),
+        4 => format!("{a}{}{b}", format.markers().close.first().unwrap_or(&"</x>")),
+        _ => match format {
+            Format::Hermes => {
+                format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {object}}}\n</tool_call>\n")
+            }
+            Format::QwenXml => {
+                format!(
+                    "<tool_call>\n<function=f>\n<parameter=a>\n{a}\n</parameter>\n<parameter={b}>\n[\"{b}\", 1]\n</parameter>\n</function>\n</tool_call>"
+                )
+            }
+            Format::Pythonic => format!("[f(a='{a}', b=[\"{b}\"], c={a}), f({b}={a})]"),
+            Format::Gemma => {
+                format!(
+                    "<start_function_call>call:f{{a:<escape>{a}<escape>,{b}:{{k:<escape>{b}<escape>}},c:{a}}}<end_function_call>"
+                )
+            }
+            Format::Mistral => format!("[TOOL_CALLS][{{\"name\": \"f\", \"arguments\": {object}}}]"),
+            Format::MistralArgs => format!("[TOOL_CALLS]f[ARGS]{object}"),
+            Format::Phi => {
+                format!("<|tool_call|>[{{\"name\": \"f\", \"arguments\": {object}}}]<|/tool_call|>")
+            }
+            Format::Llama => format!("{{\"name\": \"f\", \"parameters\": {object}}}"),
+            _ => format!("{{\"name\": \"f\", \"arguments\": {object}}}"),
+        },
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -356,18 +466,38 @@ proptest! {
         prop_assert_eq!(&read(manner, &pieces), &whole);
     }
 
-    /// Where no call is found, the text is what came, white space around reasoning aside.
+    /// Where no call is found, the text is what came.
     #[test]
-    fn nothing_is_lost(text in text(), at in 0..FORMATS.len() - 1) {
+    fn what_is_no_call_is_all_text(text in text(), at in 0..FORMATS.len() - 1) {
         let parts = read(manner(FORMATS[at]), &[&text]);
-        if parts.iter().all(|part| matches!(part, Part::Text(_))) {
-            let told: String = short(&parts);
-            prop_assert_eq!(told, text);
-        } else {
-            // Every letter outside calls comes out, in order.
-            let told: String = short(&parts);
-            prop_assert!(told.contains('|'));
+        prop_assume!(parts.iter().all(|part| matches!(part, Part::Text(_))));
+        prop_assert_eq!(short(&parts), text);
+    }
+
+    /// Thoughts, texts and calls, between stray markers and cut off anywhere: every letter of what was said comes out, in order.
+    #[test]
+    fn nothing_is_lost(pieces in prop::collection::vec((0..9usize, "[α-ω]{1,6}", "[α-ω]{1,6}"), 1..8), end: prop::sample::Index,
+        at in 0..FORMATS.len(), open: bool, reasoning in prop::sample::select(REASONING.to_vec())) {
+        let format = FORMATS[at];
+        let text: String = pieces.iter().map(|(kind, a, b)| said(format, *kind, a, b)).collect();
+        let text = &text[..text.floor_char_boundary(end.index(text.len() + 1))];
+        let whole = Manner { reasoning, open, ..manner(format) };
+        let letters = |text: &str| text.chars().filter(|c| matches!(c, 'α'..='ω')).collect::<String>();
+        prop_assert_eq!(letters(&short(&read(whole, &[text]))), letters(text), "{}", text);
+    }
+
+    /// Likewise, in junk, of the formats that have no envelope around their arguments.
+    #[test]
+    fn nothing_is_lost_in_junk(text in text(), words in prop::collection::vec((any::<prop::sample::Index>(), "[α-ω]{1,3}"), 1..6),
+        at in 0..3usize) {
+        let mut text = text;
+        for (place, word) in words {
+            let place = text.floor_char_boundary(place.index(text.len() + 1));
+            text.insert_str(place, &word);
         }
+        let letters = |text: &str| text.chars().filter(|c| matches!(c, 'α'..='ω')).collect::<String>();
+        let manner = manner([Format::QwenXml, Format::Pythonic, Format::Gemma][at]);
+        prop_assert_eq!(letters(&short(&read(manner, &[&text]))), letters(&text), "{}", text);
     }
 
     /// Arguments of whole calls are JSON, whatever their values are.

@@ -22,6 +22,14 @@ impl Writer {
         sink.arguments(&format!("{before}{}: ", Value::from(name)));
     }
 
+    /// Begins a member of whose name only the beginning has come.
+    pub(crate) fn partial_key(&mut self, name: &str, sink: &mut Sink) {
+        if !name.is_empty() {
+            sink.arguments(if self.keys == 0 { "{\"" } else { ", \"" });
+            name.chars().for_each(|c| letter(c, sink));
+        }
+    }
+
     /// Members so far.
     pub(crate) fn keys(&self) -> u32 {
         self.keys
@@ -30,6 +38,38 @@ impl Writer {
     /// Ends the object.
     pub(crate) fn close(&self, sink: &mut Sink) {
         sink.arguments(if self.keys == 0 { "{}" } else { "}" });
+    }
+}
+
+/// A letter of a JSON string.
+pub(crate) fn letter(c: char, sink: &mut Sink) {
+    match c {
+        '"' => sink.arguments("\\\""),
+        '\\' => sink.arguments("\\\\"),
+        c if c.is_control() => {
+            let quoted = Value::from(c.to_string()).to_string();
+            sink.arguments(quoted.trim_matches('"'));
+        }
+        c => sink.arguments(c.encode_utf8(&mut [0; 4])),
+    }
+}
+
+/// The beginning of a value, as much as has come: of a text in JSON, of anything else as it is.
+pub(crate) fn partial(text: &str, sink: &mut Sink) {
+    let text = text.trim_start();
+    let Some(inner) = text.strip_prefix(['"', '\'']) else { return sink.arguments(text) };
+    sink.arguments("\"");
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        let rest = chars.clone();
+        match c {
+            '\\' => match escaped(&mut chars) {
+                Some(said) => said.chars().for_each(|c| letter(c, sink)),
+                // An escape of which only the beginning has come.
+                None => return rest.for_each(|c| letter(c, sink)),
+            },
+            c => letter(c, sink),
+        }
     }
 }
 
@@ -63,10 +103,8 @@ impl Literal<'_> {
             '{' => self.nested(|literal| literal.object().map(Value::Object)),
             '[' => self.nested(|literal| literal.list(']')),
             '(' => self.nested(|literal| literal.list(')')),
-            '"' | '\'' => {
-                self.rest = &self.rest[1..];
-                self.string(first).map(Value::from)
-            }
+            '"' => self.json_string().or_else(|| self.quoted(first)),
+            '\'' => self.quoted(first),
             _ => self.word(),
         }
     }
@@ -127,10 +165,22 @@ impl Literal<'_> {
         Some(members)
     }
 
-    /// The rest of a Python string.
+    /// A JSON string: its escapes are not all Python's.
+    fn json_string(&mut self) -> Option<Value> {
+        let mut strings = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
+        let text = strings.next()?.ok()?;
+        self.rest = self.rest.get(strings.byte_offset()..)?;
+        Some(Value::from(text))
+    }
+
+    /// A Python string.
+    fn quoted(&mut self, quote: char) -> Option<Value> {
+        self.string(quote).map(Value::from)
+    }
+
     fn string(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
-        let mut chars = self.rest.chars();
+        let mut chars = self.rest.get(1..)?.chars();
         loop {
             match chars.next()? {
                 c if c == quote => break,

@@ -64,4 +64,16 @@ impl Body {
             Self::Gemma(body) => body.is_calling(),
         }
     }
+
+    /// Nothing more comes, though a call has begun: what of its arguments was held back goes out as far as it has come.
+    pub(crate) fn finish(&mut self, sink: &mut Sink) {
+        match self {
+            Self::Json(body) => body.finish(sink),
+            // Its arguments go out as they come.
+            Self::Named(_) => {}
+            Self::Xml(body) => body.finish(sink),
+            Self::Pythonic(body) => body.finish(sink),
+            Self::Gemma(body) => body.finish(sink),
+        }
+    }
 }

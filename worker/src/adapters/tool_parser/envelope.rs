@@ -38,6 +38,16 @@ impl Envelopes {
         }
     }
 
+    /// Nothing more comes: arguments that are no object, as far as they have come.
+    pub(crate) fn finish(&mut self, sink: &mut Sink) {
+        if let Some(Envelope { state: State::Value(Field::Arguments, value), called: true, .. }) =
+            &self.object
+            && !value.is_nested()
+        {
+            sink.arguments(&value.beginning());
+        }
+    }
+
     pub(crate) fn feed(&mut self, c: char, known: &Known, known_only: bool, sink: &mut Sink) -> Fed {
         if let Some(object) = &mut self.object {
             let fed = object.feed(c, known, known_only, sink);
@@ -190,6 +200,17 @@ impl Value {
     /// Whether it is an object or a list, which can go out as it comes.
     pub(crate) fn is_nested(&self) -> bool {
         self.text.starts_with(['{', '['])
+    }
+
+    /// What has come of one that is not whole; of a string, what it says.
+    fn beginning(&self) -> String {
+        // At most an escape's beginning is in the way, of which a pair has twelve characters.
+        let cut = |bytes: usize| self.text.get(..self.text.len().checked_sub(bytes)?);
+        let whole = (0..12).filter_map(cut).find_map(|text| serde_json::from_str(&format!("{text}\"")).ok());
+        match whole.filter(|_| self.text.starts_with('"')) {
+            Some(text) => text,
+            None => self.text.clone(),
+        }
     }
 
     fn string(&self) -> Option<String> {

@@ -2,12 +2,15 @@
 //!
 //! Around a call the text is literal; its arguments are a nested JSON grammar with the function's schema as its root.
 
+mod members;
+
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use ipc_proto::generate::{Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use super::{Format, gemma, hermes, mistral, phi, qwen_xml};
+use super::{Format, gemma, hermes, mistral, phi};
 use crate::adapters::grammar::json_text;
 
 /// What an output must be.
@@ -28,16 +31,20 @@ pub struct Demand<'a> {
 }
 
 /// The grammar; `atom` gives a marker as Lark, which is a special token in some models and text in others.
-pub fn lark(format: Format, demand: &Demand, atom: &dyn Fn(&str) -> String) -> String {
-    let mut lark = Lark { demand, atom, rules: String::new() };
-    let start = if format == Format::Harmony { lark.harmony() } else { lark.tagged(format) };
-    format!("start: {start}\n{}", lark.rules)
+///
+/// # Errors
+/// A sentence that names what of a strict function's schema cannot be demanded in this format.
+pub fn lark(format: Format, demand: &Demand, atom: &dyn Fn(&str) -> String) -> Result<String, String> {
+    let mut lark = Lark { demand, atom, rules: String::new(), names: HashSet::new() };
+    let start = if format == Format::Harmony { lark.harmony() } else { lark.tagged(format)? };
+    Ok(format!("start: {start}\n{}", lark.rules))
 }
 
 struct Lark<'a> {
     demand: &'a Demand<'a>,
     atom: &'a dyn Fn(&str) -> String,
     rules: String,
+    names: HashSet<String>,
 }
 
 /// How the calls of a format are written.
@@ -53,7 +60,11 @@ struct Shape {
 }
 
 impl Lark<'_> {
+    /// A rule, unless there is one of this name.
     fn rule(&mut self, name: &str, body: &str) {
+        if !self.names.insert(name.to_owned()) {
+            return;
+        }
         // A string takes whatever is written.
         let _ = writeln!(self.rules, "{name}: {body}");
     }
@@ -62,10 +73,10 @@ impl Lark<'_> {
         (self.atom)(marker)
     }
 
-    fn tagged(&mut self, format: Format) -> String {
+    fn tagged(&mut self, format: Format) -> Result<String, String> {
         let think = self.think();
-        let body = if self.demand.tools.is_empty() { "@answer".to_owned() } else { self.calls(format) };
-        format!("{think} ({body})")
+        let body = if self.demand.tools.is_empty() { "@answer".to_owned() } else { self.calls(format)? };
+        Ok(format!("{think} ({body})"))
     }
 
     /// What the model may think first.
@@ -83,8 +94,8 @@ impl Lark<'_> {
         if opened { "thought GAP?".into() } else { format!("({open} thought GAP?)?") }
     }
 
-    fn calls(&mut self, format: Format) -> String {
-        let Shape { open, first, more, other } = self.shape(format);
+    fn calls(&mut self, format: Format) -> Result<String, String> {
+        let Shape { open, first, more, other } = self.shape(format)?;
         self.rule("first", &first);
         let more = match more.filter(|_| self.demand.parallel) {
             Some(more) => {
@@ -96,12 +107,12 @@ impl Lark<'_> {
         let open_atom = open.map_or_else(String::new, |open| self.atom(open));
         let calls = format!("{open_atom} first{more}");
         if !matches!(self.demand.choice, ToolChoice::Auto) {
-            return calls;
+            return Ok(calls);
         }
         if self.demand.answer {
-            return format!("@answer | {calls}");
+            return Ok(format!("@answer | {calls}"));
         }
-        match open {
+        Ok(match open {
             Some(_) if open_atom.starts_with('<') => {
                 self.rule("TEXT", "/(?s:.+)/");
                 format!("TEXT? | TEXT? {calls}")
@@ -119,17 +130,17 @@ impl Lark<'_> {
                 self.rule("TEXT", other.unwrap_or("/(?s:.+)/"));
                 format!("TEXT? | {calls}")
             }
-        }
+        })
     }
 
-    fn shape(&mut self, format: Format) -> Shape {
+    fn shape(&mut self, format: Format) -> Result<Shape, String> {
         let list =
             |open| Shape { open, first: r#""[" call (", " call)* "]""#.into(), more: None, other: None };
         let one = r#""[" call "]""#;
-        match format {
+        Ok(match format {
             Format::QwenXml | Format::Hermes | Format::Harmony => {
                 match format {
-                    Format::QwenXml => self.elements(),
+                    Format::QwenXml => self.elements()?,
                     _ => self.envelopes("arguments"),
                 }
                 let (open, close) = (self.atom(hermes::OPEN), self.atom(hermes::CLOSE));
@@ -158,17 +169,13 @@ impl Lark<'_> {
                 Shape { open: Some(mistral::OPEN), first: "call".into(), more: Some(more), other: None }
             }
             Format::Gemma => {
-                self.members(":", ",", |at, tool| {
-                    format!(r#"{} "{{" {at} "}}""#, text(&format!("call:{}", tool.name)))
-                });
+                self.lists(format)?;
                 let (open, close) = (self.atom(gemma::OPEN), self.atom(gemma::CLOSE));
                 let first = format!("call {close}");
                 Shape { open: Some(gemma::OPEN), more: Some(format!("{open} {first}")), first, other: None }
             }
             Format::Pythonic => {
-                self.members("=", ", ", |at, tool| {
-                    format!(r#"{} {at} ")""#, text(&format!("{}(", tool.name)))
-                });
+                self.lists(format)?;
                 let mut shape = list(None);
                 shape.other = Some(r"/[^\[\s](?s:.*)/");
                 if !self.demand.parallel {
@@ -180,7 +187,7 @@ impl Lark<'_> {
                 self.envelopes(if format == Format::Llama { "parameters" } else { "arguments" });
                 Shape { open: None, first: "call".into(), more: None, other: Some(r"/[^{\[`\s](?s:.*)/") }
             }
-        }
+        })
     }
 
     /// `call` as one of the functions, each as `write` gives it.
@@ -199,87 +206,6 @@ impl Lark<'_> {
             let name = Value::from(tool.name.as_str());
             format!(r#"{} args{at} "}}""#, text(&format!(r#"{{"name": {name}, "{key}": "#)))
         });
-    }
-
-    /// Qwen3-Coder's elements.
-    fn elements(&mut self) {
-        let mut calls = Vec::new();
-        for (at, tool) in self.tools().iter().enumerate() {
-            let schema = self.schema(tool);
-            let mut call = text(&format!("{}{}>\n", qwen_xml::FUNCTION, tool.name));
-            for (n, (name, member, required)) in members(&schema).into_iter().enumerate() {
-                let rule = format!("value{at}x{n}");
-                let string = member.get("type").is_some_and(|is| is == "string");
-                let plain = string && member.get("enum").is_none() && member.get("const").is_none();
-                let end = text(&format!("{}\n", qwen_xml::PARAMETER_END));
-                let before = text(&format!("{}{name}>\n", qwen_xml::PARAMETER));
-                let value = match strings(&member) {
-                    Some(values) => {
-                        let values: Vec<String> = values.iter().map(|value| text(value)).collect();
-                        self.rule(&rule, &values.join(" | "));
-                        format!(r#"{rule} "\n" {end}"#)
-                    }
-                    None if plain => {
-                        let end = pattern(qwen_xml::PARAMETER_END);
-                        self.rule(&format!("{rule}[lazy]"), &format!("/(?s:.*){end}/"));
-                        format!(r#"{rule} "\n""#)
-                    }
-                    None => {
-                        self.rule(&rule, &format!("%json {}", json_text(member)));
-                        format!(r#"{rule} "\n" {end}"#)
-                    }
-                };
-                let optional = if required { "" } else { "?" };
-                let _ = write!(call, " ({before} {value}){optional}");
-            }
-            calls.push(format!("{call} {}", text(qwen_xml::END)));
-        }
-        self.rule("call", &calls.join(" | "));
-    }
-
-    /// Functions whose arguments are written one by one: what must come first, then what may.
-    fn members(&mut self, between: &str, gap: &str, write: impl Fn(&str, &Tool) -> String) {
-        let mut calls = Vec::new();
-        let escape = self.atom(gemma::ESCAPE);
-        for (at, tool) in self.tools().iter().enumerate() {
-            let schema = self.schema(tool);
-            let mut items = [Vec::new(), Vec::new()];
-            for (n, (name, member, required)) in members(&schema).into_iter().enumerate() {
-                let rule = format!("value{at}x{n}");
-                let string =
-                    member.get("type").is_some_and(|is| is == "string") && strings(&member).is_none();
-                if between == ":" && string {
-                    self.rule(&rule, &format!("{escape} /[^<]*/ {escape}"));
-                } else {
-                    self.rule(&rule, &format!("%json {}", json_text(member)));
-                }
-                items[usize::from(!required)].push(format!("{} {rule}", text(&format!("{name}{between}"))));
-            }
-            let [must, may] = items;
-            let gap = text(gap);
-            let name = format!("args{at}");
-            if must.is_empty() {
-                // Each may be the first.
-                for (n, item) in may.iter().enumerate() {
-                    let rest = if n + 1 < may.len() {
-                        format!("({gap} {name}x{})? | {name}x{}", n + 1, n + 1)
-                    } else {
-                        String::new()
-                    };
-                    self.rule(&format!("{name}x{n}"), &format!("{item} {rest}"));
-                }
-                let all = if may.is_empty() { r#""""#.to_owned() } else { format!("{name}x0?") };
-                self.rule(&name, &all);
-            } else {
-                let mut all = must.join(&format!(" {gap} "));
-                for item in may {
-                    let _ = write!(all, " ({gap} {item})?");
-                }
-                self.rule(&name, &all);
-            }
-            calls.push(write(&name, tool));
-        }
-        self.rule("call", &calls.join(" | "));
     }
 
     /// gpt-oss' messages; the prompt has ended with the assistant's `<|start|>`. What ends a turn is not in it.
@@ -327,31 +253,6 @@ impl Lark<'_> {
         }
         Value::Object(schema)
     }
-}
-
-/// An object's members: name, schema with the definitions it may refer to, and whether it must be there.
-fn members(schema: &Value) -> Vec<(String, Value, bool)> {
-    let required = schema.get("required").and_then(Value::as_array);
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let member = |(name, member): (&String, &Value)| {
-        let mut member = member.clone();
-        if let Value::Object(keywords) = &mut member {
-            for definitions in ["$defs", "definitions"] {
-                if let Some(all) = schema.get(definitions) {
-                    keywords.insert(definitions.into(), all.clone());
-                }
-            }
-        }
-        let must = required.is_some_and(|names| names.iter().any(|required| required == name));
-        (name.clone(), member, must)
-    };
-    properties.into_iter().flatten().map(member).collect()
-}
-
-/// The values of an enumeration of strings.
-fn strings(schema: &Value) -> Option<Vec<String>> {
-    let all = schema.get("enum")?.as_array().filter(|all| !all.is_empty())?;
-    all.iter().map(|value| value.as_str().map(str::to_owned)).collect()
 }
 
 /// A text as Lark writes it.

@@ -127,6 +127,15 @@ impl Pythonic {
         if self.calling { Fed::Called } else { Fed::More }
     }
 
+    /// Nothing more comes: the key or the value as far as it has come.
+    pub(crate) fn finish(&mut self, sink: &mut Sink) {
+        match &self.state {
+            State::Key(key) => self.writer.partial_key(key.trim(), sink),
+            State::Value(scan) => arguments::partial(&scan.text, sink),
+            _ => {}
+        }
+    }
+
     /// A value without a name, where there is one.
     fn positional(&mut self, text: &str, sink: &mut Sink) {
         if !text.trim().is_empty() {

@@ -134,6 +134,18 @@ impl Xml {
     pub(crate) fn is_calling(&self) -> bool {
         self.calling
     }
+
+    /// Nothing more comes: the key or the value as far as it has come. The beginning of a tag is none of either.
+    pub(crate) fn finish(&mut self, sink: &mut Sink) {
+        match &self.state {
+            State::Key(key) => self.writer.partial_key(key.trim(), sink),
+            State::Value(value) if value.string => {
+                value.held.chars().for_each(|c| arguments::letter(c, sink))
+            }
+            State::Value(value) => arguments::partial(&format!("{}{}", value.text, value.held), sink),
+            _ => {}
+        }
+    }
 }
 
 impl Value {
@@ -163,8 +175,7 @@ impl Value {
             }
             let first = self.held.remove(0);
             if self.string {
-                let quoted = serde_json::Value::from(first.to_string()).to_string();
-                sink.arguments(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or(r#"\""#));
+                arguments::letter(first, sink);
             } else {
                 self.text.push(first);
             }
