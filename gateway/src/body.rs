@@ -33,9 +33,16 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(request: Request) ->
 /// # Errors
 /// As [`json`].
 pub async fn lenient_json<T: DeserializeOwned>(request: Request) -> Result<T> {
-    let bytes = bytes(request).await?;
-    parse(&bytes).or_else(|error| {
-        let mended = || escapes::mended(&String::from_utf8_lossy(&bytes));
+    lenient(&bytes(request).await?)
+}
+
+/// [`parse`], where backslashes may escape nothing.
+///
+/// # Errors
+/// As [`parse`].
+pub fn lenient<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    parse(bytes).or_else(|error| {
+        let mended = || escapes::mended(&String::from_utf8_lossy(bytes));
         // Where a field is to blame the JSON could be read.
         if error.param.is_some() || !bytes.contains(&b'\\') {
             return Err(error);

@@ -10,6 +10,7 @@ pub mod backend;
 pub mod body;
 pub mod db;
 pub mod error;
+pub mod fuzz;
 pub mod gate;
 pub mod handlers;
 pub mod listener;

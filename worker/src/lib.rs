@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod embed;
 pub mod engine;
 pub mod engine_thread;
+pub mod fuzz;
 pub mod layers;
 pub mod memory;
 pub mod mlx;

@@ -1,0 +1,43 @@
+use proptest::prelude::*;
+
+/// Bodies that are taken, one for each endpoint: changed here and there they reach far.
+const SEEDS: [&str; 8] = [
+    include_str!("../../../fuzz/seeds/request/chat"),
+    include_str!("../../../fuzz/seeds/request/completions"),
+    include_str!("../../../fuzz/seeds/request/responses"),
+    include_str!("../../../fuzz/seeds/request/responses_count"),
+    include_str!("../../../fuzz/seeds/request/messages"),
+    include_str!("../../../fuzz/seeds/request/messages_count"),
+    include_str!("../../../fuzz/seeds/request/embeddings"),
+    include_str!("../../../fuzz/seeds/request/rerank"),
+];
+
+#[test]
+fn seeds_are_good_requests() {
+    for (which, seed) in SEEDS.into_iter().enumerate() {
+        assert_eq!(usize::from(seed.as_bytes()[0] % 8), which);
+        assert!(serde_json::from_str::<serde_json::Value>(&seed[1..]).is_ok(), "{seed}");
+        super::request(seed.as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn requests_are_taken_or_refused(which in 0..8usize, changes in prop::collection::vec((any::<prop::sample::Index>(), 0..8usize,
+        prop::sample::select(vec!["", "\"", "{", "}", "[", "]", "null", "-1", "1e999", "\\", ",", "true", "[]", "{}", "\"x\"", "\u{e9}"])), 0..6)) {
+        let mut body = SEEDS[which].to_owned();
+        for (place, length, text) in changes {
+            let start = body.floor_char_boundary(1 + place.index(body.len() - 1));
+            let end = body.floor_char_boundary((start + length).min(body.len()));
+            body.replace_range(start..end, text);
+        }
+        super::request(body.as_bytes());
+    }
+
+    #[test]
+    fn streams_say_what_was_said(data in prop::collection::vec(any::<u8>(), 0..120)) {
+        super::stream(&data);
+    }
+}

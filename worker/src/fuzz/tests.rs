@@ -1,0 +1,73 @@
+use proptest::prelude::*;
+
+/// What outputs and schemas are made of, beside arbitrary bytes.
+const PIECES: [&str; 40] = [
+    "<tool_call>",
+    "</tool_call>",
+    "{\"name\": ",
+    "\"f\"",
+    ", \"arguments\": ",
+    "{\"a\": \"x\"}",
+    "}",
+    "]",
+    "[",
+    "{",
+    "<function=f>",
+    "</function>",
+    "<parameter=a>",
+    "</parameter>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<|tool_call|>",
+    "f(a=",
+    ")",
+    "'x'",
+    "<start_function_call>call:f{a:",
+    "<escape>",
+    "<think>",
+    "</think>",
+    "[THINK]",
+    "<|channel|>",
+    "commentary to=functions.f",
+    "<|message|>",
+    "<|end|>",
+    "```",
+    "\n",
+    "\"",
+    ",",
+    "\"properties\": {\"a\": ",
+    "\"type\": ",
+    "\"string\"",
+    "\"$ref\": \"#/$defs/a\"",
+    "\"$defs\": {\"a\": ",
+    "\"allOf\": [",
+    "\"pattern\": \"^a$\"",
+];
+
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        8 => prop::sample::select(PIECES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    (prop::collection::vec(any::<u8>(), 3), prop::collection::vec(piece, 0..16))
+        .prop_map(|(head, pieces)| [head, pieces.concat()].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn outputs_are_read_whatever_they_are(data in data()) {
+        super::output(&data);
+    }
+
+    #[test]
+    fn schemas_are_followed_or_refused(data in data()) {
+        super::schema(&data);
+    }
+
+    #[test]
+    fn conversations_are_rendered_or_refused(data in data()) {
+        super::conversation(&data);
+    }
+}
