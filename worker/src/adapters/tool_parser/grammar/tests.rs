@@ -244,7 +244,7 @@ fn what_is_demanded_always_parses() {
         (&place, &required, false, None),
         (std::slice::from_ref(&either), &required, true, tags),
     ];
-    let mut several = std::collections::HashSet::new();
+    let mut several = HashSet::new();
     for subject in [&*SMOLLM2, &QWEN] {
         for format in FORMATS {
             for (seed, (tools, choice, parallel, reasoning)) in (1..).zip(cases) {
