@@ -12,5 +12,7 @@ mod footprint;
 mod gateway;
 mod logs;
 mod recovery;
+mod resumption;
 mod sdk;
 mod shutdown;
+mod thinking;

@@ -30,6 +30,29 @@ fn langchain_tools() {
 }
 
 #[test]
+fn anthropic_python_tools() {
+    let server = Server::start();
+    scripts::run("anthropic_tools.py", &[&server.url(""), places::QWEN]);
+}
+
+#[test]
+fn anthropic_javascript_tools() {
+    let server = Server::start();
+    scripts::run("anthropic_tools.mjs", &[&server.url(""), places::QWEN]);
+}
+
+#[test]
+fn responses_javascript_tools() {
+    tools("responses_tools.mjs");
+}
+
+#[test]
+fn langchain_anthropic_responses_and_embeddings() {
+    let server = Server::start();
+    scripts::run("langchain_more.py", &[&server.url(""), places::QWEN, places::MINILM]);
+}
+
+#[test]
 fn anthropic_python() {
     let server = Server::start();
     scripts::run("anthropic_messages.py", &[&server.url(""), places::SMOLLM2]);

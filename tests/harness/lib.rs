@@ -12,5 +12,6 @@ pub mod places;
 pub mod process;
 pub mod scripts;
 pub mod server;
+pub mod thinker;
 
 pub use server::Server;

@@ -8,14 +8,21 @@ use crate::progress::{shown, step};
 use crate::{models, paths, setup};
 
 /// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
-const PYTHON: [&str; 4] =
-    ["openai==3.54.0", "anthropic==2.12.0", "langchain-openai==1.7.4", "schemathesis==4.32.5"];
+const PYTHON: [&str; 5] = [
+    "openai==3.54.0",
+    "anthropic==2.12.0",
+    "langchain-openai==1.7.4",
+    "langchain-anthropic==1.7.10",
+    "schemathesis==4.32.5",
+];
 /// The JavaScript packages.
-const NODE: [&str; 5] = [
+const NODE: [&str; 7] = [
     "openai@7.55.0",
     "@anthropic-ai/sdk@1.10.0",
     "ai@6.0.326",
     "@ai-sdk/openai-compatible@2.0.92",
+    "@ai-sdk/openai@3.0.141",
+    "@ai-sdk/anthropic@3.0.140",
     "zod@4.6.7",
 ];
 
