@@ -219,9 +219,21 @@ pub struct Response<'a> {
 #[schemars(rename = "MessagesBlock")]
 #[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub enum AnswerBlock {
-    Text { text: String, citations: Option<()> },
-    Thinking { thinking: String, signature: String },
-    ToolUse { id: String, name: String, input: Value },
+    Text {
+        text: String,
+        /// Left out where there are none: Vercel's SDK takes no null.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        citations: Option<()>,
+    },
+    Thinking {
+        thinking: String,
+        signature: String,
+    },
+    ToolUse {
+        id: String,
+        name: String,
+        input: Value,
+    },
 }
 
 /// That nothing is known about the cache.

@@ -92,7 +92,7 @@ fn a_stream_has_anthropics_order() {
         delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
         delta(0, json!({"type": "signature_delta", "signature": "mlxd.1.0"})),
         stop(0),
-        block(1, json!({"type": "text", "text": "", "citations": null})),
+        block(1, json!({"type": "text", "text": ""})),
         delta(1, json!({"type": "text_delta", "text": "Hi"})),
         stop(1),
         block(2, json!({"type": "tool_use", "id": "toolu_1_2", "name": "f", "input": {}})),
