@@ -42,8 +42,20 @@ fn anthropic_javascript_tools() {
 }
 
 #[test]
+fn responses_python_tools() {
+    tools("responses_tools.py");
+}
+
+#[test]
 fn responses_javascript_tools() {
     tools("responses_tools.mjs");
+}
+
+/// OpenAI's and Anthropic's own providers, not only the one for compatible servers.
+#[test]
+fn vercel() {
+    let server = Server::start();
+    scripts::run("vercel.mjs", &[&server.url("/v1"), places::QWEN, places::MINILM]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! A model that thinks before an answer of a demanded form.
+//! A model that thinks, by chats and Responses: what it thinks comes apart from what it answers, is counted, and is taken back.
 
 use e2e::Server;
 use e2e::http::Answer;
-use e2e::thinker::{self, THINKER};
+use e2e::thinker::{self, EXAMPLES, THINKER};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,6 +22,51 @@ fn chat(server: &Server, more: &Value) -> Answer {
     let answer = server.post("/v1/chat/completions", &body);
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer
+}
+
+/// Thought and answer, which every protocol has to tell alike.
+fn plainly(server: &Server) -> (String, String) {
+    let answer = chat(server, &json!({}));
+    let (thought, said) =
+        (answer.text("/choices/0/message/reasoning_content"), answer.text("/choices/0/message/content"));
+    assert!(thought.len() > 20 && said.starts_with("The sum is"), "{}", answer.body);
+    assert!(!said.contains("think>") && !thought.contains("think>"), "{}", answer.body);
+    let thought_tokens =
+        answer.body["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap();
+    let tokens = answer.body["usage"]["completion_tokens"].as_u64().unwrap();
+    assert!(thought_tokens > 5 && thought_tokens < tokens, "{}", answer.body);
+    (thought.to_owned(), said.to_owned())
+}
+
+#[test]
+fn chats_tell_thoughts_and_take_them_back() {
+    let (_folder, server) = start();
+    let (thought, said) = plainly(&server);
+    // What it thought before is in the prompt: without it there is less of one.
+    let mut forgetful = thinker::lesson(QUESTION);
+    for turn in forgetful.as_array_mut().unwrap() {
+        turn.as_object_mut().unwrap().remove("reasoning_content");
+    }
+    let tokens = |answer: &Answer| answer.body["usage"]["prompt_tokens"].as_u64().unwrap();
+    let with = tokens(&chat(&server, &json!({"max_tokens": 1})));
+    assert!(with > tokens(&chat(&server, &json!({"max_tokens": 1, "messages": forgetful}))) + 40);
+    // Cut off in its thoughts it has no answer.
+    let short = chat(&server, &json!({"max_tokens": 6}));
+    assert!(
+        short.body["choices"][0]["message"]["content"].as_str().is_none_or(str::is_empty),
+        "{}",
+        short.body
+    );
+    assert!(thought.starts_with(short.text("/choices/0/message/reasoning_content").trim_end()));
+    assert_eq!(short.body["usage"]["completion_tokens_details"]["reasoning_tokens"], 6);
+    // The template's switch turns it off.
+    let plain = chat(&server, &json!({"chat_template_kwargs": {"enable_thinking": false}}));
+    assert!(
+        plain.body["choices"][0]["message"].get("reasoning_content").is_none_or(Value::is_null),
+        "{}",
+        plain.body
+    );
+    assert!(!plain.text("/choices/0/message/content").is_empty() && !said.is_empty());
 }
 
 /// A demanded form is the answer's; the thought before it is free, whether the prompt has opened it or the model does.
@@ -44,4 +89,43 @@ fn what_is_thought_precedes_demanded_json() {
         serde_json::from_str::<Value>(answer.text("/choices/0/message/content")).unwrap()["sum"].is_i64()
     );
     assert_eq!(answer.body["usage"]["completion_tokens_details"]["reasoning_tokens"], 0);
+}
+
+#[test]
+fn responses_have_reasoning_items() {
+    let (_folder, server) = start();
+    let (thought, said) = plainly(&server);
+    let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
+        let reasoning = json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": thought}]});
+        [json!({"role": "user", "content": asked}), reasoning, json!({"role": "assistant", "content": answered})]
+    });
+    let input: Vec<Value> = turns.chain([json!({"role": "user", "content": QUESTION})]).collect();
+    let ask = |input: &Value, more: &Value| {
+        let mut body = json!({"model": THINKER, "input": input, "temperature": 0, "max_output_tokens": 80});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = server.post("/v1/responses", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer
+    };
+    let answer = ask(&json!(input), &json!({"include": ["reasoning.encrypted_content"], "store": false}));
+    assert_eq!(answer.text("/output/0/type"), "reasoning", "{}", answer.body);
+    assert_eq!(
+        [answer.text("/output/0/content/0/text"), answer.text("/output/1/content/0/text")],
+        [&thought, &said]
+    );
+    assert!(answer.body["usage"]["output_tokens_details"]["reasoning_tokens"].as_u64().unwrap() > 5);
+    // Sealed, it says the same when it comes back.
+    let tokens = |answer: &Answer| answer.body["usage"]["input_tokens"].as_u64().unwrap();
+    let next = |reasoning: Option<&Value>| {
+        let mut all = input.clone();
+        all.extend(reasoning.cloned());
+        all.extend([answer.body["output"][1].clone(), json!({"role": "user", "content": "And 1 + 1?"})]);
+        tokens(&ask(&json!(all), &json!({"max_output_tokens": 1, "store": false})))
+    };
+    let mut sealed = answer.body["output"][0].clone();
+    assert!(sealed["encrypted_content"].as_str().is_some_and(|sealed| !sealed.is_empty()), "{sealed}");
+    let open = next(Some(&sealed));
+    sealed.as_object_mut().unwrap().remove("content");
+    assert_eq!(next(Some(&sealed)), open);
+    assert!(open > next(None) + 10);
 }
