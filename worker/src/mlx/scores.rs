@@ -84,8 +84,9 @@ impl Asked {
         let order = ops::argpartition_axis(logprobs.negative()?, top as i32 - 1, -1)?;
         let order = order.try_index((.., ..top as i32))?;
         let values = ops::indexing::take_along_axis(logprobs, &order, -1)?;
-        let order = order.flatten(None, None)?;
-        let values = values.flatten(None, None)?;
+        // One of each is a column, which flattens without a copy: its numbers do not lie side by side.
+        let order = order.flatten(None, None)?.contiguous()?;
+        let values = values.flatten(None, None)?.contiguous()?;
         mlx_rs::transforms::eval([&order, &values])?;
         let pairs = order.as_slice::<u32>().chunks(top).zip(values.as_slice::<f32>().chunks(top));
         let sorted = pairs.map(|(tokens, values)| {
@@ -96,3 +97,6 @@ impl Asked {
         Ok(sorted.collect())
     }
 }
+
+#[cfg(test)]
+mod tests;
