@@ -163,9 +163,15 @@ impl MlxRunner {
             return Ok(Outcome::default());
         };
         let choices = Choices::new(batch, masks);
-        let chosen = choices.choose(&logits)?;
-        self.settle([&chosen])?;
-        let tokens = chosen.as_slice::<u32>().to_vec();
+        let tokens = if choices.is_empty() {
+            // Only prompts are scored, and none ends here.
+            self.settle([&logits])?;
+            Vec::new()
+        } else {
+            let chosen = choices.choose(&logits)?;
+            self.settle([&chosen])?;
+            chosen.as_slice::<u32>().to_vec()
+        };
         let scores = match scores::Asked::new(batch) {
             None => Vec::new(),
             Some(asked) => asked.scores(&logits, batch, &tokens)?,

@@ -405,6 +405,16 @@ async fn log_probabilities_are_told_and_fit_together() {
         assert_eq!(a.token.bytes, b.token.bytes);
         assert!((a.token.logprob.unwrap() - b.token.logprob.unwrap()).abs() < 1e-3);
     }
+    // A long prompt is scored a part at a time, and told whole.
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
+    let long = GenerateRequest { logprobs, max_tokens: Some(0), ..text(0, long.trim_end(), 0) };
+    gateway.submit(long).await.unwrap();
+    let long = gateway.answers(1).await.remove(0);
+    assert_eq!(long.prompt.len(), finished(&long).1.prompt_tokens as usize);
+    assert!(long.prompt.len() > 150 && long.prompt[1..].iter().all(|told| told.token.logprob.is_some()));
+    // What has been said twice is no surprise, wherever a part begins.
+    let late: f32 = long.prompt[100..].iter().filter_map(|told| told.token.logprob).sum();
+    assert!(late > -0.5 * (long.prompt.len() - 100) as f32, "{late}");
 }
 
 #[tokio::test]

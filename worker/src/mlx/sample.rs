@@ -42,6 +42,11 @@ impl<'a> Choices<'a> {
         Self { rows, adjust, masks: of_rows, from: (!all).then_some(from) }
     }
 
+    /// Whether no row chooses.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The tokens, `[choices]`, from the step's logits `[N, vocabulary]`.
     ///
     /// # Errors
