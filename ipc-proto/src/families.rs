@@ -4,7 +4,7 @@
 use crate::worker::ModelKind;
 
 /// Decoders: they generate text, or turn it into vectors where they were trained to.
-pub const DECODERS: [&str; 13] = [
+pub const DECODERS: [&str; 14] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -12,6 +12,7 @@ pub const DECODERS: [&str; 13] = [
     "gpt_oss",
     "llama",
     "mistral",
+    "mistral3",
     "mixtral",
     "phi3",
     "qwen2",

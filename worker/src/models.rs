@@ -28,7 +28,7 @@ pub mod smollm3;
 pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
 
 /// Every `model_type` that can be served.
-const ARCHITECTURES: [(&str, Build); 13] = [
+const ARCHITECTURES: [(&str, Build); 14] = [
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
     // The part of it that is about language.
@@ -37,6 +37,7 @@ const ARCHITECTURES: [(&str, Build); 13] = [
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
+    ("mistral3", |loader| Ok(Box::new(mistral::load_seeing(loader)?))),
     ("mixtral", |loader| Ok(Box::new(mixtral::load(loader)?))),
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),

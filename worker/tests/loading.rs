@@ -76,6 +76,21 @@ fn what_is_wrong_is_named() {
         ("mixtral-fp32", json!({"intermediate_size": 33}), "has shape [4, 32, 64], expected [4, 33, 64]"),
         ("mixtral-fp32", json!({"num_experts_per_tok": 5}), "num_experts_per_tok"),
         ("gpt_oss-fp32", json!({"layer_types": null}), "layer_types"),
+        (
+            "mistral3-fp32",
+            json!({"text_config": {"model_type": "ministral3"}}),
+            "\"ministral3\", which is not supported",
+        ),
+        (
+            "gpt_oss-openai",
+            json!({"num_local_experts": 5}),
+            "gate_up_proj_blocks has shape [4, 64, 2, 16], expected [5, 64, 2, 16]",
+        ),
+        (
+            "gpt_oss-mxfp4",
+            json!({"intermediate_size": 64}),
+            "experts.gate_proj.scales has shape [4, 32, 2], expected [4, 64, 2]",
+        ),
         ("gpt_oss-fp32", json!({"num_attention_heads": 8}), "self_attn.sinks has shape [4], expected [8]"),
         ("qwen3_moe-fp32", json!({"mlp_only_layers": []}), "model.layers.3.mlp.gate.weight is missing"),
         (

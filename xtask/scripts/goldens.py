@@ -16,8 +16,8 @@ import sys
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.convert import mixed_quant_predicate_builder
-from mlx_lm.models import (gemma, gemma2, gemma3, gemma3_text, gpt_oss, llama, mixtral, phi3, qwen2, qwen3, qwen3_moe,
-                           smollm3)
+from mlx_lm.models import (gemma, gemma2, gemma3, gemma3_text, gpt_oss, llama, mistral3, mixtral, phi3, qwen2, qwen3,
+                           qwen3_moe, smollm3)
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model, quantize_model
@@ -79,6 +79,9 @@ TOYS = {
 TOYS["gemma3"] = (gemma3, {"model_type": "gemma3", "vocab_size": 160, "text_config": {
     **{k: v for k, v in TOYS["gemma3_text"][1].items() if k not in ("vocab_size", "num_attention_heads", "num_key_value_heads")},
     "head_dim": 16}})
+TOYS["mistral3"] = (mistral3, {"model_type": "mistral3", "text_config": {
+    **{k: v for k, v in LLAMA.items() if k != "tie_word_embeddings"}, "model_type": "mistral", "head_dim": 32,
+    "sliding_window": None}})
 # Toys whose router would choose other experts in bf16 with their own place as seed, in mlx-lm too; here the choice is clear.
 SEEDS = {"gpt_oss": 22}
 # The families whose norms are stored as the difference from one.
@@ -183,7 +186,7 @@ def toy(out, name, module, config, dtype, pack, seed):
     weights = dict(tree_flatten(model.parameters()))
     if pack is openai:
         weights, config = as_openai(weights, config)
-    if module is gemma3:  # what sees
+    if module in (gemma3, mistral3):  # what sees
         weights |= {"vision_tower.post_layernorm.weight": mx.ones((8,)), "multi_modal_projector.norm.weight": mx.ones((8,))}
     if name == "llama-bf16":  # this one in two shards
         names = sorted(weights)

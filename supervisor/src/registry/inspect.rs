@@ -119,7 +119,7 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
     // Only the part about language is loaded.
     let sees =
         |name: &str| ["vision_tower.", "multi_modal_projector."].iter().any(|part| name.contains(part));
-    let part = details.architecture == "gemma3";
+    let part = ["gemma3", "mistral3"].contains(&details.architecture.as_str());
     for (name, tensor) in tensors.iter().filter(|(name, _)| !(part && sees(name))) {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));

@@ -11,6 +11,7 @@ use worker::weights::loader::Precision;
 use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
 
 type Fields = serde_json::Map<String, Value>;
+type Newer = fn(&mut Fields);
 
 /// A copy of the toy `name` in fp32 with another config.json and other names of tensors.
 fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String) -> TempDir {
@@ -94,14 +95,18 @@ fn newer_files_say_the_same() {
 #[test]
 fn the_language_model_of_one_that_sees_is_found_under_both_names() {
     let _device = device();
-    let change = |config: &mut Fields| newer_gemma(config["text_config"].as_object_mut().unwrap());
     let rename = |name: &str| match name.strip_prefix("language_model.model.") {
         Some(rest) => format!("model.language_model.{rest}"),
+        None if name == "language_model.lm_head.weight" => "lm_head.weight".to_owned(),
         None => format!("model.{name}"),
     };
-    let folder = copy("gemma3", change, rename);
-    let off = off("gemma3", folder.path());
-    assert!(off <= 1e-3, "off by {off}");
+    let families: [(&str, Newer); 2] = [("gemma3", newer_gemma), ("mistral3", newer)];
+    for (name, newer) in families {
+        let change = |config: &mut Fields| newer(config["text_config"].as_object_mut().unwrap());
+        let folder = copy(name, change, rename);
+        let off = off(name, folder.path());
+        assert!(off <= 1e-3, "{name}: off by {off}");
+    }
 }
 
 /// Phi's scaling is called by either name.

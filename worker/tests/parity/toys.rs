@@ -4,7 +4,7 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
 
-const ARCHITECTURES: [&str; 16] = [
+const ARCHITECTURES: [&str; 17] = [
     "llama",
     "llama-tied",
     "qwen2",
@@ -21,6 +21,7 @@ const ARCHITECTURES: [&str; 16] = [
     "llama-yarn",
     "gpt_oss",
     "gemma3",
+    "mistral3",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Packed otherwise: other bits, mlx-lm's recipes that mix them, MXFP4 as mlx-community and as OpenAI write it.

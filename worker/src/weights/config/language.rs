@@ -1,13 +1,15 @@
 //! Models that see: the part of their files that is about language. What sees is left alone.
 //!
 //! Their config.json has the language model's fields in an object of their own, and their weights have its tensors under a
-//! prefix. Here both become what a plain language model's are. Reference: `gemma3.py` of mlx-lm 0.32.2, and for files of
-//! Transformers 5, which name things otherwise, `modeling_gemma3.py` there.
+//! prefix. Here both become what a plain language model's are. Reference: `gemma3.py` and `mistral3.py` of mlx-lm 0.32.2, and for
+//! files of Transformers 5, which name things otherwise, `modeling_gemma3.py` there.
 
 use serde_json::{Map, Value, json};
 
 /// `model_type`s that are served without what sees.
-const FAMILIES: [&str; 1] = ["gemma3"];
+const FAMILIES: [&str; 2] = ["gemma3", "mistral3"];
+/// The field for the language model's own `model_type`.
+const OWN_TYPE: &str = "language_model_type";
 
 /// How names of tensors and layers begin there, and with us.
 const PREFIXES: [(&str, &str); 3] = [
@@ -27,9 +29,10 @@ pub fn part(config: Value) -> Value {
     let Some(Value::Object(own)) = config.get("text_config").filter(|_| is_part(model_type)) else {
         return config;
     };
-    let mut all = defaults();
+    let mut all = if model_type == "gemma3" { defaults() } else { Map::new() };
     all.extend(config.as_object().cloned().unwrap_or_default());
     all.extend(own.clone());
+    all.extend(own.get("model_type").map(|own| (OWN_TYPE.to_owned(), own.clone())));
     // What ends a turn is the whole model's affair, and so is its type.
     for field in ["model_type", "eos_token_id"] {
         if let Some(value) = config.get(field) {
