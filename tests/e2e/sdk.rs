@@ -51,6 +51,12 @@ fn responses_javascript_tools() {
     tools("responses_tools.mjs");
 }
 
+#[test]
+fn openai_javascript() {
+    let server = Server::start();
+    scripts::run("openai_chat.mjs", &[&server.url("/v1"), places::SMOLLM2, places::MINILM]);
+}
+
 /// OpenAI's and Anthropic's own providers, not only the one for compatible servers.
 #[test]
 fn vercel() {
@@ -62,6 +68,15 @@ fn vercel() {
 fn langchain_anthropic_responses_and_embeddings() {
     let server = Server::start();
     scripts::run("langchain_more.py", &[&server.url(""), places::QWEN, places::MINILM]);
+}
+
+/// A client that swallows a failure takes a part of an answer for the whole.
+#[test]
+fn failures_inside_a_stream_are_raised() {
+    let server = Server::builder().models(&places::models()).env("MLXD_RECOVERIES", "0").start();
+    for script in ["stream_errors.py", "stream_errors.mjs"] {
+        scripts::run(script, &[&server.url(""), places::SMOLLM2]);
+    }
 }
 
 #[test]

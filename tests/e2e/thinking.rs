@@ -1,4 +1,4 @@
-//! A model that thinks, by chats and Responses: what it thinks comes apart from what it answers, is counted, and is taken back.
+//! A model that thinks, through each protocol: what it thinks comes apart from what it answers, is counted, and is taken back.
 
 use e2e::Server;
 use e2e::http::Answer;
@@ -89,6 +89,38 @@ fn what_is_thought_precedes_demanded_json() {
         serde_json::from_str::<Value>(answer.text("/choices/0/message/content")).unwrap()["sum"].is_i64()
     );
     assert_eq!(answer.body["usage"]["completion_tokens_details"]["reasoning_tokens"], 0);
+}
+
+#[test]
+fn messages_have_thinking_blocks() {
+    let (_folder, server) = start();
+    let (thought, said) = plainly(&server);
+    let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
+        let content = json!([{"type": "thinking", "thinking": thought, "signature": "s"}, {"type": "text", "text": answered}]);
+        [json!({"role": "user", "content": asked}), json!({"role": "assistant", "content": content})]
+    });
+    let messages: Value = turns.chain([json!({"role": "user", "content": QUESTION})]).collect();
+    let mut body = json!({"model": THINKER, "messages": messages, "temperature": 0, "max_tokens": 80, "thinking": {"type": "adaptive"}});
+    let answer = server.post("/v1/messages", &body);
+    assert_eq!(answer.text("/content/0/type"), "thinking", "{}", answer.body);
+    assert_eq!([answer.text("/content/0/thinking"), answer.text("/content/1/text")], [&thought, &said]);
+    assert!(!answer.text("/content/0/signature").is_empty());
+    body["stream"] = json!(true);
+    let (mut streamed, mut kinds) = ([String::new(), String::new()], Vec::new());
+    for event in server.stream("/v1/messages", &body) {
+        let event: Value = serde_json::from_str(&event).unwrap();
+        kinds.push(
+            [&event["type"], &event["delta"]["type"]]
+                .map(|kind| kind.as_str().unwrap_or_default().to_owned())
+                .join(" "),
+        );
+        streamed[0] += event["delta"]["thinking"].as_str().unwrap_or_default();
+        streamed[1] += event["delta"]["text"].as_str().unwrap_or_default();
+    }
+    assert_eq!(streamed, [thought, said]);
+    kinds.dedup();
+    let signature = kinds.iter().position(|kind| kind == "content_block_delta signature_delta").unwrap();
+    assert_eq!(kinds[signature + 1], "content_block_stop ", "{kinds:?}");
 }
 
 #[test]
