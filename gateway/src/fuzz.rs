@@ -12,12 +12,13 @@ use crate::translate::wire::Wire;
 use crate::translate::{anthropic, openai, responses};
 use crate::validate::{self, choices::Form};
 
-/// A body for one of the endpoints, which the first byte picks: it is taken or refused, and a refusal is the client's fault.
+/// A body for one of the endpoints, which the first byte picks: it is taken or refused, and a refusal is the client's fault. True
+/// where it is taken.
 ///
 /// # Panics
 /// Where that is not so.
-pub fn request(data: &[u8]) {
-    let Some((which, bytes)) = data.split_first() else { return };
+pub fn request(data: &[u8]) -> bool {
+    let Some((which, bytes)) = data.split_first() else { return false };
     let outcome: Result<()> = match which % 8 {
         0 => body::parse(bytes).and_then(validate::chat).map(drop),
         1 => body::parse(bytes).and_then(validate::completion).map(drop),
@@ -28,8 +29,12 @@ pub fn request(data: &[u8]) {
         6 => body::parse(bytes).and_then(validate::embeddings::embed).map(drop),
         _ => body::parse(bytes).and_then(validate::embeddings::rerank).map(drop),
     };
-    if let Err(error) = outcome {
-        assert!(error.origin == Source::Client && !error.message.is_empty(), "{error:?}");
+    match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(error.origin == Source::Client && !error.message.is_empty(), "{error:?}");
+            false
+        }
     }
 }
 

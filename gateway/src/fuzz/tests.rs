@@ -16,8 +16,7 @@ const SEEDS: [&str; 8] = [
 fn seeds_are_good_requests() {
     for (which, seed) in SEEDS.into_iter().enumerate() {
         assert_eq!(usize::from(seed.as_bytes()[0] % 8), which);
-        assert!(serde_json::from_str::<serde_json::Value>(&seed[1..]).is_ok(), "{seed}");
-        super::request(seed.as_bytes());
+        assert!(super::request(seed.as_bytes()), "{seed}");
     }
 }
 
