@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use ipc_proto::worker::{ModelInfo, ModelKind};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Source, families};
 use tokio::sync::{oneshot, watch};
 
 use crate::adapters::dialect::Overrides;
@@ -128,11 +128,7 @@ enum Loaded {
 
 /// What the model in `folder` does: its architecture says so, and of decoders the files of sentence-transformers.
 fn kind(config: &Config, folder: &Path) -> ModelKind {
-    match encoder::is_encoder(&config.model_type) || sentence::has_modules(folder) {
-        false => ModelKind::Generate,
-        true if config.classifies() => ModelKind::Rerank,
-        true => ModelKind::Embed,
-    }
+    families::kind(&config.model_type, sentence::has_modules(folder), config.classifies())
 }
 
 fn load(options: &Options, counters: &Counters) -> Result<(Ready, Loaded), String> {
