@@ -75,6 +75,12 @@ fn errors_are_anthropics_wherever_they_come_from() {
         assert!(head.contains(&format!("request-id: {id}")) && id.starts_with("req_"), "{head}");
         assert!(!error["error"]["message"].as_str().unwrap().is_empty());
     }
+    // By these details the SDKs know that they must send whole conversations.
+    let mut asked = json(&message("count 1", false));
+    asked["thread"] = json!({"type": "create"});
+    let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &asked.to_string());
+    let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+    assert_eq!((status, &json(&body)["error"]["details"]), (400, &details));
     let locked = Gateway::start("sesame");
     let (status, _, body) = locked.ask("POST", "/v1/messages", "", &message("count 1", false));
     assert_eq!((status, &json(&body)["error"]["type"]), (401, &"authentication_error".into()));

@@ -18,6 +18,16 @@ pub struct Body {
 struct Inner {
     r#type: &'static str,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// Anthropic's SDKs ask for a conversation that the server holds, and send all of it where this says that there is none.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MessagesErrorDetails")]
+struct Details {
+    error_code: &'static str,
+    unsupported: [&'static str; 1],
 }
 
 impl Body {
@@ -39,6 +49,9 @@ impl Body {
             ErrorKind::ContextLength => format!("prompt is too long: {}", error.message),
             _ => error.message.clone(),
         };
-        Self { r#type: "error", error: Inner { r#type, message }, request_id: request_id.to_owned() }
+        let unheld = error.param.as_deref() == Some("thread");
+        let details =
+            unheld.then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
+        Self { r#type: "error", error: Inner { r#type, message, details }, request_id: request_id.to_owned() }
     }
 }
