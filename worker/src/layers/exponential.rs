@@ -58,10 +58,7 @@ pub fn dear(x: &Array) -> bool {
 /// # Errors
 /// When the device fails.
 pub fn exp2(x: &Array) -> Result<Array> {
-    match way(x) {
-        Way::Device | Way::Power => ops::power(Array::from_f32(2.0).as_dtype(x.dtype())?, x),
-        Way::Polynomial => exp2_within(&ops::maximum(x, number(LEAST))?),
-    }
+    exp2_below(x, 0.0)
 }
 
 /// x · σ(x).
@@ -121,11 +118,16 @@ pub fn gelu_tanh(x: &Array) -> Result<Array> {
 
 /// x / (1 + 2^power), of float32.
 fn over_one_and_exp2(x: &Array, power: &Array) -> Result<Array> {
-    let exponential = match way(power) {
-        Way::Device | Way::Power => ops::power(number(2.0), power)?,
-        Way::Polynomial => exp2_within(&ops::minimum(ops::maximum(power, number(LEAST))?, number(-LEAST))?)?,
-    };
-    x.divide(exponential.add(number(1.0))?)
+    x.divide(exp2_below(power, f32::INFINITY)?.add(number(1.0))?)
+}
+
+/// 2ˣ of what is not above `most`.
+fn exp2_below(x: &Array, most: f32) -> Result<Array> {
+    match way(x) {
+        Way::Device | Way::Power => ops::power(number(2.0).as_dtype(x.dtype())?, x),
+        Way::Polynomial if most <= -LEAST => exp2_within(&ops::maximum(x, number(LEAST))?),
+        Way::Polynomial => exp2_within(&ops::minimum(ops::maximum(x, number(LEAST))?, number(-LEAST))?),
+    }
 }
 
 /// 2ˣ of float32 from [`LEAST`] to its opposite.
