@@ -1,6 +1,7 @@
 //! What fuzzers feed: made-up bytes through the code that reads what models and clients write. Each function panics where a
 //! promise is broken. `fuzz/` runs them for long, the tests here for a moment.
 
+use clap::ValueEnum;
 use ipc_proto::generate::{ChatPrompt, Message, Part, Role, Tool, ToolCall, ToolChoice};
 
 use crate::adapters::chat_template::ChatTemplate;
@@ -9,20 +10,6 @@ use crate::adapters::reasoning::ReasoningFormat;
 use crate::adapters::tool_parser::grammar::{Demand, lark};
 use crate::adapters::tool_parser::{Format, Known};
 
-const FORMATS: [Format; 10] = [
-    Format::Hermes,
-    Format::QwenXml,
-    Format::Llama,
-    Format::Pythonic,
-    Format::Mistral,
-    Format::MistralArgs,
-    Format::Gemma,
-    Format::Phi,
-    Format::Json,
-    Format::Harmony,
-];
-const REASONING: [ReasoningFormat; 3] =
-    [ReasoningFormat::None, ReasoningFormat::Think, ReasoningFormat::MistralThink];
 /// Templates of the kinds that there are: one that takes everything, one that forbids much, one with its own JSON.
 const TEMPLATES: [&str; 3] = [
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}{% if tools %}{{ tools | tojson(indent=2) }}{% endif %}",
@@ -36,6 +23,12 @@ fn split<const N: usize>(data: &[u8]) -> ([u8; N], String) {
     let (head, rest) = data.split_at(data.len().min(N));
     choices[..head.len()].copy_from_slice(head);
     (choices, String::from_utf8_lossy(rest).into_owned())
+}
+
+/// One of all that there are.
+fn one<T: ValueEnum + Copy>(choice: u8) -> T {
+    let all = T::value_variants();
+    all[usize::from(choice) % all.len()]
 }
 
 /// Pieces that belong together, joined.
@@ -59,7 +52,7 @@ fn joined(parts: impl Iterator<Item = Part>) -> Vec<Part> {
 /// Where that is not so.
 pub fn output(data: &[u8]) {
     let ([format, how, mut cut], text) = split(data);
-    let format = FORMATS[usize::from(format) % FORMATS.len()];
+    let format = one::<Format>(format);
     let tool = |name: &str, schema: &str| Tool {
         name: name.into(),
         parameters: Some(schema.into()),
@@ -70,7 +63,7 @@ pub fn output(data: &[u8]) {
         tool("g", "{}"),
     ];
     let manner = Manner {
-        reasoning: REASONING[usize::from(how >> 3) % REASONING.len()],
+        reasoning: one::<ReasoningFormat>(how >> 3),
         open: how & 1 == 1,
         tools: (how & 2 == 0).then(|| Known::of(&tools)),
         single: how & 4 == 4,
@@ -117,14 +110,12 @@ pub fn schema(data: &[u8]) {
         tools: &tools,
         choice: &ToolChoice::Required,
         parallel: how & 2 == 2,
-        reasoning: REASONING[usize::from(how >> 3) % REASONING.len()]
-            .tags()
-            .map(|(open, close)| (open, close, how & 4 == 4)),
+        reasoning: one::<ReasoningFormat>(how >> 3).tags().map(|(open, close)| (open, close, how & 4 == 4)),
         answer: false,
         lenient: false,
     };
     let marker = |marker: &str| serde_json::Value::from(marker).to_string();
-    let _ = lark(FORMATS[usize::from(format) % FORMATS.len()], &demand, &marker);
+    let _ = lark(one::<Format>(format), &demand, &marker);
     let _ = Known::of(&tools);
 }
 

@@ -1,20 +1,8 @@
+use clap::ValueEnum;
 use ipc_proto::generate::Tool;
 use proptest::prelude::*;
 
 use super::*;
-
-const FORMATS: [Format; 10] = [
-    Format::Hermes,
-    Format::QwenXml,
-    Format::Llama,
-    Format::Pythonic,
-    Format::Mistral,
-    Format::MistralArgs,
-    Format::Gemma,
-    Format::Phi,
-    Format::Json,
-    Format::Harmony,
-];
 
 fn tools() -> Known {
     let tool = |name: &str, schema: &str| Tool {
@@ -402,9 +390,6 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-const REASONING: [ReasoningFormat; 3] =
-    [ReasoningFormat::None, ReasoningFormat::Think, ReasoningFormat::MistralThink];
-
 /// A piece of an output with two words in it: a thought, a text, a marker that stands alone, or a call.
 fn said(format: Format, kind: usize, a: &str, b: &str) -> String {
     if format == Format::Harmony {
@@ -455,9 +440,9 @@ proptest! {
     /// However a text is cut, its parts are the same, and none of it is lost but what the format itself is made of.
     #[test]
     fn cuts_make_no_difference(text in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-        at in 0..FORMATS.len(), open: bool, think: bool, single: bool) {
+        at in 0..Format::value_variants().len(), open: bool, think: bool, single: bool) {
         let reasoning = if think { ReasoningFormat::Think } else { ReasoningFormat::None };
-        let manner = Manner { reasoning, open, single, ..manner(FORMATS[at]) };
+        let manner = Manner { reasoning, open, single, ..manner(Format::value_variants()[at]) };
         let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut.index(text.len() + 1))).collect();
         places.extend([0, text.len()]);
         places.sort_unstable();
@@ -468,8 +453,8 @@ proptest! {
 
     /// Where no call is found, the text is what came.
     #[test]
-    fn what_is_no_call_is_all_text(text in text(), at in 0..FORMATS.len() - 1) {
-        let parts = read(manner(FORMATS[at]), &[&text]);
+    fn what_is_no_call_is_all_text(text in text(), at in 0..Format::value_variants().len() - 1) {
+        let parts = read(manner(Format::value_variants()[at]), &[&text]);
         prop_assume!(parts.iter().all(|part| matches!(part, Part::Text(_))));
         prop_assert_eq!(short(&parts), text);
     }
@@ -477,8 +462,8 @@ proptest! {
     /// Thoughts, texts and calls, between stray markers and cut off anywhere: every letter of what was said comes out, in order.
     #[test]
     fn nothing_is_lost(pieces in prop::collection::vec((0..9usize, "[α-ω]{1,6}", "[α-ω]{1,6}"), 1..8), end: prop::sample::Index,
-        at in 0..FORMATS.len(), open: bool, reasoning in prop::sample::select(REASONING.to_vec())) {
-        let format = FORMATS[at];
+        at in 0..Format::value_variants().len(), open: bool, reasoning in prop::sample::select(ReasoningFormat::value_variants())) {
+        let format = Format::value_variants()[at];
         let text: String = pieces.iter().map(|(kind, a, b)| said(format, *kind, a, b)).collect();
         let text = &text[..text.floor_char_boundary(end.index(text.len() + 1))];
         let whole = Manner { reasoning, open, ..manner(format) };

@@ -59,9 +59,8 @@ impl Lark<'_> {
             let said = schema::text(&member.schema, strict).map_err(inexpressible)?;
             return Ok(self.raw(at, &said, "\n</parameter>"));
         }
-        let rule = format!("value{at}");
-        self.rule(&rule, &format!("%json {}", json_text(member.schema.clone())));
-        Ok(format!("{rule} {}", text("\n</parameter>")))
+        let value = self.json(&format!("value{at}"), member.schema.clone());
+        Ok(format!("{value} {}", text("\n</parameter>")))
     }
 
     /// A rule for a text that ends where `end` first comes.

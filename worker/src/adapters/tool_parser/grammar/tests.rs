@@ -1,5 +1,6 @@
 use std::sync::{Arc, LazyLock};
 
+use clap::ValueEnum;
 use ipc_proto::generate::{Constraint, Part};
 use serde_json::Value;
 
@@ -12,18 +13,10 @@ use crate::adapters::tokenizer::Tokenizer;
 use crate::adapters::tokenizer::tests::{model, smollm2};
 use crate::adapters::tool_parser::Known;
 
-/// Harmony apart, whose markers must be special tokens.
-const FORMATS: [Format; 9] = [
-    Format::Hermes,
-    Format::QwenXml,
-    Format::Llama,
-    Format::Pythonic,
-    Format::Mistral,
-    Format::MistralArgs,
-    Format::Gemma,
-    Format::Phi,
-    Format::Json,
-];
+/// All but Harmony, whose markers must be special tokens.
+fn formats() -> impl Iterator<Item = Format> {
+    Format::value_variants().iter().copied().filter(|format| *format != Format::Harmony)
+}
 
 struct Subject {
     tokenizer: Arc<Tokenizer>,
@@ -246,7 +239,7 @@ fn what_is_demanded_always_parses() {
     ];
     let mut several = HashSet::new();
     for subject in [&*SMOLLM2, &QWEN] {
-        for format in FORMATS {
+        for format in formats() {
             for (seed, (tools, choice, parallel, reasoning)) in (1..).zip(cases) {
                 let demand = Demand { tools, choice, parallel, reasoning, answer: false, lenient: false };
                 let thought = if reasoning.is_some() { "Hm.</think>\n" } else { "" };
@@ -265,8 +258,8 @@ fn what_is_demanded_always_parses() {
         }
     }
     let single = [Format::Llama, Format::Json];
-    let never: Vec<&Format> =
-        FORMATS.iter().filter(|format| !several.contains(format) && !single.contains(format)).collect();
+    let never: Vec<Format> =
+        formats().filter(|format| !several.contains(format) && !single.contains(format)).collect();
     assert!(never.is_empty(), "several calls were never written by {never:?}");
 }
 
@@ -284,7 +277,7 @@ fn what_a_format_cannot_follow_is_named() {
     let either = json!({"anyOf": [{"properties": {"a": {}}, "required": ["a"]}]});
     let date = json!({"properties": {"day": {"type": "string", "format": "date"}}});
     let name = json!({"properties": {"a>b: c": {"type": "string"}}});
-    for format in FORMATS {
+    for format in formats() {
         let one_by_one = matches!(format, Format::QwenXml | Format::Gemma | Format::Pythonic);
         let quoted = format == Format::Pythonic;
         for (schema, word, refused) in [
