@@ -11,3 +11,6 @@ pub mod responses;
 pub mod sse;
 pub mod whole;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,7 @@ const MAX_MODEL_BYTES: usize = 512;
 /// Naming the field that is wrong.
 pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     refused(&request)?;
-    let labels = labels(&request)?;
+    let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
     let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let tools = tools::of(&mut request)?;
     let wish = Wish::of_chat(&request)?;
@@ -224,13 +224,6 @@ fn refused(request: &chat::Request) -> Result<()> {
 /// What is cached stays in memory.
 fn retentions() -> [Value; 2] {
     [json!("in_memory"), json!("in-memory")]
-}
-
-/// What names a request's sender or purpose.
-fn labels(request: &chat::Request) -> Result<Labels> {
-    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
-    let notes = labels::notes(request.metadata.as_ref())?;
-    Ok(Labels { user: labels::first(&user)?, notes, session: None })
 }
 
 /// Whether the last turn, which is the model's, is gone on with.

@@ -6,7 +6,7 @@ use ipc_proto::{Error, Result};
 use super::choices::{self, Echo, Form, ValidChoices};
 use super::foreign::{self, foreign};
 use super::formats::{self, Formats, formats};
-use super::labels::{self, Labels};
+use super::labels;
 use super::{
     Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, keep_alive, limit, model, sampling, stop,
     streaming,
@@ -22,9 +22,7 @@ const MAX_PROMPTS: usize = 128;
 /// Naming the field that is wrong.
 pub fn completion(mut request: Request) -> Result<ValidChoices> {
     foreign::refuse(&foreign!(request))?;
-    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
-    let notes = labels::notes(request.metadata.as_ref())?;
-    let labels = Labels { user: labels::first(&user)?, notes, session: None };
+    let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
     let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let told = choices::count("n", request.n)?;
     let candidates = choices::count("best_of", request.best_of.or(request.n))?;

@@ -56,8 +56,18 @@ pub(super) fn first(texts: &[(&str, &Option<String>)]) -> Result<Option<String>>
     Ok(texts.iter().find_map(|(_, text)| text.as_ref().filter(|text| !text.is_empty()).cloned()))
 }
 
+/// What a body says, in OpenAI's fields.
+pub(super) fn of_body(
+    user: &Option<String>,
+    safety_identifier: &Option<String>,
+    metadata: Option<&BTreeMap<String, String>>,
+) -> Result<Labels> {
+    let user = first(&[("user", user), ("safety_identifier", safety_identifier)])?;
+    Ok(Labels { user, notes: notes(metadata)?, session: None })
+}
+
 /// `metadata` as it is recorded.
-pub(super) fn notes(metadata: Option<&BTreeMap<String, String>>) -> Result<Option<String>> {
+fn notes(metadata: Option<&BTreeMap<String, String>>) -> Result<Option<String>> {
     let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) else { return Ok(None) };
     let long = |text: &String| text.len() > MAX_LABEL_BYTES;
     if metadata.len() > MAX_METADATA || metadata.iter().any(|(key, value)| long(key) || long(value)) {

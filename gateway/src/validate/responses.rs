@@ -6,7 +6,7 @@ use ipc_proto::generate::{
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use super::labels::{self, Labels};
+use super::labels;
 use super::thinking::Wish;
 use super::{
     Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, keep_alive, limit, model, refuse,
@@ -74,9 +74,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         timeout: request.timeout,
         ..Extras::default()
     })?;
-    let user = [("user", &request.user), ("safety_identifier", &request.safety_identifier)];
-    let notes = labels::notes(request.metadata.as_ref())?;
-    let labels = Labels { user: labels::first(&user)?, notes, session: None };
+    let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
     let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let summarise = summarised(&request)?;
     let reasoning_budget = reasoning_budget(&request)?;
@@ -169,12 +167,15 @@ fn refused(request: &Request) -> Result<()> {
     refuse("reasoning.context", &context, &[json!("auto"), json!("all_turns")])
 }
 
+/// The summary that is asked for, under its name or the one it had.
+fn summary(request: &Request) -> Option<&str> {
+    let reasoning = request.reasoning.as_ref()?;
+    reasoning.summary.as_deref().or(reasoning.generate_summary.as_deref())
+}
+
 /// Whether a summary of what was thought is asked for.
 fn summarised(request: &Request) -> Result<bool> {
-    let reasoning = request.reasoning.as_ref();
-    let asked =
-        reasoning.and_then(|reasoning| reasoning.summary.as_ref().or(reasoning.generate_summary.as_ref()));
-    match asked.map(String::as_str) {
+    match summary(request) {
         None => Ok(false),
         Some("auto" | "concise" | "detailed") => Ok(true),
         Some(_) => {
@@ -310,7 +311,7 @@ fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Resul
 fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, Value> {
     let tool_choice =
         request.tool_choice.as_ref().map(serde_json::to_value).and_then(std::result::Result::ok);
-    let reasoning = request.reasoning.as_ref();
+    let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
     let format =
         request.text.as_ref().and_then(|text| text.format.clone()).filter(|format| !format.is_null());
     let echo = json!({
@@ -326,8 +327,7 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "top_logprobs": request.top_logprobs.unwrap_or(0),
         "presence_penalty": request.presence_penalty.unwrap_or(0.0),
         "frequency_penalty": request.frequency_penalty.unwrap_or(0.0),
-        "reasoning": {"effort": reasoning.and_then(|r| r.effort.as_deref()),
-            "summary": reasoning.and_then(|r| r.summary.as_deref().or(r.generate_summary.as_deref()))},
+        "reasoning": {"effort": effort, "summary": summary(request)},
         "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
         "truncation": "disabled",
         "service_tier": request.service_tier.as_deref().filter(|tier| matches!(*tier, "flex" | "priority"))

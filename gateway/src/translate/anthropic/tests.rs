@@ -1,18 +1,11 @@
-use ipc_proto::generate::{Delta as Pieces, Event as Neutral, Usage as Counts};
+use ipc_proto::generate::{Delta as Pieces, Event as Neutral};
 use ipc_proto::{ErrorKind, Source};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::translate::tests::COUNTS;
 use crate::translate::whole::Output;
-
-const COUNTS: Counts = Counts {
-    prompt_tokens: 7,
-    cached_tokens: 2,
-    cache_written_tokens: 4,
-    completion_tokens: 5,
-    reasoning_tokens: 3,
-};
 
 fn head() -> Head {
     Head {

@@ -1,17 +1,10 @@
 use ipc_proto::Source;
-use ipc_proto::generate::{Alternative, Delta, Event as Neutral, Usage as Counts};
+use ipc_proto::generate::{Alternative, Delta, Event as Neutral};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-
-const COUNTS: Counts = Counts {
-    prompt_tokens: 7,
-    cached_tokens: 2,
-    cache_written_tokens: 4,
-    completion_tokens: 5,
-    reasoning_tokens: 3,
-};
+use crate::translate::tests::COUNTS;
 
 fn items() -> Items {
     let echo = json!({"tools": []}).as_object().unwrap().clone();
