@@ -11,7 +11,10 @@ use crate::places;
 pub fn run(script: &str, arguments: &[&str]) {
     let path = places::repository().join("tests/sdk").join(script);
     let mut command = if script.ends_with(".py") {
-        Command::new(places::python())
+        let mut python = Command::new(places::python());
+        // They import each other; nothing is to be left beside them.
+        python.env("PYTHONDONTWRITEBYTECODE", "1");
+        python
     } else {
         let mut node = Command::new("node");
         // Modules look for packages beside themselves only: the scripts resolve theirs from here.

@@ -1,30 +1,17 @@
 """LangChain's Anthropic classes and embeddings against mlxd: langchain_more.py BASE_URL MODEL EMBEDDING_MODEL"""
 import sys
-from typing import Literal
 
-import pydantic
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+from langchain_weather import get_weather, structured_output
 
 base_url, model, embedding = sys.argv[1:]
 anthropic = ChatAnthropic(base_url=base_url, api_key="none", model=model, max_tokens=80, timeout=240, max_retries=0,
                           model_kwargs={"extra_body": {"temperature": 0}})
 responses = ChatOpenAI(base_url=f"{base_url}/v1", api_key="none", model=model, temperature=0, max_tokens=80, timeout=240,
                        max_retries=0, use_responses_api=True)
-
-
-@tool
-def get_weather(city: str) -> str:
-    """The weather of a city."""
-    return f"It is sunny in {city}."
-
-
-class Weather(pydantic.BaseModel):
-    """The weather of a city."""
-    city: Literal["Paris", "London"]
-    sunny: bool
 
 
 def a_tool_loop(chat, forced):
@@ -40,12 +27,6 @@ def a_tool_loop(chat, forced):
         whole = chunk if whole is None else whole + chunk
     calls = [[(call["name"], call["args"]) for call in message.tool_calls] for message in (whole, answer)]
     assert calls[0] == calls[1], calls
-
-
-def structured_output(chat, *methods):
-    for method in methods:
-        weather = chat.with_structured_output(Weather, method=method).invoke("It is sunny in Paris.")
-        assert weather.city in ("Paris", "London") and isinstance(weather.sunny, bool), (method, weather)
 
 
 def embeddings():

@@ -1,26 +1,13 @@
 """LangChain against mlxd: openai_langchain.py BASE_URL MODEL"""
 import sys
-from typing import Literal
 
-import pydantic
 from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+
+from langchain_weather import get_weather, structured_output
 
 base_url, model = sys.argv[1:]
 chat = ChatOpenAI(base_url=base_url, api_key="none", model=model, temperature=0, max_tokens=80, timeout=240, max_retries=0)
-
-
-@tool
-def get_weather(city: str) -> str:
-    """The weather of a city."""
-    return f"It is sunny in {city}."
-
-
-class Weather(pydantic.BaseModel):
-    """The weather of a city."""
-    city: Literal["Paris", "London"]
-    sunny: bool
 
 
 def a_tool_loop():
@@ -39,12 +26,6 @@ def a_tool_loop():
     assert calls == [(call["name"], call["args"]) for call in answer.tool_calls], (whole, answer)
 
 
-def structured_output():
-    for method in ("json_schema", "function_calling"):
-        weather = chat.with_structured_output(Weather, method=method).invoke("It is sunny in Paris.")
-        assert weather.city in ("Paris", "London") and isinstance(weather.sunny, bool), (method, weather)
-
-
 def usage_comes_with_a_stream():
     streaming = ChatOpenAI(base_url=base_url, api_key="none", model=model, max_tokens=5, stream_usage=True)
     whole = None
@@ -54,6 +35,6 @@ def usage_comes_with_a_stream():
 
 
 a_tool_loop()
-structured_output()
+structured_output(chat, "json_schema", "function_calling")
 usage_comes_with_a_stream()
 print("all checks passed")
