@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ipc_proto::families;
 use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
@@ -67,8 +68,8 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let build = models::find(&config.model_type)?;
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
-    if language::is_part(&config.model_type) {
-        shards.rename(|name| (!language::sees(name)).then(|| language::own_name(name)));
+    if families::is_part(&config.model_type) {
+        shards.rename(|name| (!families::sees(name)).then(|| language::own_name(name)));
         if let Some(adapter) = &mut adapter {
             adapter.shards.rename(|name| Some(language::own_name(name)));
         }

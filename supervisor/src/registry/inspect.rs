@@ -62,7 +62,7 @@ pub(super) fn inspect(folder: &Path) -> Details {
 fn of_kind(details: &mut Details, config: &Value, folder: &Path) {
     let family = &details.architecture;
     let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
-    let classifies = names.filter_map(Value::as_str).any(|name| name.ends_with("ForSequenceClassification"));
+    let classifies = families::classifies(names.filter_map(Value::as_str));
     details.kind = families::kind(family, folder.join("modules.json").is_file(), classifies);
     details.capabilities.embeddings = details.kind == ModelKind::Embed;
     // Without a name nobody knows: who asks for it is told what is wrong with the file.
@@ -117,10 +117,8 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
     let mut stored = 0u64;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     // Only the part about language is loaded.
-    let sees =
-        |name: &str| ["vision_tower.", "multi_modal_projector."].iter().any(|part| name.contains(part));
-    let part = ["gemma3", "mistral3"].contains(&details.architecture.as_str());
-    for (name, tensor) in tensors.iter().filter(|(name, _)| !(part && sees(name))) {
+    let part = families::is_part(&details.architecture);
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !(part && families::sees(name))) {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));
         let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));

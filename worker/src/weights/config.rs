@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipc_proto::families;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -121,7 +122,7 @@ impl Config {
     /// Whether the model that was saved has a head that classifies, as `architectures` says.
     pub fn classifies(&self) -> bool {
         let names = self.value.get("architectures").and_then(Value::as_array).into_iter().flatten();
-        names.filter_map(Value::as_str).any(|name| name.ends_with("ForSequenceClassification"))
+        families::classifies(names.filter_map(Value::as_str))
     }
 }
 

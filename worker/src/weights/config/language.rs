@@ -4,10 +4,9 @@
 //! prefix. Here both become what a plain language model's are. Reference: `gemma3.py` and `mistral3.py` of mlx-lm 0.32.2, and for
 //! files of Transformers 5, which name things otherwise, `modeling_gemma3.py` there.
 
+use ipc_proto::families::is_part;
 use serde_json::{Map, Value, json};
 
-/// `model_type`s that are served without what sees.
-const FAMILIES: [&str; 2] = ["gemma3", "mistral3"];
 /// The field for the language model's own `model_type`.
 const OWN_TYPE: &str = "language_model_type";
 
@@ -17,11 +16,6 @@ const PREFIXES: [(&str, &str); 3] = [
     ("language_model.lm_head", "lm_head"),
     ("model.language_model.", "model."),
 ];
-
-/// Whether such a model sees.
-pub fn is_part(model_type: &str) -> bool {
-    FAMILIES.contains(&model_type)
-}
 
 /// The fields of the language model, where a config.json has others too; else the config.json as it is.
 pub fn part(config: Value) -> Value {
@@ -58,10 +52,4 @@ pub fn own_name(name: &str) -> String {
     let own =
         PREFIXES.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", name.strip_prefix(theirs)?)));
     own.unwrap_or_else(|| name.to_owned())
-}
-
-/// Whether a tensor belongs to what sees.
-pub fn sees(name: &str) -> bool {
-    let name = name.strip_prefix("model.").unwrap_or(name);
-    name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")
 }
