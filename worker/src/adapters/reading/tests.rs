@@ -90,6 +90,16 @@ const CASES: &[(Format, &str, &str)] = &[
         "<function=f>\n<parameter=a>\ntwo\n\"lines\" <b>\n</parameter>\n</function>",
         r#"|f({"a": "two\n\"lines\" <b>"})"#,
     ),
+    (
+        Format::QwenXml,
+        "<function=f>\n<parameter=a>\nx </parameter> y\n</parameter>\n\nz</parameter>\n</parameter>\n<parameter=b>1</parameter></function>",
+        r#"|f({"a": "x </parameter> y\n</parameter>\n\nz</parameter>", "b": 1})"#,
+    ),
+    (
+        Format::QwenXml,
+        "<function=f>\n<parameter=c>\n[\"</parameter>\"]\n</parameter>\n</tool_call>",
+        r#"|f({"c": ["</parameter>"]})"#,
+    ),
     (Format::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
     (
         Format::QwenXml,
@@ -236,6 +246,19 @@ fn arguments_go_out_as_they_come() {
     let text = ["<function=f>", "<parameter=a>\n", "long ", "text", "\n</parameter></function>"];
     let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
     assert_eq!(seen, ["|f", r#"({"a": ")"#, "(long )", "(text)", r#"("})"#]);
+    let mut reading = Reading::new(manner(Format::QwenXml), 1);
+    let text = [
+        "<function=f><parameter=a>\nx",
+        "\n</parameter>",
+        "\n",
+        " ",
+        "y",
+        "\n</parameter>\n<",
+        "parameter=",
+        "b",
+    ];
+    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    assert_eq!(seen, [r#"|f({"a": "x)"#, "", "", "", r"(\n</parameter>\n y)", "", r#"(")"#, ""]);
 }
 
 /// What `max_tokens` cuts off goes out as far as it has come; only the beginning of a marker does not.
@@ -244,6 +267,8 @@ fn what_is_cut_off_is_not_lost() {
     for (format, text, expected) in [
         (Format::QwenXml, "<function=f>\n<parameter=a>\nlong te", r#"|f({"a": "long te)"#),
         (Format::QwenXml, "<function=f>\n<parameter=a>\nlong\n</par", r#"|f({"a": "long\n</par)"#),
+        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong\n</parameter>\n</fun", r#"|f({"a": "long")"#),
+        (Format::QwenXml, "<function=f>\n<parameter=b>\n1\n</parameter>", r#"|f({"b": 1)"#),
         (Format::QwenXml, "<function=f>\n<parameter=b>\n[12, 3", r#"|f({"b": [12, 3)"#),
         (Format::QwenXml, "<function=f>\n<parameter=lon", r#"|f({"lon)"#),
         (Format::QwenXml, "<function=f>\n<para", "|f"),
@@ -487,7 +512,11 @@ proptest! {
 
     /// Arguments of whole calls are JSON, whatever their values are.
     #[test]
-    fn whole_calls_have_json_arguments(value in "[a-z\"'\\\\{}\\[\\]<>=,: \n\u{e9}]{0,20}", at in 0usize..3) {
+    fn whole_calls_have_json_arguments(words in prop::collection::vec(
+        prop_oneof![4 => "[a-z\"'\\\\{}\\[\\]<>=,: \n\u{e9}]{0,20}", 1 => prop::sample::select(vec!["</parameter>", "\n</parameter>\n"]).prop_map(str::to_owned)],
+        0..4,
+    ), at in 0usize..3) {
+        let value = words.concat();
         let json = serde_json::Value::from(value.as_str());
         let text = match at {
             0 => format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {{\"a\": {json}}}}}\n</tool_call>"),
@@ -495,7 +524,6 @@ proptest! {
             _ => format!("<tool_call>\n<function=f>\n<parameter=a>\n{value}\n</parameter>\n</function>\n</tool_call>"),
         };
         let format = [Format::Hermes, Format::Mistral, Format::QwenXml][at];
-        prop_assume!(at != 2 || !value.contains("</parameter>"));
         let parts = read(manner(format), &[&text]);
         let Some(Part::Arguments(arguments)) = parts.last() else { panic!("{parts:?}") };
         let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap();

@@ -1,6 +1,7 @@
 //! Qwen3-Coder: `<tool_call>\n<function=name>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>`.
 //!
-//! A parameter that the schema calls a string goes out as it comes, others when they are whole, as the JSON they are.
+//! A parameter that the schema calls a string goes out as it comes, others when they are whole, as the JSON they are. A value may
+//! hold `</parameter>` itself: it ends where the next parameter or the function's end comes after that.
 
 use super::arguments::{self, Writer};
 use super::body::Fed;
@@ -13,6 +14,11 @@ pub(super) const PARAMETER: &str = "<parameter=";
 pub(super) const PARAMETER_END: &str = "</parameter>";
 /// The line's end before it is not the value's.
 const ENDS: [&str; 2] = ["\n</parameter>", PARAMETER_END];
+/// What comes after a value, behind white space: anything else, and it was not its end but a part of it. Some models forget
+/// the function's own.
+const NEXT: [&str; 3] = [PARAMETER, END, hermes::CLOSE];
+/// White space there, in bytes; more of it is a value's.
+const MAX_BLANK: usize = 64;
 pub(super) const MARKERS: Markers =
     Markers { open: &[hermes::OPEN, FUNCTION], first: &[], close: &[hermes::CLOSE], known_only: false };
 const MAX_NAME: usize = 256;
@@ -35,6 +41,19 @@ enum State {
     Between(String),
     Key(String),
     Value(Value),
+    /// The call is over.
+    Over,
+}
+
+/// What may be the end of a value, and what comes after it.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    /// It is not.
+    No,
+    /// It may become that.
+    Open,
+    /// It is, and this came after it.
+    Whole(&'static str),
 }
 
 impl Default for State {
@@ -95,13 +114,13 @@ impl Xml {
                 let string = known.is_string(&self.function, &key);
                 self.state = State::Value(Value::new(string, sink));
             }
-            State::Value(value) => {
-                if value.feed(c, sink) {
-                    self.state = State::Between(String::new());
-                }
-            }
+            State::Value(value) => match value.feed(c, sink) {
+                None => {}
+                Some(PARAMETER) => self.state = State::Key(String::new()),
+                Some(_) => return self.end(sink),
+            },
             State::Between(_) => return self.between(c, sink),
-            State::Name(_) => return Fed::Failed,
+            State::Name(_) | State::Over => return Fed::Failed,
         }
         // A call's own characters are no text any more.
         if self.calling { Fed::Called } else { Fed::More }
@@ -113,11 +132,7 @@ impl Xml {
         let tag = held.trim_start();
         match tag {
             PARAMETER => self.state = State::Key(String::new()),
-            END => {
-                self.writer.close(sink);
-                sink.end();
-                return Fed::Done;
-            }
+            END => return self.end(sink),
             _ if PARAMETER.starts_with(tag) || END.starts_with(tag) => {}
             _ => {
                 self.writer.close(sink);
@@ -130,6 +145,13 @@ impl Xml {
         Fed::Called
     }
 
+    fn end(&mut self, sink: &mut Sink) -> Fed {
+        self.writer.close(sink);
+        sink.end();
+        self.state = State::Over;
+        Fed::Done
+    }
+
     /// Whether a call has begun.
     pub(crate) fn is_calling(&self) -> bool {
         self.calling
@@ -139,6 +161,7 @@ impl Xml {
     pub(crate) fn finish(&mut self, sink: &mut Sink) {
         match &self.state {
             State::Key(key) => self.writer.partial_key(key.trim(), sink),
+            State::Value(value) if ENDS.iter().any(|end| value.held.starts_with(end)) => value.end(sink),
             State::Value(value) if value.string => {
                 value.held.chars().for_each(|c| arguments::letter(c, sink))
             }
@@ -156,22 +179,20 @@ impl Value {
         Self { string, begun: false, held: String::new(), text: String::new() }
     }
 
-    /// True when it is whole.
-    fn feed(&mut self, c: char, sink: &mut Sink) -> bool {
+    /// What came after it, when it is whole.
+    fn feed(&mut self, c: char, sink: &mut Sink) -> Option<&'static str> {
         if !std::mem::replace(&mut self.begun, true) && c == '\n' {
-            return false;
+            return None;
         }
         self.held.push(c);
         loop {
-            if ENDS.contains(&self.held.as_str()) {
-                match self.string {
-                    true => sink.arguments("\""),
-                    false => sink.arguments(&arguments::json(&self.text)),
+            match ending(&self.held) {
+                Ending::Whole(next) => {
+                    self.end(sink);
+                    return Some(next);
                 }
-                return true;
-            }
-            if ENDS.iter().any(|end| end.starts_with(&self.held)) {
-                return false;
+                Ending::Open => return None,
+                Ending::No => {}
             }
             let first = self.held.remove(0);
             if self.string {
@@ -180,5 +201,26 @@ impl Value {
                 self.text.push(first);
             }
         }
+    }
+
+    fn end(&self, sink: &mut Sink) {
+        match self.string {
+            true => sink.arguments("\""),
+            false => sink.arguments(&arguments::json(&self.text)),
+        }
+    }
+}
+
+/// Whether what was held back ends a value.
+fn ending(held: &str) -> Ending {
+    if ENDS.iter().any(|end| end.starts_with(held)) {
+        return Ending::Open;
+    }
+    let Some(rest) = ENDS.iter().find_map(|end| held.strip_prefix(end)) else { return Ending::No };
+    let tag = rest.trim_start();
+    match NEXT.iter().find(|next| next.starts_with(tag)) {
+        Some(next) if *next == tag => Ending::Whole(next),
+        Some(_) if rest.len() - tag.len() <= MAX_BLANK => Ending::Open,
+        _ => Ending::No,
     }
 }
