@@ -136,6 +136,10 @@ pub fn conversation(data: &[u8]) {
             "t" => Role::Tool,
             _ => Role::User,
         };
+        if role == Role::Tool {
+            messages.push(Message::result(None, None, content.into()));
+            continue;
+        }
         let call = ToolCall { id: "1".into(), name: "f".into(), arguments: content.into() };
         messages.push(Message {
             role,

@@ -88,6 +88,9 @@ fn turn(path: &str, message: chat::Message) -> Result<Message> {
         all.push(called(&format!("{path}.tool_calls[{n}]"), call)?);
         Ok(all)
     })?;
+    if role == Role::Tool {
+        return Ok(Message::result(message.tool_call_id, message.name, content));
+    }
     // The old form has no ids; its results name the function.
     tool_calls.extend(message.function_call.map(|call| call_of(String::new(), call)));
     Ok(Message {
