@@ -2,5 +2,7 @@
 
 pub mod admin;
 pub mod anthropic;
+pub mod foreign;
+pub mod ollama;
 pub mod openai;
 pub mod rerank;

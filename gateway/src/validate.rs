@@ -13,7 +13,6 @@ use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
 use self::choices::{Form, ValidChoices};
-use self::foreign::foreign;
 use self::formats::{Formats, formats};
 use self::labels::Labels;
 use self::thinking::Wish;
@@ -155,6 +154,7 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     let template_kwargs = template_kwargs(&mut request, wish);
     let candidates = choices::count("n", request.n)?;
     let sampling = sampling(&asked!(request))?;
+    foreign::refuse(&request.foreign, &sampling)?;
     let mut extras = extras!(request)?;
     let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
     let background = turns::is_background_task(&request.messages);
@@ -217,8 +217,7 @@ fn refused(request: &chat::Request) -> Result<()> {
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("prompt_cache_retention", &request.prompt_cache_retention, &retentions())?;
     refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
-    refuse("moderation", &request.moderation, &[])?;
-    foreign::refuse(&foreign!(request))
+    refuse("moderation", &request.moderation, &[])
 }
 
 /// What is cached stays in memory.
@@ -257,7 +256,7 @@ fn tier_name(tier: ServiceTier) -> &'static str {
         // Nothing is set aside here that "scale" could mean.
         ServiceTier::Auto | ServiceTier::Default | ServiceTier::Scale => "default",
         ServiceTier::Flex => "flex",
-        ServiceTier::Priority => "priority",
+        ServiceTier::Priority | ServiceTier::Fast => "priority",
     }
 }
 
@@ -282,24 +281,16 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
         return Err(Error::invalid("cache_salt", text));
     }
-    let time_limit_ms = match timeout {
-        None => None,
-        // Rounded up: none is shorter than asked, and none is 0.
-        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => {
-            Some((seconds * 1e3).ceil() as u32)
-        }
-        Some(_) => {
-            let text = format!("timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}");
-            return Err(Error::invalid("timeout", text));
-        }
-    };
+    let time_limit_ms = time_limit_ms(timeout)?;
     Ok(GenerateRequest {
         constraint,
         stop_tokens,
         min_tokens: min_tokens.unwrap_or(0),
         ignore_eos: ignore_eos.unwrap_or(false),
         priority: match (priority, service_tier) {
-            (Some(chat::Priority::High), _) | (None, Some(ServiceTier::Priority)) => Priority::High,
+            (Some(chat::Priority::High), _) | (None, Some(ServiceTier::Priority | ServiceTier::Fast)) => {
+                Priority::High
+            }
             (Some(chat::Priority::Low), _) | (None, Some(ServiceTier::Flex)) => Priority::Low,
             (Some(chat::Priority::Normal) | None, _) => Priority::Normal,
         },
@@ -307,6 +298,21 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         cache_scope,
         ..GenerateRequest::default()
     })
+}
+
+/// `timeout`, of any endpoint.
+fn time_limit_ms(timeout: Option<f64>) -> Result<Option<u32>> {
+    match timeout {
+        None => Ok(None),
+        // Rounded up: none is shorter than asked, and none is 0.
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => {
+            Ok(Some((seconds * 1e3).ceil() as u32))
+        }
+        Some(_) => {
+            let text = format!("timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}");
+            Err(Error::invalid("timeout", text))
+        }
+    }
 }
 
 fn logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::labels::{self, Labels};
 use super::thinking::Wish;
-use super::{Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, extras, keep_alive, model, refuse};
+use super::{
+    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, extras, foreign, keep_alive, model,
+    refuse,
+};
 use crate::api::anthropic::messages::{self, Format, Request};
 
 mod turns;
@@ -40,6 +43,8 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
     }
     refused(&request)?;
     let sampling = sampling(&request)?;
+    foreign::refuse(&request.foreign, &sampling)?;
+    foreign::refuse_beside(request.beside.given())?;
     let stop = stops(request.stop_sequences.clone().unwrap_or_default())?;
     let hide_thinking = thinking_is_hidden(&request, max_tokens)?;
     let extras = extras(Extras {
@@ -118,19 +123,21 @@ fn refused(request: &Request) -> Result<()> {
 }
 
 fn sampling(request: &Request) -> Result<Sampling> {
-    let within = |name: &str, value: Option<f32>| match value {
-        Some(number) if !(0.0..=1.0).contains(&number) => {
-            Err(Error::invalid(name, format!("{name} must lie between 0 and 1, not {number}")))
-        }
-        value => Ok(value),
-    };
-    Ok(Sampling {
-        temperature: within("temperature", request.temperature)?,
-        // Nothing is left at 0; the likeliest token is what is meant.
-        top_p: within("top_p", request.top_p)?.map(|p| p.max(f32::MIN_POSITIVE)),
-        top_k: request.top_k,
-        seed: request.seed.map(i64::cast_unsigned),
-        ..Sampling::default()
+    // Its scale ends where others' is at its middle.
+    if let Some(temperature) = request.temperature.filter(|number| !(0.0..=1.0).contains(number)) {
+        let text = format!("temperature must lie between 0 and 1, not {temperature}");
+        return Err(Error::invalid("temperature", text));
+    }
+    super::sampling(&Asked {
+        temperature: request.temperature,
+        top_p: request.top_p,
+        top_k: request.top_k.map(i64::from),
+        min_p: request.min_p,
+        seed: request.seed,
+        repetition_penalty: request.repetition_penalty.or(request.repeat_penalty),
+        presence_penalty: request.presence_penalty,
+        frequency_penalty: request.frequency_penalty,
+        logit_bias: None,
     })
 }
 

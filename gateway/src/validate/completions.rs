@@ -4,11 +4,10 @@ use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt, RequestId};
 use ipc_proto::{Error, Result};
 
 use super::choices::{self, Echo, Form, ValidChoices};
-use super::foreign::{self, foreign};
 use super::formats::{self, Formats, formats};
 use super::labels;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, keep_alive, limit, model, sampling, stop,
+    Asked, Extras, MAX_TOP_LOGPROBS, ValidRequest, extras, foreign, keep_alive, limit, model, sampling, stop,
     streaming,
 };
 use crate::api::openai::completions::{self, Request};
@@ -21,7 +20,6 @@ const MAX_PROMPTS: usize = 128;
 /// # Errors
 /// Naming the field that is wrong.
 pub fn completion(mut request: Request) -> Result<ValidChoices> {
-    foreign::refuse(&foreign!(request))?;
     let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
     let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
     let told = choices::count("n", request.n)?;
@@ -33,6 +31,7 @@ pub fn completion(mut request: Request) -> Result<ValidChoices> {
         return Err(Error::invalid("best_of", "best_of cannot be streamed: the best is known at the end"));
     }
     let sampling = sampling(&asked!(request))?;
+    foreign::refuse(&request.foreign, &sampling)?;
     let extras = extras!(request)?;
     let echo = request.echo.unwrap_or(false);
     let prompts =

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 const MAX_LABEL_BYTES: usize = 1024;
 const MAX_METADATA: usize = 16;
-/// Where clients say who is behind a request: Open WebUI, when it is told to.
-const USERS: [&str; 2] = ["x-openwebui-user-id", "x-openwebui-user-email"];
+/// Where clients say who is behind a request: Anthropic's SDKs, and Open WebUI, when they are told to.
+const USERS: [&str; 3] = ["anthropic-user-profile-id", "x-openwebui-user-id", "x-openwebui-user-email"];
 /// Where they name the conversation: Claude Code, and Open WebUI.
 const SESSIONS: [&str; 2] = ["x-claude-code-session-id", "x-openwebui-chat-id"];
 
@@ -38,12 +38,12 @@ impl Labels {
 
 /// What a request's headers say; what is too long says nothing.
 pub fn of_headers(headers: &HeaderMap) -> Labels {
-    let first = |names: [&str; 2]| {
-        let texts = names.into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    let first = |names: &[&str]| {
+        let texts = names.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
         let mut usable = texts.filter(|text| !text.is_empty() && text.len() <= MAX_LABEL_BYTES);
         usable.next().map(str::to_owned)
     };
-    Labels { user: first(USERS), session: first(SESSIONS), notes: None }
+    Labels { user: first(&USERS), session: first(&SESSIONS), notes: None }
 }
 
 /// The first of `texts` that is there; each with its field's name.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::labels;
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, keep_alive, limit, model, refuse,
-    retentions, sampling, stop, tools as functions,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, foreign, keep_alive, limit, model,
+    refuse, retentions, sampling, stop, tools as functions,
 };
 use crate::api::openai::chat::Function;
 use crate::api::openai::responses::{self as api, Item, Request};
@@ -68,6 +68,8 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         logit_bias: None,
     };
     let sampling = sampling(&asked)?;
+    foreign::refuse(&request.foreign, &sampling)?;
+    foreign::refuse_beside(request.beside.given())?;
     let extras = extras(Extras {
         priority: request.priority,
         cache_salt: request.cache_salt.take(),
@@ -90,7 +92,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let max_tokens = limit("max_output_tokens", request.max_output_tokens)?;
     let constraint = constraint(&request)?;
     let priority = match request.service_tier.as_deref() {
-        Some("priority") => Priority::High,
+        Some("priority" | "fast" | "ultrafast") => Priority::High,
         Some("flex") => Priority::Low,
         _ => extras.priority,
     };
@@ -148,7 +150,7 @@ fn refused(request: &Request) -> Result<()> {
     refuse("image", &request.image, &[])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
     refuse("truncation", &text(&request.truncation), &[json!("disabled")])?;
-    let tiers = ["auto", "default", "flex", "scale", "priority"].map(Value::from);
+    let tiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"].map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &tiers)?;
     refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &retentions())?;
     // `max_tool_calls` bounds calls of tools that the server runs itself: of those there are none, so any bound is kept.
@@ -307,6 +309,15 @@ fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Resul
     }
 }
 
+/// The tier that it was served by.
+fn tier_name(asked: Option<&str>) -> &'static str {
+    match asked {
+        Some("flex") => "flex",
+        Some("priority" | "fast" | "ultrafast") => "priority",
+        _ => "default",
+    }
+}
+
 /// What a response says about its request.
 fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, Value> {
     let tool_choice =
@@ -330,8 +341,7 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "reasoning": {"effort": effort, "summary": summary(request)},
         "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
         "truncation": "disabled",
-        "service_tier": request.service_tier.as_deref().filter(|tier| matches!(*tier, "flex" | "priority"))
-            .unwrap_or("default"),
+        "service_tier": tier_name(request.service_tier.as_deref()),
         "background": request.background.unwrap_or(false),
         "metadata": request.metadata.clone().unwrap_or_default(),
         "user": request.user,

@@ -185,14 +185,6 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         ("modalities", json!(["audio"]), json!(["text"])),
         ("store", json!(true), json!(false)),
         ("prompt_cache_options", json!({}), json!(null)),
-        ("grammar", json!("root ::= x"), json!("")),
-        ("bad_words", json!(["x"]), json!([])),
-        ("allowed_token_ids", json!([1]), json!(null)),
-        ("use_beam_search", json!(true), json!(false)),
-        ("truncate_prompt_tokens", json!(9), json!(null)),
-        ("prompt_logprobs", json!(1), json!(null)),
-        ("skip_special_tokens", json!(false), json!(true)),
-        ("logits_processors", json!(["x"]), json!([])),
     ] {
         assert_eq!(blame(chat_of(&with(hello(), &json!({ name: on })))), name);
         chat_of(&with(hello(), &json!({ name: off }))).unwrap();
@@ -436,6 +428,10 @@ fn choices_have_seeds_of_their_own() {
     assert_eq!((valid.request.generate.sampling.seed, seeds), (Some(5), vec![Some(6), Some(7)]));
     assert_eq!((valid.form.candidates, valid.form.tier), (3, Some("flex")));
     assert_eq!(valid.request.generate.priority, Priority::Low);
+    for name in ["priority", "fast"] {
+        let valid = choices_of(&with(hello(), &json!({ "service_tier": name }))).unwrap();
+        assert_eq!((valid.request.generate.priority, valid.form.tier), (Priority::High, Some("priority")));
+    }
     let both = json!({"priority": "high", "service_tier": "flex"});
     assert_eq!(chat_of(&with(hello(), &both)).unwrap().generate.priority, Priority::High);
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::foreign::{BesideMessages, Foreign};
 use crate::api::openai::chat::{KeepAlive, Priority};
 
 /// The request of both endpoints. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
@@ -50,6 +51,17 @@ pub struct Request {
     pub timeout: Option<f64>,
     /// Ours: how long the idle model stays.
     pub keep_alive: Option<KeepAlive>,
+    /// From here on: what other servers have, as in chat completions.
+    pub min_p: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+    /// llama.cpp's name for it.
+    pub repeat_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    #[serde(flatten)]
+    pub foreign: Foreign,
+    #[serde(flatten)]
+    pub beside: BesideMessages,
 }
 
 /// Who is behind the request.

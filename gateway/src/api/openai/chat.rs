@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::usage::Usage;
+use crate::api::foreign::Foreign;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,15 +58,7 @@ pub struct Request {
     pub guided_grammar: Option<String>,
     pub structured_outputs: Option<StructuredOutputs>,
     pub json_schema: Option<Value>,
-    pub grammar: Option<Value>,
     pub stop_token_ids: Option<Vec<u32>>,
-    pub bad_words: Option<Value>,
-    pub allowed_token_ids: Option<Value>,
-    pub use_beam_search: Option<Value>,
-    pub truncate_prompt_tokens: Option<Value>,
-    pub prompt_logprobs: Option<Value>,
-    pub skip_special_tokens: Option<Value>,
-    pub logits_processors: Option<Value>,
     pub thinking_budget: Option<u32>,
     /// vLLM's name for it.
     pub thinking_token_budget: Option<u32>,
@@ -86,6 +79,8 @@ pub struct Request {
     pub prompt_cache_options: Option<Value>,
     pub service_tier: Option<ServiceTier>,
     pub moderation: Option<Value>,
+    #[serde(flatten)]
+    pub foreign: Foreign,
 }
 
 /// How hard a model thinks.
@@ -112,6 +107,8 @@ pub enum ServiceTier {
     Flex,
     Scale,
     Priority,
+    /// Another name for it.
+    Fast,
 }
 
 /// Something the model may use; only functions are built.

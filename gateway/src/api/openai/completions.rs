@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chat::{KeepAlive, Priority, ServiceTier, Stop, StreamOptions, StructuredOutputs, Timings};
 use super::usage::Usage;
+use crate::api::foreign::Foreign;
 
 /// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,20 +51,14 @@ pub struct Request {
     pub guided_grammar: Option<String>,
     pub structured_outputs: Option<StructuredOutputs>,
     pub json_schema: Option<Value>,
-    pub grammar: Option<Value>,
     pub stop_token_ids: Option<Vec<u32>>,
-    pub bad_words: Option<Value>,
-    pub allowed_token_ids: Option<Value>,
-    pub use_beam_search: Option<Value>,
-    pub truncate_prompt_tokens: Option<Value>,
-    pub prompt_logprobs: Option<Value>,
-    pub skip_special_tokens: Option<Value>,
-    pub logits_processors: Option<Value>,
     pub user: Option<String>,
     pub metadata: Option<BTreeMap<String, String>>,
     pub safety_identifier: Option<String>,
     pub prompt_cache_key: Option<String>,
     pub service_tier: Option<ServiceTier>,
+    #[serde(flatten)]
+    pub foreign: Foreign,
 }
 
 /// One prompt or several, as text or as token ids.

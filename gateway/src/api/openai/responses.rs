@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::chat::{KeepAlive, Priority, Stop};
+use crate::api::foreign::{BesideResponses, Foreign};
 
 pub mod answer;
 pub mod events;
@@ -65,6 +66,10 @@ pub struct Request {
     pub cache_salt: Option<String>,
     pub timeout: Option<f64>,
     pub keep_alive: Option<KeepAlive>,
+    #[serde(flatten)]
+    pub foreign: Foreign,
+    #[serde(flatten)]
+    pub beside: BesideResponses,
 }
 
 /// What is answered: a text, or items.

@@ -38,7 +38,7 @@ fn tools() -> Value {
 #[test]
 fn every_setting_arrives() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "stop_sequences": ["a", "b"],
-        "seed": 3, "priority": "low", "metadata": {"user_id": "u"}, "service_tier": "auto", "speed": "standard",
+        "min_p": 0.125, "repeat_penalty": 1.5, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3, "priority": "low", "metadata": {"user_id": "u"}, "service_tier": "auto", "speed": "standard",
         "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {}, "timeout": 2, "cache_salt": "x",
         "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "max"}});
     let valid = valid(&more).unwrap();
@@ -47,7 +47,11 @@ fn every_setting_arrives() {
         temperature: Some(0.5),
         top_p: Some(0.25),
         top_k: Some(7),
+        min_p: Some(0.125),
         seed: Some(3),
+        repetition_penalty: Some(1.5),
+        presence_penalty: Some(1.0),
+        frequency_penalty: Some(-1.0),
         ..Sampling::default()
     };
     assert_eq!(generate.sampling, sampling);

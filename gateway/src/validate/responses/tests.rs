@@ -88,6 +88,19 @@ fn every_setting_arrives() {
 }
 
 #[test]
+fn tiers_are_priorities() {
+    for (name, priority, told) in [
+        ("fast", Priority::High, "priority"),
+        ("ultrafast", Priority::High, "priority"),
+        ("flex", Priority::Low, "flex"),
+        ("scale", Priority::Normal, "default"),
+    ] {
+        let valid = valid(&json!({ "service_tier": name })).unwrap();
+        assert_eq!((valid.request.generate.priority, &valid.echo["service_tier"]), (priority, &json!(told)));
+    }
+}
+
+#[test]
 fn instructions_and_developers_make_one_system_message() {
     let more = json!({"instructions": "a", "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "b"}]},
