@@ -262,6 +262,8 @@ fn a_request_that_takes_too_long_is_a_504() {
         ("/v1/chat/completions", json(r#"{"messages": [{"role": "user", "content": "late 30"}]}"#)),
         ("/v1/messages", json(r#"{"max_tokens": 9, "messages": [{"role": "user", "content": "late 30"}]}"#)),
         ("/v1/responses", json(r#"{"input": "late 30"}"#)),
+        ("/v1/embeddings", json(r#"{"input": "late"}"#)),
+        ("/v1/rerank", json(r#"{"query": "late", "documents": ["d"]}"#)),
     ] {
         let mut body = prompt;
         (body["model"], body["timeout"]) = ("m".into(), 0.1.into());
@@ -320,6 +322,42 @@ fn senders_are_recorded() {
         [user.as_deref(), session.as_deref(), notes.as_deref()],
         [Some("u2"), Some("s1"), Some(r#"{"k":"v"}"#)]
     );
+}
+
+#[test]
+fn senders_of_texts_to_embed_are_recorded() {
+    let gateway = Gateway::start("");
+    let headers = "x-openwebui-chat-id: s1\r\nx-openwebui-user-id: u1\r\n";
+    let body = r#"{"model": "m", "input": "a", "user": "u2"}"#;
+    assert_eq!(gateway.ask("POST", "/v1/embeddings", headers, body).0, 200);
+    gateway.records(1);
+    assert_eq!(gateway.labels(), [Some("u2".into()), Some("s1".into()), None]);
+}
+
+/// Where Anthropic's SDKs put `user_profile_id`.
+#[test]
+fn user_profiles_are_recorded() {
+    let gateway = Gateway::start("");
+    let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "count 1"}]}"#;
+    assert_eq!(gateway.ask("POST", "/v1/messages", "anthropic-user-profile-id: u1\r\n", body).0, 200);
+    gateway.records(1);
+    assert_eq!(gateway.labels()[0].as_deref(), Some("u1"));
+}
+
+/// What clients that look for Ollama ask first.
+#[test]
+fn ollamas_probes_are_answered() {
+    let gateway = Gateway::start("sesame");
+    assert_eq!(gateway.ask("GET", "/api/tags", "", "").0, 401);
+    let ask = |path: &str| gateway.ask("GET", path, "authorization: Bearer sesame\r\n", "");
+    let (status, _, body) = ask("/api/tags");
+    let models = json(&body);
+    assert_eq!((status, models["models"].as_array().unwrap().len()), (200, 2), "{body}");
+    let model = &models["models"][0];
+    assert_eq!((&model["name"], &model["model"], &model["size"]), (&"m".into(), &"m".into(), &9.into()));
+    assert_eq!(model["modified_at"], "1970-01-01T00:00:05Z");
+    let (status, _, body) = ask("/api/version");
+    assert!(status == 200 && json(&body)["version"].is_string(), "{body}");
 }
 
 #[test]

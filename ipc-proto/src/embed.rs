@@ -41,6 +41,8 @@ pub struct RerankRequest {
     pub query: String,
     /// Where.
     pub documents: Vec<String>,
+    /// Of each document so many tokens are read at most; `None`: all.
+    pub max_document_tokens: Option<u32>,
     /// Longer pairs than the model takes are cut, the longer of both first; else they are an error.
     pub truncate: bool,
 }

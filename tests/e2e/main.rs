@@ -12,6 +12,7 @@ mod footprint;
 mod gateway;
 mod logs;
 mod recovery;
+mod rerank;
 mod resumption;
 mod sdk;
 mod shutdown;

@@ -1,7 +1,8 @@
 """Golden files for models that read texts: goldens_reading.py OUT [REAL_MODEL_FOLDER]
 
 OUT/<name>/        toys with random weights, in Transformers' own form: config.json, weights, sentence-transformers' files,
-                   golden.json with token ids and what Transformers makes of them, each text alone and in float32
+                   golden.json with token ids and what Transformers makes of them, each text alone and in float32;
+                   of cross-encoders also a tokenizer.json, and pairs.json with texts and their scores
 OUT/<model>.json   a real model: texts and what sentence-transformers makes of them
 """
 import json
@@ -11,9 +12,11 @@ import sys
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (BertConfig, BertForSequenceClassification, BertModel, Gemma3TextConfig, Gemma3TextModel,
                           ModernBertConfig, ModernBertForSequenceClassification, ModernBertModel, Qwen3Config, Qwen3Model,
                           XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaModel)
+from transformers import PreTrainedTokenizerFast
 
 SMALL = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
          "attn_implementation": "eager"}
@@ -103,8 +106,46 @@ def toy(out, name, kind, config, mode, normalize, dense):
                 x = linear(x) if dense else x
                 x = torch.nn.functional.normalize(x, dim=0) if normalize else x
         results.append([round(v, 7) for v in x.tolist()])
+    if mode is None and config.model_type in ("bert", "xlm-roberta"):
+        pairs(folder, model, config.model_type == "bert")
     write(os.path.join(folder, "golden.json"), {"texts": texts, "second": second, "results": results}, None)
     print(name, results[0][:3], flush=True)
+
+
+WORDS = "what is a an the of in on it that who where moon sun sea ship bird first man walk fly swim deep high blue red old new ##s ##ed".split()
+QUERY = "Who walked on the moon first?"
+DOCUMENTS = ["The first man walked on the moon.", "A ship swims in the deep blue sea", "red", "It is the moon that is high, and the bird flys. " * 3]
+
+
+def tokenizer(folder, bert):
+    """A vocabulary of a few words, with the special tokens of the model's family."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] if bert else ["<s>", "<pad>", "</s>", "<unk>"]
+    unknown, begin, end = (special[1], special[2], special[3]) if bert else (special[3], special[0], special[2])
+    vocabulary = {word: at for at, word in enumerate(special + WORDS)}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pair = f"{begin}:0 $A:0 {end}:0 $B:1 {end}:1" if bert else f"{begin}:0 $A:0 {end}:0 {end}:0 $B:0 {end}:0"
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}", pair=pair, special_tokens=[(begin, vocabulary[begin]), (end, vocabulary[end])])
+    made.save(os.path.join(folder, "tokenizer.json"))
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=special[0] if bert else special[1])
+
+
+def pairs(folder, model, bert):
+    """Of a cross-encoder, each document with the query, whole and cut to three tokens."""
+    made = tokenizer(folder, bert)
+
+    def score(document, most):
+        whole = made(document, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        document = document[:whole[:most][-1][1]]
+        read = made(QUERY, document, return_tensors="pt", return_token_type_ids=bert)
+        with torch.no_grad():
+            return round(torch.sigmoid(model(**read).logits[0, 0]).item(), 7)
+
+    write(os.path.join(folder, "pairs.json"), {
+        "query": QUERY, "documents": DOCUMENTS, "scores": [score(text, 1000) for text in DOCUMENTS],
+        "cut": 3, "cut_scores": [score(text, 3) for text in DOCUMENTS]}, None)
 
 
 SENTENCES = ["This is an example sentence", "Each sentence is converted", "Grüße! 日本語? 🦀  spaces\nand lines", "a",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::openai::chat::KeepAlive;
 use super::openai::embeddings::Usage;
 
-/// The request. `truncate` and `keep_alive` are ours; fields of type [`Value`] are looked at only to refuse them.
+/// The request. `truncate`, `timeout` and `keep_alive` are ours; fields of type [`Value`] are looked at only to refuse them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankRequest")]
 #[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
@@ -21,8 +21,10 @@ pub struct Request {
     pub truncate: Option<bool>,
     /// How long the idle model stays.
     pub keep_alive: Option<KeepAlive>,
+    /// Seconds after which the request fails.
+    pub timeout: Option<f64>,
+    pub max_tokens_per_doc: Option<u32>,
     pub rank_fields: Option<Value>,
-    pub max_tokens_per_doc: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,
 }
 

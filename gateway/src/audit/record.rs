@@ -71,9 +71,8 @@ pub struct Observed {
 impl Observed {
     /// Begins watching.
     pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &ValidRequest) -> Self {
-        let mut observed = Self::of(bus, id, endpoint, &request.model, request.stream.is_some());
-        observed.record.labels = request.labels.clone();
-        observed
+        let observed = Self::of(bus, id, endpoint, &request.model, request.stream.is_some());
+        observed.sent_by(request.labels.clone())
     }
 
     /// Begins watching a request for `model`.
@@ -94,6 +93,13 @@ impl Observed {
             labels: Labels::default(),
         };
         Self { bus, record, start: Instant::now(), recoveries: Arc::default() }
+    }
+
+    /// The same, for a request of this sender.
+    #[must_use]
+    pub fn sent_by(mut self, labels: Labels) -> Self {
+        self.record.labels = labels;
+        self
     }
 
     /// Where recoveries are counted.

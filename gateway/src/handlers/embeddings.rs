@@ -5,7 +5,6 @@ use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::generate::{Event, FinishReason, Usage};
-use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, ErrorKind, Source};
 
 use crate::audit::record::Observed;
@@ -15,7 +14,7 @@ use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
 use crate::translate::embeddings as translate;
-use crate::validate::embeddings as validate;
+use crate::validate::{embeddings as validate, labels};
 
 /// `POST /v1/embeddings`.
 ///
@@ -26,9 +25,16 @@ pub async fn embed(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let sender = labels::of_headers(request.headers());
     let valid = validate::embed(body::json(request).await?)?;
-    let mut observed = Observed::of(state.audit.clone(), &id.0, "/v1/embeddings", &valid.model, false);
-    let reading = reading(&observed, &valid.model, valid.keep_alive);
+    let observed = Observed::of(state.audit.clone(), &id.0, "/v1/embeddings", &valid.model, false);
+    let mut observed = observed.sent_by(valid.labels.or(sender));
+    let reading = Reading {
+        model: valid.model.clone(),
+        keep_alive: valid.keep_alive,
+        time_limit_ms: valid.time_limit_ms,
+        recoveries: observed.recoveries(),
+    };
     let answer = observed.begin(state.local.embed(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     written(translate::embeddings(&valid.model, &answer, valid.base64))
@@ -43,18 +49,21 @@ pub async fn rerank(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let sender = labels::of_headers(request.headers());
     let valid = validate::rerank(body::json(request).await?)?;
-    let mut observed = Observed::of(state.audit.clone(), &id.0, "/v1/rerank", &valid.model, false);
-    let reading = reading(&observed, &valid.model, valid.keep_alive);
+    let observed = Observed::of(state.audit.clone(), &id.0, "/v1/rerank", &valid.model, false);
+    let mut observed = observed.sent_by(valid.labels.or(sender));
+    let reading = Reading {
+        model: valid.model.clone(),
+        keep_alive: valid.keep_alive,
+        time_limit_ms: valid.time_limit_ms,
+        recoveries: observed.recoveries(),
+    };
     let answer = observed.begin(state.local.rerank(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
     written(translate::ranking((&name, &valid.model), &answer, valid.most, documents))
-}
-
-fn reading(observed: &Observed, model: &str, keep_alive: Option<KeepAlive>) -> Reading {
-    Reading { model: model.to_owned(), keep_alive, recoveries: observed.recoveries() }
 }
 
 fn finished(observed: &mut Observed, tokens: u64) {

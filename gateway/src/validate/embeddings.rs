@@ -5,7 +5,8 @@ use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
 use serde_json::json;
 
-use super::{keep_alive, model, refuse};
+use super::labels::{self, Labels};
+use super::{keep_alive, limit, model, refuse, time_limit_ms};
 use crate::api::openai::embeddings as wire;
 use crate::api::rerank::{self, Document};
 
@@ -24,6 +25,10 @@ pub struct ValidEmbed {
     pub base64: bool,
     /// How long the idle model stays, where the request says.
     pub keep_alive: Option<KeepAlive>,
+    /// Milliseconds from its arrival after which it has failed.
+    pub time_limit_ms: Option<u32>,
+    /// What is recorded of its sender.
+    pub labels: Labels,
 }
 
 /// A request to rerank that was checked.
@@ -39,6 +44,10 @@ pub struct ValidRerank {
     pub shows_documents: bool,
     /// How long the idle model stays, where the request says.
     pub keep_alive: Option<KeepAlive>,
+    /// Milliseconds from its arrival after which it has failed.
+    pub time_limit_ms: Option<u32>,
+    /// What is recorded of its sender.
+    pub labels: Labels,
 }
 
 /// Checks a request to embed.
@@ -82,7 +91,9 @@ pub fn embed(request: wire::Request) -> Result<ValidEmbed> {
     let truncate = request.truncate.unwrap_or(false);
     let (dimensions, prompt_name) = (request.dimensions, request.prompt_name);
     let embed = EmbedRequest { inputs, dimensions, truncate, prompt_name };
-    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64, keep_alive })
+    let labels = Labels { user: labels::first(&[("user", &request.user)])?, ..Labels::default() };
+    let time_limit_ms = time_limit_ms(request.timeout)?;
+    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64, keep_alive, time_limit_ms, labels })
 }
 
 /// Checks a request to rerank.
@@ -91,7 +102,7 @@ pub fn embed(request: wire::Request) -> Result<ValidEmbed> {
 /// Naming the field that is wrong.
 pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
-    refuse("max_tokens_per_doc", &request.max_tokens_per_doc, &[])?;
+    let max_document_tokens = limit("max_tokens_per_doc", request.max_tokens_per_doc)?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
     count("documents", request.documents.len())?;
     if request.query.is_empty() {
@@ -112,9 +123,12 @@ pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
         request: RerankRequest {
             query: request.query,
             documents,
+            max_document_tokens,
             truncate: request.truncate.unwrap_or(false),
         },
         keep_alive,
+        time_limit_ms: time_limit_ms(request.timeout)?,
+        labels: Labels::default(),
     })
 }
 

@@ -218,6 +218,9 @@ impl Worker for FakeWorker {
         if request.inputs == [Input::Text("poison".into())] {
             return Err(self.dies());
         }
+        if request.inputs == [Input::Text("late".into())] {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
         let vectors = request.inputs.iter().map(|input| match input {
             Input::Text(text) => vec![text.len() as f32, 0.5],
             Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
@@ -226,6 +229,9 @@ impl Worker for FakeWorker {
     }
 
     async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
+        if request.query == "late" {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
         if request.query != "refuse" {
             let scores = request.documents.iter().map(|text| 1.0 / text.len() as f32).collect();
             return Ok(Scores { scores, tokens: 7 });

@@ -62,13 +62,25 @@ impl Tokenizer {
     }
 
     /// A text, or two that belong together, with the special tokens around them; of longer ones than `most` tokens, special
-    /// ones included, so much is cut from their ends, from the longer of both first.
+    /// ones included, so much is cut from their ends, from the longer of both first. The second comes with the number of its
+    /// tokens that count at all.
     ///
     /// # Errors
     /// A sentence.
-    pub fn encode_whole(&self, first: &str, second: Option<&str>, most: usize) -> Result<Whole, String> {
+    pub fn encode_whole(
+        &self,
+        first: &str,
+        second: Option<(&str, usize)>,
+        most: usize,
+    ) -> Result<Whole, String> {
         let plain = |text: &str| self.inner.encode_fast(text, false).map_err(|e| e.to_string());
-        let (mut first, mut second) = (plain(first)?, second.map(plain).transpose()?);
+        let mut first = plain(first)?;
+        let cut = |(text, most): (&str, usize)| {
+            let mut tokens = plain(text)?;
+            tokens.truncate(most, 0, TruncationDirection::Right);
+            Ok::<_, String>(tokens)
+        };
+        let mut second = second.map(cut).transpose()?;
         let added = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(second.is_some()));
         let of = |second: &Option<Encoding>| second.as_ref().map_or(0, Encoding::len);
         let uncut = first.len() + of(&second) + added;

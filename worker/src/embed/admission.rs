@@ -52,9 +52,11 @@ impl Reader {
     /// When one is too long.
     pub fn pairs(&self, request: &RerankRequest) -> Result<Vec<Piece>> {
         let documents = request.documents.iter().enumerate();
+        let most = request.max_document_tokens.map_or(usize::MAX, |tokens| tokens as usize);
         documents
             .map(|(at, document)| {
-                self.text((&request.query, Some(document)), request.truncate, || format!("documents[{at}]"))
+                let pair = (&*request.query, Some((&**document, most)));
+                self.text(pair, request.truncate, || format!("documents[{at}]"))
             })
             .collect()
     }
@@ -112,15 +114,17 @@ impl Reader {
         }
     }
 
+    /// A text, or a pair with the number of the second one's tokens that count.
     fn text(
         &self,
-        (first, second): (&str, Option<&String>),
+        (first, second): (&str, Option<(&str, usize)>),
         truncate: bool,
         field: impl Fn() -> String,
     ) -> Result<Piece> {
         let lower = |text: &str| if self.sentence.lower_case { text.to_lowercase() } else { text.to_owned() };
-        let second = second.map(|text| lower(text));
-        let whole = self.tokenizer.encode_whole(&lower(first), second.as_deref(), self.max_tokens as usize);
+        let second = second.map(|(text, most)| (lower(text), most));
+        let second = second.as_ref().map(|(text, most)| (&**text, *most));
+        let whole = self.tokenizer.encode_whole(&lower(first), second, self.max_tokens as usize);
         let whole = whole.map_err(|text| Error::new(ErrorKind::Internal, Source::Worker, text))?;
         self.check_length(whole.uncut, truncate, &field)?;
         if whole.tokens.is_empty() {

@@ -5,11 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use super::chat::KeepAlive;
 
-/// The request. `truncate`, `prompt_name` and `keep_alive` are ours.
+/// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are ours.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
@@ -18,13 +17,15 @@ pub struct Request {
     pub input: Input,
     pub encoding_format: Option<String>,
     pub dimensions: Option<u32>,
-    pub user: Option<Value>,
+    pub user: Option<String>,
     /// Cuts inputs that are too long instead of refusing them.
     pub truncate: Option<bool>,
     /// Which of the model's own prompts goes before each text.
     pub prompt_name: Option<String>,
     /// How long the idle model stays.
     pub keep_alive: Option<KeepAlive>,
+    /// Seconds after which the request fails.
+    pub timeout: Option<f64>,
 }
 
 /// One text or several, each as text or as token ids.

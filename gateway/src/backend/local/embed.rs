@@ -11,6 +11,7 @@ use ipc_proto::{ErrorKind, Result, Source};
 
 use super::link::Link;
 use super::{Local, deadline, lost};
+use crate::backend::late;
 
 /// Many long texts take minutes on a CPU; whoever waits can leave, which drops the call and the work.
 const READING_DEADLINE: Duration = Duration::from_secs(3600);
@@ -22,6 +23,8 @@ pub struct Reading {
     pub model: String,
     /// How long the model stays when it falls idle, where the request says.
     pub keep_alive: Option<KeepAlive>,
+    /// Milliseconds after which the call has failed, loading included.
+    pub time_limit_ms: Option<u32>,
     /// Counts how often it was given to another worker.
     pub recoveries: Arc<AtomicU32>,
 }
@@ -78,7 +81,15 @@ impl Local {
     where
         F: Future<Output = Result<T>>,
     {
-        let answer = self.call(&reading, call).await?;
+        let called = self.call(&reading, call);
+        let answer = match reading.time_limit_ms {
+            // Dropping the call cancels it at the worker.
+            Some(limit) => tokio::time::timeout(Duration::from_millis(limit.into()), called)
+                .await
+                .map_err(|_| late())
+                .flatten()?,
+            None => called.await?,
+        };
         Arc::clone(self).keep(reading.model, reading.keep_alive);
         Ok(answer)
     }

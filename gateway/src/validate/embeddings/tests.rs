@@ -23,8 +23,9 @@ fn inputs_come_in_every_form() {
     assert_eq!(inputs(json!([1, 2])), [Input::Tokens(vec![1, 2])]);
     assert_eq!(inputs(json!([[1], [2]])), [Input::Tokens(vec![1]), Input::Tokens(vec![2])]);
     let valid = embedding(&json!({"encoding_format": "base64", "dimensions": 8, "truncate": true,
-                                 "prompt_name": "query", "user": "u"}))
+                                 "prompt_name": "query", "user": "u", "timeout": 1.5}))
     .unwrap();
+    assert_eq!((valid.labels.user.as_deref(), valid.time_limit_ms), (Some("u"), Some(1500)));
     let EmbedRequest { dimensions, truncate, prompt_name, .. } = valid.request;
     assert!(valid.base64 && truncate);
     assert_eq!((dimensions, prompt_name.as_deref()), (Some(8), Some("query")));
@@ -42,6 +43,8 @@ fn what_is_wrong_is_named() {
         (json!({"encoding_format": "int8"}), "encoding_format"),
         (json!({"dimensions": 0}), "dimensions"),
         (json!({"prompt_name": "x".repeat(257)}), "prompt_name"),
+        (json!({"timeout": 0}), "timeout"),
+        (json!({"user": "x".repeat(1025)}), "user"),
         (json!({"model": ""}), "model"),
     ] {
         assert_eq!(embedding(&change).unwrap_err().param.as_deref(), Some(field));
@@ -51,7 +54,8 @@ fn what_is_wrong_is_named() {
         (json!({"query": ""}), "query"),
         (json!({"top_n": 0}), "top_n"),
         (json!({"rank_fields": ["title"]}), "rank_fields"),
-        (json!({"max_tokens_per_doc": 100}), "max_tokens_per_doc"),
+        (json!({"max_tokens_per_doc": 0}), "max_tokens_per_doc"),
+        (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
         assert_eq!(ranking(&change).unwrap_err().param.as_deref(), Some(field));
@@ -63,6 +67,11 @@ fn documents_are_texts_or_objects() {
     let valid = ranking(&json!({})).unwrap();
     assert_eq!(valid.request.documents, ["a", "b"]);
     assert!((valid.most, valid.shows_documents, valid.request.truncate) == (2, false, false));
-    let valid = ranking(&json!({"top_n": 1, "return_documents": true, "truncate": true})).unwrap();
+    assert_eq!((valid.request.max_document_tokens, valid.time_limit_ms), (None, None));
+    let valid =
+        ranking(&json!({"top_n": 1, "return_documents": true, "truncate": true, "max_tokens_per_doc": 7,
+        "timeout": 2}))
+        .unwrap();
+    assert_eq!((valid.request.max_document_tokens, valid.time_limit_ms), (Some(7), Some(2000)));
     assert!((valid.most, valid.shows_documents, valid.request.truncate) == (1, true, true));
 }

@@ -43,7 +43,8 @@ fn what_is_too_long_is_refused_or_cut() {
 
 #[test]
 fn pairs_know_where_the_second_text_begins_and_the_longer_gives_first() {
-    let request = RerankRequest { query: "a b".into(), documents: vec!["c d e f".into()], truncate: true };
+    let documents = vec!["c d e f".into()];
+    let request = RerankRequest { query: "a b".into(), documents, max_document_tokens: None, truncate: true };
     let pieces = reader(16).pairs(&request).unwrap();
     assert_eq!(pieces[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 1041, 1042, 102]);
     assert_eq!(pieces[0].second, 4);
@@ -51,6 +52,20 @@ fn pairs_know_where_the_second_text_begins_and_the_longer_gives_first() {
     assert_eq!(cut[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 102]);
     let refused = reader(7).pairs(&RerankRequest { truncate: false, ..request }).unwrap_err();
     assert_eq!(refused.param.as_deref(), Some("documents[0]"));
+}
+
+/// The query stays whole, and a document that was cut counts as long as it is then.
+#[test]
+fn documents_are_cut_to_the_tokens_that_are_asked_for() {
+    let documents = vec!["c d e f".into(), "c".into()];
+    let request =
+        RerankRequest { query: "a b".into(), documents, max_document_tokens: Some(2), truncate: false };
+    let pieces = reader(7).pairs(&request).unwrap();
+    assert_eq!(pieces[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 102]);
+    assert_eq!(pieces[1].tokens, [101, 1037, 1038, 102, 1039, 102]);
+    assert_eq!((pieces[0].second, pieces[1].second), (4, 4));
+    let whole = RerankRequest { max_document_tokens: Some(u32::MAX), ..request };
+    assert_eq!(reader(16).pairs(&whole).unwrap()[0].tokens.len(), 9);
 }
 
 #[test]
