@@ -31,6 +31,8 @@ pub fn router(state: State) -> Router {
         .route("/v2/rerank", post(embeddings::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
+        .route("/api/tags", get(models::tags))
+        .route("/api/version", get(models::version))
         .route("/admin/v1/pool", get(admin::pool))
         .route("/admin/v1/events", get(admin::events::events))
         .route("/admin/v1/models", get(admin::models))

@@ -58,6 +58,8 @@ pub struct Logprobs {
 
 /// Who goes first where not all can run. Who waits long enough goes like a higher class, so that nobody waits for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schemars", schemars(rename = "ModelPriority"))]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Before others; takes running places of lower classes.

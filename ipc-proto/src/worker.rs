@@ -90,6 +90,7 @@ pub struct Accepted {
 
 /// A worker's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Health {
     /// Engine steps since start.
     pub steps: u64,
@@ -111,6 +112,7 @@ pub struct Health {
 
 /// What the prefix cache did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PrefixStatistics {
     /// Full blocks of prompts that were found.
     pub hits: u64,
@@ -124,6 +126,7 @@ pub struct PrefixStatistics {
 
 /// What became of tokens that were guessed ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct DraftStatistics {
     /// Guessed tokens that the model looked at.
     pub proposed: u64,
@@ -133,6 +136,7 @@ pub struct DraftStatistics {
 
 /// Where a worker's memory goes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Memory {
     /// Weights.
     pub weights: u64,

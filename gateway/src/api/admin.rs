@@ -1,12 +1,13 @@
 //! What the admin API says: ours, so plain and complete. Bytes and milliseconds are named as such.
 
 use ipc_proto::supervisor::{Capabilities, Exit, Lease};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::openai::chat::KeepAlive;
 
 /// An error (RFC 7807).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the status says it all.
     pub r#type: &'static str,
@@ -26,7 +27,8 @@ pub struct Problem {
 }
 
 /// A model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AdminModel")]
 pub struct Model {
     /// Its id.
     pub id: String,
@@ -50,7 +52,8 @@ pub struct Model {
 }
 
 /// What a model's workers do, in one word and what belongs to it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ModelState")]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum State {
     /// No process.
@@ -76,7 +79,8 @@ pub enum State {
 }
 
 /// What a model's files say.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ModelDetails")]
 pub struct Details {
     /// `model_type` of config.json.
     pub architecture: String,
@@ -102,7 +106,8 @@ pub struct Details {
 }
 
 /// One worker process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ModelWorker")]
 pub struct Worker {
     /// Counts processes since the server started.
     pub incarnation: u64,
@@ -127,14 +132,16 @@ pub struct Worker {
 }
 
 /// Every model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AdminModels")]
 pub struct Models {
     /// By id.
     pub models: Vec<Model>,
 }
 
 /// The memory budget and who has what of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MemoryPool")]
 pub struct Pool {
     /// What workers may have together.
     pub budget_bytes: u64,
@@ -163,7 +170,8 @@ pub struct Pool {
 }
 
 /// One change, as the event stream tells it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ModelChange")]
 pub struct Change {
     /// Counts changes.
     pub revision: u64,
@@ -181,7 +189,8 @@ pub struct Change {
 }
 
 /// A model's files came, changed or went, as the event stream tells it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ModelFiles")]
 pub struct Files {
     /// Counts changes.
     pub revision: u64,
@@ -194,7 +203,8 @@ pub struct Files {
 }
 
 /// The system's memory gets shorter or longer, as the event stream tells it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MemoryPressure")]
 pub struct Pressed {
     /// Counts changes.
     pub revision: u64,
@@ -205,7 +215,8 @@ pub struct Pressed {
 }
 
 /// Body of `load`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "LoadOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
     /// How long it stays when it falls idle.
@@ -213,7 +224,8 @@ pub struct Load {
 }
 
 /// Body of `unload`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "UnloadOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Unload {
     /// Running requests are cut off.
@@ -221,12 +233,14 @@ pub struct Unload {
 }
 
 /// Body of `restart`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "RestartOrder")]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
 /// Body of `pin`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "PinOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Pin {
     /// Whether it is pinned from now on.

@@ -1,4 +1,4 @@
-//! `GET /v1/models`, in the client's own protocol.
+//! `GET /v1/models`, in the client's own protocol, and `GET /api/tags`, in Ollama's.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State as Extract};
@@ -7,11 +7,12 @@ use axum::{Extension, Json};
 use ipc_proto::{Error, ErrorKind, Source};
 
 use crate::api::anthropic::models as anthropic;
+use crate::api::ollama;
 use crate::api::openai::models::List;
 use crate::error::ApiError;
 use crate::middleware::protocol::Protocol;
 use crate::state::State;
-use crate::translate::models::{named, page, to_anthropic, to_openai};
+use crate::translate::models::{named, page, to_anthropic, to_ollama, to_openai};
 
 /// Every model; Anthropic's clients page through them.
 ///
@@ -29,6 +30,23 @@ pub async fn list(
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     Ok(Json(page(models, &query)?).into_response())
+}
+
+/// The Ollama whose OpenAI endpoints are like ours: the first that has Responses, for which clients look.
+const OLLAMA_VERSION: &str = "0.13.4";
+
+/// `GET /api/tags`: every model as Ollama lists them.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn tags(Extract(state): Extract<State>) -> Result<Json<ollama::Tags>, ApiError> {
+    let models = named(state.local.models().await?).into_iter().map(to_ollama).collect();
+    Ok(Json(ollama::Tags { models }))
+}
+
+/// `GET /api/version`.
+pub async fn version() -> Json<ollama::Version> {
+    Json(ollama::Version { version: OLLAMA_VERSION })
 }
 
 /// One model by its id, which may hold slashes.

@@ -46,3 +46,25 @@ fn queries_and_both_forms_of_models_are_described() {
     let kept = &document()["paths"]["/v1/responses/{id}"]["get"]["parameters"];
     assert_eq!((&kept[0]["name"], &kept[2]["in"]), (&json!("stream"), &json!("path")));
 }
+
+/// Read from the router's source: axum does not tell its routes.
+#[test]
+fn every_route_is_described() {
+    let source = include_str!("../router.rs");
+    let described = document()["paths"].as_object().unwrap();
+    let routes = source.split(".route(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0);
+    let mut count = 0;
+    for route in routes {
+        let path = route.replace("{*id}", "{id}").replace("{*path}", "{id}");
+        assert!(described.contains_key(&path), "{path}");
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+    let orders = ["load", "unload", "restart", "pin"].map(|order| format!("/admin/v1/models/{{id}}/{order}"));
+    assert!(orders.iter().all(|path| described[path].get("post").is_some()));
+    let settings = &described["/admin/v1/models/{id}/settings"];
+    assert!(settings.get("get").is_some());
+    assert_eq!(settings["put"]["requestBody"]["required"], true);
+    let failure = &described["/admin/v1/pool"]["get"]["responses"]["default"]["content"];
+    assert!(failure.get("application/problem+json").is_some(), "{failure}");
+}

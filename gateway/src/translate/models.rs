@@ -6,6 +6,7 @@ use ipc_proto::{Error, Result};
 
 use super::admin;
 use crate::api::anthropic::models as anthropic;
+use crate::api::ollama;
 use crate::api::openai::models::Model;
 
 const DEFAULT_PAGE: usize = 20;
@@ -30,15 +31,46 @@ pub fn to_openai(entry: ModelEntry) -> Model {
 
 /// As Anthropic shows it.
 pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
-    let created = i64::try_from(entry.created).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     anthropic::Model {
         r#type: "model",
         display_name: entry.id.rsplit('/').next().unwrap_or_default().to_owned(),
         id: entry.id,
-        created_at: created.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true),
+        created_at: rfc3339(entry.created),
         lifecycle: "active",
         max_input_tokens: entry.details.context,
     }
+}
+
+/// As Ollama shows it.
+pub fn to_ollama(entry: ModelEntry) -> ollama::Model {
+    let modified_at = rfc3339(entry.created);
+    let details = entry.details;
+    ollama::Model {
+        name: entry.id.clone(),
+        model: entry.id,
+        modified_at,
+        size: entry.bytes,
+        digest: "",
+        details: ollama::Details {
+            parent_model: "",
+            format: "safetensors",
+            families: [details.architecture.clone()],
+            family: details.architecture,
+            parameter_size: in_words(details.parameters),
+            quantization_level: details.quantization,
+        },
+    }
+}
+
+/// A number of parameters: in billions, or in millions where it is less than one.
+fn in_words(parameters: u64) -> String {
+    let millions = parameters as f64 / 1e6;
+    if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
+}
+
+fn rfc3339(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// One page of `models`, which stay in their order.

@@ -60,6 +60,7 @@ pub struct Details {
 
 /// What a model can do, as far as its files tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Capabilities {
     /// It has a chat template.
     pub chat: bool,
@@ -141,6 +142,7 @@ pub enum WorkerState {
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Exit {
     /// When, seconds since the epoch.
     pub at: u64,

@@ -31,6 +31,7 @@ pub struct Pool {
 
 /// What one worker may have.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Lease {
     /// The model.
     pub model: String,

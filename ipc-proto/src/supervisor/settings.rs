@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// A model's settings. `None` leaves a choice to the supervisor or the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
     /// Other names that the model answers to.

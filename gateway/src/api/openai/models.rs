@@ -24,8 +24,6 @@ pub struct Model {
     pub owned_by: &'static str,
     /// What its workers do; ours, as what follows.
     #[serde(flatten)]
-    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
     pub state: State,
-    #[schemars(with = "serde_json::Value")]
     pub details: Details,
 }

@@ -55,3 +55,9 @@ fn a_model_is_listed_under_each_of_its_names_and_one_without_code_is_not() {
     let names: Vec<_> = named(vec![model, strange]).into_iter().map(|entry| entry.id).collect();
     assert_eq!(names, ["a", "claude-local"]);
 }
+
+#[test]
+fn parameters_are_told_in_words() {
+    let words: Vec<_> = [0, 134_515_008, 999_000_000, 8_030_261_248].map(in_words).into();
+    assert_eq!(words, ["0.0M", "134.5M", "999.0M", "8.0B"]);
+}

@@ -1,0 +1,176 @@
+//! What can be asked, path by path.
+
+use ipc_proto::supervisor::ModelSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::api::admin;
+use crate::api::anthropic::{self, error as anthropic_error, messages};
+use crate::api::openai::responses::{self, answer};
+use crate::api::openai::{chat, completions, embeddings, error, models};
+use crate::api::{ollama, rerank};
+
+/// Writes the schema of one type.
+pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const EVENTS: &str = "text/event-stream";
+
+/// One method of one path.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) path: &'static str,
+    pub(super) method: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) request: Option<Schema>,
+    /// Its media type and form.
+    pub(super) answer: (&'static str, Option<Schema>),
+    /// One event, where the answer can be streamed.
+    pub(super) event: Option<Schema>,
+    pub(super) error: Schema,
+    /// What may stand in its query: names, and JSON's types of them.
+    pub(super) query: &'static [(&'static str, &'static str)],
+}
+
+fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+    schemas.subschema_for::<T>().to_value()
+}
+
+/// An operation without body, answered with a `T`.
+fn read<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
+    let (error, query) = (of::<error::Body> as Schema, &[]);
+    let answer = (JSON, Some(of::<T> as Schema));
+    Operation { path, method, summary, request: None, answer, event: None, error, query }
+}
+
+/// An `A`, or a `B` for clients of another protocol.
+fn either<A: JsonSchema, B: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+    json!({"anyOf": [of::<A>(schemas), of::<B>(schemas)]})
+}
+
+/// An operation without body, answered with a text of this media type.
+fn text(path: &'static str, media: &'static str, summary: &'static str) -> Operation {
+    Operation { answer: (media, None), ..read::<()>("get", path, summary) }
+}
+
+/// An operation of the admin API without body.
+fn shown<T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
+    Operation { error: of::<admin::Problem>, ..read::<T>("get", path, summary) }
+}
+
+/// An order to the admin API, which may come without a body.
+fn order<Q: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
+    Operation { error: of::<admin::Problem>, ..post::<Q, admin::Model>(path, summary) }
+}
+
+/// An operation that takes a `Q`.
+fn post<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
+    Operation { request: Some(of::<Q>), ..read::<T>("post", path, summary) }
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let anthropic = of::<anthropic_error::Body> as Schema;
+    let mut all = vec![
+        Operation {
+            event: Some(of::<chat::Chunk<chat::ChunkChoice>>),
+            ..post::<chat::Request, chat::Response>("/v1/chat/completions", "Answer a conversation")
+        },
+        Operation {
+            event: Some(of::<completions::Response<completions::Choice>>),
+            ..post::<completions::Request, completions::Response<completions::Choice>>(
+                "/v1/completions",
+                "Continue a text",
+            )
+        },
+        Operation {
+            event: Some(of::<responses::events::Event>),
+            ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
+        },
+        post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
+        Operation {
+            event: Some(of::<responses::events::Event>),
+            query: &[("stream", "boolean"), ("starting_after", "integer")],
+            ..read::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
+        },
+        read::<answer::Deleted>("delete", "/v1/responses/{id}", "Forget a response"),
+        read::<answer::Response>(
+            "post",
+            "/v1/responses/{id}/cancel",
+            "Stop a response made in the background",
+        ),
+        Operation {
+            query: &[("limit", "integer"), ("after", "string"), ("order", "string")],
+            ..read::<answer::Items>("get", "/v1/responses/{id}/input_items", "What a response answered")
+        },
+        Operation {
+            event: Some(of::<anthropic::events::Event>),
+            error: anthropic,
+            ..post::<messages::Request, messages::Response>("/v1/messages", "Make a message")
+        },
+        Operation {
+            error: anthropic,
+            ..post::<messages::Request, messages::Count>(
+                "/v1/messages/count_tokens",
+                "Count a message's tokens",
+            )
+        },
+        post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
+        post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
+        post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients"),
+        Operation {
+            answer: (JSON, Some(either::<models::List, anthropic::models::List>)),
+            query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
+            ..read::<models::List>(
+                "get",
+                "/v1/models",
+                "Every model; Anthropic's form where anthropic-version is sent",
+            )
+        },
+        Operation {
+            answer: (JSON, Some(either::<models::Model, anthropic::models::Model>)),
+            ..read::<models::Model>("get", "/v1/models/{id}", "One model")
+        },
+        read::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them"),
+        read::<ollama::Version>("get", "/api/version", "The Ollama that this is like"),
+        read::<Value>("get", "/health", "Whether requests are taken"),
+        text("/", "text/plain", "A greeting, for probes"),
+        text("/metrics", "text/plain", "Counters, for Prometheus"),
+        text("/docs", "text/html", "This description, for people"),
+        read::<Value>("get", "/openapi.json", "This description, for programs"),
+    ];
+    all.extend(of_admin());
+    all
+}
+
+fn of_admin() -> [Operation; 10] {
+    [
+        shown::<admin::Pool>("/admin/v1/pool", "The memory budget and who has what of it"),
+        shown::<admin::Models>("/admin/v1/models", "Every model, and what its processes do"),
+        shown::<admin::Model>("/admin/v1/models/{id}", "One of them"),
+        Operation {
+            answer: (EVENTS, Some(told)),
+            ..shown::<()>("/admin/v1/events", "All models, then every change")
+        },
+        order::<admin::Load>("/admin/v1/models/{id}/load", "Have it served"),
+        order::<admin::Unload>("/admin/v1/models/{id}/unload", "Give its memory back"),
+        order::<admin::Nothing>("/admin/v1/models/{id}/restart", "Replace its processes"),
+        order::<admin::Pin>("/admin/v1/models/{id}/pin", "Keep it, or no longer"),
+        shown::<ModelSettings>("/admin/v1/models/{id}/settings", "Its settings"),
+        Operation {
+            method: "put",
+            answer: (JSON, Some(of::<ModelSettings>)),
+            ..order::<ModelSettings>("/admin/v1/models/{id}/settings", "Replace its settings")
+        },
+    ]
+}
+
+/// The data of one event of the admin API.
+fn told(schemas: &mut SchemaGenerator) -> Value {
+    let forms = [
+        of::<Vec<admin::Model>>(schemas),
+        of::<admin::Change>(schemas),
+        of::<admin::Files>(schemas),
+        of::<admin::Pressed>(schemas),
+    ];
+    json!({"anyOf": forms})
+}
