@@ -9,7 +9,9 @@ fn main() {
     if let Ok(folders) = std::env::var("MLXD_MLX_PATHS") {
         for folder in folders.split(':') {
             println!("cargo:rustc-link-arg=-L{folder}");
+            println!("cargo:rustc-link-search=native={folder}");
         }
+        println!("cargo:rustc-link-lib=dylib=mlxd_kernels");
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folders}");
         for argument in ["-Wl,--push-state,--no-as-needed", "-lmlxd_shim", "-Wl,--pop-state"] {
             println!("cargo:rustc-link-arg={argument}");

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod exponential;
+pub mod kernels;
 pub mod linear;
 pub mod mlp;
 pub mod moe;

@@ -232,9 +232,9 @@ static void start_pool(void) {
   }
 }
 
-/* Runs every piece of a job, on all threads where they are free, else on this one. */
-static void share(piece_of *run, const void *job, int pieces) {
-  if (pool.threads == 1 || pieces < 2 || pieces > MostPieces || pthread_mutex_trylock(&pool.taken) != 0) {
+/* Runs every piece of a job, on all threads where they are wanted and free, else on this one. */
+static void share(piece_of *run, const void *job, int pieces, int wanted) {
+  if (!wanted || pool.threads == 1 || pieces < 2 || pieces > MostPieces || pthread_mutex_trylock(&pool.taken) != 0) {
     for (int piece = 0; piece < pieces; piece++) run(job, piece, pieces);
     return;
   }
@@ -294,8 +294,8 @@ static int pieces_of(const struct gemm *g) {
   return (int)(pieces < most ? pieces : most < 1024 ? most : 1024);
 }
 
-void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc) {
+static void multiply(int shared, int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
+                     int lda, const float *b, int ldb, float beta, float *c, int ldc) {
 #if defined(PLAIN_OPENBLAS) /* for measuring others: OpenBLAS as it is, with threads of its own */
   return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #endif
@@ -304,7 +304,18 @@ void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float
   if (order != RowMajor)
     return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   struct gemm gemm = {trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
-  share(columns, &gemm, pieces_of(&gemm));
+  share(columns, &gemm, pieces_of(&gemm), shared);
+}
+
+void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc) {
+  multiply(1, order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+/* On the caller's thread alone, to the same last bit: who computes beside others that keep the cores busy calls this. */
+void mlxd_sgemm_alone(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                      const float *b, int ldb, float beta, float *c, int ldc) {
+  multiply(0, order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 void cblas_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,

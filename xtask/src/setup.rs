@@ -2,8 +2,8 @@
 //!
 //! On macOS mlx-sys builds MLX itself and only the tools are checked. On Linux its build script cannot work, so cargo is
 //! told, by a link override in a generated .mlx/cargo.toml, to use what is put together here: MLX from its PyPI wheel,
-//! mlx-c built from mlx-sys's own sources, bindings made as mlx-sys makes them, and a small shim with a fast BLAS. The
-//! crates stay as they are on crates.io.
+//! mlx-c built from mlx-sys's own sources, bindings made as mlx-sys makes them, a small shim with a fast BLAS, and kernels
+//! that MLX's CPU backend lacks. The crates stay as they are on crates.io.
 
 mod stamp;
 mod tools;

@@ -3,6 +3,8 @@
 use mlx_rs::{Array, Dtype, ops};
 
 use super::Result;
+use super::kernels::{self, Function};
+use super::mlp::Activation;
 use crate::weights::config::Packing;
 
 /// `y = x Wᵀ + b`, and where an adapter changes a packed weight, `+ x Dᵀ Uᵀ`.
@@ -114,9 +116,23 @@ impl Linear {
         }
     }
 
+    /// `act(x Wᵀ + b)`.
+    pub fn activated(&self, x: &Array, activation: Activation) -> Result<Array> {
+        if let (Weight::Dense(weight), Some(bias), None) = (&self.weight, &self.bias, &self.low_rank)
+            && let Some(function) = activation.function()
+            && let Some(whole) = kernels::linear(function, x, weight, bias)
+        {
+            return whole;
+        }
+        activation.plain(&self.forward(x)?)
+    }
+
     fn product(&self, x: &Array) -> Result<Array> {
         let product = match (&self.weight, &self.bias) {
-            (Weight::Dense(weight), Some(bias)) => return ops::addmm(bias, x, weight.t(), None, None),
+            (Weight::Dense(weight), Some(bias)) => {
+                return kernels::linear(Function::Identity, x, weight, bias)
+                    .unwrap_or_else(|| ops::addmm(bias, x, weight.t(), None, None));
+            }
             (Weight::Dense(weight), None) => return x.matmul(weight.t()),
             (Weight::Quantized { parts: [weight, scales, biases], packing }, _) => {
                 ops::quantized_matmul(x, weight, scales, biases, true, packing.group_size, packing.bits)?

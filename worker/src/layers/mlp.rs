@@ -5,6 +5,7 @@ use mlx_rs::{Array, ops};
 
 use super::Result;
 use super::exponential;
+use super::kernels::Function;
 use super::linear::{Fused, Linear};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -73,6 +74,16 @@ impl Activation {
             "gelu" => Ok(Self::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Self::GeluTanh),
             _ => Err(format!("the activation \"{name}\" is not supported")),
+        }
+    }
+
+    /// The same for kernels; none for [`Self::Clipped`], which has two inputs.
+    pub(super) fn function(self) -> Option<Function> {
+        match self {
+            Self::Silu => Some(Function::Silu),
+            Self::Gelu => Some(Function::Gelu),
+            Self::GeluTanh => Some(Function::GeluTanh),
+            Self::Clipped => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, fast};
 
-use super::Result;
+use super::{Result, kernels};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -35,6 +35,13 @@ impl LayerNorm {
 
     /// `[.., D]` → `[.., D]`.
     pub fn forward(&self, x: &Array) -> Result<Array> {
-        fast::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps)
+        kernels::layer_norm(x, None, (&self.weight, self.bias.as_ref()), self.eps)
+            .unwrap_or_else(|| fast::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps))
+    }
+
+    /// Of `x + added`.
+    pub fn forward_sum(&self, x: &Array, added: &Array) -> Result<Array> {
+        kernels::layer_norm(x, Some(added), (&self.weight, self.bias.as_ref()), self.eps)
+            .unwrap_or_else(|| self.forward(&x.add(added)?))
     }
 }

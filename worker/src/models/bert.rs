@@ -108,9 +108,9 @@ impl Layer {
         kv.write(layer, &part(1)?, &part(2)?)?;
         let how = Attend { scale: (width as f32).powf(-0.5), window: None, softcap: None, sinks: None };
         let attended = self.attention_output.forward(&kv.attend(layer, &part(0)?, how)?)?;
-        let x = self.attention_norm.forward(&x.add(attended)?)?;
-        let wide = self.activation.plain(&self.intermediate.forward(&x)?)?;
-        self.output_norm.forward(&x.add(self.output.forward(&wide)?)?)
+        let x = self.attention_norm.forward_sum(x, &attended)?;
+        let wide = self.intermediate.activated(&x, self.activation)?;
+        self.output_norm.forward_sum(&x, &self.output.forward(&wide)?)
     }
 }
 

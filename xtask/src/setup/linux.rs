@@ -1,4 +1,4 @@
-//! Linux: puts MLX, mlx-c, bindings and shim together in .mlx/.
+//! Linux: puts MLX, mlx-c, bindings, shim and kernels together in .mlx/.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,9 @@ pub(super) fn run() -> anyhow::Result<()> {
     Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
     let source = include_str!("../../native/shim.c");
     Stamp::new("shim", &[source, &processor()?]).once(|| build_shim(&layout))?;
+    let kernels = include_str!("../../native/kernels.cpp");
+    Stamp::new("kernels", &[PACKAGES[0], MLX_SYS, half, format, kernels, &processor()?])
+        .once(|| build_kernels(&layout))?;
     write_cargo_config(&layout)
 }
 
@@ -74,11 +77,7 @@ fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
     let build = layout.mlx.join("mlx-c");
     // A build folder remembers the paths it was made with.
     let _ = fs::remove_dir_all(&build);
-    let mut flags = format!("-include {}", paths::own("native/half.h").display());
-    if !has_format() {
-        let compat = paths::own("native/compat");
-        flags += &format!(" -I{0} -include {0}/format", compat.display());
-    }
+    let flags = header_flags().join(" ");
     let bin = layout.venv.join("bin");
     let mut configure = Command::new(bin.join("cmake"));
     configure.args(["-G", "Ninja", "-S"]).arg(&layout.mlx_c).arg("-B").arg(&build);
@@ -98,6 +97,16 @@ fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
         .unwrap_or_else(|_| std::thread::available_parallelism().map_or(2, usize::from).to_string());
     let mut compile = Command::new(bin.join("cmake"));
     step("building mlx-c", compile.arg("--build").arg(&build).args(["--parallel", &jobs]))
+}
+
+/// What the compiler needs to read MLX's and mlx-c's headers.
+fn header_flags() -> Vec<String> {
+    let mut flags = vec!["-include".to_owned(), paths::own("native/half.h").display().to_string()];
+    if !has_format() {
+        let compat = paths::own("native/compat").display().to_string();
+        flags.extend([format!("-I{compat}"), "-include".into(), format!("{compat}/format")]);
+    }
+    flags
 }
 
 /// Whether the compiler has `<format>` of C++20.
@@ -143,6 +152,29 @@ fn compile_shim(packages: &Path, library: &Path, more: &[&str]) -> anyhow::Resul
     compile.arg("-o").arg(library);
     compile.arg(paths::own("native/shim.c")).arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
     step("building the BLAS shim", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
+}
+
+fn build_kernels(layout: &Layout) -> anyhow::Result<()> {
+    let mlx = layout.packages.join("mlx");
+    let mut compile = Command::new("c++");
+    compile.args([
+        "-std=gnu++20",
+        "-O3",
+        "-march=native",
+        "-Wall",
+        "-Wno-unused-variable",
+        "-shared",
+        "-fPIC",
+    ]);
+    // Loops that are marked become vectors; all else computes as written.
+    compile.args(["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]).args(header_flags());
+    compile.arg(format!("-I{}", mlx.join("include").display()));
+    compile.arg(format!("-I{}", layout.mlx_c.display()));
+    compile.arg("-o").arg(layout.mlx.join("libmlxd_kernels.so")).arg(paths::own("native/kernels.cpp"));
+    for folder in [&layout.mlx, &mlx.join("lib")] {
+        compile.arg(format!("-L{0}", folder.display())).arg(format!("-Wl,-rpath,{}", folder.display()));
+    }
+    step("building kernels", compile.args(["-lmlxd_shim", "-lmlx"]))
 }
 
 fn write_cargo_config(layout: &Layout) -> anyhow::Result<()> {

@@ -32,9 +32,8 @@ fn by_the_book(x: &Array) -> [Array; 4] {
 #[test]
 fn few_and_many_are_what_mlx_gives() {
     let _device = device();
-    for (rows, expected) in [(1, Way::Power), (10, Way::Polynomial)] {
+    for rows in [1, 10] {
         let x = numbers(rows);
-        assert_eq!(way(&x), expected);
         let ours = [silu(&x).unwrap(), softmax(&x).unwrap(), gelu(&x).unwrap(), gelu_tanh(&x).unwrap()];
         for ((what, ours), theirs) in
             ["silu", "softmax", "gelu", "gelu_tanh"].iter().zip(ours).zip(by_the_book(&x))
@@ -51,7 +50,7 @@ fn powers_of_two_are_so_in_every_binade() {
     let ours = exp2(&Array::from_slice(&powers, &[powers.len() as i32])).unwrap();
     for (power, ours) in powers.iter().zip(ours.as_slice::<f32>()) {
         let right = power.exp2();
-        assert!((ours - right).abs() <= 4e-6 * right, "2^{power}: {ours} instead of {right}");
+        assert!((ours - right).abs() <= 5e-7 * right, "2^{power}: {ours} instead of {right}");
     }
 }
 

@@ -9,7 +9,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Device, DeviceType, ops};
 
 use super::Result;
-use crate::layers::exponential;
+use crate::layers::kernels;
 use crate::mlx::attention::{self, Attend, Kernel, Mask, sees};
 
 /// Scores of one product, at most: longer texts attend piece by piece, or a text of 8,000 tokens would take gigabytes.
@@ -32,24 +32,16 @@ pub struct Whole {
     padded: u32,
     sight: Sight,
     kernel: Kernel,
+    /// Whether kernels of ours are taken where they apply.
+    own: bool,
     most_scores: usize,
     /// What queries of a range see, for each window that a layer asked for.
-    masks: Vec<(Key, Seen)>,
+    masks: Vec<(Key, Mask)>,
     /// Of the layer that is computed.
     current: Option<(Array, Array)>,
 }
 
 type Key = (Option<u32>, Range<u32>);
-
-/// What queries see.
-struct Seen {
-    mask: Mask,
-    /// The same as what is added to scores: 0 or [`UNSEEN`].
-    added: Option<Array>,
-}
-
-/// Far below every score, and not so far that sums overflow.
-const UNSEEN: f32 = -1e9;
 
 impl Whole {
     /// Rows of these lengths, padded to the longest.
@@ -67,6 +59,7 @@ impl Whole {
             padded,
             sight,
             kernel,
+            own: true,
             most_scores: MOST_SCORES,
             masks: Vec::new(),
             current: None,
@@ -90,6 +83,9 @@ impl Whole {
         };
         let (heads, width) = (queries.dim(1), queries.dim(2));
         let (rows, padded) = (self.lengths.len(), self.padded as usize);
+        if let Some(whole) = self.attend_at_once(queries, &keys, &values, how) {
+            return whole?.reshape(&[-1, heads * width]);
+        }
         let piece = (self.most_scores / (rows * heads as usize * padded).max(1)).clamp(1, padded.max(1));
         if piece >= padded {
             return self.attend_from(0..self.padded, queries, (&keys, &values), how);
@@ -109,6 +105,33 @@ impl Whole {
         ops::concatenate(&pieces, 1)?.reshape(&[-1, heads * width])
     }
 
+    /// By the kernel that makes no copies, and keeps the scores of a few queries only: `[R, L, H, d]`.
+    fn attend_at_once(
+        &self,
+        queries: &Array,
+        keys: &Array,
+        values: &Array,
+        how: Attend,
+    ) -> Option<Result<Array>> {
+        if !self.own || how.softcap.is_some() || how.sinks.is_some() {
+            return None;
+        }
+        let (back, ahead) = match (self.sight, how.window) {
+            (Sight::Back, window) => (window.map_or(u32::MAX, |window| window.saturating_sub(1)), 0),
+            (Sight::Both, window) => {
+                let reach = window.map_or(u32::MAX, |window| window / 2);
+                (reach, reach)
+            }
+        };
+        let rows = kernels::Rows { lengths: &self.lengths, back, ahead };
+        let shape = [keys.dim(0), -1, queries.dim(1), queries.dim(2)];
+        let by_head = queries.reshape(&shape).and_then(|queries| queries.transpose_axes(&[0, 2, 1, 3]));
+        match by_head {
+            Ok(by_head) => kernels::attention(&by_head, keys, values, rows, how.scale),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// Attention of the queries at positions `range` of every row.
     fn attend_from(
         &mut self,
@@ -121,25 +144,11 @@ impl Whole {
         let at = match self.masks.iter().position(|(known, _)| *known == key) {
             Some(at) => at,
             None => {
-                self.masks.push((key.clone(), self.seen_of(&key)?));
+                self.masks.push((key.clone(), self.mask(&key)));
                 self.masks.len() - 1
             }
         };
-        let Seen { mask, added } = &self.masks[at].1;
-        let alike = queries.dim(1) == keys.dim(1) && how.softcap.is_none() && how.sinks.is_none();
-        if alike && self.sight == Sight::Both && exponential::dear(queries) {
-            return products(queries, keys, values, added.as_ref(), how.scale);
-        }
-        attention::attend(self.kernel, queries, keys, values, mask, how)
-    }
-
-    fn seen_of(&self, key: &Key) -> Result<Seen> {
-        let mask = self.mask(key);
-        let added = match &mask {
-            Mask::Seen(seen) => Some(ops::select(seen, Array::from_f32(0.0), Array::from_f32(UNSEEN))?),
-            Mask::None | Mask::Causal(_) => None,
-        };
-        Ok(Seen { mask, added })
+        attention::attend(self.kernel, queries, keys, values, &self.masks[at].1, how)
     }
 
     fn mask(&self, (window, range): &Key) -> Mask {
@@ -186,30 +195,6 @@ impl Whole {
             self.lengths.iter().flat_map(|length| (0..self.padded).map(move |key| key < *length)).collect();
         Mask::Seen(Array::from_slice(&seen, &[self.lengths.len() as i32, 1, 1, self.padded as i32]))
     }
-}
-
-/// Queries `[R * t, H, d]` of R rows, keys and values `[R, H, L, d]`, and what is added to scores → `[R * t, H * d]`, where
-/// exponentials are dear.
-fn products(
-    queries: &Array,
-    keys: &Array,
-    values: &Array,
-    added: Option<&Array>,
-    scale: f32,
-) -> Result<Array> {
-    let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
-    // In powers of two, so that nothing but the few queries is multiplied for it.
-    let scaled = queries.multiply(Array::from_f32(scale * std::f32::consts::LOG2_E))?;
-    let by_head = scaled.reshape(&[keys.dim(0), -1, heads, width])?.transpose_axes(&[0, 2, 1, 3])?;
-    let scores = by_head.matmul(keys.swap_axes(2, 3)?)?;
-    let scores = match added {
-        Some(added) => scores.add(added)?,
-        None => scores,
-    };
-    let weights = exponential::exp2(&scores.subtract(scores.max_axis(-1, true)?)?)?;
-    // The sums divide the outputs, which are fewer than the weights.
-    let outputs = weights.matmul(values)?.divide(weights.sum_axis(-1, true)?)?;
-    outputs.transpose_axes(&[0, 2, 1, 3])?.reshape(&[all, heads * width])
 }
 
 #[cfg(test)]

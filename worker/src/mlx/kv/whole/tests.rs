@@ -10,9 +10,11 @@ fn made_up(salt: i32, tokens: i32) -> Array {
     Array::from_slice(&values, &[tokens, HEADS, WIDTH])
 }
 
-/// What rows of these lengths attend to, with at most `most` scores at once; padding left out.
-fn attended(lengths: &[u32], sight: Sight, window: Option<u32>, most: usize) -> Vec<f32> {
-    let mut whole = Whole { most_scores: most, ..Whole::new(lengths.to_vec(), sight).unwrap() };
+/// What rows of these lengths attend to, by our own kernel (where there is one) or with at most `most` scores at once; padding
+/// left out.
+fn attended(lengths: &[u32], sight: Sight, window: Option<u32>, most: Option<usize>) -> Vec<f32> {
+    let (own, most_scores) = (most.is_none(), most.unwrap_or(MOST_SCORES));
+    let mut whole = Whole { own, most_scores, ..Whole::new(lengths.to_vec(), sight).unwrap() };
     let padded = whole.padded as i32;
     let tokens = padded * lengths.len() as i32;
     whole.write(&made_up(1, tokens), &made_up(2, tokens)).unwrap();
@@ -63,15 +65,15 @@ fn reference(lengths: &[u32], sight: Sight, window: Option<u32>) -> Vec<f32> {
 #[test]
 fn attention_is_right_whole_and_in_pieces() {
     let _device = device();
-    for lengths in [&[9, 9][..], &[9, 4, 1], &[7]] {
+    for lengths in [&[9, 9][..], &[9, 4, 1], &[7], &[150, 70]] {
         for sight in [Sight::Back, Sight::Both] {
             for window in [None, Some(4), Some(40)] {
                 let expected = reference(lengths, sight, window);
-                for most in [MOST_SCORES, 1, 100] {
+                for most in [None, Some(MOST_SCORES), Some(1), Some(100)] {
                     let ours = attended(lengths, sight, window, most);
                     assert_eq!(ours.len(), expected.len());
                     let off = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                    assert!(off < 1e-4, "{lengths:?} {sight:?} {window:?} by {most}: off by {off}");
+                    assert!(off < 1e-4, "{lengths:?} {sight:?} {window:?} by {most:?}: off by {off}");
                 }
             }
         }

@@ -1,0 +1,30 @@
+//! Where there are no kernels of ours.
+
+use mlx_rs::Array;
+
+use super::{Function, Result, Rows};
+
+pub(super) fn apply(_: &[&Array]) -> bool {
+    false
+}
+
+pub(super) fn each(_: Function, _: &Array) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn linear(_: Function, _: &Array, _: &Array, _: &Array) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn layer_norm(
+    _: &Array,
+    _: Option<&Array>,
+    _: (&Array, Option<&Array>),
+    _: f32,
+) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn attention(_: &Array, _: &Array, _: &Array, _: Rows, _: f32) -> Option<Result<Array>> {
+    None
+}
