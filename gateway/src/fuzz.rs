@@ -135,6 +135,7 @@ fn written(mut wire: impl Wire, events: &[Event], ends: u8) -> Vec<u8> {
         let usage = Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() };
         let reason = if ends & 8 == 8 { FinishReason::Length } else { FinishReason::Stop };
         assert!(wire.push(&mut buffer, &Event::Finished { reason, usage }), "it does not end");
+        wire.end(&mut buffer, true);
     }
     buffer
 }

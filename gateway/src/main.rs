@@ -69,13 +69,10 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
         // Tokens are small writes: they must not wait for each other. A socket that is closing may refuse.
         let _ = stream.set_nodelay(true);
     });
-    let db = match Db::open(&arguments.home).await {
-        Ok(db) => Some(db),
-        Err(error) => {
-            tracing::error!(%error, "serving without a record of requests");
-            None
-        }
-    };
+    let db = Db::new(&arguments.home);
+    if let Err(error) = db.open().await {
+        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
+    }
     let (audit, outlet) = bus::bus();
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
     let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
@@ -116,8 +113,6 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     }
     // Requests that were cut off report as they are dropped; a moment is enough for that.
     let _ = tokio::time::timeout(Duration::from_millis(500), sink).await;
-    if let Some(db) = db {
-        db.close().await;
-    }
+    db.close().await;
     Ok(())
 }

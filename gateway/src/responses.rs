@@ -4,7 +4,9 @@
 //! running but is no task here was lost with an earlier gateway.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use serde_json::{Value, json};
@@ -18,7 +20,9 @@ use crate::tape::Tape;
 /// The kept responses.
 #[derive(Debug)]
 pub struct Responses {
-    db: Option<Db>,
+    db: Db,
+    /// Those that the database did not take.
+    lost: AtomicU64,
     /// How long one is kept, in seconds.
     seconds: u64,
     running: Mutex<HashMap<String, AbortHandle>>,
@@ -31,23 +35,35 @@ const MAX_TAPES: usize = 64;
 /// Bytes of them, at most, together.
 const MAX_TAPE_BYTES: usize = 32 << 20;
 
+/// Seconds between tries to keep the end of a response that nobody waits for: two minutes in all.
+const PAUSES: [u64; 6] = [1, 2, 4, 13, 40, 60];
+
 impl Responses {
-    /// Those in `db`, each for so many days; without one none can be kept.
-    pub fn new(db: Option<Db>, days: u32) -> Self {
-        Self { db, seconds: u64::from(days) * 24 * 3600, running: Mutex::default(), tapes: Mutex::default() }
+    /// Those in `db`, each for so many days.
+    pub fn new(db: Db, days: u32) -> Self {
+        let seconds = u64::from(days) * 24 * 3600;
+        Self { db, lost: AtomicU64::new(0), seconds, running: Mutex::default(), tapes: Mutex::default() }
     }
 
-    /// Whether any can be kept.
-    pub fn can_keep(&self) -> bool {
-        self.db.is_some()
+    /// Responses that could not be kept so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
-    /// Keeps a response.
+    /// Keeps a response. One that cannot be kept is counted, and told of in the log.
     ///
     /// # Errors
-    /// When there is no database, or it refuses.
+    /// When the database refuses.
     pub async fn keep(&self, stored: &Stored, now: u64) -> Result<()> {
-        self.db()?.keep_response(stored, now, self.seconds).await.map_err(|e| refused(&e))
+        let kept = self.db.keep_response(stored, now, self.seconds).await;
+        kept.map_err(|error| self.lose(&stored.id, &error))
+    }
+
+    fn lose(&self, id: &str, error: &DbError) -> Error {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(id, %error, "a response could not be kept");
+        let text = format!("the response cannot be kept: {error}");
+        Error::new(ErrorKind::Unavailable, Source::Gateway, text)
     }
 
     /// Items of a conversation up to and with response `id`.
@@ -59,9 +75,9 @@ impl Responses {
             let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text);
             Err(error.with_param("previous_response_id"))
         };
-        let chain = self.db()?.response_chain(owner, id).await.map_err(|e| refused(&e))?;
+        let chain = self.db.response_chain(owner, id).await.map_err(|e| refused(&e))?;
         match chain.first() {
-            None => return wrong(format!("the previous response \"{id}\" does not exist")),
+            None => return wrong(format!("the previous response \"{id}\" does not exist, or was not kept")),
             Some(Stored { previous: Some(lost), .. }) => {
                 return wrong(format!(
                     "the response \"{lost}\", which \"{id}\" goes on from, is not kept any more"
@@ -92,7 +108,7 @@ impl Responses {
         let mut response: Value = read(&stored.response)?;
         if response["status"] == "in_progress" && !self.running().contains_key(id) {
             response["status"] = "failed".into();
-            let text = "the server was restarted while the response was made";
+            let text = "the server was restarted while the response was made, or could not keep it";
             response["error"] = json!({"code": "server_error", "message": text});
         }
         Ok(response)
@@ -113,8 +129,8 @@ impl Responses {
     /// When the database refuses.
     pub async fn item(&self, owner: &str, id: &str) -> Result<Option<Item>> {
         let number = id.split_once('_').and_then(|(_, rest)| Some(rest.rsplit_once('_')?.0));
-        let (Some(number), Some(db)) = (number, &self.db) else { return Ok(None) };
-        let stored = db.response(owner, &format!("resp_{number}")).await.map_err(|e| refused(&e))?;
+        let Some(number) = number else { return Ok(None) };
+        let stored = self.db.response(owner, &format!("resp_{number}")).await.map_err(|e| refused(&e))?;
         let Some(stored) = stored else { return Ok(None) };
         let response: Value = read(&stored.response)?;
         let items: Vec<Item> = serde_json::from_value(response["output"].clone()).map_err(|e| broken(&e))?;
@@ -157,18 +173,24 @@ impl Responses {
         let mut running = self.running();
         let task = tokio::spawn(async move {
             let (response, rest) = work.await;
-            let kept = match &all.db {
-                Some(db) => db.update_response(&id, &response).await,
-                None => Ok(()),
-            };
-            if let Err(error) = kept {
-                tracing::error!(%error, "a response could not be kept");
-            }
-            // It is told that it has ended when it is kept so.
+            let kept = all.db.update_response(&id, &response).await;
+            // It is told that it has ended when it is kept so, or when that has to wait.
             drop(rest);
+            if kept.is_err() {
+                all.keep_at_last(&id, &response).await;
+            }
             all.running().remove(&id);
         });
         running.insert(key, task.abort_handle());
+    }
+
+    /// Keeps the end of a response that nobody waits for: its client can only find it here, so this is tried for a while.
+    async fn keep_at_last(&self, id: &str, response: &str) {
+        let mut pauses = PAUSES.iter();
+        while let Err(error) = self.db.update_response(id, response).await {
+            let Some(pause) = pauses.next() else { return drop(self.lose(id, &error)) };
+            tokio::time::sleep(Duration::from_secs(*pause)).await;
+        }
     }
 
     /// Stops a response that is made while nobody waits; the response as it is then.
@@ -185,7 +207,7 @@ impl Responses {
         if let Some(task) = task {
             task.abort();
             response["status"] = "cancelled".into();
-            self.db()?.update_response(id, &response.to_string()).await.map_err(|e| refused(&e))?;
+            self.db.update_response(id, &response.to_string()).await.map_err(|e| refused(&e))?;
         }
         Ok(response)
     }
@@ -199,19 +221,14 @@ impl Responses {
         if let Some(task) = self.running().remove(id) {
             task.abort();
         }
-        match self.db()?.delete_response(owner, id).await.map_err(|e| refused(&e))? {
+        match self.db.delete_response(owner, id).await.map_err(|e| refused(&e))? {
             true => Ok(()),
             false => Err(unknown(id)),
         }
     }
 
     async fn stored(&self, owner: &str, id: &str) -> Result<Stored> {
-        self.db()?.response(owner, id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
-    }
-
-    fn db(&self) -> Result<&Db> {
-        let text = "responses cannot be kept: the database could not be opened";
-        self.db.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, Source::Gateway, text))
+        self.db.response(owner, id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {

@@ -5,6 +5,8 @@
 mod api;
 mod chaos;
 mod cors;
+#[cfg(target_os = "linux")]
+mod disk;
 mod errors;
 mod figures;
 mod fleet;

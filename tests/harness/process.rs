@@ -47,6 +47,16 @@ pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
+/// Makes every write of a process to a file fail, as on a full disk, or lets it write again. Linux only.
+///
+/// # Panics
+/// When `prlimit` refuses.
+pub fn limit_files(pid: i32, full: bool) {
+    let limit = if full { "--fsize=0:" } else { "--fsize=unlimited:" };
+    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), limit]).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
 /// Asks every 20 ms until `condition` holds.
 ///
 /// # Panics

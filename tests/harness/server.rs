@@ -27,6 +27,7 @@ pub struct Builder {
     arguments: Vec<String>,
     config: String,
     log: Log,
+    bounded: bool,
 }
 
 /// What becomes of what a server writes to standard error.
@@ -82,11 +83,29 @@ impl Builder {
         self
     }
 
+    /// Lets [`process::limit_files`] make writes fail: who exceeds a limit would be ended otherwise.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.bounded = true;
+        self
+    }
+
     /// Says what becomes of its log.
     #[must_use]
     pub fn log(mut self, log: Log) -> Self {
         self.log = log;
         self
+    }
+
+    fn program(&self) -> Command {
+        let mlxd = places::binary("mlxd");
+        if !self.bounded {
+            return Command::new(mlxd);
+        }
+        // What is ignored stays so in all that it starts.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(mlxd);
+        shell
     }
 
     /// Starts it and waits until it accepts connections.
@@ -95,7 +114,7 @@ impl Builder {
         let port = if self.log == Log::Full { free_port() } else { 0 };
         let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
         std::fs::write(home.path().join("config.toml"), &self.config).unwrap();
-        let mut command = Command::new(places::binary("mlxd"));
+        let mut command = self.program();
         command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path()).args(&self.arguments);
         for folder in &self.models {
             command.arg("--models").arg(folder);

@@ -24,7 +24,7 @@ pub struct Bus {
 pub struct Outlet {
     /// Records as they come.
     pub records: mpsc::Receiver<Record>,
-    /// Records that found no room, so far.
+    /// Records that found no room or could not be written, so far.
     pub lost: Arc<AtomicU64>,
 }
 
@@ -42,6 +42,11 @@ impl Bus {
         if self.sender.try_send(record).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Records that were lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Sums over all records so far.

@@ -29,11 +29,14 @@ impl Db {
         let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
         let now = whole(now);
         let old = now.saturating_sub(whole(seconds));
-        sqlx::query("DELETE FROM responses WHERE created_at < ?").bind(old).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM responses WHERE created_at < ?")
+            .bind(old)
+            .execute(self.pool().await?)
+            .await?;
         let text = "INSERT INTO responses (id, owner, created_at, previous, input, response) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET response = excluded.response";
         let insert = sqlx::query(text).bind(&stored.id).bind(&stored.owner).bind(now).bind(&stored.previous);
-        insert.bind(&stored.input).bind(&stored.response).execute(&self.pool).await?;
+        insert.bind(&stored.input).bind(&stored.response).execute(self.pool().await?).await?;
         Ok(())
     }
 
@@ -43,7 +46,7 @@ impl Db {
     /// When the database refuses.
     pub async fn update_response(&self, id: &str, response: &str) -> Result<(), DbError> {
         let update = sqlx::query("UPDATE responses SET response = ? WHERE id = ?");
-        update.bind(response).bind(id).execute(&self.pool).await?;
+        update.bind(response).bind(id).execute(self.pool().await?).await?;
         Ok(())
     }
 
@@ -53,7 +56,7 @@ impl Db {
     /// When the database refuses.
     pub async fn response(&self, owner: &str, id: &str) -> Result<Option<Stored>, DbError> {
         let text = "SELECT id, owner, previous, input, response FROM responses WHERE id = ? AND owner = ?";
-        Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(self.pool().await?).await?)
     }
 
     /// A response of `owner` and those it goes on from, the earliest first.
@@ -68,7 +71,7 @@ impl Db {
                 FROM responses AS r JOIN chain ON r.id = chain.previous AND r.owner = chain.owner WHERE depth < ?
             )
             SELECT id, owner, previous, input, response FROM chain ORDER BY depth DESC";
-        Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(&self.pool).await?)
+        Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(self.pool().await?).await?)
     }
 
     /// Forgets a response of `owner`; false where there is none.
@@ -77,6 +80,6 @@ impl Db {
     /// When the database refuses.
     pub async fn delete_response(&self, owner: &str, id: &str) -> Result<bool, DbError> {
         let delete = sqlx::query("DELETE FROM responses WHERE id = ? AND owner = ?").bind(id).bind(owner);
-        Ok(delete.execute(&self.pool).await?.rows_affected() > 0)
+        Ok(delete.execute(self.pool().await?).await?.rows_affected() > 0)
     }
 }

@@ -23,6 +23,8 @@ pub async fn metrics(Extract(state): Extract<State>) -> Result<Response, ApiErro
         sums: state.audit.totals().read(),
         recoveries: counters.recoveries.load(Ordering::Relaxed),
         given_up: counters.given_up.load(Ordering::Relaxed),
+        records_lost: state.audit.lost(),
+        responses_lost: state.responses.lost(),
     };
     let text = metrics::text(&state.local.pool().await?, &own);
     Ok(([(header::CONTENT_TYPE, FORM)], text).into_response())

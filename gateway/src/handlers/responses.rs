@@ -53,7 +53,7 @@ pub async fn create(
     valid.request = valid.request.sent_by(sender);
     let observed = Observed::new(state.audit.clone(), &id.0, "/v1/responses", &valid.request);
     let response_id = format!("resp_{}", uuid::Uuid::new_v4().simple());
-    let kept = valid.store.unwrap_or_else(|| state.responses.can_keep()) || valid.background;
+    let kept = valid.store.unwrap_or(true) || valid.background;
     valid.echo.insert("store".into(), kept.into());
     let head = Head {
         id: response_id,
@@ -77,8 +77,11 @@ pub async fn create(
 
 async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Response> {
     fold(job, &mut items).await?;
-    if let Some(keeper) = keeper {
-        keeper.keep(&items).await?;
+    if let Some(keeper) = keeper
+        && keeper.keep(&items).await.is_err()
+    {
+        // The client has its answer all the same.
+        items.not_kept();
     }
     Ok(Json(items.response()).into_response())
 }
@@ -100,12 +103,7 @@ async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Res
     let ending = keeper.map(|keeper| -> Ending<Items> {
         Box::new(move |items| {
             let stored = keeper.stored(items);
-            Box::pin(async move {
-                // The client has its answer all the same.
-                if let Err(error) = keeper.write(stored).await {
-                    tracing::error!(%error, "a response could not be kept");
-                }
-            })
+            Box::pin(async move { keeper.write(stored).await.is_ok() })
         })
     });
     match stream::stream(job, items, ending).await {
@@ -142,9 +140,12 @@ async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Res
                 true => {}
             }
         };
-        if let Err(error) = stream::whole_all(job, Vec::new(), add).await {
-            last.clear();
-            items.fail(&mut last, &error);
+        match stream::whole_all(job, Vec::new(), add).await {
+            Ok(_) => items.end(&mut last, true),
+            Err(error) => {
+                last.clear();
+                items.fail(&mut last, &error);
+            }
         }
         (keeper.stored(&items).response, Rest { recorder, last })
     });

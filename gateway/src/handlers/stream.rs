@@ -46,8 +46,8 @@ pub struct Job {
     pub tenant: Tenant,
 }
 
-/// What is done when the end of a stream is known, before it is told.
-pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, ()> + Send>;
+/// What is done when the end of a stream is known, before it is told: it is kept, or cannot be.
+pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
 
 /// Waits for the whole answer.
 ///
@@ -266,7 +266,8 @@ impl<W: Wire> Writer<W> {
                 ended = self.push(&mut buffer, &event, source.is_over());
             }
             if ended {
-                self.end().await;
+                let kept = self.end().await;
+                self.wire.end(&mut buffer, kept);
             }
             if !self.send(std::mem::replace(&mut buffer, Vec::with_capacity(256))).await || ended {
                 return;
@@ -279,9 +280,10 @@ impl<W: Wire> Writer<W> {
         self.wire.push_of(buffer, *choice, event)
     }
 
-    async fn end(&mut self) {
-        if let Some(ending) = self.ending.take() {
-            ending(&self.wire).await;
+    async fn end(&mut self) -> bool {
+        match self.ending.take() {
+            Some(ending) => ending(&self.wire).await,
+            None => true,
         }
     }
 

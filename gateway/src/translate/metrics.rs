@@ -16,6 +16,10 @@ pub struct Own {
     pub recoveries: u64,
     /// Requests that were lost too often.
     pub given_up: u64,
+    /// Records of requests that could not be written.
+    pub records_lost: u64,
+    /// Responses that could not be kept.
+    pub responses_lost: u64,
 }
 
 /// What one worker says of itself.
@@ -74,6 +78,13 @@ pub fn text(pool: &Pool, own: &Own) -> String {
     for (name, kind, help, value) in [
         ("mlxd_recoveries_total", "counter", "Times that requests went to another worker.", own.recoveries),
         ("mlxd_given_up_total", "counter", "Requests that were lost too often.", own.given_up),
+        (
+            "mlxd_records_lost_total",
+            "counter",
+            "Records of requests that could not be written.",
+            own.records_lost,
+        ),
+        ("mlxd_responses_lost_total", "counter", "Responses that could not be kept.", own.responses_lost),
         ("mlxd_evictions_total", "counter", "Workers ended to make room.", pool.evictions),
         ("mlxd_models_queued", "gauge", "Models that wait for memory.", pool.queue.len() as u64),
         ("mlxd_memory_budget_bytes", "gauge", "What workers may have together.", pool.budget),
@@ -126,7 +137,7 @@ mod tests {
         lease.health.prefix.hits = 11;
         lease.health.drafts.accepted = 12;
         let pool = Pool { budget: 9, pressure: Pressure::Warn, leases: vec![lease], ..Pool::default() };
-        let mut own = Own { recoveries: 2, ..Own::default() };
+        let mut own = Own { recoveries: 2, records_lost: 3, responses_lost: 1, ..Own::default() };
         own.sums.requests.insert(("/v1/messages", "failed"), 4);
         own.sums.cached_tokens = 5;
         let text = text(&pool, &own);
@@ -134,6 +145,8 @@ mod tests {
             "mlxd_requests_total{endpoint=\"/v1/messages\",outcome=\"failed\"} 4",
             "mlxd_tokens_total{kind=\"cached\"} 5",
             "mlxd_recoveries_total 2",
+            "mlxd_records_lost_total 3",
+            "mlxd_responses_lost_total 1",
             "mlxd_memory_budget_bytes 9",
             "mlxd_memory_pressure 1",
             "mlxd_worker_lease_bytes{model=\"a\\\"\\n\\\\b\",incarnation=\"3\"} 7",
@@ -143,6 +156,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-        assert_eq!(types, 2 + 9 + OF_WORKERS.len());
+        assert_eq!(types, 2 + 11 + OF_WORKERS.len());
     }
 }

@@ -277,14 +277,18 @@ impl Items {
     }
 
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
-        let (status, outcome, name) = match reason {
-            FinishReason::Length => ("incomplete", Outcome::Incomplete, "response.incomplete"),
-            _ => ("completed", Outcome::Completed, "response.completed"),
+        let (status, outcome) = match reason {
+            FinishReason::Length => ("incomplete", Outcome::Incomplete),
+            _ => ("completed", Outcome::Completed),
         };
         self.close(buffer, status);
         self.outcome = outcome;
         self.usage = Some(counts(usage));
-        self.show(buffer, name);
+    }
+
+    /// It was to be kept, and could not be.
+    pub fn not_kept(&mut self) {
+        self.head.echo.insert("store".into(), false.into());
     }
 }
 
@@ -329,6 +333,17 @@ impl Wire for Items {
             generate::Event::Failed(failure) => self.fail(buffer, failure),
         }
         event.is_last()
+    }
+
+    fn end(&mut self, buffer: &mut Vec<u8>, kept: bool) {
+        if !kept {
+            self.not_kept();
+        }
+        match self.outcome {
+            Outcome::Completed => self.show(buffer, "response.completed"),
+            Outcome::Incomplete => self.show(buffer, "response.incomplete"),
+            Outcome::Running | Outcome::Failed(_) => {}
+        }
     }
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {

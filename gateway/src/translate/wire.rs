@@ -21,6 +21,9 @@ pub trait Wire: Send + Sync + 'static {
         self.push(buffer, event)
     }
 
+    /// Appends what is told only when it is known whether an answer that was to be kept could be.
+    fn end(&mut self, _: &mut Vec<u8>, _kept: bool) {}
+
     /// Appends a failure as clients recognise it inside a stream. Nothing follows.
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error);
 

@@ -432,10 +432,11 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
             tokio::spawn(supervisor(stream, fake.clone()));
         }
     });
-    let db = Db::open(home.path()).await.unwrap();
+    let db = Db::new(home.path());
+    db.open().await.unwrap();
     let (audit, outlet) = bus::bus();
-    tokio::spawn(sink::run(outlet, Some(db.clone())));
-    let responses = Arc::new(Responses::new(Some(db), 30));
+    tokio::spawn(sink::run(outlet, db.clone()));
+    let responses = Arc::new(Responses::new(db, 30));
     let local = Arc::new(Local::new(path));
     let (keys, once) = (Arc::new(Keys::parse(keys)), Arc::default());
     let state = State { local: Arc::clone(&local), audit, keys, responses, once };

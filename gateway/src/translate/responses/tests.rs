@@ -46,7 +46,22 @@ fn stream_of(mut wire: Items, events: &[Neutral]) -> Vec<Value> {
     wire.open(&mut buffer, 7);
     let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
+    wire.end(&mut buffer, true);
     read(&buffer)
+}
+
+#[test]
+fn the_end_says_whether_it_was_kept() {
+    let mut echo = items().head().clone();
+    echo.echo.insert("store".into(), true.into());
+    for kept in [true, false] {
+        let (mut wire, mut buffer) = (Items::new(echo.clone()), Vec::new());
+        wire.open(&mut buffer, 7);
+        assert!(wire.push(&mut buffer, &finished(FinishReason::Stop)));
+        wire.end(&mut buffer, kept);
+        let last = read(&buffer).pop().unwrap();
+        assert_eq!((&last["type"], &last["response"]["store"]), (&"response.completed".into(), &kept.into()));
+    }
 }
 
 #[test]

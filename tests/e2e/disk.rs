@@ -1,0 +1,136 @@
+//! The disk under `mlxd.db` is full: requests are answered all the same, what cannot be written is told, counted and let go, and
+//! all goes on by itself when there is room. A limit on the gateway's files makes its writes fail, which needs no privileges.
+
+use std::time::Duration;
+
+use e2e::places::{self, SMOLLM2};
+use e2e::{Server, process};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+fn body(previous: Option<&str>, more: &Value) -> Value {
+    let mut body =
+        json!({"model": SMOLLM2, "input": "Say a word.", "max_output_tokens": 8, "temperature": 0});
+    body["previous_response_id"] = previous.into();
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// A whole response: its id, and whether it says that it was kept.
+fn respond(server: &Server, previous: Option<&str>) -> (String, bool) {
+    let answer = server.post("/v1/responses", &body(previous, &json!({})));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(!answer.body["output"].as_array().unwrap().is_empty(), "{}", answer.body);
+    (answer.text("/id").to_owned(), answer.body["store"].as_bool().unwrap())
+}
+
+/// Likewise, streamed.
+fn stream(server: &Server) -> (String, bool) {
+    let last = server.stream("/v1/responses", &body(None, &json!({"stream": true}))).last().unwrap();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    let told = &last["response"];
+    assert!(last["type"] == "response.completed" || last["type"] == "response.incomplete", "{last}");
+    (told["id"].as_str().unwrap().to_owned(), told["store"].as_bool().unwrap())
+}
+
+fn not_found(server: &Server, id: &str) {
+    let answer = server.post("/v1/responses", &body(Some(id), &json!({})));
+    let message = answer.expect_error(404);
+    assert!(message.contains(id) && message.contains("was not kept"), "{message}");
+    server.get(&format!("/v1/responses/{id}")).expect_error(404);
+}
+
+fn metric(server: &Server, name: &str) -> u64 {
+    let text = ureq::get(server.url("/metrics")).call().unwrap().into_body().read_to_string().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+}
+
+/// Records that were lost: written soon after their requests' ends.
+fn records_lost(server: &Server, least: u64) -> u64 {
+    let mut lost = 0;
+    process::wait_for("lost records are counted", Duration::from_secs(10), || {
+        lost = metric(server, "mlxd_records_lost_total");
+        lost >= least
+    });
+    lost
+}
+
+#[test]
+fn a_full_disk_costs_what_would_be_written_and_nothing_else() {
+    let server = Server::builder().models(&places::models()).bounded().start();
+    let gateway = server.gateways().remove(0).pid;
+    let (kept, stored) = respond(&server, None);
+    assert!(stored && server.log().contains("mlxd is listening"));
+
+    process::limit_files(gateway, true);
+    let (whole, told) = respond(&server, Some(&kept));
+    assert!(!told, "what is kept can be gone on from, and the answer says that it is not kept itself");
+    let (streamed, told) = stream(&server);
+    assert!(!told);
+    assert_eq!(server.count().status, 200);
+    for lost in [&whole, &streamed] {
+        not_found(&server, lost);
+    }
+    // Whose answer could not be fetched is refused before it is made.
+    let background = server.post("/v1/responses", &body(None, &json!({"background": true})));
+    assert!(background.expect_error(503).contains("cannot be kept"), "{}", background.body);
+    assert_eq!(metric(&server, "mlxd_responses_lost_total"), 3);
+    let lost = records_lost(&server, 3);
+    assert!(server.log().contains("a response could not be kept"), "{}", server.log());
+    assert_eq!(server.log().matches("cannot be written and are lost").count(), 1, "it is said once");
+
+    process::limit_files(gateway, false);
+    let (again, stored) = respond(&server, Some(&kept));
+    assert!(stored && stream(&server).1);
+    assert!(respond(&server, Some(&again)).1);
+    process::wait_for("records are written again", Duration::from_secs(10), || {
+        server.log().contains("records of requests are written again")
+    });
+    assert_eq!((records_lost(&server, lost), metric(&server, "mlxd_responses_lost_total")), (lost, 3));
+    assert_eq!(server.gateways().remove(0).pid, gateway, "it is the same one");
+    assert!(server.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn a_background_response_that_ends_on_a_full_disk_is_kept_when_there_is_room() {
+    let server = Server::builder().models(&places::models()).bounded().start();
+    assert_eq!(server.count().status, 200);
+    let gateway = server.gateways().remove(0).pid;
+    let more = json!({"background": true, "max_output_tokens": 60, "input": "Tell me a long story."});
+    let begun = server.post("/v1/responses", &body(None, &more));
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    process::limit_files(gateway, true);
+    let path = format!("/v1/responses/{}", begun.text("/id"));
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(server.get(&path).text("/status"), "in_progress", "its end is not known to be kept");
+    process::limit_files(gateway, false);
+    process::wait_for("its end is kept", Duration::from_secs(30), || {
+        let status = server.get(&path).text("/status").to_owned();
+        assert!(status != "failed", "{}", server.log());
+        status == "incomplete" || status == "completed"
+    });
+}
+
+#[test]
+fn a_gateway_that_starts_on_a_full_disk_serves_and_keeps_when_there_is_room() {
+    let server = Server::builder().models(&places::models()).bounded().start();
+    assert_eq!(server.count().status, 200);
+    let (supervisor, gateway) = (server.pid() as i32, server.gateways().remove(0).pid);
+    // What it starts has the same limit. The database is to be made anew.
+    process::limit_files(supervisor, true);
+    for name in ["mlxd.db", "mlxd.db-wal", "mlxd.db-shm"] {
+        std::fs::remove_file(server.home().join(name)).unwrap();
+    }
+    process::signal(gateway, Signal::SIGKILL);
+    assert!(!respond(&server, None).1);
+    assert!(server.log().contains("until the database can be opened"), "{}", server.log());
+    let next = server.gateways().remove(0).pid;
+    assert_ne!(next, gateway);
+    process::limit_files(next, false);
+    let (id, stored) = respond(&server, None);
+    assert!(stored && respond(&server, Some(&id)).1);
+    assert_eq!(server.gateways().remove(0).pid, next);
+    process::limit_files(supervisor, false);
+    assert!(server.stop(Signal::SIGTERM).success());
+}
