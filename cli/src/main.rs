@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use supervisor::Log;
+use supervisor::{Log, ServeError};
 use tracing_subscriber::EnvFilter;
 
 mod client;
@@ -70,7 +70,10 @@ fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mlxd: {error}");
-            ExitCode::FAILURE
+            match error {
+                ServeError::Settings { .. } => ExitCode::from(WRONG_CONFIGURATION),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -34,6 +34,17 @@ fn a_wrong_configuration_is_status_64() {
 }
 
 #[test]
+fn damaged_settings_are_status_64_and_named_by_file_and_line() {
+    let home = home();
+    let folder = home.path().join(".mlxd");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("settings.toml"), "[models.m]\ncontext = 4096\nreplicas = \"two\"\n").unwrap();
+    let (status, said) = serve(&home, &["--port", "0"]);
+    let told = said.contains(".mlxd/settings.toml: line 3: ") && said.contains("delete it");
+    assert!(status == Some(64) && told && said.lines().count() == 1, "{said}");
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

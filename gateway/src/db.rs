@@ -58,7 +58,11 @@ impl Db {
     /// On connections of its own: after a commit that a full disk refused sqlx is wrong about what is open on one.
     async fn migrate(&self) -> Result<(), DbError> {
         let options = self.pool.connect_options().as_ref().clone();
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
         let done = sqlx::migrate!("../migrations").run(&pool).await.map_err(sqlx::Error::from);
         pool.close().await;
         Ok(done?)

@@ -39,7 +39,7 @@ impl Kept {
     /// In words, where it cannot be read or somebody wrote what makes no sense.
     pub(crate) fn read(path: PathBuf) -> Result<Self, String> {
         let set: Set = match fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|e| e.to_string())?,
+            Ok(text) => toml::from_str(&text).map_err(|e| problem(&text, &e))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Set::default(),
             Err(error) => return Err(error.to_string()),
         };
@@ -91,6 +91,12 @@ impl Kept {
         self.set = set;
         Ok(())
     }
+}
+
+/// What is wrong with the file, and in which line.
+fn problem(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
 /// Puts `text` in the place of a file: it is on the disk under another name before it gets this one.
@@ -162,8 +168,9 @@ mod tests {
         let path = folder.path().join(NAME);
         for (text, part) in [
             ("[models.m]\nreplicas = 0\n", "replicas"),
-            ("[models.m]\ncolour = 1\n", "colour"),
-            ("[pinned]\nm = 3\n", "m = 3"),
+            ("[models.m]\n\ncolour = 1\n", "line 3: unknown field `colour`"),
+            ("[pinned]\nm = 3\n", "line 2: invalid type: integer `3`"),
+            ("[pinned]\nm = true\n[models.m", "line 3"),
         ] {
             fs::write(&path, text).unwrap();
             let problem = Kept::read(path.clone()).unwrap_err();

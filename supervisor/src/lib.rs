@@ -109,7 +109,7 @@ pub enum ServeError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// What was set in earlier runs cannot be read.
-    #[error("{}: {problem} (mend it, or delete it to forget what was set)", path.display())]
+    #[error("{}: {problem}; mend it, or delete it to forget what was set", path.display())]
     Settings {
         /// The file.
         path: PathBuf,
@@ -143,11 +143,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         cause,
     })?;
     let address = listener.local_addr()?;
-    let programs = Programs::beside_this()?;
     let home = home::Home::take(&config.home)?;
     let kept = config.home.join(kept::NAME);
     let kept =
         kept::Kept::read(kept.clone()).map_err(|problem| ServeError::Settings { path: kept, problem })?;
+    let programs = Programs::beside_this()?;
     let own = config.home.join("models");
     // So that there is a place to put models.
     std::fs::create_dir_all(&own)?;
