@@ -46,6 +46,7 @@ pub(crate) struct Environment {
     idle_seconds: Option<String>,
     hang_seconds: Option<String>,
     recoveries: Option<String>,
+    drain_seconds: Option<String>,
     response_days: Option<String>,
     cors_origins: Option<String>,
     api_keys: Option<Secret>,
@@ -67,6 +68,8 @@ struct File {
     hang_seconds: Option<u32>,
     /// Times a request may be given to another worker.
     recoveries: Option<u32>,
+    /// Seconds for which a gateway that was replaced keeps its requests.
+    drain_seconds: Option<u32>,
     /// Days for which responses are kept that clients ask to keep.
     response_days: Option<u32>,
     /// Origins of web pages that may read answers.
@@ -88,6 +91,9 @@ pub(crate) enum ConfigError {
     Open(String),
 }
 
+/// How long a gateway that was replaced keeps its requests, where nobody says.
+const DRAIN_SECONDS: u32 = 600;
+
 impl Environment {
     /// Reads the process's environment.
     pub(crate) fn read() -> Self {
@@ -101,6 +107,7 @@ impl Environment {
             idle_seconds: text("MLXD_IDLE_SECONDS"),
             hang_seconds: text("MLXD_HANG_SECONDS"),
             recoveries: text("MLXD_RECOVERIES"),
+            drain_seconds: text("MLXD_DRAIN_SECONDS"),
             response_days: text("MLXD_RESPONSE_DAYS"),
             cors_origins: text("MLXD_CORS_ORIGINS"),
             api_keys: text("MLXD_API_KEYS").map(Secret::new),
@@ -155,6 +162,9 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         models: settings,
     };
     let recoveries = number("MLXD_RECOVERIES", "times", environment.recoveries)?.or(file.recoveries);
+    let drain_seconds = seconds("MLXD_DRAIN_SECONDS", environment.drain_seconds)?
+        .or(file.drain_seconds)
+        .unwrap_or(DRAIN_SECONDS);
     let response_days =
         number("MLXD_RESPONSE_DAYS", "days", environment.response_days)?.or(file.response_days);
     if response_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
@@ -166,7 +176,18 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     if let Some(list) = &cors_origins {
         origins(list)?;
     }
-    Ok(Config { host, port, home, models, api_keys, policy, recoveries, response_days, cors_origins })
+    Ok(Config {
+        host,
+        port,
+        home,
+        models,
+        api_keys,
+        policy,
+        recoveries,
+        drain_seconds,
+        response_days,
+        cors_origins,
+    })
 }
 
 type OfModels = (Option<Vec<PathBuf>>, BTreeMap<String, ModelSettings>);

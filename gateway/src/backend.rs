@@ -1,13 +1,9 @@
 //! Where generations come from. A backend takes a neutral request and gives a stream of events.
 
-use std::pin::Pin;
-use std::time::Instant;
-
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
 pub mod local;
 pub mod source;
@@ -17,9 +13,12 @@ pub struct Events {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
     course: Course,
-    /// When the request has run out of time, where there is a limit.
-    late: Option<Pin<Box<Sleep>>>,
+    /// Comes when the request has to end; until it has come.
+    limit: Option<Limit>,
 }
+
+/// What ends a request before it ends itself, and why.
+pub type Limit = BoxFuture<'static, Error>;
 
 /// Another place that goes on with a request.
 pub type Rescuing = BoxFuture<'static, Result<Queue>>;
@@ -34,22 +33,22 @@ pub trait Rescue: Send {
 }
 
 impl Events {
-    /// Events from `queue`, and from wherever `rescue` finds when that is lost; until `deadline`.
-    pub fn new(queue: Queue, rescue: Box<dyn Rescue>, deadline: Option<Instant>) -> Self {
-        let late = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
-        Self { prompt_tokens: queue.prompt_tokens, course: Course { queue, rescue, rescuing: None }, late }
+    /// Events from `queue`, and from wherever `rescue` finds when that is lost; until `limit`.
+    pub fn new(queue: Queue, rescue: Box<dyn Rescue>, limit: Limit) -> Self {
+        let prompt_tokens = queue.prompt_tokens;
+        Self { prompt_tokens, course: Course { queue, rescue, rescuing: None }, limit: Some(limit) }
     }
 
     /// The next event; there is always a last one that ends the request. Nothing is lost when the call is dropped halfway.
     pub async fn next(&mut self) -> Event {
-        let Some(late) = &mut self.late else { return self.course.next().await };
-        tokio::select! {
+        let Some(limit) = &mut self.limit else { return self.course.next().await };
+        let error = tokio::select! {
             biased;
             event = self.course.next() => return event,
-            () = late => {}
-        }
-        self.late = None;
-        self.course.give_up()
+            error = limit => error,
+        };
+        self.limit = None;
+        self.course.give_up(error)
     }
 
     /// The next event if it is there already.
@@ -109,11 +108,11 @@ impl Course {
         Some(event)
     }
 
-    fn give_up(&mut self) -> Event {
+    fn give_up(&mut self, error: Error) -> Event {
         self.rescuing = None;
         // Dropping the old one cancels.
         self.queue = Queue::ended();
-        Event::Failed(late())
+        Event::Failed(error)
     }
 }
 

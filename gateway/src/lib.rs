@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backend;
 pub mod body;
 pub mod db;
+pub mod ending;
 pub mod error;
 pub mod fuzz;
 pub mod gate;

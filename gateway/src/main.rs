@@ -9,6 +9,7 @@ use clap::Parser;
 use gateway::audit::{bus, sink};
 use gateway::backend::local::{Local, RECOVERIES};
 use gateway::db::Db;
+use gateway::ending::{Signals, Stage};
 use gateway::gate::Gate;
 use gateway::middleware::auth::Keys;
 use gateway::middleware::cors;
@@ -17,7 +18,6 @@ use gateway::state::State;
 use gateway::{listener, router};
 use ipc_proto::lifeline;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Serves the HTTP API on a socket that the supervisor has bound.
@@ -39,17 +39,13 @@ struct Arguments {
     /// Days for which a response that a client asks to keep is kept.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     response_days: u32,
+    /// Seconds for which running requests may go on when another gateway takes the new ones.
+    #[arg(long, default_value_t = 600)]
+    drain_seconds: u32,
     /// Exit when standard input ends.
     #[arg(long)]
     lifeline: bool,
 }
-
-/// How long running requests get at SIGTERM; the supervisor waits a little longer.
-const DRAIN: Duration = Duration::from_secs(4);
-/// How long they get at SIGHUP, which says that another gateway takes the new ones; the same holds.
-const RETIRE: Duration = Duration::from_secs(58);
-/// What was accepted just before that gets so long to say what it wants.
-const SETTLE: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -81,35 +77,21 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     tokio::spawn(Arc::clone(&local).follow());
     let state =
         State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses, once: Arc::default() };
-    let (mut terminate, mut replaced) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let (stopping, mut stopped) = tokio::sync::watch::channel(None);
+    let drain = Duration::from_secs(arguments.drain_seconds.into());
+    let (stage, mut draining) = tokio::sync::watch::channel(Stage::Serving);
+    let mut over = draining.clone();
+    tokio::spawn(Signals::heed()?.obey(gate, local, drain, stage));
     let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();
     let cors = cors::layer(&origins).map_err(|problem| anyhow::anyhow!("MLXD_CORS_ORIGINS: {problem}"))?;
     let router = router::router(state);
     // Outermost: a browser's question whether it may ask carries no key.
     let router = if let Some(cors) = cors { router.layer(cors) } else { router };
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let grace = tokio::select! {
-            _ = terminate.recv() => {
-                gate.send_replace(true);
-                DRAIN
-            }
-            _ = replaced.recv() => {
-                gate.send_replace(true);
-                tokio::time::sleep(SETTLE).await;
-                RETIRE
-            }
-        };
-        local.end_news();
-        stopping.send_replace(Some(grace));
+        let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
     });
     tokio::select! {
         ended = server => ended?,
-        () = async {
-            // An error means that the server has ended by itself.
-            let grace = stopped.wait_for(Option::is_some).await.ok().and_then(|grace| *grace);
-            tokio::time::sleep(grace.unwrap_or(DRAIN)).await;
-        } => tracing::warn!("requests still running are cut off"),
+        _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
     // Requests that were cut off report as they are dropped; a moment is enough for that.
     let _ = tokio::time::timeout(Duration::from_millis(500), sink).await;

@@ -97,21 +97,22 @@ impl Child {
     /// Asks it to end, and ends it when it has not within `grace`.
     pub(crate) async fn stop(&mut self, grace: Duration) {
         let Some(id) = self.process.id() else { return };
-        self.end_by(id, Signal::SIGTERM, grace).await;
-    }
-
-    /// As [`Self::stop`], for a gateway whose place another one has taken: it takes its time.
-    pub(crate) async fn retire(&mut self, grace: Duration) {
-        let Some(id) = self.process.id() else { return };
-        self.end_by(id, Signal::SIGHUP, grace).await;
-    }
-
-    async fn end_by(&mut self, id: u32, signal: Signal, grace: Duration) {
-        self.signal(signal);
+        self.signal(Signal::SIGTERM);
         if tokio::time::timeout(grace, self.wait()).await.is_err() {
             tracing::warn!(pid = id, grace_s = grace.as_secs(), "does not end: killed");
             let _ = self.process.kill().await;
         }
+    }
+
+    /// As [`Self::stop`], for a gateway whose place another one has taken: it takes its time, until `hurry` says how much is left.
+    pub(crate) async fn retire(&mut self, grace: Duration, hurry: impl Future<Output = Duration>) {
+        self.signal(Signal::SIGHUP);
+        let left = tokio::select! {
+            _ = self.wait() => return,
+            () = tokio::time::sleep(grace) => Duration::ZERO,
+            left = hurry => left,
+        };
+        self.stop(left).await;
     }
 }
 

@@ -9,6 +9,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::Secret;
 use crate::backoff::Backoff;
@@ -25,6 +26,7 @@ pub(crate) struct Launch {
     pub(crate) home: PathBuf,
     pub(crate) api_keys: Secret,
     pub(crate) recoveries: Option<u32>,
+    pub(crate) drain_seconds: u32,
     pub(crate) response_days: Option<u32>,
     pub(crate) cors_origins: Option<String>,
 }
@@ -47,8 +49,8 @@ enum Order {
 
 /// A new gateway that has not connected by then, but lives, is taken to be up.
 const UP: Duration = Duration::from_secs(2);
-/// How long the requests of a gateway that was replaced get.
-const REPLACED: Duration = Duration::from_secs(60);
+/// A gateway that was replaced ends by itself when the time of its requests is over. One that has not so much later is killed.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// Starts it, and again whenever it ends.
 pub(crate) fn start(launch: Launch) -> Gateway {
@@ -86,6 +88,7 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--listen-fd").arg(LISTEN_FD.to_string());
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
+        command.arg("--drain-seconds").arg(self.drain_seconds.to_string());
         if let Some(recoveries) = self.recoveries {
             command.arg("--recoveries").arg(recoveries.to_string());
         }
@@ -106,10 +109,11 @@ impl Launch {
 
 async fn keep(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, mut pids: watch::Receiver<u32>) {
     let mut backoff = Backoff::default();
+    let mut retired = Retired::default();
     loop {
         let born = Instant::now();
         let end = match launch.spawn() {
-            Ok(child) => match life(&launch, child, &mut orders, &mut pids).await {
+            Ok(child) => match life(&launch, child, &mut orders, &mut pids, &mut retired).await {
                 Some(end) => end,
                 None => return,
             },
@@ -125,7 +129,8 @@ async fn keep(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, mut pi
                 order = orders.recv() => match order {
                     // It is being restarted.
                     Some(Order::Restart(reply)) => drop(reply.send(Ok(()))),
-                    Some(Order::Stop(_, done)) => {
+                    Some(Order::Stop(grace, done)) => {
+                        retired.stop(grace).await;
                         let _ = done.send(());
                         return;
                     }
@@ -142,6 +147,7 @@ async fn life(
     mut child: Child,
     orders: &mut mpsc::UnboundedReceiver<Order>,
     pids: &mut watch::Receiver<u32>,
+    retired: &mut Retired,
 ) -> Option<String> {
     loop {
         tokio::select! {
@@ -149,19 +155,43 @@ async fn life(
             order = orders.recv() => match order {
                 Some(Order::Restart(reply)) => {
                     let outcome = successor(launch, pids).await.map(|new| {
-                        let mut old = std::mem::replace(&mut child, new);
-                        tokio::spawn(async move { old.retire(REPLACED).await });
+                        let old = std::mem::replace(&mut child, new);
+                        retired.add(old, Duration::from_secs(launch.drain_seconds.into()) + OVERDUE);
                     });
                     let _ = reply.send(outcome);
                 }
                 Some(Order::Stop(grace, done)) => {
-                    child.stop(grace).await;
+                    tokio::join!(child.stop(grace), retired.stop(grace));
                     let _ = done.send(());
                     return None;
                 }
                 None => return None,
             }
         }
+    }
+}
+
+/// Gateways whose places others have taken, and that still have requests.
+#[derive(Debug, Default)]
+struct Retired {
+    tasks: JoinSet<()>,
+    /// How long they have left, once the server stops.
+    hurry: watch::Sender<Option<Duration>>,
+}
+
+impl Retired {
+    fn add(&mut self, mut old: Child, grace: Duration) {
+        while self.tasks.try_join_next().is_some() {}
+        let mut hurry = self.hurry.subscribe();
+        self.tasks.spawn(async move {
+            let left = async { hurry.wait_for(Option::is_some).await.ok().and_then(|left| *left) };
+            old.retire(grace, async { left.await.unwrap_or_default() }).await;
+        });
+    }
+
+    async fn stop(&mut self, grace: Duration) {
+        self.hurry.send_replace(Some(grace));
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Config {
     pub policy: Policy,
     /// Times a request may be given to another worker when its own is lost; `None` leaves it to the gateway.
     pub recoveries: Option<u32>,
+    /// Seconds for which a gateway that was replaced keeps its requests.
+    pub drain_seconds: u32,
     /// Days for which responses are kept; `None` leaves it to the gateway.
     pub response_days: Option<u32>,
     /// Origins of web pages that may read answers, comma-separated.
@@ -181,6 +183,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         home: config.home,
         api_keys: config.api_keys,
         recoveries: config.recoveries,
+        drain_seconds: config.drain_seconds,
         response_days: config.response_days,
         cors_origins: config.cors_origins,
     });

@@ -1,6 +1,6 @@
 //! Processes die; the next request does not notice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::http::Events;
 use e2e::places::{self, SMOLLM2};
@@ -59,6 +59,56 @@ fn a_replaced_gateway_ends_its_streams_and_refuses_nobody() {
         server.gateways().iter().all(|other| other.pid != gateway)
     });
     assert_eq!(server.workers().remove(0).pid, worker, "the model was not loaded again");
+}
+
+/// A stream that goes on for a minute or more, and has begun.
+fn long_stream(server: &Server) -> Events {
+    let mut body = story(SMOLLM2, 6000);
+    body["ignore_eos"] = json!(true);
+    let mut stream = server.stream("/v1/completions", &body);
+    assert_eq!(stream.by_ref().take(8).count(), 8);
+    stream
+}
+
+/// The stream ends, and says that it is not whole.
+fn told_that_it_ends(stream: Events) {
+    let last = stream.last().unwrap();
+    let last: Value =
+        serde_json::from_str(&last).unwrap_or_else(|_| panic!("it says that it is whole: {last}"));
+    let message = last.pointer("/error/message").and_then(Value::as_str).unwrap_or_default();
+    assert!(message.contains("stopped or replaced"), "{last}");
+}
+
+#[test]
+fn a_stream_that_outlasts_the_time_of_its_replaced_gateway_is_told() {
+    let server = Server::builder().models(&places::models()).config("drain_seconds = 3").start();
+    let stream = long_stream(&server);
+    let gateway = server.gateways().remove(0).pid;
+    let begun = Instant::now();
+    server.mlxd(&["restart", "--gateway"]);
+    told_that_it_ends(stream);
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(20), "{took:?}");
+    process::wait_for("the old gateway ends", Duration::from_secs(5), || {
+        server.gateways().iter().all(|other| other.pid != gateway)
+    });
+    assert_eq!(server.count().status, 200);
+}
+
+#[test]
+fn a_replaced_gateway_has_ten_minutes_and_stops_with_the_server() {
+    let server = Server::start();
+    let stream = long_stream(&server);
+    let gateway = server.gateways().remove(0);
+    assert!(gateway.command.contains("--drain-seconds 600"), "{}", gateway.command);
+    server.mlxd(&["restart", "--gateway"]);
+    assert_eq!(server.count().status, 200);
+    assert!(server.gateways().iter().any(|other| other.pid == gateway.pid), "its stream goes on");
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| told_that_it_ends(stream));
+        assert!(server.stop(Signal::SIGTERM).success());
+        read.join().unwrap();
+    });
 }
 
 /// The text of a stream that has to end well; after `at` pieces `disturb` is called.

@@ -52,11 +52,15 @@ fn origins_and_days_come_from_everywhere_and_are_checked() {
         with_file("cors_origins = [\"https://a.example\", \"https://b.example\"]\nresponse_days = 7");
     let config = resolve(Flags::default(), environment).unwrap();
     assert_eq!(config.cors_origins.as_deref(), Some("https://a.example,https://b.example"));
-    assert_eq!(config.response_days, Some(7));
+    assert_eq!((config.response_days, config.drain_seconds), (Some(7), 600));
+    let (_folder, environment) = with_file("drain_seconds = 5");
+    assert_eq!(resolve(Flags::default(), environment).unwrap().drain_seconds, 5);
     let (_folder, mut environment) = with_file("cors_origins = [\"https://a.example\"]\nresponse_days = 7");
     (environment.cors_origins, environment.response_days) = (Some("*".into()), Some("9".into()));
+    environment.drain_seconds = Some("20".into());
     let config = resolve(Flags::default(), environment).unwrap();
     assert_eq!((config.cors_origins.as_deref(), config.response_days), (Some("*"), Some(9)));
+    assert_eq!(config.drain_seconds, 20);
     let flags = |list: &str| Flags { cors_origins: Some(list.into()), ..Flags::default() };
     for wrong in ["a.example", "https://a.example/x", "*, https://a.example"] {
         let error = resolve(flags(wrong), with_file("").1).unwrap_err().to_string();

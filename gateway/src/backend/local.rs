@@ -13,9 +13,9 @@ use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{KeepAlive, ModelEntry, ModelState, SupervisorClient, Want};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::client::{Config, RpcError};
-use tokio::sync::{OnceCell, broadcast};
+use tokio::sync::{OnceCell, broadcast, watch};
 
-use super::{Events, late};
+use super::{Events, Limit, late};
 
 mod control;
 mod embed;
@@ -50,6 +50,8 @@ pub struct Local {
     /// Models that were served, by id and by the aliases that were used.
     places: std::sync::Mutex<HashMap<String, Arc<Place>>>,
     news: broadcast::Sender<News>,
+    /// Whether what still runs has to end.
+    over: watch::Sender<bool>,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -72,6 +74,7 @@ impl Local {
             supervisor: OnceCell::new(),
             places: std::sync::Mutex::default(),
             news: broadcast::Sender::new(news::CHANGES_AHEAD),
+            over: watch::Sender::new(false),
             counters: Counters::default(),
         }
     }
@@ -88,15 +91,41 @@ impl Local {
     /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting, no time left.
     pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Events> {
         let mut flight = Flight::new(Arc::clone(self), ask);
-        let deadline = flight.deadline();
-        let queue = match deadline {
-            Some(deadline) => {
-                let begun = tokio::time::timeout_at(deadline.into(), flight.begin()).await;
-                begun.map_err(|_| late())??
-            }
-            None => flight.begin().await?,
+        let mut limit = self.limit(flight.deadline());
+        let queue = tokio::select! {
+            begun = flight.begin() => begun?,
+            error = &mut limit => return Err(error),
         };
-        Ok(Events::new(queue, Box::new(flight), deadline))
+        Ok(Events::new(queue, Box::new(flight), limit))
+    }
+
+    /// Fails what still runs: this process is about to end.
+    pub fn end(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Comes when a request has run out of time, where it has a limit, or has to end with this process.
+    fn limit(&self, deadline: Option<Instant>) -> Limit {
+        let over = self.over();
+        let Some(deadline) = deadline else { return Box::pin(over) };
+        Box::pin(async move {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline.into()) => late(),
+                error = over => error,
+            }
+        })
+    }
+
+    fn over(&self) -> impl Future<Output = Error> + Send + use<> {
+        let mut over = self.over.subscribe();
+        async move {
+            if over.wait_for(|over| *over).await.is_err() {
+                // Nobody can say so any more.
+                std::future::pending::<()>().await;
+            }
+            let text = "the server was stopped or replaced before the request had ended; send it again";
+            Error::new(ErrorKind::Unavailable, Source::Gateway, text)
+        }
     }
 
     /// Every model that could be served.

@@ -100,6 +100,16 @@ impl Local {
     where
         F: Future<Output = Result<T>>,
     {
+        tokio::select! {
+            answer = self.call_until_answered(reading, call) => answer,
+            error = self.over() => Err(error),
+        }
+    }
+
+    async fn call_until_answered<T, F>(&self, reading: &Reading, call: impl Fn(Arc<Link>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let Reading { model, recoveries, .. } = reading;
         let (mut left, mut want) = (self.recoveries, Want::model(model));
         loop {
