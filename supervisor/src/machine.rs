@@ -33,15 +33,16 @@ pub(crate) fn default_budget() -> u64 {
     platform::for_models().unwrap_or(memory().total) / 4 * 3
 }
 
-/// Bytes of memory that a process holds and the system cannot take back; `None` once it is gone.
-pub(crate) fn footprint(pid: u32) -> Option<u64> {
-    platform::footprint(pid)
+/// Bytes of memory that a process holds and the system cannot take back; `None` once it is gone, or when the system does not say
+/// in time.
+pub(crate) async fn footprint(pid: u32) -> Option<u64> {
+    platform::footprint(pid).await
 }
 
 /// Returns when a process's memory is back, which its end should have brought about already.
 pub(crate) async fn returned(pid: u32) {
     for _ in 0..100 {
-        if footprint(pid).is_none_or(|bytes| bytes == 0) {
+        if footprint(pid).await.is_none_or(|bytes| bytes == 0) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -90,7 +90,7 @@ pub(super) async fn live(launch: Launch, mut orders: UnboundedReceiver<Order>, r
             tokio::select! {
                 () = &mut watching => {}
                 order = orders.recv() => match order {
-                    Some(Order::Signal(signal)) => send(&child, signal, &launch.model),
+                    Some(Order::Signal(signal)) => send(&child, signal, &launch.model).await,
                     Some(order) => pass(&engine, order),
                     // Nobody is left to give orders.
                     None => child.signal(signal::Signal::SIGKILL),
@@ -111,13 +111,13 @@ fn pass(engine: &UnboundedSender<Order>, order: Order) {
     let _ = engine.send(order);
 }
 
-fn send(child: &Child, signal: Signal, model: &str) {
+async fn send(child: &Child, signal: Signal, model: &str) {
     match signal {
         Signal::Terminate => child.signal(signal::Signal::SIGTERM),
         Signal::Kill => child.signal(signal::Signal::SIGKILL),
         Signal::Abort => {
             let pid = child.id().unwrap_or_default();
-            let threads = machine::threads(pid);
+            let threads = machine::threads(pid).await;
             tracing::error!(
                 model,
                 pid,
@@ -177,7 +177,9 @@ impl Launch {
                     if let Ok(progress) = client.progress(within(ANSWER)).await {
                         report(Report::Progress(progress));
                     }
-                    report(Report::Footprint(machine::footprint(pid).unwrap_or(0)));
+                    if let Some(bytes) = machine::footprint(pid).await {
+                        report(Report::Footprint(bytes));
+                    }
                 }
             }
         }
@@ -203,9 +205,12 @@ async fn resize(client: &WorkerClient, bytes: u64, report: &Reports) {
 }
 
 async fn look(client: &WorkerClient, pid: u32, report: &Reports) {
+    let mut bytes = 0;
     loop {
         if let Ok(health) = client.health(within(ANSWER)).await {
-            report(Report::Health(health, machine::footprint(pid).unwrap_or(0)));
+            // A system that does not say leaves what was known.
+            bytes = machine::footprint(pid).await.unwrap_or(bytes);
+            report(Report::Health(health, bytes));
         }
         tokio::time::sleep(POLL).await;
     }

@@ -27,14 +27,14 @@ pub(super) fn for_models() -> Option<u64> {
 }
 
 /// What no other file or swap space holds a copy of: file pages can be dropped.
-pub(super) fn footprint(pid: u32) -> Option<u64> {
+pub(super) async fn footprint(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     // A zombie has no such fields, and no memory.
     Some(field(&text, "RssAnon:").unwrap_or(0) + field(&text, "RssShmem:").unwrap_or(0))
 }
 
 /// What the threads of a process are doing: name, state and where in the kernel it sleeps.
-pub(crate) fn threads(pid: u32) -> String {
+pub(crate) async fn threads(pid: u32) -> String {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
     let line = |task: PathBuf| {
         let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
@@ -123,17 +123,17 @@ fn limit_of(folder: &Path, [limit, usage, inactive]: [&str; 3]) -> Option<Memory
 mod tests {
     use super::*;
 
-    #[test]
-    fn this_process_and_machine_are_measured() {
+    #[tokio::test]
+    async fn this_process_and_machine_are_measured() {
         let memory = memory().unwrap();
         assert!(memory.total > 100 << 20 && memory.available <= memory.total, "{memory:?}");
         let block = std::hint::black_box(vec![1u8; 64 << 20]);
-        let with = footprint(std::process::id()).unwrap();
+        let with = footprint(std::process::id()).await.unwrap();
         assert!(with > 64 << 20, "{with}");
         drop(block);
-        assert!(footprint(std::process::id()).unwrap() < with - (60 << 20));
-        assert_eq!(footprint(u32::MAX), None);
-        assert!(threads(std::process::id()).contains(';'), "a test runs beside its main thread");
+        assert!(footprint(std::process::id()).await.unwrap() < with - (60 << 20));
+        assert_eq!(footprint(u32::MAX).await, None);
+        assert!(threads(std::process::id()).await.contains(';'), "a test runs beside its main thread");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! macOS: sysctl(3) and ps(1) by their programs, which need no unsafe code. Nobody has run this.
+//! macOS: sysctl(3), ps(1) and sample(1) by their programs, which need no unsafe code. Nobody has run this.
 
 use std::process::Command;
+use std::time::Duration;
 
 use ipc_proto::supervisor::Pressure;
 
@@ -8,6 +9,18 @@ use super::Memory;
 
 fn say(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// ps looks at one process.
+const PS: Duration = Duration::from_secs(2);
+/// sample watches for a second, and then looks for names.
+const SAMPLE: Duration = Duration::from_secs(10);
+
+/// Likewise, for programs that take their time: nothing else waits for them, and they are ended when `limit` is over.
+async fn ask(program: &str, arguments: &[&str], limit: Duration) -> Option<String> {
+    let output = tokio::process::Command::new(program).args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(limit, output).await.ok()?.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -33,14 +46,14 @@ pub(super) fn for_models() -> Option<u64> {
 }
 
 /// Resident size in KiB.
-pub(super) fn footprint(pid: u32) -> Option<u64> {
-    let text = say("/bin/ps", &["-o", "rss=", "-p", &pid.to_string()])?;
+pub(super) async fn footprint(pid: u32) -> Option<u64> {
+    let text = ask("/bin/ps", &["-o", "rss=", "-p", &pid.to_string()], PS).await?;
     Some(text.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// What the threads of a process are doing: sample(1) writes every stack.
-pub(crate) fn threads(pid: u32) -> String {
-    say("/usr/bin/sample", &[&pid.to_string(), "1", "-mayDie"]).unwrap_or_default()
+pub(crate) async fn threads(pid: u32) -> String {
+    ask("/usr/bin/sample", &[&pid.to_string(), "1", "-mayDie"], SAMPLE).await.unwrap_or_default()
 }
 
 /// `kern.memorystatus_vm_pressure_level`: 1 normal, 2 warning, 4 critical (bsd/sys/kern_memorystatus.h,
