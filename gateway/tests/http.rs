@@ -324,6 +324,7 @@ fn senders_are_recorded() {
     );
 }
 
+/// Also where one frame has more events than may wait for a client.
 #[test]
 fn senders_of_texts_to_embed_are_recorded() {
     let gateway = Gateway::start("");
@@ -363,8 +364,11 @@ fn ollamas_probes_are_answered() {
 #[test]
 fn a_burst_arrives_whole() {
     let gateway = Gateway::start("");
-    let (_, _, body) = gateway.complete("burst 4000", true);
-    assert_eq!(text(&body).split_whitespace().count(), 4000);
+    let (_, _, body) = gateway.complete("burst 10000", true);
+    assert_eq!(text(&body).split_whitespace().count(), 10_000);
+    let (status, _, body) = gateway.complete("burst 10000", false);
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("w9999 "), "{}", body.len());
 }
 
 /// A client that never reads is let go, and holds up nobody.

@@ -26,6 +26,9 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 const SUBMIT_DEADLINE: Duration = Duration::from_secs(600);
 /// Events that may wait for a slow client.
 const EVENTS_AHEAD: usize = 4096;
+/// How long all who wait at a worker are held up by one whose queue is full. Whoever reads at all makes room much sooner: a
+/// worker that is fast, or was waited for, has more events in one frame than a queue holds.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who waits for events; `None` once the connection has ended.
 type Requests = Option<HashMap<RequestId, mpsc::Sender<Event>>>;
@@ -160,7 +163,7 @@ impl Link {
             tokio::select! {
                 () = self.closing.notified() => break,
                 frame = frames.next() => match frame {
-                    Some(Ok(StreamFrame::Step(frame))) => self.deal_frame(frame),
+                    Some(Ok(StreamFrame::Step(frame))) => self.deal_frame(frame).await,
                     Some(Ok(StreamFrame::Welcome)) => {}
                     Some(Err(error)) => {
                         tracing::warn!(model = self.model, %error, "the step frames ended");
@@ -173,27 +176,33 @@ impl Link {
         self.end();
     }
 
-    fn deal_frame(self: &Arc<Self>, frame: StepFrame) {
-        let mut slow = Vec::new();
-        if let Some(requests) = &mut *self.requests() {
-            for (id, event) in frame.events {
-                let last = event.is_last();
-                // It is about to end, and takes nothing any more.
-                if matches!(&event, Event::Failed(error) if error.kind == ErrorKind::Unavailable) {
-                    self.retired.store(true, Ordering::Relaxed);
-                }
-                let sent = requests.get(&id).map(|sender| sender.try_send(event));
-                if matches!(sent, Some(Err(mpsc::error::TrySendError::Full(_)))) {
-                    slow.push(id);
-                } else if last {
-                    requests.remove(&id);
-                }
+    async fn deal_frame(self: &Arc<Self>, frame: StepFrame) {
+        for (id, event) in frame.events {
+            // It is about to end, and takes nothing any more.
+            if matches!(&event, Event::Failed(error) if error.kind == ErrorKind::Unavailable) {
+                self.retired.store(true, Ordering::Relaxed);
+            }
+            let last = event.is_last();
+            if let Some((sender, event)) = self.offer(id, event)
+                && tokio::time::timeout(PATIENCE, sender.send(event)).await.is_err()
+            {
+                Arc::clone(self).cancel(id);
+            } else if last && let Some(requests) = &mut *self.requests() {
+                requests.remove(&id);
             }
         }
-        for id in slow {
-            Arc::clone(self).cancel(id);
-        }
         self.close_if_done();
+    }
+
+    /// Queues an event. Returns it with its queue where that is full.
+    fn offer(&self, id: RequestId, event: Event) -> Option<(mpsc::Sender<Event>, Event)> {
+        let requests = self.requests();
+        let sender = requests.as_ref()?.get(&id)?;
+        match sender.try_send(event) {
+            Err(mpsc::error::TrySendError::Full(event)) => Some((sender.clone(), event)),
+            // One that nobody reads is cancelled by its reader.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
+        }
     }
 
     /// Fails every request that waits; no new one is taken.
