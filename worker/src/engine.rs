@@ -296,8 +296,8 @@ impl<R: Runner> Engine<R> {
     /// Decides what the step computes; returns how many sequences decode.
     fn schedule(&mut self) -> usize {
         let decoding = self.scheduler.decoding();
-        let most = self.limits.prefill_tokens;
-        self.scheduler.schedule(&mut self.batch, self.pace.prefill_tokens(decoding, most));
+        let (prompts, most) = (self.scheduler.prompts(), self.limits.prefill_tokens);
+        self.scheduler.schedule(&mut self.batch, self.pace.prefill_tokens(decoding, prompts, most));
         if self.batch.rows.is_empty() {
             // What was to decode has lost its blocks to a prompt that was to wait.
             self.scheduler.schedule(&mut self.batch, most);

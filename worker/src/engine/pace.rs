@@ -1,10 +1,13 @@
 //! How much of a prompt a step may compute while others decode. Pure: numbers in, a number out.
 //!
 //! A prompt's tokens make the step that carries them longer for everybody in it. So the step's time is watched: what it takes to
-//! decode alone, and what each prompt token adds; the prompt gets what keeps a step within a fixed multiple of decoding alone.
+//! decode alone, and what each prompt token adds; one prompt gets what keeps a step within a fixed multiple of decoding alone.
+//! Where several wait, they wait for each other too, and all are served sooner by few long steps than by many short ones: their
+//! share grows with the cube of their number (measured: the square took longer and disturbed more steps; without any bound, two
+//! long prompts would hold up everybody for as long as their longest step takes).
 //! What is not known is measured: a step now and then decodes only.
 
-/// A step with prompt tokens takes at most so many times what one without takes. Below 2, since steps vary.
+/// A step with tokens of one prompt takes at most so many times what one without takes. Below 2, since steps vary.
 const LONGEST: f64 = 1.6;
 /// Prompt tokens of a step while their cost is not known.
 const FIRST_TOKENS: usize = 16;
@@ -33,8 +36,9 @@ struct Decode {
 }
 
 impl Pace {
-    /// Prompt tokens for a step beside `decoding` rows that decode; at most `most`, and 0 only where some decode.
-    pub fn prefill_tokens(&self, decoding: usize, most: usize) -> usize {
+    /// Prompt tokens for a step beside `decoding` rows that decode, where `prompts` are not computed to their end; at most
+    /// `most`, and 0 only where some decode.
+    pub fn prefill_tokens(&self, decoding: usize, prompts: usize, most: usize) -> usize {
         if decoding == 0 {
             return most;
         }
@@ -43,7 +47,8 @@ impl Pace {
             (None, _) => 0,
             (Some(_), None) => FIRST_TOKENS,
             (Some(decode), Some(per_token)) => {
-                let room = decode.micros * (LONGEST - 1.0) / per_token.max(1e-3);
+                let share = (LONGEST - 1.0) * (prompts.max(1) as f64).powi(3);
+                let room = decode.micros * share / per_token.max(1e-3);
                 (room as usize).max(LEAST_TOKENS)
             }
         };

@@ -156,6 +156,13 @@ impl Scheduler {
         self.running.iter().filter(|sequence| sequence.pending() == 1).count()
     }
 
+    /// Sequences whose prompts are not computed to their end, as far as there are rows for them.
+    pub fn prompts(&self) -> usize {
+        let begun = self.running.len() - self.decoding();
+        let rows = self.limits.max_sequences.saturating_sub(self.running.len());
+        begun + self.waiting.len().min(rows)
+    }
+
     /// Blocks in use, and that may be.
     pub fn blocks(&self) -> (u32, u32) {
         (self.allocator.used(), self.allocator.limit())

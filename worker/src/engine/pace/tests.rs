@@ -18,7 +18,7 @@ proptest! {
         let alone = base + per_row * rows as f64;
         let (mut left, mut steps, mut slow) = (prompt, 0usize, 0usize);
         while left > 0 {
-            let tokens = pace.prefill_tokens(rows, 512).min(left);
+            let tokens = pace.prefill_tokens(rows, 1, 512).min(left);
             let micros = (alone + per_token * tokens as f64) * noise[steps % noise.len()];
             pace.observe(rows, tokens, micros);
             // What a machine that slow for prompts cannot avoid.
@@ -35,21 +35,30 @@ proptest! {
 
 #[test]
 fn without_decoding_a_prompt_gets_all() {
-    assert_eq!(Pace::default().prefill_tokens(0, 512), 512);
+    assert_eq!(Pace::default().prefill_tokens(0, 1, 512), 512);
 }
 
 #[test]
 fn other_rows_than_were_measured_are_measured_again() {
     let mut pace = Pace::default();
-    assert_eq!(pace.prefill_tokens(1, 512), 0);
+    assert_eq!(pace.prefill_tokens(1, 1, 512), 0);
     pace.observe(1, 0, 1000.0);
-    assert_eq!(pace.prefill_tokens(1, 512), FIRST_TOKENS);
+    assert_eq!(pace.prefill_tokens(1, 1, 512), FIRST_TOKENS);
     pace.observe(1, 16, 2600.0);
-    assert_eq!(pace.prefill_tokens(1, 512), 6);
-    assert_eq!(pace.prefill_tokens(2, 512), 6);
-    assert_eq!(pace.prefill_tokens(8, 512), 0);
+    assert_eq!(pace.prefill_tokens(1, 1, 512), 6);
+    assert_eq!(pace.prefill_tokens(2, 1, 512), 6);
+    assert_eq!(pace.prefill_tokens(8, 1, 512), 0);
     for _ in 0..STALE_STEPS {
         pace.observe(1, 7, 1700.0);
     }
-    assert_eq!(pace.prefill_tokens(1, 512), 0, "what is long ago is measured again");
+    assert_eq!(pace.prefill_tokens(1, 1, 512), 0, "what is long ago is measured again");
+}
+
+#[test]
+fn many_prompts_get_more_of_a_step_than_one() {
+    let mut pace = Pace::default();
+    pace.observe(4, 0, 40_000.0);
+    pace.observe(4, 24, 64_000.0);
+    let tokens = |prompts| pace.prefill_tokens(4, prompts, 512);
+    assert_eq!([0, 1, 2, 3, 8].map(tokens), [24, 24, 192, 512, 512]);
 }
