@@ -227,7 +227,7 @@ fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingPara
         top_p: within("top_p", top_p, f32::MIN_POSITIVE, 1.0)?,
         top_k: asked.top_k.or(defaults.top_k).unwrap_or(0),
         min_p: within("min_p", min_p, 0.0, 1.0)?,
-        uniform: 0.0,
+        noise: 0,
     };
     let (least, most) = (*REPETITION.start(), *REPETITION.end());
     let repetition = asked.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0);

@@ -114,14 +114,14 @@ pub struct RowSampling {
     pub top_k: u32,
     /// In [0, 1]; 0 keeps all.
     pub min_p: f32,
-    /// The row's random number for this position, uniform in [0, 1). A pure function of seed and position,
-    /// so that a row's choice does not depend on its company.
-    pub uniform: f32,
+    /// Where this position's random numbers come from. A pure function of seed and position, so that a row's choice does not
+    /// depend on its company.
+    pub noise: u64,
 }
 
 impl RowSampling {
     /// Takes the likeliest token.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, top_k: 0, min_p: 0.0, uniform: 0.0 };
+    pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, top_k: 0, min_p: 0.0, noise: 0 };
 }
 
 /// What a runner can hold.

@@ -18,7 +18,7 @@ pub struct SequenceId(pub u64);
 /// How a sequence's tokens are chosen, resolved and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
-    /// See [`RowSampling`]; its random number is filled in for each token.
+    /// See [`RowSampling`]; its noise is filled in for each token.
     pub row: RowSampling,
     /// Same seed, same text.
     pub seed: u64,
@@ -225,8 +225,8 @@ impl Sequence {
     /// How to choose the token that comes `ahead` after the next. A pure function of seed and position, whatever else is in
     /// the batch.
     pub(super) fn row_sampling(&self, ahead: usize) -> RowSampling {
-        let uniform = rng::uniform(self.seed, (self.generated() + ahead) as u64);
-        RowSampling { uniform, ..self.row }
+        let noise = rng::noise(self.seed, (self.generated() + ahead) as u64);
+        RowSampling { noise, ..self.row }
     }
 
     /// What to do to the next token's logits.

@@ -1,13 +1,18 @@
 //! Chooses the next token of every row in one pass over the device.
 //!
-//! Order of the filters: temperature, top-k, top-p over what top-k left, min-p; then the inverse of the cumulative
-//! distribution at the row's random number. Parameters are columns `[N, 1]`, so rows of any settings share the pass.
+//! Order of the filters: temperature, top-k, top-p over what top-k left, min-p; then a draw from what is left. Parameters are
+//! columns `[N, 1]`, so rows of any settings share the pass.
 
-use mlx_rs::{Array, ops};
+use std::f32::consts::LOG2_E;
+
+use mlx_rs::{Array, Dtype, ops};
 
 use super::told;
 use crate::engine::runner::{Adjust, Batch, Mask, RowSampling};
 use crate::layers::exponential;
+
+mod draw;
+mod filter;
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -117,38 +122,24 @@ pub fn sample(logits: &Array, rows: &[RowSampling]) -> Result<Array> {
     if rows.iter().all(|row| row.temperature == 0.0) {
         return ops::indexing::argmax_axis(logits, -1, false);
     }
-    let column = |of: fn(&RowSampling) -> f32| {
-        let values: Vec<f32> = rows.iter().map(of).collect();
-        Array::from_slice(&values, &[rows.len() as i32, 1])
-    };
-    let vocabulary = logits.dim(-1);
-    let greedy = column(|row| f32::from(u8::from(row.temperature == 0.0)));
-    let temperature = column(|row| if row.temperature == 0.0 { 1.0 } else { row.temperature });
-    let top_k = column(|row| if row.top_k == 0 { f32::INFINITY } else { row.top_k as f32 });
+    let temperature = column(rows, |row| if row.temperature == 0.0 { 1.0 } else { row.temperature });
+    let scaled = logits.as_dtype(Dtype::Float32)?.divide(temperature)?;
+    let likeliest = ops::indexing::argmax_axis(&scaled, -1, true)?;
+    let top = ops::max_axis(&scaled, -1, true)?;
 
-    let scaled = logits.divide(temperature)?;
-    let order = ops::argsort_axis(scaled.negative()?, -1)?;
-    let sorted = ops::indexing::take_along_axis(&scaled, &order, -1)?;
-    let rank = ops::arange::<_, f32>(None, vocabulary, None)?.reshape(&[1, vocabulary])?;
-    let zero = Array::from_f32(0.0);
+    let below = scaled.subtract(top)?;
+    let weights = exponential::exp2(&below.multiply(Array::from_f32(LOG2_E))?)?;
+    let kept = below.ge(filter::least(&below, &weights, rows)?)?;
+    let drawn = draw::draw(&ops::select(kept, weights, Array::from_f32(0.0))?, rows)?;
 
-    let probability = exponential::softmax(&sorted)?;
-    let kept = ops::select(rank.lt(top_k)?, &probability, &zero)?;
-    let kept = kept.divide(kept.sum_axis(-1, true)?)?;
-    // A token stays while those before it have not reached top_p: the first always does.
-    let before = ops::cumsum(&kept, -1, None, false)?;
-    let first = ops::split_at_indices(&kept, &[1], -1)?.swap_remove(0);
-    let likely = kept.ge(first.multiply(column(|row| row.min_p))?)?;
-    let inside = before.lt(column(|row| row.top_p))?;
-    let kept = ops::select(inside.logical_and(likely)?, &kept, &zero)?;
+    let greedy = column(rows, |row| f32::from(u8::from(row.temperature == 0.0)));
+    ops::select(greedy.gt(Array::from_f32(0.0))?, likeliest, drawn)?.reshape(&[rows.len() as i32])
+}
 
-    let cumulative = ops::cumsum(&kept, -1, None, None)?;
-    let total = ops::split_at_indices(&cumulative, &[vocabulary - 1], -1)?.swap_remove(1);
-    let above = cumulative.gt(total.multiply(column(|row| row.uniform))?)?;
-    // argmax of booleans is the first true one.
-    let drawn = ops::indexing::argmax_axis(above.as_dtype(mlx_rs::Dtype::Int32)?, -1, true)?;
-    let chosen = ops::select(greedy.gt(&zero)?, Array::from_slice(&[0u32], &[1, 1]), drawn)?;
-    ops::indexing::take_along_axis(&order, &chosen, -1)?.reshape(&[rows.len() as i32])
+/// A value of each row, `[N, 1]`.
+fn column(rows: &[RowSampling], of: impl Fn(&RowSampling) -> f32) -> Array {
+    let values: Vec<f32> = rows.iter().map(of).collect();
+    Array::from_slice(&values, &[rows.len() as i32, 1])
 }
 
 #[cfg(test)]

@@ -1,34 +1,38 @@
 use super::*;
 
 #[test]
-fn numbers_lie_in_the_half_open_interval_and_fill_it_evenly() {
-    let mut buckets = [0; 16];
-    for position in 0..160_000 {
-        let number = uniform(42, position);
-        assert!((0.0..1.0).contains(&number));
-        buckets[(number * 16.0) as usize] += 1;
+fn numbers_are_exponential() {
+    let count = 160_000;
+    let (mut sum, mut buckets) = (0.0, [0; 16]);
+    for at in 0..count {
+        let number = f64::from(exponential(noise(42, at / 400), at % 400));
+        assert!(number > 0.0 && number.is_finite());
+        sum += number;
+        // Its own distribution makes it even.
+        buckets[((-(-number).exp_m1()) * 16.0).min(15.0) as usize] += 1;
     }
+    assert!((sum / count as f64 - 1.0).abs() < 4.0 / (count as f64).sqrt());
     // 10,000 expected, standard deviation 97.
     assert!(buckets.iter().all(|count| (9_500..10_500).contains(count)), "{buckets:?}");
 }
 
 #[test]
 fn seed_and_position_decide_alone() {
-    assert_eq!(uniform(7, 3).to_bits(), uniform(7, 3).to_bits());
-    let mut seen: Vec<u32> =
-        (0..100).flat_map(|seed| (0..100).map(move |at| uniform(seed, at).to_bits())).collect();
+    assert_eq!(noise(7, 3), noise(7, 3));
+    let mut seen: Vec<u64> = (0..100).flat_map(|seed| (0..100).map(move |at| noise(seed, at))).collect();
     seen.sort_unstable();
     seen.dedup();
-    // 10,000 draws of 24 bits collide three times on average.
-    assert!(seen.len() > 9_980, "{}", seen.len());
+    assert_eq!(seen.len(), 10_000);
 }
 
 #[test]
 fn neighbours_do_not_follow_each_other() {
-    for (seeds, positions) in [(1, 0), (0, 1)] {
-        let pairs = (0..20_000).map(|at| (uniform(at, 5 * at), uniform(at + seeds, 5 * at + positions)));
-        let products: f64 = pairs.map(|(a, b)| (f64::from(a) - 0.5) * (f64::from(b) - 0.5)).sum();
-        // Each product has mean 0 and standard deviation 1/12.
-        assert!((products / 20_000.0).abs() < 4.0 / 12.0 / 20_000f64.sqrt(), "{products}");
+    let number = |seed, position, index| f64::from(exponential(noise(seed, position), index));
+    for (seeds, positions, indices) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
+        let pairs = (0..20_000)
+            .map(|at| (number(at, 5 * at, 3), number(at + seeds, 5 * at + positions, 3 + indices)));
+        let products: f64 = pairs.map(|(a, b)| (a - 1.0) * (b - 1.0)).sum();
+        // Each product has mean 0 and standard deviation 1.
+        assert!((products / 20_000.0).abs() < 4.0 / 20_000f64.sqrt(), "{products}");
     }
 }

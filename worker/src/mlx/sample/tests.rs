@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::rng;
 use crate::mlx::tests::device;
 
 const VOCABULARY: usize = 24;
@@ -40,14 +43,9 @@ fn normalise(all: &mut [(u32, f64)]) {
 
 fn settings() -> impl Strategy<Value = RowSampling> {
     let top_k = prop_oneof![Just(0u32), 1u32..30];
-    (0.2f32..3.0, 0.05f32..1.0, top_k, 0.0f32..0.5, 0.0f32..1.0).prop_map(
-        |(temperature, top_p, top_k, min_p, uniform)| RowSampling {
-            temperature,
-            top_p,
-            top_k,
-            min_p,
-            uniform,
-        },
+    let top_p = prop_oneof![Just(1.0f32), 0.05f32..1.0];
+    (0.2f32..3.0, top_p, top_k, 0.0f32..0.5, any::<u64>()).prop_map(
+        |(temperature, top_p, top_k, min_p, noise)| RowSampling { temperature, top_p, top_k, min_p, noise },
     )
 }
 
@@ -61,24 +59,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_token_is_where_the_random_number_falls(rows in prop::collection::vec((row_logits(), settings()), 1..5)) {
+    fn the_token_is_who_wins_the_race(rows in prop::collection::vec((row_logits(), settings()), 1..5)) {
         let _device = device();
         let (logits, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         for ((token, logits), row) in draw(&logits, &rows).into_iter().zip(&logits).zip(&rows) {
-            let mut low = 0.0;
-            let kept = reference(logits, row);
-            // A filter's border may fall either way by rounding; the token is then next to where it should be.
-            let slack = 1e-4 + kept.last().unwrap().1;
-            let place = kept.iter().position(|(id, _)| *id == token);
-            let Some(place) = place else {
-                let next = reference(logits, &RowSampling { top_p: row.top_p + 1e-4, min_p: row.min_p - 1e-4, ..*row });
-                prop_assert!(next.iter().any(|(id, _)| *id == token), "{token} was filtered out");
-                continue;
+            // All are of the first group. A filter's border may fall either way by rounding.
+            let winner = |row: &RowSampling| {
+                let time = |(id, p): &(u32, f64)| f64::from(rng::exponential(row.noise, 1 + u64::from(*id))) / p;
+                let kept = reference(logits, row);
+                kept.into_iter().min_by(|a, b| time(a).total_cmp(&time(b))).unwrap().0
             };
-            kept[..place].iter().for_each(|(_, p)| low += p);
-            let uniform = f64::from(row.uniform);
-            let high = low + kept[place].1;
-            prop_assert!(low - slack <= uniform && uniform < high + slack, "{uniform} is not in {low}..{high}");
+            let (top_p, min_p) = (row.top_p, row.min_p);
+            let near = [-1e-4, 0.0, 1e-4].map(|by| winner(&RowSampling {
+                top_p: if top_p < 1.0 { top_p + by } else { top_p },
+                min_p: min_p - by,
+                ..*row
+            }));
+            prop_assert!(near.contains(&token), "{token} instead of {near:?}");
         }
     }
 
@@ -98,39 +95,60 @@ proptest! {
 fn narrow_settings_are_greedy() {
     let _device = device();
     let logits = vec![vec![0.5, 3.0, 2.9, -1.0]; 4];
-    let free = RowSampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, uniform: 0.999 };
-    let rows = [
-        RowSampling { top_k: 1, ..free },
-        RowSampling { top_p: 1e-6, ..free },
-        RowSampling { min_p: 1.0, ..free },
-        RowSampling { temperature: 1e-4, ..free },
-    ];
-    assert_eq!(draw(&logits, &rows), [1; 4]);
-    assert_eq!(draw(&logits[..1], &[free]), [3]);
+    for noise in 0..20 {
+        let free = free(noise);
+        let rows = [
+            RowSampling { top_k: 1, ..free },
+            RowSampling { top_p: 1e-6, ..free },
+            RowSampling { min_p: 1.0, ..free },
+            RowSampling { temperature: 1e-4, ..free },
+        ];
+        assert_eq!(draw(&logits, &rows), [1; 4]);
+    }
+    let rows: Vec<RowSampling> = (0..2000).map(free).collect();
+    let drawn: BTreeSet<u32> = draw(&vec![logits[0].clone(); 2000], &rows).into_iter().collect();
+    assert_eq!(drawn, BTreeSet::from([0, 1, 2, 3]));
 }
 
-/// Each token comes as often as its probability says.
+fn free(noise: u64) -> RowSampling {
+    RowSampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, noise }
+}
+
+/// Each token comes as often as its probability says, within its group and in another.
 #[test]
 fn the_distribution_is_the_softmax() {
     let _device = device();
-    let logits: Vec<f32> = [0.5f32, 0.25, 0.125, 0.125].map(f32::ln).into();
+    let mut logits = vec![f32::NEG_INFINITY; 700];
+    for (at, p) in [(0, 0.5f32), (1, 0.25), (300, 0.125), (699, 0.125)] {
+        logits[at] = p.ln();
+    }
     let count = 4000;
-    let rows: Vec<RowSampling> = (0..count)
-        .map(|i| RowSampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            uniform: crate::engine::rng::uniform(7, i),
-        })
-        .collect();
-    let mut seen = [0u32; 4];
+    let rows: Vec<RowSampling> = (0..count).map(|at| free(rng::noise(7, at))).collect();
+    let mut seen = [0u32; 700];
     for token in draw(&vec![logits; count as usize], &rows) {
         seen[token as usize] += 1;
     }
-    for (seen, expected) in seen.iter().zip([2000, 1000, 500, 500]) {
-        assert!(seen.abs_diff(expected) < 120, "{seen} for {expected}");
+    for (at, expected) in [(0, 2000), (1, 1000), (300, 500), (699, 500)] {
+        assert!(seen[at].abs_diff(expected) < 120, "{} for {expected}", seen[at]);
     }
+    assert_eq!(seen.iter().sum::<u32>(), seen[0] + seen[1] + seen[300] + seen[699]);
+}
+
+/// What batches of other sizes round otherwise draws the same tokens, though thousands are likely.
+#[test]
+fn the_last_digits_do_not_decide() {
+    let _device = device();
+    let unrest = |at: u64| rng::exponential(1, at) - rng::exponential(2, at);
+    let logits: Vec<f32> = (0..20_000).map(unrest).collect();
+    let rounded: Vec<f32> = (0..).zip(&logits).map(|(at, x)| x + 1e-5 * unrest(at + 1_000_000)).collect();
+    let mut others = 0;
+    for batch in 0..20 {
+        let rows: Vec<RowSampling> = (0..50).map(|at| free(rng::noise(batch, at))).collect();
+        let drawn = draw(&vec![logits.clone(); 50], &rows);
+        let again = draw(&vec![rounded.clone(); 50], &rows);
+        others += drawn.iter().zip(&again).filter(|(one, other)| one != other).count();
+    }
+    assert!(others <= 1, "{others} of 1,000");
 }
 
 proptest! {
