@@ -60,6 +60,19 @@ impl ValidRequest {
     }
 }
 
+/// A prompt whose tokens are to be counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidCount {
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// What to count.
+    pub prompt: Prompt,
+    /// How long the model stays when it falls idle, where the request says.
+    pub keep_alive: Option<KeepAlive>,
+    /// Milliseconds from its arrival after which it has failed.
+    pub time_limit_ms: Option<u32>,
+}
+
 /// How to stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streaming {

@@ -264,6 +264,8 @@ fn a_request_that_takes_too_long_is_a_504() {
         ("/v1/responses", json(r#"{"input": "late 30"}"#)),
         ("/v1/embeddings", json(r#"{"input": "late"}"#)),
         ("/v1/rerank", json(r#"{"query": "late", "documents": ["d"]}"#)),
+        ("/v1/messages/count_tokens", json(r#"{"messages": [{"role": "user", "content": "late"}]}"#)),
+        ("/v1/responses/input_tokens", json(r#"{"input": "late"}"#)),
     ] {
         let mut body = prompt;
         (body["model"], body["timeout"]) = ("m".into(), 0.1.into());

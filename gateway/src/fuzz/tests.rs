@@ -20,6 +20,12 @@ fn seeds_are_good_requests() {
     }
 }
 
+#[test]
+fn the_seed_of_a_stream_says_what_was_said() {
+    let seed = include_bytes!("../../../fuzz/seeds/stream/mixed");
+    (0..=seed.len()).for_each(|end| super::stream(&seed[..end]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

@@ -57,8 +57,8 @@ pub async fn create(
 /// # Errors
 /// A wrong request, an unknown model.
 pub async fn count_tokens(Extract(state): Extract<State>, request: Request) -> Result<Json<Count>, ApiError> {
-    let (model, prompt) = validate::count(body::lenient_json(request).await?)?;
-    let counted = state.local.count_tokens(&model, prompt).await;
+    let valid = validate::count(body::lenient_json(request).await?)?;
+    let counted = state.local.count_tokens(valid).await;
     let input_tokens = counted.map_err(names::of_messages)?;
     Ok(Json(Count { input_tokens }))
 }

@@ -236,8 +236,8 @@ pub async fn input_tokens(
 ) -> Answer<Json<Count>> {
     let mut request: api::Request = body::json(request).await?;
     let history = conversation(&state, &tenant, &mut request).await?;
-    let (model, prompt) = validate::count(request, &history)?;
-    let counted = state.local.count_tokens(&model, prompt).await;
+    let valid = validate::count(request, &history)?;
+    let counted = state.local.count_tokens(valid).await;
     let input_tokens = counted.map_err(names::of_responses)?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::labels::{self, Labels};
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidRequest, extras, foreign, keep_alive, model,
-    refuse,
+    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidCount, ValidRequest, extras, foreign,
+    keep_alive, model, refuse, time_limit_ms,
 };
 use crate::api::anthropic::messages::{self, Format, Request};
 
@@ -84,15 +84,17 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 
-/// Checks a request to count tokens: the model and the prompt.
+/// Checks a request to count tokens.
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(request: Request) -> Result<(String, Prompt)> {
+pub fn count(mut request: Request) -> Result<ValidCount> {
     refused(&request)?;
     constraint(&request)?;
+    let keep_alive = keep_alive::checked(request.keep_alive.take())?;
+    let time_limit_ms = time_limit_ms(request.timeout)?;
     let (model, prompt) = conversation(request)?;
-    Ok((model, Prompt::Chat(prompt)))
+    Ok(ValidCount { model, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
 }
 
 /// What changes the answer and is not built.

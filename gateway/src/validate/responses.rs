@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::labels;
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidRequest, extras, foreign, keep_alive, limit, model,
-    refuse, retentions, sampling, stop, tools as functions,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidCount, ValidRequest, extras, foreign, keep_alive, limit,
+    model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
 };
 use crate::api::openai::chat::Function;
 use crate::api::openai::responses::{self as api, Item, Request};
@@ -128,14 +128,16 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     })
 }
 
-/// Checks a request to count tokens: the model and the prompt.
+/// Checks a request to count tokens.
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(mut request: Request, history: &[Item]) -> Result<(String, Prompt)> {
+pub fn count(mut request: Request, history: &[Item]) -> Result<ValidCount> {
     refused(&request)?;
+    let keep_alive = keep_alive::checked(request.keep_alive.take())?;
+    let time_limit_ms = time_limit_ms(request.timeout)?;
     let (prompt, _, _) = conversation(&mut request, history)?;
-    Ok((model(request.model)?, Prompt::Chat(prompt)))
+    Ok(ValidCount { model: model(request.model)?, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
 }
 
 /// What changes the answer and is not built.

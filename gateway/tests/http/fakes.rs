@@ -210,6 +210,9 @@ impl Worker for FakeWorker {
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
+        if matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "late") {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
         let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "poison");
         if poison { Err(self.dies()) } else { Ok(3) }
     }

@@ -47,3 +47,23 @@ fn it_is_told_by_every_endpoint_and_taken_back_by_a_request_without_it() {
         assert_eq!(ask(&gateway, path, &with(json!("soon"))), 400, "{path}");
     }
 }
+
+/// Clients count between their requests: what an earlier one said stays.
+#[test]
+fn counting_tells_it_and_takes_nothing_back() {
+    let gateway = Gateway::start("");
+    let turn = json!([{"role": "user", "content": "count 1"}]);
+    for (number, (path, mut body)) in [
+        ("/v1/messages/count_tokens", json!({"model": "m", "messages": turn})),
+        ("/v1/responses/input_tokens", json!({"model": "m", "input": "count 1"})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(ask(&gateway, path, &body), 200, "{path}");
+        body["keep_alive"] = json!("5m");
+        assert_eq!(ask(&gateway, path, &body), 200, "{path}");
+        wait_until("the supervisor hears", || gateway.kept().len() > number);
+        assert_eq!(gateway.kept(), vec![KeepAlive::Seconds(300); number + 1]);
+    }
+}

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::generate::Prompt;
 use ipc_proto::supervisor::{KeepAlive, Want};
 use ipc_proto::{ErrorKind, Result, Source};
 
 use super::link::Link;
 use super::{Local, deadline, lost};
 use crate::backend::late;
+use crate::validate::ValidCount;
 
 /// Many long texts take minutes on a CPU; whoever waits can leave, which drops the call and the work.
 const READING_DEADLINE: Duration = Duration::from_secs(3600);
@@ -60,19 +60,26 @@ impl Local {
         self.call_and_keep(reading, call).await
     }
 
-    /// Tokens of a prompt as `model` would see it.
+    /// Tokens of a prompt as its model would see it.
     ///
     /// # Errors
     /// Unknown or broken model, a prompt that its template refuses.
-    pub async fn count_tokens(&self, model: &str, prompt: Prompt) -> Result<u32> {
+    pub async fn count_tokens(self: &Arc<Self>, count: ValidCount) -> Result<u32> {
+        let ValidCount { model, prompt, keep_alive, time_limit_ms } = count;
         let call = |link: Arc<Link>| {
             let prompt = prompt.clone();
             async move { link.count_tokens(prompt).await }
         };
-        self.call(&Reading { model: model.to_owned(), ..Reading::default() }, call).await
+        let reading = Reading { model, keep_alive, time_limit_ms, ..Reading::default() };
+        let tokens = self.call_in_time(&reading, call).await?;
+        // Clients count between their requests: one that says nothing takes nothing back.
+        if reading.keep_alive.is_some() {
+            Arc::clone(self).keep(reading.model, reading.keep_alive);
+        }
+        Ok(tokens)
     }
 
-    /// As [`Self::call`]; after it the model is to stay as the request says.
+    /// As [`Self::call_in_time`]; after it the model is to stay as the request says.
     async fn call_and_keep<T, F>(
         self: &Arc<Self>,
         reading: Reading,
@@ -81,17 +88,24 @@ impl Local {
     where
         F: Future<Output = Result<T>>,
     {
-        let called = self.call(&reading, call);
-        let answer = match reading.time_limit_ms {
-            // Dropping the call cancels it at the worker.
+        let answer = self.call_in_time(&reading, call).await?;
+        Arc::clone(self).keep(reading.model, reading.keep_alive);
+        Ok(answer)
+    }
+
+    /// As [`Self::call`], within its time limit. Dropping a call cancels it at the worker.
+    async fn call_in_time<T, F>(&self, reading: &Reading, call: impl Fn(Arc<Link>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let called = self.call(reading, call);
+        match reading.time_limit_ms {
             Some(limit) => tokio::time::timeout(Duration::from_millis(limit.into()), called)
                 .await
                 .map_err(|_| late())
-                .flatten()?,
-            None => called.await?,
-        };
-        Arc::clone(self).keep(reading.model, reading.keep_alive);
-        Ok(answer)
+                .flatten(),
+            None => called.await,
+        }
     }
 
     /// Offers a call to a worker of the model. Nothing of it is told to the client before its end, so it is offered again where

@@ -250,7 +250,7 @@ fn what_is_wrong_is_named() {
 #[test]
 fn counting_sees_the_same_prompt() {
     let body = json!({"model": "m", "input": "Hi", "tools": tools(), "instructions": "s"});
-    let (_, counted) = count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap();
+    let counted = count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompt;
     assert_eq!(counted, Prompt::Chat(prompt(&json!({"tools": tools(), "instructions": "s"}))));
 }
 
