@@ -193,3 +193,32 @@ fn versions_live_in_the_root_manifest() {
         }
     }
 }
+
+/// A target that the nightly workflow or the manifest forgets is never run.
+#[test]
+fn every_fuzz_target_is_run_at_night_and_has_seeds() {
+    let root = repository();
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (workflow, manifest) = (read(".github/workflows/nightly.yml"), read("fuzz/Cargo.toml"));
+    let matrix = workflow.lines().find_map(|line| line.trim().strip_prefix("target: [")?.strip_suffix(']'));
+    let mut nightly: Vec<&str> = matrix.unwrap().split(", ").collect();
+    nightly.sort_unstable();
+    let names = |folder: &str| {
+        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<String> =
+            entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        all.sort_unstable();
+        all
+    };
+    let targets = names("fuzz/fuzz_targets");
+    assert!(targets.len() >= 5, "{targets:?}");
+    assert_eq!(nightly, targets);
+    assert_eq!(names("fuzz/seeds"), targets);
+    for target in &targets {
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"")),
+            "{target}"
+        );
+    }
+    assert!(workflow.contains("-max_total_time="), "each is bounded");
+}

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 /// What outputs and schemas are made of, beside arbitrary bytes.
@@ -51,6 +53,28 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
     ];
     (prop::collection::vec(any::<u8>(), 3), prop::collection::vec(piece, 0..16))
         .prop_map(|(head, pieces)| [head, pieces.concat()].concat())
+}
+
+/// What a fuzzer begins with, in `fuzz/seeds`, for one of its targets.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Each seed, and each with its end cut off: what is cut off within a format is where formats are hard to read.
+#[test]
+fn seeds_keep_the_promises() {
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 3] =
+        [("output", super::output), ("schema", super::schema), ("conversation", super::conversation)];
+    for (target, run) in targets {
+        let seeds = seeds(target);
+        assert!(!seeds.is_empty(), "{target}");
+        for seed in seeds {
+            (0..=seed.len()).for_each(|end| run(&seed[..end]));
+        }
+    }
 }
 
 proptest! {
