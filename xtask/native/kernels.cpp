@@ -3,69 +3,12 @@
  * Its wheel computes activations number by number, normalises in a dozen passes over memory, and copies heads before it
  * multiplies them. Here each is one pass over vectors. All of it is for float32 and streams of the CPU. A function returns
  * null, or what went wrong, which is there until the thread's next failure. */
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <optional>
-#include <string>
-#include <vector>
-
-#include "mlx/allocator.h"
-#include "mlx/backend/cpu/encoder.h"
 #include "mlx/c/private/array.h"
 #include "mlx/c/private/stream.h"
 #include "mlx/ops.h"
-#include "mlx/primitives.h"
-
-namespace mx = mlx::core;
-using Arrays = std::vector<mx::array>;
-
-enum { RowMajor = 101, NoTrans = 111, Trans = 112 };
-extern "C" {
-/* The shim's: on all its threads where they are free, and on this one. */
-void cblas_sgemm(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-void mlxd_sgemm_alone(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-}
+#include "paged.h"
 
 namespace {
-
-/* Kernels that run now. One alone has its products on all cores; beside others, which have the other cores, it keeps to its own. */
-std::atomic<int> running{0};
-struct Running {
-  Running() { running++; }
-  ~Running() { running--; }
-};
-
-/* C[m,n] = A[m,k] B[n,k]^T. */
-void product(int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc) {
-  auto run = running > 1 ? mlxd_sgemm_alone : cblas_sgemm;
-  run(RowMajor, NoTrans, Trans, m, n, k, 1, a, lda, b, ldb, 0, c, ldc);
-}
-
-/* 2^x, off by 2e-7 of its value; next to nothing for what is below -126, and no more than 2^127. (Coefficients: Cephes.) */
-inline float exp2_of(float x) {
-  x = x < -126.0f ? -126.0f : x;
-  x = x > 127.0f ? 127.0f : x;
-  const float round = 12582912.0f; /* leaves no room for a fraction: the nearest whole number is in the lowest bits */
-  float shifted = x + round, f = x - (shifted - round);
-  float p = 1.535336188319500e-4f;
-  p = p * f + 1.339887440266574e-3f;
-  p = p * f + 9.618437357674640e-3f;
-  p = p * f + 5.550332471162809e-2f;
-  p = p * f + 2.402264791363012e-1f;
-  p = p * f + 6.931472028550421e-1f;
-  p = p * f + 1.0f;
-  uint32_t bits, exponent;
-  std::memcpy(&bits, &p, sizeof bits);
-  std::memcpy(&exponent, &shifted, sizeof exponent);
-  bits += exponent << 23;
-  std::memcpy(&p, &bits, sizeof p);
-  return p;
-}
-
-constexpr float log2_e = 1.44269504f;
 
 struct Identity {
   static float of(float x) { return x; }
@@ -106,32 +49,21 @@ template <class F> void each_biased(float *x, const float *bias, int rows, int w
     for (int i = 0; i < width; i++) x[i] = F::of(x[i] + bias[i]);
   }
 }
+template <class F> void each_gated(const float *both, float *y, int rows, int width) {
+  for (int r = 0; r < rows; r++, both += 2 * width, y += width) {
+#pragma omp simd
+    for (int i = 0; i < width; i++) y[i] = F::of(both[i]) * both[width + i];
+  }
+}
 /* As worker/src/layers/kernels.rs numbers them. */
 using Each = void (*)(const float *, float *, size_t);
 using EachBiased = void (*)(float *, const float *, int, int);
 const Each each_by_function[] = {each<Identity>, each<Gelu>, each<GeluTanh>, each<Silu>, each<Exp2>};
 const EachBiased biased_by_function[] = {each_biased<Identity>, each_biased<Gelu>, each_biased<GeluTanh>,
                                          each_biased<Silu>, each_biased<Exp2>};
-
-/* A primitive of the CPU with one output. */
-class Kernel : public mx::UnaryPrimitive {
- public:
-  explicit Kernel(mx::Stream stream) : UnaryPrimitive(stream) {}
-  void eval_gpu(const Arrays &, mx::array &) override { throw std::runtime_error("this is for CPUs"); }
-
- protected:
-  template <class F> void run(const Arrays &inputs, mx::array &out, F work) {
-    auto &encoder = mx::cpu::get_command_encoder(stream());
-    for (auto &input : inputs) encoder.set_input_array(input);
-    encoder.set_output_array(out);
-    encoder.dispatch([work]() {
-      Running now;
-      work();
-    });
-  }
-};
-
-void allocate(mx::array &out) { out.set_data(mx::allocator::malloc(out.nbytes())); }
+using EachGated = void (*)(const float *, float *, int, int);
+const EachGated gated_by_function[] = {each_gated<Identity>, each_gated<Gelu>, each_gated<GeluTanh>,
+                                       each_gated<Silu>, each_gated<Exp2>};
 
 /* In place where nobody else holds the input. */
 void allocate_over(const mx::array &x, mx::array &out) {
@@ -298,7 +230,94 @@ class Attend : public Kernel {
   }
 };
 
-mx::array plain(const mx::array &x, mx::Stream stream) { return mx::contiguous(x, false, stream); }
+/* f(gate) * up: [T,2N], gate before up in each row → [T,N]. */
+class Gated : public Kernel {
+  int which;
+
+ public:
+  Gated(mx::Stream stream, int which) : Kernel(stream), which(which) {}
+  const char *name() const override { return "MlxdGated"; }
+  void eval_cpu(const Arrays &inputs, mx::array &out) override {
+    allocate(out);
+    int rows = out.shape(0), width = out.shape(1);
+    run(inputs, out, [=, f = gated_by_function[which], x = inputs[0].data<float>(), y = out.data<float>()]() {
+      share_rows(rows, width, [=](int from, int to) {
+        f(x + 2 * (size_t)from * width, y + (size_t)from * width, to - from, width);
+      });
+    });
+  }
+  using UnaryPrimitive::eval_cpu;
+  using Kernel::eval_gpu;
+};
+
+/* Root-mean-square norm: [T,D] by [D]. */
+class RmsNorm : public Kernel {
+  float eps;
+
+ public:
+  RmsNorm(mx::Stream stream, float eps) : Kernel(stream), eps(eps) {}
+  const char *name() const override { return "MlxdRmsNorm"; }
+  void eval_cpu(const Arrays &inputs, mx::array &out) override {
+    allocate(out);
+    int rows = out.shape(0), width = out.shape(1);
+    run(inputs, out, [=, eps = eps, x = inputs[0].data<float>(), w = inputs[1].data<float>(),
+                      z = out.data<float>()]() {
+      share_rows(rows, width, [=](int from, int to) {
+        for (int r = from; r < to; r++) row(width, x + (size_t)r * width, w, eps, z + (size_t)r * width);
+      });
+    });
+  }
+  using UnaryPrimitive::eval_cpu;
+  using Kernel::eval_gpu;
+
+ private:
+  static void row(int width, const float *x, const float *w, float eps, float *z) {
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (int i = 0; i < width; i++) squares += x[i] * x[i];
+    float scale = 1 / std::sqrt(squares / width + eps);
+#pragma omp simd
+    for (int i = 0; i < width; i++) z[i] = x[i] * scale * w[i];
+  }
+};
+
+/* Both halves of each head turned: [T,N,d] strided as they come but for d, cosines [T,1,1,d/2], sines [T,1,2,d/2] → [T,N,d]. */
+class Rotate : public Kernel {
+ public:
+  explicit Rotate(mx::Stream stream) : Kernel(stream) {}
+  const char *name() const override { return "MlxdRotate"; }
+  void eval_cpu(const Arrays &inputs, mx::array &out) override {
+    auto &x = inputs[0];
+    int tokens = x.shape(0), heads = x.shape(1), half = x.shape(2) / 2;
+    if (x.strides(2) != 1) throw std::invalid_argument("heads whose numbers lie apart");
+    allocate(out);
+    run(inputs, out, [=, per_token = x.strides(0), per_head = x.strides(1), x = x.data<float>(), cos = inputs[1].data<float>(),
+                      sin = inputs[2].data<float>(), y = out.data<float>()]() {
+      share_rows(tokens, heads * half * 2, [=](int from, int to) {
+        for (size_t t = from; t < (size_t)to; t++)
+          for (int h = 0; h < heads; h++)
+            head(half, x + t * per_token + h * per_head, cos + t * half, sin + t * 2 * half,
+                 y + (t * heads + h) * 2 * half);
+      });
+    });
+  }
+  using UnaryPrimitive::eval_cpu;
+  using Kernel::eval_gpu;
+
+ private:
+  static void head(int half, const float *x, const float *cos, const float *sin, float *y) {
+#pragma omp simd
+    for (int i = 0; i < half; i++) {
+      y[i] = x[i] * cos[i] + x[half + i] * sin[i];
+      y[half + i] = x[half + i] * cos[i] + x[i] * sin[half + i];
+    }
+  }
+};
+
+mx::array plain(const mx::array &x, mx::Stream stream) {
+  if (x.is_available() && x.flags().row_contiguous) return x;
+  return mx::contiguous(x, false, stream);
+}
 
 template <class F> const char *attempt(mlx_array *out, F make) {
   static thread_local std::string problem;
@@ -364,5 +383,49 @@ extern "C" const char *mlxd_attention(mlx_array *out, mlx_array queries, mlx_arr
     Attention how{std::vector<int>(lengths, lengths + q.shape(0)), scale, back, ahead};
     mx::Shape shape{q.shape(0), q.shape(2), q.shape(1), q.shape(3)};
     return made(shape, new Attend(stream, std::move(how)), {q, k, v});
+  });
+}
+
+extern "C" const char *mlxd_gated(mlx_array *out, int function, mlx_array both, mlx_stream on) {
+  return attempt(out, [&]() {
+    auto stream = mlx_stream_get_(on);
+    auto input = plain(mlx_array_get_(both), stream);
+    if (input.ndim() != 2 || input.shape(1) % 2) throw std::invalid_argument("a gate of another shape than its input");
+    return made({input.shape(0), input.shape(1) / 2}, new Gated(stream, function), {input});
+  });
+}
+
+extern "C" const char *mlxd_rms_norm(mlx_array *out, mlx_array x, mlx_array weight, float eps, mlx_stream on) {
+  return attempt(out, [&]() {
+    auto stream = mlx_stream_get_(on);
+    auto input = plain(mlx_array_get_(x), stream), w = plain(mlx_array_get_(weight), stream);
+    if (input.ndim() != 2 || w.size() != (size_t)input.shape(1))
+      throw std::invalid_argument("a norm of other shapes than its input");
+    return made(input.shape(), new RmsNorm(stream, eps), {input, w});
+  });
+}
+
+extern "C" const char *mlxd_rotate(mlx_array *out, mlx_array x, mlx_array cos, mlx_array sin, mlx_stream on) {
+  return attempt(out, [&]() {
+    auto stream = mlx_stream_get_(on);
+    auto heads = mlx_array_get_(x), c = plain(mlx_array_get_(cos), stream), s = plain(mlx_array_get_(sin), stream);
+    if (heads.ndim() != 3 || heads.shape(2) % 2 || s.size() != (size_t)heads.shape(0) * heads.shape(2) ||
+        s.size() != 2 * c.size())
+      throw std::invalid_argument("heads of another shape than their angles");
+    return made(heads.shape(), new Rotate(stream), {heads, c, s});
+  });
+}
+
+extern "C" const char *mlxd_attention_paged(mlx_array *out, mlx_array queries, mlx_array keys, mlx_array values,
+                                            const Sequence *sequences, size_t count, const uint32_t *table,
+                                            size_t blocks, int block, float scale, int window, mlx_stream on) {
+  return attempt(out, [&]() {
+    auto stream = mlx_stream_get_(on);
+    auto q = mlx_array_get_(queries), k = mlx_array_get_(keys), v = mlx_array_get_(values);
+    if (q.ndim() != 3 || k.ndim() != 3 || k.shape() != v.shape() || q.shape(2) != k.shape(2) || k.shape(0) == 0 ||
+        q.shape(1) % k.shape(0))
+      throw std::invalid_argument("queries of other shapes than their keys");
+    Paged how{{sequences, sequences + count}, {table, table + blocks}, scale, window, block};
+    return made({q.shape(0), q.shape(1) * q.shape(2)}, new AttendPaged(stream, std::move(how)), {q, k, v});
   });
 }

@@ -218,6 +218,8 @@ static void *serve(void *nothing) {
   return nothing;
 }
 
+static pthread_once_t started = PTHREAD_ONCE_INIT;
+
 /* As many threads as processors that we may use, or OPENBLAS_NUM_THREADS. */
 static void start_pool(void) {
   cpu_set_t set;
@@ -299,8 +301,7 @@ static void multiply(int shared, int order, int trans_a, int trans_b, int m, int
 #if defined(PLAIN_OPENBLAS) /* for measuring others: OpenBLAS as it is, with threads of its own */
   return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #endif
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, start_pool);
+  pthread_once(&started, start_pool);
   if (order != RowMajor)
     return scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   struct gemm gemm = {trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
@@ -316,6 +317,12 @@ void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float
 void mlxd_sgemm_alone(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                       const float *b, int ldb, float beta, float *c, int ldc) {
   multiply(0, order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+/* Every piece of other work, on all threads where they are free: there is one pool for all. */
+void mlxd_share(piece_of *run, const void *job, int pieces) {
+  pthread_once(&started, start_pool);
+  share(run, job, pieces, 1);
 }
 
 void cblas_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,

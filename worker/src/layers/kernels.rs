@@ -3,6 +3,8 @@
 //! They are primitives of MLX in C++ (`xtask/native/kernels.cpp`), part of its graph like any other, for float32. Each function
 //! here gives `None` where it does not apply, on other systems and devices always: the caller then has MLX's own.
 
+use std::ops::Range;
+
 use mlx_rs::Array;
 
 use super::Result;
@@ -34,6 +36,58 @@ pub struct Rows<'a> {
     pub ahead: u32,
 }
 
+/// One sequence's tokens in a step, as the C interface has it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Sequence {
+    /// The first of them among the step's.
+    pub first: u32,
+    /// How many.
+    pub tokens: u32,
+    /// Position of the first.
+    pub position: u32,
+    /// Where its own blocks begin in the table.
+    pub blocks: u32,
+}
+
+/// Where the keys and values of a step's sequences lie in a pool.
+#[derive(Debug, Default)]
+pub struct Paged {
+    /// All of the step's tokens.
+    pub sequences: Vec<Sequence>,
+    /// Numbers of blocks, sequence by sequence.
+    pub table: Vec<u32>,
+    /// Tokens of a block.
+    pub block: u32,
+}
+
+impl Paged {
+    /// Adds a sequence whose tokens in the step are these, at `position` and after.
+    pub fn push(&mut self, tokens: Range<usize>, position: u32, blocks: &[u32]) {
+        let (first, tokens) = (tokens.start as u32, tokens.len() as u32);
+        self.sequences.push(Sequence { first, tokens, position, blocks: self.table.len() as u32 });
+        let needed = (position + tokens).div_ceil(self.block.max(1)) as usize;
+        self.table.extend(blocks.iter().take(needed));
+    }
+
+    /// Whether all is told of so many tokens, and what they see, so many tokens back, lies within so many slots.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is computed from it there"))]
+    fn fits(&self, tokens: i32, slots: i32, window: Option<u32>) -> bool {
+        let block = self.block.max(1);
+        let mut next = 0;
+        let told = self.sequences.iter().all(|own| {
+            let follows = own.first == std::mem::replace(&mut next, own.first + own.tokens);
+            // Blocks behind the window may be others' by now, or nobody's.
+            let seen = window.map_or(0, |window| (own.position + 1).saturating_sub(window)) / block;
+            let blocks = own.blocks + seen..own.blocks + (own.position + own.tokens).div_ceil(block);
+            let blocks = self.table.get(blocks.start as usize..blocks.end as usize);
+            let within = |at: &u32| (i64::from(*at) + 1) * i64::from(block) <= i64::from(slots);
+            follows && own.tokens > 0 && blocks.is_some_and(|blocks| blocks.iter().all(within))
+        });
+        told && i64::from(next) == i64::from(tokens)
+    }
+}
+
 /// Whether `x` is what there are kernels for.
 pub fn apply(x: &Array) -> bool {
     imp::apply(&[x])
@@ -57,6 +111,32 @@ pub fn layer_norm(
     eps: f32,
 ) -> Option<Result<Array>> {
     imp::layer_norm(x, added, (weight, bias), eps)
+}
+
+/// `function` of the first half of each row, times the other half: `[T, 2N]` → `[T, N]`.
+pub fn gated(function: Function, both: &Array) -> Option<Result<Array>> {
+    imp::gated(function, both)
+}
+
+/// The root-mean-square norm of each token, times `weight`: `[T, D]`, `[D]`.
+pub fn rms_norm(x: &Array, weight: &Array, eps: f32) -> Option<Result<Array>> {
+    imp::rms_norm(x, weight, eps)
+}
+
+/// Heads `[T, H, d]` turned by cosines `[T, 1, 1, d/2]` and sines `[T, 1, 2, d/2]` of both halves.
+pub fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array>> {
+    imp::rotate(x, cos, sin)
+}
+
+/// Causal attention of queries `[T, H, d]` over a pool's keys and values `[kv_heads, slots, d]`, where they lie, so many
+/// tokens back: `[T, H * d]`.
+pub fn attention_paged(
+    queries: &Array,
+    (keys, values): (&Array, &Array),
+    paged: &Paged,
+    (scale, window): (f32, Option<u32>),
+) -> Option<Result<Array>> {
+    imp::attention_paged(queries, (keys, values), paged, (scale, window))
 }
 
 /// Attention of queries `[R, H, L, d]` over keys and values `[R, kv_heads, L, d]`: `[R, L, H, d]`.

@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 
 use super::Result;
 use super::exponential;
-use super::kernels::Function;
+use super::kernels::{self, Function};
 use super::linear::{Fused, Linear};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -57,6 +57,9 @@ impl GatedMlp {
     /// `[T, D]` → `[T, D]`.
     pub fn forward(&self, x: &Array) -> Result<Array> {
         let both = self.gate_up_proj.forward(x)?;
+        if let Some(gated) = self.activation.function().and_then(|function| kernels::gated(function, &both)) {
+            return self.down_proj.forward(&gated?);
+        }
         let gate = both.try_index((.., ..self.hidden))?;
         let up = both.try_index((.., self.hidden..))?;
         self.down_proj.forward(&self.activation.gated(&gate, &up)?)

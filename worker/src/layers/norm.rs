@@ -1,10 +1,19 @@
-//! Layer normalisation with mean and variance (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+//! Norms. Layer normalisation with mean and variance (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
 
 use mlx_rs::{Array, fast};
 
 use super::{Result, kernels};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
+
+/// The root-mean-square norm of each token of `x`, times `weight` (Zhang and Sennrich 2019,
+/// <https://arxiv.org/abs/1910.07467>).
+///
+/// # Errors
+/// When the device fails.
+pub fn rms_norm(x: &Array, weight: &Array, eps: f32) -> Result<Array> {
+    kernels::rms_norm(x, weight, eps).unwrap_or_else(|| fast::rms_norm(x, Some(weight), eps))
+}
 
 /// Brings each token to mean 0 and variance 1, then scales and shifts its coordinates.
 #[derive(Debug)]

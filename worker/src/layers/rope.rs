@@ -7,7 +7,7 @@ use mlx_rs::ops::indexing::{IntoStrideBy, TryIndexOp};
 use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
-use super::Result;
+use super::{Result, kernels};
 
 /// `rope_scaling` of config.json, or `rope_parameters`, as it is called since Transformers 5.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -166,6 +166,9 @@ impl Rotation {
         if width < x.dim(2) {
             let (turned, rest) = (x.try_index((.., .., ..width))?, x.try_index((.., .., width..))?);
             return ops::concatenate(&[self.apply(&turned)?, rest], 2);
+        }
+        if let Some(turned) = kernels::rotate(x, &self.cos, &self.sin) {
+            return turned;
         }
         let halves = x.reshape(&[tokens, heads, 2, width / 2])?;
         // (a, b) → (a cos − b sin, b cos + a sin): the swapped halves are a view with a negative stride.

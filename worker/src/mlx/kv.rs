@@ -11,6 +11,7 @@ use mlx_rs::{Array, Device, DeviceType, Dtype, ops, transforms};
 use super::BLOCK_SIZE;
 use super::attention::{self, Kernel};
 use crate::engine::runner::Batch;
+use crate::layers::kernels::{self, Paged};
 
 pub use super::attention::Attend;
 
@@ -194,6 +195,8 @@ struct PoolStep<'a> {
     batch: &'a Batch,
     /// `[T]`.
     slots: Array,
+    /// Where each row's keys are, for kernels that read them there.
+    paged: Paged,
     /// Which rows attend together and what they see, for each window that a layer asked for.
     parts: Vec<(Option<u32>, Parts)>,
 }
@@ -208,7 +211,11 @@ impl<'a> KvStep<'a> {
             pool.reach(*block)?;
         }
         let slots = Array::from_slice(&batch.slots, &[batch.slots.len() as i32]);
-        Ok(Self(Place::Pool(PoolStep { pool, batch, slots, parts: Vec::new() })))
+        let mut paged = Paged { block: BLOCK_SIZE, ..Paged::default() };
+        for row in &batch.rows {
+            paged.push(row.tokens.clone(), batch.positions[row.tokens.start], &row.blocks);
+        }
+        Ok(Self(Place::Pool(PoolStep { pool, batch, slots, paged, parts: Vec::new() })))
     }
 
     /// A step of whole texts, without a pool.
@@ -253,6 +260,14 @@ impl PoolStep<'_> {
     }
 
     fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
+        if how.softcap.is_none() && how.sinks.is_none() {
+            let Layer { keys, values } = &self.pool.layers[layer];
+            let whole =
+                kernels::attention_paged(queries, (keys, values), &self.paged, (how.scale, how.window));
+            if let Some(whole) = whole {
+                return whole;
+            }
+        }
         let kernel = self.pool.kernel;
         // MLX's kernel keeps no scores; but it knows no cap.
         let most = match kernel == Kernel::Products || how.softcap.is_some() {

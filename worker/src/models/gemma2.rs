@@ -3,7 +3,7 @@
 //! Gemma Team 2024 (<https://arxiv.org/abs/2408.00118>); reference: `gemma2.py` of mlx-lm 0.32.2, which leaves the window out,
 //! and `modeling_gemma2.py` of Transformers, which has it.
 
-use mlx_rs::{Array, fast, ops};
+use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::llama::norm;
@@ -12,6 +12,7 @@ use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Rope, Rotation, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
@@ -106,7 +107,7 @@ impl TransformerBlock {
         rotation: &Rotation,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let norm = |x: &Array, weight: &Array| fast::rms_norm(x, Some(weight), self.eps);
+        let norm = |x: &Array, weight: &Array| rms_norm(x, weight, self.eps);
         let attended = self.self_attn.forward(&norm(x, &self.input_layernorm)?, layer, Some(rotation), kv)?;
         let x = x.add(norm(&attended, &self.post_attention_layernorm)?)?;
         let fed = self.mlp.forward(&norm(&x, &self.pre_feedforward_layernorm)?)?;
@@ -171,7 +172,7 @@ impl super::Model for Model {
     }
 
     fn normed(&self, hidden: &Array) -> Result<Array> {
-        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+        rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {

@@ -3,7 +3,7 @@
 //! Gemma Team 2025 (<https://arxiv.org/abs/2503.19786>); reference: `gemma3_text.py` of mlx-lm 0.32.2.
 
 use half::bf16;
-use mlx_rs::{Array, fast};
+use mlx_rs::Array;
 use serde::Deserialize;
 
 use super::gemma2::TransformerBlock;
@@ -12,6 +12,7 @@ use crate::layers::Result;
 use crate::layers::attention::{HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
+use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Rope, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
@@ -170,7 +171,7 @@ impl super::Model for Model {
     }
 
     fn normed(&self, hidden: &Array) -> Result<Array> {
-        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+        rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {

@@ -2,7 +2,7 @@
 //!
 //! Touvron et al. 2023 (<https://arxiv.org/abs/2302.13971>); reference: `llama.py` of mlx-lm 0.32.2.
 
-use mlx_rs::{Array, fast};
+use mlx_rs::Array;
 use serde::Deserialize;
 
 use crate::layers::Result;
@@ -11,6 +11,7 @@ use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{self, SparseMoe};
+use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Rope, Rotation, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
@@ -243,9 +244,9 @@ impl TransformerBlock {
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let normed = fast::rms_norm(x, Some(&self.input_layernorm), self.eps)?;
+        let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
         let x = x.add(self.self_attn.forward(&normed, layer, rotation, kv)?)?;
-        let normed = fast::rms_norm(&x, Some(&self.post_attention_layernorm), self.eps)?;
+        let normed = rms_norm(&x, &self.post_attention_layernorm, self.eps)?;
         x.add(self.mlp.forward(&normed)?)
     }
 }
@@ -325,7 +326,7 @@ impl super::Model for Model {
     }
 
     fn normed(&self, hidden: &Array) -> Result<Array> {
-        fast::rms_norm(hidden, Some(&self.norm), self.args.rms_norm_eps)
+        rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {

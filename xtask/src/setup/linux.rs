@@ -42,8 +42,9 @@ pub(super) fn run() -> anyhow::Result<()> {
     Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
     let source = include_str!("../../native/shim.c");
     Stamp::new("shim", &[source, &processor()?]).once(|| build_shim(&layout))?;
+    let [kernel, paged] = [include_str!("../../native/kernel.h"), include_str!("../../native/paged.h")];
     let kernels = include_str!("../../native/kernels.cpp");
-    Stamp::new("kernels", &[PACKAGES[0], MLX_SYS, half, format, kernels, &processor()?])
+    Stamp::new("kernels", &[PACKAGES[0], MLX_SYS, half, format, kernel, paged, kernels, &processor()?])
         .once(|| build_kernels(&layout))?;
     write_cargo_config(&layout)
 }

@@ -9,7 +9,7 @@ use mlx_rs::error::Exception;
 use mlx_rs::{Array, Device, DeviceType, Dtype, Stream};
 use mlx_sys::{mlx_array, mlx_array_free, mlx_array_new, mlx_stream};
 
-use super::{Function, Result, Rows};
+use super::{Function, Paged, Result, Rows, Sequence};
 
 // Each makes an array of others, and says what is wrong or nothing; it keeps no pointers. Queries, keys and values come with as
 // many lengths as they have rows.
@@ -41,6 +41,35 @@ unsafe extern "C" {
         scale: f32,
         back: i32,
         ahead: i32,
+        on: mlx_stream,
+    ) -> *const c_char;
+    fn mlxd_gated(out: *mut mlx_array, function: i32, both: mlx_array, on: mlx_stream) -> *const c_char;
+    fn mlxd_rms_norm(
+        out: *mut mlx_array,
+        x: mlx_array,
+        weight: mlx_array,
+        eps: f32,
+        on: mlx_stream,
+    ) -> *const c_char;
+    fn mlxd_rotate(
+        out: *mut mlx_array,
+        x: mlx_array,
+        cos: mlx_array,
+        sin: mlx_array,
+        on: mlx_stream,
+    ) -> *const c_char;
+    fn mlxd_attention_paged(
+        out: *mut mlx_array,
+        queries: mlx_array,
+        keys: mlx_array,
+        values: mlx_array,
+        sequences: *const Sequence,
+        count: usize,
+        table: *const u32,
+        blocks: usize,
+        block: i32,
+        scale: f32,
+        window: i32,
         on: mlx_stream,
     ) -> *const c_char;
 }
@@ -120,5 +149,49 @@ pub(super) fn attention(
     // SAFETY: as above; there is a length for each row, and none beyond its end.
     Some(made(|out, on| unsafe {
         mlxd_attention(out, queries, keys, values, lengths, scale, back, ahead, on)
+    }))
+}
+
+pub(super) fn gated(function: Function, both: &Array) -> Option<Result<Array>> {
+    let fits = apply(&[both]) && both.ndim() == 2;
+    // SAFETY: as above; the same below.
+    fits.then(|| made(|out, on| unsafe { mlxd_gated(out, function as i32, both.as_ptr(), on) }))
+}
+
+pub(super) fn rms_norm(x: &Array, weight: &Array, eps: f32) -> Option<Result<Array>> {
+    let fits = apply(&[x, weight]) && x.ndim() == 2;
+    // SAFETY: as above.
+    fits.then(|| made(|out, on| unsafe { mlxd_rms_norm(out, x.as_ptr(), weight.as_ptr(), eps, on) }))
+}
+
+pub(super) fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array>> {
+    let fits = apply(&[x, cos, sin]) && x.ndim() == 3 && x.dim(0) == cos.dim(0) && x.dim(0) > 0;
+    // SAFETY: as above.
+    fits.then(|| made(|out, on| unsafe { mlxd_rotate(out, x.as_ptr(), cos.as_ptr(), sin.as_ptr(), on) }))
+}
+
+pub(super) fn attention_paged(
+    queries: &Array,
+    (keys, values): (&Array, &Array),
+    paged: &Paged,
+    (scale, window): (f32, Option<u32>),
+) -> Option<Result<Array>> {
+    if !apply(&[queries, keys, values]) || queries.ndim() != 3 || keys.ndim() != 3 {
+        return None;
+    }
+    if !paged.fits(queries.dim(0), keys.dim(1), window) {
+        return Some(Err(Exception::custom("attention over blocks that the pool lacks")));
+    }
+    let (block, window) = (paged.block.max(1) as i32, window.and_then(|window| i32::try_from(window).ok()));
+    let window = window.unwrap_or(i32::MAX).max(1);
+    let (queries, keys, values) = (queries.as_ptr(), keys.as_ptr(), values.as_ptr());
+    let Paged { sequences, table, .. } = paged;
+    let (count, blocks) = (sequences.len(), table.len());
+    let (sequences, table) = (sequences.as_ptr(), table.as_ptr());
+    // SAFETY: as above; sequences and table are read before it returns, and name slots of the pool only.
+    Some(made(|out, on| unsafe {
+        mlxd_attention_paged(
+            out, queries, keys, values, sequences, count, table, blocks, block, scale, window, on,
+        )
     }))
 }

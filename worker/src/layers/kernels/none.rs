@@ -2,7 +2,7 @@
 
 use mlx_rs::Array;
 
-use super::{Function, Result, Rows};
+use super::{Function, Paged, Result, Rows};
 
 pub(super) fn apply(_: &[&Array]) -> bool {
     false
@@ -26,5 +26,26 @@ pub(super) fn layer_norm(
 }
 
 pub(super) fn attention(_: &Array, _: &Array, _: &Array, _: Rows, _: f32) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn gated(_: Function, _: &Array) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn rms_norm(_: &Array, _: &Array, _: f32) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn rotate(_: &Array, _: &Array, _: &Array) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn attention_paged(
+    _: &Array,
+    _: (&Array, &Array),
+    _: &Paged,
+    _: (f32, Option<u32>),
+) -> Option<Result<Array>> {
     None
 }

@@ -1,4 +1,5 @@
-use mlx_rs::{fast, ops};
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{fast, nn, ops};
 
 use super::*;
 use crate::layers::exponential::gelu;
@@ -75,4 +76,70 @@ fn inputs_that_are_still_needed_stay() {
         assert!((doubled.exp2() + doubled - bent).abs() < 1e-5);
     }
     assert_eq!(before, x.as_slice::<f32>());
+}
+
+/// Enough rows that both cores have some, and widths that no vector divides.
+#[test]
+fn a_root_mean_square_norm_is_mlx_s() {
+    let _device = device();
+    for (rows, width) in [(1, 45), (900, 45), (3, 9000)] {
+        let (x, weight) = (made_up(1, &[rows, width]), made_up(2, &[width]));
+        let theirs = fast::rms_norm(&x, Some(&weight), 1e-5).unwrap();
+        close("norm", &rms_norm(&x, &weight, 1e-5).unwrap().unwrap(), &theirs);
+        assert!(rms_norm(&x, &made_up(2, &[width + 1]), 1e-5).unwrap().is_err());
+    }
+}
+
+#[test]
+fn a_gate_is_the_first_half_of_each_row() {
+    let _device = device();
+    for (rows, width) in [(1, 37), (700, 37)] {
+        let both = made_up(1, &[rows, 2 * width]);
+        let (gate, up) = (both.try_index((.., ..width)).unwrap(), both.try_index((.., width..)).unwrap());
+        let theirs = nn::silu(&gate).unwrap().multiply(&up).unwrap();
+        close("gate", &gated(Function::Silu, &both).unwrap().unwrap(), &theirs);
+        let theirs = gelu(&gate).unwrap().multiply(&up).unwrap();
+        close("gelu", &gated(Function::Gelu, &both).unwrap().unwrap(), &theirs);
+    }
+    assert!(gated(Function::Silu, &made_up(1, &[2, 7])).unwrap().is_err());
+}
+
+/// Heads that are a part of others, as queries beside keys and values are, and halves that are a part of a head.
+#[test]
+fn heads_turn_by_each_token_s_angle() {
+    let _device = device();
+    for (tokens, width) in [(1, 12), (300, 12), (3, 8)] {
+        let x = made_up(1, &[tokens, 5, 12]).try_index((.., 1..4, ..width)).unwrap();
+        let positions = made_up(2, &[tokens]).multiply(Array::from_f32(100.0)).unwrap();
+        let frequencies = made_up(3, &[1, width / 2]);
+        let angles = positions.reshape(&[-1, 1]).unwrap().multiply(&frequencies).unwrap();
+        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+        let [cos, sin] = [cos, sin].map(|x| x.reshape(&[tokens, 1, width / 2]).unwrap());
+        let (a, b) =
+            (x.try_index((.., .., ..width / 2)).unwrap(), x.try_index((.., .., width / 2..)).unwrap());
+        let of = |one: &Array, other: &Array| one.multiply(&cos).unwrap().add(other.multiply(&sin).unwrap());
+        let theirs = ops::concatenate(&[of(&a, &b.negative().unwrap()).unwrap(), of(&b, &a).unwrap()], 2);
+        let sines = ops::stack(&[&sin.negative().unwrap(), &sin], 2).unwrap();
+        let cosines = cos.reshape(&[tokens, 1, 1, width / 2]).unwrap();
+        close("turned", &rotate(&x, &cosines, &sines).unwrap().unwrap(), &theirs.unwrap());
+    }
+}
+
+/// (What it computes is tested with the pool, in `mlx/kv/tests.rs`.)
+#[test]
+fn attention_keeps_to_the_pool() {
+    let _device = device();
+    let (queries, pool) = (made_up(1, &[3, 2, 8]), made_up(2, &[1, 8, 8]));
+    let attend = |tokens, position, blocks: &[u32], window| {
+        let mut paged = Paged { block: 4, ..Paged::default() };
+        paged.push(tokens, position, blocks);
+        attention_paged(&queries, (&pool, &pool), &paged, (1.0, window)).unwrap()
+    };
+    attend(0..3, 2, &[1, 0], None).unwrap().eval().unwrap();
+    assert!(attend(0..3, 2, &[1, 2], None).is_err(), "a block behind the pool's end");
+    assert!(attend(0..3, 2, &[1], None).is_err(), "too few blocks");
+    assert!(attend(0..2, 2, &[1, 0], None).is_err(), "too few tokens");
+    assert!(attend(1..4, 2, &[1, 0], None).is_err(), "tokens behind the step's end");
+    attend(0..3, 5, &[7, 1], Some(2)).unwrap().eval().unwrap();
+    assert!(attend(0..3, 5, &[7, 1], Some(3)).is_err(), "the window reaches into a block that is not there");
 }
