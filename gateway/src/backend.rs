@@ -28,7 +28,8 @@ pub trait Rescue: Send {
     /// Notes an event that is about to be told.
     fn note(&mut self, event: &Event);
 
-    /// Looks for another place after `failure`; `None` where that is no help, or enough was tried.
+    /// Looks for another place after `failure` of the one it was in; `None` where that is no help, or enough was tried. That none
+    /// was found is final.
     fn rescue(&mut self, failure: &Error) -> Option<Rescuing>;
 }
 
@@ -78,7 +79,7 @@ impl Course {
                             self.queue = queue;
                             continue;
                         }
-                        Err(error) => Event::Failed(error),
+                        Err(error) => return Event::Failed(error),
                     }
                 }
             };

@@ -151,6 +151,32 @@ fn requests_go_on_elsewhere_twice_and_then_fail() {
     assert_eq!(gateway.complete("count 1", false).0, 200);
 }
 
+/// A worker that is on its way out refuses, and is still named for a while: that costs one recovery, and not all there are.
+#[test]
+fn who_is_refused_waits_for_another_worker() {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.complete("drain", false);
+    assert_eq!(status, 200, "{body}");
+    gateway.records(1);
+    assert_eq!(gateway.recoveries(), [1]);
+}
+
+/// The supervisor says why a model that keeps crashing is not started; nobody asks again at once.
+#[test]
+fn a_model_that_keeps_crashing_costs_no_recovery() {
+    let gateway = Gateway::start("");
+    let body = completion("count 1", false).replace("\"m\"", "\"crashing\"");
+    let (status, _, answer) = gateway.ask("POST", "/v1/completions", "", &body);
+    assert!(status == 503 && answer.contains("ended (signal 9)"), "{answer}");
+    let body = r#"{"model": "crashing", "input": "a"}"#;
+    assert_eq!(gateway.ask("POST", "/v1/embeddings", "", body).0, 503);
+    assert_eq!(gateway.asked(), 2);
+    gateway.records(2);
+    assert_eq!(gateway.recoveries(), [0, 0]);
+    let (_, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
+    assert_eq!((&json(&body)["recoveries"], &json(&body)["given_up"]), (&0.into(), &0.into()));
+}
+
 /// What a worker dies of is given to two more, and no further: the next ones would die as well.
 #[test]
 fn calls_that_kill_workers_are_given_up_and_counted() {

@@ -35,9 +35,13 @@ use place::Place;
 /// Loading takes as long as it takes; whoever waits can leave.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// Times the supervisor is asked for a worker, a moment apart: it takes some 50 ms to see that one has died, and a recovery that
-/// found nobody would be spent for nothing.
-const TRIES: u32 = 20;
+/// Times the supervisor is asked for a worker, [`MOMENT`] apart: it takes some 50 ms to see that one has died, longer where much
+/// memory is given back, and a recovery that found nobody would be spent for nothing.
+const TRIES: u32 = 120;
+/// The first of them are for a worker other than those that refused the request or lost it. After that these are gone to once
+/// more: a worker that the supervisor has found well for so long may have lost no more than a connection.
+const TRIES_ELSEWHERE: u32 = 100;
+const MOMENT: Duration = Duration::from_millis(50);
 /// Times a request may be given to another worker.
 pub const RECOVERIES: u32 = 2;
 
@@ -90,7 +94,7 @@ impl Local {
     /// # Errors
     /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting, no time left.
     pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Events> {
-        let mut flight = Flight::new(Arc::clone(self), ask);
+        let flight = Flight::new(Arc::clone(self), ask);
         let mut limit = self.limit(flight.deadline());
         let queue = tokio::select! {
             begun = flight.begin() => begun?,
@@ -153,29 +157,33 @@ impl Local {
     /// # Errors
     /// Unknown or broken model, no memory for it.
     pub async fn ready(&self, model: &str) -> Result<()> {
-        self.link_for(&Want::model(model), 0).await.map(drop)
+        self.link_for(&Want::model(model), 0, &[]).await.map(drop)
     }
 
-    /// A live link to a worker of the model that is wanted, which is to take a request of this affinity. Where another worker has
-    /// been lost with the request the supervisor is asked in any case: after an unload on purpose nobody shall go on with it.
-    async fn link_for(&self, want: &Want, affinity: u64) -> Result<Arc<Link>> {
+    /// A live link to a worker of the model that is wanted, which is to take a request of this affinity; to another one than those
+    /// in `shunned`. Where another worker has been lost with the request the supervisor is asked in any case: after an unload on
+    /// purpose nobody shall go on with it.
+    ///
+    /// An error is final: what could be waited for was waited for.
+    async fn link_for(&self, want: &Want, affinity: u64, shunned: &[u64]) -> Result<Arc<Link>> {
         let model = &*want.model;
         let known = self.places().get(model).cloned();
         if want.lost.is_none()
             && let Some(place) = known
-            && let Ok(link) = place.link(model, affinity).await
+            && let Ok(link) = place.link(model, affinity, shunned).await
         {
             return Ok(link);
         }
         let mut last = None;
         // The worker may have died while its address travelled.
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             let place = self.ensure_ready(want.clone()).await?;
-            match place.link(model, affinity).await {
+            let shunned = if tried < TRIES_ELSEWHERE { shunned } else { &[] };
+            match place.link(model, affinity, shunned).await {
                 Ok(link) => return Ok(link),
                 Err(failure) => last = failure.or(last),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(MOMENT).await;
         }
         let cause = last.map_or_else(String::new, |e| e.to_string());
         let text = format!("the worker for \"{model}\" is gone: {cause}");

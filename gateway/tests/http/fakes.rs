@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,17 +43,21 @@ struct FakeWorker {
     scopes: Arc<Mutex<Vec<String>>>,
     /// Calls that it died of.
     poisoned: Arc<AtomicUsize>,
+    /// How often it died, and came again as another incarnation.
+    deaths: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
 struct FakeSupervisor {
     address: WorkerAddress,
+    deaths: Arc<AtomicU64>,
     notes: Notes,
 }
 
 /// What the supervisor was told.
 #[derive(Clone, Default)]
 struct Notes {
+    asked: Arc<AtomicUsize>,
     kept: Arc<Mutex<Vec<KeepAlive>>>,
     settings: Arc<Mutex<ModelSettings>>,
 }
@@ -72,7 +76,13 @@ impl Supervisor for FakeSupervisor {
         if want.model == "slow" {
             tokio::time::sleep(Duration::from_secs(12)).await;
         }
-        self.known(&want.model).map(|()| vec![self.address])
+        self.notes.asked.fetch_add(1, Ordering::Relaxed);
+        if want.model == "crashing" {
+            let text = "the worker for \"crashing\" ended (signal 9)";
+            return Err(Error::new(ErrorKind::Unavailable, Source::Worker, text));
+        }
+        let incarnation = self.address.incarnation + self.deaths.load(Ordering::Relaxed);
+        self.known(&want.model).map(|()| vec![WorkerAddress { incarnation, ..self.address }])
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
@@ -133,7 +143,21 @@ impl FakeWorker {
     /// What is seen of a worker that dies of a call.
     fn dies(&self) -> Error {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
+        self.deaths.fetch_add(1, Ordering::Relaxed);
         Error::new(ErrorKind::Unavailable, Source::Worker, "the worker stopped")
+    }
+
+    /// Whether it takes no more requests, since it is about to end. The next incarnation takes them.
+    fn is_leaving(&self) -> bool {
+        if self.deaths.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let deaths = Arc::clone(&self.deaths);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            deaths.fetch_add(1, Ordering::Relaxed);
+        });
+        true
     }
 
     fn send(&self, stream: StreamId, events: Vec<(RequestId, Event)>) {
@@ -152,6 +176,7 @@ impl FakeWorker {
         let (verb, number) = prompt.split_once(' ').unwrap_or((&prompt, "0"));
         let number: u32 = number.parse().unwrap();
         match verb {
+            "drain" => self.send(stream, vec![end]),
             "count" => {
                 for index in 0..number {
                     self.send(stream, vec![word(index)]);
@@ -182,6 +207,7 @@ impl FakeWorker {
             "lose" | "leave" => {
                 assert!(generated.iter().copied().eq(0..generated.len() as u32));
                 self.send(stream, vec![word(generated.len() as u32)]);
+                self.deaths.fetch_add(1, Ordering::Relaxed);
                 let frames = self.streams.lock().unwrap().remove(&stream).unwrap();
                 frames.send(None).unwrap();
             }
@@ -201,6 +227,9 @@ impl Worker for FakeWorker {
             Prompt::Chat(chat) => chat.messages.last().unwrap().content.clone(),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
+        if prompt == "drain" && self.is_leaving() {
+            return Err(Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down"));
+        }
         if prompt == "refuse" {
             return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
         }
@@ -352,6 +381,11 @@ impl Gateway {
         self.notes.kept.lock().unwrap().clone()
     }
 
+    /// How often the supervisor was asked for a worker.
+    pub(crate) fn asked(&self) -> usize {
+        self.notes.asked.load(Ordering::Relaxed)
+    }
+
     /// How often each request was given to another worker.
     pub(crate) fn recoveries(&self) -> Vec<i64> {
         let file = self.home.path().join("mlxd.db");
@@ -429,7 +463,7 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
     let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
     let path = home.path().join("s.sock");
     let listener = socket::listen(&path).unwrap();
-    let fake = FakeSupervisor { address, notes: notes.clone() };
+    let fake = FakeSupervisor { address, deaths: Arc::clone(&fake.deaths), notes: notes.clone() };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(supervisor(stream, fake.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::supervisor::{KeepAlive, Want};
-use ipc_proto::{ErrorKind, Result, Source};
+use ipc_proto::{ErrorKind, Result};
 
 use super::link::Link;
 use super::{Local, deadline, lost};
@@ -125,19 +125,17 @@ impl Local {
         F: Future<Output = Result<T>>,
     {
         let Reading { model, recoveries, .. } = reading;
-        let (mut left, mut want) = (self.recoveries, Want::model(model));
+        let (mut left, mut want, mut shunned) = (self.recoveries, Want::model(model), Vec::new());
         loop {
-            let link = self.link_for(&want, 0).await?;
+            let link = self.link_for(&want, 0, &shunned).await?;
             let error = match call(Arc::clone(&link)).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.kind == ErrorKind::Unavailable && error.origin != Source::Supervisor => {
-                    error
-                }
-                Err(error) => return Err(error),
+                Err(error) if error.kind == ErrorKind::Unavailable => error,
+                answer => return answer,
             };
             // Others may have requests running in it.
             link.retire();
             want.lost = Some(link.incarnation());
+            shunned.push(link.incarnation());
             let Some(fewer) = left.checked_sub(1) else {
                 self.counters.given_up.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(model, cause = %error, "a call was lost too often: given up");

@@ -1,15 +1,16 @@
 //! One request on its way through the workers: what another one needs to go on with it, should the one that has it be lost.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use ipc_proto::generate::{Event, GenerateRequest};
 use ipc_proto::supervisor::{KeepAlive, Want};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Result};
 
 use super::Local;
+use super::link::Link;
 use super::spread::affinity;
 use crate::backend::{Queue, Rescue, Rescuing, late};
 
@@ -31,52 +32,105 @@ pub struct Ask {
     pub recoveries: Arc<AtomicU32>,
 }
 
-/// A request, and how far it is.
+/// A request, and how far it is; clones share what was tried for it.
+#[derive(Clone)]
 pub(super) struct Flight {
     local: Arc<Local>,
     ask: Ask,
     /// When it came.
     began: Instant,
+    tried: Arc<Mutex<Tried>>,
+}
+
+/// What was tried for a request.
+#[derive(Debug)]
+struct Tried {
     /// Other workers that may still be tried.
     left: u32,
-    /// The incarnation of the worker that took it last; 0 before any has.
-    taker: Arc<AtomicU64>,
+    /// The incarnation of the worker that took it last.
+    taker: Option<u64>,
+    /// Incarnations that refused it or lost it: it is not offered to them again while there may be others.
+    shunned: Vec<u64>,
 }
 
 impl Flight {
     /// A request that came just now. It gets a seed if it has none, so that every worker would make the same of it.
     pub(super) fn new(local: Arc<Local>, mut ask: Ask) -> Self {
         ask.request.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
-        let left = local.recoveries;
-        Self { local, ask, began: Instant::now(), left, taker: Arc::default() }
+        let tried = Tried { left: local.recoveries, taker: None, shunned: Vec::new() };
+        Self { local, ask, began: Instant::now(), tried: Arc::new(Mutex::new(tried)) }
     }
 
-    /// Gives it to a worker, and to others where that is lost before it took it.
+    /// Gives it to a worker, and to others where that refuses it or is lost before it took it.
     ///
     /// # Errors
-    /// As [`Local::generate`].
-    pub(super) async fn begin(&mut self) -> Result<Queue> {
-        let mut begun = self.offer().await;
-        while let Err(error) = &begun {
-            match self.rescue(error) {
-                Some(rescuing) => begun = rescuing.await,
-                None => break,
+    /// As [`Local::generate`]. Where no worker could be had it is final: another look would find the same, and sooner than
+    /// anything could change.
+    pub(super) async fn begin(&self) -> Result<Queue> {
+        loop {
+            let link = self.link().await?;
+            let incarnation = link.incarnation();
+            match self.offer(Arc::clone(&link)).await {
+                Ok(queue) => {
+                    self.tried().taker = Some(incarnation);
+                    return Ok(queue);
+                }
+                Err(error) if error.kind == ErrorKind::Unavailable => {
+                    link.retire();
+                    if !self.spend(incarnation, &error) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
-        begun
     }
 
-    /// Offers it to a worker, one that may have to be started. Where a worker had taken it and was lost, the supervisor is told
-    /// which: it knows whether that was taken away on purpose.
-    fn offer(&self) -> impl Future<Output = Result<Queue>> + Send + use<> {
-        let (local, ask, began) = (Arc::clone(&self.local), self.ask.clone(), self.began);
-        let taker = Arc::clone(&self.taker);
-        async move {
-            let lost = Some(taker.load(Ordering::Relaxed)).filter(|lost| *lost > 0);
-            let (queue, incarnation) = offer(local, ask, began, lost).await?;
-            taker.store(incarnation, Ordering::Relaxed);
-            Ok(queue)
+    /// A worker for it, one that may have to be started. Where a worker had taken it and was lost, the supervisor is told which:
+    /// it knows whether that was taken away on purpose.
+    async fn link(&self) -> Result<Arc<Link>> {
+        let Ask { model, request, affinity: name, .. } = &self.ask;
+        let (lost, shunned) = {
+            let tried = self.tried();
+            (tried.taker, tried.shunned.clone())
+        };
+        let want = Want { priority: request.priority, lost, ..Want::model(model) };
+        self.local.link_for(&want, affinity(name.as_deref(), request), &shunned).await
+    }
+
+    /// Offers it to a worker, with the time that is left of its limit.
+    async fn offer(&self, link: Arc<Link>) -> Result<Queue> {
+        let mut request = self.ask.request.clone();
+        let ready = self.began.elapsed();
+        if let Some(limit) = &mut request.time_limit_ms {
+            let left = limit.saturating_sub(u32::try_from(ready.as_millis()).unwrap_or(u32::MAX));
+            if left == 0 {
+                return Err(late());
+            }
+            *limit = left;
         }
+        let queue = link.submit(request).await?;
+        // After the request: a model that is not to stay at all would be gone before it.
+        Arc::clone(&self.local).keep(self.ask.model.clone(), self.ask.keep_alive);
+        Ok(queue)
+    }
+
+    /// Whether it may go to another worker after this one, which refused it or lost it.
+    fn spend(&self, incarnation: u64, cause: &Error) -> bool {
+        let Ask { model, request, recoveries, .. } = &self.ask;
+        let (counters, generated) = (&self.local.counters, request.generated.len());
+        let mut tried = self.tried();
+        let Some(left) = tried.left.checked_sub(1) else {
+            counters.given_up.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(model, incarnation, generated, %cause, "a request was lost too often: given up");
+            return false;
+        };
+        tried.left = left;
+        tried.shunned.push(incarnation);
+        recoveries.fetch_add(1, Ordering::Relaxed);
+        counters.recoveries.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(model, incarnation, generated, left, %cause, "a request goes to another worker");
+        true
     }
 
     /// When it has run out of time, where it has a limit.
@@ -84,29 +138,10 @@ impl Flight {
         let limit = self.ask.request.time_limit_ms?;
         Some(self.began + Duration::from_millis(limit.into()) + PATIENCE)
     }
-}
 
-/// Offers a request to a worker of its model, with the time that is left of its limit; returns who took it.
-async fn offer(local: Arc<Local>, ask: Ask, began: Instant, lost: Option<u64>) -> Result<(Queue, u64)> {
-    let Ask { model, mut request, keep_alive, affinity: name, .. } = ask;
-    let want = Want { priority: request.priority, lost, ..Want::model(&model) };
-    let link = local.link_for(&want, affinity(name.as_deref(), &request)).await?;
-    let ready = began.elapsed();
-    if let Some(limit) = &mut request.time_limit_ms {
-        let left = limit.saturating_sub(u32::try_from(ready.as_millis()).unwrap_or(u32::MAX));
-        if left == 0 {
-            return Err(late());
-        }
-        *limit = left;
+    fn tried(&self) -> MutexGuard<'_, Tried> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let queue = Arc::clone(&link).submit(request).await;
-    match &queue {
-        // After the request: a model that is not to stay at all would be gone before it.
-        Ok(_) => local.keep(model, keep_alive),
-        Err(error) if error.kind == ErrorKind::Unavailable => link.retire(),
-        Err(_) => {}
-    }
-    Ok((queue?, link.incarnation()))
 }
 
 impl Rescue for Flight {
@@ -124,27 +159,16 @@ impl Rescue for Flight {
     }
 
     fn rescue(&mut self, failure: &Error) -> Option<Rescuing> {
-        let Ask { model, request, recoveries, .. } = &self.ask;
-        // The supervisor has tried already what can be tried.
-        if failure.kind != ErrorKind::Unavailable || failure.origin == Source::Supervisor {
+        let taker = self.tried().taker?;
+        if failure.kind != ErrorKind::Unavailable || !self.spend(taker, failure) {
             return None;
         }
-        let generated = request.generated.len();
-        let Some(left) = self.left.checked_sub(1) else {
-            self.local.counters.given_up.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(model, generated, cause = %failure, "a request was lost too often: given up");
-            return None;
-        };
-        self.left = left;
-        recoveries.fetch_add(1, Ordering::Relaxed);
-        self.local.counters.recoveries.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(model, generated, left, cause = %failure, "a request goes to another worker");
-        let (model, offer, lost) = (model.clone(), self.offer(), Instant::now());
+        let (flight, lost) = (self.clone(), Instant::now());
         let again = async move {
-            let queue = offer.await?;
+            let queue = flight.begin().await?;
             tracing::info!(
-                model,
-                generated,
+                model = flight.ask.model,
+                generated = flight.ask.request.generated.len(),
                 after_ms = lost.elapsed().as_millis() as u64,
                 "a request goes on"
             );

@@ -24,8 +24,14 @@ impl Place {
         *self.known() = addresses;
     }
 
-    /// A live link to the worker that is to take a request of this affinity; the last failure to connect where there is none.
-    pub(super) async fn link(&self, model: &str, affinity: u64) -> Result<Arc<Link>, Option<std::io::Error>> {
+    /// A live link to the worker that is to take a request of this affinity, none of the incarnations in `shunned`; the last
+    /// failure to connect where there is none.
+    pub(super) async fn link(
+        &self,
+        model: &str,
+        affinity: u64,
+        shunned: &[u64],
+    ) -> Result<Arc<Link>, Option<std::io::Error>> {
         let mut links = self.links.lock().await;
         let mut failure = None;
         if !self.is_current(&links) {
@@ -42,7 +48,10 @@ impl Place {
                 stays
             });
             for address in known {
-                if links.iter().any(|link| link.incarnation() == address.incarnation) {
+                // One that may be gone is not connected to for a request that would not go there.
+                if shunned.contains(&address.incarnation)
+                    || links.iter().any(|link| link.incarnation() == address.incarnation)
+                {
                     continue;
                 }
                 match Link::open(&address, model).await {
@@ -55,8 +64,10 @@ impl Place {
             }
         }
         let candidate = |link: &Arc<Link>| Candidate { incarnation: link.incarnation(), load: link.load() };
-        let candidates: Vec<Candidate> = links.iter().map(candidate).collect();
-        choose(affinity, &candidates).map(|at| Arc::clone(&links[at])).ok_or(failure)
+        let welcome: Vec<&Arc<Link>> =
+            links.iter().filter(|link| !shunned.contains(&link.incarnation())).collect();
+        let candidates: Vec<Candidate> = welcome.iter().copied().map(candidate).collect();
+        choose(affinity, &candidates).map(|at| Arc::clone(welcome[at])).ok_or(failure)
     }
 
     /// Whether the links are live and lead to the workers that are known, all of them.
