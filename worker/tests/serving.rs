@@ -309,6 +309,33 @@ async fn a_common_beginning_is_computed_once_and_changes_nothing() {
     assert!(answers.iter().all(|answer| answer.text == answers[0].text));
 }
 
+/// Where thousands of tokens are likely, and a batch rounds otherwise than a row alone.
+#[tokio::test]
+async fn a_seed_draws_the_same_text_alone_and_in_company() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let begins = ["Once upon a time", "The capital of France is", "def fib(n):", "Physics is the study of"];
+    let all = (0..8u64).map(|id| {
+        let sampling = Sampling {
+            temperature: Some(1.5),
+            top_p: (id % 2 == 1).then_some(0.95),
+            seed: Some(id),
+            ..Sampling::default()
+        };
+        GenerateRequest { sampling, ignore_eos: true, ..text(id, begins[id as usize % 4], 60) }
+    });
+    let mut alone = Vec::new();
+    for request in all.clone() {
+        gateway.submit(GenerateRequest { id: RequestId(0), ..request }).await.unwrap();
+        alone.push(gateway.answers(1).await.remove(0).text);
+    }
+    for request in all {
+        gateway.submit(request).await.unwrap();
+    }
+    let together: Vec<String> = gateway.answers(8).await.into_iter().map(|answer| answer.text).collect();
+    assert_eq!(alone, together);
+}
+
 #[tokio::test]
 async fn penalties_and_biases_change_their_own_row_only() {
     let worker = real(&[]);
