@@ -96,19 +96,23 @@ struct Asked<'a> {
 /// An [`Asked`] of either request.
 macro_rules! asked {
     ($request:expr) => {
+        asked!($request, top_k: $request.top_k, logit_bias: $request.logit_bias.as_ref())
+    };
+    ($request:expr, top_k: $top_k:expr, logit_bias: $logit_bias:expr) => {
         Asked {
             temperature: $request.temperature,
             top_p: $request.top_p,
-            top_k: $request.top_k,
+            top_k: $top_k,
             min_p: $request.min_p,
             seed: $request.seed,
             repetition_penalty: $request.repetition_penalty.or($request.repeat_penalty),
             presence_penalty: $request.presence_penalty,
             frequency_penalty: $request.frequency_penalty,
-            logit_bias: $request.logit_bias.as_ref(),
+            logit_bias: $logit_bias,
         }
     };
 }
+use asked;
 
 /// The settings of either request that other servers have beside OpenAI's, and ours.
 macro_rules! extras {

@@ -14,7 +14,8 @@ use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
 use crate::state::State;
 use crate::translate::embeddings as translate;
-use crate::validate::{embeddings as validate, labels};
+use crate::validate::embeddings as validate;
+use crate::validate::labels::{self, Labels};
 
 /// `POST /v1/embeddings`.
 ///
@@ -27,14 +28,14 @@ pub async fn embed(
 ) -> Result<Response, ApiError> {
     let sender = labels::of_headers(request.headers());
     let valid = validate::embed(body::json(request).await?)?;
-    let observed = Observed::of(state.audit.clone(), &id.0, "/v1/embeddings", &valid.model, false);
-    let mut observed = observed.sent_by(valid.labels.or(sender));
+    let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
     let reading = Reading {
-        model: valid.model.clone(),
+        model,
         keep_alive: valid.keep_alive,
         time_limit_ms: valid.time_limit_ms,
-        recoveries: observed.recoveries(),
+        ..Reading::default()
     };
+    let (mut observed, reading) = observe(&state, &id, "/v1/embeddings", labels, reading);
     let answer = observed.begin(state.local.embed(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     written(translate::embeddings(&valid.model, &answer, valid.base64))
@@ -51,19 +52,32 @@ pub async fn rerank(
 ) -> Result<Response, ApiError> {
     let sender = labels::of_headers(request.headers());
     let valid = validate::rerank(body::json(request).await?)?;
-    let observed = Observed::of(state.audit.clone(), &id.0, "/v1/rerank", &valid.model, false);
-    let mut observed = observed.sent_by(valid.labels.or(sender));
+    let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
     let reading = Reading {
-        model: valid.model.clone(),
+        model,
         keep_alive: valid.keep_alive,
         time_limit_ms: valid.time_limit_ms,
-        recoveries: observed.recoveries(),
+        ..Reading::default()
     };
+    let (mut observed, reading) = observe(&state, &id, "/v1/rerank", labels, reading);
     let answer = observed.begin(state.local.rerank(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
     written(translate::ranking((&name, &valid.model), &answer, valid.most, documents))
+}
+
+/// Watches a call, whose recoveries are its request's.
+fn observe(
+    state: &State,
+    id: &RequestId,
+    endpoint: &'static str,
+    labels: Labels,
+    mut reading: Reading,
+) -> (Observed, Reading) {
+    let observed = Observed::of(state.audit.clone(), &id.0, endpoint, &reading.model, false).sent_by(labels);
+    reading.recoveries = observed.recoveries();
+    (observed, reading)
 }
 
 fn finished(observed: &mut Observed, tokens: u64) {

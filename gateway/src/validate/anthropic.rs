@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::labels::{self, Labels};
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidCount, ValidRequest, extras, foreign,
+    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidCount, ValidRequest, asked, extras, foreign,
     keep_alive, model, refuse, time_limit_ms,
 };
 use crate::api::anthropic::messages::{self, Format, Request};
@@ -130,17 +130,7 @@ fn sampling(request: &Request) -> Result<Sampling> {
         let text = format!("temperature must lie between 0 and 1, not {temperature}");
         return Err(Error::invalid("temperature", text));
     }
-    super::sampling(&Asked {
-        temperature: request.temperature,
-        top_p: request.top_p,
-        top_k: request.top_k.map(i64::from),
-        min_p: request.min_p,
-        seed: request.seed,
-        repetition_penalty: request.repetition_penalty.or(request.repeat_penalty),
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
-        logit_bias: None,
-    })
+    super::sampling(&asked!(request, top_k: request.top_k.map(i64::from), logit_bias: None))
 }
 
 fn stops(stops: Vec<String>) -> Result<Vec<String>> {

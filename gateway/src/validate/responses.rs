@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::labels;
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidCount, ValidRequest, extras, foreign, keep_alive, limit,
-    model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidCount, ValidRequest, asked, extras, foreign, keep_alive,
+    limit, model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
 };
 use crate::api::openai::chat::Function;
 use crate::api::openai::responses::{self as api, Item, Request};
@@ -56,18 +56,7 @@ pub struct ValidResponse {
 /// Naming the field that is wrong.
 pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     refused(&request)?;
-    let asked = Asked {
-        temperature: request.temperature,
-        top_p: request.top_p,
-        top_k: request.top_k,
-        min_p: request.min_p,
-        seed: request.seed,
-        repetition_penalty: request.repetition_penalty.or(request.repeat_penalty),
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
-        logit_bias: None,
-    };
-    let sampling = sampling(&asked)?;
+    let sampling = sampling(&asked!(request, top_k: request.top_k, logit_bias: None))?;
     foreign::refuse(&request.foreign, &sampling)?;
     foreign::refuse_beside(request.beside.given())?;
     let extras = extras(Extras {

@@ -125,7 +125,7 @@ pub fn sample(logits: &Array, rows: &[RowSampling]) -> Result<Array> {
     let temperature = column(rows, |row| if row.temperature == 0.0 { 1.0 } else { row.temperature });
     let scaled = logits.as_dtype(Dtype::Float32)?.divide(temperature)?;
     let likeliest = ops::indexing::argmax_axis(&scaled, -1, true)?;
-    let top = ops::max_axis(&scaled, -1, true)?;
+    let top = ops::indexing::take_along_axis(&scaled, &likeliest, -1)?;
 
     let below = scaled.subtract(top)?;
     let weights = exponential::exp2(&below.multiply(Array::from_f32(LOG2_E))?)?;
