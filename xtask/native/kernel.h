@@ -93,6 +93,13 @@ class Kernel : public mx::UnaryPrimitive {
       work();
     });
   }
+
+  /* Room for rows of numbers until what is dispatched next has run. */
+  float *temporary(int rows, int width) {
+    mx::array room(mx::allocator::malloc((size_t)rows * width * sizeof(float)), {rows, width}, mx::float32);
+    mx::cpu::get_command_encoder(stream()).add_temporary(room);
+    return room.data<float>();
+  }
 };
 
 void allocate(mx::array &out) { out.set_data(mx::allocator::malloc(out.nbytes())); }

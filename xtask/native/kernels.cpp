@@ -6,64 +6,12 @@
 #include "mlx/c/private/array.h"
 #include "mlx/c/private/stream.h"
 #include "mlx/ops.h"
+#include "functions.h"
+#include "linear.h"
 #include "paged.h"
+#include "weights.h"
 
 namespace {
-
-struct Identity {
-  static float of(float x) { return x; }
-};
-/* x Phi(x). Phi(x) - 1/2 is x P(x^2) / Q(x^2) within 5, beyond which Phi is 0 or 1 to seven digits: a weighted least-squares
- * fit, by which x Phi(x) is off by less than 4e-6. */
-struct Gelu {
-  static float of(float x) {
-    float y = x < -5.0f ? -5.0f : x;
-    y = y > 5.0f ? 5.0f : y;
-    float s = y * y;
-    float p = ((6.253438e-5f * s + 0.0043204004f) * s + 0.029379042f) * s + 0.39896615f;
-    float q = (((3.8166944e-6f * s + 0.001505821f) * s + 0.02572201f) * s + 0.24049194f) * s + 1.0f;
-    return x * (0.5f + y * p / q);
-  }
-};
-struct Silu {
-  static float of(float x) { return x / (1.0f + exp2_of(-log2_e * x)); }
-};
-/* x/2 (1 + tanh u) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x sigmoid(2u). */
-struct GeluTanh {
-  static float of(float x) {
-    float u = 0.79788456f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exp2_of(-2.0f * log2_e * u));
-  }
-};
-struct Exp2 {
-  static float of(float x) { return exp2_of(x); }
-};
-
-template <class F> void each(const float *x, float *y, size_t count) {
-#pragma omp simd
-  for (size_t i = 0; i < count; i++) y[i] = F::of(x[i]);
-}
-template <class F> void each_biased(float *x, const float *bias, int rows, int width) {
-  for (int r = 0; r < rows; r++, x += width) {
-#pragma omp simd
-    for (int i = 0; i < width; i++) x[i] = F::of(x[i] + bias[i]);
-  }
-}
-template <class F> void each_gated(const float *both, float *y, int rows, int width) {
-  for (int r = 0; r < rows; r++, both += 2 * width, y += width) {
-#pragma omp simd
-    for (int i = 0; i < width; i++) y[i] = F::of(both[i]) * both[width + i];
-  }
-}
-/* As worker/src/layers/kernels.rs numbers them. */
-using Each = void (*)(const float *, float *, size_t);
-using EachBiased = void (*)(float *, const float *, int, int);
-const Each each_by_function[] = {each<Identity>, each<Gelu>, each<GeluTanh>, each<Silu>, each<Exp2>};
-const EachBiased biased_by_function[] = {each_biased<Identity>, each_biased<Gelu>, each_biased<GeluTanh>,
-                                         each_biased<Silu>, each_biased<Exp2>};
-using EachGated = void (*)(const float *, float *, int, int);
-const EachGated gated_by_function[] = {each_gated<Identity>, each_gated<Gelu>, each_gated<GeluTanh>,
-                                       each_gated<Silu>, each_gated<Exp2>};
 
 /* In place where nobody else holds the input. */
 void allocate_over(const mx::array &x, mx::array &out) {
@@ -81,26 +29,6 @@ class Function : public Kernel {
     allocate_over(inputs[0], out);
     run(inputs, out, [f = each_by_function[which], x = inputs[0].data<float>(), y = out.data<float>(),
                       count = out.size()]() { f(x, y, count); });
-  }
-  using UnaryPrimitive::eval_cpu;
-  using Kernel::eval_gpu;
-};
-
-/* f(x W^T + b): [T,K], [N,K], [N]. */
-class Linear : public Kernel {
-  int which;
-
- public:
-  Linear(mx::Stream stream, int which) : Kernel(stream), which(which) {}
-  const char *name() const override { return "MlxdLinear"; }
-  void eval_cpu(const Arrays &inputs, mx::array &out) override {
-    allocate(out);
-    int rows = out.shape(0), outputs = out.shape(1), width = inputs[0].shape(1);
-    run(inputs, out, [=, f = biased_by_function[which], x = inputs[0].data<float>(), w = inputs[1].data<float>(),
-                      b = inputs[2].data<float>(), y = out.data<float>()]() {
-      product(rows, outputs, width, x, width, w, width, y, outputs);
-      f(y, b, rows, outputs);
-    });
   }
   using UnaryPrimitive::eval_cpu;
   using Kernel::eval_gpu;
@@ -263,22 +191,12 @@ class RmsNorm : public Kernel {
     run(inputs, out, [=, eps = eps, x = inputs[0].data<float>(), w = inputs[1].data<float>(),
                       z = out.data<float>()]() {
       share_rows(rows, width, [=](int from, int to) {
-        for (int r = from; r < to; r++) row(width, x + (size_t)r * width, w, eps, z + (size_t)r * width);
+        for (int r = from; r < to; r++) normed(width, x + (size_t)r * width, w, eps, z + (size_t)r * width);
       });
     });
   }
   using UnaryPrimitive::eval_cpu;
   using Kernel::eval_gpu;
-
- private:
-  static void row(int width, const float *x, const float *w, float eps, float *z) {
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (int i = 0; i < width; i++) squares += x[i] * x[i];
-    float scale = 1 / std::sqrt(squares / width + eps);
-#pragma omp simd
-    for (int i = 0; i < width; i++) z[i] = x[i] * scale * w[i];
-  }
 };
 
 /* Both halves of each head turned: [T,N,d] strided as they come but for d, cosines [T,1,1,d/2], sines [T,1,2,d/2] → [T,N,d]. */
@@ -291,33 +209,25 @@ class Rotate : public Kernel {
     int tokens = x.shape(0), heads = x.shape(1), half = x.shape(2) / 2;
     if (x.strides(2) != 1) throw std::invalid_argument("heads whose numbers lie apart");
     allocate(out);
-    run(inputs, out, [=, per_token = x.strides(0), per_head = x.strides(1), x = x.data<float>(), cos = inputs[1].data<float>(),
-                      sin = inputs[2].data<float>(), y = out.data<float>()]() {
+    run(inputs, out, [=, per_token = x.strides(0), per_head = x.strides(1), x = x.data<float>(), y = out.data<float>(),
+                      turn = Turn{inputs[1].data<float>(), inputs[2].data<float>(), half}]() {
       share_rows(tokens, heads * half * 2, [=](int from, int to) {
         for (size_t t = from; t < (size_t)to; t++)
           for (int h = 0; h < heads; h++)
-            head(half, x + t * per_token + h * per_head, cos + t * half, sin + t * 2 * half,
-                 y + (t * heads + h) * 2 * half);
+            turn.head(2 * half, x + t * per_token + h * per_head, t, y + (t * heads + h) * 2 * half);
       });
     });
   }
   using UnaryPrimitive::eval_cpu;
   using Kernel::eval_gpu;
-
- private:
-  static void head(int half, const float *x, const float *cos, const float *sin, float *y) {
-#pragma omp simd
-    for (int i = 0; i < half; i++) {
-      y[i] = x[i] * cos[i] + x[half + i] * sin[i];
-      y[half + i] = x[half + i] * cos[i] + x[i] * sin[half + i];
-    }
-  }
 };
 
+/* Row after row without gaps, as kernels of ours leave it. */
 mx::array plain(const mx::array &x, mx::Stream stream) {
-  if (x.is_available() && x.flags().row_contiguous) return x;
+  if (x.is_available() ? x.flags().row_contiguous : dynamic_cast<const Kernel *>(&x.primitive()) != nullptr) return x;
   return mx::contiguous(x, false, stream);
 }
+mx::array plain(const mlx_array &x, mx::Stream stream) { return plain(mlx_array_get_(x), stream); }
 
 template <class F> const char *attempt(mlx_array *out, F make) {
   static thread_local std::string problem;
@@ -344,15 +254,16 @@ extern "C" const char *mlxd_function(mlx_array *out, int function, mlx_array x, 
   });
 }
 
-extern "C" const char *mlxd_linear(mlx_array *out, int function, mlx_array x, mlx_array weight, mlx_array bias,
-                                   mlx_stream on) {
+extern "C" const char *mlxd_linear(mlx_array *out, mlx_array x, mlx_array weight, const mlx_array *norm,
+                                   const mlx_array *bias, const mlx_array *added, const Around *how, mlx_stream on) {
   return attempt(out, [&]() {
     auto stream = mlx_stream_get_(on);
-    auto input = plain(mlx_array_get_(x), stream), w = plain(mlx_array_get_(weight), stream),
-         b = plain(mlx_array_get_(bias), stream);
-    if (input.ndim() != 2 || w.ndim() != 2 || input.shape(1) != w.shape(1) || b.size() != (size_t)w.shape(0))
-      throw std::invalid_argument("a linear layer of other shapes than its input");
-    return made({input.shape(0), w.shape(0)}, new Linear(stream, function), {input, w, b});
+    Arrays inputs = {plain(x, stream), plain(weight, stream)};
+    for (auto optional : {norm, bias, added})
+      if (optional) inputs.push_back(plain(*optional, stream));
+    Linear::check(inputs, *how, norm, bias, added);
+    mx::Shape shape{inputs[0].shape(0), inputs[1].shape(0)};
+    return made(shape, new Linear(stream, *how, norm, bias, added), std::move(inputs));
   });
 }
 
@@ -416,16 +327,32 @@ extern "C" const char *mlxd_rotate(mlx_array *out, mlx_array x, mlx_array cos, m
   });
 }
 
-extern "C" const char *mlxd_attention_paged(mlx_array *out, mlx_array queries, mlx_array keys, mlx_array values,
-                                            const Sequence *sequences, size_t count, const uint32_t *table,
-                                            size_t blocks, int block, float scale, int window, mlx_stream on) {
+extern "C" const char *mlxd_attention_paged(mlx_array *out, mlx_array heads, mlx_array keys, mlx_array values,
+                                            const mlx_array *angles, const mlx_array *norms, const Step *step,
+                                            mlx_stream on) {
   return attempt(out, [&]() {
     auto stream = mlx_stream_get_(on);
-    auto q = mlx_array_get_(queries), k = mlx_array_get_(keys), v = mlx_array_get_(values);
-    if (q.ndim() != 3 || k.ndim() != 3 || k.shape() != v.shape() || q.shape(2) != k.shape(2) || k.shape(0) == 0 ||
-        q.shape(1) % k.shape(0))
-      throw std::invalid_argument("queries of other shapes than their keys");
-    Paged how{{sequences, sequences + count}, {table, table + blocks}, scale, window, block};
-    return made({q.shape(0), q.shape(1) * q.shape(2)}, new AttendPaged(stream, std::move(how)), {q, k, v});
+    Arrays inputs = {plain(heads, stream), mlx_array_get_(keys), mlx_array_get_(values)};
+    for (auto pair : {angles, norms})
+      for (int at = 0; pair && at < 2; at++) inputs.push_back(plain(pair[at], stream));
+    auto how = AttendPaged::checked(inputs, *step, angles, norms);
+    mx::Shape shape{inputs[0].shape(0), how.heads * inputs[1].shape(2)};
+    return made(shape, new AttendPaged(stream, std::move(how)), std::move(inputs));
+  });
+}
+
+extern "C" const char *mlxd_floats(mlx_array *out, const void *stored, int kind, const int *shape, size_t dimensions) {
+  return attempt(out, [&]() {
+    auto floats = aligned({shape, shape + dimensions});
+    widen(stored, (Stored)kind, floats.size(), floats.data<float>());
+    return floats;
+  });
+}
+
+extern "C" const char *mlxd_joined(mlx_array *out, const mlx_array *parts, size_t count) {
+  return attempt(out, [&]() {
+    Arrays all;
+    for (size_t at = 0; at < count; at++) all.push_back(mlx_array_get_(parts[at]));
+    return joined(all);
   });
 }

@@ -4,7 +4,8 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, fast};
 
 use super::Result;
-use super::linear::{Fused, Linear};
+use super::kernels::{Scores, Turn};
+use super::linear::{Fused, Input, Linear};
 use super::rope::Rotation;
 use crate::mlx::kv::{Attend, KvStep};
 use crate::weights::LoadError;
@@ -106,16 +107,47 @@ impl Attention {
     }
 
     /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV. Without `rotation` positions play no part.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
-        x: &Array,
+        input: impl Into<Input<'a>>,
         layer: usize,
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        let tokens = x.dim(0);
-        let qkv = self.qkv_proj.forward(x)?.reshape(&[tokens, heads + 2 * kv_heads, head_dim])?;
+        self.o_proj.forward(&self.attended(input.into(), layer, rotation, kv)?)
+    }
+
+    /// The same and what is added, `[T, D]`.
+    pub fn added_to(
+        &self,
+        residual: &Array,
+        input: Input,
+        layer: usize,
+        rotation: Option<&Rotation>,
+        kv: &mut KvStep,
+    ) -> Result<Array> {
+        let attended = self.attended(input, layer, rotation, kv)?;
+        self.o_proj.added_to(residual, Input::Plain(&attended))
+    }
+
+    /// `[T, D]` → `[T, H * d]`.
+    fn attended(
+        &self,
+        input: Input,
+        layer: usize,
+        rotation: Option<&Rotation>,
+        kv: &mut KvStep,
+    ) -> Result<Array> {
+        let Shape { heads, kv_heads, head_dim, scale, window, softcap, .. } = self.shape;
+        let qkv = self.qkv_proj.forward(input)?;
+        if softcap.is_none() && self.sinks.is_none() {
+            let norms = self.norms.as_ref().map(|norms| ([&norms.q_norm, &norms.k_norm], norms.eps));
+            let turn = Turn { angles: rotation.map(Rotation::angles), norms };
+            if let Some(whole) = kv.write_and_attend(layer, &qkv, turn, Scores { heads, scale, window }) {
+                return whole;
+            }
+        }
+        let qkv = qkv.reshape(&[-1, heads + 2 * kv_heads, head_dim])?;
         let values = qkv.try_index((.., heads + kv_heads..))?;
         let turned = |x: Array| rotation.map_or_else(|| Ok(x.clone()), |rotation| rotation.apply(&x));
         let (queries, keys) = match &self.norms {
@@ -132,9 +164,6 @@ impl Attention {
             }
         };
         kv.write(layer, &keys, &values)?;
-        let Shape { scale, window, softcap, .. } = self.shape;
-        let how = Attend { scale, window, softcap, sinks: self.sinks.as_ref() };
-        let attended = kv.attend(layer, &queries, how)?;
-        self.o_proj.forward(&attended)
+        kv.attend(layer, &queries, Attend { scale, window, softcap, sinks: self.sinks.as_ref() })
     }
 }

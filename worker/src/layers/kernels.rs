@@ -25,6 +25,26 @@ pub enum Function {
     Exp2,
 }
 
+/// How a file has numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Stored {
+    /// The upper half of fp32.
+    Bf16,
+    /// Little-endian, like the other.
+    F32,
+}
+
+impl Stored {
+    /// What one takes.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Bf16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
 /// Rows of texts that attend, padded to one length.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
@@ -48,6 +68,48 @@ pub struct Sequence {
     pub position: u32,
     /// Where its own blocks begin in the table.
     pub blocks: u32,
+}
+
+/// What happens to a linear layer's input before its product, in the same pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// Nothing: `[T, inputs]`.
+    Nothing,
+    /// Its root-mean-square norm by this epsilon, times a weight `[inputs]`.
+    Norm(&'a Array, f32),
+    /// The function of its first half, times the other half: `[T, 2 inputs]`.
+    Gate(Function),
+}
+
+/// What happens to the product.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct After<'a> {
+    /// Added first, `[outputs]`.
+    pub bias: Option<&'a Array>,
+    /// What the sum goes through.
+    pub function: Option<Function>,
+    /// Added last, `[T, outputs]`.
+    pub residual: Option<&'a Array>,
+}
+
+/// What happens to query and key heads before they attend.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    /// Cosines `[T, 1, 1, r/2]` and sines `[T, 1, 2, r/2]` by which their first r coordinates turn.
+    pub angles: Option<[&'a Array; 2]>,
+    /// Weights `[d]` of the root-mean-square norms of queries and keys, which come first, and their epsilon.
+    pub norms: Option<([&'a Array; 2], f32)>,
+}
+
+/// How queries attend.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores {
+    /// Query heads.
+    pub heads: i32,
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// How many tokens back a token sees, itself included; `None`: all.
+    pub window: Option<u32>,
 }
 
 /// Where the keys and values of a step's sequences lie in a pool.
@@ -93,14 +155,24 @@ pub fn apply(x: &Array) -> bool {
     imp::apply(&[x])
 }
 
+/// A weight as products like it, from the bytes of a file: fp32, at the start of a cache line. It is there at once.
+pub fn floats(bytes: &[u8], stored: Stored, shape: &[i32]) -> Option<Result<Array>> {
+    imp::floats(bytes, stored, shape)
+}
+
+/// The rows of all, in order, in the same form: `[N1, ..]`, `[N2, ..]` → `[N1 + N2, ..]`.
+pub fn joined(parts: &[&Array]) -> Option<Result<Array>> {
+    imp::joined(parts)
+}
+
 /// `function` of each number of `x`.
 pub fn each(function: Function, x: &Array) -> Option<Result<Array>> {
     imp::each(function, x)
 }
 
-/// `function` of `x Wᵀ + b`: `[T, inputs]`, `[outputs, inputs]`, `[outputs]` → `[T, outputs]`.
-pub fn linear(function: Function, x: &Array, weight: &Array, bias: &Array) -> Option<Result<Array>> {
-    imp::linear(function, x, weight, bias)
+/// A linear layer by a weight `[outputs, inputs]`, with what comes before and after: `[T, outputs]`.
+pub fn linear(x: &Array, before: Before, weight: &Array, after: After) -> Option<Result<Array>> {
+    imp::linear(x, before, weight, after)
 }
 
 /// Each token of `x`, or of the sum with what is `added`, brought to mean 0 and variance 1, scaled and shifted.
@@ -128,15 +200,19 @@ pub fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array>> {
     imp::rotate(x, cos, sin)
 }
 
-/// Causal attention of queries `[T, H, d]` over a pool's keys and values `[kv_heads, slots, d]`, where they lie, so many
-/// tokens back: `[T, H * d]`.
+/// Of each token's query, key and value heads, `[T, (H + 2 kv_heads) * d]`: writes keys and values to a pool, `[kv_heads, slots, d]`
+/// each, and attends causally over what is there: `[T, H * d]`.
+///
+/// The pool's arrays are changed where they lie, when what is returned is evaluated: nobody else may hold them, and all that
+/// reads them must be evaluated in the order in which it is built.
 pub fn attention_paged(
-    queries: &Array,
+    heads: &Array,
+    turn: Turn,
     (keys, values): (&Array, &Array),
     paged: &Paged,
-    (scale, window): (f32, Option<u32>),
+    scores: Scores,
 ) -> Option<Result<Array>> {
-    imp::attention_paged(queries, (keys, values), paged, (scale, window))
+    imp::attention_paged(heads, turn, (keys, values), paged, scores)
 }
 
 /// Attention of queries `[R, H, L, d]` over keys and values `[R, kv_heads, L, d]`: `[R, L, H, d]`.

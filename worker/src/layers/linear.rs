@@ -3,8 +3,9 @@
 use mlx_rs::{Array, Dtype, ops};
 
 use super::Result;
-use super::kernels::{self, Function};
+use super::kernels::{self, After, Before};
 use super::mlp::Activation;
+use super::norm::rms_norm;
 use crate::weights::config::Packing;
 
 /// `y = x Wᵀ + b`, and where an adapter changes a packed weight, `+ x Dᵀ Uᵀ`.
@@ -13,6 +14,43 @@ pub struct Linear {
     weight: Weight,
     bias: Option<Array>,
     low_rank: Option<LowRank>,
+}
+
+/// What a linear layer reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// `[T, inputs]`.
+    Plain(&'a Array),
+    /// The root-mean-square norm of it by this epsilon, times a weight `[inputs]`.
+    Normed(&'a Array, &'a Array, f32),
+    /// `[T, 2 inputs]`: the function of its first half, times the other half.
+    Gated(&'a Array, Activation),
+}
+
+impl<'a> From<&'a Array> for Input<'a> {
+    fn from(x: &'a Array) -> Self {
+        Self::Plain(x)
+    }
+}
+
+impl<'a> Input<'a> {
+    /// `[T, inputs]`.
+    pub fn read(self) -> Result<Array> {
+        match self {
+            Self::Plain(x) => Ok(x.clone()),
+            Self::Normed(x, weight, eps) => rms_norm(x, weight, eps),
+            Self::Gated(both, activation) => activation.of_halves(both),
+        }
+    }
+
+    /// The same as kernels have it.
+    fn before(self) -> Option<(&'a Array, Before<'a>)> {
+        match self {
+            Self::Plain(x) => Some((x, Before::Nothing)),
+            Self::Normed(x, weight, eps) => Some((x, Before::Norm(weight, eps))),
+            Self::Gated(both, activation) => Some((both, Before::Gate(activation.function()?))),
+        }
+    }
 }
 
 /// A change of a weight by a product of two narrow matrices (or stacks of them).
@@ -108,38 +146,44 @@ impl Linear {
     }
 
     /// `[T, inputs]` → `[T, outputs]`.
-    pub fn forward(&self, x: &Array) -> Result<Array> {
-        let product = self.product(x)?;
-        match &self.low_rank {
-            Some(low_rank) => product.add(low_rank.forward(x)?),
-            None => Ok(product),
-        }
+    pub fn forward<'a>(&self, input: impl Into<Input<'a>>) -> Result<Array> {
+        let input = input.into();
+        self.at_once(input, After::default()).unwrap_or_else(|| self.plain(&input.read()?))
+    }
+
+    /// The same and what is added, `[T, outputs]`.
+    pub fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
+        let after = After { residual: Some(residual), ..After::default() };
+        self.at_once(input, after).unwrap_or_else(|| residual.add(self.plain(&input.read()?)?))
     }
 
     /// `act(x Wᵀ + b)`.
     pub fn activated(&self, x: &Array, activation: Activation) -> Result<Array> {
-        if let (Weight::Dense(weight), Some(bias), None) = (&self.weight, &self.bias, &self.low_rank)
-            && let Some(function) = activation.function()
-            && let Some(whole) = kernels::linear(function, x, weight, bias)
-        {
-            return whole;
-        }
-        activation.plain(&self.forward(x)?)
+        let whole = activation.function().and_then(|function| {
+            self.at_once(Input::Plain(x), After { function: Some(function), ..After::default() })
+        });
+        whole.unwrap_or_else(|| activation.plain(&self.forward(x)?))
     }
 
-    fn product(&self, x: &Array) -> Result<Array> {
+    /// By a kernel, where there is one for it.
+    fn at_once(&self, input: Input, after: After) -> Option<Result<Array>> {
+        let Self { weight: Weight::Dense(weight), bias, low_rank: None } = self else { return None };
+        let (x, before) = input.before()?;
+        kernels::linear(x, before, weight, After { bias: bias.as_ref(), ..after })
+    }
+
+    fn plain(&self, x: &Array) -> Result<Array> {
         let product = match (&self.weight, &self.bias) {
-            (Weight::Dense(weight), Some(bias)) => {
-                return kernels::linear(Function::Identity, x, weight, bias)
-                    .unwrap_or_else(|| ops::addmm(bias, x, weight.t(), None, None));
-            }
-            (Weight::Dense(weight), None) => return x.matmul(weight.t()),
-            (Weight::Quantized { parts: [weight, scales, biases], packing }, _) => {
-                ops::quantized_matmul(x, weight, scales, biases, true, packing.group_size, packing.bits)?
+            (Weight::Dense(weight), Some(bias)) => ops::addmm(bias, x, weight.t(), None, None)?,
+            (Weight::Dense(weight), None) => x.matmul(weight.t())?,
+            (Weight::Quantized { parts: [weight, scales, biases], packing }, bias) => {
+                let (group, bits) = (packing.group_size, packing.bits);
+                let product = ops::quantized_matmul(x, weight, scales, biases, true, group, bits)?;
+                bias.as_ref().map_or_else(|| Ok(product.clone()), |bias| product.add(bias))?
             }
         };
-        match &self.bias {
-            Some(bias) => product.add(bias),
+        match &self.low_rank {
+            Some(low_rank) => product.add(low_rank.forward(x)?),
             None => Ok(product),
         }
     }
@@ -183,7 +227,7 @@ impl Fused {
         let Some(weights) = weights.filter(|_| biases.is_empty() || biases.len() == layers.len()) else {
             return Ok(Self::Each(layers));
         };
-        let weight = ops::concatenate(&weights, 0)?;
+        let weight = kernels::joined(&weights).unwrap_or_else(|| ops::concatenate(&weights, 0))?;
         let bias = if biases.is_empty() { None } else { Some(ops::concatenate(&biases, 0)?) };
         // Now, so that the parts can be dropped layer by layer while loading.
         weight.eval()?;
@@ -191,10 +235,11 @@ impl Fused {
     }
 
     /// `[T, inputs]` → `[T, sum of outputs]`.
-    pub fn forward(&self, x: &Array) -> Result<Array> {
+    pub fn forward<'a>(&self, input: impl Into<Input<'a>>) -> Result<Array> {
         match self {
-            Self::One(linear) => linear.forward(x),
+            Self::One(linear) => linear.forward(input),
             Self::Each(layers) => {
+                let x = &input.into().read()?;
                 let products: Vec<Array> =
                     layers.iter().map(|layer| layer.forward(x)).collect::<Result<_>>()?;
                 ops::concatenate(&products, -1)

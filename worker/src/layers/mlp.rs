@@ -6,7 +6,7 @@ use mlx_rs::{Array, ops};
 use super::Result;
 use super::exponential;
 use super::kernels::{self, Function};
-use super::linear::{Fused, Linear};
+use super::linear::{Fused, Input, Linear};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -29,7 +29,6 @@ pub struct GatedMlp {
     gate_up_proj: Fused,
     down_proj: Linear,
     activation: Activation,
-    hidden: i32,
 }
 
 impl GatedMlp {
@@ -51,18 +50,19 @@ impl GatedMlp {
             false => Fused::new(vec![part("gate")?, part("up")?])?,
         };
         let down_proj = loader.linear(&format!("{path}.down_proj"), hidden, size, bias)?;
-        Ok(Self { gate_up_proj, down_proj, activation, hidden })
+        Ok(Self { gate_up_proj, down_proj, activation })
     }
 
     /// `[T, D]` → `[T, D]`.
-    pub fn forward(&self, x: &Array) -> Result<Array> {
-        let both = self.gate_up_proj.forward(x)?;
-        if let Some(gated) = self.activation.function().and_then(|function| kernels::gated(function, &both)) {
-            return self.down_proj.forward(&gated?);
-        }
-        let gate = both.try_index((.., ..self.hidden))?;
-        let up = both.try_index((.., self.hidden..))?;
-        self.down_proj.forward(&self.activation.gated(&gate, &up)?)
+    pub fn forward<'a>(&self, input: impl Into<Input<'a>>) -> Result<Array> {
+        let both = self.gate_up_proj.forward(input)?;
+        self.down_proj.forward(Input::Gated(&both, self.activation))
+    }
+
+    /// The same and what is added, `[T, D]`.
+    pub fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
+        let both = self.gate_up_proj.forward(input)?;
+        self.down_proj.added_to(residual, Input::Gated(&both, self.activation))
     }
 }
 
@@ -101,6 +101,15 @@ impl Activation {
             Self::GeluTanh => exponential::gelu_tanh(x),
             Self::Clipped => Err("the clipped activation has two inputs".into()),
         }
+    }
+
+    /// `act(gate) * up`, which are the halves of each row: `[T, 2N]` → `[T, N]`.
+    pub(super) fn of_halves(self, both: &Array) -> Result<Array> {
+        if let Some(gated) = self.function().and_then(|function| kernels::gated(function, both)) {
+            return gated;
+        }
+        let half = both.dim(1) / 2;
+        self.gated(&both.try_index((.., ..half))?, &both.try_index((.., half..))?)
     }
 
     /// `act(gate) * up`.

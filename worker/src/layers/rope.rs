@@ -160,6 +160,11 @@ impl Rope {
 }
 
 impl Rotation {
+    /// Cosines and sines, for kernels.
+    pub(crate) fn angles(&self) -> [&Array; 2] {
+        [&self.cos, &self.sin]
+    }
+
     /// Turns `[T, H, d]` by each token's angle.
     pub fn apply(&self, x: &Array) -> Result<Array> {
         let (tokens, heads, width) = (x.dim(0), x.dim(1), 2 * self.cos.dim(3));

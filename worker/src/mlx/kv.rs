@@ -11,7 +11,7 @@ use mlx_rs::{Array, Device, DeviceType, Dtype, ops, transforms};
 use super::BLOCK_SIZE;
 use super::attention::{self, Kernel};
 use crate::engine::runner::Batch;
-use crate::layers::kernels::{self, Paged};
+use crate::layers::kernels::{self, Paged, Scores, Turn};
 
 pub use super::attention::Attend;
 
@@ -234,6 +234,21 @@ impl<'a> KvStep<'a> {
         }
     }
 
+    /// Of each token's query, key and value heads, `[T, (H + 2 kv_heads) * d]`: writes and attends in one, where there is a kernel
+    /// for it: `[T, H * d]`.
+    pub fn write_and_attend(
+        &mut self,
+        layer: usize,
+        heads: &Array,
+        turn: Turn,
+        scores: Scores,
+    ) -> Option<Result<Array>> {
+        match &mut self.0 {
+            Place::Pool(step) => step.write_and_attend(layer, heads, turn, scores),
+            Place::Whole(_) => None,
+        }
+    }
+
     /// Attention of queries `[T, H, d]` over each row's own keys in `layer`: `[T, H * d]`.
     ///
     /// # Errors
@@ -259,15 +274,21 @@ impl PoolStep<'_> {
         transforms::async_eval([&layer.keys, &layer.values])
     }
 
+    fn write_and_attend(
+        &self,
+        layer: usize,
+        heads: &Array,
+        turn: Turn,
+        scores: Scores,
+    ) -> Option<Result<Array>> {
+        let Layer { keys, values } = &self.pool.layers[layer];
+        let attended = kernels::attention_paged(heads, turn, (keys, values), &self.paged, scores)?;
+        // Layer by layer: the device computes this one while the next one's graph is built, and no step is computed before
+        // another that was built before it, which writes to the same pool.
+        Some(attended.and_then(|attended| transforms::async_eval([&attended]).map(|()| attended)))
+    }
+
     fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {
-        if how.softcap.is_none() && how.sinks.is_none() {
-            let Layer { keys, values } = &self.pool.layers[layer];
-            let whole =
-                kernels::attention_paged(queries, (keys, values), &self.paged, (how.scale, how.window));
-            if let Some(whole) = whole {
-                return whole;
-            }
-        }
         let kernel = self.pool.kernel;
         // MLX's kernel keeps no scores; but it knows no cap.
         let most = match kernel == Kernel::Products || how.softcap.is_some() {

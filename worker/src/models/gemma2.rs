@@ -10,7 +10,7 @@ use super::llama::norm;
 use crate::layers::Result;
 use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
-use crate::layers::linear::Linear;
+use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Rope, Rotation, Scaling};
@@ -108,9 +108,10 @@ impl TransformerBlock {
         kv: &mut KvStep,
     ) -> Result<Array> {
         let norm = |x: &Array, weight: &Array| rms_norm(x, weight, self.eps);
-        let attended = self.self_attn.forward(&norm(x, &self.input_layernorm)?, layer, Some(rotation), kv)?;
+        let normed = Input::Normed(x, &self.input_layernorm, self.eps);
+        let attended = self.self_attn.forward(normed, layer, Some(rotation), kv)?;
         let x = x.add(norm(&attended, &self.post_attention_layernorm)?)?;
-        let fed = self.mlp.forward(&norm(&x, &self.pre_feedforward_layernorm)?)?;
+        let fed = self.mlp.forward(Input::Normed(&x, &self.pre_feedforward_layernorm, self.eps))?;
         x.add(norm(&fed, &self.post_feedforward_layernorm)?)
     }
 }
@@ -176,7 +177,7 @@ impl super::Model for Model {
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        let logits = self.lm_head.forward(&self.normed(hidden)?)?;
+        let logits = self.lm_head.forward(Input::Normed(hidden, &self.norm, self.args.rms_norm_eps))?;
         let cap = self.args.final_logit_softcapping.unwrap_or(30.0);
         let cap = Array::from_f32(cap).as_dtype(logits.dtype())?;
         ops::tanh(logits.divide(&cap)?)?.multiply(cap)

@@ -11,7 +11,7 @@ use super::llama::norm;
 use crate::layers::Result;
 use crate::layers::attention::{HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
-use crate::layers::linear::Linear;
+use crate::layers::linear::{Input, Linear};
 use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Rope, Scaling};
 use crate::mlx::kv::{KvShape, KvStep};
@@ -175,6 +175,6 @@ impl super::Model for Model {
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        self.lm_head.forward(&self.normed(hidden)?)
+        self.lm_head.forward(Input::Normed(hidden, &self.norm, self.args.rms_norm_eps))
     }
 }

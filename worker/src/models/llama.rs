@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::layers::Result;
 use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
 use crate::layers::embedding::Embedding;
-use crate::layers::linear::Linear;
+use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{self, SparseMoe};
 use crate::layers::norm::rms_norm;
@@ -174,11 +174,11 @@ impl FeedForward {
         }
     }
 
-    /// `[T, D]` → `[T, D]`.
-    fn forward(&self, x: &Array) -> Result<Array> {
+    /// What it makes of `input`, and what is added: `[T, D]`.
+    fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
         match self {
-            Self::Dense(mlp) => mlp.forward(x),
-            Self::Sparse(moe) => moe.forward(x),
+            Self::Dense(mlp) => mlp.added_to(residual, input),
+            Self::Sparse(moe) => residual.add(moe.forward(&input.read()?)?),
         }
     }
 }
@@ -244,10 +244,9 @@ impl TransformerBlock {
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let normed = rms_norm(x, &self.input_layernorm, self.eps)?;
-        let x = x.add(self.self_attn.forward(&normed, layer, rotation, kv)?)?;
-        let normed = rms_norm(&x, &self.post_attention_layernorm, self.eps)?;
-        x.add(self.mlp.forward(&normed)?)
+        let normed = Input::Normed(x, &self.input_layernorm, self.eps);
+        let x = self.self_attn.added_to(x, normed, layer, rotation, kv)?;
+        self.mlp.added_to(&x, Input::Normed(&x, &self.post_attention_layernorm, self.eps))
     }
 }
 
@@ -330,6 +329,6 @@ impl super::Model for Model {
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        self.lm_head.forward(&self.normed(hidden)?)
+        self.lm_head.forward(Input::Normed(hidden, &self.norm, self.args.rms_norm_eps))
     }
 }

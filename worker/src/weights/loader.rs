@@ -15,6 +15,7 @@ use super::adapter::{self, Adapter, Kind};
 use super::config::{Config, Mode, Packing};
 use super::safetensors::{Dtype, Entry, Shards};
 use crate::layers::embedding::Embedding;
+use crate::layers::kernels::{self, Stored};
 use crate::layers::linear::{Linear, LowRank, Weight};
 use crate::layers::moe::StackedLinear;
 
@@ -234,9 +235,7 @@ impl<'a> Loader<'a> {
             Some(lengths) => adapter::with_lengths(&merged, &lengths)?,
             None => merged,
         };
-        // Now, so that the base's weight can go.
-        merged.eval()?;
-        Ok((Weight::Dense(merged), None))
+        Ok((Weight::Dense(settled(merged)?), None))
     }
 
     /// The two matrices at `path`, as they stand beside a weight of `shape` `[.., outputs, inputs]`.
@@ -326,14 +325,12 @@ impl<'a> Loader<'a> {
             return Ok(weight.clone());
         }
         let dense = ops::dequantize(weight, scales, biases, packing.group_size, packing.bits)?;
-        // At once, so that the packed form can go and one layer at a time is held twice.
-        dense.eval()?;
-        Ok(dense)
+        Ok(settled(dense)?)
     }
 
     fn stored(&self, name: &str, shape: &[i32], dtypes: &[Dtype]) -> Result<Array> {
         match self.place(name, shape, dtypes)? {
-            Some((shards, entry)) => Ok(self.read(shards, entry, shape)),
+            Some((shards, entry)) => self.read(shards, entry, shape),
             None => Ok(Array::from_f32(0.0)),
         }
     }
@@ -381,24 +378,36 @@ impl<'a> Loader<'a> {
         bytes
     }
 
-    fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Array {
+    fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Result<Array> {
         let bytes = self.bytes(shards, entry);
-        let wide = self.precision == Precision::Float32;
         let array = match entry.dtype {
             Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),
-            Dtype::BF16 if wide => {
-                Array::from_slice(&numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)
-            }
-            Dtype::F16 if wide => {
-                Array::from_slice(&numbers(bytes, |b| f16::from_le_bytes(b).to_f32()), shape)
-            }
+            dtype if self.precision == Precision::Float32 => widened(bytes, dtype, shape)?,
             Dtype::BF16 => Array::from_slice(&numbers(bytes, bf16::from_le_bytes), shape),
             Dtype::F16 => Array::from_slice(&numbers(bytes, f16::from_le_bytes), shape),
             _ => Array::from_slice(&numbers(bytes, f32::from_le_bytes), shape),
         };
         shards.let_go(entry);
-        array
+        Ok(array)
     }
+}
+
+/// Numbers of a file as fp32, in the form that products like.
+fn widened(bytes: &[u8], dtype: Dtype, shape: &[i32]) -> mlx_rs::error::Result<Array> {
+    let plain = |numbers: Vec<f32>| Array::from_slice(&numbers, shape);
+    match dtype {
+        Dtype::BF16 => kernels::floats(bytes, Stored::Bf16, shape)
+            .unwrap_or_else(|| Ok(plain(numbers(bytes, |b| bf16::from_le_bytes(b).to_f32())))),
+        Dtype::F16 => settled(plain(numbers(bytes, |b| f16::from_le_bytes(b).to_f32()))),
+        _ => kernels::floats(bytes, Stored::F32, shape)
+            .unwrap_or_else(|| Ok(plain(numbers(bytes, f32::from_le_bytes)))),
+    }
+}
+
+/// A weight that was computed, in the form that products like. At once, so that what it was computed from can go and one layer
+/// at a time is held twice.
+fn settled(weight: Array) -> mlx_rs::error::Result<Array> {
+    kernels::joined(&[&weight]).unwrap_or_else(|| weight.eval().map(|()| weight))
 }
 
 /// Tensors that old checkpoints carry and nobody needs: rotary tables, and an output layer that is tied.

@@ -34,6 +34,9 @@ const LONG_WORDS: usize = 980;
 /// Words of the prompt that comes while others are answered: about 4,000 tokens.
 const HUGE_WORDS: usize = 3960;
 
+/// Streams that are compared with memory, one after the other.
+const ROOFLINE_ROUNDS: usize = 9;
+
 /// What one server did at one length of prompt and one number of streams.
 pub(super) struct Cell {
     pub(super) prompt_words: usize,
@@ -51,14 +54,21 @@ pub(super) struct Disturbed {
     pub(super) ttft_ms: f64,
 }
 
+/// One stream of ours, and what the memory gave just before and after.
+pub(super) struct Beside {
+    /// Tokens a second, once the first has come.
+    pub(super) decode: f64,
+    /// Bytes a second that all cores read.
+    pub(super) bandwidth: f64,
+}
+
 /// Everything that was measured.
 pub(super) struct Results {
     pub(super) names: Vec<&'static str>,
     pub(super) cells: Vec<Cell>,
     pub(super) prefixes: Vec<Prefix>,
     pub(super) disturbed: Disturbed,
-    /// Bytes a second that all cores read.
-    pub(super) bandwidth: f64,
+    pub(super) roofline: Vec<Beside>,
     pub(super) weights: u64,
     pub(super) tokens: u32,
     pub(super) rounds: usize,
@@ -95,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         cells,
         prefixes: prefixes.collect::<anyhow::Result<_>>()?,
         disturbed: disturb(&servers[0])?,
-        bandwidth: machine::read_bandwidth(),
+        roofline: roofline(&servers[0], arguments.tokens)?,
         weights: std::fs::metadata(model.join("model.safetensors"))?.len(),
         tokens: arguments.tokens,
         rounds: arguments.rounds,
@@ -127,6 +137,18 @@ fn table(
         cells.push(Cell { prompt_words: words, streams, servers });
     }
     Ok(cells)
+}
+
+/// One stream at a time between passes over memory.
+fn roofline(server: &Server, tokens: u32) -> anyhow::Result<Vec<Beside>> {
+    let mut before = machine::read_bandwidth();
+    let round = |round| {
+        let prompt = Prompt::new(79_000_000 + round, SHORT_WORDS);
+        let decode = client::ask(server, &[prompt], tokens)?.decode;
+        let after = machine::read_bandwidth();
+        Ok(Beside { decode, bandwidth: (std::mem::replace(&mut before, after) + after) / 2.0 })
+    };
+    (0..ROOFLINE_ROUNDS).map(round).collect()
 }
 
 /// Four streams run; then a long prompt comes.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::machine;
-use super::serve::{Cell, Results};
+use super::serve::{Beside, Cell, Results};
+use super::{client, machine};
 
 /// As Markdown.
 pub(super) fn text(results: &Results) -> String {
@@ -83,23 +83,34 @@ fn table(text: &mut String, results: &Results, words: usize) {
 }
 
 fn roofline(text: &mut String, results: &Results) {
-    let possible = results.bandwidth / results.weights as f64;
-    let of = |streams: usize| results.cells.iter().find(|cell| cell.streams == streams);
-    let Some(one) = of(1).map(|cell| &cell.servers[0]) else { return };
+    let weights = results.weights as f64;
+    let shares = results.roofline.iter().map(|beside| beside.decode * weights / beside.bandwidth);
+    let share = client::median(shares.collect());
     line(
         text,
         &format!(
-            "\nRoofline for one stream: {:.1} GB/s of memory reads (all cores) over {:.0} MB of weights a step are {possible:.1} tok/s; \
-             mlxd reaches {:.0} % (aim 70 %).",
-            results.bandwidth / 1e9,
-            results.weights as f64 / 1e6,
-            100.0 * one.decode / possible,
+            "\nRoofline for one stream: {:.0} MB of weights are read for each token. In {} streams, one after the other, mlxd read \
+             {:.0} % of what a plain pass over memory on all cores read just before and after (median; aim 70 %):\n",
+            weights / 1e6,
+            results.roofline.len(),
+            100.0 * share,
         ),
     );
+    line(text, "| memory, GB/s | its tokens/s | mlxd, tokens/s | share |\n|---|---|---|---|");
+    for Beside { decode, bandwidth } in &results.roofline {
+        let possible = bandwidth / weights;
+        let share = 100.0 * decode / possible;
+        line(text, &format!("| {:.1} | {possible:.1} | {decode:.1} | {share:.0} % |", bandwidth / 1e9));
+    }
+    let of = |streams: usize| results.cells.iter().find(|cell| cell.streams == streams);
+    let Some(one) = of(1).map(|cell| &cell.servers[0]) else { return };
     if let Some(eight) = of(8).map(|cell| &cell.servers[0]) {
         line(
             text,
-            &format!("Eight streams decode {:.2} times as fast as one (aim 2.5).", eight.decode / one.decode),
+            &format!(
+                "\nEight streams decode {:.2} times as fast as one (aim 2.5).",
+                eight.decode / one.decode
+            ),
         );
     }
 }

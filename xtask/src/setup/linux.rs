@@ -20,6 +20,16 @@ const PACKAGES: [&str; 5] = [
 ];
 const MLX_SYS: &str = "0.7.0";
 
+/// The sources of our kernels.
+const KERNELS: [&str; 6] = [
+    include_str!("../../native/kernel.h"),
+    include_str!("../../native/functions.h"),
+    include_str!("../../native/linear.h"),
+    include_str!("../../native/paged.h"),
+    include_str!("../../native/weights.h"),
+    include_str!("../../native/kernels.cpp"),
+];
+
 struct Layout {
     mlx: PathBuf,
     venv: PathBuf,
@@ -42,10 +52,11 @@ pub(super) fn run() -> anyhow::Result<()> {
     Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
     let source = include_str!("../../native/shim.c");
     Stamp::new("shim", &[source, &processor()?]).once(|| build_shim(&layout))?;
-    let [kernel, paged] = [include_str!("../../native/kernel.h"), include_str!("../../native/paged.h")];
-    let kernels = include_str!("../../native/kernels.cpp");
-    Stamp::new("kernels", &[PACKAGES[0], MLX_SYS, half, format, kernel, paged, kernels, &processor()?])
-        .once(|| build_kernels(&layout))?;
+    let mut kernels = vec![PACKAGES[0], MLX_SYS, half, format];
+    kernels.extend(KERNELS);
+    let processor = processor()?;
+    kernels.push(&processor);
+    Stamp::new("kernels", &kernels).once(|| build_kernels(&layout))?;
     write_cargo_config(&layout)
 }
 

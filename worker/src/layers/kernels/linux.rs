@@ -6,21 +6,53 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use mlx_rs::error::Exception;
-use mlx_rs::{Array, Device, DeviceType, Dtype, Stream};
+use mlx_rs::{Array, Device, DeviceType, Dtype, Stream, transforms};
 use mlx_sys::{mlx_array, mlx_array_free, mlx_array_new, mlx_stream};
 
-use super::{Function, Paged, Result, Rows, Sequence};
+use super::{After, Before, Function, Paged, Result, Rows, Scores, Sequence, Stored, Turn};
+
+/// What stands around a product, as the C interface has it.
+#[repr(C)]
+struct Around {
+    gate: i32,
+    after: i32,
+    eps: f32,
+}
+
+/// A step's attention, as the C interface has it.
+#[repr(C)]
+struct Step {
+    sequences: *const Sequence,
+    count: usize,
+    table: *const u32,
+    blocks: usize,
+    block: i32,
+    heads: i32,
+    scale: f32,
+    eps: f32,
+    window: i32,
+}
 
 // Each makes an array of others, and says what is wrong or nothing; it keeps no pointers. Queries, keys and values come with as
 // many lengths as they have rows.
 unsafe extern "C" {
+    fn mlxd_floats(
+        out: *mut mlx_array,
+        stored: *const u8,
+        kind: i32,
+        shape: *const i32,
+        dimensions: usize,
+    ) -> *const c_char;
+    fn mlxd_joined(out: *mut mlx_array, parts: *const mlx_array, count: usize) -> *const c_char;
     fn mlxd_function(out: *mut mlx_array, function: i32, x: mlx_array, on: mlx_stream) -> *const c_char;
     fn mlxd_linear(
         out: *mut mlx_array,
-        function: i32,
         x: mlx_array,
         weight: mlx_array,
-        bias: mlx_array,
+        norm: *const mlx_array,
+        bias: *const mlx_array,
+        added: *const mlx_array,
+        how: *const Around,
         on: mlx_stream,
     ) -> *const c_char;
     fn mlxd_layer_norm(
@@ -60,18 +92,19 @@ unsafe extern "C" {
     ) -> *const c_char;
     fn mlxd_attention_paged(
         out: *mut mlx_array,
-        queries: mlx_array,
+        heads: mlx_array,
         keys: mlx_array,
         values: mlx_array,
-        sequences: *const Sequence,
-        count: usize,
-        table: *const u32,
-        blocks: usize,
-        block: i32,
-        scale: f32,
-        window: i32,
+        angles: *const mlx_array,
+        norms: *const mlx_array,
+        step: *const Step,
         on: mlx_stream,
     ) -> *const c_char;
+}
+
+/// A handle, or null.
+fn optional<T>(handle: &Option<T>) -> *const T {
+    handle.as_ref().map_or(ptr::null(), ptr::from_ref)
 }
 
 /// Whether all are float32 on a CPU.
@@ -99,18 +132,50 @@ fn made(make: impl FnOnce(*mut mlx_array, mlx_stream) -> *const c_char) -> Resul
     Err(Exception::custom(told))
 }
 
+pub(super) fn floats(bytes: &[u8], stored: Stored, shape: &[i32]) -> Option<Result<Array>> {
+    let count =
+        shape.iter().try_fold(stored.bytes(), |count, n| count.checked_mul(usize::try_from(*n).ok()?));
+    if !apply(&[]) || count != Some(bytes.len()) {
+        return None;
+    }
+    let (from, dimensions) = (bytes.as_ptr(), shape.len());
+    // SAFETY: there are as many bytes as the shape says, and they are copied before it returns.
+    Some(made(|out, _| unsafe { mlxd_floats(out, from, stored as i32, shape.as_ptr(), dimensions) }))
+}
+
+pub(super) fn joined(parts: &[&Array]) -> Option<Result<Array>> {
+    if !apply(parts) || parts.is_empty() {
+        return None;
+    }
+    if let Err(error) = transforms::eval(parts.iter().copied()) {
+        return Some(Err(error));
+    }
+    let handles: Vec<mlx_array> = parts.iter().map(|part| part.as_ptr()).collect();
+    // SAFETY: as above; the handles live as long as the arrays they are borrowed from.
+    Some(made(|out, _| unsafe { mlxd_joined(out, handles.as_ptr(), handles.len()) }))
+}
+
 pub(super) fn each(function: Function, x: &Array) -> Option<Result<Array>> {
     // SAFETY: the handles live as long as the arrays they are borrowed from; the same below.
     apply(&[x]).then(|| made(|out, on| unsafe { mlxd_function(out, function as i32, x.as_ptr(), on) }))
 }
 
-pub(super) fn linear(function: Function, x: &Array, weight: &Array, bias: &Array) -> Option<Result<Array>> {
-    if !apply(&[x, weight, bias]) || x.ndim() != 2 || weight.ndim() != 2 {
+pub(super) fn linear(x: &Array, before: Before, weight: &Array, after: After) -> Option<Result<Array>> {
+    let (norm, eps, gate) = match before {
+        Before::Nothing => (None, 0.0, -1),
+        Before::Norm(weight, eps) => (Some(weight), eps, -1),
+        Before::Gate(function) => (None, 0.0, function as i32),
+    };
+    let others = [norm, after.bias, after.residual];
+    if !apply(&[x, weight]) || !others.into_iter().flatten().all(|array| apply(&[array])) || x.ndim() != 2 {
         return None;
     }
-    let (x, weight, bias) = (x.as_ptr(), weight.as_ptr(), bias.as_ptr());
-    // SAFETY: as above.
-    Some(made(|out, on| unsafe { mlxd_linear(out, function as i32, x, weight, bias, on) }))
+    let how = Around { gate, after: after.function.unwrap_or(Function::Identity) as i32, eps };
+    let others = others.map(|array| array.map(Array::as_ptr));
+    let [norm, bias, added] = others.each_ref().map(optional);
+    let (x, weight) = (x.as_ptr(), weight.as_ptr());
+    // SAFETY: as above; what is optional is null or outlives the call.
+    Some(made(|out, on| unsafe { mlxd_linear(out, x, weight, norm, bias, added, &raw const how, on) }))
 }
 
 pub(super) fn layer_norm(
@@ -123,7 +188,7 @@ pub(super) fn layer_norm(
         return None;
     }
     let [added, bias] = [added, bias].map(|array| array.map(Array::as_ptr));
-    let [added, bias] = [&added, &bias].map(|array| array.as_ref().map_or(ptr::null(), ptr::from_ref));
+    let [added, bias] = [&added, &bias].map(optional);
     let (x, weight) = (x.as_ptr(), weight.as_ptr());
     // SAFETY: as above.
     Some(made(|out, on| unsafe { mlxd_layer_norm(out, x, added, weight, bias, eps, on) }))
@@ -171,27 +236,38 @@ pub(super) fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array
 }
 
 pub(super) fn attention_paged(
-    queries: &Array,
+    heads: &Array,
+    turn: Turn,
     (keys, values): (&Array, &Array),
     paged: &Paged,
-    (scale, window): (f32, Option<u32>),
+    scores: Scores,
 ) -> Option<Result<Array>> {
-    if !apply(&[queries, keys, values]) || queries.ndim() != 3 || keys.ndim() != 3 {
+    let Turn { angles, norms } = turn;
+    let (norms, eps) = norms.map_or((None, 0.0), |(norms, eps)| (Some(norms), eps));
+    let pairs = [angles, norms];
+    if !apply(&[heads, keys, values]) || !pairs.iter().flatten().all(|pair| apply(pair)) || keys.ndim() != 3 {
         return None;
     }
-    if !paged.fits(queries.dim(0), keys.dim(1), window) {
+    if !paged.fits(heads.dim(0), keys.dim(1), scores.window) {
         return Some(Err(Exception::custom("attention over blocks that the pool lacks")));
     }
-    let (block, window) = (paged.block.max(1) as i32, window.and_then(|window| i32::try_from(window).ok()));
-    let window = window.unwrap_or(i32::MAX).max(1);
-    let (queries, keys, values) = (queries.as_ptr(), keys.as_ptr(), values.as_ptr());
-    let Paged { sequences, table, .. } = paged;
-    let (count, blocks) = (sequences.len(), table.len());
-    let (sequences, table) = (sequences.as_ptr(), table.as_ptr());
+    let window = scores.window.and_then(|window| i32::try_from(window).ok());
+    let step = Step {
+        sequences: paged.sequences.as_ptr(),
+        count: paged.sequences.len(),
+        table: paged.table.as_ptr(),
+        blocks: paged.table.len(),
+        block: paged.block.max(1) as i32,
+        heads: scores.heads,
+        scale: scores.scale,
+        eps,
+        window: window.unwrap_or(i32::MAX).max(1),
+    };
+    let pairs = pairs.map(|pair| pair.map(|pair| pair.map(Array::as_ptr)));
+    let [angles, norms] = pairs.each_ref().map(|pair| optional(pair).cast::<mlx_array>());
+    let (heads, keys, values) = (heads.as_ptr(), keys.as_ptr(), values.as_ptr());
     // SAFETY: as above; sequences and table are read before it returns, and name slots of the pool only.
     Some(made(|out, on| unsafe {
-        mlxd_attention_paged(
-            out, queries, keys, values, sequences, count, table, blocks, block, scale, window, on,
-        )
+        mlxd_attention_paged(out, heads, keys, values, angles, norms, &raw const step, on)
     }))
 }

@@ -2,17 +2,25 @@
 
 use mlx_rs::Array;
 
-use super::{Function, Paged, Result, Rows};
+use super::{After, Before, Function, Paged, Result, Rows, Scores, Stored, Turn};
 
 pub(super) fn apply(_: &[&Array]) -> bool {
     false
+}
+
+pub(super) fn floats(_: &[u8], _: Stored, _: &[i32]) -> Option<Result<Array>> {
+    None
+}
+
+pub(super) fn joined(_: &[&Array]) -> Option<Result<Array>> {
+    None
 }
 
 pub(super) fn each(_: Function, _: &Array) -> Option<Result<Array>> {
     None
 }
 
-pub(super) fn linear(_: Function, _: &Array, _: &Array, _: &Array) -> Option<Result<Array>> {
+pub(super) fn linear(_: &Array, _: Before, _: &Array, _: After) -> Option<Result<Array>> {
     None
 }
 
@@ -43,9 +51,10 @@ pub(super) fn rotate(_: &Array, _: &Array, _: &Array) -> Option<Result<Array>> {
 
 pub(super) fn attention_paged(
     _: &Array,
+    _: Turn,
     _: (&Array, &Array),
     _: &Paged,
-    _: (f32, Option<u32>),
+    _: Scores,
 ) -> Option<Result<Array>> {
     None
 }

@@ -18,17 +18,82 @@ fn close(what: &str, ours: &Array, theirs: &Array) {
     }
 }
 
-/// Rows few and many, sizes that no vector divides, an input that lies the other way round.
+/// Rows few and many, sizes that no vector divides, an input that lies the other way round, with and without what is optional.
 #[test]
-fn a_linear_layer_is_product_bias_and_function() {
+fn a_linear_layer_is_product_bias_function_and_residual() {
     let _device = device();
     let (weight, bias) = (made_up(1, &[37, 19]), made_up(2, &[37]));
-    for x in [made_up(3, &[1, 19]), made_up(4, &[70, 19]), made_up(5, &[19, 70]).t()] {
-        let plain = ops::addmm(&bias, &x, weight.t(), None, None).unwrap();
-        close("plain", &linear(Function::Identity, &x, &weight, &bias).unwrap().unwrap(), &plain);
-        let bent = linear(Function::Gelu, &x, &weight, &bias).unwrap().unwrap();
-        close("bent", &bent, &gelu(&plain).unwrap());
+    for x in [made_up(3, &[1, 19]), made_up(4, &[700, 19]), made_up(5, &[19, 70]).t()] {
+        let residual = made_up(6, &[x.dim(0), 37]);
+        let linear = |after| linear(&x, Before::Nothing, &weight, after).unwrap().unwrap();
+        let product = x.matmul(weight.t()).unwrap();
+        close("plain", &linear(After::default()), &product);
+        let after = After { residual: Some(&residual), ..After::default() };
+        close("added", &linear(after), &product.add(&residual).unwrap());
+        let bent = gelu(&product.add(&bias).unwrap()).unwrap();
+        let after = After { bias: Some(&bias), function: Some(Function::Gelu), residual: None };
+        close("bent", &linear(after), &bent);
+        let all = After { residual: Some(&residual), ..after };
+        close("all", &linear(all), &bent.add(&residual).unwrap());
     }
+}
+
+#[test]
+fn a_linear_layer_norms_or_gates_its_input() {
+    let _device = device();
+    let (weight, norm) = (made_up(1, &[37, 19]), made_up(2, &[19]));
+    for rows in [1, 900] {
+        let x = made_up(3, &[rows, 19]);
+        let normed = fast::rms_norm(&x, Some(&norm), 1e-5).unwrap().matmul(weight.t()).unwrap();
+        let ours = linear(&x, Before::Norm(&norm, 1e-5), &weight, After::default());
+        close("normed", &ours.unwrap().unwrap(), &normed);
+        let both = made_up(4, &[rows, 38]);
+        let halves = (both.try_index((.., ..19)).unwrap(), both.try_index((.., 19..)).unwrap());
+        let gated = nn::silu(&halves.0).unwrap().multiply(&halves.1).unwrap().matmul(weight.t()).unwrap();
+        let ours = linear(&both, Before::Gate(Function::Silu), &weight, After::default());
+        close("gated", &ours.unwrap().unwrap(), &gated);
+    }
+}
+
+/// From bytes that begin anywhere, more than one thread's share of them.
+#[test]
+fn weights_begin_at_a_cache_line() {
+    let _device = device();
+    let numbers: Vec<f32> = (0..600_000).map(|at| (at % 251) as f32 - 125.0).collect();
+    let mut f32s = vec![0u8];
+    let mut bf16s = vec![0u8];
+    for number in &numbers {
+        f32s.extend(number.to_le_bytes());
+        bf16s.extend(half::bf16::from_f32(*number).to_le_bytes());
+    }
+    let shape = [6000, 10, 10];
+    let of = |bytes: &[u8], stored| floats(bytes, stored, &shape).unwrap().unwrap();
+    let (one, other) = (of(&f32s[1..], Stored::F32), of(&bf16s[1..], Stored::Bf16));
+    let small = made_up(1, &[3, 10, 10]);
+    let joined = joined(&[&one, &small, &other]).unwrap().unwrap();
+    assert_eq!(joined.shape(), [12_003, 10, 10]);
+    for array in [&one, &other, &joined] {
+        assert_eq!(array.as_slice::<f32>().as_ptr().addr() % 64, 0);
+    }
+    assert_eq!(one.as_slice::<f32>(), numbers);
+    assert_eq!(other.as_slice::<f32>(), numbers);
+    let theirs = ops::concatenate(&[&one, &small, &other], 0).unwrap();
+    assert_eq!(joined.as_slice::<f32>(), theirs.as_slice::<f32>());
+    // They are arrays like others.
+    let sum = |array: &Array| array.sum(None).unwrap().item_exact::<f32>();
+    assert_eq!(sum(&joined), sum(&theirs));
+}
+
+#[test]
+fn weights_of_other_sizes_are_not_made_up() {
+    let _device = device();
+    assert!(floats(&[0; 12], Stored::F32, &[2, 2]).is_none());
+    assert!(floats(&[0; 12], Stored::F32, &[-3, -1]).is_none());
+    assert_eq!(floats(&[], Stored::F32, &[0, 4]).unwrap().unwrap().size(), 0);
+    let (a, b) = (made_up(1, &[3, 4]), made_up(2, &[3, 5]));
+    assert!(joined(&[&a, &b]).unwrap().is_err());
+    assert!(joined(&[&a.t()]).unwrap().is_err());
+    assert!(joined(&[]).is_none());
 }
 
 #[test]
@@ -50,8 +115,17 @@ fn norms_are_mlx_s_with_and_without_what_is_optional() {
 fn what_does_not_fit_is_an_error_and_other_types_are_left_to_mlx() {
     let _device = device();
     let (x, weight) = (made_up(1, &[4, 6]), made_up(2, &[5, 6]));
-    let error = linear(Function::Identity, &x, &weight, &made_up(3, &[6])).unwrap().unwrap_err();
-    assert!(error.what().contains("other shapes"), "{error}");
+    let odd = made_up(3, &[6]);
+    let odd_rows = made_up(3, &[1, 5]);
+    for (before, after) in [
+        (Before::Nothing, After { bias: Some(&odd), ..After::default() }),
+        (Before::Nothing, After { residual: Some(&odd_rows), ..After::default() }),
+        (Before::Norm(&weight, 1e-5), After::default()),
+        (Before::Gate(Function::Silu), After::default()),
+    ] {
+        let error = linear(&x, before, &weight, after).unwrap().unwrap_err();
+        assert!(error.what().contains("other shapes"), "{error}");
+    }
     assert!(layer_norm(&x, None, (&made_up(4, &[4]), None), 1e-5).unwrap().is_err());
     let heads = made_up(5, &[2, 3, 4, 8]);
     let rows = |lengths| Rows { lengths, back: 9, ahead: 0 };
@@ -59,7 +133,8 @@ fn what_does_not_fit_is_an_error_and_other_types_are_left_to_mlx() {
     assert!(attention(&heads, &heads, &heads, rows(&[4]), 1.0).unwrap().is_err());
     let half = x.as_dtype(mlx_rs::Dtype::Bfloat16).unwrap();
     assert!(each(Function::Silu, &half).is_none());
-    assert!(linear(Function::Identity, &half, &weight, &weight).is_none());
+    assert!(linear(&half, Before::Nothing, &weight, After::default()).is_none());
+    assert!(linear(&x, Before::Norm(&half, 1e-5), &weight, After::default()).is_none());
 }
 
 /// Whoever else holds an array finds it as it was.
@@ -129,11 +204,13 @@ fn heads_turn_by_each_token_s_angle() {
 #[test]
 fn attention_keeps_to_the_pool() {
     let _device = device();
-    let (queries, pool) = (made_up(1, &[3, 2, 8]), made_up(2, &[1, 8, 8]));
+    let (heads, pools) = (made_up(1, &[3, 4 * 8]), [made_up(2, &[1, 8, 8]), made_up(3, &[1, 8, 8])]);
+    let turn = Turn { angles: None, norms: None };
+    let scores = |window| Scores { heads: 2, scale: 1.0, window };
     let attend = |tokens, position, blocks: &[u32], window| {
         let mut paged = Paged { block: 4, ..Paged::default() };
         paged.push(tokens, position, blocks);
-        attention_paged(&queries, (&pool, &pool), &paged, (1.0, window)).unwrap()
+        attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores(window)).unwrap()
     };
     attend(0..3, 2, &[1, 0], None).unwrap().eval().unwrap();
     assert!(attend(0..3, 2, &[1, 2], None).is_err(), "a block behind the pool's end");
@@ -142,4 +219,19 @@ fn attention_keeps_to_the_pool() {
     assert!(attend(1..4, 2, &[1, 0], None).is_err(), "tokens behind the step's end");
     attend(0..3, 5, &[7, 1], Some(2)).unwrap().eval().unwrap();
     assert!(attend(0..3, 5, &[7, 1], Some(3)).is_err(), "the window reaches into a block that is not there");
+    // Heads, angles and norms of other shapes than the pool's.
+    let mut paged = Paged { block: 4, ..Paged::default() };
+    paged.push(0..3, 2, &[1, 0]);
+    let (odd, wide) = (made_up(4, &[5]), made_up(5, &[3, 1, 2, 8]));
+    let scores = scores(None);
+    for (turn, scores) in [
+        (turn, Scores { heads: 3, ..scores }),
+        (turn, Scores { heads: 0, ..scores }),
+        (Turn { angles: None, norms: Some(([&odd, &odd], 1e-5)) }, scores),
+        (Turn { angles: Some([&wide, &wide]), norms: None }, scores),
+    ] {
+        let error =
+            attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores).unwrap().unwrap_err();
+        assert!(error.what().contains("other shapes"), "{error}");
+    }
 }

@@ -1,8 +1,9 @@
-use mlx_rs::memory;
+use mlx_rs::{fast, memory};
 use proptest::prelude::*;
 
 use super::*;
 use crate::engine::runner::{Row, RowSampling};
+use crate::layers::rope::Rope;
 use crate::mlx::tests::device;
 
 const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8, dtype: Dtype::Float32 };
@@ -68,29 +69,99 @@ fn row(batch: &mut Batch, blocks: &[u32], from: u32, to: u32) {
     });
 }
 
-/// Writes and attends one step of layer 1, and compares every output.
+/// Writes and attends one step of layer 1 by each way there is, and compares every output.
 fn step(pool: &mut KvPool, batch: &Batch, sequences: &[u32], window: Option<u32>, softcap: Option<f32>) {
     let mut tokens = Vec::new();
     for (row, sequence) in batch.rows.iter().zip(sequences) {
         tokens.extend(row.tokens.clone().map(|at| (*sequence, batch.positions[at])));
     }
     let heads = SHAPE.kv_heads as usize;
+    let parts = [tensor(1, &tokens, HEADS), tensor(2, &tokens, heads), tensor(3, &tokens, heads)];
+    let [queries, keys, values] = &parts;
+    let compare = |output: &Array| {
+        assert_eq!(output.shape(), [tokens.len() as i32, (HEADS * WIDTH) as i32]);
+        let output = output.as_slice::<f32>();
+        for (token, (sequence, position)) in tokens.iter().enumerate() {
+            for head in 0..HEADS {
+                let ours = &output[(token * HEADS + head) * WIDTH..][..WIDTH];
+                for (a, b) in ours.iter().zip(reference(*sequence, *position, head, window, softcap)) {
+                    assert!((a - b).abs() < 1e-5, "sequence {sequence}, position {position}: {a} for {b}");
+                }
+            }
+        }
+    };
     let mut step = KvStep::new(pool, batch).unwrap();
-    step.write(1, &tensor(2, &tokens, heads), &tensor(3, &tokens, heads)).unwrap();
-    let output = step
-        .attend(1, &tensor(1, &tokens, HEADS), Attend { scale: 1.0, window, softcap, sinks: None })
-        .unwrap();
+    if softcap.is_none() {
+        let heads = joined(&[queries, keys, values]);
+        let scores = Scores { heads: HEADS as i32, scale: 1.0, window };
+        let turn = Turn { angles: None, norms: None };
+        if let Some(output) = step.write_and_attend(1, &heads, turn, scores) {
+            compare(&output.unwrap());
+        }
+        // Steps to come then read what the kernel wrote.
+        if sequences[0].is_multiple_of(2) {
+            return;
+        }
+    }
+    step.write(1, keys, values).unwrap();
+    let output = step.attend(1, queries, Attend { scale: 1.0, window, softcap, sinks: None }).unwrap();
     transforms::eval(pool.arrays().chain([&output])).unwrap();
-    assert_eq!(output.shape(), [tokens.len() as i32, (HEADS * WIDTH) as i32]);
-    let output = output.as_slice::<f32>();
-    for (token, (sequence, position)) in tokens.iter().enumerate() {
-        for head in 0..HEADS {
-            let ours = &output[(token * HEADS + head) * WIDTH..][..WIDTH];
-            for (a, b) in ours.iter().zip(reference(*sequence, *position, head, window, softcap)) {
-                assert!((a - b).abs() < 1e-5, "sequence {sequence}, position {position}: {a} for {b}");
+    compare(&output);
+}
+
+/// Heads of each token side by side: `[T, H * d]`.
+fn joined(parts: &[&Array]) -> Array {
+    let flat: Vec<Array> = parts.iter().map(|part| part.reshape(&[part.dim(0), -1]).unwrap()).collect();
+    ops::concatenate(&flat, 1).unwrap()
+}
+
+/// Norms and angles of whole heads, of a part of each, and of none: in one pass as one after the other.
+#[test]
+fn heads_are_normed_and_turned_before_they_attend() {
+    let _device = device();
+    let norms = [made_up_row(21), made_up_row(22)];
+    let positions = Array::from_slice(&[0.0f32, 1.0, 2.0, 3.0, 4.0], &[5]);
+    for normed in [false, true] {
+        for turned in [0, 4, WIDTH as i32] {
+            let mut batch = Batch::default();
+            row(&mut batch, &[1], 0, 3);
+            row(&mut batch, &[0], 0, 2);
+            let tokens: Vec<(u32, u32)> = (0..5).map(|at| (9, at)).collect();
+            let heads = SHAPE.kv_heads as usize;
+            let parts = [tensor(1, &tokens, HEADS), tensor(2, &tokens, heads), tensor(3, &tokens, heads)];
+            let rotation = Rope::plain(turned.max(2), 100.0).rotation(&positions, &parts[0]).unwrap();
+            let before = |x: &Array, norm: &Array| {
+                let x = if normed { fast::rms_norm(x, Some(norm), 1e-5).unwrap() } else { x.clone() };
+                if turned > 0 { rotation.apply(&x).unwrap() } else { x }
+            };
+            let mut pool = KvPool::new(SHAPE, 256, Some(1 << 20)).unwrap();
+            let mut step = KvStep::new(&mut pool, &batch).unwrap();
+            step.write(0, &before(&parts[1], &norms[1]), &parts[2]).unwrap();
+            let how = Attend { scale: 0.5, window: None, softcap: None, sinks: None };
+            let theirs = step.attend(0, &before(&parts[0], &norms[0]), how).unwrap();
+            let turn = Turn {
+                angles: (turned > 0).then(|| rotation.angles()),
+                norms: normed.then(|| (norms.each_ref(), 1e-5)),
+            };
+            let scores = Scores { heads: HEADS as i32, scale: 0.5, window: None };
+            let whole = joined(&parts.each_ref());
+            let Some(ours) = step.write_and_attend(1, &whole, turn, scores) else { return };
+            let ours = ours.unwrap();
+            transforms::eval(pool.arrays().chain([&ours, &theirs])).unwrap();
+            let [one, other] = &pool.layers[..] else { panic!("two layers") };
+            let pairs = [(&ours, &theirs), (&one.keys, &other.keys), (&one.values, &other.values)];
+            for (ours, theirs) in pairs {
+                for (a, b) in ours.as_slice::<f32>().iter().zip(theirs.as_slice::<f32>()) {
+                    assert!((a - b).abs() < 1e-5, "normed {normed}, turned {turned}: {a} for {b}");
+                }
             }
         }
     }
+}
+
+fn made_up_row(salt: u32) -> Array {
+    let numbers: Vec<f32> = (0..WIDTH).map(|at| made_up(salt, 0, 0, 0, at)).collect();
+    Array::from_slice(&numbers, &[WIDTH as i32])
 }
 
 proptest! {
