@@ -122,6 +122,8 @@ pub struct PrefixStatistics {
     pub misses_after_eviction: u64,
     /// Blocks given up for room.
     pub evictions: u64,
+    /// Of the last prompt that was not found whole: its first block that was not, counted from 0.
+    pub last_miss_at: u64,
 }
 
 /// What became of tokens that were guessed ahead.

@@ -26,7 +26,7 @@ pub struct Own {
 type Reading = fn(&Lease) -> u64;
 
 /// Each worker's metrics: name, kind, what it is, where it stands.
-const OF_WORKERS: [(&str, &str, &str, Reading); 21] = [
+const OF_WORKERS: [(&str, &str, &str, Reading); 22] = [
     ("lease_bytes", "gauge", "Memory that it may have.", |l| l.bytes),
     ("footprint_bytes", "gauge", "Memory that it has, as measured.", |l| l.footprint),
     ("requests_running", "gauge", "Requests that it generates for.", |l| l.health.running.into()),
@@ -44,6 +44,9 @@ const OF_WORKERS: [(&str, &str, &str, Reading); 21] = [
         l.health.prefix.misses_after_eviction
     }),
     ("prefix_evictions_total", "counter", "Blocks given up for room.", |l| l.health.prefix.evictions),
+    ("prefix_last_miss_at", "gauge", "First block that the last prompt not found whole lacked.", |l| {
+        l.health.prefix.last_miss_at
+    }),
     ("drafts_proposed_total", "counter", "Tokens guessed ahead.", |l| l.health.drafts.proposed),
     ("drafts_accepted_total", "counter", "Of these, tokens that held.", |l| l.health.drafts.accepted),
     ("weights_bytes", "gauge", "Weights in the device's memory.", |l| l.health.memory.weights),

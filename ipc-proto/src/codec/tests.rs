@@ -386,8 +386,8 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
 
 fn health() -> impl Strategy<Value = Health> {
     let prefix =
-        any::<(u64, u64, u64, u64)>().prop_map(|(hits, misses, misses_after_eviction, evictions)| {
-            PrefixStatistics { hits, misses, misses_after_eviction, evictions }
+        any::<[u64; 5]>().prop_map(|[hits, misses, misses_after_eviction, evictions, last_miss_at]| {
+            PrefixStatistics { hits, misses, misses_after_eviction, evictions, last_miss_at }
         });
     let memory = any::<(u64, u64, u64)>().prop_map(|(weights, kv_used, peak)| Memory {
         weights,

@@ -14,7 +14,7 @@ pub struct Counters {
     waiting: AtomicU32,
     blocks_used: AtomicU32,
     blocks_total: AtomicU32,
-    prefix: [AtomicU64; 4],
+    prefix: [AtomicU64; 5],
     drafts: [AtomicU64; 2],
     memory: [AtomicU64; 6],
     loading: [AtomicU64; 2],
@@ -25,14 +25,14 @@ pub struct Counters {
 impl Counters {
     /// A reading. Its parts may be of neighbouring steps.
     pub fn health(&self) -> Health {
-        let [hits, misses, misses_after_eviction, evictions] = read(&self.prefix);
+        let [hits, misses, misses_after_eviction, evictions, last_miss_at] = read(&self.prefix);
         let [proposed, accepted] = read(&self.drafts);
         let [weights, kv_allocated, kv_limit, active, cached, peak] = read(&self.memory);
         let (used, total) =
             (self.blocks_used.load(Ordering::Relaxed), self.blocks_total.load(Ordering::Relaxed));
         let kv_used = (kv_limit * u64::from(used)).checked_div(u64::from(total)).unwrap_or(0);
         Health {
-            prefix: PrefixStatistics { hits, misses, misses_after_eviction, evictions },
+            prefix: PrefixStatistics { hits, misses, misses_after_eviction, evictions, last_miss_at },
             drafts: DraftStatistics { proposed, accepted },
             memory: Memory { weights, kv_used, kv_allocated, kv_limit, active, cached, peak },
             steps: self.steps(),
@@ -82,9 +82,9 @@ impl Counters {
         self.blocks_used.store(used, Ordering::Relaxed);
         self.blocks_total.store(total, Ordering::Relaxed);
         self.kv_tokens.store(scheduler.allocator().tokens_in(total) as u32, Ordering::Relaxed);
-        let PrefixStatistics { hits, misses, misses_after_eviction, evictions } =
+        let PrefixStatistics { hits, misses, misses_after_eviction, evictions, last_miss_at } =
             scheduler.prefix_statistics();
-        write(&self.prefix, [hits, misses, misses_after_eviction, evictions]);
+        write(&self.prefix, [hits, misses, misses_after_eviction, evictions, last_miss_at]);
         let DraftStatistics { proposed, accepted } = scheduler.draft_statistics();
         write(&self.drafts, [proposed, accepted]);
     }

@@ -97,6 +97,9 @@ impl PrefixCache {
         self.statistics.hits += hits as u64;
         self.statistics.misses += missed.len() as u64;
         self.statistics.misses_after_eviction += after_eviction as u64;
+        if !missed.is_empty() {
+            self.statistics.last_miss_at = hits as u64;
+        }
         missed.first().is_some_and(|hash| lost(&hash))
     }
 

@@ -439,6 +439,7 @@ fn the_cache_gives_way_to_what_runs_and_keeps_beginnings_longest() {
     assert_eq!(ask(1, (1000..1070).collect()), 0);
     // Of the first text the end was given up: eight blocks and the one that would have been computed anyway.
     assert_eq!(ask(2, (0..80).collect()), 4 * 12);
+    assert_eq!(scheduler.prefix_statistics().last_miss_at, 12);
 }
 
 #[test]
