@@ -222,10 +222,11 @@ class Rotate : public Kernel {
   using Kernel::eval_gpu;
 };
 
-/* Row after row without gaps, as kernels of ours leave it. */
+/* Row after row without gaps, as kernels of ours leave it. How an array lies is known once it is scheduled. */
 mx::array plain(const mx::array &x, mx::Stream stream) {
-  if (x.is_available() ? x.flags().row_contiguous : dynamic_cast<const Kernel *>(&x.primitive()) != nullptr) return x;
-  return mx::contiguous(x, false, stream);
+  bool known = x.status() != mx::array::Status::unscheduled;
+  bool ours = !known && x.has_primitive() && dynamic_cast<const Kernel *>(&x.primitive());
+  return ours || (known && x.flags().row_contiguous) ? x : mx::contiguous(x, false, stream);
 }
 mx::array plain(const mlx_array &x, mx::Stream stream) { return plain(mlx_array_get_(x), stream); }
 

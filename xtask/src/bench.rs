@@ -90,7 +90,7 @@ fn main_job(arguments: &Arguments) -> anyhow::Result<()> {
         .map(|server| share(server, arguments.rounds))
         .into_iter()
         .collect::<Result<_, _>>()?;
-    let bandwidth = machine::read_bandwidth();
+    let bandwidth = machine::read_bandwidth()?;
     let weights = fs::metadata(fp32.join(MODEL).join("model.safetensors"))?.len();
     drop((ours, theirs));
     let report = Report {

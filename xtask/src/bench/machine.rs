@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 
+use memmap2::MmapMut;
+
 /// One line about processor, memory and system.
 pub(super) fn description() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -37,20 +39,30 @@ pub(super) fn today() -> String {
     said("date", &["-u", "+%F"])
 }
 
-/// Bytes a second that all cores together read from memory: the median of a few passes over more than any cache holds. (Virtual
-/// machines get more at some times than at others, so it is to be measured beside what it is compared with.)
-pub(super) fn read_bandwidth() -> f64 {
-    const WORDS: usize = 64 << 20;
-    let words = vec![1u64; WORDS];
+/// Bytes a second that all cores together read from memory: the median of a few passes over more than any cache holds, in huge
+/// pages where there are any. (Virtual machines get more at some times than at others, so it is to be measured beside what it is
+/// compared with.)
+///
+/// # Errors
+/// Without the memory for it.
+pub(super) fn read_bandwidth() -> anyhow::Result<f64> {
+    const BYTES: usize = 512 << 20;
+    let mut memory = MmapMut::map_anon(BYTES)?;
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    memory.fill(1);
+    let (words, _) = memory.as_chunks::<8>();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let sum =
+        |part: &[[u8; 8]]| part.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_ne_bytes(*word)));
     let pass = || {
         let start = Instant::now();
         std::thread::scope(|scope| {
-            for part in words.chunks(WORDS.div_ceil(threads)) {
-                scope.spawn(|| black_box(part.iter().fold(0u64, |sum, word| sum.wrapping_add(*word))));
+            for part in words.chunks(words.len().div_ceil(threads)) {
+                scope.spawn(move || black_box(sum(part)));
             }
         });
-        (WORDS * 8) as f64 / start.elapsed().as_secs_f64()
+        BYTES as f64 / start.elapsed().as_secs_f64()
     };
-    super::client::median((0..9).map(|_| pass()).collect())
+    Ok(super::client::median((0..9).map(|_| pass()).collect()))
 }

@@ -141,11 +141,11 @@ fn table(
 
 /// One stream at a time between passes over memory.
 fn roofline(server: &Server, tokens: u32) -> anyhow::Result<Vec<Beside>> {
-    let mut before = machine::read_bandwidth();
+    let mut before = machine::read_bandwidth()?;
     let round = |round| {
         let prompt = Prompt::new(79_000_000 + round, SHORT_WORDS);
         let decode = client::ask(server, &[prompt], tokens)?.decode;
-        let after = machine::read_bandwidth();
+        let after = machine::read_bandwidth()?;
         Ok(Beside { decode, bandwidth: (std::mem::replace(&mut before, after) + after) / 2.0 })
     };
     (0..ROOFLINE_ROUNDS).map(round).collect()
