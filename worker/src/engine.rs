@@ -189,7 +189,7 @@ impl<R: Runner> Engine<R> {
         let sequence = SequenceId(self.next_id);
         self.next_id += 1;
         let length = (order.prompt.len() as u32).saturating_add(limits.max_tokens);
-        self.kv_limit.promise(sequence, self.scheduler.allocator().blocks_for(length));
+        self.kv_limit.promise(sequence, self.scheduler.alone(length));
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
         let mut request = Request { stream, id, output, constraint, budget, deadline, begun: false };

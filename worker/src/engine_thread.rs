@@ -205,7 +205,7 @@ fn load_generating(
     let capacity = runner.capacity();
     let proposer =
         options.draft.as_deref().map(|folder| proposer(folder, &files, capacity, counters)).transpose()?;
-    Ok((ready(config, files, capacity), Loaded::Generates(runner, proposer)))
+    Ok((ready(config, files, options.limits, capacity), Loaded::Generates(runner, proposer)))
 }
 
 /// The model in `folder`, to draft for one of these files and this capacity.
@@ -261,11 +261,11 @@ fn null(options: &Options, config: &Config, files: &ModelFiles) -> Result<NullRu
     NullRunner::new(context, tokens)
 }
 
-fn ready(config: Config, files: ModelFiles, capacity: Capacity) -> Ready {
+fn ready(config: Config, files: ModelFiles, limits: Limits, capacity: Capacity) -> Ready {
     let info = ModelInfo {
         architecture: config.model_type,
         kind: ModelKind::Generate,
-        max_context: scheduler::max_length(capacity) as u32,
+        max_context: scheduler::max_length(limits, capacity) as u32,
         has_chat_template: files.template.is_some(),
         weight_bytes: capacity.weight_bytes,
     };

@@ -136,18 +136,28 @@ impl BlockAllocator {
         self.hasher.scope(name)
     }
 
-    /// What is there of the text of `chain`, from its beginning.
+    /// Blocks of the first `computed` tokens that the next one is too far from to see.
+    pub fn behind(&self, window: u32, computed: usize) -> usize {
+        self.whole_blocks((computed + 1).saturating_sub(window as usize))
+    }
+
+    /// What is there of the text of `chain`, from its beginning; of a `window`, only what is seen from its end will be held.
     ///
     /// # Errors
     /// When what follows is being computed: waiting for it is cheaper than computing it too.
-    pub fn find(&self, chain: &[ChainHash]) -> Result<Cached, Pending> {
+    pub fn find(&self, chain: &[ChainHash], window: Option<u32>) -> Result<Cached, Pending> {
         let shared = self.shared.borrow();
         let mut cached = Cached::default();
         for found in chain.iter().map_while(|hash| shared.cache.find(*hash)) {
-            let Found::Ready(block) = found else { return Err(Pending) };
+            let Found::Ready(_) = found else { return Err(Pending) };
             cached.blocks += 1;
-            cached.idle += u32::from(shared.holders[block as usize] == 0);
         }
+        let held = window.map_or(0, |window| self.behind(window, self.tokens_in(cached.blocks)));
+        let idle = |hash: &&ChainHash| match shared.cache.find(**hash) {
+            Some(Found::Ready(block)) => shared.holders[block as usize] == 0,
+            _ => false,
+        };
+        cached.idle = chain[held..cached.blocks as usize].iter().filter(idle).count() as u32;
         Ok(cached)
     }
 
@@ -246,7 +256,7 @@ impl BlockTable {
     /// Says what text the blocks hold, or, unless `ready`, are about to; `chain[..from]` is known already.
     pub fn announce(&self, chain: &[ChainHash], from: usize, ready: bool) {
         let mut shared = self.allocator.shared.borrow_mut();
-        for (hash, block) in chain.iter().zip(&self.blocks).skip(from) {
+        for (hash, block) in chain.iter().zip(&self.blocks).skip(from.max(self.released)) {
             shared.cache.enter(*hash, *block, ready);
         }
     }

@@ -81,7 +81,7 @@ impl Counters {
         self.waiting.store(waiting as u32, Ordering::Relaxed);
         self.blocks_used.store(used, Ordering::Relaxed);
         self.blocks_total.store(total, Ordering::Relaxed);
-        self.kv_tokens.store(scheduler.allocator().tokens_in(total) as u32, Ordering::Relaxed);
+        self.kv_tokens.store(scheduler.longest() as u32, Ordering::Relaxed);
         let PrefixStatistics { hits, misses, misses_after_eviction, evictions, last_miss_at } =
             scheduler.prefix_statistics();
         write(&self.prefix, [hits, misses, misses_after_eviction, evictions, last_miss_at]);

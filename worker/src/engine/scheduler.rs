@@ -79,6 +79,8 @@ pub struct Scheduler {
     limits: Limits,
     allocator: BlockAllocator,
     max_length: usize,
+    /// What it was made for.
+    capacity: Capacity,
     /// See [`Capacity::window`].
     window: Option<u32>,
     /// Blocks that no sequence needs more of at once; `None`: as many as its text takes.
@@ -102,14 +104,12 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for a runner of this capacity.
     pub fn new(limits: Limits, capacity: Capacity) -> Self {
-        let allocator = BlockAllocator::new(capacity.blocks, capacity.block_size);
-        // What a step's tokens and those that they see take, where the first begins within a block.
-        let tokens = |window: u32| window.saturating_add(limits.prefill_tokens.min(1 << 30) as u32);
         Self {
             limits,
-            span: capacity.window.map(|window| allocator.blocks_for(tokens(window)) + 1),
-            allocator,
-            max_length: max_length(capacity),
+            span: span(limits, capacity),
+            allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
+            max_length: max_length(limits, capacity),
+            capacity,
             window: capacity.window,
             waiting: Vec::new(),
             running: Vec::new(),
@@ -120,6 +120,16 @@ impl Scheduler {
             round: Round::default(),
             drafted: DraftStatistics::default(),
         }
+    }
+
+    /// Prompt and output of one request together, as far as the pool allows it now.
+    pub fn longest(&self) -> usize {
+        max_length(self.limits, Capacity { blocks: self.allocator.limit(), ..self.capacity })
+    }
+
+    /// Blocks that a text of `length` tokens takes at a time, at most, if it has the pool for itself.
+    pub fn alone(&self, length: u32) -> u32 {
+        alone(self.limits, self.capacity, length)
     }
 
     /// Queues a sequence whose prompt is not empty and with what was generated of it not as long as [`max_length`]; it must be taken out before it grows
@@ -215,7 +225,7 @@ impl Scheduler {
         if !self.running.last().is_some_and(lower) {
             return;
         }
-        let Ok(cached) = first.find(&self.allocator) else { return };
+        let Ok(cached) = first.find(&self.allocator, self.window) else { return };
         let needed = at_once(&self.allocator, self.span, first, cached.blocks) + cached.idle;
         let room = |running: usize, free: u32| {
             running < self.limits.max_sequences && free >= needed + running as u32
@@ -257,7 +267,7 @@ impl Scheduler {
         let mut at = 0;
         while self.running.len() < self.limits.max_sequences && budget > 0 && at < self.waiting.len() {
             let next = &mut self.waiting[at];
-            let Ok(cached) = next.find(&self.allocator) else {
+            let Ok(cached) = next.find(&self.allocator, self.window) else {
                 at += 1;
                 continue;
             };
@@ -268,7 +278,7 @@ impl Scheduler {
                 return;
             }
             let mut next = self.waiting.remove(at);
-            next.join(&self.allocator);
+            next.join(&self.allocator, self.window);
             let length = self.allocator.tokens_in(cached.blocks + more).min(next.length() + 1);
             let reached = next.table.reach(length as u32);
             debug_assert!(reached.is_ok(), "there was room");
@@ -386,10 +396,28 @@ fn rank(sequence: &Sequence, now: u64) -> u8 {
     sequence.turn.class.saturating_sub(aged.min(u64::from(u8::MAX)) as u8)
 }
 
-/// Prompt and output together, at most: the model's context or what the whole pool holds.
-pub fn max_length(capacity: Capacity) -> usize {
+/// Prompt and output together, at most: the model's context or what the whole pool holds, which is more where blocks are given
+/// back behind a window.
+pub fn max_length(limits: Limits, capacity: Capacity) -> usize {
+    if alone(limits, capacity, capacity.max_context) <= capacity.blocks {
+        return capacity.max_context as usize;
+    }
     let pool = u64::from(capacity.blocks) * u64::from(capacity.block_size);
     pool.min(u64::from(capacity.max_context)) as usize
+}
+
+/// Blocks that a text of `length` tokens takes at a time, at most, if it has the pool for itself.
+fn alone(limits: Limits, capacity: Capacity, length: u32) -> u32 {
+    let all = length.div_ceil(capacity.block_size);
+    // What it takes over from the prefix cache may be as much as it sees, besides what it computes.
+    let seen = capacity.window.map_or(0, |window| window.div_ceil(capacity.block_size) + 1);
+    span(limits, capacity).map_or(all, |span| all.min(span.saturating_add(seen)))
+}
+
+/// Blocks of a step's tokens and of those that they see, where the first begins within a block.
+fn span(limits: Limits, capacity: Capacity) -> Option<u32> {
+    let tokens = |window: u32| window.saturating_add(limits.prefill_tokens.min(1 << 30) as u32);
+    capacity.window.map(|window| tokens(window).div_ceil(capacity.block_size) + 1)
 }
 
 /// Blocks that a sequence that joins needs besides the `cached` ones of its own: for all of its tokens and the one that follows.

@@ -138,9 +138,9 @@ impl Sequence {
     ///
     /// # Errors
     /// When another sequence is computing more of it.
-    pub(super) fn find(&mut self, blocks: &BlockAllocator) -> Result<Cached, Pending> {
+    pub(super) fn find(&mut self, blocks: &BlockAllocator, window: Option<u32>) -> Result<Cached, Pending> {
         blocks.extend_chain(&mut self.chain, self.scope, &self.tokens);
-        blocks.find(&self.chain[..self.adoptable(blocks)])
+        blocks.find(&self.chain[..self.adoptable(blocks)], window)
     }
 
     /// Full blocks that it may take over. What is to be scored has to be computed.
@@ -157,7 +157,7 @@ impl Sequence {
     }
 
     /// Joins: takes over what is computed of its text. Others that begin alike may wait for its prompt.
-    pub(super) fn join(&mut self, blocks: &BlockAllocator) {
+    pub(super) fn join(&mut self, blocks: &BlockAllocator, window: Option<u32>) {
         let adoptable = self.adoptable(blocks);
         self.table.adopt(&self.chain[..adoptable]);
         self.computed = blocks.tokens_in(self.table.blocks().len() as u32);
@@ -167,6 +167,9 @@ impl Sequence {
             let given_up = blocks.count(&self.chain[..prompt], self.table.blocks().len().min(prompt));
             let entered = blocks.tokens_in(prompt as u32).saturating_sub(self.computed) as u32;
             self.found = Some(FoundInCache { tokens: self.computed as u32, entered, given_up });
+        }
+        if let Some(window) = window {
+            self.forget(window, blocks);
         }
     }
 
@@ -189,7 +192,7 @@ impl Sequence {
 
     /// Gives back the blocks that its next token is too far from to see. They stay in the prefix cache for others.
     pub(super) fn forget(&mut self, window: u32, blocks: &BlockAllocator) {
-        self.table.release(blocks.whole_blocks((self.computed + 1).saturating_sub(window as usize)));
+        self.table.release(blocks.behind(window, self.computed));
     }
 
     /// Gives its blocks back; it is computed again later.

@@ -75,7 +75,7 @@ proptest! {
                 _ => {}
             }
             let chain = chain(&allocator, &tokens);
-            let Ok(cached) = allocator.find(&chain) else { continue };
+            let Ok(cached) = allocator.find(&chain, None) else { continue };
             let (used, adopted) = (allocator.used(), cached.blocks);
             table.adopt(&chain);
             prop_assert_eq!(table.blocks().len() as u32, adopted);
@@ -152,9 +152,9 @@ fn a_lower_limit_forgets_what_nobody_holds_and_a_higher_one_brings_blocks_back()
     assert_eq!((allocator.used(), allocator.free(), allocator.end()), (8, 0, 8));
     table.clear();
     assert_eq!((allocator.used(), allocator.free(), allocator.end()), (0, 2, 2));
-    assert_eq!(allocator.find(&chain).unwrap(), Cached { blocks: 2, idle: 2 });
+    assert_eq!(allocator.find(&chain, None).unwrap(), Cached { blocks: 2, idle: 2 });
     allocator.forget_idle();
-    assert_eq!(allocator.find(&chain).unwrap(), Cached::default());
+    assert_eq!(allocator.find(&chain, None).unwrap(), Cached::default());
     assert_eq!(allocator.end(), 0);
     allocator.set_limit(100);
     assert_eq!((allocator.limit(), allocator.free()), (8, 8));

@@ -321,6 +321,22 @@ proptest! {
         run(arrivals, limits(max_sequences, 16), capacity, u32::MAX);
     }
 
+    /// Texts longer than the pool, which holds what one of them sees at a time.
+    #[test]
+    fn behind_a_window_texts_longer_than_the_pool_come_to_their_end(
+        arrivals in vec(arrival(200), 1..12),
+        max_sequences in 1usize..5,
+        more in 0u32..8,
+        window in 1u32..30,
+    ) {
+        let (limits, block_size) = (limits(max_sequences, 16), 4);
+        let capacity = Capacity { block_size, blocks: 0, max_context: 200, weight_bytes: 0, window: Some(window) };
+        let blocks = super::alone(limits, capacity, 200) + more;
+        let capacity = Capacity { blocks, ..capacity };
+        assert_eq!(max_length(limits, capacity), 200);
+        run(arrivals, limits, capacity, u32::MAX);
+    }
+
     #[test]
     fn a_second_model_changes_no_text(
         arrivals in vec(arrival(64), 1..24),
@@ -463,8 +479,13 @@ fn decoding_goes_on_while_a_long_prompt_is_computed() {
 #[test]
 fn the_pool_bounds_the_length_where_it_is_smaller_than_the_context() {
     let capacity = Capacity { block_size: 32, blocks: 4, max_context: 8192, weight_bytes: 0, window: None };
-    assert_eq!(max_length(capacity), 128);
-    assert_eq!(max_length(Capacity { blocks: 1024, ..capacity }), 8192);
+    let limits = limits(4, 64);
+    assert_eq!(max_length(limits, capacity), 128);
+    assert_eq!(max_length(limits, Capacity { blocks: 1024, ..capacity }), 8192);
+    // Three blocks for a step's tokens and the window, one more where they begin within one, and two from the cache.
+    let windowed = Capacity { window: Some(32), blocks: 6, ..capacity };
+    assert_eq!(max_length(limits, windowed), 8192);
+    assert_eq!(max_length(limits, Capacity { blocks: 5, ..windowed }), 160);
 }
 
 #[test]
