@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
+use ipc_proto::worker::Room;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::sync::mpsc;
 
@@ -12,6 +13,8 @@ pub mod source;
 pub struct Events {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
+    /// What the place that took the request had room for, where that is known.
+    pub room: Option<Room>,
     course: Course,
     /// Comes when the request has to end; until it has come.
     limit: Option<Limit>,
@@ -36,8 +39,8 @@ pub trait Rescue: Send {
 impl Events {
     /// Events from `queue`, and from wherever `rescue` finds when that is lost; until `limit`.
     pub fn new(queue: Queue, rescue: Box<dyn Rescue>, limit: Limit) -> Self {
-        let prompt_tokens = queue.prompt_tokens;
-        Self { prompt_tokens, course: Course { queue, rescue, rescuing: None }, limit: Some(limit) }
+        let (prompt_tokens, room) = (queue.prompt_tokens, queue.room);
+        Self { prompt_tokens, room, course: Course { queue, rescue, rescuing: None }, limit: Some(limit) }
     }
 
     /// The next event; there is always a last one that ends the request. Nothing is lost when the call is dropped halfway.
@@ -127,6 +130,8 @@ pub fn late() -> Error {
 pub struct Queue {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
+    /// What the place had room for when it took the request, where that is known.
+    pub room: Option<Room>,
     events: mpsc::Receiver<Event>,
     /// Runs when dropped, unless the request has ended.
     cancel: Option<Box<dyn FnOnce() + Send>>,
@@ -135,12 +140,12 @@ pub struct Queue {
 impl Queue {
     /// What comes from `events`; `cancel` tells the place that nobody listens any more.
     pub fn new(events: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
-        Self { prompt_tokens: 0, events, cancel: Some(Box::new(cancel)) }
+        Self { prompt_tokens: 0, room: None, events, cancel: Some(Box::new(cancel)) }
     }
 
     /// One that has nothing more to tell.
     fn ended() -> Self {
-        Self { prompt_tokens: 0, events: mpsc::channel(1).1, cancel: None }
+        Self { prompt_tokens: 0, room: None, events: mpsc::channel(1).1, cancel: None }
     }
 
     async fn next(&mut self) -> Event {

@@ -9,6 +9,9 @@ use ipc_proto::{Error, ErrorKind, Source};
 
 use crate::api::openai::error::Body;
 
+/// When to ask again after a failure that another try can mend. It is a guess: what is waited for says nothing of the kind.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
 /// An error as a response in OpenAI's shape.
 #[derive(Debug)]
 pub struct ApiError(pub Error);
@@ -46,7 +49,7 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(Body::of(&self.0))).into_response();
         let headers = response.headers_mut();
         if self.0.retryable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         } else {
             // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));

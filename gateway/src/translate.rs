@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod anthropic;
 pub mod embeddings;
+pub mod limits;
 pub mod metrics;
 pub mod models;
 pub mod names;

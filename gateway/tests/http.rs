@@ -13,6 +13,8 @@ mod admin;
 mod fakes;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
+#[path = "http/limits.rs"]
+mod limits;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/responses.rs"]
@@ -256,8 +258,9 @@ fn a_slow_start_is_told_in_every_protocol() {
     let turns = serde_json::json!([{"role": "user", "content": "count 1"}]);
     let ask = |path: &str, mut body: Value| {
         (body["model"], body["stream"]) = ("slow".into(), true.into());
-        let (status, _, answer) = gateway.ask("POST", path, "", &body.to_string());
+        let (status, head, answer) = gateway.ask("POST", path, "", &body.to_string());
         assert!(status == 200 && answer.contains(": loading 45 %\n\n"), "{path}: {answer}");
+        assert!(!head.contains("ratelimit"), "nobody knew it when they went out: {head}");
         let names = answer.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned));
         (names.collect::<Vec<_>>(), answer)
     };

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::Room;
+
 /// Texts to be turned into vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EmbedRequest {
@@ -32,6 +34,8 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// Tokens that were read.
     pub tokens: u64,
+    /// What is left, now that this one is done.
+    pub room: Room,
 }
 
 /// Documents to be compared with a query.
@@ -54,4 +58,6 @@ pub struct Scores {
     pub scores: Vec<f32>,
     /// Tokens that were read.
     pub tokens: u64,
+    /// What is left, now that this one is done.
+    pub room: Room,
 }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::Room;
+
 /// Short for a result with the shared [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -22,6 +24,8 @@ pub struct Error {
     pub message: String,
     /// The request field that is to blame, where there is one.
     pub param: Option<String>,
+    /// What a worker has room for, where it refused a request because it has none.
+    pub room: Option<Room>,
 }
 
 /// The classes of failure.
@@ -70,12 +74,20 @@ impl Error {
     /// An error of `kind` from `origin`; retryable where the kind alone says so.
     pub fn new(kind: ErrorKind, origin: Source, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Timeout);
-        Self { kind, origin, retryable, message: message.into(), param: None }
+        Self { kind, origin, retryable, message: message.into(), param: None, room: None }
     }
 
     /// The client's request is wrong; `param` names the field.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::new(ErrorKind::InvalidRequest, Source::Client, message) }
+    }
+
+    /// A worker refuses one more request than the `limit` that it takes.
+    pub fn full(limit: u32) -> Self {
+        let text =
+            format!("{limit} requests run or wait for this model already, as many as it takes at once");
+        let room = Some(Room { limit, left: 0 });
+        Self { room, ..Self::new(ErrorKind::Overloaded, Source::Worker, text) }
     }
 
     /// The same error, naming the field that is to blame.

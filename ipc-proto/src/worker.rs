@@ -86,6 +86,17 @@ pub enum ModelKind {
 pub struct Accepted {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
+    /// What is left, this one counted.
+    pub room: Room,
+}
+
+/// How many requests a worker takes, as it was when it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Room {
+    /// Requests that it has at once at most, whether they run or wait.
+    pub limit: u32,
+    /// How many more it would have taken.
+    pub left: u32,
 }
 
 /// A worker's counters.

@@ -1,7 +1,7 @@
 //! What SDKs do not show: raw shapes, headers, health.
 
 use e2e::Server;
-use e2e::places::SMOLLM2;
+use e2e::places::{self, SMOLLM2};
 use serde_json::{Value, json};
 
 #[test]
@@ -31,6 +31,68 @@ fn models_and_health_need_no_worker() {
         list.body["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     assert!(ids.contains(&SMOLLM2), "{ids:?}");
     assert!(server.workers().is_empty(), "listing models starts none");
+}
+
+/// One that runs has its place among them; the workers, not the gateway, know how many there are.
+#[test]
+fn answers_say_how_many_more_requests_are_taken() {
+    let server = Server::start();
+    let long = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
+                      "temperature": 0});
+    let mut events = server.stream("/v1/completions", &long);
+    assert!(events.next().is_some());
+    let (short, turns) = (
+        json!({"model": SMOLLM2, "prompt": "x", "max_tokens": 1}),
+        json!([{"role": "user", "content": "x"}]),
+    );
+    let message = json!({"model": SMOLLM2, "max_tokens": 1, "messages": turns});
+    for (path, body, prefix, suffix) in [
+        ("/v1/completions", short, "x-ratelimit-", "-requests"),
+        ("/v1/messages", message, "anthropic-ratelimit-requests-", ""),
+    ] {
+        let answer =
+            ureq::post(server.url(path)).content_type("application/json").send(body.to_string()).unwrap();
+        let told = |name: &str| -> u32 {
+            let value = answer.headers().get(format!("{prefix}{name}{suffix}")).unwrap();
+            value.to_str().unwrap().parse().unwrap()
+        };
+        // 32 may run and 256 wait.
+        assert_eq!((told("limit"), told("remaining")), (288, 286), "{path}");
+    }
+}
+
+/// The refusal of a worker that is full says so in numbers, and is over when the others leave.
+#[test]
+fn who_is_one_too_many_is_told_the_limit() {
+    let config = format!("[models.\"{SMOLLM2}\"]\nmax_batch = 1\n");
+    let server = Server::builder().models(&places::models()).config(&config).start();
+    // One runs, 255 wait; the second 128 come before the first, so that their stream begins.
+    let many = |priority: &str| {
+        let body = json!({"model": SMOLLM2, "prompt": "x", "n": 128, "max_tokens": 2000, "stream": true,
+                          "temperature": 1, "priority": priority});
+        let mut events = server.stream("/v1/completions", &body);
+        assert!(events.next().is_some());
+        events
+    };
+    let waiting = [many("normal"), many("high")];
+    let body = json!({"model": SMOLLM2, "prompt": "x", "n": 2, "max_tokens": 1});
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let answer = agent.post(server.url("/v1/completions")).content_type("application/json");
+    let answer = answer.send(body.to_string()).unwrap();
+    let told = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(answer.status().as_u16(), 429);
+    for (name, value) in [
+        ("x-ratelimit-limit-requests", "257"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "1s"),
+        ("retry-after", "1"),
+    ] {
+        assert_eq!(told(name).as_deref(), Some(value), "{name}");
+    }
+    drop(waiting);
+    e2e::process::wait_for("there is room again", std::time::Duration::from_secs(20), || {
+        server.count().status == 200
+    });
 }
 
 #[test]

@@ -1,4 +1,5 @@
 """The official Anthropic SDK against mlxd: anthropic_messages.py BASE_URL MODEL"""
+import datetime
 import json
 import sys
 
@@ -138,6 +139,16 @@ def errors():
            lambda: create(tools=[{"type": "web_search_20250305", "name": "web_search"}]), "tools[0].type", **invalid)
 
 
+def rate_limits():
+    for options in ({}, {"stream": True}):
+        raw = client.messages.with_raw_response.create(model=model, max_tokens=2, messages=EVEN, **options)
+        limit, left, reset = (
+            raw.headers[f"anthropic-ratelimit-requests-{name}"] for name in ("limit", "remaining", "reset"))
+        assert 0 < int(left) < int(limit), (limit, left)
+        wait = datetime.datetime.fromisoformat(reset) - datetime.datetime.now(datetime.UTC)
+        assert abs(wait.total_seconds()) < 60, reset
+
+
 def probes():
     http = httpx2.Client(base_url=base_url)
     assert http.head("/").status_code == 200
@@ -157,5 +168,6 @@ raw_stream()
 rich_requests()
 structured_output()
 errors()
+rate_limits()
 probes()
 print("all checks passed")

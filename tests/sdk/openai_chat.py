@@ -198,6 +198,16 @@ def errors():
     expect(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
 
 
+def rate_limits():
+    """Whole and streamed answers say how many requests the model takes at once, and how many more."""
+    for options in ({}, {"stream": True}):
+        raw = client.chat.completions.with_raw_response.create(
+            model=model, messages=EVEN, max_tokens=2, **options)
+        limit, left = (int(raw.headers[f"x-ratelimit-{name}-requests"]) for name in ("limit", "remaining"))
+        assert 0 < left < limit, (limit, left)
+        assert "x-ratelimit-reset-requests" not in raw.headers, "there is nothing to wait for"
+
+
 models()
 text = streaming_and_plain_agree()
 limits_and_stops(text)
@@ -208,5 +218,6 @@ log_probabilities(text)
 completions()
 completions_in_full()
 choices()
+rate_limits()
 errors()
 print("all checks passed")

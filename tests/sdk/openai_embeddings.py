@@ -35,6 +35,9 @@ assert all(math.isclose(dot(v, v), 1, abs_tol=1e-5) for v in vectors)
 assert dot(vectors[0], vectors[1]) > 0.4 > 0.2 > dot(vectors[0], vectors[2]), "like texts lie near each other"
 assert plain.usage.prompt_tokens == plain.usage.total_tokens == 28, plain.usage
 
+raw = client.embeddings.with_raw_response.create(model=model, input="a")
+assert raw.headers["x-ratelimit-limit-requests"] == raw.headers["x-ratelimit-remaining-requests"], "none is left to do"
+
 ids = [101, 1037, 4937, 7719, 2006, 1996, 13523, 1012, 102]
 for tokens in (ids, [ids]):
     same = client.embeddings.create(model=model, input=tokens, encoding_format="float").data[0].embedding

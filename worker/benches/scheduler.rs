@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ipc_proto::generate::{Priority, RequestId};
 use ipc_proto::stream::StreamId;
+use ipc_proto::worker::ModelKind;
 use worker::adapters::reading::Manner;
 use worker::adapters::tokenizer::Tokenizer;
 use worker::engine::Engine;
@@ -21,6 +22,7 @@ use worker::engine::command::{Arriving, Command, Submission};
 use worker::engine::counters::Counters;
 use worker::engine::null::NullRunner;
 use worker::engine::penalties::Penalties;
+use worker::engine::places::Places;
 use worker::engine::runner::{Batch, Capacity, RowSampling};
 use worker::engine::scheduler::{Drafts, Limits, Scheduler};
 use worker::engine::sequence::{Order, SamplingParams, SequenceId};
@@ -75,7 +77,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
     let (commands, queue) = channel();
     let (sender, receiver) = frames::queue();
     let stream = StreamId(1);
-    let arrivals = Arrivals::default();
+    let (arrivals, places) = (Arrivals::default(), Places::new(rows, 0));
     let send = |command| commands.send(command).expect("the engine's queue is here");
     send(Command::Open(stream, sender));
     for row in 0..rows {
@@ -85,6 +87,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
         let limits =
             output::Limits { max_tokens: tokens as u32, stop: vec!["</s>".into()], eos, manner, markers };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
+        let place = places.take(ModelKind::Generate).expect("there is one for each row");
         let submission = Submission {
             stream,
             id,
@@ -94,7 +97,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
             budget: None,
             deadline: None,
         };
-        send(Command::Submit(Box::new(Arriving { submission, arrival })));
+        send(Command::Submit(Box::new(Arriving { submission, arrival, place })));
     }
     send(Command::Drain);
     let words = tokenizer.encode(" one two three four", false).expect("plain words");

@@ -7,12 +7,14 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::Context;
+use ipc_proto::worker::ModelKind;
 use tokio::sync::oneshot;
 use worker::adapters::sentence::Sentence;
 use worker::adapters::tokenizer::Tokenizer;
 use worker::embed::{Engine, Job, Piece};
 use worker::engine::command::Command;
 use worker::engine::counters::Counters;
+use worker::engine::places::Places;
 use worker::mlx::reader;
 
 fn main() -> anyhow::Result<()> {
@@ -46,12 +48,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn ask(engine: &mpsc::Sender<Command>, pieces: &[Piece], rounds: usize) -> anyhow::Result<()> {
-    let mut measured = Vec::new();
+    let (mut measured, places) = (Vec::new(), Places::new(0, 1));
     // The first round is no part of what is measured.
     for round in 0..=rounds {
         let (reply, answer) = oneshot::channel();
+        let place = places.take(ModelKind::Embed)?;
         let start = Instant::now();
-        engine.send(Command::Embed(Box::new(Job { pieces: pieces.to_vec(), reply })))?;
+        engine.send(Command::Embed(Box::new(Job { pieces: pieces.to_vec(), reply, place })))?;
         answer.blocking_recv()?.map_err(|error| anyhow::anyhow!("{error}"))?;
         if round > 0 {
             measured.push(pieces.len() as f64 / start.elapsed().as_secs_f64());

@@ -7,6 +7,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::adapters::dialect::Overrides;
 use crate::engine::hanging;
+use crate::engine::places::Places;
 use crate::engine::scheduler::{Drafts, Limits};
 use crate::engine_thread::Options;
 
@@ -42,9 +43,10 @@ pub struct Arguments {
     /// The folder of a smaller model with the same tokenizer that guesses ahead.
     #[arg(long, value_name = "DIR")]
     draft_model: Option<PathBuf>,
-    /// Requests that may wait; more are refused.
+    /// Requests that may wait besides those that generate; more are refused. 0: no more are taken than generate at once. Of a
+    /// model that reads: requests that it has at once, at least one.
     #[arg(long, default_value_t = 256)]
-    pub max_waiting: usize,
+    max_waiting: usize,
     /// Memory for the KV cache, in MiB [default: eight full contexts, at most an eighth of the machine's memory].
     #[arg(long)]
     kv_mib: Option<u32>,
@@ -66,6 +68,11 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 impl Arguments {
+    /// Places for what generates and for what waits.
+    pub fn places(&self) -> Places {
+        Places::new(self.max_sequences, self.max_waiting)
+    }
+
     /// What to load and how to run it.
     pub fn options(&self) -> Options {
         let drafts = match (&self.draft_model, self.draft_tokens) {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
 use crate::engine::frames::FrameSender;
+use crate::engine::places::Place;
 use crate::engine::runner::RunnerError;
 
 pub mod admission;
@@ -39,6 +40,8 @@ pub struct Job {
     pub pieces: Vec<Piece>,
     /// Hears what became of them, in order: vectors, or single scores.
     pub reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
+    /// Its place among all that the worker has.
+    pub place: Place,
 }
 
 /// Runs texts together.
@@ -85,6 +88,7 @@ struct Running {
     results: Vec<Vec<f32>>,
     left: usize,
     reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
+    place: Place,
 }
 
 impl<R: Runner> Engine<R> {
@@ -164,17 +168,17 @@ impl<R: Runner> Engine<R> {
     }
 
     fn submit(&mut self, job: Job) {
-        let running =
-            Running { results: vec![Vec::new(); job.pieces.len()], left: job.pieces.len(), reply: job.reply };
+        let Job { pieces, reply, place } = job;
+        let running = Running { results: vec![Vec::new(); pieces.len()], left: pieces.len(), reply, place };
         if self.draining {
             return running.end(Err(shutting_down()));
         }
-        if job.pieces.is_empty() {
+        if pieces.is_empty() {
             return running.end(Ok(Vec::new()));
         }
         let id = JobId(self.next_id);
         self.next_id += 1;
-        self.queue.add(id, job.pieces);
+        self.queue.add(id, pieces);
         self.jobs.insert(id, running);
     }
 
@@ -253,8 +257,11 @@ impl<R: Runner> Engine<R> {
 
 impl Running {
     fn end(self, outcome: Result<Vec<Vec<f32>>>) {
+        let Self { reply, place, .. } = self;
+        // Before the answer, which tells how many are free.
+        drop(place);
         // Whoever has left does not miss it.
-        self.reply.send(outcome).ok();
+        reply.send(outcome).ok();
     }
 }
 

@@ -30,6 +30,7 @@ pub mod null;
 pub mod output;
 pub mod pace;
 pub mod penalties;
+pub mod places;
 pub mod prefix_cache;
 pub mod proposer;
 pub mod rng;
@@ -44,6 +45,7 @@ use counters::Counters;
 use kv_limit::KvLimit;
 use output::Output;
 use pace::Pace;
+use places::Place;
 use proposer::Proposer;
 use runner::{Batch, Mask, Outcome, Runner, RunnerError, Scored};
 use scheduler::{Limits, Sampled, Scheduler};
@@ -79,6 +81,7 @@ struct Request {
     deadline: Option<Instant>,
     /// A token has come.
     begun: bool,
+    _place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,14 +179,14 @@ impl<R: Runner> Engine<R> {
     }
 
     fn submit(&mut self, arriving: Arriving) {
-        let Arriving { submission, arrival } = arriving;
+        let Arriving { submission, arrival, place } = arriving;
         let Submission { stream, id, order, limits, constraint, budget, deadline } = submission;
         if !arrival.wanted() || !self.streams.contains(stream) {
             return;
         }
         if self.state != State::Serving {
             self.streams.push(stream, id, Event::Failed(shutting_down()));
-            drop(arrival);
+            drop((arrival, place));
             return self.flush();
         }
         let sequence = SequenceId(self.next_id);
@@ -192,11 +195,13 @@ impl<R: Runner> Engine<R> {
         self.kv_limit.promise(sequence, self.scheduler.alone(length));
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
-        let mut request = Request { stream, id, output, constraint, budget, deadline, begun: false };
+        let mut request =
+            Request { stream, id, output, constraint, budget, deadline, begun: false, _place: place };
         if let Some(end) = request.resume(&order.generated) {
             self.streams.push(stream, id, end);
-            // Before its end is told: its name may be used again then.
-            drop(arrival);
+            // Before its end is told: its name and its place may be used again then.
+            drop((arrival, request));
+            self.end(sequence);
             return self.flush();
         }
         self.requests.insert(sequence, request);

@@ -37,7 +37,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
     let (commands, queue) = mpsc::channel();
     let (outcome, loading) = watch::channel(None);
     let counters = Arc::new(Counters::default());
-    let server = Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.max_waiting);
+    let server = Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.places());
     let mut ended = engine_thread::spawn(arguments.options(), queue, outcome, counters)?;
     let services = tokio::spawn(server.clone().serve(listener));
     let early = tokio::select! {

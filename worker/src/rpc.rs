@@ -27,6 +27,7 @@ use crate::embed::admission::Reader;
 use crate::engine::arrivals::Arrivals;
 use crate::engine::command::{Arriving, Command};
 use crate::engine::counters::Counters;
+use crate::engine::places::Places;
 
 mod embed;
 pub mod steps;
@@ -53,26 +54,21 @@ pub struct Server {
     counters: Arc<Counters>,
     arrivals: Arrivals,
     names: steps::Names,
-    max_waiting: usize,
+    places: Places,
     sending: TaskTracker,
     closing: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Services in front of an engine; more than `max_waiting` waiting requests are refused.
-    pub fn new(
-        loading: Loading,
-        engine: Sender<Command>,
-        counters: Arc<Counters>,
-        max_waiting: usize,
-    ) -> Self {
+    /// Services in front of an engine; requests that have no place among `places` are refused.
+    pub fn new(loading: Loading, engine: Sender<Command>, counters: Arc<Counters>, places: Places) -> Self {
         Self {
             loading,
             engine,
             counters,
             arrivals: Arrivals::default(),
             names: steps::Names::default(),
-            max_waiting,
+            places,
             sending: TaskTracker::new(),
             closing: Arc::default(),
         }
@@ -158,10 +154,7 @@ impl Server {
         let twice = "two requests of one name";
         let entered = self.arrivals.enter(stream, request.id);
         let arrival = entered.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
-        if self.waiting() > self.max_waiting {
-            let text = format!("{} requests are waiting for this model already", self.max_waiting);
-            return Err(fault(ErrorKind::Overloaded, &text));
-        }
+        let place = self.places.take(ModelKind::Generate)?;
         let max_length = ready.info.max_context.min(self.counters.max_length());
         // A long prompt takes milliseconds to tokenise: not on the threads that move frames.
         let admitted =
@@ -173,9 +166,11 @@ impl Server {
         if !arrival.wanted() {
             return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
         }
-        let command = Command::Submit(Box::new(Arriving { submission, arrival }));
+        // Before the engine has it: a short request may end sooner than this is answered.
+        let room = self.places.room(ModelKind::Generate);
+        let command = Command::Submit(Box::new(Arriving { submission, arrival, place }));
         self.engine.send(command).map_err(|_| fault(ErrorKind::Unavailable, "the worker has stopped"))?;
-        Ok(Accepted { prompt_tokens })
+        Ok(Accepted { prompt_tokens, room })
     }
 }
 

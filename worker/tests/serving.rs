@@ -17,6 +17,7 @@ mod serving {
     mod company;
     pub(crate) mod harness;
     mod resume;
+    mod room;
     mod soak;
     mod toys;
 }

@@ -1,6 +1,7 @@
 //! The events of one choice, or those of several as they come.
 
 use ipc_proto::generate::Event;
+use ipc_proto::worker::Room;
 use tokio::sync::mpsc;
 
 use super::Events;
@@ -11,6 +12,7 @@ const EVENTS_AHEAD: usize = 4096;
 /// Where a request's events come from. Dropping it cancels what has not ended.
 pub struct Source {
     prompt_tokens: u32,
+    room: Option<Room>,
     choices: usize,
     ended: usize,
     queue: Queue,
@@ -25,6 +27,7 @@ impl Source {
     /// The events of `all`, which is not empty.
     pub fn new(mut all: Vec<Events>) -> Self {
         let prompt_tokens = all.first().map_or(0, |events| events.prompt_tokens);
+        let room = all.last().and_then(|events| events.room);
         let choices = all.len();
         let queue = match all.pop() {
             Some(only) if all.is_empty() => Queue::One(only),
@@ -36,12 +39,17 @@ impl Source {
                 Queue::Many(receiver)
             }
         };
-        Self { prompt_tokens, choices, ended: 0, queue }
+        Self { prompt_tokens, room, choices, ended: 0, queue }
     }
 
     /// Tokens of the first choice's prompt.
     pub fn prompt_tokens(&self) -> u32 {
         self.prompt_tokens
+    }
+
+    /// What was left when the last choice was taken, where that is known.
+    pub fn room(&self) -> Option<Room> {
+        self.room
     }
 
     /// How many there are.

@@ -2,11 +2,10 @@
 
 use axum::Extension;
 use axum::extract::{Request, State as Extract};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use ipc_proto::generate::{Event, FinishReason, Usage};
-use ipc_proto::{Error, ErrorKind, Source};
 
+use super::generate::json;
 use crate::audit::record::Observed;
 use crate::backend::local::Reading;
 use crate::body;
@@ -38,7 +37,7 @@ pub async fn embed(
     let (mut observed, reading) = observe(&state, &id, "/v1/embeddings", labels, reading);
     let answer = observed.begin(state.local.embed(reading, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
-    written(translate::embeddings(&valid.model, &answer, valid.base64))
+    Ok(json(translate::embeddings(&valid.model, &answer, valid.base64), Some(answer.room))?)
 }
 
 /// `POST /v1/rerank`.
@@ -64,7 +63,8 @@ pub async fn rerank(
     finished(&mut observed, answer.tokens);
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
-    written(translate::ranking((&name, &valid.model), &answer, valid.most, documents))
+    let written = translate::ranking((&name, &valid.model), &answer, valid.most, documents);
+    Ok(json(written, Some(answer.room))?)
 }
 
 /// Watches a call, whose recoveries are its request's.
@@ -84,12 +84,4 @@ fn finished(observed: &mut Observed, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
     observed.see(&Event::Finished { reason: FinishReason::Stop, usage }, true);
-}
-
-fn written(json: serde_json::Result<Vec<u8>>) -> Result<Response, ApiError> {
-    let json = json.map_err(|e| {
-        Error::new(ErrorKind::Internal, Source::Gateway, format!("the answer cannot be written: {e}"))
-    })?;
-    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(([kind], json).into_response())
 }

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use ipc_proto::worker::Room;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use super::stream::{self, Job};
@@ -73,8 +74,8 @@ async fn generate(
             stream::stream_all(job, more, chunks, None).await
         }
         None => {
-            let all = stream::whole_all(job, more, |_| timer.note()).await?;
-            json(head.answer(all, timer))
+            let (all, room) = stream::whole_all(job, more, |_| timer.note()).await?;
+            json(head.answer(all, timer), room)
         }
     }
 }
@@ -84,11 +85,11 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A body that was written already.
-pub(super) fn json(written: serde_json::Result<Vec<u8>>) -> Result<Response> {
+/// A body that was written already, of a worker that had this room.
+pub(super) fn json(written: serde_json::Result<Vec<u8>>, room: Option<Room>) -> Result<Response> {
     let body = written.map_err(|e| {
         Error::new(ErrorKind::Internal, Source::Gateway, format!("the answer cannot be written: {e}"))
     })?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(([kind], body).into_response())
+    Ok((room.map(Extension), [kind], body).into_response())
 }

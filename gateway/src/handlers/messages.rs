@@ -48,8 +48,8 @@ pub async fn create(
         let begun = stream::stream(job, Blocks::new(head), None).await;
         return Ok(begun.map_err(names::of_messages)?);
     }
-    let whole = stream::whole(job).await.map_err(names::of_messages)?;
-    Ok(json(head.answer(whole))?)
+    let (whole, room) = stream::whole(job).await.map_err(names::of_messages)?;
+    Ok(json(head.answer(whole), room)?)
 }
 
 /// `POST /v1/messages/count_tokens`.

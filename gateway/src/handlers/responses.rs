@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, Request, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ipc_proto::generate::Event;
+use ipc_proto::worker::Room;
 use ipc_proto::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -76,18 +77,18 @@ pub async fn create(
 }
 
 async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Response> {
-    fold(job, &mut items).await?;
+    let room = fold(job, &mut items).await?;
     if let Some(keeper) = keeper
         && keeper.keep(&items).await.is_err()
     {
         // The client has its answer all the same.
         items.not_kept();
     }
-    Ok(Json(items.response()).into_response())
+    Ok((room.map(Extension), Json(items.response())).into_response())
 }
 
 /// Adds a whole generation to a response, in the steps in which it comes: so each token's log probability is its own text's.
-async fn fold(job: Job, items: &mut Items) -> Result<()> {
+async fn fold(job: Job, items: &mut Items) -> Result<Option<Room>> {
     let mut unread = Vec::new();
     let add = |event: &Event| {
         if !matches!(event, Event::Failed(_)) {
@@ -95,7 +96,7 @@ async fn fold(job: Job, items: &mut Items) -> Result<()> {
             unread.clear();
         }
     };
-    stream::whole_all(job, Vec::new(), add).await.map(drop)
+    stream::whole_all(job, Vec::new(), add).await.map(|(_, room)| room)
 }
 
 async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Response> {

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use ipc_proto::generate::{Event, GenerateRequest};
+use ipc_proto::worker::Room;
 use ipc_proto::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -49,13 +51,16 @@ pub struct Job {
 /// What is done when the end of a stream is known, before it is told: it is kept, or cannot be.
 pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
 
+/// What comes of a request, and what its worker had room for when it took it, where that is known.
+pub type Told<T> = (T, Option<Room>);
+
 /// Waits for the whole answer.
 ///
 /// # Errors
 /// When the generation cannot begin, or fails.
-pub async fn whole(job: Job) -> Result<Whole> {
-    let mut all = whole_all(job, Vec::new(), |_| {}).await?;
-    Ok(all.remove(0))
+pub async fn whole(job: Job) -> Result<Told<Whole>> {
+    let (mut all, room) = whole_all(job, Vec::new(), |_| {}).await?;
+    Ok((all.remove(0), room))
 }
 
 /// Waits for the answers of several choices: the job's own, and `more`. Calls `came` with each event.
@@ -66,7 +71,7 @@ pub async fn whole_all(
     job: Job,
     more: Vec<GenerateRequest>,
     mut came: impl FnMut(&Event),
-) -> Result<Vec<Whole>> {
+) -> Result<Told<Vec<Whole>>> {
     let Job { state, valid, mut observed, tenant } = job;
     let asks = asks(valid, more, &observed, &tenant);
     let mut source = observed.begin(begin(&state, asks).await)?;
@@ -86,7 +91,7 @@ pub async fn whole_all(
             let whole = |(output, end): (Output, Option<_>)| {
                 end.map(|(reason, usage)| Whole { output, reason, usage })
             };
-            return Ok(outputs.into_iter().zip(ends).filter_map(whole).collect());
+            return Ok((outputs.into_iter().zip(ends).filter_map(whole).collect(), source.room()));
         }
     }
 }
@@ -154,6 +159,8 @@ pub async fn stream_all<W: Wire>(
         Ok(begun) => Some(observed.begin(begun)?),
         Err(_) => None,
     };
+    // Nobody knows it where the status goes out before a worker has taken the request.
+    let room = begun.as_ref().and_then(|(source, _)| source.room());
     let (sender, receiver) = mpsc::channel(WRITES_AHEAD);
     let mut writer = Writer { wire, ending, observed, sender };
     tokio::spawn(async move {
@@ -162,7 +169,7 @@ pub async fn stream_all<W: Wire>(
             None => writer.wait(beginning, || progress(&local, &model)).await,
         }
     });
-    Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))))
+    Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)), room))
 }
 
 /// How far a model is loaded, as a comment; nothing where it is not being loaded.
@@ -178,7 +185,7 @@ async fn progress(local: &Local, model: &str) -> Vec<u8> {
 pub fn failed<W: Wire>(mut wire: W, failure: &Error) -> Response {
     let mut buffer = Vec::new();
     wire.fail(&mut buffer, failure);
-    server_sent(Body::from(buffer))
+    server_sent(Body::from(buffer), failure.room)
 }
 
 /// Answers with what a stream has told from event `from` on, and tells.
@@ -188,17 +195,17 @@ pub fn replayed(tape: &Tape, from: usize) -> Response {
         let piece = tokio::time::timeout(KEEP_ALIVE_EVERY, pieces.next()).await;
         Some((piece.unwrap_or(Some(Bytes::from_static(sse::KEEP_ALIVE)))?, pieces))
     });
-    server_sent(Body::from_stream(alive.map(Ok::<_, Infallible>)))
+    server_sent(Body::from_stream(alive.map(Ok::<_, Infallible>)), None)
 }
 
-fn server_sent(body: Body) -> Response {
+fn server_sent(body: Body, room: Option<Room>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         // nginx would hold the tokens back otherwise.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, body).into_response()
+    (room.map(Extension), headers, body).into_response()
 }
 
 /// Writes one stream. When the client leaves, the channel closes, the task ends, and dropping the events cancels.

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use ipc_proto::worker::Room;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ pub struct Once(Mutex<HashMap<Name, Entry>>);
 /// Who asked, and with which key.
 type Name = (String, String);
 /// Of an answer, once it has begun.
-type Head = (StatusCode, HeaderMap, Option<Failure>);
+type Head = (StatusCode, HeaderMap, Option<Failure>, Option<Room>);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -74,11 +75,11 @@ async fn answer(state: &State, key: String, request: Request, next: Next) -> Res
     let (parts, body) = request.into_parts();
     let body = body::bytes(Request::from_parts(parts.clone(), body)).await?;
     let digest = Sha256::new().chain_update(path).chain_update([0u8]).chain_update(&body).finalize().into();
-    let entry = {
+    let (entry, first) = {
         let mut all = state.once.all();
         tidy(&mut all);
         match all.get(&name) {
-            Some(entry) if entry.digest == digest => entry.clone(),
+            Some(entry) if entry.digest == digest => (entry.clone(), false),
             Some(_) => {
                 let text = "Idempotency-Key: this key was sent with another request";
                 return Err(Error::invalid("Idempotency-Key", text));
@@ -86,11 +87,11 @@ async fn answer(state: &State, key: String, request: Request, next: Next) -> Res
             None => {
                 let entry = begin(state, name.clone(), digest, Request::from_parts(parts, body.into()), next);
                 all.insert(name, entry.clone());
-                entry
+                (entry, true)
             }
         }
     };
-    read(entry).await
+    read(entry, first).await
 }
 
 /// Has a request answered by a task of its own.
@@ -110,7 +111,8 @@ fn begin(state: &State, name: Name, digest: [u8; 32], request: Request, next: Ne
             // Who asks again is not to find it.
             once.all().remove(&name);
         }
-        told.send_replace(Some((parts.status, parts.headers, parts.extensions.get::<Failure>().cloned())));
+        let (failure, room) = (parts.extensions.get::<Failure>().cloned(), parts.extensions.get().copied());
+        told.send_replace(Some((parts.status, parts.headers, failure, room)));
         let mut pieces = body.into_data_stream();
         while let Some(Ok(piece)) = pieces.next().await {
             recorder.push(piece);
@@ -119,10 +121,11 @@ fn begin(state: &State, name: Name, digest: [u8; 32], request: Request, next: Ne
     Entry { digest, began: Instant::now(), head, tape }
 }
 
-async fn read(mut entry: Entry) -> Result<Response> {
+/// What a worker has room for is told to the `first` reader only: later it is no longer so.
+async fn read(mut entry: Entry, first: bool) -> Result<Response> {
     let defect = || Error::new(ErrorKind::Internal, Source::Gateway, "the request ended without an answer");
     let head = entry.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
-    let (status, headers, failure) = head.ok_or_else(defect)?;
+    let (status, headers, failure, room) = head.ok_or_else(defect)?;
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let body = if kind == Some(b"text/event-stream") {
         Body::from_stream(entry.tape.read(0).map(Ok::<Bytes, Infallible>))
@@ -133,6 +136,9 @@ async fn read(mut entry: Entry) -> Result<Response> {
     *response.headers_mut() = headers;
     if let Some(failure) = failure {
         response.extensions_mut().insert(failure);
+    }
+    if let Some(room) = room.filter(|_| first) {
+        response.extensions_mut().insert(room);
     }
     Ok(response)
 }

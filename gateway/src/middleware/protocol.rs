@@ -1,15 +1,18 @@
-//! Which vendor's protocol a client speaks, and errors in that protocol's shape.
+//! Which vendor's protocol a client speaks; errors, and what a worker has room for, in that protocol's shape.
 
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use ipc_proto::Error;
+use ipc_proto::worker::Room;
 
 use super::request_id::RequestId;
 use crate::api::anthropic::error::Body;
 use crate::error::Failure;
-use crate::translate::admin;
+use crate::translate::{admin, limits};
 
 /// What Anthropic's clients send with every request.
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -45,29 +48,17 @@ impl Protocol {
     }
 }
 
-/// Tells handlers the protocol, and writes errors anew where it is not OpenAI's.
+/// Tells handlers the protocol, writes errors anew where it is not OpenAI's, and tells what a worker has room for.
 pub async fn shape(mut request: Request, next: Next) -> Response {
     let protocol = Protocol::of(request.uri().path(), request.headers());
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     request.extensions_mut().insert(protocol);
     let mut response = next.run(request).await;
-    if protocol == Protocol::OpenAi {
-        return response;
-    }
-    if let Some(Failure(error)) = response.extensions_mut().remove() {
-        let (mut head, _) = response.into_parts();
-        for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE] {
-            head.headers.remove(name);
-        }
-        let written = match protocol {
-            Protocol::Admin => {
-                let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-                ([kind], Json(admin::problem(&error, head.status, &id))).into_response()
-            }
-            _ => Json(Body::of(&error, head.status.as_u16(), &id)).into_response(),
-        };
-        head.headers.extend(written.headers().clone());
-        response = Response::from_parts(head, written.into_body());
+    let failure = response.extensions_mut().remove().map(|Failure(error)| error);
+    let room = response.extensions_mut().remove().or(failure.as_ref().and_then(|error| error.room));
+    response.headers_mut().extend(room.map(|room| of_room(protocol, room)).unwrap_or_default());
+    if let Some(error) = failure.filter(|_| protocol != Protocol::OpenAi) {
+        response = rewritten(protocol, response, &error, &id);
     }
     if protocol == Protocol::Anthropic
         && let Ok(id) = HeaderValue::from_str(&id)
@@ -75,6 +66,33 @@ pub async fn shape(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// An answer that tells of a failure, with the protocol's body instead of OpenAI's.
+fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) -> Response {
+    let (mut head, body) = response.into_parts();
+    let written = match protocol {
+        Protocol::OpenAi => return Response::from_parts(head, body),
+        Protocol::Anthropic => Json(Body::of(error, head.status.as_u16(), id)).into_response(),
+        Protocol::Admin => {
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            ([kind], Json(admin::problem(error, head.status, id))).into_response()
+        }
+    };
+    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE] {
+        head.headers.remove(name);
+    }
+    head.headers.extend(written.headers().clone());
+    Response::from_parts(head, written.into_body())
+}
+
+fn of_room(protocol: Protocol, room: Room) -> HeaderMap {
+    match protocol {
+        Protocol::OpenAi => limits::openai(room),
+        Protocol::Anthropic => limits::anthropic(room, Utc::now()),
+        // Nothing of it takes a place in a worker.
+        Protocol::Admin => HeaderMap::new(),
+    }
 }
 
 #[cfg(test)]

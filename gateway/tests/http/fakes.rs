@@ -23,7 +23,7 @@ use ipc_proto::supervisor::{
     Changes, Details, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want,
     WorkerAddress,
 };
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Room, Worker};
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -34,6 +34,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 type Frames = UnboundedSender<Option<StepFrame>>;
+
+/// What the worker says it has room for.
+pub(crate) const ROOM: Room = Room { limit: 9, left: 4 };
 
 /// The one worker; clones are the same.
 #[derive(Clone, Default)]
@@ -176,7 +179,7 @@ impl FakeWorker {
         let (verb, number) = prompt.split_once(' ').unwrap_or((&prompt, "0"));
         let number: u32 = number.parse().unwrap();
         match verb {
-            "drain" => self.send(stream, vec![end]),
+            "drain" | "last" => self.send(stream, vec![end]),
             "count" => {
                 for index in 0..number {
                     self.send(stream, vec![word(index)]);
@@ -231,11 +234,12 @@ impl Worker for FakeWorker {
             return Err(Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down"));
         }
         if prompt == "refuse" {
-            return Err(Error::new(ErrorKind::Overloaded, Source::Worker, "too many are waiting"));
+            return Err(Error::full(ROOM.limit));
         }
+        let left = if prompt == "last" { 0 } else { ROOM.left };
         self.scopes.lock().unwrap().push(request.cache_scope);
         tokio::spawn(self.play(stream, request.id, prompt, request.generated));
-        Ok(Accepted { prompt_tokens: 3 })
+        Ok(Accepted { prompt_tokens: 3, room: Room { left, ..ROOM } })
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
@@ -250,6 +254,9 @@ impl Worker for FakeWorker {
         if request.inputs == [Input::Text("poison".into())] {
             return Err(self.dies());
         }
+        if request.inputs == [Input::Text("full".into())] {
+            return Err(Error::full(ROOM.limit));
+        }
         if request.inputs == [Input::Text("late".into())] {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
@@ -257,7 +264,7 @@ impl Worker for FakeWorker {
             Input::Text(text) => vec![text.len() as f32, 0.5],
             Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
         });
-        Ok(Embeddings { vectors: vectors.collect(), tokens: 5 })
+        Ok(Embeddings { vectors: vectors.collect(), tokens: 5, room: ROOM })
     }
 
     async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
@@ -266,7 +273,7 @@ impl Worker for FakeWorker {
         }
         if request.query != "refuse" {
             let scores = request.documents.iter().map(|text| 1.0 / text.len() as f32).collect();
-            return Ok(Scores { scores, tokens: 7 });
+            return Ok(Scores { scores, tokens: 7, room: ROOM });
         }
         Err(Error::invalid("model", "this model generates text and does not rerank"))
     }

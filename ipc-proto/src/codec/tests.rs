@@ -32,9 +32,19 @@ fn origin() -> impl Strategy<Value = Source> {
 }
 
 fn error() -> impl Strategy<Value = Error> {
-    (kind(), origin(), any::<bool>(), any::<String>(), any::<Option<String>>()).prop_map(
-        |(kind, origin, retryable, message, param)| Error { kind, origin, retryable, message, param },
-    )
+    (kind(), origin(), any::<bool>(), any::<String>(), any::<Option<String>>(), prop::option::of(room()))
+        .prop_map(|(kind, origin, retryable, message, param, room)| Error {
+            kind,
+            origin,
+            retryable,
+            message,
+            param,
+            room,
+        })
+}
+
+fn room() -> impl Strategy<Value = Room> {
+    any::<(u32, u32)>().prop_map(|(limit, left)| Room { limit, left })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -459,8 +469,8 @@ proptest! {
     #[test]
     fn healths_round_trip(m in health(), cut: usize) { round_trip(&m, cut); }
     #[test]
-    fn results_round_trip(tokens: u32, e in error(), cut: usize) {
-        round_trip(&Ok::<_, Error>(Accepted { prompt_tokens: tokens }), cut);
+    fn results_round_trip(prompt_tokens: u32, room in room(), e in error(), cut: usize) {
+        round_trip(&Ok::<_, Error>(Accepted { prompt_tokens, room }), cut);
         round_trip(&Err::<Accepted, _>(e), cut);
     }
 

@@ -1,6 +1,9 @@
 use std::sync::mpsc;
 
+use ipc_proto::worker::ModelKind;
+
 use super::*;
+use crate::engine::places::Places;
 
 /// Answers each text with its length; fails on a text of 13 tokens, and at once on one of 14.
 #[derive(Default)]
@@ -37,7 +40,8 @@ type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>>>;
 fn job(lengths: &[usize]) -> (Command, Answer) {
     let (reply, answer) = oneshot::channel();
     let pieces = lengths.iter().map(|length| Piece { tokens: vec![1; *length], second: *length });
-    (Command::Embed(Box::new(Job { pieces: pieces.collect(), reply })), answer)
+    let place = Places::new(1, 1).take(ModelKind::Embed).unwrap();
+    (Command::Embed(Box::new(Job { pieces: pieces.collect(), reply, place })), answer)
 }
 
 /// Runs the engine over commands that are all there at once.

@@ -11,6 +11,7 @@ use super::arrivals::Arrival;
 use super::budget::Budget;
 use super::frames::FrameSender;
 use super::output;
+use super::places::Place;
 use super::sequence::Order;
 use crate::adapters::grammar::Matcher;
 use crate::embed::Job;
@@ -64,4 +65,6 @@ pub struct Arriving {
     pub submission: Submission,
     /// Says whether it is still wanted.
     pub arrival: Arrival,
+    /// Its place among all that the worker has.
+    pub place: Place,
 }

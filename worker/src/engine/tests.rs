@@ -3,13 +3,16 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use ipc_proto::generate::{FinishReason, Priority};
-use ipc_proto::worker::Memory;
+use ipc_proto::worker::{Memory, ModelKind};
+use tokio::sync::oneshot;
 
 use super::arrivals::Arrivals;
 use super::command::Submission;
 use super::frames::{self, FrameReceiver};
 use super::output;
+use super::places::Places;
 use super::scheduler::Drafts;
+use super::sequence::Order;
 use super::*;
 use crate::adapters::reading::Manner;
 use crate::adapters::tokenizer::tests::byte_fallback;
@@ -72,6 +75,11 @@ struct Running {
     frames: FrameReceiver,
     thread: JoinHandle<()>,
     arrivals: Arrivals,
+    places: Places,
+}
+
+fn order() -> Order {
+    scheduler::tests::order(vec![259; 5], Priority::Normal)
 }
 
 impl Running {
@@ -85,10 +93,14 @@ impl Running {
             Engine::new(runner, limits, tokenizer, Arc::default()).run(&orders);
         });
         commands.send(Command::Open(STREAM, sender)).unwrap();
-        Self { commands, frames, thread, arrivals: Arrivals::default() }
+        Self { commands, frames, thread, arrivals: Arrivals::default(), places: Places::new(4, 256) }
     }
 
     fn submit(&self, id: u64, max_tokens: u32) {
+        self.submit_order(id, order(), max_tokens, None);
+    }
+
+    fn submit_order(&self, id: u64, order: Order, max_tokens: u32, deadline: Option<Instant>) {
         let id = RequestId(id);
         let limits = output::Limits {
             eos: Arc::new(HashSet::new()),
@@ -97,15 +109,11 @@ impl Running {
             manner: Manner::default(),
             markers: Arc::default(),
         };
-        self.submit_until(id, limits, None);
-    }
-
-    fn submit_until(&self, id: RequestId, limits: output::Limits, deadline: Option<Instant>) {
-        let order = scheduler::tests::order(vec![259; 5], Priority::Normal);
         let submission =
             Submission { stream: STREAM, id, order, limits, constraint: None, budget: None, deadline };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
-        self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival }))).unwrap();
+        let place = self.places.take(ModelKind::Generate).unwrap();
+        self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival, place }))).unwrap();
     }
 
     /// The ends of the next `count` requests.
@@ -140,14 +148,7 @@ async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
 #[tokio::test]
 async fn what_runs_out_of_time_fails_and_others_go_on() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
-    let limits = output::Limits {
-        eos: Arc::new(HashSet::new()),
-        stop: Vec::new(),
-        max_tokens: 100,
-        manner: Manner::default(),
-        markers: Arc::default(),
-    };
-    engine.submit_until(RequestId(1), limits, Some(Instant::now()));
+    engine.submit_order(1, order(), 100, Some(Instant::now()));
     engine.submit(2, 4);
     let mut ends = engine.ends(2).await;
     ends.sort_by_key(|(id, _)| *id);
@@ -155,6 +156,20 @@ async fn what_runs_out_of_time_fails_and_others_go_on() {
         matches!(&ends[0].1, Event::Failed(error) if error.kind == ErrorKind::Timeout && !error.retryable)
     );
     assert!(matches!(ends[1].1, Event::Finished { .. }));
+}
+
+/// Another worker brought it to its end: nothing of it runs here.
+#[tokio::test]
+async fn what_ends_at_once_keeps_neither_place_nor_blocks() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    engine.places = Places::new(1, 0);
+    engine.submit_order(1, Order { generated: vec![259; 200], ..order() }, 200, None);
+    let (_, event) = engine.ends(1).await.remove(0);
+    assert!(matches!(event, Event::Finished { reason: FinishReason::Length, .. }), "{event:?}");
+    assert_eq!(engine.places.room(ModelKind::Generate).left, 1);
+    let (reply, limit) = oneshot::channel();
+    engine.commands.send(Command::ResizeKv(0, reply)).unwrap();
+    assert_eq!(limit.await.unwrap(), 320, "the least that a pool has");
 }
 
 #[tokio::test]
@@ -168,6 +183,18 @@ async fn draining_ends_what_runs_and_refuses_what_comes() {
     assert!(matches!(ends[0].1, Event::Finished { .. }));
     assert!(matches!(&ends[1].1, Event::Failed(error) if error.kind == ErrorKind::Unavailable));
     engine.thread.join().unwrap();
+}
+
+/// Who asks again as soon as it has its answer is not told that there is no place.
+#[tokio::test]
+async fn a_place_is_free_before_an_end_is_told() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    engine.places = Places::new(1, 0);
+    for id in 0..50 {
+        engine.submit(id, 1 + id as u32 % 3);
+        engine.ends(1).await;
+        assert_eq!(engine.places.room(ModelKind::Generate).left, 1, "request {id}");
+    }
 }
 
 #[tokio::test]

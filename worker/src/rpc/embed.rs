@@ -39,13 +39,14 @@ impl Server {
         let dimensions = request.dimensions;
         let (mut vectors, tokens) = self.run(ModelKind::Embed, move |reader| reader.pieces(request)).await?;
         shorten(&mut vectors, dimensions);
-        Ok(Embeddings { vectors, tokens })
+        Ok(Embeddings { vectors, tokens, room: self.places.room(ModelKind::Embed) })
     }
 
     /// Pairs of texts → scores.
     pub(super) async fn judge(&self, request: RerankRequest) -> Result<Scores> {
         let (scores, tokens) = self.run(ModelKind::Rerank, move |reader| reader.pairs(&request)).await?;
-        Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens })
+        let room = self.places.room(ModelKind::Rerank);
+        Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens, room })
     }
 
     /// Tokenises, has it run, and counts tokens.
@@ -59,10 +60,7 @@ impl Server {
         expect(&ready.info, kind)?;
         let reader = ready.reader.map(|reader| Arc::clone(&reader));
         let reader = reader.ok_or_else(|| fault(ErrorKind::Internal, "the model has no reader"))?;
-        if self.counters.health().running as usize > self.max_waiting {
-            let text = format!("{} requests are waiting for this model already", self.max_waiting);
-            return Err(fault(ErrorKind::Overloaded, &text));
-        }
+        let place = self.places.take(kind)?;
         // Many texts take milliseconds to tokenise: not on the threads that move frames.
         let pieces = tokio::task::spawn_blocking(move || tokenise(&reader)).await;
         let pieces =
@@ -70,7 +68,7 @@ impl Server {
         let tokens = pieces.iter().map(|piece| piece.tokens.len() as u64).sum();
         let stopped = || fault(ErrorKind::Unavailable, "the worker has stopped");
         let (reply, answer) = oneshot::channel();
-        let command = Command::Embed(Box::new(Job { pieces, reply }));
+        let command = Command::Embed(Box::new(Job { pieces, reply, place }));
         self.engine.send(command).map_err(|_| stopped())?;
         Ok((answer.await.map_err(|_| stopped())??, tokens))
     }

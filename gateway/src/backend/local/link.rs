@@ -131,7 +131,7 @@ impl Link {
         let answer = self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, request).await;
         match answer.map_err(|e| lost("the worker", &e)).flatten() {
             Ok(accepted) => {
-                queue.prompt_tokens = accepted.prompt_tokens;
+                (queue.prompt_tokens, queue.room) = (accepted.prompt_tokens, Some(accepted.room));
                 Ok(queue)
             }
             Err(error) => Err(error),

@@ -8,7 +8,8 @@ fn read(bytes: serde_json::Result<Vec<u8>>) -> Value {
 
 #[test]
 fn vectors_are_numbers_or_their_bytes() {
-    let answer = Embeddings { vectors: vec![vec![1.0, -0.5], vec![0.1, 3.0]], tokens: 7 };
+    let answer =
+        Embeddings { vectors: vec![vec![1.0, -0.5], vec![0.1, 3.0]], tokens: 7, ..Embeddings::default() };
     let floats = read(embeddings("m", &answer, false));
     assert_eq!(
         floats,
@@ -22,7 +23,7 @@ fn vectors_are_numbers_or_their_bytes() {
 
 #[test]
 fn the_most_relevant_come_first() {
-    let answer = Scores { scores: vec![0.2, 0.9, 0.2, 0.5], tokens: 9 };
+    let answer = Scores { scores: vec![0.2, 0.9, 0.2, 0.5], tokens: 9, ..Scores::default() };
     let documents = ["a", "b", "c", "d"].map(str::to_owned);
     let all = read(ranking(("rerank-1", "m"), &answer, 4, None));
     let order: Vec<u64> =

@@ -9,7 +9,7 @@ use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::supervisor::{Change, Pressure, Subject, WorkerEntry, WorkerState};
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Room, Worker};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 
@@ -50,7 +50,7 @@ impl Worker for Answers {
     }
 
     async fn submit(self, _: Context, _: StreamId, _: GenerateRequest) -> Result<Accepted> {
-        Ok(Accepted { prompt_tokens: 0 })
+        Ok(Accepted { prompt_tokens: 0, room: Room::default() })
     }
 
     async fn count_tokens(self, _: Context, _: Prompt) -> Result<u32> {
