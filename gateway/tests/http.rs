@@ -380,7 +380,16 @@ fn user_profiles_are_recorded() {
 #[test]
 fn ollamas_probes_are_answered() {
     let gateway = Gateway::start("sesame");
-    assert_eq!(gateway.ask("GET", "/api/tags", "", "").0, 401);
+    let failed = |(status, head, body): (u16, String, String)| {
+        let error = json(&body);
+        assert!(error["error"].is_string() && error.as_object().unwrap().len() == 1, "{body}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        status
+    };
+    assert_eq!(failed(gateway.ask("GET", "/api/tags", "", "")), 401);
+    let key = "authorization: Bearer sesame\r\nanthropic-version: 2023-06-01\r\n";
+    assert_eq!(failed(gateway.ask("GET", "/api/ps", key, "")), 404);
+    assert_eq!(failed(gateway.ask("POST", "/api/version", key, "{}")), 405);
     let ask = |path: &str| gateway.ask("GET", path, "authorization: Bearer sesame\r\n", "");
     let (status, _, body) = ask("/api/tags");
     let models = json(&body);

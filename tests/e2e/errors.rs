@@ -1,4 +1,4 @@
-//! Every failure is a clear error in OpenAI's shape.
+//! Every failure is a clear error, in OpenAI's shape where no other is known.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -32,6 +32,8 @@ fn requests_that_cannot_be_read() {
     assert_eq!(answer.text("/error/param"), "max_tokens");
     server.get("/v1/nothing-here").expect_error(404);
     server.get("/v1/chat/completions").expect_error(405);
+    let answer = server.get("/api/nothing-here");
+    assert_eq!((answer.status, &answer.body), (404, &json!({"error": "there is no /api/nothing-here"})));
     assert!(server.workers().is_empty(), "none of these starts a model");
 }
 

@@ -41,6 +41,14 @@ pub struct Details {
     pub quantization_level: String,
 }
 
+/// An error.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OllamaError")]
+pub struct Problem {
+    /// One sentence for a person.
+    pub error: String,
+}
+
 /// The answer of `/api/version`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaVersion")]

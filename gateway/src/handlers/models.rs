@@ -32,7 +32,8 @@ pub async fn list(
     Ok(Json(page(models, &query)?).into_response())
 }
 
-/// The Ollama whose OpenAI endpoints are like ours: the first that has Responses, for which clients look.
+/// The Ollama whose OpenAI endpoints are like ours: the first that Codex takes to have Responses. It falls back to chats, or
+/// gives up, at older ones.
 const OLLAMA_VERSION: &str = "0.13.4";
 
 /// `GET /api/tags`: every model as Ollama lists them.
@@ -65,7 +66,7 @@ pub async fn one(
     };
     let found = found.ok_or_else(missing)?;
     Ok(match protocol {
-        Protocol::OpenAi | Protocol::Admin => Json(to_openai(found)).into_response(),
+        Protocol::OpenAi | Protocol::Ollama | Protocol::Admin => Json(to_openai(found)).into_response(),
         Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
     })
 }

@@ -11,6 +11,7 @@ use ipc_proto::worker::Room;
 
 use super::request_id::RequestId;
 use crate::api::anthropic::error::Body;
+use crate::api::ollama;
 use crate::error::Failure;
 use crate::translate::{admin, limits};
 
@@ -26,6 +27,8 @@ pub enum Protocol {
     OpenAi,
     /// Anthropic's.
     Anthropic,
+    /// Ollama's, of the few endpoints that its clients look for.
+    Ollama,
     /// Our own, of the admin API.
     Admin,
 }
@@ -39,6 +42,9 @@ impl Protocol {
         let shared = || under("/v1/models") || !path.starts_with("/v1/");
         if under("/admin") {
             return Self::Admin;
+        }
+        if under("/api") {
+            return Self::Ollama;
         }
         if under("/v1/messages") || (headers.contains_key(VERSION) && shared()) {
             Self::Anthropic
@@ -74,6 +80,7 @@ fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) ->
     let written = match protocol {
         Protocol::OpenAi => return Response::from_parts(head, body),
         Protocol::Anthropic => Json(Body::of(error, head.status.as_u16(), id)).into_response(),
+        Protocol::Ollama => Json(ollama::Problem { error: error.message.clone() }).into_response(),
         Protocol::Admin => {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             ([kind], Json(admin::problem(error, head.status, id))).into_response()
@@ -90,8 +97,8 @@ fn of_room(protocol: Protocol, room: Room) -> HeaderMap {
     match protocol {
         Protocol::OpenAi => limits::openai(room),
         Protocol::Anthropic => limits::anthropic(room, Utc::now()),
-        // Nothing of it takes a place in a worker.
-        Protocol::Admin => HeaderMap::new(),
+        // Nothing of theirs takes a place in a worker.
+        Protocol::Ollama | Protocol::Admin => HeaderMap::new(),
     }
 }
 
@@ -114,5 +121,7 @@ mod tests {
         }
         assert_eq!(Protocol::of("/v1/chat/completions", &headers), Protocol::OpenAi);
         assert_eq!(Protocol::of("/admin/v1/pool", &headers), Protocol::Admin);
+        assert_eq!(Protocol::of("/api/tags", &headers), Protocol::Ollama);
+        assert_eq!(Protocol::of("/apis", &HeaderMap::new()), Protocol::OpenAi);
     }
 }

@@ -69,7 +69,7 @@ fn post<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: &'static str)
 }
 
 pub(super) fn operations() -> Vec<Operation> {
-    let anthropic = of::<anthropic_error::Body> as Schema;
+    let (anthropic, ollama) = (of::<anthropic_error::Body> as Schema, of::<ollama::Problem> as Schema);
     let mut all = vec![
         Operation {
             event: Some(of::<chat::Chunk<chat::ChunkChoice>>),
@@ -130,8 +130,14 @@ pub(super) fn operations() -> Vec<Operation> {
             answer: (JSON, Some(either::<models::Model, anthropic::models::Model>)),
             ..read::<models::Model>("get", "/v1/models/{id}", "One model")
         },
-        read::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them"),
-        read::<ollama::Version>("get", "/api/version", "The Ollama that this is like"),
+        Operation {
+            error: ollama,
+            ..read::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them")
+        },
+        Operation {
+            error: ollama,
+            ..read::<ollama::Version>("get", "/api/version", "The Ollama that this is like")
+        },
         read::<Value>("get", "/health", "Whether requests are taken"),
         text("/", "text/plain", "A greeting, for probes"),
         text("/metrics", "text/plain", "Counters, for Prometheus"),

@@ -67,4 +67,8 @@ fn every_route_is_described() {
     assert_eq!(settings["put"]["requestBody"]["required"], true);
     let failure = &described["/admin/v1/pool"]["get"]["responses"]["default"]["content"];
     assert!(failure.get("application/problem+json").is_some(), "{failure}");
+    for path in ["/api/tags", "/api/version"] {
+        let failure = &described[path]["get"]["responses"]["default"]["content"]["application/json"];
+        assert_eq!(failure["schema"]["$ref"], "#/components/schemas/OllamaError", "{path}");
+    }
 }
