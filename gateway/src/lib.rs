@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod gate;
 pub mod handlers;
 pub mod listener;
+pub mod maker;
 pub mod middleware;
 pub mod openapi;
 pub mod responses;

@@ -72,9 +72,10 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let (audit, outlet) = bus::bus();
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
     let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
-    let responses = Arc::new(Responses::new(db.clone(), arguments.response_days));
+    let responses = Arc::new(Responses::new(db.clone(), &arguments.home, arguments.response_days));
     let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
     tokio::spawn(Arc::clone(&local).follow());
+    let making = Arc::clone(&responses);
     let state =
         State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses, once: Arc::default() };
     let drain = Duration::from_secs(arguments.drain_seconds.into());
@@ -89,12 +90,20 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
     });
+    let served = async {
+        server.await?;
+        // What is made while nobody waits has as long as what somebody waits for.
+        making.idle().await;
+        Ok::<_, std::io::Error>(())
+    };
     tokio::select! {
-        ended = server => ended?,
+        ended = served => ended?,
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
-    // Requests that were cut off report as they are dropped; a moment is enough for that.
-    let _ = tokio::time::timeout(Duration::from_millis(500), sink).await;
+    // Requests that were cut off report as they are dropped, and what is made while nobody waits is kept as far as it came: a
+    // moment is enough for that.
+    let _ =
+        tokio::time::timeout(Duration::from_millis(500), async { tokio::join!(making.idle(), sink) }).await;
     db.close().await;
     Ok(())
 }

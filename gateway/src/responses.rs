@@ -1,20 +1,24 @@
 //! Responses that are kept: read, gone on from, cancelled, deleted.
 //!
-//! Those made while nobody waits run as tasks of this process. They are kept from their beginning on; one that is found
-//! running but is no task here was lost with an earlier gateway.
+//! Those made while nobody waits run as tasks of this process, and are kept from their beginning on with its name: another
+//! gateway, that took this one's place or whose place this one took, may read them too, and end them by taking the name away.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::api::openai::responses::Item;
 use crate::db::responses::Stored;
 use crate::db::{Db, DbError};
+use crate::maker::Maker;
 use crate::tape::Tape;
 
 /// The kept responses.
@@ -25,7 +29,9 @@ pub struct Responses {
     lost: AtomicU64,
     /// How long one is kept, in seconds.
     seconds: u64,
-    running: Mutex<HashMap<String, AbortHandle>>,
+    /// This gateway.
+    maker: Maker,
+    running: watch::Sender<HashMap<String, AbortHandle>>,
     /// What the streams of those told that are made while nobody need wait, the latest last.
     tapes: Mutex<VecDeque<(String, Tape)>>,
 }
@@ -37,12 +43,15 @@ const MAX_TAPE_BYTES: usize = 32 << 20;
 
 /// Seconds between tries to keep the end of a response that nobody waits for: two minutes in all.
 const PAUSES: [u64; 6] = [1, 2, 4, 13, 40, 60];
+/// How often it is looked whether another gateway was told to end what this one makes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Responses {
-    /// Those in `db`, each for so many days.
-    pub fn new(db: Db, days: u32) -> Self {
+    /// Those in `db`, which is `home`'s, each for so many days.
+    pub fn new(db: Db, home: &Path, days: u32) -> Self {
         let seconds = u64::from(days) * 24 * 3600;
-        Self { db, lost: AtomicU64::new(0), seconds, running: Mutex::default(), tapes: Mutex::default() }
+        let (running, tapes) = (watch::Sender::default(), Mutex::default());
+        Self { db, lost: AtomicU64::new(0), seconds, maker: Maker::new(home), running, tapes }
     }
 
     /// Responses that could not be kept so far.
@@ -59,7 +68,17 @@ impl Responses {
         kept.map_err(|error| self.lose(&stored.id, &error))
     }
 
-    fn lose(&self, id: &str, error: &DbError) -> Error {
+    /// Keeps the beginning of a response that is to be made here while nobody waits.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub async fn begin(&self, mut stored: Stored, now: u64) -> Result<()> {
+        self.maker.show().map_err(|error| self.lose(&stored.id, &error))?;
+        stored.maker = Some(self.maker.name().to_owned());
+        self.keep(&stored, now).await
+    }
+
+    fn lose(&self, id: &str, error: &dyn Display) -> Error {
         self.lost.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(id, %error, "a response could not be kept");
         let text = format!("the response cannot be kept: {error}");
@@ -88,7 +107,7 @@ impl Responses {
         let mut items = Vec::new();
         for stored in chain {
             let response: Value = read(&stored.response)?;
-            if response["status"] == "in_progress" {
+            if is_in_progress(&response) {
                 let text = format!("the previous response \"{}\" is not finished", stored.id);
                 return Err(Error::invalid("previous_response_id", text));
             }
@@ -104,14 +123,36 @@ impl Responses {
     /// # Errors
     /// When it is not there.
     pub async fn get(&self, owner: &str, id: &str) -> Result<Value> {
+        self.current(owner, id).await.map(|(response, _)| response)
+    }
+
+    /// Likewise, with the name of the gateway that still makes it.
+    async fn current(&self, owner: &str, id: &str) -> Result<(Value, Option<String>)> {
         let stored = self.stored(owner, id).await?;
-        let mut response: Value = read(&stored.response)?;
-        if response["status"] == "in_progress" && !self.running().contains_key(id) {
+        let response: Value = read(&stored.response)?;
+        if !is_in_progress(&response) {
+            return Ok((response, None));
+        }
+        if let Some(maker) = stored.maker
+            && self.is_making(&maker, id)
+        {
+            return Ok((response, Some(maker)));
+        }
+        // It may have ended since it was read; after this nobody is there to end it any more.
+        let mut response: Value = read(&self.stored(owner, id).await?.response)?;
+        if is_in_progress(&response) {
             response["status"] = "failed".into();
             let text = "the server was restarted while the response was made, or could not keep it";
             response["error"] = json!({"code": "server_error", "message": text});
         }
-        Ok(response)
+        Ok((response, None))
+    }
+
+    fn is_making(&self, maker: &str, id: &str) -> bool {
+        if maker == self.maker.name() {
+            return self.running.borrow().contains_key(id);
+        }
+        self.maker.lives(maker)
     }
 
     /// The items that were new in a response.
@@ -163,52 +204,72 @@ impl Responses {
 
     /// Makes a response while nobody waits; the first of what `work` returns is kept, and then the rest of it is dropped.
     pub fn run<R: Send>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         id: String,
         work: impl Future<Output = (String, R)> + Send + 'static,
     ) {
-        let all = std::sync::Arc::clone(self);
-        let key = id.clone();
-        // The lock is held until the task is known: it cannot end before.
-        let mut running = self.running();
-        let task = tokio::spawn(async move {
-            let (response, rest) = work.await;
-            let kept = all.db.update_response(&id, &response).await;
+        let entry = Entry { all: Arc::clone(self), id: id.clone() };
+        let making = async move {
+            let Entry { all, id } = &entry;
+            let (response, rest) = tokio::select! {
+                made = work => made,
+                () = all.taken_away(id) => return,
+            };
+            let kept = all.db.end_response(id, all.maker.name(), &response).await;
             // It is told that it has ended when it is kept so, or when that has to wait.
             drop(rest);
             if kept.is_err() {
-                all.keep_at_last(&id, &response).await;
+                all.end_at_last(id, &response).await;
             }
-            all.running().remove(&id);
+        };
+        // The map is locked until the task is known: it cannot end before.
+        self.running.send_modify(|running| {
+            running.insert(id, tokio::spawn(making).abort_handle());
         });
-        running.insert(key, task.abort_handle());
+    }
+
+    /// Returns when no response is made here any more.
+    pub async fn idle(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.running.subscribe().wait_for(HashMap::is_empty).await;
+    }
+
+    /// Comes when another gateway was told to end a response that is made here.
+    async fn taken_away(&self, id: &str) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if matches!(self.db.is_made_by(id, self.maker.name()).await, Ok(false)) {
+                return;
+            }
+        }
     }
 
     /// Keeps the end of a response that nobody waits for: its client can only find it here, so this is tried for a while.
-    async fn keep_at_last(&self, id: &str, response: &str) {
+    async fn end_at_last(&self, id: &str, response: &str) {
         let mut pauses = PAUSES.iter();
-        while let Err(error) = self.db.update_response(id, response).await {
+        while let Err(error) = self.db.end_response(id, self.maker.name(), response).await {
             let Some(pause) = pauses.next() else { return drop(self.lose(id, &error)) };
             tokio::time::sleep(Duration::from_secs(*pause)).await;
         }
     }
 
-    /// Stops a response that is made while nobody waits; the response as it is then.
+    /// Stops a response that is made while nobody waits, here or by another gateway; the response as it is then.
     ///
     /// # Errors
     /// When it is not there, or was never such a one.
     pub async fn cancel(&self, owner: &str, id: &str) -> Result<Value> {
-        let mut response = self.get(owner, id).await?;
+        let (mut response, maker) = self.current(owner, id).await?;
         if response["background"] != true {
             let text = "only a response with background: true can be cancelled; others are by closing the connection";
             return Err(Error::invalid("response_id", text));
         }
-        let task = self.running().remove(id);
-        if let Some(task) = task {
-            task.abort();
-            response["status"] = "cancelled".into();
-            self.db.update_response(id, &response.to_string()).await.map_err(|e| refused(&e))?;
+        let Some(maker) = maker else { return Ok(response) };
+        response["status"] = "cancelled".into();
+        let ended = self.db.end_response(id, &maker, &response.to_string()).await.map_err(|e| refused(&e))?;
+        if !ended {
+            return self.get(owner, id).await;
         }
+        self.abort(id);
         Ok(response)
     }
 
@@ -217,23 +278,39 @@ impl Responses {
     /// # Errors
     /// When it is not there.
     pub async fn delete(&self, owner: &str, id: &str) -> Result<()> {
-        self.stored(owner, id).await?;
-        if let Some(task) = self.running().remove(id) {
-            task.abort();
+        if !self.db.delete_response(owner, id).await.map_err(|e| refused(&e))? {
+            return Err(unknown(id));
         }
-        match self.db.delete_response(owner, id).await.map_err(|e| refused(&e))? {
-            true => Ok(()),
-            false => Err(unknown(id)),
+        self.abort(id);
+        Ok(())
+    }
+
+    /// Stops what is made here; another gateway sees by itself that it need not go on.
+    fn abort(&self, id: &str) {
+        if let Some(task) = self.running.borrow().get(id) {
+            task.abort();
         }
     }
 
     async fn stored(&self, owner: &str, id: &str) -> Result<Stored> {
         self.db.response(owner, id).await.map_err(|e| refused(&e))?.ok_or_else(|| unknown(id))
     }
+}
 
-    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+/// A response among those that are made here, until it is dropped, be it by an end, an abort or a panic.
+struct Entry {
+    all: Arc<Responses>,
+    id: String,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.all.running.send_modify(|running| drop(running.remove(&self.id)));
     }
+}
+
+fn is_in_progress(response: &Value) -> bool {
+    response["status"] == "in_progress"
 }
 
 fn unknown(id: &str) -> Error {

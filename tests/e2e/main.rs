@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod api;
+mod background;
 mod chaos;
 mod cors;
 #[cfg(target_os = "linux")]

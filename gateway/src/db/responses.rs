@@ -18,6 +18,8 @@ pub struct Stored {
     pub input: String,
     /// JSON: as the API gives it.
     pub response: String,
+    /// The gateway that makes it while nobody waits.
+    pub maker: Option<String>,
 }
 
 impl Db {
@@ -33,21 +35,32 @@ impl Db {
             .bind(old)
             .execute(self.pool().await?)
             .await?;
-        let text = "INSERT INTO responses (id, owner, created_at, previous, input, response) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (id) DO UPDATE SET response = excluded.response";
+        let text = "INSERT INTO responses (id, owner, created_at, previous, input, response, maker)
+            VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET response = excluded.response";
         let insert = sqlx::query(text).bind(&stored.id).bind(&stored.owner).bind(now).bind(&stored.previous);
-        insert.bind(&stored.input).bind(&stored.response).execute(self.pool().await?).await?;
+        let insert = insert.bind(&stored.input).bind(&stored.response).bind(&stored.maker);
+        insert.execute(self.pool().await?).await?;
         Ok(())
     }
 
-    /// Replaces what is known of a kept response; nothing where it was deleted meanwhile.
+    /// Keeps the end of a response that `maker` makes; false where it was ended or deleted before.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn update_response(&self, id: &str, response: &str) -> Result<(), DbError> {
-        let update = sqlx::query("UPDATE responses SET response = ? WHERE id = ?");
-        update.bind(response).bind(id).execute(self.pool().await?).await?;
-        Ok(())
+    pub async fn end_response(&self, id: &str, maker: &str, response: &str) -> Result<bool, DbError> {
+        let update =
+            sqlx::query("UPDATE responses SET response = ?, maker = NULL WHERE id = ? AND maker = ?");
+        let done = update.bind(response).bind(id).bind(maker).execute(self.pool().await?).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Whether a response is still `maker`'s to make.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn is_made_by(&self, id: &str, maker: &str) -> Result<bool, DbError> {
+        let query = sqlx::query("SELECT 1 FROM responses WHERE id = ? AND maker = ?").bind(id).bind(maker);
+        Ok(query.fetch_optional(self.pool().await?).await?.is_some())
     }
 
     /// A response of `owner` by its id.
@@ -55,7 +68,8 @@ impl Db {
     /// # Errors
     /// When the database refuses.
     pub async fn response(&self, owner: &str, id: &str) -> Result<Option<Stored>, DbError> {
-        let text = "SELECT id, owner, previous, input, response FROM responses WHERE id = ? AND owner = ?";
+        let text =
+            "SELECT id, owner, previous, input, response, maker FROM responses WHERE id = ? AND owner = ?";
         Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(self.pool().await?).await?)
     }
 
@@ -64,13 +78,13 @@ impl Db {
     /// # Errors
     /// When the database refuses.
     pub async fn response_chain(&self, owner: &str, id: &str) -> Result<Vec<Stored>, DbError> {
-        let text = "WITH RECURSIVE chain (id, owner, previous, input, response, depth) AS (
-                SELECT id, owner, previous, input, response, 0 FROM responses WHERE id = ? AND owner = ?
+        let text = "WITH RECURSIVE chain (id, owner, previous, input, response, maker, depth) AS (
+                SELECT id, owner, previous, input, response, maker, 0 FROM responses WHERE id = ? AND owner = ?
                 UNION ALL
-                SELECT r.id, r.owner, r.previous, r.input, r.response, depth + 1
+                SELECT r.id, r.owner, r.previous, r.input, r.response, r.maker, depth + 1
                 FROM responses AS r JOIN chain ON r.id = chain.previous AND r.owner = chain.owner WHERE depth < ?
             )
-            SELECT id, owner, previous, input, response FROM chain ORDER BY depth DESC";
+            SELECT id, owner, previous, input, response, maker FROM chain ORDER BY depth DESC";
         Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(self.pool().await?).await?)
     }
 

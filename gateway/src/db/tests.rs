@@ -58,7 +58,14 @@ async fn one_bad_record_adds_none_of_its_batch() {
 fn stored(id: &str, previous: Option<&str>) -> responses::Stored {
     let previous = previous.map(str::to_owned);
     let response = format!("{{{id}}}");
-    responses::Stored { id: id.into(), owner: "o".into(), previous, input: "[]".into(), response }
+    responses::Stored {
+        id: id.into(),
+        owner: "o".into(),
+        previous,
+        input: "[]".into(),
+        response,
+        maker: None,
+    }
 }
 
 #[tokio::test]
@@ -71,13 +78,10 @@ async fn responses_are_kept_followed_and_forgotten() {
     let ids = |chain: Vec<responses::Stored>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
     assert_eq!(ids(db.response_chain("o", "c").await.unwrap()), ["a", "b", "c"]);
     assert_eq!(db.response("o", "b").await.unwrap(), Some(stored("b", Some("a"))));
-    db.update_response("b", "new").await.unwrap();
-    assert_eq!(db.response("o", "b").await.unwrap().unwrap().response, "new");
     assert!(db.delete_response("o", "a").await.unwrap() && !db.delete_response("o", "a").await.unwrap());
     // What is left of a conversation says that something is missing.
     assert_eq!(db.response_chain("o", "c").await.unwrap()[0].previous.as_deref(), Some("a"));
     assert_eq!(db.response_chain("o", "nothing").await.unwrap(), []);
-    db.update_response("a", "not there").await.unwrap();
     assert_eq!(db.response("o", "a").await.unwrap(), None);
     // Nobody else is told of them.
     assert_eq!(db.response("p", "b").await.unwrap(), None);
@@ -87,6 +91,22 @@ async fn responses_are_kept_followed_and_forgotten() {
     db.keep_response(&stored("y", None), 5_000_000 + 3601, 3600).await.unwrap();
     assert_eq!(db.response("o", "x").await.unwrap(), None);
     assert!(db.response("o", "y").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_response_is_ended_once_and_by_who_makes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let made = responses::Stored { maker: Some("one".into()), ..stored("a", None) };
+    db.keep_response(&made, 5_000_000, 3600).await.unwrap();
+    assert_eq!(db.response("o", "a").await.unwrap(), Some(made));
+    assert!(db.is_made_by("a", "one").await.unwrap() && !db.is_made_by("a", "two").await.unwrap());
+    assert!(!db.end_response("a", "two", "no").await.unwrap());
+    assert!(db.end_response("a", "one", "end").await.unwrap());
+    assert!(!db.end_response("a", "one", "late").await.unwrap() && !db.is_made_by("a", "one").await.unwrap());
+    let ended = responses::Stored { response: "end".into(), ..stored("a", None) };
+    assert_eq!(db.response("o", "a").await.unwrap(), Some(ended));
+    assert!(!db.end_response("b", "one", "not there").await.unwrap());
 }
 
 /// Lets the database grow by so many pages of 4 KiB at most, whichever of its connections is used.

@@ -117,7 +117,7 @@ async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Res
 }
 
 async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Response> {
-    keeper.keep(&items).await?;
+    keeper.begin(&items).await?;
     let streamed = job.valid.stream.is_some();
     let (recorder, tape) = tape();
     let begun = if streamed { stream::replayed(&tape, 0) } else { Json(items.response()).into_response() };
@@ -188,7 +188,11 @@ impl Keeper {
         let input = serde_json::to_string(&self.input).unwrap_or_default();
         let response = serde_json::to_string(&items.response()).unwrap_or_default();
         let (id, owner) = (items.id().to_owned(), self.owner.clone());
-        Stored { id, owner, previous: self.previous.clone(), input, response }
+        Stored { id, owner, previous: self.previous.clone(), input, response, maker: None }
+    }
+
+    async fn begin(&self, items: &Items) -> Result<()> {
+        self.all.begin(self.stored(items), now()).await
     }
 
     async fn keep(&self, items: &Items) -> Result<()> {

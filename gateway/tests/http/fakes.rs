@@ -480,7 +480,7 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
     db.open().await.unwrap();
     let (audit, outlet) = bus::bus();
     tokio::spawn(sink::run(outlet, db.clone()));
-    let responses = Arc::new(Responses::new(db, 30));
+    let responses = Arc::new(Responses::new(db, home.path(), 30));
     let local = Arc::new(Local::new(path));
     let (keys, once) = (Arc::new(Keys::parse(keys)), Arc::default());
     let state = State { local: Arc::clone(&local), audit, keys, responses, once };
