@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipc_proto::embed::{EmbedRequest, Input};
 use serde::Deserialize;
 use worker::adapters::sentence::Sentence;
 use worker::adapters::tokenizer::Tokenizer;
+use worker::embed::admission::Reader;
 use worker::embed::{Piece, Runner};
 use worker::mlx::reader::{self, MlxReader};
 use worker::weights::loader::Precision;
@@ -140,4 +142,39 @@ fn minilm_is_what_sentence_transformers_says() {
         let cosine: f32 = together.iter().zip(&case.vector).map(|(a, b)| a * b).sum();
         assert!(cosine >= 0.9999, "{}: {cosine}", case.text);
     }
+}
+
+#[derive(Debug, Deserialize)]
+struct Prompted {
+    text: String,
+    prompt: Option<String>,
+    tokens: Vec<u32>,
+    vector: Vec<f32>,
+}
+
+/// A toy that is made like EmbeddingGemma: two layers after pooling, special tokens at both ends, prompts none of which is the default.
+#[test]
+fn prompts_and_layers_of_embedding_gemma_are_what_sentence_transformers_says() {
+    let _device = device();
+    let folder = goldens().join("gemma3_text");
+    let text = std::fs::read_to_string(folder.join("sentences.json")).unwrap();
+    let cases: Vec<Prompted> = serde_json::from_str(&text).unwrap();
+    let sentence = Sentence::read(&folder).unwrap();
+    assert!(sentence.dense.len() == 2 && sentence.default_prompt.is_none());
+    let mut runner = load(&folder);
+    let (max_tokens, width) = (sentence.max_tokens.unwrap(), sentence.dense[1].outputs as u32);
+    let tokenizer = Arc::new(Tokenizer::read(&folder).unwrap());
+    let reader = Reader { tokenizer, sentence, max_tokens, vocabulary: 352, width, matryoshka: true };
+    let mut longest = 0;
+    for case in &cases {
+        let inputs = vec![Input::Text(case.text.clone())];
+        let request =
+            EmbedRequest { inputs, dimensions: None, truncate: true, prompt_name: case.prompt.clone() };
+        let pieces = reader.pieces(request).unwrap();
+        assert_eq!(pieces[0].tokens, case.tokens, "{:?} {}", case.prompt, case.text);
+        longest = longest.max(case.tokens.len());
+        let off = distance(&run(&mut runner, &pieces)[0], &case.vector);
+        assert!(off <= 1e-4, "{:?} {}: off by {off}", case.prompt, case.text);
+    }
+    assert!(longest == max_tokens as usize, "one is cut");
 }

@@ -2,7 +2,9 @@
 
 OUT/<name>/        toys with random weights, in Transformers' own form: config.json, weights, sentence-transformers' files,
                    golden.json with token ids and what Transformers makes of them, each text alone and in float32;
-                   of cross-encoders also a tokenizer.json, and pairs.json with texts and their scores
+                   of cross-encoders also a tokenizer.json, and pairs.json with texts and their scores;
+                   of gemma3_text, which is made like EmbeddingGemma, a tokenizer, prompts, and sentences.json with what
+                   sentence-transformers makes of texts
 OUT/<model>.json   a real model: texts and what sentence-transformers makes of them
 """
 import json
@@ -12,7 +14,7 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (BertConfig, BertForSequenceClassification, BertModel, Gemma3TextConfig, Gemma3TextModel,
                           ModernBertConfig, ModernBertForSequenceClassification, ModernBertModel, Qwen3Config, Qwen3Model,
                           XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaModel)
@@ -26,23 +28,23 @@ MODERN = SMALL | {"num_hidden_layers": 4, "local_attention": 8, "max_position_em
 GEMMA = SMALL | {"num_hidden_layers": 3, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 12,
                  "sliding_window_pattern": 3, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
                  "query_pre_attn_scalar": 8, "max_position_embeddings": 64, "use_bidirectional_attention": True,
-                 "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0}
+                 "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "vocab_size": 352}
 QWEN = SMALL | {"num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64, "rope_theta": 1000000.0}
 ONE = {"num_labels": 1}
-# Name: model, configuration, pooling (None: a cross-encoder), normalised, outputs of a Dense layer.
+# Name: model, configuration, pooling (None: a cross-encoder), normalised, outputs of Dense layers.
 TOYS = {
-    "bert": (BertModel, BertConfig(**BERT), "mean", True, None),
-    "bert-cls": (BertModel, BertConfig(**BERT | {"hidden_act": "gelu_new"}), "cls", False, None),
-    "bert-max": (BertModel, BertConfig(**BERT), "max", False, None),
-    "bert-weighted": (BertModel, BertConfig(**BERT), "weightedmean", False, None),
-    "xlm-roberta": (XLMRobertaModel, XLMRobertaConfig(**ROBERTA), "cls", True, None),
-    "modernbert": (ModernBertModel, ModernBertConfig(**MODERN), "mean", True, None),
-    "qwen3": (Qwen3Model, Qwen3Config(**QWEN), "lasttoken", True, None),
-    "gemma3_text": (Gemma3TextModel, Gemma3TextConfig(**GEMMA), "mean", True, 12),
-    "bert-cross": (BertForSequenceClassification, BertConfig(**BERT | ONE), None, False, None),
-    "xlm-roberta-cross": (XLMRobertaForSequenceClassification, XLMRobertaConfig(**ROBERTA | ONE), None, False, None),
+    "bert": (BertModel, BertConfig(**BERT), "mean", True, []),
+    "bert-cls": (BertModel, BertConfig(**BERT | {"hidden_act": "gelu_new"}), "cls", False, []),
+    "bert-max": (BertModel, BertConfig(**BERT), "max", False, []),
+    "bert-weighted": (BertModel, BertConfig(**BERT), "weightedmean", False, []),
+    "xlm-roberta": (XLMRobertaModel, XLMRobertaConfig(**ROBERTA), "cls", True, []),
+    "modernbert": (ModernBertModel, ModernBertConfig(**MODERN), "mean", True, []),
+    "qwen3": (Qwen3Model, Qwen3Config(**QWEN), "lasttoken", True, []),
+    "gemma3_text": (Gemma3TextModel, Gemma3TextConfig(**GEMMA), "mean", True, [24, 12]),
+    "bert-cross": (BertForSequenceClassification, BertConfig(**BERT | ONE), None, False, []),
+    "xlm-roberta-cross": (XLMRobertaForSequenceClassification, XLMRobertaConfig(**ROBERTA | ONE), None, False, []),
     "modernbert-cross": (ModernBertForSequenceClassification,
-                         ModernBertConfig(**MODERN | ONE | {"classifier_pooling": "mean"}), None, False, None),
+                         ModernBertConfig(**MODERN | ONE | {"classifier_pooling": "mean"}), None, False, []),
 }
 LENGTHS = [40, 1, 17, 33, 17, 2]
 
@@ -76,18 +78,18 @@ def toy(out, name, kind, config, mode, normalize, dense):
     model = kind(config).eval().float()
     randomise(model, kind is Gemma3TextModel)
     model.save_pretrained(folder)
-    linear = torch.nn.Linear(16, dense, bias=False) if dense else None
+    linears = [torch.nn.Linear(before, after, bias=False) for before, after in zip([16, *dense], dense)]
     if mode:
         modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
         write(os.path.join(folder, "1_Pooling/config.json"), {"word_embedding_dimension": 16, "pooling_mode": mode})
-        if dense:
-            modules.append(("2_Dense", "Dense"))
-            write(os.path.join(folder, "2_Dense/config.json"),
-                  {"in_features": 16, "out_features": dense, "bias": False,
+        for at, linear in enumerate(linears, 2):
+            modules.append((f"{at}_Dense", "Dense"))
+            write(os.path.join(folder, f"{at}_Dense/config.json"),
+                  {"in_features": linear.in_features, "out_features": linear.out_features, "bias": False,
                    "activation_function": "torch.nn.modules.linear.Identity"})
-            save_file({"linear.weight": linear.weight.detach()}, os.path.join(folder, "2_Dense/model.safetensors"))
+            save_file({"linear.weight": linear.weight.detach()}, os.path.join(folder, f"{at}_Dense/model.safetensors"))
         if normalize:
-            modules.append(("3_Normalize", "Normalize"))
+            modules.append((f"{2 + len(linears)}_Normalize", "Normalize"))
         write(os.path.join(folder, "modules.json"),
               [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
                for i, (path, kind) in enumerate(modules)])
@@ -103,11 +105,14 @@ def toy(out, name, kind, config, mode, normalize, dense):
                 x = torch.sigmoid(answer.logits[0])
             else:
                 x = pooled(answer.last_hidden_state[0], mode)
-                x = linear(x) if dense else x
+                for linear in linears:
+                    x = linear(x)
                 x = torch.nn.functional.normalize(x, dim=0) if normalize else x
         results.append([round(v, 7) for v in x.tolist()])
     if mode is None and config.model_type in ("bert", "xlm-roberta"):
         pairs(folder, model, config.model_type == "bert")
+    if kind is Gemma3TextModel:
+        sentences(folder)
     write(os.path.join(folder, "golden.json"), {"texts": texts, "second": second, "results": results}, None)
     print(name, results[0][:3], flush=True)
 
@@ -146,6 +151,40 @@ def pairs(folder, model, bert):
     write(os.path.join(folder, "pairs.json"), {
         "query": QUERY, "documents": DOCUMENTS, "scores": [score(text, 1000) for text in DOCUMENTS],
         "cut": 3, "cut_scores": [score(text, 3) for text in DOCUMENTS]}, None)
+
+
+def sentences(folder):
+    """A tokenizer as Gemma's are made, EmbeddingGemma's prompts, and what sentence-transformers makes of texts."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    made.normalizer = normalizers.Replace(" ", "▁")
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    made.train_from_iterator([" ".join([QUERY, *DOCUMENTS])], trainers.BpeTrainer(
+        vocab_size=GEMMA["vocab_size"], special_tokens=special + bytes_, show_progress=False))
+    # The bytes are tokens like others: a text that writes one out does not mean it.
+    state = json.loads(made.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in special]
+    made = Tokenizer.from_str(json.dumps(state))
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", pair="<bos> $A <eos> <bos>:1 $B:1 <eos>:1", special_tokens=[("<bos>", 2), ("<eos>", 1)])
+    names = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
+    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
+    write(os.path.join(folder, "sentence_bert_config.json"), {"max_seq_length": 60, "do_lower_case": False})
+    write(os.path.join(folder, "config_sentence_transformers.json"), {
+        "model_type": "SentenceTransformer", "prompts": {
+            "query": "task: search result | query: ", "document": "title: none | text: ", "BitextMining": "task: search result | query: "},
+        "default_prompt_name": None, "similarity_fn_name": "cosine"})
+    from sentence_transformers import SentenceTransformer
+    model = SentenceTransformer(folder, device="cpu", model_kwargs={"attn_implementation": "eager"})
+    cases = []
+    for text in [*DOCUMENTS, QUERY, "Grüße! 日本語? 🦀  spaces\nand lines", "a"]:
+        for prompt in (None, "query", "document"):
+            whole = model.prompts.get(prompt, "") + text
+            tokens = model.tokenizer(whole, truncation=True, max_length=model.max_seq_length)["input_ids"]
+            vector = model.encode([text], prompt_name=prompt)[0]
+            cases.append({"text": text, "prompt": prompt, "tokens": tokens, "vector": [round(float(x), 7) for x in vector]})
+    write(os.path.join(folder, "sentences.json"), cases, None)
 
 
 SENTENCES = ["This is an example sentence", "Each sentence is converted", "Grüße! 日本語? 🦀  spaces\nand lines", "a",

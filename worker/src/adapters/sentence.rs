@@ -127,12 +127,15 @@ struct TransformerFile {
 
 #[derive(Debug, Default, Deserialize)]
 struct PromptsFile {
+    /// Null is no text.
     #[serde(default)]
-    prompts: BTreeMap<String, String>,
+    prompts: BTreeMap<String, Option<String>>,
     default_prompt_name: Option<String>,
 }
 
 const MODULES: &str = "modules.json";
+/// Prompts that every model has, empty where its files do not say otherwise.
+const USUAL_PROMPTS: [&str; 2] = ["query", "document"];
 
 /// Whether the folder is one of sentence-transformers'.
 pub fn has_modules(folder: &Path) -> bool {
@@ -147,7 +150,7 @@ impl Default for Sentence {
             normalize: false,
             max_tokens: None,
             lower_case: false,
-            prompts: BTreeMap::new(),
+            prompts: USUAL_PROMPTS.map(|name| (name.to_owned(), String::new())).into(),
             default_prompt: None,
         }
     }
@@ -167,7 +170,8 @@ impl Sentence {
         sentence.lower_case = transformer.do_lower_case;
         sentence.max_tokens = transformer.max_seq_length;
         let prompts: PromptsFile = file(folder, "config_sentence_transformers.json")?.unwrap_or_default();
-        sentence.prompts = prompts.prompts;
+        let named = prompts.prompts.into_iter();
+        sentence.prompts.extend(named.map(|(name, text)| (name, text.unwrap_or_default())));
         sentence.default_prompt = prompts.default_prompt_name;
         if let Some(name) = &sentence.default_prompt
             && !sentence.prompts.contains_key(name)

@@ -81,11 +81,10 @@ impl Reader {
         let Some(name) = name.or(self.sentence.default_prompt.as_deref()) else { return Ok("") };
         let unknown = || {
             let names: Vec<&str> = self.sentence.prompts.keys().map(String::as_str).collect();
-            let text = match names.is_empty() {
-                true => "this model has no prompts".to_owned(),
-                false => format!("there is no prompt \"{name}\"; there are {}", names.join(", ")),
-            };
-            Error::invalid("prompt_name", text)
+            Error::invalid(
+                "prompt_name",
+                format!("there is no prompt \"{name}\"; there are {}", names.join(", ")),
+            )
         };
         self.sentence.prompts.get(name).map(String::as_str).ok_or_else(unknown)
     }

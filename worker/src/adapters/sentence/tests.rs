@@ -44,7 +44,7 @@ fn modules_are_read_in_old_and_new_form() {
         ("sentence_bert_config.json", json!({"max_seq_length": 77, "do_lower_case": true})),
         (
             "config_sentence_transformers.json",
-            json!({"prompts": {"query": "q: "}, "default_prompt_name": "query"}),
+            json!({"prompts": {"query": "q: ", "none": null}, "default_prompt_name": "query"}),
         ),
     ]);
     let read = Sentence::read(folder.path()).unwrap();
@@ -53,6 +53,7 @@ fn modules_are_read_in_old_and_new_form() {
     let dense = Dense { folder: "2_Dense".into(), inputs: 8, outputs: 4, bias: false, tanh: false };
     assert_eq!(read.dense, [dense]);
     assert_eq!((read.default_prompt.as_deref(), &read.prompts["query"][..]), (Some("query"), "q: "));
+    assert_eq!([&read.prompts["none"], &read.prompts["document"]], ["", ""]);
     fs::write(folder.path().join("1_Pooling/config.json"), r#"{"pooling_mode": ["weightedmean"]}"#).unwrap();
     assert_eq!(Sentence::read(folder.path()).unwrap().pooling, Pooling::Weighted);
 }
