@@ -339,6 +339,25 @@ fn a_request_with_a_key_is_done_once() {
     gateway.records(5);
 }
 
+/// Proxies hold tokens back otherwise, whatever the protocol.
+#[test]
+fn no_stream_is_buffered() {
+    let gateway = Gateway::start("");
+    let turns = serde_json::json!([{"role": "user", "content": "count 1"}]);
+    for (path, mut body) in [
+        ("/v1/completions", serde_json::json!({"prompt": "count 1"})),
+        ("/v1/chat/completions", serde_json::json!({"messages": turns})),
+        ("/v1/messages", serde_json::json!({"max_tokens": 9, "messages": turns})),
+        ("/v1/responses", serde_json::json!({"input": "count 1"})),
+        ("/v1/responses", serde_json::json!({"input": "count 1", "background": true})),
+    ] {
+        (body["model"], body["stream"]) = ("m".into(), true.into());
+        let (status, head, _) = gateway.ask("POST", path, "", &body.to_string());
+        assert!(status == 200 && head.contains("content-type: text/event-stream"), "{path}: {head}");
+        assert!(head.contains("x-accel-buffering: no") && head.contains("cache-control: no-cache"), "{head}");
+    }
+}
+
 /// What clients say of who asks, for what, and in which conversation.
 #[test]
 fn senders_are_recorded() {

@@ -183,6 +183,9 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         ("prompt_cache_retention", json!("24h"), json!("in_memory")),
         ("verbosity", json!("low"), json!("medium")),
         ("modalities", json!(["audio"]), json!(["text"])),
+        ("audio", json!({"voice": "alloy", "format": "wav"}), json!(null)),
+        ("prediction", json!({"type": "content", "content": "x"}), json!(null)),
+        ("web_search_options", json!({}), json!(null)),
         ("store", json!(true), json!(false)),
         ("prompt_cache_options", json!({}), json!(null)),
     ] {
@@ -294,12 +297,29 @@ fn senders_and_purposes_are_noted() {
         (Some("u"), Some(r#"{"k":"v"}"#))
     );
     assert_eq!(valid.affinity.as_deref(), Some("p"));
+    // A conversation that a header names stays with its worker, unless the body says where it belongs.
+    let headers = [("x-claude-code-session-id".parse().unwrap(), "s".parse().unwrap())].into_iter().collect();
+    assert_eq!(valid.sent_by(labels::of_headers(&headers)).affinity.as_deref(), Some("p"));
+    let sent = chat_of(&hello()).unwrap().sent_by(labels::of_headers(&headers));
+    assert_eq!((sent.affinity.as_deref(), sent.labels.session.as_deref()), (Some("s"), Some("s")));
     let task = "### Task:\nGenerate a title.\n<chat_history>\nUSER: Hi\n</chat_history>";
     let task = json!({"messages": [{"role": "user", "content": task}]});
     assert_eq!(chat_of(&with(hello(), &task)).unwrap().generate.priority, Priority::Low);
     let asked = with(task, &json!({"priority": "normal"}));
     assert_eq!(chat_of(&with(hello(), &asked)).unwrap().generate.priority, Priority::Normal);
     assert_eq!(chat_of(&hello()).unwrap().generate.priority, Priority::Normal);
+}
+
+#[test]
+fn every_parameter_of_openais_clients_is_read() {
+    let more = json!({"audio": null, "frequency_penalty": 0, "logit_bias": {}, "logprobs": false, "max_completion_tokens": 5,
+        "max_tokens": 5, "metadata": {}, "modalities": ["text"], "safety_identifier": "s", "n": 1, "prediction": null,
+        "parallel_tool_calls": true, "presence_penalty": 0, "prompt_cache_key": "k", "prompt_cache_retention": "in_memory",
+        "reasoning_effort": "low", "response_format": {"type": "text"}, "seed": 1, "service_tier": "auto", "stop": "x",
+        "store": false, "stream": true, "stream_options": {"include_usage": true}, "temperature": 1, "tool_choice": "auto",
+        "tools": [tool("f")], "top_logprobs": null, "top_p": 1, "user": "u", "verbosity": "medium", "web_search_options": null});
+    let valid = chat_of(&with(hello(), &more)).unwrap();
+    assert_eq!((valid.generate.stop, valid.generate.max_tokens), (vec!["x".to_owned()], Some(5)));
 }
 
 #[test]
@@ -491,6 +511,8 @@ fn what_is_told_of_prompts_is_scored_where_it_must_be() {
         told(json!({"echo": true, "max_tokens": 0})),
         (Some((0, true)), Echo::Text("Once".into()), false)
     );
+    let both = completed(&json!({"echo": true, "prompt": ["a", "b"]})).unwrap();
+    assert_eq!(both.form.echo, [Echo::Text("a".into()), Echo::Text("b".into())]);
     assert_eq!(told(json!({"logprobs": 0})), (Some((0, false)), Echo::None, true));
     assert_eq!(told(json!({"best_of": 2})), (Some((0, false)), Echo::None, false));
 }

@@ -1,6 +1,6 @@
 //! Anthropic's protocol.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -89,6 +89,26 @@ fn errors_are_anthropics_wherever_they_come_from() {
     }
 }
 
+/// Also what is refused before it is read.
+#[test]
+fn foreign_names_and_too_much_are_refused_in_anthropics_form() {
+    let gateway = Gateway::start("");
+    for (headers, status, kind) in [
+        ("host: evil.example\r\ncontent-length: 0", 403, "permission_error"),
+        ("host: localhost\r\ncontent-length: 9999999999", 413, "request_too_large"),
+    ] {
+        let mut stream = std::net::TcpStream::connect(gateway.address).unwrap();
+        write!(stream, "POST /v1/messages HTTP/1.1\r\nconnection: close\r\n{headers}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let error = json(body);
+        assert_eq!((&error["type"], &error["error"]["type"]), (&"error".into(), &kind.into()));
+        assert!(error["request_id"].as_str().unwrap().starts_with("req_"), "{answer}");
+    }
+}
+
 #[test]
 fn a_failure_within_a_message_is_an_error_event() {
     let gateway = Gateway::start("");
@@ -105,6 +125,9 @@ fn models_are_listed_as_the_client_expects() {
     assert_eq!(list("")["object"], "list");
     let anthropic = list("anthropic-version: 2023-06-01\r\n");
     assert_eq!((&anthropic["has_more"], &anthropic["first_id"]), (&false.into(), &"m".into()));
-    assert_eq!(anthropic["data"][0]["created_at"], "1970-01-01T00:00:05Z");
+    assert_eq!(anthropic["last_id"], anthropic["data"].as_array().unwrap().last().unwrap()["id"]);
+    let first = &anthropic["data"][0];
+    assert_eq!((&first["type"], &first["display_name"]), (&"model".into(), &"m".into()));
+    assert_eq!((&first["id"], &first["created_at"]), (&"m".into(), &"1970-01-01T00:00:05Z".into()));
     assert_eq!(gateway.ask("HEAD", "/", "", "").0, 200);
 }

@@ -134,6 +134,8 @@ fn failures_and_signs_of_life_have_anthropics_form() {
         (413, "request_too_large"),
         (429, "rate_limit_error"),
         (500, "api_error"),
+        (503, "overloaded_error"),
+        (529, "overloaded_error"),
         (504, "timeout_error"),
     ] {
         assert_eq!(status(code)["error"]["type"], name);

@@ -111,6 +111,7 @@ fn a_stream_has_openais_order() {
     let usage = json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 4},
         "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 12});
     assert_eq!((&response["usage"], &response["status"]), (&usage, &json!("completed")));
+    assert_eq!((&response["id"], &events[0]["response"]["id"]), (&json!("resp_1"), &json!("resp_1")));
     assert_eq!((&response["tools"], &response["object"]), (&json!([]), &json!("response")));
     assert_eq!(events[2]["item"]["content"], json!([]));
     assert_eq!(events[15]["item"]["call_id"], "call_1_2");
