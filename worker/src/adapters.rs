@@ -9,6 +9,7 @@ pub mod infill;
 pub mod model_files;
 pub mod reading;
 pub mod reasoning;
+pub mod recent;
 pub mod sentence;
 pub mod spelling;
 pub mod stop;

@@ -12,6 +12,7 @@ use crate::adapters::grammar::Matcher;
 use crate::adapters::infill;
 use crate::adapters::model_files::{ModelFiles, REPETITION};
 use crate::adapters::reading::Manner;
+use crate::adapters::recent::Read;
 use crate::adapters::tool_parser::Format;
 use crate::adapters::tool_parser::grammar::{self, Demand};
 use crate::engine::budget::Budget;
@@ -62,7 +63,11 @@ pub fn admit(
         Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill { .. } => "prompt",
         Prompt::Chat(_) => "messages",
     };
-    let (prompt, manner) = read(files, &request.prompt)?;
+    let (prompt, manner) = match &request.prompt {
+        // These are tokens already.
+        prompt @ Prompt::Tokens(_) => read(files, prompt)?,
+        prompt => files.recent.read(&request.cache_scope, prompt, || read(files, prompt))?,
+    };
     check_prompt(files, &prompt, max_length, field)?;
     let room = max_length - prompt.len() as u32;
     if request.generated.len() > room as usize
@@ -138,7 +143,7 @@ pub fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
 }
 
 /// The token ids of a prompt, and how what follows is read.
-fn read(files: &ModelFiles, prompt: &Prompt) -> Result<(Vec<u32>, Manner)> {
+fn read(files: &ModelFiles, prompt: &Prompt) -> Result<Read> {
     let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
     match prompt {
         Prompt::Text(text) => Ok((files.tokenizer.encode(text, true).map_err(internal)?, Manner::default())),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::chat_template::ChatTemplate;
 use super::dialect::{Dialect, Overrides};
 use super::grammar::Grammars;
+use super::recent::Recent;
 use super::tokenizer::Tokenizer;
 use crate::weights::config::language;
 
@@ -36,6 +37,8 @@ pub struct ModelFiles {
     pub grammars: Grammars,
     /// How the model writes reasoning and calls.
     pub dialect: Dialect,
+    /// Prompts that were read a moment ago.
+    pub recent: Recent,
 }
 
 /// Sampling from generation_config.json.
@@ -85,7 +88,8 @@ impl ModelFiles {
         let defaults = Defaults::of(&generation);
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
-        Ok(Self { tokenizer, template, eos, defaults, vocabulary, max_length, grammars, dialect })
+        let recent = Recent::default();
+        Ok(Self { tokenizer, template, eos, defaults, vocabulary, max_length, grammars, dialect, recent })
     }
 }
 
