@@ -51,7 +51,12 @@ refused("dimensions", dimensions=100)
 assert len(client.embeddings.create(model=model, input="a", dimensions=384).data[0].embedding) == 384
 refused("input", input=[])
 refused("input[0]", input="")
-refused("prompt_name", extra_body={"prompt_name": "query"})
+assert "query" in refused("prompt_name", extra_body={"prompt_name": "clustering"})
+# A model that has none is asked as sentence-transformers asks it: with nothing before the text.
+named = client.embeddings.create(model=model, input=[ids], encoding_format="float", extra_body={"prompt_name": "query"})
+assert dot(named.data[0].embedding, vectors[0]) > 0.99999 and named.usage.prompt_tokens == len(ids)
+spelt = client.embeddings.create(model=model, input="word", encoding_format="float", extra_body={"prompt_name": "query"})
+assert spelt.usage.prompt_tokens == 3, spelt.usage
 assert "generates text" in refused("model", model=chat_model)
 try:
     client.completions.create(model=model, prompt="a")
