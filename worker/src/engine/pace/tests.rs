@@ -59,6 +59,21 @@ fn many_prompts_get_more_of_a_step_than_one() {
     let mut pace = Pace::default();
     pace.observe(4, 0, 41_000.0);
     pace.observe(4, 24, 65_000.0);
-    let tokens = |prompts| pace.prefill_tokens(4, prompts, 512);
-    assert_eq!([0, 1, 2, 3, 8].map(tokens), [16, 16, 131, 442, 512]);
+    let mut tokens = |prompts| pace.prefill_tokens(4, prompts, 512);
+    assert_eq!([0, 1, 2, 3, 8].map(&mut tokens), [16, 16, 131, 442, 512]);
+}
+
+#[test]
+fn many_long_prompts_get_more_only_at_first() {
+    let mut pace = Pace::default();
+    pace.observe(4, 0, 41_000.0);
+    for _ in 0..CROWDED_STEPS {
+        pace.observe(4, 512, 41_000.0 + 512_000.0);
+        let full = pace.crowded < CROWDED_STEPS;
+        assert_eq!(pace.prefill_tokens(4, 8, 512), if full { 512 } else { 82 });
+    }
+    assert_eq!([8, 2].map(|prompts| pace.prefill_tokens(4, prompts, 512)), [82, 82]);
+    assert_eq!(pace.prefill_tokens(4, 1, 512), 16);
+    // Others come later.
+    assert_eq!(pace.prefill_tokens(4, 8, 512), 512);
 }
