@@ -8,6 +8,14 @@ fn openai_python() {
     scripts::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
 }
 
+/// A worker that is full refuses, and the SDKs come again.
+#[test]
+fn python_sdks_retry() {
+    let config = format!("[models.\"{}\"]\nmax_batch = 1\n", places::SMOLLM2);
+    let server = Server::builder().models(&places::models()).config(&config).start();
+    scripts::run("retries.py", &[&server.url(""), places::SMOLLM2]);
+}
+
 /// Calls need a model that was trained for them.
 fn tools(script: &str) {
     let server = Server::start();

@@ -1,0 +1,58 @@
+"""A refusal for want of room: both SDKs wait as long as they are told and ask again. retries.py BASE_URL MODEL, of a server whose
+worker runs one request at a time"""
+import json
+import sys
+import threading
+import time
+import urllib.request
+
+import anthropic
+import openai
+
+base_url, model = sys.argv[1:]
+
+
+def many(priority):
+    """128 requests that run or wait until the answer is closed."""
+    body = {"model": model, "prompt": "x", "n": 128, "max_tokens": 2000, "stream": True, "temperature": 1, "priority": priority}
+    request = urllib.request.Request(f"{base_url}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+    answer = urllib.request.urlopen(request, timeout=60)
+    answer.readline()
+    return answer
+
+
+def refused_at_first(name, ask):
+    """All but one of the worker's 257 places are taken for two seconds; two more are asked for."""
+    taken = [many("normal"), many("high")]
+    one_more = urllib.request.Request(
+        f"{base_url}/v1/completions",
+        json.dumps({"model": model, "prompt": "x", "max_tokens": 2000, "stream": True, "ignore_eos": True, "priority": "low"}).encode(),
+        {"content-type": "application/json"},
+    )
+    # It waits for its turn, so its answer is not there yet.
+    threading.Thread(target=lambda: urllib.request.urlopen(one_more, timeout=60).close(), daemon=True).start()
+    time.sleep(0.5)
+    threading.Timer(2.0, lambda: [answer.close() for answer in taken]).start()
+    begun = time.monotonic()
+    raw = ask()
+    assert raw.retries_taken >= 1, (name, raw.retries_taken)
+    assert time.monotonic() - begun >= 1, f"{name} did not wait"
+    assert raw.parse().id, name
+
+
+openai_client = openai.OpenAI(base_url=f"{base_url}/v1", api_key="none", timeout=60, max_retries=8)
+anthropic_client = anthropic.Anthropic(base_url=base_url, api_key="none", timeout=60, max_retries=8)
+chat = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+refused_at_first("openai", lambda: openai_client.chat.completions.with_raw_response.create(**chat))
+refused_at_first("anthropic", lambda: anthropic_client.messages.with_raw_response.create(**chat))
+
+# What no second try can mend is not tried again.
+for client, error in [(openai_client, openai.NotFoundError), (anthropic_client, anthropic.NotFoundError)]:
+    begun = time.monotonic()
+    try:
+        (client.chat.completions if client is openai_client else client.messages).create(**{**chat, "model": "none"})
+        raise AssertionError("a model that is not there answers")
+    except error:
+        assert time.monotonic() - begun < 0.5, "it was asked again"
+
+print("all checks passed")
