@@ -108,7 +108,9 @@ impl Responses {
         for stored in chain {
             let response: Value = read(&stored.response)?;
             if is_in_progress(&response) {
-                let text = format!("the previous response \"{}\" is not finished", stored.id);
+                let made = stored.maker.is_some_and(|maker| self.is_making(&maker, &stored.id));
+                let what = if made { "is not finished" } else { "has failed" };
+                let text = format!("the previous response \"{}\" {what}", stored.id);
                 return Err(Error::invalid("previous_response_id", text));
             }
             items.extend(read::<Vec<Item>>(&stored.input)?);

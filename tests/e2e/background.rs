@@ -126,6 +126,11 @@ fn what_a_killed_gateway_made_has_failed() {
     process::signal(old, Signal::SIGKILL);
     ends(&server, old);
     assert_eq!([&first, &second].map(|id| status(&server, id)), ["failed", "in_progress"]);
+    for (id, what) in [(&first, "has failed"), (&second, "is not finished")] {
+        let body = json!({"model": SMOLLM2, "input": "And then?", "previous_response_id": id});
+        let refused = server.post("/v1/responses", &body);
+        assert!(refused.expect_error(400).contains(what), "{}", refused.body);
+    }
     let new = server.gateways().remove(0).pid;
     process::signal(new, Signal::SIGKILL);
     ends(&server, new);
