@@ -63,7 +63,7 @@ pub async fn shape(mut request: Request, next: Next) -> Response {
     let failure = response.extensions_mut().remove().map(|Failure(error)| error);
     let room = response.extensions_mut().remove().or(failure.as_ref().and_then(|error| error.room));
     response.headers_mut().extend(room.map(|room| of_room(protocol, room)).unwrap_or_default());
-    if let Some(error) = failure.filter(|_| protocol != Protocol::OpenAi) {
+    if let Some(error) = failure {
         response = rewritten(protocol, response, &error, &id);
     }
     if protocol == Protocol::Anthropic

@@ -81,8 +81,6 @@ pub struct Scheduler {
     max_length: usize,
     /// What it was made for.
     capacity: Capacity,
-    /// See [`Capacity::window`].
-    window: Option<u32>,
     /// Blocks that no sequence needs more of at once; `None`: as many as its text takes.
     span: Option<u32>,
     /// Sorted when anybody can join.
@@ -110,7 +108,6 @@ impl Scheduler {
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
             max_length: max_length(limits, capacity),
             capacity,
-            window: capacity.window,
             waiting: Vec::new(),
             running: Vec::new(),
             scheduled: Vec::new(),
@@ -225,7 +222,7 @@ impl Scheduler {
         if !self.running.last().is_some_and(lower) {
             return;
         }
-        let Ok(cached) = first.find(&self.allocator, self.window) else { return };
+        let Ok(cached) = first.find(&self.allocator, self.capacity.window) else { return };
         let needed = at_once(&self.allocator, self.span, first, cached.blocks) + cached.idle;
         let room = |running: usize, free: u32| {
             running < self.limits.max_sequences && free >= needed + running as u32
@@ -267,7 +264,7 @@ impl Scheduler {
         let mut at = 0;
         while self.running.len() < self.limits.max_sequences && budget > 0 && at < self.waiting.len() {
             let next = &mut self.waiting[at];
-            let Ok(cached) = next.find(&self.allocator, self.window) else {
+            let Ok(cached) = next.find(&self.allocator, self.capacity.window) else {
                 at += 1;
                 continue;
             };
@@ -278,7 +275,7 @@ impl Scheduler {
                 return;
             }
             let mut next = self.waiting.remove(at);
-            next.join(&self.allocator, self.window);
+            next.join(&self.allocator, self.capacity.window);
             let length = self.allocator.tokens_in(cached.blocks + more).min(next.length() + 1);
             let reached = next.table.reach(length as u32);
             debug_assert!(reached.is_ok(), "there was room");
@@ -378,7 +375,7 @@ impl Scheduler {
             }
             // What the second model computed of drafts that did not hold is worth nothing.
             sequence.drafted = sequence.drafted.min(sequence.computed);
-            if let Some(window) = self.window {
+            if let Some(window) = self.capacity.window {
                 sequence.forget(window, &self.allocator);
             }
         }
