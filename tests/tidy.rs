@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use e2e::places::repository;
 
-const CRATES: [&str; 7] = ["ipc-proto", "supervisor", "gateway", "worker", "cli", "tests", "xtask"];
+const CRATES: [&str; 8] =
+    ["ipc-proto", "chat-template", "supervisor", "gateway", "worker", "cli", "tests", "xtask"];
 /// Where the compiler's `unsafe` is let in; each says so with a reason in its own head.
 const UNSAFE_MODULES: [&str; 5] = [
     "gateway/src/listener.rs",
@@ -25,13 +26,18 @@ struct Source {
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    collect_files(folder, "rs", found);
+}
+
+/// The files below `folder` with this ending.
+fn collect_files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if path.is_dir() {
             if !matches!(entry.file_name().to_str(), Some("target" | ".mlx" | "node_modules")) {
-                collect(&path, found);
+                collect_files(&path, extension, found);
             }
-        } else if path.extension().is_some_and(|e| e == "rs") {
+        } else if path.extension().is_some_and(|e| e == extension) {
             found.push(path);
         }
     }
@@ -221,4 +227,47 @@ fn every_fuzz_target_is_run_at_night_and_has_seeds() {
         );
     }
     assert!(workflow.contains("-max_total_time="), "each is bounded");
+}
+
+/// The targets of `[text](target)` in a page.
+fn link_targets(page: &str) -> Vec<&str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+#[test]
+fn links_between_pages_resolve() {
+    let root = repository();
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .iter()
+            .map(|name| root.join(name))
+            .collect();
+    collect_files(&root.join("docs/src"), "md", &mut pages);
+    assert!(pages.len() > 20, "the walk found the book");
+    let mut broken = Vec::new();
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for target in link_targets(&text).into_iter().filter(|target| !target.contains("://")) {
+            let path = target.split('#').next().unwrap();
+            if !path.is_empty() && !page.parent().unwrap().join(path).exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_page_is_in_the_books_summary() {
+    let book = repository().join("docs/src");
+    let summary = fs::read_to_string(book.join("SUMMARY.md")).unwrap();
+    let mut pages = Vec::new();
+    collect_files(&book, "md", &mut pages);
+    for page in pages {
+        let page = page.strip_prefix(&book).unwrap().to_str().unwrap().to_owned();
+        assert!(
+            page == "SUMMARY.md" || summary.contains(&format!("({page})")),
+            "{page} is not in SUMMARY.md"
+        );
+    }
 }

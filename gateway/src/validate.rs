@@ -196,7 +196,15 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
             "continue_final_message: an answer with a format, or that must call a function, begins anew";
         return Err(Error::invalid("continue_final_message", text));
     }
-    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
+    let prompt = ChatPrompt {
+        messages,
+        tools,
+        tool_choice,
+        parallel_calls,
+        template_kwargs,
+        continues,
+        sanitize_control_tokens: None,
+    };
     let generate = GenerateRequest {
         id: RequestId(0),
         prompt: Prompt::Chat(prompt),

@@ -126,6 +126,8 @@ pub struct ChatPrompt {
     pub template_kwargs: Option<String>,
     /// The last turn, which is the model's and has text, is not over: the output goes on where it ends.
     pub continues: bool,
+    /// Whether control tokens in the client's text are read as text. `None`: as the model's setting says.
+    pub sanitize_control_tokens: Option<bool>,
 }
 
 /// One turn of a conversation.

@@ -13,6 +13,7 @@ pub mod error;
 pub mod families;
 pub mod generate;
 pub mod lifeline;
+pub mod prompt;
 pub mod socket;
 pub mod stream;
 pub mod supervisor;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use crate::generate::{GenerateRequest, Prompt, RequestId};
+use crate::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use crate::stream::StreamId;
 use crate::{Error, Result};
 
@@ -22,6 +23,15 @@ pub trait Worker {
 
     /// Tokens that `prompt` would have, rendered; nothing is queued.
     async fn count_tokens(prompt: Prompt) -> std::result::Result<u32, Error>;
+
+    /// The prompt as the model would read it; nothing is queued.
+    async fn render(prompt: Prompt) -> std::result::Result<RenderedPrompt, Error>;
+
+    /// The token ids of a text or prompt.
+    async fn tokenize(request: TokenizeRequest) -> std::result::Result<Tokenized, Error>;
+
+    /// The text of token ids, special tokens included.
+    async fn detokenize(tokens: Vec<u32>) -> std::result::Result<String, Error>;
 
     /// Turns texts into vectors; only a model of [`ModelKind::Embed`] does. Dropping the call drops what is left of the work.
     async fn embed(request: EmbedRequest) -> std::result::Result<Embeddings, Error>;

@@ -138,9 +138,11 @@ fn folder(path: &Path) -> Option<Folder> {
         bytes += meta.len();
         stamp.push(stamp_of(&meta));
     }
-    for name in ["tokenizer_config.json", "chat_template.jinja", "modules.json"] {
-        stamp.extend(fs::metadata(path.join(name)).ok().map(|meta| stamp_of(&meta)));
-    }
+    let others = ["tokenizer_config.json", "chat_template.jinja", "chat_template.json", "modules.json"];
+    let mut others: Vec<PathBuf> = others.iter().map(|name| path.join(name)).collect();
+    let named = fs::read_dir(path.join("additional_chat_templates")).into_iter().flatten();
+    others.extend(named.filter_map(Result::ok).map(|entry| entry.path()));
+    stamp.extend(others.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| stamp_of(&meta)));
     let created = config.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     Some(Folder { path: path.to_owned(), created: created.map_or(0, |time| time.as_secs()), bytes, stamp })
 }

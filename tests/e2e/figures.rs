@@ -1,5 +1,5 @@
-//! Figures of the README that concern starts and recoveries: measured, printed (`--nocapture`), and held to loose bounds, since
-//! others may use the machine.
+//! Figures of docs/src/performance.md that concern starts and recoveries: measured, printed (`--nocapture`) and held to loose
+//! bounds, since other processes may use the machine.
 
 use std::time::{Duration, Instant};
 

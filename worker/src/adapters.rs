@@ -1,7 +1,6 @@
 //! Between text and tokens: chat template, tokenizer, stop texts, grammars, reasoning and function calls, and
 //! sentence-transformers' files.
 
-pub mod chat_template;
 pub mod detokenize;
 pub mod dialect;
 pub mod grammar;

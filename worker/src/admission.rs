@@ -9,10 +9,8 @@ use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
 use crate::adapters::grammar::Matcher;
-use crate::adapters::infill;
 use crate::adapters::model_files::{ModelFiles, REPETITION};
 use crate::adapters::reading::Manner;
-use crate::adapters::recent::Read;
 use crate::adapters::tool_parser::Format;
 use crate::adapters::tool_parser::grammar::{self, Demand};
 use crate::engine::budget::Budget;
@@ -21,6 +19,7 @@ use crate::engine::output::Limits;
 use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
 use crate::engine::sequence::{Order, SamplingParams};
+use crate::prompts;
 
 /// Stop texts of one request, at most; each is looked for in every piece of text.
 const MAX_STOPS: usize = 32;
@@ -65,8 +64,8 @@ pub fn admit(
     };
     let (prompt, manner) = match &request.prompt {
         // These are tokens already.
-        prompt @ Prompt::Tokens(_) => read(files, prompt)?,
-        prompt => files.recent.read(&request.cache_scope, prompt, || read(files, prompt))?,
+        prompt @ Prompt::Tokens(_) => prompts::read(files, prompt)?,
+        prompt => files.recent.read(&request.cache_scope, prompt, || prompts::read(files, prompt))?,
     };
     check_prompt(files, &prompt, max_length, field)?;
     let room = max_length - prompt.len() as u32;
@@ -132,38 +131,6 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str
         return Err(Error::new(ErrorKind::ContextLength, Source::Client, text).with_param(field));
     }
     Ok(())
-}
-
-/// The token ids of a prompt.
-///
-/// # Errors
-/// When the model has no chat template, or its template refuses the conversation.
-pub fn tokenise(files: &ModelFiles, prompt: &Prompt) -> Result<Vec<u32>> {
-    read(files, prompt).map(|(tokens, _)| tokens)
-}
-
-/// The token ids of a prompt, and how what follows is read.
-fn read(files: &ModelFiles, prompt: &Prompt) -> Result<Read> {
-    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
-    match prompt {
-        Prompt::Text(text) => Ok((files.tokenizer.encode(text, true).map_err(internal)?, Manner::default())),
-        Prompt::Tokens(tokens) => Ok((tokens.clone(), Manner::default())),
-        Prompt::Infill { before, after } => {
-            let markers = infill::Markers::of(&files.tokenizer).ok_or_else(|| {
-                let text = "suffix: this model has no tokens for filling in the middle";
-                Error::invalid("suffix", text)
-            })?;
-            let encode = |text: &str| files.tokenizer.encode(text, false).map_err(internal);
-            Ok((markers.around(&encode(before)?, &encode(after)?), Manner::default()))
-        }
-        Prompt::Chat(chat) => {
-            let none = "this model has no chat template: use plain completions";
-            let template = files.template.as_ref().ok_or_else(|| Error::invalid("messages", none))?;
-            let text = template.render(chat).map_err(|text| Error::invalid("messages", text))?;
-            let manner = files.dialect.manner(chat, &text);
-            Ok((files.tokenizer.encode(&text, false).map_err(internal)?, manner))
-        }
-    }
 }
 
 /// What the output must be: what is asked of an answer, and calls in the model's own form.

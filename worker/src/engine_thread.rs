@@ -266,7 +266,7 @@ fn ready(config: Config, files: ModelFiles, limits: Limits, capacity: Capacity) 
         architecture: config.model_type,
         kind: ModelKind::Generate,
         max_context: scheduler::max_length(limits, capacity) as u32,
-        has_chat_template: files.template.is_some(),
+        has_chat_template: files.templates.can_chat(),
         weight_bytes: capacity.weight_bytes,
     };
     Ready { info, files: Arc::new(files), reader: None }

@@ -1,10 +1,10 @@
 //! What fuzzers feed: made-up bytes through the code that reads what models and clients write. Each function panics where a
 //! promise is broken. `fuzz/` runs them for long, the tests here for a moment.
 
+use chat_template::ChatTemplate;
 use clap::ValueEnum;
 use ipc_proto::generate::{ChatPrompt, Message, Part, Role, Tool, ToolCall, ToolChoice};
 
-use crate::adapters::chat_template::ChatTemplate;
 use crate::adapters::reading::{Manner, Reading};
 use crate::adapters::reasoning::ReasoningFormat;
 use crate::adapters::tool_parser::grammar::{Demand, lark};
@@ -122,9 +122,7 @@ pub fn schema(data: &[u8]) {
 /// A conversation, a line for each turn: a template renders it or says why not.
 pub fn conversation(data: &[u8]) {
     let ([which, how], text) = split(data);
-    let Ok(template) =
-        ChatTemplate::new(TEMPLATES[usize::from(which) % TEMPLATES.len()].to_owned(), [].into())
-    else {
+    let Ok(template) = ChatTemplate::new(TEMPLATES[usize::from(which) % TEMPLATES.len()], [].into()) else {
         return;
     };
     let mut messages: Vec<Message> = Vec::new();
@@ -156,7 +154,7 @@ pub fn conversation(data: &[u8]) {
         template_kwargs: (how & 2 == 2).then(|| text.lines().last().unwrap_or_default().to_owned()),
         ..ChatPrompt::default()
     };
-    let _ = template.render(&chat);
+    let _ = template.render(&chat, None);
 }
 
 #[cfg(test)]

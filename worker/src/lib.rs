@@ -15,6 +15,7 @@ pub mod layers;
 pub mod memory;
 pub mod mlx;
 pub mod models;
+pub mod prompts;
 pub mod rpc;
 pub mod shutdown;
 pub mod stacks;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
+use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
@@ -22,12 +23,12 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::model_files::ModelFiles;
-use crate::admission;
 use crate::embed::admission::Reader;
 use crate::engine::arrivals::Arrivals;
 use crate::engine::command::{Arriving, Command};
 use crate::engine::counters::Counters;
 use crate::engine::places::Places;
+use crate::{admission, prompts};
 
 mod embed;
 pub mod steps;
@@ -141,6 +142,19 @@ impl Server {
         answer.await.map_err(|_| gone())
     }
 
+    /// Works on the model's text side, off the threads that move frames. The work gets the model's context in tokens.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ModelFiles, u32) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Ready { files, info, .. } = self.ready()?;
+        let done = tokio::task::spawn_blocking(move || work(&files, info.max_context));
+        let broken = |e: tokio::task::JoinError| {
+            Error::new(ErrorKind::Internal, Source::Worker, format!("tokenising failed: {e}"))
+        };
+        done.await.map_err(broken)?
+    }
+
     async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
         let ready = self.ready()?;
@@ -188,12 +202,20 @@ impl Worker for Server {
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
-        let ready = self.ready()?;
-        let counted = tokio::task::spawn_blocking(move || admission::tokenise(&ready.files, &prompt));
-        let broken = |e: tokio::task::JoinError| {
-            Error::new(ErrorKind::Internal, Source::Worker, format!("tokenising failed: {e}"))
-        };
-        Ok(counted.await.map_err(broken)??.len() as u32)
+        let read = self.with_files(move |files, _| prompts::read(files, &prompt)).await?;
+        Ok(read.0.len() as u32)
+    }
+
+    async fn render(self, _: Context, prompt: Prompt) -> Result<RenderedPrompt> {
+        self.with_files(move |files, max_context| prompts::render(files, &prompt, max_context)).await
+    }
+
+    async fn tokenize(self, _: Context, request: TokenizeRequest) -> Result<Tokenized> {
+        self.with_files(move |files, max_context| prompts::tokenize(files, &request, max_context)).await
+    }
+
+    async fn detokenize(self, _: Context, tokens: Vec<u32>) -> Result<String> {
+        self.with_files(move |files, _| prompts::detokenize(files, &tokens)).await
     }
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {

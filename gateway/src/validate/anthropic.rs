@@ -222,7 +222,15 @@ fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
     let tools = tools(request.tools.unwrap_or_default())?;
     let (tool_choice, parallel_calls) = tool_choice(request.tool_choice, &tools)?;
     let (messages, continues) = turns::turns(request.system, request.messages)?;
-    let prompt = ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
+    let prompt = ChatPrompt {
+        messages,
+        tools,
+        tool_choice,
+        parallel_calls,
+        template_kwargs,
+        continues,
+        sanitize_control_tokens: None,
+    };
     Ok((model(request.model)?, prompt))
 }
 

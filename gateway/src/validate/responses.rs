@@ -234,8 +234,15 @@ fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, 
     let wish = Wish { budget, ..wish };
     let template_kwargs = wish.template_kwargs(request.chat_template_kwargs.take());
     let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
-    let prompt =
-        ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues: false };
+    let prompt = ChatPrompt {
+        messages,
+        tools,
+        tool_choice,
+        parallel_calls,
+        template_kwargs,
+        continues: false,
+        sanitize_control_tokens: None,
+    };
     Ok((prompt, input, shown))
 }
 

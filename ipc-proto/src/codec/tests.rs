@@ -79,13 +79,25 @@ fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<bool>()).prop_map(
-        |(messages, (tools, tool_choice, parallel_calls), template_kwargs, continues)| {
-            let prompt =
-                ChatPrompt { messages, tools, tool_choice, parallel_calls, template_kwargs, continues };
-            Prompt::Chat(prompt)
-        },
-    );
+    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>)>())
+        .prop_map(
+            |(
+                messages,
+                (tools, tool_choice, parallel_calls),
+                template_kwargs,
+                (continues, sanitize_control_tokens),
+            )| {
+                Prompt::Chat(ChatPrompt {
+                    messages,
+                    tools,
+                    tool_choice,
+                    parallel_calls,
+                    template_kwargs,
+                    continues,
+                    sanitize_control_tokens,
+                })
+            },
+        );
     prop_oneof![
         any::<String>().prop_map(Prompt::Text),
         vec(any::<u32>(), 0..9).prop_map(Prompt::Tokens),
@@ -266,11 +278,11 @@ fn details() -> impl Strategy<Value = Details> {
         vision,
         embeddings,
     });
-    let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>)>());
+    let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>, Option<String>)>());
     let kinds = prop::sample::select(vec![ModelKind::Generate, ModelKind::Embed, ModelKind::Rerank]);
     (texts, can, any::<(u64, Option<u32>, u64, u64)>(), (kinds, any::<bool>())).prop_map(
         |((folder, texts), capabilities, numbers, (kind, unserved))| {
-            let (architecture, quantization, problem) = texts;
+            let (architecture, quantization, problem, chat_problem) = texts;
             let (parameters, context, weight_bytes, kv_bytes_per_token) = numbers;
             Details {
                 folder: PathBuf::from(folder),
@@ -284,6 +296,7 @@ fn details() -> impl Strategy<Value = Details> {
                 weight_bytes,
                 kv_bytes_per_token,
                 problem,
+                chat_problem,
             }
         },
     )
@@ -365,10 +378,10 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     let numbers = any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>, u32, u32)>();
     let formats = any::<(Option<String>, Option<String>, Option<String>, Option<String>)>();
-    (vec(any::<String>(), 0..3), any::<(bool, bool)>(), priority, numbers, formats).prop_map(
+    (vec(any::<String>(), 0..3), any::<(bool, bool, bool)>(), priority, numbers, formats).prop_map(
         |(
             aliases,
-            (pin, preload),
+            (pin, preload, sanitize_control_tokens),
             priority,
             numbers,
             (tool_format, reasoning_format, draft_model, adapter),
@@ -389,6 +402,7 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
                 adapter: adapter.map(PathBuf::from),
                 tool_format,
                 reasoning_format,
+                sanitize_control_tokens,
             }
         },
     )

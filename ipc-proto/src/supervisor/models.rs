@@ -56,6 +56,8 @@ pub struct Details {
     pub kv_bytes_per_token: u64,
     /// Why it cannot be served, where its files already say that.
     pub problem: Option<String>,
+    /// Why chats fail, where its chat template is not valid. Completions work.
+    pub chat_problem: Option<String>,
 }
 
 /// What a model can do, as far as its files tell.

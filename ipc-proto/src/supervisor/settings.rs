@@ -41,6 +41,8 @@ pub struct ModelSettings {
     pub tool_format: Option<String>,
     /// How it sets its thoughts apart; likewise.
     pub reasoning_format: Option<String>,
+    /// Control tokens in clients' text are read as text where a request does not say otherwise.
+    pub sanitize_control_tokens: bool,
 }
 
 impl Default for ModelSettings {
@@ -60,6 +62,7 @@ impl Default for ModelSettings {
             adapter: None,
             tool_format: None,
             reasoning_format: None,
+            sanitize_control_tokens: false,
         }
     }
 }

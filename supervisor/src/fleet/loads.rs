@@ -384,5 +384,6 @@ fn flags(settings: &ModelSettings, draft: Option<&Path>, kv: u64) -> Vec<String>
     // A name that the worker does not know ends it with a list of those that it does.
     flags.extend(settings.tool_format.as_ref().map(|format| format!("--tool-format={format}")));
     flags.extend(settings.reasoning_format.as_ref().map(|format| format!("--reasoning-format={format}")));
+    flags.extend(settings.sanitize_control_tokens.then(|| "--sanitize-control-tokens".to_owned()));
     flags
 }

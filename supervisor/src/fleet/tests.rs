@@ -352,6 +352,7 @@ async fn settings_give_names_and_reach_the_worker() {
         draft_model: Some("m".into()),
         adapter: Some("/adapters/a".into()),
         tool_format: Some("hermes".into()),
+        sanitize_control_tokens: true,
         pin: true,
         ..ModelSettings::default()
     };
@@ -365,6 +366,7 @@ async fn settings_give_names_and_reach_the_worker() {
         "--draft-tokens 2",
         "/models/m --adapter=/adapters/a",
         "--tool-format=hermes",
+        "--sanitize-control-tokens",
     ] {
         assert!(error.message.contains(flag), "{flag}: {error}");
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use chat_template::{Purpose, Templates};
 use ipc_proto::families;
 use ipc_proto::supervisor::{Capabilities, Details};
 use ipc_proto::worker::ModelKind;
@@ -98,14 +99,17 @@ fn of_config(details: &mut Details, config: &Value) {
 }
 
 fn of_template(details: &mut Details, folder: &Path) {
-    let separate = text(&folder.join("chat_template.jinja")).ok();
-    let settings = || json(&folder.join("tokenizer_config.json")).ok();
-    let template = separate.or_else(|| Some(settings()?.get("chat_template")?.to_string()));
-    let Some(template) = template else { return };
+    let templates = match Templates::read(folder, &BTreeMap::new()) {
+        Ok(templates) => templates,
+        Err(problem) => return details.chat_problem = Some(problem),
+    };
     let Capabilities { chat, tools, reasoning, .. } = &mut details.capabilities;
-    *chat = true;
-    *tools = template.contains("tools");
-    *reasoning = ["<think>", "reasoning_content", "<|channel|>"].iter().any(|mark| template.contains(mark));
+    *chat = templates.can_chat();
+    details.chat_problem = templates.problem().map(str::to_owned);
+    let text = |purpose| templates.text(purpose).unwrap_or_default();
+    *tools = *chat && text(Purpose::Tools).contains("tools");
+    let marks = ["<think>", "reasoning_content", "<|channel|>"];
+    *reasoning = *chat && marks.iter().any(|mark| text(Purpose::Chat).contains(mark));
 }
 
 fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {

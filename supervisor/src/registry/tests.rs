@@ -186,6 +186,28 @@ fn headers_tell_what_a_model_is() {
 }
 
 #[test]
+fn a_chat_template_that_is_not_valid_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), r#"{"model_type": "qwen3"}"#).unwrap();
+    fs::write(root.path().join("chat_template.jinja"), "{% if %}").unwrap();
+    weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "BF16", &[64], 2)]);
+    let mut registry = Registry::new(vec![Store::Folder(root.path().to_owned())]);
+    let mut details = || {
+        let id = registry.folders().keys().next().unwrap().clone();
+        let folder = registry.folder(&id).unwrap();
+        registry.details(&folder)
+    };
+    assert!(details().chat_problem.unwrap().contains("chat_template.jinja"));
+    assert!(!details().capabilities.chat && details().problem.is_none());
+    // A template for tools is read, and read again when it changes.
+    fs::write(root.path().join("chat_template.jinja"), "x").unwrap();
+    assert!(details().capabilities.chat && !details().capabilities.tools && details().chat_problem.is_none());
+    fs::create_dir(root.path().join("additional_chat_templates")).unwrap();
+    fs::write(root.path().join("additional_chat_templates/tool_use.jinja"), "{{ tools }}").unwrap();
+    assert!(details().capabilities.tools);
+}
+
+#[test]
 fn what_is_missing_or_nonsense_is_said() {
     let root = tempfile::tempdir().unwrap();
     let problem = || inspect::inspect(root.path()).problem.unwrap();

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chat_template::{Purpose, Templates};
+use clap::ValueEnum;
 use ipc_proto::generate::{ChatPrompt, ToolChoice};
+use ipc_proto::prompt::FormatUse;
 
 use super::reading::Manner;
 use super::reasoning::ReasoningFormat;
@@ -19,6 +22,9 @@ pub struct Overrides {
     /// How the model marks its reasoning [default: as its chat template shows].
     #[arg(long = "reasoning-format", value_name = "FORMAT", value_enum)]
     pub reasoning: Option<ReasoningFormat>,
+    /// Read control tokens in clients' text as text where a request does not say otherwise.
+    #[arg(long)]
+    pub sanitize_control_tokens: bool,
 }
 
 /// A model's formats.
@@ -30,17 +36,26 @@ pub struct Dialect {
     pub reasoning: ReasoningFormat,
     /// Special tokens that mark either.
     pub markers: Arc<HashSet<u32>>,
+    /// The format of calls, and why it is that.
+    pub format_use: FormatUse,
+    /// The format of reasoning, and why it is that.
+    pub reasoning_use: FormatUse,
 }
 
 impl Dialect {
-    /// The formats that `template` shows.
-    pub fn of(template: &str, tokenizer: &Tokenizer, overrides: Overrides) -> Self {
-        let format = overrides.tools.unwrap_or_else(|| Format::detect(template));
-        let reasoning = overrides.reasoning.unwrap_or_else(|| ReasoningFormat::detect(template));
+    /// The formats that a model's templates show.
+    pub fn of(templates: &Templates, tokenizer: &Tokenizer, overrides: Overrides) -> Self {
+        let text = |purpose| templates.text(purpose).unwrap_or_default();
+        let (shown, evidence) = Format::detect_with_evidence(text(Purpose::Tools));
+        let format = overrides.tools.unwrap_or(shown);
+        let format_use = format_use_of(&format, overrides.tools.is_some(), evidence);
+        let (shown, evidence) = ReasoningFormat::detect_with_evidence(text(Purpose::Chat));
+        let reasoning = overrides.reasoning.unwrap_or(shown);
+        let reasoning_use = format_use_of(&reasoning, overrides.reasoning.is_some(), evidence.as_slice());
         let tags = reasoning.tags().into_iter().flat_map(|(open, close)| [open, close]);
         let ids = format.special().into_iter().chain(tags).filter_map(|marker| tokenizer.id(marker));
         let markers = Arc::new(ids.filter(|token| tokenizer.is_special(*token)).collect());
-        Self { format, reasoning, markers }
+        Self { format, reasoning, markers, format_use, reasoning_use }
     }
 
     /// What closes a model's reasoning so that it goes on to answer: the first time, and where it thinks again. Empty where it
@@ -79,4 +94,15 @@ impl Dialect {
             single,
         }
     }
+}
+
+fn format_use_of(format: &impl ValueEnum, is_set: bool, evidence: &[&str]) -> FormatUse {
+    let name = format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let quoted: Vec<String> = evidence.iter().map(|text| format!("{text:?}")).collect();
+    let reason = match (is_set, &quoted[..]) {
+        (true, _) => "the model's settings say so".to_owned(),
+        (false, []) => "the chat template shows none, so this is the default".to_owned(),
+        (false, shown) => format!("the chat template has {}", shown.join(" and ")),
+    };
+    FormatUse { name, reason }
 }

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+use chat_template::{ControlTokens, Templates};
 use serde_json::Value;
 
-use super::chat_template::ChatTemplate;
 use super::dialect::{Dialect, Overrides};
 use super::grammar::Grammars;
 use super::recent::Recent;
@@ -23,8 +23,10 @@ pub const REPETITION: RangeInclusive<f32> = 0.01..=100.0;
 pub struct ModelFiles {
     /// Text ↔ tokens.
     pub tokenizer: Arc<Tokenizer>,
-    /// How conversations are written, where the model has a template.
-    pub template: Option<ChatTemplate>,
+    /// How conversations are written; none where the model has no template.
+    pub templates: Templates,
+    /// Tokens that a client's text may not hold where it is sanitized.
+    pub control_tokens: ControlTokens,
     /// Tokens that end a turn.
     pub eos: Arc<HashSet<u32>>,
     /// Sampling where the client says nothing.
@@ -37,6 +39,8 @@ pub struct ModelFiles {
     pub grammars: Grammars,
     /// How the model writes reasoning and calls.
     pub dialect: Dialect,
+    /// Whether control tokens in a client's text are read as text where a request does not say.
+    pub sanitizes: bool,
     /// Prompts that were read a moment ago.
     pub recent: Recent,
 }
@@ -75,9 +79,10 @@ impl ModelFiles {
         let generation = json(folder, "generation_config.json")?;
         let config = language::part(json(folder, "config.json")?);
         let tokens = special_tokens(&settings);
-        let template = template_text(folder, &settings)?;
-        let dialect = Dialect::of(template.as_deref().unwrap_or_default(), &tokenizer, overrides);
-        let template = template.map(|text| ChatTemplate::new(text, tokens.clone())).transpose()?;
+        let templates = Templates::read(folder, &tokens)?;
+        let dialect = Dialect::of(&templates, &tokenizer, overrides);
+        let written = |token: &str| templates.texts().any(|text| text.contains(token));
+        let control_tokens = ControlTokens::new(tokenizer.control_tokens(written).iter().map(String::as_str));
         let eos = eos(&tokenizer, &tokens, [&generation, &config]);
         // The weights may have more rows than the tokenizer has tokens, or fewer.
         let rows = config.get("vocab_size").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
@@ -89,7 +94,19 @@ impl ModelFiles {
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
         let recent = Recent::default();
-        Ok(Self { tokenizer, template, eos, defaults, vocabulary, max_length, grammars, dialect, recent })
+        Ok(Self {
+            tokenizer,
+            templates,
+            control_tokens,
+            eos,
+            defaults,
+            vocabulary,
+            max_length,
+            grammars,
+            dialect,
+            sanitizes: overrides.sanitize_control_tokens,
+            recent,
+        })
     }
 }
 
@@ -124,25 +141,6 @@ fn special_tokens(settings: &Value) -> BTreeMap<String, String> {
     let tokens = settings.iter().filter(|(name, _)| name.ends_with("_token"));
     let text = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
     tokens.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
-}
-
-/// chat_template.jinja, else `chat_template` of tokenizer_config.json: a text, or a list of which one is "default".
-fn template_text(folder: &Path, settings: &Value) -> Result<Option<String>, String> {
-    let path = folder.join("chat_template.jinja");
-    match fs::read_to_string(&path) {
-        Ok(text) => return Ok(Some(text)),
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(format!("{}: {e}", path.display())),
-        Err(_) => {}
-    }
-    Ok(match settings.get("chat_template") {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Array(list)) => {
-            let default =
-                list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"));
-            default.and_then(|entry| entry.get("template")?.as_str()).map(str::to_owned)
-        }
-        _ => None,
-    })
 }
 
 /// generation_config.json's list is the finest; config.json's is the next; the tokenizer's own counts always.

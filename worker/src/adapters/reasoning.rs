@@ -18,11 +18,15 @@ pub enum ReasoningFormat {
 impl ReasoningFormat {
     /// What a chat template shows.
     pub fn detect(template: &str) -> Self {
-        let has = |text: &str| template.contains(text);
-        match () {
-            () if has("[THINK]") => Self::MistralThink,
-            () if has("</think>") || has("<think>") => Self::Think,
-            () => Self::None,
+        Self::detect_with_evidence(template).0
+    }
+
+    /// The format that a chat template shows, and the text in the template that shows it.
+    pub fn detect_with_evidence(template: &str) -> (Self, Option<&'static str>) {
+        let tags = [(Self::MistralThink, "[THINK]"), (Self::Think, "</think>"), (Self::Think, "<think>")];
+        match tags.into_iter().find(|(_, tag)| template.contains(tag)) {
+            Some((format, tag)) => (format, Some(tag)),
+            None => (Self::None, None),
         }
     }
 

@@ -1,8 +1,12 @@
 //! tokenizer.json.
 
+use std::ops::Range;
 use std::path::Path;
 
-use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+use tokenizers::{
+    Encoding, Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
+    PostProcessor, PreTokenizedString, PreTokenizer, Token, TruncationDirection,
+};
 
 use super::spelling::Spelling;
 
@@ -59,6 +63,87 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
         let encoding = self.inner.encode_fast(text, special).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Text → tokens, where the control tokens in `as_text` (byte ranges) are read as any other text.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn encode_sanitized(&self, text: &str, as_text: &[Range<usize>]) -> Result<Vec<u32>, String> {
+        if as_text.is_empty() {
+            return self.encode(text, false);
+        }
+        self.encode_pieces(text, self.pieces(text, as_text)).map_err(|e| e.to_string())
+    }
+
+    /// Text → tokens; no part of it is read as a control token.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn encode_as_text(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
+        let everything = 0..text.len();
+        let tokens = self.encode_sanitized(text, std::slice::from_ref(&everything))?;
+        if !special {
+            return Ok(tokens);
+        }
+        let tokens: Vec<Token> = tokens.into_iter().map(|id| Token::new(id, String::new(), (0, 0))).collect();
+        let whole = self.inner.post_process(Encoding::from_tokens(tokens, 0), None, true);
+        Ok(whole.map_err(|e| e.to_string())?.get_ids().to_vec())
+    }
+
+    /// `text` cut at its added tokens, but those in `as_text`.
+    fn pieces(&self, text: &str, as_text: &[Range<usize>]) -> Vec<(Range<usize>, Option<Vec<Token>>)> {
+        let added = self.inner.get_added_vocabulary().extract_and_normalize::<NormalizerWrapper>(None, text);
+        let mut pieces: Vec<(Range<usize>, Option<Vec<Token>>)> = Vec::new();
+        for (_, (start, end), tokens) in added.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            let protected = as_text.iter().any(|range| range.start < end && start < range.end);
+            let tokens = tokens.clone().filter(|_| !protected);
+            match pieces.last_mut() {
+                Some((last, None)) if tokens.is_none() => last.end = end,
+                _ => pieces.push((start..end, tokens)),
+            }
+        }
+        pieces
+    }
+
+    /// What `encode` does once added tokens are found.
+    fn encode_pieces(
+        &self,
+        text: &str,
+        pieces: Vec<(Range<usize>, Option<Vec<Token>>)>,
+    ) -> tokenizers::Result<Vec<u32>> {
+        let mut whole = PreTokenizedString::from(text);
+        let mut pieces = Some(pieces);
+        whole.split(|_, original| {
+            let mut splits = Vec::new();
+            for (range, tokens) in pieces.take().unwrap_or_default() {
+                let slice = original.slice(tokenizers::normalizer::Range::Original(range));
+                let mut slice: NormalizedString = slice.ok_or("a token ends within a character")?;
+                if let Some(normalizer) = self.inner.get_normalizer().filter(|_| tokens.is_none()) {
+                    normalizer.normalize(&mut slice)?;
+                }
+                splits.push((slice, tokens));
+            }
+            Ok(splits)
+        })?;
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut whole)?;
+        }
+        self.inner.get_model().tokenize_in_pretokenized(&mut whole, None)?;
+        Ok(whole.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
+    }
+
+    /// Tokens → text, special tokens included.
+    pub fn decode_all(&self, tokens: &[u32]) -> String {
+        // The only error is a token id that does not exist, which decodes to nothing.
+        self.inner.decode(tokens, false).unwrap_or_default()
+    }
+
+    /// The added tokens that are control tokens of a model: special ones, and those that its chat templates write.
+    pub fn control_tokens(&self, written: impl Fn(&str) -> bool) -> Vec<String> {
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder().values();
+        let control = added.filter(|token| token.special || written(&token.content));
+        control.map(|token| token.content.clone()).collect()
     }
 
     /// A text, or two that belong together, with the special tokens around them; of longer ones than `most` tokens, special

@@ -71,20 +71,26 @@ impl Format {
     /// The format that a chat template teaches; one that has no tools at all is given Hermes' (see
     /// [`super::chat_template`]).
     pub fn detect(template: &str) -> Self {
-        let has = |text: &str| template.contains(text);
-        match () {
-            () if has("<|channel|>") && has("<|start|>") => Self::Harmony,
-            () if has("[TOOL_CALLS]") && has("[ARGS]") => Self::MistralArgs,
-            () if has("[TOOL_CALLS]") => Self::Mistral,
-            () if has("<function=") && has("<parameter=") => Self::QwenXml,
-            () if has("<|tool_call|>") => Self::Phi,
-            () if has("<start_function_call>") => Self::Gemma,
-            () if has("<tool_call>") => Self::Hermes,
-            () if has("func_name1(") => Self::Pythonic,
-            () if has("<|python_tag|>") || has(r#""parameters": dictionary"#) => Self::Llama,
-            () if has("tools") => Self::Json,
-            () => Self::Hermes,
-        }
+        Self::detect_with_evidence(template).0
+    }
+
+    /// The format that a chat template shows, and the text in the template that shows it; none where no text does.
+    pub fn detect_with_evidence(template: &str) -> (Self, &'static [&'static str]) {
+        const EVIDENCE: [(Format, &[&str]); 11] = [
+            (Format::Harmony, &["<|channel|>", "<|start|>"]),
+            (Format::MistralArgs, &["[TOOL_CALLS]", "[ARGS]"]),
+            (Format::Mistral, &["[TOOL_CALLS]"]),
+            (Format::QwenXml, &["<function=", "<parameter="]),
+            (Format::Phi, &["<|tool_call|>"]),
+            (Format::Gemma, &["<start_function_call>"]),
+            (Format::Hermes, &["<tool_call>"]),
+            (Format::Pythonic, &["func_name1("]),
+            (Format::Llama, &["<|python_tag|>"]),
+            (Format::Llama, &[r#""parameters": dictionary"#]),
+            (Format::Json, &["tools"]),
+        ];
+        let shown = |(_, texts): &&(Format, &[&str])| texts.iter().all(|text| template.contains(text));
+        EVIDENCE.iter().find(shown).copied().unwrap_or((Self::Hermes, &[]))
     }
 
     /// Its markers; harmony has its own way.

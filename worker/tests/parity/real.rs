@@ -69,7 +69,9 @@ fn prompts_become_the_tokens_that_transformers_makes() {
         let files = ModelFiles::read(&model(name)).unwrap();
         for case in read(name) {
             let text = case.messages.as_ref().map(|turns| {
-                files.template.as_ref().unwrap().render(&chat(turns, case.tools.as_ref())).unwrap()
+                let chat = chat(turns, case.tools.as_ref());
+                let (_, template) = files.templates.choose(&chat).unwrap();
+                template.render(&chat, None).unwrap().text
             });
             match (case.answer, text) {
                 (Some(answer), Some(text)) => {

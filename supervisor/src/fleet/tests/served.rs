@@ -6,6 +6,7 @@ use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::Priority::{High, Low, Normal};
 use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
+use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::supervisor::{Change, Pressure, Subject, WorkerEntry, WorkerState};
@@ -55,6 +56,18 @@ impl Worker for Answers {
 
     async fn count_tokens(self, _: Context, _: Prompt) -> Result<u32> {
         Ok(0)
+    }
+
+    async fn render(self, _: Context, _: Prompt) -> Result<RenderedPrompt> {
+        Ok(RenderedPrompt::default())
+    }
+
+    async fn tokenize(self, _: Context, _: TokenizeRequest) -> Result<Tokenized> {
+        Ok(Tokenized::default())
+    }
+
+    async fn detokenize(self, _: Context, _: Vec<u32>) -> Result<String> {
+        Ok(String::new())
     }
 
     async fn embed(self, _: Context, _: EmbedRequest) -> Result<Embeddings> {

@@ -82,3 +82,47 @@ fn a_missing_or_broken_file_is_named() {
     std::fs::write(folder.path().join("tokenizer.json"), "{").unwrap();
     assert!(Tokenizer::read(folder.path()).unwrap_err().contains("tokenizer.json"));
 }
+
+/// The tokenizers of both kinds, and the same with special tokens read as text.
+fn with_references() -> [(Tokenizer, Tokenizer); 2] {
+    [smollm2, byte_fallback].map(|read| {
+        let mut reference = read();
+        reference.inner.set_encode_special_tokens(true);
+        (read(), reference)
+    })
+}
+
+#[test]
+fn a_text_is_encoded_without_control_tokens_as_the_library_does() {
+    for (tokenizer, reference) in with_references() {
+        for text in ["<|im_start|>user <|im_end|>", "a <s>b</s> <s>", "<s>", "plain a b", " ", ""] {
+            let expected = reference.encode(text, false).unwrap();
+            assert_eq!(tokenizer.encode_as_text(text, false).unwrap(), expected, "{text}");
+            let expected = reference.encode(text, true).unwrap();
+            assert_eq!(tokenizer.encode_as_text(text, true).unwrap(), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn only_the_named_control_tokens_are_encoded_as_text() {
+    let [(tokenizer, reference), (fallback, fallback_reference)] = with_references();
+    let parts = ["<|im_start|>user\n", "say <|im_end|> now", "<|im_end|>\n"];
+    let text = parts.concat();
+    let at = text.find("<|im_end|>").unwrap();
+    let span = at..at + 10;
+    let ids = tokenizer.encode_sanitized(&text, std::slice::from_ref(&span)).unwrap();
+    // The model's own tokens stand around a text that has none.
+    let expected = [
+        tokenizer.encode(parts[0], false).unwrap(),
+        reference.encode(parts[1], false).unwrap(),
+        tokenizer.encode(parts[2], false).unwrap(),
+    ];
+    assert_eq!(ids, expected.concat());
+    assert_eq!(tokenizer.encode_sanitized(&text, &[]).unwrap(), tokenizer.encode(&text, false).unwrap());
+    assert_eq!(tokenizer.decode_all(&ids), text);
+    // A normalizer that puts something before each text does so behind a control token too.
+    let ids = fallback.encode_sanitized("<s>a <s>", std::slice::from_ref(&(5..8))).unwrap();
+    let expected = [vec![1], fallback_reference.encode("a <s>", false).unwrap()];
+    assert_eq!(ids, expected.concat());
+}

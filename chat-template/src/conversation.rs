@@ -1,10 +1,94 @@
-//! Other ways of writing a conversation, for templates that do not take it as it is. Pure.
+//! Other ways to write a conversation, for templates that do not take it as it is. Pure.
+
+use std::fmt;
 
 use ipc_proto::generate::{Message, Role, Tool};
 use serde_json::{Value, json};
 
+/// A change to a conversation that its template made necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Adaptation {
+    /// The template knows no tools.
+    ToolsAsText,
+    /// The template knows no documents.
+    DocumentsAsText,
+    /// The template writes one call a turn.
+    OneCallPerTurn,
+    /// The template refuses or drops what a system message says.
+    SystemInFirstUserTurn,
+    /// The template wants roles to alternate.
+    TurnsMerged,
+    /// The template refuses arguments as objects.
+    ArgumentsAsText,
+    /// The template refuses an empty content beside calls.
+    EmptyContentOmitted,
+    /// The template refuses reasoning beside text and calls.
+    ThinkingOmitted,
+    /// The template reads descriptions or types that tools lack.
+    ToolsCompleted,
+}
+
+impl fmt::Display for Adaptation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ToolsAsText => {
+                "the template has no tools: tools, calls and results are text in Hermes' form"
+            }
+            Self::DocumentsAsText => "the template has no documents: they are text in the system message",
+            Self::OneCallPerTurn => "the template writes one call a turn: turns with several calls are split",
+            Self::SystemInFirstUserTurn => {
+                "the template has no system messages: the first user turn begins with them"
+            }
+            Self::TurnsMerged => {
+                "the template wants alternating roles: consecutive turns of one role are merged"
+            }
+            Self::ArgumentsAsText => "the template takes arguments of calls as JSON text",
+            Self::EmptyContentOmitted => "the template refuses empty content: turns that only call have none",
+            Self::ThinkingOmitted => {
+                "the template refuses reasoning beside text and calls: it is left out there"
+            }
+            Self::ToolsCompleted => {
+                "the template reads descriptions and types that some tools lack: they were added"
+            }
+        })
+    }
+}
+
+/// Turns with several calls as several turns, each followed by its own results.
+pub(crate) fn one_call_per_turn(messages: Vec<Message>) -> Vec<Message> {
+    let mut all = Vec::with_capacity(messages.len());
+    let mut rest = messages.into_iter().peekable();
+    while let Some(mut message) = rest.next() {
+        if message.tool_calls.len() < 2 {
+            all.push(message);
+            continue;
+        }
+        let calls = std::mem::take(&mut message.tool_calls);
+        let mut results = Vec::new();
+        while let Some(result) = rest.next_if(|next| next.role == Role::Tool) {
+            results.push(result);
+        }
+        // What was thought and said comes before the first call.
+        let mut turn = message;
+        for call in calls {
+            let id = call.id.clone();
+            all.push(Message { tool_calls: vec![call], ..std::mem::replace(&mut turn, assistant()) });
+            let own = |result: &Message| result.tool_call_id.as_ref().is_none_or(|answered| *answered == id);
+            if let Some(at) = results.iter().position(own) {
+                all.push(results.remove(at));
+            }
+        }
+        all.extend(results);
+    }
+    all
+}
+
+fn assistant() -> Message {
+    Message { role: Role::Assistant, ..Message::default() }
+}
+
 /// System messages as the beginning of the first user's.
-pub(super) fn folded(messages: &[Message]) -> Vec<Message> {
+pub(crate) fn folded(messages: &[Message]) -> Vec<Message> {
     let (system, mut rest): (Vec<Message>, Vec<Message>) =
         messages.iter().cloned().partition(|message| message.role == Role::System);
     if system.is_empty() {
@@ -19,7 +103,7 @@ pub(super) fn folded(messages: &[Message]) -> Vec<Message> {
 }
 
 /// One message for those of one role that follow each other.
-pub(super) fn merged(messages: &[Message]) -> Vec<Message> {
+pub(crate) fn merged(messages: &[Message]) -> Vec<Message> {
     let mut all: Vec<Message> = Vec::with_capacity(messages.len());
     for message in messages {
         match all.last_mut() {
@@ -37,7 +121,7 @@ pub(super) fn merged(messages: &[Message]) -> Vec<Message> {
 }
 
 /// Tools, calls and results as text in Hermes' form, for templates that know none of them.
-pub(super) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
+pub(crate) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     let mut all: Vec<Message> = messages.iter().map(spell).collect();
     if !tools.is_empty() {
         let instructions = instructions(tools);
@@ -53,7 +137,7 @@ pub(super) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
 }
 
 /// Documents as text of the system's, for templates that know none.
-pub(super) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec<Message> {
+pub(crate) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec<Message> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let one = |document: &Value| {
         let title = document.get("title").map(|title| format!("Title: {}\n", text(title)));
@@ -88,7 +172,8 @@ fn spell(message: &Message) -> Message {
 }
 
 fn instructions(tools: &[Tool]) -> String {
-    let tools = tools.iter().map(|tool| super::tool(tool).to_string()).collect::<Vec<_>>().join("\n");
+    let tools =
+        tools.iter().map(|tool| super::values::described(tool).to_string()).collect::<Vec<_>>().join("\n");
     format!(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function \
          signatures within <tools></tools> XML tags:\n<tools>\n{tools}\n</tools>\n\nFor each function call, return a json \

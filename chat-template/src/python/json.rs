@@ -12,7 +12,7 @@ const MAX_INDENT: usize = 16;
 ///
 /// # Errors
 /// An option that there is not, or is of a wrong form; a value that is too deep.
-pub(super) fn tojson(value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+pub(crate) fn tojson(value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let arguments = arguments.into_values();
     let (given, options) = from_args::<(&[Value], Kwargs)>(&arguments)?;
     if given.len() > 4 {
@@ -164,5 +164,15 @@ impl Dump {
 
 /// A value that holds no others.
 fn leaf(value: &Value) -> Result<String, Error> {
+    if value.kind() == ValueKind::Number && !value.is_integer() {
+        let number = f64::try_from(value.clone())?;
+        // The words that Python's json module writes for numbers that JSON does not have.
+        return Ok(match number {
+            f64::INFINITY => "Infinity".to_owned(),
+            f64::NEG_INFINITY => "-Infinity".to_owned(),
+            number if number.is_nan() => "NaN".to_owned(),
+            number => super::repr::float(number),
+        });
+    }
     serde_json::to_string(value).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))
 }

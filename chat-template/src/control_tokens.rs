@@ -1,0 +1,185 @@
+//! Control tokens in a client's text.
+//!
+//! A template writes control tokens such as `<|im_end|>` around what people say. When the same characters stand in what people say,
+//! the tokenizer cannot tell them apart. This module marks them before a rendering and finds them again afterwards, so that the
+//! tokenizer can read them as plain text. Transformers calls this `sanitize_control_tokens`.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use ipc_proto::generate::ChatPrompt;
+use serde_json::Value;
+
+/// Private-use characters, of which one that a request does not hold becomes the mark.
+const MARKS: Range<u32> = 0xe100..0xf8ff;
+
+/// The texts that a tokenizer reads as control tokens.
+#[derive(Debug)]
+pub struct ControlTokens(Option<AhoCorasick>);
+
+impl ControlTokens {
+    /// A model's control tokens, as text.
+    pub fn new<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Self {
+        let tokens: Vec<&str> = tokens.into_iter().filter(|token| !token.is_empty()).collect();
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&tokens);
+        // It fails only for more patterns than memory holds.
+        Self(automaton.ok().filter(|_| !tokens.is_empty()))
+    }
+
+    /// Where control tokens stand in `text`, in bytes.
+    pub fn find(&self, text: &str) -> Vec<Range<usize>> {
+        self.0.iter().flat_map(|tokens| tokens.find_iter(text)).map(|found| found.range()).collect()
+    }
+
+    /// Marks every control token in what a client sent: messages, calls, tools and template variables, but no keys of objects.
+    pub(crate) fn mark(&self, prompt: &mut ChatPrompt) -> Option<Mark> {
+        self.0.as_ref()?;
+        let mark = Mark::absent_from(prompt)?;
+        for message in &mut prompt.messages {
+            self.mark_text(&mut message.content, mark);
+            message.reasoning.iter_mut().for_each(|text| self.mark_text(text, mark));
+            message.name.iter_mut().for_each(|text| self.mark_text(text, mark));
+            for call in &mut message.tool_calls {
+                self.mark_text(&mut call.name, mark);
+                self.mark_json(&mut call.arguments, mark);
+            }
+        }
+        for tool in &mut prompt.tools {
+            tool.description.iter_mut().for_each(|text| self.mark_text(text, mark));
+            tool.parameters.iter_mut().for_each(|text| self.mark_json(text, mark));
+        }
+        prompt.template_kwargs.iter_mut().for_each(|text| self.mark_json(text, mark));
+        Some(mark)
+    }
+
+    fn mark_text(&self, text: &mut String, mark: Mark) {
+        if let Cow::Owned(marked) = self.marked(text, mark) {
+            *text = marked;
+        }
+    }
+
+    /// `text` with a mark behind the first character of each control token.
+    fn marked<'a>(&self, text: &'a str, mark: Mark) -> Cow<'a, str> {
+        let found = self.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut marked = String::with_capacity(text.len() + 3 * found.len());
+        let mut end = 0;
+        for range in found {
+            let first = text[range.start..].chars().next().map_or(0, char::len_utf8);
+            marked.push_str(&text[end..range.start + first]);
+            marked.push(mark.0);
+            end = range.start + first;
+        }
+        marked.push_str(&text[end..]);
+        Cow::Owned(marked)
+    }
+
+    /// JSON text whose strings are marked; what is no JSON is marked as it is.
+    fn mark_json(&self, text: &mut String, mark: Mark) {
+        let Ok(mut value) = serde_json::from_str::<Value>(text) else { return self.mark_text(text, mark) };
+        if self.mark_value(&mut value, mark) {
+            *text = value.to_string();
+        }
+    }
+
+    fn mark_value(&self, value: &mut Value, mark: Mark) -> bool {
+        match value {
+            Value::String(text) => match self.marked(text, mark) {
+                Cow::Owned(marked) => {
+                    *text = marked;
+                    true
+                }
+                Cow::Borrowed(_) => false,
+            },
+            Value::Array(items) => {
+                items.iter_mut().fold(false, |any, item| self.mark_value(item, mark) | any)
+            }
+            Value::Object(members) => {
+                members.values_mut().fold(false, |any, member| self.mark_value(member, mark) | any)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A character that stands in no text of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(char);
+
+impl Mark {
+    /// `None` where a request holds all private-use characters, which no honest one does.
+    fn absent_from(prompt: &ChatPrompt) -> Option<Self> {
+        let texts = || {
+            let messages = prompt.messages.iter().flat_map(|message| {
+                let calls = message.tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
+                [Some(&message.content), message.reasoning.as_ref(), message.name.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .chain(calls)
+            });
+            let tools =
+                prompt.tools.iter().flat_map(|tool| [tool.description.as_ref(), tool.parameters.as_ref()]);
+            messages.chain(tools.flatten()).chain(&prompt.template_kwargs)
+        };
+        let absent = |mark: &char| !texts().any(|text| text.contains(*mark));
+        MARKS.filter_map(char::from_u32).find(absent).map(Self)
+    }
+
+    /// Takes the marks out of a rendered prompt and finds the control tokens that they stood in.
+    pub(crate) fn remove(self, text: &str, tokens: &ControlTokens) -> (String, Vec<Range<usize>>) {
+        // A template that writes ASCII only has turned the mark into an escape.
+        let escape = format!("\\u{:04x}", u32::from(self.0));
+        let text = text.replace(&escape, self.0.encode_utf8(&mut [0; 4]));
+        let mut clean = String::with_capacity(text.len());
+        let mut marks = Vec::new();
+        for c in text.chars() {
+            if c == self.0 { marks.push(clean.len()) } else { clean.push(c) }
+        }
+        let mut spans = tokens.find(&clean);
+        spans.retain(|span| marks.iter().any(|mark| span.start < *mark && *mark < span.end));
+        (clean, spans)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::generate::{Message, ToolCall};
+
+    use super::*;
+
+    fn tokens() -> ControlTokens {
+        ControlTokens::new(["<|im_start|>", "<|im_end|>", "<|im|>"])
+    }
+
+    #[test]
+    fn marked_tokens_are_found_again() {
+        let call = ToolCall { arguments: r#"{"a": "<|im_end|>", "n": 1e5}"#.into(), ..ToolCall::default() };
+        let content = "a <|im_end|><|im_start|> <|im \u{e100}".to_owned();
+        let message = Message { content, tool_calls: vec![call], ..Message::default() };
+        let mut prompt = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
+        let mark = tokens().mark(&mut prompt).unwrap();
+        let [message] = &prompt.messages[..] else { panic!("one message") };
+        let rendered =
+            format!("<|im_start|>{}<|im_end|>{}", message.content, message.tool_calls[0].arguments);
+        let (clean, spans) = mark.remove(&rendered, &tokens());
+        let expected = "<|im_start|>a <|im_end|><|im_start|> <|im \u{e100}<|im_end|>{\"a\":\"<|im_end|>\",\"n\":100000.0}";
+        assert_eq!(clean, expected);
+        let found: Vec<(usize, &str)> = spans.iter().map(|span| (span.start, &clean[span.clone()])).collect();
+        assert_eq!(found, [(14, "<|im_end|>"), (24, "<|im_start|>"), (61, "<|im_end|>")]);
+    }
+
+    #[test]
+    fn a_text_without_control_tokens_stays_as_it_is() {
+        let arguments = r#"{"a" :1}"#;
+        let call = ToolCall { arguments: arguments.into(), ..ToolCall::default() };
+        let message = Message { content: "<|".into(), tool_calls: vec![call], ..Message::default() };
+        let mut prompt = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
+        let before = prompt.clone();
+        tokens().mark(&mut prompt);
+        assert_eq!(prompt, before);
+        assert!(ControlTokens::new([]).mark(&mut prompt).is_none());
+    }
+}

@@ -1,0 +1,276 @@
+//! One chat template, compiled.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use ipc_proto::generate::{ChatPrompt, Message, Role, ToolCall, ToolChoice};
+use minijinja::value::{Serde, Value, merge_maps};
+use minijinja::{Environment, ErrorKind, context};
+
+use crate::control_tokens::ControlTokens;
+use crate::conversation::{self, Adaptation};
+use crate::environment::{self, Clock};
+use crate::values::{self, Style};
+
+const NAME: &str = "chat";
+/// Marks where the last turn's text ends when the model continues it: what a template writes behind it is cut off.
+const CONTINUES_HERE: &str = "\u{e000}here\u{e000}";
+const TOO_LONG: &str = "the chat template took too long";
+/// No further way of writing a conversation is tried after this time.
+const MAX_TRYING: Duration = Duration::from_secs(2);
+
+/// Variables of a template by name.
+type Variables = BTreeMap<String, serde_json::Value>;
+
+/// A model's chat template.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    tokens: BTreeMap<String, String>,
+    knows_tools: bool,
+    knows_documents: bool,
+    /// Ids of calls have nine letters and digits (Mistral).
+    short_ids: bool,
+    one_call_per_turn: OnceLock<bool>,
+}
+
+/// A prompt, and how it came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rendered {
+    /// The prompt's text.
+    pub text: String,
+    /// Byte ranges of `text` in which a client wrote a control token that is to be read as text.
+    pub sanitized: Vec<Range<usize>>,
+    /// How the conversation was changed so that the template takes it.
+    pub adaptations: Vec<Adaptation>,
+}
+
+/// A conversation in one of the ways to write it.
+struct History {
+    messages: Vec<Message>,
+    adaptations: Vec<Adaptation>,
+}
+
+impl ChatTemplate {
+    /// Compiles `text`; `tokens` are variables such as `bos_token`.
+    ///
+    /// # Errors
+    /// A sentence, when the template is not valid.
+    pub fn new(text: &str, tokens: BTreeMap<String, String>) -> Result<Self, String> {
+        Self::with_clock(text, tokens, environment::local_time)
+    }
+
+    /// Compiles `text` with a clock for `strftime_now`.
+    ///
+    /// # Errors
+    /// A sentence, when the template is not valid.
+    pub fn with_clock(text: &str, tokens: BTreeMap<String, String>, clock: Clock) -> Result<Self, String> {
+        let mut environment = environment::environment(clock)?;
+        environment
+            .add_template_owned(NAME, environment::without_generation_blocks(text))
+            .map_err(|e| format!("the chat template is not valid: {e:#}"))?;
+        Ok(Self {
+            environment,
+            tokens,
+            knows_tools: text.contains("tools"),
+            knows_documents: text.contains("documents"),
+            short_ids: text.contains("length != 9") || text.contains("length == 9"),
+            one_call_per_turn: OnceLock::new(),
+        })
+    }
+
+    /// The prompt of a conversation. It ends where the model's turn begins, or where the text of its last turn ends.
+    /// Where the client writes one of the tokens of `sanitize`, the result says so.
+    ///
+    /// # Errors
+    /// A sentence: what the template raised, or what is wrong with the extra variables.
+    pub fn render(&self, prompt: &ChatPrompt, sanitize: Option<&ControlTokens>) -> Result<Rendered, String> {
+        let Some(control_tokens) = sanitize else { return self.render_marked(prompt) };
+        let mut marked = prompt.clone();
+        let mark = control_tokens.mark(&mut marked);
+        let mut rendered = self.render_marked(&marked)?;
+        if let Some(mark) = mark {
+            (rendered.text, rendered.sanitized) = mark.remove(&rendered.text, control_tokens);
+        }
+        Ok(rendered)
+    }
+
+    fn render_marked(&self, prompt: &ChatPrompt) -> Result<Rendered, String> {
+        let mut rendered = self.render_whole(prompt)?;
+        if prompt.continues {
+            let end = rendered.text.rfind(CONTINUES_HERE);
+            rendered.text.truncate(end.ok_or("the chat template leaves out the turn to be continued")?);
+        }
+        Ok(rendered)
+    }
+
+    fn render_whole(&self, prompt: &ChatPrompt) -> Result<Rendered, String> {
+        let mut variables: Variables = match &prompt.template_kwargs {
+            Some(text) => serde_json::from_str(text).map_err(|e| e.to_string())?,
+            None => Variables::new(),
+        };
+        let base = self.history(prompt, &mut variables);
+        let tools = match variables.get("tools") {
+            Some(serde_json::Value::Array(tools)) => tools.clone(),
+            _ => Vec::new(),
+        };
+        let started = Instant::now();
+        let mut first_error = None;
+        let mut incomplete = None;
+        for history in alternatives(base) {
+            for style in Style::all(&history.messages, &tools) {
+                match self.try_render(&history.messages, style, &variables) {
+                    Ok(text) => {
+                        let complete = has_system_messages(&text, &history.messages);
+                        let rendered = Rendered {
+                            text,
+                            adaptations: adaptations(&history, style),
+                            ..Rendered::default()
+                        };
+                        if complete {
+                            return Ok(rendered);
+                        }
+                        // Another history may keep the system message.
+                        incomplete.get_or_insert(rendered);
+                        break;
+                    }
+                    // The other ways would take as long.
+                    Err(error) if error == TOO_LONG => return Err(error),
+                    Err(error) if started.elapsed() > MAX_TRYING => return Err(first_error.unwrap_or(error)),
+                    Err(error) => drop(first_error.get_or_insert(error)),
+                }
+            }
+        }
+        incomplete.ok_or_else(|| first_error.unwrap_or_default())
+    }
+
+    /// The conversation as this template can take it, with its tools and documents among the variables or as text.
+    fn history(&self, prompt: &ChatPrompt, variables: &mut Variables) -> History {
+        let tools = if prompt.tool_choice == ToolChoice::None { &[] } else { prompt.tools.as_slice() };
+        let calls = prompt.messages.iter().any(|m| !m.tool_calls.is_empty() || m.role == Role::Tool);
+        let mut history = History { messages: prompt.messages.clone(), adaptations: Vec::new() };
+        if !self.knows_tools && (calls || !tools.is_empty()) {
+            history.messages = conversation::spelled(&history.messages, tools);
+            history.adaptations.push(Adaptation::ToolsAsText);
+        } else if !tools.is_empty() {
+            variables.insert("tools".to_owned(), tools.iter().map(values::tool).collect());
+        }
+        if !self.knows_documents
+            && let Some(serde_json::Value::Array(documents)) = variables.remove("documents")
+            && !documents.is_empty()
+        {
+            history.messages = conversation::documented(history.messages, &documents);
+            history.adaptations.push(Adaptation::DocumentsAsText);
+        }
+        if history.messages.iter().any(|message| message.tool_calls.len() > 1)
+            && self.takes_one_call_per_turn()
+        {
+            history.messages = conversation::one_call_per_turn(history.messages);
+            history.adaptations.push(Adaptation::OneCallPerTurn);
+        }
+        if let Some(last) = history.messages.last_mut().filter(|_| prompt.continues) {
+            last.content.push_str(CONTINUES_HERE);
+            variables.insert("add_generation_prompt".to_owned(), false.into());
+        }
+        history
+    }
+
+    /// Whether the template drops or refuses a second call in one turn. It is asked once, with a conversation that has two.
+    fn takes_one_call_per_turn(&self) -> bool {
+        *self.one_call_per_turn.get_or_init(|| {
+            let names = ["first_of_two_calls", "second_of_two_calls"];
+            let call = |name: &str| ToolCall {
+                id: name[..9].replace('_', "x"),
+                name: name.into(),
+                arguments: "{}".into(),
+            };
+            let result = |name: &str| {
+                Message::result(Some(call(name).id), Some(name.to_owned()), "a result".to_owned())
+            };
+            let probe = |names: &[&str]| {
+                let asked = Message { content: "a question".into(), ..Message::default() };
+                let calls = names.iter().map(|name| call(name)).collect();
+                let calling = Message { role: Role::Assistant, tool_calls: calls, ..Message::default() };
+                let mut messages = vec![asked, calling];
+                messages.extend(names.iter().map(|name| result(name)));
+                let styles = Style::all(&messages, &[]);
+                styles.into_iter().find_map(|style| self.try_render(&messages, style, &Variables::new()).ok())
+            };
+            match probe(&names) {
+                Some(text) => text.contains(names[0]) && !text.contains(names[1]),
+                None => probe(&names[..1]).is_some(),
+            }
+        })
+    }
+
+    /// Renders these messages in this style only.
+    fn try_render(
+        &self,
+        messages: &[Message],
+        style: Style,
+        variables: &Variables,
+    ) -> Result<String, String> {
+        let messages: Vec<_> =
+            messages.iter().map(|message| values::message(message, style, self.short_ids)).collect();
+        let defaults = context! { add_generation_prompt => true, tools => (), documents => () };
+        let own = context! { messages => Value::from(Serde(&messages)) };
+        let completed = match variables.get("tools") {
+            Some(serde_json::Value::Array(tools)) if style.completes_tools => {
+                let tools: Vec<_> = tools.iter().cloned().map(values::completed).collect();
+                context! { tools => Value::from(Serde(&tools)) }
+            }
+            _ => context! {},
+        };
+        // The last of two variables of one name counts: a client may set any but the messages.
+        let tokens = Value::from(Serde(&self.tokens));
+        let values = merge_maps([tokens, defaults, Value::from(Serde(variables)), completed, own]);
+        let rendered = self.environment.get_template(NAME).and_then(|template| template.render(values));
+        rendered.map_err(|e| match e.kind() {
+            ErrorKind::OutOfFuel => TOO_LONG.to_owned(),
+            _ => environment::message_of(&e),
+        })
+    }
+}
+
+/// The conversation, and other ways to say the same for templates with rules about roles.
+fn alternatives(base: History) -> Vec<History> {
+    let other = |messages: Vec<Message>, more: &[Adaptation]| {
+        let adaptations = base.adaptations.iter().chain(more).copied().collect();
+        History { messages, adaptations }
+    };
+    let folded = conversation::folded(&base.messages);
+    let candidates = [
+        other(conversation::merged(&base.messages), &[Adaptation::TurnsMerged]),
+        other(folded.clone(), &[Adaptation::SystemInFirstUserTurn]),
+        other(conversation::merged(&folded), &[Adaptation::SystemInFirstUserTurn, Adaptation::TurnsMerged]),
+    ];
+    let mut all = vec![base];
+    for candidate in candidates {
+        if !all.iter().any(|known| known.messages == candidate.messages) {
+            all.push(candidate);
+        }
+    }
+    all
+}
+
+fn adaptations(history: &History, style: Style) -> Vec<Adaptation> {
+    let styles = [
+        (style.arguments_as_text, Adaptation::ArgumentsAsText),
+        (style.omits_empty_content, Adaptation::EmptyContentOmitted),
+        (style.omits_thinking, Adaptation::ThinkingOmitted),
+        (style.completes_tools, Adaptation::ToolsCompleted),
+    ];
+    let taken = styles.into_iter().filter_map(|(taken, adaptation)| taken.then_some(adaptation));
+    history.adaptations.iter().copied().chain(taken).collect()
+}
+
+/// Whether the text of every system message is in a prompt.
+fn has_system_messages(text: &str, messages: &[Message]) -> bool {
+    let mut system = messages.iter().filter(|message| message.role == Role::System);
+    system.all(|message| text.contains(message.content.trim()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Messages and tools as templates see them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use ipc_proto::generate::{Message, Tool, ToolCall};
+use serde_json::{Map, Value, json};
+
+/// Choices between two ways to write the same thing. Transformers' way is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Style {
+    /// Arguments of calls stay JSON text instead of objects.
+    pub(crate) arguments_as_text: bool,
+    /// A turn that only calls has no `content` instead of an empty one.
+    pub(crate) omits_empty_content: bool,
+    /// A turn that says something and calls has no `thinking`: gpt-oss' template refuses both.
+    pub(crate) omits_thinking: bool,
+    /// Tools get the descriptions and types that they lack.
+    pub(crate) completes_tools: bool,
+}
+
+impl Style {
+    /// The styles that differ for this conversation, Transformers' first.
+    pub(crate) fn all(messages: &[Message], tools: &[Value]) -> Vec<Self> {
+        let calls = messages.iter().any(|message| !message.tool_calls.is_empty());
+        let only_calls = messages.iter().any(is_only_calls);
+        let thinks = messages.iter().any(|message| {
+            message.reasoning.is_some() && !message.content.is_empty() && !message.tool_calls.is_empty()
+        });
+        let incomplete = tools.iter().any(|tool| completed(tool.clone()) != *tool);
+        let options = |possible: bool| if possible { &[false, true][..] } else { &[false] };
+        let mut all = Vec::new();
+        for &completes_tools in options(incomplete) {
+            for &arguments_as_text in options(calls) {
+                for &omits_empty_content in options(only_calls) {
+                    for &omits_thinking in options(thinks) {
+                        all.push(Self {
+                            arguments_as_text,
+                            omits_empty_content,
+                            omits_thinking,
+                            completes_tools,
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+fn is_only_calls(message: &Message) -> bool {
+    message.content.is_empty() && !message.tool_calls.is_empty()
+}
+
+/// A message in OpenAI's form. Keys without a value are absent, and reasoning has both names, as in Transformers.
+pub(crate) fn message(message: &Message, style: Style, short_ids: bool) -> Value {
+    let mut map = Map::new();
+    map.insert("role".into(), message.role.as_str().into());
+    if !(style.omits_empty_content && is_only_calls(message)) {
+        map.insert("content".into(), message.content.as_str().into());
+    }
+    if let Some(name) = &message.name {
+        map.insert("name".into(), name.as_str().into());
+    }
+    if let Some(reasoning) = &message.reasoning {
+        let speaks_and_calls = !message.content.is_empty() && !message.tool_calls.is_empty();
+        if !(style.omits_thinking && speaks_and_calls) {
+            map.insert("thinking".into(), reasoning.as_str().into());
+        }
+        map.insert("reasoning_content".into(), reasoning.as_str().into());
+        map.insert("reasoning".into(), reasoning.as_str().into());
+    }
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().map(|made| call(made, style.arguments_as_text, short_ids));
+        map.insert("tool_calls".into(), calls.collect());
+    }
+    if let Some(id) = &message.tool_call_id {
+        map.insert("tool_call_id".into(), call_id(id, short_ids).into());
+    }
+    Value::Object(map)
+}
+
+fn call(call: &ToolCall, as_text: bool, short_ids: bool) -> Value {
+    let parsed = if as_text { None } else { serde_json::from_str(&call.arguments).ok() };
+    let arguments: Value = parsed.unwrap_or_else(|| call.arguments.as_str().into());
+    let function = json!({"name": call.name, "arguments": arguments});
+    json!({"id": call_id(&call.id, short_ids), "type": "function", "function": function})
+}
+
+/// An id as Mistral's templates take it, nine letters and digits; the same for the same.
+fn call_id(id: &str, short: bool) -> String {
+    let fits = id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !short || fits {
+        return id.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())[..9].to_owned()
+}
+
+/// A tool in OpenAI's form, with the keys that its client sent.
+pub(crate) fn tool(tool: &Tool) -> Value {
+    let mut function = Map::new();
+    function.insert("name".into(), tool.name.as_str().into());
+    if let Some(description) = &tool.description {
+        function.insert("description".into(), description.as_str().into());
+    }
+    if let Some(parameters) = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok()) {
+        function.insert("parameters".into(), parameters);
+    }
+    json!({"type": "function", "function": function})
+}
+
+/// A tool with a schema of its parameters, as Hermes' form has it.
+pub(crate) fn described(definition: &Tool) -> Value {
+    let mut value = tool(definition);
+    if let Some(function) = value.get_mut("function").and_then(Value::as_object_mut) {
+        function.entry("parameters").or_insert_with(|| json!({"type": "object", "properties": {}}));
+    }
+    value
+}
+
+/// A tool in which everything is there that templates read without a check: descriptions, types, properties.
+pub(crate) fn completed(mut tool: Value) -> Value {
+    let Some(function) = tool.get_mut("function").and_then(Value::as_object_mut) else { return tool };
+    function.entry("description").or_insert_with(|| "".into());
+    let parameters = function.entry("parameters").or_insert_with(|| json!({}));
+    if let Some(parameters) = parameters.as_object_mut() {
+        parameters.entry("type").or_insert_with(|| "object".into());
+        parameters.entry("properties").or_insert_with(|| json!({}));
+        complete_parts(parameters);
+    }
+    tool
+}
+
+/// Completes the schemas of an object's properties and of a list's items.
+fn complete_parts(schema: &mut Map<String, Value>) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for property in properties.into_iter().flat_map(Map::values_mut) {
+        complete_schema(property);
+    }
+    schema.get_mut("items").map(complete_schema);
+}
+
+fn complete_schema(schema: &mut Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    schema.entry("description").or_insert_with(|| "".into());
+    let kind = match schema.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        kind => first_type(kind, schema),
+    };
+    match &*kind {
+        "object" => drop(schema.entry("additionalProperties").or_insert_with(|| json!({}))),
+        "array" => drop(schema.entry("items").or_insert_with(|| json!({}))),
+        _ => {}
+    }
+    schema.insert("type".into(), kind.into());
+    complete_parts(schema);
+}
+
+/// One name for a schema's type: of a list the first that is not null, else that of an alternative, else a guess.
+fn first_type(kind: Option<&Value>, schema: &Map<String, Value>) -> String {
+    let names = |list: &Value| {
+        let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.filter(|name| *name != "null").map(str::to_owned).next()
+    };
+    let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
+    let alternative = || {
+        let kinds = alternatives.flatten().filter_map(|schema| schema.get("type")?.as_str());
+        kinds.filter(|name| *name != "null").map(str::to_owned).next()
+    };
+    kind.and_then(names).or_else(alternative).unwrap_or_else(|| "any".to_owned())
+}

@@ -1,0 +1,106 @@
+use ipc_proto::generate::Message;
+
+use super::*;
+use crate::adapters::dialect::Overrides;
+use crate::adapters::tokenizer::tests::model;
+
+const CONTEXT: u32 = 100;
+
+fn smollm2() -> ModelFiles {
+    ModelFiles::read(&model("SmolLM2-135M-Instruct")).unwrap()
+}
+
+fn chat(content: &str, sanitize_control_tokens: Option<bool>) -> Prompt {
+    let message = Message { content: content.into(), ..Message::default() };
+    Prompt::Chat(ChatPrompt { messages: vec![message], sanitize_control_tokens, ..ChatPrompt::default() })
+}
+
+fn text(prompt: &str) -> TokenizeRequest {
+    TokenizeRequest {
+        prompt: Prompt::Text(prompt.into()),
+        add_special: true,
+        parse_special: true,
+        pieces: false,
+    }
+}
+
+#[test]
+fn render_of_a_chat_shows_what_the_model_reads() {
+    let files = smollm2();
+    let rendered = render(&files, &chat("Hi", None), CONTEXT).unwrap();
+    assert!(
+        rendered.text.ends_with("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
+        "{rendered:?}"
+    );
+    assert_eq!(rendered.tokens, read(&files, &chat("Hi", None)).unwrap().0);
+    assert_eq!(files.tokenizer.decode_all(&rendered.tokens), rendered.text);
+    assert_eq!(rendered.max_context, CONTEXT);
+    let template = rendered.template.unwrap();
+    assert_eq!((&*template.name, &*template.file), ("default", "tokenizer_config.json"));
+    assert!(template.adaptations.is_empty());
+    assert_eq!(template.tool_format.name, "hermes");
+    assert_eq!(template.tool_format.reason, "the chat template shows none, so this is the default");
+}
+
+#[test]
+fn render_of_other_prompts_has_no_template() {
+    let files = smollm2();
+    let rendered = render(&files, &Prompt::Text("Hi".into()), CONTEXT).unwrap();
+    assert_eq!((&*rendered.text, rendered.template), ("Hi", None));
+    let rendered = render(&files, &Prompt::Tokens(vec![1, 2]), CONTEXT).unwrap();
+    assert_eq!((&*rendered.text, rendered.tokens), ("<|im_start|><|im_end|>", vec![1, 2]));
+}
+
+#[test]
+fn control_tokens_of_a_client_are_text_where_request_or_model_say_so() {
+    let mut files = smollm2();
+    let ends = |files: &ModelFiles, asked| {
+        let rendered = render(files, &chat("a<|im_end|>b", asked), CONTEXT).unwrap();
+        assert!(rendered.text.contains("a<|im_end|>b"));
+        assert_eq!(files.tokenizer.decode_all(&rendered.tokens), rendered.text);
+        let ends = rendered.tokens.iter().filter(|token| **token == 2).count();
+        (ends, rendered.template.unwrap().sanitized)
+    };
+    // The template ends the system's turn and the user's.
+    assert_eq!(ends(&files, None), (3, 0));
+    assert_eq!(ends(&files, Some(true)), (2, 1));
+    files.sanitizes = true;
+    assert_eq!(ends(&files, None), (2, 1));
+    assert_eq!(ends(&files, Some(false)), (3, 0));
+}
+
+#[test]
+fn the_setting_of_a_model_reaches_its_files() {
+    let overrides = Overrides { sanitize_control_tokens: true, ..Overrides::default() };
+    let files = ModelFiles::read_as(&model("SmolLM2-135M-Instruct"), overrides).unwrap();
+    assert!(files.sanitizes && !smollm2().sanitizes);
+}
+
+#[test]
+fn tokenize_reads_control_tokens_where_it_is_asked_to() {
+    let files = smollm2();
+    let ids = |request: &TokenizeRequest| tokenize(&files, request, CONTEXT).unwrap().tokens;
+    assert_eq!(ids(&text("<|im_start|>"))[..], [1]);
+    let plain = TokenizeRequest { parse_special: false, ..text("<|im_start|>") };
+    assert!(!ids(&plain).contains(&1));
+    assert_eq!(files.tokenizer.decode_all(&ids(&plain)), "<|im_start|>");
+    let chat = TokenizeRequest { prompt: chat("Hi", None), ..plain };
+    assert_eq!(ids(&chat), read(&files, &chat.prompt).unwrap().0);
+}
+
+#[test]
+fn tokenize_gives_pieces_that_join_to_the_text() {
+    let files = smollm2();
+    let request = TokenizeRequest { pieces: true, ..text("Grüße \u{1f600}") };
+    let tokenized = tokenize(&files, &request, CONTEXT).unwrap();
+    assert_eq!(tokenized.pieces.len(), tokenized.tokens.len());
+    assert_eq!(tokenized.pieces.concat(), "Grüße \u{1f600}".as_bytes());
+    assert_eq!(detokenize(&files, &tokenized.tokens).unwrap(), "Grüße \u{1f600}");
+}
+
+#[test]
+fn detokenize_of_an_unknown_id_names_the_field() {
+    let error = detokenize(&smollm2(), &[1, 4_000_000_000]).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("tokens"));
+    assert!(error.message.contains("4000000000"), "{error}");
+}
