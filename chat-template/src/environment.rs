@@ -39,29 +39,91 @@ pub(crate) fn environment(clock: Clock) -> Result<Environment<'static>, String> 
     Ok(environment)
 }
 
-/// Replaces `{% generation %}`, which marks the model's turns for training and changes no rendering.
-pub(crate) fn without_generation_blocks(text: &str) -> String {
-    let mut rest = text;
+/// A template's text for minijinja, with the meaning that it has for Jinja2 under Transformers.
+///
+/// - All line ends are newlines, as Jinja2's lexer makes them.
+/// - `{% generation %}` marks the model's turns for training and changes no rendering: it becomes `{% if true %}`.
+/// - Raw blocks become string literals: minijinja trims white space in them that Jinja2 keeps.
+pub(crate) fn translated(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut rest = &*text;
     let mut out = String::with_capacity(text.len());
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
+    while let Some((before, tag, after)) = next_tag(rest) {
         out.push_str(before);
-        let Some(end) = tag.find("%}") else {
-            out.push_str(tag);
-            return out;
-        };
-        let (tag, after) = tag.split_at(end + 2);
-        let inner = &tag[2..tag.len() - 2];
-        let name = inner.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '+'));
-        match name {
-            "generation" => out.push_str(&tag.replacen("generation", "if true", 1)),
-            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endif", 1)),
-            _ => out.push_str(tag),
-        }
         rest = after;
+        match tag.name {
+            "generation" => out.push_str(&tag.text.replacen("generation", "if true", 1)),
+            "endgeneration" => out.push_str(&tag.text.replacen("endgeneration", "endif", 1)),
+            "raw" => match end_of_raw(after) {
+                Some((content, end, behind)) => {
+                    push_literal(&mut out, &tag, content, &end);
+                    rest = behind;
+                }
+                None => out.push_str(tag.text),
+            },
+            _ => out.push_str(tag.text),
+        }
     }
     out.push_str(rest);
     out
+}
+
+/// A block tag such as `{%- raw %}`.
+struct Tag<'a> {
+    text: &'a str,
+    /// All of it that is neither bracket, sign nor space at its ends.
+    name: &'a str,
+}
+
+impl<'a> Tag<'a> {
+    /// The signs behind `{%` and before `%}`, empty where there are none.
+    fn signs(&self) -> [&'a str; 2] {
+        let inner = &self.text[2..self.text.len() - 2];
+        let sign = |found: bool, sign: &'a str| if found { sign } else { "" };
+        let first = sign(inner.starts_with(['-', '+']), inner.get(..1).unwrap_or_default());
+        let last = sign(
+            inner.len() > 1 && inner.ends_with(['-', '+']),
+            inner.get(inner.len() - 1..).unwrap_or_default(),
+        );
+        [first, last]
+    }
+}
+
+/// What comes before the next block tag, the tag, and what comes behind it.
+fn next_tag(text: &str) -> Option<(&str, Tag<'_>, &str)> {
+    let start = text.find("{%")?;
+    let end = start + text[start..].find("%}")? + 2;
+    let tag = &text[start..end];
+    let inner = tag.get(2..tag.len() - 2)?;
+    let name = inner.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '+'));
+    Some((&text[..start], Tag { text: tag, name }, &text[end..]))
+}
+
+/// The content of a raw block, its end tag, and what comes behind it.
+fn end_of_raw(text: &str) -> Option<(&str, Tag<'_>, &str)> {
+    let mut from = 0;
+    loop {
+        let (before, tag, after) = next_tag(&text[from..])?;
+        if tag.name == "endraw" {
+            return Some((&text[..from + before.len()], tag, after));
+        }
+        from += before.len() + 2;
+    }
+}
+
+/// Writes a raw block as a block around a string literal, with the white space that Jinja2 leaves in it.
+fn push_literal(out: &mut String, start: &Tag<'_>, content: &str, end: &Tag<'_>) {
+    let ([before, trims_start], [trims_end, after]) = (start.signs(), end.signs());
+    let content = if trims_start == "-" { content.trim_start() } else { content };
+    let line = content.rfind('\n').map(|at| at + 1);
+    let content = match (trims_end, line) {
+        ("-", _) => content.trim_end(),
+        // `lstrip_blocks`: the tag stands alone in its line.
+        ("", Some(line)) if content[line..].trim().is_empty() => &content[..line],
+        _ => content,
+    };
+    let literal = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    out.push_str(&format!("{{%{before} if true %}}{{{{ \"{literal}\" }}}}{{% endif {after}%}}"));
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over")]

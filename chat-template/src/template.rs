@@ -69,7 +69,7 @@ impl ChatTemplate {
     pub fn with_clock(text: &str, tokens: BTreeMap<String, String>, clock: Clock) -> Result<Self, String> {
         let mut environment = environment::environment(clock)?;
         environment
-            .add_template_owned(NAME, environment::without_generation_blocks(text))
+            .add_template_owned(NAME, environment::translated(text))
             .map_err(|e| format!("the chat template is not valid: {e:#}"))?;
         Ok(Self {
             environment,

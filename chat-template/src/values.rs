@@ -157,16 +157,16 @@ fn complete_schema(schema: &mut Value) {
     complete_parts(schema);
 }
 
-/// One name for a schema's type: of a list the first that is not null, else that of an alternative, else a guess.
+/// One name for a schema's type: of a list the first that is not null, else that of an alternative, else a guess. Templates know no
+/// name for "any", and some loop over the letters of one that they do not know.
 fn first_type(kind: Option<&Value>, schema: &Map<String, Value>) -> String {
-    let names = |list: &Value| {
-        let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
-        names.filter(|name| *name != "null").map(str::to_owned).next()
+    let listed = kind.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let alternatives = alternatives.filter_map(|schema| schema.get("type")?.as_str());
+    let guess = match schema {
+        schema if schema.contains_key("properties") => "object",
+        schema if schema.contains_key("items") => "array",
+        _ => "string",
     };
-    let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
-    let alternative = || {
-        let kinds = alternatives.flatten().filter_map(|schema| schema.get("type")?.as_str());
-        kinds.filter(|name| *name != "null").map(str::to_owned).next()
-    };
-    kind.and_then(names).or_else(alternative).unwrap_or_else(|| "any".to_owned())
+    listed.chain(alternatives).find(|name| *name != "null").unwrap_or(guess).to_owned()
 }

@@ -5,4 +5,5 @@ pub mod anthropic;
 pub mod foreign;
 pub mod ollama;
 pub mod openai;
+pub mod prompts;
 pub mod rerank;

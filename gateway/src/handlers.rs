@@ -8,5 +8,6 @@ pub mod health;
 pub mod messages;
 pub mod metrics;
 pub mod models;
+pub mod prompts;
 pub mod responses;
 pub mod stream;

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod maker;
 pub mod middleware;
 pub mod openapi;
+pub mod render;
 pub mod responses;
 pub mod router;
 pub mod state;

@@ -10,7 +10,9 @@ use ipc_proto::{Error, ErrorKind, Source};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
-use crate::handlers::{admin, docs, embeddings, generate, health, messages, metrics, models, responses};
+use crate::handlers::{
+    admin, docs, embeddings, generate, health, messages, metrics, models, prompts, responses,
+};
 use crate::middleware::{auth, host, once, protocol, request_id};
 use crate::state::State;
 
@@ -26,6 +28,13 @@ pub fn router(state: State) -> Router {
         .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/chat/completions/render", post(prompts::chat))
+        .route("/v1/completions/render", post(prompts::completions))
+        .route("/v1/responses/render", post(prompts::responses))
+        .route("/v1/messages/render", post(prompts::messages))
+        .route("/tokenize", post(prompts::tokenize))
+        .route("/detokenize", post(prompts::detokenize))
+        .route("/apply-template", post(prompts::apply_template))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v2/rerank", post(embeddings::rerank))

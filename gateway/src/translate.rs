@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod models;
 pub mod names;
 pub mod openai;
+pub mod prompts;
 pub mod responses;
 pub mod sse;
 pub mod whole;

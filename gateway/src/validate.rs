@@ -26,6 +26,7 @@ mod foreign;
 mod formats;
 pub(crate) mod keep_alive;
 pub mod labels;
+pub mod prompts;
 pub mod responses;
 mod thinking;
 mod tools;
@@ -60,12 +61,12 @@ impl ValidRequest {
     }
 }
 
-/// A prompt whose tokens are to be counted.
+/// A prompt that is counted or shown, and not continued.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ValidCount {
+pub struct ValidPrompt {
     /// The model's name as the client gave it.
     pub model: String,
-    /// What to count.
+    /// What is looked at.
     pub prompt: Prompt,
     /// How long the model stays when it falls idle, where the request says.
     pub keep_alive: Option<KeepAlive>,
@@ -203,7 +204,7 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
         parallel_calls,
         template_kwargs,
         continues,
-        sanitize_control_tokens: None,
+        sanitize_control_tokens: request.sanitize_control_tokens,
     };
     let generate = GenerateRequest {
         id: RequestId(0),

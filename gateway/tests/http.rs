@@ -17,6 +17,8 @@ mod keep_alive;
 mod limits;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/prompts.rs"]
+mod prompts;
 #[path = "http/responses.rs"]
 mod responses;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod agents;
 mod api;
 mod background;
 mod chaos;

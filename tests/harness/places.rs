@@ -33,6 +33,11 @@ pub fn models() -> PathBuf {
     from_env("MLXD_TEST_MODELS", ".mlx/models", "cargo xtask models")
 }
 
+/// The folder with published chat templates.
+pub fn templates() -> PathBuf {
+    from_env("MLXD_TEST_TEMPLATES", ".mlx/templates", "cargo xtask test")
+}
+
 /// The folder whose `node_modules` hold the JavaScript SDKs.
 pub fn node() -> PathBuf {
     from_env("MLXD_TEST_NODE", ".mlx/test-node", "cargo xtask test")

@@ -14,6 +14,7 @@ mod models;
 mod paths;
 mod progress;
 mod setup;
+mod templates;
 mod test;
 
 /// Development tasks of mlxd.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::progress::{shown, step};
-use crate::{models, paths, setup};
+use crate::{models, paths, setup, templates};
 
 /// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
 const PYTHON: [&str; 5] = [
@@ -63,11 +63,12 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("models", || models::fetch("all"))?;
     let python = times.take("python environment", test_python)?;
     let node = times.take("node packages", test_node)?;
+    let templates = times.take("chat templates", templates::prepare)?;
     let cargo_test = |last: &str| {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(paths::root()).args(["test", "--release", "--workspace", last]).args(arguments);
         cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
-        cargo.env("MLXD_TEST_NODE", &node);
+        cargo.env("MLXD_TEST_NODE", &node).env("MLXD_TEST_TEMPLATES", &templates);
         cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
         cargo
     };

@@ -341,6 +341,28 @@ fn generation_blocks_do_nothing() {
     assert_eq!(render(text, None).unwrap(), "ab c");
 }
 
+/// What Jinja2 3.1.6 writes.
+#[test]
+fn raw_blocks_keep_their_white_space() {
+    for (text, expected) in [
+        ("a{% raw %}\nb {{ x }}{% endraw %}\nc", "a\nb {{ x }}c"),
+        ("a{% raw %}{% generation %}\n{% endraw %}b", "a{% generation %}\nb"),
+        ("a{%- raw -%}\n b\n{%- endraw %}c", "abc"),
+        ("x\n  {% raw %}\n y\n  {% endraw %}\nz", "x\n\n y\nz"),
+        ("a{% raw %} {% endraw %}{% generation %}b{% endgeneration %}", "a b"),
+        ("a {% raw %} {% if \\n \"{% endraw -%} b", "a  {% if \\n \"b"),
+        ("a{% raw %}", "error"),
+    ] {
+        let rendered = render(text, None).unwrap_or_else(|_| "error".to_owned());
+        assert_eq!(rendered, expected, "{text}");
+    }
+}
+
+#[test]
+fn line_ends_are_newlines() {
+    assert_eq!(render("a\r\n{% if true %}\r\nb{% endif %}.\rc", None).unwrap(), "a\nb.\nc");
+}
+
 #[test]
 fn what_tools_lack_is_added_only_where_the_template_reads_it() {
     let tool = |parameters: Option<&str>| Tool {
@@ -358,7 +380,7 @@ fn what_tools_lack_is_added_only_where_the_template_reads_it() {
     let reading = ChatTemplate::new(text, BTreeMap::new()).unwrap();
     let schema = r#"{"properties": {"a": {"type": ["null", "integer"]}, "b": {"anyOf": [{"type": "null"}, {"type": "string"}]}, "c": {}}}"#;
     let rendered = reading.render(&prompt(tool(Some(schema))), None).unwrap();
-    assert_eq!(rendered.text, "f:|ainteger|bstring|cany");
+    assert_eq!(rendered.text, "f:|ainteger|bstring|cstring");
     assert_eq!(rendered.adaptations, [Adaptation::ToolsCompleted]);
     assert_eq!(reading.render(&prompt(tool(None)), None).unwrap().text, "f:");
 }

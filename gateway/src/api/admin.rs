@@ -103,6 +103,9 @@ pub struct Details {
     /// Why it cannot be served, where its files say that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Why chats fail while completions work: the chat template is not valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_problem: Option<String>,
 }
 
 /// One worker process.

@@ -205,7 +205,11 @@ impl Keeper {
 }
 
 /// The items of earlier responses. Those that the new ones refer to by their ids take their places.
-async fn conversation(state: &State, tenant: &Tenant, request: &mut api::Request) -> Result<Vec<Item>> {
+pub(super) async fn conversation(
+    state: &State,
+    tenant: &Tenant,
+    request: &mut api::Request,
+) -> Result<Vec<Item>> {
     let history = match &request.previous_response_id {
         Some(id) => state.responses.history(tenant.name(), id).await?,
         None => Vec::new(),

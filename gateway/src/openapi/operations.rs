@@ -8,7 +8,7 @@ use crate::api::admin;
 use crate::api::anthropic::{self, error as anthropic_error, messages};
 use crate::api::openai::responses::{self, answer};
 use crate::api::openai::{chat, completions, embeddings, error, models};
-use crate::api::{ollama, rerank};
+use crate::api::{ollama, prompts, rerank};
 
 /// Writes the schema of one type.
 pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -66,6 +66,41 @@ fn order<Q: JsonSchema>(path: &'static str, summary: &'static str) -> Operation 
 /// An operation that takes a `Q`.
 fn post<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
     Operation { request: Some(of::<Q>), ..read::<T>("post", path, summary) }
+}
+
+/// Prompts as models read them.
+fn prompt_operations() -> [Operation; 7] {
+    let anthropic = of::<anthropic_error::Body> as Schema;
+    [
+        post::<chat::Request, prompts::Rendered>(
+            "/v1/chat/completions/render",
+            "The prompt of a conversation as its model reads it",
+        ),
+        post::<completions::Request, prompts::RenderedList>(
+            "/v1/completions/render",
+            "The prompts of a completion as their model reads them",
+        ),
+        post::<responses::Request, prompts::Rendered>(
+            "/v1/responses/render",
+            "The prompt of a response as its model reads it",
+        ),
+        Operation {
+            error: anthropic,
+            ..post::<messages::Request, prompts::Rendered>(
+                "/v1/messages/render",
+                "The prompt of a message as its model reads it",
+            )
+        },
+        Operation {
+            answer: (JSON, Some(either::<prompts::Tokens, prompts::PlainTokens>)),
+            ..post::<prompts::Tokenize, prompts::Tokens>(
+                "/tokenize",
+                "Token ids of a text, or of a chat request's prompt",
+            )
+        },
+        post::<prompts::Detokenize, prompts::Detokenized>("/detokenize", "The text of token ids"),
+        post::<chat::Request, prompts::Applied>("/apply-template", "The prompt text of a chat request"),
+    ]
 }
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -144,6 +179,7 @@ pub(super) fn operations() -> Vec<Operation> {
         text("/docs", "text/html", "This description, for people"),
         read::<Value>("get", "/openapi.json", "This description, for programs"),
     ];
+    all.extend(prompt_operations());
     all.extend(of_admin());
     all
 }

@@ -64,6 +64,7 @@ pub fn details(details: supervisor::Details) -> Details {
         weight_bytes: details.weight_bytes,
         kv_bytes_per_token: details.kv_bytes_per_token,
         problem: details.problem,
+        chat_problem: details.chat_problem,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::labels::{self, Labels};
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidCount, ValidRequest, asked, extras, foreign,
+    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidPrompt, ValidRequest, asked, extras, foreign,
     keep_alive, model, refuse, time_limit_ms,
 };
 use crate::api::anthropic::messages::{self, Format, Request};
@@ -88,13 +88,13 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(mut request: Request) -> Result<ValidCount> {
+pub fn count(mut request: Request) -> Result<ValidPrompt> {
     refused(&request)?;
     constraint(&request)?;
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let time_limit_ms = time_limit_ms(request.timeout)?;
     let (model, prompt) = conversation(request)?;
-    Ok(ValidCount { model, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
+    Ok(ValidPrompt { model, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
 }
 
 /// What changes the answer and is not built.
@@ -229,7 +229,7 @@ fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
         parallel_calls,
         template_kwargs,
         continues,
-        sanitize_control_tokens: None,
+        sanitize_control_tokens: request.sanitize_control_tokens,
     };
     Ok((model(request.model)?, prompt))
 }

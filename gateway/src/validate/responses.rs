@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::labels;
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidCount, ValidRequest, asked, extras, foreign, keep_alive,
-    limit, model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidPrompt, ValidRequest, asked, extras, foreign,
+    keep_alive, limit, model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
 };
 use crate::api::openai::chat::Function;
 use crate::api::openai::responses::{self as api, Item, Request};
@@ -121,12 +121,12 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(mut request: Request, history: &[Item]) -> Result<ValidCount> {
+pub fn count(mut request: Request, history: &[Item]) -> Result<ValidPrompt> {
     refused(&request)?;
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let time_limit_ms = time_limit_ms(request.timeout)?;
     let (prompt, _, _) = conversation(&mut request, history)?;
-    Ok(ValidCount { model: model(request.model)?, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
+    Ok(ValidPrompt { model: model(request.model)?, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
 }
 
 /// What changes the answer and is not built.
@@ -241,7 +241,7 @@ fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, 
         parallel_calls,
         template_kwargs,
         continues: false,
-        sanitize_control_tokens: None,
+        sanitize_control_tokens: request.sanitize_control_tokens,
     };
     Ok((prompt, input, shown))
 }

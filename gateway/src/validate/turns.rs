@@ -60,7 +60,7 @@ fn turn(path: &str, message: chat::Message) -> Result<Message> {
         chat::Role::Tool | chat::Role::Function => Role::Tool,
     };
     refuse(&format!("{path}.audio"), &message.audio, &[])?;
-    let reasoning = message.reasoning_content.or(message.reasoning);
+    let reasoning = message.reasoning_content.or(message.reasoning).or(message.thinking);
     // What a model would not say was all it said.
     let content = match message.content.or(message.refusal.map(Content::Text)) {
         Some(Content::Text(text)) => text,

@@ -17,6 +17,7 @@ use gateway::router::router;
 use gateway::state::State;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
+use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{
@@ -248,6 +249,49 @@ impl Worker for FakeWorker {
         }
         let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "poison");
         if poison { Err(self.dies()) } else { Ok(3) }
+    }
+
+    async fn render(self, _: Context, prompt: Prompt) -> Result<RenderedPrompt> {
+        let (text, template) = match prompt {
+            Prompt::Chat(chat) => {
+                let sanitized = u32::from(chat.sanitize_control_tokens == Some(true));
+                let file = "chat_template.jinja".to_owned();
+                let used = TemplateUse { name: "default".into(), file, sanitized, ..TemplateUse::default() };
+                let texts: Vec<_> = chat.messages.iter().map(|message| &*message.content).collect();
+                (texts.join("|"), Some(used))
+            }
+            Prompt::Text(text) => (text, None),
+            Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
+        };
+        if text == "refuse" {
+            return Err(Error::invalid("messages", "the template refuses it"));
+        }
+        let tokens = text.bytes().map(u32::from).collect();
+        Ok(RenderedPrompt { text, tokens, max_context: 64, template })
+    }
+
+    /// A token for each byte, 1000 before a text with special tokens, and 999 for each `<s>`.
+    async fn tokenize(self, _: Context, request: TokenizeRequest) -> Result<Tokenized> {
+        let text = match request.prompt {
+            Prompt::Text(text) => text,
+            Prompt::Chat(chat) => chat.messages[0].content.clone(),
+            Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
+        };
+        let mut tokens = if request.add_special { vec![1000] } else { Vec::new() };
+        match text.strip_prefix("<s>").filter(|_| request.parse_special) {
+            Some(rest) => tokens.extend([999].into_iter().chain(rest.bytes().map(u32::from))),
+            None => tokens.extend(text.bytes().map(u32::from)),
+        }
+        let piece = |token: &u32| u8::try_from(*token).map_or(b"<s>".to_vec(), |byte| vec![byte]);
+        let pieces = if request.pieces { tokens.iter().map(piece).collect() } else { Vec::new() };
+        Ok(Tokenized { tokens, pieces, max_context: 64 })
+    }
+
+    async fn detokenize(self, _: Context, tokens: Vec<u32>) -> Result<String> {
+        let byte =
+            |token: u32| u8::try_from(token).map_err(|_| Error::invalid("tokens", "tokens: no such id"));
+        let bytes = tokens.into_iter().map(byte).collect::<Result<Vec<_>>>()?;
+        Ok(String::from_utf8(bytes).unwrap())
     }
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {

@@ -41,6 +41,8 @@ pub struct Request {
     pub fallbacks: Option<Value>,
     /// Ours: variables for the model's chat template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// Ours: control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    pub sanitize_control_tokens: Option<bool>,
     /// Ours: who goes first where not all can run.
     pub priority: Option<Priority>,
     /// Ours: same seed, same text.

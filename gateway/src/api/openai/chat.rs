@@ -28,6 +28,8 @@ pub struct Request {
     pub seed: Option<i64>,
     pub stop: Option<Stop>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// Control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    pub sanitize_control_tokens: Option<bool>,
     pub n: Option<u32>,
     pub tools: Option<Vec<Tool>>,
     pub tool_choice: Option<ToolChoice>,
@@ -214,6 +216,8 @@ pub struct Message {
     pub reasoning_content: Option<String>,
     /// Another name for it; clients send either back, or both.
     pub reasoning: Option<String>,
+    /// gpt-oss' name for it.
+    pub thinking: Option<String>,
     pub refusal: Option<String>,
     pub audio: Option<Value>,
 }

@@ -62,6 +62,8 @@ pub struct Request {
     pub presence_penalty: Option<f32>,
     pub frequency_penalty: Option<f32>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// Control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    pub sanitize_control_tokens: Option<bool>,
     pub priority: Option<Priority>,
     pub cache_salt: Option<String>,
     pub timeout: Option<f64>,

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::generate::Prompt;
+use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{KeepAlive, Want};
 use ipc_proto::{ErrorKind, Result};
 
 use super::link::Link;
 use super::{Local, deadline, lost};
 use crate::backend::late;
-use crate::validate::ValidCount;
+use crate::validate::ValidPrompt;
 
 /// Many long texts take minutes on a CPU; whoever waits can leave, which drops the call and the work.
 const READING_DEADLINE: Duration = Duration::from_secs(3600);
@@ -64,19 +66,66 @@ impl Local {
     ///
     /// # Errors
     /// Unknown or broken model, a prompt that its template refuses.
-    pub async fn count_tokens(self: &Arc<Self>, count: ValidCount) -> Result<u32> {
-        let ValidCount { model, prompt, keep_alive, time_limit_ms } = count;
+    pub async fn count_tokens(self: &Arc<Self>, prompt: ValidPrompt) -> Result<u32> {
+        self.inspect(prompt, async |link, prompt| link.count_tokens(prompt).await).await
+    }
+
+    /// A prompt as its model would see it.
+    ///
+    /// # Errors
+    /// As [`Self::count_tokens`].
+    pub async fn render(self: &Arc<Self>, prompt: ValidPrompt) -> Result<RenderedPrompt> {
+        self.inspect(prompt, async |link, prompt| {
+            let rendered = link.client().render(deadline(READING_DEADLINE), prompt).await;
+            rendered.map_err(|e| lost("the worker", &e)).flatten()
+        })
+        .await
+    }
+
+    /// Text or prompt → token ids.
+    ///
+    /// # Errors
+    /// As [`Self::count_tokens`].
+    pub async fn tokenize(self: &Arc<Self>, model: String, request: TokenizeRequest) -> Result<Tokenized> {
         let call = |link: Arc<Link>| {
-            let prompt = prompt.clone();
-            async move { link.count_tokens(prompt).await }
+            let request = request.clone();
+            async move {
+                let tokenized = link.client().tokenize(deadline(READING_DEADLINE), request).await;
+                tokenized.map_err(|e| lost("the worker", &e)).flatten()
+            }
         };
+        self.call(&Reading { model, ..Reading::default() }, call).await
+    }
+
+    /// Token ids → text.
+    ///
+    /// # Errors
+    /// Unknown or broken model, token ids that it does not have.
+    pub async fn detokenize(self: &Arc<Self>, model: String, tokens: Vec<u32>) -> Result<String> {
+        let call = |link: Arc<Link>| {
+            let tokens = tokens.clone();
+            async move {
+                let text = link.client().detokenize(deadline(READING_DEADLINE), tokens).await;
+                text.map_err(|e| lost("the worker", &e)).flatten()
+            }
+        };
+        self.call(&Reading { model, ..Reading::default() }, call).await
+    }
+
+    /// A call about a prompt that is not continued.
+    async fn inspect<T>(
+        self: &Arc<Self>,
+        prompt: ValidPrompt,
+        call: impl AsyncFn(Arc<Link>, Prompt) -> Result<T>,
+    ) -> Result<T> {
+        let ValidPrompt { model, prompt, keep_alive, time_limit_ms } = prompt;
         let reading = Reading { model, keep_alive, time_limit_ms, ..Reading::default() };
-        let tokens = self.call_in_time(&reading, call).await?;
-        // Clients count between their requests: one that says nothing takes nothing back.
+        let answer = self.call_in_time(&reading, |link| call(link, prompt.clone())).await?;
+        // Clients look between their requests: one that says nothing takes nothing back.
         if reading.keep_alive.is_some() {
             Arc::clone(self).keep(reading.model, reading.keep_alive);
         }
-        Ok(tokens)
+        Ok(answer)
     }
 
     /// As [`Self::call_in_time`]; after it the model is to stay as the request says.

@@ -1,0 +1,65 @@
+//! `mlxd-gateway render`: the prompt of one chat request, for the command line. It needs no HTTP address and no key: whoever may
+//! open the supervisor's socket may ask.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Parser;
+use ipc_proto::prompt::TokenizeRequest;
+use ipc_proto::{Error, ErrorKind, Result, Source};
+use serde::Serialize;
+
+use crate::api::prompts::{Rendered, Token};
+use crate::backend::local::Local;
+use crate::translate::prompts as translate;
+use crate::validate::ValidPrompt;
+use crate::{body, validate};
+
+/// The first argument of a gateway that only renders.
+pub const COMMAND: &str = "render";
+
+/// Reads a chat request from standard input and writes its prompt to standard output, as `POST /v1/chat/completions/render` answers.
+#[derive(Debug, Parser)]
+#[command(name = "mlxd-gateway render", version)]
+pub struct Arguments {
+    /// The supervisor's socket.
+    #[arg(long)]
+    supervisor: PathBuf,
+    /// Add each token's text.
+    #[arg(long)]
+    pieces: bool,
+}
+
+/// The prompt, and each token's text where that was asked for.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    rendered: Rendered,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<Token>,
+}
+
+/// The answer to the chat request in `bytes`, as JSON text of one line.
+///
+/// # Errors
+/// A wrong request, an unknown or broken model, a template that refuses the conversation.
+pub async fn answer(arguments: Arguments, bytes: &[u8]) -> Result<String> {
+    let valid = validate::chat(body::parse(bytes)?)?;
+    let prompt = ValidPrompt::of_request(valid.request);
+    let local = Arc::new(Local::new(arguments.supervisor));
+    let mut tokens = Vec::new();
+    if arguments.pieces {
+        let request = TokenizeRequest {
+            prompt: prompt.prompt.clone(),
+            add_special: false,
+            parse_special: true,
+            pieces: true,
+        };
+        let tokenized = local.tokenize(prompt.model.clone(), request).await?;
+        tokens = translate::plain_tokens(tokenized, true).tokens;
+    }
+    let model = prompt.model.clone();
+    let answer = Answer { rendered: translate::rendered(model, local.render(prompt).await?), tokens };
+    let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Source::Gateway, e.to_string());
+    Ok(serde_json::to_string(&answer).map_err(unwritable)? + "\n")
+}

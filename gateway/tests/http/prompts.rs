@@ -1,0 +1,163 @@
+//! Endpoints that show prompts.
+
+use serde_json::{Value, json};
+
+use super::fakes::Gateway;
+use super::json;
+
+fn post(path: &str, body: &Value) -> (u16, Value) {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.ask("POST", path, "", &body.to_string());
+    (status, json(&body))
+}
+
+fn chat(content: &str) -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": content}]})
+}
+
+#[test]
+fn tokenize_of_a_prompt_answers_in_vllms_form() {
+    let answer = post("/tokenize", &json!({"model": "m", "prompt": "ab"}));
+    assert_eq!(
+        answer,
+        (200, json!({"count": 3, "max_model_len": 64, "tokens": [1000, 97, 98], "token_strs": null}))
+    );
+}
+
+#[test]
+fn tokenize_of_a_prompt_follows_vllms_options() {
+    let asked = json!({"model": "m", "prompt": "ab", "add_special_tokens": false, "return_token_strs": true});
+    let (_, answer) = post("/tokenize", &asked);
+    assert_eq!((&answer["tokens"], &answer["token_strs"]), (&json!([97, 98]), &json!(["a", "b"])));
+}
+
+#[test]
+fn tokenize_of_a_content_answers_in_llama_cpps_form() {
+    let answer = post("/tokenize", &json!({"model": "m", "content": "<s>a"}));
+    assert_eq!(answer, (200, json!({"tokens": [999, 97]})));
+}
+
+#[test]
+fn tokenize_of_a_content_follows_llama_cpps_options() {
+    let asked = json!({"model": "m", "content": "<s>", "add_special": true, "parse_special": false, "with_pieces": true});
+    let (_, answer) = post("/tokenize", &asked);
+    let pieces = json!([{"id": 1000, "piece": "<s>"}, {"id": 60, "piece": "<"}, {"id": 115, "piece": "s"}, {"id": 62, "piece": ">"}]);
+    assert_eq!(answer, json!({"tokens": pieces}));
+}
+
+#[test]
+fn tokenize_of_half_a_character_gives_its_bytes() {
+    let asked = json!({"model": "m", "content": "é", "with_pieces": true});
+    let (_, answer) = post("/tokenize", &asked);
+    assert_eq!(answer, json!({"tokens": [{"id": 195, "piece": [195]}, {"id": 169, "piece": [169]}]}));
+}
+
+#[test]
+fn tokenize_of_messages_reads_a_chat_request() {
+    let mut asked = chat("ab");
+    asked["return_token_strs"] = true.into();
+    let (status, answer) = post("/tokenize", &asked);
+    assert_eq!((status, &answer["token_strs"], &answer["count"]), (200, &json!(["a", "b"]), &2.into()));
+    asked["messages"][0]["role"] = "nobody".into();
+    let (status, answer) = post("/tokenize", &asked);
+    assert!(status == 400 && answer["error"]["param"] == "messages[0].role", "{answer}");
+}
+
+#[test]
+fn tokenize_of_messages_refuses_special_tokens_by_name() {
+    let mut asked = chat("ab");
+    asked["add_special_tokens"] = true.into();
+    let (status, answer) = post("/tokenize", &asked);
+    assert_eq!((status, &answer["error"]["param"]), (400, &"add_special_tokens".into()));
+}
+
+#[test]
+fn tokenize_of_nothing_names_what_is_missing() {
+    let (status, answer) = post("/tokenize", &json!({"model": "m"}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"prompt".into()));
+    let (status, answer) = post("/tokenize", &json!({"model": "m", "prompt": "a", "content": "b"}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"content".into()));
+}
+
+#[test]
+fn detokenize_answers_in_both_forms() {
+    let answer = post("/detokenize", &json!({"model": "m", "tokens": [97, 98]}));
+    assert_eq!(answer, (200, json!({"prompt": "ab", "content": "ab"})));
+}
+
+#[test]
+fn detokenize_of_an_unknown_id_is_a_400() {
+    let (status, answer) = post("/detokenize", &json!({"model": "m", "tokens": [5000]}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"tokens".into()));
+}
+
+#[test]
+fn apply_template_answers_the_prompts_text() {
+    assert_eq!(post("/apply-template", &chat("ab")), (200, json!({"prompt": "ab"})));
+}
+
+#[test]
+fn render_of_a_chat_shows_prompt_ids_and_template() {
+    let mut asked = chat("ab");
+    asked["sanitize_control_tokens"] = true.into();
+    let template = json!({"name": "default", "file": "chat_template.jinja", "adaptations": [], "sanitized_control_tokens": 1});
+    let format = json!({"name": "", "reason": ""});
+    let expected = json!({"model": "m", "prompt": "ab", "token_ids": [97, 98], "token_count": 2, "max_model_len": 64,
+        "template": template, "tool_format": format, "reasoning_format": format});
+    assert_eq!(post("/v1/chat/completions/render", &asked), (200, expected));
+}
+
+#[test]
+fn render_of_completions_shows_each_prompt_once() {
+    let asked = json!({"model": "m", "prompt": ["a", "b"], "n": 2, "max_tokens": 1});
+    let (status, answer) = post("/v1/completions/render", &asked);
+    let prompts: Vec<&Value> = answer["data"].as_array().unwrap().iter().map(|one| &one["prompt"]).collect();
+    assert_eq!((status, prompts), (200, vec![&json!("a"), &json!("b")]));
+    assert!(answer["data"][0]["template"].is_null());
+}
+
+#[test]
+fn render_of_a_response_reads_instructions_and_input() {
+    let asked = json!({"model": "m", "instructions": "s", "input": "q", "sanitize_control_tokens": true});
+    let (status, answer) = post("/v1/responses/render", &asked);
+    assert_eq!((status, &answer["prompt"]), (200, &"s|q".into()));
+    assert_eq!(answer["template"]["sanitized_control_tokens"], 1);
+}
+
+#[test]
+fn render_of_a_response_blames_its_own_field() {
+    let (status, answer) = post("/v1/responses/render", &json!({"model": "m", "input": "refuse"}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"input".into()));
+}
+
+#[test]
+fn render_of_a_message_needs_no_max_tokens() {
+    let mut asked = chat("q");
+    asked["system"] = "s".into();
+    asked["sanitize_control_tokens"] = true.into();
+    let (status, answer) = post("/v1/messages/render", &asked);
+    assert_eq!((status, &answer["prompt"]), (200, &"s|q".into()));
+    assert_eq!(answer["template"]["sanitized_control_tokens"], 1);
+}
+
+#[test]
+fn render_of_a_message_fails_in_anthropics_form() {
+    let (status, answer) = post("/v1/messages/render", &chat("refuse"));
+    assert_eq!(
+        (status, &answer["type"], &answer["error"]["type"]),
+        (400, &"error".into(), &"invalid_request_error".into())
+    );
+}
+
+#[test]
+fn a_request_without_model_lists_those_that_are_served() {
+    let (status, answer) = post("/tokenize", &json!({"content": "a"}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"model".into()));
+    assert!(answer["error"]["message"].as_str().unwrap().ends_with("these: m, slow"), "{answer}");
+}
+
+#[test]
+fn an_unknown_model_is_a_404() {
+    let (status, answer) = post("/tokenize", &json!({"model": "other", "content": "a"}));
+    assert_eq!((status, &answer["error"]["code"]), (404, &"model_not_found".into()));
+}
