@@ -1,7 +1,8 @@
 //! Every chat template that llama.cpp and vLLM publish, in every conversation of `xtask/scripts/chat_template_cases.py`: an OpenAI
 //! request goes through the gateway's checks and the worker's renderer, and the prompt is compared with that of Transformers.
 //!
-//! `cargo xtask test` fetches the templates and lets Transformers render them (`xtask/scripts/chat_templates.py`).
+//! `cargo xtask test` fetches the templates and lets Transformers render them (`xtask/scripts/chat_templates.py`). To sweep over other
+//! templates, put them into a folder `llama.cpp`, render them with that script, and name the folder in `MLXD_TEST_TEMPLATES`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -166,7 +167,7 @@ fn is_ours(adaptations: &[Adaptation], expected: &str, prompt: &ChatPrompt) -> b
 #[test]
 fn published_templates_render_as_in_transformers() {
     let sweep = sweep();
-    assert!(sweep.templates.len() > 100 && sweep.cases.len() > 30, "the sweep is whole");
+    assert!(sweep.templates.len() > 30 && sweep.cases.len() > 30, "the sweep is whole");
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     let mut counts = BTreeMap::<&str, usize>::new();
@@ -214,7 +215,9 @@ fn published_templates_render_as_in_transformers() {
     }
     let count = problems.len();
     assert!(problems.is_empty(), "{count} prompts differ:\n{}", problems.join("\n"));
-    for (at, deviation) in DEVIATIONS.iter().enumerate() {
+    // Other templates than the published ones need not deviate in the same ways.
+    let published = sweep.templates.len() > 100;
+    for (at, deviation) in DEVIATIONS.iter().enumerate().filter(|_| published) {
         assert!(used.contains(&at), "no prompt deviates any more: {}", deviation.reason);
     }
 }
