@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod jinja2;
+
 #[derive(Deserialize)]
 struct Case {
     name: String,
