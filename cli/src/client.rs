@@ -1,14 +1,15 @@
 //! Verbs that talk to a running server, over its control socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::supervisor::{KeepAlive, Restart, SupervisorClient, Want};
+use ipc_proto::supervisor::{KeepAlive, ModelEntry, Restart, SupervisorClient, Want};
 use tarpc::client::RpcError;
 
 use crate::config::{self, ConfigError, Environment};
-use crate::{settings, table};
+use crate::prompt::Request;
+use crate::{prompt, settings, show, table};
 
 /// A model of hundreds of gigabytes loads for a while.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -23,6 +24,23 @@ pub(crate) enum Verb {
         /// All models on disk.
         #[arg(long, short)]
         all: bool,
+        #[command(flatten)]
+        home: Home,
+    },
+    /// Show what is known of a model, or the prompt that it reads for a conversation.
+    Show {
+        /// Its id or alias.
+        model: String,
+        /// The prompt of what this file holds: a chat request, a list of messages, or a text that the user says; - for standard
+        /// input. The prompt goes to standard output, and how it came to be to standard error.
+        #[arg(long, value_name = "FILE")]
+        prompt: Option<PathBuf>,
+        /// Its token ids instead, with the text of each.
+        #[arg(long, requires = "prompt")]
+        ids: bool,
+        /// All that is known of it instead, as JSON.
+        #[arg(long, requires = "prompt", conflicts_with = "ids")]
+        json: bool,
         #[command(flatten)]
         home: Home,
     },
@@ -97,28 +115,62 @@ pub(crate) enum ClientError {
     Refused(#[from] ipc_proto::Error),
     #[error("{0}")]
     Settings(String),
+    #[error("{}: {cause}", file.display())]
+    File { file: PathBuf, cause: std::io::Error },
+    #[error("{0}")]
+    Prompt(String),
     #[error("the server does not end within {} s", STOPPING.as_secs())]
     StillThere,
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
+/// What a verb says.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// For standard output.
+    pub(crate) text: String,
+    /// For standard error.
+    pub(crate) note: String,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
 /// Does what `verb` says; returns what is to be shown.
-pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<String, ClientError> {
+pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(obey(verb, environment))
 }
 
-async fn obey(verb: Verb, environment: &Environment) -> Result<String, ClientError> {
+async fn obey(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let reach = |home: Home| async {
         let home = config::home(home.home, environment)?;
         connect(&home).await
     };
-    match verb {
+    let text = match verb {
+        Verb::Show { model, prompt: Some(file), ids, json, home } => {
+            let home = config::home(home.home, environment)?;
+            // An error where no server runs.
+            connect(&home).await?;
+            return show_prompt(&home, &model, &file, (ids, json));
+        }
+        Verb::Show { model, prompt: None, home, .. } => {
+            let server = reach(home).await?;
+            // An error where there is no model of that name.
+            let settings = server.settings(context(), model.clone()).await??;
+            let models = server.models(context()).await?;
+            let named = |entry: &&ModelEntry| entry.id == model || entry.aliases.contains(&model);
+            let entry = models.iter().find(named).cloned().unwrap_or_default();
+            show::facts(&entry, &settings).map_err(ClientError::Settings)?
+        }
         Verb::Ps { all, home } => {
             let server = reach(home).await?;
             let (models, pool) = (server.models(context()).await?, server.pool(context()).await?);
-            Ok(table::models(&models, all) + &table::pool(&pool))
+            table::models(&models, all) + &table::pool(&pool)
         }
         Verb::Load { model, keep_alive, home } => {
             let keep_alive = keep_alive.map(|seconds| match u32::try_from(seconds) {
@@ -129,11 +181,11 @@ async fn obey(verb: Verb, environment: &Environment) -> Result<String, ClientErr
             let start = Instant::now();
             let workers = reach(home).await?.ensure_ready(context(), want).await??;
             let architecture = workers.first().map_or("", |worker| &worker.model.architecture);
-            Ok(format!("{model} ({architecture}) is ready after {:.1} s\n", start.elapsed().as_secs_f64()))
+            format!("{model} ({architecture}) is ready after {:.1} s\n", start.elapsed().as_secs_f64())
         }
         Verb::Unload { model, force, home } => {
             reach(home).await?.unload(context(), model.clone(), force).await??;
-            Ok(format!("{model} is unloaded\n"))
+            format!("{model} is unloaded\n")
         }
         Verb::Restart { model, home, .. } => {
             let (what, text) = match model {
@@ -141,7 +193,7 @@ async fn obey(verb: Verb, environment: &Environment) -> Result<String, ClientErr
                 None => (Restart::Gateway, "the gateway is restarted\n".to_owned()),
             };
             reach(home).await?.restart(context(), what).await??;
-            Ok(text)
+            text
         }
         Verb::Set { model, changes, home } => {
             let server = reach(home).await?;
@@ -150,18 +202,36 @@ async fn obey(verb: Verb, environment: &Environment) -> Result<String, ClientErr
                 settings = settings::changed(&settings, &changes).map_err(ClientError::Settings)?;
                 server.set_settings(context(), model, settings.clone()).await??;
             }
-            settings::shown(&settings).map_err(ClientError::Settings)
+            settings::shown(&settings).map_err(ClientError::Settings)?
         }
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;
             connect(&home).await?.stop(context()).await?;
             ended(&home).await?;
-            Ok("stopped\n".into())
+            "stopped\n".into()
         }
-    }
+    };
+    Ok(text.into())
 }
 
-async fn connect(home: &std::path::Path) -> Result<SupervisorClient, ClientError> {
+/// The prompt that a model reads for what a file holds; its ids or the whole answer instead, where that is asked.
+fn show_prompt(
+    home: &Path,
+    model: &str,
+    file: &Path,
+    (ids, json): (bool, bool),
+) -> Result<Answer, ClientError> {
+    let request = Request::of(model, &prompt::read(file)?);
+    let written = prompt::render(&supervisor::control_socket(home)?, &request, ids)?;
+    if json {
+        return Ok(written.into());
+    }
+    let rendered: show::Rendered = serde_json::from_str(&written).map_err(std::io::Error::from)?;
+    let note = rendered.note(request.form);
+    Ok(Answer { text: if ids { rendered.ids() } else { rendered.prompt }, note })
+}
+
+async fn connect(home: &Path) -> Result<SupervisorClient, ClientError> {
     let nobody = || ClientError::NotRunning(home.to_owned());
     let path = supervisor::control_socket(home).map_err(|_| nobody())?;
     match socket::connect(&path, Channel::Control).await {
@@ -178,7 +248,7 @@ async fn connect(home: &std::path::Path) -> Result<SupervisorClient, ClientError
 }
 
 /// Returns when the server has removed its socket, which it does last.
-async fn ended(home: &std::path::Path) -> Result<(), ClientError> {
+async fn ended(home: &Path) -> Result<(), ClientError> {
     let start = Instant::now();
     while supervisor::control_socket(home).is_ok_and(|path| path.exists()) {
         if start.elapsed() > STOPPING {

@@ -11,7 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 mod client;
 mod config;
+mod prompt;
 mod settings;
+mod show;
 mod table;
 
 /// A local AI server for MLX models, speaking the OpenAI API.
@@ -40,8 +42,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(flags) => serve(flags, environment),
         Command::Client(verb) => match client::run(verb, &environment) {
-            Ok(text) => {
-                print!("{text}");
+            Ok(answer) => {
+                print!("{}", answer.text);
+                eprint!("{}", answer.note);
                 ExitCode::SUCCESS
             }
             Err(error) => {

@@ -72,6 +72,13 @@ mod tests {
     }
 
     #[test]
+    fn control_tokens_are_sanitised_on_demand() {
+        let settings = set(&ModelSettings::default(), &["sanitize_control_tokens=true"]).unwrap();
+        assert!(settings.sanitize_control_tokens);
+        assert!(!set(&settings, &["sanitize_control_tokens="]).unwrap().sanitize_control_tokens);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (change, named) in [
             ("replicas=0", "replicas"),

@@ -16,8 +16,11 @@ pub(crate) fn models(models: &[ModelEntry], all: bool) -> String {
             (row[0], row[1]) = (name(model), state);
             rows.push(row);
         }
-        for worker in workers {
-            rows.push(line(model, worker));
+        rows.extend(workers.into_iter().map(|worker| line(model, worker)));
+        if let Some(problem) = model.details.chat_problem.as_ref().filter(|_| all) {
+            let mut row = [const { String::new() }; 8];
+            row[1] = short("chats fail", problem);
+            rows.push(row);
         }
     }
     match rows.len() {
@@ -56,7 +59,8 @@ fn name(model: &ModelEntry) -> String {
     }
 }
 
-fn state(state: &ModelState) -> String {
+/// What a model's workers do, in one line.
+pub(crate) fn state(state: &ModelState) -> String {
     match state {
         ModelState::Stopped => "stopped".into(),
         ModelState::Queued => "queued".into(),
@@ -99,7 +103,14 @@ pub(crate) fn pool(pool: &Pool) -> String {
     )
 }
 
-fn size(bytes: u64) -> String {
+/// A number of weights: in billions, or in millions where it is less than one.
+pub(crate) fn parameters(count: u64) -> String {
+    let millions = count as f64 / 1e6;
+    if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
+}
+
+/// Memory in GiB, or in MiB where it is less than one.
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0 => "-".into(),
         1_073_741_824.. => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
@@ -175,5 +186,15 @@ mod tests {
             "memory: 3.0 GiB of 4.0 GiB leased, - used; the system is short of memory; waiting for room: m\nsettings \
              are there for models that do not exist: typo\n"
         );
+    }
+
+    #[test]
+    fn why_chats_fail_is_listed_with_all_models() {
+        let mut model = ModelEntry { id: "m".into(), ..ModelEntry::default() };
+        model.details.chat_problem = Some("chat_template.jinja: line 3".into());
+        let text = models(&[model.clone()], true);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines, ["m      stopped", "       chats fail: chat_template.jinja: line 3"]);
+        assert_eq!(models(&[model], false), "no model is loaded\n");
     }
 }

@@ -57,3 +57,26 @@ fn flags_that_there_are_not_are_refused() {
     let (status, said) = serve(&home(), &["--prot", "3"]);
     assert!(status == Some(2) && said.contains("--port"), "{said}");
 }
+
+/// Runs `mlxd` in a home without a server; gives exit status and standard error.
+fn alone(arguments: &[&str]) -> (Option<i32>, String) {
+    let home = home();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd"));
+    let output = command.env_clear().env("HOME", home.path()).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn show_without_a_server_says_how_to_start_one() {
+    for arguments in [&["show", "m"][..], &["show", "m", "--prompt", "-"]] {
+        let (status, said) = alone(arguments);
+        assert!(status == Some(1) && said.contains("mlxd serve") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn show_takes_ids_and_json_of_prompts_only() {
+    for arguments in [&["show", "m", "--ids"][..], &["show", "m", "--prompt", "-", "--ids", "--json"]] {
+        assert_eq!(alone(arguments).0, Some(2), "{arguments:?}");
+    }
+}

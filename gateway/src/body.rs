@@ -4,19 +4,31 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use ipc_proto::{Error, ErrorKind, Result, Source};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
 
 mod escapes;
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
+/// The largest body of a request to see a prompt, in bytes: the prompt goes back through the worker's socket with all its tokens,
+/// in one frame of 64 MiB at most.
+pub const MAX_PROMPT_BYTES: usize = 8 << 20;
 
 /// The request's body as `T`.
 ///
 /// # Errors
 /// When it is too large (said before it is read, where its length is announced), not JSON, or not of the form of `T`.
 pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T> {
-    parse(&bytes(request).await?)
+    json_within(request, MAX_BODY_BYTES).await
+}
+
+/// [`json`] of at most `limit` bytes.
+///
+/// # Errors
+/// As [`json`].
+pub async fn json_within<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T> {
+    parse(&bytes_within(request, limit).await?)
 }
 
 /// [`json`], or what `T` is without one where the body is empty.
@@ -33,7 +45,15 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(request: Request) ->
 /// # Errors
 /// As [`json`].
 pub async fn lenient_json<T: DeserializeOwned>(request: Request) -> Result<T> {
-    lenient(&bytes(request).await?)
+    lenient_json_within(request, MAX_BODY_BYTES).await
+}
+
+/// [`lenient_json`] of at most `limit` bytes.
+///
+/// # Errors
+/// As [`json`].
+pub async fn lenient_json_within<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T> {
+    lenient(&bytes_within(request, limit).await?)
 }
 
 /// [`parse`], where backslashes may escape nothing.
@@ -56,20 +76,24 @@ pub fn lenient<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// # Errors
 /// When it is too large, or does not come.
 pub(crate) async fn bytes(request: Request) -> Result<Bytes> {
+    bytes_within(request, MAX_BODY_BYTES).await
+}
+
+async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
-        return Err(too_large());
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large(limit));
     }
-    to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|e| {
+    to_bytes(request.into_body(), limit).await.map_err(|e| {
         let over =
             std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if over { too_large() } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
+        if over { too_large(limit) } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
     })
 }
 
-fn too_large() -> Error {
-    let text = format!("the body is larger than {} MiB", MAX_BODY_BYTES >> 20);
+fn too_large(limit: usize) -> Error {
+    let text = format!("the body is larger than {} MiB", limit >> 20);
     Error::new(ErrorKind::TooLarge, Source::Client, text)
 }
 
@@ -79,7 +103,22 @@ fn too_large() -> Error {
 /// When they are not JSON, or not of the form of `T`; `param` is the field's path then.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+    let parsed = read(&mut json)?;
+    let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
+    end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Source::Client, text))?;
+    Ok(parsed)
+}
+
+/// A body that was JSON already as `T`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn of_json<T: DeserializeOwned>(json: Value) -> Result<T> {
+    read(json)
+}
+
+fn read<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T> {
+    serde_path_to_error::deserialize(json).map_err(|e| {
         let path = e.path().to_string();
         let cause = e.into_inner();
         match cause.classify() {
@@ -100,10 +139,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
                 format!("the body is not JSON: {cause}"),
             ),
         }
-    })?;
-    let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
-    end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Source::Client, text))?;
-    Ok(parsed)
+    })
 }
 
 /// serde names a missing field in its message only.

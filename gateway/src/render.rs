@@ -1,5 +1,5 @@
-//! `mlxd-gateway render`: the prompt of one chat request, for the command line. It needs no HTTP address and no key: whoever may
-//! open the supervisor's socket may ask.
+//! `mlxd-gateway render`: the prompt of one chat request, for the command line. It needs no HTTP address and no key: the
+//! supervisor's socket is open to the server's own user only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +10,8 @@ use ipc_proto::{Error, ErrorKind, Result, Source};
 use serde::Serialize;
 
 use crate::api::prompts::{Rendered, Token};
-use crate::backend::local::Local;
+use crate::backend::local::{Local, Target};
 use crate::translate::prompts as translate;
-use crate::validate::ValidPrompt;
 use crate::{body, validate};
 
 /// The first argument of a gateway that only renders.
@@ -39,27 +38,23 @@ struct Answer {
     tokens: Vec<Token>,
 }
 
-/// The answer to the chat request in `bytes`, as JSON text of one line.
+/// The answer to the chat request in `body`, as JSON text of one line.
 ///
 /// # Errors
 /// A wrong request, an unknown or broken model, a template that refuses the conversation.
-pub async fn answer(arguments: Arguments, bytes: &[u8]) -> Result<String> {
-    let valid = validate::chat(body::parse(bytes)?)?;
-    let prompt = ValidPrompt::of_request(valid.request);
+pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
+    let request = validate::chat(body::parse(body)?)?.request;
     let local = Arc::new(Local::new(arguments.supervisor));
+    let model = request.model.clone();
     let mut tokens = Vec::new();
     if arguments.pieces {
-        let request = TokenizeRequest {
-            prompt: prompt.prompt.clone(),
-            add_special: false,
-            parse_special: true,
-            pieces: true,
-        };
-        let tokenized = local.tokenize(prompt.model.clone(), request).await?;
-        tokens = translate::plain_tokens(tokenized, true).tokens;
+        let prompt = request.generate.prompt.clone();
+        let asked = TokenizeRequest { prompt, add_special: false, parse_special: true, pieces: true };
+        let target = Target { model: model.clone(), ..Target::default() };
+        tokens = translate::plain_tokens(local.tokenize(target, &asked).await?, true).tokens;
     }
-    let model = prompt.model.clone();
-    let answer = Answer { rendered: translate::rendered(model, local.render(prompt).await?), tokens };
+    let prompt = local.render(request.into()).await?.remove(0);
+    let answer = Answer { rendered: translate::rendered(model, prompt), tokens };
     let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Source::Gateway, e.to_string());
     Ok(serde_json::to_string(&answer).map_err(unwritable)? + "\n")
 }

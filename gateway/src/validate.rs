@@ -61,13 +61,13 @@ impl ValidRequest {
     }
 }
 
-/// A prompt that is counted or shown, and not continued.
+/// Prompts that are counted or shown, and not continued.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ValidPrompt {
+pub struct ValidPrompts {
     /// The model's name as the client gave it.
     pub model: String,
     /// What is looked at.
-    pub prompt: Prompt,
+    pub prompts: Vec<Prompt>,
     /// How long the model stays when it falls idle, where the request says.
     pub keep_alive: Option<KeepAlive>,
     /// Milliseconds from its arrival after which it has failed.

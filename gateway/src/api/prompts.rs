@@ -2,10 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// A text to tokenise: `prompt` in vLLM's form, `content` in llama.cpp's. A conversation has `messages`, as in a chat request.
+/// A text to tokenise: `prompt` in vLLM's form, `content` in llama.cpp's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "TokenizeRequest")]
+#[serde(deny_unknown_fields)]
 pub struct Tokenize {
     /// May be left out where one model is served.
     pub model: Option<String>,
@@ -25,13 +27,18 @@ pub struct Tokenize {
     pub with_pieces: Option<bool>,
 }
 
-/// What a conversation may have besides the fields of a chat request.
-#[derive(Debug, Default, Deserialize)]
+/// What a conversation to tokenise has besides the fields of a chat request.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "TokenizeConversation")]
 pub struct TokenizeChat {
     /// Chat templates write these tokens themselves: only false can be had.
     pub add_special_tokens: Option<bool>,
     /// Whether the answer has each token's text.
     pub return_token_strs: Option<bool>,
+    /// Looked at only to refuse it.
+    pub prompt: Option<Value>,
+    /// Looked at only to refuse it.
+    pub content: Option<Value>,
 }
 
 /// Token ids, in vLLM's form.
@@ -71,7 +78,7 @@ pub enum Token {
     },
 }
 
-/// A token's text.
+/// The text of a token.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Piece {
@@ -84,6 +91,7 @@ pub enum Piece {
 /// Token ids to turn into text.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "DetokenizeRequest")]
+#[serde(deny_unknown_fields)]
 pub struct Detokenize {
     /// May be left out where one model is served.
     pub model: Option<String>,

@@ -17,15 +17,17 @@ use tokio::sync::{OnceCell, broadcast, watch};
 
 use super::{Events, Limit, late};
 
+mod call;
 mod control;
 mod embed;
 mod flight;
 mod link;
 mod news;
 mod place;
+mod prompts;
 mod spread;
 
-pub use embed::Reading;
+pub use call::Target;
 pub use flight::Ask;
 use flight::Flight;
 use link::Link;

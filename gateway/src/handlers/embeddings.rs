@@ -7,7 +7,7 @@ use ipc_proto::generate::{Event, FinishReason, Usage};
 
 use super::generate::json;
 use crate::audit::record::Observed;
-use crate::backend::local::Reading;
+use crate::backend::local::Target;
 use crate::body;
 use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
@@ -28,14 +28,14 @@ pub async fn embed(
     let sender = labels::of_headers(request.headers());
     let valid = validate::embed(body::json(request).await?)?;
     let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
-    let reading = Reading {
+    let target = Target {
         model,
         keep_alive: valid.keep_alive,
         time_limit_ms: valid.time_limit_ms,
-        ..Reading::default()
+        ..Target::default()
     };
-    let (mut observed, reading) = observe(&state, &id, "/v1/embeddings", labels, reading);
-    let answer = observed.begin(state.local.embed(reading, &valid.request).await)?;
+    let (mut observed, target) = observe(&state, &id, "/v1/embeddings", labels, target);
+    let answer = observed.begin(state.local.embed(target, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     Ok(json(translate::embeddings(&valid.model, &answer, valid.base64), Some(answer.room))?)
 }
@@ -52,14 +52,14 @@ pub async fn rerank(
     let sender = labels::of_headers(request.headers());
     let valid = validate::rerank(body::json(request).await?)?;
     let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
-    let reading = Reading {
+    let target = Target {
         model,
         keep_alive: valid.keep_alive,
         time_limit_ms: valid.time_limit_ms,
-        ..Reading::default()
+        ..Target::default()
     };
-    let (mut observed, reading) = observe(&state, &id, "/v1/rerank", labels, reading);
-    let answer = observed.begin(state.local.rerank(reading, &valid.request).await)?;
+    let (mut observed, target) = observe(&state, &id, "/v1/rerank", labels, target);
+    let answer = observed.begin(state.local.rerank(target, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
@@ -73,11 +73,11 @@ fn observe(
     id: &RequestId,
     endpoint: &'static str,
     labels: Labels,
-    mut reading: Reading,
-) -> (Observed, Reading) {
-    let observed = Observed::of(state.audit.clone(), &id.0, endpoint, &reading.model, false).sent_by(labels);
-    reading.recoveries = observed.recoveries();
-    (observed, reading)
+    mut target: Target,
+) -> (Observed, Target) {
+    let observed = Observed::of(state.audit.clone(), &id.0, endpoint, &target.model, false).sent_by(labels);
+    target.recoveries = observed.recoveries();
+    (observed, target)
 }
 
 fn finished(observed: &mut Observed, tokens: u64) {

@@ -3,49 +3,45 @@
 use axum::extract::{Request, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use ipc_proto::worker::ModelKind;
-use ipc_proto::{Error, Result};
-use serde::de::DeserializeOwned;
+use ipc_proto::Result;
 use serde_json::{Map, Value};
 
 use super::responses::conversation;
+use crate::api::anthropic::messages as messages_api;
 use crate::api::openai::responses as responses_api;
-use crate::api::prompts::{Applied, Detokenize, Detokenized, Rendered, RenderedList, Tokenize, TokenizeChat};
-use crate::body;
+use crate::api::prompts::{Applied, Detokenize, Detokenized, Rendered, RenderedList, Tokenize};
+use crate::backend::local::Target;
+use crate::body::{self, MAX_PROMPT_BYTES};
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
 use crate::state::State;
 use crate::translate::{names, prompts as translate};
 use crate::validate::prompts::{self as validate, Form};
-use crate::validate::{self as requests, ValidPrompt, anthropic, responses};
+use crate::validate::{self as requests, ValidPrompts, anthropic, responses};
 
 type Answer<T> = std::result::Result<T, ApiError>;
-
-/// Models that an error message lists.
-const LISTED: usize = 8;
 
 /// `POST /tokenize`.
 ///
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
 pub async fn tokenize(Extract(state): Extract<State>, request: Request) -> Answer<Response> {
-    let body = with_model(&state, body::json(request).await?).await?;
-    if body.contains_key("messages") {
-        let extra: TokenizeChat = parsed(&body)?;
-        let prompt = chat_prompt(&body)?;
-        let request = validate::chat(&extra, prompt.prompt)?;
-        let pieces = request.pieces;
-        let tokenized = state.local.tokenize(prompt.model, request).await?;
-        return Ok(Json(translate::tokens(tokenized, pieces)).into_response());
-    }
-    let mut request: Tokenize = parsed(&body)?;
-    let model = request.model.take().unwrap_or_default();
-    let (form, request) = validate::text(request)?;
-    let pieces = request.pieces;
-    let tokenized = state.local.tokenize(model, request).await?;
+    let body: Map<String, Value> = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let (form, model, request) = if body.get("messages").is_some_and(|messages| !messages.is_null()) {
+        let extra = body::of_json(Value::Object(body.clone()))?;
+        let valid = requests::chat(body::of_json(naming_its_model(&state, body).await?)?)?.request;
+        (Form::Vllm, valid.model, validate::conversation(&extra, valid.generate.prompt)?)
+    } else {
+        let mut request: Tokenize = body::of_json(Value::Object(body))?;
+        let name = request.model.take();
+        let (form, request) = validate::text(request)?;
+        (form, named_or_only(&state, name).await?, request)
+    };
+    let target = Target { model, ..Target::default() };
+    let tokenized = state.local.tokenize(target, &request).await?;
     Ok(match form {
-        Form::Vllm => Json(translate::tokens(tokenized, pieces)).into_response(),
-        Form::LlamaCpp => Json(translate::plain_tokens(tokenized, pieces)).into_response(),
+        Form::Vllm => Json(translate::tokens(tokenized, request.pieces)).into_response(),
+        Form::LlamaCpp => Json(translate::plain_tokens(tokenized, request.pieces)).into_response(),
     })
 }
 
@@ -54,9 +50,11 @@ pub async fn tokenize(Extract(state): Extract<State>, request: Request) -> Answe
 /// # Errors
 /// A wrong request, an unknown model, token ids that it does not have.
 pub async fn detokenize(Extract(state): Extract<State>, request: Request) -> Answer<Json<Detokenized>> {
-    let body = with_model(&state, body::json(request).await?).await?;
-    let Detokenize { model, tokens } = parsed(&body)?;
-    let prompt = state.local.detokenize(model.unwrap_or_default(), tokens).await?;
+    let mut request: Detokenize = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let name = request.model.take();
+    let tokens = validate::ids(request)?;
+    let target = Target { model: named_or_only(&state, name).await?, ..Target::default() };
+    let prompt = state.local.detokenize(target, &tokens).await?;
     Ok(Json(Detokenized { content: prompt.clone(), prompt }))
 }
 
@@ -65,8 +63,9 @@ pub async fn detokenize(Extract(state): Extract<State>, request: Request) -> Ans
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
 pub async fn apply_template(Extract(state): Extract<State>, request: Request) -> Answer<Json<Applied>> {
-    let body = with_model(&state, body::json(request).await?).await?;
-    let rendered = render(&state, chat_prompt(&body)?).await?;
+    let body = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let valid = requests::chat(body::of_json(naming_its_model(&state, body).await?)?)?;
+    let rendered = render_one(&state, valid.request.into()).await?;
     Ok(Json(Applied { prompt: rendered.prompt }))
 }
 
@@ -75,8 +74,8 @@ pub async fn apply_template(Extract(state): Extract<State>, request: Request) ->
 /// # Errors
 /// As `POST /v1/chat/completions` before anything is generated.
 pub async fn chat(Extract(state): Extract<State>, request: Request) -> Answer<Json<Rendered>> {
-    let valid = requests::chat(body::json(request).await?)?;
-    Ok(Json(render(&state, ValidPrompt::of_request(valid.request)).await?))
+    let valid = requests::chat(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
+    Ok(Json(render_one(&state, valid.request.into()).await?))
 }
 
 /// `POST /v1/completions/render`: each prompt of the request.
@@ -84,12 +83,8 @@ pub async fn chat(Extract(state): Extract<State>, request: Request) -> Answer<Js
 /// # Errors
 /// As `POST /v1/completions` before anything is generated.
 pub async fn completions(Extract(state): Extract<State>, request: Request) -> Answer<Json<RenderedList>> {
-    let valid = requests::completion(body::json(request).await?)?;
-    let mut data = Vec::new();
-    for prompt in ValidPrompt::all_of(valid) {
-        data.push(render(&state, prompt).await?);
-    }
-    Ok(Json(RenderedList { object: "list", data }))
+    let valid = requests::completion(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
+    Ok(Json(RenderedList { object: "list", data: render(&state, valid.into()).await? }))
 }
 
 /// `POST /v1/responses/render`.
@@ -101,53 +96,46 @@ pub async fn responses(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Rendered>> {
-    let mut request: responses_api::Request = body::json(request).await?;
+    let mut request: responses_api::Request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let history = conversation(&state, &tenant, &mut request).await?;
-    let valid = responses::count(request, &history)?;
-    Ok(Json(render(&state, valid).await.map_err(names::of_responses)?))
+    let valid = responses::create(request, &history)?;
+    let rendered = render_one(&state, valid.request.into()).await;
+    Ok(Json(rendered.map_err(names::of_responses)?))
 }
 
-/// `POST /v1/messages/render`.
+/// `POST /v1/messages/render`: without `max_tokens`, as nothing is generated.
 ///
 /// # Errors
 /// As `POST /v1/messages` before anything is generated.
 pub async fn messages(Extract(state): Extract<State>, request: Request) -> Answer<Json<Rendered>> {
-    let valid = anthropic::count(body::lenient_json(request).await?)?;
-    Ok(Json(render(&state, valid).await.map_err(names::of_messages)?))
+    let mut request: messages_api::Request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
+    request.max_tokens.get_or_insert(u32::MAX);
+    let valid = anthropic::messages(request)?;
+    let rendered = render_one(&state, valid.request.into()).await;
+    Ok(Json(rendered.map_err(names::of_messages)?))
 }
 
-async fn render(state: &State, prompt: ValidPrompt) -> Result<Rendered> {
-    let model = prompt.model.clone();
-    Ok(translate::rendered(model, state.local.render(prompt).await?))
+async fn render(state: &State, prompts: ValidPrompts) -> Result<Vec<Rendered>> {
+    let model = prompts.model.clone();
+    let all = state.local.render(prompts).await?;
+    Ok(all.into_iter().map(|prompt| translate::rendered(model.clone(), prompt)).collect())
 }
 
-/// The prompt of a chat request.
-fn chat_prompt(body: &Map<String, Value>) -> Result<ValidPrompt> {
-    let valid = requests::chat(parsed(body)?)?;
-    Ok(ValidPrompt::of_request(valid.request))
+/// The prompt of a request that has one.
+async fn render_one(state: &State, prompts: ValidPrompts) -> Result<Rendered> {
+    Ok(render(state, prompts).await?.remove(0))
 }
 
-fn parsed<T: DeserializeOwned>(body: &Map<String, Value>) -> Result<T> {
-    body::parse(Value::Object(body.clone()).to_string().as_bytes())
+/// A request's model; the only one that generates text where the request names none.
+async fn named_or_only(state: &State, name: Option<String>) -> Result<String> {
+    let models = if name.is_none() { state.local.models().await? } else { Vec::new() };
+    validate::named_or_only(name, &models)
 }
 
-/// A body that names its model: where it does not, the only one that generates text is meant.
-async fn with_model(state: &State, mut body: Map<String, Value>) -> Result<Map<String, Value>> {
-    if body.get("model").is_some_and(|model| !model.is_null()) {
-        return Ok(body);
+/// A chat request with the name of its model, as [`named_or_only`] has it.
+async fn naming_its_model(state: &State, mut body: Map<String, Value>) -> Result<Value> {
+    if body.get("model").is_none_or(Value::is_null) {
+        body.insert("model".to_owned(), named_or_only(state, None).await?.into());
     }
-    let models = state.local.models().await?.into_iter();
-    let generates =
-        models.filter(|entry| !entry.details.unserved && entry.details.kind == ModelKind::Generate);
-    let mut ids: Vec<String> = generates.map(|entry| entry.id).collect();
-    if ids.len() != 1 {
-        let more = ids.len().saturating_sub(LISTED);
-        ids.truncate(LISTED);
-        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let text =
-            format!("model is missing, and not one model is served but these: {}{rest}", ids.join(", "));
-        return Err(Error::invalid("model", text));
-    }
-    body.insert("model".to_owned(), ids.remove(0).into());
-    Ok(body)
+    Ok(Value::Object(body))
 }

@@ -68,6 +68,12 @@ fn post<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: &'static str)
     Operation { request: Some(of::<Q>), ..read::<T>("post", path, summary) }
 }
 
+/// A text to tokenise, or a chat request with what it may have besides.
+fn tokenize(schemas: &mut SchemaGenerator) -> Value {
+    let conversation = json!({"allOf": [of::<chat::Request>(schemas), of::<prompts::TokenizeChat>(schemas)]});
+    json!({"anyOf": [of::<prompts::Tokenize>(schemas), conversation]})
+}
+
 /// Prompts as models read them.
 fn prompt_operations() -> [Operation; 7] {
     let anthropic = of::<anthropic_error::Body> as Schema;
@@ -92,6 +98,7 @@ fn prompt_operations() -> [Operation; 7] {
             )
         },
         Operation {
+            request: Some(tokenize),
             answer: (JSON, Some(either::<prompts::Tokens, prompts::PlainTokens>)),
             ..post::<prompts::Tokenize, prompts::Tokens>(
                 "/tokenize",

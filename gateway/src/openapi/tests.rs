@@ -37,6 +37,23 @@ fn requests_say_what_they_take() {
 }
 
 #[test]
+fn prompts_are_described_in_each_form() {
+    let schemas = &document()["components"]["schemas"];
+    for name in ["ChatRequest", "MessagesRequest", "ResponsesRequest"] {
+        assert!(schemas[name]["properties"].get("sanitize_control_tokens").is_some(), "{name}");
+    }
+    let tokenize = &document()["paths"]["/tokenize"]["post"];
+    let asked = &tokenize["requestBody"]["content"]["application/json"]["schema"]["anyOf"];
+    assert_eq!(asked[0]["$ref"], "#/components/schemas/TokenizeRequest");
+    assert_eq!(asked[1]["allOf"][0]["$ref"], "#/components/schemas/ChatRequest");
+    let failure = &document()["paths"]["/v1/messages/render"]["post"]["responses"]["default"];
+    assert_eq!(
+        failure["content"]["application/json"]["schema"]["$ref"],
+        "#/components/schemas/MessagesError"
+    );
+}
+
+#[test]
 fn queries_and_both_forms_of_models_are_described() {
     let models = &document()["paths"]["/v1/models"]["get"];
     let names: Vec<_> = models["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::labels::{self, Labels};
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidPrompt, ValidRequest, asked, extras, foreign,
+    Asked, Extras, MAX_STOP_BYTES, MAX_STOPS, Streaming, ValidPrompts, ValidRequest, asked, extras, foreign,
     keep_alive, model, refuse, time_limit_ms,
 };
 use crate::api::anthropic::messages::{self, Format, Request};
@@ -88,13 +88,13 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(mut request: Request) -> Result<ValidPrompt> {
+pub fn count(mut request: Request) -> Result<ValidPrompts> {
     refused(&request)?;
     constraint(&request)?;
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let time_limit_ms = time_limit_ms(request.timeout)?;
     let (model, prompt) = conversation(request)?;
-    Ok(ValidPrompt { model, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
+    Ok(ValidPrompts { model, prompts: vec![Prompt::Chat(prompt)], keep_alive, time_limit_ms })
 }
 
 /// What changes the answer and is not built.

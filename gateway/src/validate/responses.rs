@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::labels;
 use super::thinking::Wish;
 use super::{
-    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidPrompt, ValidRequest, asked, extras, foreign,
+    Asked, Extras, MAX_TOP_LOGPROBS, Streaming, ValidPrompts, ValidRequest, asked, extras, foreign,
     keep_alive, limit, model, refuse, retentions, sampling, stop, time_limit_ms, tools as functions,
 };
 use crate::api::openai::chat::Function;
@@ -121,12 +121,17 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
 ///
 /// # Errors
 /// Naming the field that is wrong.
-pub fn count(mut request: Request, history: &[Item]) -> Result<ValidPrompt> {
+pub fn count(mut request: Request, history: &[Item]) -> Result<ValidPrompts> {
     refused(&request)?;
     let keep_alive = keep_alive::checked(request.keep_alive.take())?;
     let time_limit_ms = time_limit_ms(request.timeout)?;
     let (prompt, _, _) = conversation(&mut request, history)?;
-    Ok(ValidPrompt { model: model(request.model)?, prompt: Prompt::Chat(prompt), keep_alive, time_limit_ms })
+    Ok(ValidPrompts {
+        model: model(request.model)?,
+        prompts: vec![Prompt::Chat(prompt)],
+        keep_alive,
+        time_limit_ms,
+    })
 }
 
 /// What changes the answer and is not built.

@@ -158,3 +158,6 @@ fn named(field: &str, chosen: Chosen) -> Result<String> {
     let missing = || Error::invalid(&field, format!("{field} is missing"));
     chosen.function.map(|function| function.name).ok_or_else(missing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,6 @@ fn text_of(path: &str, n: usize, part: chat::Part) -> Result<String> {
     let name = format!("{path}.content[{n}].{field}");
     text.ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Endpoints that show prompts.
 
+use std::io::{Read, Write};
+
 use serde_json::{Value, json};
 
 use super::fakes::Gateway;
@@ -80,6 +82,47 @@ fn tokenize_of_nothing_names_what_is_missing() {
 }
 
 #[test]
+fn tokenize_of_messages_refuses_another_template() {
+    let mut asked = chat("ab");
+    asked["chat_template"] = "{{ messages }}".into();
+    let (status, answer) = post("/tokenize", &asked);
+    assert_eq!((status, &answer["error"]["param"]), (400, &"chat_template".into()));
+}
+
+#[test]
+fn tokenize_with_an_unknown_field_names_it() {
+    let (status, answer) = post("/tokenize", &json!({"model": "m", "content": "a", "with_piece": true}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"with_piece".into()));
+}
+
+#[test]
+fn tokenize_of_a_prompt_refuses_llama_cpps_fields() {
+    let (status, answer) = post("/tokenize", &json!({"model": "m", "prompt": "a", "with_pieces": true}));
+    assert_eq!((status, &answer["error"]["param"]), (400, &"with_pieces".into()));
+}
+
+#[test]
+fn tokenize_without_a_key_is_a_401() {
+    let gateway = Gateway::start("sesame");
+    for path in ["/tokenize", "/detokenize", "/apply-template", "/v1/chat/completions/render"] {
+        assert_eq!(gateway.ask("POST", path, "", &chat("a").to_string()).0, 401, "{path}");
+    }
+}
+
+#[test]
+fn tokenize_of_more_than_8_mib_is_a_413() {
+    let gateway = Gateway::start("");
+    let mut stream = std::net::TcpStream::connect(gateway.address).unwrap();
+    let head =
+        "POST /tokenize HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 8388609\r\n\r\n";
+    // Refused for the length that it announces, before it is read.
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("larger than 8 MiB"), "{answer}");
+}
+
+#[test]
 fn detokenize_answers_in_both_forms() {
     let answer = post("/detokenize", &json!({"model": "m", "tokens": [97, 98]}));
     assert_eq!(answer, (200, json!({"prompt": "ab", "content": "ab"})));
@@ -125,6 +168,43 @@ fn render_of_a_response_reads_instructions_and_input() {
 }
 
 #[test]
+fn render_of_completions_shows_equal_prompts_each() {
+    let (_, answer) = post("/v1/completions/render", &json!({"model": "m", "prompt": ["a", "a"]}));
+    assert_eq!(answer["data"].as_array().unwrap().len(), 2, "{answer}");
+}
+
+#[test]
+fn render_checks_what_is_not_of_the_prompt() {
+    let input = json!({"model": "m", "input": "q", "temperature": 9});
+    let mut turns = chat("q");
+    turns["temperature"] = 9.into();
+    for (path, body) in [
+        ("/v1/chat/completions/render", &turns),
+        ("/v1/responses/render", &input),
+        ("/v1/messages/render", &turns),
+    ] {
+        let (status, answer) = post(path, body);
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(status == 400 && message.starts_with("temperature"), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn render_of_a_response_goes_on_from_an_earlier_one() {
+    let gateway = Gateway::start("");
+    let ask = |path: &str, body: Value| json(&gateway.ask("POST", path, "", &body.to_string()).2);
+    let first = ask("/v1/responses", json!({"model": "m", "input": "count 1"}));
+    let next = json!({"model": "m", "input": "q", "previous_response_id": first["id"]});
+    assert_eq!(ask("/v1/responses/render", next)["prompt"], "count 1|w0 |q");
+}
+
+#[test]
+fn render_is_not_taken_for_a_responses_id() {
+    let gateway = Gateway::start("");
+    assert_eq!(gateway.ask("GET", "/v1/responses/render", "", "").0, 405);
+}
+
+#[test]
 fn render_of_a_response_blames_its_own_field() {
     let (status, answer) = post("/v1/responses/render", &json!({"model": "m", "input": "refuse"}));
     assert_eq!((status, &answer["error"]["param"]), (400, &"input".into()));
@@ -153,7 +233,7 @@ fn render_of_a_message_fails_in_anthropics_form() {
 fn a_request_without_model_lists_those_that_are_served() {
     let (status, answer) = post("/tokenize", &json!({"content": "a"}));
     assert_eq!((status, &answer["error"]["param"]), (400, &"model".into()));
-    assert!(answer["error"]["message"].as_str().unwrap().ends_with("these: m, slow"), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().ends_with(": m, slow"), "{answer}");
 }
 
 #[test]

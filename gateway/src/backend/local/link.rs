@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use futures::stream::{FusedStream, StreamExt};
-use ipc_proto::generate::{Event, GenerateRequest, Prompt, RequestId};
+use ipc_proto::generate::{Event, GenerateRequest, RequestId};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
 use ipc_proto::supervisor::WorkerAddress;
@@ -17,7 +17,8 @@ use ipc_proto::{Error, ErrorKind, Result, Source};
 use tarpc::client::Config;
 use tokio::sync::{Notify, mpsc};
 
-use super::{CALL_DEADLINE, deadline, lost};
+use super::call::answered;
+use super::{CALL_DEADLINE, deadline};
 use crate::backend::Queue;
 
 /// A worker that is there answers sooner, however busy it is.
@@ -128,20 +129,13 @@ impl Link {
         let link = Arc::clone(&self);
         // From here on, so that a client that leaves during the call cancels too.
         let mut queue = Queue::new(queue, move || link.cancel(id));
-        let answer = self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, request).await;
-        match answer.map_err(|e| lost("the worker", &e)).flatten() {
+        match answered(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, request)).await {
             Ok(accepted) => {
                 (queue.prompt_tokens, queue.room) = (accepted.prompt_tokens, Some(accepted.room));
                 Ok(queue)
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Has the worker count a prompt's tokens.
-    pub(super) async fn count_tokens(&self, prompt: Prompt) -> Result<u32> {
-        let answer = self.client.count_tokens(deadline(CALL_DEADLINE), prompt).await;
-        answer.map_err(|e| lost("the worker", &e)).flatten()
     }
 
     /// Forgets a request and tells the worker, if there still is one.

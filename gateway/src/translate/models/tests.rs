@@ -61,3 +61,14 @@ fn parameters_are_told_in_words() {
     let words: Vec<_> = [0, 134_515_008, 999_000_000, 8_030_261_248].map(in_words).into();
     assert_eq!(words, ["0.0M", "134.5M", "999.0M", "8.0B"]);
 }
+
+#[test]
+fn why_chats_fail_is_shown_where_they_do() {
+    let shown = |problem: Option<&str>| {
+        let mut model = models().remove(0);
+        model.details.chat_problem = problem.map(str::to_owned);
+        serde_json::to_value(to_openai(model)).unwrap()["details"].clone()
+    };
+    assert_eq!(shown(Some("line 3"))["chat_problem"], "line 3");
+    assert!(shown(None).get("chat_problem").is_none());
+}

@@ -254,8 +254,8 @@ fn what_is_wrong_is_named() {
 #[test]
 fn counting_needs_no_limit_and_sees_the_same_prompt() {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools(), "system": "s"});
-    let counted = body::parse(body.to_string().as_bytes()).and_then(count).unwrap().prompt;
-    assert_eq!(counted, Prompt::Chat(prompt(&json!({"tools": tools(), "system": "s"}))));
+    let counted = body::parse(body.to_string().as_bytes()).and_then(count).unwrap().prompts;
+    assert_eq!(counted, [Prompt::Chat(prompt(&json!({"tools": tools(), "system": "s"})))]);
 }
 
 proptest! {

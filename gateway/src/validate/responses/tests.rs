@@ -250,8 +250,8 @@ fn what_is_wrong_is_named() {
 #[test]
 fn counting_sees_the_same_prompt() {
     let body = json!({"model": "m", "input": "Hi", "tools": tools(), "instructions": "s"});
-    let counted = count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompt;
-    assert_eq!(counted, Prompt::Chat(prompt(&json!({"tools": tools(), "instructions": "s"}))));
+    let counted = count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompts;
+    assert_eq!(counted, [Prompt::Chat(prompt(&json!({"tools": tools(), "instructions": "s"})))]);
 }
 
 proptest! {

@@ -1,0 +1,115 @@
+//! `mlxd show --prompt`: has `mlxd-gateway render` check a chat request and ask the model's worker for the prompt, so that it is the
+//! prompt that the HTTP API makes of the same request, whatever address and keys that has.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Map, Value, json};
+
+use crate::client::ClientError;
+
+/// The program beside this one that checks requests.
+const GATEWAY: &str = "mlxd-gateway";
+
+/// The text of a file, or of standard input where the name is `-`.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8.
+pub(crate) fn read(file: &Path) -> Result<String, ClientError> {
+    let read = || match file.to_str() {
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        }
+        _ => std::fs::read_to_string(file),
+    };
+    read().map_err(|cause| ClientError::File { file: file.to_owned(), cause })
+}
+
+/// A chat request for one model.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Request {
+    /// Its body.
+    body: Value,
+    /// What it was made of, for a person.
+    pub(crate) form: &'static str,
+}
+
+impl Request {
+    /// What `text` stands for: a request body, whose model is replaced, a list of messages, or else a text of the user's, without
+    /// the newline at its end.
+    pub(crate) fn of(model: &str, text: &str) -> Self {
+        let (mut body, form) = match serde_json::from_str(text) {
+            Ok(Value::Object(body)) if body.contains_key("messages") => (body, "a chat request"),
+            Ok(turns) if is_conversation(&turns) => (with_messages(turns), "a list of messages"),
+            _ => {
+                let line = text.strip_suffix('\n').unwrap_or(text);
+                let line = line.strip_suffix('\r').filter(|_| line.len() < text.len()).unwrap_or(line);
+                (with_messages(json!([{"role": "user", "content": line}])), "a text that the user says")
+            }
+        };
+        body.insert("model".to_owned(), model.into());
+        Self { body: Value::Object(body), form }
+    }
+}
+
+fn is_conversation(messages: &Value) -> bool {
+    let turn = |turn: &Value| turn.get("role").is_some();
+    messages.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(turn))
+}
+
+fn with_messages(messages: Value) -> Map<String, Value> {
+    Map::from_iter([("messages".to_owned(), messages)])
+}
+
+/// The answer to a request as JSON; with `pieces` it has each token's text.
+///
+/// # Errors
+/// A wrong request, an unknown model, a template that refuses the conversation.
+pub(crate) fn render(supervisor: &Path, request: &Request, pieces: bool) -> Result<String, ClientError> {
+    let program = std::env::current_exe()?.with_file_name(GATEWAY);
+    let mut command = Command::new(&program);
+    command.arg("render").arg("--supervisor").arg(supervisor).args(pieces.then_some("--pieces"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;
+    if let Some(mut input) = child.stdin.take() {
+        // Where it has ended already, what it says on standard error is the reason.
+        let _ = input.write_all(request.body.to_string().as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ClientError::Prompt(if reason.is_empty() { output.status.to_string() } else { reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> (Value, &'static str) {
+        let Request { body, form } = Request::of("m", text);
+        (body, form)
+    }
+
+    #[test]
+    fn a_file_is_a_request_or_messages_or_a_text() {
+        let turns = json!([{"role": "user", "content": "Hi"}]);
+        let expected = json!({"messages": turns, "model": "m"});
+        let body = json!({"messages": turns, "model": "other", "tools": []}).to_string();
+        assert_eq!(request(&body), (json!({"messages": turns, "model": "m", "tools": []}), "a chat request"));
+        assert_eq!(request(&turns.to_string()), (expected.clone(), "a list of messages"));
+        for text in ["Hi", "Hi\n", "Hi\r\n"] {
+            assert_eq!(request(text), (expected.clone(), "a text that the user says"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn other_json_is_a_text() {
+        for text in ["{\"a\": 1}", "[1, 2]", "[]", "\"Hi\"", "7", "Hi\r", "\n\nHi"] {
+            assert_eq!(request(text).0["messages"][0]["content"], text);
+        }
+    }
+}

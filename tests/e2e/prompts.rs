@@ -1,0 +1,101 @@
+//! Prompts as a real model reads them: over HTTP, on the command line, and with a template that is not valid.
+
+use std::path::Path;
+
+use e2e::{Server, places};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const MODEL: &str = "only";
+
+/// A server with one model: SmolLM2, with another chat template where one is given.
+fn serving(template: Option<&str>) -> (TempDir, Server) {
+    let folder = tempfile::tempdir().unwrap();
+    put(&folder.path().join(MODEL), template);
+    let server = Server::builder().models(folder.path()).start();
+    (folder, server)
+}
+
+fn put(to: &Path, template: Option<&str>) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(places::models().join(places::SMOLLM2)).unwrap().map(Result::unwrap) {
+        std::os::unix::fs::symlink(file.path(), to.join(file.file_name())).unwrap();
+    }
+    if let Some(text) = template {
+        std::fs::write(to.join("chat_template.jinja"), text).unwrap();
+    }
+}
+
+fn chat(content: &str) -> Value {
+    json!({"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 2})
+}
+
+/// What a request's `render` form answers.
+fn rendered(server: &Server, body: &Value) -> Value {
+    let answer = server.post("/v1/chat/completions/render", body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body
+}
+
+#[test]
+fn a_rendered_prompt_has_the_tokens_that_are_generated_from() {
+    let (_folder, server) = serving(None);
+    let rendered = rendered(&server, &chat("Hi"));
+    assert!(rendered["prompt"].as_str().unwrap().ends_with("user\nHi<|im_end|>\n<|im_start|>assistant\n"));
+    assert_eq!(rendered["template"]["file"], "tokenizer_config.json");
+    let answer = server.post("/v1/chat/completions", &chat("Hi"));
+    assert_eq!(answer.body["usage"]["prompt_tokens"], rendered["token_count"]);
+    // The same text has the same tokens, and they the same text; the only model needs no name.
+    let tokens = server.post("/tokenize", &json!({"content": rendered["prompt"]})).body;
+    assert_eq!(tokens["tokens"], rendered["token_ids"]);
+    assert_eq!(server.post("/detokenize", &tokens).body["content"], rendered["prompt"]);
+    assert_eq!(server.post("/apply-template", &chat("Hi")).body["prompt"], rendered["prompt"]);
+}
+
+#[test]
+fn a_template_that_is_not_valid_costs_chats_and_not_completions() {
+    let (_folder, server) = serving(Some("{% if %}"));
+    let message = server.post("/v1/chat/completions", &chat("Hi"));
+    let message = message.expect_error(400);
+    assert!(message.contains("chat_template.jinja") && message.contains("completions"), "{message}");
+    let completed = server.post("/v1/completions", &json!({"model": MODEL, "prompt": "Hi", "max_tokens": 2}));
+    assert_eq!(completed.status, 200, "{}", completed.body);
+    let models = server.get("/v1/models").body;
+    let problem = models["data"][0]["details"]["chat_problem"].as_str().unwrap();
+    assert!(problem.starts_with("chat_template.jinja: the chat template is not valid"), "{problem}");
+    assert_eq!(models["data"][0]["details"]["capabilities"]["chat"], false);
+    assert!(server.mlxd(&["ps", "--all"]).contains("chat"), "ps says that chats fail");
+    assert!(server.mlxd(&["show", MODEL]).contains(problem));
+}
+
+#[test]
+fn control_tokens_in_a_message_are_text_where_request_or_setting_say_so() {
+    let (_folder, server) = serving(None);
+    let count = |body: &Value| rendered(&server, body)["token_count"].as_u64().unwrap();
+    let plain = chat("say <|im_end|> now");
+    let mut sanitized = plain.clone();
+    sanitized["sanitize_control_tokens"] = true.into();
+    let difference = count(&sanitized) - count(&plain);
+    assert!(difference > 3, "one control token is several of text: {difference}");
+    server.mlxd(&["set", MODEL, "sanitize_control_tokens=true"]);
+    server.mlxd(&["restart", MODEL]);
+    assert_eq!(count(&plain), count(&sanitized), "the setting is the default");
+    sanitized["sanitize_control_tokens"] = false.into();
+    assert_eq!(count(&plain) - count(&sanitized), difference, "a request may still say false");
+}
+
+#[test]
+fn the_command_line_shows_the_prompt_of_a_file() {
+    let (folder, server) = serving(None);
+    let file = folder.path().join("request.json");
+    std::fs::write(&file, chat("Hi").to_string()).unwrap();
+    let shown = server.mlxd(&["show", MODEL, "--prompt", file.to_str().unwrap()]);
+    let prompt = rendered(&server, &chat("Hi"))["prompt"].as_str().unwrap().to_owned();
+    assert!(shown.contains(&prompt) && shown.contains("tokenizer_config.json"), "{shown}");
+    let ids = server.mlxd(&["show", MODEL, "--prompt", file.to_str().unwrap(), "--ids"]);
+    assert!(ids.contains("<|im_start|>"), "{ids}");
+    let all = server.mlxd(&["show", MODEL, "--prompt", file.to_str().unwrap(), "--json"]);
+    assert!(all.contains("\"token_ids\""), "{all}");
+    let (done, text) = server.command(&["show", "nothing", "--prompt", file.to_str().unwrap()]);
+    assert!(!done && text.contains("nothing"), "{text}");
+}
