@@ -1,10 +1,10 @@
-//! How long to wait before starting something again that keeps ending. Pure.
+//! Delays between restarts of a process that keeps ending. Pure.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
-/// A process that lived this long did not fail at starting.
+/// A process with this lifetime did not fail at its start.
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Counts quick deaths.
@@ -14,9 +14,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// How long to wait after a process that lived for `life`. The first restart after a healthy life is immediate.
-    pub(crate) fn after(&mut self, life: Duration) -> Duration {
-        if life >= HEALTHY {
+    /// The delay after a process with this lifetime. The first restart after a healthy lifetime is immediate.
+    pub(crate) fn delay_after(&mut self, lifetime: Duration) -> Duration {
+        if lifetime >= HEALTHY {
             *self = Self::default();
         }
         let wait = match self.quick_deaths {
@@ -27,7 +27,7 @@ impl Backoff {
         wait
     }
 
-    /// Deaths since the last healthy life.
+    /// Deaths since the last healthy lifetime.
     pub(crate) fn quick_deaths(&self) -> u32 {
         self.quick_deaths
     }
@@ -38,12 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_limit_and_start_over_after_a_healthy_life() {
+    fn delays_double_up_to_a_limit_and_reset_after_a_healthy_lifetime() {
         let mut backoff = Backoff::default();
         let quick = Duration::from_millis(5);
-        let waits: Vec<u128> = (0..10).map(|_| backoff.after(quick).as_millis()).collect();
+        let waits: Vec<u128> = (0..10).map(|_| backoff.delay_after(quick).as_millis()).collect();
         assert_eq!(waits, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.after(HEALTHY), Duration::ZERO);
-        assert_eq!(backoff.after(quick), FIRST);
+        assert_eq!(backoff.delay_after(HEALTHY), Duration::ZERO);
+        assert_eq!(backoff.delay_after(quick), FIRST);
     }
 }

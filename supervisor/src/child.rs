@@ -1,4 +1,4 @@
-//! Starting, hearing and ending a child process.
+//! Starts a child process, forwards its stderr, and ends it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
@@ -17,8 +17,8 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use crate::ServeError;
 use crate::log::Log;
 
-/// Lines of a child's stderr that are kept for error messages.
-const KEPT_LINES: usize = 20;
+/// Lines of a child's stderr that error messages can quote.
+const TAIL_LINES: usize = 20;
 const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// The programs that belong to `mlxd`.
@@ -29,7 +29,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The programs in the folder of the running one.
+    /// Finds the programs in the folder of this one.
     pub(crate) fn beside_this() -> Result<Self, ServeError> {
         let this = std::env::current_exe()?;
         let folder = this.parent().unwrap_or(Path::new("."));
@@ -41,60 +41,60 @@ impl Programs {
     }
 }
 
-/// A child with a lifeline, killed when dropped.
+/// A child process with a lifeline. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: tokio::process::Child,
-    /// Held apart, because tokio closes the input of a child that is waited for.
+    /// Taken out of `process`, because tokio closes the stdin of a child when it waits for it.
     _lifeline: Option<ChildStdin>,
-    last_words: LastWords,
+    stderr_tail: StderrTail,
 }
 
 /// The last lines of a child's stderr.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+struct StderrTail(Arc<Mutex<VecDeque<String>>>);
 
 impl Child {
-    /// Starts `command`, whose stderr lines go on to ours as `[name] line`.
+    /// Starts `command` and forwards its stderr as `[name] line`.
     ///
-    /// Its standard input is a pipe that only this process holds open: end-of-file there tells the child that we are gone.
-    /// It gets a process group of its own, so that Ctrl-C in a terminal reaches us alone and the order of stopping is ours.
+    /// Only this process holds its standard input open: end-of-file there means that the supervisor has died.
+    /// The child has its own process group. Ctrl-C in a terminal reaches only the supervisor, which stops all in order.
     pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
         let lifeline = process.stdin.take();
-        let last_words = LastWords::default();
+        let stderr_tail = StderrTail::default();
         if let Some(stderr) = process.stderr.take() {
-            tokio::spawn(listen(stderr, name.to_owned(), last_words.clone()));
+            tokio::spawn(forward_stderr(stderr, name.to_owned(), stderr_tail.clone()));
         }
-        Ok(Self { process, _lifeline: lifeline, last_words })
+        Ok(Self { process, _lifeline: lifeline, stderr_tail })
     }
 
-    /// Waits for its end.
-    pub(crate) async fn wait(&mut self) -> End {
-        End::of(&self.process.wait().await)
+    /// Waits until the process has ended.
+    pub(crate) async fn wait(&mut self) -> ProcessExit {
+        ProcessExit::from_status(&self.process.wait().await)
     }
 
-    /// Its process id, until its end was waited for.
+    /// The process id; `None` after [`Self::wait`].
     pub(crate) fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// The lines that it last wrote to stderr, oldest first.
+    /// The last lines of its stderr, oldest first.
     pub(crate) fn last_words(&self) -> Vec<String> {
-        let lines = self.last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.stderr_tail.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
     }
 
-    /// Sends it a signal; one that has ended gets none.
+    /// Sends a signal, unless the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(id) = self.process.id() {
-            // An error means that it is gone already.
+            // An error means that the process has ended.
             let _ = kill(Pid::from_raw(id.cast_signed()), signal);
         }
     }
 
-    /// Asks it to end, and ends it when it has not within `grace`.
+    /// Sends SIGTERM, and SIGKILL after `grace`.
     pub(crate) async fn stop(&mut self, grace: Duration) {
         let Some(id) = self.process.id() else { return };
         self.signal(Signal::SIGTERM);
@@ -104,31 +104,31 @@ impl Child {
         }
     }
 
-    /// As [`Self::stop`], for a gateway whose place another one has taken: it takes its time, until `hurry` says how much is left.
-    pub(crate) async fn retire(&mut self, grace: Duration, hurry: impl Future<Output = Duration>) {
+    /// Drains a replaced gateway by SIGHUP, then stops it. `deadline` resolves to the time left once the server stops.
+    pub(crate) async fn retire(&mut self, grace: Duration, deadline: impl Future<Output = Duration>) {
         self.signal(Signal::SIGHUP);
         let left = tokio::select! {
             _ = self.wait() => return,
             () = tokio::time::sleep(grace) => Duration::ZERO,
-            left = hurry => left,
+            left = deadline => left,
         };
         self.stop(left).await;
     }
 }
 
-/// How a process ended.
+/// The exit of a process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct End {
-    /// "exit status: 1" or "signal: 9 (SIGKILL)".
+pub(crate) struct ProcessExit {
+    /// For example "exit status: 1" or "signal: 9 (SIGKILL)".
     pub(crate) text: String,
-    /// Its status, if it ended by itself.
+    /// The exit status, unless a signal ended it.
     pub(crate) code: Option<i32>,
     /// The signal that ended it.
     pub(crate) signal: Option<i32>,
 }
 
-impl End {
-    fn of(status: &std::io::Result<ExitStatus>) -> Self {
+impl ProcessExit {
+    fn from_status(status: &std::io::Result<ExitStatus>) -> Self {
         match status {
             Ok(status) => Self { text: status.to_string(), code: status.code(), signal: status.signal() },
             Err(error) => Self { text: error.to_string(), ..Self::default() },
@@ -136,35 +136,35 @@ impl End {
     }
 }
 
-/// Whether a line is at fault, and not the pipe.
-fn is_of_text(error: &LinesCodecError) -> bool {
+/// Whether a line is at fault, rather than the pipe.
+fn is_line_error(error: &LinesCodecError) -> bool {
     match error {
         LinesCodecError::MaxLineLengthExceeded => true,
         LinesCodecError::Io(error) => error.kind() == ErrorKind::InvalidData,
     }
 }
 
-async fn listen(stderr: ChildStderr, name: String, last_words: LastWords) {
+async fn forward_stderr(stderr: ChildStderr, name: String, tail: StderrTail) {
     let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
-    let mut left_out = false;
+    let mut skipped = false;
     loop {
         let line = match lines.next().await {
             Some(Ok(line)) => line,
-            // A line that is too long or no text is left out. The reader says that it ends then, and does not.
-            Some(Err(error)) if is_of_text(&error) => {
-                left_out = true;
+            // A line that is too long or not UTF-8 is skipped. The decoder then returns `None` once without an end.
+            Some(Err(error)) if is_line_error(&error) => {
+                skipped = true;
                 continue;
             }
-            None if std::mem::take(&mut left_out) => continue,
-            // A child whose lines nobody reads would stand still at some time: its end closes the pipe first.
+            None if std::mem::take(&mut skipped) => continue,
+            // Only the pipe's end stops the reading: a child with a full pipe would block.
             Some(Err(_)) | None => return,
         };
         let _ = Log.write_all(format!("[{name}] {line}\n").as_bytes());
-        let mut kept = last_words.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT_LINES {
-            kept.pop_front();
+        let mut lines = tail.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == TAIL_LINES {
+            lines.pop_front();
         }
-        kept.push_back(line);
+        lines.push_back(line);
     }
 }
 
@@ -173,14 +173,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_line_that_is_left_out_does_not_end_the_reading() {
+    async fn stderr_with_invalid_lines_is_read_to_its_end() {
         let script = "head -c 20000 /dev/zero | tr '\\0' a >&2; echo >&2; printf '\\377\\n' >&2; echo after >&2; \
                       head -c 200000 /dev/zero | tr '\\0' b >&2; echo >&2; echo last >&2";
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(script);
         let mut child = Child::spawn(command, "test").unwrap();
-        let end = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap();
-        assert_eq!(end.code, Some(0), "it could write all of it");
+        let exit = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap();
+        assert_eq!(exit.code, Some(0), "it could write everything");
         for _ in 0..100 {
             if child.last_words() == ["after", "last"] {
                 return;

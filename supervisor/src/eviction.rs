@@ -1,10 +1,17 @@
-//! How to make room for a worker. Pure: who is there, what is needed, what to do next.
+//! Decides how to make room for a worker. Pure: takes the workers and the need, and returns the next step.
 //!
-//! In this order: start where it fits; wait for memory that is on its way back; let others' KV pools shrink; evict idle workers,
-//! the lowest priority and the longest unused first; after a while, drain busy ones, whose requests end first. Pinned workers
-//! keep all but the KV cache that they can spare. Who was used a moment ago is not idle yet: two clients that take turns would
-//! otherwise have every request load a model.
+//! The steps, in order of preference:
+//!
+//! 1. start the worker, if it fits;
+//! 2. wait, if memory is about to come back;
+//! 3. shrink the KV pools of others;
+//! 4. evict idle workers: the lowest priority first, then the longest idle;
+//! 5. after a while, drain busy workers.
+//!
+//! Pinned workers lose nothing but spare KV cache. A worker that was used a moment ago is not idle: two alternating
+//! clients would otherwise load a model for every request.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use ipc_proto::generate::Priority;
@@ -13,95 +20,95 @@ use crate::memory::{Need, Share};
 
 pub(crate) mod overtaking;
 
-/// An idle worker is left alone for so long.
-pub(crate) const SETTLE: Duration = Duration::from_millis(500);
-/// Who has waited so long for busy workers gets them drained.
+/// A worker without requests for less time is not idle yet.
+pub(crate) const IDLE_GRACE: Duration = Duration::from_millis(500);
+/// After this wait, busy workers are drained.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A worker that has memory.
+/// A worker with a lease.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resident {
-    /// Which.
+    /// Its incarnation.
     pub(crate) worker: u64,
-    /// What it has.
     pub(crate) share: Share,
-    /// KV cache that it keeps.
-    pub(crate) kv_least: u64,
-    /// What it is doing.
+    /// Bytes of KV cache that it keeps.
+    pub(crate) kv_min: u64,
     pub(crate) activity: Activity,
-    /// It is not evicted.
+    /// Exempt from eviction.
     pub(crate) pinned: bool,
-    /// Low goes first.
+    /// Low is evicted first.
     pub(crate) priority: Priority,
 }
 
-/// What a worker is doing, as far as evicting it is concerned.
+/// The activity of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// It loads.
     Starting,
-    /// Requests run.
+    /// It has requests.
     Busy,
-    /// Nothing has run for so long.
+    /// It has had no request for this time.
     Idle(Duration),
     /// It ends, and its memory comes back.
     Leaving,
 }
 
-/// What to do next for a worker that is to be started.
+/// The next step for a worker that is to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Start it with so much KV cache.
+    /// Start it.
     Start {
-        /// Bytes.
+        /// Bytes of KV cache.
         kv: u64,
     },
-    /// Let KV pools shrink to these sizes, and ask again.
+    /// Shrink the KV pools of these workers to these sizes in bytes, then plan again.
     Shrink(Vec<(u64, u64)>),
-    /// End these workers, none of which is busy, and ask again.
+    /// End these idle workers, then plan again.
     Evict(Vec<u64>),
-    /// Let these workers' requests end, then end them, and ask again.
+    /// Drain these workers, then plan again.
     Drain(Vec<u64>),
-    /// Ask again when something has changed.
+    /// Plan again after the next event.
     Wait,
-    /// It cannot fit, whoever goes.
+    /// No eviction makes enough room.
     Never,
 }
 
 impl Resident {
-    /// What it has and could do without, unless it is pinned.
-    fn all(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.share.total()
     }
 
-    /// KV cache that it can spare.
-    fn spare(&self) -> u64 {
+    /// Bytes of KV cache that it can give up now.
+    fn spare_kv(&self) -> u64 {
         match self.activity {
-            Activity::Busy | Activity::Idle(_) => self.share.kv.saturating_sub(self.kv_least),
+            Activity::Busy | Activity::Idle(_) => self.share.kv.saturating_sub(self.kv_min),
             Activity::Starting | Activity::Leaving => 0,
         }
     }
 
-    fn leaves(&self) -> bool {
+    fn is_leaving(&self) -> bool {
         self.activity == Activity::Leaving
     }
 
     fn is_idle(&self) -> bool {
-        matches!(self.activity, Activity::Idle(since) if since >= SETTLE)
+        matches!(self.activity, Activity::Idle(since) if since >= IDLE_GRACE)
     }
 
-    /// The lowest class first, the longest idle first, then who has been there longest.
-    fn order(&self) -> (std::cmp::Reverse<Priority>, std::cmp::Reverse<Duration>, u64) {
+    /// Sorts victims: the lowest priority first, then the longest idle, then the oldest.
+    fn eviction_order(&self) -> (Reverse<Priority>, Reverse<Duration>, u64) {
         let idle = match self.activity {
             Activity::Idle(since) => since,
             _ => Duration::ZERO,
         };
-        (std::cmp::Reverse(self.priority), std::cmp::Reverse(idle), self.worker)
+        (Reverse(self.priority), Reverse(idle), self.worker)
     }
 }
 
-/// What to do for `need`, which has waited for `waited`. Where it may not `disturb` others it takes free memory and spare caches
-/// only.
+fn sum(residents: &[Resident], bytes: impl Fn(&Resident) -> u64) -> u64 {
+    residents.iter().map(bytes).fold(0, u64::saturating_add)
+}
+
+/// The next step for `need`. Without `disturb` it takes only free memory and spare caches.
 pub(crate) fn plan(
     budget: u64,
     need: &Need,
@@ -109,80 +116,80 @@ pub(crate) fn plan(
     waited: Duration,
     disturb: bool,
 ) -> Plan {
-    let sum = |of: &dyn Fn(&Resident) -> u64| residents.iter().map(of).fold(0, u64::saturating_add);
-    let (leased, least) = (sum(&Resident::all), need.least());
+    let leased = sum(residents, Resident::bytes);
+    let minimum = need.minimum();
     let free = budget.saturating_sub(leased);
-    if least <= free && leased <= budget {
-        return Plan::Start { kv: need.kv_wanted.max(need.kv_least).min(need.kv_least + (free - least)) };
+    if minimum <= free && leased <= budget {
+        let most = need.kv_min + (free - minimum);
+        return Plan::Start { kv: need.kv_wanted.max(need.kv_min).min(most) };
     }
-    let missing = missing(budget, least, residents);
+    let missing = missing_bytes(budget, minimum, residents);
     if missing == 0 {
         return Plan::Wait;
     }
-    let spare = sum(&Resident::spare);
+    let spare = sum(residents, Resident::spare_kv);
     if missing <= spare {
-        return Plan::Shrink(shrink(residents, missing));
+        return Plan::Shrink(choose_sizes(residents, missing));
     }
     if !disturb {
         return Plan::Wait;
     }
-    let idle = victims(residents, missing, spare, |resident| !resident.pinned && resident.is_idle());
-    if let Some(victims) = idle {
+    let choose = |may_end: &dyn Fn(&Resident) -> bool| {
+        choose_victims(residents, missing, spare, |resident| !resident.pinned && may_end(resident))
+    };
+    if let Some(victims) = choose(&Resident::is_idle) {
         return Plan::Evict(victims);
     }
-    let can_end = |resident: &Resident| {
-        !resident.pinned && matches!(resident.activity, Activity::Busy | Activity::Idle(_))
-    };
-    match victims(residents, missing, spare, can_end) {
-        Some(victims) if waited >= PATIENCE => Plan::Drain(victims),
+    let is_serving = |resident: &Resident| matches!(resident.activity, Activity::Busy | Activity::Idle(_));
+    match choose(&is_serving) {
+        Some(victims) if waited >= PATIENCE => return Plan::Drain(victims),
+        Some(_) => return Plan::Wait,
+        None => {}
+    }
+    // Workers that start now can be evicted later.
+    match choose(&|resident| !resident.is_leaving()) {
         Some(_) => Plan::Wait,
-        None => {
-            let later = |resident: &Resident| !resident.pinned && !resident.leaves();
-            match victims(residents, missing, spare, later) {
-                Some(_) => Plan::Wait,
-                None => Plan::Never,
-            }
-        }
+        None => Plan::Never,
     }
 }
 
-/// What `least` bytes lack when all that is on its way back has come.
-fn missing(budget: u64, least: u64, residents: &[Resident]) -> u64 {
-    let sum = |of: &dyn Fn(&Resident) -> u64| residents.iter().map(of).fold(0, u64::saturating_add);
-    let (leased, returning) =
-        (sum(&Resident::all), sum(&|resident| if resident.leaves() { resident.all() } else { 0 }));
-    // What is leased beyond the budget has to come back first.
-    let least_and_debt = least.saturating_add(leased.saturating_sub(budget));
-    least_and_debt.saturating_sub(budget.saturating_sub(leased).saturating_add(returning))
+/// Bytes that `minimum` still lacks when all leaving workers are gone.
+fn missing_bytes(budget: u64, minimum: u64, residents: &[Resident]) -> u64 {
+    let leased = sum(residents, Resident::bytes);
+    let returning = sum(residents, |resident| if resident.is_leaving() { resident.bytes() } else { 0 });
+    // Leases beyond the budget have to come back first.
+    let debt = leased.saturating_sub(budget);
+    let available = budget.saturating_sub(leased).saturating_add(returning);
+    minimum.saturating_add(debt).saturating_sub(available)
 }
 
-/// Takes `missing` bytes from who can spare most.
-fn shrink(residents: &[Resident], mut missing: u64) -> Vec<(u64, u64)> {
-    let mut able: Vec<&Resident> = residents.iter().filter(|resident| resident.spare() > 0).collect();
-    able.sort_by_key(|resident| (std::cmp::Reverse(resident.spare()), resident.worker));
+/// New sizes of KV pools that free `missing` bytes. The largest spare caches give first.
+fn choose_sizes(residents: &[Resident], mut missing: u64) -> Vec<(u64, u64)> {
+    let mut able: Vec<&Resident> = residents.iter().filter(|resident| resident.spare_kv() > 0).collect();
+    able.sort_by_key(|resident| (Reverse(resident.spare_kv()), resident.worker));
     let mut sizes = Vec::new();
     for resident in able {
         if missing == 0 {
             break;
         }
-        let taken = resident.spare().min(missing);
+        let taken = resident.spare_kv().min(missing);
         missing -= taken;
         sizes.push((resident.worker, resident.share.kv - taken));
     }
     sizes
 }
 
-/// As few as possible of those that `may` go, whose going gives `missing` bytes together with what the others can spare.
-fn victims(
+/// As few victims as possible whose memory covers `missing`, together with the spare caches of the others.
+fn choose_victims(
     residents: &[Resident],
     missing: u64,
     spare: u64,
-    may: impl Fn(&Resident) -> bool,
+    may_end: impl Fn(&Resident) -> bool,
 ) -> Option<Vec<u64>> {
-    let mut able: Vec<&Resident> = residents.iter().filter(|resident| may(resident)).collect();
-    able.sort_by_key(|resident| resident.order());
-    // What a victim could have spared is not counted twice.
-    let gain = |resident: &Resident| resident.all().saturating_sub(resident.spare());
+    let mut able: Vec<&Resident> = residents.iter().filter(|resident| may_end(resident)).collect();
+    able.sort_by_key(|resident| resident.eviction_order());
+    // A victim's spare cache is part of `spare` already.
+    let gain = |resident: &Resident| resident.bytes().saturating_sub(resident.spare_kv());
     let mut gained = spare;
     let mut chosen = Vec::new();
     for resident in able {
@@ -195,25 +202,25 @@ fn victims(
     if gained < missing {
         return None;
     }
-    // Who was chosen early may not be needed after all.
-    for at in (0..chosen.len()).rev() {
-        let without = gained - gain(chosen[at]);
+    // A later, larger victim may have made an earlier one unnecessary.
+    for index in (0..chosen.len()).rev() {
+        let without = gained - gain(chosen[index]);
         if without >= missing && chosen.len() > 1 {
             gained = without;
-            chosen.remove(at);
+            chosen.remove(index);
         }
     }
     Some(chosen.into_iter().map(|resident| resident.worker).collect())
 }
 
-/// Whom to end when the system has no memory left: the longest idle of the lowest class, else the lowest class. Never a pinned
-/// one while there is another.
+/// The worker to end if the system has no memory left. Pinned workers come last, busy ones before them.
 pub(crate) fn relief(residents: &[Resident]) -> Option<u64> {
-    let there = residents.iter().filter(|resident| !resident.leaves());
-    let key = |resident: &&Resident| {
-        (resident.pinned, !matches!(resident.activity, Activity::Idle(_)), resident.order())
+    let present = residents.iter().filter(|resident| !resident.is_leaving());
+    let order = |resident: &&Resident| {
+        let is_busy = !matches!(resident.activity, Activity::Idle(_));
+        (resident.pinned, is_busy, resident.eviction_order())
     };
-    there.min_by_key(key).map(|resident| resident.worker)
+    present.min_by_key(order).map(|resident| resident.worker)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How often a model's workers failed, and when it is tried again. Pure.
+//! A circuit breaker per model: counts failures and decides when to start again. Pure.
 //!
-//! A worker that dies is replaced at once; when the next ones die as well, later and later, so that a model that always crashes
-//! does not keep the machine busy. In the end the breaker opens: for a while whoever asks is told why instead.
+//! A worker that dies is replaced at once, and after further quick deaths with growing delays. A model that always crashes
+//! therefore does not keep the machine busy. After some quick deaths the breaker opens: callers get the reason at once.
 
 use std::time::{Duration, Instant};
 
@@ -9,72 +9,72 @@ use ipc_proto::Error;
 
 use crate::backoff::Backoff;
 
-/// A model whose files cannot be served is not tried again sooner, and after each try twice as late.
+/// The first delay after a failed load. It doubles with each failure.
 pub(crate) const BROKEN: Duration = Duration::from_secs(1);
-/// But not later than this: somebody may have mended them.
+/// The longest delay after a failed load: the files may have been repaired.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Quick deaths in a row after which the breaker opens.
-const LOOP: u32 = 5;
-/// For so long.
+/// Quick deaths in a row that open the breaker.
+const QUICK_DEATHS: u32 = 5;
+/// Time for which the breaker stays open.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// What became of a model's starts.
+/// The failures of one model.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     backoff: Backoff,
+    /// Failed loads in a row.
     broken: u32,
     last: Option<Error>,
-    /// Not before.
+    /// No start before this time.
     retry: Option<Instant>,
-    /// Whoever asks until `retry` is told the reason; else they wait.
+    /// Until `retry`, callers are refused. Otherwise they wait.
     refuse: bool,
 }
 
 /// Whether a model may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Now.
+    /// It may start now.
     Go,
-    /// When this has passed.
+    /// It may start after this time.
     Wait(Duration),
-    /// Not now, for this reason.
+    /// It may not start now, for this reason.
     Refuse(Error),
 }
 
 impl Failures {
-    /// The model's files cannot be served.
-    pub(crate) fn broken(&mut self, error: Error, now: Instant) {
+    /// A load failed because of the model's files.
+    pub(crate) fn record_broken(&mut self, error: Error, now: Instant) {
         let wait = BROKEN.saturating_mul(1 << self.broken.min(10)).min(LONGEST);
         self.broken += 1;
-        self.fail(error, now + wait, true);
+        self.record(error, now + wait, true);
     }
 
-    /// A worker that had lived for `life` ended unasked.
-    pub(crate) fn died(&mut self, error: Error, life: Duration, now: Instant) {
-        let wait = self.backoff.after(life);
-        let open = self.backoff.quick_deaths() >= LOOP;
-        self.fail(error, now + if open { OPEN } else { wait }, open);
+    /// A worker ended unexpectedly after `lifetime`.
+    pub(crate) fn record_death(&mut self, error: Error, lifetime: Duration, now: Instant) {
+        let wait = self.backoff.delay_after(lifetime);
+        let open = self.backoff.quick_deaths() >= QUICK_DEATHS;
+        self.record(error, now + if open { OPEN } else { wait }, open);
     }
 
-    fn fail(&mut self, error: Error, retry: Instant, refuse: bool) {
+    fn record(&mut self, error: Error, retry: Instant, refuse: bool) {
         self.last = Some(error);
         self.retry = Some(retry);
         self.refuse = refuse;
     }
 
-    /// A worker serves: its files are all right. That it lives is not said yet.
-    pub(crate) fn served(&mut self) {
+    /// A worker serves, so the files are valid. Quick deaths still count: it may crash again.
+    pub(crate) fn record_success(&mut self) {
         self.broken = 0;
         self.refuse = false;
         self.last = None;
     }
 
-    /// Somebody who knows better wants it tried now.
-    pub(crate) fn forgive(&mut self) {
+    /// Forgets all failures, because an operator wants another try.
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether to start it.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         match (self.retry, &self.last) {
             (Some(retry), Some(error)) if retry > now && self.refuse => Verdict::Refuse(error.clone()),
@@ -83,7 +83,7 @@ impl Failures {
         }
     }
 
-    /// Why it does not run, if that is for a failure.
+    /// The last failure, unless a worker has served since.
     pub(crate) fn last(&self) -> Option<&Error> {
         self.last.as_ref()
     }
@@ -100,37 +100,37 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_model_is_tried_again_later_and_later() {
+    fn failed_loads_double_the_delay_up_to_a_limit() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         assert_eq!(failures.verdict(now), Verdict::Go);
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
-            failures.broken(error(), now);
+            failures.record_broken(error(), now);
             let almost = now + Duration::from_millis(seconds * 1000 - 1);
             assert_eq!(failures.verdict(almost), Verdict::Refuse(error()));
             assert_eq!(failures.verdict(now + Duration::from_secs(seconds)), Verdict::Go);
         }
-        failures.served();
-        failures.broken(error(), now);
+        failures.record_success();
+        failures.record_broken(error(), now);
         assert_eq!(failures.verdict(now + BROKEN), Verdict::Go);
     }
 
     #[test]
-    fn a_loop_of_crashes_opens_the_breaker() {
+    fn quick_deaths_grow_the_delay_and_open_the_breaker() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         let quick = Duration::from_secs(1);
-        failures.died(error(), quick, now);
+        failures.record_death(error(), quick, now);
         assert_eq!(failures.verdict(now), Verdict::Go, "the first is replaced at once");
         for ms in [100, 200, 400] {
-            failures.served();
-            failures.died(error(), quick, now);
+            failures.record_success();
+            failures.record_death(error(), quick, now);
             assert_eq!(failures.verdict(now), Verdict::Wait(Duration::from_millis(ms)));
         }
-        failures.died(error(), quick, now);
+        failures.record_death(error(), quick, now);
         assert_eq!(failures.verdict(now), Verdict::Refuse(error()));
         assert_eq!(failures.verdict(now + OPEN), Verdict::Go);
-        failures.died(error(), Duration::from_secs(600), now);
+        failures.record_death(error(), Duration::from_secs(600), now);
         assert_eq!(failures.verdict(now), Verdict::Go, "it had lived");
-        failures.forgive();
+        failures.reset();
         assert_eq!(failures.last(), None);
     }
 }

@@ -1,11 +1,14 @@
-//! The workers: one task owns them all, others hold a [`Fleet`] and ask.
+//! The workers. One task owns them all ([`FleetActor`]); other code holds a [`Fleet`] and sends it commands.
 //!
-//! A worker starts when a request names its model and nobody serves it. Many who ask at once share one start; one who
-//! gives up does not stop it for the others, and a start that nobody waits for any more does not begin. Room for it is made
-//! within one memory budget. What happens to a worker is decided by its state machine ([`crate::process`]), who has to go by
-//! [`crate::eviction`]; here both meet the processes.
+//! A worker starts if a request names its model and no worker serves it. Concurrent callers share one start.
+//! A caller that leaves does not stop the start for the others. A start that has lost all callers does not begin.
+//! All workers share one memory budget. Two pure modules decide: [`crate::process`] about one worker's life, and
+//! [`crate::eviction`] about the worker that has to make room. The actor applies their decisions to the processes.
+//!
+//! The actor neither scans a disk nor waits for one to sync: threads do both and report back.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,52 +17,54 @@ use ipc_proto::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::kept::Kept;
-use crate::pressure::Source;
-use crate::registry::Registry;
+use crate::overrides::{Edit, SettingsOverrides};
+use crate::pressure::PressureProbe;
+use crate::registry::{Catalogue, ModelSource};
 
+mod actor;
 mod calls;
+mod changes;
 mod exits;
-mod loads;
-mod news;
-mod owner;
+mod lookups;
+mod maintenance;
 mod reports;
 mod restarts;
-mod upkeep;
+mod settings;
+mod starts;
 mod view;
 mod worker;
 
-use owner::Owner;
+use actor::FleetActor;
+use lookups::{Lookup, ModelCall};
 use worker::Report;
 
-/// How often the owner looks around while there is anything to look at.
+/// Interval of deadlines and state machines while there is work.
 const TICK: Duration = Duration::from_millis(100);
-/// How often it looks at the disk and the system's memory for whoever watches, also when nothing runs.
-const LOOK: Duration = Duration::from_secs(5);
+/// Interval at which disk and memory are checked for watchers, even if no worker runs.
+const WATCH_REFRESH: Duration = Duration::from_secs(5);
 
-/// What the fleet is made of.
-#[derive(Debug)]
-pub(crate) struct Setup {
-    /// Models on disk.
-    pub(crate) registry: Registry,
+/// The parts of a fleet.
+pub(crate) struct FleetSetup {
+    /// In order of precedence.
+    pub(crate) sources: Vec<Box<dyn ModelSource>>,
     /// The worker's program.
     pub(crate) program: PathBuf,
-    /// Where sockets go.
+    /// The folder for sockets.
     pub(crate) run: PathBuf,
-    /// Rules for all models.
     pub(crate) policy: Policy,
-    /// What was set before.
-    pub(crate) kept: Kept,
+    /// Settings of earlier runs.
+    pub(crate) overrides: SettingsOverrides,
+    pub(crate) pressure: Box<dyn PressureProbe>,
 }
 
 /// Rules for all models.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Bytes that workers may have together; `None`: three quarters of what the machine has for models.
+    /// Bytes for all workers together; `None` for three quarters of the memory available to models.
     pub memory: Option<u64>,
-    /// Seconds of idleness after which a model is unloaded; `None`: never.
+    /// Seconds of idleness after which a model is unloaded; `None` for never.
     pub idle_seconds: Option<u32>,
-    /// Seconds without a sign of life after which a worker is taken to hang.
+    /// Seconds without a sign of life after which a worker counts as hung.
     pub hang_seconds: u32,
     /// Settings of single models, by id.
     pub models: BTreeMap<String, ModelSettings>,
@@ -71,58 +76,59 @@ impl Default for Policy {
     }
 }
 
-/// A handle to the task that owns the workers.
+/// A handle to the actor.
 #[derive(Debug, Clone)]
-pub(crate) struct Fleet(mpsc::UnboundedSender<Command>);
+pub(crate) struct Fleet(mpsc::UnboundedSender<FleetCommand>);
 
 type Reply<T> = oneshot::Sender<T>;
 
-enum Command {
-    Ensure(Caller),
-    Models(Reply<Vec<ModelEntry>>),
+enum FleetCommand {
+    Lookup(Lookup),
     Pool(Reply<Pool>),
-    KeepAlive(String, KeepAlive, Reply<Result<()>>),
-    Unload(String, bool, Reply<Result<()>>),
-    Restart(String, Reply<Result<()>>),
-    Pin(String, bool, Reply<Result<()>>),
-    Settings(String, Reply<Result<ModelSettings>>),
-    SetSettings(String, ModelSettings, Reply<Result<()>>),
     Watch(u64, Reply<Changes>),
+    /// From the task of the worker with this incarnation.
     Report(u64, Report),
+    /// From the scan thread of the store with this index.
+    Scanned(usize, Catalogue),
+    /// The overrides that are on disk now, or why they are not.
+    SettingsWritten(io::Result<SettingsOverrides>),
     Stop(Duration, Reply<()>),
 }
 
-/// Somebody who waits for a model.
+/// A caller that waits until a model is ready.
 struct Caller {
     want: Want,
     since: Instant,
     reply: Reply<Result<Vec<WorkerAddress>>>,
 }
 
-/// Starts the task; models to be loaded at once begin to load.
-pub(crate) fn start(setup: Setup, pressure: Box<dyn Source>) -> Fleet {
-    let (commands, mut queue) = mpsc::unbounded_channel();
-    let mut owner = Owner::new(setup, pressure, commands.clone());
-    owner.preload();
-    owner.warn_of_unknown();
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                command = queue.recv() => match command {
-                    Some(command) => owner.obey(command),
-                    None => return,
-                },
-                _ = ticks.tick(), if owner.has_work() => owner.tick(Instant::now()),
-                _ = looks.tick() => owner.look_around(Instant::now()),
-            }
-            owner.settle();
+/// Starts the actor. Models with `preload` start once a scan finds them.
+///
+/// # Errors
+/// A scan thread cannot be started.
+pub(crate) fn start(setup: FleetSetup) -> io::Result<Fleet> {
+    let (commands, queue) = mpsc::unbounded_channel();
+    let actor = FleetActor::new(setup, commands.clone())?;
+    tokio::spawn(run_actor(actor, queue));
+    Ok(Fleet(commands))
+}
+
+async fn run_actor(mut actor: FleetActor, mut queue: mpsc::UnboundedReceiver<FleetCommand>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut refreshes = tokio::time::interval(WATCH_REFRESH);
+    refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = queue.recv() => match command {
+                Some(command) => actor.handle(command),
+                None => return,
+            },
+            _ = ticks.tick(), if actor.has_work() => actor.tick(Instant::now()),
+            _ = refreshes.tick() => actor.refresh_for_watchers(Instant::now()),
         }
-    });
-    Fleet(commands)
+        actor.reconcile();
+    }
 }
 
 fn stopping() -> Error {
@@ -130,65 +136,72 @@ fn stopping() -> Error {
 }
 
 impl Fleet {
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+    async fn call<T>(&self, command: impl FnOnce(Reply<T>) -> FleetCommand) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.0.send(command(reply)).map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())
     }
 
-    /// Where a model is served, after starting it where needed.
+    async fn call_model<T>(
+        &self,
+        name: String,
+        call: impl FnOnce(Reply<Result<T>>) -> ModelCall,
+    ) -> Result<T> {
+        self.call(|reply| FleetCommand::Lookup(Lookup::Model(name, call(reply)))).await?
+    }
+
+    /// Addresses of the model's ready workers. Starts one if none is ready.
     pub(crate) async fn ensure_ready(&self, want: Want) -> Result<Vec<WorkerAddress>> {
-        self.ask(|reply| Command::Ensure(Caller { want, since: Instant::now(), reply })).await?
+        let name = want.model.clone();
+        self.call_model(name, |reply| ModelCall::Ensure(Caller { want, since: Instant::now(), reply })).await
     }
 
-    /// Every model on disk.
     pub(crate) async fn models(&self) -> Vec<ModelEntry> {
-        self.ask(Command::Models).await.unwrap_or_default()
+        self.call(|reply| FleetCommand::Lookup(Lookup::List(reply))).await.unwrap_or_default()
     }
 
-    /// The memory budget.
     pub(crate) async fn pool(&self) -> Pool {
-        self.ask(Command::Pool).await.unwrap_or_default()
+        self.call(FleetCommand::Pool).await.unwrap_or_default()
     }
 
     /// See [`ipc_proto::supervisor::Supervisor::keep_alive`].
     pub(crate) async fn keep_alive(&self, model: String, keep: KeepAlive) -> Result<()> {
-        self.ask(|reply| Command::KeepAlive(model, keep, reply)).await?
+        self.call_model(model, |reply| ModelCall::KeepAlive(keep, reply)).await
     }
 
-    /// Ends a model's workers; returns when their memory is back.
+    /// Ends a model's workers. Returns when their memory is back.
     pub(crate) async fn unload(&self, model: String, force: bool) -> Result<()> {
-        self.ask(|reply| Command::Unload(model, force, reply)).await?
+        self.call_model(model, |reply| ModelCall::Unload { force, reply }).await
     }
 
-    /// Replaces a model's workers; returns when the new one serves.
+    /// Replaces a model's workers. Returns when the new ones serve.
     pub(crate) async fn restart(&self, model: String) -> Result<()> {
-        self.ask(|reply| Command::Restart(model, reply)).await?
+        self.call_model(model, ModelCall::Restart).await
     }
 
-    /// Says whether a model may be evicted.
+    /// Sets whether a model may be evicted. Returns when the setting is on disk.
     pub(crate) async fn pin(&self, model: String, pinned: bool) -> Result<()> {
-        self.ask(|reply| Command::Pin(model, pinned, reply)).await?
+        self.call_model(model, |reply| ModelCall::Edit(Edit::Pin(pinned), reply)).await
     }
 
-    /// A model's settings.
     pub(crate) async fn settings(&self, model: String) -> Result<ModelSettings> {
-        self.ask(|reply| Command::Settings(model, reply)).await?
+        self.call_model(model, ModelCall::Settings).await
     }
 
-    /// Replaces a model's settings.
+    /// Replaces a model's settings. Returns when they are on disk.
     pub(crate) async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
-        self.ask(|reply| Command::SetSettings(model, settings, reply)).await?
+        settings.check()?;
+        self.call_model(model, |reply| ModelCall::Edit(Edit::Settings(settings), reply)).await
     }
 
-    /// Changes after `revision`, once there are any.
+    /// The changes after `revision`, once there are any.
     pub(crate) async fn watch(&self, revision: u64) -> Changes {
-        self.ask(|reply| Command::Watch(revision, reply)).await.unwrap_or_default()
+        self.call(|reply| FleetCommand::Watch(revision, reply)).await.unwrap_or_default()
     }
 
-    /// Ends every worker, by force after `grace`.
+    /// Ends every worker, by SIGKILL after `grace`.
     pub(crate) async fn stop(&self, grace: Duration) {
-        let _ = self.ask(|reply| Command::Stop(grace, reply)).await;
+        let _ = self.call(|reply| FleetCommand::Stop(grace, reply)).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keeps one gateway running.
+//! Keeps one gateway process running, and replaces it on request.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -15,13 +15,14 @@ use crate::Secret;
 use crate::backoff::Backoff;
 use crate::child::Child;
 
-/// The descriptor under which the gateway finds the public socket.
+/// The gateway inherits the public socket as this descriptor.
 const LISTEN_FD: i32 = 3;
 
-/// How to start it.
-pub(crate) struct Launch {
+/// The parameters of a start.
+pub(crate) struct GatewayLaunch {
     pub(crate) program: PathBuf,
     pub(crate) listener: TcpListener,
+    /// The supervisor's control socket.
     pub(crate) supervisor: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) api_keys: Secret,
@@ -31,59 +32,59 @@ pub(crate) struct Launch {
     pub(crate) cors_origins: Option<String>,
 }
 
-/// A handle to the task that keeps it running.
+/// A handle to the task that owns the gateway process.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
-    orders: mpsc::UnboundedSender<Order>,
-    /// Who connected to the supervisor last: a gateway does so when it is up.
+    commands: mpsc::UnboundedSender<GatewayCommand>,
+    /// The process that connected to the supervisor last. A gateway connects when it is up.
     connected: watch::Sender<u32>,
 }
 
 #[derive(Debug)]
-enum Order {
-    /// Replace it, and say how that went.
+enum GatewayCommand {
+    /// Replace the process and send the outcome.
     Restart(oneshot::Sender<Result<()>>),
-    /// End it, in time if it will.
+    /// End the process, by SIGKILL after this time.
     Stop(Duration, oneshot::Sender<()>),
 }
 
-/// A new gateway that has not connected by then, but lives, is taken to be up.
-const UP: Duration = Duration::from_secs(2);
-/// A gateway that was replaced ends by itself when the time of its requests is over. One that has not so much later is killed.
+/// A new gateway that survives this time counts as up, even if it has not connected.
+const START_LIMIT: Duration = Duration::from_secs(2);
+/// A replaced gateway ends by itself after its drain time. After this extra time it is killed.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// Starts it, and again whenever it ends.
-pub(crate) fn start(launch: Launch) -> Gateway {
-    let (orders, queue) = mpsc::unbounded_channel();
+/// Starts the gateway, and starts it again if it ends.
+pub(crate) fn start(launch: GatewayLaunch) -> Gateway {
+    let (commands, queue) = mpsc::unbounded_channel();
     let (connected, pids) = watch::channel(0);
-    tokio::spawn(keep(launch, queue, pids));
-    Gateway { orders, connected }
+    tokio::spawn(supervise(launch, queue, pids));
+    Gateway { commands, connected }
 }
 
 impl Gateway {
-    /// Lets running requests finish within `grace`, then ends it.
+    /// Ends the gateway. Running requests have `grace` to finish.
     pub(crate) async fn stop(&self, grace: Duration) {
         let (done, ended) = oneshot::channel();
-        if self.orders.send(Order::Stop(grace, done)).is_ok() {
+        if self.commands.send(GatewayCommand::Stop(grace, done)).is_ok() {
             let _ = ended.await;
         }
     }
 
-    /// Starts another and lets the old one's requests finish. No connection is refused meanwhile: both have the socket.
+    /// Starts another gateway and drains the old one. Both have the socket, so no connection is refused.
     pub(crate) async fn restart(&self) -> Result<()> {
         let stopping = || Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping");
         let (done, outcome) = oneshot::channel();
-        self.orders.send(Order::Restart(done)).map_err(|_| stopping())?;
+        self.commands.send(GatewayCommand::Restart(done)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 
-    /// Somebody has connected to the supervisor.
-    pub(crate) fn connected(&self, pid: u32) {
+    /// Records a connection to the supervisor.
+    pub(crate) fn record_connection(&self, pid: u32) {
         self.connected.send_replace(pid);
     }
 }
 
-impl Launch {
+impl GatewayLaunch {
     fn spawn(&self) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--listen-fd").arg(LISTEN_FD.to_string());
@@ -98,7 +99,7 @@ impl Launch {
         if let Some(origins) = &self.cors_origins {
             command.env("MLXD_CORS_ORIGINS", origins);
         }
-        // By environment: anybody may read a command line.
+        // Command lines are public, environments are not.
         command.env("MLXD_API_KEYS", self.api_keys.reveal());
         let socket = OwnedFd::from(self.listener.try_clone()?);
         let mapping = FdMapping { parent_fd: socket, child_fd: LISTEN_FD };
@@ -107,29 +108,33 @@ impl Launch {
     }
 }
 
-async fn keep(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, mut pids: watch::Receiver<u32>) {
+async fn supervise(
+    launch: GatewayLaunch,
+    mut commands: mpsc::UnboundedReceiver<GatewayCommand>,
+    mut pids: watch::Receiver<u32>,
+) {
     let mut backoff = Backoff::default();
-    let mut retired = Retired::default();
+    let mut retired = RetiredGateways::default();
     loop {
-        let born = Instant::now();
+        let started_at = Instant::now();
         let end = match launch.spawn() {
-            Ok(child) => match life(&launch, child, &mut orders, &mut pids, &mut retired).await {
+            Ok(child) => match run_until_exit(&launch, child, &mut commands, &mut pids, &mut retired).await {
                 Some(end) => end,
                 None => return,
             },
             Err(error) => error.to_string(),
         };
-        let wait = backoff.after(born.elapsed());
+        let wait = backoff.delay_after(started_at.elapsed());
         tracing::error!(end, restart_in_ms = wait.as_millis() as u64, "the gateway ended");
         let waited = tokio::time::sleep(wait);
         tokio::pin!(waited);
         loop {
             tokio::select! {
                 () = &mut waited => break,
-                order = orders.recv() => match order {
-                    // It is being restarted.
-                    Some(Order::Restart(reply)) => drop(reply.send(Ok(()))),
-                    Some(Order::Stop(grace, done)) => {
+                command = commands.recv() => match command {
+                    // A restart is under way already.
+                    Some(GatewayCommand::Restart(reply)) => drop(reply.send(Ok(()))),
+                    Some(GatewayCommand::Stop(grace, done)) => {
                         retired.stop(grace).await;
                         let _ = done.send(());
                         return;
@@ -141,26 +146,26 @@ async fn keep(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, mut pi
     }
 }
 
-/// Watches over a gateway and those that take its place, until the last of them ends by itself; `None` when it was told to.
-async fn life(
-    launch: &Launch,
+/// Runs a gateway and its replacements. Returns the exit text if one ends by itself, `None` after a stop.
+async fn run_until_exit(
+    launch: &GatewayLaunch,
     mut child: Child,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
+    commands: &mut mpsc::UnboundedReceiver<GatewayCommand>,
     pids: &mut watch::Receiver<u32>,
-    retired: &mut Retired,
+    retired: &mut RetiredGateways,
 ) -> Option<String> {
     loop {
         tokio::select! {
             end = child.wait() => return Some(end.text),
-            order = orders.recv() => match order {
-                Some(Order::Restart(reply)) => {
-                    let outcome = successor(launch, pids).await.map(|new| {
+            command = commands.recv() => match command {
+                Some(GatewayCommand::Restart(reply)) => {
+                    let outcome = start_successor(launch, pids).await.map(|new| {
                         let old = std::mem::replace(&mut child, new);
                         retired.add(old, Duration::from_secs(launch.drain_seconds.into()) + OVERDUE);
                     });
                     let _ = reply.send(outcome);
                 }
-                Some(Order::Stop(grace, done)) => {
+                Some(GatewayCommand::Stop(grace, done)) => {
                     tokio::join!(child.stop(grace), retired.stop(grace));
                     let _ = done.send(());
                     return None;
@@ -171,39 +176,39 @@ async fn life(
     }
 }
 
-/// Gateways whose places others have taken, and that still have requests.
+/// Replaced gateways that still have requests.
 #[derive(Debug, Default)]
-struct Retired {
+struct RetiredGateways {
     tasks: JoinSet<()>,
-    /// How long they have left, once the server stops.
-    hurry: watch::Sender<Option<Duration>>,
+    /// The time that they have left, once the server stops.
+    deadline: watch::Sender<Option<Duration>>,
 }
 
-impl Retired {
+impl RetiredGateways {
     fn add(&mut self, mut old: Child, grace: Duration) {
         while self.tasks.try_join_next().is_some() {}
-        let mut hurry = self.hurry.subscribe();
+        let mut deadline = self.deadline.subscribe();
         self.tasks.spawn(async move {
-            let left = async { hurry.wait_for(Option::is_some).await.ok().and_then(|left| *left) };
+            let left = async { deadline.wait_for(Option::is_some).await.ok().and_then(|left| *left) };
             old.retire(grace, async { left.await.unwrap_or_default() }).await;
         });
     }
 
     async fn stop(&mut self, grace: Duration) {
-        self.hurry.send_replace(Some(grace));
+        self.deadline.send_replace(Some(grace));
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// A gateway beside the one that runs, once it is up.
-async fn successor(launch: &Launch, pids: &mut watch::Receiver<u32>) -> Result<Child> {
+/// Starts a gateway beside the running one. Returns when it is up.
+async fn start_successor(launch: &GatewayLaunch, pids: &mut watch::Receiver<u32>) -> Result<Child> {
     let failed = |text: String| {
         let text = format!("the new gateway does not start, the old one stays: {text}");
         Error::new(ErrorKind::Internal, Source::Supervisor, text)
     };
     let mut new = launch.spawn().map_err(|e| failed(e.to_string()))?;
     let id = new.id().unwrap_or_default();
-    let up = tokio::time::timeout(UP, pids.wait_for(|pid| *pid == id));
+    let up = tokio::time::timeout(START_LIMIT, pids.wait_for(|pid| *pid == id));
     tokio::select! {
         _ = up => Ok(new),
         end = new.wait() => Err(failed(end.text)),

@@ -1,4 +1,4 @@
-//! The home directory: one server at a time, and a private place for sockets.
+//! The home folder: locked by one server at a time, with a private folder for sockets.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use ipc_proto::socket::{MAX_PATH_BYTES, private_directory};
 use nix::fcntl::{Flock, FlockArg};
 
-/// The longest file name that is put into the run directory, with its slash.
+/// The length of the longest file name in the run folder, with its slash.
 const LONGEST_NAME: usize = "/supervisor.sock".len();
 
-/// The control socket's name in the run directory.
-pub(crate) const CONTROL: &str = "supervisor.sock";
+/// The control socket's name in the run folder.
+pub(crate) const CONTROL_SOCKET: &str = "supervisor.sock";
 
-/// Where the server that has `home` answers the command line; an error says that there is none.
+/// The control socket of the server that uses `home`.
 ///
 /// # Errors
-/// When no server has ever used it, or its lock cannot be read.
+/// No server has ever used `home`, or its lock file cannot be read.
 pub fn control_socket(home: &Path) -> std::io::Result<PathBuf> {
     let named = home.join("run");
     let pid = fs::read_to_string(named.join("lock"))?;
-    Ok(run_directory(named, pid.trim()).join(CONTROL))
+    Ok(run_directory(named, pid.trim()).join(CONTROL_SOCKET))
 }
 
-/// Socket paths are short everywhere: a deep home gets a short place elsewhere, named for its server's process.
+/// The folder for sockets. Systems limit a socket's path, so a deep home gets a short temporary folder.
 fn run_directory(named: PathBuf, pid: &str) -> PathBuf {
     if named.as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES {
         return named;
@@ -31,28 +31,28 @@ fn run_directory(named: PathBuf, pid: &str) -> PathBuf {
     std::env::temp_dir().join(format!("mlxd-{pid}"))
 }
 
-/// Why a home cannot be used.
+/// A reason why a home folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// Another server has it.
+    /// Another server uses it.
     #[error("{} is in use by another mlxd (process {pid}): stop it, or choose another --home", home.display())]
     InUse {
-        /// The home.
+        /// The home folder.
         home: PathBuf,
-        /// The other server's process, as it wrote it down.
+        /// The other server's process id, from the lock file.
         pid: String,
     },
-    /// It cannot be made or written to.
+    /// It cannot be created or written to.
     #[error("cannot use {} as home: {cause}", home.display())]
     Unusable {
-        /// The home.
+        /// The home folder.
         home: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
 }
 
-/// A home that is ours until dropped.
+/// A locked home folder. Dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct Home {
     run: PathBuf,
@@ -60,8 +60,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Takes `home`, making it where it is missing.
-    pub(crate) fn take(home: &Path) -> Result<Self, HomeError> {
+    /// Locks `home`. Creates it if it is missing.
+    pub(crate) fn lock(home: &Path) -> Result<Self, HomeError> {
         let unusable = |cause| HomeError::Unusable { home: home.to_owned(), cause };
         let named = home.join("run");
         private_directory(&named).map_err(unusable)?;
@@ -70,7 +70,7 @@ impl Home {
         let mut file = options.map_err(unusable)?;
         let mut pid = String::new();
         file.read_to_string(&mut pid).map_err(unusable)?;
-        // The kernel drops the lock with the process, however it ends.
+        // The kernel releases the lock when the process ends in any way.
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_| HomeError::InUse { home: home.to_owned(), pid })?;
         let written = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
@@ -78,12 +78,12 @@ impl Home {
         let run = run_directory(named, &std::process::id().to_string());
         private_directory(&run).map_err(unusable)?;
         let home = Self { run, _lock: lock };
-        // A server that was killed could not clean up.
+        // A killed server leaves its sockets behind.
         home.remove_sockets();
         Ok(home)
     }
 
-    /// Where sockets go.
+    /// The folder for sockets.
     pub(crate) fn run(&self) -> &Path {
         &self.run
     }
@@ -109,25 +109,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_has_one_owner_who_is_named() {
+    fn second_server_is_refused_with_the_first_ones_process_id() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Home::take(folder.path()).unwrap();
-        let refused = Home::take(folder.path()).unwrap_err().to_string();
+        let first = Home::lock(folder.path()).unwrap();
+        let refused = Home::lock(folder.path()).unwrap_err().to_string();
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         fs::write(first.run().join("w1.sock"), "").unwrap();
         let run = first.run().to_owned();
         drop(first);
         assert!(!run.join("w1.sock").exists());
-        Home::take(folder.path()).unwrap();
+        Home::lock(folder.path()).unwrap();
     }
 
     #[test]
-    fn a_deep_home_gets_short_socket_paths() {
+    fn deep_home_gets_short_socket_paths() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::take(&folder.path().join("deep/".repeat(20))).unwrap();
+        let home = Home::lock(&folder.path().join("deep/".repeat(20))).unwrap();
         assert!(home.run().as_os_str().len() + LONGEST_NAME <= MAX_PATH_BYTES);
         let socket = control_socket(&folder.path().join("deep/".repeat(20))).unwrap();
-        assert_eq!(socket, home.run().join(CONTROL));
+        assert_eq!(socket, home.run().join(CONTROL_SOCKET));
         assert!(control_socket(&folder.path().join("nowhere")).is_err());
         fs::remove_dir(home.run()).unwrap();
     }

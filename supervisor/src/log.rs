@@ -1,7 +1,7 @@
-//! Standard error, written by a thread of its own: whoever logs never waits for it.
+//! Writes standard error on a separate thread, so that logging never blocks.
 //!
-//! A disk that is full refuses lines, a terminal that is stopped or a pipe that nobody reads does not take them. The server shall
-//! neither stand still nor end for that: lines wait in a bounded queue, and those that find it full are lost and counted.
+//! A full disk refuses lines. A stopped terminal or a pipe without a reader blocks. Neither may block or end the server:
+//! lines wait in a bounded queue, and lines that do not fit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -9,26 +9,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Lines that wait. Those of children have at most 8 KiB.
-const WAITING: usize = 1024;
+/// Lines that can wait. Lines of children have at most 8 KiB.
+const CAPACITY: usize = 1024;
 
 static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
-/// Lines that found the queue full since the last that was told.
+/// Lines dropped since the last report.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Message {
     Text(Vec<u8>),
-    /// Tells when everything before it is written.
+    /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// Takes lines for standard error; what is written to it at once stays together.
+/// A writer for standard error. Each `write` stays in one piece.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        put(queue(), text);
+        enqueue(queue(), text);
         Ok(text.len())
     }
 
@@ -38,11 +38,11 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Waits until what was logged so far is written, but no longer than `limit`.
+    /// Waits until everything logged so far is written, up to `limit`.
     pub fn settle(limit: Duration) {
         let (sender, written) = sync_channel(1);
         if queue().try_send(Message::Flush(sender)).is_ok() {
-            // Who does not take it in time does not get it.
+            // Lines that are not written in time are lost.
             let _ = written.recv_timeout(limit);
         }
     }
@@ -50,21 +50,21 @@ impl Log {
 
 fn queue() -> &'static SyncSender<Message> {
     QUEUE.get_or_init(|| {
-        let (sender, messages) = sync_channel(WAITING);
-        let writing = move || write(&messages, &mut io::stderr());
-        // Without a thread there is no log: every line is lost.
-        let _ = std::thread::Builder::new().name("log".into()).spawn(writing);
+        let (sender, messages) = sync_channel(CAPACITY);
+        let run = move || write_messages(&messages, &mut io::stderr());
+        // If no thread can be started, every line is lost.
+        let _ = std::thread::Builder::new().name("log".into()).spawn(run);
         sender
     })
 }
 
-fn put(queue: &SyncSender<Message>, text: &[u8]) {
+fn enqueue(queue: &SyncSender<Message>, text: &[u8]) {
     if queue.try_send(Message::Text(text.to_vec())).is_err() {
         LOST.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn write(messages: &Receiver<Message>, to: &mut impl Write) {
+fn write_messages(messages: &Receiver<Message>, to: &mut impl Write) {
     for message in messages {
         match message {
             Message::Text(text) => {
@@ -73,7 +73,7 @@ fn write(messages: &Receiver<Message>, to: &mut impl Write) {
                     let _ =
                         writeln!(to, "{lost} lines of the log were lost: standard error did not take them");
                 }
-                // What is refused is lost, as on a full disk.
+                // A refused line is lost, for example on a full disk.
                 let _ = to.write_all(&text);
             }
             Message::Flush(written) => drop(written.send(())),
@@ -88,10 +88,10 @@ mod tests {
 
     use super::*;
 
-    /// Takes nothing before its lock is free, and refuses every line with an "x".
-    struct Slow(Arc<Mutex<Vec<u8>>>);
+    /// Blocks until its lock is free, and refuses every line with an "x".
+    struct BlockingWriter(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Slow {
+    impl Write for BlockingWriter {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
             if text.contains(&b'x') {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -105,27 +105,27 @@ mod tests {
     }
 
     #[test]
-    fn who_logs_waits_for_nobody() {
-        let taken = Arc::new(Mutex::new(Vec::new()));
-        let (sender, messages) = sync_channel(WAITING);
-        let slow = Arc::clone(&taken);
-        let thread = std::thread::spawn(move || write(&messages, &mut Slow(slow)));
-        let held = taken.lock().unwrap();
-        let begun = Instant::now();
-        for _ in 0..WAITING * 2 {
-            put(&sender, b"line\n");
+    fn logging_never_blocks_and_lost_lines_are_counted() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (sender, messages) = sync_channel(CAPACITY);
+        let shared = Arc::clone(&written);
+        let thread = std::thread::spawn(move || write_messages(&messages, &mut BlockingWriter(shared)));
+        let held = written.lock().unwrap();
+        let started_at = Instant::now();
+        for _ in 0..CAPACITY * 2 {
+            enqueue(&sender, b"line\n");
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "nobody takes them, and nobody waits");
+        assert!(started_at.elapsed() < Duration::from_secs(5), "the writer blocks, and logging does not");
         drop(held);
         let (flushed, wait) = sync_channel(1);
         sender.send(Message::Flush(flushed)).unwrap();
         wait.recv().unwrap();
-        put(&sender, b"x\n");
-        put(&sender, b"last\n");
+        enqueue(&sender, b"x\n");
+        enqueue(&sender, b"last\n");
         drop(sender);
         thread.join().unwrap();
-        let text = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.contains("lines of the log were lost"), "{}", &text[..200]);
-        assert!(text.ends_with("last\n") && !text.contains('x'), "what is refused holds nothing up");
+        assert!(text.ends_with("last\n") && !text.contains('x'), "a refused line blocks no other");
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine has: memory, limits of our control group, and what a process takes of it.
+//! Measures memory: of the machine, of its control group, and of a process.
 
 use std::time::Duration;
 
@@ -13,34 +13,34 @@ use macos as platform;
 
 pub(crate) use platform::{pressure, threads};
 
-/// What the system says of its memory, in bytes.
+/// The system's memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Memory {
-    /// In all: the machine's, or our control group's where that is less.
+    /// The machine's memory, or its control group's if that is less.
     pub(crate) total: u64,
-    /// What could be had now.
+    /// Memory that is free or can be freed.
     pub(crate) available: u64,
 }
 
-/// The machine's memory; 8 GiB where the system does not say.
+/// The machine's memory; 8 GiB if the system does not say.
 pub(crate) fn memory() -> Memory {
     let memory = platform::memory().unwrap_or(Memory { total: 8 << 30, available: 8 << 30 });
     Memory { total: memory.total, available: memory.available.min(memory.total) }
 }
 
-/// The budget where nobody has set one: three quarters of what there is for models.
+/// The default budget in bytes: three quarters of the memory available to models.
 pub(crate) fn default_budget() -> u64 {
-    platform::for_models().unwrap_or(memory().total) / 4 * 3
+    platform::memory_for_models().unwrap_or(memory().total) / 4 * 3
 }
 
-/// Bytes of memory that a process holds and the system cannot take back; `None` once it is gone, or when the system does not say
-/// in time.
+/// Bytes of memory that a process has and the system cannot reclaim. `None` if the process has ended, or if the system
+/// does not answer in time.
 pub(crate) async fn footprint(pid: u32) -> Option<u64> {
     platform::footprint(pid).await
 }
 
-/// Returns when a process's memory is back, which its end should have brought about already.
-pub(crate) async fn returned(pid: u32) {
+/// Waits until the memory of an ended process is free. It should be free at once.
+pub(crate) async fn wait_for_release(pid: u32) {
     for _ in 0..100 {
         if footprint(pid).await.is_none_or(|bytes| bytes == 0) {
             return;

@@ -1,53 +1,50 @@
 //! The memory budget and its leases. Pure numbers of bytes.
 //!
-//! Leases are granted only within the budget. A worker that turns out to have more than it was granted gets its lease raised to
-//! what it has: then the sum can be over the budget until somebody has made room, and nothing is granted meanwhile.
+//! Leases are granted only within the budget. A worker that exceeds its lease has it raised to its actual size. The sum may
+//! then exceed the budget, and nothing is granted until room has been made.
 
 use std::collections::BTreeMap;
 
-/// What a worker has beside weights and KV: the program, its tokenizer, freed buffers that MLX keeps (256 MiB at most), what a
-/// step needs for a moment.
+/// Bytes that a worker has beside weights and KV cache: the program, its tokenizer, freed buffers that MLX keeps (256 MiB
+/// at most), the temporary memory of a step.
 pub(crate) const TRANSIENT: u64 = 384 << 20;
 
-/// What one worker may have.
+/// The lease of one worker, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Share {
-    /// For weights.
     pub(crate) weights: u64,
-    /// For the KV cache.
     pub(crate) kv: u64,
     /// For everything else.
     pub(crate) transient: u64,
 }
 
 impl Share {
-    /// In all.
     pub(crate) fn total(&self) -> u64 {
         self.weights.saturating_add(self.kv).saturating_add(self.transient)
     }
 }
 
-/// What a worker needs to be started.
+/// The memory that a worker needs to start, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Need {
-    /// For weights, as estimated from the files' headers, and for all that a model that drafts has.
+    /// Weights, estimated from the files' headers, and all memory of the draft model.
     pub(crate) weights: u64,
-    /// Of these, what the model that drafts has.
+    /// The draft model's part of `weights`.
     pub(crate) drafting: u64,
-    /// KV cache that it would like to have.
+    /// The preferred KV cache.
     pub(crate) kv_wanted: u64,
-    /// KV cache of one full context: what it gets where nobody else needs it.
+    /// The KV cache of one full context. A pool grows to it from free memory.
     pub(crate) kv_context: u64,
-    /// KV cache without which it is of little use.
-    pub(crate) kv_least: u64,
+    /// The guaranteed KV cache.
+    pub(crate) kv_min: u64,
     /// For everything else.
     pub(crate) transient: u64,
 }
 
 impl Need {
-    /// The least that it can be started with.
-    pub(crate) fn least(&self) -> u64 {
-        self.weights.saturating_add(self.kv_least).saturating_add(self.transient)
+    /// The least memory for a start.
+    pub(crate) fn minimum(&self) -> u64 {
+        self.weights.saturating_add(self.kv_min).saturating_add(self.transient)
     }
 
     /// A lease with `kv` bytes of KV cache.
@@ -56,7 +53,7 @@ impl Need {
     }
 }
 
-/// The budget and who has what of it.
+/// The budget and its leases.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     budget: u64,
@@ -64,22 +61,21 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A budget of which nothing is granted.
+    /// A budget in bytes without leases.
     pub(crate) fn new(budget: u64) -> Self {
         Self { budget, shares: BTreeMap::new() }
     }
 
-    /// The budget.
     pub(crate) fn budget(&self) -> u64 {
         self.budget
     }
 
-    /// What is granted.
+    /// The sum of all leases.
     pub(crate) fn leased(&self) -> u64 {
         self.shares.values().map(Share::total).fold(0, u64::saturating_add)
     }
 
-    /// What could be granted.
+    /// The bytes that can still be granted.
     pub(crate) fn free(&self) -> u64 {
         self.budget.saturating_sub(self.leased())
     }
@@ -93,19 +89,19 @@ impl Ledger {
         fits
     }
 
-    /// A worker's lease.
+    /// A worker's lease; zero if it has none.
     pub(crate) fn share(&self, worker: u64) -> Share {
         self.shares.get(&worker).copied().unwrap_or_default()
     }
 
-    /// The model is loaded: its weights take what they take.
-    pub(crate) fn loaded(&mut self, worker: u64, weights: u64) {
+    /// Corrects the weights once the model is loaded.
+    pub(crate) fn set_weights(&mut self, worker: u64, weights: u64) {
         if let Some(share) = self.shares.get_mut(&worker) {
             share.weights = weights;
         }
     }
 
-    /// Changes a worker's KV lease, upwards only as far as there is room; returns the new one.
+    /// Sets a worker's KV lease. It grows only into free memory. Returns the new lease.
     pub(crate) fn set_kv(&mut self, worker: u64, kv: u64) -> u64 {
         let free = self.free();
         let Some(share) = self.shares.get_mut(&worker) else { return 0 };
@@ -113,22 +109,22 @@ impl Ledger {
         share.kv
     }
 
-    /// The KV pool has this limit in fact, whatever was granted.
+    /// Corrects the KV lease to the pool's actual limit.
     pub(crate) fn correct_kv(&mut self, worker: u64, kv: u64) {
         if let Some(share) = self.shares.get_mut(&worker) {
             share.kv = kv;
         }
     }
 
-    /// Raises the lease of a worker that has more than it was granted, and lowers it again when that has passed, to `transient`
-    /// beside weights and KV cache at least.
+    /// Raises the lease of a worker to its footprint, and lowers it again later. `transient` is the least for the part
+    /// beside weights and KV cache.
     pub(crate) fn correct(&mut self, worker: u64, footprint: u64, transient: u64) {
         if let Some(share) = self.shares.get_mut(&worker) {
             share.transient = transient.max(footprint.saturating_sub(share.weights.saturating_add(share.kv)));
         }
     }
 
-    /// Takes a lease back.
+    /// Ends a lease.
     pub(crate) fn release(&mut self, worker: u64) {
         self.shares.remove(&worker);
     }

@@ -1,4 +1,4 @@
-//! How the system is doing for memory: asked of a source, which tests script.
+//! Probes the system's memory pressure. Tests script it with a file.
 
 use std::path::PathBuf;
 
@@ -6,29 +6,29 @@ use ipc_proto::supervisor::Pressure;
 
 use crate::machine;
 
-/// Somebody who knows.
-pub(crate) trait Source: Send {
-    /// How it is now.
-    fn read(&mut self) -> Pressure;
+/// Measures the memory pressure.
+pub(crate) trait PressureProbe: Send {
+    fn probe(&mut self) -> Pressure;
 }
 
-/// The system itself.
+/// Asks the operating system.
 #[derive(Debug)]
-pub(crate) struct System;
+pub(crate) struct SystemProbe;
 
-impl Source for System {
-    fn read(&mut self) -> Pressure {
+impl PressureProbe for SystemProbe {
+    fn probe(&mut self) -> Pressure {
         machine::pressure()
     }
 }
 
-/// A file that says `normal`, `warn` or `critical`; for tests that squeeze a server from outside. Without the file, or with
-/// anything else in it, all is normal.
+/// Reads `normal`, `warn` or `critical` from a file, for tests of a whole server.
+///
+/// A missing file or any other content means `normal`.
 #[derive(Debug)]
-pub(crate) struct Scripted(pub(crate) PathBuf);
+pub(crate) struct ScriptedProbe(pub(crate) PathBuf);
 
-impl Source for Scripted {
-    fn read(&mut self) -> Pressure {
+impl PressureProbe for ScriptedProbe {
+    fn probe(&mut self) -> Pressure {
         match std::fs::read_to_string(&self.0).unwrap_or_default().trim() {
             "warn" => Pressure::Warn,
             "critical" => Pressure::Critical,
@@ -37,11 +37,11 @@ impl Source for Scripted {
     }
 }
 
-/// The source that the environment names, else the system: MLXD_TEST_PRESSURE is the path of a [`Scripted`] one.
-pub(crate) fn source() -> Box<dyn Source> {
+/// A [`ScriptedProbe`] if MLXD_TEST_PRESSURE names a file, else a [`SystemProbe`].
+pub(crate) fn probe() -> Box<dyn PressureProbe> {
     match std::env::var_os("MLXD_TEST_PRESSURE") {
-        Some(path) => Box::new(Scripted(path.into())),
-        None => Box::new(System),
+        Some(path) => Box::new(ScriptedProbe(path.into())),
+        None => Box::new(SystemProbe),
     }
 }
 
@@ -50,10 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_followed() {
+    fn scripted_probe_reads_the_file_and_defaults_to_normal() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pressure");
-        let mut source = Scripted(path.clone());
+        let mut probe = ScriptedProbe(path.clone());
         for (text, pressure) in [
             ("warn\n", Pressure::Warn),
             ("critical", Pressure::Critical),
@@ -61,9 +61,9 @@ mod tests {
             ("?", Pressure::Normal),
         ] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(source.read(), pressure);
+            assert_eq!(probe.probe(), pressure);
         }
         std::fs::remove_file(path).unwrap();
-        assert_eq!(source.read(), Pressure::Normal);
+        assert_eq!(probe.probe(), Pressure::Normal);
     }
 }

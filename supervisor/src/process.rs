@@ -1,67 +1,67 @@
-//! The life of one worker process as a state machine. Pure: it is told what happened and when, and says which signals to send.
+//! The life of one worker process as a state machine. Pure: it takes events with their times and returns signals.
 //!
 //! ```text
 //! Starting ─ loaded ─▶ Ready ─ stop ─▶ Draining ─ deadline ─▶ Stopping ─ exit ─▶ Stopped
 //!     └─ broken, no progress ─┴─ no sign of life ─┴──────────────▲   └─ exit, unasked ─▶ Failed
 //! ```
 //!
-//! A sign of life is a step made while there is work, or an answer while there is none; of one that starts, an answer, and now
-//! and then more bytes read. A process without one gets SIGABRT, at which it writes what its threads are doing and leaves a core
-//! file where the system writes any, and then SIGKILL, which ends stopped processes too.
+//! With work, a step is a sign of life. Without work, an answer is. A process that starts must answer, and from time to
+//! time read more bytes. A process without a sign of life gets SIGABRT. It then writes its threads' stacks, and the system
+//! may write a core file. SIGKILL follows, which also ends stopped processes.
 
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::WorkerState;
 use ipc_proto::worker::{Health, Progress};
 
-/// How long a process may take to end that has nothing to finish.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long one that hangs has to write what its threads are doing, after SIGABRT.
-const LAST_STACKS: Duration = Duration::from_secs(3);
-/// A process that does not answer yet is given so long at least: its program and MLX may come from a slow disk.
+/// Time that a process without requests has to end.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
+/// Time that a hung process has to write its stacks after SIGABRT.
+const STACKS_LIMIT: Duration = Duration::from_secs(3);
+/// The least silence allowed before the first answer: the program and MLX may come from a slow disk.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// A start that answers and reads nothing is given so long at least: it reads no weights while it parses a tokenizer.
+/// The least time allowed without bytes read: a worker reads no weights while it parses a tokenizer.
 const QUIET_START: Duration = Duration::from_secs(20);
-/// A start may take this long, and more for its weights.
-const START: Duration = Duration::from_secs(120);
-/// The slowest reading of weights that is waited for, bytes in a second.
-const SLOWEST_READING: u64 = 5 << 20;
-/// Between two events lies a tick at least; a longer gap means that we did not run, and nobody could be heard.
+/// Time that a start may take, apart from reading weights.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// The slowest tolerated disk, in bytes per second.
+const SLOWEST_DISK: u64 = 5 << 20;
+/// Ticks are more frequent. A longer gap between events means that the supervisor itself did not run.
 const LONGEST_GAP: Duration = Duration::from_secs(5);
 
-/// What a process is measured by.
+/// The limits for one process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Without a sign of life for so long it is taken to hang.
+    /// A process without a sign of life for this time is hung.
     pub(crate) hang: Duration,
-    /// One step may take so much longer: a long prompt through a large model, on a slow machine.
+    /// The extra time for one step: a long prompt, a large model, a slow machine.
     pub(crate) step: Duration,
     /// Bytes of its weights on disk.
     pub(crate) weight_bytes: u64,
 }
 
-/// What happened.
+/// An event in a process's life.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
-    /// It told how far loading is.
+    /// An answer while loading.
     Progress(Progress),
-    /// It serves.
+    /// The model is loaded.
     Loaded,
-    /// It said why it cannot.
+    /// The worker reported that the model cannot be loaded.
     Broken,
-    /// It answered.
+    /// An answer to a health check.
     Health(Health),
-    /// Its requests may end within this time, and then it shall.
+    /// End, after running requests have had this time.
     Drain(Duration),
-    /// It shall end at once.
+    /// End at once.
     Stop,
-    /// It has ended.
+    /// The process has ended.
     Exited,
-    /// Time passed.
+    /// Time has passed.
     Tick,
 }
 
-/// What to send it.
+/// A signal to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// SIGTERM.
@@ -72,83 +72,82 @@ pub(crate) enum Signal {
     Kill,
 }
 
-/// One process.
+/// The state of one process.
 #[derive(Debug)]
 pub(crate) struct Process {
     rules: Rules,
     state: WorkerState,
-    began: Instant,
-    /// The last sign of life.
-    alive: Instant,
-    /// The last answer, at first the beginning.
-    heard: Instant,
-    /// It has answered before.
-    answered: bool,
-    /// The last event.
-    seen: Instant,
+    started_at: Instant,
+    /// The time of the last sign of life.
+    alive_at: Instant,
+    /// The time of the last answer, at first of the start.
+    answered_at: Instant,
+    /// Whether it has ever answered.
+    has_answered: bool,
+    /// The time of the last event.
+    last_event_at: Instant,
     progress: Progress,
     health: Health,
     idle_since: Option<Instant>,
-    /// When what was asked of it last is over.
+    /// When draining or stopping must be over.
     deadline: Option<Instant>,
     killed: bool,
-    /// Whether it ends because it was told to.
-    asked: bool,
+    /// Whether its end was requested.
+    requested: bool,
     fault: Option<Fault>,
 }
 
-/// Why a process is ended that nobody asked to end.
+/// Why a process ends without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The model cannot be loaded.
     Broken,
-    /// Loading stood still, though it answered.
+    /// It answered, but loading made no progress.
     SlowStart,
-    /// There was work and no step, or no answer.
+    /// It had work and made no step, or did not answer.
     Hung,
 }
 
 impl Process {
-    /// A process that is being started.
-    pub(crate) fn starting(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn start(rules: Rules, now: Instant) -> Self {
         Self {
             rules,
             state: WorkerState::Starting,
-            began: now,
-            alive: now,
-            heard: now,
-            answered: false,
-            seen: now,
+            started_at: now,
+            alive_at: now,
+            answered_at: now,
+            has_answered: false,
+            last_event_at: now,
             progress: Progress::default(),
             health: Health::default(),
             idle_since: None,
             deadline: None,
             killed: false,
-            asked: false,
+            requested: false,
             fault: None,
         }
     }
 
-    /// Takes note of `event`.
-    pub(crate) fn on(&mut self, event: Event, now: Instant) -> Option<Signal> {
-        self.excuse(now);
+    /// Applies an event. Returns the signal to send.
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) -> Option<Signal> {
+        self.discount_gap(now);
         let ended = matches!(self.state, WorkerState::Stopped | WorkerState::Failed);
         match event {
             _ if ended => None,
             Event::Exited => {
-                self.state = if self.asked { WorkerState::Stopped } else { WorkerState::Failed };
+                self.state = if self.requested { WorkerState::Stopped } else { WorkerState::Failed };
                 None
             }
             Event::Stop => {
-                self.asked |= self.fault.is_none();
+                self.requested |= self.fault.is_none();
                 self.kill()
             }
             Event::Drain(grace) => self.drain(grace, now),
             Event::Tick => self.tick(now),
             Event::Progress(progress) => {
-                (self.heard, self.answered) = (now, true);
+                (self.answered_at, self.has_answered) = (now, true);
                 if progress.loaded > self.progress.loaded {
-                    self.alive = now;
+                    self.alive_at = now;
                 }
                 self.progress = progress;
                 None
@@ -156,45 +155,45 @@ impl Process {
             Event::Loaded => {
                 if self.state == WorkerState::Starting {
                     self.state = WorkerState::Ready;
-                    self.alive = now;
-                    self.heard = now;
+                    self.alive_at = now;
+                    self.answered_at = now;
                     self.idle_since = Some(now);
                 }
                 None
             }
             Event::Broken if self.state == WorkerState::Starting => {
-                self.end(Fault::Broken, Signal::Terminate, now)
+                self.end_with_fault(Fault::Broken, Signal::Terminate, now)
             }
             Event::Broken => None,
             Event::Health(health) => {
-                self.note(health, now);
+                self.record_health(health, now);
                 None
             }
         }
     }
 
-    /// While this process itself did not run, nobody could be heard.
-    fn excuse(&mut self, now: Instant) {
-        let gap = now.saturating_duration_since(self.seen);
+    /// A time in which the supervisor itself did not run counts as no silence.
+    fn discount_gap(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.last_event_at);
         if gap > LONGEST_GAP {
-            self.alive += gap;
-            self.heard += gap;
+            self.alive_at += gap;
+            self.answered_at += gap;
         }
-        self.seen = self.seen.max(now);
+        self.last_event_at = self.last_event_at.max(now);
     }
 
-    fn note(&mut self, health: Health, now: Instant) {
-        self.heard = now;
+    fn record_health(&mut self, health: Health, now: Instant) {
+        self.answered_at = now;
         let busy = health.running + health.waiting > 0;
         let stepped = health.steps != self.health.steps;
         if stepped || !busy {
-            self.alive = now;
+            self.alive_at = now;
         }
-        self.idle_since = match self.idle_since {
-            _ if busy => None,
-            Some(since) if !stepped => Some(since),
-            _ => Some(now),
-        };
+        if busy {
+            self.idle_since = None;
+        } else if stepped || self.idle_since.is_none() {
+            self.idle_since = Some(now);
+        }
         self.health = health;
     }
 
@@ -203,15 +202,15 @@ impl Process {
         match self.state {
             WorkerState::Ready => {
                 self.state = WorkerState::Draining;
-                self.asked = true;
+                self.requested = true;
                 self.deadline = Some(until);
                 Some(Signal::Terminate)
             }
-            // There is nothing to finish.
+            // It has no requests yet.
             WorkerState::Starting => {
                 self.state = WorkerState::Stopping;
-                self.asked = true;
-                self.deadline = Some(now + grace.min(LAST_WORDS));
+                self.requested = true;
+                self.deadline = Some(now + grace.min(EXIT_LIMIT));
                 Some(Signal::Terminate)
             }
             WorkerState::Draining => {
@@ -225,12 +224,12 @@ impl Process {
     fn tick(&mut self, now: Instant) -> Option<Signal> {
         match self.state {
             WorkerState::Starting => {
-                let fault = self.fault_of_start(now)?;
-                self.end(fault, Signal::Abort, now)
+                let fault = self.start_fault(now)?;
+                self.end_with_fault(fault, Signal::Abort, now)
             }
-            WorkerState::Ready | WorkerState::Draining if self.hangs(now) => {
-                self.asked = false;
-                self.end(Fault::Hung, Signal::Abort, now)
+            WorkerState::Ready | WorkerState::Draining if self.is_hung(now) => {
+                self.requested = false;
+                self.end_with_fault(Fault::Hung, Signal::Abort, now)
             }
             WorkerState::Draining | WorkerState::Stopping
                 if self.deadline.is_some_and(|deadline| now >= deadline) =>
@@ -241,32 +240,32 @@ impl Process {
         }
     }
 
-    fn hangs(&self, now: Instant) -> bool {
+    fn is_hung(&self, now: Instant) -> bool {
         let Rules { hang, step, .. } = self.rules;
-        now.saturating_duration_since(self.heard) > hang
-            || now.saturating_duration_since(self.alive) > hang + step
+        now.saturating_duration_since(self.answered_at) > hang
+            || now.saturating_duration_since(self.alive_at) > hang + step
     }
 
-    /// What is wrong with the start, if anything is: silence, no progress, or too long in all.
-    fn fault_of_start(&self, now: Instant) -> Option<Fault> {
+    /// The fault of a start: silence, no progress, or too much time in all.
+    fn start_fault(&self, now: Instant) -> Option<Fault> {
         let Rules { hang, weight_bytes, .. } = self.rules;
-        let silence = if self.answered { hang } else { hang.max(FIRST_ANSWER) };
-        if now.saturating_duration_since(self.heard) > silence {
+        let silence = if self.has_answered { hang } else { hang.max(FIRST_ANSWER) };
+        if now.saturating_duration_since(self.answered_at) > silence {
             return Some(Fault::Hung);
         }
-        let reading = Duration::from_secs(weight_bytes / SLOWEST_READING);
-        let over = now.saturating_duration_since(self.alive) > hang.max(QUIET_START)
-            || now.saturating_duration_since(self.began) > START + reading;
+        let reading = Duration::from_secs(weight_bytes / SLOWEST_DISK);
+        let over = now.saturating_duration_since(self.alive_at) > hang.max(QUIET_START)
+            || now.saturating_duration_since(self.started_at) > START_LIMIT + reading;
         over.then_some(Fault::SlowStart)
     }
 
-    fn end(&mut self, fault: Fault, signal: Signal, now: Instant) -> Option<Signal> {
+    fn end_with_fault(&mut self, fault: Fault, signal: Signal, now: Instant) -> Option<Signal> {
         self.state = WorkerState::Stopping;
         self.fault = Some(fault);
         let grace = match fault {
-            // It has told why already.
-            Fault::Broken => LAST_WORDS / 10,
-            Fault::SlowStart | Fault::Hung => LAST_STACKS,
+            // It has reported the reason already.
+            Fault::Broken => EXIT_LIMIT / 10,
+            Fault::SlowStart | Fault::Hung => STACKS_LIMIT,
         };
         self.deadline = Some(now + grace);
         Some(signal)
@@ -278,47 +277,44 @@ impl Process {
         (!std::mem::replace(&mut self.killed, true)).then_some(Signal::Kill)
     }
 
-    /// What it is doing.
     pub(crate) fn state(&self) -> WorkerState {
         self.state
     }
 
-    /// Whether it takes requests.
     pub(crate) fn is_ready(&self) -> bool {
         self.state == WorkerState::Ready
     }
 
-    /// Why it is ended though nobody asked for that.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// Whether it was told to end, and not for a fault.
-    pub(crate) fn was_asked(&self) -> bool {
-        self.asked
+    /// Whether its end was requested, rather than caused by a fault.
+    pub(crate) fn was_requested(&self) -> bool {
+        self.requested
     }
 
-    /// How far loading is.
+    /// The last reported progress of loading.
     pub(crate) fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// What it answered last.
+    /// The last answer to a health check.
     pub(crate) fn health(&self) -> Health {
         self.health
     }
 
-    /// For how long it has had nothing to do.
+    /// How long it has been without work; `None` if it has work or is not ready.
     pub(crate) fn idle(&self, now: Instant) -> Option<Duration> {
         self.idle_since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// How long it has lived.
+    /// Time since its start.
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.began)
+        now.saturating_duration_since(self.started_at)
     }
 
-    /// Takes it for busy from now on until it says otherwise: somebody was just sent to it.
+    /// Resets the idle timer: a caller was just handed this worker.
     pub(crate) fn touch(&mut self, now: Instant) {
         if self.idle_since.is_some() {
             self.idle_since = Some(now);

@@ -1,25 +1,43 @@
-//! Models on disk: what there is, what it is called, what its files' headers say.
+//! The models on disk, as the fleet's actor knows them: the last catalogue of every store.
 //!
-//! Every folder with a config.json below a models directory is a model, named by its path there; so are the snapshots in
-//! Hugging Face's cache and what LM Studio has fetched. Only headers are read, and again only where a file has changed. Whoever
-//! asks gets a list that is at most a moment old.
+//! Each store has a thread that walks its folders and reads headers ([`scan`]). The actor only merges the results.
+//! A folder that is slow or hangs therefore delays neither the actor nor the other stores.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::Details;
 
+mod files;
 mod inspect;
+mod scan;
 mod stores;
 
-pub(crate) use stores::{Store, of_others};
+pub(crate) use scan::{ModelSource, sources};
+pub(crate) use stores::{Store, stores_of_other_programs};
 
-/// A list of this age is looked at again.
-const FRESH: Duration = Duration::from_millis(500);
+/// A catalogue of this age is fresh enough for a list.
+pub(crate) const FRESH: Duration = Duration::from_millis(500);
+/// A scan that runs for longer is overdue: its folder does not answer.
+pub(crate) const SCAN_LIMIT: Duration = Duration::from_secs(5);
 /// Ids that an error message lists.
 const LISTED: usize = 8;
+
+/// The models of one store, or of all of them, by id.
+pub(crate) type Catalogue = BTreeMap<String, Arc<Model>>;
+
+/// A model on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) folder: Folder,
+    /// From the headers of its files.
+    pub(crate) details: Details,
+}
 
 /// A model's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,127 +47,232 @@ pub(crate) struct Folder {
     pub(crate) created: u64,
     /// Bytes of its weight files.
     pub(crate) bytes: u64,
-    /// Changes when a file does.
+    /// Sizes and times of its files. Differs when a file has changed.
     stamp: Vec<(u64, u64)>,
 }
 
-/// The stores and what was found there.
+#[cfg(test)]
+impl Folder {
+    /// An empty folder.
+    pub(crate) fn at(path: &std::path::Path) -> Self {
+        Self { path: path.to_owned(), created: 0, bytes: 0, stamp: Vec::new() }
+    }
+}
+
+/// The catalogues of all stores.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    stores: Vec<Store>,
-    folders: BTreeMap<String, Folder>,
-    looked: Option<Instant>,
-    /// What headers said, and of which files.
-    details: BTreeMap<PathBuf, (Vec<(u64, u64)>, Details)>,
-    /// Models that came, changed or went since that was asked for last.
+    stores: Vec<ScannedStore>,
+    merged: Catalogue,
     changed: BTreeSet<String>,
 }
 
+#[derive(Debug)]
+struct ScannedStore {
+    path: PathBuf,
+    /// Each message makes the store's thread scan once.
+    requests: Sender<()>,
+    models: Catalogue,
+    /// Scans completed so far.
+    completed: u64,
+    /// When the last completed scan began.
+    scanned_at: Option<Instant>,
+    /// When the scan began that runs now.
+    running_since: Option<Instant>,
+    /// Another scan follows the one that runs.
+    repeat: bool,
+}
+
+/// For each store, the number of the scan that a caller waits for.
+#[derive(Debug, Clone)]
+pub(crate) struct ScanTicket(Vec<u64>);
+
 impl Registry {
-    /// The models of these stores; where two have one id, the earlier store counts.
-    pub(crate) fn new(stores: Vec<Store>) -> Self {
-        Self {
-            stores,
-            folders: BTreeMap::new(),
-            looked: None,
-            details: BTreeMap::new(),
-            changed: BTreeSet::new(),
+    /// Starts a thread per source and its first scan. If two sources have one id, the earlier source wins.
+    ///
+    /// `report` is called on those threads with the source's index and its catalogue.
+    pub(crate) fn start(
+        sources: Vec<Box<dyn ModelSource>>,
+        report: impl Fn(usize, Catalogue) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut stores = Vec::new();
+        for (index, mut source) in sources.into_iter().enumerate() {
+            let path = source.path().to_owned();
+            let (requests, received) = channel();
+            let report = report.clone();
+            // A thread outside the runtime: a scan that hangs must not hold up the runtime's end.
+            thread::Builder::new().name(format!("scan-{index}")).spawn(move || {
+                for () in received {
+                    report(index, source.scan());
+                }
+            })?;
+            stores.push(ScannedStore::new(path, requests));
+        }
+        let mut registry = Self { stores, merged: Catalogue::new(), changed: BTreeSet::new() };
+        registry.refresh(Instant::now());
+        Ok(registry)
+    }
+
+    /// Starts scans so that every store's catalogue is at most `max_age` old. Waits for none of them.
+    pub(crate) fn request_scans(&mut self, max_age: Duration, now: Instant) -> ScanTicket {
+        ScanTicket(self.stores.iter_mut().map(|store| store.request(max_age, now)).collect())
+    }
+
+    /// Starts scans of the stores whose catalogues are no longer fresh.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        for store in self.stores.iter_mut().filter(|store| store.running_since.is_none()) {
+            store.request(FRESH, now);
         }
     }
 
-    /// Every model by id.
-    pub(crate) fn folders(&mut self) -> &BTreeMap<String, Folder> {
-        if self.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
-            self.look();
+    /// Takes over a store's new catalogue.
+    pub(crate) fn complete_scan(&mut self, index: usize, models: Catalogue, now: Instant) {
+        let Some(store) = self.stores.get_mut(index) else { return };
+        let is_first = store.completed == 0;
+        store.complete(models, now);
+        let merged = self.merge();
+        let before = std::mem::replace(&mut self.merged, merged);
+        // The first catalogue of a store is no change.
+        if is_first {
+            return;
         }
-        &self.folders
-    }
-
-    /// A model by its id; one that was not there a moment ago is looked for.
-    pub(crate) fn folder(&mut self, id: &str) -> Option<Folder> {
-        // A model may have been put there just now, and one that is asked for may have been mended.
-        self.look();
-        self.folders.get(id).cloned()
-    }
-
-    /// A model by its id, as it was seen last.
-    pub(crate) fn known(&mut self, id: &str) -> Option<Folder> {
-        self.folders().get(id).cloned()
-    }
-
-    /// What the headers of a model's files say.
-    pub(crate) fn details(&mut self, folder: &Folder) -> Details {
-        if let Some((stamp, details)) = self.details.get(&folder.path)
-            && *stamp == folder.stamp
-        {
-            return details.clone();
+        for id in before.keys().chain(self.merged.keys()) {
+            let (old, new) = (before.get(id), self.merged.get(id));
+            if old.map(|model| &model.folder) != new.map(|model| &model.folder) {
+                self.changed.insert(id.clone());
+            }
         }
-        let details = inspect::inspect(&folder.path);
-        self.details.insert(folder.path.clone(), (folder.stamp.clone(), details.clone()));
-        details
     }
 
-    /// The models whose files came, changed or went since this was asked for last, and whether they are there.
-    pub(crate) fn changed(&mut self) -> Vec<(String, bool)> {
-        let changed = std::mem::take(&mut self.changed);
-        let there = |id: String| {
-            let there = self.folders.contains_key(&id);
-            (id, there)
-        };
-        changed.into_iter().map(there).collect()
+    fn merge(&self) -> Catalogue {
+        let mut merged = Catalogue::new();
+        for store in &self.stores {
+            for (id, model) in &store.models {
+                merged.entry(id.clone()).or_insert_with(|| Arc::clone(model));
+            }
+        }
+        merged
     }
 
-    /// Says which models there are, for somebody who asked for another.
-    pub(crate) fn there_are(&mut self) -> String {
-        let ids: Vec<&str> = self.folders().keys().map(String::as_str).collect();
+    pub(crate) fn models(&self) -> &Catalogue {
+        &self.merged
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Model>> {
+        self.merged.get(id).cloned()
+    }
+
+    /// Whether every store has been scanned at least once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stores.iter().all(|store| store.completed > 0)
+    }
+
+    /// The stores that can say more about a model: its own if it is known, else all.
+    pub(crate) fn stores_for(&self, id: &str) -> Vec<usize> {
+        match self.stores.iter().position(|store| store.models.contains_key(id)) {
+            Some(own) => vec![own],
+            None => self.all_stores(),
+        }
+    }
+
+    pub(crate) fn all_stores(&self) -> Vec<usize> {
+        (0..self.stores.len()).collect()
+    }
+
+    /// Whether the ticket's scans of these stores are complete, except for those that are overdue.
+    pub(crate) fn is_settled(&self, stores: &[usize], ticket: &ScanTicket, now: Instant) -> bool {
+        stores.iter().all(|&index| self.has_completed(index, ticket) || self.stores[index].is_overdue(now))
+    }
+
+    /// Folders of the stores whose scans are missing from the ticket.
+    pub(crate) fn unanswered(&self, ticket: &ScanTicket) -> Vec<String> {
+        let mut folders = Vec::new();
+        for index in self.all_stores() {
+            if !self.has_completed(index, ticket) {
+                folders.push(self.stores[index].path.display().to_string());
+            }
+        }
+        folders
+    }
+
+    fn has_completed(&self, index: usize, ticket: &ScanTicket) -> bool {
+        self.stores[index].completed >= ticket.0[index]
+    }
+
+    /// Takes the models whose files came, changed or went since the last call, and whether they exist.
+    pub(crate) fn take_changed(&mut self) -> Vec<(String, bool)> {
+        let mut changed = Vec::new();
+        for id in std::mem::take(&mut self.changed) {
+            let exists = self.merged.contains_key(&id);
+            changed.push((id, exists));
+        }
+        changed
+    }
+
+    /// Lists the available models for an error message.
+    pub(crate) fn describe_available(&self) -> String {
+        let ids: Vec<&str> = self.merged.keys().map(String::as_str).collect();
         match ids.len() {
             0 => {
                 let places: Vec<String> =
-                    self.stores.iter().map(|store| store.path().display().to_string()).collect();
+                    self.stores.iter().map(|store| store.path.display().to_string()).collect();
                 format!("there are no models yet; put model folders into {}", places.join(" or "))
             }
             n if n > LISTED => format!("available are {} and {} more", ids[..LISTED].join(", "), n - LISTED),
             _ => format!("available are {}", ids.join(", ")),
         }
     }
+}
 
-    fn look(&mut self) {
-        let before = std::mem::replace(&mut self.folders, stores::scan(&self.stores));
-        if self.looked.replace(Instant::now()).is_some() {
-            let all = before.keys().chain(self.folders.keys());
-            let changed = all.filter(|id| before.get(*id) != self.folders.get(*id));
-            self.changed.extend(changed.cloned());
+impl ScannedStore {
+    fn new(path: PathBuf, requests: Sender<()>) -> Self {
+        Self {
+            path,
+            requests,
+            models: Catalogue::new(),
+            completed: 0,
+            scanned_at: None,
+            running_since: None,
+            repeat: false,
         }
-        let folders = &self.folders;
-        self.details.retain(|path, _| folders.values().any(|folder| folder.path == *path));
     }
-}
 
-/// The model in a folder, if it is one.
-fn folder(path: &Path) -> Option<Folder> {
-    let config = fs::metadata(path.join("config.json")).ok().filter(fs::Metadata::is_file)?;
-    let mut stamp = vec![stamp_of(&config)];
-    let files = fs::read_dir(path).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    let mut weights: Vec<PathBuf> =
-        files.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors")).collect();
-    weights.sort();
-    let mut bytes = 0;
-    for meta in weights.iter().filter_map(|file| fs::metadata(file).ok()) {
-        bytes += meta.len();
-        stamp.push(stamp_of(&meta));
+    /// The number of the first scan whose result is at most `max_age` old, which is started if needed.
+    fn request(&mut self, max_age: Duration, now: Instant) -> u64 {
+        let is_young =
+            |began: Option<Instant>| began.is_some_and(|at| now.saturating_duration_since(at) < max_age);
+        if is_young(self.scanned_at) {
+            return self.completed;
+        }
+        if is_young(self.running_since) {
+            return self.completed + 1;
+        }
+        if self.running_since.is_some() {
+            self.repeat = true;
+            return self.completed + 2;
+        }
+        self.begin(now);
+        self.completed + 1
     }
-    let others = ["tokenizer_config.json", "chat_template.jinja", "chat_template.json", "modules.json"];
-    let mut others: Vec<PathBuf> = others.iter().map(|name| path.join(name)).collect();
-    let named = fs::read_dir(path.join("additional_chat_templates")).into_iter().flatten();
-    others.extend(named.filter_map(Result::ok).map(|entry| entry.path()));
-    stamp.extend(others.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| stamp_of(&meta)));
-    let created = config.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Some(Folder { path: path.to_owned(), created: created.map_or(0, |time| time.as_secs()), bytes, stamp })
-}
 
-fn stamp_of(meta: &fs::Metadata) -> (u64, u64) {
-    let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    (meta.len(), modified.map_or(0, |time| time.as_nanos() as u64))
+    fn begin(&mut self, now: Instant) {
+        self.running_since = Some(now);
+        // A thread that is gone never answers, and the scan becomes overdue.
+        let _ = self.requests.send(());
+    }
+
+    fn complete(&mut self, models: Catalogue, now: Instant) {
+        self.models = models;
+        self.completed += 1;
+        self.scanned_at = self.running_since.take();
+        if std::mem::take(&mut self.repeat) {
+            self.begin(now);
+        }
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.running_since.is_some_and(|since| now.saturating_duration_since(since) > SCAN_LIMIT)
+    }
 }
 
 #[cfg(test)]

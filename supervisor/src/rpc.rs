@@ -1,4 +1,4 @@
-//! Answers control connections: the gateway's, and the command line's.
+//! Serves control connections from the gateway and the command line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use tokio::sync::Notify;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 
-/// A watcher without news is answered after this time, so that one who is gone is noticed.
-const QUIET: Duration = Duration::from_secs(20);
+/// A watcher without changes is answered after this time, so that departed watchers are noticed.
+const WATCH_LIMIT: Duration = Duration::from_secs(20);
 
-/// What is answered with; clones are the same.
+/// Handles to the parts that answer calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
     pub(crate) fleet: Fleet,
     pub(crate) gateway: Gateway,
-    /// Told when the server shall stop.
+    /// Notified when the server has to stop.
     pub(crate) stop: Arc<Notify>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Services {
 pub(crate) async fn serve(listener: UnixListener, services: Services) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, services.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, services.clone()))),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a control connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -42,7 +42,7 @@ pub(crate) async fn serve(listener: UnixListener, services: Services) {
     }
 }
 
-async fn connection(stream: UnixStream, services: Services) {
+async fn serve_connection(stream: UnixStream, services: Services) {
     let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let stream = match socket::welcome(stream).await {
         Ok((Channel::Control, stream)) => stream,
@@ -50,7 +50,7 @@ async fn connection(stream: UnixStream, services: Services) {
         Err(error) => return tracing::warn!(%error, "a connection was refused"),
     };
     if let Some(pid) = peer.and_then(|pid| u32::try_from(pid).ok()) {
-        services.gateway.connected(pid);
+        services.gateway.record_connection(pid);
     }
     let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Server(services).serve());
     calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
@@ -88,7 +88,7 @@ impl Supervisor for Server {
     }
 
     async fn stop(self, _: Context) {
-        tracing::info!("told to stop");
+        tracing::info!("a client requested a stop");
         self.0.stop.notify_one();
     }
 
@@ -98,7 +98,7 @@ impl Supervisor for Server {
 
     async fn watch(self, _: Context, revision: u64) -> Changes {
         let quiet = Changes { revision, ..Changes::default() };
-        tokio::time::timeout(QUIET, self.0.fleet.watch(revision)).await.unwrap_or(quiet)
+        tokio::time::timeout(WATCH_LIMIT, self.0.fleet.watch(revision)).await.unwrap_or(quiet)
     }
 
     async fn settings(self, _: Context, model: String) -> Result<ModelSettings> {

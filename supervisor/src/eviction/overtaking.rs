@@ -1,49 +1,45 @@
-//! Who may be started before a model that waits for room. Pure.
+//! Decides whether a model may start before the first of the queue. Pure.
 //!
-//! The first in the line is overtaken within bounds. What is on its way back to it stays enough for it. While it waits for workers
-//! that are busy, others may take what is free, but only as long as it would not have those drained yet, and only others of its
-//! class that can be ended for it afterwards: so they hold it up by no more than their own start and end.
+//! If enough memory for the first is about to come back, it must stay enough. If the first waits for busy workers, others
+//! may take free memory until those workers are due to be drained. They must have at least its priority, and it must be
+//! possible to evict them for it later. They therefore delay the first by no more than their own start and end.
 
 use std::time::Duration;
 
 use ipc_proto::generate::Priority;
 
-use super::{Activity, PATIENCE, Plan, Resident, missing, plan};
+use super::{Activity, PATIENCE, Plan, Resident, missing_bytes, plan};
 use crate::memory::Need;
 
-/// A model that is to be started.
+/// A model in the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
-    /// What it needs.
     pub(crate) need: Need,
-    /// For how long it has waited.
     pub(crate) waited: Duration,
-    /// Its class.
     pub(crate) priority: Priority,
-    /// It would not be evicted.
+    /// Exempt from eviction once it runs.
     pub(crate) pinned: bool,
 }
 
-/// Whether `next` may be started before `first`, which waits for room; with the least KV cache, since more would have to be given
-/// back.
+/// Whether `next` may start before `first`. It starts with the least KV cache, because more would have to be given back.
 pub(crate) fn may_overtake(budget: u64, first: &Waiting, next: &Waiting, residents: &[Resident]) -> bool {
-    let leased = residents.iter().map(Resident::all).fold(0, u64::saturating_add);
-    if next.need.least() > budget.saturating_sub(leased) {
+    let leased = residents.iter().map(Resident::bytes).fold(0, u64::saturating_add);
+    if next.need.minimum() > budget.saturating_sub(leased) {
         return false;
     }
     let started = Resident {
-        // Nobody's number.
+        // No worker has this incarnation.
         worker: u64::MAX,
-        share: next.need.share(next.need.kv_least),
-        kv_least: next.need.kv_least,
+        share: next.need.share(next.need.kv_min),
+        kv_min: next.need.kv_min,
         activity: Activity::Starting,
         pinned: next.pinned,
         priority: next.priority,
     };
     let with = [residents, &[started]].concat();
-    let least = first.need.least();
-    if missing(budget, least, residents) == 0 {
-        return missing(budget, least, &with) == 0;
+    let minimum = first.need.minimum();
+    if missing_bytes(budget, minimum, residents) == 0 {
+        return missing_bytes(budget, minimum, &with) == 0;
     }
     first.waited < PATIENCE
         && next.priority <= first.priority

@@ -14,10 +14,10 @@ fn resident() -> impl Strategy<Value = Resident> {
     ];
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     (1u64..30, 0u64..20, 0u64..20, activity, any::<bool>(), priority).prop_map(
-        |(weights, kv_least, more, activity, pinned, priority)| Resident {
+        |(weights, kv_min, more, activity, pinned, priority)| Resident {
             worker: 0,
-            share: Share { weights, kv: kv_least + more, transient: 1 },
-            kv_least,
+            share: Share { weights, kv: kv_min + more, transient: 1 },
+            kv_min,
             activity,
             pinned,
             priority,
@@ -25,26 +25,26 @@ fn resident() -> impl Strategy<Value = Resident> {
     )
 }
 
-/// As many as fit the budget.
+/// Workers that fit the budget together.
 pub(super) fn residents() -> impl Strategy<Value = Vec<Resident>> {
     vec(resident(), 0..7).prop_map(|all| {
         let mut left = BUDGET;
-        let mut kept = Vec::new();
+        let mut fitting = Vec::new();
         for (resident, worker) in all.into_iter().zip(1..) {
             if resident.share.total() <= left {
                 left -= resident.share.total();
-                kept.push(Resident { worker, ..resident });
+                fitting.push(Resident { worker, ..resident });
             }
         }
-        kept
+        fitting
     })
 }
 
 pub(super) fn need() -> impl Strategy<Value = Need> {
-    (0u64..60, 0u64..40, 0u64..30).prop_map(|(weights, kv_wanted, kv_least)| Need {
+    (0u64..60, 0u64..40, 0u64..30).prop_map(|(weights, kv_wanted, kv_min)| Need {
         weights,
         kv_wanted,
-        kv_least,
+        kv_min,
         transient: 1,
         ..Need::default()
     })
@@ -61,16 +61,15 @@ pub(super) fn find(residents: &mut [Resident], worker: u64) -> &mut Resident {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5000))]
 
-    /// Following plans to their end: the budget holds at every step, no victim is pinned, none that is evicted is busy, nobody who
-    /// goes is not needed, and it ends.
+    /// The budget holds at every step, and no victim is pinned. Evicted workers are idle.
     #[test]
-    fn plans_lead_to_a_start_or_to_never(need in need(), mut all in residents()) {
+    fn plans_followed_to_their_end_lead_to_a_start_or_to_never(need in need(), mut all in residents()) {
         let mut waited = Duration::ZERO;
         for _ in 0..40 {
             prop_assert!(leased(&all) <= BUDGET);
             match plan(BUDGET, &need, &all, waited, true) {
                 Plan::Start { kv } => {
-                    prop_assert!(kv >= need.kv_least && kv <= need.kv_wanted.max(need.kv_least));
+                    prop_assert!(kv >= need.kv_min && kv <= need.kv_wanted.max(need.kv_min));
                     prop_assert!(leased(&all) + need.share(kv).total() <= BUDGET);
                     return Ok(());
                 }
@@ -78,7 +77,7 @@ proptest! {
                     prop_assert!(!sizes.is_empty());
                     for (worker, kv) in sizes {
                         let resident = find(&mut all, worker);
-                        prop_assert!(kv < resident.share.kv && kv >= resident.kv_least);
+                        prop_assert!(kv < resident.share.kv && kv >= resident.kv_min);
                         resident.share.kv = kv;
                     }
                 }
@@ -99,9 +98,9 @@ proptest! {
                     }
                 }
                 Plan::Wait => {
-                    // Time passes: who leaves is gone, who starts has started, and does not fall idle.
+                    // Leaving workers are gone, and starting ones are busy from now on.
                     waited += PATIENCE / 4;
-                    all.retain(|resident| !resident.leaves());
+                    all.retain(|resident| !resident.is_leaving());
                     for resident in &mut all {
                         if resident.activity == Activity::Starting {
                             resident.activity = Activity::Busy;
@@ -109,54 +108,53 @@ proptest! {
                     }
                 }
                 Plan::Never => {
-                    let stays = |r: &&Resident| r.pinned && !r.leaves();
-                    // Starting ones may be able to spare cache only later.
-                    let kept: u64 = all.iter().filter(stays).map(|r| r.share.total() - r.spare()).sum();
-                    prop_assert!(kept + need.least() > BUDGET);
+                    let stays = |r: &&Resident| r.pinned && !r.is_leaving();
+                    // Starting workers can spare cache only later.
+                    let kept: u64 = all.iter().filter(stays).map(|r| r.share.total() - r.spare_kv()).sum();
+                    prop_assert!(kept + need.minimum() > BUDGET);
                     return Ok(());
                 }
             }
         }
-        prop_assert!(false, "it does not end");
+        prop_assert!(false, "the plans do not end");
     }
 
-    /// Who may not disturb takes what is free or spare.
     #[test]
-    fn who_may_not_disturb_evicts_nobody(need in need(), all in residents()) {
+    fn plan_without_disturbance_evicts_no_worker(need in need(), all in residents()) {
         let plan = plan(BUDGET, &need, &all, PATIENCE * 2, false);
         let gentle = matches!(plan, Plan::Start { .. } | Plan::Shrink(_) | Plan::Wait);
         prop_assert!(gentle);
     }
 
     #[test]
-    fn relief_spares_the_pinned_and_the_busy(all in residents()) {
-        let there: Vec<&Resident> = all.iter().filter(|r| !r.leaves()).collect();
-        let Some(worker) = relief(&all) else { prop_assert!(there.is_empty()); return Ok(()) };
-        let victim = there.iter().find(|r| r.worker == worker).unwrap();
+    fn relief_spares_pinned_and_busy_workers(all in residents()) {
+        let present: Vec<&Resident> = all.iter().filter(|r| !r.is_leaving()).collect();
+        let Some(worker) = relief(&all) else { prop_assert!(present.is_empty()); return Ok(()) };
+        let victim = present.iter().find(|r| r.worker == worker).unwrap();
         let idle = |r: &Resident| matches!(r.activity, Activity::Idle(_));
-        prop_assert!(!victim.pinned || there.iter().all(|r| r.pinned));
-        prop_assert!(idle(victim) || !there.iter().any(|r| r.pinned == victim.pinned && idle(r)));
+        prop_assert!(!victim.pinned || present.iter().all(|r| r.pinned));
+        prop_assert!(idle(victim) || !present.iter().any(|r| r.pinned == victim.pinned && idle(r)));
     }
 }
 
 pub(super) fn at(worker: u64, total: u64, activity: Activity) -> Resident {
     let share = Share { weights: total, ..Share::default() };
-    Resident { worker, share, kv_least: 0, activity, pinned: false, priority: Priority::Normal }
+    Resident { worker, share, kv_min: 0, activity, pinned: false, priority: Priority::Normal }
 }
 
 #[test]
-fn the_longest_idle_goes_first_and_no_more_than_needed() {
+fn longest_idle_worker_is_evicted_first_and_no_more_than_needed() {
     let idle = |seconds| Activity::Idle(Duration::from_secs(seconds));
     let need = Need { weights: 40, ..Need::default() };
     let all = [at(1, 20, idle(5)), at(2, 40, idle(9)), at(3, 40, idle(1))];
     assert_eq!(plan(BUDGET, &need, &all, Duration::ZERO, true), Plan::Evict(vec![2]));
-    // A small one that was unused for longest is spared where the large one is needed anyhow.
+    // The small worker is idle for longest, but evicting the large one is enough.
     let all = [at(1, 20, idle(9)), at(2, 40, idle(5)), at(3, 40, Activity::Busy)];
     assert_eq!(plan(BUDGET, &need, &all, Duration::ZERO, true), Plan::Evict(vec![2]));
 }
 
 #[test]
-fn a_moments_pause_is_not_idleness() {
+fn worker_used_a_moment_ago_is_not_evicted_but_drained_later() {
     let need = Need { weights: 80, ..Need::default() };
     let all = [at(1, 80, Activity::Idle(Duration::from_millis(100)))];
     assert_eq!(plan(BUDGET, &need, &all, Duration::ZERO, true), Plan::Wait);

@@ -1,28 +1,29 @@
-//! What follows from a worker's end.
+//! Handles the end of a worker.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_proto::supervisor::{Exit, WorkerState};
 use ipc_proto::{Error, ErrorKind, Source};
 
+use super::actor::{FleetActor, Worker};
 use super::calls::answer;
-use super::owner::{Owner, Worker};
-use crate::child::End;
+use crate::child::ProcessExit;
 use crate::failures::Verdict;
 use crate::process::{Event, Fault};
 
-impl Owner {
-    pub(super) fn exited(&mut self, number: u64, end: &End, last_words: Vec<String>) {
+impl FleetActor {
+    pub(super) fn handle_exit(&mut self, number: u64, exit: &ProcessExit, last_words: Vec<String>) {
         let Some(worker) = self.workers.get(&number) else { return };
-        let starting = worker.process.state() == WorkerState::Starting;
-        self.event(number, Event::Exited);
+        let was_starting = worker.process.state() == WorkerState::Starting;
+        self.apply_event(number, Event::Exited);
         self.ledger.release(number);
         let Some(worker) = self.workers.remove(&number) else { return };
-        let expected = worker.process.was_asked();
+        let expected = worker.process.was_requested();
         let quoted = last_words.join("\n");
-        let status = match worker.reason.is_empty() {
-            true => end.text.clone(),
-            false => format!("{} ({})", end.text, worker.reason),
+        let status = if worker.reason.is_empty() {
+            exit.text.clone()
+        } else {
+            format!("{} ({})", exit.text, worker.reason)
         };
         if expected {
             tracing::info!(model = worker.model, incarnation = number, status, "a worker ended");
@@ -40,66 +41,66 @@ impl Owner {
             at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             incarnation: number,
             status,
-            code: end.code,
-            signal: end.signal,
+            code: exit.code,
+            signal: exit.signal,
             expected,
             last_words,
         });
         if !expected {
-            self.failed(&worker, end, &quoted, starting);
+            self.handle_failure(&worker, exit, &quoted, was_starting);
         }
-        self.mend_restart(&id, number);
-        self.gone(&id, number);
+        self.update_restart_after_exit(&id, number);
+        self.finish_unloads(&id, number);
     }
 
-    /// A worker ended unasked.
-    fn failed(&mut self, worker: &Worker, end: &End, quoted: &str, starting: bool) {
+    /// Records an unexpected end and decides whether callers keep waiting.
+    fn handle_failure(&mut self, worker: &Worker, exit: &ProcessExit, quoted: &str, was_starting: bool) {
         let id = worker.model.as_str();
-        let error =
+        let failure =
             |kind, text: &str| Error::new(kind, Source::Worker, format!("the worker for \"{id}\" {text}"));
         let error = match worker.process.fault() {
-            // It has told why, and everybody knows.
+            // The worker reported the reason before it ended, and callers have it.
             Some(Fault::Broken) => return,
             Some(Fault::SlowStart) => {
-                error(ErrorKind::Unavailable, "did not finish loading in time: it made no progress")
+                failure(ErrorKind::Unavailable, "did not finish loading in time: it made no progress")
             }
-            Some(Fault::Hung) => error(ErrorKind::Unavailable, "hung and was ended"),
+            Some(Fault::Hung) => failure(ErrorKind::Unavailable, "hung and was ended"),
             None if worker.pid.is_none() => {
-                let error = error(ErrorKind::Internal, &end.text);
-                return self.broken(id, &error);
+                let error = failure(ErrorKind::Internal, &exit.text);
+                return self.mark_broken(id, &error);
             }
-            // It ended itself: it would do so again.
-            None if starting && end.signal.is_none() => {
-                let text = format!("ended while loading ({}): {quoted}", end.text);
-                return self.broken(id, &error(ErrorKind::ModelBroken, &text));
+            // It ended by itself and would do so again.
+            None if was_starting && exit.signal.is_none() => {
+                let text = format!("ended while loading ({}): {quoted}", exit.text);
+                return self.mark_broken(id, &failure(ErrorKind::ModelBroken, &text));
             }
-            None => error(ErrorKind::Unavailable, &format!("ended ({}): {quoted}", end.text)),
+            None => failure(ErrorKind::Unavailable, &format!("ended ({}): {quoted}", exit.text)),
         };
         let now = Instant::now();
-        let life = worker.process.age(now);
-        // Nobody has to ask for it: it is to be there.
+        let lifetime = worker.process.age(now);
+        // Such models start again without a request.
         let stays = self.is_pinned(id) || self.settings(id).preload;
         let slot = self.slot(id);
         slot.preload |= stays;
         slot.note.clone_from(&error.message);
-        slot.failures.died(error.clone(), life, now);
+        slot.failures.record_death(error.clone(), lifetime, now);
         if let Verdict::Refuse(_) = slot.failures.verdict(now) {
-            self.fail(id, &error);
+            self.refuse_callers(id, &error);
         }
     }
 
-    /// A worker's memory is back.
-    fn gone(&mut self, id: &str, number: u64) {
-        let is_last = self.of(id).next().is_none();
+    /// Answers unloads whose last worker this was.
+    fn finish_unloads(&mut self, id: &str, number: u64) {
+        let was_last = self.workers_of(id).next().is_none();
         let slot = self.slot(id);
-        if is_last && slot.callers.is_empty() && !slot.preload {
-            // What was said of how long it stays was said of what is gone now.
+        if was_last && slot.callers.is_empty() && !slot.preload {
+            // Lifetimes end with the workers that they were set for.
             (slot.held, slot.asked) = <_>::default();
         }
-        for unloading in &mut slot.unloading {
-            unloading.left.retain(|left| *left != number);
+        for unload in &mut slot.unloads {
+            unload.remaining.retain(|remaining| *remaining != number);
         }
-        for done in slot.unloading.extract_if(.., |unloading| unloading.left.is_empty()) {
+        for done in slot.unloads.extract_if(.., |unload| unload.remaining.is_empty()) {
             answer(done.reply, Ok(()));
         }
     }

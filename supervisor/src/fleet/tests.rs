@@ -5,13 +5,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::failures::BROKEN;
-use crate::pressure::Scripted;
-use crate::registry::Store;
+use crate::pressure::ScriptedProbe;
+use crate::registry::{Store, sources};
 use ipc_proto::supervisor::ModelState;
 
+mod blocked;
 mod served;
 
-/// A fleet of the models "m" and "n", whose worker is a shell script.
+/// A fleet of the models "m" and "n". Its worker program is a shell script.
 struct Stage {
     fleet: Fleet,
     folder: TempDir,
@@ -21,8 +22,12 @@ fn setup(script: &str) -> Stage {
     stage(script, Policy::default())
 }
 
-/// The same under a policy; the file `pressure` says how the system is doing.
+/// The same under a policy. The file `pressure` sets the memory pressure.
 fn stage(script: &str, policy: Policy) -> Stage {
+    stage_with(script, |folder| fleet_in(folder, policy))
+}
+
+fn stage_with(script: &str, start: impl FnOnce(&std::path::Path) -> Fleet) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     for name in ["m", "n"] {
         let model = folder.path().join("models").join(name);
@@ -33,19 +38,24 @@ fn stage(script: &str, policy: Policy) -> Stage {
     let log = folder.path().join("starts");
     fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\n{script}\n", log.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let fleet = fleet_in(folder.path(), policy);
+    let fleet = start(folder.path());
     Stage { fleet, folder }
 }
 
 fn fleet_in(folder: &std::path::Path, policy: Policy) -> Fleet {
-    let setup = Setup {
-        registry: Registry::new(vec![Store::Folder(folder.join("models"))]),
+    fleet_of(folder, policy, sources([Store::Folder(folder.join("models"))]))
+}
+
+fn fleet_of(folder: &std::path::Path, policy: Policy, sources: Vec<Box<dyn ModelSource>>) -> Fleet {
+    let setup = FleetSetup {
+        sources,
         program: folder.join("worker.sh"),
         run: folder.to_owned(),
         policy,
-        kept: Kept::read(folder.join(crate::kept::NAME)).unwrap(),
+        overrides: SettingsOverrides::load(folder.join(crate::overrides::FILE_NAME)).unwrap(),
+        pressure: Box::new(ScriptedProbe(folder.join("pressure"))),
     };
-    start(setup, Box::new(Scripted(folder.join("pressure"))))
+    start(setup).unwrap()
 }
 
 impl Stage {
@@ -65,7 +75,7 @@ fn runs(pid: i32) -> bool {
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_while_loading_is_quoted() {
+async fn worker_that_exits_while_loading_gives_its_stderr_in_the_error() {
     let setup = setup("echo 'tensor x is missing' >&2; exit 3");
     let error = setup.refused().await;
     assert_eq!((error.kind, error.retryable), (ErrorKind::ModelBroken, false));
@@ -75,7 +85,7 @@ async fn a_worker_that_ends_while_loading_is_quoted() {
 }
 
 #[tokio::test]
-async fn a_broken_model_is_not_tried_again_at_once() {
+async fn broken_model_is_not_started_again_at_once() {
     let setup = setup("exit 3");
     let first = setup.refused().await;
     for _ in 0..20 {
@@ -88,26 +98,26 @@ async fn a_broken_model_is_not_tried_again_at_once() {
 }
 
 #[tokio::test]
-async fn all_who_ask_at_once_share_one_start() {
+async fn concurrent_callers_share_one_start() {
     let setup = setup("sleep 0.3; exit 3");
-    let asks: Vec<_> = (0..20)
+    let calls: Vec<_> = (0..20)
         .map(|_| setup.fleet.clone())
         .map(|fleet| async move { fleet.ensure_ready(Want::model("m")).await })
         .collect();
-    let asks: Vec<_> = asks.into_iter().map(tokio::spawn).collect();
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(matches!(setup.fleet.models().await[0].state, ModelState::Loading { .. }));
-    for ask in asks {
-        assert!(ask.await.unwrap().is_err());
+    for call in calls {
+        assert!(call.await.unwrap().is_err());
     }
     assert_eq!(setup.starts().len(), 1);
 }
 
 #[tokio::test]
-async fn stopping_ends_a_worker_that_will_not() {
+async fn stop_kills_a_worker_that_ignores_sigterm() {
     let setup = setup("trap '' TERM; exec sleep 100");
-    let ask = setup.fleet.clone();
-    let ask = tokio::spawn(async move { ask.ensure_ready(Want::model("m")).await });
+    let call = setup.fleet.clone();
+    let call = tokio::spawn(async move { call.ensure_ready(Want::model("m")).await });
     while setup.starts().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -115,11 +125,11 @@ async fn stopping_ends_a_worker_that_will_not() {
     setup.fleet.stop(Duration::from_millis(100)).await;
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(!runs(setup.starts()[0]));
-    assert_eq!(ask.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(call.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
 }
 
 #[tokio::test]
-async fn unknown_models_and_missing_programs_are_named() {
+async fn unknown_model_or_missing_program_is_named_in_the_error() {
     let setup = setup("exit 3");
     let error = setup.fleet.ensure_ready(Want::model("x")).await.unwrap_err();
     assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::ModelNotFound, Some("model")));
@@ -128,8 +138,8 @@ async fn unknown_models_and_missing_programs_are_named() {
     assert!(setup.refused().await.message.contains("cannot be started"));
 }
 
-/// What is asked of the fleet, on a task of its own.
-fn ask(setup: &Stage) -> tokio::task::JoinHandle<Result<Vec<WorkerAddress>>> {
+/// Waits for the model "m" on a separate task.
+fn spawn_ensure(setup: &Stage) -> tokio::task::JoinHandle<Result<Vec<WorkerAddress>>> {
     let fleet = setup.fleet.clone();
     tokio::spawn(async move { fleet.ensure_ready(Want::model("m")).await })
 }
@@ -139,6 +149,7 @@ impl Stage {
         fs::write(self.folder.path().join("pressure"), text).unwrap();
     }
 
+    /// Polls the first model until it is as wanted.
     async fn until(&self, wanted: impl Fn(&ModelEntry) -> bool) -> ModelEntry {
         for _ in 0..500 {
             let entry = self.fleet.models().await.remove(0);
@@ -152,21 +163,21 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_before_the_start_causes_none() {
+async fn caller_that_leaves_before_the_start_causes_none() {
     let setup = setup("sleep 0.2; exit 3");
     setup.pressure("warn");
-    let impatient = ask(&setup);
+    let impatient = spawn_ensure(&setup);
     setup.until(|entry| entry.state == ModelState::Queued && entry.waiting == 1).await;
     assert_eq!(setup.fleet.pool().await.queue, ["m"]);
     impatient.abort();
     setup.until(|entry| entry.waiting == 0).await;
     setup.pressure("normal");
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert!(setup.starts().is_empty(), "nobody waits for it any more");
-    // Who waits gets it.
+    assert!(setup.starts().is_empty(), "no caller waits for it any more");
+    // A caller that stays gets its start.
     setup.pressure("warn");
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let patient = ask(&setup);
+    let patient = spawn_ensure(&setup);
     setup.until(|entry| entry.waiting == 1).await;
     setup.pressure("normal");
     assert!(patient.await.unwrap().is_err());
@@ -174,7 +185,7 @@ async fn a_caller_who_leaves_before_the_start_causes_none() {
 }
 
 #[tokio::test]
-async fn what_cannot_fit_is_refused_with_the_numbers() {
+async fn model_larger_than_the_budget_is_refused_with_the_numbers() {
     let policy = Policy { memory: Some(100 << 20), ..Policy::default() };
     let setup = stage("exit 3", policy);
     let error = setup.refused().await;
@@ -185,7 +196,7 @@ async fn what_cannot_fit_is_refused_with_the_numbers() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_while_loading_is_replaced_until_the_breaker_opens() {
+async fn worker_killed_while_loading_is_replaced_until_the_breaker_opens() {
     let setup = setup("kill -9 $$");
     let error = setup.refused().await;
     assert!(error.message.contains("SIGKILL") && error.retryable, "{error}");
@@ -196,16 +207,16 @@ async fn a_worker_that_is_killed_while_loading_is_replaced_until_the_breaker_ope
     assert_eq!(setup.refused().await.message, error.message, "without another start");
     assert_eq!(setup.starts().len(), 5);
     assert_eq!(setup.fleet.pool().await.leased, 0, "no lease is left");
-    // Somebody who unloads it wants it tried again.
+    // An unload resets the breaker.
     setup.fleet.unload("m".into(), false).await.unwrap();
     setup.refused().await;
     assert_eq!(setup.starts().len(), 10);
 }
 
 #[tokio::test]
-async fn unloading_ends_a_start_and_its_callers_are_told() {
+async fn unload_ends_a_start_and_refuses_its_callers() {
     let setup = setup("exec sleep 100");
-    let waiting = ask(&setup);
+    let waiting = spawn_ensure(&setup);
     setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
     assert!(setup.fleet.pool().await.leased > 0);
     setup.fleet.unload("m".into(), true).await.unwrap();
@@ -217,20 +228,20 @@ async fn unloading_ends_a_start_and_its_callers_are_told() {
 }
 
 #[tokio::test]
-async fn unloading_does_not_wait_for_workers_that_were_asked_for_since() {
-    // It tells once more that it runs when it takes its time to end.
+async fn unload_does_not_wait_for_workers_started_later() {
+    // The script logs a second line once its trap is set.
     let setup = setup(
         "trap 'sleep 1; exit 0' TERM; echo $$ >> \"$(dirname \"$0\")/starts\"; while :; do sleep 0.05; done",
     );
-    let first = ask(&setup);
+    let first = spawn_ensure(&setup);
     while setup.starts().len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let fleet = setup.fleet.clone();
     let unloading = tokio::spawn(async move { fleet.unload("m".into(), false).await });
     assert_eq!(first.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
-    // As the gateway does for requests that were moved.
-    let second = ask(&setup);
+    // The gateway does so for requests that move to another worker.
+    let second = spawn_ensure(&setup);
     setup.until(|entry| entry.workers.len() == 2).await;
     tokio::time::timeout(Duration::from_secs(10), unloading).await.unwrap().unwrap().unwrap();
     assert!(!runs(setup.starts()[0]));
@@ -241,9 +252,9 @@ async fn unloading_does_not_wait_for_workers_that_were_asked_for_since() {
 }
 
 #[tokio::test]
-async fn a_restart_whose_new_worker_is_ended_is_answered() {
+async fn restart_whose_new_worker_is_ended_fails() {
     let setup = setup("exec sleep 100");
-    let waiting = ask(&setup);
+    let waiting = spawn_ensure(&setup);
     setup.until(|entry| entry.workers.len() == 1).await;
     let fleet = setup.fleet.clone();
     let restarting = tokio::spawn(async move { fleet.restart("m".into()).await });
@@ -256,11 +267,11 @@ async fn a_restart_whose_new_worker_is_ended_is_answered() {
 }
 
 #[tokio::test]
-async fn a_restart_whose_old_worker_dies_while_it_waits_starts_one_worker() {
+async fn restart_whose_old_worker_dies_while_it_waits_starts_one_worker() {
     let setup = setup("exec sleep 100");
-    let waiting = ask(&setup);
+    let waiting = spawn_ensure(&setup);
     setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
-    // Nothing starts: the restart waits behind another model.
+    // Under pressure nothing starts. The restart waits behind another model.
     setup.pressure("warn");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let fleet = setup.fleet.clone();
@@ -276,7 +287,7 @@ async fn a_restart_whose_old_worker_dies_while_it_waits_starts_one_worker() {
     setup.until(|entry| entry.workers.is_empty()).await;
     setup.pressure("normal");
     setup.until(|entry| entry.workers.iter().any(|worker| worker.pid.is_some())).await;
-    // Whatever would start one more has its chance.
+    // Time for a superfluous start.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let models = setup.fleet.models().await;
     assert_eq!(
@@ -286,15 +297,15 @@ async fn a_restart_whose_old_worker_dies_while_it_waits_starts_one_worker() {
     );
     setup.fleet.unload("m".into(), true).await.unwrap();
     let restarted = tokio::time::timeout(Duration::from_secs(5), restarting).await.unwrap().unwrap();
-    assert!(restarted.unwrap_err().message.contains("unloaded"), "it waited like everybody else");
+    assert!(restarted.unwrap_err().message.contains("unloaded"), "it waited as a caller");
     assert!(waiting.await.unwrap().is_err());
     other.abort();
 }
 
 #[tokio::test]
-async fn who_lost_a_worker_that_was_unloaded_does_not_load_it_again() {
+async fn request_that_lost_an_unloaded_worker_does_not_load_it_again() {
     let setup = setup("exec sleep 100");
-    let waiting = ask(&setup);
+    let waiting = spawn_ensure(&setup);
     let first = setup.until(|entry| entry.workers.len() == 1).await.workers[0].incarnation;
     setup.fleet.unload("m".into(), true).await.unwrap();
     assert!(waiting.await.unwrap().is_err());
@@ -304,8 +315,8 @@ async fn who_lost_a_worker_that_was_unloaded_does_not_load_it_again() {
     assert_eq!((error.kind, error.origin), (ErrorKind::Unavailable, ipc_proto::Source::Supervisor));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(setup.starts().len(), 1, "nothing was loaded");
-    // Others load it, and who lost a worker that was not unloaded waits for the next.
-    let fresh = ask(&setup);
+    // Other requests load it. One that lost a worker by a crash waits for the next worker.
+    let fresh = spawn_ensure(&setup);
     let second = setup.until(|entry| entry.workers.len() == 1).await.workers[0].incarnation;
     let crashed = tokio::time::timeout(Duration::from_millis(300), again(second)).await;
     assert!(crashed.is_err(), "it waits: {crashed:?}");
@@ -314,7 +325,7 @@ async fn who_lost_a_worker_that_was_unloaded_does_not_load_it_again() {
 }
 
 #[tokio::test]
-async fn what_was_set_outlives_the_fleet() {
+async fn settings_outlive_the_fleet_and_take_effect_only_if_written() {
     let policy = || {
         let settings = ModelSettings { kv_mib: Some(7), ..ModelSettings::default() };
         Policy { models: BTreeMap::from([("m".into(), settings)]), ..Policy::default() }
@@ -327,13 +338,13 @@ async fn what_was_set_outlives_the_fleet() {
     assert_eq!(
         second.fleet.settings("other".into()).await.unwrap(),
         set,
-        "all of it instead of config.toml's"
+        "the whole table replaces that of config.toml"
     );
     let models = second.fleet.models().await;
     assert_eq!(models.iter().map(|entry| entry.pinned).collect::<Vec<_>>(), [false, true]);
     second.until(|entry| matches!(&entry.state, ModelState::Failed(_))).await;
     assert_eq!(second.starts().len(), 1, "it was preloaded");
-    // What cannot be written down is not set.
+    // A setting that cannot be written is not in force.
     fs::remove_file(second.folder.path().join("settings.toml")).unwrap();
     fs::create_dir(second.folder.path().join("settings.toml")).unwrap();
     let refused = second.fleet.pin("n".into(), false).await.unwrap_err();
@@ -342,7 +353,7 @@ async fn what_was_set_outlives_the_fleet() {
 }
 
 #[tokio::test]
-async fn settings_give_names_and_reach_the_worker() {
+async fn settings_reach_the_worker_as_flags_and_aliases_resolve() {
     let mut settings = ModelSettings {
         aliases: vec!["nick".into()],
         context: Some(128),
@@ -384,10 +395,10 @@ async fn settings_give_names_and_reach_the_worker() {
 }
 
 #[tokio::test]
-async fn watchers_hear_of_every_state() {
+async fn watcher_gets_every_state() {
     let setup = setup("sleep 0.3; echo broken >&2; exit 3");
     let mut revision = setup.fleet.watch(0).await.revision;
-    let waiting = ask(&setup);
+    let waiting = spawn_ensure(&setup);
     let mut states = Vec::new();
     while !matches!(states.last(), Some(ModelState::Failed(_))) {
         let changes = setup.fleet.watch(revision).await;

@@ -1,4 +1,4 @@
-//! The fleet as it is shown.
+//! The fleet as callers see it: models, their states, the memory pool.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -6,37 +6,37 @@ use std::time::Instant;
 use ipc_proto::Error;
 use ipc_proto::supervisor::{Lease, ModelEntry, ModelState, Pool, WorkerEntry, WorkerState};
 
-use super::owner::{Owner, Worker};
+use super::actor::{FleetActor, Worker};
 use crate::machine;
 
-impl Owner {
-    /// Every model on disk, and those that still run though they are gone from it.
-    pub(super) fn models(&mut self) -> Vec<ModelEntry> {
-        let folders: Vec<_> =
-            self.registry.folders().iter().map(|(id, folder)| (id.clone(), folder.clone())).collect();
+impl FleetActor {
+    /// Every model on disk, then those that still run without files.
+    pub(super) fn models(&self) -> Vec<ModelEntry> {
         let mut entries = Vec::new();
-        for (id, folder) in folders {
-            let details = self.registry.details(&folder);
-            let mut entry = self.entry(&id);
-            (entry.created, entry.bytes, entry.details) = (folder.created, folder.bytes, details);
-            entries.push(entry);
+        for (id, model) in self.registry.models() {
+            entries.push(ModelEntry {
+                created: model.folder.created,
+                bytes: model.folder.bytes,
+                details: model.details.clone(),
+                ..self.model_entry(id)
+            });
         }
-        let mut lost: Vec<&String> = self.workers.values().map(|worker| &worker.model).collect();
-        lost.retain(|id| entries.iter().all(|entry| entry.id != **id));
-        lost.sort();
-        lost.dedup();
-        let lost: Vec<ModelEntry> = lost.into_iter().map(|id| self.entry(id)).collect();
-        entries.extend(lost);
+        let running: BTreeSet<&String> = self.workers.values().map(|worker| &worker.model).collect();
+        for id in running {
+            if self.registry.get(id).is_none() {
+                entries.push(self.model_entry(id));
+            }
+        }
         entries
     }
 
-    fn entry(&self, id: &str) -> ModelEntry {
+    fn model_entry(&self, id: &str) -> ModelEntry {
         let slot = self.slots.get(id);
         ModelEntry {
             id: id.to_owned(),
             aliases: self.settings(id).aliases,
             state: self.state(id),
-            workers: self.of(id).map(|(number, worker)| self.worker_entry(number, worker)).collect(),
+            workers: self.workers_of(id).map(|(number, worker)| self.worker_entry(number, worker)).collect(),
             waiting: slot.map_or(0, |slot| slot.callers.len() as u32),
             pinned: self.is_pinned(id),
             last_exit: slot.and_then(|slot| slot.last_exit.clone()),
@@ -62,14 +62,15 @@ impl Owner {
         }
     }
 
-    /// What a model's workers are doing, in one word.
+    /// The state that the most advanced of a model's workers gives it.
     pub(super) fn state(&self, id: &str) -> ModelState {
         let slot = self.slots.get(id);
-        let has = |state| self.count(id, &[state]) > 0;
+        let has = |state| self.count_workers(id, &[state]) > 0;
         if has(WorkerState::Ready) {
             return ModelState::Ready;
         }
-        let starting = self.of(id).find(|(_, worker)| worker.process.state() == WorkerState::Starting);
+        let starting =
+            self.workers_of(id).find(|(_, worker)| worker.process.state() == WorkerState::Starting);
         if let Some((_, worker)) = starting {
             let progress = worker.process.progress();
             return ModelState::Loading { loaded: progress.loaded, total: progress.total };
@@ -87,30 +88,24 @@ impl Owner {
         }
     }
 
-    /// Why a model cannot be asked for at all: there is no code for its family.
-    pub(super) fn unserved(&mut self, id: &str) -> Option<Error> {
-        let folder = self.registry.known(id)?;
-        let details = self.registry.details(&folder);
-        let problem = details.problem.filter(|_| details.unserved)?;
+    /// The client's error if the model's family is not supported.
+    pub(super) fn unsupported(&self, id: &str) -> Option<Error> {
+        let model = self.registry.get(id).filter(|model| model.details.unserved)?;
+        let problem = model.details.problem.as_ref()?;
         Some(Error::invalid("model", format!("the model \"{id}\" cannot be served: {problem}")))
     }
 
-    /// Ids that something is set for, and no folder has.
-    fn unknown(&mut self) -> Vec<String> {
-        let named: BTreeSet<String> = self.names().cloned().collect();
-        named.into_iter().filter(|id| self.registry.known(id).is_none()).collect()
-    }
-
-    /// Somebody who misspelt a name would never know.
-    pub(super) fn warn_of_unknown(&mut self) {
-        for id in self.unknown() {
-            let there = self.registry.there_are();
-            tracing::warn!(model = id, "settings are there for a model that does not exist; {there}");
+    /// Ids with settings but without a model. Empty until every store has been scanned.
+    pub(super) fn unknown_ids(&self) -> Vec<String> {
+        if !self.registry.is_complete() {
+            return Vec::new();
         }
+        let configured: BTreeSet<&String> = self.configured_ids().collect();
+        configured.into_iter().filter(|id| self.registry.get(id).is_none()).cloned().collect()
     }
 
-    /// The memory budget and who has what of it.
-    pub(super) fn pool(&mut self) -> Pool {
+    /// The memory budget and its leases.
+    pub(super) fn pool(&self) -> Pool {
         let lease = |(number, worker): (&u64, &Worker)| {
             let share = self.ledger.share(*number);
             Lease {
@@ -134,9 +129,9 @@ impl Owner {
             available: memory.available,
             pressure: self.pressure,
             leases,
-            queue: self.queue(Instant::now()),
+            queue: self.queued_ids(Instant::now()),
             evictions: self.evictions,
-            unknown: self.unknown(),
+            unknown: self.unknown_ids(),
         }
     }
 }

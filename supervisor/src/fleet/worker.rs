@@ -1,4 +1,4 @@
-//! One worker process from start to end: everything that touches it. What to do with it is decided elsewhere.
+//! One worker process from start to end. Only this module touches the process; the actor decides.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,108 +10,111 @@ use nix::sys::signal;
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::child::{Child, End};
+use crate::child::{Child, ProcessExit};
 use crate::machine;
 use crate::process::Signal;
 
-/// Between two looks at it.
+/// Interval between two health checks.
 const POLL: Duration = Duration::from_millis(250);
 const SOCKET_POLL: Duration = Duration::from_millis(5);
-/// An answer that takes longer counts as none.
+/// A health check that takes longer has failed.
 const ANSWER: Duration = Duration::from_secs(2);
 /// The engine answers between two steps, and a step of a long prompt takes its time.
 const ENGINE_ANSWER: Duration = Duration::from_secs(30);
-/// Large models load for minutes; whoever watches ends a worker that hangs.
+/// Large models load for minutes. The state machine ends a worker that hangs.
 const LOADING: Duration = Duration::from_secs(24 * 3600);
-/// The supervisor watches over draining; the worker's own patience only has to be longer.
+/// The supervisor ends a drain that takes too long, so the worker's own limit only has to be longer.
 const DRAIN_SECONDS: &str = "86400";
+/// Time that the task reading stderr has after the process has ended.
+const STDERR_LAG: Duration = Duration::from_millis(50);
 
-/// How to start it.
+/// The parameters of a start.
 #[derive(Debug)]
-pub(super) struct Launch {
+pub(super) struct WorkerLaunch {
     pub(super) program: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) socket: PathBuf,
     pub(super) model: String,
-    /// What its settings say.
+    /// From the model's settings.
     pub(super) flags: Vec<String>,
-    /// KV cache that it may have from the beginning, bytes, where that is less than its flags say.
+    /// The KV pool's first size in bytes, if it is less than the flags say.
     pub(super) kv: Option<u64>,
 }
 
-/// What it is to do.
+/// A command to a worker's task.
 #[derive(Debug)]
-pub(super) enum Order {
-    /// Take a signal.
+pub(super) enum WorkerCommand {
     Signal(Signal),
-    /// Let the KV pool have so many bytes.
+    /// Set the KV pool's size in bytes.
     Resize(u64),
-    /// Give back what only caches hold.
+    /// Free all caches.
     Trim,
 }
 
-/// What became of it.
+/// A report of a worker's task.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The process runs.
+    /// The process runs and has this id.
     Spawned(u32),
-    /// How far loading is.
     Progress(Progress),
     /// Loading has ended.
     Loaded(Result<ModelInfo>),
-    /// It answered; and has so much memory.
+    /// An answer to a health check, and the process's memory in bytes.
     Health(Health, u64),
-    /// It loads and has so much memory.
+    /// The process's memory in bytes while it loads.
     Footprint(u64),
-    /// The KV pool has this limit now.
+    /// The KV pool's new size in bytes.
     Resized(u64),
-    /// It has ended, and its memory is back.
-    Exited(End, Vec<String>),
+    /// The process has ended and its memory is free. The lines are the last of its stderr.
+    Exited(ProcessExit, Vec<String>),
 }
 
-type Reports = Box<dyn Fn(Report) + Send + Sync>;
+type ReportFn = Box<dyn Fn(Report) + Send + Sync>;
 
-/// Starts the process, passes orders and reports on, and returns when it has ended.
-pub(super) async fn live(launch: Launch, mut orders: UnboundedReceiver<Order>, report: Reports) {
+/// Starts the process, executes commands and reports events. Returns when the process has ended.
+pub(super) async fn run_worker(
+    launch: WorkerLaunch,
+    mut commands: UnboundedReceiver<WorkerCommand>,
+    report: ReportFn,
+) {
     let mut child = match Child::spawn(launch.command(), &launch.model) {
         Ok(child) => child,
         Err(error) => {
-            let end = End { text: format!("cannot be started: {error}"), ..End::default() };
-            return report(Report::Exited(end, Vec::new()));
+            let exit = ProcessExit { text: format!("cannot be started: {error}"), ..ProcessExit::default() };
+            return report(Report::Exited(exit, Vec::new()));
         }
     };
     let pid = child.id().unwrap_or_default();
     report(Report::Spawned(pid));
-    let (engine, engine_orders) = tokio::sync::mpsc::unbounded_channel();
-    let end = {
-        let watching = launch.watch(pid, engine_orders, &report);
+    let (engine, engine_commands) = tokio::sync::mpsc::unbounded_channel();
+    let exit = {
+        let watching = launch.watch(pid, engine_commands, &report);
         tokio::pin!(watching);
         loop {
             tokio::select! {
                 () = &mut watching => {}
-                order = orders.recv() => match order {
-                    Some(Order::Signal(signal)) => send(&child, signal, &launch.model).await,
-                    Some(order) => pass(&engine, order),
-                    // Nobody is left to give orders.
+                command = commands.recv() => match command {
+                    Some(WorkerCommand::Signal(signal)) => send_signal(&child, signal, &launch.model).await,
+                    Some(command) => forward(&engine, command),
+                    // The actor is gone.
                     None => child.signal(signal::Signal::SIGKILL),
                 },
-                end = child.wait() => break end,
+                exit = child.wait() => break exit,
             }
         }
     };
-    // The task that reads its stderr may be a moment behind.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    machine::returned(pid).await;
+    tokio::time::sleep(STDERR_LAG).await;
+    machine::wait_for_release(pid).await;
     let _ = std::fs::remove_file(&launch.socket);
-    report(Report::Exited(end, child.last_words()));
+    report(Report::Exited(exit, child.last_words()));
 }
 
-fn pass(engine: &UnboundedSender<Order>, order: Order) {
+fn forward(engine: &UnboundedSender<WorkerCommand>, command: WorkerCommand) {
     // Without an engine there is nothing to resize.
-    let _ = engine.send(order);
+    let _ = engine.send(command);
 }
 
-async fn send(child: &Child, signal: Signal, model: &str) {
+async fn send_signal(child: &Child, signal: Signal, model: &str) {
     match signal {
         Signal::Terminate => child.signal(signal::Signal::SIGTERM),
         Signal::Kill => child.signal(signal::Signal::SIGKILL),
@@ -129,7 +132,7 @@ async fn send(child: &Child, signal: Signal, model: &str) {
     }
 }
 
-impl Launch {
+impl WorkerLaunch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--model").arg(&self.folder);
@@ -138,15 +141,15 @@ impl Launch {
         command
     }
 
-    /// Looks at the process for ever: first until its model is loaded, then at its health.
-    async fn watch(&self, pid: u32, orders: UnboundedReceiver<Order>, report: &Reports) {
+    /// Reports progress until the model is loaded, then health. Never returns.
+    async fn watch(&self, pid: u32, commands: UnboundedReceiver<WorkerCommand>, report: &ReportFn) {
         let client = self.connect().await;
         match self.load(&client, pid, report).await {
             Some(outcome) => report(Report::Loaded(outcome)),
-            // The process is going down, and its exit status will be the reason that is told.
+            // The process is ending. Its exit status will be reported as the reason.
             None => std::future::pending().await,
         }
-        tokio::join!(serve(&client, orders, report), look(&client, pid, report));
+        tokio::join!(execute_commands(&client, commands, report), poll_health(&client, pid, report));
     }
 
     async fn connect(&self) -> WorkerClient {
@@ -158,8 +161,8 @@ impl Launch {
         }
     }
 
-    /// How loading ended; the KV pool has its limit then, before anybody may send requests that need more.
-    async fn ready(&self, client: &WorkerClient, report: &Reports) -> Option<Result<ModelInfo>> {
+    /// Waits until loading has ended. Sets the KV pool's size before the first request can exceed it.
+    async fn wait_ready(&self, client: &WorkerClient, report: &ReportFn) -> Option<Result<ModelInfo>> {
         let outcome = client.wait_ready(within(LOADING)).await.ok()?;
         if let (Ok(_), Some(kv)) = (&outcome, self.kv) {
             resize(client, kv, report).await;
@@ -167,8 +170,8 @@ impl Launch {
         Some(outcome)
     }
 
-    async fn load(&self, client: &WorkerClient, pid: u32, report: &Reports) -> Option<Result<ModelInfo>> {
-        let waiting = self.ready(client, report);
+    async fn load(&self, client: &WorkerClient, pid: u32, report: &ReportFn) -> Option<Result<ModelInfo>> {
+        let waiting = self.wait_ready(client, report);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
@@ -186,29 +189,33 @@ impl Launch {
     }
 }
 
-/// Carries orders to the engine out, one after another.
-async fn serve(client: &WorkerClient, mut orders: UnboundedReceiver<Order>, report: &Reports) {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Resize(bytes) => resize(client, bytes, report).await,
-            // What is left is seen at the next look.
-            Order::Trim => drop(client.trim(within(ENGINE_ANSWER)).await),
-            Order::Signal(_) => {}
+/// Executes commands to the engine one after another.
+async fn execute_commands(
+    client: &WorkerClient,
+    mut commands: UnboundedReceiver<WorkerCommand>,
+    report: &ReportFn,
+) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            WorkerCommand::Resize(bytes) => resize(client, bytes, report).await,
+            // The next health check shows the result.
+            WorkerCommand::Trim => drop(client.trim(within(ENGINE_ANSWER)).await),
+            WorkerCommand::Signal(_) => {}
         }
     }
 }
 
-async fn resize(client: &WorkerClient, bytes: u64, report: &Reports) {
+async fn resize(client: &WorkerClient, bytes: u64, report: &ReportFn) {
     if let Ok(Ok(limit)) = client.resize_kv(within(ENGINE_ANSWER), bytes).await {
         report(Report::Resized(limit));
     }
 }
 
-async fn look(client: &WorkerClient, pid: u32, report: &Reports) {
+async fn poll_health(client: &WorkerClient, pid: u32, report: &ReportFn) {
     let mut bytes = 0;
     loop {
         if let Ok(health) = client.health(within(ANSWER)).await {
-            // A system that does not say leaves what was known.
+            // If the system does not say, the last value stays.
             bytes = machine::footprint(pid).await.unwrap_or(bytes);
             report(Report::Health(health, bytes));
         }

@@ -8,12 +8,11 @@ use ipc_proto::supervisor::Pressure;
 
 use super::Memory;
 
-/// `/proc/meminfo`, and the control group's limit where that is less.
+/// From `/proc/meminfo`, or from the control group if its limit is less.
 pub(super) fn memory() -> Option<Memory> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let (total, available) = (field(&text, "MemTotal:")?, field(&text, "MemAvailable:")?);
-    let group = group();
-    Some(match group {
+    let (total, available) = (parse_field(&text, "MemTotal:")?, parse_field(&text, "MemAvailable:")?);
+    Some(match control_group_memory() {
         Some(group) if group.total < total => {
             Memory { total: group.total, available: group.available.min(available) }
         }
@@ -21,19 +20,19 @@ pub(super) fn memory() -> Option<Memory> {
     })
 }
 
-/// All of it.
-pub(super) fn for_models() -> Option<u64> {
+/// All memory is available to models.
+pub(super) fn memory_for_models() -> Option<u64> {
     memory().map(|memory| memory.total)
 }
 
-/// What no other file or swap space holds a copy of: file pages can be dropped.
+/// Anonymous and shared memory. File pages do not count, because the system can drop them.
 pub(super) async fn footprint(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     // A zombie has no such fields, and no memory.
-    Some(field(&text, "RssAnon:").unwrap_or(0) + field(&text, "RssShmem:").unwrap_or(0))
+    Some(parse_field(&text, "RssAnon:").unwrap_or(0) + parse_field(&text, "RssShmem:").unwrap_or(0))
 }
 
-/// What the threads of a process are doing: name, state and where in the kernel it sleeps.
+/// Name, state and kernel wait channel of each thread of a process.
 pub(crate) async fn threads(pid: u32) -> String {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
     let line = |task: PathBuf| {
@@ -46,16 +45,16 @@ pub(crate) async fn threads(pid: u32) -> String {
     lines.join("; ")
 }
 
-/// How the system is doing.
 pub(crate) fn pressure() -> Pressure {
     let Some(Memory { total, available }) = memory() else { return Pressure::Normal };
-    let stalled = fs::read_to_string("/proc/pressure/memory").ok().as_deref().and_then(stalls);
-    judge(total, available, stalled.unwrap_or_default())
+    let stalled = fs::read_to_string("/proc/pressure/memory").ok().as_deref().and_then(parse_stalls);
+    classify(total, available, stalled.unwrap_or_default())
 }
 
-/// Little memory alone is a warning; none, or little and everything waiting for it, is critical. `stalled`: percentages of the
-/// last ten seconds in which some and all processes waited for memory.
-fn judge(total: u64, available: u64, (some, full): (f64, f64)) -> Pressure {
+/// Little memory is a warning. None, or little while all processes wait for it, is critical.
+///
+/// `some` and `full` are the percentages of the last ten seconds in which some or all processes waited for memory.
+fn classify(total: u64, available: u64, (some, full): (f64, f64)) -> Pressure {
     let left = available.saturating_mul(100) / total.max(1);
     if left < 3 || (left < 8 && full > 10.0) {
         Pressure::Critical
@@ -66,24 +65,24 @@ fn judge(total: u64, available: u64, (some, full): (f64, f64)) -> Pressure {
     }
 }
 
-fn stalls(text: &str) -> Option<(f64, f64)> {
-    let of = |kind: &str| {
+fn parse_stalls(text: &str) -> Option<(f64, f64)> {
+    let average = |kind: &str| {
         let line = text.lines().find(|line| line.starts_with(kind))?;
         line.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
     };
-    Some((of("some")?, of("full")?))
+    Some((average("some")?, average("full")?))
 }
 
-/// A field in kB, in bytes.
-fn field(text: &str, name: &str) -> Option<u64> {
+/// The bytes of a field that is given in kB.
+fn parse_field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(rest.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
-/// Our control group's memory, where it has a limit. Limits of groups above it count too.
-fn group() -> Option<Memory> {
+/// The control group's memory if it or a group above has a limit. The least limit counts.
+fn control_group_memory() -> Option<Memory> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mut found: Option<Memory> = None;
+    let mut least: Option<Memory> = None;
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -98,23 +97,23 @@ fn group() -> Option<Memory> {
         let root = Path::new(root);
         let own = root.join(path.trim_start_matches('/'));
         for folder in own.ancestors().take_while(|folder| folder.starts_with(root)) {
-            let memory = limit_of(folder, names);
-            found = match (found, memory) {
+            let memory = read_limit(folder, names);
+            least = match (least, memory) {
                 (Some(a), Some(b)) if a.total <= b.total => Some(a),
                 (a, b) => b.or(a),
             };
         }
     }
-    found
+    least
 }
 
-fn limit_of(folder: &Path, [limit, usage, inactive]: [&str; 3]) -> Option<Memory> {
+fn read_limit(folder: &Path, [limit, usage, inactive]: [&str; 3]) -> Option<Memory> {
     let number =
         |name: &str| -> Option<u64> { fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok() };
     let total = number(limit)?;
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive)?.parse().ok());
-    // Pages of files can be dropped.
+    // The system can drop pages of files.
     let used = number(usage)?.saturating_sub(inactive.unwrap_or(0));
     Some(Memory { total, available: total.saturating_sub(used) })
 }
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn this_process_and_machine_are_measured() {
+    async fn footprint_follows_allocations_and_threads_are_listed() {
         let memory = memory().unwrap();
         assert!(memory.total > 100 << 20 && memory.available <= memory.total, "{memory:?}");
         let block = std::hint::black_box(vec![1u8; 64 << 20]);
@@ -133,31 +132,31 @@ mod tests {
         drop(block);
         assert!(footprint(std::process::id()).await.unwrap() < with - (60 << 20));
         assert_eq!(footprint(u32::MAX).await, None);
-        assert!(threads(std::process::id()).await.contains(';'), "a test runs beside its main thread");
+        assert!(threads(std::process::id()).await.contains(';'), "tests run beside the main thread");
     }
 
     #[test]
-    fn pressure_is_judged_by_what_is_left_and_who_waits() {
-        assert_eq!(judge(100, 50, (90.0, 90.0)), Pressure::Normal);
-        assert_eq!(judge(100, 15, (30.0, 0.0)), Pressure::Warn);
-        assert_eq!(judge(100, 5, (0.0, 0.0)), Pressure::Warn);
-        assert_eq!(judge(100, 5, (50.0, 20.0)), Pressure::Critical);
-        assert_eq!(judge(100, 2, (0.0, 0.0)), Pressure::Critical);
+    fn pressure_depends_on_available_memory_and_stalls() {
+        assert_eq!(classify(100, 50, (90.0, 90.0)), Pressure::Normal);
+        assert_eq!(classify(100, 15, (30.0, 0.0)), Pressure::Warn);
+        assert_eq!(classify(100, 5, (0.0, 0.0)), Pressure::Warn);
+        assert_eq!(classify(100, 5, (50.0, 20.0)), Pressure::Critical);
+        assert_eq!(classify(100, 2, (0.0, 0.0)), Pressure::Critical);
         let text = "some avg10=1.50 avg60=0.00 avg300=0.03 total=1\nfull avg10=0.25 avg60=0.00 avg300=0.00 total=3\n";
-        assert_eq!(stalls(text), Some((1.5, 0.25)));
-        assert_eq!(stalls("nonsense"), None);
+        assert_eq!(parse_stalls(text), Some((1.5, 0.25)));
+        assert_eq!(parse_stalls("nonsense"), None);
     }
 
     #[test]
-    fn groups_with_a_limit_are_read_in_both_versions() {
+    fn control_group_limit_is_read_and_max_means_none() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("memory.max", "1000\n");
         write("memory.current", "700\n");
         write("memory.stat", "anon 5\ninactive_file 200\n");
         let names = ["memory.max", "memory.current", "inactive_file "];
-        assert_eq!(limit_of(folder.path(), names), Some(Memory { total: 1000, available: 500 }));
+        assert_eq!(read_limit(folder.path(), names), Some(Memory { total: 1000, available: 500 }));
         write("memory.max", "max\n");
-        assert_eq!(limit_of(folder.path(), names), None);
+        assert_eq!(read_limit(folder.path(), names), None);
     }
 }

@@ -6,9 +6,9 @@ use super::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever is granted, changed and returned: the leases stay within the budget as long as nobody is found to have more.
+    /// No corrections to larger sizes occur here: only these can exceed the budget.
     #[test]
-    fn leases_stay_within_the_budget(actions in vec((0u64..6, 0u64..60, 0u64..60, 0u8..5), 0..80)) {
+    fn leases_stay_within_the_budget_after_any_operations(actions in vec((0u64..6, 0u64..60, 0u64..60, 0u8..5), 0..80)) {
         let mut ledger = Ledger::new(100);
         for (worker, a, b, action) in actions {
             let (before, share) = (ledger.leased(), ledger.share(worker));
@@ -18,7 +18,7 @@ proptest! {
                     prop_assert_eq!(ledger.leased(), before + if granted { a + b + 1 } else { 0 });
                 }
                 2 => prop_assert!(ledger.set_kv(worker, a) <= a),
-                3 => ledger.loaded(worker, a.min(share.weights)),
+                3 => ledger.set_weights(worker, a.min(share.weights)),
                 _ => ledger.release(worker),
             }
             prop_assert!(ledger.leased() <= 100);
@@ -28,7 +28,7 @@ proptest! {
 }
 
 #[test]
-fn a_worker_found_to_have_more_blocks_further_leases() {
+fn worker_that_exceeds_its_lease_blocks_further_leases() {
     let mut ledger = Ledger::new(100);
     assert!(ledger.grant(1, Share { weights: 50, kv: 20, transient: 10 }));
     ledger.correct(1, 70, 10);
@@ -36,9 +36,9 @@ fn a_worker_found_to_have_more_blocks_further_leases() {
     ledger.correct(1, 130, 10);
     assert_eq!((ledger.leased(), ledger.free()), (130, 0));
     assert!(!ledger.grant(2, Share { weights: 1, ..Share::default() }));
-    assert_eq!(ledger.set_kv(1, 30), 20, "nor does it grow");
+    assert_eq!(ledger.set_kv(1, 30), 20, "its own lease does not grow either");
     ledger.correct(1, 70, 10);
-    assert_eq!(ledger.leased(), 80, "it has passed");
+    assert_eq!(ledger.leased(), 80, "the lease shrinks again");
     ledger.release(1);
     assert!(!ledger.grant(2, Share { weights: u64::MAX, kv: 5, transient: 5 }));
     assert_eq!(ledger.free(), 100);

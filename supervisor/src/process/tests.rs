@@ -32,18 +32,18 @@ fn ended(state: WorkerState) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Every order of events: what is over stays over, nobody is killed twice, nobody serves who was told to end.
+    /// An ended process stays ended, gets one SIGKILL at most, and does not serve after a request to end.
     #[test]
-    fn any_order_of_events(events in vec((event(), 0u64..4000), 0..60)) {
+    fn events_in_any_order_keep_the_invariants(events in vec((event(), 0u64..4000), 0..60)) {
         let mut now = Instant::now();
-        let mut process = Process::starting(RULES, now);
-        let (mut kills, mut told) = (0, false);
+        let mut process = Process::start(RULES, now);
+        let (mut kills, mut asked) = (0, false);
         for (event, later) in events {
             now += Duration::from_millis(later);
             let before = process.state();
-            told |= matches!(event, Event::Stop | Event::Drain(_));
+            asked |= matches!(event, Event::Stop | Event::Drain(_));
             let exited = matches!(event, Event::Exited);
-            let signal = process.on(event, now);
+            let signal = process.handle(event, now);
             kills += u32::from(signal == Some(Signal::Kill));
             let after = process.state();
             prop_assert!(kills <= 1);
@@ -51,8 +51,8 @@ proptest! {
                 prop_assert!(after == before && signal.is_none());
             }
             prop_assert_eq!(ended(after), ended(before) || exited);
-            prop_assert!(after != WorkerState::Ready || !told, "told to end, and ready");
-            prop_assert!(after != WorkerState::Stopped || process.was_asked());
+            prop_assert!(after != WorkerState::Ready || !asked, "asked to end, and ready");
+            prop_assert!(after != WorkerState::Stopped || process.was_requested());
             if before == WorkerState::Stopping {
                 prop_assert!(after == WorkerState::Stopping || ended(after));
             }
@@ -60,15 +60,15 @@ proptest! {
                 prop_assert_eq!(after, WorkerState::Stopping);
             }
         }
-        // Whatever happened: told to drain, it is killed in time if it does not end.
+        // After any history, a process that drains and does not end is killed in time.
         if !ended(process.state()) {
-            kills += u32::from(process.on(Event::Drain(SECOND), now) == Some(Signal::Kill));
+            kills += u32::from(process.handle(Event::Drain(SECOND), now) == Some(Signal::Kill));
             for _ in 0..60 {
                 now += SECOND;
-                kills += u32::from(process.on(Event::Tick, now) == Some(Signal::Kill));
+                kills += u32::from(process.handle(Event::Tick, now) == Some(Signal::Kill));
             }
             prop_assert_eq!(kills, 1);
-            process.on(Event::Exited, now);
+            process.handle(Event::Exited, now);
             prop_assert!(ended(process.state()));
         }
     }
@@ -82,61 +82,61 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let now = Instant::now();
-        Self { process: Process::starting(RULES, now), now }
+        Self { process: Process::start(RULES, now), now }
     }
 
     fn ready() -> Self {
         let mut run = Self::new();
-        assert_eq!(run.on(Event::Loaded), None);
+        assert_eq!(run.handle(Event::Loaded), None);
         assert!(run.process.is_ready());
         run
     }
 
-    fn on(&mut self, event: Event) -> Option<Signal> {
-        self.process.on(event, self.now)
+    fn handle(&mut self, event: Event) -> Option<Signal> {
+        self.process.handle(event, self.now)
     }
 
-    /// Ticks for some seconds; the first signal and after how many.
+    /// Ticks once a second. Returns the first signal and its second.
     fn ticks(&mut self, seconds: u32) -> Option<(Signal, u32)> {
         (1..=seconds).find_map(|second| {
             self.now += SECOND;
-            self.on(Event::Tick).map(|signal| (signal, second))
+            self.handle(Event::Tick).map(|signal| (signal, second))
         })
     }
 }
 
 #[test]
-fn work_without_steps_is_a_hang() {
+fn process_with_work_but_no_steps_is_aborted_then_killed() {
     let mut run = Run::ready();
     for steps in 0..30 {
-        assert_eq!(run.on(health(steps, 1)), None);
+        assert_eq!(run.handle(health(steps, 1)), None);
         assert_eq!(run.ticks(5), None, "it makes steps");
     }
-    run.on(health(29, 1));
-    // The last step was seen five seconds ago; it goes on answering, and a step may take five seconds more.
+    run.handle(health(29, 1));
+    // The last step was five seconds ago. It still answers, and a step may take five more seconds.
     assert_eq!(run.ticks(9), None);
-    run.on(health(29, 1));
+    run.handle(health(29, 1));
     assert_eq!(run.ticks(20), Some((Signal::Abort, 2)));
     assert_eq!((run.process.state(), run.process.fault()), (WorkerState::Stopping, Some(Fault::Hung)));
     assert_eq!(run.ticks(20), Some((Signal::Kill, 3)));
-    run.on(Event::Exited);
+    run.handle(Event::Exited);
     assert_eq!(run.process.state(), WorkerState::Failed);
 }
 
 #[test]
-fn silence_is_a_hang_even_without_work() {
+fn process_that_does_not_answer_is_aborted_even_without_work() {
     let mut run = Run::ready();
-    run.on(health(0, 0));
+    run.handle(health(0, 0));
     assert_eq!(run.ticks(60), Some((Signal::Abort, 11)));
     let mut run = Run::ready();
     for _ in 0..30 {
-        run.on(health(0, 0));
+        run.handle(health(0, 0));
         assert_eq!(run.ticks(9), None, "it answers");
     }
-    // We were asleep ourselves: nothing could be heard.
+    // The supervisor itself did not run, so no answer could arrive.
     run.now += Duration::from_secs(3600);
-    assert_eq!(run.on(Event::Tick), None);
-    run.on(health(0, 0));
+    assert_eq!(run.handle(Event::Tick), None);
+    run.handle(health(0, 0));
     assert_eq!(run.ticks(9), None);
 }
 
@@ -145,78 +145,78 @@ fn progress(loaded: u64) -> Event {
 }
 
 #[test]
-fn a_start_may_take_as_long_as_it_makes_progress() {
-    // 120 seconds, and 20 for the weights at the slowest.
+fn start_is_aborted_without_progress_or_after_its_time_limit() {
+    // 120 seconds, and 20 for the weights from the slowest disk.
     let mut run = Run::new();
     for second in 1..141 {
-        assert_eq!(run.on(progress(second)), None);
+        assert_eq!(run.handle(progress(second)), None);
         assert_eq!(run.ticks(1), None, "after {second} seconds");
     }
     assert_eq!(run.ticks(1), Some((Signal::Abort, 1)));
     assert_eq!(run.process.fault(), Some(Fault::SlowStart));
-    // It answers, and reads nothing.
+    // It answers but reads nothing.
     let mut run = Run::new();
     let ended = (0..60).find(|_| {
-        run.on(progress(7));
+        run.handle(progress(7));
         run.ticks(1).is_some()
     });
     assert_eq!((ended, run.process.fault()), (Some(20), Some(Fault::SlowStart)));
 }
 
 #[test]
-fn silence_while_starting_is_a_hang_too() {
+fn start_that_does_not_answer_is_aborted() {
     let mut run = Run::new();
-    assert_eq!(run.on(progress(1)), None);
-    assert_eq!(run.ticks(60), Some((Signal::Abort, 11)), "ten seconds of it are the rule");
+    assert_eq!(run.handle(progress(1)), None);
+    assert_eq!(run.ticks(60), Some((Signal::Abort, 11)), "ten seconds of silence are allowed");
     assert_eq!(run.process.fault(), Some(Fault::Hung));
-    // Before its first answer it is not there yet: however short the rule, its program has to be read.
+    // Before the first answer even a short limit is ten seconds: the program has to be read from disk.
     let now = Instant::now();
     let short = Rules { hang: SECOND, ..RULES };
-    let mut run = Run { process: Process::starting(short, now), now };
+    let mut run = Run { process: Process::start(short, now), now };
     assert_eq!(run.ticks(60), Some((Signal::Abort, 11)));
-    let mut run = Run { process: Process::starting(short, now), now };
-    assert_eq!(run.on(progress(1)), None);
+    let mut run = Run { process: Process::start(short, now), now };
+    assert_eq!(run.handle(progress(1)), None);
     assert_eq!(run.ticks(60), Some((Signal::Abort, 2)));
 }
 
 #[test]
-fn draining_has_a_deadline_that_only_comes_nearer() {
+fn drain_deadline_is_never_extended() {
     let mut run = Run::ready();
-    assert_eq!(run.on(Event::Drain(SECOND * 8)), Some(Signal::Terminate));
+    assert_eq!(run.handle(Event::Drain(SECOND * 8)), Some(Signal::Terminate));
     assert_eq!(run.process.state(), WorkerState::Draining);
-    assert_eq!(run.on(Event::Drain(SECOND * 30)), None);
+    assert_eq!(run.handle(Event::Drain(SECOND * 30)), None);
     assert_eq!(run.ticks(7), None);
     assert_eq!(run.ticks(1), Some((Signal::Kill, 1)));
-    assert_eq!(run.on(Event::Stop), None, "once is enough");
-    run.on(Event::Exited);
+    assert_eq!(run.handle(Event::Stop), None, "once is enough");
+    run.handle(Event::Exited);
     assert_eq!(run.process.state(), WorkerState::Stopped);
 }
 
 #[test]
-fn idle_time_counts_from_the_last_step() {
+fn idle_time_starts_at_the_last_step() {
     let mut run = Run::ready();
-    run.on(health(0, 0));
+    run.handle(health(0, 0));
     run.now += SECOND;
-    run.on(health(0, 0));
+    run.handle(health(0, 0));
     assert_eq!(run.process.idle(run.now), Some(SECOND));
-    // A request came and went between two answers.
-    run.on(health(5, 0));
+    // A request began and ended between two answers.
+    run.handle(health(5, 0));
     assert_eq!(run.process.idle(run.now), Some(Duration::ZERO));
-    run.on(health(6, 1));
+    run.handle(health(6, 1));
     assert_eq!(run.process.idle(run.now), None);
     run.now += SECOND;
-    run.on(health(9, 0));
+    run.handle(health(9, 0));
     assert_eq!(run.process.idle(run.now), Some(Duration::ZERO));
 }
 
 #[test]
-fn a_broken_model_and_an_unasked_end_are_failures() {
+fn broken_model_and_unexpected_exit_are_failures() {
     let mut run = Run::new();
-    assert_eq!(run.on(Event::Broken), Some(Signal::Terminate));
-    assert_eq!(run.on(Event::Loaded), None);
-    run.on(Event::Exited);
+    assert_eq!(run.handle(Event::Broken), Some(Signal::Terminate));
+    assert_eq!(run.handle(Event::Loaded), None);
+    run.handle(Event::Exited);
     assert_eq!((run.process.state(), run.process.fault()), (WorkerState::Failed, Some(Fault::Broken)));
     let mut run = Run::ready();
-    run.on(Event::Exited);
+    run.handle(Event::Exited);
     assert_eq!((run.process.state(), run.process.fault()), (WorkerState::Failed, None));
 }

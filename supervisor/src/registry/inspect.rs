@@ -1,7 +1,6 @@
 //! Reads what a model is from the headers of its files, trusting none of them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,22 +11,24 @@ use ipc_proto::worker::ModelKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A larger header belongs to no model of ours.
+use super::files::{open_regular, read_text};
+
+/// Bytes. No supported model has a larger safetensors header.
 const MAX_HEADER: u64 = 64 << 20;
-/// Nor does a larger text file.
+/// Bytes. No supported model has a larger config.json.
 const MAX_TEXT: u64 = 16 << 20;
-/// On a CPU weights become fp32; on Apple Silicon they stay as they are.
+/// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
 const UNPACKED: bool = !cfg!(target_os = "macos");
 
-/// Gemma 3's files leave out what is usual: the worker's defaults.
-const GEMMA3: [(&str, u64); 4] = [
+/// Gemma 3's files omit fields that have these default values. The worker assumes the same.
+const GEMMA3_DEFAULTS: [(&str, u64); 4] = [
     ("num_attention_heads", 8),
     ("num_key_value_heads", 4),
     ("head_dim", 256),
     ("max_position_embeddings", 131_072),
 ];
 
-/// A tensor as a safetensors header tells of it (<https://huggingface.co/docs/safetensors>).
+/// A tensor's entry in a safetensors header (<https://huggingface.co/docs/safetensors>).
 #[derive(Debug, Deserialize)]
 struct Tensor {
     dtype: String,
@@ -35,70 +36,67 @@ struct Tensor {
     data_offsets: (u64, u64),
 }
 
-/// What a folder's files say.
+/// Reads the headers of a folder's files. Problems become fields of the result.
 pub(super) fn inspect(folder: &Path) -> Details {
     let mut details = Details { folder: folder.to_owned(), ..Details::default() };
-    let config = match json(&folder.join("config.json")) {
+    let config = match read_json(&folder.join("config.json")) {
         Ok(config) => config,
         Err(problem) => {
             details.problem = Some(format!("config.json: {problem}"));
             return details;
         }
     };
-    of_config(&mut details, &config);
-    of_kind(&mut details, &config, folder);
-    match details.kind {
-        ModelKind::Generate => of_template(&mut details, folder),
-        // Some have the template of the model that they were trained from; nothing writes with it.
-        ModelKind::Embed | ModelKind::Rerank => {}
+    apply_config(&mut details, &config);
+    apply_kind(&mut details, &config, folder);
+    // Some encoders still carry the template of their base model. It has no use there.
+    if details.kind == ModelKind::Generate {
+        apply_templates(&mut details, folder);
     }
-    match tensors(folder) {
-        Ok(tensors) => of_tensors(&mut details, &config, &tensors),
+    match read_tensors(folder) {
+        Ok(tensors) => apply_tensors(&mut details, &config, &tensors),
         Err(problem) => drop(details.problem.get_or_insert(problem)),
     }
     details
 }
 
-/// What the model does, as the worker would say, and whether there is code for it.
-fn of_kind(details: &mut Details, config: &Value, folder: &Path) {
+/// Sets the kind by the worker's rules, and whether the family is supported.
+fn apply_kind(details: &mut Details, config: &Value, folder: &Path) {
     let family = &details.architecture;
     let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
     let classifies = families::classifies(names.filter_map(Value::as_str));
     details.kind = families::kind(family, folder.join("modules.json").is_file(), classifies);
     details.capabilities.embeddings = details.kind == ModelKind::Embed;
-    // Without a name nobody knows: who asks for it is told what is wrong with the file.
+    // Without a name the file is at fault, not the family.
     details.unserved = !family.is_empty() && !families::is_served(family);
     if details.unserved {
-        let text = format!("\"{family}\" models are not supported; supported are {}", families::names());
-        details.problem = Some(text);
+        details.problem =
+            Some(format!("\"{family}\" models are not supported; supported are {}", families::names()));
     }
 }
 
-fn of_config(details: &mut Details, config: &Value) {
+fn apply_config(details: &mut Details, config: &Value) {
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     details.architecture = text("model_type").unwrap_or_default().to_owned();
     if details.architecture.is_empty() {
         details.problem = Some("config.json: \"model_type\" is missing".into());
     }
-    // A model that sees keeps its language model's fields in an object of their own.
+    // A vision model keeps its language model's fields in a nested object.
     let inner = config.get("text_config").unwrap_or(config);
-    let usual = |name: &str| {
-        let defaults = GEMMA3.iter().filter(|_| details.architecture == "gemma3");
-        defaults.filter(|(field, _)| *field == name).map(|(_, value)| *value).next()
-    };
-    let number = |name: &str| inner.get(name).and_then(Value::as_u64).or_else(|| usual(name));
+    let defaults: &[(&str, u64)] = if details.architecture == "gemma3" { &GEMMA3_DEFAULTS } else { &[] };
+    let default = |name: &str| defaults.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+    let number = |name: &str| inner.get(name).and_then(Value::as_u64).or_else(|| default(name));
     details.context = number("max_position_embeddings").and_then(|n| u32::try_from(n).ok());
     let heads = number("num_attention_heads").unwrap_or(0);
-    let head = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
+    let head_size = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
     let layers = number("num_hidden_layers").unwrap_or(0);
-    let keys = number("num_key_value_heads").unwrap_or(heads);
+    let kv_heads = number("num_key_value_heads").unwrap_or(heads);
     // Keys and values, in fp32 as the pool keeps them on a CPU.
     details.kv_bytes_per_token =
-        [layers, keys, head].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
+        [layers, kv_heads, head_size].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
     details.capabilities.vision = config.get("vision_config").is_some();
 }
 
-fn of_template(details: &mut Details, folder: &Path) {
+fn apply_templates(details: &mut Details, folder: &Path) {
     let templates = match Templates::read(folder, &BTreeMap::new()) {
         Ok(templates) => templates,
         Err(problem) => return details.chat_problem = Some(problem),
@@ -112,7 +110,7 @@ fn of_template(details: &mut Details, folder: &Path) {
     *reasoning = *chat && marks.iter().any(|mark| text(Purpose::Chat).contains(mark));
 }
 
-fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {
+fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {
     let bits = config.get("quantization").or_else(|| config.get("quantization_config"));
     let bits_of = |path: &str| {
         let own = bits.and_then(|bits| bits.get(path)?.get("bits"));
@@ -120,9 +118,9 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
     };
     let mut stored = 0u64;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    // Only the part about language is loaded.
-    let part = families::is_part(&details.architecture);
-    for (name, tensor) in tensors.iter().filter(|(name, _)| !(part && families::sees(name))) {
+    // The worker loads only the language model of a vision model.
+    let is_vision_model = families::is_part(&details.architecture);
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !(is_vision_model && families::sees(name))) {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));
         let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));
@@ -132,71 +130,71 @@ fn of_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, 
             (true, _) if !name.ends_with(".weight") => continue,
             (true, Some(bits)) if tensor.dtype == "U32" => {
                 if tensors.get(&format!("{path}.scales")).is_some_and(|scales| scales.dtype == "U8") {
-                    stored = stored.saturating_add(repacked(count.saturating_mul(8)));
+                    stored = stored.saturating_add(mxfp4_growth(count.saturating_mul(8)));
                 }
                 (format!("{bits}-bit"), count.saturating_mul(32) / bits)
             }
-            // OpenAI's own gpt-oss.
+            // The MXFP4 layout of OpenAI's gpt-oss files.
             _ if tensor.dtype == "U8" && name.ends_with("_scales") => continue,
             _ if tensor.dtype == "U8" && name.ends_with("_blocks") => {
-                stored = stored.saturating_add(repacked(count.saturating_mul(2)));
+                stored = stored.saturating_add(mxfp4_growth(count.saturating_mul(2)));
                 ("4-bit".to_owned(), count.saturating_mul(2))
             }
             _ => (tensor.dtype.to_lowercase(), count),
         };
-        let so_far = kinds.entry(kind).or_default();
-        *so_far = so_far.saturating_add(count);
+        let total = kinds.entry(kind).or_default();
+        *total = total.saturating_add(count);
     }
     details.parameters = kinds.values().copied().fold(0, u64::saturating_add);
-    let most = kinds.into_iter().max_by_key(|(_, count)| *count);
-    details.quantization = most.map_or_else(String::new, |(kind, _)| kind);
+    let largest = kinds.into_iter().max_by_key(|(_, count)| *count);
+    details.quantization = largest.map_or_else(String::new, |(kind, _)| kind);
     details.weight_bytes = if UNPACKED { details.parameters.saturating_mul(4) } else { stored };
-    if !UNPACKED && computes_in_half(tensors) {
+    if !UNPACKED && has_half_norms(tensors) {
         details.kv_bytes_per_token /= 2;
     }
 }
 
-/// What MXFP4 takes more in memory than in its file, of so many weights: the worker packs them in 6 bits instead of 4¼.
-fn repacked(weights: u64) -> u64 {
+/// Bytes that MXFP4 weights take in memory beyond their file: the worker packs them in 6 bits instead of 4¼.
+fn mxfp4_growth(weights: u64) -> u64 {
     weights.saturating_mul(7) / 32
 }
 
-/// Whether keys and values have 16 bits where weights stay as stored: norms are never packed.
-fn computes_in_half(tensors: &BTreeMap<String, Tensor>) -> bool {
+/// Whether keys and values have 16 bits if weights stay as stored. Norms are never packed, so they show it.
+fn has_half_norms(tensors: &BTreeMap<String, Tensor>) -> bool {
     let mut norms = tensors.iter().filter(|(name, _)| name.ends_with("norm.weight")).peekable();
     norms.peek().is_some() && norms.all(|(_, norm)| norm.dtype == "BF16" || norm.dtype == "F16")
 }
 
 /// Every tensor of the folder's weight files.
-fn tensors(folder: &Path) -> Result<BTreeMap<String, Tensor>, String> {
+fn read_tensors(folder: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let mut all = BTreeMap::new();
     let entries = folder.read_dir().map_err(|e| e.to_string())?;
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
-    // Adapters and consolidated copies lie beside some models.
-    let ours =
+    // Some folders also hold adapters or consolidated copies.
+    let is_model =
         |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("model"));
-    if files.iter().any(ours) {
-        files.retain(ours);
+    if files.iter().any(is_model) {
+        files.retain(is_model);
     }
     if files.is_empty() {
         return Err("there are no weights (*.safetensors)".into());
     }
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        all.extend(header(&file).map_err(|problem| format!("{name}: {problem}"))?);
+        all.extend(read_header(&file).map_err(|problem| format!("{name}: {problem}"))?);
     }
     Ok(all)
 }
 
-fn header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
+fn read_header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER {
-        return Err(invalid(format!("a header of {length} bytes is none")));
+        return Err(invalid(format!("the header has {length} bytes, more than {MAX_HEADER}")));
     }
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
@@ -208,12 +206,7 @@ fn header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
     entries.into_iter().map(tensor).collect()
 }
 
-fn text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_TEXT).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn json(path: &Path) -> io::Result<Value> {
-    serde_json::from_str(&text(path)?).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+fn read_json(path: &Path) -> io::Result<Value> {
+    let text = read_text(path, MAX_TEXT)?;
+    serde_json::from_str(&text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::super::tests::{BUDGET, at, find, leased, need, residents};
 use super::*;
 
-/// Between two looks.
+/// The time between two plans.
 const STEP: Duration = Duration::from_millis(2500);
 
 fn waiting(need: Need, waited: Duration) -> Waiting {
@@ -21,8 +21,8 @@ fn arrival() -> impl Strategy<Value = Waiting> {
     })
 }
 
-/// Follows the plans for `need` while others arrive, one with each step, who take what they may and then are busy for ever.
-/// After how many steps it started, if it did.
+/// Follows the plans for `need` while one other model arrives with each step. Those that may overtake stay busy for ever.
+/// Returns the step of the start; `None` if it never starts.
 fn follow(need: Need, mut all: Vec<Resident>, others: &[Waiting]) -> Option<usize> {
     for step in 0..60 {
         assert!(leased(&all) <= BUDGET);
@@ -39,29 +39,29 @@ fn follow(need: Need, mut all: Vec<Resident>, others: &[Waiting]) -> Option<usiz
             }
             Plan::Wait => {}
         }
-        let came = others.get(step).filter(|next| may_overtake(BUDGET, &first, next, &all));
+        let overtaking = others.get(step).filter(|next| may_overtake(BUDGET, &first, next, &all));
         all.retain(|resident| resident.activity != Activity::Leaving);
         for resident in all.iter_mut().filter(|resident| resident.activity == Activity::Starting) {
             resident.activity = Activity::Busy;
         }
-        all.extend(came.map(|next| Resident {
+        all.extend(overtaking.map(|next| Resident {
             worker: 1000 + step as u64,
-            share: next.need.share(next.need.kv_least),
-            kv_least: next.need.kv_least,
+            share: next.need.share(next.need.kv_min),
+            kv_min: next.need.kv_min,
             activity: Activity::Starting,
             pinned: next.pinned,
             priority: next.priority,
         }));
     }
-    panic!("it does not end: {need:?} {all:?}")
+    panic!("the plans do not end: {need:?} {all:?}")
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5000))]
 
-    /// Whoever comes, as often as they like: the first starts if it would have started alone, and a bounded time later.
+    /// With any arrivals, the first starts if it would have started alone, and a bounded time later.
     #[test]
-    fn the_first_is_held_up_for_a_bounded_time(
+    fn first_of_the_queue_is_delayed_for_a_bounded_time(
         need in need(),
         all in residents(),
         others in vec(arrival(), 60),
@@ -69,24 +69,23 @@ proptest! {
         let alone = follow(need, all.clone(), &[]);
         let among = follow(need, all, &others);
         prop_assert_eq!(alone.is_some(), among.is_some());
-        // Until its patience ends, one more start, and its going.
+        // Until its patience ends, plus one more start and end.
         let bound = alone.map(|steps| steps.max(PATIENCE.div_duration_f32(STEP) as usize) + 4);
         prop_assert!(among <= bound, "{:?} instead of {:?}", among, alone);
     }
 
-    /// What is on its way back to the first is not taken from it.
     #[test]
-    fn what_comes_back_is_kept(need in need(), all in residents(), next in arrival()) {
+    fn memory_that_comes_back_for_the_first_stays_enough(need in need(), all in residents(), next in arrival()) {
         let first = waiting(need, Duration::ZERO);
-        if missing(BUDGET, need.least(), &all) == 0 && may_overtake(BUDGET, &first, &next, &all) {
-            let gone: u64 = all.iter().filter(|r| r.activity != Activity::Leaving).map(Resident::all).sum();
-            prop_assert!(gone + next.need.least() + need.least() <= BUDGET);
+        if missing_bytes(BUDGET, need.minimum(), &all) == 0 && may_overtake(BUDGET, &first, &next, &all) {
+            let gone: u64 = all.iter().filter(|r| r.activity != Activity::Leaving).map(Resident::bytes).sum();
+            prop_assert!(gone + next.need.minimum() + need.minimum() <= BUDGET);
         }
     }
 }
 
 #[test]
-fn a_small_one_that_fits_goes_first_for_a_while() {
+fn small_model_that_fits_may_overtake_until_patience_ends() {
     let (large, small) = (Need { weights: 60, ..Need::default() }, Need { weights: 20, ..Need::default() });
     let busy = [at(1, 70, Activity::Busy)];
     let next = waiting(small, Duration::ZERO);
@@ -98,10 +97,10 @@ fn a_small_one_that_fits_goes_first_for_a_while() {
     assert!(!may(Duration::ZERO, &Waiting { priority: Priority::Low, ..next }, &busy), "no lower class");
     let wide = Waiting { need: Need { weights: 31, ..small }, ..next };
     assert!(!may(Duration::ZERO, &wide, &busy), "it does not fit");
-    // For ever in its way: 60 and 50 are more than there is.
+    // It would block the first for ever: 60 and 50 exceed the budget.
     let pinned = Waiting { need: Need { weights: 50, ..small }, pinned: true, ..next };
     assert!(!may(Duration::ZERO, &pinned, &[at(1, 45, Activity::Busy)]));
-    // What is being ended for the first is its own; what it leaves is not.
+    // Memory that comes back belongs to the first. The rest does not.
     assert!(!may(
         Duration::ZERO,
         &Waiting { need: wide.need, ..next },

@@ -1,4 +1,4 @@
-//! Workers that serve: their processes sleep, and what they would answer is answered from here.
+//! Workers that serve. Their processes sleep, and the test fake calls in their place.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,19 +16,19 @@ use tarpc::server::{BaseChannel, Channel as _};
 
 use super::*;
 
-/// What all workers of a fleet answer.
+/// The fake of all workers of a fleet.
 #[derive(Clone, Default)]
-struct Answers {
+struct FakeWorker {
     health: Arc<Mutex<Health>>,
-    /// How far loading is; it ends where all is loaded.
+    /// Loading ends when all bytes are loaded.
     progress: Arc<Mutex<Progress>>,
-    /// What their KV caches were told to become.
+    /// The requested sizes of KV pools, in bytes.
     sizes: Arc<Mutex<Vec<u64>>>,
 }
 
 const WEIGHTS: u64 = 7 << 20;
 
-impl Worker for Answers {
+impl Worker for FakeWorker {
     async fn wait_ready(self, _: Context) -> Result<ModelInfo> {
         let loads = || {
             let progress = *self.progress.lock().unwrap();
@@ -94,42 +94,41 @@ impl Worker for Answers {
     }
 }
 
-/// A fleet whose first workers answer so.
-fn serving(policy: Policy) -> (Stage, Answers) {
+/// A fleet whose first nine workers are fake.
+fn serving_fleet(policy: Policy) -> (Stage, FakeWorker) {
     let setup = stage("exec sleep 100", policy);
-    let answers = Answers::default();
-    answers.health.lock().unwrap().steps = 1;
+    let fake = FakeWorker::default();
+    fake.health.lock().unwrap().steps = 1;
     for number in 1..10 {
         let listener = socket::listen(&setup.folder.path().join(format!("w{number}.sock"))).unwrap();
-        let answers = answers.clone();
+        let fake = fake.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok((Channel::Control, stream)) = socket::welcome(stream).await else { continue };
-                let calls =
-                    BaseChannel::with_defaults(socket::framed(stream)).execute(answers.clone().serve());
+                let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(fake.clone().serve());
                 tokio::spawn(calls.for_each(|call| async { drop(tokio::spawn(call)) }));
             }
         });
     }
-    (setup, answers)
+    (setup, fake)
 }
 
-fn with(settings: ModelSettings) -> Policy {
+fn policy_with(settings: ModelSettings) -> Policy {
     Policy { models: BTreeMap::from([("m".into(), settings)]), ..Policy::default() }
 }
 
-fn ready(entry: &ModelEntry) -> usize {
+fn count_ready(entry: &ModelEntry) -> usize {
     entry.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count()
 }
 
 impl Stage {
     async fn load(&self) {
         self.fleet.ensure_ready(Want::model("m")).await.unwrap();
-        self.started(1).await;
+        self.wait_for_starts(1).await;
     }
 
-    /// Process ids of the workers started so far, which are so many; one may serve before its script says that it runs.
-    async fn started(&self, wanted: usize) -> Vec<i32> {
+    /// Process ids of the workers started so far. A fake worker may serve before its script has logged its start.
+    async fn wait_for_starts(&self, wanted: usize) -> Vec<i32> {
         for _ in 0..500 {
             if self.starts().len() >= wanted {
                 break;
@@ -140,24 +139,24 @@ impl Stage {
         self.starts()
     }
 
-    /// Seconds of idleness after which the one worker goes.
-    async fn expires(&self) -> u64 {
+    /// Seconds of idleness after which the only worker ends.
+    async fn lifetime(&self) -> u64 {
         let is_idle = |worker: &WorkerEntry| worker.idle_ms.is_some_and(|ms| ms > 0);
         let entry = self.until(|entry| entry.workers.iter().any(is_idle)).await;
         let worker = &entry.workers[0];
         (worker.expires_ms.unwrap() + worker.idle_ms.unwrap()).div_ceil(1000)
     }
 
-    /// Watches until a change is `wanted`.
-    async fn hears(&self, mut revision: u64, wanted: impl Fn(&Change) -> bool) -> Vec<Change> {
-        let mut heard = Vec::new();
-        while !heard.iter().any(&wanted) {
+    /// Watches until a change is as wanted.
+    async fn watch_until(&self, mut revision: u64, wanted: impl Fn(&Change) -> bool) -> Vec<Change> {
+        let mut changes_seen = Vec::new();
+        while !changes_seen.iter().any(&wanted) {
             let changes = tokio::time::timeout(Duration::from_secs(15), self.fleet.watch(revision)).await;
-            let changes = changes.unwrap_or_else(|_| panic!("only {heard:?}"));
+            let changes = changes.unwrap_or_else(|_| panic!("only {changes_seen:?}"));
             revision = changes.revision;
-            heard.extend(changes.changes);
+            changes_seen.extend(changes.changes);
         }
-        heard
+        changes_seen
     }
 }
 
@@ -166,23 +165,23 @@ fn kill(pid: i32) {
 }
 
 #[tokio::test]
-async fn a_pinned_or_preloaded_model_that_dies_idle_comes_back_and_another_does_not() {
+async fn pinned_or_preloaded_model_that_dies_idle_starts_again_and_another_does_not() {
     for settings in [
         ModelSettings { pin: true, ..ModelSettings::default() },
         ModelSettings { preload: true, ..ModelSettings::default() },
     ] {
-        let (setup, _) = serving(with(settings));
+        let (setup, _) = serving_fleet(policy_with(settings));
         setup.load().await;
         kill(setup.starts()[0]);
         setup.until(|entry| entry.workers.iter().any(|worker| worker.incarnation == 2)).await;
-        setup.until(|entry| ready(entry) == 1).await;
-        setup.started(2).await;
-        // Who unloads it means it.
+        setup.until(|entry| count_ready(entry) == 1).await;
+        setup.wait_for_starts(2).await;
+        // An unload is final.
         setup.fleet.unload("m".into(), true).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(setup.starts().len(), 2);
     }
-    let (setup, _) = serving(Policy::default());
+    let (setup, _) = serving_fleet(Policy::default());
     setup.load().await;
     kill(setup.starts()[0]);
     setup.until(|entry| entry.workers.is_empty()).await;
@@ -191,48 +190,48 @@ async fn a_pinned_or_preloaded_model_that_dies_idle_comes_back_and_another_does_
 }
 
 #[tokio::test]
-async fn how_long_a_model_stays_is_what_the_last_request_said_then_who_loaded_it_then_the_settings() {
-    let (setup, _) = serving(Policy { idle_seconds: Some(600), ..Policy::default() });
-    // Models that do not run are left alone.
+async fn model_lifetime_is_set_by_the_last_request_then_the_loading_caller_then_settings() {
+    let (setup, _) = serving_fleet(Policy { idle_seconds: Some(600), ..Policy::default() });
+    // Has no effect on a model that does not run.
     setup.fleet.keep_alive("m".into(), KeepAlive::Seconds(5)).await.unwrap();
     setup.load().await;
-    assert_eq!(setup.expires().await, 600);
+    assert_eq!(setup.lifetime().await, 600);
     setup.fleet.keep_alive("m".into(), KeepAlive::Seconds(50)).await.unwrap();
-    assert_eq!(setup.expires().await, 50);
+    assert_eq!(setup.lifetime().await, 50);
     setup.fleet.keep_alive("m".into(), KeepAlive::Default).await.unwrap();
-    assert_eq!(setup.expires().await, 600);
+    assert_eq!(setup.lifetime().await, 600);
     let held = Want { keep_alive: Some(KeepAlive::Seconds(1200)), ..Want::model("m") };
     setup.fleet.ensure_ready(held.clone()).await.unwrap();
-    assert_eq!(setup.expires().await, 1200);
+    assert_eq!(setup.lifetime().await, 1200);
     setup.fleet.keep_alive("m".into(), KeepAlive::Seconds(50)).await.unwrap();
-    assert_eq!(setup.expires().await, 50);
+    assert_eq!(setup.lifetime().await, 50);
     setup.fleet.keep_alive("m".into(), KeepAlive::Default).await.unwrap();
-    assert_eq!(setup.expires().await, 1200);
-    // Unloading forgets both.
+    assert_eq!(setup.lifetime().await, 1200);
+    // An unload resets both.
     setup.fleet.keep_alive("m".into(), KeepAlive::Seconds(50)).await.unwrap();
     setup.fleet.unload("m".into(), true).await.unwrap();
     setup.fleet.ensure_ready(Want::model("m")).await.unwrap();
-    assert_eq!(setup.expires().await, 600);
-    // So does going by itself.
+    assert_eq!(setup.lifetime().await, 600);
+    // So does expiry.
     setup.fleet.keep_alive("m".into(), KeepAlive::Seconds(0)).await.unwrap();
     setup.until(|entry| entry.workers.is_empty()).await;
     setup.fleet.ensure_ready(Want::model("m")).await.unwrap();
-    assert_eq!(setup.expires().await, 600);
+    assert_eq!(setup.lifetime().await, 600);
 }
 
-/// Watches a restart of two workers: each number of ready ones that was seen, and how many processes there were at most.
-async fn restarted(setup: &Stage) -> (Vec<usize>, usize) {
+/// Restarts two workers. Returns every observed number of ready workers, and the largest number of processes.
+async fn observe_restart(setup: &Stage) -> (Vec<usize>, usize) {
     let fleet = setup.fleet.clone();
     let restarting = tokio::spawn(async move { fleet.restart("m".into()).await });
     let (mut seen, mut most) = (Vec::new(), 0);
     while !restarting.is_finished() {
         let entry = setup.fleet.models().await.remove(0);
-        seen.push(ready(&entry));
+        seen.push(count_ready(&entry));
         most = most.max(entry.workers.len());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     restarting.await.unwrap().unwrap();
-    let entry = setup.until(|entry| entry.workers.len() == 2 && ready(entry) == 2).await;
+    let entry = setup.until(|entry| entry.workers.len() == 2 && count_ready(entry) == 2).await;
     let mut numbers: Vec<u64> = entry.workers.iter().map(|worker| worker.incarnation).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [3, 4], "both are new");
@@ -241,22 +240,22 @@ async fn restarted(setup: &Stage) -> (Vec<usize>, usize) {
 
 #[tokio::test]
 async fn replicas_are_restarted_one_by_one() {
-    let two = || with(ModelSettings { replicas: 2, ..ModelSettings::default() });
-    // A worker takes 384 MiB until it says what it really has.
+    let two = || policy_with(ModelSettings { replicas: 2, ..ModelSettings::default() });
+    // A worker's estimate is 384 MiB.
     for (memory, least, most) in [(4 << 30, 2, 4), (900 << 20, 1, 2)] {
-        let (setup, _) = serving(Policy { memory: Some(memory), ..two() });
+        let (setup, _) = serving_fleet(Policy { memory: Some(memory), ..two() });
         setup.fleet.ensure_ready(Want::model("m")).await.unwrap();
-        setup.until(|entry| ready(entry) == 2).await;
-        let (seen, processes) = restarted(&setup).await;
+        setup.until(|entry| count_ready(entry) == 2).await;
+        let (seen, processes) = observe_restart(&setup).await;
         assert_eq!(seen.iter().min(), Some(&least), "{memory}: {seen:?}");
         assert!(processes <= most, "{memory}: {processes} processes");
     }
 }
 
 #[tokio::test]
-async fn caches_shrink_when_memory_gets_short() {
+async fn kv_pools_shrink_under_memory_pressure() {
     let settings = ModelSettings { kv_mib: Some(64), ..ModelSettings::default() };
-    let (setup, answers) = serving(with(settings));
+    let (setup, fake) = serving_fleet(policy_with(settings));
     setup.load().await;
     let kv = |setup: &Stage| {
         let fleet = setup.fleet.clone();
@@ -270,20 +269,20 @@ async fn caches_shrink_when_memory_gets_short() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!((kv(&setup).await, answers.sizes.lock().unwrap().clone()), (32, vec![32 << 20]));
+    assert_eq!((kv(&setup).await, fake.sizes.lock().unwrap().clone()), (32, vec![32 << 20]));
 }
 
 #[tokio::test]
-async fn the_lease_keeps_what_a_draft_model_has_and_shows_what_the_worker_says() {
+async fn lease_includes_the_draft_model_and_shows_the_workers_health() {
     let settings = ModelSettings { draft_model: Some("small".into()), ..ModelSettings::default() };
-    let (setup, answers) = serving(with(settings));
+    let (setup, fake) = serving_fleet(policy_with(settings));
     let small = setup.folder.path().join("models/small");
     fs::create_dir_all(&small).unwrap();
     fs::write(small.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
     let header = r#"{"w": {"dtype": "F32", "shape": [1024, 512], "data_offsets": [0, 2097152]}}"#;
     let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
     fs::write(small.join("model.safetensors"), file).unwrap();
-    answers.health.lock().unwrap().prefix.hits = 5;
+    fake.health.lock().unwrap().prefix.hits = 5;
     setup.load().await;
     let lease = setup.fleet.pool().await.leases.remove(0);
     assert_eq!(lease.weights, WEIGHTS + (2 << 20));
@@ -297,38 +296,38 @@ async fn the_lease_keeps_what_a_draft_model_has_and_shows_what_the_worker_says()
 }
 
 #[tokio::test]
-async fn watchers_hear_of_progress_of_new_files_and_of_pressure() {
-    let (setup, answers) = serving(Policy::default());
+async fn watcher_gets_progress_new_files_and_pressure() {
+    let (setup, fake) = serving_fleet(Policy::default());
     setup.fleet.models().await;
     let revision = setup.fleet.watch(0).await.revision;
-    *answers.progress.lock().unwrap() = Progress { loaded: 5, total: 100 };
-    let loading = ask(&setup);
+    *fake.progress.lock().unwrap() = Progress { loaded: 5, total: 100 };
+    let loading = spawn_ensure(&setup);
     let half = |change: &Change| change.state == ModelState::Loading { loaded: 50, total: 100 };
     setup.until(|entry| entry.state == ModelState::Loading { loaded: 5, total: 100 }).await;
-    answers.progress.lock().unwrap().loaded = 50;
-    setup.hears(revision, half).await;
-    answers.progress.lock().unwrap().loaded = 100;
+    fake.progress.lock().unwrap().loaded = 50;
+    setup.watch_until(revision, half).await;
+    fake.progress.lock().unwrap().loaded = 100;
     loading.await.unwrap().unwrap();
     setup.pressure("warn");
     let pressed = |change: &Change| change.subject == Subject::Pressure(Pressure::Warn);
-    let heard = setup.hears(revision, pressed).await;
-    assert!(heard.len() < 12, "{heard:?}");
+    let changes_seen = setup.watch_until(revision, pressed).await;
+    assert!(changes_seen.len() < 12, "{changes_seen:?}");
     let new = setup.folder.path().join("models/new");
     fs::create_dir_all(&new).unwrap();
     fs::write(new.join("config.json"), "{}").unwrap();
     let came = |change: &Change| change.model == "new" && change.subject == Subject::Files { there: true };
-    setup.hears(revision, came).await;
+    setup.watch_until(revision, came).await;
     fs::remove_dir_all(new).unwrap();
     let went = |change: &Change| change.model == "new" && change.subject == Subject::Files { there: false };
-    setup.hears(revision, went).await;
+    setup.watch_until(revision, went).await;
 }
 
 #[tokio::test]
-async fn the_more_urgent_is_loaded_first_and_settings_of_nobody_are_named() {
+async fn queue_is_ordered_by_priority_and_settings_without_a_model_are_named() {
     let priority = |priority| ModelSettings { priority, ..ModelSettings::default() };
-    let mut policy = with(priority(High));
+    let mut policy = policy_with(priority(High));
     policy.models.insert("typo".into(), ModelSettings::default());
-    let (setup, _) = serving(policy);
+    let (setup, _) = serving_fleet(policy);
     for name in ["a", "b", "c"] {
         let model = setup.folder.path().join("models").join(name);
         fs::create_dir_all(&model).unwrap();
@@ -352,13 +351,17 @@ async fn the_more_urgent_is_loaded_first_and_settings_of_nobody_are_named() {
         queue(at + 1).await;
     }
     let pool = setup.fleet.pool().await;
-    assert_eq!(pool.queue, ["m", "c", "b", "a"], "what is set for m counts as much as what c's request says");
+    assert_eq!(
+        pool.queue,
+        ["m", "c", "b", "a"],
+        "the priority set for m counts as much as that of c's request"
+    );
     assert_eq!(pool.unknown, ["typo"]);
 }
 
 #[tokio::test]
-async fn a_family_without_code_is_the_clients_error() {
-    let (setup, _) = serving(Policy::default());
+async fn unsupported_family_is_the_clients_error() {
+    let (setup, _) = serving_fleet(Policy::default());
     fs::write(setup.folder.path().join("models/m/config.json"), r#"{"model_type": "gpt2"}"#).unwrap();
     let error = setup.refused().await;
     assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some("model")));
