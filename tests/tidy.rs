@@ -7,13 +7,28 @@ use std::path::{Path, PathBuf};
 
 use e2e::places::repository;
 
-const CRATES: [&str; 8] =
-    ["ipc-proto", "chat-template", "supervisor", "gateway", "worker", "cli", "tests", "xtask"];
+const CRATES: [&str; 9] = [
+    "ipc-proto",
+    "chat-template",
+    "mlx-cpu-kernels",
+    "supervisor",
+    "gateway",
+    "worker",
+    "cli",
+    "tests",
+    "xtask",
+];
 /// Where the compiler's `unsafe` is let in; each says so with a reason in its own head.
-const UNSAFE_MODULES: [&str; 5] = [
+const UNSAFE_MODULES: [&str; 11] = [
     "gateway/src/listener.rs",
     "ipc-proto/src/lifeline.rs",
+    "mlx-cpu-kernels/tests/native/arrays.rs",
+    "mlx-cpu-kernels/tests/native/level.rs",
+    "worker/src/layers/kernels.rs",
     "worker/src/layers/kernels/linux.rs",
+    "worker/src/layers/kernels/none.rs",
+    "worker/src/layers/kernels/tests.rs",
+    "worker/src/mlx/kv/in_place.rs",
     "worker/src/stacks/linux.rs",
     "worker/src/weights/mapping.rs",
 ];

@@ -1,20 +1,18 @@
-//! On Linux: tells the linker where MLX and our BLAS shim lie.
+//! On Linux: tells the linker where MLX and our kernels lie.
 //!
-//! `cargo xtask setup` names the folders in `MLXD_MLX_PATHS` (colon-separated). They become the binaries' search path, so that
-//! no LD_LIBRARY_PATH is needed. The shim is linked even though nothing in Rust refers to it: being named by the
-//! executable itself is what makes MLX call its BLAS instead of the reference one inside the MLX wheel.
+//! `mlx-cpu-kernels` names the folders. They become the binaries' search path, so that no LD_LIBRARY_PATH
+//! is needed; `cargo xtask dist` replaces it. `libmlxd_blas.so` is linked although nothing in Rust may
+//! refer to it: MLX calls its BLAS instead of the reference one in MLX's wheel only if the executable
+//! itself names it.
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=MLXD_MLX_PATHS");
-    if let Ok(folders) = std::env::var("MLXD_MLX_PATHS") {
-        for folder in folders.split(':') {
-            println!("cargo:rustc-link-arg=-L{folder}");
-            println!("cargo:rustc-link-search=native={folder}");
-        }
-        println!("cargo:rustc-link-lib=dylib=mlxd_kernels");
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{folders}");
-        for argument in ["-Wl,--push-state,--no-as-needed", "-lmlxd_shim", "-Wl,--pop-state"] {
-            println!("cargo:rustc-link-arg={argument}");
-        }
+    let Ok(folders) = std::env::var("DEP_MLXD_KERNELS_FOLDERS") else { return };
+    for folder in folders.split(':') {
+        println!("cargo::rustc-link-arg=-L{folder}");
+        println!("cargo::rustc-link-search=native={folder}");
+    }
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{folders}");
+    for argument in ["-Wl,--push-state,--no-as-needed", "-lmlxd_blas", "-Wl,--pop-state"] {
+        println!("cargo::rustc-link-arg={argument}");
     }
 }

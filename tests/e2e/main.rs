@@ -9,12 +9,15 @@ mod chaos;
 mod cors;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod dist;
 mod errors;
 mod figures;
 mod fleet;
 mod footprint;
 mod gateway;
 mod logs;
+mod prompts;
 mod recovery;
 mod rerank;
 mod resumption;

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use crate::{demo, goldens, models, paths, setup};
+use crate::{demo, dist, goldens, models, paths, setup};
 
 mod client;
 mod embed;
@@ -76,15 +76,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn main_job(arguments: &Arguments) -> anyhow::Result<()> {
     setup::run()?;
-    demo::build()?;
+    demo::build_with_doubles()?;
     let fp32 = paths::mlx().join("models-fp32");
     models::fetch_as("smollm2", "F32", &fp32)?;
     let mlx_lm = goldens::environment()?;
-    let shim = paths::mlx().join("libmlxd_shim.so");
+    let blas = dist::linked_library("mlxd-worker", "libmlxd_blas.so")?;
     let overhead = overhead()?;
     eprintln!("measuring decode and TTFT: {} rounds", arguments.rounds);
     let ours = Server::mlxd(OURS_PORT, &fp32, false)?;
-    let theirs = Server::mlx_lm("mlx-lm", THEIRS_PORT, &mlx_lm, &fp32.join(MODEL), Some(&shim))?;
+    let theirs = Server::mlx_lm("mlx-lm", THEIRS_PORT, &mlx_lm, &fp32.join(MODEL), Some(&blas))?;
     let rows = compare(&[&ours, &theirs], arguments)?;
     let prefixes = [&ours, &theirs]
         .map(|server| share(server, arguments.rounds))

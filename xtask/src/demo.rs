@@ -78,9 +78,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// # Errors
 /// When one does not compile.
 pub(crate) fn build() -> anyhow::Result<()> {
+    build_with(&[])
+}
+
+/// Builds the programs with the worker's test doubles: the overhead is measured with a worker that computes nothing.
+///
+/// # Errors
+/// When one does not compile.
+pub(crate) fn build_with_doubles() -> anyhow::Result<()> {
+    build_with(&["--features", "worker/test-doubles"])
+}
+
+fn build_with(features: &[&str]) -> anyhow::Result<()> {
     let mut cargo = Command::new("cargo");
     let packages = ["-p", "cli", "-p", "gateway", "-p", "worker"];
-    cargo.current_dir(paths::root()).args(["build", "--release"]).args(packages);
+    cargo.current_dir(paths::root()).args(["build", "--release"]).args(packages).args(features);
     shown("cargo build", &mut cargo)
 }
 

@@ -1,13 +1,13 @@
 //! `cargo xtask`: development tasks.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod dist;
 mod goldens;
 mod health;
 mod models;
@@ -43,12 +43,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the programs and pack them with the libraries they need into target/dist (Linux).
+    Dist(dist::Arguments),
     /// Make the golden files anew with mlx-lm and Transformers.
     Goldens,
     /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
     Bench(bench::Arguments),
     #[command(hide = true)]
-    Bindings { mlx_c: PathBuf, output: PathBuf, header: PathBuf, include: PathBuf },
+    Bindings(setup::bindings::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,11 +59,10 @@ fn main() -> ExitCode {
         Task::Models { which } => models::fetch(&which).map(drop),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test { arguments } => test::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Goldens => goldens::run(),
         Task::Bench(arguments) => bench::run(&arguments),
-        Task::Bindings { mlx_c, output, header, include } => {
-            setup::bindings::write(&mlx_c, &output, &header, &include)
-        }
+        Task::Bindings(arguments) => setup::bindings::write(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,13 @@
 //! Prepares MLX.
 //!
-//! On macOS mlx-sys builds MLX itself and only the tools are checked. On Linux its build script cannot work, so cargo is
-//! told, by a link override in a generated .mlx/cargo.toml, to use what is put together here: MLX from its PyPI wheel,
-//! mlx-c built from mlx-sys's own sources, bindings made as mlx-sys makes them, a small shim with a fast BLAS, and kernels
-//! that MLX's CPU backend lacks. The crates stay as they are on crates.io.
+//! On macOS mlx-sys builds MLX itself and only the tools are checked. On Linux its build script cannot
+//! work, so cargo is told, by a link override in a generated .mlx/cargo.toml, to use what is put together
+//! here: MLX from its PyPI wheel, mlx-c built from mlx-sys's own sources, bindings made as mlx-sys makes
+//! them, and OpenBLAS. The crates stay as they are on crates.io.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
 
 mod stamp;
 mod tools;
@@ -32,7 +36,33 @@ pub(crate) fn run() -> anyhow::Result<()> {
     linux::run()
 }
 
-/// Makes a library that gives MLX OpenBLAS and nothing of ours; `None` where MLX has a BLAS of its own, as on macOS.
+/// What `cargo metadata` says of the workspace and its dependencies.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn cargo_metadata() -> anyhow::Result<serde_json::Value> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(crate::paths::root());
+    let output = cargo.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The folder with what a Python package of the build says of itself.
+///
+/// # Errors
+/// When the package is not installed, as on macOS.
+pub(crate) fn package_metadata(package: &str) -> anyhow::Result<std::path::PathBuf> {
+    #[cfg(target_os = "macos")]
+    bail!("{package} is not installed on macOS");
+    #[cfg(not(target_os = "macos"))]
+    linux::package_metadata(package)
+}
+
+/// Makes a library that gives MLX OpenBLAS and nothing of ours; `None` where MLX has a BLAS of its own, as
+/// on macOS.
 ///
 /// # Errors
 /// When it cannot be compiled.

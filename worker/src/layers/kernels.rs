@@ -1,7 +1,9 @@
-//! Operations that are one pass over memory on a Linux CPU, where MLX's own are many, or go number by number.
+//! Operations that take one pass over memory on a Linux CPU, where MLX's own take many, or go number by
+//! number.
 //!
-//! They are primitives of MLX in C++ (`xtask/native/kernels.cpp`), part of its graph like any other, for float32. Each function
-//! here gives `None` where it does not apply, on other systems and devices always: the caller then has MLX's own.
+//! They are primitives of MLX in C++ (the crate `mlx-cpu-kernels`), part of its graph like any other, for
+//! float32. Each function returns `None` where it does not apply, on other systems and devices always: the
+//! caller then uses MLX's own.
 
 use std::ops::Range;
 
@@ -11,7 +13,6 @@ use super::Result;
 
 /// A function of each number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
 pub enum Function {
     /// x.
     Identity,
@@ -21,28 +22,17 @@ pub enum Function {
     GeluTanh,
     /// x · σ(x).
     Silu,
-    /// 2ˣ; next to nothing, instead of nothing, for what is below -126.
+    /// 2ˣ for x within ±126, and 2⁻¹²⁶ or 2¹²⁷ beyond.
     Exp2,
 }
 
-/// How a file has numbers.
+/// The type of a file's numbers, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
 pub enum Stored {
     /// The upper half of fp32.
     Bf16,
-    /// Little-endian, like the other.
+    /// fp32.
     F32,
-}
-
-impl Stored {
-    /// What one takes.
-    fn bytes(self) -> usize {
-        match self {
-            Self::Bf16 => 2,
-            Self::F32 => 4,
-        }
-    }
 }
 
 /// Rows of texts that attend, padded to one length.
@@ -56,17 +46,16 @@ pub struct Rows<'a> {
     pub ahead: u32,
 }
 
-/// One sequence's tokens in a step, as the C interface has it.
+/// One sequence's tokens in a step.
 #[derive(Debug, Clone, Copy)]
-#[repr(C)]
 pub struct Sequence {
-    /// The first of them among the step's.
+    /// Index of its first token among the step's.
     pub first: u32,
-    /// How many.
+    /// Number of its tokens.
     pub tokens: u32,
-    /// Position of the first.
+    /// Position of its first token in the sequence.
     pub position: u32,
-    /// Where its own blocks begin in the table.
+    /// Index of its first block in the table.
     pub blocks: u32,
 }
 
@@ -132,7 +121,8 @@ impl Paged {
         self.table.extend(blocks.iter().take(needed));
     }
 
-    /// Whether all is told of so many tokens, and what they see, so many tokens back, lies within so many slots.
+    /// Whether all is told of so many tokens, and what they see, so many tokens back, lies within so many
+    /// slots.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is computed from it there"))]
     fn fits(&self, tokens: i32, slots: i32, window: Option<u32>) -> bool {
         let block = self.block.max(1);
@@ -155,7 +145,8 @@ pub fn apply(x: &Array) -> bool {
     imp::apply(&[x])
 }
 
-/// A weight as products like it, from the bytes of a file: fp32, at the start of a cache line. It is there at once.
+/// A weight as products like it, from the bytes of a file: fp32, at the start of a cache line. It is there
+/// at once.
 pub fn floats(bytes: &[u8], stored: Stored, shape: &[i32]) -> Option<Result<Array>> {
     imp::floats(bytes, stored, shape)
 }
@@ -175,7 +166,8 @@ pub fn linear(x: &Array, before: Before, weight: &Array, after: After) -> Option
     imp::linear(x, before, weight, after)
 }
 
-/// Each token of `x`, or of the sum with what is `added`, brought to mean 0 and variance 1, scaled and shifted.
+/// Each token of `x`, or of the sum with what is `added`, brought to mean 0 and variance 1, scaled and
+/// shifted.
 pub fn layer_norm(
     x: &Array,
     added: Option<&Array>,
@@ -200,19 +192,32 @@ pub fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array>> {
     imp::rotate(x, cos, sin)
 }
 
-/// Of each token's query, key and value heads, `[T, (H + 2 kv_heads) * d]`: writes keys and values to a pool, `[kv_heads, slots, d]`
-/// each, and attends causally over what is there: `[T, H * d]`.
+/// Of each token's query, key and value heads, `[T, (H + 2 kv_heads) * d]`: writes keys and values to a
+/// pool, `[kv_heads, slots, d]` each, and attends causally over what is there: `[T, H * d]`.
 ///
-/// The pool's arrays are changed where they lie, when what is returned is evaluated: nobody else may hold them, and all that
-/// reads them must be evaluated in the order in which it is built.
-pub fn attention_paged(
+/// The write happens when the result is evaluated. MLX knows the pool's arrays as inputs and not that they
+/// change.
+///
+/// # Safety
+/// - Only the caller's pool holds arrays that share a buffer with `keys` and `values`, views included, and
+///   the two do not share one with each other.
+/// - Everything that reads or writes these buffers is evaluated on the stream on which it was built, the
+///   current one, and in the order in which it was built. So the caller starts evaluation of the result
+///   before it builds anything else on the pool.
+/// - A slot that the step writes belongs to one sequence of the step, and no other step that may still run
+///   reads it.
+///
+/// Otherwise threads read and write one buffer without order. Shapes, sequences and blocks are checked.
+#[expect(unsafe_code, reason = "it changes inputs")]
+pub unsafe fn attention_paged(
     heads: &Array,
     turn: Turn,
     (keys, values): (&Array, &Array),
     paged: &Paged,
     scores: Scores,
 ) -> Option<Result<Array>> {
-    imp::attention_paged(heads, turn, (keys, values), paged, scores)
+    // SAFETY: the caller's promise.
+    unsafe { imp::attention_paged(heads, turn, (keys, values), paged, scores) }
 }
 
 /// Attention of queries `[R, H, L, d]` over keys and values `[R, kv_heads, L, d]`: `[R, L, H, d]`.

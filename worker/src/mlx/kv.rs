@@ -2,8 +2,9 @@
 //!
 //! Each layer has one array for keys and one for values, `[kv_heads, slots, d]`; block b holds slots
 //! `b * BLOCK_SIZE ..`. New tokens are scattered in place: MLX reuses the pool's buffer as long as nobody else
-//! holds a handle to it, so a step costs the same whatever the pool's size (tested below). The pool starts small and
-//! doubles on demand up to its limit, so that an idle model does not hold the limit.
+//! holds a handle to it, so a step costs the same whatever the pool's size (tested below). Kernels on a Linux CPU write in place
+//! themselves (`in_place.rs`). The pool starts small and doubles on demand up to its limit, so that an idle model does not hold
+//! the limit.
 
 use mlx_rs::ops::indexing::{TryIndexOp, scatter_single};
 use mlx_rs::{Array, Device, DeviceType, Dtype, ops, transforms};
@@ -11,10 +12,11 @@ use mlx_rs::{Array, Device, DeviceType, Dtype, ops, transforms};
 use super::BLOCK_SIZE;
 use super::attention::{self, Kernel};
 use crate::engine::runner::Batch;
-use crate::layers::kernels::{self, Paged, Scores, Turn};
+use crate::layers::kernels::{Paged, Scores, Turn};
 
 pub use super::attention::Attend;
 
+mod in_place;
 mod parts;
 mod whole;
 
@@ -272,20 +274,6 @@ impl PoolStep<'_> {
         layer.values = scatter_single(&layer.values, &self.slots, as_stored(values, &layer.values)?, 1)?;
         // The device computes this layer while the next one's graph is built.
         transforms::async_eval([&layer.keys, &layer.values])
-    }
-
-    fn write_and_attend(
-        &self,
-        layer: usize,
-        heads: &Array,
-        turn: Turn,
-        scores: Scores,
-    ) -> Option<Result<Array>> {
-        let Layer { keys, values } = &self.pool.layers[layer];
-        let attended = kernels::attention_paged(heads, turn, (keys, values), &self.paged, scores)?;
-        // Layer by layer: the device computes this one while the next one's graph is built, and no step is computed before
-        // another that was built before it, which writes to the same pool.
-        Some(attended.and_then(|attended| transforms::async_eval([&attended]).map(|()| attended)))
     }
 
     fn attend(&mut self, layer: usize, queries: &Array, how: Attend) -> Result<Array> {

@@ -37,7 +37,7 @@ struct Figures {
 /// When a server cannot be started or asked.
 pub(super) fn run() -> anyhow::Result<()> {
     setup::run()?;
-    demo::build()?;
+    demo::build_with_doubles()?;
     let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
     read(ask(&server, "/v1/chat/completions", 4)?, b"")?;
     let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];

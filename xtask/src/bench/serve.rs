@@ -1,12 +1,12 @@
 //! `cargo xtask bench serve`: throughput and latency beside mlx-lm's server, the targets of the engine.
 //!
 //! Three servers in one run, asked in turn with new prompts each time: mlxd; mlx-lm with OpenBLAS, as its users on Linux would
-//! run it; and mlx-lm with our BLAS shim, which tells what the engine does from what the products do. All compute in fp32.
+//! run it; and mlx-lm with our BLAS, which tells what the engine does from what the products do. All compute in fp32.
 
 use super::client::{self, Measured, Prompt};
 use super::servers::Server;
 use super::{MODEL, Prefix, machine, serve_report, share};
-use crate::{demo, goldens, models, paths, setup};
+use crate::{demo, dist, goldens, models, paths, setup};
 
 /// Options of `cargo xtask bench serve`.
 #[derive(Debug, clap::Args)]
@@ -84,12 +84,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let fp32 = paths::mlx().join("models-fp32");
     models::fetch_as("smollm2", "F32", &fp32)?;
     let venv = goldens::environment()?;
-    let (shim, plain) = (paths::mlx().join("libmlxd_shim.so"), setup::plain_blas()?);
+    let (blas, plain) = (dist::linked_library("mlxd-worker", "libmlxd_blas.so")?, setup::plain_blas()?);
     let model = fp32.join(MODEL);
     let servers = [
         Server::mlxd(OURS_PORT, &fp32, false)?,
         Server::mlx_lm("mlx-lm", PLAIN_PORT, &venv, &model, plain.as_deref())?,
-        Server::mlx_lm("mlx-lm, our BLAS", SAME_PORT, &venv, &model, Some(&shim))?,
+        Server::mlx_lm("mlx-lm, our BLAS", SAME_PORT, &venv, &model, Some(&blas))?,
     ];
     for server in &servers {
         // Loading and first-time work are no part of what is compared.

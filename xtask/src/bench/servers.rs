@@ -30,7 +30,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// mlxd with the models below `models`; `null` generates without computing.
+    /// mlxd with the models below `models`; `null` generates without computing, which needs
+    /// [`crate::demo::build_with_doubles`].
     pub(super) fn mlxd(port: u16, models: &Path, null: bool) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
         let mut command = Command::new(paths::program("mlxd"));

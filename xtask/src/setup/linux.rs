@@ -1,12 +1,13 @@
-//! Linux: puts MLX, mlx-c, bindings, shim and kernels together in .mlx/.
+//! Linux: puts MLX, OpenBLAS, mlx-c and bindings together in .mlx/. The crate `mlx-cpu-kernels` builds on
+//! them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use super::{Stamp, tools, venv};
+use super::{Stamp, bindings, tools, venv};
 use crate::paths;
 use crate::progress::step;
 
@@ -20,15 +21,12 @@ const PACKAGES: [&str; 5] = [
 ];
 const MLX_SYS: &str = "0.7.0";
 
-/// The sources of our kernels.
-const KERNELS: [&str; 6] = [
-    include_str!("../../native/kernel.h"),
-    include_str!("../../native/functions.h"),
-    include_str!("../../native/linear.h"),
-    include_str!("../../native/paged.h"),
-    include_str!("../../native/weights.h"),
-    include_str!("../../native/kernels.cpp"),
-];
+/// What mlx-c's and MLX's headers need from older compilers, and our kernels' C interface.
+const HALF: &str = include_str!("../../../mlx-cpu-kernels/include/compat/half.h");
+const FORMAT: &str = include_str!("../../../mlx-cpu-kernels/include/compat/format");
+const KERNELS: &str = include_str!("../../../mlx-cpu-kernels/include/mlxd/kernels.h");
+const SIMD: &str = include_str!("../../../mlx-cpu-kernels/include/mlxd/simd.h");
+const BLAS: &str = include_str!("../../../mlx-cpu-kernels/include/mlxd/blas.h");
 
 struct Layout {
     mlx: PathBuf,
@@ -46,17 +44,9 @@ pub(super) fn run() -> anyhow::Result<()> {
     Stamp::new("venv", &PACKAGES).once(|| venv::make_venv(&environment, &PACKAGES))?;
     let packages = site_packages(&environment)?;
     let layout = Layout { mlx_c: Path::new(&mlx_c_source()?).to_owned(), mlx, venv: environment, packages };
-    let half = include_str!("../../native/half.h");
-    let format = include_str!("../../native/compat/format");
-    Stamp::new("mlx-c", &[MLX_SYS, half, format]).once(|| build_mlx_c(&layout))?;
-    Stamp::new("bindings", &[MLX_SYS, half]).once(|| make_bindings(&layout))?;
-    let source = include_str!("../../native/shim.c");
-    Stamp::new("shim", &[source, &processor()?]).once(|| build_shim(&layout))?;
-    let mut kernels = vec![PACKAGES[0], MLX_SYS, half, format];
-    kernels.extend(KERNELS);
-    let processor = processor()?;
-    kernels.push(&processor);
-    Stamp::new("kernels", &kernels).once(|| build_kernels(&layout))?;
+    Stamp::new("mlx-c", &[MLX_SYS, HALF, FORMAT]).once(|| build_mlx_c(&layout))?;
+    let headers = [MLX_SYS, bindings::VERSION, HALF, KERNELS, SIMD, BLAS];
+    Stamp::new("bindings", &headers).once(|| make_bindings(&layout))?;
     write_cargo_config(&layout)
 }
 
@@ -68,15 +58,21 @@ fn site_packages(venv: &Path) -> anyhow::Result<PathBuf> {
     pythons.into_iter().find(|path| path.is_dir()).context("the Python environment has no site-packages")
 }
 
+/// The `dist-info` folder of an installed package.
+pub(super) fn package_metadata(package: &str) -> anyhow::Result<PathBuf> {
+    let packages = site_packages(&paths::mlx().join("venv"))?;
+    let entries = fs::read_dir(&packages)?.filter_map(Result::ok);
+    let start = format!("{package}-");
+    let mut folders = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with(&start) && name.ends_with(".dist-info")
+    });
+    folders.next().map(|entry| entry.path()).with_context(|| format!("{package} is not installed"))
+}
+
 /// The mlx-c sources that come with mlx-sys.
 fn mlx_c_source() -> anyhow::Result<String> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(paths::root());
-    let output = cargo.output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let metadata = super::cargo_metadata()?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     let found = packages.iter().find(|package| package["name"] == "mlx-sys" && package["version"] == MLX_SYS);
     let manifest = found.and_then(|package| package["manifest_path"].as_str());
@@ -111,21 +107,15 @@ fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
     step("building mlx-c", compile.arg("--build").arg(&build).args(["--parallel", &jobs]))
 }
 
-/// What the compiler needs to read MLX's and mlx-c's headers.
-fn header_flags() -> Vec<String> {
-    let mut flags = vec!["-include".to_owned(), paths::own("native/half.h").display().to_string()];
-    if !has_format() {
-        let compat = paths::own("native/compat").display().to_string();
-        flags.extend([format!("-I{compat}"), "-include".into(), format!("{compat}/format")]);
-    }
-    flags
+/// The C interface of our kernels.
+fn kernel_headers() -> PathBuf {
+    paths::root().join("mlx-cpu-kernels/include")
 }
 
-/// Whether the compiler has `<format>` of C++20.
-fn has_format() -> bool {
-    let mut compiler = Command::new("c++");
-    compiler.args(["-std=c++20", "-fsyntax-only", "-include", "format", "-x", "c++", "/dev/null"]);
-    compiler.output().is_ok_and(|output| output.status.success())
+/// What the compiler needs to read MLX's and mlx-c's headers.
+fn header_flags() -> Vec<String> {
+    let compat = format!("-I{}", kernel_headers().join("compat").display());
+    [compat.as_str(), "-include", "half.h", "-include", "format"].map(str::to_owned).to_vec()
 }
 
 fn make_bindings(layout: &Layout) -> anyhow::Result<()> {
@@ -136,62 +126,23 @@ fn make_bindings(layout: &Layout) -> anyhow::Result<()> {
     // In a process of its own, because libclang is found by an environment variable.
     let mut bindings = Command::new(std::env::current_exe()?);
     bindings.env("LIBCLANG_PATH", layout.packages.join("clang/native")).arg("bindings");
-    bindings.arg(&layout.mlx_c).arg(out.join("bindings.rs")).arg(paths::own("native/half.h")).arg(include);
+    bindings.arg(&layout.mlx_c).arg(kernel_headers()).arg(include).arg(out);
     step("making bindings", &mut bindings)
-}
-
-/// What the compiler makes of this machine's processor: a folder that moves to another machine is built anew.
-fn processor() -> anyhow::Result<String> {
-    let mut compiler = Command::new("cc");
-    let macros = compiler.args(["-march=native", "-dM", "-E", "-x", "c", "/dev/null"]).output();
-    Ok(String::from_utf8_lossy(&macros.context("cannot run cc")?.stdout).into_owned())
-}
-
-fn build_shim(layout: &Layout) -> anyhow::Result<()> {
-    compile_shim(&layout.packages, &layout.mlx.join("libmlxd_shim.so"), &[])
 }
 
 /// A library that hands what MLX calls on to OpenBLAS and does nothing else: what others are measured with.
 pub(super) fn plain_blas(library: &Path) -> anyhow::Result<()> {
-    compile_shim(&site_packages(&paths::mlx().join("venv"))?, library, &["-DPLAIN_OPENBLAS"])
-}
-
-fn compile_shim(packages: &Path, library: &Path, more: &[&str]) -> anyhow::Result<()> {
-    let openblas = packages.join("scipy_openblas32/lib");
-    let mut compile = Command::new("cc");
-    // For this machine only: nothing in .mlx is shipped.
-    compile.args(["-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-pthread"]).args(more);
-    compile.arg("-o").arg(library);
-    compile.arg(paths::own("native/shim.c")).arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
-    step("building the BLAS shim", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
-}
-
-fn build_kernels(layout: &Layout) -> anyhow::Result<()> {
-    let mlx = layout.packages.join("mlx");
+    let openblas = site_packages(&paths::mlx().join("venv"))?.join("scipy_openblas32/lib");
+    let sources = paths::root().join("mlx-cpu-kernels/src");
     let mut compile = Command::new("c++");
-    compile.args([
-        "-std=gnu++20",
-        "-O3",
-        "-march=native",
-        "-Wall",
-        "-Wno-unused-variable",
-        "-shared",
-        "-fPIC",
-    ]);
-    // Loops that are marked become vectors; all else computes as written.
-    compile.args(["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]).args(header_flags());
-    compile.arg(format!("-I{}", mlx.join("include").display()));
-    compile.arg(format!("-I{}", layout.mlx_c.display()));
-    compile.arg("-o").arg(layout.mlx.join("libmlxd_kernels.so")).arg(paths::own("native/kernels.cpp"));
-    for folder in [&layout.mlx, &mlx.join("lib")] {
-        compile.arg(format!("-L{0}", folder.display())).arg(format!("-Wl,-rpath,{}", folder.display()));
-    }
-    step("building kernels", compile.args(["-lmlxd_shim", "-lmlx"]))
+    compile.args(["-O2", "-shared", "-fPIC", "-DMLXD_PLAIN_OPENBLAS", "-o"]).arg(library);
+    compile.arg(format!("-I{}", sources.display())).arg(sources.join("blas/forwarded.cpp"));
+    compile.arg(format!("-L{}", openblas.display())).arg("-lscipy_openblas");
+    step("building a plain BLAS", compile.arg(format!("-Wl,-rpath,{}", openblas.display())))
 }
 
 fn write_cargo_config(layout: &Layout) -> anyhow::Result<()> {
     let folders = [
-        layout.mlx.clone(),
         layout.mlx.join("mlx-c"),
         layout.packages.join("mlx/lib"),
         layout.packages.join("scipy_openblas32/lib"),
@@ -203,13 +154,18 @@ fn write_cargo_config(layout: &Layout) -> anyhow::Result<()> {
         "# Written by `cargo xtask setup`: stands in for mlx-sys's build script.\n\
          [target.{target}.mlx]\n\
          rustc-link-search = [{}]\n\
-         rustc-link-lib = [\"dylib=mlxd_shim\", \"dylib=mlxc\", \"dylib=mlx\", \"dylib=stdc++\", \"dylib=scipy_openblas\"]\n\
+         rustc-link-lib = [\"dylib=mlxc\", \"dylib=mlx\", \"dylib=stdc++\"]\n\
          rustc-env = {{ OUT_DIR = \"{}\" }}\n\n\
          [env]\n\
-         MLXD_MLX_PATHS = \"{}\"\n",
+         MLXD_MLX_PATHS = \"{}\"\n\
+         MLXD_MLX_HEADERS = \"{}:{}\"\n\
+         MLXD_KERNEL_DECLARATIONS = \"{}\"\n",
         search.join(", "),
         layout.mlx.join("out").display(),
         folders.join(":"),
+        layout.packages.join("mlx/include").display(),
+        layout.mlx_c.display(),
+        layout.mlx.join("out/kernels.rs").display(),
     );
     let path = layout.mlx.join("cargo.toml");
     // Left alone when unchanged: a new time stamp would make cargo look again.

@@ -1,11 +1,13 @@
 //! macOS: mlx-sys makes its bindings itself.
 
-use std::path::Path;
+/// Nothing to say.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
 
 /// Never called.
 ///
 /// # Errors
 /// Always.
-pub(crate) fn write(_: &Path, _: &Path, _: &Path, _: &Path) -> anyhow::Result<()> {
+pub(crate) fn write(_: &Arguments) -> anyhow::Result<()> {
     anyhow::bail!("bindings are made by mlx-sys on macOS")
 }

@@ -1,4 +1,4 @@
-//! Where there are no kernels of ours.
+//! For systems without these kernels.
 
 use mlx_rs::Array;
 
@@ -49,7 +49,8 @@ pub(super) fn rotate(_: &Array, _: &Array, _: &Array) -> Option<Result<Array>> {
     None
 }
 
-pub(super) fn attention_paged(
+#[expect(unsafe_code, reason = "the same signature as on Linux")]
+pub(super) unsafe fn attention_paged(
     _: &Array,
     _: Turn,
     _: (&Array, &Array),

@@ -18,7 +18,8 @@ fn close(what: &str, ours: &Array, theirs: &Array) {
     }
 }
 
-/// Rows few and many, sizes that no vector divides, an input that lies the other way round, with and without what is optional.
+/// Rows few and many, sizes that no vector divides, an input that lies the other way round, with and
+/// without what is optional.
 #[test]
 fn a_linear_layer_is_product_bias_function_and_residual() {
     let _device = device();
@@ -179,7 +180,8 @@ fn a_gate_is_the_first_half_of_each_row() {
     assert!(gated(Function::Silu, &made_up(1, &[2, 7])).unwrap().is_err());
 }
 
-/// Heads that are a part of others, as queries beside keys and values are, and halves that are a part of a head.
+/// Heads that are a part of others, as queries beside keys and values are, and halves that are a part of a
+/// head.
 #[test]
 fn heads_turn_by_each_token_s_angle() {
     let _device = device();
@@ -202,6 +204,7 @@ fn heads_turn_by_each_token_s_angle() {
 
 /// (What it computes is tested with the pool, in `mlx/kv/tests.rs`.)
 #[test]
+#[expect(unsafe_code, reason = "it calls what changes its inputs")]
 fn attention_keeps_to_the_pool() {
     let _device = device();
     let (heads, pools) = (made_up(1, &[3, 4 * 8]), [made_up(2, &[1, 8, 8]), made_up(3, &[1, 8, 8])]);
@@ -210,7 +213,8 @@ fn attention_keeps_to_the_pool() {
     let attend = |tokens, position, blocks: &[u32], window| {
         let mut paged = Paged { block: 4, ..Paged::default() };
         paged.push(tokens, position, blocks);
-        attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores(window)).unwrap()
+        // SAFETY: the pool is this test's, which evaluates one step after the other.
+        unsafe { attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores(window)) }.unwrap()
     };
     attend(0..3, 2, &[1, 0], None).unwrap().eval().unwrap();
     assert!(attend(0..3, 2, &[1, 2], None).is_err(), "a block behind the pool's end");
@@ -230,8 +234,9 @@ fn attention_keeps_to_the_pool() {
         (Turn { angles: None, norms: Some(([&odd, &odd], 1e-5)) }, scores),
         (Turn { angles: Some([&wide, &wide]), norms: None }, scores),
     ] {
-        let error =
-            attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores).unwrap().unwrap_err();
+        // SAFETY: as above.
+        let step = unsafe { attention_paged(&heads, turn, (&pools[0], &pools[1]), &paged, scores) };
+        let error = step.unwrap().unwrap_err();
         assert!(error.what().contains("other shapes"), "{error}");
     }
 }

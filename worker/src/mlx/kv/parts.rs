@@ -13,7 +13,7 @@ use mlx_rs::Array;
 
 use super::{BLOCK_SIZE, KvShape};
 use crate::engine::runner::{Batch, Row};
-use crate::mlx::attention::{Mask, sees};
+use crate::mlx::attention::{AttentionMask, sees};
 
 /// Rows of more tokens attend alone.
 const FEW_TOKENS: usize = 8;
@@ -35,7 +35,7 @@ pub(super) struct Parts {
 pub(super) struct Part {
     pub(super) queries: Queries,
     pub(super) keys: Keys,
-    pub(super) mask: Mask,
+    pub(super) mask: AttentionMask,
     /// Scores of each of its query heads.
     pub(super) scores: usize,
 }
@@ -177,7 +177,7 @@ impl<'a> View<'a> {
         self.blocks.windows(2).all(|pair| pair[1] == pair[0] + 1)
     }
 
-    fn alone(&self, window: Option<u32>, heads: Heads) -> (Keys, Mask) {
+    fn alone(&self, window: Option<u32>, heads: Heads) -> (Keys, AttentionMask) {
         let (skip, count) = (self.from % BLOCK_SIZE, self.context - self.from);
         let keys = if self.is_run() {
             let start = self.blocks[0] * BLOCK_SIZE + skip;
@@ -189,13 +189,13 @@ impl<'a> View<'a> {
         };
         let tokens = self.tokens.len();
         let mask = match window {
-            _ if tokens == 1 => Mask::None,
+            _ if tokens == 1 => AttentionMask::None,
             Some(window) if self.context > window => {
                 let mut seen = Vec::with_capacity(tokens * count as usize);
                 self.see(&mut seen, self.from, count, window);
-                Mask::Seen(Array::from_slice(&seen, &[1, 1, tokens as i32, count as i32]))
+                AttentionMask::Seen(Array::from_slice(&seen, &[1, 1, tokens as i32, count as i32]))
             }
-            _ => Mask::Causal(OnceCell::new()),
+            _ => AttentionMask::Causal(OnceCell::new()),
         };
         (keys, mask)
     }
@@ -209,7 +209,7 @@ impl<'a> View<'a> {
 }
 
 /// Rows of as many tokens each, padded to the longest.
-fn gathered(views: &[View], window: Option<u32>, heads: Heads) -> (Keys, Mask) {
+fn gathered(views: &[View], window: Option<u32>, heads: Heads) -> (Keys, AttentionMask) {
     let rows = views.len();
     let tokens = views[0].tokens.len();
     let blocks = views.iter().map(|view| view.blocks.len()).max().unwrap_or(0);
@@ -227,7 +227,7 @@ fn gathered(views: &[View], window: Option<u32>, heads: Heads) -> (Keys, Mask) {
     }
     let seen = Array::from_slice(&seen, &[rows as i32, 1, tokens as i32, length as i32]);
     let index = Array::from_slice(&index, &[index.len() as i32]);
-    (Keys::Blocks { index, rows: rows as i32, cut: None }, Mask::Seen(seen))
+    (Keys::Blocks { index, rows: rows as i32, cut: None }, AttentionMask::Seen(seen))
 }
 
 fn queries(tokens: &[u32], all: usize) -> Queries {

@@ -10,7 +10,7 @@ use mlx_rs::{Array, Device, DeviceType, ops};
 
 use super::Result;
 use crate::layers::kernels;
-use crate::mlx::attention::{self, Attend, Kernel, Mask, sees};
+use crate::mlx::attention::{self, Attend, AttentionMask, Kernel, sees};
 
 /// Scores of one product, at most: longer texts attend piece by piece, or a text of 8,000 tokens would take gigabytes.
 const MOST_SCORES: usize = 16 << 20;
@@ -36,7 +36,7 @@ pub struct Whole {
     own: bool,
     most_scores: usize,
     /// What queries of a range see, for each window that a layer asked for.
-    masks: Vec<(Key, Mask)>,
+    masks: Vec<(Key, AttentionMask)>,
     /// Of the layer that is computed.
     current: Option<(Array, Array)>,
 }
@@ -151,21 +151,21 @@ impl Whole {
         attention::attend(self.kernel, queries, keys, values, &self.masks[at].1, how)
     }
 
-    fn mask(&self, (window, range): &Key) -> Mask {
+    fn mask(&self, (window, range): &Key) -> AttentionMask {
         let all = *range == (0..self.padded);
         let ragged = self.lengths.iter().any(|length| *length < self.padded);
         // What a window reaches to each side.
         let reach = window.map_or(u32::MAX, |window| window / 2);
         match self.sight {
             Sight::Back if all && window.is_none_or(|window| window >= self.padded) => {
-                Mask::Causal(OnceCell::new())
+                AttentionMask::Causal(OnceCell::new())
             }
             // Padding comes after every token, so none sees it.
             Sight::Back => {
                 let window = window.unwrap_or(u32::MAX);
                 self.seen(range, 1, |_, query, key| sees(query, key, window))
             }
-            Sight::Both if reach >= self.padded && !ragged => Mask::None,
+            Sight::Both if reach >= self.padded && !ragged => AttentionMask::None,
             Sight::Both if reach >= self.padded => self.seen_by_all(),
             Sight::Both => {
                 let lengths = &self.lengths;
@@ -178,7 +178,7 @@ impl Whole {
     }
 
     /// `[rows, 1, queries, keys]`.
-    fn seen(&self, range: &Range<u32>, rows: usize, sees: impl Fn(usize, u32, u32) -> bool) -> Mask {
+    fn seen(&self, range: &Range<u32>, rows: usize, sees: impl Fn(usize, u32, u32) -> bool) -> AttentionMask {
         let mut seen = Vec::with_capacity(rows * range.len() * self.padded as usize);
         for row in 0..rows {
             for query in range.clone() {
@@ -186,14 +186,14 @@ impl Whole {
             }
         }
         let shape = [rows as i32, 1, range.len() as i32, self.padded as i32];
-        Mask::Seen(Array::from_slice(&seen, &shape))
+        AttentionMask::Seen(Array::from_slice(&seen, &shape))
     }
 
     /// `[rows, 1, 1, keys]`: every query sees all of its row.
-    fn seen_by_all(&self) -> Mask {
+    fn seen_by_all(&self) -> AttentionMask {
         let seen: Vec<bool> =
             self.lengths.iter().flat_map(|length| (0..self.padded).map(move |key| key < *length)).collect();
-        Mask::Seen(Array::from_slice(&seen, &[self.lengths.len() as i32, 1, 1, self.padded as i32]))
+        AttentionMask::Seen(Array::from_slice(&seen, &[self.lengths.len() as i32, 1, 1, self.padded as i32]))
     }
 }
 

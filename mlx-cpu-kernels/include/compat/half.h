@@ -1,4 +1,5 @@
-/* Put in front of mlx-c's headers, whose half.h knows these types on Arm only. Only pointers to them cross the interface. */
+/// Goes in front of mlx-c's headers, whose half.h knows these types on Arm only. Only pointers to them cross
+/// the interface.
 #pragma once
 #include <stdint.h>
 #define MLX_HALF_H
