@@ -53,7 +53,7 @@ struct Protocol {
     /// It can say that a model reasons for eight tokens only: SmolLM2 does not stop by itself.
     bounds_reasoning: bool,
     request: fn(&str, &[Value], Option<&str>) -> Value,
-    read: fn(Vec<Value>) -> Turn,
+    read: fn(&[Value]) -> Turn,
     continued: fn(&Call, &str) -> Vec<Value>,
 }
 
@@ -102,7 +102,7 @@ fn chat(model: &str, turns: &[Value], forced: Option<&str>) -> Value {
         "temperature": 0, "max_tokens": max_tokens(forced), "parallel_tool_calls": false, "thinking_budget": 8})
 }
 
-fn read_chat(events: Vec<Value>) -> Turn {
+fn read_chat(events: &[Value]) -> Turn {
     let mut call = Call::default();
     let mut usage = Value::Null;
     for event in events {
@@ -139,7 +139,7 @@ fn responses(model: &str, turns: &[Value], forced: Option<&str>) -> Value {
         "parallel_tool_calls": false, "reasoning": {"max_tokens": 8}})
 }
 
-fn read_responses(events: Vec<Value>) -> Turn {
+fn read_responses(events: &[Value]) -> Turn {
     let last = &events.last().unwrap()["response"];
     let call = last["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call");
     let text = |item: &Value, key: &str| item[key].as_str().unwrap().to_owned();
@@ -172,7 +172,7 @@ fn messages(model: &str, turns: &[Value], forced: Option<&str>) -> Value {
         "tool_choice": {"type": kind, "disable_parallel_tool_use": true}, "thinking": {"type": "disabled"}})
 }
 
-fn read_messages(events: Vec<Value>) -> Turn {
+fn read_messages(events: &[Value]) -> Turn {
     let mut call = Call::default();
     let mut turn = Turn { call: None, prompt_tokens: 0, cached_tokens: 0 };
     for event in events {
@@ -261,7 +261,7 @@ fn agent_loop(server: &Server, template: &str, protocol: &Protocol) {
         let context = format!("{template}, {}, step {step}", protocol.path);
         let forced = (step < 3).then_some("required");
         let body = (protocol.request)(template, &turns, forced);
-        let turn = (protocol.read)(events(server, protocol.path, &body, &context));
+        let turn = (protocol.read)(&events(server, protocol.path, &body, &context));
         assert!(turn.prompt_tokens > before, "{context}: the prompt grows");
         // The last block is not full, and what a template writes before the model's turn may not stand there later.
         let enough = (before * 9 / 10).saturating_sub(BLOCK);

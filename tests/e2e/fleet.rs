@@ -226,7 +226,9 @@ fn an_engine_that_hangs_tells_where_and_its_stream_goes_on() {
     let log = server.log();
     let told = log.lines().find(|line| line.contains("] thread engine (")).unwrap_or_else(|| panic!("{log}"));
     assert!(
-        told.contains("hanging::hang") && told.contains("(engine.rs:") && !told.contains("asked ("),
+        told.contains("hanging::hang")
+            && told.contains("(engine.rs:")
+            && !told.contains("on_stack_request ("),
         "{told}"
     );
     assert!(log.contains("] thread mlxd-worker ("), "the other threads are told of too: {log}");

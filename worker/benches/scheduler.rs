@@ -1,7 +1,7 @@
-//! What a step costs besides the model: `cargo bench -p worker` (the engine's part needs `cargo xtask models smollm2`).
+//! The cost of a step besides the model: `cargo bench -p worker`. The `engine` part needs `cargo xtask models smollm2`.
 //!
-//! `schedule`: the scheduler alone, one step of so many rows that decode, scheduled and committed. `engine`: the whole step with a
-//! runner that computes nothing: schedule, detokenise, look for stop texts, make frames; at 32 and at 512 rows.
+//! `schedule`: the scheduler alone; schedules and commits one step of decoding rows. `engine`: the whole step with the null
+//! runner: schedule, detokenise, match stop texts, build frames. Both at 32 and at 512 rows.
 #![expect(clippy::expect_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::collections::HashSet;
@@ -14,31 +14,31 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use ipc_proto::generate::{Priority, RequestId};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::ModelKind;
-use worker::adapters::reading::Manner;
-use worker::adapters::tokenizer::Tokenizer;
 use worker::engine::Engine;
+use worker::engine::admission_limits::AdmissionLimits;
 use worker::engine::arrivals::Arrivals;
-use worker::engine::command::{Arriving, Command, Submission};
+use worker::engine::command::{Admitted, Command, Submission};
 use worker::engine::counters::Counters;
-use worker::engine::null::NullRunner;
 use worker::engine::penalties::Penalties;
-use worker::engine::places::Places;
-use worker::engine::runner::{Batch, Capacity, RowSampling};
-use worker::engine::scheduler::{Drafts, Limits, Scheduler};
-use worker::engine::sequence::{Order, SamplingParams, SequenceId};
+use worker::engine::runner::{Batch, RowSampling, RunnerCapacity};
+use worker::engine::scheduler::{Drafts, Scheduler, StepLimits};
+use worker::engine::sequence::{SamplingParams, SequenceId, SequenceParams};
 use worker::engine::{frames, output};
+use worker::test_doubles::null::NullRunner;
+use worker::text::output_parser::OutputFormat;
+use worker::text::tokenizer::Tokenizer;
 
 const ROWS: [usize; 2] = [32, 512];
 const PROMPT: usize = 500;
-/// Steps of one measurement, within one context.
+/// Most steps of one measurement; they fit in the context.
 const STEPS: usize = 1000;
 
-/// A prompt that begins like no other.
-fn order(of: usize) -> Order {
+/// A request whose prompt shares no prefix with other seeds.
+fn params(seed: usize) -> SequenceParams {
     let row = RowSampling::GREEDY;
     let penalties = Penalties::default();
-    Order {
-        prompt: (0..PROMPT).map(|at| (at * 31 + of * 7919) as u32 % 40_000).collect(),
+    SequenceParams {
+        prompt: (0..PROMPT).map(|at| (at * 31 + seed * 7919) as u32 % 40_000).collect(),
         generated: Vec::new(),
         sampling: SamplingParams { row, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) },
         priority: Priority::Normal,
@@ -48,17 +48,18 @@ fn order(of: usize) -> Order {
     }
 }
 
-fn limits(rows: usize) -> Limits {
-    Limits { max_sequences: rows, prefill_tokens: 1 << 20, drafts: Drafts::None }
+fn limits(rows: usize) -> StepLimits {
+    StepLimits { max_sequences: rows, prefill_tokens: 1 << 20, drafts: Drafts::None }
 }
 
-/// Takes so many steps of `rows` rows; the time of their scheduling.
+/// Schedules and commits `steps` steps of `rows` rows; returns the time.
 fn schedule(rows: usize, steps: usize) -> Duration {
     let blocks = (rows * (PROMPT + STEPS).div_ceil(32) + rows) as u32;
-    let capacity = Capacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0, window: None };
+    let capacity =
+        RunnerCapacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0, window: None };
     let mut scheduler = Scheduler::new(limits(rows), capacity);
     for row in 0..rows {
-        scheduler.add(SequenceId(row as u64), order(row));
+        scheduler.add(SequenceId(row as u64), params(row));
     }
     let (mut batch, tokens) = (Batch::default(), vec![17; rows]);
     let mut step = || {
@@ -72,32 +73,37 @@ fn schedule(rows: usize, steps: usize) -> Duration {
     start.elapsed()
 }
 
-/// Runs `rows` requests of so many tokens through an engine; the time of all steps, the first included.
+/// Runs `rows` requests of `tokens` tokens through an engine; returns the time of all steps, including the first.
 fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
     let (commands, queue) = channel();
     let (sender, receiver) = frames::queue();
     let stream = StreamId(1);
-    let (arrivals, places) = (Arrivals::default(), Places::new(rows, 0));
-    let send = |command| commands.send(command).expect("the engine's queue is here");
+    let (arrivals, admission_limits) = (Arrivals::default(), AdmissionLimits::new(rows, 0));
+    let send = |command| commands.send(command).expect("the receiver exists");
     send(Command::Open(stream, sender));
     for row in 0..rows {
         let id = RequestId(row as u64);
         let none = || Arc::new(HashSet::new());
-        let (eos, markers, manner) = (none(), none(), Manner::default());
-        let limits =
-            output::Limits { max_tokens: tokens as u32, stop: vec!["</s>".into()], eos, manner, markers };
+        let (eos, markers, output_format) = (none(), none(), OutputFormat::default());
+        let limits = output::OutputLimits {
+            max_tokens: tokens as u32,
+            stop: vec!["</s>".into()],
+            eos,
+            output_format,
+            markers,
+        };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
-        let place = places.take(ModelKind::Generate).expect("there is one for each row");
+        let permit = admission_limits.acquire(ModelKind::Generate).expect("there is one per row");
         let submission = Submission {
             stream,
             id,
-            order: order(row),
+            params: params(row),
             limits,
             constraint: None,
             budget: None,
             deadline: None,
         };
-        send(Command::Submit(Box::new(Arriving { submission, arrival, place })));
+        send(Command::Submit(Box::new(Admitted { submission, arrival, permit })));
     }
     send(Command::Drain);
     let words = tokenizer.encode(" one two three four", false).expect("plain words");
@@ -110,13 +116,13 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
     elapsed
 }
 
-/// The time of `count` steps, at most [`STEPS`] in one go.
-fn in_turns(count: u64, run: impl Fn(usize) -> Duration) -> Duration {
+/// The time of `count` steps, measured in runs of at most [`STEPS`].
+fn in_chunks(count: u64, run: impl Fn(usize) -> Duration) -> Duration {
     let count = count as usize;
     (0..count).step_by(STEPS).map(|done| run((count - done).min(STEPS))).sum()
 }
 
-/// The time of `count` steps without the first, which takes all prompts in.
+/// The time of `count` steps without the first, which prefills all prompts.
 fn later_steps(count: u64, run: impl Fn(usize) -> Duration) -> Duration {
     const MANY: usize = 256;
     run(1 + MANY).saturating_sub(run(1)).mul_f64(count as f64 / MANY as f64)
@@ -127,7 +133,7 @@ fn measure(criterion: &mut Criterion) {
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
     for rows in ROWS {
         group.bench_function(format!("schedule, {rows} rows"), |bencher| {
-            bencher.iter_custom(|count| in_turns(count, |steps| schedule(rows, steps)));
+            bencher.iter_custom(|count| in_chunks(count, |steps| schedule(rows, steps)));
         });
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.mlx/models/SmolLM2-135M-Instruct");
@@ -139,7 +145,7 @@ fn measure(criterion: &mut Criterion) {
                 });
             }
         }
-        Err(problem) => eprintln!("the engine's part is left out: {problem}"),
+        Err(problem) => eprintln!("skipping the engine part: {problem}"),
     }
     group.finish();
 }

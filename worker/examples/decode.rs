@@ -1,4 +1,4 @@
-//! Speed of the model alone, and what it needs for a moment, without scheduler and sockets:
+//! Measures the speed and peak memory of the model alone, without scheduler and sockets:
 //! `cargo run --release -p worker --example decode -- MODEL_DIR [PROMPT_TOKENS] [STEPS] [ROWS]`.
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 use worker::engine::runner::{Batch, Row, RowSampling, Runner};
 use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
 
-/// Prompt tokens of a step, as the engine has them by default.
+/// Prompt tokens of a step; the default of the engine.
 const CHUNK: u32 = 512;
 
 fn main() -> anyhow::Result<()> {
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(runner: &mut MlxRunner, rows: u32, prompt: u32, steps: u32) -> anyhow::Result<()> {
     let blocks = (prompt + steps).div_ceil(BLOCK_SIZE);
-    // The first call grows the pool, which is no part of what is measured.
+    // The first call grows the pool and is not measured.
     prefill(runner, rows, prompt, blocks)?;
     let start = Instant::now();
     let mut last = prefill(runner, rows, prompt, blocks)?;
@@ -72,13 +72,13 @@ fn prefill(runner: &mut MlxRunner, rows: u32, prompt: u32, blocks: u32) -> anyho
     let mut first = Vec::new();
     for row in 0..rows {
         let tokens: Vec<u32> = (0..prompt).map(|i| 1000 + (i * 37 + row * 11) % 5000).collect();
-        let mut said = Vec::new();
+        let mut sampled = Vec::new();
         for (position, chunk) in (0..prompt).step_by(CHUNK as usize).zip(tokens.chunks(CHUNK as usize)) {
             let mut batch = Batch::default();
             push(&mut batch, row * blocks, blocks, position, chunk);
-            said = step(runner, &batch)?;
+            sampled = step(runner, &batch)?;
         }
-        first.extend(said);
+        first.extend(sampled);
     }
     Ok(first)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ipc_proto::generate::Constraint;
-use worker::adapters::model_files::ModelFiles;
+use worker::text::model_files::ModelFiles;
 
 const SCHEMA: &str = r##"{"type":"object","properties":{"id":{"type":"integer","minimum":1,"maximum":99999},
     "name":{"type":"string","maxLength":80},"kind":{"enum":["person","company","place"]},
@@ -38,7 +38,7 @@ fn masks(files: &ModelFiles, constraint: &Constraint, round: &str) -> Result<(),
     let start = Instant::now();
     let mut matcher = files.grammars.compile(constraint)?;
     let compiled = start.elapsed();
-    let mut words = vec![0; files.grammars.words()];
+    let mut words = vec![0; files.grammars.mask_words()];
     let (mut took, mut pushed) = (Vec::new(), Duration::ZERO);
     for token in files.tokenizer.encode(TEXT, false)? {
         let start = Instant::now();

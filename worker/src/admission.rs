@@ -1,4 +1,5 @@
-//! From a neutral request to a [`Submission`]: render, tokenise, check, resolve. Pure but for a drawn seed.
+//! Turns a neutral request into a [`Submission`]: validates it, tokenises its prompt, compiles its constraint and resolves its
+//! sampling. Pure, except for random seeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,32 +9,32 @@ use ipc_proto::generate::{Constraint, GenerateRequest, Prompt, ToolChoice};
 use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 
-use crate::adapters::grammar::Matcher;
-use crate::adapters::model_files::{ModelFiles, REPETITION};
-use crate::adapters::reading::Manner;
-use crate::adapters::tool_parser::Format;
-use crate::adapters::tool_parser::grammar::{self, Demand};
-use crate::engine::budget::Budget;
 use crate::engine::command::Submission;
-use crate::engine::output::Limits;
+use crate::engine::output::OutputLimits;
 use crate::engine::penalties::Penalties;
+use crate::engine::reasoning_budget::ReasoningBudget;
 use crate::engine::runner::RowSampling;
-use crate::engine::sequence::{Order, SamplingParams};
+use crate::engine::sequence::{SamplingParams, SequenceParams};
 use crate::prompts;
+use crate::text::grammar::Matcher;
+use crate::text::model_files::{ModelFiles, REPETITION};
+use crate::text::output_parser::OutputFormat;
+use crate::text::prompt_memo::TokenizedPrompt;
+use crate::text::tool_parser::ToolFormat;
+use crate::text::tool_parser::grammar::{GrammarSpec, lark_grammar};
 
-/// Stop texts of one request, at most; each is looked for in every piece of text.
+/// Stop texts of one request, at most. The engine searches every piece of text for each of them.
 const MAX_STOPS: usize = 32;
-/// Bytes of a stop text, at most; so much text may be held back.
+/// Bytes of a stop text, at most. The engine may hold back as much text.
 const MAX_STOP_BYTES: usize = 1024;
-/// Likeliest tokens told with each token, at most.
+/// Alternatives reported with each token, at most.
 const MAX_TOP_LOGPROBS: u8 = 20;
 
-/// Checks and tokenises `request`, which arrived just now. `max_length` is what prompt and output may take together, in
-/// tokens.
+/// Validates and tokenises `request`, which arrived just now. `max_length` limits prompt and output together, in tokens.
 ///
 /// # Errors
-/// When the request is wrong for this model: no chat template, a prompt that is empty or too long, values out of range, a
-/// constraint that cannot be.
+/// When the model cannot serve the request: it has no chat template, the prompt is empty or too long, a value is out of range,
+/// or the constraint cannot be compiled.
 pub fn admit(
     files: &ModelFiles,
     max_length: u32,
@@ -41,6 +42,37 @@ pub fn admit(
     request: GenerateRequest,
 ) -> Result<Submission> {
     let deadline = request.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
+    check_limits(&request)?;
+    let TokenizedPrompt { tokens: prompt, output_format } = tokenize_prompt(files, &request)?;
+    check_prompt(files, &prompt, max_length, prompt_field(&request.prompt))?;
+    let max_output = max_length - prompt.len() as u32;
+    check_generated(files, &request, max_output)?;
+    let constraint = compile_constraint(files, &request, &output_format)?;
+    let budget = reasoning_budget(files, &request, &output_format)?;
+    let limits = OutputLimits {
+        eos: end_tokens(files, &request)?,
+        max_tokens: request.max_tokens.map_or(max_output, |tokens| tokens.min(max_output)),
+        output_format,
+        markers: match request.prompt {
+            Prompt::Chat(_) => Arc::clone(&files.formats.markers),
+            _ => Arc::default(),
+        },
+        stop: request.stop.clone(),
+    };
+    let params = SequenceParams {
+        prompt,
+        sampling: resolve_sampling(&request, files)?,
+        generated: request.generated,
+        priority: request.priority,
+        cache_scope: request.cache_scope,
+        logprobs: request.logprobs,
+        masked: constraint.is_some() || budget.is_some(),
+    };
+    Ok(Submission { stream, id: request.id, params, limits, constraint, budget, deadline })
+}
+
+/// Checks the values that do not depend on the model.
+fn check_limits(request: &GenerateRequest) -> Result<()> {
     if request.stop.len() > MAX_STOPS
         || !request.stop.iter().all(|stop| (1..=MAX_STOP_BYTES).contains(&stop.len()))
     {
@@ -58,59 +90,23 @@ pub fn admit(
         let text = format!("top_logprobs: at most {MAX_TOP_LOGPROBS}");
         return Err(Error::invalid("top_logprobs", text));
     }
-    let field = match request.prompt {
-        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill { .. } => "prompt",
-        Prompt::Chat(_) => "messages",
-    };
-    let (prompt, manner) = match &request.prompt {
-        // These are tokens already.
-        prompt @ Prompt::Tokens(_) => prompts::read(files, prompt)?,
-        prompt => files.recent.read(&request.cache_scope, prompt, || prompts::read(files, prompt))?,
-    };
-    check_prompt(files, &prompt, max_length, field)?;
-    let room = max_length - prompt.len() as u32;
-    if request.generated.len() > room as usize
-        || request.generated.iter().any(|token| *token >= files.vocabulary)
-    {
-        return Err(Error::invalid("generated", "generated: these tokens are not this model's output"));
-    }
-    let max_tokens = request.max_tokens.map_or(room, |tokens| tokens.min(room));
-    let constraint = constrained(files, &request, &manner)?;
-    let budget = budget(files, &request, &manner)?;
-    let none = || Arc::new(HashSet::new());
-    let mut eos = if request.ignore_eos { none() } else { Arc::clone(&files.eos) };
-    if request.stop_tokens.iter().any(|token| *token >= files.vocabulary) {
-        let text = format!("stop_token_ids: token ids of this model lie below {}", files.vocabulary);
-        return Err(Error::invalid("stop_token_ids", text));
-    }
-    if !request.stop_tokens.is_empty() {
-        eos = Arc::new(eos.iter().chain(&request.stop_tokens).copied().collect());
-    }
-    let order = Order {
-        prompt,
-        generated: request.generated.clone(),
-        sampling: resolve(&request, files)?,
-        priority: request.priority,
-        cache_scope: request.cache_scope,
-        logprobs: request.logprobs,
-        masked: constraint.is_some() || budget.is_some(),
-    };
-    let markers =
-        if matches!(request.prompt, Prompt::Chat(_)) { Arc::clone(&files.dialect.markers) } else { none() };
-    let limits = Limits { eos, stop: request.stop, max_tokens, manner, markers };
-    Ok(Submission { stream, id: request.id, order, limits, constraint, budget, deadline })
+    Ok(())
 }
 
-/// How long it may think, where that is said and the model thinks.
-fn budget(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -> Result<Option<Budget>> {
-    let Some(tokens) = request.reasoning_budget.filter(|_| matches!(request.prompt, Prompt::Chat(_))) else {
-        return Ok(None);
-    };
-    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
-    let closings = files.dialect.closings(manner);
-    let encode = |text: &String| files.tokenizer.encode(text, false).map_err(internal);
-    let closings = closings.iter().map(encode).collect::<Result<Vec<_>>>()?;
-    Ok((!closings.is_empty()).then(|| Budget::new(tokens, closings, files.vocabulary)))
+fn tokenize_prompt(files: &ModelFiles, request: &GenerateRequest) -> Result<TokenizedPrompt> {
+    let prompt = &request.prompt;
+    if matches!(prompt, Prompt::Tokens(_)) {
+        // It is tokenised already, so the memo would save nothing.
+        return prompts::encode(files, prompt);
+    }
+    files.prompt_memo.get_or_tokenize(&request.cache_scope, prompt, || prompts::encode(files, prompt))
+}
+
+fn prompt_field(prompt: &Prompt) -> &'static str {
+    match prompt {
+        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill { .. } => "prompt",
+        Prompt::Chat(_) => "messages",
+    }
 }
 
 fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str) -> Result<()> {
@@ -133,81 +129,123 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str
     Ok(())
 }
 
-/// What the output must be: what is asked of an answer, and calls in the model's own form.
-fn constrained(files: &ModelFiles, request: &GenerateRequest, manner: &Manner) -> Result<Option<Matcher>> {
+/// Checks the output of a request that another worker began.
+fn check_generated(files: &ModelFiles, request: &GenerateRequest, max_output: u32) -> Result<()> {
+    let unknown = request.generated.iter().any(|token| *token >= files.vocabulary);
+    if unknown || request.generated.len() > max_output as usize {
+        return Err(Error::invalid("generated", "generated: these tokens are not this model's output"));
+    }
+    Ok(())
+}
+
+/// The tokens that end the output: the model's, unless the request ignores them, and those of the request.
+fn end_tokens(files: &ModelFiles, request: &GenerateRequest) -> Result<Arc<HashSet<u32>>> {
+    if request.stop_tokens.iter().any(|token| *token >= files.vocabulary) {
+        let text = format!("stop_token_ids: token ids of this model lie below {}", files.vocabulary);
+        return Err(Error::invalid("stop_token_ids", text));
+    }
+    let eos = if request.ignore_eos { Arc::default() } else { Arc::clone(&files.eos) };
+    if request.stop_tokens.is_empty() {
+        return Ok(eos);
+    }
+    Ok(Arc::new(eos.iter().chain(&request.stop_tokens).copied().collect()))
+}
+
+/// The limit on the reasoning. `None` if the request sets none, or the output holds no reasoning.
+fn reasoning_budget(
+    files: &ModelFiles,
+    request: &GenerateRequest,
+    output_format: &OutputFormat,
+) -> Result<Option<ReasoningBudget>> {
+    let Some(tokens) = request.reasoning_budget.filter(|_| matches!(request.prompt, Prompt::Chat(_))) else {
+        return Ok(None);
+    };
+    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
+    let encode = |text: &String| files.tokenizer.encode(text, false).map_err(internal);
+    let endings = files.formats.reasoning_endings(output_format);
+    let endings = endings.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    Ok((!endings.is_empty()).then(|| ReasoningBudget::new(tokens, endings, files.vocabulary)))
+}
+
+/// Compiles the constraint on the output: on the answer, and on calls in the model's own format.
+fn compile_constraint(
+    files: &ModelFiles,
+    request: &GenerateRequest,
+    output_format: &OutputFormat,
+) -> Result<Option<Matcher>> {
     let answer = request.constraint.as_ref();
-    let Prompt::Chat(chat) = &request.prompt else { return plainly(files, answer) };
-    let tools = if manner.tools.is_some() { chat.tools.as_slice() } else { &[] };
+    let Prompt::Chat(chat) = &request.prompt else { return compile_answer(files, answer) };
+    let tools = if output_format.functions.is_some() { chat.tools.as_slice() } else { &[] };
     if let ToolChoice::Named(name) = &chat.tool_choice
         && !tools.iter().any(|tool| tool.name == *name)
     {
         return Err(Error::invalid("tool_choice", format!("tool_choice: there is no function \"{name}\"")));
     }
-    let forced = !tools.is_empty() && chat.tool_choice != ToolChoice::Auto;
-    let strict = tools.iter().any(|tool| tool.strict);
-    // What a model thinks comes before its answer, whether the prompt has opened it or the model does.
-    let tags = manner.reasoning.tags().filter(|_| !manner.thought && !manner.answering);
-    let tags = tags.map(|(open, close)| (open, close, manner.open));
-    let around = !tools.is_empty() || tags.is_some() || manner.format == Format::Harmony;
-    if !(forced || strict || (answer.is_some() && around)) {
-        return plainly(files, answer);
+    // The reasoning precedes the answer, whether the prompt opens it or the model does.
+    let may_reason = !output_format.reasoning_closed && !output_format.in_answer;
+    let tags = output_format.reasoning.tags().filter(|_| may_reason);
+    let tags = tags.map(|(open, close)| (open, close, output_format.reasoning_open));
+    let must_call = !tools.is_empty() && chat.tool_choice != ToolChoice::Auto;
+    let is_strict = tools.iter().any(|tool| tool.strict);
+    let is_embedded = !tools.is_empty() || tags.is_some() || output_format.tool_format == ToolFormat::Harmony;
+    if !(must_call || is_strict || (answer.is_some() && is_embedded)) {
+        return compile_answer(files, answer);
     }
     let compile = |lenient| {
-        let demand = Demand {
+        let spec = GrammarSpec {
             tools,
             choice: &chat.tool_choice,
-            parallel: !manner.single,
+            parallel: !output_format.single_call,
             reasoning: tags,
             answer: answer.is_some(),
             lenient,
         };
-        let lark = grammar::lark(manner.format, &demand, &|marker| files.grammars.marker(marker))?;
-        files.grammars.compile_around(lark, answer)
+        let marker = |marker: &str| files.grammars.marker(marker);
+        let lark = lark_grammar(output_format.tool_format, &spec, &marker)?;
+        files.grammars.compile_with_answer(lark, answer)
     };
-    // A schema that cannot be followed is only a hint where the function is not strict.
+    // Unless the function is strict, a schema that the format cannot express is only a hint.
     let compiled = compile(false).or_else(|error| compile(true).map_err(|_| error));
-    match compiled {
-        Ok(matcher) => Ok(Some(matcher)),
-        // Whose fault is it?
-        Err(text) => {
-            plainly(files, answer)?;
-            Err(Error::invalid("tools", format!("tools: {text}")))
-        }
-    }
+    compiled.map(Some).or_else(|text| {
+        // Blame the answer's constraint if that alone does not compile either.
+        compile_answer(files, answer)?;
+        Err(Error::invalid("tools", format!("tools: {text}")))
+    })
 }
 
-fn plainly(files: &ModelFiles, constraint: Option<&Constraint>) -> Result<Option<Matcher>> {
+fn compile_answer(files: &ModelFiles, constraint: Option<&Constraint>) -> Result<Option<Matcher>> {
     let compiled = constraint.map(|constraint| files.grammars.compile(constraint)).transpose();
     compiled.map_err(|text| Error::invalid("response_format", text))
 }
 
-fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingParams> {
+/// Resolves the sampling: the request's values, then the model's defaults, then neutral values.
+fn resolve_sampling(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingParams> {
     let ModelFiles { defaults, vocabulary, eos, .. } = files;
-    let asked = &request.sampling;
+    let requested = &request.sampling;
     let within = |name: &str, value: f32, low: f32, high: f32| {
         let text = || format!("{name} must lie between {low} and {high}, not {value}");
         if (low..=high).contains(&value) { Ok(value) } else { Err(Error::invalid(name, text())) }
     };
-    let temperature = asked.temperature.or(defaults.temperature).unwrap_or(1.0);
-    let top_p = asked.top_p.or(defaults.top_p).unwrap_or(1.0);
-    let min_p = asked.min_p.or(defaults.min_p).unwrap_or(0.0);
+    let temperature = requested.temperature.or(defaults.temperature).unwrap_or(1.0);
+    let top_p = requested.top_p.or(defaults.top_p).unwrap_or(1.0);
+    let min_p = requested.min_p.or(defaults.min_p).unwrap_or(0.0);
     let row = RowSampling {
-        // Below this the quotient overflows float32; it is greedy for every purpose.
+        // Below this, logits divided by the temperature overflow float32. Such sampling is greedy anyway.
         temperature: Some(within("temperature", temperature, 0.0, 100.0)?)
             .filter(|t| *t >= 1e-4)
             .unwrap_or(0.0),
         top_p: within("top_p", top_p, f32::MIN_POSITIVE, 1.0)?,
-        top_k: asked.top_k.or(defaults.top_k).unwrap_or(0),
+        top_k: requested.top_k.or(defaults.top_k).unwrap_or(0),
         min_p: within("min_p", min_p, 0.0, 1.0)?,
         noise: 0,
     };
     let (least, most) = (*REPETITION.start(), *REPETITION.end());
-    let repetition = asked.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0);
+    let repetition = requested.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0);
     let penalties = Penalties {
         repetition: within("repetition_penalty", repetition, least, most)?,
-        presence: within("presence_penalty", asked.presence_penalty.unwrap_or(0.0), -100.0, 100.0)?,
-        frequency: within("frequency_penalty", asked.frequency_penalty.unwrap_or(0.0), -100.0, 100.0)?,
-        bias: asked.logit_bias.clone(),
+        presence: within("presence_penalty", requested.presence_penalty.unwrap_or(0.0), -100.0, 100.0)?,
+        frequency: within("frequency_penalty", requested.frequency_penalty.unwrap_or(0.0), -100.0, 100.0)?,
+        bias: requested.logit_bias.clone(),
     };
     if !penalties.bias.iter().all(|(token, bias)| token < vocabulary && bias.is_finite()) {
         let text =
@@ -218,14 +256,14 @@ fn resolve(request: &GenerateRequest, files: &ModelFiles) -> Result<SamplingPara
     ends.sort_unstable();
     Ok(SamplingParams {
         row,
-        seed: asked.seed.unwrap_or_else(random_seed),
+        seed: requested.seed.unwrap_or_else(random_seed),
         penalties,
         min_tokens: request.min_tokens,
         ends: ends.into(),
     })
 }
 
-/// A number nobody can predict, from the standard library's per-process random keys.
+/// An unpredictable number, from the standard library's random keys.
 fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()

@@ -1,8 +1,8 @@
-//! The engine of models that read texts and generate none: gathers texts of about one length from all requests, runs them
-//! together, and answers a request when its last text is done.
+//! The engine for embedding and reranking: batches texts of similar length from all requests, and answers a request when its last
+//! text is done.
 //!
-//! It lives on the thread that the generating engine would have, and is told the same commands. It knows no tensors: a
-//! [`Runner`] computes.
+//! It replaces the generating engine on the engine thread and takes the same commands. It handles no tensors: a [`BatchRunner`]
+//! computes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,93 +13,93 @@ use ipc_proto::worker::Memory;
 use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::sync::oneshot;
 
+use crate::engine::admission_limits::AdmissionPermit;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
 use crate::engine::frames::FrameSender;
-use crate::engine::places::Place;
 use crate::engine::runner::RunnerError;
 
 pub mod admission;
 pub mod queue;
 
-use queue::{JobId, Queue, Taken};
+use queue::{BatchQueue, JobId, TextBatch};
 
-/// One text, or a pair, tokenised.
+/// A tokenised text, or a tokenised pair of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Token ids; never empty.
+pub struct EncoderInput {
+    /// Token ids. Never empty.
     pub tokens: Vec<u32>,
-    /// From which token on the second text of a pair stands.
-    pub second: usize,
+    /// The index of the second text of a pair. The number of tokens if there is none.
+    pub second_start: usize,
 }
 
-/// What a request asks for.
+/// A request.
 #[derive(Debug)]
 pub struct Job {
-    /// Its texts.
-    pub pieces: Vec<Piece>,
-    /// Hears what became of them, in order: vectors, or single scores.
+    /// The texts of the request.
+    pub inputs: Vec<EncoderInput>,
+    /// Receives the result of each text, in order: a vector, or a single score.
     pub reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
-    /// Its place among all that the worker has.
-    pub place: Place,
+    /// Held until the request ends.
+    pub permit: AdmissionPermit,
 }
 
-/// Runs texts together.
-pub trait Runner {
-    /// Begins a step; others may be under way.
+/// Runs batches of texts.
+pub trait BatchRunner {
+    /// Launches a step. Others may be in flight.
     ///
     /// # Errors
-    /// When the device fails; the step is then none.
-    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError>;
+    /// When the device fails. Then no step is in flight for these texts.
+    fn launch(&mut self, inputs: &[EncoderInput]) -> std::result::Result<(), RunnerError>;
 
-    /// Waits for the step that was begun longest ago: what became of each text, a vector or one score.
+    /// Waits for the oldest step. Returns a vector or one score for each text.
     ///
     /// # Errors
     /// When the device fails.
     fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError>;
 
-    /// Gives back what only caches hold.
+    /// Frees memory that only caches hold.
     fn trim(&mut self);
 
-    /// Where memory goes.
+    /// The memory in use, by purpose.
     fn memory(&self) -> Memory;
 }
 
-/// Steps at once: one computes, the next one is ready for it.
-const STEPS_UNDER_WAY: usize = 2;
+/// Steps in flight, at most: one computes, the next one is ready.
+const MAX_STEPS_IN_FLIGHT: usize = 2;
 
-/// The engine's state.
-pub struct Engine<R> {
+/// Schedules the texts of all requests on a [`BatchRunner`].
+pub struct EncoderEngine<R> {
     runner: R,
-    queue: Queue,
+    queue: BatchQueue,
     jobs: HashMap<JobId, Running>,
-    /// Whose texts the steps hold that were begun, the oldest first.
-    under_way: VecDeque<Vec<(JobId, usize)>>,
+    /// The request and index of each text in each step, the oldest step first.
+    in_flight: VecDeque<Vec<(JobId, usize)>>,
     next_id: u64,
     counters: Arc<Counters>,
-    /// Kept so that the gateways' connections stay open; no frame is ever sent.
+    /// Keeps the gateways' connections open. This engine sends no frames.
     frames: HashMap<StreamId, FrameSender>,
     draining: bool,
     stopped: bool,
 }
 
-/// A job of which some texts are not done.
+/// A request with unfinished texts.
 struct Running {
     results: Vec<Vec<f32>>,
     left: usize,
     reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
-    place: Place,
+    permit: AdmissionPermit,
 }
 
-impl<R: Runner> Engine<R> {
-    /// An engine around `runner`, of steps with at most `step_tokens` tokens, dealt out to `lanes`.
+impl<R: BatchRunner> EncoderEngine<R> {
+    /// An engine with steps of at most `step_tokens` tokens, which `runner` distributes over `lanes` lanes.
     pub fn new(runner: R, step_tokens: usize, lanes: usize, counters: Arc<Counters>) -> Self {
         counters.publish_memory(runner.memory());
         Self {
             runner,
-            queue: Queue::new(step_tokens, lanes),
+            queue: BatchQueue::new(step_tokens, lanes),
             jobs: HashMap::new(),
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             next_id: 0,
             counters,
             frames: HashMap::new(),
@@ -108,25 +108,25 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// Runs until drained or stopped, or until nobody can send commands any more.
+    /// Runs until drained or stopped, or until all senders of commands are gone.
     pub fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            while let Some(command) = self.next(commands) {
-                self.obey(command);
+            while let Some(command) = self.next_command(commands) {
+                self.handle(command);
             }
-            if self.stopped || self.idle() {
+            if self.stopped || self.is_idle() {
                 return;
             }
             self.step();
         }
     }
 
-    /// The next command; without work it waits for one. `None` without work says that none will come.
-    fn next(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+    /// The next command. Waits for one while there is no work. `None` without work means that no more commands will come.
+    fn next_command(&mut self, commands: &Receiver<Command>) -> Option<Command> {
         if self.stopped {
             return None;
         }
-        if !self.draining && self.idle() {
+        if !self.draining && self.is_idle() {
             return commands.recv().ok();
         }
         match commands.try_recv() {
@@ -139,16 +139,16 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    fn idle(&self) -> bool {
-        self.jobs.is_empty() && self.under_way.is_empty()
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.in_flight.is_empty()
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Open(stream, frames) => drop(self.frames.insert(stream, frames)),
             Command::Close(stream) => drop(self.frames.remove(&stream)),
             Command::Embed(job) => self.submit(*job),
-            // The services let no such request through.
+            // The RPC services refuse these requests for an encoder.
             Command::Submit(_) | Command::Cancel(..) => {}
             // There is no KV cache.
             Command::ResizeKv(_, reply) => drop(reply.send(0)),
@@ -168,68 +168,74 @@ impl<R: Runner> Engine<R> {
     }
 
     fn submit(&mut self, job: Job) {
-        let Job { pieces, reply, place } = job;
-        let running = Running { results: vec![Vec::new(); pieces.len()], left: pieces.len(), reply, place };
+        let Job { inputs, reply, permit } = job;
+        let running = Running { results: vec![Vec::new(); inputs.len()], left: inputs.len(), reply, permit };
         if self.draining {
             return running.end(Err(shutting_down()));
         }
-        if pieces.is_empty() {
+        if inputs.is_empty() {
             return running.end(Ok(Vec::new()));
         }
         let id = JobId(self.next_id);
         self.next_id += 1;
-        self.queue.add(id, pieces);
+        self.queue.add(id, inputs);
         self.jobs.insert(id, running);
     }
 
     fn step(&mut self) {
-        // Whose client has left costs nothing more.
-        let gone: Vec<JobId> =
-            self.jobs.iter().filter(|(_, job)| job.reply.is_closed()).map(|(id, _)| *id).collect();
-        for id in gone {
-            self.jobs.remove(&id);
-            self.queue.remove(id);
-        }
-        let Taken { places, pieces } = self.queue.take();
+        self.drop_abandoned();
+        let TextBatch { slots, inputs } = self.queue.next_batch();
         self.publish();
-        let begun = !pieces.is_empty();
-        if begun {
+        let launched = !inputs.is_empty();
+        if launched {
             self.counters.count_step();
-            match self.runner.launch(&pieces) {
-                Ok(()) => self.under_way.push_back(places),
-                Err(failure) => self.fail(places, &failure),
+            match self.runner.launch(&inputs) {
+                Ok(()) => self.in_flight.push_back(slots),
+                Err(failure) => self.fail(slots, &failure),
             }
         }
-        // The device goes on with the newest step while the results of the one before are read.
-        if !begun || self.under_way.len() >= STEPS_UNDER_WAY {
+        // The device computes the newest step while the engine reads the results of the one before.
+        if !launched || self.in_flight.len() >= MAX_STEPS_IN_FLIGHT {
             self.finish();
         }
     }
 
+    /// Drops requests whose client has disconnected.
+    fn drop_abandoned(&mut self) {
+        let queue = &mut self.queue;
+        self.jobs.retain(|id, job| {
+            let is_abandoned = job.reply.is_closed();
+            if is_abandoned {
+                queue.remove(*id);
+            }
+            !is_abandoned
+        });
+    }
+
     /// Waits for the oldest step.
     fn finish(&mut self) {
-        let Some(places) = self.under_way.pop_front() else { return };
-        let outcome = self.runner.finish().and_then(|results| match results.len() == places.len() {
-            true => Ok(results),
-            false => Err(RunnerError(format!("{} results came for {} texts", results.len(), places.len()))),
-        });
-        match outcome {
+        let Some(slots) = self.in_flight.pop_front() else { return };
+        match self.runner.finish() {
+            Ok(results) if results.len() != slots.len() => {
+                let text = format!("{} results came for {} texts", results.len(), slots.len());
+                self.fail(slots, &RunnerError(text));
+            }
             Ok(results) => {
-                for ((id, index), result) in places.into_iter().zip(results) {
-                    self.done(id, index, result);
+                for ((id, index), result) in slots.into_iter().zip(results) {
+                    self.complete(id, index, result);
                 }
             }
-            Err(failure) => self.fail(places, &failure),
+            Err(failure) => self.fail(slots, &failure),
         }
         self.counters.publish_memory(self.runner.memory());
         self.publish();
     }
 
-    fn fail(&mut self, places: Vec<(JobId, usize)>, failure: &RunnerError) {
-        tracing::error!(%failure, texts = places.len(), "a step failed; its requests are lost");
+    fn fail(&mut self, slots: Vec<(JobId, usize)>, failure: &RunnerError) {
+        tracing::error!(%failure, texts = slots.len(), "a step failed; its requests are lost");
         let text = format!("the model failed: {failure}");
         let error = Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true);
-        for (id, _) in places {
+        for (id, _) in slots {
             self.queue.remove(id);
             if let Some(running) = self.jobs.remove(&id) {
                 running.end(Err(error.clone()));
@@ -237,7 +243,7 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    fn done(&mut self, id: JobId, index: usize, result: Vec<f32>) {
+    fn complete(&mut self, id: JobId, index: usize, result: Vec<f32>) {
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.results[index] = result;
         running.left -= 1;
@@ -249,7 +255,7 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// Every request counts as running: all of them take part in the next steps.
+    /// Publishes the number of requests. All count as running, since each takes part in one of the next steps.
     fn publish(&self) {
         self.counters.publish_running(self.jobs.len());
     }
@@ -257,15 +263,15 @@ impl<R: Runner> Engine<R> {
 
 impl Running {
     fn end(self, outcome: Result<Vec<Vec<f32>>>) {
-        let Self { reply, place, .. } = self;
-        // Before the answer, which tells how many are free.
-        drop(place);
-        // Whoever has left does not miss it.
+        let Self { reply, permit, .. } = self;
+        // A client that has its answer must find the permit free.
+        drop(permit);
+        // The client may have disconnected.
         reply.send(outcome).ok();
     }
 }
 
-/// What is said while the worker ends.
+/// The error for requests that arrive or run during a shutdown.
 pub(crate) fn shutting_down() -> Error {
     Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down")
 }

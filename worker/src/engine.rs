@@ -1,8 +1,8 @@
-//! The loop: schedule, run, postprocess. It owns the runner and every sequence, on a thread of its own.
+//! The engine loop: schedule, run, postprocess. It owns the runner and every sequence, on its own thread.
 //!
-//! Requests come as [`Command`]s; what a step brings leaves as one frame for each gateway. While there is work the
-//! engine only glances at its commands between steps; without work it sleeps on them. It never waits for a gateway,
-//! and it knows neither text formats nor tensors.
+//! Requests arrive as [`Command`]s. The events of a step leave as one frame per gateway. With work to do, the engine
+//! polls its commands between steps; without work it blocks on them. It never waits for a gateway, and it knows
+//! neither text formats nor tensors.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,45 +14,43 @@ use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
 use ipc_proto::{Error, ErrorKind, Source};
 
-use crate::adapters::grammar::Matcher;
-use crate::adapters::tokenizer::Tokenizer;
+use crate::text::grammar::Matcher;
+use crate::text::tokenizer::Tokenizer;
 
+pub mod admission_limits;
 pub mod arrivals;
 pub mod block_allocator;
-pub mod budget;
 pub mod command;
 pub mod counters;
 pub mod drafts;
 pub mod frames;
-pub mod hanging;
 pub mod kv_limit;
-pub mod null;
 pub mod output;
 pub mod pace;
 pub mod penalties;
-pub mod places;
 pub mod prefix_cache;
 pub mod proposer;
+pub mod reasoning_budget;
 pub mod rng;
 pub mod runner;
 pub mod scheduler;
 pub mod sequence;
 pub mod streams;
 
-use budget::Budget;
-use command::{Arriving, Command, Submission};
+use admission_limits::AdmissionPermit;
+use command::{Admitted, Command, Submission};
 use counters::Counters;
 use kv_limit::KvLimit;
 use output::Output;
 use pace::Pace;
-use places::Place;
 use proposer::Proposer;
-use runner::{Batch, Mask, Outcome, Runner, RunnerError, Scored};
-use scheduler::{Limits, Sampled, Scheduler};
+use reasoning_budget::ReasoningBudget;
+use runner::{Batch, Runner, RunnerError, StepOutcome, TokenMask, TokenScore};
+use scheduler::{Sampled, Scheduler, StepLimits};
 use sequence::SequenceId;
 use streams::Streams;
 
-/// The engine's state.
+/// Owns the runner and all requests.
 #[derive(Debug)]
 pub struct Engine<R> {
     runner: R,
@@ -63,10 +61,10 @@ pub struct Engine<R> {
     requests: HashMap<SequenceId, Request>,
     streams: Streams,
     next_id: u64,
-    limits: Limits,
+    limits: StepLimits,
     pace: Pace,
     kv_limit: KvLimit,
-    /// Kept for its memory.
+    /// Reused, to save allocations.
     batch: Batch,
     state: State,
 }
@@ -77,24 +75,24 @@ struct Request {
     id: RequestId,
     output: Output,
     constraint: Option<Matcher>,
-    budget: Option<Budget>,
+    budget: Option<ReasoningBudget>,
     deadline: Option<Instant>,
-    /// A token has come.
+    /// The first token has been sampled.
     begun: bool,
-    _place: Place,
+    _permit: AdmissionPermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Serving,
-    /// Ends when the last request has.
+    /// The engine stops after the last request.
     Draining,
     Stopped,
 }
 
 impl<R: Runner> Engine<R> {
-    /// An engine around `runner`.
-    pub fn new(runner: R, limits: Limits, tokenizer: Arc<Tokenizer>, counters: Arc<Counters>) -> Self {
+    /// An engine without a draft model.
+    pub fn new(runner: R, limits: StepLimits, tokenizer: Arc<Tokenizer>, counters: Arc<Counters>) -> Self {
         let scheduler = Scheduler::new(limits, runner.capacity());
         let kv_limit = KvLimit::new(runner.capacity().blocks);
         counters.publish(&scheduler);
@@ -116,17 +114,17 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// The same with a second model that drafts.
+    /// Adds a draft model.
     #[must_use]
-    pub fn drafting(self, proposer: Option<Proposer>) -> Self {
+    pub fn with_proposer(self, proposer: Option<Proposer>) -> Self {
         Self { proposer, ..self }
     }
 
-    /// Runs until drained or stopped, or until nobody can send commands any more.
+    /// Runs until drained or stopped, or until all command senders are dropped.
     pub fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            while let Some(command) = self.next(commands) {
-                self.obey(command);
+            while let Some(command) = self.next_command(commands) {
+                self.handle(command);
                 self.counters.publish(&self.scheduler);
             }
             if self.state == State::Stopped || self.scheduler.is_idle() {
@@ -137,8 +135,8 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// The next command; without work it waits for one. `None` without work says that none will come.
-    fn next(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+    /// Returns the next command. Blocks if there is no work; `None` then means that all senders are gone.
+    fn next_command(&mut self, commands: &Receiver<Command>) -> Option<Command> {
         if self.state == State::Stopped {
             return None;
         }
@@ -155,17 +153,17 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Open(stream, frames) => self.streams.open(stream, frames),
-            Command::Close(stream) => self.close(stream),
-            Command::Submit(arriving) => self.submit(*arriving),
-            // The services let no such request through; whoever waits for it hears that it was dropped.
+            Command::Close(stream) => self.close_stream(stream),
+            Command::Submit(admitted) => self.submit(*admitted),
+            // The RPC layer refuses these for decoders. Dropping the job closes its reply channel.
             Command::Embed(_) => {}
             Command::Cancel(stream, id) => {
                 self.drop_where(|request| request.stream == stream && request.id == id);
             }
-            // Who asked and left does not want to know.
+            // The caller may be gone; then the reply is dropped.
             Command::ResizeKv(bytes, reply) => drop(reply.send(self.resize_kv(bytes))),
             Command::Trim(reply) => drop(reply.send(self.trim())),
             Command::Drain => self.state = State::Draining,
@@ -173,40 +171,40 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    fn close(&mut self, stream: StreamId) {
+    fn close_stream(&mut self, stream: StreamId) {
         self.streams.close(stream);
         self.drop_where(|request| request.stream == stream);
     }
 
-    fn submit(&mut self, arriving: Arriving) {
-        let Arriving { submission, arrival, place } = arriving;
-        let Submission { stream, id, order, limits, constraint, budget, deadline } = submission;
-        if !arrival.wanted() || !self.streams.contains(stream) {
+    fn submit(&mut self, admitted: Admitted) {
+        let Admitted { submission, arrival, permit } = admitted;
+        let Submission { stream, id, params, limits, constraint, budget, deadline } = submission;
+        if !arrival.is_wanted() || !self.streams.contains(stream) {
             return;
         }
         if self.state != State::Serving {
             self.streams.push(stream, id, Event::Failed(shutting_down()));
-            drop((arrival, place));
+            drop((arrival, permit));
             return self.flush();
         }
         let sequence = SequenceId(self.next_id);
         self.next_id += 1;
-        let length = (order.prompt.len() as u32).saturating_add(limits.max_tokens);
-        self.kv_limit.promise(sequence, self.scheduler.alone(length));
+        let length = (params.prompt.len() as u32).saturating_add(limits.max_tokens);
+        self.kv_limit.reserve(sequence, self.scheduler.max_blocks(length));
         self.apply_kv_limit();
-        let output = Output::new(Arc::clone(&self.tokenizer), limits, &order);
+        let output = Output::new(Arc::clone(&self.tokenizer), limits, &params);
         let mut request =
-            Request { stream, id, output, constraint, budget, deadline, begun: false, _place: place };
-        if let Some(end) = request.resume(&order.generated) {
+            Request { stream, id, output, constraint, budget, deadline, begun: false, _permit: permit };
+        if let Some(end) = request.resume(&params.generated) {
             self.streams.push(stream, id, end);
-            // Before its end is told: its name and its place may be used again then.
+            // Before the flush: once the client sees the end, it may reuse the id and the permit.
             drop((arrival, request));
             self.end(sequence);
             return self.flush();
         }
         self.requests.insert(sequence, request);
-        self.scheduler.add(sequence, order);
-        // Counted as waiting here before it stops counting as arriving, so that no reading misses it.
+        self.scheduler.add(sequence, params);
+        // Count it as waiting before it stops counting as arriving, so that no health report misses it.
         self.counters.publish(&self.scheduler);
         drop(arrival);
     }
@@ -218,32 +216,34 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// Lets the pool grow to so many bytes, or what running requests were promised; says to how many.
+    /// Limits the KV pool to `bytes`, but never below the blocks reserved for running requests.
+    ///
+    /// Returns the limit in force, in bytes.
     fn resize_kv(&mut self, bytes: u64) -> u64 {
         let Memory { kv_limit, .. } = self.runner.memory();
         if let Some(blocks) =
             kv_limit.checked_div(self.scheduler.blocks().1.into()).and_then(|one| bytes.checked_div(one))
         {
-            self.kv_limit.want(u32::try_from(blocks).unwrap_or(u32::MAX));
+            self.kv_limit.request(u32::try_from(blocks).unwrap_or(u32::MAX));
         }
         self.apply_kv_limit();
         self.runner.memory().kv_limit
     }
 
     fn apply_kv_limit(&mut self) {
-        let (limit, before) = (self.kv_limit.now(), self.scheduler.blocks().1);
+        let (limit, before) = (self.kv_limit.current(), self.scheduler.blocks().1);
         if limit == before {
             return;
         }
         self.scheduler.allocator().set_limit(limit);
-        // Growing gives nothing back: what is there may be needed again.
-        let used = if limit < before { self.scheduler.allocator().end() } else { u32::MAX };
+        // A growing pool frees nothing: its blocks may be needed again.
+        let used = if limit < before { self.scheduler.allocator().used_end() } else { u32::MAX };
         self.resize_runner(limit, used);
     }
 
     fn trim(&mut self) -> Memory {
-        self.scheduler.allocator().forget_idle();
-        self.resize_runner(self.scheduler.blocks().1, self.scheduler.allocator().end());
+        self.scheduler.allocator().evict_idle();
+        self.resize_runner(self.scheduler.blocks().1, self.scheduler.allocator().used_end());
         self.runner.memory()
     }
 
@@ -252,7 +252,7 @@ impl<R: Runner> Engine<R> {
         if let Err(failure) = self.runner.resize(limit, used).and(drafts) {
             tracing::error!(%failure, "the KV pool cannot be made smaller");
         }
-        // Before anybody is answered: who is told of a limit may count on it.
+        // Before the reply: a caller relies on the limit that it receives.
         self.counters.publish(&self.scheduler);
         self.counters.publish_memory(self.runner.memory());
     }
@@ -289,7 +289,7 @@ impl<R: Runner> Engine<R> {
         self.propose();
     }
 
-    /// Has the next step's drafts made, after what this one brought is on its way.
+    /// Drafts for the next step. Runs after the frames of this step are sent.
     fn propose(&mut self) {
         let Some(proposer) = &mut self.proposer else { return };
         if let Err(failure) = proposer.propose(&mut self.scheduler) {
@@ -298,28 +298,28 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// Decides what the step computes; returns how many sequences decode.
+    /// Fills the batch; returns the number of decoding sequences.
     fn schedule(&mut self) -> usize {
         let decoding = self.scheduler.decoding();
         let (prompts, most) = (self.scheduler.prompts(), self.limits.prefill_tokens);
         self.scheduler.schedule(&mut self.batch, self.pace.prefill_tokens(decoding, prompts, most));
         if self.batch.rows.is_empty() {
-            // What was to decode has lost its blocks to a prompt that was to wait.
+            // The decoding sequences were preempted, and no prefill was allowed: schedule again with prefill.
             self.scheduler.schedule(&mut self.batch, most);
         }
         decoding
     }
 
-    fn run_batch(&mut self) -> Result<Outcome, RunnerError> {
+    fn run_batch(&mut self) -> Result<StepOutcome, RunnerError> {
         self.runner.launch(&self.batch)?;
-        // The device is at work; meanwhile it is decided what it may choose from.
+        // Build the token masks while the device computes.
         let masks = self.masks()?;
         let outcome = self.runner.finish(&self.batch, &masks)?;
-        complete(&self.batch, outcome)
+        check_outcome(&self.batch, outcome)
     }
 
-    /// A mask for each masked row.
-    fn masks(&mut self) -> Result<Vec<Mask>, RunnerError> {
+    /// One mask per masked row, in row order.
+    fn masks(&mut self) -> Result<Vec<TokenMask>, RunnerError> {
         let rows = self.scheduler.scheduled().zip(&self.batch.rows).filter(|(_, row)| row.masked);
         let mut masks = Vec::new();
         for (sequence, _) in rows {
@@ -330,8 +330,8 @@ impl<R: Runner> Engine<R> {
         Ok(masks)
     }
 
-    fn postprocess(&mut self, outcome: Outcome) {
-        let mut scores = self.scores(outcome.scores);
+    fn postprocess(&mut self, outcome: StepOutcome) {
+        let mut scores = self.distribute_scores(outcome.scores);
         let mut ended = Vec::new();
         let (requests, streams) = (&mut self.requests, &mut self.streams);
         self.scheduler.commit(&self.batch, &outcome.tokens, |sampled| {
@@ -348,8 +348,8 @@ impl<R: Runner> Engine<R> {
         }
     }
 
-    /// Hands out what was told of prompts; what remains is of the tokens that were chosen.
-    fn scores(&mut self, scores: Vec<Vec<Scored>>) -> HashMap<SequenceId, Vec<Scored>> {
+    /// Passes prompt scores to their requests; returns the scores of the sampled tokens by sequence.
+    fn distribute_scores(&mut self, scores: Vec<Vec<TokenScore>>) -> HashMap<SequenceId, Vec<TokenScore>> {
         if scores.is_empty() {
             return HashMap::new();
         }
@@ -358,14 +358,14 @@ impl<R: Runner> Engine<R> {
         for ((sequence, row), mut scores) in rows.zip(scores) {
             let own = scores.split_off(scores.len() - row.samples.len());
             if let Some(request) = self.requests.get_mut(&sequence) {
-                request.output.score_prompt(&scores);
+                request.output.add_prompt_scores(&scores);
             }
             chosen.insert(sequence, own);
         }
         chosen
     }
 
-    /// Fails what has run out of time.
+    /// Fails requests past their deadline.
     fn expire(&mut self, now: Instant) {
         let late = self
             .requests
@@ -376,7 +376,7 @@ impl<R: Runner> Engine<R> {
         self.fail(&late, &Error::new(ErrorKind::Timeout, Source::Worker, text).retryable(false));
     }
 
-    /// Takes a request out; its blocks are free for the next step.
+    /// Removes a request. Its blocks are free for the next step.
     fn end(&mut self, sequence: SequenceId) -> Option<Request> {
         self.scheduler.remove(sequence);
         self.kv_limit.release(sequence);
@@ -398,14 +398,14 @@ impl<R: Runner> Engine<R> {
                 limit_events = frames::EVENTS_AHEAD,
                 "a gateway is gone or too far behind; its requests are dropped"
             );
-            self.close(stream);
+            self.close_stream(stream);
         }
     }
 }
 
 impl Request {
-    /// Takes the next token; true when it was the last.
-    fn push(&mut self, sampled: Sampled, scored: Option<Scored>, streams: &mut Streams) -> bool {
+    /// Appends a sampled token; returns whether it was the last.
+    fn push(&mut self, sampled: Sampled, scored: Option<TokenScore>, streams: &mut Streams) -> bool {
         let (stream, id) = (self.stream, self.id);
         let Sampled { token, found, .. } = sampled;
         if !self.begun {
@@ -413,16 +413,16 @@ impl Request {
             tracing::debug!(
                 request = id.0,
                 cached_tokens = found.tokens,
-                given_up = found.given_up,
+                evicted_before = found.evicted_before,
                 "the first token; the prefix cache's first missing block follows the cached tokens"
             );
-            self.output.cached(found.tokens, found.entered);
+            self.output.set_cached(found.tokens, found.inserted);
         }
-        match self.constrain(token) {
+        match self.advance_constraint(token) {
             Ok(complete) => {
                 let ended =
                     self.output.push(token, scored, complete, |event| streams.push(stream, id, event));
-                self.spend(token);
+                self.update_budget(token);
                 ended
             }
             Err(error) => {
@@ -432,28 +432,28 @@ impl Request {
         }
     }
 
-    /// Takes tokens that were generated elsewhere; the event that ends the request, where they end it.
+    /// Replays tokens that another worker generated. Returns the final event if they end the request.
     fn resume(&mut self, generated: &[u32]) -> Option<Event> {
-        generated.iter().find_map(|token| match self.constrain(*token) {
+        generated.iter().find_map(|token| match self.advance_constraint(*token) {
             Ok(complete) => {
                 let end = self.output.resume(*token, complete);
-                self.spend(*token);
+                self.update_budget(*token);
                 end
             }
             Err(error) => Some(Event::Failed(error)),
         })
     }
 
-    /// Tells the budget of reasoning what has come.
-    fn spend(&mut self, token: u32) {
+    /// Records a token in the reasoning budget.
+    fn update_budget(&mut self, token: u32) {
         if let Some(budget) = &mut self.budget {
-            let (thought, thinking) = self.output.thinking();
-            budget.note(token, thought, thinking);
+            let (thought, thinking) = self.output.reasoning_state();
+            budget.record(token, thought, thinking);
         }
     }
 
-    /// Which tokens may come next; `None` where nothing restricts them.
-    fn mask(&mut self) -> Option<Result<Mask, String>> {
+    /// The tokens allowed next; `None` if there is no restriction.
+    fn mask(&mut self) -> Option<Result<TokenMask, String>> {
         let constrained = self.constraint.as_mut().map(|matcher| {
             let mut mask = vec![0; matcher.words()];
             matcher.mask(&mut mask).map(|()| mask)
@@ -461,13 +461,13 @@ impl Request {
         let Some(budget) = &self.budget else { return constrained };
         let mask = constrained.unwrap_or_else(|| Ok(budget.open_mask()));
         Some(mask.map(|mut mask| {
-            budget.narrow(&mut mask);
+            budget.restrict(&mut mask);
             mask
         }))
     }
 
-    /// Whether nothing can follow `token`.
-    fn constrain(&mut self, token: u32) -> Result<bool, Error> {
+    /// Advances the constraint by `token`; returns whether the output is complete.
+    fn advance_constraint(&mut self, token: u32) -> Result<bool, Error> {
         let Some(matcher) = &mut self.constraint else { return Ok(false) };
         matcher.push(token).map_err(|problem| {
             let text = format!("the constraint cannot go on: {problem}");
@@ -477,9 +477,8 @@ impl Request {
     }
 }
 
-/// Checks that a step brought a token for every choice and scores for every row that asks: a row without would wait for
-/// ever.
-fn complete(batch: &Batch, outcome: Outcome) -> Result<Outcome, RunnerError> {
+/// Checks that a step returned a token per sample and scores per scored row. A row without them would wait forever.
+fn check_outcome(batch: &Batch, outcome: StepOutcome) -> Result<StepOutcome, RunnerError> {
     let samples: usize = batch.rows.iter().map(|row| row.samples.len()).sum();
     if outcome.tokens.len() != samples {
         return Err(RunnerError(format!("{} tokens came for {samples} choices", outcome.tokens.len())));

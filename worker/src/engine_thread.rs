@@ -1,4 +1,4 @@
-//! The thread that loads the model and then runs the engine. One thread, because MLX's arrays stay where they were made.
+//! The thread that loads the model and then runs the engine. MLX arrays must stay on the thread that created them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -8,77 +8,74 @@ use ipc_proto::worker::{ModelInfo, ModelKind};
 use ipc_proto::{Error, ErrorKind, Source, families};
 use tokio::sync::{oneshot, watch};
 
-use crate::adapters::dialect::Overrides;
-use crate::adapters::model_files::ModelFiles;
-use crate::adapters::sentence::{self, Sentence};
-use crate::adapters::tokenizer::Tokenizer;
-use crate::embed::{self, admission::Reader};
+use crate::embed::{self, admission::EncoderModel};
 use crate::engine::Engine;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
-use crate::engine::hanging::Hanging;
-use crate::engine::null::NullRunner;
 use crate::engine::proposer::Proposer;
-use crate::engine::runner::{Capacity, Runner};
-use crate::engine::scheduler::{self, Limits};
-use crate::mlx::reader::{self, MlxReader};
+use crate::engine::runner::{Runner, RunnerCapacity};
+use crate::engine::scheduler::{self, StepLimits};
+use crate::mlx::encoder_runner::{self, EncoderRunner};
 use crate::mlx::{self, LoadOptions};
 use crate::models::encoder;
 use crate::rpc::Ready;
+#[cfg(feature = "test-doubles")]
+use crate::test_doubles;
+use crate::text::model_files::ModelFiles;
+use crate::text::model_formats::Overrides;
+use crate::text::sentence_transformers::{self, SentenceConfig};
+use crate::text::tokenizer::Tokenizer;
 use crate::weights::config::Config;
 
-/// The context of a model that does not say how long it is.
+/// Context, in tokens, of a model whose configuration does not state it.
 const DEFAULT_CONTEXT: u32 = 4096;
 
 /// What to load and how to run it.
 #[derive(Debug)]
 pub struct Options {
-    /// The model's folder.
+    /// Model folder.
     pub folder: PathBuf,
-    /// The folder of an adapter to lay over the model.
+    /// Folder of an adapter.
     pub adapter: Option<PathBuf>,
-    /// The folder of a second, smaller model of the same vocabulary that drafts.
+    /// Folder of a draft model with the same vocabulary.
     pub draft: Option<PathBuf>,
     /// Bounds of a step.
-    pub limits: Limits,
-    /// Bytes the KV pool may grow to; `None` leaves it to the runner.
+    pub limits: StepLimits,
+    /// Maximum size of the KV pool, in bytes; `None` uses the runner's default.
     pub kv_bytes: Option<u64>,
-    /// Prompt and output together, in tokens, at most; `None`: as the model's configuration says.
+    /// Maximum prompt plus output, in tokens; `None` uses the model's configuration.
     pub context: Option<u32>,
-    /// Formats of calls and reasoning that are not to be taken from the chat template.
+    /// Tool call and reasoning formats that override those of the chat template.
     pub overrides: Overrides,
-    /// The file at which a step hangs, for tests.
-    pub hang: Option<PathBuf>,
-    /// Generate without computing: what remains is the cost of everything around the model.
-    pub null: bool,
 }
 
 /// How the thread ended, if it did not panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The model could not be loaded; the reason was told.
+    /// The model could not be loaded; the outcome has the reason.
     NotLoaded,
-    /// The engine was told to end.
+    /// The engine was stopped or drained.
     Stopped,
 }
 
-type Outcome = watch::Sender<Option<ipc_proto::Result<Ready>>>;
+type LoadOutcome = watch::Sender<Option<ipc_proto::Result<Ready>>>;
 
-/// Starts the thread. `outcome` hears how loading ended; the receiver that is returned, how the thread did: it fails
-/// when the thread panicked.
+/// Starts the thread. `outcome` receives the result of loading.
+///
+/// The returned receiver resolves when the thread ends; it fails if the thread panicked.
 ///
 /// # Errors
-/// When no thread can be started.
+/// When the thread cannot be started.
 pub fn spawn(
     options: Options,
     commands: mpsc::Receiver<Command>,
-    outcome: Outcome,
+    outcome: LoadOutcome,
     counters: Arc<Counters>,
 ) -> std::io::Result<oneshot::Receiver<Ended>> {
     let (ending, ended) = oneshot::channel();
     std::thread::Builder::new().name("engine".into()).spawn(move || {
         let end = run(&options, &commands, &outcome, counters);
-        // Nobody listens any more when the process is ending.
+        // The receiver is gone if the process is ending.
         ending.send(end).ok();
     })?;
     Ok(ended)
@@ -87,7 +84,7 @@ pub fn spawn(
 fn run(
     options: &Options,
     commands: &mpsc::Receiver<Command>,
-    outcome: &Outcome,
+    outcome: &LoadOutcome,
     counters: Arc<Counters>,
 ) -> Ended {
     let start = Instant::now();
@@ -109,38 +106,38 @@ fn run(
     let tokenizer = Arc::clone(&ready.files.tokenizer);
     outcome.send_replace(Some(Ok(ready)));
     match loaded {
-        Loaded::Generates(runner, proposer) => {
-            Engine::new(runner, options.limits, tokenizer, counters).drafting(proposer).run(commands);
+        Loaded::Decoder(runner, proposer) => {
+            Engine::new(runner, options.limits, tokenizer, counters).with_proposer(proposer).run(commands);
         }
-        Loaded::Reads(runner) => {
+        Loaded::Encoder(runner) => {
             let (step_tokens, lanes) = (runner.step_tokens(), runner.lanes());
-            embed::Engine::new(*runner, step_tokens, lanes, counters).run(commands);
+            embed::EncoderEngine::new(*runner, step_tokens, lanes, counters).run(commands);
         }
     }
     Ended::Stopped
 }
 
-/// A model and what runs it.
+/// A loaded model.
 enum Loaded {
-    Generates(Box<dyn Runner>, Option<Proposer>),
-    Reads(Box<MlxReader>),
+    Decoder(Box<dyn Runner>, Option<Proposer>),
+    Encoder(Box<EncoderRunner>),
 }
 
-/// What the model in `folder` does: its architecture says so, and of decoders the files of sentence-transformers.
+/// The kind of the model in `folder`: by architecture, and for decoders by the sentence-transformers files.
 fn kind(config: &Config, folder: &Path) -> ModelKind {
-    families::kind(&config.model_type, sentence::has_modules(folder), config.classifies())
+    families::kind(&config.model_type, sentence_transformers::has_modules(folder), config.classifies())
 }
 
 fn load(options: &Options, counters: &Counters) -> Result<(Ready, Loaded), String> {
     let config = Config::read(&options.folder).map_err(|e| e.to_string())?;
-    let files = ModelFiles::read_as(&options.folder, options.overrides)?;
+    let files = ModelFiles::read_with(&options.folder, options.overrides)?;
     match kind(&config, &options.folder) {
-        ModelKind::Generate => load_generating(options, counters, config, files),
-        kind => load_reading(options, counters, &config, files, kind),
+        ModelKind::Generate => load_decoder(options, counters, config, files),
+        kind => load_encoder(options, counters, &config, files, kind),
     }
 }
 
-fn load_reading(
+fn load_encoder(
     options: &Options,
     counters: &Counters,
     config: &Config,
@@ -153,9 +150,9 @@ fn load_reading(
     if options.draft.is_some() {
         return Err("a model that embeds or reranks has nothing to draft for".into());
     }
-    let sentence = Sentence::read(&options.folder)?;
-    let runner =
-        reader::load(&options.folder, &sentence, None, &mut progress(counters)).map_err(|e| e.to_string())?;
+    let sentence = SentenceConfig::read(&options.folder)?;
+    let runner = encoder_runner::load(&options.folder, &sentence, None, &mut progress(counters))
+        .map_err(|e| e.to_string())?;
     let max_tokens = max_tokens(&sentence, config, &files).min(options.context.unwrap_or(u32::MAX));
     let info = ModelInfo {
         architecture: config.model_type.clone(),
@@ -165,54 +162,46 @@ fn load_reading(
         weight_bytes: runner.weight_bytes(),
     };
     let width = sentence.dense.last().map_or(config.hidden_size().unwrap_or(0), |dense| dense.outputs as u32);
-    let reader = Reader {
+    let reader = EncoderModel {
         tokenizer: Arc::clone(&files.tokenizer),
         max_tokens,
         vocabulary: files.vocabulary,
         width,
-        // Decoders that embed are trained so as a rule; encoders say it.
+        // Embedding decoders usually are Matryoshka models; encoders declare it.
         matryoshka: !encoder::is_encoder(&config.model_type) || config.is_matryoshka(),
-        sentence,
+        config: sentence,
     };
     let ready = Ready { info, files: Arc::new(files), reader: Some(Arc::new(reader)) };
-    Ok((ready, Loaded::Reads(Box::new(runner))))
+    Ok((ready, Loaded::Encoder(Box::new(runner))))
 }
 
-/// Tokens of a text, at most: as sentence-transformers' files say, and never more than there are positions.
-fn max_tokens(sentence: &Sentence, config: &Config, files: &ModelFiles) -> u32 {
+/// Maximum tokens of a text: from the sentence-transformers files, bounded by the number of positions.
+fn max_tokens(sentence: &SentenceConfig, config: &Config, files: &ModelFiles) -> u32 {
     let positions = config.max_context().unwrap_or(DEFAULT_CONTEXT);
-    // RoBERTa's first positions are those of the padding and before.
+    // RoBERTa reserves the positions up to that of the padding.
     let reserved = if config.model_type.contains("roberta") { config.pad_token_id() + 1 } else { 0 };
     let positions = positions.saturating_sub(reserved).max(1);
     sentence.max_tokens.or(files.max_length).map_or(positions, |most| most.clamp(1, positions))
 }
 
-fn load_generating(
+fn load_decoder(
     options: &Options,
     counters: &Counters,
     config: Config,
     files: ModelFiles,
 ) -> Result<(Ready, Loaded), String> {
-    let runner: Box<dyn Runner> = if options.null {
-        Box::new(null(options, &config, &files)?)
-    } else {
-        Box::new(real(options, counters)?)
-    };
-    let runner = match &options.hang {
-        Some(file) => Box::new(Hanging::new(runner, file.clone())),
-        None => runner,
-    };
+    let runner = decoder_runner(options, counters, &config, &files)?;
     let capacity = runner.capacity();
     let proposer =
         options.draft.as_deref().map(|folder| proposer(folder, &files, capacity, counters)).transpose()?;
-    Ok((ready(config, files, options.limits, capacity), Loaded::Generates(runner, proposer)))
+    Ok((ready(config, files, options.limits, capacity), Loaded::Decoder(runner, proposer)))
 }
 
-/// The model in `folder`, to draft for one of these files and this capacity.
+/// Loads the draft model in `folder` for the served model with these files and this capacity.
 fn proposer(
     folder: &Path,
     files: &ModelFiles,
-    capacity: Capacity,
+    capacity: RunnerCapacity,
     counters: &Counters,
 ) -> Result<Proposer, String> {
     let own = Tokenizer::read(folder)?;
@@ -223,7 +212,7 @@ fn proposer(
         return Err(format!("{}: {text}", folder.display()));
     }
     let load = LoadOptions { kv_blocks: Some(capacity.blocks), ..LoadOptions::default() };
-    // Whoever watches sees bytes being read all the time.
+    // Add to the progress of the served model, so that it never goes back.
     let before = counters.progress();
     let mut progress = |done, all| counters.publish_progress(before.loaded + done, before.total + all);
     let runner = mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())?;
@@ -235,7 +224,7 @@ fn proposer(
     Ok(Proposer::new(Box::new(runner)))
 }
 
-/// Tells the log, and whoever asks, how far loading is.
+/// Publishes loading progress and logs every tenth.
 fn progress(counters: &Counters) -> impl FnMut(u64, u64) {
     let mut tenths = 0;
     move |done: u64, all: u64| {
@@ -248,20 +237,41 @@ fn progress(counters: &Counters) -> impl FnMut(u64, u64) {
     }
 }
 
-fn real(options: &Options, counters: &Counters) -> Result<mlx::MlxRunner, String> {
+fn load_weights(options: &Options, counters: &Counters) -> Result<Box<dyn Runner>, String> {
     let folder: &Path = &options.folder;
     let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
     let load = LoadOptions { kv_bytes, adapter, context: options.context, ..LoadOptions::default() };
-    mlx::load(folder, &load, &mut progress(counters)).map_err(|e| e.to_string())
+    let runner = mlx::load(folder, &load, &mut progress(counters)).map_err(|e| e.to_string())?;
+    Ok(Box::new(runner))
 }
 
-fn null(options: &Options, config: &Config, files: &ModelFiles) -> Result<NullRunner, String> {
-    let tokens = files.tokenizer.encode(" one two three four", false)?;
-    let context = config.max_context().unwrap_or(DEFAULT_CONTEXT).min(options.context.unwrap_or(u32::MAX));
-    NullRunner::new(context, tokens)
+#[cfg(not(feature = "test-doubles"))]
+fn decoder_runner(
+    options: &Options,
+    counters: &Counters,
+    _: &Config,
+    _: &ModelFiles,
+) -> Result<Box<dyn Runner>, String> {
+    load_weights(options, counters)
 }
 
-fn ready(config: Config, files: ModelFiles, limits: Limits, capacity: Capacity) -> Ready {
+#[cfg(feature = "test-doubles")]
+fn decoder_runner(
+    options: &Options,
+    counters: &Counters,
+    config: &Config,
+    files: &ModelFiles,
+) -> Result<Box<dyn Runner>, String> {
+    let max_context =
+        config.max_context().unwrap_or(DEFAULT_CONTEXT).min(options.context.unwrap_or(u32::MAX));
+    let runner = match test_doubles::null_runner(&files.tokenizer, max_context)? {
+        Some(runner) => runner,
+        None => load_weights(options, counters)?,
+    };
+    Ok(test_doubles::hang_on_demand(runner))
+}
+
+fn ready(config: Config, files: ModelFiles, limits: StepLimits, capacity: RunnerCapacity) -> Ready {
     let info = ModelInfo {
         architecture: config.model_type,
         kind: ModelKind::Generate,

@@ -1,38 +1,39 @@
-//! What fuzzers feed: made-up bytes through the code that reads what models and clients write. Each function panics where a
-//! promise is broken. `fuzz/` runs them for long, the tests here for a moment.
+//! Fuzz targets: arbitrary bytes as input for the code that parses the output of models and the input of clients. A target panics
+//! when an invariant breaks. `fuzz/` runs the targets for a long time, the tests here briefly.
 
 use chat_template::ChatTemplate;
 use clap::ValueEnum;
 use ipc_proto::generate::{ChatPrompt, Message, Part, Role, Tool, ToolCall, ToolChoice};
 
-use crate::adapters::reading::{Manner, Reading};
-use crate::adapters::reasoning::ReasoningFormat;
-use crate::adapters::tool_parser::grammar::{Demand, lark};
-use crate::adapters::tool_parser::{Format, Known};
+use crate::text::output_parser::{OutputFormat, OutputParser};
+use crate::text::reasoning::ReasoningFormat;
+use crate::text::tool_parser::ToolFormat;
+use crate::text::tool_parser::functions::Functions;
+use crate::text::tool_parser::grammar::{GrammarSpec, lark_grammar};
 
-/// Templates of the kinds that there are: one that takes everything, one that forbids much, one with its own JSON.
+/// A template that accepts every conversation, one with many restrictions, and one that writes JSON itself.
 const TEMPLATES: [&str; 3] = [
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}{% if tools %}{{ tools | tojson(indent=2) }}{% endif %}",
     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}{% endif %}[{{ m.content.strip().split('x')[0] }}]{% endfor %}",
     "{{ messages | tojson(separators=(',', ':'), sort_keys=true, ensure_ascii=true) }}{{ extra | tojson }}",
 ];
 
-/// The first bytes, as choices; the rest is text.
-fn split<const N: usize>(data: &[u8]) -> ([u8; N], String) {
+/// The first `N` bytes as choices, and the rest as text.
+fn split_choices<const N: usize>(data: &[u8]) -> ([u8; N], String) {
     let mut choices = [0; N];
     let (head, rest) = data.split_at(data.len().min(N));
     choices[..head.len()].copy_from_slice(head);
     (choices, String::from_utf8_lossy(rest).into_owned())
 }
 
-/// One of all that there are.
-fn one<T: ValueEnum + Copy>(choice: u8) -> T {
+/// A variant of an enum, chosen by a byte.
+fn variant<T: ValueEnum + Copy>(choice: u8) -> T {
     let all = T::value_variants();
     all[usize::from(choice) % all.len()]
 }
 
-/// Pieces that belong together, joined.
-fn joined(parts: impl Iterator<Item = Part>) -> Vec<Part> {
+/// Merges consecutive parts of one kind.
+fn merge_parts(parts: impl Iterator<Item = Part>) -> Vec<Part> {
     let mut all: Vec<Part> = Vec::new();
     for part in parts {
         match (all.last_mut(), part) {
@@ -45,14 +46,14 @@ fn joined(parts: impl Iterator<Item = Part>) -> Vec<Part> {
     all
 }
 
-/// An output in any format, cut anywhere: it says the same as uncut; where nothing is called, no text is lost; arguments that are
-/// put together here are JSON.
+/// An output in any format, cut into arbitrary pieces. Checks three invariants: the cuts do not change the result, an output
+/// without calls loses no text, and arguments that the parser itself assembles are JSON.
 ///
 /// # Panics
-/// Where that is not so.
+/// When an invariant breaks.
 pub fn output(data: &[u8]) {
-    let ([format, how, mut cut], text) = split(data);
-    let format = one::<Format>(format);
+    let ([format, flags, seed], text) = split_choices(data);
+    let format = variant::<ToolFormat>(format);
     let tool = |name: &str, schema: &str| Tool {
         name: name.into(),
         parameters: Some(schema.into()),
@@ -62,66 +63,88 @@ pub fn output(data: &[u8]) {
         tool("f", r#"{"properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}"#),
         tool("g", "{}"),
     ];
-    let manner = Manner {
-        reasoning: one::<ReasoningFormat>(how >> 3),
-        open: how & 1 == 1,
-        tools: (how & 2 == 0).then(|| Known::of(&tools)),
-        single: how & 4 == 4,
-        format,
-        ..Manner::default()
+    let output_format = OutputFormat {
+        reasoning: variant::<ReasoningFormat>(flags >> 3),
+        reasoning_open: flags & 1 == 1,
+        functions: (flags & 2 == 0).then(|| Functions::from_tools(&tools)),
+        single_call: flags & 4 == 4,
+        tool_format: format,
+        ..OutputFormat::default()
     };
-    let mut reading = Reading::new(manner.clone(), 7);
-    let first = reading.push(&text);
-    let whole = joined(first.into_iter().chain(reading.finish()));
-    let (mut reading, mut pieces, mut rest) = (Reading::new(manner.clone(), 7), Vec::new(), text.as_str());
+    let mut parser = OutputParser::new(output_format.clone(), 7);
+    let parts = parser.push(&text);
+    let whole = merge_parts(parts.into_iter().chain(parser.finish()));
+    let reasons = output_format.reasoning != ReasoningFormat::None;
+    let cut = parse_in_pieces(output_format, &text, seed);
+    assert_eq!(cut, whole, "the result depends on the cuts");
+    if !reasons && format != ToolFormat::Harmony {
+        assert_text_is_complete(&whole, &text);
+    }
+    if matches!(format, ToolFormat::QwenXml | ToolFormat::Gemma | ToolFormat::Pythonic) {
+        assert_arguments_are_json(&whole);
+    }
+}
+
+/// Parses `text` in pieces of 1 to 9 bytes, chosen by `seed`.
+fn parse_in_pieces(output_format: OutputFormat, text: &str, seed: u8) -> Vec<Part> {
+    let mut parser = OutputParser::new(output_format, 7);
+    let (mut parts, mut rest, mut random) = (Vec::new(), text, seed);
     while !rest.is_empty() {
-        cut = cut.wrapping_mul(37).wrapping_add(11);
-        let (piece, after) = rest.split_at(rest.ceil_char_boundary(1 + usize::from(cut % 9)));
-        pieces.extend(reading.push(piece));
+        random = random.wrapping_mul(37).wrapping_add(11);
+        let (piece, after) = rest.split_at(rest.ceil_char_boundary(1 + usize::from(random % 9)));
+        parts.extend(parser.push(piece));
         rest = after;
     }
-    pieces.extend(reading.finish());
-    assert_eq!(joined(pieces.into_iter()), whole, "the cut makes a difference");
-    if manner.reasoning == ReasoningFormat::None
-        && format != Format::Harmony
-        && whole.iter().all(|part| matches!(part, Part::Text(_)))
-    {
-        let told: String =
-            whole.iter().map(|part| if let Part::Text(text) = part { text.as_str() } else { "" }).collect();
-        assert_eq!(told, text, "text is lost");
+    parts.extend(parser.finish());
+    merge_parts(parts.into_iter())
+}
+
+/// Asserts that parts without a call contain all of `text`.
+fn assert_text_is_complete(parts: &[Part], text: &str) {
+    let mut answer = String::new();
+    for part in parts {
+        let Part::Text(piece) = part else { return };
+        answer += piece;
     }
-    if matches!(format, Format::QwenXml | Format::Gemma | Format::Pythonic) {
-        let arguments =
-            whole.iter().filter_map(|part| if let Part::Arguments(text) = part { Some(text) } else { None });
-        let last = usize::from(matches!(whole.last(), Some(Part::Arguments(_))));
-        let ended = arguments.clone().count() - last;
-        for text in arguments.take(ended) {
+    assert_eq!(answer, text, "text is lost");
+}
+
+/// Asserts that all arguments but the last, which may be cut off, are JSON objects.
+fn assert_arguments_are_json(parts: &[Part]) {
+    let complete = match parts.split_last() {
+        Some((Part::Arguments(_), rest)) => rest,
+        _ => parts,
+    };
+    for part in complete {
+        if let Part::Arguments(text) = part {
             assert!(serde_json::from_str::<serde_json::Map<_, _>>(text).is_ok(), "{text} is no object");
         }
     }
 }
 
-/// A function's schema: its grammar is made or refused, and its strings are found.
+/// A function's schema: compiling its grammar and finding its string parameters must not panic.
 pub fn schema(data: &[u8]) {
-    let ([format, how], text) = split(data);
-    let tool = Tool { name: "f".into(), parameters: Some(text), strict: how & 1 == 1, ..Tool::default() };
+    let ([format, flags], text) = split_choices(data);
+    let tool = Tool { name: "f".into(), parameters: Some(text), strict: flags & 1 == 1, ..Tool::default() };
     let tools = [tool];
-    let demand = Demand {
+    let spec = GrammarSpec {
         tools: &tools,
         choice: &ToolChoice::Required,
-        parallel: how & 2 == 2,
-        reasoning: one::<ReasoningFormat>(how >> 3).tags().map(|(open, close)| (open, close, how & 4 == 4)),
+        parallel: flags & 2 == 2,
+        reasoning: variant::<ReasoningFormat>(flags >> 3)
+            .tags()
+            .map(|(open, close)| (open, close, flags & 4 == 4)),
         answer: false,
         lenient: false,
     };
     let marker = |marker: &str| serde_json::Value::from(marker).to_string();
-    let _ = lark(one::<Format>(format), &demand, &marker);
-    let _ = Known::of(&tools);
+    let _ = lark_grammar(variant::<ToolFormat>(format), &spec, &marker);
+    let _ = Functions::from_tools(&tools);
 }
 
-/// A conversation, a line for each turn: a template renders it or says why not.
+/// A conversation with a line for each turn: rendering it may fail but must not panic.
 pub fn conversation(data: &[u8]) {
-    let ([which, how], text) = split(data);
+    let ([which, flags], text) = split_choices(data);
     let Ok(template) = ChatTemplate::new(TEMPLATES[usize::from(which) % TEMPLATES.len()], [].into()) else {
         return;
     };
@@ -150,8 +173,8 @@ pub fn conversation(data: &[u8]) {
         Tool { name: "f".into(), parameters: text.lines().last().map(str::to_owned), ..Tool::default() };
     let chat = ChatPrompt {
         messages,
-        tools: if how & 1 == 1 { vec![tool] } else { Vec::new() },
-        template_kwargs: (how & 2 == 2).then(|| text.lines().last().unwrap_or_default().to_owned()),
+        tools: if flags & 1 == 1 { vec![tool] } else { Vec::new() },
+        template_kwargs: (flags & 2 == 2).then(|| text.lines().last().unwrap_or_default().to_owned()),
         ..ChatPrompt::default()
     };
     let _ = template.render(&chat, None);

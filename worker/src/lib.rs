@@ -1,15 +1,15 @@
-//! The worker: one process, one model.
+//! The worker: one process that serves one model.
 //!
-//! [`rpc`] takes requests, [`adapters`] turn them into tokens, the [`engine`] schedules them, and [`mlx`] runs one
-//! ragged step at a time with the architectures in [`models`]. The engine never sees a tensor, a model never sees a
-//! sequence: [`engine::runner`] is the border.
+//! [`rpc`] receives requests, [`text`] turns them into tokens, the [`engine`] schedules them, and [`mlx`] runs one ragged
+//! step at a time with the architectures in [`models`]. The engine never handles a tensor and a model never handles a
+//! sequence: [`engine::runner`] is the interface between them.
 
-pub mod adapters;
 pub mod admission;
 pub mod arguments;
 pub mod embed;
 pub mod engine;
 pub mod engine_thread;
+#[cfg(feature = "test-doubles")]
 pub mod fuzz;
 pub mod layers;
 pub mod memory;
@@ -19,4 +19,7 @@ pub mod prompts;
 pub mod rpc;
 pub mod shutdown;
 pub mod stacks;
+#[cfg(feature = "test-doubles")]
+pub mod test_doubles;
+pub mod text;
 pub mod weights;

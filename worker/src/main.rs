@@ -1,4 +1,4 @@
-//! `mlxd-worker`: serves one model. Started by `mlxd serve`; by hand for debugging.
+//! `mlxd-worker`: serves one model. `mlxd serve` starts it; start it by hand only for debugging.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -12,9 +12,8 @@ use tracing_subscriber::EnvFilter;
 use worker::arguments::Arguments;
 use worker::engine::counters::Counters;
 use worker::engine_thread::{self, Ended};
-
 use worker::rpc::Server;
-use worker::shutdown::{drain, told_to_stop};
+use worker::shutdown::{drain, stop_signal};
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -25,11 +24,11 @@ fn main() -> anyhow::Result<()> {
     worker::stacks::write_at_abort().context("cannot prepare for an abort")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
-    // MLX's exit handlers must not run while the engine's thread might still compute.
+    // Exit without MLX's exit handlers: the engine thread may still be computing.
     exit_now(runtime.block_on(serve(arguments))?)
 }
 
-/// Serves until told to stop; returns the exit status.
+/// Serves until a stop signal or the end of the engine; returns the exit status.
 async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
     let path = &arguments.socket;
     let listener = socket::listen(path).with_context(|| format!("cannot listen on {}", path.display()))?;
@@ -37,17 +36,18 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
     let (commands, queue) = mpsc::channel();
     let (outcome, loading) = watch::channel(None);
     let counters = Arc::new(Counters::default());
-    let server = Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.places());
+    let server =
+        Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.admission_limits());
     let mut ended = engine_thread::spawn(arguments.options(), queue, outcome, counters)?;
     let services = tokio::spawn(server.clone().serve(listener));
     let early = tokio::select! {
-        told = told_to_stop(arguments.lifeline) => told.map(|()| None)?,
+        signal = stop_signal(arguments.lifeline) => signal.map(|()| None)?,
         early = &mut ended => Some(early),
     };
     let broken = matches!(*loading.borrow(), Some(Err(_)));
     let status = match early {
-        // Whoever asks is told why, until the supervisor has had enough.
-        Some(Ok(Ended::NotLoaded)) => told_to_stop(arguments.lifeline).await.map(|()| 1)?,
+        // Keep answering calls with the load error until the supervisor stops this process.
+        Some(Ok(Ended::NotLoaded)) => stop_signal(arguments.lifeline).await.map(|()| 1)?,
         Some(_) => 70,
         None if broken => 1,
         None if loading.borrow().is_none() => 0,

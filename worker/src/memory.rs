@@ -1,6 +1,6 @@
-//! How much memory the machine has.
+//! The machine's physical memory.
 
-/// Bytes of physical memory; 8 GiB where the system does not say.
+/// Physical memory in bytes; 8 GiB if the system does not report it.
 pub fn physical_bytes() -> u64 {
     platform::physical_bytes().unwrap_or(8 << 30)
 }
@@ -18,7 +18,7 @@ mod platform {
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    /// sysctl(8), `hw.memsize` of sysctl(3): nix has no wrapper for it that needs no unsafe code.
+    /// `hw.memsize` from sysctl(8), because nix has no safe wrapper for sysctl(3).
     pub(super) fn physical_bytes() -> Option<u64> {
         let output =
             std::process::Command::new("/usr/sbin/sysctl").args(["-n", "hw.memsize"]).output().ok()?;

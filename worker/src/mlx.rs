@@ -1,4 +1,4 @@
-//! Runs ragged steps on MLX. Everything here lives on one thread: the one that loaded the model.
+//! Runs ragged steps on MLX. Everything here stays on the thread that loaded the model.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use ipc_proto::families;
 use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
-use crate::engine::runner::{Batch, Capacity, Mask, Outcome, Row, Runner, RunnerError};
+use crate::engine::runner::{Batch, Row, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
 use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
@@ -15,35 +15,35 @@ use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
 pub mod attention;
+pub mod encoder_runner;
 pub mod kv;
-pub mod reader;
 pub mod sample;
 pub mod scores;
 
 use kv::{KvPool, KvStep};
-use sample::Choices;
+use sample::Samples;
 
 /// Tokens in a KV block.
 pub const BLOCK_SIZE: u32 = 32;
 
-/// Freed buffers that MLX keeps for reuse, at most; more than a step needs is memory the machine misses.
+/// Most bytes of freed buffers that MLX keeps for reuse. More than a step needs would waste memory.
 const CACHE_LIMIT_BYTES: usize = 256 << 20;
 
-/// Prompt tokens after which freed buffers are given back.
+/// Prefilled tokens after which cached buffers are freed.
 const LONG_PREFILL_TOKENS: usize = 256;
 
-/// How to load.
+/// Options of [`load`].
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Bytes the KV pool may grow to; `None`: an eighth of the machine's memory, or what eight full contexts take.
+    /// Maximum size of the KV pool, in bytes. `None`: eight full contexts, at most an eighth of the machine's memory.
     pub kv_bytes: Option<u64>,
-    /// Blocks of the KV pool instead, where another model's pool says how many.
+    /// Number of KV blocks instead of `kv_bytes`. A draft model uses that of the served model.
     pub kv_blocks: Option<u32>,
-    /// What weights become in memory; `None`: fp32 on a CPU, as stored on a GPU.
+    /// Precision of weights in memory; `None`: fp32 on a CPU, as stored on a GPU.
     pub precision: Option<Precision>,
-    /// The folder of an adapter in mlx-lm's format, to lay over the model.
+    /// Folder of an adapter in mlx-lm's format.
     pub adapter: Option<PathBuf>,
-    /// Prompt and output together, in tokens, at most; `None`: as the model's configuration says.
+    /// Maximum prompt plus output, in tokens; `None` uses the model's configuration.
     pub context: Option<u32>,
 }
 
@@ -52,17 +52,17 @@ pub struct LoadOptions {
 pub struct MlxRunner {
     model: Box<dyn Model>,
     pool: KvPool,
-    capacity: Capacity,
-    /// Logits of the step that was begun, in float32: of the tokens that are scored or sampled, in order.
-    begun: Option<Array>,
-    /// Prompt tokens computed since freed buffers were last given back.
+    capacity: RunnerCapacity,
+    /// Logits of the launched step, in float32: of scored or sampled tokens, in order.
+    launched: Option<Array>,
+    /// Prompt tokens computed since cached buffers were last freed.
     prefilled: usize,
 }
 
 /// Loads the model in `folder`.
 ///
 /// # Errors
-/// With the file, field or tensor that is wrong; nothing has been read into memory then but headers.
+/// Names the wrong file, field or tensor. Up to then only headers have been read.
 pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
     let config = Config::read(folder)?;
     let build = models::find(&config.model_type)?;
@@ -89,28 +89,28 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let (blocks, window) = (pool.limit(), model.window());
-    let capacity = Capacity { block_size: BLOCK_SIZE, blocks, max_context, weight_bytes, window };
-    Ok(MlxRunner { model, pool, capacity, begun: None, prefilled: 0 })
+    let capacity = RunnerCapacity { block_size: BLOCK_SIZE, blocks, max_context, weight_bytes, window };
+    Ok(MlxRunner { model, pool, capacity, launched: None, prefilled: 0 })
 }
 
-/// What weights become where nobody asks for anything.
-fn precision(asked: Option<Precision>) -> mlx_rs::error::Result<Precision> {
-    match asked {
-        Some(precision) => Ok(precision),
-        None => match Device::try_default()?.get_type()? {
-            DeviceType::Cpu => Ok(Precision::Float32),
-            DeviceType::Gpu => Ok(Precision::Native),
-        },
+/// The requested precision, or the default of the device.
+fn precision(requested: Option<Precision>) -> mlx_rs::error::Result<Precision> {
+    if let Some(precision) = requested {
+        return Ok(precision);
     }
+    Ok(match Device::try_default()?.get_type()? {
+        DeviceType::Cpu => Precision::Float32,
+        DeviceType::Gpu => Precision::Native,
+    })
 }
 
-/// Bounds what MLX keeps of freed buffers.
+/// Bounds the freed buffers that MLX keeps.
 fn limit_cache() -> mlx_rs::error::Result<()> {
     memory::set_cache_limit(CACHE_LIMIT_BYTES).map(drop)
 }
 
-/// What the device holds.
-fn memory_of() -> Memory {
+/// Memory use of the device.
+fn device_memory() -> Memory {
     let bytes = |read: mlx_rs::error::Result<usize>| read.unwrap_or(0) as u64;
     Memory {
         active: bytes(memory::active_memory()),
@@ -121,18 +121,18 @@ fn memory_of() -> Memory {
 }
 
 impl MlxRunner {
-    /// The logits of every token that is scored or sampled, `[N, vocabulary]` in float32; writes the KV.
+    /// Computes the logits of scored and sampled tokens, `[N, vocabulary]` in float32, and writes the KV.
     ///
     /// # Errors
     /// When the device fails, or no row of the batch samples.
     pub fn logits(&mut self, batch: &Batch) -> Result<Array, RunnerError> {
         let logits = self.forward(batch).map_err(failed)?;
         let logits = logits.ok_or_else(|| RunnerError("no row of the batch samples".into()))?;
-        self.settle([&logits]).map_err(failed)?;
+        self.evaluate([&logits]).map_err(failed)?;
         Ok(logits)
     }
 
-    /// Builds the step's graph; `None` where no row samples or is scored.
+    /// Builds the step's graph; `None` if no row samples or is scored.
     fn forward(&mut self, batch: &Batch) -> mlx_rs::error::Result<Option<Array>> {
         let length = batch.tokens.len() as i32;
         let ids = Array::from_slice(&batch.tokens, &[length]);
@@ -140,48 +140,48 @@ impl MlxRunner {
         let positions = Array::from_slice(&positions, &[length]);
         let mut step = KvStep::new(&mut self.pool, batch)?;
         let hidden = self.model.hidden(&ids, &positions, &mut step)?;
-        let told: Vec<u32> = batch.rows.iter().flat_map(told).map(|at| at as u32).collect();
-        if told.is_empty() {
+        let rows: Vec<u32> = batch.rows.iter().flat_map(logit_rows).map(|at| at as u32).collect();
+        if rows.is_empty() {
             return Ok(None);
         }
-        // Only these go through the output layer, the largest matrix of small models.
-        let hidden = if told.len() == batch.tokens.len() {
+        // Only these tokens go through the output layer, the largest matrix of small models.
+        let hidden = if rows.len() == batch.tokens.len() {
             hidden
         } else {
-            hidden.take_axis(Array::from_slice(&told, &[told.len() as i32]), 0)?
+            hidden.take_axis(Array::from_slice(&rows, &[rows.len() as i32]), 0)?
         };
         self.model.logits(&hidden)?.as_dtype(mlx_rs::Dtype::Float32).map(Some)
     }
 
-    /// Evaluates `outputs` and the pool, so that nothing lazy holds on to the step.
-    fn settle<'a>(&'a self, outputs: impl IntoIterator<Item = &'a Array>) -> mlx_rs::error::Result<()> {
+    /// Evaluates `outputs` and the pool, so that no lazy array keeps the step's graph alive.
+    fn evaluate<'a>(&'a self, outputs: impl IntoIterator<Item = &'a Array>) -> mlx_rs::error::Result<()> {
         transforms::eval(self.pool.arrays().chain(outputs))
     }
 
-    fn choose(&mut self, batch: &Batch, masks: &[Mask]) -> mlx_rs::error::Result<Outcome> {
-        let Some(logits) = self.begun.take() else {
-            self.settle([])?;
-            return Ok(Outcome::default());
+    fn sample(&mut self, batch: &Batch, masks: &[TokenMask]) -> mlx_rs::error::Result<StepOutcome> {
+        let Some(logits) = self.launched.take() else {
+            self.evaluate([])?;
+            return Ok(StepOutcome::default());
         };
-        let choices = Choices::new(batch, masks);
-        let tokens = if choices.is_empty() {
-            // Only prompts are scored, and none ends here.
-            self.settle([&logits])?;
+        let samples = Samples::new(batch, masks);
+        let tokens = if samples.is_empty() {
+            // Prompt tokens are scored, but no row samples.
+            self.evaluate([&logits])?;
             Vec::new()
         } else {
-            let chosen = choices.choose(&logits)?;
-            self.settle([&chosen])?;
+            let chosen = samples.draw(&logits)?;
+            self.evaluate([&chosen])?;
             chosen.as_slice::<u32>().to_vec()
         };
-        let scores = match scores::Asked::new(batch) {
+        let scores = match scores::ScoredTokens::new(batch) {
             None => Vec::new(),
-            Some(asked) => asked.scores(&logits, batch, &tokens)?,
+            Some(scored) => scored.scores(&logits, batch, &tokens)?,
         };
-        Ok(Outcome { tokens, scores })
+        Ok(StepOutcome { tokens, scores })
     }
 
-    /// Gives freed buffers back after a long prompt: its own are larger than what decoding reuses.
-    fn tidy(&mut self, batch: &Batch) -> mlx_rs::error::Result<()> {
+    /// Frees cached buffers after a long prefill: they are larger than those that decoding reuses.
+    fn trim_after_prefill(&mut self, batch: &Batch) -> mlx_rs::error::Result<()> {
         if batch.tokens.len() > batch.rows.len() {
             self.prefilled += batch.tokens.len();
         } else if self.prefilled > LONG_PREFILL_TOKENS {
@@ -193,7 +193,7 @@ impl MlxRunner {
 }
 
 impl Runner for MlxRunner {
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self) -> RunnerCapacity {
         self.capacity
     }
 
@@ -203,7 +203,7 @@ impl Runner for MlxRunner {
             kv_used: 0,
             kv_allocated: self.pool.allocated_bytes(),
             kv_limit: self.pool.limit_bytes(),
-            ..memory_of()
+            ..device_memory()
         }
     }
 
@@ -212,22 +212,22 @@ impl Runner for MlxRunner {
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {
-        self.begun = self.forward(batch).map_err(failed)?;
-        match &self.begun {
+        self.launched = self.forward(batch).map_err(failed)?;
+        match &self.launched {
             Some(logits) => transforms::async_eval([logits]).map_err(failed),
             None => Ok(()),
         }
     }
 
-    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
-        let outcome = self.choose(batch, masks).map_err(failed)?;
-        self.tidy(batch).map_err(failed)?;
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
+        let outcome = self.sample(batch, masks).map_err(failed)?;
+        self.trim_after_prefill(batch).map_err(failed)?;
         Ok(outcome)
     }
 }
 
-/// Tokens of a row whose logits are asked for: those before its scored ones, and those that sample.
-fn told(row: &Row) -> impl Iterator<Item = usize> + use<> {
+/// Tokens of a row whose logits are needed: those before scored tokens, and those that sample.
+fn logit_rows(row: &Row) -> impl Iterator<Item = usize> + use<> {
     let scored = row.score.as_ref().map_or(0..0, |score| {
         let first = row.tokens.start + score.first;
         first..first + score.targets.len()

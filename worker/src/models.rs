@@ -1,4 +1,4 @@
-//! One file for each architecture. A model sees tokens, positions and a KV handle; nothing of requests or scheduling.
+//! One file per architecture. A model handles tokens, positions and a KV handle; it knows nothing of requests or scheduling.
 
 use mlx_rs::Array;
 
@@ -24,20 +24,20 @@ pub mod qwen3;
 pub mod qwen3_moe;
 pub mod smollm3;
 
-/// Builds a model from its weights, or, with a checking loader, says what is wrong with them.
+/// Builds a model from its weights. With a checking loader it only checks them.
 pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
 
-/// Every `model_type` that can be served.
+/// Every supported `model_type` of a decoder.
 const ARCHITECTURES: [(&str, Build); 14] = [
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
-    // The part of it that is about language.
+    // Its language model only.
     ("gemma3", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
-    ("mistral3", |loader| Ok(Box::new(mistral::load_seeing(loader)?))),
+    ("mistral3", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
     ("mixtral", |loader| Ok(Box::new(mixtral::load(loader)?))),
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
@@ -48,10 +48,10 @@ const ARCHITECTURES: [(&str, Build); 14] = [
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
-    /// What a token's keys and values take, in the type that the layers compute in.
+    /// Shape and type of the KV of a token.
     fn kv_shape(&self) -> Result<KvShape>;
 
-    /// Tokens that any layer sees at most, the newest included; `None` where one sees all.
+    /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.
     fn window(&self) -> Option<u32> {
         None
     }
@@ -60,16 +60,16 @@ pub trait Model: std::fmt::Debug {
     fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array>;
 
     /// The final norm: `[N, D]` → `[N, D]`.
-    fn normed(&self, hidden: &Array) -> Result<Array>;
+    fn final_norm(&self, hidden: &Array) -> Result<Array>;
 
     /// The final norm and the output layer: `[N, D]` → logits `[N, vocabulary]`.
     fn logits(&self, hidden: &Array) -> Result<Array>;
 }
 
-/// How to build a model of `model_type`.
+/// Finds the builder for `model_type`.
 ///
 /// # Errors
-/// For an architecture we do not have.
+/// When the architecture is not supported.
 pub fn find(model_type: &str) -> std::result::Result<Build, LoadError> {
     let found = ARCHITECTURES.iter().find(|(name, _)| *name == model_type);
     found.map(|(_, build)| *build).ok_or_else(|| LoadError::Architecture { found: model_type.to_owned() })
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_built_is_what_the_contract_says_is_served() {
+    fn architectures_match_the_families_in_ipc_proto() {
         assert_eq!(ARCHITECTURES.map(|(name, _)| name), families::DECODERS);
         assert_eq!(encoder::ENCODERS.map(|(name, _)| name), families::ENCODERS);
     }

@@ -1,6 +1,6 @@
-//! Answers control connections and carries step frames.
+//! Serves control connections and step-frame connections.
 //!
-//! Everything here runs on tokio; the engine is reached by commands only and is never waited for.
+//! All of this runs on tokio. It reaches the engine by commands only and never blocks on it.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -22,66 +22,71 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::model_files::ModelFiles;
-use crate::embed::admission::Reader;
+use crate::embed::admission::EncoderModel;
+use crate::engine::admission_limits::AdmissionLimits;
 use crate::engine::arrivals::Arrivals;
-use crate::engine::command::{Arriving, Command};
+use crate::engine::command::{Admitted, Command};
 use crate::engine::counters::Counters;
-use crate::engine::places::Places;
+use crate::text::model_files::ModelFiles;
 use crate::{admission, prompts};
 
 mod embed;
 pub mod steps;
 
-/// What loading ended with.
+/// A loaded model, as the RPC layer sees it.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// Told to whoever asks.
+    /// Returned by `wait_ready`.
     pub info: ModelInfo,
     /// The text side of the model.
     pub files: Arc<ModelFiles>,
-    /// How texts are read, where the model reads only.
-    pub reader: Option<Arc<Reader>>,
+    /// Tokenises texts for encoders; `None` for models that generate.
+    pub reader: Option<Arc<EncoderModel>>,
 }
 
 /// `None` while loading.
 pub type Loading = watch::Receiver<Option<Result<Ready>>>;
 
-/// The worker's services; clones are the same services.
+/// The worker's RPC service; clones share its state.
 #[derive(Debug, Clone)]
 pub struct Server {
     loading: Loading,
     engine: Sender<Command>,
     counters: Arc<Counters>,
     arrivals: Arrivals,
-    names: steps::Names,
-    places: Places,
+    open_streams: steps::OpenStreams,
+    admission_limits: AdmissionLimits,
     sending: TaskTracker,
     closing: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Services in front of an engine; requests that have no place among `places` are refused.
-    pub fn new(loading: Loading, engine: Sender<Command>, counters: Arc<Counters>, places: Places) -> Self {
+    /// `admission_limits` bounds the number of requests.
+    pub fn new(
+        loading: Loading,
+        engine: Sender<Command>,
+        counters: Arc<Counters>,
+        admission_limits: AdmissionLimits,
+    ) -> Self {
         Self {
             loading,
             engine,
             counters,
             arrivals: Arrivals::default(),
-            names: steps::Names::default(),
-            places,
+            open_streams: steps::OpenStreams::default(),
+            admission_limits,
             sending: TaskTracker::new(),
             closing: Arc::default(),
         }
     }
 
-    /// Serves every connection to `listener`, for ever.
+    /// Serves every connection to `listener`; never returns.
     pub async fn serve(self, listener: UnixListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.clone().spawn(stream),
                 Err(error) => {
-                    // Out of descriptors, most likely: some will be free again.
+                    // Probably out of file descriptors: retry when some may be free again.
                     tracing::error!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -89,12 +94,12 @@ impl Server {
         }
     }
 
-    /// Takes no more requests: whoever comes is told to look for another worker.
+    /// Refuses further requests as `Unavailable`, so that the gateway tries another worker.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the frames of an engine that has ended are on their way.
+    /// Waits until the last frames are written. Call it after the engine has ended.
     pub async fn flushed(&self) {
         self.sending.close();
         self.sending.wait().await;
@@ -108,8 +113,8 @@ impl Server {
                     Ok(())
                 }
                 Ok((Channel::Steps, stream)) => {
-                    let Self { names, engine, sending, .. } = self;
-                    sending.track_future(steps::serve(socket::framed(stream), names, engine)).await
+                    let Self { open_streams, engine, sending, .. } = self;
+                    sending.track_future(steps::serve(socket::framed(stream), open_streams, engine)).await
                 }
                 Err(error) => Err(error),
             };
@@ -133,8 +138,8 @@ impl Server {
         self.loading.borrow().clone().unwrap_or_else(|| Err(loading()))
     }
 
-    /// Asks the engine, which answers between two steps.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+    /// Sends a command to the engine and waits for its reply, which comes between two steps.
+    async fn call_engine<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         self.ready()?;
         let gone = || Error::new(ErrorKind::Unavailable, Source::Worker, "the worker has stopped");
         let (reply, answer) = oneshot::channel();
@@ -142,7 +147,7 @@ impl Server {
         answer.await.map_err(|_| gone())
     }
 
-    /// Works on the model's text side, off the threads that move frames. The work gets the model's context in tokens.
+    /// Runs `work` on the blocking pool with the model's files and its maximum context in tokens.
     async fn with_files<T: Send + 'static>(
         &self,
         work: impl FnOnce(&ModelFiles, u32) -> Result<T> + Send + 'static,
@@ -158,31 +163,31 @@ impl Server {
     async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
         let ready = self.ready()?;
-        embed::expect(&ready.info, ModelKind::Generate)?;
-        if !self.names.contains(stream) {
+        embed::require_kind(&ready.info, ModelKind::Generate)?;
+        if !self.open_streams.contains(stream) {
             return Err(fault(ErrorKind::Unavailable, "the step-frame connection is not open"));
         }
         if self.closing.load(Ordering::Relaxed) {
             return Err(fault(ErrorKind::Unavailable, "the worker is shutting down"));
         }
-        let twice = "two requests of one name";
+        let twice = "another request has the same id";
         let entered = self.arrivals.enter(stream, request.id);
         let arrival = entered.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
-        let place = self.places.take(ModelKind::Generate)?;
+        let permit = self.admission_limits.acquire(ModelKind::Generate)?;
         let max_length = ready.info.max_context.min(self.counters.max_length());
-        // A long prompt takes milliseconds to tokenise: not on the threads that move frames.
+        // Tokenising a long prompt takes milliseconds; keep it off the threads that move frames.
         let admitted =
             tokio::task::spawn_blocking(move || admission::admit(&ready.files, max_length, stream, request));
         let broken =
             |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
         let submission = admitted.await.map_err(broken)??;
-        let prompt_tokens = submission.order.prompt.len() as u32;
-        if !arrival.wanted() {
+        let prompt_tokens = submission.params.prompt.len() as u32;
+        if !arrival.is_wanted() {
             return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
         }
-        // Before the engine has it: a short request may end sooner than this is answered.
-        let room = self.places.room(ModelKind::Generate);
-        let command = Command::Submit(Box::new(Arriving { submission, arrival, place }));
+        // Before the engine has the request: a short one may end before this call returns.
+        let room = self.admission_limits.room(ModelKind::Generate);
+        let command = Command::Submit(Box::new(Admitted { submission, arrival, permit }));
         self.engine.send(command).map_err(|_| fault(ErrorKind::Unavailable, "the worker has stopped"))?;
         Ok(Accepted { prompt_tokens, room })
     }
@@ -192,7 +197,7 @@ impl Worker for Server {
     async fn wait_ready(mut self, _: Context) -> Result<ModelInfo> {
         match self.loading.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(outcome)) => outcome.map(|ready| ready.info),
-            // The engine died while loading: the process is about to end, and the connection says so.
+            // The engine thread panicked while loading. The process ends soon, which closes the connection.
             _ => pending().await,
         }
     }
@@ -202,8 +207,8 @@ impl Worker for Server {
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
-        let read = self.with_files(move |files, _| prompts::read(files, &prompt)).await?;
-        Ok(read.0.len() as u32)
+        let prompt = self.with_files(move |files, _| prompts::encode(files, &prompt)).await?;
+        Ok(prompt.tokens.len() as u32)
     }
 
     async fn render(self, _: Context, prompt: Prompt) -> Result<RenderedPrompt> {
@@ -219,16 +224,16 @@ impl Worker for Server {
     }
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {
-        self.read(request).await
+        self.embed_texts(request).await
     }
 
     async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
-        self.judge(request).await
+        self.rerank_documents(request).await
     }
 
     async fn cancel(self, _: Context, stream: StreamId, id: RequestId) {
         self.arrivals.cancel(stream, id);
-        // Without an engine there is nothing to cancel.
+        // The send fails only if the engine has ended; then there is nothing to cancel.
         self.engine.send(Command::Cancel(stream, id)).ok();
     }
 
@@ -241,10 +246,10 @@ impl Worker for Server {
     }
 
     async fn resize_kv(self, _: Context, bytes: u64) -> Result<u64> {
-        self.ask(|reply| Command::ResizeKv(bytes, reply)).await
+        self.call_engine(|reply| Command::ResizeKv(bytes, reply)).await
     }
 
     async fn trim(self, _: Context) -> Result<Memory> {
-        self.ask(Command::Trim).await
+        self.call_engine(Command::Trim).await
     }
 }

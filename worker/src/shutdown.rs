@@ -1,4 +1,4 @@
-//! How a worker ends: told by a signal, after a bounded drain.
+//! Shutdown: a signal, then a bounded drain.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::engine::command::Command;
 use crate::engine_thread::Ended;
 use crate::rpc::Server;
 
-/// How long a step that is under way may take at the very end, and frames to be written.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time for the current step to end, and then for the last frames to be written.
+const FINAL_FLUSH: Duration = Duration::from_secs(2);
 
-/// Lets running requests end, for a while; then fails them; either way the gateways hear of it.
+/// Waits up to `patience` for running requests, then fails the rest. The gateways receive all final events.
 pub async fn drain(
     commands: &mpsc::Sender<Command>,
     ended: &mut oneshot::Receiver<Ended>,
@@ -26,16 +26,18 @@ pub async fn drain(
     commands.send(Command::Drain).ok();
     if timeout(patience, &mut *ended).await.is_err() {
         commands.send(Command::Stop).ok();
-        timeout(LAST_WORDS, ended).await.ok();
+        timeout(FINAL_FLUSH, ended).await.ok();
     }
-    timeout(LAST_WORDS, server.flushed()).await.ok();
+    timeout(FINAL_FLUSH, server.flushed()).await.ok();
 }
 
-/// Returns at SIGTERM, or at Ctrl-C: which reaches the whole process group, so under a supervisor it is the supervisor's to handle.
+/// Returns at SIGTERM or, unless `supervised`, at SIGINT.
+///
+/// Ctrl-C sends SIGINT to the whole process group, so under a supervisor only the supervisor handles it.
 ///
 /// # Errors
-/// When signals cannot be watched.
-pub async fn told_to_stop(supervised: bool) -> std::io::Result<()> {
+/// When no signal handler can be installed.
+pub async fn stop_signal(supervised: bool) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
         tokio::select! {

@@ -1,15 +1,15 @@
-//! Writes what every thread is doing to standard error when this process is aborted, and then lets it end by SIGABRT.
+//! Writes the stack of every thread to standard error at SIGABRT, then lets the process end by the signal.
 //!
-//! SIGABRT comes from the supervisor, which takes this process to hang, or from abort(3), as C++ ends when nobody catches an
-//! exception. On macOS nothing is done here: the supervisor has sample(1) write every stack before it sends the signal.
+//! SIGABRT comes from the supervisor if this process seems to hang, or from abort(3), for example after an uncaught C++
+//! exception. On macOS this module does nothing: the supervisor runs sample(1) before it sends the signal.
 
 #[cfg(target_os = "linux")]
 mod linux;
 
-/// Prepares it. Call it early: a stack can only be told of a process that had time for this.
+/// Installs the handlers. Call it early: an abort before this writes no stacks.
 ///
 /// # Errors
-/// When no pipe or thread can be had.
+/// When no pipe or thread can be created.
 pub fn write_at_abort() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     linux::prepare()?;

@@ -1,16 +1,17 @@
-//! Between text and tokens: chat template, tokenizer, stop texts, grammars, reasoning and function calls, and
-//! sentence-transformers' files.
+//! Converts between text and tokens: tokenizer, detokenizer, stop texts, grammars, parsers of reasoning and function calls, and
+//! the model's text files.
 
 pub mod detokenize;
-pub mod dialect;
 pub mod grammar;
 pub mod infill;
 pub mod model_files;
-pub mod reading;
+pub mod model_formats;
+pub mod output_parser;
+pub mod prompt_memo;
 pub mod reasoning;
-pub mod recent;
-pub mod sentence;
-pub mod spelling;
+pub mod sentence_transformers;
+pub mod sink;
 pub mod stop;
+pub mod token_bytes;
 pub mod tokenizer;
 pub mod tool_parser;

@@ -1,5 +1,4 @@
-//! Models that read texts say what Transformers and sentence-transformers say. The golden files are made by
-//! `cargo xtask goldens`.
+//! Parity of encoders with Transformers and sentence-transformers. `cargo xtask goldens` makes the golden files.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipc_proto::embed::{EmbedRequest, Input};
 use serde::Deserialize;
-use worker::adapters::sentence::Sentence;
-use worker::adapters::tokenizer::Tokenizer;
-use worker::embed::admission::Reader;
-use worker::embed::{Piece, Runner};
-use worker::mlx::reader::{self, MlxReader};
+use worker::embed::admission::EncoderModel;
+use worker::embed::{BatchRunner, EncoderInput};
+use worker::mlx::encoder_runner::{self, EncoderRunner};
+use worker::text::sentence_transformers::SentenceConfig;
+use worker::text::tokenizer::Tokenizer;
 use worker::weights::loader::Precision;
 
 #[path = "common/models.rs"]
@@ -32,7 +31,7 @@ const TOYS: [&str; 11] = [
     "modernbert-cross",
 ];
 
-/// MLX's CPU streams are shared by the process.
+/// Serialises tests: MLX's CPU streams are shared by the process.
 static DEVICE: Mutex<()> = Mutex::new(());
 
 fn device() -> MutexGuard<'static, ()> {
@@ -43,7 +42,7 @@ fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reading")
 }
 
-/// Token ids, where second texts begin, and what becomes of each alone.
+/// Token ids, starts of second texts, and the results of each text alone.
 #[derive(Debug, Deserialize)]
 struct Golden {
     texts: Vec<Vec<u32>>,
@@ -51,26 +50,27 @@ struct Golden {
     results: Vec<Vec<f32>>,
 }
 
-fn load(folder: &Path) -> MlxReader {
-    let sentence = Sentence::read(folder).unwrap();
-    reader::load(folder, &sentence, Some(Precision::Float32), &mut |_, _| ()).unwrap()
+fn load(folder: &Path) -> EncoderRunner {
+    let sentence = SentenceConfig::read(folder).unwrap();
+    encoder_runner::load(folder, &sentence, Some(Precision::Float32), &mut |_, _| ()).unwrap()
 }
 
-/// Twice at once, as the engine overlaps steps.
-fn run(reader: &mut MlxReader, pieces: &[Piece]) -> Vec<Vec<f32>> {
-    reader.launch(pieces).unwrap();
-    reader.launch(pieces).unwrap();
-    let results = reader.finish().unwrap();
-    assert_eq!(results, reader.finish().unwrap());
+/// Runs two overlapping steps, as the engine does.
+fn run(runner: &mut EncoderRunner, inputs: &[EncoderInput]) -> Vec<Vec<f32>> {
+    runner.launch(inputs).unwrap();
+    runner.launch(inputs).unwrap();
+    let results = runner.finish().unwrap();
+    assert_eq!(results, runner.finish().unwrap());
     results
 }
 
-fn toy(name: &str) -> (MlxReader, Vec<Piece>, Vec<Vec<f32>>) {
+fn toy(name: &str) -> (EncoderRunner, Vec<EncoderInput>, Vec<Vec<f32>>) {
     let folder = goldens().join(name);
     let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
     let Golden { texts, second, results } = serde_json::from_str(&text).unwrap();
-    let pieces = texts.into_iter().zip(second).map(|(tokens, second)| Piece { tokens, second });
-    (load(&folder), pieces.collect(), results)
+    let inputs =
+        texts.into_iter().zip(second).map(|(tokens, second_start)| EncoderInput { tokens, second_start });
+    (load(&folder), inputs.collect(), results)
 }
 
 fn distance(ours: &[f32], theirs: &[f32]) -> f32 {
@@ -79,31 +79,31 @@ fn distance(ours: &[f32], theirs: &[f32]) -> f32 {
 }
 
 #[test]
-fn each_text_alone_is_what_transformers_says() {
+fn single_text_matches_transformers() {
     let _device = device();
     for name in TOYS {
-        let (mut reader, pieces, results) = toy(name);
-        for (piece, theirs) in pieces.iter().zip(&results) {
-            let ours = run(&mut reader, std::slice::from_ref(piece));
+        let (mut runner, inputs, results) = toy(name);
+        for (input, theirs) in inputs.iter().zip(&results) {
+            let ours = run(&mut runner, std::slice::from_ref(input));
             let off = distance(&ours[0], theirs);
-            assert!(off <= 1e-4, "{name}, {} tokens: off by {off}", piece.tokens.len());
+            assert!(off <= 1e-4, "{name}, {} tokens: off by {off}", input.tokens.len());
         }
     }
 }
 
-/// Texts of 1 to 40 tokens in one step, in several orders.
+/// Runs texts of 1 to 40 tokens in one step, in several orders.
 #[test]
-fn a_text_does_not_depend_on_its_company_or_padding() {
+fn result_does_not_depend_on_other_texts_or_padding() {
     let _device = device();
     for name in TOYS {
-        let (mut reader, mut pieces, mut results) = toy(name);
-        for _ in 0..pieces.len() {
-            let ours = run(&mut reader, &pieces);
+        let (mut runner, mut inputs, mut results) = toy(name);
+        for _ in 0..inputs.len() {
+            let ours = run(&mut runner, &inputs);
             for (ours, theirs) in ours.iter().zip(&results) {
                 let off = distance(ours, theirs);
-                assert!(off <= 1e-4, "{name} of {} texts: off by {off}", pieces.len());
+                assert!(off <= 1e-4, "{name} of {} texts: off by {off}", inputs.len());
             }
-            pieces.rotate_left(1);
+            inputs.rotate_left(1);
             results.rotate_left(1);
         }
     }
@@ -117,28 +117,28 @@ struct Case {
 }
 
 #[test]
-fn minilm_is_what_sentence_transformers_says() {
+fn minilm_matches_sentence_transformers() {
     let _device = device();
     let folder = models::model("all-MiniLM-L6-v2");
     let text = std::fs::read_to_string(goldens().join("all-MiniLM-L6-v2.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     let tokenizer = Tokenizer::read(&folder).unwrap();
-    let most = Sentence::read(&folder).unwrap().max_tokens.unwrap() as usize;
-    let mut reader = load(&folder);
-    let pieces: Vec<Piece> = cases
+    let most = SentenceConfig::read(&folder).unwrap().max_tokens.unwrap() as usize;
+    let mut runner = load(&folder);
+    let inputs: Vec<EncoderInput> = cases
         .iter()
         .map(|case| {
-            let whole = tokenizer.encode_whole(&case.text, None, most).unwrap();
+            let whole = tokenizer.encode_input(&case.text, None, most).unwrap();
             assert_eq!(whole.tokens.len(), case.tokens, "{}", case.text);
-            Piece { second: whole.tokens.len(), tokens: whole.tokens }
+            EncoderInput { second_start: whole.tokens.len(), tokens: whole.tokens }
         })
         .collect();
-    assert!(pieces.iter().any(|piece| piece.tokens.len() == most), "one is cut");
-    let together = run(&mut reader, &pieces);
-    for ((case, piece), together) in cases.iter().zip(&pieces).zip(&together) {
-        let alone = run(&mut reader, std::slice::from_ref(piece)).remove(0);
+    assert!(inputs.iter().any(|input| input.tokens.len() == most), "one text is truncated");
+    let together = run(&mut runner, &inputs);
+    for ((case, input), together) in cases.iter().zip(&inputs).zip(&together) {
+        let alone = run(&mut runner, std::slice::from_ref(input)).remove(0);
         assert!(distance(&alone, together) <= 1e-5, "alone and together: {}", case.text);
-        // Both have length 1.
+        // Both vectors have norm 1.
         let cosine: f32 = together.iter().zip(&case.vector).map(|(a, b)| a * b).sum();
         assert!(cosine >= 0.9999, "{}: {cosine}", case.text);
     }
@@ -152,29 +152,34 @@ struct Prompted {
     vector: Vec<f32>,
 }
 
-/// A toy that is made like EmbeddingGemma: two layers after pooling, special tokens at both ends, prompts none of which is the default.
+/// A toy like EmbeddingGemma: two layers after pooling, special tokens at both ends, and prompts without a default.
 #[test]
-fn prompts_and_layers_of_embedding_gemma_are_what_sentence_transformers_says() {
+fn embedding_gemma_toy_with_prompts_matches_sentence_transformers() {
     let _device = device();
     let folder = goldens().join("gemma3_text");
     let text = std::fs::read_to_string(folder.join("sentences.json")).unwrap();
     let cases: Vec<Prompted> = serde_json::from_str(&text).unwrap();
-    let sentence = Sentence::read(&folder).unwrap();
+    let sentence = SentenceConfig::read(&folder).unwrap();
     assert!(sentence.dense.len() == 2 && sentence.default_prompt.is_none());
     let mut runner = load(&folder);
     let (max_tokens, width) = (sentence.max_tokens.unwrap(), sentence.dense[1].outputs as u32);
     let tokenizer = Arc::new(Tokenizer::read(&folder).unwrap());
-    let reader = Reader { tokenizer, sentence, max_tokens, vocabulary: 352, width, matryoshka: true };
+    let model =
+        EncoderModel { tokenizer, config: sentence, max_tokens, vocabulary: 352, width, matryoshka: true };
     let mut longest = 0;
     for case in &cases {
-        let inputs = vec![Input::Text(case.text.clone())];
-        let request =
-            EmbedRequest { inputs, dimensions: None, truncate: true, prompt_name: case.prompt.clone() };
-        let pieces = reader.pieces(request).unwrap();
-        assert_eq!(pieces[0].tokens, case.tokens, "{:?} {}", case.prompt, case.text);
+        let texts = vec![Input::Text(case.text.clone())];
+        let request = EmbedRequest {
+            inputs: texts,
+            dimensions: None,
+            truncate: true,
+            prompt_name: case.prompt.clone(),
+        };
+        let inputs = model.embed_inputs(request).unwrap();
+        assert_eq!(inputs[0].tokens, case.tokens, "{:?} {}", case.prompt, case.text);
         longest = longest.max(case.tokens.len());
-        let off = distance(&run(&mut runner, &pieces)[0], &case.vector);
+        let off = distance(&run(&mut runner, &inputs)[0], &case.vector);
         assert!(off <= 1e-4, "{:?} {}: off by {off}", case.prompt, case.text);
     }
-    assert!(longest == max_tokens as usize, "one is cut");
+    assert!(longest == max_tokens as usize, "one text is truncated");
 }

@@ -1,4 +1,4 @@
-//! Model folders that are not what they say: every one is refused with what is wrong, before anything is loaded.
+//! Broken model folders: each is refused with a precise reason before any weights are loaded.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use worker::adapters::model_files::ModelFiles;
 use worker::mlx::{self, LoadOptions};
+use worker::text::model_files::ModelFiles;
 
 /// A copy of a golden model.
 fn copy(name: &str) -> TempDir {
@@ -22,7 +22,7 @@ fn copy(name: &str) -> TempDir {
 }
 
 /// A copy of `name` whose config.json has `changes`. Null removes a field.
-fn changed(name: &str, changes: &Value) -> TempDir {
+fn copy_with(name: &str, changes: &Value) -> TempDir {
     let folder = copy(name);
     let path = folder.path().join("config.json");
     let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -36,22 +36,24 @@ fn changed(name: &str, changes: &Value) -> TempDir {
     folder
 }
 
-/// The reason why such a copy cannot be loaded.
-fn refused(name: &str, changes: &Value) -> String {
-    reason(changed(name, changes).path())
+/// The load error of such a copy.
+fn load_error_with_config(name: &str, changes: &Value) -> String {
+    load_error(copy_with(name, changes).path())
 }
 
-fn reason(folder: &Path) -> String {
-    reason_with(folder, None)
+fn load_error(folder: &Path) -> String {
+    load_error_with_adapter(folder, None)
 }
 
-fn reason_with(folder: &Path, adapter: Option<PathBuf>) -> String {
+fn load_error_with_adapter(folder: &Path, adapter: Option<PathBuf>) -> String {
     let options = LoadOptions { adapter, ..LoadOptions::default() };
-    mlx::load(folder, &options, &mut |_, _| panic!("a broken model is read")).unwrap_err().to_string()
+    mlx::load(folder, &options, &mut |_, _| panic!("weights of a broken model are loaded"))
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn load_with_wrong_config_names_the_problem() {
     for (name, changes, expected) in [
         ("llama-fp32", json!({"model_type": "mamba"}), "\"mamba\" is not supported; supported are"),
         ("llama-fp32", json!({"hidden_size": null}), "hidden_size"),
@@ -99,17 +101,17 @@ fn what_is_wrong_is_named() {
             "model.layers.1.mlp.gate.weight has shape",
         ),
     ] {
-        let error = refused(name, &changes);
+        let error = load_error_with_config(name, &changes);
         assert!(error.contains(expected), "{name} with {changes}: {error}");
     }
 }
 
-/// Such a file says `"rope_scaling": null` and writes the base without a point.
+/// Code Llama's files have `"rope_scaling": null` and an integer base.
 #[test]
-fn a_configuration_as_code_llamas_is_one_of_llama() {
+fn load_with_code_llama_config_succeeds() {
     let changes =
         json!({"rope_theta": 1_000_000, "rope_scaling": null, "pretraining_tp": 1, "hidden_act": "silu"});
-    let folder = changed("llama-fp32", &changes);
+    let folder = copy_with("llama-fp32", &changes);
     let path = folder.path().join("config.json");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replacen('{', "{\"rope_scaling\": null,", 1)).unwrap();
@@ -117,27 +119,27 @@ fn a_configuration_as_code_llamas_is_one_of_llama() {
 }
 
 #[test]
-fn damaged_weights_are_refused() {
+fn load_with_damaged_weights_names_the_file() {
     let folder = copy("llama-bf16");
     let shard = folder.path().join("model-00002-of-00002.safetensors");
     let bytes = fs::read(&shard).unwrap();
     fs::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(reason(folder.path()).contains("model-00002-of-00002.safetensors"));
+    assert!(load_error(folder.path()).contains("model-00002-of-00002.safetensors"));
     fs::remove_file(&shard).unwrap();
-    assert!(reason(folder.path()).contains("model-00002-of-00002.safetensors"));
-    // A download that a proxy answered.
+    assert!(load_error(folder.path()).contains("model-00002-of-00002.safetensors"));
+    // An error page of a proxy instead of a download.
     fs::write(&shard, "<html>404</html>").unwrap();
-    assert!(reason(folder.path()).contains("no whole safetensors file"));
+    assert!(load_error(folder.path()).contains("no whole safetensors file"));
 }
 
 #[test]
-fn the_text_side_names_its_file_too() {
+fn read_without_tokenizer_names_the_file() {
     let folder = copy("llama-fp32");
     assert!(ModelFiles::read(folder.path()).unwrap_err().contains("tokenizer.json"));
 }
 
 #[test]
-fn adapters_that_do_not_fit_are_refused() {
+fn load_with_mismatched_adapter_names_the_problem() {
     for (adapter, base, changes, expected) in [
         ("lora", "llama-tied-fp32", json!({}), "self_attn.k_proj.lora_b has shape"),
         ("lora-experts", "llama-fp32", json!({}), "for which the model has no place"),
@@ -160,10 +162,14 @@ fn adapters_that_do_not_fit_are_refused() {
         let mut value: Value = serde_json::from_str(&text).unwrap();
         value.as_object_mut().unwrap().extend(changes.clone());
         fs::write(folder.path().join(config), value.to_string()).unwrap();
-        let error = reason_with(copy(base).path(), Some(folder.path().to_owned()));
+        let error = load_error_with_adapter(copy(base).path(), Some(folder.path().to_owned()));
         assert!(error.contains(expected), "{adapter} on {base} with {changes:?}: {error}");
     }
+}
+
+#[test]
+fn load_with_empty_adapter_folder_names_the_missing_file() {
     let empty = tempfile::tempdir().unwrap();
-    let error = reason_with(copy("llama-fp32").path(), Some(empty.path().to_owned()));
+    let error = load_error_with_adapter(copy("llama-fp32").path(), Some(empty.path().to_owned()));
     assert!(error.contains("adapter_config.json"), "{error}");
 }

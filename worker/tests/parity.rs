@@ -1,4 +1,4 @@
-//! The models say what mlx-lm says. The golden files are made by `cargo xtask goldens`.
+//! Parity of decoders with mlx-lm. `cargo xtask goldens` makes the golden files.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -10,9 +10,9 @@ mod driver;
 mod experts;
 #[path = "common/models.rs"]
 mod models;
-#[path = "parity/newer.rs"]
-mod newer;
 #[path = "parity/real.rs"]
 mod real;
 #[path = "parity/toys.rs"]
 mod toys;
+#[path = "parity/transformers5.rs"]
+mod transformers5;

@@ -1,23 +1,21 @@
-//! The worker as a process, over its real socket: with the runner that does not compute, and once with a real model.
+//! The worker as a process, over its real socket: with the null runner, which does not compute, or a real model.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{
-    Constraint, Event, FinishReason, GenerateRequest, Logprobs, Prompt, RequestId, Sampling, TokenLogprob,
-    Usage,
-};
+use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
 use ipc_proto::{ErrorKind, Source};
 
 #[path = "common/models.rs"]
 mod models;
 mod serving {
-    mod begun;
-    mod company;
+    mod capacity;
+    mod continued;
     pub(crate) mod harness;
+    mod independence;
+    mod logprobs;
     mod resume;
-    mod room;
     mod soak;
     mod toys;
 }
@@ -31,7 +29,7 @@ fn null(arguments: &[&str]) -> Worker {
     Worker::start(&model(SMOL), true, arguments)
 }
 
-/// A step of it takes long enough to be in time for.
+/// Its steps are slow enough to act while a request runs.
 fn real(arguments: &[&str]) -> Worker {
     Worker::start(&model(SMOL), false, arguments)
 }
@@ -44,7 +42,7 @@ fn finished(answer: &Answer) -> (FinishReason, Usage) {
 }
 
 #[tokio::test]
-async fn a_request_is_streamed_and_counted() {
+async fn request_is_streamed_and_counted() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
     assert_eq!(gateway.info.architecture, "llama");
@@ -64,7 +62,7 @@ async fn a_request_is_streamed_and_counted() {
 }
 
 #[tokio::test]
-async fn stop_texts_end_a_request_across_tokens() {
+async fn stop_text_across_tokens_ends_the_request() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
     let request = GenerateRequest { stop: vec!["hree fo".into(), "nowhere".into()], ..text(0, "x", 100) };
@@ -77,7 +75,7 @@ async fn stop_texts_end_a_request_across_tokens() {
 }
 
 #[tokio::test]
-async fn eight_at_once_all_finish_and_share_steps() {
+async fn eight_concurrent_requests_share_steps() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
     let before = gateway.until(|_| true).await.steps;
@@ -86,7 +84,7 @@ async fn eight_at_once_all_finish_and_share_steps() {
     }
     let answers = gateway.answers(8).await;
     for answer in &answers {
-        assert_eq!(answer.text, answers[0].text, "a row depends on its company");
+        assert_eq!(answer.text, answers[0].text, "a row depends on the other rows");
         assert_eq!(finished(answer).1.completion_tokens, 6000);
     }
     let steps = gateway.until(|health| health.running == 0).await.steps - before;
@@ -94,7 +92,7 @@ async fn eight_at_once_all_finish_and_share_steps() {
 }
 
 #[tokio::test]
-async fn more_than_run_at_once_wait_their_turn_or_are_refused() {
+async fn requests_past_the_queue_limit_are_refused() {
     let worker = real(&["--max-sequences", "1", "--max-waiting", "2"]);
     let mut gateway = worker.gateway(1).await;
     let mut accepted = Vec::new();
@@ -119,7 +117,7 @@ async fn more_than_run_at_once_wait_their_turn_or_are_refused() {
 }
 
 #[tokio::test]
-async fn a_cancelled_request_leaves_without_a_word() {
+async fn cancelled_request_sends_no_final_event() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(1, "x", 8000)).await.unwrap();
@@ -127,7 +125,7 @@ async fn a_cancelled_request_leaves_without_a_word() {
     gateway.control.cancel(context(), gateway.stream, RequestId(1)).await.unwrap();
     gateway.control.cancel(context(), gateway.stream, RequestId(99)).await.unwrap();
     gateway.until(|health| health.running <= 1).await;
-    // Events of steps before the cancellation may still be on their way; none says that request 1 has ended.
+    // Deltas from before the cancellation may still arrive, but no final event of request 1.
     let mut answers = vec![Answer::default(); 2];
     while answers[0].end.is_none() {
         let ipc_proto::stream::StreamFrame::Step(frame) = gateway.frame().await else { panic!() };
@@ -143,7 +141,7 @@ async fn a_cancelled_request_leaves_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_leaves_frees_its_rows_and_no_others() {
+async fn disconnected_gateway_frees_only_its_own_rows() {
     let worker = real(&[]);
     let mut stays = worker.gateway(1).await;
     let leaves = worker.gateway(2).await;
@@ -159,7 +157,7 @@ async fn a_gateway_that_leaves_frees_its_rows_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_does_not_read_holds_up_nobody() {
+async fn gateway_that_does_not_read_does_not_delay_others() {
     let worker = null(&[]);
     let mut reads = worker.gateway(1).await;
     let sleeps = worker.gateway(2).await;
@@ -174,7 +172,7 @@ async fn a_gateway_that_does_not_read_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_refused_with_reasons() {
+async fn invalid_requests_are_refused_by_field() {
     let worker = null(&[]);
     let gateway = worker.gateway(1).await;
     let long = "word ".repeat(9000);
@@ -196,7 +194,7 @@ async fn wrong_requests_are_refused_with_reasons() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_context_ends_a_request() {
+async fn request_without_max_tokens_ends_at_the_context_limit() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
     let request = GenerateRequest { max_tokens: None, ..text(0, &"word ".repeat(8100), 1) };
@@ -207,7 +205,7 @@ async fn the_end_of_the_context_ends_a_request() {
 }
 
 #[tokio::test]
-async fn sigterm_lets_requests_end_and_removes_the_socket() {
+async fn sigterm_drains_requests_and_removes_the_socket() {
     let mut worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(0, "x", 30)).await.unwrap();
@@ -219,7 +217,7 @@ async fn sigterm_lets_requests_end_and_removes_the_socket() {
 }
 
 #[tokio::test]
-async fn sigterm_fails_what_does_not_end_in_time() {
+async fn sigterm_fails_requests_past_the_drain_time() {
     let mut worker = real(&["--drain-seconds", "0"]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(0, "Once upon a time", 8000)).await.unwrap();
@@ -235,7 +233,7 @@ async fn sigterm_fails_what_does_not_end_in_time() {
 }
 
 #[tokio::test]
-async fn a_lost_supervisor_ends_the_worker_at_once() {
+async fn closed_lifeline_ends_the_worker_at_once() {
     let mut worker = real(&[]);
     worker.gateway(1).await.submit(text(0, "x", 8000)).await.unwrap();
     let start = Instant::now();
@@ -245,7 +243,7 @@ async fn a_lost_supervisor_ends_the_worker_at_once() {
 }
 
 #[tokio::test]
-async fn a_broken_model_says_why_until_told_to_end() {
+async fn broken_model_reports_its_error_until_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json"] {
         std::fs::copy(model(SMOL).join(file), folder.path().join(file)).unwrap();
@@ -260,7 +258,7 @@ async fn a_broken_model_says_why_until_told_to_end() {
 }
 
 #[tokio::test]
-async fn a_real_model_answers() {
+async fn real_model_answers_a_question() {
     let worker = Worker::start(&model(SMOL), false, &[]);
     let mut gateway = worker.gateway(1).await;
     assert!(gateway.info.weight_bytes > 100 << 20);
@@ -275,9 +273,9 @@ async fn a_real_model_answers() {
     assert!(usage.completion_tokens > 2 && usage.prompt_tokens > 30);
 }
 
-/// Text that others have had computed is taken over: later, and by those who come at the same time.
+/// The prefix cache serves later requests and concurrent ones.
 #[tokio::test]
-async fn a_common_beginning_is_computed_once_and_changes_nothing() {
+async fn common_prefix_is_computed_once_and_leaves_answers_unchanged() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let prompt =
@@ -293,13 +291,13 @@ async fn a_common_beginning_is_computed_once_and_changes_nothing() {
     for answer in gateway.answers(4).await {
         assert_eq!(answer.text, first.text);
         let (_, usage) = finished(&answer);
-        // All full blocks but what holds the last token.
+        // All full blocks except the one with the last token.
         assert_eq!(usage.cached_tokens, (usage.prompt_tokens - 1) / 32 * 32);
     }
     let later = gateway.until(|health| health.running == 0).await;
-    assert!(later.steps - steps < 4 * 12, "they ran together");
+    assert!(later.steps - steps < 4 * 12, "the requests did not run together");
     assert_eq!(later.kv_blocks_used, 0);
-    // Another beginning, all at once: one computes it, the others take it over.
+    // A new prefix in concurrent requests: one computes it, the others reuse it.
     for id in 0..4 {
         gateway.submit(text(id, &prompt[10..], 6)).await.unwrap();
     }
@@ -310,12 +308,12 @@ async fn a_common_beginning_is_computed_once_and_changes_nothing() {
     assert!(answers.iter().all(|answer| answer.text == answers[0].text));
 }
 
-/// Where thousands of tokens are likely, and a batch rounds otherwise than a row alone.
+/// Thousands of tokens are likely here, and rounding differs between a batch and a single row.
 #[tokio::test]
-async fn a_seed_draws_the_same_text_alone_and_in_company() {
+async fn seed_gives_the_same_text_alone_and_in_a_batch() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
-    let begins = ["Once upon a time", "The capital of France is", "def fib(n):", "Physics is the study of"];
+    let prompts = ["Once upon a time", "The capital of France is", "def fib(n):", "Physics is the study of"];
     let all = (0..8u64).map(|id| {
         let sampling = Sampling {
             temperature: Some(1.5),
@@ -323,7 +321,7 @@ async fn a_seed_draws_the_same_text_alone_and_in_company() {
             seed: Some(id),
             ..Sampling::default()
         };
-        GenerateRequest { sampling, ignore_eos: true, ..text(id, begins[id as usize % 4], 60) }
+        GenerateRequest { sampling, ignore_eos: true, ..text(id, prompts[id as usize % 4], 60) }
     });
     let mut alone = Vec::new();
     for request in all.clone() {
@@ -338,7 +336,7 @@ async fn a_seed_draws_the_same_text_alone_and_in_company() {
 }
 
 #[tokio::test]
-async fn penalties_and_biases_change_their_own_row_only() {
+async fn penalties_and_biases_affect_only_their_own_row() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let with = |id: u64, sampling: Sampling| {
@@ -367,7 +365,7 @@ async fn penalties_and_biases_change_their_own_row_only() {
 }
 
 #[tokio::test]
-async fn constrained_output_is_what_it_must_be_beside_free_rows() {
+async fn constrained_output_matches_beside_unconstrained_rows() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12},"size":{"enum":["small","big"]}},
@@ -394,80 +392,49 @@ async fn constrained_output_is_what_it_must_be_beside_free_rows() {
     let (word, number) = answers[1].text.split_once(", ").unwrap();
     assert!(["yes", "no"].contains(&word) && number.len() == 3, "{}", answers[1].text);
     gateway.submit(GenerateRequest { id: RequestId(0), ..free }).await.unwrap();
-    assert_eq!(gateway.answers(1).await[0].text, answers[2].text, "a free row depends on constrained ones");
+    assert_eq!(
+        gateway.answers(1).await[0].text,
+        answers[2].text,
+        "an unconstrained row depends on constrained ones"
+    );
     let broken = GenerateRequest { constraint: Some(Constraint::JsonSchema("{".into())), ..text(1, "x", 5) };
     assert_eq!(gateway.submit(broken).await.unwrap_err().kind, ErrorKind::InvalidRequest);
 }
 
 #[tokio::test]
-async fn log_probabilities_are_told_and_fit_together() {
-    let worker = real(&[]);
-    let mut gateway = worker.gateway(1).await;
-    let logprobs = Some(Logprobs { top: 5, prompt: true });
-    let scored = GenerateRequest { logprobs, ..text(0, "The capital of France is", 6) };
-    gateway.submit(scored.clone()).await.unwrap();
-    let answer = gateway.answers(1).await.remove(0);
-    let usage = finished(&answer).1;
-    assert_eq!((answer.prompt.len(), answer.logprobs.len()), (usage.prompt_tokens as usize, 6));
-    assert_eq!(answer.prompt[0].token.logprob, None);
-    let bytes = |tokens: &[TokenLogprob]| -> Vec<u8> {
-        tokens.iter().flat_map(|told| told.token.bytes.clone()).collect()
-    };
-    assert_eq!(bytes(&answer.prompt), b"The capital of France is");
-    assert_eq!(bytes(&answer.logprobs), answer.text.as_bytes());
-    for told in answer.prompt[1..].iter().chain(&answer.logprobs) {
-        let own = told.token.logprob.unwrap();
-        let top: Vec<f32> = told.top.iter().map(|other| other.logprob.unwrap()).collect();
-        assert!(top.len() == 5 && top.is_sorted_by(|a, b| a >= b), "{top:?}");
-        assert!(own <= top[0] && own < 0.0 && top.iter().map(|l| l.exp()).sum::<f32>() <= 1.0001);
-    }
-    // Greedy takes the likeliest.
-    assert!(answer.logprobs.iter().all(|told| told.token == told.top[0]));
-    // What was generated scores the same as a part of a prompt, in chunks that do not divide it evenly.
-    let whole = format!("The capital of France is{}", answer.text);
-    let again = GenerateRequest { prompt: Prompt::Text(whole), max_tokens: Some(0), ..scored };
-    gateway.submit(again).await.unwrap();
-    let again = gateway.answers(1).await.remove(0);
-    assert_eq!(finished(&again).1.completion_tokens, 0);
-    for (a, b) in again.prompt.iter().skip(answer.prompt.len()).zip(&answer.logprobs) {
-        assert_eq!(a.token.bytes, b.token.bytes);
-        assert!((a.token.logprob.unwrap() - b.token.logprob.unwrap()).abs() < 1e-3);
-    }
-    // A long prompt is scored a part at a time, and told whole.
-    let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
-    let long = GenerateRequest { logprobs, max_tokens: Some(0), ..text(0, long.trim_end(), 0) };
-    gateway.submit(long).await.unwrap();
-    let long = gateway.answers(1).await.remove(0);
-    assert_eq!(long.prompt.len(), finished(&long).1.prompt_tokens as usize);
-    assert!(long.prompt.len() > 150 && long.prompt[1..].iter().all(|told| told.token.logprob.is_some()));
-    // What has been said twice is no surprise, wherever a part begins.
-    let late: f32 = long.prompt[100..].iter().filter_map(|told| told.token.logprob).sum();
-    assert!(late > -0.5 * (long.prompt.len() - 100) as f32, "{late}");
-}
-
-#[tokio::test]
-async fn an_output_goes_on_where_it_may_not_end_and_a_late_one_fails() {
+async fn min_tokens_and_ignore_eos_extend_an_output() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let question = "Answer with one word: what is the capital of France?";
     let short = chat(0, question, 60);
     let longer = GenerateRequest { min_tokens: 40, ..chat(1, question, 60) };
     let endless = GenerateRequest { ignore_eos: true, ..chat(2, question, 60) };
-    let late = GenerateRequest { time_limit_ms: Some(300), ..text(3, "Once", 4000) };
-    for request in [short, longer, endless, late] {
+    for request in [short, longer, endless] {
         gateway.submit(request).await.unwrap();
     }
-    let answers = gateway.answers(4).await;
+    let answers = gateway.answers(3).await;
     let tokens = |at: usize| finished(&answers[at]).1.completion_tokens;
     assert!(tokens(0) < 40, "{} tokens", tokens(0));
     assert!(tokens(1) > 40 && tokens(2) == 60);
-    let Some(Event::Failed(error)) = &answers[3].end else { panic!("{:?}", answers[3].end) };
+}
+
+#[tokio::test]
+async fn request_past_its_time_limit_fails_beside_others() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let late = GenerateRequest { time_limit_ms: Some(300), ..text(0, "Once", 4000) };
+    for request in [late, text(1, "Once", 20)] {
+        gateway.submit(request).await.unwrap();
+    }
+    let answers = gateway.answers(2).await;
+    let Some(Event::Failed(error)) = &answers[0].end else { panic!("{:?}", answers[0].end) };
     assert_eq!(error.kind, ErrorKind::Timeout);
+    assert_eq!(finished(&answers[1]).1.completion_tokens, 20);
     assert!(gateway.until(|health| health.running == 0).await.kv_blocks_used == 0);
 }
 
 #[tokio::test]
-async fn drafts_change_no_text_and_take_fewer_steps() {
+async fn prompt_lookup_leaves_texts_unchanged_and_saves_steps() {
     let prompt =
         "one two three four five six seven eight one two three four five six seven eight one two three four";
     let mut texts = Vec::new();
@@ -475,7 +442,7 @@ async fn drafts_change_no_text_and_take_fewer_steps() {
     for arguments in [&[][..], &["--draft-tokens", "4"]] {
         let worker = real(arguments);
         let mut gateway = worker.gateway(1).await;
-        // One after the other: how many steps two at once share depends on when the second comes.
+        // Sequentially: the number of shared steps of two requests depends on when the second arrives.
         for temperature in [0.0, 0.7] {
             let sampling = Sampling { temperature: Some(temperature), seed: Some(3), ..Sampling::default() };
             gateway.submit(GenerateRequest { sampling, ..text(0, prompt, 40) }).await.unwrap();
@@ -486,17 +453,17 @@ async fn drafts_change_no_text_and_take_fewer_steps() {
     assert_eq!(texts[..2], texts[2..]);
     let [alone, _, drafted, _] = steps[..] else { panic!("{steps:?}") };
     assert_eq!(alone, 40);
-    assert!(drafted <= 20, "{steps:?} steps: the text repeats itself, so most drafts hold");
+    assert!(drafted <= 20, "{steps:?} steps: the text repeats itself, so most drafts are accepted");
 }
 
 #[tokio::test]
-async fn a_draft_model_changes_no_text_and_takes_fewer_steps() {
+async fn draft_model_leaves_texts_unchanged_and_saves_steps() {
     let folder = model(SMOL);
     let draft = ["--draft-model", folder.to_str().unwrap()];
     let prompts = ["The capital of France is", "Once upon a time there was a little", "2, 4, 6, 8,"];
     let mut texts = Vec::new();
     let mut steps = Vec::new();
-    // A model drafts best for itself.
+    // The same model as its own draft model: most drafts are accepted.
     for arguments in [&[][..], &draft] {
         let worker = real(arguments);
         let mut gateway = worker.gateway(1).await;
@@ -512,11 +479,11 @@ async fn a_draft_model_changes_no_text_and_takes_fewer_steps() {
     }
     assert_eq!(texts[..6], texts[6..]);
     let [alone, _, drafted, _] = steps[..] else { panic!("{steps:?}") };
-    assert!(drafted * 2 < alone, "{steps:?} steps: the draft model knows what comes");
+    assert!(drafted * 2 < alone, "{steps:?} steps: most drafts are accepted");
 }
 
 #[tokio::test]
-async fn scopes_do_not_share_text_and_the_cache_is_counted() {
+async fn cache_scopes_share_no_blocks_and_hits_are_counted() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
     let long = "word ".repeat(100);
@@ -532,7 +499,7 @@ async fn scopes_do_not_share_text_and_the_cache_is_counted() {
 }
 
 #[tokio::test]
-async fn memory_is_told() {
+async fn health_reports_memory() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(0, "x", 40)).await.unwrap();
@@ -547,7 +514,7 @@ async fn memory_is_told() {
 }
 
 #[tokio::test]
-async fn the_pool_is_made_smaller_and_larger_under_running_requests() {
+async fn kv_pool_is_resized_under_running_requests() {
     let worker = real(&["--kv-mib", "512"]);
     let mut gateway = worker.gateway(1).await;
     let progress = gateway.control.progress(context()).await.unwrap();
@@ -555,7 +522,7 @@ async fn the_pool_is_made_smaller_and_larger_under_running_requests() {
     let question = |id| text(id, "Once upon a time, in a small village by the sea", 60);
     gateway.submit(question(0)).await.unwrap();
     let alone = gateway.answers(1).await.remove(0);
-    // A long text, so that the pool grows and the cache keeps much of it.
+    // A long text, so that the pool grows and the prefix cache keeps many blocks.
     gateway.submit(text(0, &"one two three four ".repeat(500), 2)).await.unwrap();
     gateway.answers(1).await;
     let grown = gateway.control.health(context()).await.unwrap().memory;

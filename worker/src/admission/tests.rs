@@ -4,9 +4,9 @@ use ipc_proto::generate::{ChatPrompt, Logprobs, Message, RequestId, Role, Sampli
 use proptest::prelude::*;
 
 use super::*;
-use crate::adapters::dialect::Overrides;
-use crate::adapters::reasoning::ReasoningFormat;
-use crate::adapters::tokenizer::tests::model;
+use crate::text::model_formats::Overrides;
+use crate::text::reasoning::ReasoningFormat;
+use crate::text::tokenizer::tests::model;
 
 static FILES: LazyLock<ModelFiles> =
     LazyLock::new(|| ModelFiles::read(&model("SmolLM2-135M-Instruct")).unwrap());
@@ -30,13 +30,13 @@ fn refused(request: GenerateRequest) -> (ErrorKind, Option<String>) {
 }
 
 fn sampled(sampling: Sampling) -> Result<SamplingParams> {
-    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.order.sampling)
+    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.params.sampling)
 }
 
 #[test]
-fn what_is_left_of_the_context_bounds_the_output() {
+fn max_tokens_is_limited_by_the_context() {
     let submission = admitted(text("one two three")).unwrap();
-    assert_eq!(submission.order.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
+    assert_eq!(submission.params.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
     let more = GenerateRequest { max_tokens: Some(1000), ..text("one two three") };
     assert_eq!(admitted(more).unwrap().limits.max_tokens, submission.limits.max_tokens);
     let less = GenerateRequest { max_tokens: Some(5), ..text("one two three") };
@@ -51,7 +51,7 @@ fn a_prompt_that_fills_the_context_is_refused_with_both_numbers() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_values_name_their_field() {
     let invalid = |param: &str| (ErrorKind::InvalidRequest, Some(param.to_owned()));
     assert_eq!(refused(text("")), invalid("prompt"));
     assert_eq!(refused(GenerateRequest { max_tokens: Some(0), ..text("x") }), invalid("max_tokens"));
@@ -76,37 +76,37 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_chat_goes_through_the_template() {
+fn chat_is_rendered_with_the_template() {
     let message = Message { content: "Hi".into(), ..Message::default() };
     let chat = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
     let submission = admitted(request(Prompt::Chat(chat))).unwrap();
-    // <|im_start|> begins it.
-    assert_eq!(submission.order.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
+    // The template begins with <|im_start|>.
+    assert_eq!(submission.params.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
     assert!(submission.limits.eos.contains(&FILES.tokenizer.id("<|im_end|>").unwrap()));
 }
 
 #[test]
-fn sampling_takes_the_request_then_the_model_then_the_neutral_value() {
+fn sampling_prefers_the_request_then_the_model_then_neutral_values() {
     let defaults = FILES.defaults;
     let ours = sampled(Sampling::default()).unwrap().row;
     assert_eq!(ours.temperature, defaults.temperature.unwrap_or(1.0));
     assert_eq!(ours.top_p, defaults.top_p.unwrap_or(1.0));
-    let asked = Sampling {
+    let requested = Sampling {
         temperature: Some(0.5),
         top_p: Some(0.25),
         top_k: Some(7),
         seed: Some(1),
         ..Default::default()
     };
-    let SamplingParams { row, seed, penalties, .. } = sampled(asked).unwrap();
+    let SamplingParams { row, seed, penalties, .. } = sampled(requested).unwrap();
     assert_eq!(penalties, Penalties::default());
     assert_eq!((row.temperature, row.top_p, row.top_k, row.min_p, seed), (0.5, 0.25, 7, 0.0, 1));
-    // The quotient would overflow: greedy.
+    // Logits divided by this temperature would overflow, so the sampling is greedy.
     let cold = sampled(Sampling { temperature: Some(1e-30), ..Default::default() }).unwrap();
     assert_eq!(cold.row.temperature, 0.0);
 }
 
-/// A copy of a real model's text side whose generation_config.json is another.
+/// The text files of a real model with another generation_config.json.
 fn files_with(generation: &str) -> ModelFiles {
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
@@ -117,24 +117,24 @@ fn files_with(generation: &str) -> ModelFiles {
 }
 
 #[test]
-fn the_models_own_repetition_penalty_counts_where_the_client_says_nothing() {
+fn repetition_penalty_defaults_to_the_models() {
     let files = files_with(r#"{"repetition_penalty": 1.1}"#);
-    let penalty = |asked| {
-        let sampling = Sampling { repetition_penalty: asked, ..Sampling::default() };
+    let penalty = |requested| {
+        let sampling = Sampling { repetition_penalty: requested, ..Sampling::default() };
         let submission = admit(&files, MAX_LENGTH, StreamId(9), GenerateRequest { sampling, ..text("x") });
-        submission.unwrap().order.sampling.penalties.repetition
+        submission.unwrap().params.sampling.penalties.repetition
     };
     assert_eq!((penalty(None), penalty(Some(1.0)), penalty(Some(1.5))), (1.1, 1.0, 1.5));
 }
 
 #[test]
-fn seeds_are_drawn_anew() {
+fn seeds_are_random() {
     let seeds: HashSet<u64> = (0..50).map(|_| sampled(Sampling::default()).unwrap().seed).collect();
     assert_eq!(seeds.len(), 50);
 }
 
 #[test]
-fn what_else_is_asked_is_checked_and_handed_on() {
+fn max_tokens_may_be_zero_only_to_score_the_prompt() {
     let scored = |max_tokens, prompt| GenerateRequest {
         max_tokens: Some(max_tokens),
         logprobs: Some(Logprobs { top: 3, prompt }),
@@ -142,47 +142,64 @@ fn what_else_is_asked_is_checked_and_handed_on() {
     };
     assert_eq!(refused(scored(0, false)).1.as_deref(), Some("max_tokens"));
     assert_eq!(admitted(scored(0, true)).unwrap().limits.max_tokens, 0);
+}
+
+#[test]
+fn too_many_top_logprobs_are_refused() {
     let many = GenerateRequest { logprobs: Some(Logprobs { top: 21, prompt: false }), ..text("x") };
     assert_eq!(refused(many).1.as_deref(), Some("top_logprobs"));
+}
+
+#[test]
+fn ignore_eos_and_min_tokens_are_passed_on() {
     let endless = GenerateRequest { ignore_eos: true, min_tokens: 7, ..text("x") };
     let endless = admitted(endless).unwrap();
     assert!(endless.limits.eos.is_empty());
-    assert_eq!(endless.order.sampling.min_tokens, 7);
-    assert!(!endless.order.sampling.ends.is_empty());
+    assert_eq!(endless.params.sampling.min_tokens, 7);
+    assert!(!endless.params.sampling.ends.is_empty());
+}
+
+#[test]
+fn constraint_is_compiled_or_refused() {
     let broken = GenerateRequest { constraint: Some(Constraint::Regex("(".into())), ..text("x") };
     assert_eq!(refused(broken).1.as_deref(), Some("response_format"));
-    let timed =
-        GenerateRequest { time_limit_ms: Some(5), constraint: Some(Constraint::JsonObject), ..text("x") };
-    let timed = admitted(timed).unwrap();
-    assert!(timed.deadline.is_some() && timed.constraint.is_some() && timed.order.masked);
+    let valid = GenerateRequest { constraint: Some(Constraint::JsonObject), ..text("x") };
+    let valid = admitted(valid).unwrap();
+    assert!(valid.constraint.is_some() && valid.params.masked);
 }
 
-fn thinking_files() -> ModelFiles {
-    let overrides = Overrides { reasoning: Some(ReasoningFormat::Think), ..Overrides::default() };
-    ModelFiles::read_as(&model("SmolLM2-135M-Instruct"), overrides).unwrap()
-}
-
-/// A model that thinks, whose last turn has begun so.
 #[test]
-fn a_budget_binds_where_the_model_thinks() {
+fn time_limit_becomes_a_deadline() {
+    let timed = GenerateRequest { time_limit_ms: Some(5), ..text("x") };
+    assert!(admitted(timed).unwrap().deadline.is_some());
+}
+
+fn reasoning_files() -> ModelFiles {
+    let overrides = Overrides { reasoning: Some(ReasoningFormat::Think), ..Overrides::default() };
+    ModelFiles::read_with(&model("SmolLM2-135M-Instruct"), overrides).unwrap()
+}
+
+/// The last turn of the prompt is unfinished and holds reasoning.
+#[test]
+fn reasoning_budget_applies_within_reasoning_only() {
     let say = |content: &str| {
         let assistant = Message { role: Role::Assistant, content: content.into(), ..Message::default() };
         let messages = vec![Message { content: "Hi".into(), ..Message::default() }, assistant];
         let chat = ChatPrompt { messages, continues: true, ..ChatPrompt::default() };
         GenerateRequest { reasoning_budget: Some(4), ..request(Prompt::Chat(chat)) }
     };
-    let files = thinking_files();
+    let files = reasoning_files();
     let admitted = |request| admit(&files, 256, StreamId(9), request).unwrap();
     let open = admitted(say("<think>hm"));
-    assert!(open.budget.is_some() && open.order.masked && open.limits.manner.open);
+    assert!(open.budget.is_some() && open.params.masked && open.limits.output_format.reasoning_open);
     let answers = admitted(say("<think>hm</think>So"));
-    assert!(answers.budget.is_none() && !answers.order.masked && answers.limits.manner.answering);
+    assert!(answers.budget.is_none() && !answers.params.masked && answers.limits.output_format.in_answer);
     let plain = admit(&FILES, 256, StreamId(9), say("<think>hm")).unwrap();
     assert!(plain.budget.is_none(), "a model that does not think has nothing to close");
 }
 
 #[test]
-fn stop_tokens_end_it_beside_the_models_own() {
+fn stop_tokens_extend_the_models_end_tokens() {
     let more = GenerateRequest { stop_tokens: vec![7], ..text("x") };
     let eos = admitted(more).unwrap().limits.eos;
     assert!(eos.contains(&7) && FILES.eos.is_subset(&eos));
@@ -206,10 +223,14 @@ fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<Submissi
 }
 
 #[test]
-fn tools_are_read_and_constrained_as_asked() {
+fn tool_choice_and_strict_determine_the_constraint() {
     let constrained = |choice, strict| {
         let submission = with_tools(choice, r#"{"type": "object"}"#, strict).unwrap();
-        (submission.limits.manner.tools.is_some(), submission.constraint.is_some(), submission.order.masked)
+        (
+            submission.limits.output_format.functions.is_some(),
+            submission.constraint.is_some(),
+            submission.params.masked,
+        )
     };
     assert_eq!(constrained(ToolChoice::Auto, false), (true, false, false));
     assert_eq!(constrained(ToolChoice::Auto, true), (true, true, true));
@@ -224,9 +245,8 @@ fn tools_are_read_and_constrained_as_asked() {
     assert!(strict.param.as_deref() == Some("tools") && strict.message.contains("uniqueItems"), "{strict}");
 }
 
-/// A model that thinks before it answers, if it likes, does so before an answer of a demanded form too.
 #[test]
-fn what_is_thought_precedes_a_demanded_answer() {
+fn reasoning_may_precede_a_constrained_answer() {
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(model("Qwen2.5-Coder-0.5B-Instruct")).unwrap() {
         let file = file.unwrap();
@@ -256,11 +276,11 @@ fn what_is_thought_precedes_a_demanded_answer() {
     }
 }
 
-/// A form of calls that is not JSON cannot follow every schema: a strict function's is refused by the keyword's name.
+/// Formats other than JSON cannot express every schema.
 #[test]
-fn what_a_form_of_calls_cannot_follow_is_named() {
+fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     let mut files = ModelFiles::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap();
-    files.dialect.format = Format::QwenXml;
+    files.formats.tools = ToolFormat::QwenXml;
     let schema = r#"{"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}]}"#;
     for strict in [true, false] {
         let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
@@ -283,9 +303,8 @@ fn what_a_form_of_calls_cannot_follow_is_named() {
 }
 
 proptest! {
-    /// Whatever comes, what is admitted is in range.
     #[test]
-    fn what_is_admitted_is_in_range(
+    fn admitted_requests_are_in_range(
         prompt in ".{0,80}",
         temperature in prop::option::of(any::<f32>()),
         top_p in prop::option::of(any::<f32>()),
@@ -294,10 +313,10 @@ proptest! {
     ) {
         let sampling = Sampling { temperature, top_p, min_p, ..Default::default() };
         if let Ok(submission) = admitted(GenerateRequest { sampling, max_tokens, ..text(&prompt) }) {
-            let row = submission.order.sampling.row;
+            let row = submission.params.sampling.row;
             prop_assert!((0.0..=100.0).contains(&row.temperature));
             prop_assert!(row.top_p > 0.0 && row.top_p <= 1.0 && (0.0..=1.0).contains(&row.min_p));
-            let length = submission.order.prompt.len() as u32;
+            let length = submission.params.prompt.len() as u32;
             prop_assert!(length > 0 && submission.limits.max_tokens > 0);
             prop_assert!(length + submission.limits.max_tokens <= MAX_LENGTH);
         }

@@ -1,55 +1,54 @@
-//! Which texts run together. Pure.
+//! Decides which texts run together. Pure.
 //!
-//! Requests take turns. Whose turn it is puts its longest text into the step, and texts of any request that are about as
-//! long join it, so that little is padding, until the step has tokens enough. So no request waits for more steps than there
-//! are requests, and a request of many texts runs its long ones together, then its short ones.
+//! Requests take turns. A request's turn puts its longest text into the step. Then texts of about the same length join, from any
+//! request, until the step has enough tokens. So little of a step is padding, no request waits for more steps than there are
+//! requests, and a request with many texts runs its long ones together, then its short ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::Piece;
+use super::EncoderInput;
 
-/// Names a request.
+/// Identifies a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub u64);
 
-/// Below so many tokens a step takes about as long as with so many: padding is free there.
+/// A step with fewer tokens takes about as long as one with this many, so padding up to it is free.
 const FREE_TOKENS: usize = 256;
-/// Of a larger step's tokens one of so many may be padding.
+/// At most this fraction (1/8) of a larger step's tokens is padding.
 const PADDING: usize = 8;
 
-/// Length and order of arrival.
+/// Length in tokens, and order of arrival.
 type Key = (usize, u64);
 
-/// The texts that wait.
+/// The waiting texts.
 #[derive(Debug)]
-pub struct Queue {
+pub struct BatchQueue {
     step_tokens: usize,
     lanes: usize,
-    next: u64,
-    waiting: BTreeMap<Key, (JobId, usize, Piece)>,
-    /// The keys of each request's texts, the longest last; those of texts that have run may still be among them.
+    next_arrival: u64,
+    waiting: BTreeMap<Key, (JobId, usize, EncoderInput)>,
+    /// The keys of each request's texts, the longest last. Includes keys of texts that have run.
     jobs: HashMap<JobId, Vec<Key>>,
     turns: VecDeque<JobId>,
 }
 
-/// A step: texts, and for each whose it is and which of its texts.
+/// The texts of one step.
 #[derive(Debug, Default)]
-pub struct Taken {
-    /// Request and index.
-    pub places: Vec<(JobId, usize)>,
+pub struct TextBatch {
+    /// For each text, its request and its index there.
+    pub slots: Vec<(JobId, usize)>,
     /// The texts, the longest first.
-    pub pieces: Vec<Piece>,
+    pub inputs: Vec<EncoderInput>,
 }
 
-impl Queue {
-    /// For steps of at most `step_tokens` tokens, padding included, that are dealt out to `lanes`; a single longer text is a
-    /// step too.
+impl BatchQueue {
+    /// A queue for steps of at most `step_tokens` tokens, padding included, on `lanes` lanes. A longer text is a step of its
+    /// own.
     pub fn new(step_tokens: usize, lanes: usize) -> Self {
-        let lanes = lanes.max(1);
         Self {
             step_tokens,
-            lanes,
-            next: 0,
+            lanes: lanes.max(1),
+            next_arrival: 0,
             waiting: BTreeMap::new(),
             jobs: HashMap::new(),
             turns: VecDeque::new(),
@@ -57,20 +56,20 @@ impl Queue {
     }
 
     /// Adds a request.
-    pub fn add(&mut self, job: JobId, pieces: Vec<Piece>) {
-        let mut keys = Vec::with_capacity(pieces.len());
-        for (index, piece) in pieces.into_iter().enumerate() {
-            let key = (piece.tokens.len(), self.next);
-            self.next += 1;
+    pub fn add(&mut self, job: JobId, inputs: Vec<EncoderInput>) {
+        let mut keys = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.into_iter().enumerate() {
+            let key = (input.tokens.len(), self.next_arrival);
+            self.next_arrival += 1;
             keys.push(key);
-            self.waiting.insert(key, (job, index, piece));
+            self.waiting.insert(key, (job, index, input));
         }
         keys.sort_unstable();
         self.jobs.insert(job, keys);
         self.turns.push_back(job);
     }
 
-    /// Drops what waits of a request.
+    /// Removes the waiting texts of a request.
     pub fn remove(&mut self, job: JobId) {
         for key in self.jobs.remove(&job).unwrap_or_default() {
             self.waiting.remove(&key);
@@ -78,10 +77,10 @@ impl Queue {
         self.turns.retain(|other| *other != job);
     }
 
-    /// Takes the next step's texts out; none where nothing waits.
-    pub fn take(&mut self) -> Taken {
-        let mut taken = Taken::default();
-        let Some(first) = self.turn() else { return taken };
+    /// Removes and returns the texts of the next step. Empty if no text waits.
+    pub fn next_batch(&mut self) -> TextBatch {
+        let mut batch = TextBatch::default();
+        let Some(first) = self.next_turn() else { return batch };
         let longest = first.0.max(1);
         let mut keys = vec![first];
         let mut tokens = first.0;
@@ -94,21 +93,21 @@ impl Queue {
             tokens += key.0;
             keys.push(*key);
         }
-        // As many for each lane: one with a text more would be waited for.
+        // The same number of texts for each lane: all lanes would wait for one with an extra text.
         if keys.len() > self.lanes {
             keys.truncate(keys.len() / self.lanes * self.lanes);
         }
         for key in keys {
-            if let Some((job, index, piece)) = self.waiting.remove(&key) {
-                taken.places.push((job, index));
-                taken.pieces.push(piece);
+            if let Some((job, index, input)) = self.waiting.remove(&key) {
+                batch.slots.push((job, index));
+                batch.inputs.push(input);
             }
         }
-        taken
+        batch
     }
 
-    /// The longest text of the request whose turn it is; that one's next turn comes last.
-    fn turn(&mut self) -> Option<Key> {
+    /// The longest text of the request whose turn it is. That request goes to the end of the line.
+    fn next_turn(&mut self) -> Option<Key> {
         while let Some(job) = self.turns.pop_front() {
             let keys = self.jobs.get_mut(&job)?;
             while let Some(key) = keys.pop() {

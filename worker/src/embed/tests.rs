@@ -3,25 +3,25 @@ use std::sync::mpsc;
 use ipc_proto::worker::ModelKind;
 
 use super::*;
-use crate::engine::places::Places;
+use crate::engine::admission_limits::AdmissionLimits;
 
-/// Answers each text with its length; fails on a text of 13 tokens, and at once on one of 14.
+/// Returns the length of each text. Fails to finish a text of 13 tokens, and to launch one of 14.
 #[derive(Default)]
 struct Lengths {
-    begun: VecDeque<Vec<usize>>,
+    launched: VecDeque<Vec<usize>>,
 }
 
-impl Runner for Lengths {
-    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError> {
-        if pieces.iter().any(|piece| piece.tokens.len() == 14) {
+impl BatchRunner for Lengths {
+    fn launch(&mut self, inputs: &[EncoderInput]) -> std::result::Result<(), RunnerError> {
+        if inputs.iter().any(|input| input.tokens.len() == 14) {
             return Err(RunnerError("fourteen".into()));
         }
-        self.begun.push_back(pieces.iter().map(|piece| piece.tokens.len()).collect());
+        self.launched.push_back(inputs.iter().map(|input| input.tokens.len()).collect());
         Ok(())
     }
 
     fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
-        let lengths = self.begun.pop_front().unwrap();
+        let lengths = self.launched.pop_front().unwrap();
         if lengths.contains(&13) {
             return Err(RunnerError("thirteen".into()));
         }
@@ -39,24 +39,25 @@ type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>>>;
 
 fn job(lengths: &[usize]) -> (Command, Answer) {
     let (reply, answer) = oneshot::channel();
-    let pieces = lengths.iter().map(|length| Piece { tokens: vec![1; *length], second: *length });
-    let place = Places::new(1, 1).take(ModelKind::Embed).unwrap();
-    (Command::Embed(Box::new(Job { pieces: pieces.collect(), reply, place })), answer)
+    let inputs =
+        lengths.iter().map(|length| EncoderInput { tokens: vec![1; *length], second_start: *length });
+    let permit = AdmissionLimits::new(1, 1).acquire(ModelKind::Embed).unwrap();
+    (Command::Embed(Box::new(Job { inputs: inputs.collect(), reply, permit })), answer)
 }
 
-/// Runs the engine over commands that are all there at once.
+/// Runs the engine on commands that are all queued beforehand.
 fn run(commands: impl IntoIterator<Item = Command>) -> Arc<Counters> {
     let (sender, receiver) = mpsc::channel();
     for command in commands {
         sender.send(command).unwrap();
     }
     let counters = Arc::new(Counters::default());
-    Engine::new(Lengths::default(), 64, 1, Arc::clone(&counters)).run(&receiver);
+    EncoderEngine::new(Lengths::default(), 64, 1, Arc::clone(&counters)).run(&receiver);
     counters
 }
 
 #[test]
-fn answers_come_in_the_order_of_the_texts() {
+fn results_keep_the_order_of_the_texts() {
     let ((first, mut one), (second, mut two)) = (job(&[3, 50, 1, 60]), job(&[2]));
     let counters = run([first, second, Command::Drain]);
     assert_eq!(one.try_recv().unwrap().unwrap(), [[3.0], [50.0], [1.0], [60.0]]);
@@ -65,7 +66,7 @@ fn answers_come_in_the_order_of_the_texts() {
 }
 
 #[test]
-fn a_failure_takes_only_the_requests_of_its_step() {
+fn failed_step_fails_only_its_requests() {
     for unlucky in [13, 14] {
         let ((first, mut one), (second, mut two)) = (job(&[60, unlucky]), job(&[64]));
         run([first, second, Command::Drain]);
@@ -75,7 +76,7 @@ fn a_failure_takes_only_the_requests_of_its_step() {
 }
 
 #[test]
-fn steps_overlap_and_each_answers_its_own() {
+fn overlapping_steps_return_their_own_results() {
     let ((first, mut one), (second, mut two)) = (job(&[64, 63, 62]), job(&[61]));
     run([first, second, Command::Drain]);
     assert_eq!(one.try_recv().unwrap().unwrap(), [[64.0], [63.0], [62.0]]);
@@ -83,17 +84,24 @@ fn steps_overlap_and_each_answers_its_own() {
 }
 
 #[test]
-fn who_has_left_costs_nothing_and_who_comes_late_is_told() {
-    let ((first, one), (second, mut two), (third, mut three)) = (job(&[60]), job(&[61]), job(&[5]));
+fn abandoned_request_does_not_run() {
+    let ((first, one), (second, mut two)) = (job(&[60]), job(&[61]));
     drop(one);
-    let counters = run([first, second, Command::Drain, third]);
+    let counters = run([first, second, Command::Drain]);
     assert_eq!(two.try_recv().unwrap().unwrap(), [[61.0]]);
-    assert_eq!(three.try_recv().unwrap().unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(counters.health().steps, 1);
 }
 
 #[test]
-fn a_stop_answers_everybody() {
+fn request_after_drain_is_refused() {
+    let ((first, mut one), (second, mut two)) = (job(&[61]), job(&[5]));
+    run([first, Command::Drain, second]);
+    assert_eq!(one.try_recv().unwrap().unwrap(), [[61.0]]);
+    assert_eq!(two.try_recv().unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[test]
+fn stop_fails_running_requests() {
     let (first, mut one) = job(&[60]);
     run([first, Command::Stop]);
     assert_eq!(one.try_recv().unwrap().unwrap_err().kind, ErrorKind::Unavailable);

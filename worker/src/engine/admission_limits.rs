@@ -1,7 +1,7 @@
-//! How many requests a worker has, from before they cost anything until they have ended.
+//! Limits the number of requests in a worker, from before they cost anything until they have ended.
 //!
-//! What was admitted is counted by the places themselves, not by readings of the engine: so no two that come together take
-//! the last one, and one is free again before its request's end is told.
+//! The permits themselves are counted, not the requests in the engine. So two simultaneous requests cannot both take the
+//! last permit, and a permit is free before the client learns that its request has ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,37 +9,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ipc_proto::worker::{ModelKind, Room};
 use ipc_proto::{Error, Result};
 
-/// The places; clones share them.
+/// Hands out permits; clones share the count.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct AdmissionLimits {
     rows: u32,
     waiting: u32,
     held: Arc<AtomicU32>,
 }
 
-/// One request's place, given back when dropped.
+/// Admits one request; dropping it frees the slot.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicU32>);
+pub struct AdmissionPermit(Arc<AtomicU32>);
 
-impl Places {
-    /// Places for `rows` requests that generate at once, and for `waiting` more.
+impl AdmissionLimits {
+    /// Allows `rows` running and `waiting` more requests.
     pub fn new(rows: usize, waiting: usize) -> Self {
         let bounded = |count| u32::try_from(count).unwrap_or(u32::MAX);
         Self { rows: bounded(rows), waiting: bounded(waiting), held: Arc::default() }
     }
 
-    /// Takes a place for a request of a model of this kind.
+    /// Takes a permit for a request to a model of this kind.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn take(&self, kind: ModelKind) -> Result<Place> {
+    /// [`Error::full`] when all permits are taken.
+    pub fn acquire(&self, kind: ModelKind) -> Result<AdmissionPermit> {
         let limit = self.limit(kind);
         let one_more = |held| (held < limit).then_some(held + 1);
         let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.map(|_| Place(Arc::clone(&self.held))).map_err(|_| Error::full(limit))
+        taken.map(|_| AdmissionPermit(Arc::clone(&self.held))).map_err(|_| Error::full(limit))
     }
 
-    /// How many there are and how many are free.
+    /// Permits in total and free.
     pub fn room(&self, kind: ModelKind) -> Room {
         let limit = self.limit(kind);
         Room { limit, left: limit.saturating_sub(self.held.load(Ordering::Relaxed)) }
@@ -48,13 +48,13 @@ impl Places {
     fn limit(&self, kind: ModelKind) -> u32 {
         match kind {
             ModelKind::Generate => self.rows.saturating_add(self.waiting),
-            // Texts of all requests share the steps: there are no rows, but one request is always taken.
+            // Encoders have no rows: all texts share the steps. At least one request is always admitted.
             ModelKind::Embed | ModelKind::Rerank => self.waiting.max(1),
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

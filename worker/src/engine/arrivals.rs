@@ -1,7 +1,7 @@
 //! Requests that are being tokenised or are on their way to the engine.
 //!
-//! They count as waiting, so that a flood is refused before it costs anything, and they can be cancelled before the
-//! engine has heard of them.
+//! They count as waiting, so that a flood is refused before it costs anything. They can be cancelled before the engine
+//! receives them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use ipc_proto::stream::StreamId;
 
 type Key = (StreamId, RequestId);
 
-/// The requests that have arrived; clones share them.
+/// The set of arriving requests; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals(Arc<Mutex<HashSet<Key>>>);
 
-/// One request's place among them, given up when dropped.
+/// One request's entry in the set; dropping it removes the entry.
 #[derive(Debug)]
 pub struct Arrival {
     all: Arrivals,
@@ -23,18 +23,18 @@ pub struct Arrival {
 }
 
 impl Arrivals {
-    /// Enters a request; `None` when one of that name is there already.
+    /// Adds a request; `None` if its id is already present.
     pub fn enter(&self, stream: StreamId, id: RequestId) -> Option<Arrival> {
         let key = (stream, id);
         self.lock().insert(key).then(|| Arrival { all: self.clone(), key })
     }
 
-    /// Requests entered.
+    /// Number of arriving requests.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Marks a request as unwanted. One that is not here is the engine's to cancel.
+    /// Marks a request as cancelled. The engine cancels requests that have left this set.
     pub fn cancel(&self, stream: StreamId, id: RequestId) {
         self.lock().remove(&(stream, id));
     }
@@ -45,8 +45,8 @@ impl Arrivals {
 }
 
 impl Arrival {
-    /// False once the request was cancelled.
-    pub fn wanted(&self) -> bool {
+    /// False after [`Arrivals::cancel`].
+    pub fn is_wanted(&self) -> bool {
         self.all.lock().contains(&self.key)
     }
 }

@@ -1,8 +1,8 @@
-//! Hands out KV blocks. Pure: numbers only.
+//! Allocates KV blocks. Pure: numbers only.
 //!
-//! Blocks are counted: sequences that begin alike hold the same blocks for it, which the prefix cache finds. A sequence's own
-//! blocks are kept consecutive where that is free, because attention over a consecutive run needs no gathering: a
-//! sequence grows into the block after its last one, and a new one starts at an empty group of blocks.
+//! Blocks are reference-counted: sequences with a common prefix share its blocks, which the prefix cache finds. The blocks
+//! of a sequence are consecutive if that costs nothing, because attention over a consecutive run needs no gathering. So a
+//! sequence grows into the block after its last one, and a new sequence starts at an empty group of blocks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,10 +12,10 @@ use ipc_proto::worker::PrefixStatistics;
 use super::prefix_cache::{ChainHash, ChainHasher, Found, PrefixCache};
 use super::runner::BlockId;
 
-/// Blocks that a new sequence would like to have for itself.
+/// Size of the empty group of blocks at which a new sequence starts, if there is one.
 const GROUP: usize = 8;
 
-/// The pool's free list, shared by the tables that return their blocks to it.
+/// The pool of blocks; clones share it.
 #[derive(Debug, Clone)]
 pub struct BlockAllocator {
     shared: Rc<RefCell<Shared>>,
@@ -25,40 +25,40 @@ pub struct BlockAllocator {
 
 #[derive(Debug)]
 struct Shared {
-    /// Tables that hold each block.
+    /// Reference count of each block.
     holders: Vec<u32>,
-    /// Blocks that somebody holds.
+    /// Number of held blocks.
     used: usize,
-    /// Blocks below the limit that nobody holds, those that the cache keeps included.
+    /// Number of blocks below the limit that no table holds, cached ones included.
     free: usize,
-    /// Blocks from here on are not handed out, and forgotten when nobody holds them.
+    /// Blocks from this index on are not allocated, and not cached once no table holds them.
     limit: usize,
     cache: PrefixCache,
 }
 
-/// One sequence's blocks, in order; dropping it lets go of them.
+/// One sequence's blocks, in order. Dropping it frees them.
 #[derive(Debug)]
 pub struct BlockTable {
     blocks: Vec<BlockId>,
-    /// The first so many were let go of; their places remain.
+    /// Number of leading blocks already freed; their entries remain as placeholders.
     released: usize,
     allocator: BlockAllocator,
 }
 
-/// The pool has no block left.
+/// The pool has no free block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBlocks;
 
-/// Blocks that the prefix cache has of a text.
+/// The cached blocks of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cached {
-    /// In all.
+    /// Total number.
     pub blocks: u32,
-    /// Of these, blocks that nobody holds, which count as free.
+    /// Of these, blocks that no table holds. They count as free.
     pub idle: u32,
 }
 
-/// The text that follows is being computed by another sequence.
+/// Another sequence is computing the next part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending;
 
@@ -76,75 +76,75 @@ impl BlockAllocator {
         BlockTable { blocks: Vec::new(), released: 0, allocator: self.clone() }
     }
 
-    /// Blocks in use.
+    /// Number of held blocks.
     pub fn used(&self) -> u32 {
         self.shared.borrow().used as u32
     }
 
-    /// Blocks that can be taken; some of them may hold text that would be forgotten.
+    /// Number of free blocks, including idle cached blocks, which allocation evicts.
     pub fn free(&self) -> u32 {
         self.shared.borrow().free as u32
     }
 
-    /// Blocks that would be free if `table` let go of its own.
-    pub fn held_alone(&self, table: &BlockTable) -> u32 {
+    /// Number of blocks that only `table` holds.
+    pub fn exclusive_blocks(&self, table: &BlockTable) -> u32 {
         let shared = self.shared.borrow();
         table.held().iter().filter(|block| shared.holders[**block as usize] == 1).count() as u32
     }
 
-    /// Blocks that may be in use.
+    /// Maximum number of blocks in use.
     pub fn limit(&self) -> u32 {
         self.shared.borrow().limit as u32
     }
 
-    /// Hands out only the first `limit` blocks from now on, of those it was made with. Blocks beyond that stay with whoever
-    /// holds them.
+    /// Restricts allocation to the first `limit` blocks. Tables keep the blocks that they hold beyond that.
     pub fn set_limit(&self, limit: u32) {
         self.shared.borrow_mut().set_limit(limit as usize);
     }
 
-    /// Forgets all text that nobody holds.
-    pub fn forget_idle(&self) {
+    /// Evicts all idle blocks.
+    pub fn evict_idle(&self) {
         let mut shared = self.shared.borrow_mut();
         while shared.cache.evict().is_some() {}
     }
 
-    /// The first block behind all that hold something.
-    pub fn end(&self) -> u32 {
+    /// One past the last block that is held or cached.
+    pub fn used_end(&self) -> u32 {
         let shared = self.shared.borrow();
-        let holds = |at: &usize| shared.holders[*at] > 0 || shared.cache.knows(*at as BlockId);
+        let holds = |at: &usize| shared.holders[*at] > 0 || shared.cache.contains(*at as BlockId);
         (0..shared.holders.len()).rev().find(holds).map_or(0, |last| last as u32 + 1)
     }
 
-    /// Blocks that hold `tokens` tokens.
+    /// Number of blocks for `tokens` tokens, rounded up.
     pub fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_size)
     }
 
-    /// Blocks that the first `tokens` tokens fill.
+    /// Number of blocks that `tokens` tokens fill, rounded down.
     pub fn whole_blocks(&self, tokens: usize) -> usize {
         tokens / self.block_size as usize
     }
 
-    /// Tokens in `blocks` full blocks.
+    /// Number of tokens in `blocks` full blocks.
     pub fn tokens_in(&self, blocks: u32) -> usize {
         (blocks * self.block_size) as usize
     }
 
-    /// What the hashes of a scope's texts begin with.
+    /// The initial hash of a cache scope.
     pub fn scope(&self, name: &str) -> ChainHash {
         self.hasher.scope(name)
     }
 
-    /// Blocks of the first `computed` tokens that the next one is too far from to see.
-    pub fn behind(&self, window: u32, computed: usize) -> usize {
+    /// Number of leading blocks outside the window of the token after `computed` tokens.
+    pub fn blocks_outside_window(&self, window: u32, computed: usize) -> usize {
         self.whole_blocks((computed + 1).saturating_sub(window as usize))
     }
 
-    /// What is there of the text of `chain`, from its beginning; of a `window`, only what is seen from its end will be held.
+    /// Finds the cached blocks at the start of `chain`. With a `window`, only blocks within it count as `idle`, since the
+    /// sequence holds no others.
     ///
     /// # Errors
-    /// When what follows is being computed: waiting for it is cheaper than computing it too.
+    /// When another sequence is computing the next block: waiting is cheaper than computing it again.
     pub fn find(&self, chain: &[ChainHash], window: Option<u32>) -> Result<Cached, Pending> {
         let shared = self.shared.borrow();
         let mut cached = Cached::default();
@@ -152,7 +152,8 @@ impl BlockAllocator {
             let Found::Ready(_) = found else { return Err(Pending) };
             cached.blocks += 1;
         }
-        let held = window.map_or(0, |window| self.behind(window, self.tokens_in(cached.blocks)));
+        let held =
+            window.map_or(0, |window| self.blocks_outside_window(window, self.tokens_in(cached.blocks)));
         let idle = |hash: &&ChainHash| match shared.cache.find(**hash) {
             Some(Found::Ready(block)) => shared.holders[block as usize] == 0,
             _ => false,
@@ -161,17 +162,17 @@ impl BlockAllocator {
         Ok(cached)
     }
 
-    /// Counts a prompt's hits and misses; true if the first missing block had been there once.
-    pub fn count(&self, chain: &[ChainHash], hits: usize) -> bool {
-        self.shared.borrow_mut().cache.count(chain, hits)
+    /// Records a prompt's hits and misses. Returns whether the first missing block was evicted earlier.
+    pub fn record_lookup(&self, chain: &[ChainHash], hits: usize) -> bool {
+        self.shared.borrow_mut().cache.record_lookup(chain, hits)
     }
 
-    /// What the prefix cache did since the start.
+    /// Prefix cache counts since the start.
     pub fn statistics(&self) -> PrefixStatistics {
         self.shared.borrow().cache.statistics()
     }
 
-    /// Continues the hashes of the full blocks of `tokens`, of which `chain` has the first ones; the text is of `scope`.
+    /// Appends the missing hashes of the full blocks of `tokens` to `chain`, whose first hash follows from `scope`.
     pub fn extend_chain(&self, chain: &mut Vec<ChainHash>, scope: ChainHash, tokens: &[u32]) {
         let size = self.block_size as usize;
         for block in tokens.chunks_exact(size).skip(chain.len()) {
@@ -184,16 +185,16 @@ impl BlockAllocator {
 impl Shared {
     fn take(&mut self, last: Option<BlockId>) -> Option<BlockId> {
         let blank = self.free - self.cache.idle();
-        let at = if blank == 0 { self.cache.evict()? } else { self.blank(last)? };
+        let at = if blank == 0 { self.cache.evict()? } else { self.find_blank(last)? };
         self.holders[at as usize] = 1;
         self.used += 1;
         self.free -= 1;
         Some(at)
     }
 
-    /// A block that nobody holds and that holds nothing.
-    fn blank(&self, last: Option<BlockId>) -> Option<BlockId> {
-        let blank = |at: usize| self.holders[at] == 0 && !self.cache.knows(at as BlockId);
+    /// A block that is neither held nor cached: the one after `last`, else an empty group, else any.
+    fn find_blank(&self, last: Option<BlockId>) -> Option<BlockId> {
+        let blank = |at: usize| self.holders[at] == 0 && !self.cache.contains(at as BlockId);
         let all = self.limit;
         let next = last.map(|last| last as usize + 1).filter(|next| *next < all && blank(*next));
         let group = || (0..all).step_by(GROUP).find(|at| (*at..all.min(at + GROUP)).all(blank));
@@ -201,17 +202,17 @@ impl Shared {
         next.or_else(group).or_else(any).map(|at| at as BlockId)
     }
 
-    fn hold(&mut self, block: BlockId) {
+    fn retain(&mut self, block: BlockId) {
         let holders = &mut self.holders[block as usize];
         *holders += 1;
         if *holders == 1 {
             self.used += 1;
             self.free -= 1;
-            self.cache.unpark(block);
+            self.cache.mark_held(block);
         }
     }
 
-    fn let_go(&mut self, block: BlockId) {
+    fn release(&mut self, block: BlockId) {
         let holders = &mut self.holders[block as usize];
         *holders -= 1;
         if *holders > 0 {
@@ -220,9 +221,9 @@ impl Shared {
         self.used -= 1;
         if (block as usize) < self.limit {
             self.free += 1;
-            self.cache.park(block);
+            self.cache.mark_idle(block);
         } else {
-            self.cache.forget(block);
+            self.cache.remove(block);
         }
     }
 
@@ -232,7 +233,7 @@ impl Shared {
         if limit < self.limit {
             self.free -= unheld(&self.holders[limit..self.limit]);
             for block in (limit..self.limit).filter(|at| self.holders[*at] == 0) {
-                self.cache.forget(block as BlockId);
+                self.cache.remove(block as BlockId);
             }
         } else {
             self.free += unheld(&self.holders[self.limit..limit]);
@@ -242,30 +243,30 @@ impl Shared {
 }
 
 impl BlockTable {
-    /// Fills an empty table with the blocks that hold the beginning of the text of `chain`.
+    /// Fills an empty table with the ready blocks at the start of `chain`.
     pub fn adopt(&mut self, chain: &[ChainHash]) {
-        debug_assert!(self.blocks.is_empty(), "only a table without blocks adopts any");
+        debug_assert!(self.blocks.is_empty(), "only an empty table adopts blocks");
         let mut shared = self.allocator.shared.borrow_mut();
         for hash in chain {
             let Some(Found::Ready(block)) = shared.cache.find(*hash) else { return };
-            shared.hold(block);
+            shared.retain(block);
             self.blocks.push(block);
         }
     }
 
-    /// Says what text the blocks hold, or, unless `ready`, are about to; `chain[..from]` is known already.
-    pub fn announce(&self, chain: &[ChainHash], from: usize, ready: bool) {
+    /// Publishes the text of the blocks from index `from` on in the prefix cache; unless `ready`, as pending.
+    pub fn publish(&self, chain: &[ChainHash], from: usize, ready: bool) {
         let mut shared = self.allocator.shared.borrow_mut();
         for (hash, block) in chain.iter().zip(&self.blocks).skip(from.max(self.released)) {
-            shared.cache.enter(*hash, *block, ready);
+            shared.cache.insert(*hash, *block, ready);
         }
     }
 
-    /// Takes blocks until `tokens` tokens fit.
+    /// Allocates blocks until `tokens` tokens fit.
     ///
     /// # Errors
-    /// When the pool runs out; the table keeps what it has then.
-    pub fn reach(&mut self, tokens: u32) -> Result<(), OutOfBlocks> {
+    /// When the pool has no free block; the table keeps the blocks that it got.
+    pub fn grow_to(&mut self, tokens: u32) -> Result<(), OutOfBlocks> {
         let needed = self.allocator.blocks_for(tokens) as usize;
         while self.blocks.len() < needed {
             let block = self.allocator.shared.borrow_mut().take(self.blocks.last().copied());
@@ -274,37 +275,37 @@ impl BlockTable {
         Ok(())
     }
 
-    /// Lets go of the first `count` blocks, which nobody will read for this text any more.
-    pub fn release(&mut self, count: usize) {
+    /// Frees the first `count` blocks, which this sequence no longer reads.
+    pub fn release_first(&mut self, count: usize) {
         let mut shared = self.allocator.shared.borrow_mut();
         for block in &mut self.blocks[self.released.min(count)..count] {
-            // The place is kept by a number that every pool has.
-            shared.let_go(std::mem::take(block));
+            // The placeholder is block 0, which every pool has.
+            shared.release(std::mem::take(block));
         }
         self.released = self.released.max(count);
     }
 
-    /// Blocks that it holds.
+    /// The blocks that it still holds.
     fn held(&self) -> &[BlockId] {
         &self.blocks[self.released..]
     }
 
-    /// The blocks in order.
+    /// The blocks in order, placeholders included.
     pub fn blocks(&self) -> &[BlockId] {
         &self.blocks
     }
 
-    /// The pool slot of the token at `position`, which the table has reached.
+    /// The pool slot of the token at `position`, which must fit in the table.
     pub fn slot(&self, position: u32) -> u32 {
         let size = self.allocator.block_size;
         self.blocks[(position / size) as usize] * size + position % size
     }
 
-    /// Lets go of every block, the last one first: of a text that the cache keeps, the end is given up before the beginning.
+    /// Frees every block, the last one first, so that the cache evicts the end of a text before its beginning.
     pub fn clear(&mut self) {
         let mut shared = self.allocator.shared.borrow_mut();
         for block in self.blocks.drain(self.released..).rev() {
-            shared.let_go(block);
+            shared.release(block);
         }
         self.blocks.clear();
         self.released = 0;

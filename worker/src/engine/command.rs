@@ -1,4 +1,4 @@
-//! What the engine is told. Everything in here was checked by whoever sends it.
+//! Commands to the engine. Senders have validated everything in them.
 
 use std::time::Instant;
 
@@ -7,64 +7,64 @@ use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
 use tokio::sync::oneshot;
 
+use super::admission_limits::AdmissionPermit;
 use super::arrivals::Arrival;
-use super::budget::Budget;
 use super::frames::FrameSender;
 use super::output;
-use super::places::Place;
-use super::sequence::Order;
-use crate::adapters::grammar::Matcher;
+use super::reasoning_budget::ReasoningBudget;
+use super::sequence::SequenceParams;
 use crate::embed::Job;
+use crate::text::grammar::Matcher;
 
-/// An order to the engine.
+/// A command to an engine thread.
 #[derive(Debug)]
 pub enum Command {
-    /// A gateway's frames go here from now on.
+    /// A gateway connected; send its frames here.
     Open(StreamId, FrameSender),
-    /// A gateway is gone: drop its requests.
+    /// A gateway disconnected; drop its requests.
     Close(StreamId),
-    /// A request, already tokenised and checked.
-    Submit(Box<Arriving>),
-    /// Texts to be read, for the engine of models that do so.
+    /// Start a request.
+    Submit(Box<Admitted>),
+    /// Embed or rerank texts. Only the engine for encoders takes it.
     Embed(Box<Job>),
-    /// Drop a request.
+    /// Drop one request.
     Cancel(StreamId, RequestId),
-    /// Let the KV pool grow to so many bytes; the answer is what is in force.
+    /// Limit the KV pool to this many bytes; the reply is the limit in force.
     ResizeKv(u64, oneshot::Sender<u64>),
-    /// Give back what only caches hold; the answer is what is left.
+    /// Free memory that only caches hold; the reply is the memory still in use.
     Trim(oneshot::Sender<Memory>),
-    /// Take no more requests; end when the running ones have ended.
+    /// Refuse new requests; stop when the running ones have ended.
     Drain,
-    /// Fail what is still there, and end.
+    /// Fail all requests and stop.
     Stop,
 }
 
-/// A request, tokenised and checked.
+/// A tokenised and validated request.
 #[derive(Debug)]
 pub struct Submission {
-    /// Whose it is.
+    /// The gateway that sent it.
     pub stream: StreamId,
-    /// Its name there.
+    /// Unique within the gateway.
     pub id: RequestId,
-    /// What is to be run.
-    pub order: Order,
-    /// What ends it.
-    pub limits: output::Limits,
-    /// What its output must be.
+    /// Prompt and sampling.
+    pub params: SequenceParams,
+    /// Stop conditions and output format.
+    pub limits: output::OutputLimits,
+    /// The grammar that the output must match.
     pub constraint: Option<Matcher>,
-    /// How long it may think.
-    pub budget: Option<Budget>,
-    /// When it fails if it has not ended.
+    /// The limit on reasoning tokens.
+    pub budget: Option<ReasoningBudget>,
+    /// The request fails if it is still running then.
     pub deadline: Option<Instant>,
 }
 
-/// A submission on its way, and its place among the arrivals.
+/// A submission on its way to the engine, with the guards that count it.
 #[derive(Debug)]
-pub struct Arriving {
-    /// The request.
+pub struct Admitted {
+    /// The request itself.
     pub submission: Submission,
-    /// Says whether it is still wanted.
+    /// Counts it as waiting; knows whether it was cancelled.
     pub arrival: Arrival,
-    /// Its place among all that the worker has.
-    pub place: Place,
+    /// Held until the request ends.
+    pub permit: AdmissionPermit,
 }

@@ -1,4 +1,4 @@
-//! The engine's counters, for threads that must not wait for it.
+//! The engine's counters, readable by threads that must not wait for it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use ipc_proto::worker::{DraftStatistics, Health, Memory, PrefixStatistics, Progr
 
 use super::scheduler::Scheduler;
 
-/// Written by the engine, read by anybody.
+/// Written by the engine thread only.
 #[derive(Debug, Default)]
 pub struct Counters {
     steps: AtomicU64,
@@ -18,16 +18,16 @@ pub struct Counters {
     drafts: [AtomicU64; 2],
     memory: [AtomicU64; 6],
     loading: [AtomicU64; 2],
-    /// Tokens that the KV pool may hold; 0 before the engine runs.
+    /// Longest request that the KV pool can hold, in tokens; 0 before the engine runs.
     kv_tokens: AtomicU32,
 }
 
 impl Counters {
-    /// A reading. Its parts may be of neighbouring steps.
+    /// A snapshot. Its fields may come from neighbouring steps.
     pub fn health(&self) -> Health {
-        let [hits, misses, misses_after_eviction, evictions, last_miss_at] = read(&self.prefix);
-        let [proposed, accepted] = read(&self.drafts);
-        let [weights, kv_allocated, kv_limit, active, cached, peak] = read(&self.memory);
+        let [hits, misses, misses_after_eviction, evictions, last_miss_at] = load_all(&self.prefix);
+        let [proposed, accepted] = load_all(&self.drafts);
+        let [weights, kv_allocated, kv_limit, active, cached, peak] = load_all(&self.memory);
         let (used, total) =
             (self.blocks_used.load(Ordering::Relaxed), self.blocks_total.load(Ordering::Relaxed));
         let kv_used = (kv_limit * u64::from(used)).checked_div(u64::from(total)).unwrap_or(0);
@@ -43,18 +43,18 @@ impl Counters {
         }
     }
 
-    /// How far loading is.
+    /// Bytes of weights loaded, and in total.
     pub fn progress(&self) -> Progress {
-        let [loaded, total] = read(&self.loading);
+        let [loaded, total] = load_all(&self.loading);
         Progress { loaded, total }
     }
 
-    /// Tells how far loading is.
+    /// Publishes the loading progress, in bytes.
     pub fn publish_progress(&self, loaded: u64, total: u64) {
-        write(&self.loading, [loaded, total]);
+        store_all(&self.loading, [loaded, total]);
     }
 
-    /// Prompt and output of one request together, as far as the KV pool's limit allows it now.
+    /// Longest prompt plus output, in tokens, under the current KV pool limit.
     pub fn max_length(&self) -> u32 {
         match self.kv_tokens.load(Ordering::Relaxed) {
             0 => u32::MAX,
@@ -67,13 +67,13 @@ impl Counters {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// One more step begins, as scheduled.
+    /// Counts a step and publishes its schedule.
     pub(super) fn begin_step(&self, scheduler: &Scheduler) {
         self.steps.fetch_add(1, Ordering::Relaxed);
         self.publish(scheduler);
     }
 
-    /// Tells what the scheduler holds.
+    /// Publishes the state of the scheduler.
     pub(super) fn publish(&self, scheduler: &Scheduler) {
         let (running, waiting) = scheduler.counts();
         let (used, total) = scheduler.blocks();
@@ -81,36 +81,36 @@ impl Counters {
         self.waiting.store(waiting as u32, Ordering::Relaxed);
         self.blocks_used.store(used, Ordering::Relaxed);
         self.blocks_total.store(total, Ordering::Relaxed);
-        self.kv_tokens.store(scheduler.longest() as u32, Ordering::Relaxed);
+        self.kv_tokens.store(scheduler.max_length() as u32, Ordering::Relaxed);
         let PrefixStatistics { hits, misses, misses_after_eviction, evictions, last_miss_at } =
             scheduler.prefix_statistics();
-        write(&self.prefix, [hits, misses, misses_after_eviction, evictions, last_miss_at]);
+        store_all(&self.prefix, [hits, misses, misses_after_eviction, evictions, last_miss_at]);
         let DraftStatistics { proposed, accepted } = scheduler.draft_statistics();
-        write(&self.drafts, [proposed, accepted]);
+        store_all(&self.drafts, [proposed, accepted]);
     }
 
-    /// One more step begins, of an engine without a scheduler.
+    /// Counts a step of an engine without a scheduler.
     pub(crate) fn count_step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells how many requests such an engine has.
+    /// Publishes the number of running requests of an engine without a scheduler.
     pub(crate) fn publish_running(&self, running: usize) {
         self.running.store(running as u32, Ordering::Relaxed);
     }
 
-    /// Tells where memory goes.
+    /// Publishes memory use; `kv_used` follows from the blocks instead.
     pub(crate) fn publish_memory(&self, memory: Memory) {
         let Memory { weights, kv_used: _, kv_allocated, kv_limit, active, cached, peak } = memory;
-        write(&self.memory, [weights, kv_allocated, kv_limit, active, cached, peak]);
+        store_all(&self.memory, [weights, kv_allocated, kv_limit, active, cached, peak]);
     }
 }
 
-fn read<const N: usize>(from: &[AtomicU64; N]) -> [u64; N] {
+fn load_all<const N: usize>(from: &[AtomicU64; N]) -> [u64; N] {
     std::array::from_fn(|at| from[at].load(Ordering::Relaxed))
 }
 
-fn write<const N: usize>(to: &[AtomicU64; N], values: [u64; N]) {
+fn store_all<const N: usize>(to: &[AtomicU64; N], values: [u64; N]) {
     for (to, value) in to.iter().zip(values) {
         to.store(value, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The queue between the engine and one gateway's connection.
 //!
-//! The engine never waits on it. It has no fixed length, but it is counted: a gateway that lets [`EVENTS_AHEAD`] events lie is
-//! taken for dead. A reader that is behind gets many steps' events as one frame, so that it catches up.
+//! The engine never waits on it. The queue is unbounded but counted: a gateway with more than [`EVENTS_AHEAD`] unread
+//! events is considered dead. A slow receiver gets the events of several steps in one frame, so that it catches up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ipc_proto::stream::StepFrame;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Events that may wait for a gateway: some 20 MiB.
+/// Maximum number of unread events: some 20 MiB.
 pub const EVENTS_AHEAD: usize = 1 << 18;
-/// Events at which a frame is full.
+/// A frame takes no further step once it has this many events.
 const EVENTS_IN_FRAME: usize = 4096;
 
 /// The engine's end.
@@ -28,11 +28,11 @@ pub struct FrameReceiver {
     ahead: Arc<AtomicUsize>,
 }
 
-/// The reader is gone or too far behind.
+/// The receiver is gone or too far behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dead;
 
-/// An empty queue.
+/// Creates an empty queue.
 pub fn queue() -> (FrameSender, FrameReceiver) {
     let (sender, receiver) = unbounded_channel();
     let ahead = Arc::new(AtomicUsize::new(0));
@@ -43,7 +43,7 @@ impl FrameSender {
     /// Queues one step's frame.
     ///
     /// # Errors
-    /// When nobody reads it any more; the frame is lost.
+    /// When the receiver is dead; the frame is lost.
     pub fn send(&self, frame: StepFrame) -> Result<(), Dead> {
         let events = frame.events.len();
         if self.ahead.fetch_add(events, Ordering::Relaxed) + events > EVENTS_AHEAD {
@@ -54,8 +54,9 @@ impl FrameSender {
 }
 
 impl FrameReceiver {
-    /// What has come since the last call, as one frame; waits where nothing has. `None` when the engine's end is gone.
-    /// Nothing is lost when the call is dropped halfway.
+    /// Waits for events and returns all that are queued, as one frame. `None` once the sender is dropped.
+    ///
+    /// Cancel-safe: dropping the future loses no events.
     pub async fn next(&mut self) -> Option<StepFrame> {
         let mut frame = self.frames.recv().await?;
         while frame.events.len() < EVENTS_IN_FRAME

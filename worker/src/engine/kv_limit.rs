@@ -1,46 +1,48 @@
-//! To how many blocks the KV pool may grow: what was asked for, but always what the longest running request was promised. Pure.
+//! The block limit of the KV pool: the requested limit, but at least the blocks that the longest running request needs.
+//!
+//! Pure.
 
 use std::collections::HashMap;
 
 use super::sequence::SequenceId;
 
-/// Blocks that a pool is always left with.
+/// A pool never shrinks below this many blocks.
 const LEAST: u32 = 32;
 
-/// What was asked for, and who needs how much.
+/// The requested limit and the reservations of running requests.
 #[derive(Debug)]
 pub struct KvLimit {
-    wanted: u32,
+    requested: u32,
     most: u32,
-    /// Blocks that each request takes in the end, at most.
-    promised: HashMap<SequenceId, u32>,
+    /// Most blocks that each running request can come to hold.
+    reserved: HashMap<SequenceId, u32>,
 }
 
 impl KvLimit {
-    /// A pool that has `most` blocks and may use them all.
+    /// A pool of `most` blocks, without a limit.
     pub fn new(most: u32) -> Self {
-        Self { wanted: most, most, promised: HashMap::new() }
+        Self { requested: most, most, reserved: HashMap::new() }
     }
 
-    /// Asks for `blocks`.
-    pub fn want(&mut self, blocks: u32) {
-        self.wanted = blocks.clamp(LEAST.min(self.most), self.most);
+    /// Requests a limit of `blocks`.
+    pub fn request(&mut self, blocks: u32) {
+        self.requested = blocks.clamp(LEAST.min(self.most), self.most);
     }
 
-    /// A request begins that needs so many blocks alone.
-    pub fn promise(&mut self, to: SequenceId, blocks: u32) {
-        self.promised.insert(to, blocks);
+    /// Reserves the blocks that a request needs if it runs alone.
+    pub fn reserve(&mut self, to: SequenceId, blocks: u32) {
+        self.reserved.insert(to, blocks);
     }
 
-    /// A request has ended.
+    /// Drops the reservation of a request that has ended.
     pub fn release(&mut self, from: SequenceId) {
-        self.promised.remove(&from);
+        self.reserved.remove(&from);
     }
 
-    /// The limit in force.
-    pub fn now(&self) -> u32 {
-        let longest = self.promised.values().copied().max().unwrap_or(0);
-        self.wanted.max(longest).min(self.most)
+    /// The limit in force, in blocks.
+    pub fn current(&self) -> u32 {
+        let longest = self.reserved.values().copied().max().unwrap_or(0);
+        self.requested.max(longest).min(self.most)
     }
 }
 
@@ -49,18 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn promises_are_kept_and_a_pool_is_never_without_blocks() {
+    fn limit_covers_reservations_and_the_minimum() {
         let mut limit = KvLimit::new(100);
-        limit.promise(SequenceId(1), 70);
-        limit.want(0);
-        assert_eq!(limit.now(), 70);
-        limit.promise(SequenceId(2), 1000);
-        assert_eq!(limit.now(), 100);
+        limit.reserve(SequenceId(1), 70);
+        limit.request(0);
+        assert_eq!(limit.current(), 70);
+        limit.reserve(SequenceId(2), 1000);
+        assert_eq!(limit.current(), 100);
         limit.release(SequenceId(2));
         limit.release(SequenceId(1));
-        assert_eq!(limit.now(), LEAST);
-        limit.want(1000);
-        assert_eq!(limit.now(), 100);
-        assert_eq!(KvLimit::new(3).now(), 3);
+        assert_eq!(limit.current(), LEAST);
+        limit.request(1000);
+        assert_eq!(limit.current(), 100);
+        assert_eq!(KvLimit::new(3).current(), 3);
     }
 }

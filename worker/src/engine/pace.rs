@@ -1,36 +1,41 @@
-//! How much of a prompt a step may compute while others decode. Pure: numbers in, a number out.
+//! Limits the prompt tokens of a step while other sequences decode. Pure: numbers in, a number out.
 //!
-//! A prompt's tokens make the step that carries them longer for everybody in it. So the step's time is watched: what it takes to
-//! decode alone, and what each prompt token adds; one prompt gets what keeps a step within a fixed multiple of decoding alone.
-//! Where several wait, they wait for each other too, and all are served sooner by few long steps than by many short ones: their
-//! share grows with the cube of their number (measured: the square took longer and disturbed more steps), for a few steps, in
-//! which short prompts come to their ends. Those that take longer are bounded like one, only less: else eight long prompts
-//! stretch every twentieth gap of the streams beside them to half a second (measured: 550 ms, and 120 so, for 4 % of the throughput).
-//! What is not known is measured: a step now and then decodes only.
+//! Prompt tokens lengthen the step for every sequence in it. So the pace measures the time of a decode-only step and the
+//! time that each prompt token adds. One prompt gets as many tokens as keep a step within a fixed multiple of a
+//! decode-only step.
+//!
+//! Several prompts also wait for each other, and a few long steps serve all of them sooner than many short ones. So their
+//! share grows with the cube of their number (measured: the square took longer and disturbed more steps). That holds for
+//! a few steps, in which short prompts finish. After that a fixed, larger multiple applies: otherwise eight long prompts
+//! stretch every twentieth gap of the other streams to half a second. Measured: 550 ms without this bound, 120 ms with it,
+//! for 4 % of the throughput.
+//!
+//! Unknown or old figures are measured again: now and then a step only decodes.
 
-/// A step with tokens of one prompt takes at most so many times what one without takes. Well below 2: steps vary, and towards the end
-/// of a long prompt even the least of it costs more (at 1.6 the median beside 4,000 tokens was 2.06).
+/// Longest step with tokens of one prompt, as a multiple of a decode-only step. Well below 2: steps vary, and towards the
+/// end of a long prompt each token costs more (at 1.6 the median beside 4,000 tokens was 2.06).
 const LONGEST: f64 = 1.4;
-/// The same with tokens of several, once they have taken more than so many steps.
+/// The same for several prompts, once they have taken more than [`CROWDED_STEPS`] steps.
 const LONGEST_CROWDED: f64 = 3.0;
+/// Steps in which the share of several prompts is unbounded.
 const CROWDED_STEPS: u32 = 6;
-/// Prompt tokens of a step while their cost is not known.
+/// Prompt tokens of a step while their cost is unknown.
 const FIRST_TOKENS: usize = 16;
-/// A prompt always gets so many, however slow: else it would never come to its end.
+/// Prompt tokens of a step at least, however slow: a prompt must make progress.
 const LEAST_TOKENS: usize = 4;
-/// Steps after which what decoding alone takes is measured again.
+/// Steps after which the decode-only time is measured again.
 const STALE_STEPS: u32 = 64;
-/// Weight of a new measurement.
+/// Weight of a new measurement in the moving average.
 const WEIGHT: f64 = 0.3;
 
-/// What steps take on this machine, as far as it is known.
+/// Measured step times of this machine.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// A step that only decodes.
+    /// The last decode-only step.
     decode: Option<Decode>,
     /// Microseconds that a prompt token adds.
     per_token: Option<f64>,
-    /// Steps with tokens of prompts beside decoding since no more than one waited.
+    /// Mixed steps since at most one prompt was pending.
     crowded: u32,
 }
 
@@ -38,13 +43,14 @@ pub struct Pace {
 struct Decode {
     rows: usize,
     micros: f64,
-    /// Steps since.
+    /// Steps since the measurement.
     age: u32,
 }
 
 impl Pace {
-    /// Prompt tokens for a step beside `decoding` rows that decode, where `prompts` are not computed to their end; at most
-    /// `most`, and 0 only where some decode.
+    /// Prompt tokens for a step with `decoding` decoding rows and `prompts` unfinished prompts.
+    ///
+    /// At most `most`; 0 only if some rows decode.
     pub fn prefill_tokens(&mut self, decoding: usize, prompts: usize, most: usize) -> usize {
         if prompts <= 1 {
             self.crowded = 0;
@@ -52,7 +58,7 @@ impl Pace {
         if decoding == 0 {
             return most;
         }
-        let known = self.decode.as_ref().filter(|decode| decode.tells_of(decoding));
+        let known = self.decode.as_ref().filter(|decode| decode.applies_to(decoding));
         let tokens = match (known, self.per_token) {
             (None, _) => 0,
             (Some(_), None) => FIRST_TOKENS,
@@ -60,14 +66,14 @@ impl Pace {
                 let share = (LONGEST - 1.0) * (prompts.max(1) as f64).powi(3);
                 let bound = if self.crowded < CROWDED_STEPS { f64::MAX } else { LONGEST_CROWDED - 1.0 };
                 let share = share.min(bound);
-                let room = decode.micros * share / per_token.max(1e-3);
-                (room as usize).max(LEAST_TOKENS)
+                let affordable = decode.micros * share / per_token.max(1e-3);
+                (affordable as usize).max(LEAST_TOKENS)
             }
         };
         tokens.min(most)
     }
 
-    /// A step with `decoding` rows and `prefilled` prompt tokens took so long.
+    /// Records the time of a step with `decoding` rows and `prefilled` prompt tokens.
     pub fn observe(&mut self, decoding: usize, prefilled: usize, micros: f64) {
         if let Some(decode) = &mut self.decode {
             decode.age = decode.age.saturating_add(1);
@@ -82,9 +88,9 @@ impl Pace {
             }
             _ => {
                 let alone = self.decode.as_ref().filter(|_| decoding > 0).map_or(0.0, |decode| decode.micros);
-                // Where decoding took longer than it used to, the prompt still cost something.
+                // If decoding was slower than before, the difference can be negative; the prompt still cost something.
                 let own = (micros - alone).max(micros * 0.05) / prefilled as f64;
-                // What costs more than was thought is believed at once, what costs less little by little.
+                // A higher cost counts at once, a lower one gradually.
                 let known = self.per_token.filter(|known| *known > own);
                 self.per_token = Some(known.map_or(own, |known| blend(known, own)));
             }
@@ -93,8 +99,8 @@ impl Pace {
 }
 
 impl Decode {
-    /// Whether it still says what decoding so many rows takes.
-    fn tells_of(&self, rows: usize) -> bool {
+    /// Whether it is recent and measured with a similar number of rows.
+    fn applies_to(&self, rows: usize) -> bool {
         self.age <= STALE_STEPS && rows <= 2 * self.rows && self.rows <= 2 * rows
     }
 }

@@ -1,9 +1,9 @@
-//! Remembers which blocks hold the KV of which text, so that it is computed once. Pure: hashes and block ids.
+//! Maps text to the blocks that hold its KV, so that it is computed once. Pure: hashes and block ids.
 //!
-//! A block is known by the hash of its tokens chained to the hash of the block before it, so equal hashes mean equal text
-//! from the beginning. Blocks are entered when their sequence is admitted, before they are computed: whoever comes with the
-//! same beginning can wait for them instead of computing them too. Blocks that nobody holds stay until the pool needs
-//! them; the one unused for longest goes first.
+//! The key of a block is the hash of its tokens chained to the hash of the previous block. So equal hashes mean equal text
+//! from the beginning. A sequence inserts its blocks when it joins, before they are computed. So a sequence with the same
+//! prefix can wait for them instead of computing them again. Idle blocks stay until the pool needs them; eviction is
+//! least recently used.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -12,24 +12,24 @@ use ipc_proto::worker::PrefixStatistics;
 
 use super::runner::BlockId;
 
-/// Names the text from the beginning of a sequence to the end of a block.
+/// Identifies the text from the start of a sequence to the end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ChainHash(u64, u64);
 
-/// Makes chain hashes. The keys are drawn for each process, so that nobody outside can construct two texts of one hash.
+/// Computes chain hashes with random keys per process, so that clients cannot construct collisions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChainHasher(RandomState, RandomState);
 
-/// Blocks given up that are remembered, so that a miss can be explained.
-const REMEMBERED: usize = 4096;
+/// Number of evicted blocks remembered, so that a miss can be explained.
+const EVICTED_REMEMBERED: usize = 4096;
 
-/// What is known of a block's content.
+/// The content of a block.
 #[derive(Debug)]
 struct Entry {
     hash: ChainHash,
-    /// Set once the KV is there.
+    /// The KV is computed.
     ready: bool,
-    /// When it was last held, while nobody holds it.
+    /// Clock value since which no sequence holds it; `None` while held.
     idle_since: Option<u64>,
 }
 
@@ -38,30 +38,30 @@ struct Entry {
 pub(super) struct PrefixCache {
     blocks: HashMap<ChainHash, BlockId>,
     entries: HashMap<BlockId, Entry>,
-    /// Blocks that nobody holds, by the time since when.
+    /// Idle blocks by the clock value since which they are idle.
     idle: BTreeMap<u64, BlockId>,
     clock: u64,
-    given_up: GivenUp,
+    evicted: EvictedHistory,
     statistics: PrefixStatistics,
 }
 
-/// The texts of the blocks that were given up last.
+/// Hashes of the last evicted blocks.
 #[derive(Debug, Default)]
-struct GivenUp {
+struct EvictedHistory {
     order: VecDeque<ChainHash>,
     all: HashSet<ChainHash>,
 }
 
-/// Whether a block's KV is there.
+/// A block with the requested text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Ready(BlockId),
-    /// Somebody is computing it.
+    /// A sequence is computing it.
     Pending,
 }
 
 impl ChainHasher {
-    /// What the texts of a scope begin with; the same for all of the empty one.
+    /// The initial hash of a cache scope; the default hash for the empty scope.
     pub(super) fn scope(&self, name: &str) -> ChainHash {
         match name {
             "" => ChainHash::default(),
@@ -69,18 +69,18 @@ impl ChainHasher {
         }
     }
 
-    /// The hash of `tokens`, one block, after the text of `before`.
+    /// The hash of a block of `tokens` that follows the text of `before`.
     pub(super) fn next(&self, before: ChainHash, tokens: &[u32]) -> ChainHash {
         ChainHash(self.0.hash_one((before, tokens)), self.1.hash_one((before, tokens)))
     }
 }
 
-impl GivenUp {
+impl EvictedHistory {
     fn push(&mut self, hash: ChainHash) {
         if self.all.insert(hash) {
             self.order.push_back(hash);
         }
-        if self.order.len() > REMEMBERED
+        if self.order.len() > EVICTED_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.all.remove(&oldest);
@@ -89,10 +89,10 @@ impl GivenUp {
 }
 
 impl PrefixCache {
-    /// Counts a prompt of which the first `hits` blocks of `chain` were found. True if the next one had been there once.
-    pub(super) fn count(&mut self, chain: &[ChainHash], hits: usize) -> bool {
+    /// Records a lookup that found the first `hits` blocks of `chain`. Returns whether the next block was evicted earlier.
+    pub(super) fn record_lookup(&mut self, chain: &[ChainHash], hits: usize) -> bool {
         let missed = &chain[hits..];
-        let lost = |hash: &&ChainHash| self.given_up.all.contains(*hash);
+        let lost = |hash: &&ChainHash| self.evicted.all.contains(*hash);
         let after_eviction = missed.iter().filter(lost).count();
         self.statistics.hits += hits as u64;
         self.statistics.misses += missed.len() as u64;
@@ -103,20 +103,20 @@ impl PrefixCache {
         missed.first().is_some_and(|hash| lost(&hash))
     }
 
-    /// What it did since the start.
+    /// Counts since the start.
     pub(super) fn statistics(&self) -> PrefixStatistics {
         self.statistics
     }
 
-    /// Who holds this text.
+    /// The block with this text.
     pub(super) fn find(&self, hash: ChainHash) -> Option<Found> {
         let block = *self.blocks.get(&hash)?;
         let ready = self.entries.get(&block).is_some_and(|entry| entry.ready);
         Some(if ready { Found::Ready(block) } else { Found::Pending })
     }
 
-    /// Says that `block` holds this text, or is about to. The first to say so counts.
-    pub(super) fn enter(&mut self, hash: ChainHash, block: BlockId, ready: bool) {
+    /// Records that `block` holds this text, or, unless `ready`, will hold it. The first block of a text wins.
+    pub(super) fn insert(&mut self, hash: ChainHash, block: BlockId, ready: bool) {
         match self.blocks.get(&hash) {
             None => {
                 self.blocks.insert(hash, block);
@@ -132,49 +132,49 @@ impl PrefixCache {
     }
 
     /// Whether `block` has an entry.
-    pub(super) fn knows(&self, block: BlockId) -> bool {
+    pub(super) fn contains(&self, block: BlockId) -> bool {
         self.entries.contains_key(&block)
     }
 
-    /// Nobody holds `block` any more. What was not computed is forgotten.
-    pub(super) fn park(&mut self, block: BlockId) {
+    /// No sequence holds `block` any more. Removes it if its KV was never computed.
+    pub(super) fn mark_idle(&mut self, block: BlockId) {
         match self.entries.get_mut(&block) {
             Some(entry) if entry.ready => {
                 self.clock += 1;
                 entry.idle_since = Some(self.clock);
                 self.idle.insert(self.clock, block);
             }
-            Some(_) => self.forget(block),
+            Some(_) => self.remove(block),
             None => {}
         }
     }
 
-    /// Somebody holds `block` again.
-    pub(super) fn unpark(&mut self, block: BlockId) {
+    /// A sequence holds `block` again.
+    pub(super) fn mark_held(&mut self, block: BlockId) {
         let since = self.entries.get_mut(&block).and_then(|entry| entry.idle_since.take());
         if let Some(since) = since {
             self.idle.remove(&since);
         }
     }
 
-    /// Gives up the block that nobody has held for longest.
+    /// Evicts the block that has been idle for longest.
     pub(super) fn evict(&mut self) -> Option<BlockId> {
         let (_, block) = self.idle.pop_first()?;
         self.statistics.evictions += 1;
         if let Some(entry) = self.entries.get(&block) {
-            self.given_up.push(entry.hash);
+            self.evicted.push(entry.hash);
         }
-        self.forget(block);
+        self.remove(block);
         Some(block)
     }
 
-    /// Blocks that could be evicted.
+    /// Number of blocks that can be evicted.
     pub(super) fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Knows nothing of `block` any more.
-    pub(super) fn forget(&mut self, block: BlockId) {
+    /// Removes the entry of `block`.
+    pub(super) fn remove(&mut self, block: BlockId) {
         if let Some(entry) = self.entries.remove(&block) {
             self.blocks.remove(&entry.hash);
             if let Some(since) = entry.idle_since {

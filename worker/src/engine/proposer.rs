@@ -1,12 +1,12 @@
-//! Runs the model that drafts, between the steps of the model that is served.
+//! Runs the draft model between the steps of the served model.
 
-use super::runner::{Batch, Mask, Runner, RunnerError};
+use super::runner::{Batch, Runner, RunnerError, TokenMask};
 use super::scheduler::Scheduler;
 
-/// A second model on the device.
+/// A draft model on the same device.
 pub struct Proposer {
     runner: Box<dyn Runner>,
-    /// Kept for its memory.
+    /// Reused, to save allocations.
     batch: Batch,
 }
 
@@ -17,28 +17,28 @@ impl std::fmt::Debug for Proposer {
 }
 
 impl Proposer {
-    /// Drafts by `runner`, whose pool has as many blocks as the served model's.
+    /// `runner` is the draft model. Its pool must have as many blocks as that of the served model.
     pub fn new(runner: Box<dyn Runner>) -> Self {
         Self { runner, batch: Batch::default() }
     }
 
-    /// Lets it follow the step that was just committed, and proposes for the next.
+    /// Computes the tokens of the last committed step and drafts for the next one.
     ///
     /// # Errors
-    /// When the device fails; there are no proposals then.
+    /// When the device fails; then there are no drafts.
     pub(super) fn propose(&mut self, scheduler: &mut Scheduler) -> Result<(), RunnerError> {
         let context = self.runner.capacity().max_context as usize;
         let mut more = scheduler.begin_proposals(&mut self.batch, context);
         while more {
             self.runner.launch(&self.batch)?;
-            let masks: &[Mask] = &[];
+            let masks: &[TokenMask] = &[];
             let tokens = self.runner.finish(&self.batch, masks)?.tokens;
-            more = scheduler.go_on_proposing(&mut self.batch, &tokens);
+            more = scheduler.continue_proposals(&mut self.batch, &tokens);
         }
         Ok(())
     }
 
-    /// Follows a change of the pool; see [`Runner::resize`].
+    /// Resizes the pool; see [`Runner::resize`].
     ///
     /// # Errors
     /// When the device fails.

@@ -3,15 +3,15 @@
 //! SplitMix64's finaliser (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") over seed and
 //! counter, so that a resumed or re-batched request draws the same numbers.
 
-/// The golden ratio's fraction, of 2⁶⁴.
+/// 2⁶⁴ divided by the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What the token at `position` is drawn by.
+/// The noise for sampling the token at `position`.
 pub fn noise(seed: u64, position: u64) -> u64 {
     mix(mix(seed).wrapping_add(position.wrapping_mul(STEP)))
 }
 
-/// Number `index` of a noise: exponentially distributed with mean 1, above 0.
+/// Random number `index` of `noise`: exponentially distributed with mean 1, greater than 0.
 pub fn exponential(noise: u64, index: u64) -> f32 {
     let bits = mix(noise.wrapping_add(index.wrapping_mul(STEP)));
     let uniform = ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;

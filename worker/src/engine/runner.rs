@@ -1,7 +1,7 @@
-//! What the engine needs of a device: run one ragged step.
+//! The interface between engine and device: run one ragged step.
 //!
-//! The engine knows sequences, tokens and block ids; a [`Runner`] knows weights, tensors and the KV pool. Neither
-//! knows the other's half, so the scheduler is tested without a device and a device without a scheduler.
+//! The engine knows sequences, tokens and block ids; a [`Runner`] knows weights, tensors and the KV pool. So tests can run
+//! the scheduler without a device, and a device without the scheduler.
 
 use std::ops::Range;
 
@@ -20,14 +20,14 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// Position of each token in its sequence, `[T]`.
     pub positions: Vec<u32>,
-    /// Where each token's K and V go: `block_id * block_size + offset`, `[T]`; no slot twice.
+    /// Slot of each token's K and V: `block_id * block_size + offset`, `[T]`; all distinct.
     pub slots: Vec<u32>,
-    /// The sequences.
+    /// One per sequence in the step.
     pub rows: Vec<Row>,
 }
 
 impl Batch {
-    /// Empties it, keeping its memory.
+    /// Empties the batch; keeps its allocations.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
@@ -36,77 +36,77 @@ impl Batch {
     }
 }
 
-/// One sequence's part in a step.
+/// One sequence's part of a step.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// Its tokens in the flattened batch; never empty.
+    /// Range in the flattened batch; never empty.
     pub tokens: Range<usize>,
-    /// The blocks that hold its KV, in order. Tokens at positions `0 .. last position of this row` lie in the first
-    /// `ceil(context / block_size)` of them.
+    /// The blocks that hold the sequence's KV, in order. Tokens at positions `0 .. last position of this row` lie in the
+    /// first `ceil(context / block_size)` of them.
     pub blocks: Vec<BlockId>,
-    /// How to choose the tokens after the row's last ones: none while more of the prompt is to come, else one, and one
-    /// more for each drafted token that ends the row.
+    /// Sampling parameters of the next tokens. Empty if more of the prompt follows; otherwise one, plus one per drafted
+    /// token at the end of the row.
     pub samples: Vec<RowSampling>,
-    /// What is done to the logits before that; no token twice. Only for rows that sample once.
-    pub adjust: Vec<Adjust>,
-    /// Whether a [`Mask`] comes for it. Only for rows that sample once.
+    /// Logit adjustments before sampling; token ids are distinct. Only for rows with one sample.
+    pub adjust: Vec<LogitAdjustment>,
+    /// Whether a [`TokenMask`] applies. Only for rows with one sample.
     pub masked: bool,
-    /// What is to be told of its log probabilities.
-    pub score: Option<Score>,
+    /// The log probabilities to return, if any.
+    pub score: Option<ScoreRequest>,
 }
 
-/// Which log probabilities of a row are asked for: those of the model itself.
+/// Requests log probabilities of a row: the model's own, before adjustments and filters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Score {
-    /// With each token, so many likeliest.
+pub struct ScoreRequest {
+    /// Number of most likely tokens per position.
     pub top: usize,
-    /// Which token of the row the first target follows.
+    /// Index in the row of the token before the first target.
     pub first: usize,
-    /// Tokens of the prompt that follow the row's, where they are scored too.
+    /// Prompt tokens to score: each follows a token of the row.
     pub targets: Vec<u32>,
 }
 
-/// A token's log probability, and the likeliest tokens at its place, likeliest first.
+/// A token's log probability, and the most likely tokens at its position in descending order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scored {
-    /// The token.
+pub struct TokenScore {
+    /// Token id.
     pub token: u32,
-    /// Its natural logarithm.
+    /// Natural logarithm of the probability.
     pub logprob: f32,
-    /// Tokens and theirs.
+    /// Token ids and log probabilities.
     pub top: Vec<(u32, f32)>,
 }
 
-/// Which tokens a row may choose: bit `t % 32` of word `t / 32` says it of token t.
-pub type Mask = Vec<u32>;
+/// The tokens that a row may sample: bit `t % 32` of word `t / 32` is set if token t is allowed.
+pub type TokenMask = Vec<u32>;
 
-/// What a step brought.
+/// The result of a step.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
-    /// The chosen tokens, as many as the rows have samples, in order.
+pub struct StepOutcome {
+    /// The sampled tokens in row order, one per sample.
     pub tokens: Vec<u32>,
-    /// For each row with a [`Score`], in order: its targets, then what it chose.
-    pub scores: Vec<Vec<Scored>>,
+    /// For each row with a [`ScoreRequest`], in order: its targets, then its sampled tokens.
+    pub scores: Vec<Vec<TokenScore>>,
 }
 
-/// A change to the logit of one token: `bias` is added, then `repetition` divides it where positive and multiplies it
-/// where negative, then `penalty` is taken from it.
+/// A change to the logit of one token: first add `bias`; then divide by `repetition` if positive, multiply if negative;
+/// then subtract `penalty`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Adjust {
-    /// The token.
+pub struct LogitAdjustment {
+    /// Token id.
     pub token: u32,
-    /// Neutral 0.
+    /// Neutral: 0.
     pub bias: f32,
-    /// Neutral 1; never 0.
+    /// Neutral: 1; never 0.
     pub repetition: f32,
-    /// Neutral 0.
+    /// Neutral: 0.
     pub penalty: f32,
 }
 
-/// How one row's next token is chosen. All values are resolved and checked.
+/// Sampling parameters of one token, resolved and validated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowSampling {
-    /// 0 is greedy: the rest is ignored.
+    /// 0 is greedy; the other fields are then ignored.
     pub temperature: f32,
     /// In (0, 1]; 1 keeps all.
     pub top_p: f32,
@@ -114,62 +114,62 @@ pub struct RowSampling {
     pub top_k: u32,
     /// In [0, 1]; 0 keeps all.
     pub min_p: f32,
-    /// Where this position's random numbers come from. A pure function of seed and position, so that a row's choice does not
-    /// depend on its company.
+    /// Seed of this position's random numbers. A pure function of request seed and position, so that a sample does not
+    /// depend on the other rows of the batch.
     pub noise: u64,
 }
 
 impl RowSampling {
-    /// Takes the likeliest token.
+    /// Takes the most likely token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, top_k: 0, min_p: 0.0, noise: 0 };
 }
 
-/// What a runner can hold.
+/// The sizes of a loaded model and its KV pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
+pub struct RunnerCapacity {
     /// Tokens in one KV block.
     pub block_size: u32,
     /// Blocks in the pool.
     pub blocks: u32,
-    /// The model's own limit on prompt and output together, in tokens.
+    /// The model's limit on prompt plus output, in tokens.
     pub max_context: u32,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
-    /// Tokens that any layer sees at most, the newest included; `None` where one sees all.
+    /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.
     pub window: Option<u32>,
 }
 
 /// Runs steps on a device.
 pub trait Runner {
-    /// What it can hold; constant.
-    fn capacity(&self) -> Capacity;
+    /// Constant after loading.
+    fn capacity(&self) -> RunnerCapacity;
 
-    /// Where memory goes now; `kv_used` is left to the caller, who knows which blocks are held.
+    /// Current memory use. The caller sets `kv_used`: only it knows which blocks are held.
     fn memory(&self) -> Memory;
 
-    /// Lets the KV pool have at most `limit` blocks. Those from `used` on hold nothing: their memory is given back where the
-    /// pool has grown that far, and with it freed buffers.
+    /// Limits the KV pool to `limit` blocks. Blocks from `used` on hold nothing; their memory is freed, along with cached
+    /// buffers.
     ///
     /// # Errors
-    /// When the device fails; the pool is as it was then, or smaller.
+    /// When the device fails; the pool is then unchanged or smaller.
     fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError>;
 
-    /// Begins a step: runs the model over `batch` and writes its K and V. May return before that is done.
+    /// Starts a step: runs the model over `batch` and writes its K and V. May return before the device is done.
     ///
     /// # Errors
-    /// When the device fails. The KV of the batch's rows is undefined then; other sequences' KV is not.
+    /// When the device fails. Then the KV of the batch's rows is undefined; that of other sequences is intact.
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError>;
 
-    /// Ends the step that was begun for `batch`: chooses tokens. `masks` has one for each masked row, in order. (They come
-    /// late, so that making them takes no time of its own.)
+    /// Ends the step started for `batch`: samples tokens. `masks` has one mask per masked row, in order. They come this late
+    /// so that the engine can build them while the device computes.
     ///
     /// # Errors
     /// As [`Self::launch`].
-    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError>;
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError>;
 }
 
 impl<R: Runner + ?Sized> Runner for Box<R> {
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self) -> RunnerCapacity {
         (**self).capacity()
     }
 
@@ -185,12 +185,12 @@ impl<R: Runner + ?Sized> Runner for Box<R> {
         (**self).launch(batch)
     }
 
-    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
         (**self).finish(batch, masks)
     }
 }
 
-/// A device failed.
+/// A device failure.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct RunnerError(pub String);

@@ -1,4 +1,4 @@
-//! One request as the scheduler sees it: tokens, how far they are computed, and blocks.
+//! One request as the scheduler sees it: its tokens, how many are computed, and its blocks.
 
 use std::sync::Arc;
 
@@ -9,104 +9,104 @@ use super::drafts;
 use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
-use super::runner::{Adjust, RowSampling, Score};
+use super::runner::{LogitAdjustment, RowSampling, ScoreRequest};
 
-/// Names a sequence within the engine; ids ascend in order of arrival.
+/// Unique within the engine; ids ascend in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
-/// How a sequence's tokens are chosen, resolved and checked.
+/// Sampling parameters of a request, resolved and validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
-    /// See [`RowSampling`]; its noise is filled in for each token.
+    /// Template of each row; `noise` is set per token.
     pub row: RowSampling,
-    /// Same seed, same text.
+    /// The same seed gives the same text.
     pub seed: u64,
-    /// What is done to the logits before.
+    /// Applied to the logits before sampling.
     pub penalties: Penalties,
-    /// Tokens before which none of `ends` comes.
+    /// The first tokens of the output, among which none of `ends` may occur.
     pub min_tokens: u32,
-    /// Tokens that end the turn.
+    /// End-of-turn tokens.
     pub ends: Arc<[u32]>,
 }
 
-/// What the scheduler is asked to run. All of it was checked.
+/// A request to the scheduler. Admission has validated it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Order {
+pub struct SequenceParams {
     /// Neither empty nor too long.
     pub prompt: Vec<u32>,
-    /// What was generated of it elsewhere: the output goes on from there.
+    /// Tokens that another worker generated; the output continues after them.
     pub generated: Vec<u32>,
-    /// How tokens are chosen.
+    /// See [`SamplingParams`].
     pub sampling: SamplingParams,
-    /// Who goes first.
+    /// Priority class in the queue.
     pub priority: Priority,
-    /// Texts of other scopes are not shared.
+    /// The prefix cache shares blocks only within a scope.
     pub cache_scope: String,
-    /// Log probabilities that are told.
+    /// Log probabilities to return, if any.
     pub logprobs: Option<Logprobs>,
-    /// Whether a mask says which tokens may come.
+    /// Whether a token mask restricts each sample.
     pub masked: bool,
 }
 
-/// A request's tokens.
+/// A waiting or running sequence.
 #[derive(Debug)]
 pub struct Sequence {
-    /// Its name.
+    /// Its id in the scheduler.
     pub id: SequenceId,
-    /// Prompt, then what was generated.
+    /// Prompt, then generated tokens.
     pub(super) tokens: Vec<u32>,
     pub(super) prompt_len: usize,
-    /// Tokens whose keys and values are in the pool.
+    /// Number of tokens whose KV is in the pool.
     pub(super) computed: usize,
     pub(super) table: BlockTable,
-    pub(super) turn: Turn,
+    pub(super) precedence: Precedence,
     scope: ChainHash,
-    /// Hashes of its full blocks, as far as they were needed.
+    /// Hashes of its full blocks, computed on demand.
     chain: Vec<ChainHash>,
-    /// What it found in the prefix cache when it first ran; `None` before that.
-    found: Option<FoundInCache>,
+    /// Prefix cache hit when it first joined; `None` before that.
+    found: Option<PrefixHit>,
     row: RowSampling,
     seed: u64,
     adjustments: Adjustments,
     min_tokens: u32,
     ends: Arc<[u32]>,
     logprobs: Option<Logprobs>,
-    /// Prompt tokens whose log probabilities were told, where they are asked for; the first has none.
+    /// Number of prompt tokens already scored. Starts at 1: the first token has no log probability.
     scored: usize,
     pub(super) masked: bool,
-    /// Tokens that a second model proposes to come next.
+    /// Proposals of the draft model for the next tokens.
     pub(super) proposed: Vec<u32>,
-    /// Tokens whose keys and values that model has.
+    /// Number of tokens whose KV the draft model has.
     pub(super) drafted: usize,
 }
 
-/// When it is a sequence's turn.
+/// Determines the order of sequences.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
-    /// Its class: the lower, the earlier.
+pub(super) struct Precedence {
+    /// Priority class; lower is earlier.
     pub(super) class: u8,
-    /// The step at which it arrived.
-    pub(super) since: u64,
-    /// While running: its rank when it joined, and how many had joined before.
+    /// Step at which it arrived.
+    pub(super) arrived: u64,
+    /// While running: its rank when it joined, and the number of sequences that had joined before.
     pub(super) joined: (u8, u64),
 }
 
-/// What the prefix cache had of a prompt.
+/// The result of the prefix cache lookup for a prompt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FoundInCache {
-    /// Tokens that were there.
+pub struct PrefixHit {
+    /// Prompt tokens found.
     pub tokens: u32,
-    /// Others that were entered, for who comes later.
-    pub entered: u32,
-    /// Whether the block that follows had been there once and was given up for room.
-    pub given_up: bool,
+    /// Further prompt tokens that were inserted for later requests.
+    pub inserted: u32,
+    /// Whether the first missing block was in the cache before and was evicted.
+    pub evicted_before: bool,
 }
 
 impl Sequence {
     /// A sequence that arrives at step `since`.
-    pub(super) fn new(id: SequenceId, order: Order, since: u64, blocks: &BlockAllocator) -> Self {
-        let Order { prompt, generated, sampling, priority, cache_scope, logprobs, masked } = order;
+    pub(super) fn new(id: SequenceId, order: SequenceParams, since: u64, blocks: &BlockAllocator) -> Self {
+        let SequenceParams { prompt, generated, sampling, priority, cache_scope, logprobs, masked } = order;
         let SamplingParams { row, seed, penalties, min_tokens, ends } = sampling;
         let adjustments = Adjustments::new(penalties, &prompt);
         let mut sequence = Self {
@@ -115,7 +115,7 @@ impl Sequence {
             tokens: prompt,
             computed: 0,
             table: blocks.table(),
-            turn: Turn { class: priority as u8, since, joined: (0, 0) },
+            precedence: Precedence { class: priority as u8, arrived: since, joined: (0, 0) },
             scope: blocks.scope(&cache_scope),
             chain: Vec::new(),
             found: None,
@@ -134,16 +134,16 @@ impl Sequence {
         sequence
     }
 
-    /// What is computed of its text already; at least its last token is left to compute.
+    /// Looks up its text in the prefix cache. At least its last token is left to compute.
     ///
     /// # Errors
-    /// When another sequence is computing more of it.
+    /// When another sequence is computing more of the text.
     pub(super) fn find(&mut self, blocks: &BlockAllocator, window: Option<u32>) -> Result<Cached, Pending> {
         blocks.extend_chain(&mut self.chain, self.scope, &self.tokens);
         blocks.find(&self.chain[..self.adoptable(blocks)], window)
     }
 
-    /// Full blocks that it may take over. What is to be scored has to be computed.
+    /// Full blocks that it may adopt. A prompt to be scored must be computed.
     fn adoptable(&self, blocks: &BlockAllocator) -> usize {
         if self.scores_prompt() {
             return 0;
@@ -151,12 +151,12 @@ impl Sequence {
         blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len())
     }
 
-    /// Whether log probabilities of its prompt are still to be told.
+    /// Whether prompt tokens remain to be scored.
     pub(super) fn scores_prompt(&self) -> bool {
         self.logprobs.is_some_and(|logprobs| logprobs.prompt) && self.scored < self.prompt_len
     }
 
-    /// Joins: takes over what is computed of its text. Others that begin alike may wait for its prompt.
+    /// Adopts the cached blocks of its text.
     pub(super) fn join(&mut self, blocks: &BlockAllocator, window: Option<u32>) {
         let adoptable = self.adoptable(blocks);
         self.table.adopt(&self.chain[..adoptable]);
@@ -164,21 +164,22 @@ impl Sequence {
         self.drafted = self.computed;
         if self.found.is_none() {
             let prompt = blocks.whole_blocks(self.prompt_len - 1).min(self.chain.len());
-            let given_up = blocks.count(&self.chain[..prompt], self.table.blocks().len().min(prompt));
-            let entered = blocks.tokens_in(prompt as u32).saturating_sub(self.computed) as u32;
-            self.found = Some(FoundInCache { tokens: self.computed as u32, entered, given_up });
+            let evicted_before =
+                blocks.record_lookup(&self.chain[..prompt], self.table.blocks().len().min(prompt));
+            let inserted = blocks.tokens_in(prompt as u32).saturating_sub(self.computed) as u32;
+            self.found = Some(PrefixHit { tokens: self.computed as u32, inserted, evicted_before });
         }
         if let Some(window) = window {
-            self.forget(window, blocks);
+            self.release_outside_window(window, blocks);
         }
     }
 
-    /// It has blocks for what it will compute: the text of those from the one numbered `from` on is announced.
-    pub(super) fn announce(&self, from: usize) {
-        self.table.announce(&self.chain, from, false);
+    /// Publishes the hashes of its blocks from index `from` on as pending, so that others can wait for them.
+    pub(super) fn publish_blocks(&self, from: usize) {
+        self.table.publish(&self.chain, from, false);
     }
 
-    /// `count` more tokens are computed, and their full blocks are there for others.
+    /// Marks `count` more tokens as computed, and their full blocks as ready for others.
     pub(super) fn advance(&mut self, count: usize, blocks: &BlockAllocator) {
         let before = blocks.whole_blocks(self.computed);
         self.computed += count;
@@ -186,16 +187,16 @@ impl Sequence {
         let now = blocks.whole_blocks(self.computed);
         if now > before {
             blocks.extend_chain(&mut self.chain, self.scope, &self.tokens[..self.computed]);
-            self.table.announce(&self.chain[..now], before, true);
+            self.table.publish(&self.chain[..now], before, true);
         }
     }
 
-    /// Gives back the blocks that its next token is too far from to see. They stay in the prefix cache for others.
-    pub(super) fn forget(&mut self, window: u32, blocks: &BlockAllocator) {
-        self.table.release(blocks.behind(window, self.computed));
+    /// Frees blocks outside the attention window of the next token. They stay in the prefix cache for others.
+    pub(super) fn release_outside_window(&mut self, window: u32, blocks: &BlockAllocator) {
+        self.table.release_first(blocks.blocks_outside_window(window, self.computed));
     }
 
-    /// Gives its blocks back; it is computed again later.
+    /// Frees its blocks; all tokens are pending again.
     pub(super) fn preempted(mut self) -> Self {
         self.table.clear();
         self.computed = 0;
@@ -204,39 +205,39 @@ impl Sequence {
         self
     }
 
-    /// What the prefix cache had of its prompt.
-    pub(super) fn found(&self) -> FoundInCache {
+    /// The prefix cache hit of its prompt.
+    pub(super) fn prefix_hit(&self) -> PrefixHit {
         let found = self.found.unwrap_or_default();
-        FoundInCache { tokens: found.tokens.min(self.prompt_len as u32), ..found }
+        PrefixHit { tokens: found.tokens.min(self.prompt_len as u32), ..found }
     }
 
-    /// Tokens generated so far.
+    /// Number of generated tokens.
     pub fn generated(&self) -> usize {
         self.tokens.len() - self.prompt_len
     }
 
-    /// Tokens in all.
+    /// Number of tokens, prompt included.
     pub fn length(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Tokens that the next step could compute: one while decoding, more while prefilling.
+    /// Tokens not computed yet: one while decoding, more while prefilling.
     pub(super) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
     }
 
-    /// How to choose the token that comes `ahead` after the next. A pure function of seed and position, whatever else is in
-    /// the batch.
+    /// Sampling parameters of the token `ahead` positions after the next. A pure function of seed and position, independent
+    /// of the batch.
     pub(super) fn row_sampling(&self, ahead: usize) -> RowSampling {
         let noise = rng::noise(self.seed, (self.generated() + ahead) as u64);
         RowSampling { noise, ..self.row }
     }
 
-    /// What to do to the next token's logits.
-    pub(super) fn adjust(&self) -> Vec<Adjust> {
-        let mut adjust = self.adjustments.now();
-        if self.holds_on() {
-            let never = |token: &u32| Adjust {
+    /// Adjustments of the next token's logits.
+    pub(super) fn logit_adjustments(&self) -> Vec<LogitAdjustment> {
+        let mut adjust = self.adjustments.current();
+        if self.is_below_min_tokens() {
+            let never = |token: &u32| LogitAdjustment {
                 token: *token,
                 bias: f32::NEG_INFINITY,
                 repetition: 1.0,
@@ -248,35 +249,32 @@ impl Sequence {
         adjust
     }
 
-    /// Whether it may not end yet.
-    fn holds_on(&self) -> bool {
+    /// Whether end tokens are still forbidden.
+    fn is_below_min_tokens(&self) -> bool {
         self.generated() < self.min_tokens as usize
     }
 
-    /// Up to `count` tokens that may come next, found in its own text; none where a choice depends on the one before.
+    /// Up to `count` drafts from its own text; none if it cannot use drafts.
     pub(super) fn drafts(&self, count: usize) -> &[u32] {
-        match self.may_draft() {
-            true => drafts::look_up(&self.tokens, count),
-            false => &[],
-        }
+        if self.can_draft() { drafts::look_up(&self.tokens, count) } else { &[] }
     }
 
-    /// Whether its next choices depend on nothing but the text before them.
-    pub(super) fn may_draft(&self) -> bool {
-        !self.masked && self.logprobs.is_none() && !self.holds_on() && self.adjustments.is_empty()
+    /// Whether its samples depend on the preceding text only, so that several can be taken in one step.
+    pub(super) fn can_draft(&self) -> bool {
+        !self.masked && self.logprobs.is_none() && !self.is_below_min_tokens() && self.adjustments.is_empty()
     }
 
-    /// What to tell of the log probabilities of a step that computes the next `count` tokens.
-    pub(super) fn score(&self, count: usize) -> Option<Score> {
+    /// The log probabilities needed from a step that computes the next `count` tokens.
+    pub(super) fn score_request(&self, count: usize) -> Option<ScoreRequest> {
         let logprobs = self.logprobs?;
         let end = (self.computed + count + 1).min(self.prompt_len);
         let from = self.scored.max(self.computed + 1);
         let targets =
             if logprobs.prompt && from < end { self.tokens[from..end].to_vec() } else { Vec::new() };
-        Some(Score { top: usize::from(logprobs.top), first: from - self.computed - 1, targets })
+        Some(ScoreRequest { top: usize::from(logprobs.top), first: from - self.computed - 1, targets })
     }
 
-    /// Goes on with `token`.
+    /// Appends a generated token.
     pub(super) fn push(&mut self, token: u32) {
         self.tokens.push(token);
         self.adjustments.push(token);

@@ -1,6 +1,6 @@
-//! The gateways' step-frame connections, seen from the engine: it never waits for one.
+//! The gateways' step-frame connections, as the engine sees them. It never waits for one.
 //!
-//! Events of a step are gathered and leave as one frame.
+//! The events of a step are collected and sent as one frame per gateway.
 
 use std::collections::HashMap;
 
@@ -21,12 +21,12 @@ struct Stream {
 }
 
 impl Streams {
-    /// A gateway's frames go to `frames` from now on.
+    /// Registers a gateway.
     pub fn open(&mut self, stream: StreamId, frames: FrameSender) {
         self.0.insert(stream, Stream { frames, events: Vec::new() });
     }
 
-    /// A gateway gets no more frames.
+    /// Removes a gateway; it gets no more frames.
     pub fn close(&mut self, stream: StreamId) {
         self.0.remove(&stream);
     }
@@ -36,14 +36,14 @@ impl Streams {
         self.0.contains_key(&stream)
     }
 
-    /// Adds to the step's frame. Nothing happens where the gateway has gone.
+    /// Adds an event to the step's frame. Does nothing if the gateway is gone.
     pub fn push(&mut self, stream: StreamId, id: RequestId, event: Event) {
         if let Some(stream) = self.0.get_mut(&stream) {
             stream.events.push((id, event));
         }
     }
 
-    /// Sends the frames of step `step` and returns the gateways that take no more: gone, or too far behind.
+    /// Sends the frames of step `step`. Returns the gateways that are gone or too far behind.
     pub fn flush(&mut self, step: u64) -> Vec<StreamId> {
         let mut dead = Vec::new();
         for (id, stream) in self.0.iter_mut().filter(|(_, stream)| !stream.events.is_empty()) {

@@ -6,28 +6,28 @@ use ipc_proto::generate::{FinishReason, Priority};
 use ipc_proto::worker::{Memory, ModelKind};
 use tokio::sync::oneshot;
 
+use super::admission_limits::AdmissionLimits;
 use super::arrivals::Arrivals;
 use super::command::Submission;
 use super::frames::{self, FrameReceiver};
 use super::output;
-use super::places::Places;
 use super::scheduler::Drafts;
-use super::sequence::Order;
+use super::sequence::SequenceParams;
 use super::*;
-use crate::adapters::reading::Manner;
-use crate::adapters::tokenizer::tests::byte_fallback;
+use crate::text::output_parser::OutputFormat;
+use crate::text::tokenizer::tests::byte_fallback;
 
 const STREAM: StreamId = StreamId(1);
 
-/// What a broken device does.
+/// How the device fails.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Fails,
-    /// Brings a token too few.
+    /// Returns too few tokens.
     Short,
 }
 
-/// Answers with the letter "a", but goes wrong at one step.
+/// Generates the letter "a" and fails at step `at`.
 struct Faulty {
     fault: Fault,
     at: usize,
@@ -36,12 +36,12 @@ struct Faulty {
 }
 
 impl Runner for Faulty {
-    fn capacity(&self) -> runner::Capacity {
-        runner::Capacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0, window: None }
+    fn capacity(&self) -> runner::RunnerCapacity {
+        runner::RunnerCapacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0, window: None }
     }
 
     fn memory(&self) -> Memory {
-        // Ten bytes a block.
+        // Ten bytes per block.
         Memory { kv_limit: u64::from(self.limit) * 10, ..Memory::default() }
     }
 
@@ -56,15 +56,15 @@ impl Runner for Faulty {
         Ok(())
     }
 
-    fn finish(&mut self, batch: &Batch, _: &[Mask]) -> Result<Outcome, RunnerError> {
+    fn finish(&mut self, batch: &Batch, _: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
         let wrong = self.steps == self.at;
         match self.fault {
-            Fault::Fails if wrong => Err(RunnerError("the cable came off".into())),
-            Fault::Short if wrong => Ok(Outcome::default()),
+            Fault::Fails if wrong => Err(RunnerError("the device was disconnected".into())),
+            Fault::Short if wrong => Ok(StepOutcome::default()),
             // Token 259 is "a".
             _ => {
                 let tokens = batch.rows.iter().flat_map(|row| row.samples.iter().map(|_| 259)).collect();
-                Ok(Outcome { tokens, scores: Vec::new() })
+                Ok(StepOutcome { tokens, scores: Vec::new() })
             }
         }
     }
@@ -75,48 +75,54 @@ struct Running {
     frames: FrameReceiver,
     thread: JoinHandle<()>,
     arrivals: Arrivals,
-    places: Places,
+    admission_limits: AdmissionLimits,
 }
 
-fn order() -> Order {
-    scheduler::tests::order(vec![259; 5], Priority::Normal)
+fn params() -> SequenceParams {
+    scheduler::tests::params(vec![259; 5], Priority::Normal)
 }
 
 impl Running {
     fn start(fault: Fault, at: usize) -> Self {
-        let (commands, orders) = channel();
+        let (commands, queue) = channel();
         let (sender, frames) = frames::queue();
         let tokenizer = Arc::new(byte_fallback());
         let thread = std::thread::spawn(move || {
-            let limits = Limits { max_sequences: 4, prefill_tokens: 8, drafts: Drafts::None };
+            let limits = StepLimits { max_sequences: 4, prefill_tokens: 8, drafts: Drafts::None };
             let runner = Faulty { fault, at, steps: 0, limit: 64 };
-            Engine::new(runner, limits, tokenizer, Arc::default()).run(&orders);
+            Engine::new(runner, limits, tokenizer, Arc::default()).run(&queue);
         });
         commands.send(Command::Open(STREAM, sender)).unwrap();
-        Self { commands, frames, thread, arrivals: Arrivals::default(), places: Places::new(4, 256) }
+        Self {
+            commands,
+            frames,
+            thread,
+            arrivals: Arrivals::default(),
+            admission_limits: AdmissionLimits::new(4, 256),
+        }
     }
 
     fn submit(&self, id: u64, max_tokens: u32) {
-        self.submit_order(id, order(), max_tokens, None);
+        self.submit_params(id, params(), max_tokens, None);
     }
 
-    fn submit_order(&self, id: u64, order: Order, max_tokens: u32, deadline: Option<Instant>) {
+    fn submit_params(&self, id: u64, params: SequenceParams, max_tokens: u32, deadline: Option<Instant>) {
         let id = RequestId(id);
-        let limits = output::Limits {
+        let limits = output::OutputLimits {
             eos: Arc::new(HashSet::new()),
             stop: Vec::new(),
             max_tokens,
-            manner: Manner::default(),
+            output_format: OutputFormat::default(),
             markers: Arc::default(),
         };
         let submission =
-            Submission { stream: STREAM, id, order, limits, constraint: None, budget: None, deadline };
+            Submission { stream: STREAM, id, params, limits, constraint: None, budget: None, deadline };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
-        let place = self.places.take(ModelKind::Generate).unwrap();
-        self.commands.send(Command::Submit(Box::new(Arriving { submission, arrival, place }))).unwrap();
+        let permit = self.admission_limits.acquire(ModelKind::Generate).unwrap();
+        self.commands.send(Command::Submit(Box::new(Admitted { submission, arrival, permit }))).unwrap();
     }
 
-    /// The ends of the next `count` requests.
+    /// The final events of the next `count` requests to end.
     async fn ends(&mut self, count: usize) -> Vec<(u64, Event)> {
         let mut ends = Vec::new();
         while ends.len() < count {
@@ -129,7 +135,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
+async fn failed_step_fails_its_requests_and_later_ones_run() {
     for fault in [Fault::Fails, Fault::Short] {
         let mut engine = Running::start(fault, 3);
         engine.submit(1, 50);
@@ -146,9 +152,9 @@ async fn a_failed_step_fails_its_requests_and_the_next_ones_run() {
 }
 
 #[tokio::test]
-async fn what_runs_out_of_time_fails_and_others_go_on() {
+async fn request_past_its_deadline_fails_and_others_continue() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
-    engine.submit_order(1, order(), 100, Some(Instant::now()));
+    engine.submit_params(1, params(), 100, Some(Instant::now()));
     engine.submit(2, 4);
     let mut ends = engine.ends(2).await;
     ends.sort_by_key(|(id, _)| *id);
@@ -158,22 +164,22 @@ async fn what_runs_out_of_time_fails_and_others_go_on() {
     assert!(matches!(ends[1].1, Event::Finished { .. }));
 }
 
-/// Another worker brought it to its end: nothing of it runs here.
+/// Another worker generated all of its tokens, so nothing runs here.
 #[tokio::test]
-async fn what_ends_at_once_keeps_neither_place_nor_blocks() {
+async fn request_that_ends_on_resume_holds_neither_permit_nor_blocks() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
-    engine.places = Places::new(1, 0);
-    engine.submit_order(1, Order { generated: vec![259; 200], ..order() }, 200, None);
+    engine.admission_limits = AdmissionLimits::new(1, 0);
+    engine.submit_params(1, SequenceParams { generated: vec![259; 200], ..params() }, 200, None);
     let (_, event) = engine.ends(1).await.remove(0);
     assert!(matches!(event, Event::Finished { reason: FinishReason::Length, .. }), "{event:?}");
-    assert_eq!(engine.places.room(ModelKind::Generate).left, 1);
+    assert_eq!(engine.admission_limits.room(ModelKind::Generate).left, 1);
     let (reply, limit) = oneshot::channel();
     engine.commands.send(Command::ResizeKv(0, reply)).unwrap();
-    assert_eq!(limit.await.unwrap(), 320, "the least that a pool has");
+    assert_eq!(limit.await.unwrap(), 320, "the minimum size of a pool");
 }
 
 #[tokio::test]
-async fn draining_ends_what_runs_and_refuses_what_comes() {
+async fn draining_finishes_running_requests_and_refuses_new_ones() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
     engine.submit(1, 40);
     engine.commands.send(Command::Drain).unwrap();
@@ -185,23 +191,23 @@ async fn draining_ends_what_runs_and_refuses_what_comes() {
     engine.thread.join().unwrap();
 }
 
-/// Who asks again as soon as it has its answer is not told that there is no place.
+/// A client that sends its next request right after an answer is not refused.
 #[tokio::test]
-async fn a_place_is_free_before_an_end_is_told() {
+async fn permit_is_free_before_the_end_is_sent() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
-    engine.places = Places::new(1, 0);
+    engine.admission_limits = AdmissionLimits::new(1, 0);
     for id in 0..50 {
         engine.submit(id, 1 + id as u32 % 3);
         engine.ends(1).await;
-        assert_eq!(engine.places.room(ModelKind::Generate).left, 1, "request {id}");
+        assert_eq!(engine.admission_limits.room(ModelKind::Generate).left, 1, "request {id}");
     }
 }
 
 #[tokio::test]
-async fn stopping_fails_everything_and_ends() {
+async fn stop_fails_all_requests_and_ends_the_engine() {
     let mut engine = Running::start(Fault::Fails, usize::MAX);
     for id in 0..6 {
-        // No step brings them to their end before the order comes.
+        // Long enough that none ends before the command arrives.
         engine.submit(id, 120);
     }
     engine.commands.send(Command::Stop).unwrap();
@@ -214,7 +220,7 @@ async fn stopping_fails_everything_and_ends() {
 }
 
 #[test]
-fn an_engine_without_senders_ends() {
+fn dropping_all_senders_ends_the_engine() {
     let Running { commands, thread, .. } = Running::start(Fault::Fails, usize::MAX);
     drop(commands);
     thread.join().unwrap();

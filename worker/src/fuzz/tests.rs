@@ -2,7 +2,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-/// What outputs and schemas are made of, beside arbitrary bytes.
+/// Building blocks of outputs and schemas, in addition to arbitrary bytes.
 const PIECES: [&str; 40] = [
     "<tool_call>",
     "</tool_call>",
@@ -55,16 +55,16 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(head, pieces)| [head, pieces.concat()].concat())
 }
 
-/// What a fuzzer begins with, in `fuzz/seeds`, for one of its targets.
+/// The seeds of a fuzz target, from `fuzz/seeds`.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     files.map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// Each seed, and each with its end cut off: what is cut off within a format is where formats are hard to read.
+/// Runs each seed, and every prefix of it: text that is cut off within a format is the hardest to parse.
 #[test]
-fn seeds_keep_the_promises() {
+fn seeds_and_their_prefixes_pass() {
     type Target = fn(&[u8]);
     let targets: [(&str, Target); 3] =
         [("output", super::output), ("schema", super::schema), ("conversation", super::conversation)];
@@ -81,17 +81,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn outputs_are_read_whatever_they_are(data in data()) {
+    fn random_outputs_pass(data in data()) {
         super::output(&data);
     }
 
     #[test]
-    fn schemas_are_followed_or_refused(data in data()) {
+    fn random_schemas_pass(data in data()) {
         super::schema(&data);
     }
 
     #[test]
-    fn conversations_are_rendered_or_refused(data in data()) {
+    fn random_conversations_pass(data in data()) {
         super::conversation(&data);
     }
 }

@@ -1,7 +1,7 @@
-//! Attention over keys that lie side by side: one row's, or several rows' padded to one length.
+//! Attention over contiguous keys: of one row, or of several rows padded to one length.
 //!
-//! Two ways to compute it. MLX's fused kernel, for GPUs. And plain products, for the CPU, where MLX has no kernel and its
-//! substitute makes one product for each query head: here the heads that share keys make one together.
+//! There are two implementations: MLX's fused kernel, for GPUs, and plain matrix products, for the CPU. MLX has no CPU
+//! kernel; its fallback computes one product per query head. Here the query heads that share keys use one product.
 
 use std::cell::OnceCell;
 use std::f32::consts::LOG2_E;
@@ -14,36 +14,36 @@ use crate::layers::exponential::exp2;
 
 type Result<T> = mlx_rs::error::Result<T>;
 
-/// How a layer attends.
+/// Attention parameters of a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Attend<'a> {
     /// Multiplies the scores.
     pub scale: f32,
-    /// How many tokens back a token sees, itself included; `None`: all.
+    /// Window in tokens, the query included; `None` attends to all.
     pub window: Option<u32>,
     /// Scores s become cap · tanh(s / cap).
     pub softcap: Option<f32>,
-    /// `[H]`: scores of a place beside the keys that has no value, to which attention may go.
+    /// `[H]`: score of an extra position without a value, which can absorb attention.
     pub sinks: Option<&'a Array>,
 }
 
-/// What computes it.
+/// The implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// MLX's kernel.
     Fused,
-    /// Products.
+    /// Plain matrix products.
     Products,
 }
 
-/// Which keys a query sees.
+/// The keys that a query attends to.
 #[derive(Debug)]
-pub(super) enum Mask {
+pub(super) enum AttentionMask {
     /// All.
     None,
-    /// Of one row with t tokens, token i sees all but the last `t - 1 - i` keys; as an array once somebody needs that.
+    /// In a row with t tokens, token i attends to all but the last `t - 1 - i` keys. The array is built on demand.
     Causal(OnceCell<Array>),
-    /// `[R, 1, t, L]`, true where seen.
+    /// `[R, 1, t, L]`, true if attended to.
     Seen(Array),
 }
 
@@ -56,7 +56,7 @@ pub(super) fn attend(
     queries: &Array,
     keys: &Array,
     values: &Array,
-    mask: &Mask,
+    mask: &AttentionMask,
     how: Attend,
 ) -> Result<Array> {
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
@@ -67,21 +67,27 @@ pub(super) fn attend(
     }
     let queries = queries.reshape(&[rows, tokens, heads, width])?.swap_axes(1, 2)?;
     let mask = match mask {
-        Mask::None => None,
-        Mask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
-        Mask::Seen(seen) => Some(ScaledDotProductAttentionMask::Array(seen)),
+        AttentionMask::None => None,
+        AttentionMask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
+        AttentionMask::Seen(seen) => Some(ScaledDotProductAttentionMask::Array(seen)),
     };
     let output = scaled_dot_product_attention(&queries, keys, values, how.scale, mask, how.sinks)?;
     output.swap_axes(1, 2)?.reshape(&[all, heads * width])
 }
 
-/// The same by plain products; one for each row and key head.
-fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Attend) -> Result<Array> {
+/// The same by plain matrix products, one per row and key head.
+fn products(
+    queries: &Array,
+    keys: &Array,
+    values: &Array,
+    mask: &AttentionMask,
+    how: Attend,
+) -> Result<Array> {
     let number = |value: f32| Array::from_f32(value).as_dtype(queries.dtype());
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
     let (rows, kv_heads, length) = (keys.dim(0), keys.dim(1), keys.dim(2));
     let (tokens, group) = (all / rows, heads / kv_heads);
-    // In powers of two, so that nothing but the few queries is multiplied for it.
+    // Scores in base 2: only the few queries are multiplied by log2(e).
     let scale = if how.softcap.is_some() { how.scale } else { how.scale * LOG2_E };
     let scaled = queries.multiply(number(scale)?)?;
     let grouped =
@@ -93,15 +99,15 @@ fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Att
     }
     let apart = scores.reshape(&[rows, kv_heads, group, tokens, length])?;
     let masked = match mask {
-        Mask::None => apart,
-        Mask::Causal(all) => {
+        AttentionMask::None => apart,
+        AttentionMask::Causal(all) => {
             let context = length as u32;
             let all = all.get_or_init(|| seen(context - tokens as u32..context, 0..context, u32::MAX));
             ops::select(all, &apart, number(f32::NEG_INFINITY)?)?
         }
-        Mask::Seen(seen) => ops::select(seen.expand_dims(1)?, &apart, number(f32::NEG_INFINITY)?)?,
+        AttentionMask::Seen(seen) => ops::select(seen.expand_dims(1)?, &apart, number(f32::NEG_INFINITY)?)?,
     };
-    // A softmax whose division comes last, where the numbers are fewest.
+    // A softmax with the division last, where there are the fewest numbers.
     let masked = masked.as_dtype(Dtype::Float32)?;
     let mut highest = ops::max_axis(&masked, -1, true)?;
     let powers = |sinks: &Array| sinks.as_dtype(Dtype::Float32)?.multiply(Array::from_f32(LOG2_E));
@@ -122,7 +128,7 @@ fn products(queries: &Array, keys: &Array, values: &Array, mask: &Mask, how: Att
     output.reshape(&[all, heads * width])
 }
 
-/// `[queries, keys]`: whether the token at a position sees the one at another.
+/// `[queries, keys]`: whether each query position attends to each key position.
 fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
     let mut seen = Vec::with_capacity(queries.len() * keys.len());
     for query in queries.clone() {
@@ -131,7 +137,7 @@ fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
     Array::from_slice(&seen, &[queries.len() as i32, keys.len() as i32])
 }
 
-/// Whether the token at position `query` sees the one at `key`.
+/// Whether the token at position `query` attends to the one at `key`.
 pub(super) fn sees(query: u32, key: u32, window: u32) -> bool {
     key <= query && query - key < window
 }

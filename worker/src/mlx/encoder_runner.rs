@@ -1,4 +1,4 @@
-//! Runs models that read texts: one padded step at a time, then from hidden states to vectors or scores.
+//! Runs encoders: padded steps, then pooling of the hidden states to vectors or scores.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -7,25 +7,25 @@ use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, Dtype, Stream, ops, transforms, with_stream};
 
 use super::kv::{KvStep, Sight, Whole};
-use super::{failed, memory_of, precision};
-use crate::adapters::sentence::{Dense, Pooling, Sentence};
-use crate::embed::{Piece, Runner};
+use super::{device_memory, failed, precision};
+use crate::embed::{BatchRunner, EncoderInput};
 use crate::engine::runner::RunnerError;
 use crate::layers::Result;
 use crate::layers::linear::Linear;
-use crate::models::classifier::{Head, Looks};
+use crate::models::classifier::{ClassifierPooling, Head};
 use crate::models::encoder::{self, Encoder, Tokens};
+use crate::text::sentence_transformers::{Dense, Pooling, SentenceConfig};
 use crate::weights::LoadError;
 use crate::weights::config::Config;
 use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
-/// Less than this is no length: what is divided by it stays as it is.
-const NO_LENGTH: f32 = 1e-12;
+/// Lower bound of the norm that vectors are divided by, against division by zero.
+const MIN_NORM: f32 = 1e-12;
 
-/// A loaded model and what follows it.
+/// A loaded encoder with its pooling and projections.
 #[derive(Debug)]
-pub struct MlxReader {
+pub struct EncoderRunner {
     encoder: Box<dyn Encoder>,
     head: Option<Head>,
     sight: Sight,
@@ -33,39 +33,39 @@ pub struct MlxReader {
     dense: Vec<(Linear, bool)>,
     normalize: bool,
     weight_bytes: u64,
-    /// Each computes part of a step at the same time. MLX's CPU backend computes all but products on one thread, so there is
-    /// a stream for each core; a GPU needs only one.
+    /// Streams that compute parts of a step in parallel. MLX's CPU backend computes everything but matrix products on one
+    /// thread, so there is a stream per core. A GPU needs only one.
     lanes: Vec<Stream>,
     step_tokens: usize,
-    /// The parts of steps that were begun, the oldest first.
-    begun: VecDeque<Vec<Array>>,
+    /// The parts of launched steps, oldest first.
+    launched: VecDeque<Vec<Array>>,
 }
 
-/// Tokens of a step for each core: few enough that what lies between two operations stays in its cache.
+/// Tokens of a step per core: few enough that intermediate results stay in the cache.
 const CORE_TOKENS: usize = 512;
-/// Tokens of a step of a GPU.
+/// Tokens of a step on a GPU.
 const GPU_TOKENS: usize = 16_384;
-/// Streams, at most.
-const MOST_LANES: usize = 16;
+/// Maximum number of streams.
+const MAX_LANES: usize = 16;
 
-/// Loads the model in `folder`: a cross-encoder where its files say that it classifies.
+/// Loads the model in `folder`, as a cross-encoder if its configuration declares a classifier.
 ///
 /// # Errors
-/// With the file, field or tensor that is wrong; nothing has been read into memory then but headers.
+/// Names the wrong file, field or tensor. Up to then only headers have been read.
 pub fn load(
     folder: &Path,
-    sentence: &Sentence,
-    asked: Option<Precision>,
+    sentence: &SentenceConfig,
+    requested: Option<Precision>,
     progress: Progress,
-) -> std::result::Result<MlxReader, LoadError> {
+) -> std::result::Result<EncoderRunner, LoadError> {
     let config = Config::read(folder)?;
     let classifies = config.classifies();
     let mut shards = Shards::open(folder)?;
-    // Decoders that were saved without an output layer lack the name that keeps the rest apart from it.
+    // Decoders saved without an output layer lack the prefix of the inner model.
     if !encoder::is_encoder(&config.model_type) && shards.get("model.norm.weight").is_none() {
         shards.put_under("model.");
     }
-    let precision = precision(asked)?;
+    let precision = precision(requested)?;
     let check = Loader::checking(&shards, &config, precision).headless();
     encoder::build(&check, classifies)?;
     check.finish()?;
@@ -81,12 +81,12 @@ pub fn load(
     let device = Device::try_default()?;
     let (lanes, step_tokens) = match device.get_type()? {
         DeviceType::Cpu => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_LANES);
+            let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_LANES);
             ((0..cores).map(|_| Stream::new_with_device(&device)).collect(), cores * CORE_TOKENS)
         }
         DeviceType::Gpu => (vec![Stream::try_default_on_device(&device)?], GPU_TOKENS),
     };
-    Ok(MlxReader {
+    Ok(EncoderRunner {
         encoder: built.encoder,
         head: built.head,
         sight: built.sight,
@@ -96,7 +96,7 @@ pub fn load(
         weight_bytes,
         lanes,
         step_tokens,
-        begun: VecDeque::new(),
+        launched: VecDeque::new(),
     })
 }
 
@@ -114,13 +114,13 @@ fn load_dense(
     Ok((build(&Loader::loading(&shards, config, precision, &mut |_, _| ()))?, layer.tanh))
 }
 
-impl MlxReader {
-    /// Parts of a step that run side by side.
+impl EncoderRunner {
+    /// Number of parts of a step that run in parallel.
     pub fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Tokens of a step that keeps the device busy.
+    /// Number of tokens that keeps the device busy.
     pub fn step_tokens(&self) -> usize {
         self.step_tokens
     }
@@ -130,17 +130,17 @@ impl MlxReader {
         self.weight_bytes
     }
 
-    /// What becomes of each text, `[B, N]`.
-    fn forward(&self, pieces: &[&Piece]) -> Result<Array> {
+    /// A vector or a single score per text, `[B, N]`.
+    fn forward(&self, pieces: &[&EncoderInput]) -> Result<Array> {
         let lengths: Vec<u32> = pieces.iter().map(|piece| piece.tokens.len() as u32).collect();
         let tokens = padded(pieces);
         let mut kv = KvStep::whole(Whole::new(lengths.clone(), self.sight)?);
         let hidden = self.encoder.encode(&tokens, &mut kv)?;
         let hidden = hidden.reshape(&[tokens.rows, tokens.length, -1])?;
         if let Some(head) = &self.head {
-            let pooling = match head.looks {
-                Looks::First => Pooling::First,
-                Looks::Mean => Pooling::Mean,
+            let pooling = match head.pooling {
+                ClassifierPooling::First => Pooling::First,
+                ClassifierPooling::Mean => Pooling::Mean,
             };
             let score = head.score(&pool(&hidden, &lengths, pooling)?)?;
             return ops::sigmoid(score)?.reshape(&[-1, 1])?.as_dtype(Dtype::Float32);
@@ -157,26 +157,26 @@ impl MlxReader {
             return Ok(x);
         }
         let length = x.multiply(&x)?.sum_axis(-1, true)?.sqrt()?;
-        x.divide(ops::maximum(length, Array::from_f32(NO_LENGTH))?)
+        x.divide(ops::maximum(length, Array::from_f32(MIN_NORM))?)
     }
 }
 
-impl Runner for MlxReader {
-    fn launch(&mut self, pieces: &[Piece]) -> std::result::Result<(), RunnerError> {
-        // Texts come longest first: dealt out like cards they make parts of about one size, which end at one time.
+impl BatchRunner for EncoderRunner {
+    fn launch(&mut self, pieces: &[EncoderInput]) -> std::result::Result<(), RunnerError> {
+        // Texts arrive longest first: dealing them round-robin gives parts of similar size, which end at the same time.
         let lanes = self.lanes.len();
         let parts = self.lanes.iter().enumerate().take(pieces.len()).map(|(at, lane)| {
-            let part: Vec<&Piece> = pieces.iter().skip(at).step_by(lanes).collect();
+            let part: Vec<&EncoderInput> = pieces.iter().skip(at).step_by(lanes).collect();
             with_stream(lane, || self.forward(&part))
         });
         let parts = parts.collect::<Result<Vec<Array>>>().map_err(failed)?;
         transforms::async_eval(&parts).map_err(failed)?;
-        self.begun.push_back(parts);
+        self.launched.push_back(parts);
         Ok(())
     }
 
     fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
-        let parts = self.begun.pop_front().unwrap_or_default();
+        let parts = self.launched.pop_front().unwrap_or_default();
         transforms::eval(&parts).map_err(failed)?;
         let mut parts: Vec<_> = parts
             .iter()
@@ -192,17 +192,17 @@ impl Runner for MlxReader {
 
     fn trim(&mut self) {
         if let Err(error) = mlx_rs::memory::clear_cache() {
-            tracing::warn!(%error, "freed buffers could not be given back");
+            tracing::warn!(%error, "cannot free cached buffers");
         }
     }
 
     fn memory(&self) -> Memory {
-        Memory { weights: self.weight_bytes, ..memory_of() }
+        Memory { weights: self.weight_bytes, ..device_memory() }
     }
 }
 
-/// The texts as rows of one length.
-fn padded(pieces: &[&Piece]) -> Tokens {
+/// Pads the texts to one length.
+fn padded(pieces: &[&EncoderInput]) -> Tokens {
     let length = pieces.iter().map(|piece| piece.tokens.len()).max().unwrap_or(0);
     let all = pieces.len() * length;
     let (mut ids, mut positions, mut types) =
@@ -212,7 +212,7 @@ fn padded(pieces: &[&Piece]) -> Tokens {
         ids.extend_from_slice(&piece.tokens);
         ids.extend(std::iter::repeat_n(0u32, padding));
         positions.extend((0..length).map(|at| at as f32));
-        types.extend((0..length).map(|at| u32::from(at >= piece.second && at < piece.tokens.len())));
+        types.extend((0..length).map(|at| u32::from(at >= piece.second_start && at < piece.tokens.len())));
     }
     let shape = [all as i32];
     Tokens {
@@ -238,7 +238,7 @@ fn pool(hidden: &Array, lengths: &[u32], pooling: Pooling) -> Result<Array> {
     weights.matmul(hidden)?.squeeze_axes(&[1])
 }
 
-/// What each of a row's tokens counts, padding nothing.
+/// The weight of each token of a row; padding has weight 0.
 fn weights(pooling: Pooling, length: u32, padded: u32) -> impl Iterator<Item = f32> {
     let count = length.max(1) as f32;
     (0..padded).map(move |at| match pooling {

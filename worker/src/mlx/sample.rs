@@ -1,14 +1,14 @@
-//! Chooses the next token of every row in one pass over the device.
+//! Samples the next token of every row in one pass.
 //!
-//! Order of the filters: temperature, top-k, top-p over what top-k left, min-p; then a draw from what is left. Parameters are
-//! columns `[N, 1]`, so rows of any settings share the pass.
+//! Order: temperature, top-k, top-p over the tokens that top-k kept, min-p, then a draw from the rest. Parameters are columns
+//! `[N, 1]`, so that rows with different settings share the pass.
 
 use std::f32::consts::LOG2_E;
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::told;
-use crate::engine::runner::{Adjust, Batch, Mask, RowSampling};
+use super::logit_rows;
+use crate::engine::runner::{Batch, LogitAdjustment, RowSampling, TokenMask};
 use crate::layers::exponential;
 
 mod draw;
@@ -16,47 +16,48 @@ mod filter;
 
 type Result<T> = mlx_rs::error::Result<T>;
 
-/// Every choice of a step.
+/// All samples of a step.
 #[derive(Debug)]
-pub struct Choices<'a> {
+pub struct Samples<'a> {
     rows: Vec<RowSampling>,
-    adjust: Vec<&'a [Adjust]>,
-    masks: Vec<Option<&'a Mask>>,
-    /// Which of the step's logits they are made from; `None`: from all.
+    adjust: Vec<&'a [LogitAdjustment]>,
+    masks: Vec<Option<&'a TokenMask>>,
+    /// Rows of the step's logits to sample from; `None`: all.
     from: Option<Vec<u32>>,
 }
 
-impl<'a> Choices<'a> {
-    /// Those of `batch`; `masks` has one for each masked row.
-    pub fn new(batch: &'a Batch, masks: &'a [Mask]) -> Self {
-        let (mut rows, mut adjust, mut of_rows, mut from) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+impl<'a> Samples<'a> {
+    /// The samples of `batch`; `masks` has one mask per masked row.
+    pub fn new(batch: &'a Batch, masks: &'a [TokenMask]) -> Self {
+        let (mut rows, mut adjust, mut row_masks, mut from) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut masks, mut before) = (masks.iter(), 0u32);
         for row in &batch.rows {
-            let all = told(row).count() as u32;
+            let all = logit_rows(row).count() as u32;
             let first = before + all - row.samples.len() as u32;
             let mask = if row.masked { masks.next() } else { None };
             for (at, sampling) in (first..).zip(&row.samples) {
                 from.push(at);
                 rows.push(*sampling);
                 adjust.push(&row.adjust[..]);
-                of_rows.push(mask);
+                row_masks.push(mask);
             }
             before += all;
         }
         let all = from.len() as u32 == before;
-        Self { rows, adjust, masks: of_rows, from: (!all).then_some(from) }
+        Self { rows, adjust, masks: row_masks, from: (!all).then_some(from) }
     }
 
-    /// Whether no row chooses.
+    /// Whether no row samples.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The tokens, `[choices]`, from the step's logits `[N, vocabulary]`.
+    /// Samples tokens `[samples]` from the step's logits `[N, vocabulary]`.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn choose(&self, logits: &Array) -> Result<Array> {
+    pub fn draw(&self, logits: &Array) -> Result<Array> {
         let logits = match &self.from {
             None => logits.clone(),
             Some(from) => logits.take_axis(Array::from_slice(from, &[from.len() as i32]), 0)?,
@@ -66,8 +67,8 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// Makes tokens impossible that a row's mask leaves out; logits `[N, vocabulary]`.
-fn restrict(logits: Array, masks: &[Option<&Mask>]) -> Result<Array> {
+/// Sets the logits of masked-out tokens to -∞; logits `[N, vocabulary]`.
+fn restrict(logits: Array, masks: &[Option<&TokenMask>]) -> Result<Array> {
     if masks.iter().all(Option::is_none) {
         return Ok(logits);
     }
@@ -88,33 +89,33 @@ fn restrict(logits: Array, masks: &[Option<&Mask>]) -> Result<Array> {
     ops::select(allowed, &logits, Array::from_f32(f32::NEG_INFINITY))
 }
 
-/// Changes logits `[N, vocabulary]` as `rows` say, one list for each row. Tokens beyond the vocabulary are left out.
+/// Adjusts logits `[N, vocabulary]`, with one list per row. Ignores tokens beyond the vocabulary.
 ///
 /// # Errors
 /// When the device fails.
-pub fn adjust(logits: Array, rows: &[&[Adjust]]) -> Result<Array> {
+pub fn adjust(logits: Array, rows: &[&[LogitAdjustment]]) -> Result<Array> {
     if rows.iter().all(|row| row.is_empty()) {
         return Ok(logits);
     }
     let (count, vocabulary) = (logits.dim(0), logits.dim(1));
     let all = (0u32..).zip(rows).flat_map(|(row, list)| list.iter().map(move |adjust| (row, adjust)));
     let all: Vec<_> = all.filter(|(_, adjust)| adjust.token < vocabulary as u32).collect();
-    let places: Vec<u32> = all.iter().map(|(row, adjust)| row * vocabulary as u32 + adjust.token).collect();
-    let places = Array::from_slice(&places, &[places.len() as i32]);
-    let column = |of: fn(&Adjust) -> f32| {
-        let values: Vec<f32> = all.iter().map(|(_, adjust)| of(adjust)).collect();
+    let indices: Vec<u32> = all.iter().map(|(row, adjust)| row * vocabulary as u32 + adjust.token).collect();
+    let indices = Array::from_slice(&indices, &[indices.len() as i32]);
+    let column = |field: fn(&LogitAdjustment) -> f32| {
+        let values: Vec<f32> = all.iter().map(|(_, adjust)| field(adjust)).collect();
         Array::from_slice(&values, &[values.len() as i32])
     };
     let flat = logits.reshape(&[count * vocabulary])?;
-    let biased = flat.take_axis(&places, 0)?.add(column(|adjust| adjust.bias))?;
+    let biased = flat.take_axis(&indices, 0)?.add(column(|adjust| adjust.bias))?;
     let repetition = column(|adjust| adjust.repetition);
     let positive = biased.gt(Array::from_f32(0.0))?;
     let scaled = ops::select(positive, biased.divide(&repetition)?, biased.multiply(&repetition)?)?;
     let changed = scaled.subtract(column(|adjust| adjust.penalty))?.reshape(&[all.len() as i32, 1])?;
-    ops::indexing::scatter_single(&flat, &places, changed, 0)?.reshape(&[count, vocabulary])
+    ops::indexing::scatter_single(&flat, &indices, changed, 0)?.reshape(&[count, vocabulary])
 }
 
-/// Logits `[N, vocabulary]` → tokens `[N]` (uint32), one for each of `rows`.
+/// Logits `[N, vocabulary]` → tokens `[N]` (uint32), one per row.
 ///
 /// # Errors
 /// When the device fails.
@@ -129,16 +130,16 @@ pub fn sample(logits: &Array, rows: &[RowSampling]) -> Result<Array> {
 
     let below = scaled.subtract(top)?;
     let weights = exponential::exp2(&below.multiply(Array::from_f32(LOG2_E))?)?;
-    let kept = below.ge(filter::least(&below, &weights, rows)?)?;
+    let kept = below.ge(filter::thresholds(&below, &weights, rows)?)?;
     let drawn = draw::draw(&ops::select(kept, weights, Array::from_f32(0.0))?, rows)?;
 
     let greedy = column(rows, |row| f32::from(u8::from(row.temperature == 0.0)));
     ops::select(greedy.gt(Array::from_f32(0.0))?, likeliest, drawn)?.reshape(&[rows.len() as i32])
 }
 
-/// A value of each row, `[N, 1]`.
-fn column(rows: &[RowSampling], of: impl Fn(&RowSampling) -> f32) -> Array {
-    let values: Vec<f32> = rows.iter().map(of).collect();
+/// One value per row, `[N, 1]`.
+fn column(rows: &[RowSampling], value: impl Fn(&RowSampling) -> f32) -> Array {
+    let values: Vec<f32> = rows.iter().map(value).collect();
     Array::from_slice(&values, &[rows.len() as i32, 1])
 }
 

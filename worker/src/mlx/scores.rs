@@ -1,28 +1,28 @@
-//! Log probabilities of the model itself, for the rows that ask for them.
+//! Log probabilities of the model itself, for the rows that request them.
 
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
-use super::told;
-use crate::engine::runner::{Batch, Scored};
+use super::logit_rows;
+use crate::engine::runner::{Batch, TokenScore};
 
 type Result<T> = mlx_rs::error::Result<T>;
 
-/// The places of a step that are asked about.
+/// The tokens of a step to score.
 #[derive(Debug)]
-pub struct Asked {
-    /// Which of the step's logits.
+pub struct ScoredTokens {
+    /// Rows of the step's logits.
     from: Vec<u32>,
-    /// Likeliest tokens to tell, at most.
+    /// Greatest requested number of most likely tokens.
     top: usize,
 }
 
-impl Asked {
-    /// `None` where no row asks.
+impl ScoredTokens {
+    /// `None` if no row requests scores.
     pub fn new(batch: &Batch) -> Option<Self> {
         let (mut from, mut top, mut before) = (Vec::new(), None, 0);
         for row in &batch.rows {
-            let all = told(row).count() as u32;
+            let all = logit_rows(row).count() as u32;
             if let Some(score) = &row.score {
                 from.extend(before..before + all);
                 top = top.max(Some(score.top));
@@ -32,24 +32,24 @@ impl Asked {
         top.map(|top| Self { from, top })
     }
 
-    /// One list for each row that asks, from the step's logits `[N, vocabulary]` and the tokens that were chosen.
+    /// One list per requesting row, from the step's logits `[N, vocabulary]` and the sampled tokens.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn scores(&self, logits: &Array, batch: &Batch, chosen: &[u32]) -> Result<Vec<Vec<Scored>>> {
+    pub fn scores(&self, logits: &Array, batch: &Batch, chosen: &[u32]) -> Result<Vec<Vec<TokenScore>>> {
         let count = self.from.len() as i32;
         let tokens = self.tokens(batch, chosen);
         let own = logits.take_axis(Array::from_slice(&self.from, &[count]), 0)?;
         let all = own.subtract(own.logsumexp_axis(-1, true)?)?;
         let indices = Array::from_slice(&tokens, &[count, 1]);
         let logprobs = ops::indexing::take_along_axis(&all, &indices, -1)?;
-        let top = self.likeliest(&all)?;
+        let top = self.most_likely(&all)?;
         logprobs.eval()?;
         let all = tokens.iter().zip(logprobs.as_slice::<f32>()).zip(top);
-        let mut all = all.map(|((token, logprob), top)| Scored { token: *token, logprob: *logprob, top });
+        let mut all = all.map(|((token, logprob), top)| TokenScore { token: *token, logprob: *logprob, top });
         let asking = batch.rows.iter().filter_map(|row| Some((row, row.score.as_ref()?)));
         let rows = asking.map(|(row, score)| {
-            let own = all.by_ref().take(told(row).count());
+            let own = all.by_ref().take(logit_rows(row).count());
             own.map(|mut scored| {
                 scored.top.truncate(score.top);
                 scored
@@ -59,7 +59,7 @@ impl Asked {
         Ok(rows.collect())
     }
 
-    /// The token at each place: a prompt's own, or the chosen one.
+    /// The token to score at each position: a prompt token or a sampled one.
     fn tokens(&self, batch: &Batch, mut chosen: &[u32]) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(self.from.len());
         for row in &batch.rows {
@@ -73,18 +73,18 @@ impl Asked {
         tokens
     }
 
-    /// The likeliest tokens of each place, likeliest first.
-    fn likeliest(&self, logprobs: &Array) -> Result<Vec<Vec<(u32, f32)>>> {
+    /// The most likely tokens of each position, in descending order.
+    fn most_likely(&self, logprobs: &Array) -> Result<Vec<Vec<(u32, f32)>>> {
         let (count, vocabulary) = (logprobs.dim(0) as usize, logprobs.dim(1));
         let top = self.top.min(vocabulary as usize);
         if top == 0 {
             return Ok(vec![Vec::new(); count]);
         }
-        // The part before the k-th is the k smallest, in no order.
+        // The first k entries are the k smallest, unordered.
         let order = ops::argpartition_axis(logprobs.negative()?, top as i32 - 1, -1)?;
         let order = order.try_index((.., ..top as i32))?;
         let values = ops::indexing::take_along_axis(logprobs, &order, -1)?;
-        // One of each is a column, which flattens without a copy: its numbers do not lie side by side.
+        // With k = 1 this is a strided column, and flattening does not copy it: make it contiguous.
         let order = order.flatten(None, None)?.contiguous()?;
         let values = values.flatten(None, None)?.contiguous()?;
         mlx_rs::transforms::eval([&order, &values])?;

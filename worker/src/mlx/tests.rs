@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// MLX's CPU stream is shared by the process: one test at a time.
+/// Serialises tests: MLX's CPU stream is shared by the process.
 pub(crate) fn device() -> MutexGuard<'static, ()> {
     static DEVICE: Mutex<()> = Mutex::new(());
     DEVICE.lock().unwrap_or_else(PoisonError::into_inner)

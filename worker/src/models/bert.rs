@@ -1,4 +1,4 @@
-//! BERT, RoBERTa and XLM-RoBERTa: MiniLM, BGE, E5, GTE and their kin, and cross-encoders made of them.
+//! BERT, RoBERTa and XLM-RoBERTa: MiniLM, BGE, E5, GTE and similar models, and cross-encoders based on them.
 //!
 //! Devlin et al. 2018 (<https://arxiv.org/abs/1810.04805>), Liu et al. 2019 (<https://arxiv.org/abs/1907.11692>); reference:
 //! `modeling_bert.py` and `modeling_roberta.py` of Transformers.
@@ -7,8 +7,8 @@ use mlx_rs::Array;
 use mlx_rs::ops::indexing::TryIndexOp;
 use serde::Deserialize;
 
-use super::classifier::{Bend, Head, Looks};
-use super::encoder::{Built, Encoder, Tokens};
+use super::classifier::{ClassifierPooling, Head, HeadActivation};
+use super::encoder::{Encoder, LoadedEncoder, Tokens};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Fused, Linear};
@@ -27,26 +27,26 @@ struct Args {
     intermediate_size: i32,
     vocab_size: i32,
     max_position_embeddings: i32,
-    #[serde(default = "one")]
+    #[serde(default = "default_type_vocab_size")]
     type_vocab_size: i32,
-    #[serde(default = "eps")]
+    #[serde(default = "default_layer_norm_eps")]
     layer_norm_eps: f32,
-    #[serde(default = "gelu")]
+    #[serde(default = "default_hidden_act")]
     hidden_act: String,
     position_embedding_type: Option<String>,
     #[serde(default)]
     pad_token_id: i32,
 }
 
-fn one() -> i32 {
+fn default_type_vocab_size() -> i32 {
     1
 }
 
-fn eps() -> f32 {
+fn default_layer_norm_eps() -> f32 {
     1e-12
 }
 
-fn gelu() -> String {
+fn default_hidden_act() -> String {
     "gelu".into()
 }
 
@@ -66,7 +66,7 @@ impl Args {
     }
 }
 
-/// A layer: attention, then two products; a norm after each.
+/// A layer: attention, then an MLP, with a norm after each.
 #[derive(Debug)]
 struct Layer {
     qkv: Fused,
@@ -118,7 +118,7 @@ impl Layer {
 #[derive(Debug)]
 struct Model {
     word_embeddings: Embedding,
-    /// `[positions, D]`, from the first text position on.
+    /// `[positions, D]`, starting at the first text position.
     position_embeddings: Array,
     /// `[types, D]`.
     token_type_embeddings: Array,
@@ -126,16 +126,16 @@ struct Model {
     layers: Vec<Layer>,
 }
 
-/// Loads a `bert`, `roberta` or `xlm-roberta` folder; `classifies` with its head.
+/// Loads a `bert`, `roberta` or `xlm-roberta` folder; if `classifies`, with its head.
 ///
 /// # Errors
-/// As the loader's.
-pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
+/// Those of the loader.
+pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
     let args: Args = loader.config().args()?;
     let problem = |problem: String| loader.config().problem(problem);
     args.check().map_err(problem)?;
     let roberta = loader.config().model_type != "bert";
-    // Models that were saved with a head keep the rest under a name.
+    // Models saved with a head keep the encoder under a prefix.
     let prefix = ["bert.", "roberta."].into_iter();
     let prefix = prefix.filter(|prefix| loader.has(&format!("{prefix}embeddings.LayerNorm.weight")));
     let prefix = prefix.last().unwrap_or("");
@@ -143,7 +143,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Bui
     let table =
         |name: &str, rows: i32| loader.tensor(&format!("{prefix}embeddings.{name}.weight"), &[rows, size]);
     let positions = table("position_embeddings", args.max_position_embeddings)?;
-    // RoBERTa's positions begin after that of the padding.
+    // RoBERTa's positions start after that of the padding.
     let first = if roberta { args.pad_token_id + 1 } else { 0 };
     if !(0..args.max_position_embeddings).contains(&first) {
         return Err(problem(format!("pad_token_id is {}", args.pad_token_id)));
@@ -176,26 +176,27 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Bui
         (true, true) => Some(["classifier.dense", "classifier.out_proj"].map(str::to_owned)),
         (true, false) => Some([format!("{prefix}pooler.dense"), "classifier".to_owned()]),
     };
-    let head =
-        head.map(|[dense, out]| Head::load(loader, [&dense, &out], size, true, (Bend::Tanh, Looks::First)));
-    Ok(Built { encoder: Box::new(model), head: head.transpose()?, sight: Sight::Both })
+    let head = head.map(|[dense, out]| {
+        Head::load(loader, [&dense, &out], size, true, (HeadActivation::Tanh, ClassifierPooling::First))
+    });
+    Ok(LoadedEncoder { encoder: Box::new(model), head: head.transpose()?, sight: Sight::Both })
 }
 
 impl Encoder for Model {
     fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array> {
         let words = self.word_embeddings.forward(&tokens.ids)?;
         let size = words.dim(1);
-        let places = self.position_embeddings.try_index(..tokens.length)?;
-        let places = match &tokens.types {
-            None => places.add(self.token_type_embeddings.try_index(..1)?)?,
+        let embeddings = self.position_embeddings.try_index(..tokens.length)?;
+        let embeddings = match &tokens.types {
+            None => embeddings.add(self.token_type_embeddings.try_index(..1)?)?,
             Some(types) if self.token_type_embeddings.dim(0) > 1 => {
                 let types = self.token_type_embeddings.take_axis(types, 0)?;
-                places.add(types.reshape(&[tokens.rows, tokens.length, size])?)?
+                embeddings.add(types.reshape(&[tokens.rows, tokens.length, size])?)?
             }
-            // RoBERTa tells two texts apart by what stands between them.
-            Some(_) => places.add(self.token_type_embeddings.try_index(..1)?)?,
+            // RoBERTa has one token type; a separator divides two texts.
+            Some(_) => embeddings.add(self.token_type_embeddings.try_index(..1)?)?,
         };
-        let embedded = words.reshape(&[tokens.rows, tokens.length, size])?.add(places)?;
+        let embedded = words.reshape(&[tokens.rows, tokens.length, size])?.add(embeddings)?;
         let mut x = self.norm.forward(&embedded)?.reshape(&[-1, size])?;
         for (layer, block) in self.layers.iter().enumerate() {
             x = block.forward(&x, layer, kv)?;

@@ -1,4 +1,4 @@
-//! The head of a cross-encoder: from a pair's hidden states to how well its texts fit each other.
+//! The head of a cross-encoder: hidden states of a text pair → relevance score.
 
 use mlx_rs::{Array, ops};
 
@@ -9,35 +9,35 @@ use crate::layers::norm::LayerNorm;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// Which hidden states a head looks at.
+/// How the hidden states are pooled for the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Looks {
-    /// The first token's.
+pub enum ClassifierPooling {
+    /// Hidden state of the first token.
     First,
-    /// The mean of all.
+    /// Mean of all tokens.
     Mean,
 }
 
-/// What follows the first product.
+/// The operation after the first linear layer.
 #[derive(Debug)]
-pub enum Bend {
+pub enum HeadActivation {
     /// tanh.
     Tanh,
     /// An activation, then a norm.
     Normed(Activation, LayerNorm),
 }
 
-/// `out(bend(dense(x)))`.
+/// `out(activation(dense(x)))`.
 #[derive(Debug)]
 pub struct Head {
     dense: Linear,
-    bend: Bend,
+    activation: HeadActivation,
     out: Linear,
-    /// What x is.
-    pub looks: Looks,
+    /// How x is pooled.
+    pub pooling: ClassifierPooling,
 }
 
-/// The fields of config.json that say how many labels there are.
+/// The fields of config.json about the number of labels.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Labels {
     num_labels: Option<usize>,
@@ -45,16 +45,16 @@ struct Labels {
 }
 
 impl Head {
-    /// From the layers `dense` (with a bias where `biased`) and `out`, both of width `size`.
+    /// Loads the layers `dense` (with a bias if `biased`) and `out`, both of width `size`.
     ///
     /// # Errors
-    /// As the loader's, and where there is not exactly one label: a score is one number.
+    /// Those of the loader, and if there is not exactly one label: a score is one number.
     pub fn load(
         loader: &Loader,
         [dense, out]: [&str; 2],
         size: i32,
         biased: bool,
-        (bend, looks): (Bend, Looks),
+        (activation, pooling): (HeadActivation, ClassifierPooling),
     ) -> std::result::Result<Self, LoadError> {
         let labels: Labels = loader.config().args()?;
         let count = labels.id2label.map(|labels| labels.len()).or(labels.num_labels).unwrap_or(2);
@@ -64,19 +64,19 @@ impl Head {
         }
         Ok(Self {
             dense: loader.linear(dense, size, size, biased)?,
-            bend,
+            activation,
             out: loader.linear(out, size, 1, true)?,
-            looks,
+            pooling,
         })
     }
 
     /// `[N, D]` → `[N]`.
     pub fn score(&self, x: &Array) -> Result<Array> {
         let x = self.dense.forward(x)?;
-        let bent = match &self.bend {
-            Bend::Tanh => ops::tanh(x)?,
-            Bend::Normed(activation, norm) => norm.forward(&activation.plain(&x)?)?,
+        let activated = match &self.activation {
+            HeadActivation::Tanh => ops::tanh(x)?,
+            HeadActivation::Normed(activation, norm) => norm.forward(&activation.plain(&x)?)?,
         };
-        self.out.forward(&bent)?.squeeze_axes(&[1])
+        self.out.forward(&activated)?.squeeze_axes(&[1])
     }
 }

@@ -1,4 +1,4 @@
-//! Models that read texts and generate none: encoders, and decoders that were trained to embed.
+//! Models that produce vectors or scores: encoders, and decoders trained for embeddings.
 
 pub use ipc_proto::families::is_encoder;
 use mlx_rs::Array;
@@ -9,10 +9,10 @@ use crate::mlx::kv::{KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// Loads an encoder; `classifies` with the head of a cross-encoder.
-type Load = fn(&Loader, bool) -> std::result::Result<Built, LoadError>;
+/// Loads an encoder; if `classifies`, with the head of a cross-encoder.
+type Load = fn(&Loader, bool) -> std::result::Result<LoadedEncoder, LoadError>;
 
-/// Every `model_type` that only reads.
+/// Every supported `model_type` of an encoder.
 pub(super) const ENCODERS: [(&str, Load); 4] = [
     ("bert", bert::load),
     ("roberta", bert::load),
@@ -25,64 +25,58 @@ pub(super) const ENCODERS: [(&str, Load); 4] = [
 pub struct Tokens {
     /// `[T]`.
     pub ids: Array,
-    /// Of each token in its row, `[T]`, float32.
+    /// Position of each token in its row, `[T]`, float32.
     pub positions: Array,
-    /// 0 for tokens of a row's first text, 1 for those of its second, `[T]`; `None`: no row has a second.
+    /// 0 for tokens of a row's first text, 1 for its second, `[T]`; `None` if no row has a second text.
     pub types: Option<Array>,
-    /// Rows.
+    /// Number of rows.
     pub rows: i32,
-    /// Tokens of each, padding included.
+    /// Tokens per row, padding included.
     pub length: i32,
 }
 
 /// A model without an output layer over the vocabulary.
 pub trait Encoder: std::fmt::Debug {
-    /// Runs all layers: hidden states `[T, D]`, after the last norm. Attention is `kv`'s.
+    /// Runs all layers and returns hidden states `[T, D]` after the final norm. `kv` computes attention.
     fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array>;
 }
 
-/// A decoder as an encoder.
+/// A decoder used as an encoder.
 #[derive(Debug)]
 struct Decoder(Box<dyn Model>);
 
 impl Encoder for Decoder {
     fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array> {
-        self.0.normed(&self.0.hidden(&tokens.ids, &tokens.positions, kv)?)
+        self.0.final_norm(&self.0.hidden(&tokens.ids, &tokens.positions, kv)?)
     }
 }
 
-/// A built model, and what it takes.
+/// A loaded encoder.
 #[derive(Debug)]
-pub struct Built {
+pub struct LoadedEncoder {
     /// The layers.
     pub encoder: Box<dyn Encoder>,
-    /// What judges a pair of texts, in a cross-encoder.
+    /// The head of a cross-encoder.
     pub head: Option<classifier::Head>,
-    /// Which way its tokens look.
+    /// Direction of attention.
     pub sight: Sight,
 }
 
-/// Builds the model that config.json describes; `classifies` with the head of a cross-encoder.
+/// Loads the model that config.json describes; if `classifies`, with the head of a cross-encoder.
 ///
 /// # Errors
-/// As the loader's, and for an architecture we do not have.
-pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
+/// Those of the loader, and for unsupported architectures.
+pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
     let model_type = loader.config().model_type.as_str();
     if let Some((_, load)) = ENCODERS.iter().find(|(name, _)| *name == model_type) {
         return load(loader, classifies);
     }
-    match model_type {
-        other if classifies => {
-            let text = format!("\"{other}\" models that classify are not supported");
-            Err(loader.config().problem(text))
-        }
-        other => {
-            let encoder = Box::new(Decoder(super::find(other)?(loader)?));
-            let sight = match loader.config().flag("use_bidirectional_attention") {
-                true => Sight::Both,
-                false => Sight::Back,
-            };
-            Ok(Built { encoder, head: None, sight })
-        }
+    if classifies {
+        let text = format!("\"{model_type}\" models that classify are not supported");
+        return Err(loader.config().problem(text));
     }
+    let encoder = Box::new(Decoder(super::find(model_type)?(loader)?));
+    let bidirectional = loader.config().flag("use_bidirectional_attention");
+    let sight = if bidirectional { Sight::Both } else { Sight::Back };
+    Ok(LoadedEncoder { encoder, head: None, sight })
 }

@@ -10,7 +10,7 @@ use crate::weights::loader::Loader;
 /// Loads a `gemma` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let variant = Variant {
         norms_from_one: true,
@@ -19,5 +19,5 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         tied: Some(true),
         ..Variant::default()
     };
-    llama::Model::varied(loader, loader.config().args()?, variant)
+    llama::Model::load_variant(loader, loader.config().args()?, variant)
 }

@@ -1,7 +1,7 @@
-//! Gemma 2: norms before and after every part, capped scores and logits, a sliding window in every other layer.
+//! Gemma 2: norms before and after attention and MLP, soft-capped scores and logits, a sliding window in every other layer.
 //!
-//! Gemma Team 2024 (<https://arxiv.org/abs/2408.00118>); reference: `gemma2.py` of mlx-lm 0.32.2, which leaves the window out,
-//! and `modeling_gemma2.py` of Transformers, which has it.
+//! Gemma Team 2024 (<https://arxiv.org/abs/2408.00118>); reference: `gemma2.py` of mlx-lm 0.32.2, which omits the window, and
+//! `modeling_gemma2.py` of Transformers, which has it.
 
 use mlx_rs::{Array, ops};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ struct Args {
     rms_norm_eps: f32,
     vocab_size: i32,
     rope_theta: Option<f32>,
-    /// Where newer files have the base.
+    /// Newer files have the base here.
     rope_parameters: Option<Scaling>,
     attn_logit_softcapping: Option<f32>,
     final_logit_softcapping: Option<f32>,
@@ -40,28 +40,28 @@ struct Args {
 }
 
 impl Args {
-    fn slides(&self, layer: usize) -> bool {
+    fn is_sliding(&self, layer: usize) -> bool {
         match &self.layer_types {
             Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
             None => layer.is_multiple_of(2),
         }
     }
 
-    fn shape(&self, layer: usize) -> Shape {
+    fn attention_shape(&self, layer: usize) -> Shape {
         Shape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
             scale: self.query_pre_attn_scalar.unwrap_or(144.0).powf(-0.5),
-            window: self.sliding_window.filter(|_| self.slides(layer)),
+            window: self.sliding_window.filter(|_| self.is_sliding(layer)),
             softcap: Some(self.attn_logit_softcapping.unwrap_or(50.0)),
             sinks: false,
         }
     }
 }
 
-/// A layer with norms before and after both of its parts; Gemma 3's too.
+/// A layer with norms before and after attention and MLP; also used by Gemma 3.
 #[derive(Debug)]
 pub(super) struct TransformerBlock {
     self_attn: Attention,
@@ -74,10 +74,10 @@ pub(super) struct TransformerBlock {
 }
 
 impl TransformerBlock {
-    /// From `path`: attention of `shape`, with norms over the heads where there are any, and inner width `hidden`.
+    /// Loads from `path`: attention of `shape`, optional norms over the heads, and an MLP of width `hidden`.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub(super) fn load(
         loader: &Loader,
         path: &str,
@@ -85,16 +85,16 @@ impl TransformerBlock {
         heads: Option<HeadNorms>,
         (hidden, eps): (i32, f32),
     ) -> std::result::Result<Self, LoadError> {
-        let of = |name: &str| norm(loader, &format!("{path}.{name}.weight"), shape.size, true);
+        let load_norm = |name: &str| norm(loader, &format!("{path}.{name}.weight"), shape.size, true);
         let biases = Biases { qkv: false, output: false };
         let sizes = (shape.size, hidden);
         Ok(Self {
             self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
             mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, Activation::GeluTanh)?,
-            input_layernorm: of("input_layernorm")?,
-            post_attention_layernorm: of("post_attention_layernorm")?,
-            pre_feedforward_layernorm: of("pre_feedforward_layernorm")?,
-            post_feedforward_layernorm: of("post_feedforward_layernorm")?,
+            input_layernorm: load_norm("input_layernorm")?,
+            post_attention_layernorm: load_norm("post_attention_layernorm")?,
+            pre_feedforward_layernorm: load_norm("pre_feedforward_layernorm")?,
+            post_feedforward_layernorm: load_norm("post_feedforward_layernorm")?,
             eps,
         })
     }
@@ -131,14 +131,14 @@ impl Model {
     /// Loads a `gemma2` folder.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
         let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let sizes = (args.intermediate_size, args.rms_norm_eps);
         let layers = (0..args.num_hidden_layers).map(|layer| {
             let path = format!("model.layers.{layer}");
-            TransformerBlock::load(loader, &path, args.shape(layer), None, sizes)
+            TransformerBlock::load(loader, &path, args.attention_shape(layer), None, sizes)
         });
         let newer = args.rope_parameters.as_ref();
         let theta = args.rope_theta.or(newer.and_then(|own| own.rope_theta)).unwrap_or(10_000.0);
@@ -157,7 +157,7 @@ impl Model {
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim);
-        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
@@ -172,7 +172,7 @@ impl super::Model for Model {
         Ok(x)
     }
 
-    fn normed(&self, hidden: &Array) -> Result<Array> {
+    fn final_norm(&self, hidden: &Array) -> Result<Array> {
         rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 

@@ -1,4 +1,5 @@
-//! Gemma 3, text only, and the language model of those that see: sliding-window layers between global ones, norms before and after every part.
+//! Gemma 3: the text-only models, and the language models of the vision ones. Sliding-window layers between global ones, and
+//! norms before and after attention and MLP.
 //!
 //! Gemma Team 2025 (<https://arxiv.org/abs/2503.19786>); reference: `gemma3_text.py` of mlx-lm 0.32.2.
 
@@ -18,7 +19,7 @@ use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The fields of config.json; the defaults are the reference's, since Gemma's own files leave many out.
+/// The fields of config.json. The defaults are those of the reference, because Gemma's files omit many.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 struct Args {
@@ -35,13 +36,13 @@ struct Args {
     query_pre_attn_scalar: f32,
     sliding_window: u32,
     sliding_window_pattern: usize,
-    /// Newer files call it so; some have both.
+    /// Name in newer files; some have both.
     #[serde(rename = "_sliding_window_pattern")]
     pattern: Option<usize>,
-    /// The newest have a list instead.
+    /// The newest files have a list instead.
     layer_types: Option<Vec<String>>,
     rope_scaling: Option<Scaling>,
-    /// And both kinds of angles here.
+    /// The newest files have both rotary settings here.
     rope_parameters: Option<Scaling>,
 }
 
@@ -78,7 +79,7 @@ impl Args {
         }
     }
 
-    /// Angles of layers that see everything, and of those with a window.
+    /// Rotary embeddings of global layers and of sliding-window layers.
     fn ropes(&self) -> std::result::Result<(Rope, Rope), String> {
         let newer = self.rope_parameters.as_ref();
         let (full, sliding) = (newer.map(Scaling::full), newer.and_then(Scaling::sliding));
@@ -88,7 +89,7 @@ impl Args {
         Ok((global, Rope::new(self.head_dim, local, sliding)?))
     }
 
-    fn shape(&self, layer: usize) -> Shape {
+    fn attention_shape(&self, layer: usize) -> Shape {
         Shape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
@@ -104,10 +105,12 @@ impl Args {
 
 fn block(loader: &Loader, args: &Args, layer: usize) -> std::result::Result<TransformerBlock, LoadError> {
     let path = format!("model.layers.{layer}");
-    let of = |name: &str| norm(loader, &format!("{path}.self_attn.{name}.weight"), args.head_dim, true);
-    let heads = HeadNorms { q_norm: of("q_norm")?, k_norm: of("k_norm")?, eps: args.rms_norm_eps };
+    let load_norm =
+        |name: &str| norm(loader, &format!("{path}.self_attn.{name}.weight"), args.head_dim, true);
+    let heads =
+        HeadNorms { q_norm: load_norm("q_norm")?, k_norm: load_norm("k_norm")?, eps: args.rms_norm_eps };
     let sizes = (args.intermediate_size, args.rms_norm_eps);
-    TransformerBlock::load(loader, &path, args.shape(layer), Some(heads), sizes)
+    TransformerBlock::load(loader, &path, args.attention_shape(layer), Some(heads), sizes)
 }
 
 /// The whole model.
@@ -126,13 +129,14 @@ impl Model {
     /// Loads a `gemma3_text` folder, or the language model of a `gemma3` one.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
         let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
-        let lm_head = match loader.has("lm_head.weight") {
-            true => loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?,
-            false => embed_tokens.as_output(),
+        let lm_head = if loader.has("lm_head.weight") {
+            loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?
+        } else {
+            embed_tokens.as_output()
         };
         let layers = (0..args.num_hidden_layers).map(|layer| block(loader, &args, layer));
         let ropes = args.ropes().map_err(|problem| loader.config().problem(problem));
@@ -152,7 +156,7 @@ impl Model {
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim);
-        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
@@ -170,7 +174,7 @@ impl super::Model for Model {
         Ok(x)
     }
 
-    fn normed(&self, hidden: &Array) -> Result<Array> {
+    fn final_norm(&self, hidden: &Array) -> Result<Array> {
         rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 

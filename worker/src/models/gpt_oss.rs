@@ -1,7 +1,7 @@
-//! gpt-oss: mixtures of experts with biases and a clipped gate, attention with sinks, a sliding window in every other layer.
+//! gpt-oss: mixture-of-experts layers with biases and a clipped gate, attention sinks, a sliding window in every other layer.
 //!
-//! OpenAI 2025 (<https://arxiv.org/abs/2508.10925>); reference: `gpt_oss.py` of mlx-lm 0.32.2. What becomes of MXFP4
-//! is the loader's affair.
+//! OpenAI 2025 (<https://arxiv.org/abs/2508.10925>); reference: `gpt_oss.py` of mlx-lm 0.32.2. The loader
+//! handles MXFP4.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::layers::moe::{Names, Shape, Weighing};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The fields of config.json that concern experts.
+/// The fields of config.json about experts.
 #[derive(Debug, Deserialize)]
 struct Experts {
     num_local_experts: i32,
@@ -22,7 +22,7 @@ struct Experts {
 /// Loads a `gpt_oss` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
     let experts: Experts = loader.config().args()?;
@@ -51,5 +51,5 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         sparse: Some(sparse),
         ..Variant::default()
     };
-    llama::Model::varied(loader, args, variant)
+    llama::Model::load_variant(loader, args, variant)
 }

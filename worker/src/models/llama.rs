@@ -1,4 +1,4 @@
-//! Llama 2 and 3, SmolLM2 and their kin, and the form that other families vary.
+//! Llama 2 and 3, SmolLM2 and similar models, and the base of other families.
 //!
 //! Touvron et al. 2023 (<https://arxiv.org/abs/2302.13971>); reference: `llama.py` of mlx-lm 0.32.2.
 
@@ -17,50 +17,50 @@ use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// In what a family differs from Llama.
+/// Differences of a family from Llama.
 #[derive(Debug, Clone)]
 pub(super) struct Variant {
-    /// Which attention projections have biases, if not as config.json says.
+    /// Biases of the attention projections; `None` follows config.json.
     pub(super) biases: Option<Biases>,
-    /// Queries and keys are normed head by head.
+    /// Norms over each query and key head.
     pub(super) head_norms: bool,
-    /// Norms are stored as the difference from one.
+    /// Norm weights are stored minus one.
     pub(super) norms_from_one: bool,
-    /// Embeddings are multiplied by the root of their width.
+    /// Embeddings are multiplied by the square root of their width.
     pub(super) scaled_embedding: bool,
-    /// What the gate goes through.
+    /// Activation of the gate.
     pub(super) activation: Activation,
-    /// `sliding_window` is meant for every layer where `layer_types` is not given.
-    pub(super) windows: bool,
-    /// Attention has sinks.
+    /// `sliding_window` applies to every layer if config.json has no `layer_types`.
+    pub(super) sliding_by_default: bool,
+    /// Attention sinks.
     pub(super) sinks: bool,
-    /// Whether a layer turns queries and keys by their position.
-    pub(super) turns: fn(&Args, usize) -> bool,
-    /// Whether the output layer is the embedding where config.json does not say.
+    /// Whether a layer has rotary embeddings.
+    pub(super) uses_rope: fn(&Args, usize) -> bool,
+    /// Whether the output layer is tied to the embedding if config.json does not state it.
     pub(super) tied: Option<bool>,
-    /// Rotary angles, if not as config.json says.
+    /// Rotary embedding; `None` follows config.json.
     pub(super) rope: Option<Rope>,
-    /// Layers whose feed-forward block is a mixture of experts.
+    /// Mixture-of-experts layers.
     pub(super) sparse: Option<Sparse>,
 }
 
-/// Mixtures of experts in place of feed-forward blocks.
+/// Mixture of experts in place of MLPs.
 #[derive(Debug, Clone)]
 pub(super) struct Sparse {
-    /// Where a layer keeps its mixture.
+    /// Path of the mixture within a layer.
     pub(super) path: &'static str,
-    /// What its parts are called there.
+    /// Tensor names below `path`.
     pub(super) names: moe::Names,
-    /// Its sizes.
+    /// Sizes and activation.
     pub(super) shape: moe::Shape,
-    /// Every how many layers there is one.
+    /// Every `step`-th layer is sparse.
     pub(super) step: usize,
-    /// Layers that have a plain block all the same.
+    /// Layers that are dense nevertheless.
     pub(super) dense_layers: Vec<usize>,
 }
 
 impl Sparse {
-    fn holds(&self, layer: usize) -> bool {
+    fn applies_to(&self, layer: usize) -> bool {
         (layer + 1).is_multiple_of(self.step) && !self.dense_layers.contains(&layer)
     }
 }
@@ -73,9 +73,9 @@ impl Default for Variant {
             norms_from_one: false,
             scaled_embedding: false,
             activation: Activation::Silu,
-            windows: false,
+            sliding_by_default: false,
             sinks: false,
-            turns: |_, _| true,
+            uses_rope: |_, _| true,
             tied: None,
             rope: None,
             sparse: None,
@@ -104,9 +104,9 @@ pub struct Args {
     tie_word_embeddings: Option<bool>,
     pub(super) layer_types: Option<Vec<String>>,
     sliding_window: Option<u32>,
-    /// SmolLM 3's: 1 where a layer turns by position.
+    /// SmolLM 3: 1 if a layer has rotary embeddings.
     pub(super) no_rope_layers: Option<Vec<u8>>,
-    /// SmolLM 3's: every such layer does not, where there is no list.
+    /// SmolLM 3: every n-th layer has none, if there is no list.
     pub(super) no_rope_layer_interval: Option<usize>,
 }
 
@@ -122,11 +122,11 @@ impl Args {
         self.rope_theta.or(nested).unwrap_or(10_000.0)
     }
 
-    fn shape(&self, layer: usize, variant: &Variant) -> Shape {
+    fn attention_shape(&self, layer: usize, variant: &Variant) -> Shape {
         let head_dim = self.head_dim();
         let slides = match &self.layer_types {
             Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
-            None => variant.windows,
+            None => variant.sliding_by_default,
         };
         Shape {
             size: self.hidden_size,
@@ -146,7 +146,7 @@ impl Args {
     }
 }
 
-/// What follows attention.
+/// The block after attention.
 #[derive(Debug)]
 enum FeedForward {
     Dense(GatedMlp),
@@ -162,7 +162,7 @@ impl FeedForward {
     ) -> std::result::Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
         match &variant.sparse {
-            Some(sparse) if sparse.holds(layer) => {
+            Some(sparse) if sparse.applies_to(layer) => {
                 let path = format!("{path}.{}", sparse.path);
                 let moe = SparseMoe::load(loader, &path, sparse.names, sparse.shape)?;
                 Ok(Self::Sparse(Box::new(moe)))
@@ -174,7 +174,7 @@ impl FeedForward {
         }
     }
 
-    /// What it makes of `input`, and what is added: `[T, D]`.
+    /// `residual` plus the output for `input`: `[T, D]`.
     fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
         match self {
             Self::Dense(mlp) => mlp.added_to(residual, input),
@@ -192,7 +192,7 @@ struct TransformerBlock {
     eps: f32,
 }
 
-/// A norm's weight, as it is or as the difference from one.
+/// Loads a norm's weight; adds one if it is stored minus one.
 pub(super) fn norm(
     loader: &Loader,
     name: &str,
@@ -200,10 +200,10 @@ pub(super) fn norm(
     from_one: bool,
 ) -> std::result::Result<Array, LoadError> {
     let stored = loader.tensor(name, &[size])?;
-    match from_one {
-        true => Ok(stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?),
-        false => Ok(stored),
+    if !from_one {
+        return Ok(stored);
     }
+    Ok(stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?)
 }
 
 impl TransformerBlock {
@@ -215,24 +215,22 @@ impl TransformerBlock {
     ) -> std::result::Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
         let (size, eps) = (args.hidden_size, args.rms_norm_eps);
-        let of =
+        let load_norm =
             |name: &str, size| norm(loader, &format!("{path}.{name}.weight"), size, variant.norms_from_one);
-        let shape = args.shape(layer, variant);
+        let shape = args.attention_shape(layer, variant);
         let biases =
             variant.biases.unwrap_or(Biases { qkv: args.attention_bias, output: args.attention_bias });
-        let heads = match variant.head_norms {
-            true => Some(HeadNorms {
-                q_norm: of("self_attn.q_norm", shape.head_dim)?,
-                k_norm: of("self_attn.k_norm", shape.head_dim)?,
-                eps,
-            }),
-            false => None,
+        let heads = if variant.head_norms {
+            let q_norm = load_norm("self_attn.q_norm", shape.head_dim)?;
+            Some(HeadNorms { q_norm, k_norm: load_norm("self_attn.k_norm", shape.head_dim)?, eps })
+        } else {
+            None
         };
         Ok(Self {
             self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
             mlp: FeedForward::load(loader, args, variant, layer)?,
-            input_layernorm: of("input_layernorm", size)?,
-            post_attention_layernorm: of("post_attention_layernorm", size)?,
+            input_layernorm: load_norm("input_layernorm", size)?,
+            post_attention_layernorm: load_norm("post_attention_layernorm", size)?,
             eps,
         })
     }
@@ -266,26 +264,27 @@ impl Model {
     /// Loads a `llama` folder.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
-        Self::varied(loader, loader.config().args()?, Variant::default())
+        Self::load_variant(loader, loader.config().args()?, Variant::default())
     }
 
-    /// Loads a model that varies Llama's form.
+    /// Loads a variant of Llama.
     ///
     /// # Errors
-    /// As the loader's.
-    pub(super) fn varied(
+    /// Those of the loader.
+    pub(super) fn load_variant(
         loader: &Loader,
         args: Args,
         mut variant: Variant,
     ) -> std::result::Result<Self, LoadError> {
         let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
-        // Files that do not say whether they tie say it by what they carry.
+        // Without the setting, the output layer is tied if the files lack its weight.
         let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
-        let lm_head = match tied || loader.is_headless() {
-            true => embed_tokens.as_output(),
-            false => loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?,
+        let lm_head = if tied || loader.is_headless() {
+            embed_tokens.as_output()
+        } else {
+            loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?
         };
         let layers = 0..args.num_hidden_layers;
         let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
@@ -301,13 +300,14 @@ impl Model {
 
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
-        let Shape { kv_heads, head_dim, .. } = self.args.shape(0, &self.variant);
-        let dtype = self.normed(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let Shape { kv_heads, head_dim, .. } = self.args.attention_shape(0, &self.variant);
+        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
     fn window(&self) -> Option<u32> {
-        let windows = (0..self.layers.len()).map(|layer| self.args.shape(layer, &self.variant).window);
+        let windows =
+            (0..self.layers.len()).map(|layer| self.args.attention_shape(layer, &self.variant).window);
         windows.reduce(|one, other| Some(one?.max(other?))).flatten()
     }
 
@@ -318,13 +318,13 @@ impl super::Model for Model {
         }
         let rotation = self.rope.rotation(positions, &x)?;
         for (layer, block) in self.layers.iter().enumerate() {
-            let rotation = (self.variant.turns)(&self.args, layer).then_some(&rotation);
+            let rotation = (self.variant.uses_rope)(&self.args, layer).then_some(&rotation);
             x = block.forward(&x, layer, rotation, kv)?;
         }
         Ok(x)
     }
 
-    fn normed(&self, hidden: &Array) -> Result<Array> {
+    fn final_norm(&self, hidden: &Array) -> Result<Array> {
         rms_norm(hidden, &self.norm, self.args.rms_norm_eps)
     }
 

@@ -1,7 +1,7 @@
 //! Mixtral: Mistral with a mixture of experts in every layer.
 //!
-//! Jiang et al. 2024 (<https://arxiv.org/abs/2401.04088>); reference: `mixtral.py` of mlx-lm 0.32.2, which leaves the sliding
-//! window out, and `modeling_mixtral.py` of Transformers, which has it.
+//! Jiang et al. 2024 (<https://arxiv.org/abs/2401.04088>); reference: `mixtral.py` of mlx-lm 0.32.2, which omits the sliding
+//! window, and `modeling_mixtral.py` of Transformers, which has it.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::layers::moe::{Names, Shape, Weighing};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The fields of config.json that concern experts.
+/// The fields of config.json about experts.
 #[derive(Debug, Deserialize)]
 struct Experts {
     num_local_experts: i32,
@@ -21,7 +21,7 @@ struct Experts {
 /// Loads a `mixtral` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
     let experts: Experts = loader.config().args()?;
@@ -40,6 +40,6 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         step: 1,
         dense_layers: Vec::new(),
     };
-    let variant = Variant { windows: true, sparse: Some(sparse), ..Variant::default() };
-    llama::Model::varied(loader, args, variant)
+    let variant = Variant { sliding_by_default: true, sparse: Some(sparse), ..Variant::default() };
+    llama::Model::load_variant(loader, args, variant)
 }

@@ -1,4 +1,4 @@
-//! ModernBERT: rotary positions, gated blocks, norms before each part, a window in most layers.
+//! ModernBERT: rotary embeddings, gated MLPs, pre-norms, a local attention window in most layers.
 //!
 //! Warner et al. 2024 (<https://arxiv.org/abs/2412.13663>); reference: `modeling_modernbert.py` of Transformers.
 
@@ -6,8 +6,8 @@ use mlx_rs::Array;
 use mlx_rs::ops::indexing::TryIndexOp;
 use serde::Deserialize;
 
-use super::classifier::{Bend, Head, Looks};
-use super::encoder::{Built, Encoder, Tokens};
+use super::classifier::{ClassifierPooling, Head, HeadActivation};
+use super::encoder::{Encoder, LoadedEncoder, Tokens};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
@@ -18,7 +18,7 @@ use crate::mlx::kv::{Attend, KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The fields of config.json; the defaults are the reference's.
+/// The fields of config.json. The defaults are those of the reference.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 struct Args {
@@ -39,13 +39,13 @@ struct Args {
     local_attention: u32,
     global_rope_theta: f32,
     local_rope_theta: f32,
-    /// Newer files say it layer by layer.
+    /// Newer files list the type of each layer.
     layer_types: Option<Vec<String>>,
     /// Newer files keep the bases here.
     rope_parameters: Option<RopeParameters>,
 }
 
-/// One set for each kind of layer.
+/// One set per layer type.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct RopeParameters {
@@ -111,7 +111,7 @@ impl Args {
 
 #[derive(Debug)]
 struct Layer {
-    /// None in the first layer, whose input is normed already.
+    /// `None` in the first layer, whose input is already normalised.
     attn_norm: Option<LayerNorm>,
     wqkv: Linear,
     wo: Linear,
@@ -154,11 +154,11 @@ impl Layer {
             None => x.clone(),
         };
         let qkv = self.wqkv.forward(&normed)?.reshape(&[-1, 3 * self.heads, width])?;
-        let turned = rotation.apply(&qkv.try_index((.., ..2 * self.heads))?)?;
-        kv.write(layer, &turned.try_index((.., self.heads..))?, &qkv.try_index((.., 2 * self.heads..))?)?;
+        let rotated = rotation.apply(&qkv.try_index((.., ..2 * self.heads))?)?;
+        kv.write(layer, &rotated.try_index((.., self.heads..))?, &qkv.try_index((.., 2 * self.heads..))?)?;
         let how =
             Attend { scale: (width as f32).powf(-0.5), window: self.window, softcap: None, sinks: None };
-        let attended = kv.attend(layer, &turned.try_index((.., ..self.heads))?, how)?;
+        let attended = kv.attend(layer, &rotated.try_index((.., ..self.heads))?, how)?;
         let x = x.add(self.wo.forward(&attended)?)?;
         let both = self.wi.forward(&self.mlp_norm.forward(&x)?)?;
         let half = both.dim(1) / 2;
@@ -179,30 +179,30 @@ struct Model {
     args: Args,
 }
 
-/// Loads a `modernbert` folder; `classifies` with its head.
+/// Loads a `modernbert` folder; if `classifies`, with its head.
 ///
 /// # Errors
-/// As the loader's.
-pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Built, LoadError> {
+/// Those of the loader.
+pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
     let args: Args = loader.config().args()?;
     let problem = |problem: String| loader.config().problem(problem);
     args.check().map_err(problem)?;
-    // Models that were saved with a head keep the rest under a name.
+    // Models saved with a head keep the encoder under a prefix.
     let prefix = if loader.has("model.final_norm.weight") { "model." } else { "" };
     let size = args.hidden_size;
     let norm = |path: &str| LayerNorm::load(loader, path, size, args.norm_bias, args.norm_eps);
-    let head = match classifies {
-        false => None,
-        true => {
-            let looks = match args.classifier_pooling.as_str() {
-                "cls" => Looks::First,
-                "mean" => Looks::Mean,
-                other => return Err(problem(format!("classifier_pooling \"{other}\" is not supported"))),
-            };
-            let activation = Activation::named(&args.classifier_activation).map_err(problem)?;
-            let bend = Bend::Normed(activation, norm("head.norm")?);
-            Some(Head::load(loader, ["head.dense", "classifier"], size, args.classifier_bias, (bend, looks))?)
-        }
+    let head = if classifies {
+        let pooling = match args.classifier_pooling.as_str() {
+            "cls" => ClassifierPooling::First,
+            "mean" => ClassifierPooling::Mean,
+            other => return Err(problem(format!("classifier_pooling \"{other}\" is not supported"))),
+        };
+        let activation = Activation::named(&args.classifier_activation).map_err(problem)?;
+        let activation = HeadActivation::Normed(activation, norm("head.norm")?);
+        let names = ["head.dense", "classifier"];
+        Some(Head::load(loader, names, size, args.classifier_bias, (activation, pooling))?)
+    } else {
+        None
     };
     let layers = (0..args.num_hidden_layers).map(|layer| Layer::load(loader, &args, prefix, layer));
     let (global, local) = args.bases();
@@ -220,7 +220,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Bui
         rope_local: Rope::plain(width, local),
         args,
     };
-    Ok(Built { encoder: Box::new(model), head, sight: Sight::Both })
+    Ok(LoadedEncoder { encoder: Box::new(model), head, sight: Sight::Both })
 }
 
 impl Encoder for Model {

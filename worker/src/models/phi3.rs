@@ -1,4 +1,4 @@
-//! Phi 3 and 4: Llama with fused projections, partly turned heads and long-context rotary factors.
+//! Phi 3 and 4: Llama with fused projections, partial rotary embeddings and long-context rotary factors.
 //!
 //! Abdin et al. 2024 (<https://arxiv.org/abs/2404.14219>); reference: `phi3.py` of mlx-lm 0.32.2, which uses the long factors
 //! at every length.
@@ -24,11 +24,15 @@ struct RopeArgs {
 /// Loads a `phi3` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
     let rope = rope(&args, loader.config().args()?).map_err(|problem| loader.config().problem(problem))?;
-    llama::Model::varied(loader, args, Variant { rope: Some(rope), tied: Some(false), ..Variant::default() })
+    llama::Model::load_variant(
+        loader,
+        args,
+        Variant { rope: Some(rope), tied: Some(false), ..Variant::default() },
+    )
 }
 
 fn rope(args: &Args, rope: RopeArgs) -> Result<Rope, String> {

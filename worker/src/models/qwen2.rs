@@ -10,8 +10,8 @@ use crate::weights::loader::Loader;
 /// Loads a `qwen2` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let biases = Some(Biases { qkv: true, output: false });
-    llama::Model::varied(loader, loader.config().args()?, Variant { biases, ..Variant::default() })
+    llama::Model::load_variant(loader, loader.config().args()?, Variant { biases, ..Variant::default() })
 }

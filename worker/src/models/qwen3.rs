@@ -9,7 +9,11 @@ use crate::weights::loader::Loader;
 /// Loads a `qwen3` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
-    llama::Model::varied(loader, loader.config().args()?, Variant { head_norms: true, ..Variant::default() })
+    llama::Model::load_variant(
+        loader,
+        loader.config().args()?,
+        Variant { head_norms: true, ..Variant::default() },
+    )
 }

@@ -1,4 +1,4 @@
-//! Qwen 3 with mixtures of experts (such as 30B-A3B and Qwen3-Coder): Qwen 3 whose layers, or most of them, are sparse.
+//! Qwen 3 with a mixture of experts in all or most layers, such as 30B-A3B and Qwen3-Coder.
 //!
 //! Yang et al. 2025 (<https://arxiv.org/abs/2505.09388>); reference: `qwen3_moe.py` of mlx-lm 0.32.2, which ignores
 //! `rope_scaling`, and `modeling_qwen3_moe.py` of Transformers, which does not.
@@ -11,7 +11,7 @@ use crate::layers::moe::{Names, Shape, Weighing};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The fields of config.json that concern experts.
+/// The fields of config.json about experts.
 #[derive(Debug, Deserialize)]
 struct Experts {
     num_experts: i32,
@@ -21,18 +21,18 @@ struct Experts {
     norm_topk_prob: bool,
     #[serde(default)]
     mlp_only_layers: Vec<usize>,
-    #[serde(default = "every")]
+    #[serde(default = "default_sparse_step")]
     decoder_sparse_step: usize,
 }
 
-fn every() -> usize {
+fn default_sparse_step() -> usize {
     1
 }
 
 /// Loads a `qwen3_moe` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
     let experts: Experts = loader.config().args()?;
@@ -53,5 +53,5 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     };
     let sparse = Some(sparse).filter(|_| experts.num_experts > 0);
     let variant = Variant { head_norms: true, sparse, ..Variant::default() };
-    llama::Model::varied(loader, args, variant)
+    llama::Model::load_variant(loader, args, variant)
 }

@@ -1,4 +1,4 @@
-//! SmolLM 3: Llama with layers that do not turn queries and keys by their position.
+//! SmolLM 3: Llama with some layers without rotary embeddings (NoPE).
 //!
 //! Reference: `smollm3.py` of mlx-lm 0.32.2; the idea is Yang et al. 2025 (<https://arxiv.org/abs/2501.18795>).
 
@@ -9,13 +9,13 @@ use crate::weights::loader::Loader;
 /// Loads a `smollm3` folder.
 ///
 /// # Errors
-/// As the loader's.
+/// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
-    let variant = Variant { turns, tied: Some(true), ..Variant::default() };
-    llama::Model::varied(loader, loader.config().args()?, variant)
+    let variant = Variant { uses_rope, tied: Some(true), ..Variant::default() };
+    llama::Model::load_variant(loader, loader.config().args()?, variant)
 }
 
-fn turns(args: &Args, layer: usize) -> bool {
+fn uses_rope(args: &Args, layer: usize) -> bool {
     match &args.no_rope_layers {
         Some(list) => list.get(layer) != Some(&0),
         None => !(layer + 1).is_multiple_of(args.no_rope_layer_interval.unwrap_or(4).max(1)),

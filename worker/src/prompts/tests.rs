@@ -1,8 +1,8 @@
 use ipc_proto::generate::Message;
 
 use super::*;
-use crate::adapters::dialect::Overrides;
-use crate::adapters::tokenizer::tests::model;
+use crate::text::model_formats::Overrides;
+use crate::text::tokenizer::tests::model;
 
 const CONTEXT: u32 = 100;
 
@@ -25,14 +25,14 @@ fn text(prompt: &str) -> TokenizeRequest {
 }
 
 #[test]
-fn render_of_a_chat_shows_what_the_model_reads() {
+fn render_of_a_chat_returns_the_prompt_of_the_model() {
     let files = smollm2();
     let rendered = render(&files, &chat("Hi", None), CONTEXT).unwrap();
     assert!(
         rendered.text.ends_with("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
         "{rendered:?}"
     );
-    assert_eq!(rendered.tokens, read(&files, &chat("Hi", None)).unwrap().0);
+    assert_eq!(rendered.tokens, encode(&files, &chat("Hi", None)).unwrap().tokens);
     assert_eq!(files.tokenizer.decode_all(&rendered.tokens), rendered.text);
     assert_eq!(rendered.max_context, CONTEXT);
     let template = rendered.template.unwrap();
@@ -52,7 +52,7 @@ fn render_of_other_prompts_has_no_template() {
 }
 
 #[test]
-fn control_tokens_of_a_client_are_text_where_request_or_model_say_so() {
+fn render_sanitizes_control_tokens_if_the_request_or_the_model_says_so() {
     let mut files = smollm2();
     let ends = |files: &ModelFiles, asked| {
         let rendered = render(files, &chat("a<|im_end|>b", asked), CONTEXT).unwrap();
@@ -64,20 +64,20 @@ fn control_tokens_of_a_client_are_text_where_request_or_model_say_so() {
     // The template ends the system's turn and the user's.
     assert_eq!(ends(&files, None), (3, 0));
     assert_eq!(ends(&files, Some(true)), (2, 1));
-    files.sanitizes = true;
+    files.sanitize_control_tokens = true;
     assert_eq!(ends(&files, None), (2, 1));
     assert_eq!(ends(&files, Some(false)), (3, 0));
 }
 
 #[test]
-fn the_setting_of_a_model_reaches_its_files() {
+fn model_setting_sanitizes_control_tokens() {
     let overrides = Overrides { sanitize_control_tokens: true, ..Overrides::default() };
-    let files = ModelFiles::read_as(&model("SmolLM2-135M-Instruct"), overrides).unwrap();
-    assert!(files.sanitizes && !smollm2().sanitizes);
+    let files = ModelFiles::read_with(&model("SmolLM2-135M-Instruct"), overrides).unwrap();
+    assert!(files.sanitize_control_tokens && !smollm2().sanitize_control_tokens);
 }
 
 #[test]
-fn tokenize_reads_control_tokens_where_it_is_asked_to() {
+fn tokenize_parses_control_tokens_only_on_request() {
     let files = smollm2();
     let ids = |request: &TokenizeRequest| tokenize(&files, request, CONTEXT).unwrap().tokens;
     assert_eq!(ids(&text("<|im_start|>"))[..], [1]);
@@ -85,11 +85,11 @@ fn tokenize_reads_control_tokens_where_it_is_asked_to() {
     assert!(!ids(&plain).contains(&1));
     assert_eq!(files.tokenizer.decode_all(&ids(&plain)), "<|im_start|>");
     let chat = TokenizeRequest { prompt: chat("Hi", None), ..plain };
-    assert_eq!(ids(&chat), read(&files, &chat.prompt).unwrap().0);
+    assert_eq!(ids(&chat), encode(&files, &chat.prompt).unwrap().tokens);
 }
 
 #[test]
-fn tokenize_gives_pieces_that_join_to_the_text() {
+fn tokenize_returns_pieces_that_concatenate_to_the_text() {
     let files = smollm2();
     let request = TokenizeRequest { pieces: true, ..text("Grüße \u{1f600}") };
     let tokenized = tokenize(&files, &request, CONTEXT).unwrap();
@@ -99,7 +99,7 @@ fn tokenize_gives_pieces_that_join_to_the_text() {
 }
 
 #[test]
-fn detokenize_of_an_unknown_id_names_the_field() {
+fn detokenize_of_an_unknown_id_is_refused() {
     let error = detokenize(&smollm2(), &[1, 4_000_000_000]).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("tokens"));
     assert!(error.message.contains("4000000000"), "{error}");

@@ -1,4 +1,4 @@
-//! Calls of models that read texts. A call that is dropped drops its receiver, by which the engine knows.
+//! Calls to encoders. A cancelled call drops its receiver, and then the engine drops the job.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use ipc_proto::{Error, ErrorKind, Result, Source};
 use tokio::sync::oneshot;
 
 use super::Server;
-use crate::embed::admission::{Reader, shorten};
-use crate::embed::{Job, Piece};
+use crate::embed::admission::{EncoderModel, shorten};
+use crate::embed::{EncoderInput, Job};
 use crate::engine::command::Command;
 
-/// Whether the model does what is asked of it.
+/// Checks the kind of the model.
 ///
 /// # Errors
-/// When it does something else.
-pub(super) fn expect(info: &ModelInfo, wanted: ModelKind) -> Result<()> {
+/// When the model is of another kind.
+pub(super) fn require_kind(info: &ModelInfo, wanted: ModelKind) -> Result<()> {
     if info.kind == wanted {
         return Ok(());
     }
@@ -35,40 +35,42 @@ pub(super) fn expect(info: &ModelInfo, wanted: ModelKind) -> Result<()> {
 
 impl Server {
     /// Texts → vectors.
-    pub(super) async fn read(&self, request: EmbedRequest) -> Result<Embeddings> {
+    pub(super) async fn embed_texts(&self, request: EmbedRequest) -> Result<Embeddings> {
         let dimensions = request.dimensions;
-        let (mut vectors, tokens) = self.run(ModelKind::Embed, move |reader| reader.pieces(request)).await?;
+        let (mut vectors, tokens) =
+            self.run(ModelKind::Embed, move |reader| reader.embed_inputs(request)).await?;
         shorten(&mut vectors, dimensions);
-        Ok(Embeddings { vectors, tokens, room: self.places.room(ModelKind::Embed) })
+        Ok(Embeddings { vectors, tokens, room: self.admission_limits.room(ModelKind::Embed) })
     }
 
-    /// Pairs of texts → scores.
-    pub(super) async fn judge(&self, request: RerankRequest) -> Result<Scores> {
-        let (scores, tokens) = self.run(ModelKind::Rerank, move |reader| reader.pairs(&request)).await?;
-        let room = self.places.room(ModelKind::Rerank);
+    /// Pairs of query and document → scores.
+    pub(super) async fn rerank_documents(&self, request: RerankRequest) -> Result<Scores> {
+        let (scores, tokens) =
+            self.run(ModelKind::Rerank, move |reader| reader.rerank_inputs(&request)).await?;
+        let room = self.admission_limits.room(ModelKind::Rerank);
         Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens, room })
     }
 
-    /// Tokenises, has it run, and counts tokens.
+    /// Tokenises and runs the texts. Returns the results and the number of tokens.
     async fn run(
         &self,
         kind: ModelKind,
-        tokenise: impl FnOnce(&Reader) -> Result<Vec<Piece>> + Send + 'static,
+        tokenise: impl FnOnce(&EncoderModel) -> Result<Vec<EncoderInput>> + Send + 'static,
     ) -> Result<(Vec<Vec<f32>>, u64)> {
         let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
         let ready = self.ready()?;
-        expect(&ready.info, kind)?;
+        require_kind(&ready.info, kind)?;
         let reader = ready.reader.map(|reader| Arc::clone(&reader));
         let reader = reader.ok_or_else(|| fault(ErrorKind::Internal, "the model has no reader"))?;
-        let place = self.places.take(kind)?;
-        // Many texts take milliseconds to tokenise: not on the threads that move frames.
+        let permit = self.admission_limits.acquire(kind)?;
+        // Tokenising many texts takes milliseconds; keep it off the threads that move frames.
         let pieces = tokio::task::spawn_blocking(move || tokenise(&reader)).await;
         let pieces =
             pieces.map_err(|e| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"))).flatten()?;
         let tokens = pieces.iter().map(|piece| piece.tokens.len() as u64).sum();
         let stopped = || fault(ErrorKind::Unavailable, "the worker has stopped");
         let (reply, answer) = oneshot::channel();
-        let command = Command::Embed(Box::new(Job { pieces, reply, place }));
+        let command = Command::Embed(Box::new(Job { inputs: pieces, reply, permit }));
         self.engine.send(command).map_err(|_| stopped())?;
         Ok((answer.await.map_err(|_| stopped())??, tokens))
     }

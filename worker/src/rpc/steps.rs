@@ -1,6 +1,6 @@
-//! The step-frame connections: one task each, between the engine's queue and a gateway's socket.
+//! Step-frame connections: one task each, between the engine's queue and a gateway's socket.
 //!
-//! The end of a connection, whoever ends it, tells the engine to drop that gateway's requests.
+//! When a connection ends, on either side, the engine drops that gateway's requests.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,15 +14,15 @@ use tokio::time::timeout;
 use crate::engine::command::Command;
 use crate::engine::frames::{self, FrameReceiver};
 
-/// A gateway that takes no frame for so long is taken for dead.
+/// A gateway that accepts no frame for this long is considered dead.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// The names of the open connections.
+/// The ids of the open connections; clones share the set.
 #[derive(Debug, Clone, Default)]
-pub struct Names(Arc<Mutex<HashSet<StreamId>>>);
+pub struct OpenStreams(Arc<Mutex<HashSet<StreamId>>>);
 
-impl Names {
-    /// Whether requests may be submitted for `stream`.
+impl OpenStreams {
+    /// Whether `stream` is open, so that requests may be submitted for it.
     pub fn contains(&self, stream: StreamId) -> bool {
         self.lock().contains(&stream)
     }
@@ -32,22 +32,26 @@ impl Names {
     }
 }
 
-/// A connection the engine knows; dropping it tells the engine.
+/// A connection registered with the engine; dropping it closes the stream there.
 struct Registered {
-    names: Names,
+    open_streams: OpenStreams,
     engine: Sender<Command>,
     stream: StreamId,
 }
 
 impl Registered {
-    fn new(names: Names, engine: Sender<Command>, stream: StreamId) -> io::Result<(Self, FrameReceiver)> {
-        if !names.lock().insert(stream) {
+    fn new(
+        open_streams: OpenStreams,
+        engine: Sender<Command>,
+        stream: StreamId,
+    ) -> io::Result<(Self, FrameReceiver)> {
+        if !open_streams.lock().insert(stream) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "two step-frame connections of one name",
+                "another step-frame connection has the same id",
             ));
         }
-        let registered = Self { names, engine, stream };
+        let registered = Self { open_streams, engine, stream };
         let (sender, frames) = frames::queue();
         registered.engine.send(Command::Open(stream, sender)).map_err(io::Error::other)?;
         Ok((registered, frames))
@@ -56,30 +60,34 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // Without an engine there are no requests to drop.
+        // The send fails only if the engine has ended; then there are no requests to drop.
         self.engine.send(Command::Close(self.stream)).ok();
-        // Last, so that a new connection of this name comes to the engine after the old one's end.
-        self.names.lock().remove(&self.stream);
+        // Last, so that the engine sees the close before the open of a new connection with this id.
+        self.open_streams.lock().remove(&self.stream);
     }
 }
 
-/// Sends a gateway its frames until either side is gone.
+/// Sends frames to a gateway until either side ends the connection.
 ///
 /// # Errors
-/// When the peer breaks the protocol or takes no more frames.
-pub async fn serve(mut connection: WorkerEnd, names: Names, engine: Sender<Command>) -> io::Result<()> {
+/// When the peer breaks the protocol or accepts no more frames.
+pub async fn serve(
+    mut connection: WorkerEnd,
+    open_streams: OpenStreams,
+    engine: Sender<Command>,
+) -> io::Result<()> {
     let hello = timeout(STALLED, connection.next()).await?;
     let Some(StreamHello { stream }) = hello.transpose()? else { return Ok(()) };
-    let (_registered, mut frames) = Registered::new(names, engine, stream)?;
+    let (_registered, mut frames) = Registered::new(open_streams, engine, stream)?;
     send(&mut connection, StreamFrame::Welcome).await?;
     loop {
         tokio::select! {
             frame = frames.next() => match frame {
                 Some(frame) => send(&mut connection, StreamFrame::Step(frame)).await?,
-                // The engine has ended, or gave this gateway up.
+                // The engine has ended or has dropped this gateway.
                 None => return Ok(()),
             },
-            // The gateway says nothing more: this is its end of the connection.
+            // The gateway sends nothing after the hello, so this is the end of the connection.
             _ = connection.next() => return Ok(()),
         }
     }

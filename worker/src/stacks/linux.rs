@@ -1,11 +1,12 @@
-//! Linux: a thread of its own waits for the signal, asks each of the others by another signal for its stack, and writes.
+//! Linux: a dedicated thread waits for the abort, requests the stack of each other thread by a second signal, and writes it.
 //!
-//! What is safe: both handlers only use atomics, system calls and the unwinder, which was used once before; they allocate
-//! nothing and take no lock of ours (the loader's list of programs is read without one since glibc 2.35). What is best effort:
-//! names. To find them the waiting thread allocates and reads debug information, which never ends if the thread that hangs
-//! holds the allocator. So bare addresses are written first, and the supervisor's SIGKILL comes in any case. A thread that
-//! sleeps in the kernel and takes no signals is told of as such.
-#![expect(unsafe_code, reason = "handlers of signals, and the unwinder in them")]
+//! Both signal handlers are safe: they use only atomics, system calls and the unwinder, which was used once before. They
+//! allocate nothing and take no lock of ours (since glibc 2.35 the list of loaded objects is read without one).
+//!
+//! Symbol names are best effort. The dedicated thread allocates and reads debug information for them, which never ends if
+//! the hanging thread holds the allocator's lock. So raw addresses come first, and the supervisor's SIGKILL follows in any
+//! case. A thread that sleeps in the kernel and takes no signals is reported as such.
+#![expect(unsafe_code, reason = "signal handlers that call the unwinder")]
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,93 +18,95 @@ use std::time::{Duration, Instant};
 use nix::libc::{self, c_int, c_void, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// The frames that are told of one thread, at most.
+/// Most frames reported per thread.
 const MOST_FRAMES: usize = 64;
-/// Bytes of one thread's line: the supervisor drops lines over 8 KiB.
+/// Most bytes in one thread's line. The supervisor drops lines over 8 KiB.
 const LONGEST_LINE: usize = 7 << 10;
-/// Asks a thread for its stack. Its default is to end the process, so that it is taken from the start on.
-const ASK: Signal = Signal::SIGUSR2;
-/// How long a thread may take to answer.
-const ANSWER: Duration = Duration::from_millis(200);
-/// How long abort(3) is held up for what is to be written.
-const ABORTING: Duration = Duration::from_secs(3);
+/// Requests a thread's stack. Its default action ends the process, so the handler is installed at the start.
+const STACK_REQUEST: Signal = Signal::SIGUSR2;
+/// Time limit for a thread to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long abort(3) is delayed while the stacks are written.
+const ABORT_DELAY: Duration = Duration::from_secs(3);
 
-/// The pipe that wakes the thread.
+/// Write end of the pipe that wakes the writer thread.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
-/// Which thread is asked; [`WRITING`] while it answers, [`NOBODY`] when it has.
-static ASKED: AtomicI32 = AtomicI32::new(NOBODY);
+/// Thread id that must answer; [`ANSWERING`] while it does, [`NO_THREAD`] afterwards.
+static REQUESTED: AtomicI32 = AtomicI32::new(NO_THREAD);
 static FRAMES: [AtomicUsize; MOST_FRAMES] = [const { AtomicUsize::new(0) }; MOST_FRAMES];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static PREPARED: OnceLock<()> = OnceLock::new();
-const NOBODY: i32 = 0;
-const WRITING: i32 = -1;
+const NO_THREAD: i32 = 0;
+const ANSWERING: i32 = -1;
 
-/// What one thread is doing.
+/// One thread's stack.
 struct Stack {
     thread: String,
     frames: Vec<usize>,
 }
 
-/// Takes both signals and starts the thread that writes; once.
+/// Installs both handlers and starts the writer thread. Later calls do nothing.
 pub(super) fn prepare() -> io::Result<()> {
     if PREPARED.set(()).is_err() {
         return Ok(());
     }
     let (reader, writer) = io::pipe()?;
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
-    // Loads the unwinder, so that no handler has to.
+    // Load the unwinder now, so that no handler has to.
     unwind();
-    handle(Signal::SIGABRT, SigHandler::SigAction(aborted))?;
-    handle(ASK, SigHandler::Handler(asked))?;
-    std::thread::Builder::new().name("stacks".into()).spawn(move || wait(reader, &writer))?;
+    install(Signal::SIGABRT, SigHandler::SigAction(on_abort))?;
+    install(STACK_REQUEST, SigHandler::Handler(on_stack_request))?;
+    std::thread::Builder::new()
+        .name("stacks".into())
+        .spawn(move || write_stacks_at_abort(reader, &writer))?;
     Ok(())
 }
 
-fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
+fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART | SaFlags::SA_ONSTACK, SigSet::empty());
-    // SAFETY: both handlers use only what may be used in one: see the head of this file.
+    // SAFETY: both handlers are async-signal-safe; see the head of this file.
     unsafe { sigaction(signal, &action) }.map(drop).map_err(Into::into)
 }
 
-/// Somebody wants this process to end with its last words.
-extern "C" fn aborted(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-    // SAFETY: write(2) and poll(2) on our own descriptor or none; the kernel made `info`.
+/// Wakes the writer thread. Delays abort(3) until it is done.
+extern "C" fn on_abort(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    // SAFETY: write(2) on our own descriptor, poll(2) on none; the kernel provides `info`.
     unsafe {
         let ours = (*info).si_code == libc::SI_TKILL && (*info).si_pid() == libc::getpid();
         libc::write(WAKE.load(Ordering::Relaxed), [1u8].as_ptr().cast(), 1);
         if ours {
-            // abort(3) ends the process when this returns; the thread that writes does so before.
-            libc::poll(std::ptr::null_mut(), 0, ABORTING.as_millis() as c_int);
+            // abort(3) ends the process when this returns; the writer thread normally ends it earlier.
+            libc::poll(std::ptr::null_mut(), 0, ABORT_DELAY.as_millis() as c_int);
         }
     }
 }
 
-/// The thread that is asked writes its stack down; any other leaves it.
-extern "C" fn asked(_: c_int) {
+/// Stores the stack of this thread if it is the requested one.
+extern "C" fn on_stack_request(_: c_int) {
     let before = nix::errno::Errno::last_raw();
     let own = nix::unistd::gettid().as_raw();
-    if ASKED.compare_exchange(own, WRITING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+    if REQUESTED.compare_exchange(own, ANSWERING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
         unwind();
-        ASKED.store(NOBODY, Ordering::Release);
+        REQUESTED.store(NO_THREAD, Ordering::Release);
     }
     nix::errno::Errno::set_raw(before);
 }
 
 fn unwind() {
     let mut count = 0;
-    let note = |frame: &backtrace::Frame| {
+    let record = |frame: &backtrace::Frame| {
         FRAMES[count].store(frame.ip() as usize, Ordering::Relaxed);
         count += 1;
         count < MOST_FRAMES
     };
-    // SAFETY: one thread at a time is asked, and nobody else in this process traces without a lock.
-    unsafe { backtrace::trace_unsynchronized(note) };
+    // SAFETY: only one thread at a time answers, and nothing else in this process traces without a lock.
+    unsafe { backtrace::trace_unsynchronized(record) };
     COUNT.store(count, Ordering::Relaxed);
 }
 
-fn wait(mut wake: io::PipeReader, _writer: &io::PipeWriter) {
+fn write_stacks_at_abort(mut wake: io::PipeReader, _writer: &io::PipeWriter) {
     if matches!(wake.read(&mut [0]), Ok(1)) {
-        tell();
+        write_stacks();
     }
     // SAFETY: the default action has no handler.
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -113,35 +116,35 @@ fn wait(mut wake: io::PipeReader, _writer: &io::PipeWriter) {
 }
 
 /// Writes every thread's stack, the engine's first.
-fn tell() {
-    let mut stacks = stacks();
+fn write_stacks() {
+    let mut stacks = collect_stacks();
     stacks.sort_by_key(|stack| !stack.thread.starts_with("engine"));
-    say(&format!("aborted: the stacks of {} threads follow, inner frames first\n", stacks.len()));
+    write_stderr(&format!("aborted: the stacks of {} threads follow, inner frames first\n", stacks.len()));
     for Stack { thread, frames } in &stacks {
         let addresses: Vec<String> = frames.iter().map(|frame| format!("{frame:#x}")).collect();
-        say(&format!("addresses of thread {thread}: {}\n", addresses.join(" ")));
+        write_stderr(&format!("addresses of thread {thread}: {}\n", addresses.join(" ")));
     }
     for Stack { thread, frames } in &stacks {
-        let text = if frames.is_empty() { "does not answer".into() } else { named(frames) };
-        say(&format!("thread {thread}: {text}\n"));
+        let text = if frames.is_empty() { "does not answer".into() } else { symbolize(frames) };
+        write_stderr(&format!("thread {thread}: {text}\n"));
     }
 }
 
-/// Past the standard library, whose lock the thread that hangs may hold.
-fn say(text: &str) {
+/// Bypasses the standard library, whose lock the hanging thread may hold.
+fn write_stderr(text: &str) {
     let mut left = text.as_bytes();
     while let Ok(written @ 1..) = nix::unistd::write(io::stderr().as_fd(), left) {
         left = &left[written..];
     }
 }
 
-fn stacks() -> Vec<Stack> {
+fn collect_stacks() -> Vec<Stack> {
     let own = nix::unistd::gettid().as_raw();
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let mut stacks = Vec::new();
     for id in ids.filter(|id| *id != own) {
-        let Some(frames) = ask(id) else { break };
+        let Some(frames) = request_stack(id) else { break };
         let mut name = String::new();
         let comm = File::open(format!("/proc/self/task/{id}/comm"));
         let _ = comm.and_then(|mut comm| comm.read_to_string(&mut name));
@@ -150,19 +153,20 @@ fn stacks() -> Vec<Stack> {
     stacks
 }
 
-/// A thread's stack, empty where it does not answer; `None` where one began to answer and did not end: no other can be asked then.
-fn ask(thread: i32) -> Option<Vec<usize>> {
-    ASKED.store(thread, Ordering::Relaxed);
+/// A thread's stack, empty if it does not answer. `None` if it started to answer and did not finish: then no other thread
+/// can be requested.
+fn request_stack(thread: i32) -> Option<Vec<usize>> {
+    REQUESTED.store(thread, Ordering::Relaxed);
     COUNT.store(0, Ordering::Relaxed);
-    // SAFETY: tgkill(2) of a thread of this process; one that has ended is an error.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, ASK as c_int) };
-    let begun = Instant::now();
-    while sent == 0 && begun.elapsed() < ANSWER && ASKED.load(Ordering::Acquire) != NOBODY {
+    // SAFETY: tgkill(2) on a thread of this process; for one that has ended it returns an error.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, STACK_REQUEST as c_int) };
+    let start = Instant::now();
+    while sent == 0 && start.elapsed() < ANSWER_TIMEOUT && REQUESTED.load(Ordering::Acquire) != NO_THREAD {
         std::thread::sleep(Duration::from_millis(1));
     }
-    match ASKED.compare_exchange(thread, NOBODY, Ordering::Acquire, Ordering::Acquire) {
+    match REQUESTED.compare_exchange(thread, NO_THREAD, Ordering::Acquire, Ordering::Acquire) {
         Ok(_) => Some(Vec::new()),
-        Err(WRITING) => None,
+        Err(ANSWERING) => None,
         Err(_) => {
             let count = COUNT.load(Ordering::Relaxed);
             let frames = FRAMES[..count].iter().map(|frame| frame.load(Ordering::Relaxed));
@@ -171,11 +175,12 @@ fn ask(thread: i32) -> Option<Vec<usize>> {
     }
 }
 
-/// The names of some frames, without those of the handler.
-fn named(frames: &[usize]) -> String {
+/// Symbol names of the frames, without those of the handler.
+fn symbolize(frames: &[usize]) -> String {
     let frames: Vec<Vec<String>> = frames.iter().map(|frame| names(*frame)).collect();
-    let handler = frames.iter().position(|names| names.iter().any(|name| name.contains("asked (")));
-    // The handler, and what the kernel put below it.
+    let handler =
+        frames.iter().position(|names| names.iter().any(|name| name.contains("on_stack_request (")));
+    // The handler, and the signal frame that the kernel adds.
     let own = handler.map_or(0, |at| at + 2).min(frames.len());
     let mut text = frames[own..].concat().join(" < ");
     let mut most = text.len().min(LONGEST_LINE);
@@ -186,14 +191,14 @@ fn named(frames: &[usize]) -> String {
     text
 }
 
-/// What one address is part of: several where functions were inlined.
+/// Symbol names of one address; several if functions were inlined.
 fn names(address: usize) -> Vec<String> {
     let mut names = Vec::new();
-    // Where a call returns to may lie behind its function.
+    // A return address may lie past the end of the calling function.
     backtrace::resolve(address.wrapping_sub(1) as *mut c_void, |symbol| {
         let name = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
-        let place = symbol.filename().and_then(|file| file.file_name()).zip(symbol.lineno());
-        names.push(match place {
+        let location = symbol.filename().and_then(|file| file.file_name()).zip(symbol.lineno());
+        names.push(match location {
             Some((file, line)) => format!("{name} ({}:{line})", file.display()),
             None => name,
         });
@@ -209,25 +214,25 @@ mod tests {
     use super::*;
 
     #[inline(never)]
-    fn sleeps_where_it_is_found(over: &std::sync::mpsc::Receiver<()>) {
-        over.recv().unwrap_err();
+    fn blocks_until_released(release: &std::sync::mpsc::Receiver<()>) {
+        release.recv().unwrap_err();
         std::hint::black_box(());
     }
 
     #[test]
-    fn another_threads_stack_is_found_and_this_ones_goes_on() {
+    fn stack_of_another_thread_is_found_and_the_thread_continues() {
         prepare().unwrap();
-        let (hold, over) = std::sync::mpsc::channel::<()>();
+        let (hold, release) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("engine-like".into());
-        let thread = thread.spawn(move || sleeps_where_it_is_found(&over)).unwrap();
+        let thread = thread.spawn(move || blocks_until_released(&release)).unwrap();
         std::thread::sleep(Duration::from_millis(50));
-        let all = stacks();
+        let all = collect_stacks();
         let found = all.iter().find(|stack| stack.thread.starts_with("engine-like")).unwrap();
-        let text = named(&found.frames);
-        assert!(text.contains("sleeps_where_it_is_found"), "{text}");
-        assert!(!text.contains("asked ("), "the handler is not told of: {text}");
+        let text = symbolize(&found.frames);
+        assert!(text.contains("blocks_until_released"), "{text}");
+        assert!(!text.contains("on_stack_request ("), "the handler is left out: {text}");
         drop(hold);
         thread.join().unwrap();
-        assert_eq!(ask(i32::MAX - 1), Some(Vec::new()), "a thread that there is not");
+        assert_eq!(request_stack(i32::MAX - 1), Some(Vec::new()), "no such thread");
     }
 }

@@ -1,39 +1,39 @@
-//! Turns tokens into text as they come, in whole characters only. A pure fold over token ids.
+//! Converts tokens to text as they come, in whole characters only. A pure fold over token ids.
 //!
-//! A token can end inside a character, and what a token decodes to can depend on the one before it. So a short window of
-//! tokens is decoded, and what goes beyond the text already let out is new (vLLM's and Transformers' streamers do the
-//! same). The concatenation of all pieces is the decoding of all tokens without special ones, except that a half
-//! character at the very end is dropped; and where a tokenizer with byte tokens (SentencePiece's byte fallback) meets
-//! bytes that are no UTF-8, characters before them in the same run of byte tokens stay what they were, while decoding
-//! everything at once makes U+FFFD of them.
+//! A token can end inside a character, and its text can depend on the token before it. So the detokenizer decodes a short window
+//! of tokens and releases the text beyond what it has released before, like vLLM's and Transformers' streamers.
+//!
+//! The pieces concatenate to the decoding of all tokens without special ones, with two exceptions. An incomplete character at the
+//! end is dropped. With byte tokens (SentencePiece's byte fallback), bytes that are no UTF-8 do not change the characters before
+//! them in the same run, while decoding all tokens at once turns these into U+FFFD.
 
 use std::sync::Arc;
 
 use super::tokenizer::Tokenizer;
 
-/// A character has at most four bytes: so many tokens can end inside one. More than these are not going to be one.
-const MAX_INSIDE: usize = 3;
+/// The most tokens that can end inside one character, which has at most four bytes. A longer run is no character.
+const MAX_PARTIAL: usize = 3;
 const REPLACEMENT: char = '\u{fffd}';
 
 /// The state of one output.
 #[derive(Debug)]
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
-    /// The last tokens; they begin where a character begins.
+    /// The last tokens, from the beginning of a character on.
     window: Vec<u32>,
-    /// Bytes of the window's text that were let out.
-    out: usize,
-    /// Tokens since text was last let out.
+    /// Bytes of the window's text that were released.
+    released: usize,
+    /// Tokens since text was last released.
     held: usize,
 }
 
 impl Detokenizer {
-    /// A detokeniser with nothing in it.
+    /// A detokenizer before the first token.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, window: Vec::new(), out: 0, held: 0 }
+        Self { tokenizer, window: Vec::new(), released: 0, held: 0 }
     }
 
-    /// Takes the next token; gives the text that is certain now, if any.
+    /// Decodes the next token. Returns the text that is certain now, if any.
     pub fn push(&mut self, token: u32) -> Option<String> {
         if self.tokenizer.is_special(token) {
             return None;
@@ -43,61 +43,66 @@ impl Detokenizer {
         let text = self.tokenizer.decode(&self.window);
         let certain = match text.strip_suffix(REPLACEMENT) {
             None => text.len(),
-            Some(_) if self.held <= MAX_INSIDE => return None,
-            // The window holds bytes that are no character; only the last of them can still become one.
+            Some(_) if self.held <= MAX_PARTIAL => return None,
+            // The window holds bytes that are no character. Only the last of them can still begin one.
             Some(rest) => rest.len(),
         };
-        let fresh = text.get(text.ceil_char_boundary(self.out)..certain).unwrap_or_default().to_owned();
+        let fresh = text.get(text.ceil_char_boundary(self.released)..certain).unwrap_or_default().to_owned();
         if fresh.is_empty() {
-            // A leading space, say, that its decoder strips: whole, though nothing to show.
+            // The token is complete without text, like a leading space that the decoder strips.
             if certain == text.len() {
                 self.held = 0;
             }
             return None;
         }
         if certain == text.len() {
-            self.lean_on_newest();
+            self.keep_held_tokens();
         } else {
-            self.out = certain;
-            self.shorten(&text);
+            self.released = certain;
+            self.shrink_window(&text);
             self.held = self.window.len();
         }
         Some(fresh)
     }
 
-    /// The tokens that were held begin and end with whole characters: they are all that the next ones need.
-    fn lean_on_newest(&mut self) {
+    /// Shortens the window to the held tokens. They begin and end with whole characters, so they suffice as context.
+    fn keep_held_tokens(&mut self) {
         self.window.drain(..self.window.len() - self.held);
-        self.out = self.tokenizer.decode(&self.window).len();
+        self.released = self.tokenizer.decode(&self.window).len();
         self.held = 0;
     }
 
-    /// Amid bytes that are no characters: cuts the window where the halves decode to what the whole does.
-    fn shorten(&mut self, text: &str) {
-        for cut in (1..self.window.len()).rev().take(2 * MAX_INSIDE) {
+    /// Shortens the window amid bytes that are no characters, where the halves decode to the same text as the whole.
+    fn shrink_window(&mut self, text: &str) {
+        for cut in (1..self.window.len()).rev().take(2 * MAX_PARTIAL) {
             let (before, after) = self.window.split_at(cut);
             let (before, after) = (self.tokenizer.decode(before), self.tokenizer.decode(after));
-            if before.len() <= self.out && before.len() + after.len() == text.len() && text.ends_with(&after)
+            if before.len() <= self.released
+                && before.len() + after.len() == text.len()
+                && text.ends_with(&after)
             {
-                self.out -= before.len();
+                self.released -= before.len();
                 self.window.drain(..cut);
                 return;
             }
         }
     }
 
-    /// Takes a special token that is to be seen as it is written; gives the text held back, and its own.
+    /// Handles a special token that must stay visible. Returns the text held back, and the token as written.
     pub fn push_marker(&mut self, token: u32) -> String {
         self.finish() + &self.tokenizer.token(token).unwrap_or_default()
     }
 
-    /// The text held back, without the half character at its end.
+    /// Ends the text. Returns the text held back, without an incomplete character at its end.
     pub fn finish(&mut self) -> String {
         let text = self.tokenizer.decode(&self.window);
         self.window.clear();
-        let out = std::mem::take(&mut self.out);
+        let released = std::mem::take(&mut self.released);
         self.held = 0;
-        text.get(text.ceil_char_boundary(out)..).unwrap_or_default().trim_end_matches(REPLACEMENT).to_owned()
+        text.get(text.ceil_char_boundary(released)..)
+            .unwrap_or_default()
+            .trim_end_matches(REPLACEMENT)
+            .to_owned()
     }
 }
 

@@ -1,8 +1,8 @@
-//! Constrained decoding: which tokens may come next for the output to become what a request demands. llguidance does the
-//! parsing; here are a model's vocabulary as it wants it, and the state of one output.
+//! Constrained decoding: the tokens that may come next so that the output matches a request's constraint. llguidance does the
+//! parsing. This module supplies a model's vocabulary and keeps the state of one output.
 //!
-//! What the grammar sees is exactly what the client gets: a tokenizer whose decoder drops a text's first space (Llama 2)
-//! is made to begin with that space. Nothing here knows logits or the engine.
+//! The grammar sees exactly the text that the client gets. Some decoders drop the first space of a text (Llama 2), so their
+//! grammars begin with that space. This module knows neither logits nor the engine.
 
 mod compile;
 mod matcher;
@@ -20,8 +20,7 @@ pub use self::matcher::Matcher;
 use self::vocabulary::Vocabulary;
 use super::tokenizer::Tokenizer;
 
-/// A model's grammars. Made in no time: the vocabulary is prepared when a grammar is first asked for, which takes a
-/// fraction of a second.
+/// Compiles grammars for one model. Prepares the vocabulary at the first use, which takes a fraction of a second.
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
     eos: Arc<HashSet<u32>>,
@@ -30,29 +29,29 @@ pub struct Grammars {
 }
 
 impl Grammars {
-    /// For a model that has `tokens` token ids and whose turns end with one of `eos`.
+    /// Grammars for a model with `tokens` token ids whose turns end with one of `eos`.
     pub fn new(tokenizer: Arc<Tokenizer>, eos: Arc<HashSet<u32>>, tokens: u32) -> Self {
         Self { tokenizer, eos, tokens, compiler: OnceLock::new() }
     }
 
-    /// The state of an output that `constraint` applies to, before its first token. Takes milliseconds, and more the
-    /// first time: not for the engine's thread.
+    /// A matcher for `constraint`, before the first token. Takes milliseconds, and longer the first time, so the engine's
+    /// thread must not call it.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the constraint, or why this model's tokenizer cannot be constrained.
+    /// A sentence that describes the problem with the constraint, or with this model's tokenizer.
     pub fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
         self.compiler()?.compile(constraint)
     }
 
-    /// As [`Self::compile`], for a grammar in Lark that may refer to `rest` as `@answer`.
+    /// A matcher for a grammar in Lark that may refer to the constraint `answer` as `@answer`. See [`Self::compile`].
     ///
     /// # Errors
-    /// Likewise.
-    pub fn compile_around(&self, lark: String, rest: Option<&Constraint>) -> Result<Matcher, String> {
-        self.compiler()?.compile_around(lark, rest)
+    /// Those of [`Self::compile`].
+    pub fn compile_with_answer(&self, lark: String, answer: Option<&Constraint>) -> Result<Matcher, String> {
+        self.compiler()?.compile_with_answer(lark, answer)
     }
 
-    /// A marker as Lark writes it: a special token where it is one, else text.
+    /// A marker in Lark: a special token if the vocabulary has it as one, otherwise text.
     pub fn marker(&self, marker: &str) -> String {
         match self.tokenizer.id(marker).filter(|token| self.tokenizer.is_special(*token)) {
             Some(token) => format!("<[{token}]>"),
@@ -60,16 +59,16 @@ impl Grammars {
         }
     }
 
-    /// Prepares the vocabulary now, if it is not.
+    /// Prepares the vocabulary now, unless that has happened.
     ///
     /// # Errors
-    /// A sentence that says why this model's tokenizer cannot be constrained.
+    /// A sentence that describes the problem with this model's tokenizer.
     pub fn prepare(&self) -> Result<(), String> {
         self.compiler().map(drop)
     }
 
-    /// Words of 32 bits in a mask: see [`Matcher::mask`].
-    pub fn words(&self) -> usize {
+    /// The number of 32-bit words in a mask: see [`Matcher::mask`].
+    pub fn mask_words(&self) -> usize {
         self.tokens.div_ceil(32) as usize
     }
 

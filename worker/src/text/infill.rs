@@ -1,8 +1,9 @@
-//! Fill in the middle: the tokens that models trained for it have around what stands before and after a gap.
+//! Fill in the middle: prompts for models that were trained to fill the gap between two texts.
 
 use super::tokenizer::Tokenizer;
 
-/// Before, after and at the gap: Qwen-Coder, StarCoder and SmolLM, DeepSeek-Coder, Code Llama, CodeGemma.
+/// The tokens before the prefix, before the suffix and at the gap: Qwen-Coder, StarCoder and SmolLM, DeepSeek-Coder, Code
+/// Llama, CodeGemma.
 const FAMILIES: [[&str; 3]; 6] = [
     ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
     ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
@@ -12,22 +13,29 @@ const FAMILIES: [[&str; 3]; 6] = [
     ["<PRE>", "<SUF>", "<MID>"],
 ];
 
-/// A model's tokens.
+/// A model's infill tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Markers([u32; 3]);
+pub struct InfillTokens {
+    prefix: u32,
+    suffix: u32,
+    middle: u32,
+}
 
-impl Markers {
-    /// Those of a tokenizer, where it has all three.
-    pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
-        let ids = |[before, after, gap]: &[&str; 3]| {
-            Some(Self([tokenizer.id(before)?, tokenizer.id(after)?, tokenizer.id(gap)?]))
+impl InfillTokens {
+    /// The infill tokens in a vocabulary. `None` unless it has all three of a family.
+    pub fn find(tokenizer: &Tokenizer) -> Option<Self> {
+        let ids = |[prefix, suffix, middle]: &[&str; 3]| {
+            Some(Self {
+                prefix: tokenizer.id(prefix)?,
+                suffix: tokenizer.id(suffix)?,
+                middle: tokenizer.id(middle)?,
+            })
         };
         FAMILIES.iter().find_map(ids)
     }
 
-    /// The prompt of a gap between `before` and `after`.
-    pub fn around(self, before: &[u32], after: &[u32]) -> Vec<u32> {
-        let Self([first, second, gap]) = self;
-        [&[first], before, &[second], after, &[gap]].concat()
+    /// The prompt for the gap between `before` and `after`.
+    pub fn prompt(self, before: &[u32], after: &[u32]) -> Vec<u32> {
+        [&[self.prefix], before, &[self.suffix], after, &[self.middle]].concat()
     }
 }

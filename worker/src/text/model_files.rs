@@ -1,4 +1,4 @@
-//! The small files beside the weights: what ends a turn, default sampling, template variables.
+//! Reads a model's text files: tokenizer, chat templates, end-of-turn tokens and default sampling.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -9,91 +9,87 @@ use std::sync::Arc;
 use chat_template::{ControlTokens, Templates};
 use serde_json::Value;
 
-use super::dialect::{Dialect, Overrides};
 use super::grammar::Grammars;
-use super::recent::Recent;
+use super::model_formats::{ModelFormats, Overrides};
+use super::prompt_memo::PromptMemo;
 use super::tokenizer::Tokenizer;
 use crate::weights::config::language;
 
-/// Repetition penalties that make sense.
+/// The accepted repetition penalties.
 pub const REPETITION: RangeInclusive<f32> = 0.01..=100.0;
 
-/// Everything about a model's text side.
+/// The contents of a model's text files.
 #[derive(Debug)]
 pub struct ModelFiles {
-    /// Text ↔ tokens.
+    /// From tokenizer.json.
     pub tokenizer: Arc<Tokenizer>,
-    /// How conversations are written; none where the model has no template.
+    /// The chat templates. Empty if the model has none.
     pub templates: Templates,
-    /// Tokens that a client's text may not hold where it is sanitized.
+    /// Tokens that are read as text in a sanitized prompt.
     pub control_tokens: ControlTokens,
     /// Tokens that end a turn.
     pub eos: Arc<HashSet<u32>>,
-    /// Sampling where the client says nothing.
-    pub defaults: Defaults,
-    /// Token ids of the model lie below this.
+    /// Sampling for requests that leave it open.
+    pub defaults: SamplingDefaults,
+    /// The number of token ids, including rows of the weights without a token.
     pub vocabulary: u32,
-    /// `model_max_length` of tokenizer_config.json, where that is a length.
+    /// `model_max_length` of tokenizer_config.json, in tokens, if it is a plausible number.
     pub max_length: Option<u32>,
-    /// What outputs can be constrained to.
+    /// Compiles constraints for this vocabulary.
     pub grammars: Grammars,
-    /// How the model writes reasoning and calls.
-    pub dialect: Dialect,
-    /// Whether control tokens in a client's text are read as text where a request does not say.
-    pub sanitizes: bool,
-    /// Prompts that were read a moment ago.
-    pub recent: Recent,
+    /// The formats of reasoning and calls.
+    pub formats: ModelFormats,
+    /// Whether to read control tokens in a client's text as text, for requests that leave it open.
+    pub sanitize_control_tokens: bool,
+    /// Recently tokenised prompts.
+    pub prompt_memo: PromptMemo,
 }
 
-/// Sampling from generation_config.json.
+/// Default sampling from generation_config.json. The fields are those of [`ipc_proto::generate::Sampling`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Defaults {
-    /// See [`ipc_proto::generate::Sampling`].
+#[expect(missing_docs, reason = "the fields are those of ipc_proto's Sampling")]
+pub struct SamplingDefaults {
     pub temperature: Option<f32>,
-    /// Likewise.
     pub top_p: Option<f32>,
-    /// Likewise.
     pub top_k: Option<u32>,
-    /// Likewise.
     pub min_p: Option<f32>,
-    /// Likewise.
     pub repetition_penalty: Option<f32>,
 }
 
 impl ModelFiles {
-    /// Reads the text side of a model folder.
+    /// Reads the text files of a model folder.
     ///
     /// # Errors
     /// A sentence that names the file.
     pub fn read(folder: &Path) -> Result<Self, String> {
-        Self::read_as(folder, Overrides::default())
+        Self::read_with(folder, Overrides::default())
     }
 
-    /// Likewise; what `overrides` says is not taken from the template.
+    /// Reads the text files of a model folder. `overrides` take precedence over the chat template.
     ///
     /// # Errors
     /// A sentence that names the file.
-    pub fn read_as(folder: &Path, overrides: Overrides) -> Result<Self, String> {
+    pub fn read_with(folder: &Path, overrides: Overrides) -> Result<Self, String> {
         let tokenizer = Tokenizer::read(folder)?;
         let settings = json(folder, "tokenizer_config.json")?;
         let generation = json(folder, "generation_config.json")?;
         let config = language::part(json(folder, "config.json")?);
-        let tokens = special_tokens(&settings);
-        let templates = Templates::read(folder, &tokens)?;
-        let dialect = Dialect::of(&templates, &tokenizer, overrides);
-        let written = |token: &str| templates.texts().any(|text| text.contains(token));
-        let control_tokens = ControlTokens::new(tokenizer.control_tokens(written).iter().map(String::as_str));
-        let eos = eos(&tokenizer, &tokens, [&generation, &config]);
+        let special_tokens = special_tokens(&settings);
+        let templates = Templates::read(folder, &special_tokens)?;
+        let formats = ModelFormats::detect(&templates, &tokenizer, overrides);
+        let in_template = |token: &str| templates.texts().any(|text| text.contains(token));
+        let control_tokens = tokenizer.control_tokens(in_template);
+        let control_tokens = ControlTokens::new(control_tokens.iter().map(String::as_str));
+        let eos = eos(&tokenizer, &special_tokens, [&generation, &config]);
         // The weights may have more rows than the tokenizer has tokens, or fewer.
         let rows = config.get("vocab_size").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let vocabulary = rows.unwrap_or(tokenizer.vocabulary());
-        // Some files have a number beyond all bounds here.
+        // Some files state an absurdly large number.
         let max_length = settings.get("model_max_length").and_then(Value::as_u64);
         let max_length = max_length.and_then(|n| u32::try_from(n).ok());
-        let defaults = Defaults::of(&generation);
+        let defaults = SamplingDefaults::from_file(&generation);
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), Arc::clone(&eos), vocabulary);
-        let recent = Recent::default();
         Ok(Self {
             tokenizer,
             templates,
@@ -103,15 +99,15 @@ impl ModelFiles {
             vocabulary,
             max_length,
             grammars,
-            dialect,
-            sanitizes: overrides.sanitize_control_tokens,
-            recent,
+            formats,
+            sanitize_control_tokens: overrides.sanitize_control_tokens,
+            prompt_memo: PromptMemo::default(),
         })
     }
 }
 
-impl Defaults {
-    fn of(generation: &Value) -> Self {
+impl SamplingDefaults {
+    fn from_file(generation: &Value) -> Self {
         let number = |name: &str| generation.get(name).and_then(Value::as_f64).map(|n| n as f32);
         let greedy = generation.get("do_sample").and_then(Value::as_bool) == Some(false);
         let top_k = generation.get("top_k").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
@@ -125,7 +121,7 @@ impl Defaults {
     }
 }
 
-/// A file's JSON object; `Null` where there is no such file.
+/// A file's JSON value. `Null` if the file does not exist.
 fn json(folder: &Path, name: &str) -> Result<Value, String> {
     let path = folder.join(name);
     match fs::read_to_string(&path) {
@@ -135,7 +131,7 @@ fn json(folder: &Path, name: &str) -> Result<Value, String> {
     }
 }
 
-/// `bos_token`, `eos_token` and the like: plain strings, or objects with the string as `content`.
+/// The settings that end in `_token`, like `bos_token`: strings, or objects with the string as `content`.
 fn special_tokens(settings: &Value) -> BTreeMap<String, String> {
     let Value::Object(settings) = settings else { return BTreeMap::new() };
     let tokens = settings.iter().filter(|(name, _)| name.ends_with("_token"));
@@ -143,13 +139,13 @@ fn special_tokens(settings: &Value) -> BTreeMap<String, String> {
     tokens.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }
 
-/// generation_config.json's list is the finest; config.json's is the next; the tokenizer's own counts always.
+/// The end-of-turn tokens: generation_config.json's list, or else config.json's, and always the tokenizer's own.
 fn eos(tokenizer: &Tokenizer, tokens: &BTreeMap<String, String>, files: [&Value; 2]) -> Arc<HashSet<u32>> {
     let ids = |value: &Value| -> Vec<u32> {
-        let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         match value {
-            Value::Array(list) => list.iter().filter_map(one).collect(),
-            value => one(value).into_iter().collect(),
+            Value::Array(list) => list.iter().filter_map(id).collect(),
+            value => id(value).into_iter().collect(),
         }
     };
     let listed =

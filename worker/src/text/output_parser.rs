@@ -1,228 +1,155 @@
-//! From the text of an output to its parts: reasoning, calls, answer. A pure fold: how the text is cut makes no difference.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! Splits the text of an output into reasoning, calls and answer. A pure fold: the result does not depend on how the text is
+//! cut into pieces.
 
 use ipc_proto::generate::Part;
 
-use super::reasoning::{Reasoning, ReasoningFormat, Side};
+use super::reasoning::{ReasoningFormat, ReasoningParser, Section};
+use super::sink::Sink;
+use super::tool_parser::functions::Functions;
 use super::tool_parser::harmony::Harmony;
-use super::tool_parser::{Calls, Format, Known};
+use super::tool_parser::{CallParser, ToolFormat};
 
-/// How an output is to be read.
+/// The format of one output: the model's formats, the request's functions, and the state in which the prompt ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manner {
-    /// How the model marks what it thinks.
+pub struct OutputFormat {
+    /// How the model marks its reasoning.
     pub reasoning: ReasoningFormat,
-    /// The prompt has ended with the opening tag.
-    pub open: bool,
-    /// The prompt has ended with the closing tag: the model is not to think.
-    pub thought: bool,
+    /// The prompt ends with the opening tag.
+    pub reasoning_open: bool,
+    /// The prompt ends with the closing tag, so the model does not reason.
+    pub reasoning_closed: bool,
     /// How the model writes calls.
-    pub format: Format,
-    /// The functions there are; `None` where a request has none, and nothing is a call.
-    pub tools: Option<Known>,
+    pub tool_format: ToolFormat,
+    /// The functions of the request. `None` where it has none; then no text is a call.
+    pub functions: Option<Functions>,
     /// The first call ends the output.
-    pub single: bool,
-    /// The prompt has ended within the answer.
-    pub answering: bool,
+    pub single_call: bool,
+    /// The prompt ends within the answer.
+    pub in_answer: bool,
 }
 
-impl Default for Manner {
+impl Default for OutputFormat {
     fn default() -> Self {
-        let reasoning = ReasoningFormat::None;
         Self {
-            reasoning,
-            open: false,
-            thought: false,
-            format: Format::Json,
-            tools: None,
-            single: false,
-            answering: false,
+            reasoning: ReasoningFormat::None,
+            reasoning_open: false,
+            reasoning_closed: false,
+            tool_format: ToolFormat::Json,
+            functions: None,
+            single_call: false,
+            in_answer: false,
         }
     }
 }
 
 /// The state of one output.
 #[derive(Debug)]
-pub struct Reading {
+pub struct OutputParser {
     sink: Sink,
-    layers: Layers,
-    single: bool,
+    syntax: Syntax,
+    single_call: bool,
 }
 
 #[derive(Debug)]
-enum Layers {
+enum Syntax {
     Plain,
     Harmony(Harmony),
-    Tags(Reasoning, Option<Calls>),
+    Tags(ReasoningParser, Option<CallParser>),
 }
 
-/// Takes what was read; pieces of one kind become one part.
-#[derive(Debug)]
-pub struct Sink {
-    parts: Vec<Part>,
-    key: u64,
-    short_ids: bool,
-    called: u64,
-    ended: u64,
-}
-
-impl Reading {
-    /// Nothing has come. Calls' ids follow from `key`, which must differ from request to request and be the same when a
-    /// request is taken up again.
-    pub fn new(manner: Manner, key: u64) -> Self {
-        let Manner { reasoning, open, format, tools, single, answering, .. } = manner;
-        // What begins within the answer is not thought.
-        let reasoning = if answering { ReasoningFormat::None } else { reasoning };
-        // Mistral's templates take ids of nine letters and digits only.
-        let short_ids = matches!(format, Format::Mistral | Format::MistralArgs);
-        let sink = Sink { parts: Vec::new(), key, short_ids, called: 0, ended: 0 };
-        let layers = match (format, tools) {
-            (Format::Harmony, tools) => Layers::Harmony(Harmony::new(tools.is_some(), answering)),
-            (_, None) if reasoning == ReasoningFormat::None => Layers::Plain,
-            (format, tools) => {
-                let calls = tools.map(|known| Calls::new(format, known));
-                Layers::Tags(Reasoning::new(reasoning, open), calls)
+impl OutputParser {
+    /// A parser before the first character. Call ids derive from `key`, which must differ between requests and stay the same
+    /// when a request is resumed.
+    pub fn new(output_format: OutputFormat, key: u64) -> Self {
+        let OutputFormat {
+            reasoning, reasoning_open, tool_format, functions, single_call, in_answer, ..
+        } = output_format;
+        // An output that begins within the answer holds no reasoning.
+        let reasoning = if in_answer { ReasoningFormat::None } else { reasoning };
+        // Mistral's templates accept only ids of nine letters and digits.
+        let short_ids = matches!(tool_format, ToolFormat::Mistral | ToolFormat::MistralArgs);
+        let syntax = match (tool_format, functions) {
+            (ToolFormat::Harmony, functions) => Syntax::Harmony(Harmony::new(functions.is_some(), in_answer)),
+            (_, None) if reasoning == ReasoningFormat::None => Syntax::Plain,
+            (format, functions) => {
+                let calls = functions.map(|functions| CallParser::new(format, functions));
+                Syntax::Tags(ReasoningParser::new(reasoning, reasoning_open), calls)
             }
         };
-        Self { sink, layers, single }
+        Self { sink: Sink::new(key, short_ids), syntax, single_call }
     }
 
-    /// Takes more text; gives what is certain now.
+    /// Parses more text. Returns the parts that are certain now.
     pub fn push(&mut self, text: &str) -> Vec<Part> {
-        if matches!(self.layers, Layers::Plain) {
+        if matches!(self.syntax, Syntax::Plain) {
             self.sink.text(text);
-        } else {
-            for c in text.chars() {
-                if self.is_over() {
-                    break;
-                }
-                self.feed(c);
+            return self.sink.take();
+        }
+        for c in text.chars() {
+            if self.is_over() {
+                break;
             }
+            self.push_char(c);
         }
         self.sink.take()
     }
 
-    fn feed(&mut self, c: char) {
+    fn push_char(&mut self, c: char) {
         let sink = &mut self.sink;
-        match &mut self.layers {
-            Layers::Plain => sink.text(c.encode_utf8(&mut [0; 4])),
-            Layers::Harmony(harmony) => harmony.feed(c, sink),
-            Layers::Tags(reasoning, calls) => {
-                reasoning.feed(c, &mut |side, text| told(side, text, calls, sink))
+        match &mut self.syntax {
+            Syntax::Plain => sink.text(c.encode_utf8(&mut [0; 4])),
+            Syntax::Harmony(harmony) => harmony.push(c, sink),
+            Syntax::Tags(reasoning, calls) => {
+                reasoning.push(c, &mut |section, text| push_section(section, text, calls, sink));
             }
         }
     }
 
-    /// Nothing more comes: what was held back.
+    /// Ends the output. Returns the text held back so far.
     pub fn finish(&mut self) -> Vec<Part> {
-        if !self.is_over() {
-            let sink = &mut self.sink;
-            match &mut self.layers {
-                Layers::Plain => {}
-                Layers::Harmony(harmony) => harmony.finish(sink),
-                Layers::Tags(reasoning, calls) => {
-                    reasoning.finish(&mut |side, text| told(side, text, calls, sink));
-                    if let Some(calls) = calls {
-                        calls.finish(sink);
-                    }
+        if self.is_over() {
+            return self.sink.take();
+        }
+        let sink = &mut self.sink;
+        match &mut self.syntax {
+            Syntax::Plain => {}
+            Syntax::Harmony(harmony) => harmony.finish(sink),
+            Syntax::Tags(reasoning, calls) => {
+                reasoning.finish(&mut |section, text| push_section(section, text, calls, sink));
+                if let Some(calls) = calls {
+                    calls.finish(sink);
                 }
             }
         }
         self.sink.take()
     }
 
-    /// Whether the model thinks.
+    /// Whether the output is inside the model's reasoning.
     pub fn is_reasoning(&self) -> bool {
-        match &self.layers {
-            Layers::Plain => false,
-            Layers::Harmony(harmony) => harmony.is_reasoning(),
-            Layers::Tags(reasoning, _) => reasoning.is_reasoning(),
+        match &self.syntax {
+            Syntax::Plain => false,
+            Syntax::Harmony(harmony) => harmony.is_reasoning(),
+            Syntax::Tags(reasoning, _) => reasoning.is_reasoning(),
         }
     }
 
-    /// Whether some function was called.
+    /// Whether the output has called a function.
     pub fn has_called(&self) -> bool {
-        self.sink.has_called()
+        self.sink.has_begun_call()
     }
 
-    /// Whether nothing that follows counts.
+    /// Whether the parser ignores all further text.
     pub fn is_over(&self) -> bool {
-        let ended = match &self.layers {
-            Layers::Harmony(harmony) => harmony.is_over(),
-            _ => false,
-        };
-        ended || (self.single && self.sink.ended > 0)
+        let ended = matches!(&self.syntax, Syntax::Harmony(harmony) if harmony.is_over());
+        ended || (self.single_call && self.sink.has_ended_call())
     }
 }
 
-fn told(side: Side, text: &str, calls: &mut Option<Calls>, sink: &mut Sink) {
-    match (side, calls) {
-        (Side::Reasoning, _) => sink.reasoning(text),
-        (Side::Answer, Some(calls)) => text.chars().for_each(|c| calls.feed(c, sink)),
-        (Side::Answer, None) => sink.text(text),
-    }
-}
-
-impl Sink {
-    /// More of the answer.
-    pub fn text(&mut self, text: &str) {
-        match self.parts.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Part::Text(last)) => last.push_str(text),
-            _ => self.parts.push(Part::Text(text.to_owned())),
-        }
-    }
-
-    /// More of what the model thinks.
-    pub fn reasoning(&mut self, text: &str) {
-        match self.parts.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Part::Reasoning(last)) => last.push_str(text),
-            _ => self.parts.push(Part::Reasoning(text.to_owned())),
-        }
-    }
-
-    /// A call begins.
-    pub fn call(&mut self, name: &str) {
-        let id = self.id();
-        self.called += 1;
-        self.parts.push(Part::Call { id, name: name.to_owned() });
-    }
-
-    /// More of its arguments.
-    pub fn arguments(&mut self, text: &str) {
-        match self.parts.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Part::Arguments(last)) => last.push_str(text),
-            _ => self.parts.push(Part::Arguments(text.to_owned())),
-        }
-    }
-
-    /// A call ends.
-    pub fn end(&mut self) {
-        self.ended += 1;
-    }
-
-    /// Whether a call has begun.
-    pub fn has_called(&self) -> bool {
-        self.called > 0
-    }
-
-    fn id(&self) -> String {
-        let hash = |salt: u64| {
-            let mut hasher = DefaultHasher::new();
-            (self.key, self.called, salt).hash(&mut hasher);
-            hasher.finish()
-        };
-        if self.short_ids {
-            return format!("{:016x}", hash(0))[..9].to_owned();
-        }
-        format!("call_{:016x}{:08x}", hash(0), hash(1) >> 32)
-    }
-
-    fn take(&mut self) -> Vec<Part> {
-        std::mem::take(&mut self.parts)
+fn push_section(section: Section, text: &str, calls: &mut Option<CallParser>, sink: &mut Sink) {
+    match (section, calls) {
+        (Section::Reasoning, _) => sink.reasoning(text),
+        (Section::Answer, Some(calls)) => text.chars().for_each(|c| calls.push(c, sink)),
+        (Section::Answer, None) => sink.text(text),
     }
 }
 

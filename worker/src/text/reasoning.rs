@@ -1,10 +1,10 @@
-//! Tells what a model thinks from what it answers: text between two tags where the output begins.
+//! Separates a model's reasoning from its answer: text between two tags at the beginning of the output.
 
 use clap::ValueEnum;
 
-use super::tool_parser::Hold;
+use super::tool_parser::marker_buffer::MarkerBuffer;
 
-/// How a model marks what it thinks. gpt-oss has its own way: see [`super::tool_parser::harmony`].
+/// How a model marks its reasoning. gpt-oss uses channels instead: see [`super::tool_parser::harmony`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ReasoningFormat {
     /// Not at all.
@@ -16,7 +16,7 @@ pub enum ReasoningFormat {
 }
 
 impl ReasoningFormat {
-    /// What a chat template shows.
+    /// The format that a chat template shows.
     pub fn detect(template: &str) -> Self {
         Self::detect_with_evidence(template).0
     }
@@ -30,7 +30,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// Its tags.
+    /// The opening and the closing tag.
     pub fn tags(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::None => None,
@@ -40,74 +40,88 @@ impl ReasoningFormat {
     }
 }
 
-/// Where a character belongs.
+/// The section of the output that a text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// To what the model thinks.
+#[expect(missing_docs, reason = "the two sections are self-evident")]
+pub enum Section {
     Reasoning,
-    /// To its answer.
     Answer,
 }
 
-/// The state of one output. White space around what is thought is dropped with the tags.
+/// The state of one output. Drops the tags and the white space around the reasoning.
 #[derive(Debug)]
-pub struct Reasoning {
+pub struct ReasoningParser {
     tags: Option<(&'static str, &'static str)>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before anything, and whether the prompt has opened it.
-    Start(bool, Hold),
-    /// The hold, and whether text has come.
-    Inside(Hold, bool),
-    /// Before the answer.
+    /// Before any text. `opened`: the prompt ends with the opening tag.
+    Start {
+        opened: bool,
+        buffer: MarkerBuffer,
+    },
+    /// Within the reasoning. `has_text`: some of it has come.
+    Inside {
+        buffer: MarkerBuffer,
+        has_text: bool,
+    },
+    /// Between the closing tag and the answer.
     After,
     Answer,
 }
 
-impl Reasoning {
-    /// Nothing has come; `open` says that the prompt has ended with the opening tag.
-    pub fn new(format: ReasoningFormat, open: bool) -> Self {
+impl State {
+    fn inside() -> Self {
+        Self::Inside { buffer: MarkerBuffer::default(), has_text: false }
+    }
+}
+
+impl ReasoningParser {
+    /// A parser before the first character. `opened`: the prompt ends with the opening tag.
+    pub fn new(format: ReasoningFormat, opened: bool) -> Self {
         let tags = format.tags();
-        let state = if tags.is_some() { State::Start(open, Hold::default()) } else { State::Answer };
+        let start = State::Start { opened, buffer: MarkerBuffer::default() };
+        let state = if tags.is_some() { start } else { State::Answer };
         Self { tags, state }
     }
 
-    /// Whether all that follows is answer.
+    /// Whether all further text belongs to the answer.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Answer)
     }
 
-    /// Whether the model thinks.
+    /// Whether the output is inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
-        matches!(self.state, State::Inside(..) | State::Start(true, _))
+        matches!(self.state, State::Inside { .. } | State::Start { opened: true, .. })
     }
 
-    /// Takes the next character; gives text that is certain to `tell`.
-    pub fn feed(&mut self, c: char, tell: &mut impl FnMut(Side, &str)) {
-        let Some((open, close)) = self.tags else { return tell(Side::Answer, c.encode_utf8(&mut [0; 4])) };
+    /// Parses the next character. Hands text to `emit` once its section is certain.
+    pub fn push(&mut self, c: char, emit: &mut impl FnMut(Section, &str)) {
+        let Some((open, close)) = self.tags else {
+            return emit(Section::Answer, c.encode_utf8(&mut [0; 4]));
+        };
         match &mut self.state {
-            State::Start(opened, hold) => {
+            State::Start { opened, buffer } => {
                 let opened = *opened;
                 let mut text = String::new();
-                let found = hold.feed(c, &[open], |piece| text.push_str(piece)).is_some();
+                let found = buffer.push(c, &[open], |piece| text.push_str(piece)).is_some();
                 if found {
-                    self.state = State::Inside(Hold::default(), false);
+                    self.state = State::inside();
                 } else if !text.is_empty() {
-                    text += &hold.take();
-                    self.state = if opened { State::Inside(Hold::default(), false) } else { State::Answer };
-                    text.chars().for_each(|c| self.feed(c, tell));
+                    text += &buffer.take();
+                    self.state = if opened { State::inside() } else { State::Answer };
+                    text.chars().for_each(|c| self.push(c, emit));
                 }
             }
-            State::Inside(hold, some) => {
-                if !*some && hold.is_blank() && c.is_whitespace() {
+            State::Inside { buffer, has_text } => {
+                if !*has_text && buffer.is_blank() && c.is_whitespace() {
                     return;
                 }
-                let found = hold.feed(c, &[close], |piece| {
-                    *some = true;
-                    tell(Side::Reasoning, piece);
+                let found = buffer.push(c, &[close], |piece| {
+                    *has_text = true;
+                    emit(Section::Reasoning, piece);
                 });
                 if found.is_some() {
                     self.state = State::After;
@@ -116,17 +130,17 @@ impl Reasoning {
             State::After if c.is_whitespace() => {}
             State::After | State::Answer => {
                 self.state = State::Answer;
-                tell(Side::Answer, c.encode_utf8(&mut [0; 4]));
+                emit(Section::Answer, c.encode_utf8(&mut [0; 4]));
             }
         }
     }
 
-    /// Nothing more comes.
-    pub fn finish(&mut self, tell: &mut impl FnMut(Side, &str)) {
+    /// Ends the output: hands over the text held back so far.
+    pub fn finish(&mut self, emit: &mut impl FnMut(Section, &str)) {
         match std::mem::replace(&mut self.state, State::Answer) {
-            State::Start(false, mut hold) => tell(Side::Answer, &hold.take()),
-            State::Start(true, mut hold) | State::Inside(mut hold, _) => {
-                tell(Side::Reasoning, hold.take().trim_end());
+            State::Start { opened: false, mut buffer } => emit(Section::Answer, &buffer.take()),
+            State::Start { opened: true, mut buffer } | State::Inside { mut buffer, .. } => {
+                emit(Section::Reasoning, buffer.take().trim_end());
             }
             State::After | State::Answer => {}
         }

@@ -1,44 +1,44 @@
-//! What bytes a token stands for. Follows the decoders of the `tokenizers` crate; one that is not known here is refused,
-//! since a wrong guess would let a grammar pass text that it forbids.
+//! Maps tokens to bytes as the decoders of the `tokenizers` crate do. Refuses unknown decoders: with wrong bytes, a grammar would
+//! allow text that it forbids.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// How a tokenizer writes bytes as tokens.
+/// A tokenizer's mapping from tokens to bytes.
 #[derive(Debug)]
-pub struct Spelling {
-    /// GPT-2's alphabet, where each byte is a printable character.
+pub struct TokenBytes {
+    /// GPT-2's alphabet, in which a printable character stands for each byte.
     alphabet: Option<HashMap<char, u8>>,
-    /// What stands for something else, SentencePiece's `▁` for a space above all.
+    /// Replacements, like SentencePiece's `▁` by a space.
     replaced: Vec<(String, String)>,
-    /// Tokens `<0x00>` to `<0xFF>` are bytes.
+    /// The tokens `<0x00>` to `<0xFF>` are bytes.
     byte_tokens: bool,
-    /// The first space of a text is dropped.
+    /// The decoder drops the first space of a text.
     pub drops_space: bool,
 }
 
-impl Spelling {
-    /// Reads it from a decoder as tokenizer.json describes it.
+impl TokenBytes {
+    /// Reads the mapping from the decoder in tokenizer.json.
     ///
     /// # Errors
-    /// A sentence that names what is not known.
-    pub fn of(decoder: &Value) -> Result<Self, String> {
-        let mut spelling =
+    /// A sentence that names an unknown decoder.
+    pub fn from_decoder(decoder: &Value) -> Result<Self, String> {
+        let mut token_bytes =
             Self { alphabet: None, replaced: Vec::new(), byte_tokens: false, drops_space: false };
-        let one = std::slice::from_ref(decoder);
-        let steps = decoder.get("decoders").and_then(Value::as_array).map_or(one, Vec::as_slice);
+        let single = std::slice::from_ref(decoder);
+        let steps = decoder.get("decoders").and_then(Value::as_array).map_or(single, Vec::as_slice);
         for step in steps {
-            spelling.add(step).ok_or_else(|| {
+            token_bytes.add_step(step).ok_or_else(|| {
                 let name = step.get("type").and_then(Value::as_str).unwrap_or("none");
                 format!("this model's tokenizer has a decoder that cannot be constrained ({name})")
             })?;
         }
-        Ok(spelling)
+        Ok(token_bytes)
     }
 
-    /// Takes in one step of a decoder; `None` when it is not known.
-    fn add(&mut self, step: &Value) -> Option<()> {
+    /// Applies one step of the decoder. `None` if the step is unknown.
+    fn add_step(&mut self, step: &Value) -> Option<()> {
         let text = |name: &str| step.get(name).and_then(Value::as_str);
         match text("type")? {
             "ByteLevel" => self.alphabet = Some(alphabet()),
@@ -65,7 +65,7 @@ impl Spelling {
     /// The bytes of an ordinary token.
     pub fn bytes(&self, token: &str) -> Vec<u8> {
         if let Some(alphabet) = &self.alphabet {
-            // As the decoder does: a token with a character outside the alphabet stands for itself.
+            // Like the decoder, keep a token with a character outside the alphabet as it is.
             let bytes: Option<Vec<u8>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
             return bytes.unwrap_or_else(|| token.as_bytes().to_vec());
         }
@@ -83,7 +83,7 @@ fn byte_token(token: &str) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
-/// GPT-2's `bytes_to_unicode`: printable Latin-1 stands for itself, the other bytes for U+0100 and what follows.
+/// GPT-2's `bytes_to_unicode`: printable Latin-1 stands for itself, the other bytes for U+0100 and above.
 fn alphabet() -> HashMap<char, u8> {
     let mut next = 0x100;
     let mut letter = |byte: u8| match byte {

@@ -1,4 +1,4 @@
-//! tokenizer.json.
+//! A model's tokenizer, from tokenizer.json.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,33 +8,33 @@ use tokenizers::{
     PostProcessor, PreTokenizedString, PreTokenizer, Token, TruncationDirection,
 };
 
-use super::spelling::Spelling;
+use super::token_bytes::TokenBytes;
 
-/// A model's tokenizer.
+/// A model's tokenizer. Converts text to token ids and back.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// How it writes bytes, where that is known.
-    spelling: Option<Spelling>,
+    /// The mapping from tokens to bytes, if the decoder is known.
+    token_bytes: Option<TokenBytes>,
 }
 
-/// A text, or two, with special tokens.
+/// A text or a pair of texts, with special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whole {
-    /// Token ids.
+pub struct EncodedInput {
+    /// Token ids, truncated to the limit.
     pub tokens: Vec<u32>,
-    /// Where the second text begins, as the tokenizer counts; their number where there is none.
-    pub second: usize,
-    /// Tokens there would be uncut.
-    pub uncut: usize,
+    /// The index of the second text, by the tokenizer's type ids. The number of tokens if there is no second text.
+    pub second_start: usize,
+    /// The number of tokens before truncation.
+    pub full_length: usize,
 }
 
-/// What remains of two texts of these lengths that may have `most` tokens together: the longer one gives first.
-fn keep([first, second]: [usize; 2], most: usize) -> [usize; 2] {
-    let over = (first + second).saturating_sub(most);
+/// The lengths to which two texts are truncated so that they have `max_tokens` together. Truncates the longer one first.
+fn truncated_lengths([first, second]: [usize; 2], max_tokens: usize) -> [usize; 2] {
+    let over = (first + second).saturating_sub(max_tokens);
     let (long, short) = (first.max(second), first.min(second));
     let from_long = over.min(long - short);
-    // Once they are equally long they give in turn.
+    // Texts of equal length lose tokens in turn.
     let rest = over - from_long;
     let (long, short) = (long - from_long - rest.div_ceil(2), short - rest / 2);
     if first >= second { [long, short] } else { [short, long] }
@@ -47,28 +47,28 @@ impl Tokenizer {
     /// A sentence that names the file.
     pub fn read(folder: &Path) -> Result<Self, String> {
         let path = folder.join("tokenizer.json");
-        let problem = |e: tokenizers::Error| format!("{}: {e}", path.display());
-        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(problem)?;
-        // Some files carry the settings of a training run, which would cut prompts short or pad them.
-        inner.with_truncation(None).map_err(problem)?.with_padding(None);
-        let mut tokenizer = Self { inner, spelling: None };
-        tokenizer.spelling = Spelling::of(&tokenizer.decoder()).ok();
+        let error = |e: tokenizers::Error| format!("{}: {e}", path.display());
+        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(error)?;
+        // Some files contain the truncation and padding settings of a training run.
+        inner.with_truncation(None).map_err(error)?.with_padding(None);
+        let mut tokenizer = Self { inner, token_bytes: None };
+        tokenizer.token_bytes = TokenBytes::from_decoder(&tokenizer.decoder()).ok();
         Ok(tokenizer)
     }
 
-    /// Text → tokens. `special` adds what the tokenizer puts around a text (BOS); a rendered chat has it already.
+    /// Tokenises a text. `special` adds the tokenizer's tokens around a text, like BOS. A rendered chat contains them already.
     ///
     /// # Errors
-    /// A sentence.
+    /// The tokenizer's error, as a sentence.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
         let encoding = self.inner.encode_fast(text, special).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Text → tokens, where the control tokens in `as_text` (byte ranges) are read as any other text.
+    /// Tokenises a text. Reads control tokens within `as_text` (byte ranges) as ordinary text.
     ///
     /// # Errors
-    /// A sentence.
+    /// The tokenizer's error, as a sentence.
     pub fn encode_sanitized(&self, text: &str, as_text: &[Range<usize>]) -> Result<Vec<u32>, String> {
         if as_text.is_empty() {
             return self.encode(text, false);
@@ -76,10 +76,10 @@ impl Tokenizer {
         self.encode_pieces(text, self.pieces(text, as_text)).map_err(|e| e.to_string())
     }
 
-    /// Text → tokens; no part of it is read as a control token.
+    /// Tokenises a text. Reads no part of it as a control token. For `special` see [`Self::encode`].
     ///
     /// # Errors
-    /// A sentence.
+    /// The tokenizer's error, as a sentence.
     pub fn encode_as_text(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
         let everything = 0..text.len();
         let tokens = self.encode_sanitized(text, std::slice::from_ref(&everything))?;
@@ -91,7 +91,7 @@ impl Tokenizer {
         Ok(whole.map_err(|e| e.to_string())?.get_ids().to_vec())
     }
 
-    /// `text` cut at its added tokens, but those in `as_text`.
+    /// Splits `text` at its added tokens, except those within `as_text`.
     fn pieces(&self, text: &str, as_text: &[Range<usize>]) -> Vec<(Range<usize>, Option<Vec<Token>>)> {
         let added = self.inner.get_added_vocabulary().extract_and_normalize::<NormalizerWrapper>(None, text);
         let mut pieces: Vec<(Range<usize>, Option<Vec<Token>>)> = Vec::new();
@@ -106,7 +106,7 @@ impl Tokenizer {
         pieces
     }
 
-    /// What `encode` does once added tokens are found.
+    /// Tokenises pieces as [`Self::encode`] does after it has found the added tokens.
     fn encode_pieces(
         &self,
         text: &str,
@@ -133,89 +133,89 @@ impl Tokenizer {
         Ok(whole.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
     }
 
-    /// Tokens → text, special tokens included.
+    /// Converts tokens to text, special tokens included.
     pub fn decode_all(&self, tokens: &[u32]) -> String {
-        // The only error is a token id that does not exist, which decodes to nothing.
+        // The only possible error is an unknown token id, which decodes to nothing.
         self.inner.decode(tokens, false).unwrap_or_default()
     }
 
-    /// The added tokens that are control tokens of a model: special ones, and those that its chat templates write.
-    pub fn control_tokens(&self, written: impl Fn(&str) -> bool) -> Vec<String> {
+    /// The control tokens among the added tokens: special ones, and those for which `in_template` is true.
+    pub fn control_tokens(&self, in_template: impl Fn(&str) -> bool) -> Vec<String> {
         let added = self.inner.get_added_vocabulary().get_added_tokens_decoder().values();
-        let control = added.filter(|token| token.special || written(&token.content));
+        let control = added.filter(|token| token.special || in_template(&token.content));
         control.map(|token| token.content.clone()).collect()
     }
 
-    /// A text, or two that belong together, with the special tokens around them; of longer ones than `most` tokens, special
-    /// ones included, so much is cut from their ends, from the longer of both first. The second comes with the number of its
-    /// tokens that count at all.
+    /// Tokenises a text, or a pair, and adds special tokens. Truncates the ends to `max_tokens`, special tokens included, the
+    /// longer text first. The second text comes with its own limit in tokens, which applies before that.
     ///
     /// # Errors
-    /// A sentence.
-    pub fn encode_whole(
+    /// The tokenizer's error, as a sentence.
+    pub fn encode_input(
         &self,
         first: &str,
         second: Option<(&str, usize)>,
-        most: usize,
-    ) -> Result<Whole, String> {
+        max_tokens: usize,
+    ) -> Result<EncodedInput, String> {
         let plain = |text: &str| self.inner.encode_fast(text, false).map_err(|e| e.to_string());
         let mut first = plain(first)?;
-        let cut = |(text, most): (&str, usize)| {
+        let truncated = |(text, max_tokens): (&str, usize)| {
             let mut tokens = plain(text)?;
-            tokens.truncate(most, 0, TruncationDirection::Right);
+            tokens.truncate(max_tokens, 0, TruncationDirection::Right);
             Ok::<_, String>(tokens)
         };
-        let mut second = second.map(cut).transpose()?;
+        let mut second = second.map(truncated).transpose()?;
         let added = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(second.is_some()));
-        let of = |second: &Option<Encoding>| second.as_ref().map_or(0, Encoding::len);
-        let uncut = first.len() + of(&second) + added;
-        let [keep_first, keep_second] = keep([first.len(), of(&second)], most.saturating_sub(added));
+        let second_length = second.as_ref().map_or(0, Encoding::len);
+        let full_length = first.len() + second_length + added;
+        let [keep_first, keep_second] =
+            truncated_lengths([first.len(), second_length], max_tokens.saturating_sub(added));
         first.truncate(keep_first, 0, TruncationDirection::Right);
         if let Some(second) = &mut second {
             second.truncate(keep_second, 0, TruncationDirection::Right);
         }
         let whole = self.inner.post_process(first, second, true).map_err(|e| e.to_string())?;
-        let begins = whole.get_type_ids().iter().position(|r#type| *r#type != 0).unwrap_or(whole.len());
-        Ok(Whole { tokens: whole.get_ids().to_vec(), second: begins, uncut })
+        let second_start = whole.get_type_ids().iter().position(|r#type| *r#type != 0).unwrap_or(whole.len());
+        Ok(EncodedInput { tokens: whole.get_ids().to_vec(), second_start, full_length })
     }
 
-    /// Tokens → text without special tokens. Bytes that are no character become U+FFFD.
+    /// Converts tokens to text, without special tokens. Bytes that are no character become U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        // The only error is a token id that does not exist, which decodes to nothing.
+        // The only possible error is an unknown token id, which decodes to nothing.
         self.inner.decode(tokens, true).unwrap_or_default()
     }
 
-    /// Whether [`Self::decode`] leaves this token out.
+    /// Whether [`Self::decode`] omits this token.
     pub fn is_special(&self, token: u32) -> bool {
         let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
         added.get(&token).is_some_and(|token| token.special)
     }
 
-    /// Tokens in the vocabulary, special ones included.
+    /// The number of tokens, special ones included.
     pub fn vocabulary(&self) -> u32 {
         self.inner.get_vocab_size(true) as u32
     }
 
-    /// A token as its file writes it, which its decoder turns into text.
+    /// A token as tokenizer.json writes it, before decoding.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// The decoder as tokenizer.json describes it; `Null` where there is none.
+    /// The decoder as tokenizer.json describes it. `Null` if there is none.
     pub fn decoder(&self) -> serde_json::Value {
         serde_json::to_value(self.inner.get_decoder()).unwrap_or_default()
     }
 
-    /// The bytes that a token stands for; of one that is no text, as its file writes it.
+    /// The bytes of a token. A special token yields its text in tokenizer.json.
     pub fn bytes(&self, id: u32) -> Vec<u8> {
         let text = self.token(id).unwrap_or_default();
-        match &self.spelling {
-            Some(spelling) if !self.is_special(id) => spelling.bytes(&text),
+        match &self.token_bytes {
+            Some(token_bytes) if !self.is_special(id) => token_bytes.bytes(&text),
             _ => text.into_bytes(),
         }
     }
 
-    /// The id of a token given as text.
+    /// The id of a token, given as tokenizer.json writes it.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }

@@ -1,37 +1,39 @@
-//! Finds function calls in what a model writes: one file for each way of writing them.
+//! Finds function calls in a model's output: one file for each format.
 //!
-//! Every format is a fold over characters, so how a text is cut into pieces makes no difference. What turns out to be no call
-//! is the answer's text again, marker and all; only a call's own markers, and white space between them, are dropped.
-
-use std::collections::{HashMap, HashSet};
+//! Every format is a fold over characters, so the result does not depend on how the text is cut into pieces. Text that proves
+//! to be no call becomes answer text again, with its marker. The parser drops only a call's own markers, and white space
+//! between them.
 
 use clap::ValueEnum;
-use ipc_proto::generate::Tool;
 
-use super::reading::Sink;
+use super::sink::Sink;
 
 mod arguments;
+mod bare_json;
 mod body;
-mod envelope;
+pub mod functions;
 mod gemma;
 pub mod grammar;
 pub mod harmony;
 mod hermes;
-mod json;
+mod json_calls;
 mod llama;
+pub mod marker_buffer;
 mod mistral;
 mod phi;
 mod pythonic;
 mod qwen_xml;
 mod schema;
-mod text;
+pub mod syntax;
 
-use body::{Body, Fed};
-pub use text::Hold;
+use body::Body;
+use functions::Functions;
+use marker_buffer::MarkerBuffer;
+use syntax::{Consumed, Markers};
 
-/// A way of writing function calls.
+/// A format of function calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
-pub enum Format {
+pub enum ToolFormat {
     /// JSON between `<tool_call>` tags: Hermes, Qwen 2.5 and 3, SmolLM3.
     Hermes,
     /// `<function=…>` and `<parameter=…>` tags: Qwen3-Coder.
@@ -54,46 +56,32 @@ pub enum Format {
     Harmony,
 }
 
-/// What a format looks like from outside.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Markers {
-    /// Texts that begin calls; several calls may follow one.
-    pub open: &'static [&'static str],
-    /// Beginnings of calls where the answer begins, which belong to them; such calls must name a function that there is.
-    pub first: &'static [char],
-    /// Texts that may come after calls.
-    pub close: &'static [&'static str],
-    /// Without a marker of its own, only the name tells a call from other text of its form.
-    pub known_only: bool,
-}
-
-impl Format {
-    /// The format that a chat template teaches; one that has no tools at all is given Hermes' (see
-    /// [`super::chat_template`]).
+impl ToolFormat {
+    /// The format that a chat template shows. A template that shows none gets Hermes: see [`chat_template`].
     pub fn detect(template: &str) -> Self {
         Self::detect_with_evidence(template).0
     }
 
-    /// The format that a chat template shows, and the text in the template that shows it; none where no text does.
+    /// The format that a chat template shows, and the texts in the template that show it. There are none for the default.
     pub fn detect_with_evidence(template: &str) -> (Self, &'static [&'static str]) {
-        const EVIDENCE: [(Format, &[&str]); 11] = [
-            (Format::Harmony, &["<|channel|>", "<|start|>"]),
-            (Format::MistralArgs, &["[TOOL_CALLS]", "[ARGS]"]),
-            (Format::Mistral, &["[TOOL_CALLS]"]),
-            (Format::QwenXml, &["<function=", "<parameter="]),
-            (Format::Phi, &["<|tool_call|>"]),
-            (Format::Gemma, &["<start_function_call>"]),
-            (Format::Hermes, &["<tool_call>"]),
-            (Format::Pythonic, &["func_name1("]),
-            (Format::Llama, &["<|python_tag|>"]),
-            (Format::Llama, &[r#""parameters": dictionary"#]),
-            (Format::Json, &["tools"]),
+        const EVIDENCE: [(ToolFormat, &[&str]); 11] = [
+            (ToolFormat::Harmony, &["<|channel|>", "<|start|>"]),
+            (ToolFormat::MistralArgs, &["[TOOL_CALLS]", "[ARGS]"]),
+            (ToolFormat::Mistral, &["[TOOL_CALLS]"]),
+            (ToolFormat::QwenXml, &["<function=", "<parameter="]),
+            (ToolFormat::Phi, &["<|tool_call|>"]),
+            (ToolFormat::Gemma, &["<start_function_call>"]),
+            (ToolFormat::Hermes, &["<tool_call>"]),
+            (ToolFormat::Pythonic, &["func_name1("]),
+            (ToolFormat::Llama, &["<|python_tag|>"]),
+            (ToolFormat::Llama, &[r#""parameters": dictionary"#]),
+            (ToolFormat::Json, &["tools"]),
         ];
-        let shown = |(_, texts): &&(Format, &[&str])| texts.iter().all(|text| template.contains(text));
+        let shown = |(_, texts): &&(ToolFormat, &[&str])| texts.iter().all(|text| template.contains(text));
         EVIDENCE.iter().find(shown).copied().unwrap_or((Self::Hermes, &[]))
     }
 
-    /// Its markers; harmony has its own way.
+    /// The markers of the format. Harmony's are in [`harmony`].
     pub fn markers(self) -> Markers {
         match self {
             Self::Hermes => hermes::MARKERS,
@@ -103,185 +91,160 @@ impl Format {
             Self::Mistral | Self::MistralArgs => mistral::MARKERS,
             Self::Gemma => gemma::MARKERS,
             Self::Phi => phi::MARKERS,
-            Self::Json => json::MARKERS,
+            Self::Json => bare_json::MARKERS,
             Self::Harmony => Markers::default(),
         }
     }
 
-    /// Markers that may be special tokens, which are not text otherwise.
-    pub fn special(self) -> Vec<&'static str> {
+    /// Markers that are special tokens in some models. The detokenizer would drop those.
+    pub fn special_markers(self) -> Vec<&'static str> {
         let Markers { open, close, .. } = self.markers();
-        let more: &[&str] = match self {
+        let inner: &[&str] = match self {
             Self::Harmony => &harmony::MARKERS,
             Self::MistralArgs => &mistral::INNER,
             Self::Gemma => &[gemma::ESCAPE],
             _ => &[],
         };
-        [open, close, more].concat()
+        [open, close, inner].concat()
     }
 
     fn body(self) -> Body {
         match self {
-            Self::MistralArgs => Body::Named(mistral::Named::default()),
-            Self::QwenXml => Body::Xml(qwen_xml::Xml::default()),
-            Self::Pythonic => Body::Pythonic(pythonic::Pythonic::default()),
-            Self::Gemma => Body::Gemma(gemma::Gemma::default()),
-            _ => Body::Json(envelope::Envelopes::default()),
+            Self::MistralArgs => Body::Named(mistral::NamedCall::default()),
+            Self::QwenXml => Body::Xml(qwen_xml::XmlCall::default()),
+            Self::Pythonic => Body::Pythonic(pythonic::PythonicCalls::default()),
+            Self::Gemma => Body::Gemma(gemma::GemmaCall::default()),
+            _ => Body::Json(json_calls::JsonCalls::default()),
         }
-    }
-}
-
-/// What a parser needs to know of a request's tools.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known(HashMap<String, HashSet<String>>);
-
-impl Known {
-    /// Names, and which parameters are strings.
-    pub fn of(tools: &[Tool]) -> Self {
-        let strings = |tool: &Tool| -> HashSet<String> {
-            let schema = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
-            schema::texts(&schema.unwrap_or_default()).into_iter().collect()
-        };
-        Self(tools.iter().map(|tool| (tool.name.clone(), strings(tool))).collect())
-    }
-
-    /// Whether there is such a function.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// Whether a function's parameter is a string.
-    pub fn is_string(&self, name: &str, parameter: &str) -> bool {
-        self.0.get(name).is_some_and(|strings| strings.contains(parameter))
     }
 }
 
 /// The state of one output.
 #[derive(Debug)]
-pub struct Calls {
-    format: Format,
+pub struct CallParser {
+    format: ToolFormat,
     markers: Markers,
-    known: Known,
+    functions: Functions,
     state: State,
-    /// Nothing but white space has come, or only calls.
-    first: bool,
-    /// The last that came was a call.
+    /// Only white space and calls have come.
+    at_start: bool,
+    /// The latest text was a call.
     after_call: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    Text(Hold),
-    /// The marker that began it and the text since, until a call has come.
-    Body(Opened, Box<Body>),
-    /// After the calls of one marker: a closing marker may come.
+    Text(MarkerBuffer),
+    /// Within calls. `known_only`: only a known function name separates a call from other text of its form.
+    Body {
+        raw: String,
+        known_only: bool,
+        body: Box<Body>,
+    },
+    /// After the calls of one marker: a closing marker may come. Holds a possible beginning of it.
     Closing(String),
 }
 
-/// What is text again if a body turns out to be none.
-#[derive(Debug, Default)]
-pub(crate) struct Opened {
-    raw: String,
-    /// Only the name tells a call from other text of its form.
-    known_only: bool,
-}
-
-impl Calls {
-    /// Nothing has come.
-    pub fn new(format: Format, known: Known) -> Self {
-        let state = State::Text(Hold::default());
-        Self { format, markers: format.markers(), known, state, first: true, after_call: false }
+impl CallParser {
+    /// A parser before the first character.
+    pub fn new(format: ToolFormat, functions: Functions) -> Self {
+        let state = State::Text(MarkerBuffer::default());
+        Self { format, markers: format.markers(), functions, state, at_start: true, after_call: false }
     }
 
-    /// Takes the next character.
-    pub fn feed(&mut self, c: char, sink: &mut Sink) {
+    /// Parses the next character.
+    pub fn push(&mut self, c: char, sink: &mut Sink) {
         match &mut self.state {
-            State::Text(hold) => {
-                if self.first && hold.is_blank() && self.markers.first.contains(&c) {
-                    let blank = hold.take();
-                    return self.open(blank, "", Some(c), sink);
-                }
-                let mut said = false;
-                let found = hold.feed(c, self.markers.open, |text| {
-                    said = true;
-                    sink.text(text);
-                });
-                if said {
-                    self.first = false;
-                    self.after_call = false;
-                }
-                if let Some(which) = found {
-                    let blank = hold.take();
-                    self.open(blank, self.markers.open[which], None, sink);
-                }
+            State::Text(_) => self.push_text(c, sink),
+            State::Body { known_only, body, .. } => {
+                let consumed = body.push(c, &self.functions, *known_only, sink);
+                self.after_body(consumed, c, sink);
             }
-            State::Body(opened, body) => {
-                let fed = body.feed(c, &self.known, opened.known_only, sink);
-                self.after(fed, c, sink);
-            }
-            State::Closing(held) => {
-                held.push(c);
-                let text = held.trim_start();
-                if text.is_empty() || self.markers.close.iter().any(|close| close.starts_with(text)) {
-                    if self.markers.close.contains(&text) {
-                        self.state = State::Text(Hold::default());
-                    }
-                    return;
-                }
-                let held = std::mem::take(held);
-                self.state = State::Text(Hold::default());
-                held.chars().for_each(|c| self.feed(c, sink));
-            }
+            State::Closing(_) => self.push_closing(c, sink),
         }
     }
 
-    /// Begins a body after white space and `marker`, with `c` if it belongs to it.
-    fn open(&mut self, blank: String, marker: &str, c: Option<char>, sink: &mut Sink) {
+    fn push_text(&mut self, c: char, sink: &mut Sink) {
+        let State::Text(buffer) = &mut self.state else { return };
+        if self.at_start && buffer.is_blank() && self.markers.first.contains(&c) {
+            let blank = buffer.take();
+            self.open_body(blank, "");
+            return self.push(c, sink);
+        }
+        let mut emitted = false;
+        let found = buffer.push(c, self.markers.open, |text| {
+            emitted = true;
+            sink.text(text);
+        });
+        if emitted {
+            self.at_start = false;
+            self.after_call = false;
+        }
+        if let Some(which) = found {
+            let blank = buffer.take();
+            self.open_body(blank, self.markers.open[which]);
+        }
+    }
+
+    fn push_closing(&mut self, c: char, sink: &mut Sink) {
+        let State::Closing(held) = &mut self.state else { return };
+        held.push(c);
+        let text = held.trim_start();
+        if self.markers.close.contains(&text) {
+            self.state = State::Text(MarkerBuffer::default());
+            return;
+        }
+        if text.is_empty() || self.markers.close.iter().any(|close| close.starts_with(text)) {
+            return;
+        }
+        let held = std::mem::take(held);
+        self.state = State::Text(MarkerBuffer::default());
+        held.chars().for_each(|c| self.push(c, sink));
+    }
+
+    /// Begins a body after white space and `marker`.
+    fn open_body(&mut self, blank: String, marker: &str) {
         let mut body = Box::new(self.format.body());
-        body.opened(marker);
+        body.begin(marker);
         let known_only = self.markers.known_only || marker.is_empty();
-        self.state = State::Body(Opened { raw: blank + marker, known_only }, body);
-        if let Some(c) = c {
-            self.feed(c, sink);
-        }
+        self.state = State::Body { raw: blank + marker, known_only, body };
     }
 
-    fn after(&mut self, fed: Fed, c: char, sink: &mut Sink) {
-        let State::Body(opened, _) = &mut self.state else { return };
-        match fed {
-            Fed::More => opened.raw.push(c),
-            Fed::Called => {
-                opened.raw.clear();
+    fn after_body(&mut self, consumed: Consumed, c: char, sink: &mut Sink) {
+        let State::Body { raw, .. } = &mut self.state else { return };
+        match consumed {
+            Consumed::More => raw.push(c),
+            Consumed::Called => {
+                raw.clear();
                 self.after_call = true;
             }
-            Fed::Done => self.state = State::Closing(String::new()),
-            Fed::DoneBefore => {
+            Consumed::Done => self.state = State::Closing(String::new()),
+            Consumed::DoneBefore => {
                 self.state = State::Closing(String::new());
-                self.feed(c, sink);
+                self.push(c, sink);
             }
-            Fed::Failed => {
-                let raw = std::mem::take(&mut opened.raw);
-                self.first = false;
+            Consumed::Failed => {
+                sink.text(raw);
+                self.at_start = false;
                 self.after_call = false;
-                sink.text(&raw);
-                self.state = State::Text(Hold::default());
-                self.feed(c, sink);
+                self.state = State::Text(MarkerBuffer::default());
+                self.push(c, sink);
             }
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the output: hands over the text held back so far.
     pub fn finish(&mut self, sink: &mut Sink) {
-        match std::mem::replace(&mut self.state, State::Text(Hold::default())) {
-            State::Text(mut hold) => {
-                let rest = hold.take();
-                // Between the last call and the end, white space says nothing.
+        match std::mem::replace(&mut self.state, State::Text(MarkerBuffer::default())) {
+            State::Text(mut buffer) => {
+                let rest = buffer.take();
+                // White space between the last call and the end is no answer.
                 if !(self.after_call && rest.trim().is_empty()) {
                     sink.text(&rest);
                 }
             }
-            State::Body(_, mut body) if body.is_calling() => body.finish(sink),
-            State::Body(opened, _) => sink.text(&opened.raw),
+            State::Body { mut body, .. } if body.is_calling() => body.finish(sink),
+            State::Body { raw, .. } => sink.text(&raw),
             State::Closing(held) if held.trim().is_empty() => {}
             State::Closing(held) => sink.text(&held),
         }

@@ -1,4 +1,4 @@
-//! Toy models with adapters that mlx-lm's tuner made: merged where weights are dense, beside them where they stay packed.
+//! Toy models with adapters made by mlx-lm's tuner: merged into dense weights, separate for quantised ones.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ const ADAPTERS: [(&str, &[&str]); 5] = [
 ];
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
 
-fn agrees(adapter: &Path, base: &str, precision: Precision) {
-    let golden = Golden::read(&adapter.join(base));
+fn assert_parity(adapter: &Path, base: &str, precision: Precision) {
+    let golden = Golden::load(&adapter.join(base));
     let base_folder = goldens().join(base);
     let mut plain = Sequence::new(&golden.prompt, &BLOCKS);
     let plain = prefill(&mut load(&base_folder, precision), &mut plain, usize::MAX);
@@ -26,7 +26,7 @@ fn agrees(adapter: &Path, base: &str, precision: Precision) {
     let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
     let logits = prefill(&mut runner, &mut sequence, usize::MAX);
     let off = distance(&logits, &golden.logits);
-    // Logits spread over some ±10; bf16 has 8 bits.
+    // Logits range over about ±10; bf16 has 8 bits of precision.
     let half = precision == Precision::Native && base.ends_with("bf16");
     assert!(
         off <= if half { 0.6 } else { 1e-3 },
@@ -40,13 +40,13 @@ fn agrees(adapter: &Path, base: &str, precision: Precision) {
 }
 
 #[test]
-fn adapted_models_say_what_mlx_lm_says() {
+fn adapted_models_match_mlx_lm() {
     let _device = device();
     for (adapter, bases) in ADAPTERS {
         let folder = goldens().join("adapters").join(adapter);
         for base in bases {
             for precision in [Precision::Float32, Precision::Native] {
-                agrees(&folder, base, precision);
+                assert_parity(&folder, base, precision);
             }
         }
     }

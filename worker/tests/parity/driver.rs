@@ -1,4 +1,4 @@
-//! Runs a loaded model step by step, as the engine does, with block tables and chunks of the test's choosing.
+//! Runs a loaded model step by step, as the engine does, with block tables and chunk sizes chosen by the test.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use worker::engine::runner::{Batch, BlockId, Row, RowSampling};
 use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
 
-/// MLX's CPU stream is shared by the process, and the larger models together would not fit a small machine.
+/// Serialises tests: MLX's CPU stream is shared, and the larger models together would not fit a small machine.
 static DEVICE: Mutex<()> = Mutex::new(());
 
-/// A lead of less than this over the runner-up may be lost to the order of additions.
+/// Smallest lead over the runner-up that is safe from rounding.
 const CLEAR_LEAD: f32 = 0.05;
 
 /// The device, for one test at a time.
@@ -24,7 +24,7 @@ pub(crate) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// What mlx-lm answered.
+/// Output of mlx-lm.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Golden {
     pub(crate) prompt: Vec<u32>,
@@ -34,7 +34,7 @@ pub(crate) struct Golden {
 }
 
 impl Golden {
-    pub(crate) fn read(folder: &Path) -> Self {
+    pub(crate) fn load(folder: &Path) -> Self {
         let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
@@ -45,7 +45,7 @@ pub(crate) fn load(folder: &Path, precision: Precision) -> MlxRunner {
     load_adapted(folder, None, precision)
 }
 
-/// The same with an adapter over it.
+/// The same with an adapter.
 pub(crate) fn load_adapted(folder: &Path, adapter: Option<PathBuf>, precision: Precision) -> MlxRunner {
     let options = LoadOptions {
         kv_bytes: Some(64 << 20),
@@ -56,7 +56,7 @@ pub(crate) fn load_adapted(folder: &Path, adapter: Option<PathBuf>, precision: P
     mlx::load(folder, &options, &mut |_, _| ()).unwrap()
 }
 
-/// One sequence and where its KV lies.
+/// One sequence and its KV blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequence {
     tokens: Vec<u32>,
@@ -73,7 +73,7 @@ impl Sequence {
         self.tokens.push(token);
     }
 
-    /// Whether a step of at most `most` tokens computes all it has.
+    /// Whether a step of at most `most` tokens computes all pending tokens.
     pub(crate) fn ends_within(&self, most: usize) -> bool {
         self.pending() <= most
     }
@@ -83,8 +83,9 @@ impl Sequence {
     }
 }
 
-/// Computes the next tokens of every sequence, at most `most` of each, in one step. Gives the logits after the last
-/// token of those that have none left.
+/// Computes up to `most` pending tokens of every sequence in one step.
+///
+/// Returns the logits of the sequences without pending tokens.
 pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usize) -> Vec<Vec<f32>> {
     let mut batch = Batch::default();
     for row in rows.iter_mut() {
@@ -96,7 +97,7 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usi
             let block = row.blocks[position / BLOCK_SIZE as usize];
             batch.slots.push(block * BLOCK_SIZE + position as u32 % BLOCK_SIZE);
         }
-        // All rows are asked for logits: a step without any has nothing to show.
+        // Request logits of all rows: `MlxRunner::logits` needs at least one.
         batch.rows.push(Row {
             tokens: start..start + count,
             blocks: row.blocks.clone(),
@@ -112,7 +113,7 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usi
     all.zip(done).filter(|(_, done)| *done).map(|(row, _)| row.to_vec()).collect()
 }
 
-/// Prefills one sequence in chunks of at most `most` tokens; the logits after it.
+/// Prefills one sequence in chunks of at most `most` tokens; returns the logits of its last token.
 pub(crate) fn prefill(runner: &mut MlxRunner, sequence: &mut Sequence, most: usize) -> Vec<f32> {
     loop {
         if let Some(logits) = step(runner, &mut [sequence], most).pop() {
@@ -121,8 +122,9 @@ pub(crate) fn prefill(runner: &mut MlxRunner, sequence: &mut Sequence, most: usi
     }
 }
 
-/// Decodes `expected` after `logits`, whatever we would have said, and counts the tokens that were checked: wherever
-/// the reference had a clear lead, ours is the same token.
+/// Decodes `expected` by teacher forcing, starting from `logits`.
+///
+/// Asserts that the argmax is the expected token wherever the reference had a clear lead; returns the number of such tokens.
 pub(crate) fn follow(
     runner: &mut MlxRunner,
     sequence: &mut Sequence,
@@ -139,7 +141,7 @@ pub(crate) fn follow(
     checked
 }
 
-/// Whether the lead is clear; if it is, `token` must lead in `logits`.
+/// Returns whether the lead is clear. If so, asserts that `token` is the argmax of `logits`.
 pub(crate) fn agrees(logits: &[f32], token: u32, lead: f32, at: usize) -> bool {
     let clear = lead > CLEAR_LEAD;
     assert!(!clear || argmax(logits) == token, "token {at}: {} for {token}, lead {lead}", argmax(logits));
@@ -151,7 +153,7 @@ pub(crate) fn argmax(logits: &[f32]) -> u32 {
     best.unwrap().0 as u32
 }
 
-/// The largest difference.
+/// The largest absolute difference.
 pub(crate) fn distance(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)

@@ -1,4 +1,4 @@
-//! Experts as Hugging Face writes them, a tensor for each, give what stacked ones give.
+//! Separate tensors per expert, as in Hugging Face files, give the same results as stacked ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,8 +11,8 @@ use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
 
-/// A copy of a golden Mixtral or Qwen 3 whose stacked experts are taken apart.
-fn taken_apart(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
+/// A copy of a golden Mixtral or Qwen 3 with its stacked experts split.
+fn split_experts(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
     let golden = goldens().join(name);
     let folder = tempfile::tempdir().unwrap();
     fs::copy(golden.join("config.json"), folder.path().join("config.json")).unwrap();
@@ -35,24 +35,24 @@ fn taken_apart(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
     folder
 }
 
-fn off(folder: &Path, golden: &Golden, precision: Precision) -> f32 {
+fn logits_error(folder: &Path, golden: &Golden, precision: Precision) -> f32 {
     let mut sequence = Sequence::new(&golden.prompt, &[9, 3]);
     let logits = prefill(&mut load(folder, precision), &mut sequence, usize::MAX);
     distance(&logits, &golden.logits)
 }
 
 #[test]
-fn a_tensor_for_each_expert_is_as_good_as_one_for_all() {
+fn separate_expert_tensors_match_stacked_ones() {
     let _device = device();
     let mixtral = [("gate_proj", "w1"), ("up_proj", "w3"), ("down_proj", "w2")];
     let qwen = ["gate_proj", "up_proj", "down_proj"].map(|name| (name, name));
     for (architecture, names) in [("mixtral", mixtral), ("qwen3_moe", qwen)] {
         for form in ["fp32", "4bit"] {
             let name = format!("{architecture}-{form}");
-            let golden = Golden::read(&goldens().join(&name));
-            let folder = taken_apart(&name, "switch_mlp", names);
+            let golden = Golden::load(&goldens().join(&name));
+            let folder = split_experts(&name, "switch_mlp", names);
             for precision in [Precision::Float32, Precision::Native] {
-                let off = off(folder.path(), &golden, precision);
+                let off = logits_error(folder.path(), &golden, precision);
                 assert!(off <= 1e-3, "{name} as {precision:?}: off by {off}");
             }
         }

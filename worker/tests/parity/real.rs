@@ -1,9 +1,9 @@
-//! Two real models: prompts rendered and tokenised as Transformers does, logits and text as mlx-lm's.
+//! Parity of real models: prompts with Transformers, logits and text with mlx-lm.
 
 use ipc_proto::generate::{ChatPrompt, Message, Role};
 use serde::Deserialize;
-use worker::adapters::detokenize::Detokenizer;
-use worker::adapters::model_files::ModelFiles;
+use worker::text::detokenize::Detokenizer;
+use worker::text::model_files::ModelFiles;
 use worker::weights::loader::Precision;
 
 use crate::driver::{Sequence, agrees, device, follow, goldens, load, prefill, step};
@@ -19,7 +19,7 @@ struct Real {
 #[derive(Debug, Deserialize)]
 struct Case {
     text: Option<String>,
-    messages: Option<Vec<Turn>>,
+    messages: Option<Vec<ChatMessage>>,
     tools: Option<serde_json::Value>,
     rendered: Option<String>,
     #[serde(flatten)]
@@ -27,7 +27,7 @@ struct Case {
 }
 
 #[derive(Debug, Deserialize)]
-struct Turn {
+struct ChatMessage {
     role: String,
     content: String,
 }
@@ -37,39 +37,42 @@ struct Answer {
     ids: Vec<u32>,
     greedy: Vec<u32>,
     leads: Vec<f32>,
-    /// Some ids and their values.
+    /// Some token ids and their logits.
     logits: Vec<(usize, f32)>,
     decoded: String,
 }
 
-fn read(name: &str) -> Vec<Case> {
+fn read_cases(name: &str) -> Vec<Case> {
     let text = std::fs::read_to_string(goldens().join("real").join(format!("{name}.json"))).unwrap();
     serde_json::from_str::<Real>(&text).unwrap().prompts
 }
 
 fn answers(name: &str) -> Vec<Answer> {
-    read(name).into_iter().filter_map(|case| case.answer).collect()
+    read_cases(name).into_iter().filter_map(|case| case.answer).collect()
 }
 
-fn chat(turns: &[Turn], tools: Option<&serde_json::Value>) -> ChatPrompt {
+fn chat(messages: &[ChatMessage], tools: Option<&serde_json::Value>) -> ChatPrompt {
     let role = |role: &str| match role {
         "system" => Role::System,
         "assistant" => Role::Assistant,
         _ => Role::User,
     };
-    let message =
-        |turn: &Turn| Message { role: role(&turn.role), content: turn.content.clone(), ..Message::default() };
+    let message = |from: &ChatMessage| Message {
+        role: role(&from.role),
+        content: from.content.clone(),
+        ..Message::default()
+    };
     let template_kwargs = tools.map(|tools| serde_json::json!({ "tools": tools }).to_string());
-    ChatPrompt { messages: turns.iter().map(message).collect(), template_kwargs, ..ChatPrompt::default() }
+    ChatPrompt { messages: messages.iter().map(message).collect(), template_kwargs, ..ChatPrompt::default() }
 }
 
 #[test]
-fn prompts_become_the_tokens_that_transformers_makes() {
+fn prompt_tokens_match_transformers() {
     for name in MODELS {
         let files = ModelFiles::read(&model(name)).unwrap();
-        for case in read(name) {
-            let text = case.messages.as_ref().map(|turns| {
-                let chat = chat(turns, case.tools.as_ref());
+        for case in read_cases(name) {
+            let text = case.messages.as_ref().map(|messages| {
+                let chat = chat(messages, case.tools.as_ref());
                 let (_, template) = files.templates.choose(&chat).unwrap();
                 template.render(&chat, None).unwrap().text
             });
@@ -88,7 +91,7 @@ fn prompts_become_the_tokens_that_transformers_makes() {
 }
 
 #[test]
-fn answers_are_detokenised_as_transformers_does() {
+fn detokenised_answers_match_transformers() {
     for name in MODELS {
         let files = ModelFiles::read(&model(name)).unwrap();
         for answer in answers(name) {
@@ -99,9 +102,9 @@ fn answers_are_detokenised_as_transformers_does() {
     }
 }
 
-/// The first prompt alone from beginning to end, then all of them in one batch.
+/// Decodes the first prompt alone, then all prompts in one batch.
 #[test]
-fn logits_and_greedy_text_are_those_of_mlx_lm() {
+fn logits_and_greedy_text_match_mlx_lm() {
     let _device = device();
     for name in MODELS {
         let answers = answers(name);

@@ -1,4 +1,4 @@
-//! Models of every architecture with few random weights: they reach every branch of a model in no time.
+//! Small models of every architecture with random weights. They cover every branch of a model quickly.
 
 use worker::weights::loader::Precision;
 
@@ -24,8 +24,8 @@ const ARCHITECTURES: [&str; 17] = [
     "mistral3",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
-/// Packed otherwise: other bits, mlx-lm's recipes that mix them, MXFP4 as mlx-community and as OpenAI write it.
-const PACKED: [&str; 8] = [
+/// Other quantisations: other widths, mlx-lm's mixed recipes, MXFP4 as written by mlx-community and by OpenAI.
+const QUANTIZED: [&str; 8] = [
     "llama-2bit",
     "llama-3bit",
     "llama-5bit",
@@ -35,18 +35,18 @@ const PACKED: [&str; 8] = [
     "gpt_oss-mxfp4",
     "gpt_oss-openai",
 ];
-/// Blocks in no order, some next to each other.
+/// Unordered blocks, some adjacent.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
 
-fn agrees(name: &str, precision: Precision, tolerance: f32) {
+fn assert_parity(name: &str, precision: Precision, tolerance: f32) {
     let folder = goldens().join(name);
-    let golden = Golden::read(&folder);
+    let golden = Golden::load(&folder);
     let mut runner = load(&folder, precision);
     let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
     let logits = prefill(&mut runner, &mut sequence, usize::MAX);
     let off = distance(&logits, &golden.logits);
     assert!(off <= tolerance, "{name} as {precision:?}: logits are off by {off}");
-    // Half precision moves leads; only the logits are compared there.
+    // Half precision changes leads, so compare only logits there.
     if tolerance <= 1e-3 {
         let checked = follow(&mut runner, &mut sequence, logits, &golden.greedy, &golden.leads);
         assert!(checked >= 40, "{name}: only {checked} tokens have a clear lead");
@@ -54,43 +54,43 @@ fn agrees(name: &str, precision: Precision, tolerance: f32) {
 }
 
 #[test]
-fn logits_and_greedy_text_are_those_of_mlx_lm() {
+fn logits_and_greedy_text_match_mlx_lm() {
     let _device = device();
     for architecture in ARCHITECTURES {
         for form in FORMS {
-            agrees(&format!("{architecture}-{form}"), Precision::Float32, 1e-3);
+            assert_parity(&format!("{architecture}-{form}"), Precision::Float32, 1e-3);
         }
     }
 }
 
 #[test]
-fn weights_left_as_stored_give_the_same() {
+fn native_precision_matches_mlx_lm() {
     let _device = device();
     for architecture in ARCHITECTURES {
         for form in ["fp32", "4bit", "8bit"] {
-            agrees(&format!("{architecture}-{form}"), Precision::Native, 1e-3);
+            assert_parity(&format!("{architecture}-{form}"), Precision::Native, 1e-3);
         }
-        // Logits spread over some ±10; bf16 has 8 bits.
-        agrees(&format!("{architecture}-bf16"), Precision::Native, 0.6);
+        // Logits range over about ±10; bf16 has 8 bits of precision.
+        assert_parity(&format!("{architecture}-bf16"), Precision::Native, 0.6);
     }
 }
 
 #[test]
-fn every_way_of_packing_gives_the_same() {
+fn every_quantisation_matches_mlx_lm() {
     let _device = device();
-    for name in PACKED {
+    for name in QUANTIZED {
         for precision in [Precision::Float32, Precision::Native] {
-            agrees(name, precision, 1e-3);
+            assert_parity(name, precision, 1e-3);
         }
     }
 }
 
 #[test]
-fn chunks_of_any_length_give_the_same() {
+fn prefill_in_chunks_of_any_length_matches_mlx_lm() {
     let _device = device();
     for architecture in ARCHITECTURES {
         let folder = goldens().join(format!("{architecture}-fp32"));
-        let golden = Golden::read(&folder);
+        let golden = Golden::load(&folder);
         let mut runner = load(&folder, Precision::Float32);
         for most in [1, 2, 7, 31, 32, 33, 39] {
             let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
@@ -100,13 +100,13 @@ fn chunks_of_any_length_give_the_same() {
     }
 }
 
-/// Rows that prefill and rows that decode in one step, of different lengths, their blocks interleaved.
+/// Prefilling and decoding rows of different lengths share a step; their blocks are interleaved.
 #[test]
-fn a_row_does_not_depend_on_its_company() {
+fn row_does_not_depend_on_other_rows() {
     let _device = device();
     for architecture in ARCHITECTURES {
         let folder = goldens().join(format!("{architecture}-fp32"));
-        let golden = Golden::read(&folder);
+        let golden = Golden::load(&folder);
         let mut runner = load(&folder, Precision::Float32);
         let lengths = [40, 1, 17, 33];
         let alone: Vec<Vec<Vec<f32>>> = lengths
@@ -127,12 +127,12 @@ fn a_row_does_not_depend_on_its_company() {
                 Sequence::new(&golden.prompt[..length], &blocks)
             })
             .collect();
-        let mut said = [0; 4];
-        // One row joins at each step, by a chunk of 24 tokens at most.
+        let mut generated = [0; 4];
+        // One row joins per step, in chunks of at most 24 tokens.
         for at in 0..20 {
             let present = rows.len().min(at + 1);
             let mut running: Vec<(usize, &mut Sequence)> =
-                rows[..present].iter_mut().enumerate().filter(|(row, _)| said[*row] <= 5).collect();
+                rows[..present].iter_mut().enumerate().filter(|(row, _)| generated[*row] <= 5).collect();
             if running.is_empty() {
                 break;
             }
@@ -141,26 +141,26 @@ fn a_row_does_not_depend_on_its_company() {
             let mut only: Vec<&mut Sequence> = running.iter_mut().map(|(_, row)| &mut **row).collect();
             let logits = step(&mut runner, &mut only, 24);
             for (row, logits) in whole.into_iter().zip(logits) {
-                let off = distance(&logits, &alone[row][said[row]]);
-                assert!(off <= 1e-4, "{architecture}, row {row}, token {}: off by {off}", said[row]);
+                let off = distance(&logits, &alone[row][generated[row]]);
+                assert!(off <= 1e-4, "{architecture}, row {row}, token {}: off by {off}", generated[row]);
                 rows[row].push(argmax(&logits));
-                said[row] += 1;
+                generated[row] += 1;
             }
         }
-        assert_eq!(said, [6; 4]);
+        assert_eq!(generated, [6; 4]);
     }
 }
 
-/// mlx-lm leaves Mistral's window out, so its numbers hold where the window is longer than the text.
+/// mlx-lm omits Mistral's window, so its results are valid only if the window is not shorter than the text.
 #[test]
-fn mistrals_window_counts_where_it_is_shorter_than_the_text() {
+fn mistral_window_shorter_than_the_text_changes_logits() {
     let _device = device();
     let golden = goldens().join("mistral-fp32");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(golden.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
     let config = std::fs::read_to_string(golden.join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    let golden = Golden::read(&golden);
+    let golden = Golden::load(&golden);
     for (window, reaches) in [(40, true), (39, false)] {
         config["sliding_window"] = window.into();
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();

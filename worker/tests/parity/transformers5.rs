@@ -1,4 +1,5 @@
-//! Files as Transformers 5 writes them say the same as older ones: angles in `rope_parameters`, windows in `layer_types`.
+//! Files in the format of Transformers 5 give the same results as older ones: rotary settings are in `rope_parameters`,
+//! windows in `layer_types`.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +12,9 @@ use worker::weights::loader::Precision;
 use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
 
 type Fields = serde_json::Map<String, Value>;
-type Newer = fn(&mut Fields);
+type ConfigChange = fn(&mut Fields);
 
-/// A copy of the toy `name` in fp32 with another config.json and other names of tensors.
+/// A copy of the toy `name` in fp32 with a changed config.json and renamed tensors.
 fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String) -> TempDir {
     let golden = goldens().join(format!("{name}-fp32"));
     let folder = tempfile::tempdir().unwrap();
@@ -28,15 +29,15 @@ fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String
     folder
 }
 
-fn off(name: &str, folder: &Path) -> f32 {
-    let golden = Golden::read(&goldens().join(format!("{name}-fp32")));
+fn logits_error(name: &str, folder: &Path) -> f32 {
+    let golden = Golden::load(&goldens().join(format!("{name}-fp32")));
     let mut sequence = Sequence::new(&golden.prompt, &[9, 3]);
     let logits = prefill(&mut load(folder, Precision::Float32), &mut sequence, usize::MAX);
     distance(&logits, &golden.logits)
 }
 
-/// What Transformers 5 makes of the rotary fields of most families.
-fn newer(config: &mut Fields) {
+/// Converts the rotary fields of most families to Transformers 5.
+fn convert(config: &mut Fields) {
     let scaling = config.remove("rope_scaling").unwrap_or_else(|| json!({"rope_type": "default"}));
     let mut parameters = scaling.as_object().unwrap().clone();
     if let Some(kind) = parameters.remove("type") {
@@ -50,8 +51,8 @@ fn newer(config: &mut Fields) {
     config.insert("rope_parameters".into(), parameters.into());
 }
 
-/// And of Gemma 3's.
-fn newer_gemma(config: &mut Fields) {
+/// Converts those of Gemma 3.
+fn convert_gemma3(config: &mut Fields) {
     let mut take = |field: &str| config.remove(field).unwrap();
     let full = json!({"rope_type": "default", "rope_theta": take("rope_theta")});
     let sliding = json!({"rope_type": "default", "rope_theta": take("rope_local_base_freq")});
@@ -63,7 +64,7 @@ fn newer_gemma(config: &mut Fields) {
 }
 
 #[test]
-fn newer_files_say_the_same() {
+fn transformers_5_configs_match_older_ones() {
     let _device = device();
     let families = [
         "llama",
@@ -82,36 +83,35 @@ fn newer_files_say_the_same() {
         "gpt_oss",
     ];
     for name in families {
-        let folder = copy(name, newer, str::to_owned);
-        let off = off(name, folder.path());
+        let folder = copy(name, convert, str::to_owned);
+        let off = logits_error(name, folder.path());
         assert!(off <= 1e-3, "{name}: off by {off}");
     }
-    let folder = copy("gemma3_text", newer_gemma, str::to_owned);
-    let off = off("gemma3_text", folder.path());
+    let folder = copy("gemma3_text", convert_gemma3, str::to_owned);
+    let off = logits_error("gemma3_text", folder.path());
     assert!(off <= 1e-3, "gemma3_text: off by {off}");
 }
 
-/// Transformers 5 has the language model of one that sees under another prefix, too.
+/// Transformers 5 uses another prefix for the language model of a vision model.
 #[test]
-fn the_language_model_of_one_that_sees_is_found_under_both_names() {
+fn language_model_of_vision_model_is_found_under_the_new_prefix() {
     let _device = device();
     let rename = |name: &str| match name.strip_prefix("language_model.model.") {
         Some(rest) => format!("model.language_model.{rest}"),
         None if name == "language_model.lm_head.weight" => "lm_head.weight".to_owned(),
         None => format!("model.{name}"),
     };
-    let families: [(&str, Newer); 2] = [("gemma3", newer_gemma), ("mistral3", newer)];
-    for (name, newer) in families {
-        let change = |config: &mut Fields| newer(config["text_config"].as_object_mut().unwrap());
+    let families: [(&str, ConfigChange); 2] = [("gemma3", convert_gemma3), ("mistral3", convert)];
+    for (name, convert) in families {
+        let change = |config: &mut Fields| convert(config["text_config"].as_object_mut().unwrap());
         let folder = copy(name, change, rename);
-        let off = off(name, folder.path());
+        let off = logits_error(name, folder.path());
         assert!(off <= 1e-3, "{name}: off by {off}");
     }
 }
 
-/// Phi's scaling is called by either name.
 #[test]
-fn phis_scaling_may_be_called_rope_type() {
+fn phi3_scaling_with_rope_type_field_matches_type_field() {
     let _device = device();
     let change = |config: &mut Fields| {
         let scaling = config["rope_scaling"].as_object_mut().unwrap();
@@ -119,6 +119,6 @@ fn phis_scaling_may_be_called_rope_type() {
         scaling.insert("rope_type".into(), kind);
     };
     let folder = copy("phi3", change, str::to_owned);
-    let off = off("phi3", folder.path());
+    let off = logits_error("phi3", folder.path());
     assert!(off <= 1e-3, "off by {off}");
 }

@@ -1,4 +1,4 @@
-//! Requests are refused where there is no place for them, and each answer says how many are left.
+//! Requests past the capacity are refused, and each answer reports the remaining capacity.
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input};
 use ipc_proto::generate::RequestId;
@@ -13,14 +13,14 @@ fn room(limit: u32, left: u32) -> Room {
     Room { limit, left }
 }
 
-/// Asserts a refusal for want of a place; what it says of the room.
+/// Asserts that `error` is a refusal for lack of capacity; returns the capacity that it reports.
 fn refused(error: &Error) -> Room {
     assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true), "{error}");
     error.room.unwrap()
 }
 
 #[tokio::test]
-async fn every_answer_says_how_many_places_are_left() {
+async fn accepted_and_refused_requests_report_capacity() {
     let worker = real(&["--max-sequences", "1", "--max-waiting", "2"]);
     let mut gateway = worker.gateway(1).await;
     for (id, left) in [(0, 2), (1, 1), (9, 0)] {
@@ -28,9 +28,9 @@ async fn every_answer_says_how_many_places_are_left() {
         assert_eq!(accepted.room, room(3, left));
     }
     assert_eq!(refused(&gateway.submit(text(2, "x", 2)).await.unwrap_err()), room(3, 0));
-    // One that is taken back makes room, and so does one that ends.
+    // A cancelled request frees its slot.
     gateway.control.cancel(context(), gateway.stream, RequestId(9)).await.unwrap();
-    // The engine hears of it after the step that runs.
+    // The engine handles the cancellation after the current step.
     let mut again = gateway.submit(text(2, "x", 2)).await;
     while again.is_err() {
         again = gateway.submit(text(2, "x", 2)).await;
@@ -39,15 +39,15 @@ async fn every_answer_says_how_many_places_are_left() {
     let answers = gateway.answers(3).await;
     assert_eq!(answers.iter().map(|answer| finished(answer).1.completion_tokens).max(), Some(60));
     assert_eq!(gateway.submit(text(0, "x", 1)).await.unwrap().room, room(3, 2));
-    // A request that cannot be served takes no place from those that can.
+    // An invalid request takes no slot.
     assert_eq!(gateway.submit(text(4, "x", 0)).await.unwrap_err().room, None);
     gateway.answers(1).await;
     assert_eq!(gateway.submit(text(0, "x", 1)).await.unwrap().room, room(3, 2));
 }
 
-/// Without a queue one request after the other is served, each as soon as the one before has ended.
+/// Each request is accepted as soon as the previous one has ended.
 #[tokio::test]
-async fn where_none_may_wait_a_free_row_is_taken() {
+async fn without_a_queue_a_free_row_is_used() {
     let worker = real(&["--max-sequences", "1", "--max-waiting", "0"]);
     let mut gateway = worker.gateway(1).await;
     for _ in 0..20 {
@@ -65,8 +65,8 @@ async fn embed(control: &WorkerClient, texts: usize) -> Result<Embeddings, Error
 }
 
 #[tokio::test]
-async fn a_model_that_reads_refuses_as_well() {
-    // 0 stands for one: there would be none at all.
+async fn encoder_past_its_limit_refuses() {
+    // 0 counts as one: otherwise no request would be admitted.
     for (waiting, limit) in [("2", 2), ("0", 1)] {
         let arguments = ["--max-waiting", waiting];
         let worker = Worker::start(&model("all-MiniLM-L6-v2"), false, &arguments);
@@ -81,7 +81,7 @@ async fn a_model_that_reads_refuses_as_well() {
             .collect();
         gateway.until(|health| health.running == limit).await;
         assert_eq!(refused(&embed(control, 1).await.unwrap_err()), room(limit, 0));
-        // Whose client leaves is done with.
+        // Jobs without a client are dropped.
         many.into_iter().for_each(|call| call.abort());
         gateway.until(|health| health.running == 0).await;
         assert_eq!(embed(control, 1).await.unwrap().room, room(limit, limit));

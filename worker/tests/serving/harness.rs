@@ -1,4 +1,4 @@
-//! A real worker process, and a gateway's two connections to it.
+//! A real worker process and a gateway's two connections to it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use ipc_proto::worker::{Accepted, Health, ModelInfo, WorkerClient};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-/// No step of a test takes longer, model loading included.
+/// Time limit of every wait, model loading included.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A worker process; killed when dropped.
@@ -25,7 +25,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker for `model`; `null` generates without computing.
+    /// Starts a worker for `model`; `null` selects the null runner.
     pub(crate) fn start(model: &Path, null: bool, arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("w.sock");
@@ -38,7 +38,7 @@ impl Worker {
         Self { process, socket, _folder: folder }
     }
 
-    /// A control connection, as soon as the worker listens.
+    /// Opens a control connection as soon as the worker listens.
     pub(crate) async fn control(&self) -> WorkerClient {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -52,7 +52,7 @@ impl Worker {
         }
     }
 
-    /// A gateway, once the model is loaded.
+    /// Connects as a gateway once the model is loaded.
     pub(crate) async fn gateway(&self, stream: u64) -> Gateway {
         let control = self.control().await;
         let info = control.wait_ready(context()).await.unwrap().unwrap();
@@ -64,18 +64,18 @@ impl Worker {
         gateway
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         use nix::sys::signal::{Signal, kill};
         kill(nix::unistd::Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
     }
 
-    /// Closes its standard input, as a supervisor's death does.
+    /// Closes its standard input, as the death of a supervisor does.
     pub(crate) fn cut_lifeline(&mut self) {
         drop(self.process.stdin.take());
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -87,14 +87,14 @@ impl Worker {
         }
     }
 
-    /// Memory that it holds, as the system sees it, in MiB.
+    /// Resident set size in MiB.
     pub(crate) fn resident_mib(&self) -> f64 {
         let pid = self.process.id().to_string();
         let listed = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output().unwrap().stdout;
         String::from_utf8(listed).unwrap().trim().parse::<f64>().unwrap() / 1024.0
     }
 
-    /// Whether its socket is there.
+    /// Whether its socket exists.
     pub(crate) fn listens(&self) -> bool {
         self.socket.exists()
     }
@@ -115,17 +115,17 @@ pub(crate) struct Gateway {
     pub(crate) info: ModelInfo,
 }
 
-/// What came of one request.
+/// The events of one request.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) text: String,
-    /// Index of each text event.
+    /// Index of each delta.
     pub(crate) indices: Vec<u32>,
-    /// And its text.
+    /// Text of each delta.
     pub(crate) pieces: Vec<String>,
-    /// What was told of the prompt's tokens.
+    /// Log probabilities of the prompt.
     pub(crate) prompt: Vec<TokenLogprob>,
-    /// And of the output's.
+    /// Log probabilities of the output.
     pub(crate) logprobs: Vec<TokenLogprob>,
     pub(crate) tokens: Vec<u32>,
     /// `Finished` or `Failed`.
@@ -133,7 +133,7 @@ pub(crate) struct Answer {
 }
 
 impl Gateway {
-    /// The next frame.
+    /// Receives the next frame.
     pub(crate) async fn frame(&mut self) -> StreamFrame {
         timeout(PATIENCE, self.steps.next()).await.expect("no frame comes").unwrap().unwrap()
     }
@@ -143,15 +143,15 @@ impl Gateway {
         self.control.submit(context(), self.stream, request).await.unwrap()
     }
 
-    /// Collects what comes until requests `0 .. count` have ended.
+    /// Collects events until requests `0 .. count` have ended.
     pub(crate) async fn answers(&mut self, count: usize) -> Vec<Answer> {
         self.answers_after(&vec![Vec::new(); count]).await
     }
 
-    /// As [`Self::answers`]; each request goes on from some tokens, which its answer begins with.
+    /// As [`Self::answers`], for resumed requests. Each answer starts with the given tokens.
     pub(crate) async fn answers_after(&mut self, generated: &[Vec<u32>]) -> Vec<Answer> {
-        let begun = |tokens: &Vec<u32>| Answer { tokens: tokens.clone(), ..Answer::default() };
-        let mut answers: Vec<Answer> = generated.iter().map(begun).collect();
+        let resumed = |tokens: &Vec<u32>| Answer { tokens: tokens.clone(), ..Answer::default() };
+        let mut answers: Vec<Answer> = generated.iter().map(resumed).collect();
         let mut last_step = 0;
         while answers.iter().any(|answer| answer.end.is_none()) {
             let StreamFrame::Step(frame) = self.frame().await else { panic!("welcomed twice") };
@@ -178,12 +178,12 @@ impl Gateway {
         answers
     }
 
-    /// Waits until the worker's counters are as `wanted`.
-    pub(crate) async fn until(&self, wanted: impl Fn(&Health) -> bool) -> Health {
+    /// Polls the worker's counters until `condition` holds.
+    pub(crate) async fn until(&self, condition: impl Fn(&Health) -> bool) -> Health {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let health = self.control.health(context()).await.unwrap();
-            if wanted(&health) {
+            if condition(&health) {
                 return health;
             }
             assert!(Instant::now() < deadline, "it stays at {health:?}");
@@ -192,14 +192,14 @@ impl Gateway {
     }
 }
 
-/// A call's deadline.
+/// The context of a call, with its deadline.
 pub(crate) fn context() -> tarpc::context::Context {
     let mut context = tarpc::context::current();
     context.deadline = Instant::now() + PATIENCE;
     context
 }
 
-/// A greedy completion of plain text.
+/// A greedy completion request for plain text.
 pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
         id: RequestId(id),
@@ -210,7 +210,7 @@ pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
     }
 }
 
-/// A greedy answer to one question.
+/// A greedy chat request with one question.
 pub(crate) fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
     let message = Message { content: question.into(), ..Message::default() };
     let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], ..ChatPrompt::default() });

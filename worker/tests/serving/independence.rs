@@ -1,4 +1,4 @@
-//! A request's text is the same alone, in company, after cache hits, after pre-emption and with drafts.
+//! A request's text is the same alone, in a batch, after cache hits, after preemption and with drafts.
 
 use ipc_proto::generate::GenerateRequest;
 
@@ -6,7 +6,7 @@ use super::harness::{Gateway, text};
 use crate::models::model;
 use crate::{SMOL, real};
 
-/// Greedy choices of these lead by far, so that the order of a sum decides nothing.
+/// Prompts whose greedy tokens have a clear lead, so that rounding cannot change them.
 const PROMPTS: [&str; 8] = [
     "2, 4, 6, 8,",
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,",
@@ -23,7 +23,7 @@ fn request(id: usize) -> GenerateRequest {
     GenerateRequest { ignore_eos: true, ..text(id as u64, PROMPTS[id], TOKENS) }
 }
 
-async fn one_by_one(gateway: &mut Gateway) -> Vec<String> {
+async fn sequentially(gateway: &mut Gateway) -> Vec<String> {
     let mut texts = Vec::new();
     for id in 0..PROMPTS.len() {
         gateway.submit(GenerateRequest { id: text(0, "", 1).id, ..request(id) }).await.unwrap();
@@ -32,7 +32,7 @@ async fn one_by_one(gateway: &mut Gateway) -> Vec<String> {
     texts
 }
 
-async fn at_once(gateway: &mut Gateway) -> Vec<String> {
+async fn concurrently(gateway: &mut Gateway) -> Vec<String> {
     for id in 0..PROMPTS.len() {
         gateway.submit(request(id)).await.unwrap();
     }
@@ -40,28 +40,28 @@ async fn at_once(gateway: &mut Gateway) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_text_depends_on_nothing_but_its_request() {
+async fn text_depends_on_its_request_only() {
     let alone = {
         let worker = real(&[]);
         let mut gateway = worker.gateway(1).await;
-        let alone = one_by_one(&mut gateway).await;
+        let alone = sequentially(&mut gateway).await;
         assert!(alone.iter().all(|text| text.len() > 40), "{alone:?}");
-        assert_eq!(at_once(&mut gateway).await, alone, "beside each other, with cached prompts");
+        assert_eq!(concurrently(&mut gateway).await, alone, "in a batch, with cached prompts");
         let hits = gateway.until(|health| health.running == 0).await.prefix.hits;
         assert!(hits > 0, "some prompts fill a block");
         alone
     };
     let folder = model(SMOL);
     let draft = folder.to_str().unwrap();
-    // Ten blocks: the eight come to three each.
+    // Ten blocks, for eight requests that grow to three each.
     for arguments in [&["--kv-mib", "15"][..], &["--draft-tokens", "4"], &["--draft-model", draft]] {
         let worker = real(arguments);
         let mut gateway = worker.gateway(1).await;
-        assert_eq!(at_once(&mut gateway).await, alone, "{arguments:?}");
+        assert_eq!(concurrently(&mut gateway).await, alone, "{arguments:?}");
         let health = gateway.until(|health| health.running == 0).await;
         let short = health.kv_blocks_total < 12;
         assert_eq!(short, arguments[0] == "--kv-mib", "{health:?}");
-        // Without giving blocks back in between so many steps would not be needed.
+        // Only preemption explains so many steps.
         assert!(!short || health.steps > u64::from(TOKENS) + 20, "{health:?}");
     }
 }

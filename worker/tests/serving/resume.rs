@@ -1,4 +1,4 @@
-//! A generation that goes on in another worker: what comes after a cut is what would have come, wherever the cut is.
+//! A generation resumed in another worker continues exactly as the undisturbed one, wherever the cut is.
 
 use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, Logprobs, RequestId, Sampling};
 use ipc_proto::{ErrorKind, Source};
@@ -6,19 +6,19 @@ use ipc_proto::{ErrorKind, Source};
 use super::harness::{Answer, Gateway, chat, text};
 use crate::{finished, real};
 
-/// Requests that a worker is given at once.
-const AT_ONCE: usize = 8;
+/// Number of concurrent resumed requests.
+const CONCURRENT: usize = 8;
 
-async fn alone(gateway: &mut Gateway, request: &GenerateRequest) -> Answer {
+async fn run_alone(gateway: &mut Gateway, request: &GenerateRequest) -> Answer {
     gateway.submit(request.clone()).await.unwrap();
     gateway.answers(1).await.remove(0)
 }
 
-/// Runs `request`, then resumes it after each of its tokens; gives the undisturbed answer.
-async fn at_every_cut(gateway: &mut Gateway, request: GenerateRequest) -> Answer {
-    let whole = alone(gateway, &request).await;
+/// Runs `request`, then resumes it after each of its tokens; returns the undisturbed answer.
+async fn resume_at_every_token(gateway: &mut Gateway, request: GenerateRequest) -> Answer {
+    let whole = run_alone(gateway, &request).await;
     let cuts: Vec<Vec<u32>> = (0..=whole.tokens.len()).map(|cut| whole.tokens[..cut].to_vec()).collect();
-    for cuts in cuts.chunks(AT_ONCE) {
+    for cuts in cuts.chunks(CONCURRENT) {
         for (id, generated) in (0..).zip(cuts) {
             let id = RequestId(id);
             gateway
@@ -27,22 +27,22 @@ async fn at_every_cut(gateway: &mut Gateway, request: GenerateRequest) -> Answer
                 .unwrap();
         }
         for (answer, generated) in gateway.answers_after(cuts).await.iter().zip(cuts) {
-            same(&whole, answer, generated.len());
+            assert_continues(&whole, answer, generated.len());
         }
     }
     whole
 }
 
-/// Asserts that `resumed` is what comes of `whole` after `cut` tokens.
-fn same(whole: &Answer, resumed: &Answer, cut: usize) {
-    let told = whole.indices.iter().filter(|index| **index < cut as u32).count();
-    assert_eq!(resumed.text, whole.pieces[told..].concat(), "after {cut} tokens of {:?}", whole.text);
+/// Asserts that `resumed` equals `whole` after its first `cut` tokens.
+fn assert_continues(whole: &Answer, resumed: &Answer, cut: usize) {
+    let sent = whole.indices.iter().filter(|index| **index < cut as u32).count();
+    assert_eq!(resumed.text, whole.pieces[sent..].concat(), "after {cut} tokens of {:?}", whole.text);
     assert_eq!(resumed.tokens, whole.tokens, "after {cut} tokens");
     let ((reason, usage), (there, then)) = (finished(resumed), finished(whole));
     assert_eq!((reason, usage.completion_tokens), (there, then.completion_tokens), "after {cut} tokens");
     assert_eq!(usage.prompt_tokens, then.prompt_tokens);
     assert!(usage.cached_tokens <= usage.prompt_tokens);
-    // Where a cut lies between tokens that are told together, what was known of the first is gone.
+    // If the cut splits a delta, the log probabilities before the cut are lost.
     if whole.indices.contains(&(cut as u32).wrapping_sub(1)) {
         let rest = &whole.logprobs[whole.logprobs.len() - resumed.logprobs.len()..];
         assert_eq!(resumed.logprobs.len(), whole.logprobs.len().saturating_sub(cut));
@@ -54,7 +54,7 @@ fn same(whole: &Answer, resumed: &Answer, cut: usize) {
 }
 
 #[tokio::test]
-async fn a_resumed_text_is_the_undisturbed_one() {
+async fn resumed_text_equals_the_undisturbed_one() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let hot = Sampling { temperature: Some(1.0), top_p: Some(0.95), seed: Some(11), ..Sampling::default() };
@@ -65,42 +65,44 @@ async fn a_resumed_text_is_the_undisturbed_one() {
         ..hot.clone()
     };
     let greedy = text(0, "Once upon a time, in a small village by the sea, there lived", 16);
-    at_every_cut(&mut gateway, greedy.clone()).await;
-    at_every_cut(&mut gateway, GenerateRequest { sampling: hot, ..greedy.clone() }).await;
-    at_every_cut(&mut gateway, GenerateRequest { sampling: penalised, ..greedy.clone() }).await;
+    resume_at_every_token(&mut gateway, greedy.clone()).await;
+    resume_at_every_token(&mut gateway, GenerateRequest { sampling: hot, ..greedy.clone() }).await;
+    resume_at_every_token(&mut gateway, GenerateRequest { sampling: penalised, ..greedy.clone() }).await;
     let logprobs = Some(Logprobs { top: 2, prompt: false });
-    let scored = at_every_cut(&mut gateway, GenerateRequest { logprobs, ..greedy }).await;
+    let scored = resume_at_every_token(&mut gateway, GenerateRequest { logprobs, ..greedy }).await;
     assert_eq!(scored.logprobs.len(), 16);
-    // Characters of several tokens: some cuts lie inside one.
+    // Characters of several tokens: some cuts are inside a character.
     let constraint = Some(Constraint::Regex("[𓀀-𓁿]{4}".into()));
-    let halves = at_every_cut(&mut gateway, GenerateRequest { constraint, ..text(0, "𓀀𓁀", 18) }).await;
+    let halves =
+        resume_at_every_token(&mut gateway, GenerateRequest { constraint, ..text(0, "𓀀𓁀", 18) }).await;
     assert!(halves.indices.len() < halves.tokens.len(), "{halves:?}");
 }
 
 #[tokio::test]
-async fn what_ends_an_output_ends_a_resumed_one() {
+async fn stop_conditions_apply_to_resumed_outputs() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let story = text(0, "Once upon a time, in a small village by the sea, there lived", 24);
-    let whole = alone(&mut gateway, &story).await.text;
+    let whole = run_alone(&mut gateway, &story).await.text;
     let middle = whole.char_indices().nth(40).unwrap().0;
     let stop = whole[middle..middle + 7].to_owned();
-    let stopped = at_every_cut(&mut gateway, GenerateRequest { stop: vec![stop], ..story.clone() }).await;
+    let stopped =
+        resume_at_every_token(&mut gateway, GenerateRequest { stop: vec![stop], ..story.clone() }).await;
     assert_eq!((finished(&stopped).0, stopped.text.as_str()), (FinishReason::StopText(0), &whole[..middle]));
     let question = chat(0, "Answer with one word: what is the capital of France?", 60);
-    let turn = at_every_cut(&mut gateway, question.clone()).await;
-    assert_eq!(finished(&turn).0, FinishReason::Stop);
+    let answered = resume_at_every_token(&mut gateway, question.clone()).await;
+    assert_eq!(finished(&answered).0, FinishReason::Stop);
     let longer = GenerateRequest { min_tokens: 12, max_tokens: Some(20), ..question };
-    at_every_cut(&mut gateway, longer).await;
+    resume_at_every_token(&mut gateway, longer).await;
     let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],
         "additionalProperties":false}"#;
     let json = Some(Constraint::JsonSchema(schema.into()));
     let described = GenerateRequest { constraint: json.clone(), ..chat(0, "Describe Paris.", 60) };
-    let whole = at_every_cut(&mut gateway, described.clone()).await;
+    let whole = resume_at_every_token(&mut gateway, described.clone()).await;
     assert!(serde_json::from_str::<serde_json::Value>(&whole.text).is_ok(), "{}", whole.text);
-    // Tokens that the grammar does not allow were not generated under it.
+    // Tokens that violate the grammar cannot have been generated under it.
     let strange = GenerateRequest { generated: vec![28, 28], ..described };
-    match alone(&mut gateway, &strange).await.end {
+    match run_alone(&mut gateway, &strange).await.end {
         Some(Event::Failed(error)) => {
             assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Source::Worker))
         }
@@ -109,13 +111,13 @@ async fn what_ends_an_output_ends_a_resumed_one() {
 }
 
 #[tokio::test]
-async fn an_output_that_is_over_finishes_at_once() {
+async fn resuming_a_finished_output_computes_nothing() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let request = text(0, "2, 4, 6, 8,", 6);
-    let whole = alone(&mut gateway, &request).await;
+    let whole = run_alone(&mut gateway, &request).await;
     let steps = gateway.until(|health| health.running == 0).await.steps;
-    // One token more than it may have says no more.
+    // A token past the limit adds nothing.
     let generated = [&whole.tokens[..], &[28]].concat();
     gateway.submit(GenerateRequest { generated: generated.clone(), ..request.clone() }).await.unwrap();
     let over = gateway.answers_after(&[generated]).await.remove(0);

@@ -1,6 +1,6 @@
-//! Many requests of all kinds, one after another and beside each other, in a pool that is too small for them.
+//! Many requests of all kinds, in sequence and concurrently, in a pool that is too small for them.
 //!
-//! `MLXD_SOAK_REQUESTS=2000 cargo xtask test soak` takes some minutes; without the variable it is a short one.
+//! `MLXD_SOAK_REQUESTS=2000 cargo xtask test soak` takes some minutes; without the variable the test is short.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use ipc_proto::stream::StreamFrame;
 use super::harness::{Gateway, Worker, context, text};
 use crate::real;
 
-/// Requests at once: more than run.
+/// Concurrent requests; more than `--max-sequences`.
 const AT_ONCE: usize = 24;
 
-/// Numbers that look random and are the same each time.
+/// Reproducible pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -24,7 +24,7 @@ impl Dice {
 }
 
 fn request(id: u64, dice: &mut Dice) -> GenerateRequest {
-    // Prompts of one family begin alike.
+    // Prompts of one family share a prefix.
     let family = dice.below(6);
     let words = 1 + dice.below(90);
     let prompt: Vec<String> = (0..words).map(|at| format!("word{}", (at * 7 + family * 13) % 97)).collect();
@@ -37,7 +37,7 @@ fn request(id: u64, dice: &mut Dice) -> GenerateRequest {
     GenerateRequest { priority, sampling, constraint, stop, ..text(id, &prompt.join(" "), max_tokens) }
 }
 
-/// What is under way, and what has ended.
+/// Counts of running and ended requests. The map's value marks requests to be cancelled.
 #[derive(Default)]
 struct Load {
     running: HashMap<RequestId, bool>,
@@ -46,7 +46,7 @@ struct Load {
 }
 
 impl Load {
-    async fn hear(&mut self, gateway: &mut Gateway) {
+    async fn receive_frame(&mut self, gateway: &mut Gateway) {
         let StreamFrame::Step(frame) = gateway.frame().await else { panic!("welcomed twice") };
         for (id, event) in frame.events {
             match event {
@@ -56,7 +56,7 @@ impl Load {
                     self.finished += usize::from(known);
                 }
                 Event::Delta(_) | Event::Prompt { .. } => {
-                    // One that is to be cancelled is, as soon as it is heard of.
+                    // Cancel a marked request at its first event.
                     if self.running.get(&id) == Some(&true) {
                         gateway.control.cancel(context(), gateway.stream, id).await.unwrap();
                         self.running.remove(&id);
@@ -68,16 +68,16 @@ impl Load {
     }
 }
 
-/// The mean of the second part of `samples`, from `from` to `to` of 8.
+/// The mean of `samples` from `from` eighths to `to` eighths.
 fn mean(samples: &[f64], from: usize, to: usize) -> f64 {
     let part = &samples[samples.len() * from / 8..samples.len() * to / 8];
     part.iter().sum::<f64>() / part.len() as f64
 }
 
 #[tokio::test]
-async fn a_soak_leaves_nothing_behind() {
-    let asked = std::env::var("MLXD_SOAK_REQUESTS").ok();
-    let count: u64 = asked.map_or(80, |count| count.parse().expect("MLXD_SOAK_REQUESTS is a number"));
+async fn mixed_load_leaks_neither_blocks_nor_memory() {
+    let requests = std::env::var("MLXD_SOAK_REQUESTS").ok();
+    let count: u64 = requests.map_or(80, |count| count.parse().expect("MLXD_SOAK_REQUESTS is a number"));
     let worker: Worker = real(&["--kv-mib", "64", "--max-sequences", "16", "--draft-tokens", "3"]);
     let mut gateway = worker.gateway(1).await;
     let (mut dice, mut load, mut resident) = (Dice(1), Load::default(), Vec::new());
@@ -86,12 +86,12 @@ async fn a_soak_leaves_nothing_behind() {
         load.running.insert(request.id, dice.below(6) == 0);
         gateway.submit(request).await.unwrap();
         while load.running.len() >= AT_ONCE {
-            load.hear(&mut gateway).await;
+            load.receive_frame(&mut gateway).await;
         }
         resident.push(worker.resident_mib());
     }
     while !load.running.is_empty() {
-        load.hear(&mut gateway).await;
+        load.receive_frame(&mut gateway).await;
     }
     let health = gateway.until(|health| health.running == 0 && health.waiting == 0).await;
     assert_eq!(health.kv_blocks_used, 0);

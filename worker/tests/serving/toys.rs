@@ -1,5 +1,5 @@
-//! Toy models through the whole engine: windows, adapters, and blocks that are given back while a sequence goes on. They say
-//! what mlx-lm says, alone, again with their prompt cached, and in company.
+//! Parity of toy models with mlx-lm through the whole engine: alone, with a cached prompt, and in a batch. Covers windows,
+//! adapters and blocks that are freed while a sequence runs.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::harness::{Gateway, Worker, text};
 use crate::models::model;
 use crate::{SMOL, finished};
 
-/// A lead of less than this may be lost to the order of additions.
+/// Smallest lead over the runner-up that is safe from rounding.
 const CLEAR_LEAD: f32 = 0.05;
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ fn golden(folder: &Path) -> Golden {
     serde_json::from_str(&std::fs::read_to_string(folder.join("golden.json")).unwrap()).unwrap()
 }
 
-/// A toy with a real model's tokenizer, of which it knows the first tokens, and some fields changed.
+/// A toy with some changed fields and the tokenizer of a real model. Its vocabulary is the first tokens of it.
 fn toy(name: &str, changes: &[(&str, serde_json::Value)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(goldens().join(name).join("model.safetensors"), folder.path().join("model.safetensors"))
@@ -48,7 +48,7 @@ fn toy(name: &str, changes: &[(&str, serde_json::Value)]) -> TempDir {
     folder
 }
 
-/// Every token is told, even those without text.
+/// A request for log probabilities, so that every token has a delta, even without text.
 fn request(id: u64, prompt: &[u32], max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
         prompt: Prompt::Tokens(prompt.to_vec()),
@@ -58,62 +58,62 @@ fn request(id: u64, prompt: &[u32], max_tokens: u32) -> GenerateRequest {
     }
 }
 
-/// One request alone: its tokens, and how many of its prompt's were cached.
-async fn alone(gateway: &mut Gateway, prompt: &[u32], max_tokens: u32) -> (Vec<u32>, u32) {
+/// Runs one request alone; returns its tokens and the number of cached prompt tokens.
+async fn run_alone(gateway: &mut Gateway, prompt: &[u32], max_tokens: u32) -> (Vec<u32>, u32) {
     gateway.submit(request(0, prompt, max_tokens)).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
     let cached = finished(&answer).1.cached_tokens;
     (answer.tokens, cached)
 }
 
-/// Tokens up to where the reference was not sure.
-fn sure<'a>(golden: &Golden, tokens: &'a [u32]) -> &'a [u32] {
+/// The tokens before the first one without a clear lead.
+fn clear_prefix<'a>(golden: &Golden, tokens: &'a [u32]) -> &'a [u32] {
     let unsure = golden.leads.iter().position(|lead| *lead <= CLEAR_LEAD).unwrap_or(golden.leads.len());
     assert!(unsure >= 5, "only {unsure} tokens have a clear lead");
     &tokens[..unsure]
 }
 
-async fn says_what_mlx_lm_says(folder: &Path, golden: &Golden, arguments: &[&str]) {
+async fn assert_parity(folder: &Path, golden: &Golden, arguments: &[&str]) {
     let worker = Worker::start(folder, false, arguments);
     let mut gateway = worker.gateway(1).await;
     let count = golden.greedy.len() as u32;
-    let (first, cached) = alone(&mut gateway, &golden.prompt, count).await;
-    assert_eq!((sure(golden, &first), cached), (sure(golden, &golden.greedy), 0));
-    let (again, cached) = alone(&mut gateway, &golden.prompt, count).await;
+    let (first, cached) = run_alone(&mut gateway, &golden.prompt, count).await;
+    assert_eq!((clear_prefix(golden, &first), cached), (clear_prefix(golden, &golden.greedy), 0));
+    let (again, cached) = run_alone(&mut gateway, &golden.prompt, count).await;
     assert_eq!((&again, cached), (&first, 32), "with a cached prompt");
-    // Beside it others of other lengths, some with the same beginning.
+    // Beside requests of other lengths, which share its prefix.
     let lengths = [40, 33, 5, 17];
     for (id, length) in (0..).zip(lengths) {
         gateway.submit(request(id, &golden.prompt[..length], count)).await.unwrap();
     }
     let together = gateway.answers(lengths.len()).await;
-    assert_eq!(together[0].tokens, first, "in company");
+    assert_eq!(together[0].tokens, first, "in a batch");
     for (length, answer) in lengths.into_iter().zip(&together).skip(1) {
-        assert_eq!(alone(&mut gateway, &golden.prompt[..length], count).await.0, answer.tokens);
+        assert_eq!(run_alone(&mut gateway, &golden.prompt[..length], count).await.0, answer.tokens);
     }
 }
 
-/// Windows of eight tokens in some layers, outputs of 64.
+/// Windows of eight tokens in some layers, and outputs of 64 tokens.
 #[tokio::test]
-async fn models_with_windows_in_some_layers_go_on_past_them() {
+async fn models_with_windows_match_mlx_lm_past_the_window() {
     for name in ["gemma3_text-fp32", "gemma3-fp32", "gpt_oss-fp32"] {
         let folder = toy(name, &[]);
-        says_what_mlx_lm_says(folder.path(), &golden(&goldens().join(name)), &[]).await;
+        assert_parity(folder.path(), &golden(&goldens().join(name)), &[]).await;
     }
 }
 
 #[tokio::test]
-async fn a_model_with_an_adapter_says_what_mlx_lm_says_and_not_what_it_says_without() {
+async fn adapted_model_matches_mlx_lm_and_differs_from_the_base() {
     let folder = toy("llama-fp32", &[]);
     let adapter = goldens().join("adapters/lora");
     let with = golden(&adapter.join("llama-fp32"));
-    says_what_mlx_lm_says(folder.path(), &with, &["--adapter", adapter.to_str().unwrap()]).await;
+    assert_parity(folder.path(), &with, &["--adapter", adapter.to_str().unwrap()]).await;
     let without = golden(&goldens().join("llama-fp32"));
-    says_what_mlx_lm_says(folder.path(), &without, &[]).await;
-    assert!(with.prompt == without.prompt && sure(&with, &with.greedy)[..5] != without.greedy[..5]);
+    assert_parity(folder.path(), &without, &[]).await;
+    assert!(with.prompt == without.prompt && clear_prefix(&with, &with.greedy)[..5] != without.greedy[..5]);
 }
 
-/// What a model says, its whole text kept: no engine, one token after the other.
+/// Greedy output without the engine: one token per step, and no block is freed.
 fn reference(folder: &Path, prompt: &[u32], count: usize) -> Vec<u32> {
     let mut runner = mlx::load(folder, &LoadOptions::default(), &mut |_, _| ()).unwrap();
     let mut tokens = prompt.to_vec();
@@ -135,23 +135,23 @@ fn reference(folder: &Path, prompt: &[u32], count: usize) -> Vec<u32> {
     tokens.split_off(prompt.len())
 }
 
-/// Every layer has a window of 40 tokens: three blocks at most are needed for a text of any length.
+/// Every layer has a window of 40 tokens, so a text of any length needs at most three blocks.
 #[tokio::test]
-async fn blocks_behind_every_window_are_given_back_and_the_text_is_the_same() {
+async fn freeing_blocks_behind_the_window_leaves_the_text_unchanged() {
     let changes = |window: u32| [("sliding_window", window.into()), ("max_position_embeddings", 2048.into())];
     let folder = toy("mistral-fp32", &changes(40));
     let prompt: Vec<u32> = (0..100).map(|n| (7 * n * n + 3 * n) % 160).collect();
-    // A process computes on one MLX thread at a time; the worker is another process.
+    // Compute the reference here and not in parallel: MLX allows one computing thread. The worker is another process.
     let [expected, unbounded] = [40, 2000].map(|window| {
         let folder = toy("mistral-fp32", &changes(window));
         reference(folder.path(), &prompt, 300)
     });
-    assert_ne!(expected, unbounded, "the window counts");
+    assert_ne!(expected, unbounded, "the window has an effect");
     let worker = Worker::start(folder.path(), false, &[]);
     let mut gateway = worker.gateway(1).await;
-    assert_eq!(alone(&mut gateway, &prompt, 300).await, (expected.clone(), 0));
-    // Given back, but not forgotten.
-    assert_eq!(alone(&mut gateway, &prompt, 300).await, (expected.clone(), 96));
+    assert_eq!(run_alone(&mut gateway, &prompt, 300).await, (expected.clone(), 0));
+    // Freed blocks stay in the prefix cache.
+    assert_eq!(run_alone(&mut gateway, &prompt, 300).await, (expected.clone(), 96));
     for id in 0..4 {
         gateway.submit(request(id, &prompt[..100 - id as usize], 1900)).await.unwrap();
     }

@@ -3,18 +3,18 @@ use super::*;
 const STREAM: StreamId = StreamId(1);
 
 #[test]
-fn an_arrival_counts_until_it_is_dropped() {
+fn count_excludes_dropped_arrivals() {
     let arrivals = Arrivals::default();
     let first = arrivals.enter(STREAM, RequestId(1)).unwrap();
     let second = arrivals.enter(STREAM, RequestId(2)).unwrap();
     assert_eq!(arrivals.count(), 2);
     drop(first);
     assert_eq!(arrivals.count(), 1);
-    assert!(second.wanted());
+    assert!(second.is_wanted());
 }
 
 #[test]
-fn names_are_taken_once_for_each_stream() {
+fn enter_with_used_id_on_same_stream_returns_none() {
     let arrivals = Arrivals::default();
     let first = arrivals.enter(STREAM, RequestId(1));
     assert!(arrivals.enter(STREAM, RequestId(1)).is_none());
@@ -24,12 +24,12 @@ fn names_are_taken_once_for_each_stream() {
 }
 
 #[test]
-fn a_cancelled_arrival_is_not_wanted() {
+fn cancel_marks_only_the_named_arrival() {
     let arrivals = Arrivals::default();
     let arrival = arrivals.enter(STREAM, RequestId(1)).unwrap();
     arrivals.cancel(STREAM, RequestId(7));
-    assert!(arrival.wanted());
+    assert!(arrival.is_wanted());
     arrivals.cancel(STREAM, RequestId(1));
-    assert!(!arrival.wanted());
+    assert!(!arrival.is_wanted());
     assert_eq!(arrivals.count(), 0);
 }

@@ -9,8 +9,8 @@ const SIZE: u32 = 4;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Tables that grow, empty and vanish at random under a limit that moves: no block is in two of them, none is lost, none
-    /// beyond the limit is handed out.
+    /// Tables grow, are cleared and dropped at random while the limit changes. No block is in two tables, none leaks, and
+    /// none beyond the limit is allocated.
     #[test]
     fn blocks_are_neither_shared_nor_lost(actions in vec((0usize..6, 0u32..60, 0..9), 1..200)) {
         let allocator = BlockAllocator::new(BLOCKS, SIZE);
@@ -22,7 +22,7 @@ proptest! {
                 8 => allocator.set_limit(tokens),
                 _ => {
                     let before = tables[at].blocks().to_vec();
-                    let reached = tables[at].reach(tokens);
+                    let reached = tables[at].grow_to(tokens);
                     prop_assert!(tables[at].blocks().starts_with(&before));
                     prop_assert!(reached.is_ok() == (tables[at].blocks().len() as u32 * SIZE >= tokens));
                     prop_assert!(reached.is_ok() || allocator.free() == 0);
@@ -34,7 +34,7 @@ proptest! {
             prop_assert_eq!(held.len() as u32, allocator.used());
             let within = held.iter().filter(|block| **block < allocator.limit()).count() as u32;
             prop_assert_eq!(within + allocator.free(), allocator.limit());
-            prop_assert!(allocator.end() >= held.iter().max().map_or(0, |last| last + 1));
+            prop_assert!(allocator.used_end() >= held.iter().max().map_or(0, |last| last + 1));
             held.sort_unstable();
             held.dedup();
             prop_assert_eq!(held.len() as u32, allocator.used());
@@ -54,9 +54,9 @@ fn chain(allocator: &BlockAllocator, tokens: &[u32]) -> Vec<ChainHash> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Tables that share texts at random: what a table adopts was computed for just that text and not overwritten since.
+    /// Tables share texts at random. An adopted block was computed for exactly that text and not overwritten since.
     #[test]
-    fn what_is_adopted_holds_the_text(
+    fn adopted_blocks_hold_the_text(
         actions in vec((0usize..5, vec(0u32..2, 0..24), 0..8), 1..120),
     ) {
         let allocator = BlockAllocator::new(12, SIZE);
@@ -69,7 +69,7 @@ proptest! {
                 0 => continue,
                 1 => {
                     allocator.set_limit(tokens.len() as u32);
-                    prop_assert!(tables.iter().any(|t| !t.blocks().is_empty()) || allocator.end() <= allocator.limit());
+                    prop_assert!(tables.iter().any(|t| !t.blocks().is_empty()) || allocator.used_end() <= allocator.limit());
                     continue;
                 }
                 _ => {}
@@ -84,17 +84,17 @@ proptest! {
                 let text = &tokens[..count * SIZE as usize];
                 prop_assert_eq!(content[*block as usize].as_deref(), Some(text));
             }
-            if table.reach(tokens.len() as u32).is_err() {
+            if table.grow_to(tokens.len() as u32).is_err() {
                 table.clear();
                 continue;
             }
-            table.announce(&chain, 0, false);
+            table.publish(&chain, 0, false);
             for (block, count) in table.blocks().iter().zip(1..).skip(adopted as usize) {
                 content[*block as usize] = tokens.get(..count * SIZE as usize).map(<[u32]>::to_vec);
             }
-            // Some are cancelled before they are computed.
+            // Some are cancelled before their blocks are computed.
             if action < 7 {
-                table.announce(&chain, adopted as usize, true);
+                table.publish(&chain, adopted as usize, true);
             }
         }
         let held: std::collections::HashSet<u32> = tables.iter().flat_map(|t| t.blocks()).copied().collect();
@@ -103,7 +103,7 @@ proptest! {
 }
 
 #[test]
-fn equal_hashes_need_equal_beginnings() {
+fn chain_hashes_depend_on_the_whole_prefix_and_the_scope() {
     let allocator = BlockAllocator::new(8, SIZE);
     let (a, b) =
         (chain(&allocator, &[1, 2, 3, 4, 5, 6, 7, 8]), chain(&allocator, &[0, 2, 3, 4, 5, 6, 7, 8, 9]));
@@ -122,7 +122,7 @@ fn sequences_that_start_together_grow_without_gaps() {
     let mut tables = [allocator.table(), allocator.table()];
     for tokens in 1..=8 * SIZE {
         for table in &mut tables {
-            table.reach(tokens).unwrap();
+            table.grow_to(tokens).unwrap();
         }
     }
     for table in &tables {
@@ -131,31 +131,31 @@ fn sequences_that_start_together_grow_without_gaps() {
 }
 
 #[test]
-fn slots_follow_the_table() {
+fn slot_is_block_times_size_plus_offset() {
     let allocator = BlockAllocator::new(8, SIZE);
     let mut table = allocator.table();
-    table.reach(6).unwrap();
+    table.grow_to(6).unwrap();
     let [first, second] = [table.blocks()[0], table.blocks()[1]];
     assert_eq!((table.slot(0), table.slot(3)), (first * SIZE, first * SIZE + 3));
     assert_eq!(table.slot(5), second * SIZE + 1);
 }
 
 #[test]
-fn a_lower_limit_forgets_what_nobody_holds_and_a_higher_one_brings_blocks_back() {
+fn lower_limit_evicts_idle_blocks_and_higher_limit_restores_them() {
     let allocator = BlockAllocator::new(8, SIZE);
     let text: Vec<u32> = (0..8 * SIZE).collect();
     let chain = chain(&allocator, &text);
     let mut table = allocator.table();
-    table.reach(8 * SIZE).unwrap();
-    table.announce(&chain, 0, true);
+    table.grow_to(8 * SIZE).unwrap();
+    table.publish(&chain, 0, true);
     allocator.set_limit(2);
-    assert_eq!((allocator.used(), allocator.free(), allocator.end()), (8, 0, 8));
+    assert_eq!((allocator.used(), allocator.free(), allocator.used_end()), (8, 0, 8));
     table.clear();
-    assert_eq!((allocator.used(), allocator.free(), allocator.end()), (0, 2, 2));
+    assert_eq!((allocator.used(), allocator.free(), allocator.used_end()), (0, 2, 2));
     assert_eq!(allocator.find(&chain, None).unwrap(), Cached { blocks: 2, idle: 2 });
-    allocator.forget_idle();
+    allocator.evict_idle();
     assert_eq!(allocator.find(&chain, None).unwrap(), Cached::default());
-    assert_eq!(allocator.end(), 0);
+    assert_eq!(allocator.used_end(), 0);
     allocator.set_limit(100);
     assert_eq!((allocator.limit(), allocator.free()), (8, 8));
 }

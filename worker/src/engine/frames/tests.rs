@@ -8,7 +8,7 @@ fn frame(step: u64, events: usize) -> StepFrame {
 }
 
 #[tokio::test]
-async fn a_reader_that_keeps_up_gets_every_step() {
+async fn fast_receiver_gets_one_frame_per_step() {
     let (sender, mut receiver) = queue();
     for step in 0..10 {
         sender.send(frame(step, 3)).unwrap();
@@ -19,7 +19,7 @@ async fn a_reader_that_keeps_up_gets_every_step() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_behind_gets_all_in_order_in_few_frames() {
+async fn slow_receiver_gets_all_events_in_order_in_few_frames() {
     let (sender, mut receiver) = queue();
     for step in 0..10_000 {
         sender.send(frame(step, 1 + step as usize % 3)).unwrap();
@@ -35,7 +35,7 @@ async fn a_reader_that_is_behind_gets_all_in_order_in_few_frames() {
 }
 
 #[tokio::test]
-async fn a_reader_too_far_behind_is_dead() {
+async fn send_past_the_limit_or_to_a_dropped_receiver_returns_dead() {
     let (sender, mut receiver) = queue();
     let mut sent = 0;
     while sender.send(frame(0, 1024)).is_ok() {

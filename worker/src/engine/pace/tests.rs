@@ -3,10 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    /// On a machine whose steps cost a fixed amount per row and per prompt token, a prompt comes to its end, and few steps
-    /// take longer than twice what decoding alone takes.
+    /// A model of a machine: steps cost a fixed amount per row and per prompt token.
+    ///
+    /// The prompt finishes, and few steps take more than twice a decode-only step.
     #[test]
-    fn decoding_keeps_its_pace_and_the_prompt_its_progress(
+    fn prompt_finishes_and_few_steps_are_slow(
         base in 500.0f64..100_000.0,
         per_row in 1.0f64..20_000.0,
         per_token in 10.0f64..20_000.0,
@@ -21,25 +22,25 @@ proptest! {
             let tokens = pace.prefill_tokens(rows, 1, 512).min(left);
             let micros = (alone + per_token * tokens as f64) * noise[steps % noise.len()];
             pace.observe(rows, tokens, micros);
-            // What a machine that slow for prompts cannot avoid.
+            // The least that a machine this slow for prompts can do.
             let least = alone + per_token * LEAST_TOKENS as f64;
             slow += usize::from(micros > (2.0 * alone).max(least * 1.2));
             left -= tokens;
             steps += 1;
-            prop_assert!(steps <= 2 + prompt + prompt / 8, "the prompt does not progress");
+            prop_assert!(steps <= 2 + prompt + prompt / 8, "the prompt makes no progress");
         }
-        // The first one with a prompt, whose cost was not known, and what the blend takes to forget it.
+        // The first prompt step, with an unknown cost, and the steps until the average has forgotten it.
         prop_assert!(slow <= 3 + steps / 12, "{slow} of {steps} steps are slow");
     }
 }
 
 #[test]
-fn without_decoding_a_prompt_gets_all() {
+fn prompt_without_decoding_rows_gets_the_whole_budget() {
     assert_eq!(Pace::default().prefill_tokens(0, 1, 512), 512);
 }
 
 #[test]
-fn other_rows_than_were_measured_are_measured_again() {
+fn different_row_count_or_old_figure_is_measured_again() {
     let mut pace = Pace::default();
     assert_eq!(pace.prefill_tokens(1, 1, 512), 0);
     pace.observe(1, 0, 1000.0);
@@ -51,11 +52,11 @@ fn other_rows_than_were_measured_are_measured_again() {
     for _ in 0..STALE_STEPS {
         pace.observe(1, 7, 1700.0);
     }
-    assert_eq!(pace.prefill_tokens(1, 1, 512), 0, "what is long ago is measured again");
+    assert_eq!(pace.prefill_tokens(1, 1, 512), 0, "an old figure is measured again");
 }
 
 #[test]
-fn many_prompts_get_more_of_a_step_than_one() {
+fn several_prompts_get_a_larger_share_than_one() {
     let mut pace = Pace::default();
     pace.observe(4, 0, 41_000.0);
     pace.observe(4, 24, 65_000.0);
@@ -64,7 +65,7 @@ fn many_prompts_get_more_of_a_step_than_one() {
 }
 
 #[test]
-fn many_long_prompts_get_more_only_at_first() {
+fn share_of_several_long_prompts_is_bounded_after_some_steps() {
     let mut pace = Pace::default();
     pace.observe(4, 0, 41_000.0);
     for _ in 0..CROWDED_STEPS {
@@ -74,6 +75,6 @@ fn many_long_prompts_get_more_only_at_first() {
     }
     assert_eq!([8, 2].map(|prompts| pace.prefill_tokens(4, prompts, 512)), [82, 82]);
     assert_eq!(pace.prefill_tokens(4, 1, 512), 16);
-    // Others come later.
+    // New prompts start a new count.
     assert_eq!(pace.prefill_tokens(4, 8, 512), 512);
 }

@@ -1,19 +1,19 @@
 use super::*;
 
-fn adjusted(penalties: Penalties, prompt: &[u32], output: &[u32]) -> Vec<Adjust> {
+fn adjusted(penalties: Penalties, prompt: &[u32], output: &[u32]) -> Vec<LogitAdjustment> {
     let mut adjustments = Adjustments::new(penalties, prompt);
     output.iter().for_each(|token| adjustments.push(*token));
-    adjustments.now()
+    adjustments.current()
 }
 
 #[test]
-fn nothing_is_done_where_nothing_is_asked() {
+fn default_penalties_adjust_nothing() {
     assert_eq!(adjusted(Penalties::default(), &[1, 2], &[3, 3]), []);
 }
 
 #[test]
-fn each_penalty_looks_at_its_own_tokens() {
-    let adjust = |token, bias, repetition, penalty| Adjust { token, bias, repetition, penalty };
+fn each_penalty_applies_to_its_own_tokens() {
+    let adjust = |token, bias, repetition, penalty| LogitAdjustment { token, bias, repetition, penalty };
     let repetition = Penalties { repetition: 1.5, ..Penalties::default() };
     let expected = [adjust(1, 0.0, 1.5, 0.0), adjust(2, 0.0, 1.5, 0.0), adjust(3, 0.0, 1.5, 0.0)];
     assert_eq!(adjusted(repetition, &[2, 1, 2], &[3]), expected);

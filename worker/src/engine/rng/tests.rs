@@ -1,14 +1,14 @@
 use super::*;
 
 #[test]
-fn numbers_are_exponential() {
+fn exponential_matches_its_distribution() {
     let count = 160_000;
     let (mut sum, mut buckets) = (0.0, [0; 16]);
     for at in 0..count {
         let number = f64::from(exponential(noise(42, at / 400), at % 400));
         assert!(number > 0.0 && number.is_finite());
         sum += number;
-        // Its own distribution makes it even.
+        // The cumulative distribution function maps it to uniform buckets.
         buckets[((-(-number).exp_m1()) * 16.0).min(15.0) as usize] += 1;
     }
     assert!((sum / count as f64 - 1.0).abs() < 4.0 / (count as f64).sqrt());
@@ -17,7 +17,7 @@ fn numbers_are_exponential() {
 }
 
 #[test]
-fn seed_and_position_decide_alone() {
+fn noise_depends_on_seed_and_position_only() {
     assert_eq!(noise(7, 3), noise(7, 3));
     let mut seen: Vec<u64> = (0..100).flat_map(|seed| (0..100).map(move |at| noise(seed, at))).collect();
     seen.sort_unstable();
@@ -26,7 +26,7 @@ fn seed_and_position_decide_alone() {
 }
 
 #[test]
-fn neighbours_do_not_follow_each_other() {
+fn neighbouring_numbers_are_uncorrelated() {
     let number = |seed, position, index| f64::from(exponential(noise(seed, position), index));
     for (seeds, positions, indices) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
         let pairs = (0..20_000)

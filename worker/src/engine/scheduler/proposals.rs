@@ -1,25 +1,26 @@
-//! Drafts from a second, smaller model: what it has to compute, and what it proposes. Pure, as the scheduler is.
+//! Drafts from a second, smaller model: the tokens that it computes and proposes. Pure, like the scheduler.
 //!
-//! The second model keeps its keys and values in a pool of its own under the block numbers and slots of the first, so that a
-//! block table, a shared prefix or a fork serves both. After each step it computes what the first one has computed and, for rows
-//! that decode, goes on alone, token by token; the next step of the first model computes these tokens along with its own. A
-//! hole or an error in its cache makes worse drafts, and never another text.
+//! The draft model has its own KV pool with the block ids and slots of the served model, so block tables and shared prefixes
+//! serve both. After each step it computes the same tokens. For decoding rows it continues token by token, and the next
+//! step of the served model verifies its proposals. A gap or error in its cache makes drafts worse and never changes the
+//! text.
 
 use super::{Drafts, Scheduler};
 use crate::engine::runner::{Batch, Row, RowSampling};
 
-/// A round of proposals under way.
+/// The state of a round of proposals.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Rows that go on, as indices into `running`.
+    /// Rows that continue, as indices into `running`.
     proposing: Vec<usize>,
-    /// Tokens proposed for each of them so far.
+    /// Tokens proposed per row so far.
     proposed: usize,
 }
 
 impl Scheduler {
-    /// Fills `batch` with what the second model computes first after a step; false where that is nothing. `max_context` is
-    /// its own limit, in tokens.
+    /// Fills `batch` with the first pass of the draft model after a step. Returns false if there is nothing to compute.
+    ///
+    /// `max_context` is the draft model's limit, in tokens.
     pub fn begin_proposals(&mut self, batch: &mut Batch, max_context: usize) -> bool {
         self.clear(batch);
         self.round = Round::default();
@@ -28,17 +29,17 @@ impl Scheduler {
             let sequence = &mut self.running[at];
             sequence.proposed.clear();
             let ahead = sequence.length() + most;
-            let decodes = sequence.pending() == 1 && sequence.generated() > 0 && sequence.may_draft();
+            let decodes = sequence.pending() == 1 && sequence.generated() > 0 && sequence.can_draft();
             let room = ahead < self.max_length.min(max_context);
-            // Proposals are worth nobody's blocks but free ones.
-            let proposes = decodes && room && sequence.table.reach(ahead as u32).is_ok();
+            // Proposals take free blocks only and never preempt.
+            let proposes = decodes && room && sequence.table.grow_to(ahead as u32).is_ok();
             let end = if proposes { sequence.length() } else { sequence.computed.min(max_context) };
             let from = sequence.drafted.min(end);
             if from == end {
                 continue;
             }
             sequence.drafted = end;
-            self.compute(batch, at, from..end, proposes);
+            self.push_draft_row(batch, at, from..end, proposes);
             if proposes {
                 self.round.proposing.push(at);
             }
@@ -46,9 +47,9 @@ impl Scheduler {
         !batch.rows.is_empty()
     }
 
-    /// Takes what the second model said, a token for each row that proposes, and fills `batch` with the next ones; false at the
+    /// Appends the draft model's `tokens`, one per proposing row, and fills `batch` with the next pass. Returns false at the
     /// end of the round.
-    pub fn go_on_proposing(&mut self, batch: &mut Batch, tokens: &[u32]) -> bool {
+    pub fn continue_proposals(&mut self, batch: &mut Batch, tokens: &[u32]) -> bool {
         self.clear(batch);
         let Drafts::Model(most) = self.limits.drafts else { return false };
         let Round { proposing, proposed } = std::mem::take(&mut self.round);
@@ -61,14 +62,14 @@ impl Scheduler {
         for at in &proposing {
             let position = self.running[*at].drafted;
             self.running[*at].drafted += 1;
-            self.compute(batch, *at, position..position + 1, true);
+            self.push_draft_row(batch, *at, position..position + 1, true);
         }
         self.round = Round { proposing, proposed: proposed + 1 };
         true
     }
 
-    /// Appends a row with the tokens at `range` of sequence `at`, proposed ones included.
-    fn compute(&mut self, batch: &mut Batch, at: usize, range: std::ops::Range<usize>, samples: bool) {
+    /// Appends a row with the tokens at `range` of sequence `at`, including proposed ones.
+    fn push_draft_row(&mut self, batch: &mut Batch, at: usize, range: std::ops::Range<usize>, samples: bool) {
         let mut blocks = self.spare.pop().unwrap_or_default();
         let sequence = &self.running[at];
         let start = batch.tokens.len();

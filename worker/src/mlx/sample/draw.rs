@@ -1,11 +1,13 @@
 //! Draws tokens in proportion to their weights.
 //!
-//! A race of exponential numbers: the token with the least E / w wins, each with a probability in proportion to its w ("Gumbel's
-//! trick", told without logarithms). The inverse of the cumulative distribution would take a single random number, but what it
-//! draws depends on the last digits of all weights, which differ by the company in the batch: where thousands of tokens are
-//! likely, it drew another one once in a hundred tokens. In a race the second is as near as ε with probability ε only.
+//! An exponential race: the token with the smallest E / w wins, where E is exponentially distributed, so the probability is
+//! proportional to w (the Gumbel trick without logarithms). Inverting the cumulative distribution would need only one random
+//! number. But its result depends on the last digits of all weights, which vary with the other rows of the batch: with
+//! thousands of likely tokens it drew a different one once in a hundred tokens. In a race, the runner-up is within ε of the
+//! winner only with probability ε.
 //!
-//! A random number for each token would be dear, so there are two races: of groups of tokens, and within the one that won.
+//! A random number per token would be expensive, so there are two races: between groups of tokens, then within the winning
+//! group.
 
 use mlx_rs::{Array, ops};
 
@@ -13,10 +15,10 @@ use super::Result;
 use crate::engine::rng;
 use crate::engine::runner::RowSampling;
 
-/// Tokens of a group: near the square root of a vocabulary, where the numbers of both races are fewest.
+/// Tokens per group: near the square root of a vocabulary, which minimises the random numbers of both races.
 const GROUP: i32 = 256;
 
-/// Weights `[N, vocabulary]` → tokens `[N, 1]` (uint32), by each row's noise.
+/// Weights `[N, vocabulary]` → tokens `[N, 1]` (uint32), drawn with each row's noise.
 ///
 /// # Errors
 /// When the device fails.
@@ -36,7 +38,7 @@ pub(super) fn draw(weights: &Array, rows: &[RowSampling]) -> Result<Array> {
     group.multiply(Array::from_slice(&[GROUP as u32], &[]))?.add(member)
 }
 
-/// Who of each row of `weights` wins, `[N, 1]`. Numbers from the `first` of the row's noise are used.
+/// The winning index in each row of `weights`, `[N, 1]`. Uses the row's random numbers from index `first` on.
 fn race(weights: &Array, rows: &[RowSampling], first: u64) -> Result<Array> {
     let runners = first..first + weights.dim(1) as u64;
     let times =

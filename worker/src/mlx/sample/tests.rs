@@ -16,7 +16,7 @@ fn draw(logits: &[Vec<f32>], rows: &[RowSampling]) -> Vec<u32> {
     tokens.as_slice::<u32>().to_vec()
 }
 
-/// The filtered distribution, likeliest first, in plain arithmetic.
+/// The filtered distribution in descending order, in plain arithmetic.
 fn reference(logits: &[f32], row: &RowSampling) -> Vec<(u32, f64)> {
     let mut all: Vec<(u32, f64)> =
         (0..).zip(logits.iter().map(|x| (f64::from(*x) / f64::from(row.temperature)).exp())).collect();
@@ -59,11 +59,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_token_is_who_wins_the_race(rows in prop::collection::vec((row_logits(), settings()), 1..5)) {
+    fn token_matches_the_reference_race(rows in prop::collection::vec((row_logits(), settings()), 1..5)) {
         let _device = device();
         let (logits, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         for ((token, logits), row) in draw(&logits, &rows).into_iter().zip(&logits).zip(&rows) {
-            // All are of the first group. A filter's border may fall either way by rounding.
+            // All tokens are in the first group. Rounding may move a token across a filter's threshold.
             let winner = |row: &RowSampling| {
                 let time = |(id, p): &(u32, f64)| f64::from(rng::exponential(row.noise, 1 + u64::from(*id))) / p;
                 let kept = reference(logits, row);
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_its_company(rows in prop::collection::vec((row_logits(), settings()), 2..5)) {
+    fn sample_does_not_depend_on_other_rows(rows in prop::collection::vec((row_logits(), settings()), 2..5)) {
         let _device = device();
         let (logits, mut rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         rows[0] = RowSampling::GREEDY;
@@ -92,7 +92,7 @@ proptest! {
 }
 
 #[test]
-fn narrow_settings_are_greedy() {
+fn extreme_filters_sample_greedily() {
     let _device = device();
     let logits = vec![vec![0.5, 3.0, 2.9, -1.0]; 4];
     for noise in 0..20 {
@@ -114,9 +114,9 @@ fn free(noise: u64) -> RowSampling {
     RowSampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, noise }
 }
 
-/// Each token comes as often as its probability says, within its group and in another.
+/// Token frequencies match the probabilities, within a group and across groups.
 #[test]
-fn the_distribution_is_the_softmax() {
+fn sampling_without_filters_follows_the_softmax() {
     let _device = device();
     let mut logits = vec![f32::NEG_INFINITY; 700];
     for (at, p) in [(0, 0.5f32), (1, 0.25), (300, 0.125), (699, 0.125)] {
@@ -134,9 +134,9 @@ fn the_distribution_is_the_softmax() {
     assert_eq!(seen.iter().sum::<u32>(), seen[0] + seen[1] + seen[300] + seen[699]);
 }
 
-/// What batches of other sizes round otherwise draws the same tokens, though thousands are likely.
+/// Rounding differences between batch sizes draw the same tokens, even if thousands are likely.
 #[test]
-fn the_last_digits_do_not_decide() {
+fn rounding_rarely_changes_a_sample() {
     let _device = device();
     let unrest = |at: u64| rng::exponential(1, at) - rng::exponential(2, at);
     let logits: Vec<f32> = (0..20_000).map(unrest).collect();
@@ -153,12 +153,12 @@ fn the_last_digits_do_not_decide() {
 
 proptest! {
     #[test]
-    fn logits_are_adjusted_as_plain_arithmetic_does(
+    fn adjust_matches_plain_arithmetic(
         rows in prop::collection::vec((row_logits(), prop::collection::btree_map(0u32..30, (-3.0f32..3.0, 0.5f32..2.0, -1.0f32..1.0), 0..6)), 1..4),
     ) {
         let _device = device();
         let mut expected: Vec<Vec<f32>> = Vec::new();
-        let mut lists: Vec<Vec<Adjust>> = Vec::new();
+        let mut lists: Vec<Vec<LogitAdjustment>> = Vec::new();
         for (logits, changes) in &rows {
             let mut row: Vec<f32> = logits.iter().map(|x| x - 4.0).collect();
             for (token, (bias, repetition, penalty)) in changes {
@@ -171,12 +171,12 @@ proptest! {
             expected.push(row);
             let list = changes.iter();
             lists.push(list.map(|(token, (bias, repetition, penalty))| {
-                Adjust { token: *token, bias: *bias, repetition: *repetition, penalty: *penalty }
+                LogitAdjustment { token: *token, bias: *bias, repetition: *repetition, penalty: *penalty }
             }).collect());
         }
         let flat: Vec<f32> = rows.iter().flat_map(|(logits, _)| logits.iter().map(|x| x - 4.0)).collect();
         let logits = Array::from_slice(&flat, &[rows.len() as i32, VOCABULARY as i32]);
-        let lists: Vec<&[Adjust]> = lists.iter().map(Vec::as_slice).collect();
+        let lists: Vec<&[LogitAdjustment]> = lists.iter().map(Vec::as_slice).collect();
         let adjusted = adjust(logits, &lists).unwrap();
         for (ours, theirs) in adjusted.as_slice::<f32>().iter().zip(expected.concat()) {
             prop_assert!((ours - theirs).abs() < 1e-5);

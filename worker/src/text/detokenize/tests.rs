@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::adapters::tokenizer::tests::{byte_fallback, smollm2};
+use crate::text::tokenizer::tests::{byte_fallback, smollm2};
 
 static SMOL: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Arc::new(smollm2()));
 static BYTES: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Arc::new(byte_fallback()));
@@ -23,7 +23,7 @@ fn run(tokenizer: &Arc<Tokenizer>, tokens: &[u32]) -> (String, usize) {
     (text + &detokenizer.finish(), widest)
 }
 
-/// Decoding everything at once, without the half character at the end.
+/// Decodes all tokens at once and drops an incomplete character at the end.
 fn whole(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
     tokenizer.decode(tokens).trim_end_matches(REPLACEMENT).to_owned()
 }
@@ -32,7 +32,7 @@ fn trimmed(text: &str) -> &str {
     text.trim_end_matches(REPLACEMENT)
 }
 
-/// Ids of tokens that are part of a character: where byte-level vocabularies are interesting.
+/// Tokens that are a part of a character, the difficult ones of a byte-level vocabulary.
 static PARTS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let all = 0..SMOL.vocabulary();
     all.filter(|token| SMOL.decode(&[*token]).contains(REPLACEMENT)).collect()
@@ -42,13 +42,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn random_tokens_give_what_decoding_at_once_gives(tokens in vec(0u32..49152, 0..60)) {
+    fn random_tokens_decode_as_at_once(tokens in vec(0u32..49152, 0..60)) {
         let (out, _) = run(&SMOL, &tokens);
         prop_assert_eq!(trimmed(&out), whole(&SMOL, &tokens));
     }
 
     #[test]
-    fn parts_of_characters_give_what_decoding_at_once_gives(
+    fn parts_of_characters_decode_as_at_once(
         picks in vec((any::<prop::sample::Index>(), 0u32..49152, 0..5), 0..40),
     ) {
         let token = |(part, other, which): &(prop::sample::Index, u32, i32)| {
@@ -61,14 +61,14 @@ proptest! {
     }
 
     #[test]
-    fn real_text_comes_back(text in "\\PC{0,60}") {
+    fn text_round_trips(text in "\\PC{0,60}") {
         let tokens = SMOL.encode(&text, false).unwrap();
         let (out, _) = run(&SMOL, &tokens);
         prop_assert_eq!(trimmed(&out), trimmed(&text));
     }
 
     #[test]
-    fn byte_tokens_and_leading_spaces_come_back(text in "[a-c ]{0,3}([a-c é你😀]|  ){0,30}[a-c]") {
+    fn byte_tokens_and_leading_spaces_round_trip(text in "[a-c ]{0,3}([a-c é你😀]|  ){0,30}[a-c]") {
         let tokens = BYTES.encode(&text, false).unwrap();
         let (out, widest) = run(&BYTES, &tokens);
         prop_assert_eq!(out, BYTES.decode(&tokens));
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn byte_tokens_that_are_no_text_never_stop_the_stream(tokens in vec(0u32..300, 0..60)) {
+    fn invalid_byte_tokens_do_not_stop_the_stream(tokens in vec(0u32..300, 0..60)) {
         let end = BYTES.encode("abc", false).unwrap();
         let tokens: Vec<u32> = tokens.into_iter().filter(|t| *t < BYTES.vocabulary()).chain(end).collect();
         prop_assert!(run(&BYTES, &tokens).0.ends_with("abc"));
@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn a_character_of_several_tokens_comes_whole() {
+fn character_of_several_tokens_is_released_once() {
     let tokens = SMOL.encode("🦀", false).unwrap();
     assert!(tokens.len() > 1);
     let mut detokenizer = Detokenizer::new(Arc::clone(&SMOL));
@@ -97,13 +97,13 @@ fn a_character_of_several_tokens_comes_whole() {
 }
 
 #[test]
-fn half_a_character_at_the_end_is_dropped() {
+fn incomplete_character_at_the_end_is_dropped() {
     let tokens = SMOL.encode("ok 🦀", false).unwrap();
     assert_eq!(run(&SMOL, &tokens[..tokens.len() - 1]).0.trim_end(), "ok");
 }
 
 #[test]
-fn special_tokens_are_left_out_and_change_nothing() {
+fn special_tokens_are_skipped() {
     let tokens = BYTES.encode("ab ab", false).unwrap();
     let special = BYTES.id("<s>").unwrap();
     let mixed: Vec<u32> = tokens.iter().flat_map(|token| [special, *token]).collect();

@@ -1,4 +1,4 @@
-//! From a constraint to a matcher: limits, options, and errors as sentences.
+//! Compiles a constraint to a matcher: limits, options, and errors as sentences.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,16 +15,16 @@ use super::vocabulary::Vocabulary;
 
 /// Bytes of a schema, regular expression or grammar, at most.
 const MAX_TEXT: usize = 256 << 10;
-/// Compilers recurse as deep as what they read is nested; only what is used of it costs memory.
+/// Bytes of the compiler's stack. Compilers recurse as deep as their input is nested. Unused stack costs no memory.
 const STACK: usize = 64 << 20;
-/// White space between JSON's tokens: a space, or up to two line ends and an indentation. Without a bound, a small model
-/// can go on with it for ever.
+/// White space between JSON's tokens: a space, or up to two line breaks and an indentation. Without a bound, small models may
+/// write white space for ever.
 const WHITE_SPACE: &str = r"[ ]|\n{1,2}[ \t]{0,32}";
 
 /// Makes matchers for one vocabulary.
 pub(super) struct Compiler {
     factory: ParserFactory,
-    /// Every text begins with a space that its decoder drops.
+    /// The decoder drops the first space of a text.
     drops_space: bool,
 }
 
@@ -32,7 +32,7 @@ impl Compiler {
     /// A compiler for `vocabulary`.
     ///
     /// # Errors
-    /// A sentence; not expected.
+    /// A sentence. No known vocabulary causes one.
     pub(super) fn new(vocabulary: Vocabulary) -> Result<Self, String> {
         let drops_space = vocabulary.drops_space;
         let tokens: TokEnv = Arc::new(vocabulary);
@@ -45,28 +45,32 @@ impl Compiler {
 
     /// See [`super::Grammars::compile`].
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
-        let grammar = self.place(vec![grammar(constraint)?], r#"start: " " @text"#);
-        self.make(grammar).map_err(|causes| sentence(name(constraint), &causes))
+        let grammar = self.with_leading_space(vec![constraint_grammar(constraint)?], r#"start: " " @text"#);
+        self.make_matcher(grammar).map_err(|causes| error_sentence(description(constraint), &causes))
     }
 
-    /// See [`super::Grammars::compile_around`].
-    pub(super) fn compile_around(&self, lark: String, rest: Option<&Constraint>) -> Result<Matcher, String> {
+    /// See [`super::Grammars::compile_with_answer`].
+    pub(super) fn compile_with_answer(
+        &self,
+        lark: String,
+        answer: Option<&Constraint>,
+    ) -> Result<Matcher, String> {
         let mut grammars = vec![GrammarWithLexer::from_lark(lark)];
-        if let Some(rest) = rest {
-            grammars.push(GrammarWithLexer { name: Some("answer".into()), ..grammar(rest)? });
+        if let Some(answer) = answer {
+            grammars.push(GrammarWithLexer { name: Some("answer".into()), ..constraint_grammar(answer)? });
         }
-        // A special token may come first, before which there is no space.
-        let grammar = self.place(grammars, r#"start: " "? @text"#);
-        self.make(grammar).map_err(|causes| sentence("a function's schema", &causes))
+        // No space comes before a special token.
+        let grammar = self.with_leading_space(grammars, r#"start: " "? @text"#);
+        self.make_matcher(grammar).map_err(|causes| error_sentence("a function's schema", &causes))
     }
 
-    fn make(&self, grammar: TopLevelGrammar) -> Result<Matcher, Vec<String>> {
+    fn make_matcher(&self, grammar: TopLevelGrammar) -> Result<Matcher, Vec<String>> {
         let compile = || {
             let parser = self.factory.create_parser(grammar);
             let parser = parser.map_err(|e| e.chain().map(ToString::to_string).collect::<Vec<_>>())?;
             let mut matcher = Matcher::new(parser);
-            // The first mask is the dearest, and shows what can never be followed: here, not on the engine's thread.
-            matcher.start().map_err(|e| vec![e])?;
+            // The first mask is the most expensive one and reveals impossible grammars. Compute it off the engine's thread.
+            matcher.prepare().map_err(|e| vec![e])?;
             Ok(matcher)
         };
         thread::scope(|scope| {
@@ -76,8 +80,8 @@ impl Compiler {
         })
     }
 
-    /// Puts grammars, of which the first counts, where the text begins: after the space that nobody sees.
-    fn place(&self, mut grammars: Vec<GrammarWithLexer>, space: &str) -> TopLevelGrammar {
+    /// Wraps the first grammar in `space`, which accounts for the space that the decoder drops.
+    fn with_leading_space(&self, mut grammars: Vec<GrammarWithLexer>, space: &str) -> TopLevelGrammar {
         if self.drops_space {
             if let Some(first) = grammars.first_mut() {
                 first.name = Some("text".into());
@@ -88,25 +92,25 @@ impl Compiler {
     }
 }
 
-fn grammar(constraint: &Constraint) -> Result<GrammarWithLexer, String> {
+fn constraint_grammar(constraint: &Constraint) -> Result<GrammarWithLexer, String> {
     let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
         return Ok(json_grammar(json!({"type": "object"})));
     };
     if text.len() > MAX_TEXT {
-        return Err(format!("{} is larger than {} KiB", name(constraint), MAX_TEXT >> 10));
+        return Err(format!("{} is larger than {} KiB", description(constraint), MAX_TEXT >> 10));
     }
     Ok(match constraint {
         Constraint::Regex(text) => GrammarWithLexer::from_regex(text),
         Constraint::Lark(text) => GrammarWithLexer::from_lark(text.clone()),
-        _ => json_grammar(schema(text)?),
+        _ => json_grammar(parse_schema(text)?),
     })
 }
 
-fn schema(text: &str) -> Result<Value, String> {
+fn parse_schema(text: &str) -> Result<Value, String> {
     let mut schema: Value =
         serde_json::from_str(text).map_err(|e| format!("the JSON schema is no JSON: {e}"))?;
     if let Value::Object(keywords) = &mut schema {
-        // Only an older version's keywords would be overlooked.
+        // Without it, llguidance only overlooks keywords of older drafts.
         keywords.remove("$schema");
         if keywords.contains_key("x-guidance") {
             return Err("the JSON schema uses a keyword that is not supported: \"x-guidance\"".into());
@@ -119,7 +123,7 @@ fn json_grammar(schema: Value) -> GrammarWithLexer {
     GrammarWithLexer::from_json_schema(with_options(schema))
 }
 
-/// A schema with our white space.
+/// A schema with [`WHITE_SPACE`] between tokens.
 fn with_options(mut schema: Value) -> Value {
     if schema.is_object() {
         let options =
@@ -129,12 +133,12 @@ fn with_options(mut schema: Value) -> Value {
     schema
 }
 
-/// A schema as it stands in Lark after `%json`.
+/// A schema for Lark's `%json`.
 pub(crate) fn json_text(schema: Value) -> String {
     with_options(schema).to_string()
 }
 
-fn name(constraint: &Constraint) -> &'static str {
+fn description(constraint: &Constraint) -> &'static str {
     match constraint {
         Constraint::JsonObject | Constraint::JsonSchema(_) => "the JSON schema",
         Constraint::Regex(_) => "the regular expression",
@@ -142,8 +146,8 @@ fn name(constraint: &Constraint) -> &'static str {
     }
 }
 
-/// What llguidance says, in a sentence: `causes` begin with the outermost.
-fn sentence(name: &str, causes: &[String]) -> String {
+/// llguidance's error as a sentence. `causes` begin with the outermost.
+fn error_sentence(name: &str, causes: &[String]) -> String {
     let inner = causes.last().map_or("", String::as_str);
     if let Some(keys) = inner.strip_prefix("Unimplemented keys: ") {
         let keys = keys.trim_matches(['[', ']']);
@@ -155,12 +159,12 @@ fn sentence(name: &str, causes: &[String]) -> String {
     if inner.starts_with("panic") {
         return format!("{name} cannot be compiled");
     }
-    format!("{name} cannot be used: {}", plain(inner))
+    format!("{name} cannot be used: {}", first_error_line(inner))
 }
 
-/// The first line that says what is wrong: a regular expression's error shows it first, and a Lark error shows where
-/// afterwards.
-fn plain(message: &str) -> &str {
+/// The first line that describes the problem. An error in a regular expression begins with the expression, and one in Lark ends
+/// with the position.
+fn first_error_line(message: &str) -> &str {
     let error = message.lines().find_map(|line| line.trim().strip_prefix("error: "));
     error.or_else(|| message.lines().next()).unwrap_or("unknown error").trim()
 }

@@ -1,4 +1,4 @@
-//! The state of one output under a grammar: a pure fold over token ids, which can be copied and taken back.
+//! The state of one output under a grammar: a pure fold over token ids that supports cloning and rollback.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,73 +7,72 @@ use llguidance::api::StopReason;
 use llguidance::toktrie::{TokEnv, TokTrie};
 use llguidance::{Matcher as Inner, TokenParser};
 
-/// What a constrained output may go on with. A state after some tokens is also what a fresh one becomes by taking the same
-/// tokens again. A clone goes its own way; clones share what they learn of the grammar, and should live on one thread.
+/// Computes the tokens that may come next. The state depends only on the tokens so far, so pushing the same tokens rebuilds it.
+/// Clones advance independently. They share a cache of the grammar and should stay on one thread.
 #[derive(Clone)]
 pub struct Matcher {
     inner: Inner,
     tokens: TokEnv,
-    /// Tokens that must come next, as the model was trained to see them; found once for a whole run of them.
+    /// The tokens that must come next, in the model's usual tokenisation. Computed once for each run of them.
     forced: VecDeque<u32>,
-    /// A token that ends the turn was taken.
+    /// The last token ended the turn.
     ended: bool,
-    /// Tokens taken, that one not included.
+    /// The number of tokens so far, without the end token.
     length: usize,
 }
 
 impl Matcher {
-    /// Before the first token.
+    /// A matcher before the first token.
     pub(super) fn new(parser: TokenParser) -> Self {
         let tokens = parser.token_env.clone();
         Self { inner: Inner::new(Ok(parser)), tokens, forced: VecDeque::new(), ended: false, length: 0 }
     }
 
-    /// Finds out what may come first, once.
-    pub(super) fn start(&mut self) -> Result<(), String> {
+    /// Computes the first mask. llguidance caches it.
+    pub(super) fn prepare(&mut self) -> Result<(), String> {
         if self.is_complete() {
             return Ok(());
         }
-        self.force()?;
+        self.compute_forced()?;
         if self.forced.is_empty() {
-            // Its result stays with llguidance.
-            self.inner.compute_mask().map_err(|e| plain(&e.to_string()))?;
+            self.inner.compute_mask().map_err(|e| describe(&e.to_string()))?;
         }
         Ok(())
     }
 
-    /// Sets the bits of the tokens that may come next, and clears all others: token `t` is bit `t % 32` of word `t / 32`.
-    /// Tokens that end the turn are among them exactly where the output may end. All bits are clear only when
-    /// [`Self::is_complete`] in a model without such tokens. Takes microseconds, seldom milliseconds.
+    /// Sets the bits of the tokens that may come next and clears all others: token `t` is bit `t % 32` of word `t / 32`.
+    /// Includes the end tokens exactly when the output may end. All bits are clear only when [`Self::is_complete`] in a model
+    /// without end tokens. Takes microseconds, rarely milliseconds.
     ///
     /// # Errors
-    /// A sentence, when the grammar has become too costly to follow or leads nowhere; it stays so.
+    /// A sentence, when the grammar exceeds llguidance's limits or leads to a dead end. The error is permanent.
     pub fn mask(&mut self, words: &mut [u32]) -> Result<(), String> {
         words.fill(0);
         if self.is_complete() {
             self.eos().for_each(|token| allow(words, token));
             return Ok(());
         }
-        self.force()?;
+        self.compute_forced()?;
         if let Some(token) = self.forced.front() {
             allow(words, *token);
             return Ok(());
         }
-        let mask = self.inner.compute_mask().map_err(|e| plain(&e.to_string()))?;
+        let mask = self.inner.compute_mask().map_err(|e| describe(&e.to_string()))?;
         for (word, bits) in words.iter_mut().zip(mask.as_slice()) {
             *word = *bits;
         }
         Ok(())
     }
 
-    /// Words of 32 bits in a mask.
+    /// The number of 32-bit words in a mask.
     pub fn words(&self) -> usize {
         self.tokens.tok_trie().vocab_size().div_ceil(32)
     }
 
-    /// Goes on with `token`.
+    /// Advances by `token`.
     ///
     /// # Errors
-    /// A sentence, when it may not come next. The state is as before.
+    /// A sentence, when the token may not come next. The state does not change.
     pub fn push(&mut self, token: u32) -> Result<(), String> {
         if self.ended {
             return Err(format!("token {token} comes after the output's end"));
@@ -82,9 +81,9 @@ impl Matcher {
             self.ended = self.may_end_with(token);
             return if self.ended { Ok(()) } else { Err("the output ends before the grammar does".into()) };
         }
-        // llguidance would never recover from a token that does not exist.
+        // A token that does not exist would put llguidance into a permanent error.
         if self.is_token(token)
-            && self.inner.try_consume_tokens(&[token]).map_err(|e| plain(&e.to_string()))? == 1
+            && self.inner.try_consume_tokens(&[token]).map_err(|e| describe(&e.to_string()))? == 1
         {
             self.length += 1;
             if self.forced.pop_front() != Some(token) {
@@ -93,29 +92,29 @@ impl Matcher {
             return Ok(());
         }
         Err(match self.inner.get_error() {
-            Some(error) => plain(&error),
+            Some(error) => describe(&error),
             None => format!("token {token} is not allowed by the grammar"),
         })
     }
 
-    /// How many of `tokens` may come next, one after another. The state does not change.
+    /// The number of leading `tokens` that may come next. The state does not change.
     ///
     /// # Errors
-    /// A sentence, when the grammar has become too costly to follow; it stays so.
+    /// A sentence, when the grammar exceeds llguidance's limits. The error is permanent.
     pub fn valid(&mut self, tokens: &[u32]) -> Result<usize, String> {
         if self.is_complete() {
             return Ok(tokens.iter().take(1).filter(|token| !self.ended && self.is_eos(**token)).count());
         }
         let known = tokens.iter().take_while(|token| self.is_token(**token)).count();
         let end = tokens.iter().position(|token| self.is_eos(*token)).map_or(known, |at| known.min(at + 1));
-        self.inner.validate_tokens(&tokens[..end]).map_err(|e| plain(&e.to_string()))
+        self.inner.validate_tokens(&tokens[..end]).map_err(|e| describe(&e.to_string()))
     }
 
-    /// Takes the last `count` tokens back.
+    /// Removes the last `count` tokens.
     ///
     /// # Errors
-    /// A sentence, when there are fewer, or the grammar cannot go back (Lark's `stop`, `suffix` and `max_tokens`): the state
-    /// is of no use after that, so a copy made beforehand is the way where it can happen.
+    /// A sentence, when there are fewer tokens, or the grammar cannot roll back (Lark's `stop`, `suffix` and `max_tokens`). The
+    /// matcher is unusable after such an error. If an error is possible, clone the matcher beforehand.
     pub fn rollback(&mut self, count: usize) -> Result<(), String> {
         let taken = self.length + usize::from(self.ended);
         if count > taken {
@@ -124,7 +123,7 @@ impl Matcher {
         if count > 0 {
             let inner = count - usize::from(std::mem::take(&mut self.ended));
             self.forced.clear();
-            self.inner.rollback(inner).map_err(|e| plain(&e.to_string()))?;
+            self.inner.rollback(inner).map_err(|e| describe(&e.to_string()))?;
             self.length -= inner;
         }
         Ok(())
@@ -135,18 +134,18 @@ impl Matcher {
         self.is_complete() || self.inner.is_accepting().unwrap_or(false)
     }
 
-    /// Whether nothing can follow but a token that ends the turn.
+    /// Whether only an end token may follow.
     pub fn is_complete(&self) -> bool {
         self.ended || matches!(self.inner.stop_reason(), StopReason::NoExtension | StopReason::EndOfSentence)
     }
 
-    /// Finds the tokens that must come next, where it is not known.
-    fn force(&mut self) -> Result<(), String> {
+    /// Computes the forced tokens, unless some are known.
+    fn compute_forced(&mut self) -> Result<(), String> {
         if self.forced.is_empty() {
             self.forced = self.inner.compute_ff_tokens().into();
-            // What is forced for ever so long exhausts limits, which only taking a token would show.
+            // An endless forced text exceeds llguidance's limits, which only consuming a token reveals.
             if let Some(token) = self.forced.front() {
-                self.inner.clone().consume_token(*token).map_err(|e| plain(&e.to_string()))?;
+                self.inner.clone().consume_token(*token).map_err(|e| describe(&e.to_string()))?;
             }
         }
         Ok(())
@@ -160,7 +159,7 @@ impl Matcher {
         (token as usize) < self.trie().vocab_size()
     }
 
-    /// The tokens that end the turn; toktrie has an invalid one where there are none.
+    /// The end tokens. toktrie reports an invalid one if there are none.
     fn eos(&self) -> impl Iterator<Item = u32> {
         self.trie().eos_tokens().iter().copied().filter(|token| self.is_token(*token))
     }
@@ -169,8 +168,7 @@ impl Matcher {
         self.eos().any(|eos| eos == token)
     }
 
-    /// Whether the turn may end with `token`. A rule of Lark can also demand the turn's end (`stop=""`), which only
-    /// trying shows.
+    /// Whether the turn may end with `token`. A Lark rule can also demand the end (`stop=""`), which only a trial reveals.
     fn may_end_with(&mut self, token: u32) -> bool {
         self.may_end() || self.inner.clone().consume_token(token).is_ok()
     }
@@ -188,8 +186,8 @@ fn allow(words: &mut [u32], token: u32) {
     }
 }
 
-/// The first line of what llguidance says.
-fn plain(message: &str) -> String {
+/// llguidance's error as a sentence: its first line.
+fn describe(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     format!("the grammar cannot be followed: {line}")
 }

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use self::schemas::{SCHEMAS, valid};
 use super::*;
-use crate::adapters::detokenize::Detokenizer;
-use crate::adapters::spelling::Spelling;
-use crate::adapters::tokenizer::tests::{byte_fallback, model, smollm2};
+use crate::text::detokenize::Detokenizer;
+use crate::text::token_bytes::TokenBytes;
+use crate::text::tokenizer::tests::{byte_fallback, model, smollm2};
 
 mod random;
 mod schemas;
@@ -16,7 +16,7 @@ mod schemas;
 struct Subject {
     tokenizer: Arc<Tokenizer>,
     grammars: Grammars,
-    /// Tokens that bring a text to its end.
+    /// Tokens that close strings, objects and lists.
     closers: Vec<u32>,
 }
 
@@ -30,12 +30,12 @@ fn subject(tokenizer: Tokenizer, eos: &[u32], rows: u32) -> Subject {
 }
 
 static SMOLLM2: LazyLock<Subject> = LazyLock::new(|| subject(smollm2(), &[0, 2], 49152));
-/// Its weights have more rows than its tokenizer has tokens.
+/// A model whose weights have more rows than its tokenizer has tokens.
 static QWEN: LazyLock<Subject> = LazyLock::new(|| {
     let tokenizer = Tokenizer::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap();
     subject(tokenizer, &[151_643, 151_645], 151_936)
 });
-/// Of SentencePiece's kind; its decoder drops the first space.
+/// A tokenizer like SentencePiece's. Its decoder drops the first space.
 static PIECES: LazyLock<Subject> = LazyLock::new(|| subject(byte_fallback(), &[1], 300));
 
 fn all() -> [&'static Subject; 3] {
@@ -52,7 +52,7 @@ impl Subject {
     }
 
     fn allowed(&self, matcher: &mut Matcher) -> Vec<u32> {
-        let mut words = vec![u32::MAX; self.grammars.words()];
+        let mut words = vec![u32::MAX; self.grammars.mask_words()];
         matcher.mask(&mut words).unwrap();
         let bits = |(at, word): (usize, &u32)| {
             let word = *word;
@@ -61,7 +61,7 @@ impl Subject {
         words.iter().enumerate().flat_map(bits).collect()
     }
 
-    /// What a client gets for these tokens.
+    /// The text that a client receives for these tokens.
     fn streamed(&self, tokens: &[u32]) -> String {
         let mut detokenizer = Detokenizer::new(Arc::clone(&self.tokenizer));
         let mut text: String = tokens.iter().filter_map(|token| detokenizer.push(*token)).collect();
@@ -69,7 +69,7 @@ impl Subject {
         text
     }
 
-    /// Takes random allowed tokens, `free` of them any; then those that end it soon. The end token is not in the result.
+    /// Pushes random allowed tokens: `free` of any kind, then preferably closing ones. The result omits the end token.
     fn walk(&self, matcher: &mut Matcher, seed: u64, free: usize) -> Vec<u32> {
         let mut random = seed;
         let mut pick = |from: &[u32]| {
@@ -91,7 +91,7 @@ impl Subject {
             }
             let closing: Vec<u32> =
                 text.iter().copied().filter(|token| self.closers.contains(token)).collect();
-            // Not always: a number in the middle of an object only ends with a comma.
+            // Not always: a number within an object ends only with a comma.
             let soon = step >= free && step % 3 != 0 && !closing.is_empty();
             let token = pick(if soon { &closing } else { &text });
             assert_eq!(matcher.valid(&[token]), Ok(1));
@@ -101,7 +101,7 @@ impl Subject {
         panic!("no end: {}", self.streamed(&tokens));
     }
 
-    /// The states of a whole text's tokens, as the tokenizer writes it.
+    /// Whether the constraint accepts a whole text in the tokenizer's own tokens.
     fn accepts(&self, constraint: &Constraint, text: &str) -> bool {
         let tokens = self.tokenizer.encode(text, false).unwrap();
         let mut matcher = self.matcher(constraint);
@@ -116,12 +116,12 @@ fn schema(text: &str) -> Constraint {
     Constraint::JsonSchema(text.into())
 }
 
-/// Checks what a walk through a schema gave.
+/// Checks the text of a random walk against its schema.
 fn check(schema: &str, text: &str) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     match serde_json::from_str::<Value>(text) {
         Ok(value) => assert!(valid(&schema, &value, &schema), "{text} is not of {schema}"),
-        // A random exponent is JSON all the same.
+        // A random exponent may exceed the range of numbers. The text is still JSON.
         Err(error) => assert!(error.to_string().contains("number out of range"), "{text}: {error}"),
     }
 }
@@ -130,7 +130,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20, ..ProptestConfig::with_cases(44) })]
 
     #[test]
-    fn whatever_is_allowed_is_json_of_the_schema(seed: u64, at in 0..SCHEMAS.len(), free in 0usize..50) {
+    fn allowed_tokens_produce_json_of_the_schema(seed: u64, at in 0..SCHEMAS.len(), free in 0usize..50) {
         for subject in all() {
             let mut matcher = subject.matcher(&schema(SCHEMAS[at]));
             let tokens = subject.walk(&mut matcher, seed, free);
@@ -139,12 +139,12 @@ proptest! {
     }
 
     #[test]
-    fn a_state_can_be_taken_back_copied_and_rebuilt(seed: u64, at in 0..SCHEMAS.len(), back in 1usize..6) {
+    fn matcher_supports_rollback_clone_and_rebuild(seed: u64, at in 0..SCHEMAS.len(), back in 1usize..6) {
         for subject in [&*SMOLLM2, &*PIECES] {
             let mut matcher = subject.matcher(&schema(SCHEMAS[at]));
             let fresh = matcher.clone();
             let tokens = subject.walk(&mut matcher, seed, 12);
-            // The end token is one of those taken back.
+            // The end token is one of the removed tokens.
             let keep = tokens.len().saturating_sub(back - 1);
             matcher.rollback(tokens.len() - keep + 1).unwrap();
             let mut rebuilt = fresh.clone();
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn any_token_is_taken_or_refused(tokens in prop::collection::vec(prop_oneof![0u32..310, any::<u32>()], 1..40)) {
+    fn push_agrees_with_valid(tokens in prop::collection::vec(prop_oneof![0u32..310, any::<u32>()], 1..40)) {
         for subject in [&*SMOLLM2, &*PIECES] {
             let mut matcher = subject.matcher(&Constraint::JsonObject);
             for token in &tokens {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn regular_expressions_hold(seed: u64, free in 0usize..20) {
+    fn allowed_tokens_match_a_regular_expression(seed: u64, free in 0usize..20) {
         for subject in all() {
             let mut matcher = subject.matcher(&Constraint::Regex("(ab|é)+[0-9]{2,3} ?".into()));
             let tokens = subject.walk(&mut matcher, seed, free);
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn lark_grammars_hold(seed: u64, free in 0usize..20) {
+    fn allowed_tokens_match_a_lark_grammar(seed: u64, free in 0usize..20) {
         let grammar = "start: sum\nsum: value (\"+\" value)*\nvalue: NUMBER | \"(\" sum \")\"\nNUMBER: /[0-9]{1,4}/\n";
         for subject in all() {
             let mut matcher = subject.matcher(&Constraint::Lark(grammar.into()));
@@ -198,7 +198,7 @@ proptest! {
 }
 
 #[test]
-fn texts_are_told_apart() {
+fn constraints_accept_and_refuse_texts() {
     let object = schema(SCHEMAS[1]);
     for subject in all() {
         assert!(subject.accepts(&object, r#"{"name": "Zoë \"Z\"", "age": 31}"#));
@@ -214,7 +214,7 @@ fn texts_are_told_apart() {
 }
 
 #[test]
-fn what_is_forced_is_spelled_as_the_model_learnt_it() {
+fn forced_text_uses_the_usual_tokenisation() {
     let constraint = schema(r#"{"const":"a fairly long text, and all of it is known: grün"}"#);
     for subject in all() {
         let mut matcher = subject.matcher(&constraint);
@@ -228,7 +228,7 @@ fn what_is_forced_is_spelled_as_the_model_learnt_it() {
 }
 
 #[test]
-fn a_first_space_that_the_decoder_drops_is_not_the_grammars() {
+fn space_that_the_decoder_drops_is_not_part_of_the_grammar() {
     let spaced = Constraint::Regex("( x|y)".into());
     for seed in 0..8 {
         for subject in all() {
@@ -254,16 +254,16 @@ fn special_tokens_and_missing_rows_are_never_text() {
 }
 
 #[test]
-fn tokens_spell_what_the_tokenizer_decodes() {
+fn token_bytes_agree_with_the_decoder() {
     for subject in all() {
-        let spelling = Spelling::of(&subject.tokenizer.decoder()).unwrap();
+        let token_bytes = TokenBytes::from_decoder(&subject.tokenizer.decoder()).unwrap();
         let before = subject.tokenizer.encode("a", false).unwrap();
         let start = subject.tokenizer.decode(&before).len();
         for token in (0..subject.tokenizer.vocabulary()).filter(|token| !subject.tokenizer.is_special(*token))
         {
             let Some(text) = subject.tokenizer.token(token) else { continue };
             let decoded = subject.tokenizer.decode(&[before.as_slice(), &[token]].concat());
-            let bytes = spelling.bytes(&text);
+            let bytes = token_bytes.bytes(&text);
             if let Ok(text) = str::from_utf8(&bytes) {
                 assert_eq!(&decoded[start..], text, "token {token}");
             }
@@ -272,7 +272,7 @@ fn tokens_spell_what_the_tokenizer_decodes() {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
+fn unsupported_constraint_names_its_problem() {
     let error = |constraint: &Constraint| SMOLLM2.grammars.compile(constraint).unwrap_err();
     let schema = |text: &str| error(&schema(text));
     for (text, part) in [
@@ -307,7 +307,7 @@ fn what_is_not_supported_is_named() {
 }
 
 #[test]
-fn what_is_nested_deeply_is_refused_or_works() {
+fn deeply_nested_constraints_do_not_crash() {
     let nested = |open: &str, close: &str, times| [open.repeat(times), close.repeat(times)].join("1");
     let chain = |item: &dyn Fn(usize) -> String| -> String { (0..8000).map(item).collect() };
     let terminals = chain(&|at| format!("A{at}: (A{} \"x\")?\n", at + 1));
@@ -323,7 +323,7 @@ fn what_is_nested_deeply_is_refused_or_works() {
     ] {
         if let Ok(mut matcher) = SMOLLM2.grammars.compile(&constraint) {
             for _ in 0..20 {
-                let mut words = vec![0; SMOLLM2.grammars.words()];
+                let mut words = vec![0; SMOLLM2.grammars.mask_words()];
                 if matcher.mask(&mut words).is_err() || matcher.is_complete() {
                     break;
                 }
@@ -335,7 +335,7 @@ fn what_is_nested_deeply_is_refused_or_works() {
 }
 
 #[test]
-fn a_rule_of_lark_can_demand_the_end() {
+fn lark_rule_can_demand_the_end() {
     let mut matcher = SMOLLM2.matcher(&Constraint::Lark("start: t\nt[stop=\"\"]: /[a-z]+/\n".into()));
     let token = SMOLLM2.tokenizer.encode("abc", false).unwrap()[0];
     matcher.push(token).unwrap();
@@ -345,7 +345,7 @@ fn a_rule_of_lark_can_demand_the_end() {
 }
 
 #[test]
-fn no_more_is_taken_back_than_was_taken() {
+fn rollback_beyond_the_start_is_refused() {
     let mut matcher = SMOLLM2.matcher(&Constraint::JsonObject);
     let brace = SMOLLM2.tokenizer.id("{").unwrap();
     matcher.push(brace).unwrap();
@@ -355,30 +355,30 @@ fn no_more_is_taken_back_than_was_taken() {
 }
 
 #[test]
-fn a_long_forced_text_is_tokenised_once() {
+fn long_forced_text_is_tokenised_once() {
     let long = "all of this is known beforehand; ".repeat(600);
     let mut matcher = SMOLLM2.matcher(&schema(&serde_json::json!({ "const": long }).to_string()));
     let start = std::time::Instant::now();
     let tokens = SMOLLM2.walk(&mut matcher, 0, 0);
     assert_eq!(SMOLLM2.streamed(&tokens), format!("\"{long}\""));
-    // Tokenising what is left at each step would cost the square of its length.
+    // Tokenising the rest at each step would take quadratic time.
     assert!(tokens.len() > 3000 && start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
 #[test]
-fn a_decoder_that_is_not_known_is_refused() {
+fn unknown_decoder_is_refused() {
     for decoder in [Value::Null, serde_json::json!({"type": "WordPiece", "prefix": "##", "cleanup": true})] {
-        assert!(Spelling::of(&decoder).unwrap_err().contains("decoder"));
+        assert!(TokenBytes::from_decoder(&decoder).unwrap_err().contains("decoder"));
     }
 }
 
 #[test]
-fn a_model_without_end_tokens_ends_by_itself() {
+fn matcher_without_end_tokens_completes() {
     let grammars = Grammars::new(Arc::clone(&SMOLLM2.tokenizer), Arc::default(), 49152);
     let mut matcher = grammars.compile(&schema(r#"{"const":1}"#)).unwrap();
     let one = SMOLLM2.tokenizer.id("1").unwrap();
     assert!(matcher.push(u32::MAX).is_err() && matcher.push(one).is_ok() && matcher.is_complete());
-    let mut words = vec![1; grammars.words()];
+    let mut words = vec![1; grammars.mask_words()];
     matcher.mask(&mut words).unwrap();
     assert!(words.iter().all(|word| *word == 0));
 }

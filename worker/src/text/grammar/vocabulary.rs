@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use llguidance::toktrie::{INVALID_TOKEN, TokRxInfo, TokTrie, TokenizerEnv};
 
-use crate::adapters::spelling::Spelling;
-use crate::adapters::tokenizer::Tokenizer;
+use crate::text::token_bytes::TokenBytes;
+use crate::text::tokenizer::Tokenizer;
 
-/// Bytes of a token, at most; the tree holds 1024. Longer ones, runs of spaces, are never allowed.
+/// Bytes of a token, at most. The tree's limit is 1024. Longer tokens, which are runs of spaces, are never allowed.
 const MAX_TOKEN_BYTES: usize = 1000;
-/// What texts are put after for a tokenizer that adds a space to where a text begins: no token spans a line's end and
-/// what follows it, and where one does, it is noticed.
+/// A prefix for tokenizers that add a space at the beginning of a text. Usually no token spans a line break and the text after
+/// it; [`Vocabulary::canonical`] detects the exceptions.
 const ANCHOR: &str = "\n";
 
 /// The tokens of one model.
@@ -20,21 +20,21 @@ pub(super) struct Vocabulary {
     trie: TokTrie,
     /// The tokens of [`ANCHOR`].
     anchor: Vec<u32>,
-    /// The decoder drops a text's first space.
+    /// The decoder drops the first space of a text.
     pub(super) drops_space: bool,
 }
 
 impl Vocabulary {
-    /// The tokens below `tokens`, of which `eos` end a turn.
+    /// The vocabulary of all ids below `tokens`. Those in `eos` end a turn.
     ///
     /// # Errors
-    /// A sentence when it is not known what bytes this tokenizer's tokens stand for.
+    /// A sentence, when the tokenizer's decoder is unknown.
     pub(super) fn new(tokenizer: Arc<Tokenizer>, eos: &HashSet<u32>, tokens: u32) -> Result<Self, String> {
-        let spelling = Spelling::of(&tokenizer.decoder())?;
+        let token_bytes = TokenBytes::from_decoder(&tokenizer.decoder())?;
         let mut eos: Vec<u32> = eos.iter().copied().filter(|token| *token < tokens).collect();
         eos.sort_unstable();
         // Rows of the weights beyond the tokenizer's tokens have no bytes, so they are never allowed.
-        let bytes = |token| bytes(&tokenizer, &spelling, token, eos.contains(&token));
+        let bytes = |token| trie_bytes(&tokenizer, &token_bytes, token, eos.contains(&token));
         let words: Vec<Vec<u8>> = (0..tokens).map(bytes).collect();
         let first = eos.first().copied().unwrap_or(INVALID_TOKEN);
         let mut trie = TokTrie::from(&TokRxInfo::new(tokens, first), &words);
@@ -42,19 +42,22 @@ impl Vocabulary {
             trie = trie.with_eos_tokens(&eos);
         }
         let anchor = tokenizer.encode(ANCHOR, false)?;
-        Ok(Self { tokenizer, trie, anchor, drops_space: spelling.drops_space })
+        Ok(Self { tokenizer, trie, anchor, drops_space: token_bytes.drops_space })
     }
 
-    /// The tokens that the model was trained to see for `text` inside a longer one; `None` when the tokenizer changes
-    /// the text, for it normalises, or takes it for a special token.
+    /// The usual tokenisation of `text` within a longer text. `None` when the tokenizer normalises the text or reads a part of it
+    /// as a special token.
     fn canonical(&self, text: &str) -> Option<Vec<u32>> {
-        let spells = |tokens: &[u32]| self.trie.decode_raw(tokens) == text.as_bytes();
+        let decodes_to_text = |tokens: &[u32]| self.trie.decode_raw(tokens) == text.as_bytes();
         let plain = self.tokenizer.encode(text, false).ok()?;
-        if spells(&plain) {
+        if decodes_to_text(&plain) {
             return Some(plain);
         }
         let after = self.tokenizer.encode(&format!("{ANCHOR}{text}"), false).ok()?;
-        after.strip_prefix(self.anchor.as_slice()).filter(|tokens| spells(tokens)).map(<[u32]>::to_vec)
+        after
+            .strip_prefix(self.anchor.as_slice())
+            .filter(|tokens| decodes_to_text(tokens))
+            .map(<[u32]>::to_vec)
     }
 }
 
@@ -70,16 +73,16 @@ impl TokenizerEnv for Vocabulary {
     }
 }
 
-/// A token's bytes; special tokens are marked as toktrie wants. Empty for one that can never be allowed.
-fn bytes(tokenizer: &Tokenizer, spelling: &Spelling, token: u32, eos: bool) -> Vec<u8> {
+/// A token's bytes, with toktrie's mark for special tokens. Empty for a token that is never allowed.
+fn trie_bytes(tokenizer: &Tokenizer, token_bytes: &TokenBytes, token: u32, eos: bool) -> Vec<u8> {
     const MARK: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
     let Some(text) = tokenizer.token(token) else { return Vec::new() };
-    // A token that ends the turn is never text, whatever its file says.
+    // An end token is never text, even if its file does not flag it as special.
     let bytes = if eos || tokenizer.is_special(token) {
         [&[MARK], text.as_bytes()].concat()
     } else {
-        // The byte of the mark is in no UTF-8 text.
-        Some(spelling.bytes(&text)).filter(|bytes| bytes.first() != Some(&MARK)).unwrap_or_default()
+        // The mark is no valid byte of UTF-8.
+        Some(token_bytes.bytes(&text)).filter(|bytes| bytes.first() != Some(&MARK)).unwrap_or_default()
     };
     if bytes.len() > MAX_TOKEN_BYTES { Vec::new() } else { bytes }
 }

@@ -4,31 +4,31 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn tools() -> Known {
+fn functions() -> Functions {
     let tool = |name: &str, schema: &str| Tool {
         name: name.into(),
         parameters: Some(schema.into()),
         ..Tool::default()
     };
-    Known::of(&[
+    Functions::from_tools(&[
         tool("f", r#"{"properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}"#),
         tool("g", r#"{"properties": {}}"#),
     ])
 }
 
-fn manner(format: Format) -> Manner {
-    Manner { format, tools: Some(tools()), ..Manner::default() }
+fn with_functions(format: ToolFormat) -> OutputFormat {
+    OutputFormat { tool_format: format, functions: Some(functions()), ..OutputFormat::default() }
 }
 
-fn thinking(format: Format, open: bool) -> Manner {
-    Manner { reasoning: ReasoningFormat::Think, open, ..manner(format) }
+fn thinking(format: ToolFormat, open: bool) -> OutputFormat {
+    OutputFormat { reasoning: ReasoningFormat::Think, reasoning_open: open, ..with_functions(format) }
 }
 
-/// The parts of pieces, those of one kind joined.
-fn read(manner: Manner, pieces: &[&str]) -> Vec<Part> {
-    let mut reading = Reading::new(manner, 7);
-    let mut parts: Vec<Part> = pieces.iter().flat_map(|piece| reading.push(piece)).collect();
-    parts.extend(reading.finish());
+/// Parses pieces, and merges consecutive parts of one kind.
+fn parse(output_format: OutputFormat, pieces: &[&str]) -> Vec<Part> {
+    let mut parser = OutputParser::new(output_format, 7);
+    let mut parts: Vec<Part> = pieces.iter().flat_map(|piece| parser.push(piece)).collect();
+    parts.extend(parser.finish());
     let mut joined: Vec<Part> = Vec::new();
     for part in parts {
         match (joined.last_mut(), part) {
@@ -41,7 +41,7 @@ fn read(manner: Manner, pieces: &[&str]) -> Vec<Part> {
     joined
 }
 
-/// In short: `name(arguments)` for calls, `<thought>` for reasoning.
+/// Writes parts in short: `|name(arguments)` for calls, `«text»` for reasoning.
 fn short(parts: &[Part]) -> String {
     let one = |part: &Part| match part {
         Part::Text(text) => text.clone(),
@@ -52,165 +52,179 @@ fn short(parts: &[Part]) -> String {
     parts.iter().map(one).collect()
 }
 
-fn told(manner: Manner, text: &str) -> String {
-    short(&read(manner, &[text]))
+fn parse_short(output_format: OutputFormat, text: &str) -> String {
+    short(&parse(output_format, &[text]))
 }
 
-/// Format, text, and what it says in short; `{f}` is a call of f with both arguments.
-const CASES: &[(Format, &str, &str)] = &[
+/// Format, text, and the expected parts in short. `{f}` is a call of `f` with both arguments.
+const CASES: &[(ToolFormat, &str, &str)] = &[
     (
-        Format::Hermes,
+        ToolFormat::Hermes,
         "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n</tool_call>",
         "{f}",
     ),
     (
-        Format::Hermes,
+        ToolFormat::Hermes,
         "Let me see.\n\n<tool_call>{\"arguments\": {\"a\": \"x\", \"b\": 1}, \"name\": \"f\"}</tool_call>\n",
         "Let me see.{f}",
     ),
     (
-        Format::Hermes,
+        ToolFormat::Hermes,
         "<tool_call>\n{\"name\": \"g\"}\n</tool_call>\n<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>",
         "|g({})|g({})",
     ),
     (
-        Format::Hermes,
+        ToolFormat::Hermes,
         r#"<tool_call>{"type": "function", "function": {"name": "g", "arguments": "{\"k\": 1}"}}"#,
         r#"|g({"k": 1})"#,
     ),
-    (Format::Hermes, r#"{"name": "f", "arguments": {"a": "x", "b": 1}}"#, "{f}"),
-    (Format::Hermes, "```json\n{\"name\": \"g\", \"arguments\": {}}\n```", "|g({})"),
+    (ToolFormat::Hermes, r#"{"name": "f", "arguments": {"a": "x", "b": 1}}"#, "{f}"),
+    (ToolFormat::Hermes, "```json\n{\"name\": \"g\", \"arguments\": {}}\n```", "|g({})"),
     (
-        Format::QwenXml,
+        ToolFormat::QwenXml,
         "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n1\n</parameter>\n</function>\n</tool_call>",
         "{f}",
     ),
     (
-        Format::QwenXml,
+        ToolFormat::QwenXml,
         "<function=f>\n<parameter=a>\ntwo\n\"lines\" <b>\n</parameter>\n</function>",
         r#"|f({"a": "two\n\"lines\" <b>"})"#,
     ),
     (
-        Format::QwenXml,
+        ToolFormat::QwenXml,
         "<function=f>\n<parameter=a>\nx </parameter> y\n</parameter>\n\nz</parameter>\n</parameter>\n<parameter=b>1</parameter></function>",
         r#"|f({"a": "x </parameter> y\n</parameter>\n\nz</parameter>", "b": 1})"#,
     ),
     (
-        Format::QwenXml,
+        ToolFormat::QwenXml,
         "<function=f>\n<parameter=c>\n[\"</parameter>\"]\n</parameter>\n</tool_call>",
         r#"|f({"c": ["</parameter>"]})"#,
     ),
-    (Format::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
+    (ToolFormat::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
     (
-        Format::QwenXml,
+        ToolFormat::QwenXml,
         "<tool_call><function=g><parameter=other>True</parameter></function>",
         r#"|g({"other": true})"#,
     ),
-    (Format::Llama, r#"{"name": "f", "parameters": {"a": "x", "b": 1}}"#, "{f}"),
+    (ToolFormat::Llama, r#"{"name": "f", "parameters": {"a": "x", "b": 1}}"#, "{f}"),
     (
-        Format::Llama,
+        ToolFormat::Llama,
         r#"<|python_tag|>{"name": "g", "parameters": {}}; {"name": "g", "parameters": {"a": [1, {}]}}"#,
         r#"|g({})|g({"a": [1, {}]})"#,
     ),
-    (Format::Pythonic, r#"[f(a="x", b=1)]"#, "{f}"),
+    (ToolFormat::Pythonic, r#"[f(a="x", b=1)]"#, "{f}"),
     (
-        Format::Pythonic,
+        ToolFormat::Pythonic,
         r#"[g(), f(a='it\'s', b=[1, (True, None)], c={'k': -1.5})]"#,
         r#"|g({})|f({"a": "it's", "b": [1,[true,null]], "c": {"k":-1.5}})"#,
     ),
     (
-        Format::Mistral,
+        ToolFormat::Mistral,
         r#"[TOOL_CALLS][{"name": "f", "arguments": {"a": "x", "b": 1}}, {"name": "g", "arguments": {}}]"#,
         "{f}|g({})",
     ),
     (
-        Format::MistralArgs,
+        ToolFormat::MistralArgs,
         r#"Now.[TOOL_CALLS]f[ARGS]{"a": "x", "b": 1}[TOOL_CALLS]g[CALL_ID]123456789[ARGS]{}"#,
         "Now.{f}|g({})",
     ),
     (
-        Format::Gemma,
+        ToolFormat::Gemma,
         "<start_function_call>call:f{a:<escape>x {,}<escape>,b:1}<end_function_call>",
         r#"|f({"a": "x {,}", "b": 1})"#,
     ),
     (
-        Format::Gemma,
+        ToolFormat::Gemma,
         "<start_function_call>call:g{}<end_function_call><start_function_call>call:g{k:{l:[1,2]}}<end_function_call>",
         r#"|g({})|g({"k": {"l":[1,2]}})"#,
     ),
     (
-        Format::Gemma,
+        ToolFormat::Gemma,
         "<start_function_call>call:f{a:\"}<escape>\\u00e9\",\"c:d\":{<escape>e<escape>:<escape>},\"<escape>}, g: 5\", h,}<end_function_call>",
         r#"|f({"a": "}<escape>é", "c:d": {"e":"},\""}, "g": "5\"", "arg3": "h"})"#,
     ),
-    (Format::Phi, r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}]<|/tool_call|>"#, "{f}"),
-    (Format::Phi, r#"functools[{"name": "f", "arguments": {"a": "x", "b": 1}}]"#, "{f}"),
-    (Format::Json, "```json\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n```", "{f}"),
-    (Format::Json, r#"[{"name": "g", "parameters": null}]"#, "|g({})"),
     (
-        Format::Harmony,
+        ToolFormat::Phi,
+        r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}]<|/tool_call|>"#,
+        "{f}",
+    ),
+    (ToolFormat::Phi, r#"functools[{"name": "f", "arguments": {"a": "x", "b": 1}}]"#, "{f}"),
+    (ToolFormat::Json, "```json\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n```", "{f}"),
+    (ToolFormat::Json, r#"[{"name": "g", "parameters": null}]"#, "|g({})"),
+    (
+        ToolFormat::Harmony,
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.f \
             <|constrain|>json<|message|>{\"a\": \"x\", \"b\": 1}<|call|>",
         "«Hm.»{f}",
     ),
     (
-        Format::Harmony,
+        ToolFormat::Harmony,
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello!",
         "«Hm.»Hello!",
     ),
     (
-        Format::Harmony,
+        ToolFormat::Harmony,
         "<|start|>assistant to=functions.g<|channel|>commentary json<|message|><|call|>",
         "|g({})",
     ),
 ];
 
 #[test]
-fn every_format_is_read() {
+fn calls_are_parsed_in_every_format() {
     let f = r#"|f({"a": "x", "b": 1})"#;
     for (format, text, expected) in CASES {
-        assert_eq!(told(manner(*format), text), expected.replace("{f}", f), "{format:?}: {text}");
+        assert_eq!(
+            parse_short(with_functions(*format), text),
+            expected.replace("{f}", f),
+            "{format:?}: {text}"
+        );
     }
 }
 
 #[test]
-fn what_is_no_call_stays_text() {
+fn text_that_is_no_call_stays_text() {
     for (format, text) in [
-        (Format::Hermes, "a <tool_call> b"),
-        (Format::Hermes, "<tool_call>{\"name\": 3}</tool_call>"),
-        (Format::Hermes, "a < b, <tool and <tool_call"),
-        (Format::Hermes, "<tool_call>{\"a\": 1}"),
-        (Format::Hermes, r#"{"name": "unknown", "arguments": {}}"#),
-        (Format::Hermes, "```rust\nfn main() {}\n```\n"),
-        (Format::QwenXml, "<tool_call>\n<functio"),
-        (Format::Llama, r#"{"name": "unknown", "parameters": {}}"#),
-        (Format::Llama, r#"Say {"name": "f", "parameters": {}}"#),
-        (Format::Llama, r#"  {"answer": 42}"#),
-        (Format::Pythonic, "[1, 2, 3]"),
-        (Format::Pythonic, "[unknown(a=1)]"),
-        (Format::Pythonic, "[f"),
-        (Format::Mistral, "[TOOL_CALLS] none"),
-        (Format::MistralArgs, "[TOOL_CALLS]f{}"),
-        (Format::Gemma, "<start_function_call>say:f{}"),
-        (Format::Phi, "functools are fun"),
-        (Format::Json, "```python\nprint(1)\n```"),
-        (Format::Json, "`x` is a variable\n"),
-        (Format::Json, r#"[{"name": "Ann"}, {"name": "Bob"}]"#),
-        (Format::Harmony, "plain text"),
+        (ToolFormat::Hermes, "a <tool_call> b"),
+        (ToolFormat::Hermes, "<tool_call>{\"name\": 3}</tool_call>"),
+        (ToolFormat::Hermes, "a < b, <tool and <tool_call"),
+        (ToolFormat::Hermes, "<tool_call>{\"a\": 1}"),
+        (ToolFormat::Hermes, r#"{"name": "unknown", "arguments": {}}"#),
+        (ToolFormat::Hermes, "```rust\nfn main() {}\n```\n"),
+        (ToolFormat::QwenXml, "<tool_call>\n<functio"),
+        (ToolFormat::Llama, r#"{"name": "unknown", "parameters": {}}"#),
+        (ToolFormat::Llama, r#"Say {"name": "f", "parameters": {}}"#),
+        (ToolFormat::Llama, r#"  {"answer": 42}"#),
+        (ToolFormat::Pythonic, "[1, 2, 3]"),
+        (ToolFormat::Pythonic, "[unknown(a=1)]"),
+        (ToolFormat::Pythonic, "[f"),
+        (ToolFormat::Mistral, "[TOOL_CALLS] none"),
+        (ToolFormat::MistralArgs, "[TOOL_CALLS]f{}"),
+        (ToolFormat::Gemma, "<start_function_call>say:f{}"),
+        (ToolFormat::Phi, "functools are fun"),
+        (ToolFormat::Json, "```python\nprint(1)\n```"),
+        (ToolFormat::Json, "`x` is a variable\n"),
+        (ToolFormat::Json, r#"[{"name": "Ann"}, {"name": "Bob"}]"#),
+        (ToolFormat::Harmony, "plain text"),
     ] {
-        assert_eq!(told(manner(format), text), text, "{format:?}");
-        let none = Manner { tools: None, ..manner(format) };
-        assert_eq!(told(none, text), text, "{format:?}");
+        assert_eq!(parse_short(with_functions(format), text), text, "{format:?}");
+        let none = OutputFormat { functions: None, ..with_functions(format) };
+        assert_eq!(parse_short(none, text), text, "{format:?}");
     }
     let call = "<tool_call>\n{\"name\": \"g\"}\n</tool_call>";
-    assert_eq!(told(Manner { tools: None, ..manner(Format::Hermes) }, call), call);
-    assert_eq!(told(manner(Format::Hermes), &format!("{call} and more")), "|g({}) and more");
+    assert_eq!(
+        parse_short(OutputFormat { functions: None, ..with_functions(ToolFormat::Hermes) }, call),
+        call
+    );
+    assert_eq!(
+        parse_short(with_functions(ToolFormat::Hermes), &format!("{call} and more")),
+        "|g({}) and more"
+    );
     let broken = r#"<tool_call>{"name": "f", "arguments": {"a": 1} oops"#;
-    assert_eq!(told(manner(Format::Hermes), broken), r#"|f({"a": 1})oops"#);
+    assert_eq!(parse_short(with_functions(ToolFormat::Hermes), broken), r#"|f({"a": 1})oops"#);
 }
 
 #[test]
-fn what_is_thought_is_told_apart() {
+fn reasoning_in_think_tags_is_separated() {
     for (open, text, expected) in [
         (false, "<think>\nHm.\n</think>\n\nHello.", "«Hm.»Hello."),
         (true, "Hm.\n\nYes.</think>Hello.", "«Hm.\n\nYes.»Hello."),
@@ -221,32 +235,44 @@ fn what_is_thought_is_told_apart() {
         (true, "never ends </thin", "«never ends </thin»"),
         (false, "<think>Call it.</think>\n<tool_call>{\"name\": \"g\"}</tool_call>", "«Call it.»|g({})"),
     ] {
-        assert_eq!(told(thinking(Format::Hermes, open), text), expected, "{text}");
+        assert_eq!(parse_short(thinking(ToolFormat::Hermes, open), text), expected, "{text}");
     }
-    let mut reading = Reading::new(thinking(Format::Hermes, false), 0);
+}
+
+#[test]
+fn is_reasoning_is_true_within_the_tags() {
+    let mut parser = OutputParser::new(thinking(ToolFormat::Hermes, false), 0);
     let mut states = Vec::new();
     for piece in ["<think>", "Hm", "</think>", "Yes"] {
-        reading.push(piece);
-        states.push(reading.is_reasoning());
+        parser.push(piece);
+        states.push(parser.is_reasoning());
     }
     assert_eq!(states, [true, true, false, false]);
 }
 
 #[test]
-fn arguments_go_out_as_they_come() {
-    let mut reading = Reading::new(manner(Format::Hermes), 1);
+fn arguments_are_streamed() {
+    let mut parser = OutputParser::new(with_functions(ToolFormat::Hermes), 1);
     let mut seen = Vec::new();
     for piece in
         ["<tool_call>\n{\"name\": \"f\", ", "\"arguments\": {\"a\":", " \"x", "\"}", "}\n</tool", "_call>"]
     {
-        seen.push(short(&reading.push(piece)));
+        seen.push(short(&parser.push(piece)));
     }
     assert_eq!(seen, ["|f", r#"({"a":)"#, r#"( "x)"#, r#"("})"#, "", ""]);
-    let mut reading = Reading::new(manner(Format::QwenXml), 1);
+}
+
+#[test]
+fn xml_strings_are_streamed() {
+    let mut parser = OutputParser::new(with_functions(ToolFormat::QwenXml), 1);
     let text = ["<function=f>", "<parameter=a>\n", "long ", "text", "\n</parameter></function>"];
-    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    let seen: Vec<String> = text.iter().map(|piece| short(&parser.push(piece))).collect();
     assert_eq!(seen, ["|f", r#"({"a": ")"#, "(long )", "(text)", r#"("})"#]);
-    let mut reading = Reading::new(manner(Format::QwenXml), 1);
+}
+
+#[test]
+fn xml_values_hold_back_a_possible_end() {
+    let mut parser = OutputParser::new(with_functions(ToolFormat::QwenXml), 1);
     let text = [
         "<function=f><parameter=a>\nx",
         "\n</parameter>",
@@ -257,59 +283,71 @@ fn arguments_go_out_as_they_come() {
         "parameter=",
         "b",
     ];
-    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    let seen: Vec<String> = text.iter().map(|piece| short(&parser.push(piece))).collect();
     assert_eq!(seen, [r#"|f({"a": "x)"#, "", "", "", r"(\n</parameter>\n y)", "", r#"(")"#, ""]);
 }
 
-/// What `max_tokens` cuts off goes out as far as it has come; only the beginning of a marker does not.
+/// Arguments that `max_tokens` cuts off go out, except for the beginning of a marker.
 #[test]
-fn what_is_cut_off_is_not_lost() {
+fn arguments_that_are_cut_off_are_not_lost() {
     for (format, text, expected) in [
-        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong te", r#"|f({"a": "long te)"#),
-        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong\n</par", r#"|f({"a": "long\n</par)"#),
-        (Format::QwenXml, "<function=f>\n<parameter=a>\nlong\n</parameter>\n</fun", r#"|f({"a": "long")"#),
-        (Format::QwenXml, "<function=f>\n<parameter=b>\n1\n</parameter>", r#"|f({"b": 1)"#),
-        (Format::QwenXml, "<function=f>\n<parameter=b>\n[12, 3", r#"|f({"b": [12, 3)"#),
-        (Format::QwenXml, "<function=f>\n<parameter=lon", r#"|f({"lon)"#),
-        (Format::QwenXml, "<function=f>\n<para", "|f"),
-        (Format::Pythonic, "[f(a='it\\'s \"on", r#"|f({"a": "it's \"on)"#),
-        (Format::Pythonic, "[f(a='x', b=[1, {'k': Tr", r#"|f({"a": "x", "b": [1, {'k': Tr)"#),
-        (Format::Pythonic, "[f(a='x', lon", r#"|f({"a": "x", "lon)"#),
-        (Format::Pythonic, "[g(), f", "|g({}), f"),
-        (Format::Gemma, "<start_function_call>call:f{a:<escape>long \"te", r#"|f({"a": "long \"te)"#),
-        (Format::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1", r#"|f({"a": "x", "b": 1)"#),
-        (Format::Gemma, "<start_function_call>call:f{lon", r#"|f({"lon)"#),
-        (Format::Gemma, "<start_function_call>call:f{a:<esc", r#"|f({"a": )"#),
-        (Format::Hermes, r#"<tool_call>{"name": "f", "arguments": {"a": "lon"#, r#"|f({"a": "lon)"#),
+        (ToolFormat::QwenXml, "<function=f>\n<parameter=a>\nlong te", r#"|f({"a": "long te)"#),
+        (ToolFormat::QwenXml, "<function=f>\n<parameter=a>\nlong\n</par", r#"|f({"a": "long\n</par)"#),
         (
-            Format::Hermes,
+            ToolFormat::QwenXml,
+            "<function=f>\n<parameter=a>\nlong\n</parameter>\n</fun",
+            r#"|f({"a": "long")"#,
+        ),
+        (ToolFormat::QwenXml, "<function=f>\n<parameter=b>\n1\n</parameter>", r#"|f({"b": 1)"#),
+        (ToolFormat::QwenXml, "<function=f>\n<parameter=b>\n[12, 3", r#"|f({"b": [12, 3)"#),
+        (ToolFormat::QwenXml, "<function=f>\n<parameter=lon", r#"|f({"lon)"#),
+        (ToolFormat::QwenXml, "<function=f>\n<para", "|f"),
+        (ToolFormat::Pythonic, "[f(a='it\\'s \"on", r#"|f({"a": "it's \"on)"#),
+        (ToolFormat::Pythonic, "[f(a='x', b=[1, {'k': Tr", r#"|f({"a": "x", "b": [1, {'k': Tr)"#),
+        (ToolFormat::Pythonic, "[f(a='x', lon", r#"|f({"a": "x", "lon)"#),
+        (ToolFormat::Pythonic, "[g(), f", "|g({}), f"),
+        (ToolFormat::Gemma, "<start_function_call>call:f{a:<escape>long \"te", r#"|f({"a": "long \"te)"#),
+        (
+            ToolFormat::Gemma,
+            "<start_function_call>call:f{a:<escape>x<escape>,b:1",
+            r#"|f({"a": "x", "b": 1)"#,
+        ),
+        (ToolFormat::Gemma, "<start_function_call>call:f{lon", r#"|f({"lon)"#),
+        (ToolFormat::Gemma, "<start_function_call>call:f{a:<esc", r#"|f({"a": )"#),
+        (ToolFormat::Hermes, r#"<tool_call>{"name": "f", "arguments": {"a": "lon"#, r#"|f({"a": "lon)"#),
+        (
+            ToolFormat::Hermes,
             r#"<tool_call>{"name": "f", "arguments": "{\"a\": \"\u00e9 lon\"#,
             r#"|f({"a": "é lon)"#,
         ),
-        (Format::Hermes, r#"<tool_call>{"name": "f", "arguments": 12"#, "|f(12)"),
-        (Format::MistralArgs, r#"[TOOL_CALLS]f[ARGS]{"a": "lon"#, r#"|f({"a": "lon)"#),
-        (Format::MistralArgs, "[TOOL_CALLS]f[ARG", "[TOOL_CALLS]f[ARG"),
+        (ToolFormat::Hermes, r#"<tool_call>{"name": "f", "arguments": 12"#, "|f(12)"),
+        (ToolFormat::MistralArgs, r#"[TOOL_CALLS]f[ARGS]{"a": "lon"#, r#"|f({"a": "lon)"#),
+        (ToolFormat::MistralArgs, "[TOOL_CALLS]f[ARG", "[TOOL_CALLS]f[ARG"),
         (
-            Format::Harmony,
+            ToolFormat::Harmony,
             "<|channel|>commentary to=functions.f<|message|>{\"a\": \"lon",
             r#"|f({"a": "lon)"#,
         ),
     ] {
-        assert_eq!(told(manner(format), text), expected, "{format:?}: {text}");
+        assert_eq!(parse_short(with_functions(format), text), expected, "{format:?}: {text}");
     }
 }
 
 #[test]
-fn texts_of_gemmas_go_out_as_they_come() {
-    let mut reading = Reading::new(manner(Format::Gemma), 1);
+fn gemma_strings_are_streamed() {
+    let mut parser = OutputParser::new(with_functions(ToolFormat::Gemma), 1);
     let text = ["<start_function_call>call:f{", "a:<esc", "ape>long ", "te<x", "t<escape", ">,b:", "12", "}"];
-    let seen: Vec<String> = text.iter().map(|piece| short(&reading.push(piece))).collect();
+    let seen: Vec<String> = text.iter().map(|piece| short(&parser.push(piece))).collect();
     assert_eq!(seen, ["|f", r#"({"a": )"#, r#"("long )"#, "(te<x)", "(t)", r#"(", "b": )"#, "", "(12})"]);
 }
 
 #[test]
-fn mistrals_thoughts_are_told_apart() {
-    let manner = |open| Manner { reasoning: ReasoningFormat::MistralThink, open, ..manner(Format::Mistral) };
+fn reasoning_in_mistral_tags_is_separated() {
+    let format = |open| OutputFormat {
+        reasoning: ReasoningFormat::MistralThink,
+        reasoning_open: open,
+        ..with_functions(ToolFormat::Mistral)
+    };
     for (open, text, expected) in [
         (false, "[THINK]Hm [TH.[/THINK]\nHello.", "«Hm [TH.»Hello."),
         (true, "Hm.[/THINK][TOOL_CALLS][{\"name\": \"g\"}]", "«Hm.»|g({})"),
@@ -317,37 +355,42 @@ fn mistrals_thoughts_are_told_apart() {
         (false, "Hello. [THINK]no[/THINK]", "Hello. [THINK]no[/THINK]"),
         (true, "never ends [/THI", "«never ends [/THI»"),
     ] {
-        assert_eq!(told(manner(open), text), expected, "{text}");
+        assert_eq!(parse_short(format(open), text), expected, "{text}");
     }
 }
 
 #[test]
-fn ids_differ_and_return() {
+fn call_ids_differ_within_a_request_and_are_reproducible() {
     let call = "<tool_call>{\"name\": \"g\"}</tool_call>";
     let ids = |format, key| -> Vec<String> {
-        let mut reading = Reading::new(manner(format), key);
-        let text =
-            if format == Format::Hermes { call.repeat(3) } else { "[TOOL_CALLS][{\"name\":\"g\"}]".into() };
-        let parts = reading.push(&text).into_iter();
+        let mut parser = OutputParser::new(with_functions(format), key);
+        let text = if format == ToolFormat::Hermes {
+            call.repeat(3)
+        } else {
+            "[TOOL_CALLS][{\"name\":\"g\"}]".into()
+        };
+        let parts = parser.push(&text).into_iter();
         parts.filter_map(|part| if let Part::Call { id, .. } = part { Some(id) } else { None }).collect()
     };
-    let first = ids(Format::Hermes, 1);
-    assert_eq!(first, ids(Format::Hermes, 1));
-    let all: std::collections::HashSet<String> = first.into_iter().chain(ids(Format::Hermes, 2)).collect();
+    let first = ids(ToolFormat::Hermes, 1);
+    assert_eq!(first, ids(ToolFormat::Hermes, 1));
+    let all: std::collections::HashSet<String> =
+        first.into_iter().chain(ids(ToolFormat::Hermes, 2)).collect();
     assert_eq!(all.len(), 6);
     assert!(all.iter().all(|id| id.starts_with("call_") && id.len() == 29), "{all:?}");
-    assert!(ids(Format::Mistral, 1)[0].len() == 9);
+    assert!(ids(ToolFormat::Mistral, 1)[0].len() == 9);
 }
 
 #[test]
-fn one_call_can_be_all() {
+fn single_call_ends_the_output() {
     let call = "<tool_call>\n{\"name\": \"g\"}\n</tool_call>\n";
-    let mut reading = Reading::new(Manner { single: true, ..manner(Format::Hermes) }, 0);
-    assert_eq!(short(&reading.push(&call.repeat(2))), "|g({})");
-    assert!(reading.is_over() && reading.has_called() && reading.finish().is_empty());
+    let mut parser =
+        OutputParser::new(OutputFormat { single_call: true, ..with_functions(ToolFormat::Hermes) }, 0);
+    assert_eq!(short(&parser.push(&call.repeat(2))), "|g({})");
+    assert!(parser.is_over() && parser.has_called() && parser.finish().is_empty());
 }
 
-/// What texts of all formats are made of.
+/// Building blocks of texts in all formats.
 const PIECES: [&str; 58] = [
     "<tool_call>",
     "</tool_call>",
@@ -415,9 +458,9 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// A piece of an output with two words in it: a thought, a text, a marker that stands alone, or a call.
-fn said(format: Format, kind: usize, a: &str, b: &str) -> String {
-    if format == Format::Harmony {
+/// A piece of an output with two words in it: reasoning, text, a lone marker, or a call.
+fn output_piece(format: ToolFormat, kind: usize, a: &str, b: &str) -> String {
+    if format == ToolFormat::Harmony {
         return match kind {
             0..3 => format!("<|channel|>analysis<|message|>{a} {b}<|end|><|start|>assistant"),
             3..6 => format!("<|channel|>final<|message|>{a}\n{b}<|end|><|start|>assistant"),
@@ -434,26 +477,26 @@ fn said(format: Format, kind: usize, a: &str, b: &str) -> String {
         3 => format!("{a}{}{b}", format.markers().open.first().unwrap_or(&"`")),
         4 => format!("{a}{}{b}", format.markers().close.first().unwrap_or(&"</x>")),
         _ => match format {
-            Format::Hermes => {
+            ToolFormat::Hermes => {
                 format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {object}}}\n</tool_call>\n")
             }
-            Format::QwenXml => {
+            ToolFormat::QwenXml => {
                 format!(
                     "<tool_call>\n<function=f>\n<parameter=a>\n{a}\n</parameter>\n<parameter={b}>\n[\"{b}\", 1]\n</parameter>\n</function>\n</tool_call>"
                 )
             }
-            Format::Pythonic => format!("[f(a='{a}', b=[\"{b}\"], c={a}), f({b}={a})]"),
-            Format::Gemma => {
+            ToolFormat::Pythonic => format!("[f(a='{a}', b=[\"{b}\"], c={a}), f({b}={a})]"),
+            ToolFormat::Gemma => {
                 format!(
                     "<start_function_call>call:f{{a:<escape>{a}<escape>,{b}:{{k:<escape>{b}<escape>}},c:{a}}}<end_function_call>"
                 )
             }
-            Format::Mistral => format!("[TOOL_CALLS][{{\"name\": \"f\", \"arguments\": {object}}}]"),
-            Format::MistralArgs => format!("[TOOL_CALLS]f[ARGS]{object}"),
-            Format::Phi => {
+            ToolFormat::Mistral => format!("[TOOL_CALLS][{{\"name\": \"f\", \"arguments\": {object}}}]"),
+            ToolFormat::MistralArgs => format!("[TOOL_CALLS]f[ARGS]{object}"),
+            ToolFormat::Phi => {
                 format!("<|tool_call|>[{{\"name\": \"f\", \"arguments\": {object}}}]<|/tool_call|>")
             }
-            Format::Llama => format!("{{\"name\": \"f\", \"parameters\": {object}}}"),
+            ToolFormat::Llama => format!("{{\"name\": \"f\", \"parameters\": {object}}}"),
             _ => format!("{{\"name\": \"f\", \"arguments\": {object}}}"),
         },
     }
@@ -462,43 +505,41 @@ fn said(format: Format, kind: usize, a: &str, b: &str) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// However a text is cut, its parts are the same, and none of it is lost but what the format itself is made of.
     #[test]
-    fn cuts_make_no_difference(text in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-        at in 0..Format::value_variants().len(), open: bool, think: bool, single: bool) {
+    fn parts_do_not_depend_on_the_cuts(text in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        at in 0..ToolFormat::value_variants().len(), open: bool, think: bool, single: bool) {
         let reasoning = if think { ReasoningFormat::Think } else { ReasoningFormat::None };
-        let manner = Manner { reasoning, open, single, ..manner(Format::value_variants()[at]) };
+        let output_format = OutputFormat { reasoning, reasoning_open: open, single_call: single, ..with_functions(ToolFormat::value_variants()[at]) };
         let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut.index(text.len() + 1))).collect();
         places.extend([0, text.len()]);
         places.sort_unstable();
         let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
-        let whole = read(manner.clone(), &[&text]);
-        prop_assert_eq!(&read(manner, &pieces), &whole);
+        let whole = parse(output_format.clone(), &[&text]);
+        prop_assert_eq!(&parse(output_format, &pieces), &whole);
     }
 
-    /// Where no call is found, the text is what came.
     #[test]
-    fn what_is_no_call_is_all_text(text in text(), at in 0..Format::value_variants().len() - 1) {
-        let parts = read(manner(Format::value_variants()[at]), &[&text]);
+    fn output_without_calls_keeps_all_text(text in text(), at in 0..ToolFormat::value_variants().len() - 1) {
+        let parts = parse(with_functions(ToolFormat::value_variants()[at]), &[&text]);
         prop_assume!(parts.iter().all(|part| matches!(part, Part::Text(_))));
         prop_assert_eq!(short(&parts), text);
     }
 
-    /// Thoughts, texts and calls, between stray markers and cut off anywhere: every letter of what was said comes out, in order.
+    /// Reasoning, text and calls between stray markers, cut off anywhere: every word of the output goes out, in order.
     #[test]
-    fn nothing_is_lost(pieces in prop::collection::vec((0..9usize, "[α-ω]{1,6}", "[α-ω]{1,6}"), 1..8), end: prop::sample::Index,
-        at in 0..Format::value_variants().len(), open: bool, reasoning in prop::sample::select(ReasoningFormat::value_variants())) {
-        let format = Format::value_variants()[at];
-        let text: String = pieces.iter().map(|(kind, a, b)| said(format, *kind, a, b)).collect();
+    fn words_are_not_lost(pieces in prop::collection::vec((0..9usize, "[α-ω]{1,6}", "[α-ω]{1,6}"), 1..8), end: prop::sample::Index,
+        at in 0..ToolFormat::value_variants().len(), open: bool, reasoning in prop::sample::select(ReasoningFormat::value_variants())) {
+        let format = ToolFormat::value_variants()[at];
+        let text: String = pieces.iter().map(|(kind, a, b)| output_piece(format, *kind, a, b)).collect();
         let text = &text[..text.floor_char_boundary(end.index(text.len() + 1))];
-        let whole = Manner { reasoning, open, ..manner(format) };
+        let whole = OutputFormat { reasoning, reasoning_open: open, ..with_functions(format) };
         let letters = |text: &str| text.chars().filter(|c| matches!(c, 'α'..='ω')).collect::<String>();
-        prop_assert_eq!(letters(&short(&read(whole, &[text]))), letters(text), "{}", text);
+        prop_assert_eq!(letters(&short(&parse(whole, &[text]))), letters(text), "{}", text);
     }
 
-    /// Likewise, in junk, of the formats that have no envelope around their arguments.
+    /// Words in random text go out too, in the formats without a JSON object around the arguments.
     #[test]
-    fn nothing_is_lost_in_junk(text in text(), words in prop::collection::vec((any::<prop::sample::Index>(), "[α-ω]{1,3}"), 1..6),
+    fn words_in_random_text_are_not_lost(text in text(), words in prop::collection::vec((any::<prop::sample::Index>(), "[α-ω]{1,3}"), 1..6),
         at in 0..3usize) {
         let mut text = text;
         for (place, word) in words {
@@ -506,13 +547,12 @@ proptest! {
             text.insert_str(place, &word);
         }
         let letters = |text: &str| text.chars().filter(|c| matches!(c, 'α'..='ω')).collect::<String>();
-        let manner = manner([Format::QwenXml, Format::Pythonic, Format::Gemma][at]);
-        prop_assert_eq!(letters(&short(&read(manner, &[&text]))), letters(&text), "{}", text);
+        let output_format = with_functions([ToolFormat::QwenXml, ToolFormat::Pythonic, ToolFormat::Gemma][at]);
+        prop_assert_eq!(letters(&short(&parse(output_format, &[&text]))), letters(&text), "{}", text);
     }
 
-    /// Arguments of whole calls are JSON, whatever their values are.
     #[test]
-    fn whole_calls_have_json_arguments(words in prop::collection::vec(
+    fn arguments_of_complete_calls_are_json(words in prop::collection::vec(
         prop_oneof![4 => "[a-z\"'\\\\{}\\[\\]<>=,: \n\u{e9}]{0,20}", 1 => prop::sample::select(vec!["</parameter>", "\n</parameter>\n"]).prop_map(str::to_owned)],
         0..4,
     ), at in 0usize..3) {
@@ -523,19 +563,18 @@ proptest! {
             1 => format!("[TOOL_CALLS][{{\"name\": \"f\", \"arguments\": {{\"a\": {json}}}}}]"),
             _ => format!("<tool_call>\n<function=f>\n<parameter=a>\n{value}\n</parameter>\n</function>\n</tool_call>"),
         };
-        let format = [Format::Hermes, Format::Mistral, Format::QwenXml][at];
-        let parts = read(manner(format), &[&text]);
+        let format = [ToolFormat::Hermes, ToolFormat::Mistral, ToolFormat::QwenXml][at];
+        let parts = parse(with_functions(format), &[&text]);
         let Some(Part::Arguments(arguments)) = parts.last() else { panic!("{parts:?}") };
         let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap();
         prop_assert_eq!(&arguments["a"], &json);
     }
 }
 
-/// A prompt that ends within the answer is followed by more of it.
 #[test]
-fn what_begins_within_the_answer_is_answer() {
-    for format in [Format::Hermes, Format::Harmony] {
-        let within = Manner { answering: true, tools: None, ..thinking(format, false) };
-        assert_eq!(short(&read(within, &["is ", "42"])), "is 42");
+fn output_after_an_unfinished_answer_is_answer() {
+    for format in [ToolFormat::Hermes, ToolFormat::Harmony] {
+        let within = OutputFormat { in_answer: true, functions: None, ..thinking(format, false) };
+        assert_eq!(short(&parse(within, &["is ", "42"])), "is 42");
     }
 }

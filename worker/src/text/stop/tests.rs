@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What must come out: everything before the stop text that is complete first (of those, the longest).
+/// A reference: the text before the first complete stop text, the longest of several that end together.
 fn naive(text: &str, stops: &[String]) -> (String, Option<usize>) {
     for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
         let ends = stops.iter().enumerate().filter(|(_, stop)| text[..end].ends_with(*stop));
@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(5000))]
 
     #[test]
-    fn any_cut_gives_what_a_search_of_the_whole_gives(
+    fn pieces_give_the_result_of_the_whole_text(
         pieces in vec("[abé]{0,5}", 0..12),
         stops in vec("[abé]{1,4}", 0..4),
     ) {
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_held_begins_a_stop_text(pieces in vec("[ab]{0,3}", 0..12), stop in "[ab]{1,6}") {
+    fn held_text_is_a_prefix_of_the_stop_text(pieces in vec("[ab]{0,3}", 0..12), stop in "[ab]{1,6}") {
         let mut matcher = StopMatcher::new(vec![stop.clone()]);
         let (mut all, mut out) = (String::new(), String::new());
         for piece in &pieces {
@@ -56,7 +56,7 @@ proptest! {
 }
 
 #[test]
-fn text_that_only_looked_like_a_stop_goes_out() {
+fn partial_stop_text_is_released_on_a_mismatch() {
     let mut matcher = StopMatcher::new(vec!["</end>".into()]);
     assert_eq!(matcher.push("a </e").text, "a ");
     assert_eq!(matcher.push("m> b").text, "</em> b");

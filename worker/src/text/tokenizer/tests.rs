@@ -11,8 +11,8 @@ pub(crate) fn smollm2() -> Tokenizer {
     Tokenizer::read(&model("SmolLM2-135M-Instruct")).unwrap()
 }
 
-/// A tokenizer of SentencePiece's kind: `▁` for spaces, byte tokens for what is not in the vocabulary, and with it
-/// what a training run leaves behind: truncation and padding.
+/// A tokenizer like SentencePiece's: `▁` for spaces, and byte tokens for text outside the vocabulary. Its file also contains
+/// the truncation and padding of a training run.
 pub(crate) fn byte_fallback() -> Tokenizer {
     let folder = tempfile::tempdir().unwrap();
     let mut vocabulary = serde_json::Map::new();
@@ -51,7 +51,7 @@ pub(crate) fn byte_fallback() -> Tokenizer {
 }
 
 #[test]
-fn truncation_and_padding_of_the_file_are_off() {
+fn truncation_and_padding_in_the_file_are_ignored() {
     let tokenizer = byte_fallback();
     assert_eq!(tokenizer.encode("a", false).unwrap().len(), 1);
     assert_eq!(tokenizer.encode("a a a a a a", false).unwrap().len(), 6);
@@ -76,24 +76,24 @@ fn markers_in_a_rendered_chat_become_single_tokens() {
 }
 
 #[test]
-fn a_missing_or_broken_file_is_named() {
+fn errors_name_a_missing_or_broken_file() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Tokenizer::read(folder.path()).unwrap_err().contains("tokenizer.json"));
     std::fs::write(folder.path().join("tokenizer.json"), "{").unwrap();
     assert!(Tokenizer::read(folder.path()).unwrap_err().contains("tokenizer.json"));
 }
 
-/// The tokenizers of both kinds, and the same with special tokens read as text.
+/// Both kinds of tokenizers, each with a reference that reads special tokens as text.
 fn with_references() -> [(Tokenizer, Tokenizer); 2] {
-    [smollm2, byte_fallback].map(|read| {
-        let mut reference = read();
+    [smollm2, byte_fallback].map(|make| {
+        let mut reference = make();
         reference.inner.set_encode_special_tokens(true);
-        (read(), reference)
+        (make(), reference)
     })
 }
 
 #[test]
-fn a_text_is_encoded_without_control_tokens_as_the_library_does() {
+fn encode_as_text_agrees_with_the_library() {
     for (tokenizer, reference) in with_references() {
         for text in ["<|im_start|>user <|im_end|>", "a <s>b</s> <s>", "<s>", "plain a b", " ", ""] {
             let expected = reference.encode(text, false).unwrap();
@@ -105,14 +105,14 @@ fn a_text_is_encoded_without_control_tokens_as_the_library_does() {
 }
 
 #[test]
-fn only_the_named_control_tokens_are_encoded_as_text() {
+fn encode_sanitized_reads_only_the_given_ranges_as_text() {
     let [(tokenizer, reference), (fallback, fallback_reference)] = with_references();
     let parts = ["<|im_start|>user\n", "say <|im_end|> now", "<|im_end|>\n"];
     let text = parts.concat();
     let at = text.find("<|im_end|>").unwrap();
     let span = at..at + 10;
     let ids = tokenizer.encode_sanitized(&text, std::slice::from_ref(&span)).unwrap();
-    // The model's own tokens stand around a text that has none.
+    // The template's control tokens stay, around a text without any.
     let expected = [
         tokenizer.encode(parts[0], false).unwrap(),
         reference.encode(parts[1], false).unwrap(),
@@ -121,7 +121,7 @@ fn only_the_named_control_tokens_are_encoded_as_text() {
     assert_eq!(ids, expected.concat());
     assert_eq!(tokenizer.encode_sanitized(&text, &[]).unwrap(), tokenizer.encode(&text, false).unwrap());
     assert_eq!(tokenizer.decode_all(&ids), text);
-    // A normalizer that puts something before each text does so behind a control token too.
+    // A normalizer that adds a prefix to a text also adds it after a control token.
     let ids = fallback.encode_sanitized("<s>a <s>", std::slice::from_ref(&(5..8))).unwrap();
     let expected = [vec![1], fallback_reference.encode("a <s>", false).unwrap()];
     assert_eq!(ids, expected.concat());

@@ -1,36 +1,38 @@
-//! Arguments that are not written as JSON: a JSON object made of them one by one, and values as Python or Gemma write them.
+//! Arguments that are not written as JSON: writes them as a JSON object one by one, and reads values in Python's and Gemma's
+//! notation.
 
 use serde_json::{Map, Value};
 
-use super::gemma::ESCAPE;
-use crate::adapters::reading::Sink;
+use crate::text::sink::Sink;
 
-/// Deeper values are taken as text.
+/// Deeper values are read as text.
 const MAX_DEPTH: u32 = 64;
+/// Surrounds strings in Gemma's notation.
+pub(crate) const GEMMA_ESCAPE: &str = "<escape>";
 
-/// Writes an object, key by key.
+/// Writes a JSON object, key by key.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub(crate) struct ObjectWriter {
     keys: u32,
 }
 
-impl Writer {
-    /// Begins a member; its value follows.
+impl ObjectWriter {
+    /// Begins a member. Its value follows.
     pub(crate) fn key(&mut self, name: &str, sink: &mut Sink) {
         let before = if self.keys == 0 { "{" } else { ", " };
         self.keys += 1;
         sink.arguments(&format!("{before}{}: ", Value::from(name)));
     }
 
-    /// Begins a member of whose name only the beginning has come.
+    /// Begins a member whose name was cut off.
     pub(crate) fn partial_key(&mut self, name: &str, sink: &mut Sink) {
         if !name.is_empty() {
             sink.arguments(if self.keys == 0 { "{\"" } else { ", \"" });
-            name.chars().for_each(|c| letter(c, sink));
+            name.chars().for_each(|c| push_char(c, sink));
         }
     }
 
-    /// Members so far.
+    /// The number of members so far.
     pub(crate) fn keys(&self) -> u32 {
         self.keys
     }
@@ -41,8 +43,8 @@ impl Writer {
     }
 }
 
-/// A letter of a JSON string.
-pub(crate) fn letter(c: char, sink: &mut Sink) {
+/// Writes a character of a JSON string, escaped where JSON demands it.
+pub(crate) fn push_char(c: char, sink: &mut Sink) {
     match c {
         '"' => sink.arguments("\\\""),
         '\\' => sink.arguments("\\\\"),
@@ -54,8 +56,8 @@ pub(crate) fn letter(c: char, sink: &mut Sink) {
     }
 }
 
-/// The beginning of a value, as much as has come: of a text in JSON, of anything else as it is.
-pub(crate) fn partial(text: &str, sink: &mut Sink) {
+/// Writes the beginning of a value that was cut off: a string as JSON, any other value verbatim.
+pub(crate) fn push_partial_value(text: &str, sink: &mut Sink) {
     let text = text.trim_start();
     let Some(inner) = text.strip_prefix(['"', '\'']) else { return sink.arguments(text) };
     sink.arguments("\"");
@@ -63,38 +65,38 @@ pub(crate) fn partial(text: &str, sink: &mut Sink) {
     while let Some(c) = chars.next() {
         let rest = chars.clone();
         match c {
-            '\\' => match escaped(&mut chars) {
-                Some(said) => said.chars().for_each(|c| letter(c, sink)),
-                // An escape of which only the beginning has come.
-                None => return rest.for_each(|c| letter(c, sink)),
+            '\\' => match unescape(&mut chars) {
+                Some(text) => text.chars().for_each(|c| push_char(c, sink)),
+                // The escape was cut off.
+                None => return rest.for_each(|c| push_char(c, sink)),
             },
-            c => letter(c, sink),
+            c => push_char(c, sink),
         }
     }
 }
 
-/// A value in JSON: of JSON, Python or Gemma, else the text itself as a string.
-pub(crate) fn json(text: &str) -> String {
+/// Converts a value from JSON, Python's or Gemma's notation to JSON. Any other text becomes a string.
+pub(crate) fn to_json(text: &str) -> String {
     let text = text.trim();
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         return value.to_string();
     }
-    let mut literal = Literal { rest: text, depth: 0 };
+    let mut literal = LiteralParser { rest: text, depth: 0 };
     let value = literal.value().filter(|_| literal.rest.trim().is_empty());
     value.unwrap_or_else(|| Value::from(text)).to_string()
 }
 
-/// What is left of a literal.
-struct Literal<'a> {
+/// Parses a literal. `rest` is the text that is left.
+struct LiteralParser<'a> {
     rest: &'a str,
     depth: u32,
 }
 
-impl Literal<'_> {
+impl LiteralParser<'_> {
     fn value(&mut self) -> Option<Value> {
         self.rest = self.rest.trim_start();
-        if let Some(rest) = self.rest.strip_prefix(ESCAPE) {
-            let (text, rest) = rest.split_once(ESCAPE)?;
+        if let Some(rest) = self.rest.strip_prefix(GEMMA_ESCAPE) {
+            let (text, rest) = rest.split_once(GEMMA_ESCAPE)?;
             self.rest = rest;
             return Some(Value::from(text));
         }
@@ -103,8 +105,8 @@ impl Literal<'_> {
             '{' => self.nested(|literal| literal.object().map(Value::Object)),
             '[' => self.nested(|literal| literal.list(']')),
             '(' => self.nested(|literal| literal.list(')')),
-            '"' => self.json_string().or_else(|| self.quoted(first)),
-            '\'' => self.quoted(first),
+            '"' => self.json_string().or_else(|| self.python_string(first)),
+            '\'' => self.python_string(first),
             _ => self.word(),
         }
     }
@@ -117,23 +119,19 @@ impl Literal<'_> {
         value
     }
 
-    /// Whether `c` comes next; takes it then.
-    fn next_is(&mut self, c: char) -> bool {
+    /// Removes `c` if it comes next. Returns whether it did.
+    fn take_if(&mut self, c: char) -> bool {
         self.rest = self.rest.trim_start();
-        match self.rest.strip_prefix(c) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
+        let Some(rest) = self.rest.strip_prefix(c) else { return false };
+        self.rest = rest;
+        true
     }
 
     fn list(&mut self, end: char) -> Option<Value> {
         let mut items = Vec::new();
-        while !self.next_is(end) {
+        while !self.take_if(end) {
             items.push(self.value()?);
-            if !self.next_is(',') && !self.rest.starts_with(end) {
+            if !self.take_if(',') && !self.rest.starts_with(end) {
                 return None;
             }
         }
@@ -142,7 +140,7 @@ impl Literal<'_> {
 
     fn object(&mut self) -> Option<Map<String, Value>> {
         let mut members = Map::new();
-        while !self.next_is('}') {
+        while !self.take_if('}') {
             let key = match self.rest.chars().next()? {
                 '"' | '\'' | '<' => match self.value()? {
                     Value::String(key) => key,
@@ -154,18 +152,18 @@ impl Literal<'_> {
                     key.trim().to_owned()
                 }
             };
-            if !self.next_is(':') {
+            if !self.take_if(':') {
                 return None;
             }
             members.insert(key, self.value()?);
-            if !self.next_is(',') && !self.rest.starts_with('}') {
+            if !self.take_if(',') && !self.rest.starts_with('}') {
                 return None;
             }
         }
         Some(members)
     }
 
-    /// A JSON string: its escapes are not all Python's.
+    /// A JSON string. Its escapes differ from Python's.
     fn json_string(&mut self) -> Option<Value> {
         let mut strings = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
         let text = strings.next()?.ok()?;
@@ -174,17 +172,17 @@ impl Literal<'_> {
     }
 
     /// A Python string.
-    fn quoted(&mut self, quote: char) -> Option<Value> {
-        self.string(quote).map(Value::from)
+    fn python_string(&mut self, quote: char) -> Option<Value> {
+        self.unquote(quote).map(Value::from)
     }
 
-    fn string(&mut self, quote: char) -> Option<String> {
+    fn unquote(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         let mut chars = self.rest.get(1..)?.chars();
         loop {
             match chars.next()? {
                 c if c == quote => break,
-                '\\' => text.push_str(&escaped(&mut chars)?),
+                '\\' => text.push_str(&unescape(&mut chars)?),
                 c => text.push(c),
             }
         }
@@ -205,8 +203,8 @@ impl Literal<'_> {
     }
 }
 
-/// What follows a backslash.
-fn escaped(chars: &mut std::str::Chars) -> Option<String> {
+/// The text that an escape stands for. `chars` begins after the backslash.
+fn unescape(chars: &mut std::str::Chars) -> Option<String> {
     let code = |chars: &mut std::str::Chars, digits: usize| {
         let (digits, rest) = chars.as_str().split_at_checked(digits)?;
         let code = u32::from_str_radix(digits, 16).ok()?;

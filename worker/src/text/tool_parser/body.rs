@@ -1,60 +1,53 @@
-//! What follows a marker: the calls themselves.
+//! The text after a marker: the calls themselves, in any format.
 
-use super::Known;
-use super::envelope::Envelopes;
-use super::gemma::Gemma;
-use super::mistral::Named;
-use super::pythonic::Pythonic;
-use super::qwen_xml::Xml;
-use crate::adapters::reading::Sink;
-
-/// What a character brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fed {
-    /// It belongs to the calls.
-    More,
-    /// Likewise, and a call has come with everything before it.
-    Called,
-    /// It ends the calls.
-    Done,
-    /// The calls ended before it.
-    DoneBefore,
-    /// These are no calls, and it does not belong to them.
-    Failed,
-}
+use super::functions::Functions;
+use super::gemma::GemmaCall;
+use super::json_calls::JsonCalls;
+use super::mistral::NamedCall;
+use super::pythonic::PythonicCalls;
+use super::qwen_xml::XmlCall;
+use super::syntax::Consumed;
+use crate::text::sink::Sink;
 
 /// A body of any format.
 #[derive(Debug)]
 pub(crate) enum Body {
-    Json(Envelopes),
-    Named(Named),
-    Xml(Xml),
-    Pythonic(Pythonic),
-    Gemma(Gemma),
+    Json(JsonCalls),
+    Named(NamedCall),
+    Xml(XmlCall),
+    Pythonic(PythonicCalls),
+    Gemma(GemmaCall),
 }
 
 impl Body {
-    /// Tells which marker it follows.
-    pub(crate) fn opened(&mut self, marker: &str) {
+    /// Begins after `marker`, which may be a part of the calls.
+    pub(crate) fn begin(&mut self, marker: &str) {
         match self {
-            Self::Xml(body) => body.opened(marker),
-            Self::Json(body) => body.opened(marker),
+            Self::Xml(body) => body.begin(marker),
+            Self::Json(body) => body.begin(marker),
             _ => {}
         }
     }
 
-    /// Takes the next character; with `known_only`, what calls a function that there is not is no call.
-    pub(crate) fn feed(&mut self, c: char, known: &Known, known_only: bool, sink: &mut Sink) -> Fed {
+    /// Parses the next character. With `known_only`, a call must name a function of the request.
+    pub(crate) fn push(
+        &mut self,
+        c: char,
+        functions: &Functions,
+        known_only: bool,
+        sink: &mut Sink,
+    ) -> Consumed {
         match self {
-            Self::Json(body) => body.feed(c, known, known_only, sink),
-            Self::Named(body) => body.feed(c, sink),
-            Self::Xml(body) => body.feed(c, known, sink),
-            Self::Pythonic(body) => body.feed(c, known, known_only, sink),
-            Self::Gemma(body) => body.feed(c, sink),
+            Self::Json(body) => body.push(c, functions, known_only, sink),
+            Self::Named(body) => body.push(c, sink),
+            Self::Xml(body) => body.push(c, functions, sink),
+            Self::Pythonic(body) => body.push(c, functions, known_only, sink),
+            Self::Gemma(body) => body.push(c, sink),
         }
     }
 
-    /// Whether what has come is a call, or calls and what belongs between them; else it is text when nothing more comes.
+    /// Whether the text so far is a call, or calls and separators. At the end of the output, any other text becomes answer
+    /// text again.
     pub(crate) fn is_calling(&self) -> bool {
         match self {
             Self::Json(body) => body.is_calling(),
@@ -65,11 +58,11 @@ impl Body {
         }
     }
 
-    /// Nothing more comes, though a call has begun: what of its arguments was held back goes out as far as it has come.
+    /// Ends the output within a call: hands over the arguments held back so far.
     pub(crate) fn finish(&mut self, sink: &mut Sink) {
         match self {
             Self::Json(body) => body.finish(sink),
-            // Its arguments go out as they come.
+            // It holds no arguments back.
             Self::Named(_) => {}
             Self::Xml(body) => body.finish(sink),
             Self::Pythonic(body) => body.finish(sink),

@@ -1,38 +1,38 @@
 //! FunctionGemma: `<start_function_call>call:name{key:<escape>text<escape>,other:1}<end_function_call>`.
 //!
-//! Texts go out as they come, other values when they are whole.
+//! Strings go out as they come, other values once they are complete.
 
-use super::Markers;
-use super::arguments::{self, Writer};
-use super::body::Fed;
-use crate::adapters::reading::Sink;
+pub(crate) use super::arguments::GEMMA_ESCAPE as ESCAPE;
+use super::arguments::{self, ObjectWriter};
+use super::syntax::{Consumed, Markers};
+use crate::text::sink::Sink;
 
 pub(super) const OPEN: &str = "<start_function_call>";
 pub(super) const CLOSE: &str = "<end_function_call>";
-/// Stands around texts.
-pub(crate) const ESCAPE: &str = "<escape>";
 pub(super) const MARKERS: Markers = Markers { open: &[OPEN], first: &[], close: &[CLOSE], known_only: false };
 const CALL: &str = "call:";
-const MAX_NAME: usize = 256;
+/// Bytes of the text before the arguments, at most.
+const MAX_HEAD: usize = 256;
 
 /// A name, then arguments in braces.
 #[derive(Debug, Default)]
-pub(crate) struct Gemma {
+pub(crate) struct GemmaCall {
     state: State,
-    writer: Writer,
+    writer: ObjectWriter,
     calling: bool,
 }
 
 #[derive(Debug)]
 enum State {
     Head(String),
-    Key(Scan),
-    /// What may be the beginning of [`ESCAPE`].
-    Value(String),
-    /// Inside of a text: what may be the beginning of its end.
+    Key(GemmaScan),
+    /// Before a value. Holds a possible beginning of [`ESCAPE`].
+    BeforeValue(String),
+    /// Inside of a string. Holds a possible beginning of the end marker.
     Text(String),
-    Other(Scan),
-    After,
+    /// Inside of any other value.
+    Other(GemmaScan),
+    AfterValue,
 }
 
 impl Default for State {
@@ -41,119 +41,131 @@ impl Default for State {
     }
 }
 
-impl Gemma {
-    /// Whether a call has begun; then nothing of it is text.
+impl GemmaCall {
+    /// Whether a call has begun.
     pub(crate) fn is_calling(&self) -> bool {
         self.calling
     }
 
-    /// Takes the next character.
-    pub(crate) fn feed(&mut self, c: char, sink: &mut Sink) -> Fed {
+    /// Parses the next character.
+    pub(crate) fn push(&mut self, c: char, sink: &mut Sink) -> Consumed {
         match &mut self.state {
-            State::Head(_) => return self.head(c, sink),
-            State::Key(scan) => match c {
-                ':' if scan.is_outside() => {
-                    self.writer.key(&key(&scan.text), sink);
-                    self.state = State::Value(String::new());
-                }
-                c => {
-                    if !scan.feed(c) {
-                        let text = std::mem::take(&mut scan.text);
-                        self.nameless(&text, sink);
-                        return self.next(c, sink);
-                    }
-                }
-            },
-            State::Value(held) => {
-                held.push(c);
-                let text = held.trim_start();
-                if text == ESCAPE {
-                    sink.arguments("\"");
-                    self.state = State::Text(String::new());
-                } else if !ESCAPE.starts_with(text) {
-                    let text = std::mem::take(held);
-                    self.state = State::Other(Scan::default());
-                    return text.chars().fold(Fed::Called, |fed, c| match fed {
-                        Fed::Called => self.other(c, sink),
-                        fed => fed,
-                    });
-                }
-            }
+            State::Head(_) => self.push_head(c, sink),
+            State::Key(_) => self.push_key(c, sink),
+            State::BeforeValue(_) => self.push_before_value(c, sink),
             State::Text(held) => {
                 held.push(c);
                 while !ESCAPE.starts_with(held.as_str()) {
-                    arguments::letter(held.remove(0), sink);
+                    arguments::push_char(held.remove(0), sink);
                 }
                 if held == ESCAPE {
                     sink.arguments("\"");
-                    self.state = State::After;
+                    self.state = State::AfterValue;
                 }
+                Consumed::Called
             }
-            State::Other(_) => return self.other(c, sink),
-            State::After if c.is_whitespace() => {}
-            State::After => return self.next(c, sink),
+            State::Other(_) => self.push_other(c, sink),
+            State::AfterValue if c.is_whitespace() => Consumed::Called,
+            State::AfterValue => self.end_argument(c, sink),
         }
-        Fed::Called
     }
 
-    fn head(&mut self, c: char, sink: &mut Sink) -> Fed {
-        let State::Head(head) = &mut self.state else { return Fed::Failed };
+    fn push_head(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let State::Head(head) = &mut self.state else { return Consumed::Failed };
         if c != '{' {
             head.push(c);
             let text = head.trim_start();
             let begun = CALL.starts_with(text) || text.starts_with(CALL);
-            return if begun && head.len() <= MAX_NAME { Fed::More } else { Fed::Failed };
+            return if begun && head.len() <= MAX_HEAD { Consumed::More } else { Consumed::Failed };
         }
         let name = head.trim().strip_prefix(CALL).map_or("", str::trim);
         if name.is_empty() {
-            return Fed::Failed;
+            return Consumed::Failed;
         }
-        sink.call(name);
+        sink.begin_call(name);
         self.calling = true;
-        self.state = State::Key(Scan::default());
-        Fed::Called
+        self.state = State::Key(GemmaScan::default());
+        Consumed::Called
     }
 
-    fn other(&mut self, c: char, sink: &mut Sink) -> Fed {
-        let State::Other(scan) = &mut self.state else { return Fed::Failed };
-        if scan.feed(c) {
-            return Fed::Called;
+    fn push_key(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let State::Key(scan) = &mut self.state else { return Consumed::Failed };
+        if c == ':' && scan.is_outside() {
+            self.writer.key(&key(&scan.text), sink);
+            self.state = State::BeforeValue(String::new());
+            return Consumed::Called;
         }
-        sink.arguments(&arguments::json(&scan.text));
-        self.next(c, sink)
+        if scan.push(c) {
+            return Consumed::Called;
+        }
+        let text = std::mem::take(&mut scan.text);
+        self.push_unnamed(&text, sink);
+        self.end_argument(c, sink)
     }
 
-    /// What has no colon after it: a value without a name, where it is anything.
-    fn nameless(&mut self, text: &str, sink: &mut Sink) {
+    fn push_before_value(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let State::BeforeValue(held) = &mut self.state else { return Consumed::Failed };
+        held.push(c);
+        let text = held.trim_start();
+        if text == ESCAPE {
+            sink.arguments("\"");
+            self.state = State::Text(String::new());
+            return Consumed::Called;
+        }
+        if ESCAPE.starts_with(text) {
+            return Consumed::Called;
+        }
+        let text = std::mem::take(held);
+        self.state = State::Other(GemmaScan::default());
+        for c in text.chars() {
+            let consumed = self.push_other(c, sink);
+            if consumed != Consumed::Called {
+                return consumed;
+            }
+        }
+        Consumed::Called
+    }
+
+    fn push_other(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let State::Other(scan) = &mut self.state else { return Consumed::Failed };
+        if scan.push(c) {
+            return Consumed::Called;
+        }
+        sink.arguments(&arguments::to_json(&scan.text));
+        self.end_argument(c, sink)
+    }
+
+    /// Writes a value without a name, if there is one.
+    fn push_unnamed(&mut self, text: &str, sink: &mut Sink) {
         if !text.trim().is_empty() {
             self.writer.key(&format!("arg{}", self.writer.keys()), sink);
-            sink.arguments(&arguments::json(text));
+            sink.arguments(&arguments::to_json(text));
         }
     }
 
-    /// After an argument.
-    fn next(&mut self, c: char, sink: &mut Sink) -> Fed {
+    /// Ends an argument before `c`.
+    fn end_argument(&mut self, c: char, sink: &mut Sink) -> Consumed {
         if c == ',' {
-            self.state = State::Key(Scan::default());
-            return Fed::Called;
+            self.state = State::Key(GemmaScan::default());
+            return Consumed::Called;
         }
         self.writer.close(sink);
-        sink.end();
-        if c == '}' { Fed::Done } else { Fed::DoneBefore }
+        sink.end_call();
+        if c == '}' { Consumed::Done } else { Consumed::DoneBefore }
     }
 
-    /// Nothing more comes: the key or the value as far as it has come. The beginning of a marker is none of either.
+    /// Ends the output: hands over the key or the value as far as it has come, without the beginning of a marker.
     pub(crate) fn finish(&mut self, sink: &mut Sink) {
         match &self.state {
             State::Key(scan) => self.writer.partial_key(scan.text.trim(), sink),
-            State::Text(held) => held.chars().for_each(|c| arguments::letter(c, sink)),
-            State::Other(scan) => arguments::partial(&scan.text, sink),
-            State::Head(_) | State::Value(_) | State::After => {}
+            State::Text(held) => held.chars().for_each(|c| arguments::push_char(c, sink)),
+            State::Other(scan) => arguments::push_partial_value(&scan.text, sink),
+            State::Head(_) | State::BeforeValue(_) | State::AfterValue => {}
         }
     }
 }
 
-/// A key as it is written, or as a text.
+/// Removes the quotes around a key: [`ESCAPE`], or JSON's.
 fn key(text: &str) -> String {
     let text = text.trim();
     let inner = text.strip_prefix(ESCAPE).and_then(|text| text.strip_suffix(ESCAPE));
@@ -161,32 +173,32 @@ fn key(text: &str) -> String {
     inner.map(str::to_owned).or_else(quoted).unwrap_or_else(|| text.to_owned())
 }
 
-/// A key, or a value that is no text, as it comes.
+/// Finds the end of a key, or of a value that is no string.
 #[derive(Debug, Default)]
-struct Scan {
+struct GemmaScan {
     text: String,
     depth: u32,
     /// Between two of [`ESCAPE`].
     escaped: bool,
-    /// In a JSON string, and whether a backslash was before.
+    /// In a JSON string. `true` after a backslash.
     quoted: Option<bool>,
 }
 
-impl Scan {
-    /// Whether no text and no brackets are open.
+impl GemmaScan {
+    /// Whether no string and no bracket is open.
     fn is_outside(&self) -> bool {
         self.depth == 0 && !self.escaped && self.quoted.is_none()
     }
 
-    /// False when `c` ends it, to which it does not belong.
-    fn feed(&mut self, c: char) -> bool {
+    /// Takes the next character. `false` when `c` ends the text; `c` does not belong to it.
+    fn push(&mut self, c: char) -> bool {
         match (self.quoted, c) {
             (Some(true), _) => self.quoted = Some(false),
             (Some(false), '\\') => self.quoted = Some(true),
             (Some(false), '"') => self.quoted = None,
             (Some(false), _) => {}
             (None, _) if self.escaped => {}
-            // A quotation mark inside of a word is one of its letters.
+            // A quotation mark inside of a word is an ordinary character.
             (None, '"')
                 if self.text.trim_end().is_empty()
                     || self.text.trim_end().ends_with(['{', '[', ',', ':']) =>

@@ -1,6 +1,6 @@
-//! Grammars of calls, in each format's own form and in llguidance's variant of Lark, so that what is demanded always parses.
+//! Grammars of calls, in each format's syntax and in llguidance's variant of Lark. The parser reads every text that they allow.
 //!
-//! Around a call the text is literal; its arguments are a nested JSON grammar with the function's schema as its root.
+//! The text around a call is literal. Its arguments are a nested JSON grammar with the function's schema as its root.
 
 mod members;
 
@@ -10,190 +10,203 @@ use std::fmt::Write;
 use ipc_proto::generate::{Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use super::{Format, gemma, hermes, mistral, phi};
-use crate::adapters::grammar::json_text;
+use super::{ToolFormat, gemma, hermes, mistral, phi};
+use crate::text::grammar::json_text;
 
-/// What an output must be.
+/// The demands on an output.
 #[derive(Debug, Clone, Copy)]
-pub struct Demand<'a> {
-    /// The functions there are; none where only an answer is demanded.
+pub struct GrammarSpec<'a> {
+    /// The functions of the request. Empty if the demands concern only the answer.
     pub tools: &'a [Tool],
-    /// Whether they must be called.
+    /// Whether the output must call them.
     pub choice: &'a ToolChoice,
-    /// Whether several calls may come.
+    /// Whether several calls are allowed.
     pub parallel: bool,
-    /// Tags around what the model thinks, and whether the prompt has opened it.
+    /// The tags around the reasoning, and whether the prompt ends with the opening one.
     pub reasoning: Option<(&'a str, &'a str, bool)>,
-    /// An answer is what the grammar `@answer` says; else any text.
+    /// The answer must match the grammar `@answer`. Otherwise it is any text.
     pub answer: bool,
-    /// Arguments of functions that are not strict are any object.
+    /// Functions that are not strict accept any object as arguments.
     pub lenient: bool,
 }
 
-/// The grammar; `atom` gives a marker as Lark, which is a special token in some models and text in others.
+/// The grammar in Lark. `marker` converts a marker to Lark: to a special token in some models, to text in others.
 ///
 /// # Errors
-/// A sentence that names what of a strict function's schema cannot be demanded in this format.
-pub fn lark(format: Format, demand: &Demand, atom: &dyn Fn(&str) -> String) -> Result<String, String> {
-    let mut lark = Lark { demand, atom, rules: String::new(), names: HashSet::new() };
-    let start = if format == Format::Harmony { lark.harmony() } else { lark.tagged(format)? };
-    Ok(format!("start: {start}\n{}", lark.rules))
+/// A sentence that names the part of a strict function's schema that this format cannot express.
+pub fn lark_grammar(
+    format: ToolFormat,
+    spec: &GrammarSpec,
+    marker: &dyn Fn(&str) -> String,
+) -> Result<String, String> {
+    let mut builder = LarkBuilder { spec, marker, rules: String::new(), names: HashSet::new() };
+    let start = if format == ToolFormat::Harmony { builder.harmony() } else { builder.start(format)? };
+    Ok(format!("start: {start}\n{}", builder.rules))
 }
 
-struct Lark<'a> {
-    demand: &'a Demand<'a>,
-    atom: &'a dyn Fn(&str) -> String,
+struct LarkBuilder<'a> {
+    spec: &'a GrammarSpec<'a>,
+    marker: &'a dyn Fn(&str) -> String,
     rules: String,
     names: HashSet<String>,
 }
 
-/// How the calls of a format are written.
-struct Shape {
-    /// Before the first.
+/// The syntax of a format's calls.
+#[derive(Default)]
+struct CallSyntax {
+    /// The marker before the first call.
     open: Option<&'static str>,
-    /// After `open`: one call, or all.
+    /// The text after `open`: one call, or all of them.
     first: String,
-    /// After the first, repeated.
-    more: Option<String>,
-    /// Where nothing opens calls: text that is none.
-    other: Option<&'static str>,
+    /// The text after the first call, repeated.
+    next: Option<String>,
+    /// For formats without `open`: text that is no call.
+    no_call: Option<&'static str>,
 }
 
-impl Lark<'_> {
-    /// A rule, unless there is one of this name.
+impl LarkBuilder<'_> {
+    /// Adds a rule, unless its name exists.
     fn rule(&mut self, name: &str, body: &str) {
         if !self.names.insert(name.to_owned()) {
             return;
         }
-        // A string takes whatever is written.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.rules, "{name}: {body}");
     }
 
-    fn atom(&self, marker: &str) -> String {
-        (self.atom)(marker)
+    fn marker(&self, marker: &str) -> String {
+        (self.marker)(marker)
     }
 
-    fn tagged(&mut self, format: Format) -> Result<String, String> {
-        let think = self.think();
-        let body = if self.demand.tools.is_empty() { "@answer".to_owned() } else { self.calls(format)? };
-        Ok(format!("{think} ({body})"))
+    /// The rule `start` of a format with markers.
+    fn start(&mut self, format: ToolFormat) -> Result<String, String> {
+        let reasoning = self.reasoning();
+        let body = if self.spec.tools.is_empty() { "@answer".to_owned() } else { self.calls(format)? };
+        Ok(format!("{reasoning} ({body})"))
     }
 
-    /// What the model may think first.
-    fn think(&mut self) -> String {
-        let Some((open, close, opened)) = self.demand.reasoning else { return String::new() };
-        let close_atom = self.atom(close);
-        if close_atom.starts_with('<') {
-            self.rule("thought", &format!("ANYTHING? {close_atom}"));
+    /// The reasoning before the answer.
+    fn reasoning(&mut self) -> String {
+        let Some((open, close, opened)) = self.spec.reasoning else { return String::new() };
+        let close_marker = self.marker(close);
+        if close_marker.starts_with('<') {
+            self.rule("reasoning", &format!("ANYTHING? {close_marker}"));
             self.rule("ANYTHING", "/(?s:.+)/");
         } else {
-            self.rule("thought[lazy]", &format!("/(?s:.*){}/", pattern(close)));
+            self.rule("reasoning[lazy]", &format!("/(?s:.*){}/", escape_pattern(close)));
         }
         self.rule("GAP", r"/[ \n]{1,4}/");
-        let open = self.atom(open);
-        if opened { "thought GAP?".into() } else { format!("({open} thought GAP?)?") }
+        let open = self.marker(open);
+        if opened { "reasoning GAP?".into() } else { format!("({open} reasoning GAP?)?") }
     }
 
-    fn calls(&mut self, format: Format) -> Result<String, String> {
-        let Shape { open, first, more, other } = self.shape(format)?;
+    /// The calls, or the text or answer that may take their place.
+    fn calls(&mut self, format: ToolFormat) -> Result<String, String> {
+        let CallSyntax { open, first, next, no_call } = self.call_syntax(format)?;
         self.rule("first", &first);
-        let more = match more.filter(|_| self.demand.parallel) {
-            Some(more) => {
-                self.rule("more", &more);
-                " more*"
+        let next = match next.filter(|_| self.spec.parallel) {
+            Some(next) => {
+                self.rule("next", &next);
+                " next*"
             }
             None => "",
         };
-        let open_atom = open.map_or_else(String::new, |open| self.atom(open));
-        let calls = format!("{open_atom} first{more}");
-        if !matches!(self.demand.choice, ToolChoice::Auto) {
+        let open_marker = open.map_or_else(String::new, |open| self.marker(open));
+        let calls = format!("{open_marker} first{next}");
+        if !matches!(self.spec.choice, ToolChoice::Auto) {
             return Ok(calls);
         }
-        if self.demand.answer {
+        if self.spec.answer {
             return Ok(format!("@answer | {calls}"));
         }
         Ok(match open {
-            Some(_) if open_atom.starts_with('<') => {
+            Some(_) if open_marker.starts_with('<') => {
                 self.rule("TEXT", "/(?s:.+)/");
                 format!("TEXT? | TEXT? {calls}")
             }
             Some(open) => {
-                let marker = pattern(open);
-                // What begins like a call without its marker is read as one, so it must be one.
+                let marker = escape_pattern(open);
+                // The parser reads a text that begins like a call as one, even without the marker. So free text must not
+                // begin like one.
                 let begin = if format.markers().first.is_empty() { "(?s:.)" } else { r"[^{`\s]" };
                 self.rule("TEXT", &format!("/{begin}(?s:.*)/ & ~/(?s:.*){marker}(?s:.*)/"));
-                self.rule("said[lazy]", &format!("/({begin}(?s:.*))?{marker}/"));
+                self.rule("before_call[lazy]", &format!("/({begin}(?s:.*))?{marker}/"));
                 let bare = if format.markers().first.is_empty() { "" } else { " | call" };
-                format!("TEXT? | said first{more}{bare}")
+                format!("TEXT? | before_call first{next}{bare}")
             }
             None => {
-                self.rule("TEXT", other.unwrap_or("/(?s:.+)/"));
+                self.rule("TEXT", no_call.unwrap_or("/(?s:.+)/"));
                 format!("TEXT? | {calls}")
             }
         })
     }
 
-    fn shape(&mut self, format: Format) -> Result<Shape, String> {
-        let list =
-            |open| Shape { open, first: r#""[" call (", " call)* "]""#.into(), more: None, other: None };
-        let one = r#""[" call "]""#;
+    /// Adds the rules of a format's calls and returns the syntax around them.
+    fn call_syntax(&mut self, format: ToolFormat) -> Result<CallSyntax, String> {
         Ok(match format {
-            Format::QwenXml | Format::Hermes | Format::Harmony => {
-                match format {
-                    Format::QwenXml => self.elements()?,
-                    _ => self.envelopes("arguments"),
-                }
-                let (open, close) = (self.atom(hermes::OPEN), self.atom(hermes::CLOSE));
-                let first = format!(r#""\n" call "\n" {close}"#);
-                let more = format!(r#""\n" {open} "\n" call "\n" {close}"#);
-                Shape { open: Some(hermes::OPEN), first, more: Some(more), other: None }
+            ToolFormat::QwenXml => {
+                self.xml_calls()?;
+                self.tagged_calls()
             }
-            Format::Mistral | Format::Phi => {
-                self.envelopes("arguments");
-                let open = if format == Format::Phi { phi::OPEN } else { mistral::OPEN };
-                let mut shape = list(Some(open));
-                if !self.demand.parallel {
-                    shape.first = one.into();
-                }
-                if format == Format::Phi {
-                    shape.first = format!("{} {}", shape.first, self.atom(phi::CLOSE));
-                }
-                shape
+            ToolFormat::Hermes | ToolFormat::Harmony => {
+                self.json_calls("arguments");
+                self.tagged_calls()
             }
-            Format::MistralArgs => {
-                self.each(|lark, at, tool| {
-                    let args = lark.atom(mistral::ARGS);
-                    format!("{} {args} args{at}", text(&tool.name))
+            ToolFormat::Mistral => {
+                self.json_calls("arguments");
+                CallSyntax { open: Some(mistral::OPEN), first: self.call_list(), ..CallSyntax::default() }
+            }
+            ToolFormat::Phi => {
+                self.json_calls("arguments");
+                let first = format!("{} {}", self.call_list(), self.marker(phi::CLOSE));
+                CallSyntax { open: Some(phi::OPEN), first, ..CallSyntax::default() }
+            }
+            ToolFormat::MistralArgs => {
+                self.call_rules(|builder, at, tool| {
+                    let args = builder.marker(mistral::ARGS);
+                    format!("{} {args} args{at}", literal(&tool.name))
                 });
-                let more = format!("{} call", self.atom(mistral::OPEN));
-                Shape { open: Some(mistral::OPEN), first: "call".into(), more: Some(more), other: None }
+                let next = Some(format!("{} call", self.marker(mistral::OPEN)));
+                CallSyntax { open: Some(mistral::OPEN), first: "call".into(), next, no_call: None }
             }
-            Format::Gemma => {
-                self.lists(format)?;
-                let (open, close) = (self.atom(gemma::OPEN), self.atom(gemma::CLOSE));
+            ToolFormat::Gemma => {
+                self.argument_lists(format)?;
+                let (open, close) = (self.marker(gemma::OPEN), self.marker(gemma::CLOSE));
                 let first = format!("call {close}");
-                Shape { open: Some(gemma::OPEN), more: Some(format!("{open} {first}")), first, other: None }
+                let next = Some(format!("{open} {first}"));
+                CallSyntax { open: Some(gemma::OPEN), first, next, no_call: None }
             }
-            Format::Pythonic => {
-                self.lists(format)?;
-                let mut shape = list(None);
-                shape.other = Some(r"/[^\[\s](?s:.*)/");
-                if !self.demand.parallel {
-                    shape.first = one.into();
-                }
-                shape
+            ToolFormat::Pythonic => {
+                self.argument_lists(format)?;
+                let no_call = Some(r"/[^\[\s](?s:.*)/");
+                CallSyntax { first: self.call_list(), no_call, ..CallSyntax::default() }
             }
-            Format::Llama | Format::Json => {
-                self.envelopes(if format == Format::Llama { "parameters" } else { "arguments" });
-                Shape { open: None, first: "call".into(), more: None, other: Some(r"/[^{\[`\s](?s:.*)/") }
+            ToolFormat::Llama | ToolFormat::Json => {
+                self.json_calls(if format == ToolFormat::Llama { "parameters" } else { "arguments" });
+                let no_call = Some(r"/[^{\[`\s](?s:.*)/");
+                CallSyntax { first: "call".into(), no_call, ..CallSyntax::default() }
             }
         })
     }
 
-    /// `call` as one of the functions, each as `write` gives it.
-    fn each(&mut self, write: impl Fn(&Self, usize, &Tool) -> String) {
+    /// Calls between Hermes' tags, one pair for each.
+    fn tagged_calls(&self) -> CallSyntax {
+        let (open, close) = (self.marker(hermes::OPEN), self.marker(hermes::CLOSE));
+        let first = format!(r#""\n" call "\n" {close}"#);
+        let next = Some(format!(r#""\n" {open} "\n" call "\n" {close}"#));
+        CallSyntax { open: Some(hermes::OPEN), first, next, no_call: None }
+    }
+
+    /// A list of calls. It has one element unless several calls are allowed.
+    fn call_list(&self) -> String {
+        let list = if self.spec.parallel { r#""[" call (", " call)* "]""# } else { r#""[" call "]""# };
+        list.to_owned()
+    }
+
+    /// The rule `call`, an alternative for each function, and a rule for the arguments of each.
+    fn call_rules(&mut self, call: impl Fn(&Self, usize, &Tool) -> String) {
         let tools = self.tools();
-        let calls: Vec<String> = tools.iter().enumerate().map(|(at, tool)| write(self, at, tool)).collect();
+        let calls: Vec<String> = tools.iter().enumerate().map(|(at, tool)| call(self, at, tool)).collect();
         for (at, tool) in tools.iter().enumerate() {
             let schema = self.schema(tool);
             self.rule(&format!("args{at}"), &format!("%json {}", json_text(schema)));
@@ -201,45 +214,45 @@ impl Lark<'_> {
         self.rule("call", &calls.join(" | "));
     }
 
-    fn envelopes(&mut self, key: &str) {
-        self.each(|_, at, tool| {
+    fn json_calls(&mut self, key: &str) {
+        self.call_rules(|_, at, tool| {
             let name = Value::from(tool.name.as_str());
-            format!(r#"{} args{at} "}}""#, text(&format!(r#"{{"name": {name}, "{key}": "#)))
+            format!(r#"{} args{at} "}}""#, literal(&format!(r#"{{"name": {name}, "{key}": "#)))
         });
     }
 
-    /// gpt-oss' messages; the prompt has ended with the assistant's `<|start|>`. What ends a turn is not in it.
+    /// gpt-oss' messages. The prompt ends with the assistant's `<|start|>`. The marker that ends the turn is not included.
     fn harmony(&mut self) -> String {
         let [start, channel, message, constrain, end] =
-            ["<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>"].map(|m| self.atom(m));
+            ["<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>"].map(|m| self.marker(m));
         self.rule("TEXT", "/(?s:.+)/");
-        self.rule("thought", &format!(r#"{channel} "analysis" {message} TEXT? {end} {start} "assistant""#));
-        let answer = if self.demand.answer { "@answer" } else { "TEXT?" };
+        self.rule("reasoning", &format!(r#"{channel} "analysis" {message} TEXT? {end} {start} "assistant""#));
+        let answer = if self.spec.answer { "@answer" } else { "TEXT?" };
         let answer = format!(r#"{channel} "final" {message} {answer}"#);
-        if self.demand.tools.is_empty() {
-            return format!("thought? {answer}");
+        if self.spec.tools.is_empty() {
+            return format!("reasoning? {answer}");
         }
-        self.each(|_, at, tool| {
-            let head = text(&format!("commentary to=functions.{} ", tool.name));
+        self.call_rules(|_, at, tool| {
+            let head = literal(&format!("commentary to=functions.{} ", tool.name));
             format!(r#"{head} {constrain} "json" {message} args{at}"#)
         });
-        match self.demand.choice {
-            ToolChoice::Auto => format!("thought? ({answer} | {channel} call)"),
-            _ => format!("thought? {channel} call"),
+        match self.spec.choice {
+            ToolChoice::Auto => format!("reasoning? ({answer} | {channel} call)"),
+            _ => format!("reasoning? {channel} call"),
         }
     }
 
     fn tools(&self) -> Vec<Tool> {
-        let named = |tool: &&Tool| match self.demand.choice {
+        let named = |tool: &&Tool| match self.spec.choice {
             ToolChoice::Named(name) => tool.name == *name,
             _ => true,
         };
-        self.demand.tools.iter().filter(named).cloned().collect()
+        self.spec.tools.iter().filter(named).cloned().collect()
     }
 
-    /// The schema of a function's arguments, an object that has no other members than those it names.
+    /// The schema of a function's arguments. Closes the object to members that it does not name.
     fn schema(&self, tool: &Tool) -> Value {
-        if self.demand.lenient && !tool.strict {
+        if self.spec.lenient && !tool.strict {
             return json!({"type": "object"});
         }
         let given = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
@@ -255,13 +268,13 @@ impl Lark<'_> {
     }
 }
 
-/// A text as Lark writes it.
-fn text(text: &str) -> String {
+/// A text as a Lark string.
+fn literal(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// A text as a part of a regular expression between slashes.
-fn pattern(text: &str) -> String {
+/// Escapes a text for a regular expression between slashes.
+fn escape_pattern(text: &str) -> String {
     let meta = |c: char| r"\.+*?()|[]{}^$/&~#-".contains(c);
     text.chars().map(|c| if meta(c) { format!(r"\{c}") } else { c.to_string() }).collect()
 }

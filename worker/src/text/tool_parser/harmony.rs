@@ -1,9 +1,9 @@
-//! gpt-oss: messages with a channel and perhaps a recipient. `analysis` is reasoning, a recipient makes a call, everything
-//! else is the answer.
+//! gpt-oss: messages with a channel and an optional recipient. The channel `analysis` is reasoning, a message with a recipient
+//! is a call, and any other message is the answer.
 //!
 //! `<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>`
 
-use crate::adapters::reading::Sink;
+use crate::text::sink::Sink;
 
 const START: &str = "<|start|>";
 const CHANNEL: &str = "<|channel|>";
@@ -12,141 +12,150 @@ const CONSTRAIN: &str = "<|constrain|>";
 const END: &str = "<|end|>";
 const CALL: &str = "<|call|>";
 const RETURN: &str = "<|return|>";
-/// All of them are special tokens.
+/// Harmony's markers, all special tokens.
 pub const MARKERS: [&str; 7] = [START, CHANNEL, MESSAGE, CONSTRAIN, END, CALL, RETURN];
-/// What ends a message, or begins another without an end.
+/// Markers that end a message. The last two also begin the next one.
 const ENDS: [&str; 5] = [END, CALL, RETURN, START, CHANNEL];
-/// A header is shorter; text without one is the answer.
+/// Bytes of a header, at most. Longer text is the answer.
 const MAX_HEADER: usize = 256;
 
 /// The state of one output.
 #[derive(Debug)]
 pub struct Harmony {
-    /// Whether there are tools.
-    tools: bool,
+    /// The request has functions.
+    has_tools: bool,
     state: State,
     over: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Between messages, and what has come of the next one's head.
+    /// Between messages. Holds the beginning of the next header.
     Header(String),
-    Message(To, String),
+    /// Within a message. Holds a possible beginning of a marker.
+    Message(Recipient, String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum To {
+enum Recipient {
     Reasoning,
     Answer,
-    /// Whether arguments have come.
-    Function(bool),
+    Function { has_arguments: bool },
 }
 
 impl Harmony {
-    /// Nothing has come; the prompt has ended with the assistant's `<|start|>`, or within the answer.
-    pub fn new(tools: bool, answering: bool) -> Self {
-        let state =
-            if answering { State::Message(To::Answer, String::new()) } else { State::Header(String::new()) };
-        Self { tools, state, over: false }
+    /// A parser before the first character. The prompt ends with the assistant's `<|start|>`, or within the answer.
+    pub fn new(has_tools: bool, in_answer: bool) -> Self {
+        let state = if in_answer {
+            State::Message(Recipient::Answer, String::new())
+        } else {
+            State::Header(String::new())
+        };
+        Self { has_tools, state, over: false }
     }
 
-    /// Whether the model reasons, or says to whom it speaks next.
+    /// Whether the output is inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
-        matches!(self.state, State::Message(To::Reasoning, _))
+        matches!(self.state, State::Message(Recipient::Reasoning, _))
     }
 
-    /// Whether nothing can follow.
+    /// Whether the output has ended.
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Takes the next character.
-    pub fn feed(&mut self, c: char, sink: &mut Sink) {
+    /// Parses the next character.
+    pub fn push(&mut self, c: char, sink: &mut Sink) {
         match &mut self.state {
-            State::Header(head) => {
-                head.push(c);
-                if let Some(text) = head.strip_suffix(MESSAGE) {
-                    let to = addressee(text, self.tools, sink);
-                    self.state = State::Message(to, String::new());
-                } else if head.len() > MAX_HEADER {
-                    let text = std::mem::take(head);
-                    self.state = State::Message(To::Answer, String::new());
-                    sink.text(&text);
-                }
-            }
-            State::Message(to, held) => {
-                held.push(c);
-                loop {
-                    if let Some(end) = ENDS.iter().find(|end| *end == held) {
-                        let head =
-                            if matches!(*end, START | CHANNEL) { (*end).to_owned() } else { String::new() };
-                        self.over = matches!(*end, CALL | RETURN);
-                        close(*to, sink);
-                        self.state = State::Header(head);
-                        return;
-                    }
-                    if held.is_empty() || ENDS.iter().any(|end| end.starts_with(held.as_str())) {
-                        return;
-                    }
-                    let first = held.remove(0);
-                    say(to, first, sink);
-                }
-            }
+            State::Header(_) => self.push_header(c, sink),
+            State::Message(..) => self.push_message(c, sink),
         }
     }
 
-    /// Nothing more comes.
+    fn push_header(&mut self, c: char, sink: &mut Sink) {
+        let State::Header(header) = &mut self.state else { return };
+        header.push(c);
+        if let Some(text) = header.strip_suffix(MESSAGE) {
+            let recipient = parse_header(text, self.has_tools, sink);
+            self.state = State::Message(recipient, String::new());
+        } else if header.len() > MAX_HEADER {
+            sink.text(header);
+            self.state = State::Message(Recipient::Answer, String::new());
+        }
+    }
+
+    fn push_message(&mut self, c: char, sink: &mut Sink) {
+        let State::Message(recipient, held) = &mut self.state else { return };
+        held.push(c);
+        loop {
+            if let Some(end) = ENDS.iter().find(|end| *end == held) {
+                end_message(*recipient, sink);
+                self.over = matches!(*end, CALL | RETURN);
+                let begins_next = matches!(*end, START | CHANNEL);
+                self.state = State::Header(if begins_next { (*end).to_owned() } else { String::new() });
+                return;
+            }
+            if held.is_empty() || ENDS.iter().any(|end| end.starts_with(held.as_str())) {
+                return;
+            }
+            let first = held.remove(0);
+            push_content(recipient, first, sink);
+        }
+    }
+
+    /// Ends the output: hands over the text held back so far.
     pub fn finish(&mut self, sink: &mut Sink) {
         match std::mem::replace(&mut self.state, State::Header(String::new())) {
-            // Text of a model that does not keep to the form; the beginning of a head is none.
-            State::Header(head) if !MARKERS.iter().any(|marker| head.contains(marker)) => sink.text(&head),
+            // The model did not write the format at all. The beginning of a header, in contrast, is no text.
+            State::Header(header) if !MARKERS.iter().any(|marker| header.contains(marker)) => {
+                sink.text(&header);
+            }
             State::Header(_) => {}
-            State::Message(mut to, held) => {
-                held.chars().for_each(|c| say(&mut to, c, sink));
-                // A turn may end with its message.
-                close(to, sink);
+            State::Message(mut recipient, held) => {
+                held.chars().for_each(|c| push_content(&mut recipient, c, sink));
+                // The end of the turn may take the place of the marker.
+                end_message(recipient, sink);
             }
         }
     }
 }
 
-/// Whom a message is for, by its head.
-fn addressee(head: &str, tools: bool, sink: &mut Sink) -> To {
-    let channel = head.split(CHANNEL).nth(1).unwrap_or_default();
-    let word = |text: &str| {
+/// The recipient in a message's header. A function's call begins here.
+fn parse_header(header: &str, has_tools: bool, sink: &mut Sink) -> Recipient {
+    let channel = header.split(CHANNEL).nth(1).unwrap_or_default();
+    let first_word = |text: &str| {
         let end = text.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(text.len());
         text[..end].to_owned()
     };
-    if let Some((_, to)) = head.split_once("to=").filter(|_| tools) {
-        let name = word(to);
-        sink.call(name.strip_prefix("functions.").unwrap_or(&name));
-        return To::Function(false);
+    if let Some((_, to)) = header.split_once("to=").filter(|_| has_tools) {
+        let name = first_word(to);
+        sink.begin_call(name.strip_prefix("functions.").unwrap_or(&name));
+        return Recipient::Function { has_arguments: false };
     }
-    match word(channel.trim_start()).as_str() {
-        "analysis" => To::Reasoning,
-        _ => To::Answer,
+    match first_word(channel.trim_start()).as_str() {
+        "analysis" => Recipient::Reasoning,
+        _ => Recipient::Answer,
     }
 }
 
-fn say(to: &mut To, c: char, sink: &mut Sink) {
+fn push_content(recipient: &mut Recipient, c: char, sink: &mut Sink) {
     let mut bytes = [0; 4];
     let text = c.encode_utf8(&mut bytes);
-    match to {
-        To::Reasoning => sink.reasoning(text),
-        To::Answer => sink.text(text),
-        To::Function(some) => {
-            *some = true;
+    match recipient {
+        Recipient::Reasoning => sink.reasoning(text),
+        Recipient::Answer => sink.text(text),
+        Recipient::Function { has_arguments } => {
+            *has_arguments = true;
             sink.arguments(text);
         }
     }
 }
 
-fn close(to: To, sink: &mut Sink) {
-    if let To::Function(some) = to {
-        if !some {
+fn end_message(recipient: Recipient, sink: &mut Sink) {
+    if let Recipient::Function { has_arguments } = recipient {
+        if !has_arguments {
             sink.arguments("{}");
         }
-        sink.end();
+        sink.end_call();
     }
 }

@@ -1,7 +1,7 @@
 //! Hermes, Qwen 2.5 and 3, SmolLM3: `<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>`. Small models (Qwen2.5-Coder)
-//! often leave the tags out, or put a fence in their place.
+//! often omit the tags, or write a fence in their place.
 
-use super::Markers;
+use super::syntax::Markers;
 
 pub(super) const OPEN: &str = "<tool_call>";
 pub(super) const CLOSE: &str = "</tool_call>";

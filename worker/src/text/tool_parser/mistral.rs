@@ -1,9 +1,8 @@
 //! Mistral: `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]`, and from v11 on `[TOOL_CALLS]name[ARGS]{…}`, repeated.
 
-use super::Markers;
-use super::body::Fed;
-use super::envelope::{At, Value};
-use crate::adapters::reading::Sink;
+use super::json_calls::{JsonScan, Position};
+use super::syntax::{Consumed, Markers};
+use crate::text::sink::Sink;
 
 pub(super) const OPEN: &str = "[TOOL_CALLS]";
 pub(super) const ARGS: &str = "[ARGS]";
@@ -16,44 +15,50 @@ const MAX_HEAD: usize = 512;
 
 /// A name, then arguments.
 #[derive(Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct NamedCall {
     head: String,
-    arguments: Option<Value>,
+    arguments: Option<JsonScan>,
 }
 
-impl Named {
+impl NamedCall {
+    /// Whether a call has begun.
     pub(crate) fn is_calling(&self) -> bool {
         self.arguments.is_some()
     }
 
-    pub(crate) fn feed(&mut self, c: char, sink: &mut Sink) -> Fed {
-        if let Some(value) = &mut self.arguments {
-            return match value.feed(c) {
-                At::Before => Fed::More,
-                At::After => {
-                    sink.end();
-                    Fed::DoneBefore
-                }
-                at => {
-                    sink.arguments(c.encode_utf8(&mut [0; 4]));
-                    if at == At::Last {
-                        sink.end();
-                        return Fed::Done;
-                    }
-                    Fed::More
-                }
-            };
+    /// Parses the next character.
+    pub(crate) fn push(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let Some(arguments) = &mut self.arguments else { return self.push_head(c, sink) };
+        match arguments.push(c) {
+            Position::Before => Consumed::More,
+            Position::Inside => {
+                sink.arguments(c.encode_utf8(&mut [0; 4]));
+                Consumed::More
+            }
+            Position::Last => {
+                sink.arguments(c.encode_utf8(&mut [0; 4]));
+                sink.end_call();
+                Consumed::Done
+            }
+            Position::After => {
+                sink.end_call();
+                Consumed::DoneBefore
+            }
         }
+    }
+
+    fn push_head(&mut self, c: char, sink: &mut Sink) -> Consumed {
         self.head.push(c);
         let Some(head) = self.head.strip_suffix(ARGS) else {
-            return if self.head.len() > MAX_HEAD || c == '{' { Fed::Failed } else { Fed::More };
+            let failed = self.head.len() > MAX_HEAD || c == '{';
+            return if failed { Consumed::Failed } else { Consumed::More };
         };
         let name = head.split(CALL_ID).next().unwrap_or_default().trim();
         if name.is_empty() {
-            return Fed::Failed;
+            return Consumed::Failed;
         }
-        sink.call(name);
-        self.arguments = Some(Value::default());
-        Fed::Called
+        sink.begin_call(name);
+        self.arguments = Some(JsonScan::default());
+        Consumed::Called
     }
 }

@@ -1,9 +1,10 @@
-//! Llama 3.2 and 4: `[get_weather(city="Paris", days=3), now()]` as the whole answer. Each argument goes out when it is whole.
+//! Llama 3.2 and 4: `[get_weather(city="Paris", days=3), now()]` as the whole answer. An argument goes out once it is
+//! complete.
 
-use super::arguments::{self, Writer};
-use super::body::Fed;
-use super::{Known, Markers};
-use crate::adapters::reading::Sink;
+use super::arguments::{self, ObjectWriter};
+use super::functions::Functions;
+use super::syntax::{Consumed, Markers};
+use crate::text::sink::Sink;
 
 pub(super) const MARKERS: Markers = Markers {
     open: &["<|python_start|>", "<|python_tag|>"],
@@ -14,35 +15,34 @@ pub(super) const MARKERS: Markers = Markers {
 
 /// A list of calls.
 #[derive(Debug, Default)]
-pub(crate) struct Pythonic {
+pub(crate) struct PythonicCalls {
     state: State,
-    writer: Writer,
+    writer: ObjectWriter,
     calling: bool,
 }
 
 #[derive(Debug, Default)]
 enum State {
-    /// Before the list.
     #[default]
-    Start,
+    BeforeList,
     Name(String),
     Key(String),
-    Value(Scan),
-    After,
+    Value(PythonScan),
+    AfterCall,
 }
 
-/// A Python expression as it comes.
+/// Finds the end of a Python expression that arrives character by character.
 #[derive(Debug, Default)]
-struct Scan {
+struct PythonScan {
     text: String,
     depth: u32,
     quote: Option<char>,
     escaped: bool,
 }
 
-impl Scan {
-    /// False when `c` ends it, to which it does not belong.
-    fn feed(&mut self, c: char) -> bool {
+impl PythonScan {
+    /// Takes the next character. `false` when `c` ends the expression; `c` does not belong to it.
+    fn push(&mut self, c: char) -> bool {
         match (self.quote, c) {
             (Some(_), _) if self.escaped => self.escaped = false,
             (Some(_), '\\') => self.escaped = true,
@@ -59,97 +59,112 @@ impl Scan {
     }
 }
 
-impl Pythonic {
-    /// Whether what has come is a call, or calls and what belongs between them.
+impl PythonicCalls {
+    /// Whether the text so far is a call, or calls and separators.
     pub(crate) fn is_calling(&self) -> bool {
         self.calling
     }
 
-    /// Takes the next character.
-    pub(crate) fn feed(&mut self, c: char, known: &Known, known_only: bool, sink: &mut Sink) -> Fed {
+    /// Parses the next character.
+    pub(crate) fn push(
+        &mut self,
+        c: char,
+        functions: &Functions,
+        known_only: bool,
+        sink: &mut Sink,
+    ) -> Consumed {
         match &mut self.state {
-            State::Start if c == '[' => self.state = State::Name(String::new()),
-            State::Start if c.is_whitespace() => {}
-            State::Start => return Fed::Failed,
-            State::Name(name) if c == '(' => {
-                let name = name.trim();
-                if name.is_empty() || (known_only && !known.contains(name)) {
-                    return Fed::Failed;
-                }
-                sink.call(name);
-                self.calling = true;
-                self.writer = Writer::default();
-                self.state = State::Key(String::new());
-                return Fed::Called;
-            }
-            State::Name(name) => {
-                let inside = c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
-                if !(inside || c.is_whitespace() && name.trim().is_empty()) {
-                    return Fed::Failed;
-                }
-                name.push(c);
-            }
-            State::Key(key) => match c {
-                '=' => {
-                    self.writer.key(key.trim(), sink);
-                    self.state = State::Value(Scan::default());
-                }
-                ',' | ')' => {
-                    let text = std::mem::take(key);
-                    self.positional(&text, sink);
-                    self.next(c, sink);
-                }
-                '"' | '\'' | '[' | '{' | '(' => {
-                    let mut scan = Scan { text: std::mem::take(key), ..Scan::default() };
-                    scan.feed(c);
-                    self.writer.key(&format!("arg{}", self.writer.keys()), sink);
-                    self.state = State::Value(scan);
-                }
-                c => key.push(c),
-            },
+            State::BeforeList if c == '[' => self.state = State::Name(String::new()),
+            State::BeforeList if c.is_whitespace() => {}
+            State::BeforeList => return Consumed::Failed,
+            State::Name(_) => return self.push_name(c, functions, known_only, sink),
+            State::Key(_) => self.push_key(c, sink),
             State::Value(scan) => {
-                if !scan.feed(c) {
-                    sink.arguments(&arguments::json(&scan.text));
-                    self.next(c, sink);
+                if !scan.push(c) {
+                    sink.arguments(&arguments::to_json(&scan.text));
+                    self.end_argument(c, sink);
                 }
             }
-            State::After => match c {
+            State::AfterCall => match c {
                 ',' => {
                     self.calling = false;
                     self.state = State::Name(String::new());
                 }
-                ']' => return Fed::Done,
+                ']' => return Consumed::Done,
                 c if c.is_whitespace() => {}
-                _ => return Fed::DoneBefore,
+                _ => return Consumed::DoneBefore,
             },
         }
-        // A call's own characters are no text any more.
-        if self.calling { Fed::Called } else { Fed::More }
+        // The characters of a call never become answer text.
+        if self.calling { Consumed::Called } else { Consumed::More }
     }
 
-    /// Nothing more comes: the key or the value as far as it has come.
+    fn push_name(&mut self, c: char, functions: &Functions, known_only: bool, sink: &mut Sink) -> Consumed {
+        let State::Name(name) = &mut self.state else { return Consumed::Failed };
+        if c == '(' {
+            let name = name.trim();
+            if name.is_empty() || (known_only && !functions.contains(name)) {
+                return Consumed::Failed;
+            }
+            sink.begin_call(name);
+            self.calling = true;
+            self.writer = ObjectWriter::default();
+            self.state = State::Key(String::new());
+            return Consumed::Called;
+        }
+        let is_name_char = c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+        if !(is_name_char || c.is_whitespace() && name.trim().is_empty()) {
+            return Consumed::Failed;
+        }
+        name.push(c);
+        Consumed::More
+    }
+
+    fn push_key(&mut self, c: char, sink: &mut Sink) {
+        let State::Key(key) = &mut self.state else { return };
+        match c {
+            '=' => {
+                self.writer.key(key.trim(), sink);
+                self.state = State::Value(PythonScan::default());
+            }
+            ',' | ')' => {
+                let text = std::mem::take(key);
+                self.push_positional(&text, sink);
+                self.end_argument(c, sink);
+            }
+            '"' | '\'' | '[' | '{' | '(' => {
+                let mut scan = PythonScan { text: std::mem::take(key), ..PythonScan::default() };
+                scan.push(c);
+                self.writer.key(&format!("arg{}", self.writer.keys()), sink);
+                self.state = State::Value(scan);
+            }
+            c => key.push(c),
+        }
+    }
+
+    /// Ends the output: hands over the key or the value as far as it has come.
     pub(crate) fn finish(&mut self, sink: &mut Sink) {
         match &self.state {
             State::Key(key) => self.writer.partial_key(key.trim(), sink),
-            State::Value(scan) => arguments::partial(&scan.text, sink),
+            State::Value(scan) => arguments::push_partial_value(&scan.text, sink),
             _ => {}
         }
     }
 
-    /// A value without a name, where there is one.
-    fn positional(&mut self, text: &str, sink: &mut Sink) {
+    /// Writes a value without a name, if there is one.
+    fn push_positional(&mut self, text: &str, sink: &mut Sink) {
         if !text.trim().is_empty() {
             self.writer.key(&format!("arg{}", self.writer.keys()), sink);
-            sink.arguments(&arguments::json(text));
+            sink.arguments(&arguments::to_json(text));
         }
     }
 
-    /// After an argument.
-    fn next(&mut self, c: char, sink: &mut Sink) {
+    /// Ends an argument before `c`.
+    fn end_argument(&mut self, c: char, sink: &mut Sink) {
         if c == ')' {
             self.writer.close(sink);
-            sink.end();
-            self.state = State::After;
+            sink.end_call();
+            self.state = State::AfterCall;
         } else {
             self.state = State::Key(String::new());
         }

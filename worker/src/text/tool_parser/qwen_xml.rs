@@ -1,59 +1,59 @@
 //! Qwen3-Coder: `<tool_call>\n<function=name>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>`.
 //!
-//! A parameter that the schema calls a string goes out as it comes, others when they are whole, as the JSON they are. A value may
-//! hold `</parameter>` itself: it ends where the next parameter or the function's end comes after that.
+//! A parameter that the schema types as a string goes out as it comes. Any other goes out as JSON once it is complete. A value
+//! may contain `</parameter>`: only the next parameter or the end of the function after that tag ends the value.
 
-use super::arguments::{self, Writer};
-use super::body::Fed;
-use super::{Known, Markers, hermes};
-use crate::adapters::reading::Sink;
+use super::arguments::{self, ObjectWriter};
+use super::functions::Functions;
+use super::hermes;
+use super::syntax::{Consumed, Markers};
+use crate::text::sink::Sink;
 
 pub(super) const FUNCTION: &str = "<function=";
 pub(super) const END: &str = "</function>";
 pub(super) const PARAMETER: &str = "<parameter=";
 pub(super) const PARAMETER_END: &str = "</parameter>";
-/// The line's end before it is not the value's.
+/// Ends of a value. A line break before the tag does not belong to the value.
 const ENDS: [&str; 2] = ["\n</parameter>", PARAMETER_END];
-/// What comes after a value, behind white space: anything else, and it was not its end but a part of it. Some models forget
-/// the function's own.
+/// Tags that confirm the end of a value, after white space. With any other text, the closing tag was a part of the value.
+/// Some models omit the closing tag of the function.
 const NEXT: [&str; 3] = [PARAMETER, END, hermes::CLOSE];
-/// White space there, in bytes; more of it is a value's.
+/// Bytes of that white space, at most. Longer white space belongs to the value.
 const MAX_BLANK: usize = 64;
 pub(super) const MARKERS: Markers =
     Markers { open: &[hermes::OPEN, FUNCTION], first: &[], close: &[hermes::CLOSE], known_only: false };
+/// Bytes of a function's name, at most.
 const MAX_NAME: usize = 256;
 
 /// One function's element.
 #[derive(Debug, Default)]
-pub(crate) struct Xml {
+pub(crate) struct XmlCall {
     state: State,
     function: String,
-    writer: Writer,
+    writer: ObjectWriter,
     calling: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// What has come of `<function=`.
+    /// Before the name. Holds a possible beginning of `<function=`.
     Start(String),
     Name(String),
-    /// What has come of the next tag.
+    /// Between parameters. Holds a possible beginning of the next tag.
     Between(String),
     Key(String),
-    Value(Value),
-    /// The call is over.
+    Value(ParameterValue),
     Over,
 }
 
-/// What may be the end of a value, and what comes after it.
+/// The end of a value, and the tag after it.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
-    /// It is not.
-    No,
-    /// It may become that.
-    Open,
-    /// It is, and this came after it.
-    Whole(&'static str),
+    None,
+    /// The text may become one.
+    Possible,
+    /// The value ends, and this tag follows.
+    Complete(&'static str),
 }
 
 impl Default for State {
@@ -63,26 +63,26 @@ impl Default for State {
 }
 
 #[derive(Debug)]
-struct Value {
-    string: bool,
-    /// Its first character has come.
+struct ParameterValue {
+    is_string: bool,
+    /// The first character has come.
     begun: bool,
-    /// What may be the beginning of the end.
+    /// A possible beginning of the end.
     held: String,
-    /// Of one that is no string.
+    /// The text of a value that is no string.
     text: String,
 }
 
-impl Xml {
-    /// The marker may be the element's own beginning.
-    pub(crate) fn opened(&mut self, marker: &str) {
+impl XmlCall {
+    /// Begins after `marker`, which may be the beginning of the element.
+    pub(crate) fn begin(&mut self, marker: &str) {
         if marker.ends_with(FUNCTION) {
             self.state = State::Name(String::new());
         }
     }
 
-    /// Takes the next character.
-    pub(crate) fn feed(&mut self, c: char, known: &Known, sink: &mut Sink) -> Fed {
+    /// Parses the next character.
+    pub(crate) fn push(&mut self, c: char, functions: &Functions, sink: &mut Sink) -> Consumed {
         match &mut self.state {
             State::Start(held) => {
                 held.push(c);
@@ -90,66 +90,66 @@ impl Xml {
                 match tag {
                     FUNCTION => self.state = State::Name(String::new()),
                     _ if FUNCTION.starts_with(tag) => {}
-                    _ => return Fed::Failed,
+                    _ => return Consumed::Failed,
                 }
             }
             State::Name(name) if c == '>' => {
                 self.function = name.trim().to_owned();
                 if self.function.is_empty() {
-                    return Fed::Failed;
+                    return Consumed::Failed;
                 }
-                sink.call(&self.function);
+                sink.begin_call(&self.function);
                 self.calling = true;
                 self.state = State::Between(String::new());
             }
             State::Name(name) | State::Key(name) if c != '>' => {
                 name.push(c);
                 if !self.calling && (name.len() > MAX_NAME || c == '<') {
-                    return Fed::Failed;
+                    return Consumed::Failed;
                 }
             }
             State::Key(key) => {
                 let key = key.trim().to_owned();
                 self.writer.key(&key, sink);
-                let string = known.is_string(&self.function, &key);
-                self.state = State::Value(Value::new(string, sink));
+                let is_string = functions.is_string(&self.function, &key);
+                self.state = State::Value(ParameterValue::new(is_string, sink));
             }
-            State::Value(value) => match value.feed(c, sink) {
+            State::Value(value) => match value.push(c, sink) {
                 None => {}
                 Some(PARAMETER) => self.state = State::Key(String::new()),
-                Some(_) => return self.end(sink),
+                Some(_) => return self.end_call(sink),
             },
-            State::Between(_) => return self.between(c, sink),
-            State::Name(_) | State::Over => return Fed::Failed,
+            State::Between(_) => return self.push_between(c, sink),
+            State::Name(_) | State::Over => return Consumed::Failed,
         }
-        // A call's own characters are no text any more.
-        if self.calling { Fed::Called } else { Fed::More }
+        // The characters of a call never become answer text.
+        if self.calling { Consumed::Called } else { Consumed::More }
     }
 
-    fn between(&mut self, c: char, sink: &mut Sink) -> Fed {
-        let State::Between(held) = &mut self.state else { return Fed::Failed };
+    fn push_between(&mut self, c: char, sink: &mut Sink) -> Consumed {
+        let State::Between(held) = &mut self.state else { return Consumed::Failed };
         held.push(c);
         let tag = held.trim_start();
         match tag {
             PARAMETER => self.state = State::Key(String::new()),
-            END => return self.end(sink),
+            END => return self.end_call(sink),
             _ if PARAMETER.starts_with(tag) || END.starts_with(tag) => {}
             _ => {
                 self.writer.close(sink);
-                sink.end();
+                sink.end_call();
                 held.pop();
                 sink.text(held);
-                return Fed::DoneBefore;
+                return Consumed::DoneBefore;
             }
         }
-        Fed::Called
+        Consumed::Called
     }
 
-    fn end(&mut self, sink: &mut Sink) -> Fed {
+    fn end_call(&mut self, sink: &mut Sink) -> Consumed {
         self.writer.close(sink);
-        sink.end();
+        sink.end_call();
         self.state = State::Over;
-        Fed::Done
+        Consumed::Done
     }
 
     /// Whether a call has begun.
@@ -157,46 +157,48 @@ impl Xml {
         self.calling
     }
 
-    /// Nothing more comes: the key or the value as far as it has come. The beginning of a tag is none of either.
+    /// Ends the output: hands over the key or the value as far as it has come, without the beginning of a tag.
     pub(crate) fn finish(&mut self, sink: &mut Sink) {
         match &self.state {
             State::Key(key) => self.writer.partial_key(key.trim(), sink),
             State::Value(value) if ENDS.iter().any(|end| value.held.starts_with(end)) => value.end(sink),
-            State::Value(value) if value.string => {
-                value.held.chars().for_each(|c| arguments::letter(c, sink))
+            State::Value(value) if value.is_string => {
+                value.held.chars().for_each(|c| arguments::push_char(c, sink))
             }
-            State::Value(value) => arguments::partial(&format!("{}{}", value.text, value.held), sink),
+            State::Value(value) => {
+                arguments::push_partial_value(&format!("{}{}", value.text, value.held), sink)
+            }
             _ => {}
         }
     }
 }
 
-impl Value {
-    fn new(string: bool, sink: &mut Sink) -> Self {
-        if string {
+impl ParameterValue {
+    fn new(is_string: bool, sink: &mut Sink) -> Self {
+        if is_string {
             sink.arguments("\"");
         }
-        Self { string, begun: false, held: String::new(), text: String::new() }
+        Self { is_string, begun: false, held: String::new(), text: String::new() }
     }
 
-    /// What came after it, when it is whole.
-    fn feed(&mut self, c: char, sink: &mut Sink) -> Option<&'static str> {
+    /// Takes the next character. Returns the tag after the value once the value is complete.
+    fn push(&mut self, c: char, sink: &mut Sink) -> Option<&'static str> {
         if !std::mem::replace(&mut self.begun, true) && c == '\n' {
             return None;
         }
         self.held.push(c);
         loop {
-            match ending(&self.held) {
-                Ending::Whole(next) => {
+            match find_ending(&self.held) {
+                Ending::Complete(next) => {
                     self.end(sink);
                     return Some(next);
                 }
-                Ending::Open => return None,
-                Ending::No => {}
+                Ending::Possible => return None,
+                Ending::None => {}
             }
             let first = self.held.remove(0);
-            if self.string {
-                arguments::letter(first, sink);
+            if self.is_string {
+                arguments::push_char(first, sink);
             } else {
                 self.text.push(first);
             }
@@ -204,23 +206,24 @@ impl Value {
     }
 
     fn end(&self, sink: &mut Sink) {
-        match self.string {
-            true => sink.arguments("\""),
-            false => sink.arguments(&arguments::json(&self.text)),
+        if self.is_string {
+            sink.arguments("\"");
+        } else {
+            sink.arguments(&arguments::to_json(&self.text));
         }
     }
 }
 
-/// Whether what was held back ends a value.
-fn ending(held: &str) -> Ending {
+/// Finds the end of a value in the text held back.
+fn find_ending(held: &str) -> Ending {
     if ENDS.iter().any(|end| end.starts_with(held)) {
-        return Ending::Open;
+        return Ending::Possible;
     }
-    let Some(rest) = ENDS.iter().find_map(|end| held.strip_prefix(end)) else { return Ending::No };
+    let Some(rest) = ENDS.iter().find_map(|end| held.strip_prefix(end)) else { return Ending::None };
     let tag = rest.trim_start();
     match NEXT.iter().find(|next| next.starts_with(tag)) {
-        Some(next) if *next == tag => Ending::Whole(next),
-        Some(_) if rest.len() - tag.len() <= MAX_BLANK => Ending::Open,
-        _ => Ending::No,
+        Some(next) if *next == tag => Ending::Complete(next),
+        Some(_) if rest.len() - tag.len() <= MAX_BLANK => Ending::Possible,
+        _ => Ending::None,
     }
 }

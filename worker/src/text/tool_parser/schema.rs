@@ -1,12 +1,12 @@
-//! What a function's schema says of its arguments, for formats that write them one by one instead of as one JSON object.
-//! Pure. What it cannot tell it names.
+//! Reads a function's schema for formats that write arguments one by one instead of as one JSON object. Pure. Errors name the
+//! keyword that such a format cannot express.
 
 use serde_json::{Map, Value};
 
-/// References that lead to references, at most.
+/// Length of a chain of references, at most.
 const MAX_HOPS: usize = 16;
-/// Keywords that say more of an object than a list of its members does.
-const MORE_THAN_MEMBERS: [&str; 19] = [
+/// Keywords that a list of members cannot express.
+const BEYOND_MEMBERS: [&str; 19] = [
     "$ref",
     "$dynamicRef",
     "anyOf",
@@ -27,36 +27,36 @@ const MORE_THAN_MEMBERS: [&str; 19] = [
     "items",
     "unevaluatedItems",
 ];
-/// Keywords that say of a text what a regular expression does not.
-const MORE_THAN_TEXT: [&str; 10] =
+/// Keywords that [`StringRules`] cannot express.
+const BEYOND_STRING_RULES: [&str; 10] =
     ["$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "not", "if", "then", "else", "format"];
-/// Where definitions are, which every member is given.
+/// Keywords that hold definitions. Every member gets a copy of them.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// One argument.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Member {
     pub(super) name: String,
-    /// With the definitions that it may refer to.
+    /// With the definitions of the root.
     pub(super) schema: Value,
     pub(super) required: bool,
 }
 
-/// What a text must be.
+/// The rules of a string.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Text {
-    /// One of these.
+pub(super) struct StringRules {
+    /// The allowed values.
     pub(super) values: Option<Vec<String>>,
-    /// Characters, at least and at most.
+    /// The minimum and maximum number of characters.
     pub(super) length: (u64, Option<u64>),
-    /// A regular expression that the whole text matches.
+    /// A regular expression that must match the whole string.
     pub(super) pattern: Option<String>,
 }
 
-/// The arguments that a schema names, those that must be there and those that may.
+/// The arguments in a schema.
 ///
 /// # Errors
-/// The keyword that says more than such a list.
+/// The keyword that a list of members cannot express.
 pub(super) fn members(root: &Value) -> Result<Vec<Member>, &'static str> {
     if !only_definitions(root) {
         return Err("$ref");
@@ -65,11 +65,11 @@ pub(super) fn members(root: &Value) -> Result<Vec<Member>, &'static str> {
     flatten(root, root, 0, &mut parts)?;
     let mut members: Vec<Member> = Vec::new();
     for part in &parts {
-        if let Some(keyword) = MORE_THAN_MEMBERS.into_iter().find(|keyword| part.contains_key(*keyword)) {
+        if let Some(keyword) = BEYOND_MEMBERS.into_iter().find(|keyword| part.contains_key(*keyword)) {
             return Err(keyword);
         }
         for (name, schema) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let schema = with_definitions(resolved(schema, root), root);
+            let schema = with_definitions(resolve(schema, root), root);
             match members.iter().find(|member| member.name == *name) {
                 Some(member) if member.schema != schema => return Err("allOf"),
                 Some(_) => {}
@@ -85,55 +85,55 @@ pub(super) fn members(root: &Value) -> Result<Vec<Member>, &'static str> {
     Ok(members)
 }
 
-/// The names of parameters that are texts.
-pub(super) fn texts(root: &Value) -> Vec<String> {
+/// The names of the parameters that are strings.
+pub(super) fn string_parameters(root: &Value) -> Vec<String> {
     let properties = || {
         let all = root.get("properties").and_then(Value::as_object).into_iter().flatten();
-        all.map(|(name, schema)| (name.clone(), resolved(schema, root))).collect()
+        all.map(|(name, schema)| (name.clone(), resolve(schema, root))).collect()
     };
     let all: Vec<(String, Value)> = match members(root) {
         Ok(members) => members.into_iter().map(|member| (member.name, member.schema)).collect(),
         Err(_) => properties(),
     };
-    all.into_iter().filter(|(_, schema)| is_text(schema)).map(|(name, _)| name).collect()
+    all.into_iter().filter(|(_, schema)| is_string(schema)).map(|(name, _)| name).collect()
 }
 
-/// Whether values of a schema are texts, whichever they are.
-pub(super) fn is_text(schema: &Value) -> bool {
+/// Whether every value of a schema is a string.
+pub(super) fn is_string(schema: &Value) -> bool {
     let texts = |all: &Vec<Value>| !all.is_empty() && all.iter().all(Value::is_string);
     schema.get("type").is_some_and(|is| is == "string")
         || schema.get("const").is_some_and(Value::is_string)
         || schema.get("enum").and_then(Value::as_array).is_some_and(texts)
 }
 
-/// What a text of this schema must be; where it is not `strict`, as far as it can be told.
+/// The rules of a string schema. Unless `strict`, skips keywords that [`StringRules`] cannot express.
 ///
 /// # Errors
-/// The keyword that cannot be told.
-pub(super) fn text(schema: &Value, strict: bool) -> Result<Text, &'static str> {
-    let more = MORE_THAN_TEXT.into_iter().find(|keyword| schema.get(keyword).is_some());
-    if let Some(keyword) = more.filter(|_| strict) {
+/// With `strict`, the keyword that cannot be expressed.
+pub(super) fn string_rules(schema: &Value, strict: bool) -> Result<StringRules, &'static str> {
+    let beyond = BEYOND_STRING_RULES.into_iter().find(|keyword| schema.get(keyword).is_some());
+    if let Some(keyword) = beyond.filter(|_| strict) {
         return Err(keyword);
     }
     let number = |name: &str| schema.get(name).and_then(Value::as_u64);
     let length = (number("minLength").unwrap_or(0), number("maxLength"));
     let pattern = match schema.get("pattern").and_then(Value::as_str) {
-        Some(pattern) => match whole(pattern) {
+        Some(pattern) => match whole_text_pattern(pattern) {
             None if strict => return Err("pattern"),
-            whole => whole,
+            converted => converted,
         },
         None => None,
     };
-    let one = schema.get("const").map(std::slice::from_ref);
-    let some = schema.get("enum").and_then(Value::as_array).map(Vec::as_slice);
-    let fits = |value: &&Value| some.is_none_or(|some| some.contains(value));
-    let values = one.or(some).map(|values| {
+    let constant = schema.get("const").map(std::slice::from_ref);
+    let listed = schema.get("enum").and_then(Value::as_array).map(Vec::as_slice);
+    let fits = |value: &&Value| listed.is_none_or(|listed| listed.contains(value));
+    let values = constant.or(listed).map(|values| {
         values.iter().filter(fits).filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
     });
-    Ok(Text { values, length, pattern })
+    Ok(StringRules { values, length, pattern })
 }
 
-/// A schema and what it is put together of, each an object's.
+/// Collects a schema and the parts of its `allOf`, recursively.
 fn flatten(
     schema: &Value,
     root: &Value,
@@ -143,7 +143,7 @@ fn flatten(
     if depth > MAX_HOPS {
         return Err("allOf");
     }
-    let Value::Object(mut own) = resolved(schema, root) else { return Ok(()) };
+    let Value::Object(mut own) = resolve(schema, root) else { return Ok(()) };
     let all = own.remove("allOf");
     parts.push(own);
     for part in all.as_ref().and_then(Value::as_array).into_iter().flatten() {
@@ -152,15 +152,15 @@ fn flatten(
     Ok(())
 }
 
-/// What a schema that is nothing but a reference refers to; others are left as they are.
-fn resolved(schema: &Value, root: &Value) -> Value {
+/// Follows a schema that is only a reference to its target. Returns any other schema unchanged.
+fn resolve(schema: &Value, root: &Value) -> Value {
     let mut schema = schema;
     for _ in 0..MAX_HOPS {
         let next = match schema.get("allOf").and_then(Value::as_array).map(Vec::as_slice) {
-            Some([only]) if says_nothing_but(schema, "allOf") => Some(only),
+            Some([only]) if has_only(schema, "allOf") => Some(only),
             _ => {
                 let place = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
-                place.filter(|_| says_nothing_but(schema, "$ref")).and_then(|place| root.pointer(place))
+                place.filter(|_| has_only(schema, "$ref")).and_then(|place| root.pointer(place))
             }
         };
         let Some(next) = next else { break };
@@ -169,11 +169,13 @@ fn resolved(schema: &Value, root: &Value) -> Value {
     schema.clone()
 }
 
-fn says_nothing_but(schema: &Value, keyword: &str) -> bool {
-    let mute = ["title", "description", "default", "examples", "deprecated", "$comment", "$schema"];
-    let quiet =
-        |key: &String| key == keyword || mute.contains(&key.as_str()) || DEFINITIONS.contains(&key.as_str());
-    schema.as_object().is_some_and(|keywords| keywords.keys().all(quiet))
+fn has_only(schema: &Value, keyword: &str) -> bool {
+    const ANNOTATIONS: [&str; 7] =
+        ["title", "description", "default", "examples", "deprecated", "$comment", "$schema"];
+    let ignored = |key: &String| {
+        key == keyword || ANNOTATIONS.contains(&key.as_str()) || DEFINITIONS.contains(&key.as_str())
+    };
+    schema.as_object().is_some_and(|keywords| keywords.keys().all(ignored))
 }
 
 fn with_definitions(mut schema: Value, root: &Value) -> Value {
@@ -187,7 +189,7 @@ fn with_definitions(mut schema: Value, root: &Value) -> Value {
     schema
 }
 
-/// Whether every reference is to a definition: a member, of which the grammar is made alone, has no others.
+/// Whether every reference is to a definition. The grammar of a member sees the member's schema alone, without the root.
 fn only_definitions(schema: &Value) -> bool {
     match schema {
         Value::Array(items) => items.iter().all(only_definitions),
@@ -201,9 +203,9 @@ fn only_definitions(schema: &Value) -> bool {
     }
 }
 
-/// A schema's pattern, which is looked for anywhere, as one that the whole text matches; `None` where an anchor is not at the
-/// very end of it.
-fn whole(pattern: &str) -> Option<String> {
+/// Converts a schema's pattern, which may match anywhere in a string, to one that matches the whole string. `None` if an anchor
+/// stands anywhere but at the pattern's ends.
+fn whole_text_pattern(pattern: &str) -> Option<String> {
     let (from_start, body) = match pattern.strip_prefix('^') {
         Some(rest) => (true, rest),
         None => (false, pattern),
@@ -223,7 +225,7 @@ fn whole(pattern: &str) -> Option<String> {
             '(' if !class => depth += 1,
             ')' if !class => depth -= 1,
             '^' | '$' if !class => return None,
-            // An anchor would be one alternative's only.
+            // The anchor would apply to one alternative only.
             '|' if !class && depth == 0 && (from_start || to_end) => return None,
             _ => {}
         }

@@ -1,21 +1,21 @@
 use super::*;
 
 #[test]
-fn templates_show_their_format() {
+fn detect_finds_the_format_in_the_template() {
     for (template, format) in [
-        ("…tools… <tool_call>{\"name\"", Format::Hermes),
-        ("<tool_call> <function=example> <parameter=x>", Format::QwenXml),
-        ("tools <|python_tag|>", Format::Llama),
-        (r#"{"name": function name, "parameters": dictionary of argument name"#, Format::Llama),
-        ("[func_name1(params_name1=params_value1", Format::Pythonic),
-        ("[AVAILABLE_TOOLS] [TOOL_CALLS]", Format::Mistral),
-        ("[TOOL_CALLS] [ARGS]", Format::MistralArgs),
-        ("tools <start_function_call>", Format::Gemma),
-        ("tools <|tool_call|>", Format::Phi),
-        ("{% if tools %}", Format::Json),
-        ("{{ messages }}", Format::Hermes),
-        ("<|start|>assistant<|channel|>final", Format::Harmony),
+        ("…tools… <tool_call>{\"name\"", ToolFormat::Hermes),
+        ("<tool_call> <function=example> <parameter=x>", ToolFormat::QwenXml),
+        ("tools <|python_tag|>", ToolFormat::Llama),
+        (r#"{"name": function name, "parameters": dictionary of argument name"#, ToolFormat::Llama),
+        ("[func_name1(params_name1=params_value1", ToolFormat::Pythonic),
+        ("[AVAILABLE_TOOLS] [TOOL_CALLS]", ToolFormat::Mistral),
+        ("[TOOL_CALLS] [ARGS]", ToolFormat::MistralArgs),
+        ("tools <start_function_call>", ToolFormat::Gemma),
+        ("tools <|tool_call|>", ToolFormat::Phi),
+        ("{% if tools %}", ToolFormat::Json),
+        ("{{ messages }}", ToolFormat::Hermes),
+        ("<|start|>assistant<|channel|>final", ToolFormat::Harmony),
     ] {
-        assert_eq!(Format::detect(template), format, "{template}");
+        assert_eq!(ToolFormat::detect(template), format, "{template}");
     }
 }

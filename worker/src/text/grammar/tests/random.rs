@@ -1,4 +1,4 @@
-//! Schemas that nobody wrote: whatever is allowed under them is JSON of them.
+//! Random schemas: all allowed tokens must produce JSON of the schema.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -52,9 +52,9 @@ fn any_schema() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 50, ..ProptestConfig::with_cases(200) })]
 
-    /// At a temperature at which every allowed token is as likely as any other.
+    /// Every allowed token is equally likely.
     #[test]
-    fn random_schemas_are_kept(wanted in any_schema(), seed: u64, free in 0usize..40) {
+    fn allowed_tokens_produce_json_of_random_schemas(wanted in any_schema(), seed: u64, free in 0usize..40) {
         let text = wanted.to_string();
         let mut matcher = SMOLLM2.matcher(&schema(&text));
         let tokens = SMOLLM2.walk(&mut matcher, seed, free);

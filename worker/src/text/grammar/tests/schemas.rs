@@ -1,8 +1,8 @@
-//! Schemas, and a small validator written apart from the code under test.
+//! Schemas, and a small validator that is independent of the code under test.
 
 use serde_json::Value;
 
-/// A regular expression of the schemas below, and the same by hand.
+/// A regular expression in the schemas below, and an equivalent function.
 type Pattern = (&'static str, fn(&str) -> bool);
 
 const PATTERNS: [Pattern; 2] = [
@@ -15,7 +15,7 @@ const PATTERNS: [Pattern; 2] = [
     ("^a+b", |text| text.trim_start_matches('a').starts_with('b') && text.starts_with('a')),
 ];
 
-/// One of each kind.
+/// A schema for each kind of keyword.
 pub(super) const SCHEMAS: [&str; 22] = [
     r#"{"type":"object"}"#,
     r#"{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},
@@ -50,18 +50,18 @@ pub(super) const SCHEMAS: [&str; 22] = [
         "properties":{"t":{"type":"string","format":"date","default":"2020-01-01","examples":[]}},"required":["t"]}"#,
 ];
 
-/// Whether `value` is what `schema` describes, as far as the schemas above go.
+/// Whether `value` matches `schema`. Supports the keywords of the schemas above.
 pub(super) fn valid(schema: &Value, value: &Value, root: &Value) -> bool {
     let Value::Object(keywords) = schema else { return schema == &Value::Bool(true) };
-    keywords.iter().all(|(keyword, wanted)| one(keyword, wanted, value, schema, root))
+    keywords.iter().all(|(keyword, wanted)| keyword_holds(keyword, wanted, value, schema, root))
 }
 
-fn one(keyword: &str, wanted: &Value, value: &Value, schema: &Value, root: &Value) -> bool {
+fn keyword_holds(keyword: &str, wanted: &Value, value: &Value, schema: &Value, root: &Value) -> bool {
     let matching = || wanted.as_array().unwrap().iter().filter(|schema| valid(schema, value, root)).count();
     match keyword {
         "type" => match wanted {
-            Value::Array(types) => types.iter().any(|wanted| is(wanted, value)),
-            wanted => is(wanted, value),
+            Value::Array(types) => types.iter().any(|wanted| has_type(wanted, value)),
+            wanted => has_type(wanted, value),
         },
         "enum" => wanted.as_array().unwrap().contains(value),
         "const" => wanted == value,
@@ -74,13 +74,13 @@ fn one(keyword: &str, wanted: &Value, value: &Value, schema: &Value, root: &Valu
             Value::String(text) => string(keyword, wanted, text),
             Value::Array(items) => array(keyword, wanted, items, schema, root),
             Value::Object(_) => object(keyword, wanted, value, schema, root),
-            Value::Number(number) => number_is(keyword, wanted.as_f64(), number.as_f64().unwrap()),
+            Value::Number(number) => self::number(keyword, wanted.as_f64(), number.as_f64().unwrap()),
             _ => true,
         },
     }
 }
 
-fn is(wanted: &Value, value: &Value) -> bool {
+fn has_type(wanted: &Value, value: &Value) -> bool {
     match wanted.as_str().unwrap() {
         "object" => value.is_object(),
         "array" => value.is_array(),
@@ -138,7 +138,7 @@ fn object(keyword: &str, wanted: &Value, value: &Value, schema: &Value, root: &V
     }
 }
 
-fn number_is(keyword: &str, wanted: Option<f64>, number: f64) -> bool {
+fn number(keyword: &str, wanted: Option<f64>, number: f64) -> bool {
     match (keyword, wanted) {
         ("minimum", Some(least)) => number >= least,
         ("maximum", Some(most)) => number <= most,

@@ -5,17 +5,17 @@ use ipc_proto::generate::{Constraint, Part};
 use serde_json::Value;
 
 use super::*;
-use crate::adapters::detokenize::Detokenizer;
-use crate::adapters::grammar::{Grammars, Matcher};
-use crate::adapters::reading::{Manner, Reading};
-use crate::adapters::reasoning::ReasoningFormat;
-use crate::adapters::tokenizer::Tokenizer;
-use crate::adapters::tokenizer::tests::{model, smollm2};
-use crate::adapters::tool_parser::Known;
+use crate::text::detokenize::Detokenizer;
+use crate::text::grammar::{Grammars, Matcher};
+use crate::text::output_parser::{OutputFormat, OutputParser};
+use crate::text::reasoning::ReasoningFormat;
+use crate::text::tokenizer::Tokenizer;
+use crate::text::tokenizer::tests::{model, smollm2};
+use crate::text::tool_parser::functions::Functions;
 
-/// All but Harmony, whose markers must be special tokens.
-fn formats() -> impl Iterator<Item = Format> {
-    Format::value_variants().iter().copied().filter(|format| *format != Format::Harmony)
+/// All formats except Harmony, whose markers must be special tokens.
+fn formats() -> impl Iterator<Item = ToolFormat> {
+    ToolFormat::value_variants().iter().copied().filter(|format| *format != ToolFormat::Harmony)
 }
 
 struct Subject {
@@ -31,7 +31,7 @@ fn subject(tokenizer: Tokenizer, eos: u32, rows: u32) -> Subject {
 }
 
 static SMOLLM2: LazyLock<Subject> = LazyLock::new(|| subject(smollm2(), 2, 49152));
-/// In its vocabulary `<tool_call>` is a token, though no special one.
+/// In this vocabulary, `<tool_call>` is a token, but no special one.
 static QWEN: LazyLock<Subject> = LazyLock::new(|| {
     subject(Tokenizer::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap(), 151_645, 151_936)
 });
@@ -61,20 +61,27 @@ fn tools(strict: bool) -> Vec<Tool> {
 }
 
 impl Subject {
-    fn compile(&self, format: Format, demand: &Demand, answer: Option<&Constraint>) -> Matcher {
-        let lark = lark(format, demand, &|marker| self.grammars.marker(marker)).unwrap();
-        self.grammars.compile_around(lark.clone(), answer).unwrap_or_else(|e| panic!("{e}\n{lark}"))
+    fn compile(&self, format: ToolFormat, spec: &GrammarSpec, answer: Option<&Constraint>) -> Matcher {
+        let lark = lark_grammar(format, spec, &|marker| self.grammars.marker(marker)).unwrap();
+        self.grammars.compile_with_answer(lark.clone(), answer).unwrap_or_else(|e| panic!("{e}\n{lark}"))
     }
 
-    /// What was thought, then random allowed tokens, of which short ones are likelier to end it, as text; with `more` it need
-    /// not end where it may.
-    fn walk(&self, mut matcher: Matcher, format: Format, thought: &str, seed: u64, more: bool) -> String {
+    /// The text of the reasoning and then of random allowed tokens. Prefers tokens that end the output. With `more`, goes on
+    /// beyond the first possible end now and then.
+    fn walk(
+        &self,
+        mut matcher: Matcher,
+        format: ToolFormat,
+        reasoning_text: &str,
+        seed: u64,
+        more: bool,
+    ) -> String {
         let mut random = seed;
         let mut text = Detokenizer::new(Arc::clone(&self.tokenizer));
         let mut out = String::new();
-        assert!(self.add(&mut matcher, thought, &mut text, &mut out));
-        // Ends free text, which random tokens never would.
-        let end = if format == Format::Gemma { "<escape>" } else { "\n</parameter>\n" };
+        assert!(self.add(&mut matcher, reasoning_text, &mut text, &mut out));
+        // Ends free text. Random tokens never would.
+        let end = if format == ToolFormat::Gemma { "<escape>" } else { "\n</parameter>\n" };
         for step in 0..900 {
             if matcher.is_complete() {
                 break;
@@ -97,7 +104,7 @@ impl Subject {
                 continue;
             }
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            // What closes strings and objects, every other time: else free text goes on for ever.
+            // Prefers tokens that close strings and objects. Otherwise free text goes on for ever.
             let on = more && step < 200 && random >> 41 & 1 == 1;
             let closing = |token: &&u32| match &*self.tokenizer.bytes(**token) {
                 b"]" => !on,
@@ -110,9 +117,10 @@ impl Subject {
             let from = if step % 4 != 0 && !closers.is_empty() { &closers } else { &allowed };
             let token = from[(random >> 33) as usize % from.len()];
             matcher.push(token).unwrap();
-            match self.tokenizer.is_special(token) {
-                true => out += &text.push_marker(token),
-                false => out += &text.push(token).unwrap_or_default(),
+            if self.tokenizer.is_special(token) {
+                out += &text.push_marker(token);
+            } else {
+                out += &text.push(token).unwrap_or_default();
             }
         }
         out + &text.finish()
@@ -120,7 +128,7 @@ impl Subject {
 }
 
 impl Subject {
-    /// Goes on with `added` where that may come; says whether it could.
+    /// Pushes `added` if it may come. Returns whether it may.
     fn add(&self, matcher: &mut Matcher, added: &str, text: &mut Detokenizer, out: &mut String) -> bool {
         let tokens = self.tokenizer.encode(added, false).unwrap();
         if matcher.valid(&tokens) != Ok(tokens.len()) {
@@ -134,13 +142,18 @@ impl Subject {
     }
 }
 
-fn read(format: Format, tools: &[Tool], think: bool, text: &str) -> Vec<(String, Value)> {
+fn parse_calls(format: ToolFormat, tools: &[Tool], think: bool, text: &str) -> Vec<(String, Value)> {
     let reasoning = if think { ReasoningFormat::Think } else { ReasoningFormat::None };
-    let manner =
-        Manner { format, reasoning, open: think, tools: Some(Known::of(tools)), ..Manner::default() };
-    let mut reading = Reading::new(manner, 0);
-    let mut parts = reading.push(text);
-    parts.extend(reading.finish());
+    let output_format = OutputFormat {
+        tool_format: format,
+        reasoning,
+        reasoning_open: think,
+        functions: Some(Functions::from_tools(tools)),
+        ..OutputFormat::default()
+    };
+    let mut parser = OutputParser::new(output_format, 0);
+    let mut parts = parser.push(text);
+    parts.extend(parser.finish());
     let mut calls: Vec<(String, String)> = Vec::new();
     for part in parts {
         match part {
@@ -159,8 +172,8 @@ fn read(format: Format, tools: &[Tool], think: bool, text: &str) -> Vec<(String,
         .collect()
 }
 
-/// Functions whose schemas are not just an object of plain members.
-fn demanding(strict: bool) -> Vec<Tool> {
+/// Functions with schemas beyond an object of plain members.
+fn complex_tools(strict: bool) -> Vec<Tool> {
     let tool = |name: &str, schema: Value| Tool {
         name: name.into(),
         parameters: Some(schema.to_string()),
@@ -178,7 +191,7 @@ fn demanding(strict: bool) -> Vec<Tool> {
     vec![tool("make", made), tool("place", place)]
 }
 
-/// Whether arguments are of the schema of their function.
+/// Whether arguments match the schema of their function.
 fn fits(name: &str, arguments: &Value) -> bool {
     let text = |key: &str| arguments[key].as_str().unwrap_or_default();
     let length = |key: &str| text(key).chars().count();
@@ -211,11 +224,11 @@ fn fits(name: &str, arguments: &Value) -> bool {
     }
 }
 
-/// Whatever the grammar lets through, the parser reads, and the arguments are of the schema.
+/// The parser reads every output that the grammar allows, and the arguments match the schema.
 #[test]
-fn what_is_demanded_always_parses() {
+fn allowed_calls_are_parsed_and_match_their_schema() {
     let plain = tools(false);
-    let [strict, place] = [demanding(true), demanding(true).split_off(1)];
+    let [strict, place] = [complex_tools(true), complex_tools(true).split_off(1)];
     let either = Tool {
         name: "either".into(),
         parameters: Some(
@@ -241,11 +254,16 @@ fn what_is_demanded_always_parses() {
     for subject in [&*SMOLLM2, &QWEN] {
         for format in formats() {
             for (seed, (tools, choice, parallel, reasoning)) in (1..).zip(cases) {
-                let demand = Demand { tools, choice, parallel, reasoning, answer: false, lenient: false };
-                let thought = if reasoning.is_some() { "Hm.</think>\n" } else { "" };
-                let text =
-                    subject.walk(subject.compile(format, &demand, None), format, thought, seed, parallel);
-                let calls = read(format, tools, reasoning.is_some(), &text);
+                let spec = GrammarSpec { tools, choice, parallel, reasoning, answer: false, lenient: false };
+                let reasoning_text = if reasoning.is_some() { "Hm.</think>\n" } else { "" };
+                let text = subject.walk(
+                    subject.compile(format, &spec, None),
+                    format,
+                    reasoning_text,
+                    seed,
+                    parallel,
+                );
+                let calls = parse_calls(format, tools, reasoning.is_some(), &text);
                 assert!(!calls.is_empty() && (parallel || calls.len() == 1), "{format:?}: {text}");
                 if calls.len() > 1 {
                     several.insert(format);
@@ -257,29 +275,35 @@ fn what_is_demanded_always_parses() {
             }
         }
     }
-    let single = [Format::Llama, Format::Json];
-    let never: Vec<Format> =
+    let single = [ToolFormat::Llama, ToolFormat::Json];
+    let never: Vec<ToolFormat> =
         formats().filter(|format| !several.contains(format) && !single.contains(format)).collect();
-    assert!(never.is_empty(), "several calls were never written by {never:?}");
+    assert!(never.is_empty(), "no output had several calls in {never:?}");
 }
 
-/// What no list of members and no terminal can say is refused by name where the function is strict.
+/// A strict function is refused if neither a list of members nor a terminal can express its schema.
 #[test]
-fn what_a_format_cannot_follow_is_named() {
+fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     let refusal = |format, schema: Value, strict| {
         let tool = Tool { name: "f".into(), parameters: Some(schema.to_string()), strict, ..Tool::default() };
         let tools = [tool];
         let choice = &ToolChoice::Required;
-        let demand =
-            Demand { tools: &tools, choice, parallel: false, reasoning: None, answer: false, lenient: false };
-        lark(format, &demand, &|marker| QWEN.grammars.marker(marker)).err()
+        let spec = GrammarSpec {
+            tools: &tools,
+            choice,
+            parallel: false,
+            reasoning: None,
+            answer: false,
+            lenient: false,
+        };
+        lark_grammar(format, &spec, &|marker| QWEN.grammars.marker(marker)).err()
     };
     let either = json!({"anyOf": [{"properties": {"a": {}}, "required": ["a"]}]});
     let date = json!({"properties": {"day": {"type": "string", "format": "date"}}});
     let name = json!({"properties": {"a>b: c": {"type": "string"}}});
     for format in formats() {
-        let one_by_one = matches!(format, Format::QwenXml | Format::Gemma | Format::Pythonic);
-        let quoted = format == Format::Pythonic;
+        let one_by_one = matches!(format, ToolFormat::QwenXml | ToolFormat::Gemma | ToolFormat::Pythonic);
+        let quoted = format == ToolFormat::Pythonic;
         for (schema, word, refused) in [
             (&either, "\"anyOf\"", one_by_one),
             (&date, "\"format\"", one_by_one && !quoted),
@@ -293,38 +317,45 @@ fn what_a_format_cannot_follow_is_named() {
     }
 }
 
-/// Where a schema cannot be followed, arguments are free: not always none.
+/// A schema that the format cannot express allows any arguments, not only empty ones.
 #[test]
-fn arguments_that_are_not_followed_are_free() {
+fn inexpressible_schema_allows_any_arguments() {
     let tools =
         [Tool { name: "f".into(), parameters: Some(r#"{"oneOf": [{}, {}]}"#.into()), ..Tool::default() }];
     let choice = &ToolChoice::Required;
-    let demand =
-        Demand { tools: &tools, choice, parallel: false, reasoning: None, answer: false, lenient: false };
+    let spec = GrammarSpec {
+        tools: &tools,
+        choice,
+        parallel: false,
+        reasoning: None,
+        answer: false,
+        lenient: false,
+    };
     for (format, text) in [
         (
-            Format::QwenXml,
+            ToolFormat::QwenXml,
             "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n1\n</parameter>\n</function>\n</tool_call>",
         ),
-        (Format::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call>"),
-        (Format::Pythonic, "[f(a=\"x\", b=1)]"),
+        (ToolFormat::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call>"),
+        (ToolFormat::Pythonic, "[f(a=\"x\", b=1)]"),
     ] {
-        let mut matcher = QWEN.compile(format, &demand, None);
+        let mut matcher = QWEN.compile(format, &spec, None);
         assert!(accepts(&QWEN, &mut matcher, text), "{format:?}");
-        assert_eq!(read(format, &tools, false, text), [("f".to_owned(), json!({"a": "x", "b": 1}))]);
+        assert_eq!(parse_calls(format, &tools, false, text), [("f".to_owned(), json!({"a": "x", "b": 1}))]);
     }
 }
 
 #[test]
-fn a_model_may_think_before_it_answers() {
+fn reasoning_may_precede_the_answer() {
     let tags = ReasoningFormat::MistralThink.tags().map(|(open, close)| (open, close, false));
     let choice = &ToolChoice::Auto;
-    let demand = Demand { tools: &[], choice, parallel: true, reasoning: tags, answer: true, lenient: false };
+    let spec =
+        GrammarSpec { tools: &[], choice, parallel: true, reasoning: tags, answer: true, lenient: false };
     let answer = Constraint::JsonSchema(r#"{"const": 1}"#.into());
     for (text, fits) in
         [("1", true), ("[THINK]Hm[/TH.[/THINK]1", true), ("[THINK]1", false), ("Hm.[/THINK]1", false)]
     {
-        let mut matcher = SMOLLM2.compile(Format::Mistral, &demand, Some(&answer));
+        let mut matcher = SMOLLM2.compile(ToolFormat::Mistral, &spec, Some(&answer));
         assert_eq!(accepts(&SMOLLM2, &mut matcher, text), fits, "{text}");
     }
 }
@@ -335,11 +366,11 @@ fn accepts(subject: &Subject, matcher: &mut Matcher, text: &str) -> bool {
 }
 
 #[test]
-fn answers_stay_free_where_calls_are_strict() {
+fn strict_functions_leave_the_answer_free() {
     let tools = tools(true);
     let choice = &ToolChoice::Auto;
-    let demand =
-        Demand { tools: &tools, choice, parallel: true, reasoning: None, answer: false, lenient: false };
+    let spec =
+        GrammarSpec { tools: &tools, choice, parallel: true, reasoning: None, answer: false, lenient: false };
     let call = "<tool_call>\n{\"name\": \"set\", \"arguments\": {\"a\": true}}\n</tool_call>";
     for (text, fits) in [
         ("Hello there, a < b <tool>.".to_owned(), true),
@@ -351,57 +382,59 @@ fn answers_stay_free_where_calls_are_strict() {
         ("{\"name\": \"set\", \"arguments\": {\"a\": 3}}".to_owned(), false),
         ("{\"name\": \"set\", \"arguments\": {\"a\": true}}".to_owned(), true),
     ] {
-        let mut matcher = QWEN.compile(Format::Hermes, &demand, None);
+        let mut matcher = QWEN.compile(ToolFormat::Hermes, &spec, None);
         assert_eq!(accepts(&QWEN, &mut matcher, &text), fits, "{text}");
     }
     let json = r#"{"name": "set", "parameters": {"b": null}}"#;
     for (text, fits) in
         [("Hello {x}", true), (json, true), (r#"{"name": "set", "parameters": {"b": 1}}"#, false)]
     {
-        let mut matcher = QWEN.compile(Format::Llama, &demand, None);
+        let mut matcher = QWEN.compile(ToolFormat::Llama, &spec, None);
         assert_eq!(accepts(&QWEN, &mut matcher, text), fits, "{text}");
     }
 }
 
 #[test]
-fn answers_and_calls_can_both_be_demanded() {
+fn answer_and_calls_can_both_be_constrained() {
     let tools = tools(false);
     let choice = &ToolChoice::Auto;
-    let demand =
-        Demand { tools: &tools, choice, parallel: true, reasoning: None, answer: true, lenient: true };
+    let spec =
+        GrammarSpec { tools: &tools, choice, parallel: true, reasoning: None, answer: true, lenient: true };
     let answer = Constraint::JsonSchema(r#"{"const": [1]}"#.into());
     for (text, fits) in [
         ("[1]", true),
         ("[2]", false),
         ("<tool_call>\n{\"name\": \"set\", \"arguments\": {\"any\": 1}}\n</tool_call>", true),
     ] {
-        let mut matcher = QWEN.compile(Format::Hermes, &demand, Some(&answer));
+        let mut matcher = QWEN.compile(ToolFormat::Hermes, &spec, Some(&answer));
         assert_eq!(accepts(&QWEN, &mut matcher, text), fits, "{text}");
     }
 }
 
 #[test]
-fn thinking_comes_first() {
+fn reasoning_precedes_the_call() {
     let tags = ReasoningFormat::Think.tags().map(|(open, close)| (open, close, true));
     let choice = &ToolChoice::Auto;
-    let demand = Demand { tools: &[], choice, parallel: true, reasoning: tags, answer: true, lenient: false };
+    let spec =
+        GrammarSpec { tools: &[], choice, parallel: true, reasoning: tags, answer: true, lenient: false };
     let answer = Constraint::JsonSchema(r#"{"const": 1}"#.into());
     for (text, fits) in
         [("Hm.\n</think>\n\n1", true), ("Hm </b> </think>1", true), ("1", false), ("</think>2", false)]
     {
-        let mut matcher = SMOLLM2.compile(Format::Hermes, &demand, Some(&answer));
+        let mut matcher = SMOLLM2.compile(ToolFormat::Hermes, &spec, Some(&answer));
         assert_eq!(accepts(&SMOLLM2, &mut matcher, text), fits, "{text}");
     }
 }
 
-/// gpt-oss' markers stand in for by special tokens of another model.
+/// Special tokens of another model take the place of gpt-oss' markers.
 #[test]
-fn messages_of_channels_are_demanded() {
+fn harmony_messages_are_constrained() {
     const MARKERS: [(&str, u32); 5] =
         [("<|start|>", 4), ("<|channel|>", 5), ("<|message|>", 6), ("<|constrain|>", 7), ("<|end|>", 8)];
     let id = |marker: &str| MARKERS.iter().find(|(name, _)| *name == marker).unwrap().1;
     let tools = tools(true);
-    let thought = ["<|channel|>", "analysis", "<|message|>", "Hm.", "<|end|>", "<|start|>", "assistant"];
+    let reasoning_text =
+        ["<|channel|>", "analysis", "<|message|>", "Hm.", "<|end|>", "<|start|>", "assistant"];
     let answer = ["<|channel|>", "final", "<|message|>", "Hello"];
     let call = [
         "<|channel|>",
@@ -413,7 +446,7 @@ fn messages_of_channels_are_demanded() {
     ];
     let wrong =
         ["<|channel|>", "commentary to=functions.set ", "<|constrain|>", "json", "<|message|>", "{\"b\": 1}"];
-    let joined = |more: &[&'static str]| [&thought, more].concat();
+    let joined = |more: &[&'static str]| [&reasoning_text, more].concat();
     for (choice, pieces, fits) in [
         (ToolChoice::Auto, answer.to_vec(), true),
         (ToolChoice::Auto, joined(&answer), true),
@@ -422,7 +455,7 @@ fn messages_of_channels_are_demanded() {
         (ToolChoice::Required, joined(&call), true),
         (ToolChoice::Required, answer.to_vec(), false),
     ] {
-        let demand = Demand {
+        let spec = GrammarSpec {
             tools: &tools,
             choice: &choice,
             parallel: false,
@@ -430,11 +463,14 @@ fn messages_of_channels_are_demanded() {
             answer: false,
             lenient: false,
         };
-        let lark = lark(Format::Harmony, &demand, &|marker| format!("<[{}]>", id(marker))).unwrap();
-        let mut matcher = SMOLLM2.grammars.compile_around(lark, None).unwrap();
-        let tokens = pieces.iter().flat_map(|piece| match piece.starts_with("<|") {
-            true => vec![id(piece)],
-            false => SMOLLM2.tokenizer.encode(piece, false).unwrap(),
+        let lark = lark_grammar(ToolFormat::Harmony, &spec, &|marker| format!("<[{}]>", id(marker))).unwrap();
+        let mut matcher = SMOLLM2.grammars.compile_with_answer(lark, None).unwrap();
+        let tokens = pieces.iter().flat_map(|piece| {
+            if piece.starts_with("<|") {
+                vec![id(piece)]
+            } else {
+                SMOLLM2.tokenizer.encode(piece, false).unwrap()
+            }
         });
         let taken = tokens.into_iter().all(|token| matcher.push(token).is_ok());
         assert_eq!(taken && matcher.may_end(), fits, "{pieces:?}");

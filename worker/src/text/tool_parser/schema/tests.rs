@@ -8,7 +8,7 @@ fn names(schema: &Value) -> Result<Vec<(String, bool)>, &'static str> {
 }
 
 #[test]
-fn members_are_found_through_references() {
+fn members_follow_references() {
     let plain = json!({"properties": {"a": {}, "b": {"type": "string"}}, "required": ["b"]});
     let expected = vec![("a".to_owned(), false), ("b".to_owned(), true)];
     assert_eq!(names(&plain), Ok(expected.clone()));
@@ -21,7 +21,7 @@ fn members_are_found_through_references() {
 }
 
 #[test]
-fn what_a_list_of_members_does_not_tell_is_named() {
+fn members_of_a_schema_beyond_a_list_name_the_keyword() {
     let ring = json!({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}});
     for (schema, keyword) in [
         (json!({"anyOf": [{"properties": {"a": {}}}]}), "anyOf"),
@@ -40,30 +40,33 @@ fn what_a_list_of_members_does_not_tell_is_named() {
 }
 
 #[test]
-fn texts_are_told_from_other_values() {
+fn string_parameters_are_found_among_other_types() {
     let schema = json!({"properties": {"a": {"type": "string"}, "b": {"const": "x"}, "c": {"$ref": "#/$defs/Unit"},
         "d": {"enum": ["x", 1]}, "e": {"type": ["string", "null"]}}, "$defs": {"Unit": {"enum": ["C"]}}});
-    assert_eq!(texts(&schema), ["a", "b", "c"]);
+    assert_eq!(string_parameters(&schema), ["a", "b", "c"]);
     let mut either = schema;
     either["anyOf"] = json!([{"required": ["a"]}]);
-    assert_eq!(texts(&either), ["a", "b", "c"]);
+    assert_eq!(string_parameters(&either), ["a", "b", "c"]);
 }
 
 #[test]
-fn what_a_text_must_be() {
+fn string_rules_hold_enum_length_and_pattern() {
     let schema =
         json!({"type": "string", "minLength": 2, "maxLength": 3, "enum": ["x", 1, "yy"], "const": "yy"});
-    let expected = Text { values: Some(vec!["yy".into()]), length: (2, Some(3)), pattern: None };
-    assert_eq!(text(&schema, true), Ok(expected));
+    let expected = StringRules { values: Some(vec!["yy".into()]), length: (2, Some(3)), pattern: None };
+    assert_eq!(string_rules(&schema, true), Ok(expected));
     for keyword in ["format", "anyOf", "not"] {
         let schema = json!({"type": "string", keyword: "date"});
-        assert_eq!((text(&schema, true), text(&schema, false)), (Err(keyword), Ok(Text::default())));
+        assert_eq!(
+            (string_rules(&schema, true), string_rules(&schema, false)),
+            (Err(keyword), Ok(StringRules::default()))
+        );
     }
-    assert_eq!(text(&json!({"pattern": "a^b"}), true), Err("pattern"));
+    assert_eq!(string_rules(&json!({"pattern": "a^b"}), true), Err("pattern"));
 }
 
 #[test]
-fn a_pattern_is_made_to_match_the_whole() {
+fn whole_text_pattern_keeps_anchors_at_the_ends_only() {
     for (pattern, expected) in [
         ("^[a-z]+$", Some("(?:[a-z]+)")),
         ("b|c", Some("(?s:.*)(?:b|c)(?s:.*)")),
@@ -75,6 +78,6 @@ fn a_pattern_is_made_to_match_the_whole() {
         ("a$b", None),
         (r"\bword", None),
     ] {
-        assert_eq!(whole(pattern).as_deref(), expected, "{pattern}");
+        assert_eq!(whole_text_pattern(pattern).as_deref(), expected, "{pattern}");
     }
 }

@@ -20,14 +20,14 @@ fn modules(list: &[(&str, &str)]) -> (&'static str, Value) {
 }
 
 #[test]
-fn a_folder_without_these_files_is_pooled_by_the_mean() {
+fn folder_without_files_uses_mean_pooling() {
     let folder = folder(&[]);
-    assert_eq!(Sentence::read(folder.path()).unwrap(), Sentence::default());
+    assert_eq!(SentenceConfig::read(folder.path()).unwrap(), SentenceConfig::default());
     assert!(!has_modules(folder.path()));
 }
 
 #[test]
-fn modules_are_read_in_old_and_new_form() {
+fn modules_are_read_in_old_and_new_formats() {
     let folder = folder(&[
         modules(&[
             ("", "sentence_transformers.base.modules.transformer.Transformer"),
@@ -47,7 +47,7 @@ fn modules_are_read_in_old_and_new_form() {
             json!({"prompts": {"query": "q: ", "none": null}, "default_prompt_name": "query"}),
         ),
     ]);
-    let read = Sentence::read(folder.path()).unwrap();
+    let read = SentenceConfig::read(folder.path()).unwrap();
     assert_eq!((read.pooling, read.normalize, read.max_tokens), (Pooling::Last, true, Some(77)));
     assert!(has_modules(folder.path()) && read.lower_case);
     let dense = Dense { folder: "2_Dense".into(), inputs: 8, outputs: 4, bias: false, tanh: false };
@@ -55,11 +55,11 @@ fn modules_are_read_in_old_and_new_form() {
     assert_eq!((read.default_prompt.as_deref(), &read.prompts["query"][..]), (Some("query"), "q: "));
     assert_eq!([&read.prompts["none"], &read.prompts["document"]], ["", ""]);
     fs::write(folder.path().join("1_Pooling/config.json"), r#"{"pooling_mode": ["weightedmean"]}"#).unwrap();
-    assert_eq!(Sentence::read(folder.path()).unwrap().pooling, Pooling::Weighted);
+    assert_eq!(SentenceConfig::read(folder.path()).unwrap().pooling, Pooling::Weighted);
 }
 
 #[test]
-fn what_we_do_not_have_is_refused_by_name() {
+fn unsupported_modules_are_refused_by_name() {
     let pooling = ("1", "sentence_transformers.models.Pooling");
     for (files, named) in [
         (vec![modules(&[("", "x.WordEmbeddings")])], "WordEmbeddings"),
@@ -81,7 +81,7 @@ fn what_we_do_not_have_is_refused_by_name() {
         (vec![("config_sentence_transformers.json", json!({"default_prompt_name": "no"}))], "\"no\""),
         (vec![("sentence_bert_config.json", json!([]))], "sentence_bert_config.json"),
     ] {
-        let text = Sentence::read(folder(&files).path()).unwrap_err();
+        let text = SentenceConfig::read(folder(&files).path()).unwrap_err();
         assert!(text.contains(named), "{text}");
     }
 }

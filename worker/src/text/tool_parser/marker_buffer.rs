@@ -1,21 +1,20 @@
-//! Text in which markers may come.
+//! Finds markers in text that arrives character by character.
 
-/// Holds back what may be the beginning of a marker, and white space, which is dropped before one.
+/// Holds back text that may be the beginning of a marker, and the white space before it. A marker drops that white space.
 #[derive(Debug, Default)]
-pub struct Hold {
+pub struct MarkerBuffer {
     held: String,
 }
 
-impl Hold {
-    /// Takes the next character; gives text that is certain to `emit`. Says which of `markers` is complete, if one is;
-    /// then the white space before it is what is held.
-    pub fn feed(&mut self, c: char, markers: &[&str], mut emit: impl FnMut(&str)) -> Option<usize> {
+impl MarkerBuffer {
+    /// Takes the next character and hands text that belongs to no marker to `emit`. Returns the index in `markers` of a
+    /// complete marker; the buffer then holds the white space before it.
+    pub fn push(&mut self, c: char, markers: &[&str], mut emit: impl FnMut(&str)) -> Option<usize> {
         self.held.push(c);
         loop {
             let start = self.held.len() - self.held.trim_start().len();
             let text = &self.held[start..];
-            let mut chars = text.chars();
-            let first = chars.next()?.len_utf8();
+            let first = text.chars().next()?.len_utf8();
             if let Some(which) = markers.iter().position(|marker| *marker == text) {
                 self.held.truncate(start);
                 return Some(which);
@@ -28,12 +27,12 @@ impl Hold {
         }
     }
 
-    /// Whether nothing but white space is held.
+    /// Whether the buffer holds only white space.
     pub fn is_blank(&self) -> bool {
         self.held.trim_start().is_empty()
     }
 
-    /// What is held.
+    /// Empties the buffer and returns its text.
     pub fn take(&mut self) -> String {
         std::mem::take(&mut self.held)
     }

@@ -1,21 +1,23 @@
-//! A runner that generates without computing: what remains is the cost of everything around the model.
+//! A runner that generates without computing. It measures the cost of everything around the model.
 
 use ipc_proto::worker::Memory;
 
-use super::runner::{Batch, Capacity, Mask, Outcome, Runner, RunnerError, Score, Scored};
+use crate::engine::runner::{
+    Batch, Runner, RunnerCapacity, RunnerError, ScoreRequest, StepOutcome, TokenMask, TokenScore,
+};
 
-/// Answers every row with the next of a few ordinary tokens.
+/// Repeats a few ordinary tokens in every row.
 #[derive(Debug)]
 pub struct NullRunner {
-    capacity: Capacity,
+    capacity: RunnerCapacity,
     tokens: Vec<u32>,
 }
 
 impl NullRunner {
-    /// A runner that repeats `tokens` in a pool for as many contexts as a large machine would hold.
+    /// Repeats `tokens`. The pool has blocks for 16 full contexts, as on a large machine.
     ///
     /// # Errors
-    /// When there is no token to repeat.
+    /// When `tokens` is empty.
     pub fn new(max_context: u32, tokens: Vec<u32>) -> Result<Self, String> {
         const CONTEXTS: u32 = 16;
         let block_size = 32;
@@ -24,14 +26,14 @@ impl NullRunner {
         }
         let blocks = max_context.div_ceil(block_size).saturating_mul(CONTEXTS);
         Ok(Self {
-            capacity: Capacity { block_size, blocks, max_context, weight_bytes: 0, window: None },
+            capacity: RunnerCapacity { block_size, blocks, max_context, weight_bytes: 0, window: None },
             tokens,
         })
     }
 }
 
 impl Runner for NullRunner {
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self) -> RunnerCapacity {
         self.capacity
     }
 
@@ -47,9 +49,9 @@ impl Runner for NullRunner {
         Ok(())
     }
 
-    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
         let mut masks = masks.iter();
-        let mut outcome = Outcome::default();
+        let mut outcome = StepOutcome::default();
         for row in &batch.rows {
             let mask = if row.masked { masks.next() } else { None };
             let from = row.tokens.end - row.samples.len();
@@ -57,9 +59,9 @@ impl Runner for NullRunner {
                 let next = self.tokens[batch.positions[at] as usize % self.tokens.len()];
                 outcome.tokens.push(mask.and_then(first_allowed).unwrap_or(next));
             }
-            if let Some(Score { targets, .. }) = &row.score {
+            if let Some(ScoreRequest { targets, .. }) = &row.score {
                 let chosen = &outcome.tokens[outcome.tokens.len() - row.samples.len()..];
-                let certain = |token: &u32| Scored { token: *token, ..Scored::default() };
+                let certain = |token: &u32| TokenScore { token: *token, ..TokenScore::default() };
                 outcome.scores.push(targets.iter().chain(chosen).map(certain).collect());
             }
         }
@@ -67,8 +69,8 @@ impl Runner for NullRunner {
     }
 }
 
-/// The lowest token that a mask allows.
-fn first_allowed(mask: &Mask) -> Option<u32> {
+/// The lowest token id that the mask allows.
+fn first_allowed(mask: &TokenMask) -> Option<u32> {
     let at = mask.iter().position(|word| *word != 0)?;
     Some(at as u32 * 32 + mask[at].trailing_zeros())
 }

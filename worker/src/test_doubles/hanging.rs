@@ -1,23 +1,20 @@
-//! A runner that hangs when it is told to, for tests of what becomes of a worker whose engine does.
+//! A runner that hangs on demand, for tests of the supervisor's hang detection.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipc_proto::worker::Memory;
 
-use super::runner::{Batch, Capacity, Mask, Outcome, Runner, RunnerError};
+use crate::engine::runner::{Batch, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
 
-/// Names a file in the environment: the step that finds it removes it and does not end.
-pub const VARIABLE: &str = "MLXD_TEST_HANG";
-
-/// A runner in front of another.
-pub struct Hanging {
+/// Wraps another runner.
+pub struct HangingRunner {
     inner: Box<dyn Runner>,
     file: PathBuf,
 }
 
-impl Hanging {
-    /// Hangs in the step that finds `file`; only one of several workers does.
+impl HangingRunner {
+    /// The step that finds `file` removes it and hangs, so only one of several workers does.
     pub fn new(inner: Box<dyn Runner>, file: PathBuf) -> Self {
         Self { inner, file }
     }
@@ -31,8 +28,8 @@ fn hang() {
     }
 }
 
-impl Runner for Hanging {
-    fn capacity(&self) -> Capacity {
+impl Runner for HangingRunner {
+    fn capacity(&self) -> RunnerCapacity {
         self.inner.capacity()
     }
 
@@ -48,7 +45,7 @@ impl Runner for Hanging {
         self.inner.launch(batch)
     }
 
-    fn finish(&mut self, batch: &Batch, masks: &[Mask]) -> Result<Outcome, RunnerError> {
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
         if std::fs::remove_file(&self.file).is_ok() {
             hang();
         }

@@ -1,44 +1,46 @@
-//! How long a model may think: once its tokens are used up the reasoning is closed in the model's own form, and it goes on to
-//! answer. Pure: what is forced follows from the tokens before it, so a request that is taken up again goes on alike.
+//! Limits reasoning tokens. After the limit, the budget forces the model's own end-of-reasoning tokens, then the answer
+//! follows.
+//!
+//! Pure: the forced tokens depend only on the tokens before them, so a resumed request continues identically.
 
 use std::collections::VecDeque;
 
-use super::runner::Mask;
+use super::runner::TokenMask;
 
-/// What is left of it.
+/// The state of one request.
 #[derive(Debug, Clone)]
-pub struct Budget {
-    /// Tokens of reasoning, at most.
+pub struct ReasoningBudget {
+    /// Maximum number of reasoning tokens.
     tokens: u32,
-    /// What closes it; where it is opened again, the next. The last is used again.
+    /// Token sequences that end reasoning. Each reopening uses the next one; the last repeats.
     closings: Vec<Vec<u32>>,
     closed: usize,
-    /// Tokens that come next, one after another.
+    /// Tokens that must come next, in order.
     forced: VecDeque<u32>,
     vocabulary: u32,
 }
 
-impl Budget {
-    /// So many tokens of a model that has `vocabulary`; `closings` are not empty.
+impl ReasoningBudget {
+    /// Allows `tokens` reasoning tokens. Neither `closings` nor any of its elements is empty.
     pub fn new(tokens: u32, closings: Vec<Vec<u32>>, vocabulary: u32) -> Self {
         Self { tokens, closings, closed: 0, forced: VecDeque::new(), vocabulary }
     }
 
-    /// Notes that `token` has come: so many were thought so far, and the model is `thinking` or not.
-    pub fn note(&mut self, token: u32, thought: u32, thinking: bool) {
+    /// Records a sampled token, with the number of reasoning tokens so far and whether the model is still reasoning.
+    pub fn record(&mut self, token: u32, reasoning_tokens: u32, is_reasoning: bool) {
         if self.forced.pop_front() != Some(token) {
-            // Something else must come, by a grammar.
+            // A grammar required another token.
             self.forced.clear();
         }
-        if self.forced.is_empty() && thinking && thought >= self.tokens {
+        if self.forced.is_empty() && is_reasoning && reasoning_tokens >= self.tokens {
             let last = self.closings.len().saturating_sub(1);
             self.forced = self.closings.get(self.closed.min(last)).cloned().unwrap_or_default().into();
             self.closed += 1;
         }
     }
 
-    /// A mask that allows every token.
-    pub fn open_mask(&self) -> Mask {
+    /// A mask that allows the whole vocabulary.
+    pub fn open_mask(&self) -> TokenMask {
         let mut mask = vec![u32::MAX; self.vocabulary.div_ceil(32) as usize];
         if let Some(last) = mask.last_mut().filter(|_| !self.vocabulary.is_multiple_of(32)) {
             *last = (1 << (self.vocabulary % 32)) - 1;
@@ -46,8 +48,8 @@ impl Budget {
         mask
     }
 
-    /// Leaves what must come next, where that is allowed.
-    pub fn narrow(&self, mask: &mut Mask) {
+    /// Restricts `mask` to the forced token, if `mask` allows it.
+    pub fn restrict(&self, mask: &mut TokenMask) {
         let Some(token) = self.forced.front() else { return };
         let (word, bit) = (*token as usize / 32, 1 << (token % 32));
         if mask.get(word).is_some_and(|bits| bits & bit != 0) {
@@ -61,9 +63,9 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn only(budget: &Budget) -> Option<u32> {
+    fn only(budget: &ReasoningBudget) -> Option<u32> {
         let mut mask = budget.open_mask();
-        budget.narrow(&mut mask);
+        budget.restrict(&mut mask);
         let allowed = |token: u32| mask[token as usize / 32] >> (token % 32) & 1 == 1;
         let mut all = (0..mask.len() as u32 * 32).filter(|token| allowed(*token));
         let first = all.next();
@@ -71,34 +73,34 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_closed_when_its_tokens_are_used_up() {
-        let mut budget = Budget::new(2, vec![vec![7, 8], vec![9]], 40);
+    fn reasoning_past_the_limit_forces_the_closing_tokens() {
+        let mut budget = ReasoningBudget::new(2, vec![vec![7, 8], vec![9]], 40);
         assert_eq!(budget.open_mask().iter().map(|word| word.count_ones()).sum::<u32>(), 40);
-        budget.note(1, 1, true);
+        budget.record(1, 1, true);
         assert_eq!(only(&budget), None);
-        budget.note(1, 2, true);
+        budget.record(1, 2, true);
         assert_eq!(only(&budget), Some(7));
-        budget.note(7, 3, true);
+        budget.record(7, 3, true);
         assert_eq!(only(&budget), Some(8));
-        budget.note(8, 4, false);
-        budget.note(1, 4, false);
+        budget.record(8, 4, false);
+        budget.record(1, 4, false);
         assert_eq!(only(&budget), None);
-        // It thinks again: closed at once, in the other way, each time.
+        // Reopened reasoning closes at once, with the second sequence each time.
         for _ in 0..2 {
-            budget.note(1, 5, true);
+            budget.record(1, 5, true);
             assert_eq!(only(&budget), Some(9));
-            budget.note(9, 5, false);
+            budget.record(9, 5, false);
         }
     }
 
     #[test]
-    fn a_grammar_that_wants_something_else_wins() {
-        let mut budget = Budget::new(1, vec![vec![7, 8]], 64);
-        budget.note(1, 1, true);
+    fn grammar_that_excludes_the_forced_token_wins() {
+        let mut budget = ReasoningBudget::new(1, vec![vec![7, 8]], 64);
+        budget.record(1, 1, true);
         let mut mask = vec![0b110, 0];
-        budget.narrow(&mut mask);
+        budget.restrict(&mut mask);
         assert_eq!(mask, [0b110, 0]);
-        budget.note(2, 1, false);
+        budget.record(2, 1, false);
         assert_eq!(only(&budget), None);
     }
 }

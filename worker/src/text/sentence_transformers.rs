@@ -1,7 +1,7 @@
-//! The files of sentence-transformers: how a model's hidden states become one vector, and how long a text may be.
+//! Reads the files of sentence-transformers: pooling, dense layers, normalisation, prompts and the maximum length of a text.
 //!
-//! Format: `modules.json` names the modules and their folders (<https://www.sbert.net>, "Creating Custom Models"); a model
-//! without one is pooled by the mean and not normalised, as that library does.
+//! `modules.json` names the modules and their folders (<https://www.sbert.net>, "Creating Custom Models"). Like that library, a
+//! model without one uses mean pooling and no normalisation.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -9,44 +9,44 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// What becomes of hidden states, and what goes before a text.
+/// How a model embeds a text: the pipeline after its layers, and the prompts before a text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sentence {
-    /// From tokens to a text.
+pub struct SentenceConfig {
+    /// Reduces the hidden states of a text to one vector.
     pub pooling: Pooling,
-    /// Layers after that, by their folders.
+    /// Dense layers after the pooling, in order.
     pub dense: Vec<Dense>,
-    /// Whether vectors are brought to length 1.
+    /// Whether to scale vectors to length 1.
     pub normalize: bool,
-    /// Tokens of a text, at most, where the files say so.
+    /// The maximum length of a text in tokens, if the files state one.
     pub max_tokens: Option<u32>,
-    /// Whether texts are written in lower case before they are tokenised.
+    /// Whether to convert texts to lower case before tokenising them.
     pub lower_case: bool,
-    /// Texts that go before a text, by name.
+    /// Prefixes for texts, by name.
     pub prompts: BTreeMap<String, String>,
-    /// The one that does where none is named.
+    /// The name of the prompt for requests that name none.
     pub default_prompt: Option<String>,
 }
 
-/// How the hidden states of a text's tokens become one.
+/// Reduces the hidden states of a text's tokens to one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Pooling {
-    /// The first token's.
+    /// The state of the first token.
     #[serde(rename = "cls")]
     First,
-    /// The last token's.
+    /// The state of the last token.
     #[serde(rename = "lasttoken")]
     Last,
-    /// Their mean.
+    /// The mean.
     #[serde(rename = "mean")]
     Mean,
-    /// Their sum over the root of their number.
+    /// The sum divided by the square root of the number of tokens.
     #[serde(rename = "mean_sqrt_len_tokens")]
     MeanSqrt,
-    /// Their mean, later ones weighing more.
+    /// The mean, weighted by position.
     #[serde(rename = "weightedmean")]
     Weighted,
-    /// The largest of each coordinate.
+    /// The maximum of each coordinate.
     #[serde(rename = "max")]
     Max,
 }
@@ -54,15 +54,15 @@ pub enum Pooling {
 /// A linear layer over vectors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dense {
-    /// Its folder below the model's.
+    /// The folder of its weights, relative to the model's.
     pub folder: String,
-    /// Width before.
+    /// The width of the input.
     pub inputs: i32,
-    /// Width after.
+    /// The width of the output.
     pub outputs: i32,
-    /// Whether it has a bias.
+    /// Whether the layer has a bias.
     pub bias: bool,
-    /// Whether tanh follows; else nothing does.
+    /// Whether the activation is tanh. Otherwise it is the identity.
     pub tanh: bool,
 }
 
@@ -73,7 +73,7 @@ struct Module {
     r#type: String,
 }
 
-/// The pooling module's config.json: one mode by name, or, in older files, a flag for each.
+/// The config.json of the pooling module: one mode by name, or a flag for each mode in older files.
 #[derive(Debug, Deserialize)]
 struct PoolingFile {
     pooling_mode: Option<Modes>,
@@ -105,7 +105,7 @@ struct DenseFile {
     out_features: i32,
     #[serde(default = "yes")]
     bias: bool,
-    /// Null is none at all.
+    /// Null means the identity.
     #[serde(default = "tanh")]
     activation_function: Option<String>,
 }
@@ -127,22 +127,22 @@ struct TransformerFile {
 
 #[derive(Debug, Default, Deserialize)]
 struct PromptsFile {
-    /// Null is no text.
+    /// Null means an empty text.
     #[serde(default)]
     prompts: BTreeMap<String, Option<String>>,
     default_prompt_name: Option<String>,
 }
 
 const MODULES: &str = "modules.json";
-/// Prompts that every model has, empty where its files do not say otherwise.
+/// Prompts that every model has. They are empty unless the files set them.
 const USUAL_PROMPTS: [&str; 2] = ["query", "document"];
 
-/// Whether the folder is one of sentence-transformers'.
+/// Whether the folder contains a model of sentence-transformers.
 pub fn has_modules(folder: &Path) -> bool {
     folder.join(MODULES).is_file()
 }
 
-impl Default for Sentence {
+impl Default for SentenceConfig {
     fn default() -> Self {
         Self {
             pooling: Pooling::Mean,
@@ -156,54 +156,56 @@ impl Default for Sentence {
     }
 }
 
-impl Sentence {
-    /// Reads what `folder` says.
+impl SentenceConfig {
+    /// Reads the files in `folder`.
     ///
     /// # Errors
-    /// A sentence that names the file, for one that makes no sense and for a module that we do not have.
+    /// A sentence that names the file, for an invalid file and for an unsupported module.
     pub fn read(folder: &Path) -> Result<Self, String> {
-        let mut sentence = Self::default();
-        for module in file::<Vec<Module>>(folder, MODULES)?.unwrap_or_default() {
-            sentence.add(folder, &module)?;
+        let mut config = Self::default();
+        for module in read_json::<Vec<Module>>(folder, MODULES)?.unwrap_or_default() {
+            config.add_module(folder, &module)?;
         }
-        let transformer: TransformerFile = file(folder, "sentence_bert_config.json")?.unwrap_or_default();
-        sentence.lower_case = transformer.do_lower_case;
-        sentence.max_tokens = transformer.max_seq_length;
-        let prompts: PromptsFile = file(folder, "config_sentence_transformers.json")?.unwrap_or_default();
+        let transformer: TransformerFile =
+            read_json(folder, "sentence_bert_config.json")?.unwrap_or_default();
+        config.lower_case = transformer.do_lower_case;
+        config.max_tokens = transformer.max_seq_length;
+        let prompts: PromptsFile =
+            read_json(folder, "config_sentence_transformers.json")?.unwrap_or_default();
         let named = prompts.prompts.into_iter();
-        sentence.prompts.extend(named.map(|(name, text)| (name, text.unwrap_or_default())));
-        sentence.default_prompt = prompts.default_prompt_name;
-        if let Some(name) = &sentence.default_prompt
-            && !sentence.prompts.contains_key(name)
+        config.prompts.extend(named.map(|(name, text)| (name, text.unwrap_or_default())));
+        config.default_prompt = prompts.default_prompt_name;
+        if let Some(name) = &config.default_prompt
+            && !config.prompts.contains_key(name)
         {
             return Err(format!("config_sentence_transformers.json: there is no prompt \"{name}\""));
         }
-        Ok(sentence)
+        Ok(config)
     }
 
-    fn add(&mut self, folder: &Path, module: &Module) -> Result<(), String> {
+    fn add_module(&mut self, folder: &Path, module: &Module) -> Result<(), String> {
         let Module { path, r#type } = module;
         if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(format!("{MODULES}: \"{path}\" lies outside the folder"));
         }
-        let config = format!("{path}/config.json");
-        let missing = || format!("{config} is missing");
-        // The library has moved its classes about; their names have stayed.
+        let file = format!("{path}/config.json");
+        let missing = || format!("{file} is missing");
+        // The library has moved its classes between modules and kept their names.
         match r#type.rsplit('.').next().unwrap_or_default() {
             "Transformer" if path.is_empty() => {}
             "Transformer" => return Err(format!("{MODULES}: weights in \"{path}\" are not supported")),
             "Pooling" => {
-                self.pooling = file::<PoolingFile>(folder, &config)?.ok_or_else(missing)?.mode(&config)?;
+                self.pooling = read_json::<PoolingFile>(folder, &file)?.ok_or_else(missing)?.mode(&file)?;
             }
             "Normalize" => self.normalize = true,
             "Dense" => {
-                let dense = file::<DenseFile>(folder, &config)?.ok_or_else(missing)?;
-                self.dense.push(dense.layer(path, &config)?);
+                let dense = read_json::<DenseFile>(folder, &file)?.ok_or_else(missing)?;
+                self.dense.push(dense.layer(path, &file)?);
             }
             "Dropout" => {}
             other => return Err(format!("{MODULES}: the module {other} is not supported")),
         }
-        // Nothing we have keeps a vector's length but what comes last.
+        // A dense layer would change the length of the vector again.
         if self.normalize && r#type.ends_with("Dense") {
             return Err(format!("{MODULES}: a Dense after Normalize is not supported"));
         }
@@ -250,8 +252,8 @@ impl DenseFile {
     }
 }
 
-/// A JSON file of `folder`, `None` where it is not there.
-fn file<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>, String> {
+/// Parses a JSON file. `None` if it does not exist.
+fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>, String> {
     let path = folder.join(name);
     match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| format!("{}: {e}", path.display())),
