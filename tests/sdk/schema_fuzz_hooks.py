@@ -16,8 +16,10 @@ turns = itertools.count()
 
 
 def fields(path):
-    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]
-    return DOCUMENT["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]["properties"]
+    """The fields of a body, or of all its forms."""
+    schema = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    names = [form["$ref"].rsplit("/", 1)[1] for form in schema.get("anyOf", [schema])]
+    return {name: field for form in names for name, field in DOCUMENT["components"]["schemas"][form]["properties"].items()}
 
 
 def undescribed(path):
@@ -29,7 +31,7 @@ def undescribed(path):
 def map_body(context, body):
     if isinstance(body, dict) and isinstance(body.get("model"), str):
         body["model"] = MODEL
-        # Whoever allows a microsecond is told, by a 504, that it was not enough.
+        # A microsecond is not enough for any model: the answer would be a 504.
         body.pop("timeout", None)
         if next(turns) % 2:
             body = {name: value for name, value in body.items() if name not in undescribed(context.operation.path)}
