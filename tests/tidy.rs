@@ -286,3 +286,27 @@ fn every_page_is_in_the_books_summary() {
         );
     }
 }
+
+/// Names that the code once had and that say nothing. Each has a standard term now.
+const OLD_VOCABULARY: [&str; 12] = [
+    "fn told",
+    "fn tell",
+    "fn obey",
+    "fn heed",
+    "struct Place ",
+    "struct Manner",
+    "struct Dialect",
+    "struct Tape",
+    "struct Maker",
+    "struct Flight",
+    "State as Extract",
+    "Extract<State>",
+];
+
+#[test]
+fn old_vocabulary_does_not_come_back() {
+    forbid("names are the field's terms (docs/src/glossary.md)", &OLD_VOCABULARY, |s| {
+        s.under(&["supervisor/", "worker/", "ipc-proto/", "chat-template/", "cli/"])
+            || s.under(&["gateway/src/backend", "gateway/src/middleware", "gateway/src/handlers"])
+    });
+}

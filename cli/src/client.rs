@@ -143,10 +143,10 @@ impl From<String> for Answer {
 /// Does what `verb` says; returns what is to be shown.
 pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(obey(verb, environment))
+    runtime.block_on(carry_out(verb, environment))
 }
 
-async fn obey(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
+async fn carry_out(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let reach = |home: Home| async {
         let home = config::home(home.home, environment)?;
         connect(&home).await

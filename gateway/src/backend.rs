@@ -1,82 +1,87 @@
-//! Where generations come from. A backend takes a neutral request and gives a stream of events.
+//! Backends: they take a neutral request and give a stream of events.
 
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
 use ipc_proto::worker::Room;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tokio::sync::mpsc;
 
+pub mod choices;
 pub mod local;
-pub mod source;
 
-/// The events of one request, from wherever they come. Dropping it before its end cancels the request.
+/// The events of one request. Dropping it before its end cancels the request.
 pub struct Events {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
-    /// What the place that took the request had room for, where that is known.
+    /// The worker's free capacity when it took the request, if known.
     pub room: Option<Room>,
-    course: Course,
-    /// Comes when the request has to end; until it has come.
+    source: EventSource,
+    /// Resolves when the request must be aborted; `None` once it has.
     limit: Option<Limit>,
 }
 
-/// What ends a request before it ends itself, and why.
+/// Resolves with the reason why a request must be aborted.
 pub type Limit = BoxFuture<'static, Error>;
 
-/// Another place that goes on with a request.
-pub type Rescuing = BoxFuture<'static, Result<Queue>>;
+/// Another worker's events of the same request, once it has taken over.
+pub type PendingFailover = BoxFuture<'static, Result<Queue>>;
 
-/// Watches a request's events, so that it can go on elsewhere when the place it is generated in is lost.
-pub trait Rescue: Send {
-    /// Notes an event that is about to be told.
+/// Records a request's events, so that another worker can continue it when its own is lost.
+pub trait Failover: Send {
+    /// Records an event before the client gets it.
     fn note(&mut self, event: &Event);
 
-    /// Looks for another place after `failure` of the one it was in; `None` where that is no help, or enough was tried. That none
-    /// was found is final.
-    fn rescue(&mut self, failure: &Error) -> Option<Rescuing>;
+    /// Looks for another worker after `failure` of the last one. `None` if another worker cannot help or the tries are used up. An
+    /// error of the search is final.
+    fn fail_over(&mut self, failure: &Error) -> Option<PendingFailover>;
 }
 
 impl Events {
-    /// Events from `queue`, and from wherever `rescue` finds when that is lost; until `limit`.
-    pub fn new(queue: Queue, rescue: Box<dyn Rescue>, limit: Limit) -> Self {
+    /// Events from `queue`, then from the workers that `failover` finds when it is lost, until `limit`.
+    pub fn new(queue: Queue, failover: Box<dyn Failover>, limit: Limit) -> Self {
         let (prompt_tokens, room) = (queue.prompt_tokens, queue.room);
-        Self { prompt_tokens, room, course: Course { queue, rescue, rescuing: None }, limit: Some(limit) }
+        Self {
+            prompt_tokens,
+            room,
+            source: EventSource { queue, failover, pending: None },
+            limit: Some(limit),
+        }
     }
 
-    /// The next event; there is always a last one that ends the request. Nothing is lost when the call is dropped halfway.
+    /// The next event. The last one ends the request. Dropping the call loses no event.
     pub async fn next(&mut self) -> Event {
-        let Some(limit) = &mut self.limit else { return self.course.next().await };
+        let Some(limit) = &mut self.limit else { return self.source.next().await };
         let error = tokio::select! {
             biased;
-            event = self.course.next() => return event,
+            event = self.source.next() => return event,
             error = limit => error,
         };
         self.limit = None;
-        self.course.give_up(error)
+        self.source.give_up(error)
     }
 
     /// The next event if it is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.course.try_next()
+        self.source.try_next()
     }
 }
 
-/// Where the events come from now, and from where they may come next.
-struct Course {
+/// The queue that events come from now, and how to find the next one.
+struct EventSource {
     queue: Queue,
-    rescue: Box<dyn Rescue>,
-    /// While another place is looked for.
-    rescuing: Option<Rescuing>,
+    failover: Box<dyn Failover>,
+    /// Set while another worker is looked for.
+    pending: Option<PendingFailover>,
 }
 
-impl Course {
+impl EventSource {
     async fn next(&mut self) -> Event {
         loop {
-            let event = match &mut self.rescuing {
+            let event = match &mut self.pending {
                 None => self.queue.next().await,
-                Some(rescuing) => {
-                    let found = rescuing.await;
-                    self.rescuing = None;
+                Some(pending) => {
+                    let found = pending.await;
+                    self.pending = None;
                     match found {
                         Ok(queue) => {
                             self.queue = queue;
@@ -93,27 +98,27 @@ impl Course {
     }
 
     fn try_next(&mut self) -> Option<Event> {
-        if self.rescuing.is_some() {
+        if self.pending.is_some() {
             return None;
         }
         let event = self.queue.try_next()?;
         self.pass(event)
     }
 
-    /// The event, unless it says that the place is lost and there is hope for another.
+    /// The event, unless it says that the worker is lost and another one may take over.
     fn pass(&mut self, event: Event) -> Option<Event> {
         if let Event::Failed(failure) = &event {
-            self.rescuing = self.rescue.rescue(failure);
+            self.pending = self.failover.fail_over(failure);
         }
-        if self.rescuing.is_some() {
+        if self.pending.is_some() {
             return None;
         }
-        self.rescue.note(&event);
+        self.failover.note(&event);
         Some(event)
     }
 
     fn give_up(&mut self, error: Error) -> Event {
-        self.rescuing = None;
+        self.pending = None;
         // Dropping the old one cancels.
         self.queue = Queue::ended();
         Event::Failed(error)
@@ -123,14 +128,14 @@ impl Course {
 /// A request's time limit was reached.
 pub fn late() -> Error {
     let text = "the request did not end within its time limit";
-    Error::new(ErrorKind::Timeout, Source::Gateway, text).retryable(false)
+    Error::new(ErrorKind::Timeout, Origin::Gateway, text).retryable(false)
 }
 
-/// The events of one request from one place. Dropping it before its end cancels the request there.
+/// The events of one request from one worker. Dropping it before its end cancels the request there.
 pub struct Queue {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
-    /// What the place had room for when it took the request, where that is known.
+    /// The worker's free capacity when it took the request, if known.
     pub room: Option<Room>,
     events: mpsc::Receiver<Event>,
     /// Runs when dropped, unless the request has ended.
@@ -138,12 +143,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// What comes from `events`; `cancel` tells the place that nobody listens any more.
+    /// A queue of `events`; `cancel` ends the request at the worker when the queue is dropped early.
     pub fn new(events: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
         Self { prompt_tokens: 0, room: None, events, cancel: Some(Box::new(cancel)) }
     }
 
-    /// One that has nothing more to tell.
+    /// A queue without events.
     fn ended() -> Self {
         Self { prompt_tokens: 0, room: None, events: mpsc::channel(1).1, cancel: None }
     }
@@ -163,7 +168,7 @@ impl Queue {
     fn note(&mut self, event: Option<Event>) -> Event {
         // The backend lets go of a queue that is full: a client that reads that slowly is not waited for.
         let slow =
-            || Error::new(ErrorKind::Cancelled, Source::Client, "the client reads too slowly: cancelled");
+            || Error::new(ErrorKind::Cancelled, Origin::Client, "the client reads too slowly: cancelled");
         let event = event.unwrap_or_else(|| Event::Failed(slow()));
         if event.is_last() {
             self.cancel = None;

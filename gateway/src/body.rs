@@ -3,7 +3,7 @@
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
 
 fn too_large(limit: usize) -> Error {
     let text = format!("the body is larger than {} MiB", limit >> 20);
-    Error::new(ErrorKind::TooLarge, Source::Client, text)
+    Error::new(ErrorKind::TooLarge, Origin::Client, text)
 }
 
 /// `bytes` as `T`.
@@ -105,7 +105,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = read(&mut json)?;
     let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
-    end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Source::Client, text))?;
+    end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Origin::Client, text))?;
     Ok(parsed)
 }
 
@@ -129,13 +129,13 @@ fn read<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serde_json:
                 Some(field) => Error::invalid(&field, format!("{field} is missing")),
                 None => Error::new(
                     ErrorKind::InvalidRequest,
-                    Source::Client,
+                    Origin::Client,
                     format!("the body is wrong: {cause}"),
                 ),
             },
             _ => Error::new(
                 ErrorKind::InvalidRequest,
-                Source::Client,
+                Origin::Client,
                 format!("the body is not JSON: {cause}"),
             ),
         }

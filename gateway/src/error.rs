@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 
 use crate::api::openai::error::Body;
 
@@ -61,7 +61,7 @@ impl IntoResponse for ApiError {
 
 /// An answer for paths and methods that there are not, with its own status.
 pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
-    let error = Error::new(ErrorKind::InvalidRequest, Source::Client, message);
+    let error = Error::new(ErrorKind::InvalidRequest, Origin::Client, message);
     let mut response = (status, Json(Body::of(&error))).into_response();
     response.extensions_mut().insert(Failure(error));
     response

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use ipc_proto::generate::{Delta, Event, FinishReason, Part, Usage};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde_json::Value;
 
 use crate::body;
@@ -32,7 +32,7 @@ pub fn request(data: &[u8]) -> bool {
     match outcome {
         Ok(()) => true,
         Err(error) => {
-            assert!(error.origin == Source::Client && !error.message.is_empty(), "{error:?}");
+            assert!(error.origin == Origin::Client && !error.message.is_empty(), "{error:?}");
             false
         }
     }
@@ -130,7 +130,7 @@ fn written(mut wire: impl Wire, events: &[Event], ends: u8) -> Vec<u8> {
         assert!(!wire.push(&mut buffer, event), "it ends too early");
     }
     if ends & 4 == 4 {
-        wire.fail(&mut buffer, &Error::new(ErrorKind::Internal, Source::Worker, "no"));
+        wire.fail(&mut buffer, &Error::new(ErrorKind::Internal, Origin::Worker, "no"));
     } else {
         let usage = Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() };
         let reason = if ends & 8 == 8 { FinishReason::Length } else { FinishReason::Stop };

@@ -9,13 +9,13 @@ use axum::serve::ListenerExt;
 use clap::Parser;
 use gateway::audit::{bus, sink};
 use gateway::backend::local::{Local, RECOVERIES};
+use gateway::closable_listener::ClosableListener;
 use gateway::db::Db;
-use gateway::ending::{Signals, Stage};
-use gateway::gate::Gate;
 use gateway::middleware::auth::Keys;
 use gateway::middleware::cors;
 use gateway::responses::Responses;
-use gateway::state::State;
+use gateway::shutdown::{Signals, Stage};
+use gateway::state::AppState;
 use gateway::{listener, render, router};
 use ipc_proto::lifeline;
 use tokio::net::TcpListener;
@@ -80,7 +80,7 @@ fn render_one() -> anyhow::Result<()> {
 
 async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow::Result<()> {
     let (gate, closed) = tokio::sync::watch::channel(false);
-    let listener = Gate::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
+    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
         // Tokens are small writes: they must not wait for each other. A socket that is closing may refuse.
         let _ = stream.set_nodelay(true);
     });
@@ -95,8 +95,13 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
     tokio::spawn(Arc::clone(&local).follow());
     let making = Arc::clone(&responses);
-    let state =
-        State { local: Arc::clone(&local), audit, keys: Arc::new(keys), responses, once: Arc::default() };
+    let state = AppState {
+        local: Arc::clone(&local),
+        audit,
+        keys: Arc::new(keys),
+        responses,
+        idempotency: Arc::default(),
+    };
     let drain = Duration::from_secs(arguments.drain_seconds.into());
     let (stage, mut draining) = tokio::sync::watch::channel(Stage::Serving);
     let mut over = draining.clone();

@@ -3,6 +3,6 @@
 pub mod auth;
 pub mod cors;
 pub mod host;
-pub mod once;
+pub mod idempotency;
 pub mod protocol;
 pub mod request_id;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ipc_proto::prompt::TokenizeRequest;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::Serialize;
 
 use crate::api::prompts::{Rendered, Token};
@@ -55,6 +55,6 @@ pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     }
     let prompt = local.render(request.into()).await?.remove(0);
     let answer = Answer { rendered: translate::rendered(model, prompt), tokens };
-    let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Source::Gateway, e.to_string());
+    let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string());
     Ok(serde_json::to_string(&answer).map_err(unwritable)? + "\n")
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -18,8 +18,8 @@ use tokio::task::AbortHandle;
 use crate::api::openai::responses::Item;
 use crate::db::responses::Stored;
 use crate::db::{Db, DbError};
-use crate::maker::Maker;
-use crate::tape::Tape;
+use crate::instance::GatewayInstance;
+use crate::replay_buffer::ReplayBuffer;
 
 /// The kept responses.
 #[derive(Debug)]
@@ -30,10 +30,10 @@ pub struct Responses {
     /// How long one is kept, in seconds.
     seconds: u64,
     /// This gateway.
-    maker: Maker,
+    maker: GatewayInstance,
     running: watch::Sender<HashMap<String, AbortHandle>>,
     /// What the streams of those told that are made while nobody need wait, the latest last.
-    tapes: Mutex<VecDeque<(String, Tape)>>,
+    replays: Mutex<VecDeque<(String, ReplayBuffer)>>,
 }
 
 /// Streams that can be read again, at most; the oldest go first.
@@ -50,8 +50,8 @@ impl Responses {
     /// Those in `db`, which is `home`'s, each for so many days.
     pub fn new(db: Db, home: &Path, days: u32) -> Self {
         let seconds = u64::from(days) * 24 * 3600;
-        let (running, tapes) = (watch::Sender::default(), Mutex::default());
-        Self { db, lost: AtomicU64::new(0), seconds, maker: Maker::new(home), running, tapes }
+        let (running, replays) = (watch::Sender::default(), Mutex::default());
+        Self { db, lost: AtomicU64::new(0), seconds, maker: GatewayInstance::new(home), running, replays }
     }
 
     /// Responses that could not be kept so far.
@@ -82,7 +82,7 @@ impl Responses {
         self.lost.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(id, %error, "a response could not be kept");
         let text = format!("the response cannot be kept: {error}");
-        Error::new(ErrorKind::Unavailable, Source::Gateway, text)
+        Error::new(ErrorKind::Unavailable, Origin::Gateway, text)
     }
 
     /// Items of a conversation up to and with response `id`.
@@ -91,7 +91,7 @@ impl Responses {
     /// When it, or an earlier one, is not there or not finished.
     pub async fn history(&self, owner: &str, id: &str) -> Result<Vec<Item>> {
         let wrong = |text: String| {
-            let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text);
+            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text);
             Err(error.with_param("previous_response_id"))
         };
         let chain = self.db.response_chain(owner, id).await.map_err(|e| refused(&e))?;
@@ -181,13 +181,14 @@ impl Responses {
     }
 
     /// Lets a stream be read again by the response's id.
-    pub fn record(&self, id: String, tape: Tape) {
-        let mut tapes = self.tapes.lock().unwrap_or_else(PoisonError::into_inner);
-        tapes.push_back((id, tape));
-        let bytes =
-            |tapes: &VecDeque<(String, Tape)>| tapes.iter().map(|(_, tape)| tape.size()).sum::<usize>();
-        while tapes.len() > MAX_TAPES || (tapes.len() > 1 && bytes(&tapes) > MAX_TAPE_BYTES) {
-            tapes.pop_front();
+    pub fn record(&self, id: String, replay: ReplayBuffer) {
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        replays.push_back((id, replay));
+        let bytes = |replays: &VecDeque<(String, ReplayBuffer)>| {
+            replays.iter().map(|(_, replay)| replay.size()).sum::<usize>()
+        };
+        while replays.len() > MAX_TAPES || (replays.len() > 1 && bytes(&replays) > MAX_TAPE_BYTES) {
+            replays.pop_front();
         }
     }
 
@@ -195,13 +196,13 @@ impl Responses {
     ///
     /// # Errors
     /// When the response is not there, or its stream is not.
-    pub async fn replay(&self, owner: &str, id: &str) -> Result<Tape> {
+    pub async fn replay(&self, owner: &str, id: &str) -> Result<ReplayBuffer> {
         self.stored(owner, id).await?;
-        let tapes = self.tapes.lock().unwrap_or_else(PoisonError::into_inner);
-        let tape = tapes.iter().find(|(of, _)| of == id).map(|(_, tape)| tape.clone());
+        let replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        let replay = replays.iter().find(|(of, _)| of == id).map(|(_, replay)| replay.clone());
         let text = "stream: the events of this response are not kept: only those of responses made with background and \
                     stream are, for a while";
-        tape.ok_or_else(|| Error::invalid("stream", text))
+        replay.ok_or_else(|| Error::invalid("stream", text))
     }
 
     /// Makes a response while nobody waits; the first of what `work` returns is kept, and then the rest of it is dropped.
@@ -316,12 +317,12 @@ fn is_in_progress(response: &Value) -> bool {
 }
 
 fn unknown(id: &str) -> Error {
-    Error::new(ErrorKind::ModelNotFound, Source::Client, format!("the response \"{id}\" does not exist"))
+    Error::new(ErrorKind::ModelNotFound, Origin::Client, format!("the response \"{id}\" does not exist"))
         .with_param("response_id")
 }
 
 fn refused(error: &DbError) -> Error {
-    Error::new(ErrorKind::Internal, Source::Gateway, error.to_string())
+    Error::new(ErrorKind::Internal, Origin::Gateway, error.to_string())
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
@@ -329,5 +330,5 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
 }
 
 fn broken(error: &serde_json::Error) -> Error {
-    Error::new(ErrorKind::Internal, Source::Gateway, format!("a kept response cannot be read: {error}"))
+    Error::new(ErrorKind::Internal, Origin::Gateway, format!("a kept response cannot be read: {error}"))
 }

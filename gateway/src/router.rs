@@ -6,18 +6,18 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{ApiError, unroutable};
 use crate::handlers::{
     admin, docs, embeddings, generate, health, messages, metrics, models, prompts, responses,
 };
-use crate::middleware::{auth, host, once, protocol, request_id};
-use crate::state::State;
+use crate::middleware::{auth, host, idempotency, protocol, request_id};
+use crate::state::AppState;
 
 /// The gateway's HTTP service.
-pub fn router(state: State) -> Router {
+pub fn router(state: AppState) -> Router {
     let api = Router::new()
         .route("/v1/chat/completions", post(generate::chat))
         .route("/v1/completions", post(generate::completions))
@@ -48,7 +48,7 @@ pub fn router(state: State) -> Router {
         .route("/admin/v1/models/{*path}", get(admin::model).post(admin::order).put(admin::set))
         .route("/metrics", get(metrics::metrics))
         // Runs after the key is checked, whose owner's answers it looks among.
-        .layer(from_fn_with_state(state.clone(), once::once))
+        .layer(from_fn_with_state(state.clone(), idempotency::apply))
         .layer(from_fn_with_state(state.clone(), auth::check));
     Router::new()
         .route("/", get(health::greet))
@@ -77,6 +77,6 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 fn panicked() -> Response {
-    ApiError(Error::new(ErrorKind::Internal, Source::Gateway, "the gateway has a defect; its log says more"))
+    ApiError(Error::new(ErrorKind::Internal, Origin::Gateway, "the gateway has a defect; its log says more"))
         .into_response()
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::audit::bus::Bus;
 use crate::backend::local::Local;
 use crate::middleware::auth::Keys;
-use crate::middleware::once::Once;
+use crate::middleware::idempotency::Idempotency;
 use crate::responses::Responses;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
-pub struct State {
+pub struct AppState {
     /// Models on this machine.
     pub local: Arc<Local>,
     /// Records of ended requests.
@@ -20,5 +20,5 @@ pub struct State {
     /// Responses that are kept, and those that are made while nobody waits.
     pub responses: Arc<Responses>,
     /// Answers of requests that may be sent again.
-    pub once: Arc<Once>,
+    pub idempotency: Arc<Idempotency>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::worker::Room;
 
 /// Short for a result with the shared [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure as it travels between processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct Error {
     /// What went wrong, as a class that decides the status a client sees.
     pub kind: ErrorKind,
     /// The process (or party) in which it went wrong.
-    pub origin: Source,
+    pub origin: Origin,
     /// Whether the same request can succeed later without being changed.
     pub retryable: bool,
     /// One sentence for a person. Never holds a secret.
@@ -57,7 +57,7 @@ pub enum ErrorKind {
 
 /// Where a failure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Source {
+pub enum Origin {
     /// The program that sent the request.
     Client,
     /// The gateway process.
@@ -72,14 +72,14 @@ pub enum Source {
 
 impl Error {
     /// An error of `kind` from `origin`; retryable where the kind alone says so.
-    pub fn new(kind: ErrorKind, origin: Source, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, origin: Origin, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Timeout);
         Self { kind, origin, retryable, message: message.into(), param: None, room: None }
     }
 
     /// The client's request is wrong; `param` names the field.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..Self::new(ErrorKind::InvalidRequest, Source::Client, message) }
+        Self { param: Some(param.into()), ..Self::new(ErrorKind::InvalidRequest, Origin::Client, message) }
     }
 
     /// A worker refuses one more request than the `limit` that it takes.
@@ -87,7 +87,7 @@ impl Error {
         let text =
             format!("{limit} requests run or wait for this model already, as many as it takes at once");
         let room = Some(Room { limit, left: 0 });
-        Self { room, ..Self::new(ErrorKind::Overloaded, Source::Worker, text) }
+        Self { room, ..Self::new(ErrorKind::Overloaded, Origin::Worker, text) }
     }
 
     /// The same error, naming the field that is to blame.

@@ -91,12 +91,12 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
-    use ipc_proto::{ErrorKind, Source};
+    use ipc_proto::{ErrorKind, Origin};
 
     use super::*;
 
     fn error() -> Error {
-        Error::new(ErrorKind::ModelBroken, Source::Worker, "no")
+        Error::new(ErrorKind::ModelBroken, Origin::Worker, "no")
     }
 
     #[test]

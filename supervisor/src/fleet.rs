@@ -132,7 +132,7 @@ async fn run_actor(mut actor: FleetActor, mut queue: mpsc::UnboundedReceiver<Fle
 }
 
 fn stopping() -> Error {
-    Error::new(ErrorKind::Unavailable, ipc_proto::Source::Supervisor, "the server is stopping")
+    Error::new(ErrorKind::Unavailable, ipc_proto::Origin::Supervisor, "the server is stopping")
 }
 
 impl Fleet {

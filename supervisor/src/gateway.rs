@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -72,7 +72,7 @@ impl Gateway {
 
     /// Starts another gateway and drains the old one. Both have the socket, so no connection is refused.
     pub(crate) async fn restart(&self) -> Result<()> {
-        let stopping = || Error::new(ErrorKind::Unavailable, Source::Supervisor, "the server is stopping");
+        let stopping = || Error::new(ErrorKind::Unavailable, Origin::Supervisor, "the server is stopping");
         let (done, outcome) = oneshot::channel();
         self.commands.send(GatewayCommand::Restart(done)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
@@ -204,7 +204,7 @@ impl RetiredGateways {
 async fn start_successor(launch: &GatewayLaunch, pids: &mut watch::Receiver<u32>) -> Result<Child> {
     let failed = |text: String| {
         let text = format!("the new gateway does not start, the old one stays: {text}");
-        Error::new(ErrorKind::Internal, Source::Supervisor, text)
+        Error::new(ErrorKind::Internal, Origin::Supervisor, text)
     };
     let mut new = launch.spawn().map_err(|e| failed(e.to_string()))?;
     let id = new.id().unwrap_or_default();

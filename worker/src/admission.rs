@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::generate::{Constraint, GenerateRequest, Prompt, ToolChoice};
 use ipc_proto::stream::StreamId;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use crate::engine::command::Submission;
 use crate::engine::output::OutputLimits;
@@ -124,7 +124,7 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: &str
         let text = format!(
             "the prompt has {length} tokens; this model's context holds {max_length}, output included"
         );
-        return Err(Error::new(ErrorKind::ContextLength, Source::Client, text).with_param(field));
+        return Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_param(field));
     }
     Ok(())
 }
@@ -160,7 +160,7 @@ fn reasoning_budget(
     let Some(tokens) = request.reasoning_budget.filter(|_| matches!(request.prompt, Prompt::Chat(_))) else {
         return Ok(None);
     };
-    let internal = |text: String| Error::new(ErrorKind::Internal, Source::Worker, text);
+    let internal = |text: String| Error::new(ErrorKind::Internal, Origin::Worker, text);
     let encode = |text: &String| files.tokenizer.encode(text, false).map_err(internal);
     let endings = files.formats.reasoning_endings(output_format);
     let endings = endings.iter().map(encode).collect::<Result<Vec<_>>>()?;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tokio::sync::oneshot;
 
 use crate::engine::admission_limits::AdmissionPermit;
@@ -234,7 +234,7 @@ impl<R: BatchRunner> EncoderEngine<R> {
     fn fail(&mut self, slots: Vec<(JobId, usize)>, failure: &RunnerError) {
         tracing::error!(%failure, texts = slots.len(), "a step failed; its requests are lost");
         let text = format!("the model failed: {failure}");
-        let error = Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true);
+        let error = Error::new(ErrorKind::Internal, Origin::Worker, text).retryable(true);
         for (id, _) in slots {
             self.queue.remove(id);
             if let Some(running) = self.jobs.remove(&id) {
@@ -273,7 +273,7 @@ impl Running {
 
 /// The error for requests that arrive or run during a shutdown.
 pub(crate) fn shutting_down() -> Error {
-    Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down")
+    Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is shutting down")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Instant;
 use ipc_proto::generate::{Event, RequestId};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 
 use crate::text::grammar::Matcher;
 use crate::text::tokenizer::Tokenizer;
@@ -278,7 +278,7 @@ impl<R: Runner> Engine<R> {
                 tracing::error!(%failure, rows = self.batch.rows.len(), "a step failed; its requests are lost");
                 let text = format!("the model failed while generating: {failure}");
                 let lost: Vec<SequenceId> = self.scheduler.scheduled().collect();
-                self.fail(&lost, &Error::new(ErrorKind::Internal, Source::Worker, text).retryable(true));
+                self.fail(&lost, &Error::new(ErrorKind::Internal, Origin::Worker, text).retryable(true));
             }
         }
         self.counters.publish_memory(self.runner.memory());
@@ -373,7 +373,7 @@ impl<R: Runner> Engine<R> {
             .filter(|(_, request)| request.deadline.is_some_and(|deadline| deadline <= now));
         let late: Vec<SequenceId> = late.map(|(sequence, _)| *sequence).collect();
         let text = "the request did not end within its time limit";
-        self.fail(&late, &Error::new(ErrorKind::Timeout, Source::Worker, text).retryable(false));
+        self.fail(&late, &Error::new(ErrorKind::Timeout, Origin::Worker, text).retryable(false));
     }
 
     /// Removes a request. Its blocks are free for the next step.
@@ -471,7 +471,7 @@ impl Request {
         let Some(matcher) = &mut self.constraint else { return Ok(false) };
         matcher.push(token).map_err(|problem| {
             let text = format!("the constraint cannot go on: {problem}");
-            Error::new(ErrorKind::Internal, Source::Worker, text)
+            Error::new(ErrorKind::Internal, Origin::Worker, text)
         })?;
         Ok(matcher.is_complete())
     }
@@ -494,7 +494,7 @@ fn check_outcome(batch: &Batch, outcome: StepOutcome) -> Result<StepOutcome, Run
 }
 
 fn shutting_down() -> Error {
-    Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down")
+    Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is shutting down")
 }
 
 #[cfg(test)]

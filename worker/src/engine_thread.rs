@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use ipc_proto::worker::{ModelInfo, ModelKind};
-use ipc_proto::{Error, ErrorKind, Source, families};
+use ipc_proto::{Error, ErrorKind, Origin, families};
 use tokio::sync::{oneshot, watch};
 
 use crate::embed::{self, admission::EncoderModel};
@@ -92,7 +92,7 @@ fn run(
         Ok(loaded) => loaded,
         Err(reason) => {
             tracing::error!(folder = %options.folder.display(), reason, "cannot load the model");
-            let error = Error::new(ErrorKind::ModelBroken, Source::Worker, reason);
+            let error = Error::new(ErrorKind::ModelBroken, Origin::Worker, reason);
             outcome.send_replace(Some(Err(error)));
             return Ended::NotLoaded;
         }

@@ -2,7 +2,7 @@
 
 use ipc_proto::generate::{ChatPrompt, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use crate::text::infill::InfillTokens;
 use crate::text::model_files::ModelFiles;
@@ -103,7 +103,7 @@ fn infill(files: &ModelFiles, before: &str, after: &str) -> Result<Vec<u32>> {
 }
 
 fn internal(text: String) -> Error {
-    Error::new(ErrorKind::Internal, Source::Worker, text)
+    Error::new(ErrorKind::Internal, Origin::Worker, text)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -134,14 +134,14 @@ impl Server {
     }
 
     fn ready(&self) -> Result<Ready> {
-        let loading = || Error::new(ErrorKind::Unavailable, Source::Worker, "the model is still loading");
+        let loading = || Error::new(ErrorKind::Unavailable, Origin::Worker, "the model is still loading");
         self.loading.borrow().clone().unwrap_or_else(|| Err(loading()))
     }
 
     /// Sends a command to the engine and waits for its reply, which comes between two steps.
     async fn call_engine<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         self.ready()?;
-        let gone = || Error::new(ErrorKind::Unavailable, Source::Worker, "the worker has stopped");
+        let gone = || Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker has stopped");
         let (reply, answer) = oneshot::channel();
         self.engine.send(command(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
@@ -155,13 +155,13 @@ impl Server {
         let Ready { files, info, .. } = self.ready()?;
         let done = tokio::task::spawn_blocking(move || work(&files, info.max_context));
         let broken = |e: tokio::task::JoinError| {
-            Error::new(ErrorKind::Internal, Source::Worker, format!("tokenising failed: {e}"))
+            Error::new(ErrorKind::Internal, Origin::Worker, format!("tokenising failed: {e}"))
         };
         done.await.map_err(broken)?
     }
 
     async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
-        let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
+        let fault = |kind, text: &str| Error::new(kind, Origin::Worker, text);
         let ready = self.ready()?;
         embed::require_kind(&ready.info, ModelKind::Generate)?;
         if !self.open_streams.contains(stream) {

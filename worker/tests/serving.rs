@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
-use ipc_proto::{ErrorKind, Source};
+use ipc_proto::{ErrorKind, Origin};
 
 #[path = "common/models.rs"]
 mod models;
@@ -177,7 +177,7 @@ async fn invalid_requests_are_refused_by_field() {
     let gateway = worker.gateway(1).await;
     let long = "word ".repeat(9000);
     let error = gateway.submit(text(0, &long, 5)).await.unwrap_err();
-    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Source::Client));
+    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Origin::Client));
     assert!(error.message.contains("900") && error.message.contains("8192"), "{error}");
     for (request, param) in [
         (text(0, "", 5), "prompt"),

@@ -1,7 +1,7 @@
 //! Models on this machine: the supervisor says where, a worker generates.
 //!
 //! Live links to a model's workers are used as they are; only where there are none is the supervisor asked, which may start
-//! some. A request whose worker dies, hangs or is stopped goes on in another one: see `flight`.
+//! some. A request whose worker dies, hangs or is stopped goes on in another one: see `attempt`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{KeepAlive, ModelEntry, ModelState, SupervisorClient, Want};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::client::{Config, RpcError};
 use tokio::sync::{OnceCell, broadcast, watch};
 
 use super::{Events, Limit, late};
 
+mod attempt;
 mod call;
 mod control;
 mod embed;
-mod flight;
 mod link;
 mod news;
-mod place;
 mod prompts;
 mod spread;
+mod worker_pool;
 
+pub use attempt::Ask;
+use attempt::Attempt;
 pub use call::Target;
-pub use flight::Ask;
-use flight::Flight;
 use link::Link;
 pub use news::News;
-use place::Place;
+use worker_pool::WorkerPool;
 
 /// Loading takes as long as it takes; whoever waits can leave.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ pub struct Local {
     recoveries: u32,
     supervisor: OnceCell<SupervisorClient>,
     /// Models that were served, by id and by the aliases that were used.
-    places: std::sync::Mutex<HashMap<String, Arc<Place>>>,
+    pools: std::sync::Mutex<HashMap<String, Arc<WorkerPool>>>,
     news: broadcast::Sender<News>,
     /// Whether what still runs has to end.
     over: watch::Sender<bool>,
@@ -78,7 +78,7 @@ impl Local {
             socket,
             recoveries: RECOVERIES,
             supervisor: OnceCell::new(),
-            places: std::sync::Mutex::default(),
+            pools: std::sync::Mutex::default(),
             news: broadcast::Sender::new(news::CHANGES_AHEAD),
             over: watch::Sender::new(false),
             counters: Counters::default(),
@@ -96,13 +96,13 @@ impl Local {
     /// # Errors
     /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting, no time left.
     pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Events> {
-        let flight = Flight::new(Arc::clone(self), ask);
-        let mut limit = self.limit(flight.deadline());
+        let attempt = Attempt::new(Arc::clone(self), ask);
+        let mut limit = self.limit(attempt.deadline());
         let queue = tokio::select! {
-            begun = flight.begin() => begun?,
+            begun = attempt.begin() => begun?,
             error = &mut limit => return Err(error),
         };
-        Ok(Events::new(queue, Box::new(flight), limit))
+        Ok(Events::new(queue, Box::new(attempt), limit))
     }
 
     /// Fails what still runs: this process is about to end.
@@ -130,7 +130,7 @@ impl Local {
                 std::future::pending::<()>().await;
             }
             let text = "the server was stopped or replaced before the request had ended; send it again";
-            Error::new(ErrorKind::Unavailable, Source::Gateway, text)
+            Error::new(ErrorKind::Unavailable, Origin::Gateway, text)
         }
     }
 
@@ -163,25 +163,25 @@ impl Local {
     }
 
     /// A live link to a worker of the model that is wanted, which is to take a request of this affinity; to another one than those
-    /// in `shunned`. Where another worker has been lost with the request the supervisor is asked in any case: after an unload on
+    /// in `excluded`. Where another worker has been lost with the request the supervisor is asked in any case: after an unload on
     /// purpose nobody shall go on with it.
     ///
     /// An error is final: what could be waited for was waited for.
-    async fn link_for(&self, want: &Want, affinity: u64, shunned: &[u64]) -> Result<Arc<Link>> {
+    async fn link_for(&self, want: &Want, affinity: u64, excluded: &[u64]) -> Result<Arc<Link>> {
         let model = &*want.model;
-        let known = self.places().get(model).cloned();
+        let known = self.pools().get(model).cloned();
         if want.lost.is_none()
-            && let Some(place) = known
-            && let Ok(link) = place.link(model, affinity, shunned).await
+            && let Some(pool) = known
+            && let Ok(link) = pool.link(model, affinity, excluded).await
         {
             return Ok(link);
         }
         let mut last = None;
         // The worker may have died while its address travelled.
         for tried in 0..TRIES {
-            let place = self.ensure_ready(want.clone()).await?;
-            let shunned = if tried < TRIES_ELSEWHERE { shunned } else { &[] };
-            match place.link(model, affinity, shunned).await {
+            let pool = self.ensure_ready(want.clone()).await?;
+            let excluded = if tried < TRIES_ELSEWHERE { excluded } else { &[] };
+            match pool.link(model, affinity, excluded).await {
                 Ok(link) => return Ok(link),
                 Err(failure) => last = failure.or(last),
             }
@@ -189,39 +189,39 @@ impl Local {
         }
         let cause = last.map_or_else(String::new, |e| e.to_string());
         let text = format!("the worker for \"{model}\" is gone: {cause}");
-        Err(Error::new(ErrorKind::Unavailable, Source::Worker, text))
+        Err(Error::new(ErrorKind::Unavailable, Origin::Worker, text))
     }
 
     /// Has the supervisor see to it that a model is served.
-    async fn ensure_ready(&self, want: Want) -> Result<Arc<Place>> {
+    async fn ensure_ready(&self, want: Want) -> Result<Arc<WorkerPool>> {
         let client = self.supervisor().await?;
         let model = want.model.clone();
         let asked = client.ensure_ready(deadline(LOADING_DEADLINE), want).await;
         let addresses = asked.map_err(|e| unreachable(&e))??;
-        let place = self.place(&model).await?;
-        place.know(addresses);
-        Ok(place)
+        let pool = self.worker_pool(&model).await?;
+        pool.know(addresses);
+        Ok(pool)
     }
 
-    /// The place of a model that the supervisor knows: names that do not exist leave nothing behind.
-    async fn place(&self, name: &str) -> Result<Arc<Place>> {
-        if let Some(place) = self.places().get(name) {
-            return Ok(Arc::clone(place));
+    /// The worker pool of a model that the supervisor knows. Names that do not exist leave no entry.
+    async fn worker_pool(&self, name: &str) -> Result<Arc<WorkerPool>> {
+        if let Some(pool) = self.pools().get(name) {
+            return Ok(Arc::clone(pool));
         }
         let named = |model: &ModelEntry| model.id == name || model.aliases.iter().any(|alias| alias == name);
         let id =
             self.models().await?.into_iter().find(named).map_or_else(|| name.to_owned(), |model| model.id);
-        let mut places = self.places();
-        let place = Arc::clone(places.entry(id).or_default());
-        places.insert(name.to_owned(), Arc::clone(&place));
-        Ok(place)
+        let mut pools = self.pools();
+        let pool = Arc::clone(pools.entry(id).or_default());
+        pools.insert(name.to_owned(), Arc::clone(&pool));
+        Ok(pool)
     }
 
     /// Tells how long a model is to stay after a request, where that is news; nobody waits for it. A request that says nothing
     /// takes back what an earlier one said.
     fn keep(self: Arc<Self>, model: String, keep: Option<KeepAlive>) {
         let keep = keep.unwrap_or_default();
-        if !self.places().get(&model).is_some_and(|place| place.keep(keep)) {
+        if !self.pools().get(&model).is_some_and(|pool| pool.keep(keep)) {
             return;
         }
         tokio::spawn(async move {
@@ -235,15 +235,15 @@ impl Local {
         let connect = || async {
             let stream = socket::connect(&self.socket, Channel::Control).await.map_err(|e| {
                 let text = format!("the supervisor cannot be reached: {e}");
-                Error::new(ErrorKind::Unavailable, Source::Supervisor, text)
+                Error::new(ErrorKind::Unavailable, Origin::Supervisor, text)
             })?;
             Ok(SupervisorClient::new(Config::default(), socket::framed(stream)).spawn())
         };
         self.supervisor.get_or_try_init(connect).await
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Place>>> {
-        self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn pools(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<WorkerPool>>> {
+        self.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -257,10 +257,10 @@ fn deadline(limit: Duration) -> tarpc::context::Context {
 fn lost(whom: &str, error: &RpcError) -> Error {
     let kind =
         if matches!(error, RpcError::DeadlineExceeded) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-    Error::new(kind, Source::Gateway, format!("{whom} does not answer: {error}"))
+    Error::new(kind, Origin::Gateway, format!("{whom} does not answer: {error}"))
 }
 
 /// As [`lost`], for the supervisor.
 fn unreachable(error: &RpcError) -> Error {
-    Error { origin: Source::Supervisor, ..lost("the supervisor", error) }
+    Error { origin: Origin::Supervisor, ..lost("the supervisor", error) }
 }

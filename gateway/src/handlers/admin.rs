@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::extract::{Path, Request, State as Extract};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::supervisor::{ModelEntry, ModelSettings, Restart};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use crate::api::admin::{Load, Model, Models, Nothing, Pin, Pool, Unload};
 use crate::body;
 use crate::error::ApiError;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::admin;
 use crate::validate::keep_alive;
 
@@ -24,7 +24,7 @@ const SETTINGS: &str = "/settings";
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn pool(Extract(state): Extract<State>) -> std::result::Result<Json<Pool>, ApiError> {
+pub async fn pool(State(state): State<AppState>) -> std::result::Result<Json<Pool>, ApiError> {
     let counters = &state.local.counters;
     let (recoveries, given_up) =
         (counters.recoveries.load(Ordering::Relaxed), counters.given_up.load(Ordering::Relaxed));
@@ -35,7 +35,7 @@ pub async fn pool(Extract(state): Extract<State>) -> std::result::Result<Json<Po
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn models(Extract(state): Extract<State>) -> std::result::Result<Json<Models>, ApiError> {
+pub async fn models(State(state): State<AppState>) -> std::result::Result<Json<Models>, ApiError> {
     Ok(Json(all(&state).await?))
 }
 
@@ -44,7 +44,7 @@ pub async fn models(Extract(state): Extract<State>) -> std::result::Result<Json<
 /// # Errors
 /// When there is none of that name.
 pub async fn model(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Path(path): Path<String>,
 ) -> std::result::Result<Response, ApiError> {
     let settings_of = path.strip_suffix(SETTINGS);
@@ -60,12 +60,12 @@ pub async fn model(
 /// # Errors
 /// When there is no such model, or a setting is wrong.
 pub async fn set(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Path(path): Path<String>,
     request: Request,
 ) -> std::result::Result<Json<ModelSettings>, ApiError> {
     let unknown =
-        || Error::new(ErrorKind::InvalidRequest, Source::Client, "PUT /admin/v1/models/{id}/settings");
+        || Error::new(ErrorKind::InvalidRequest, Origin::Client, "PUT /admin/v1/models/{id}/settings");
     let name = path.strip_suffix(SETTINGS).ok_or_else(unknown)?;
     let settings: ModelSettings = body::json(request).await?;
     // By its id: the new settings may take the alias away.
@@ -79,13 +79,13 @@ pub async fn set(
 /// # Errors
 /// When there is no such model or order, or it cannot be followed.
 pub async fn order(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Path(path): Path<String>,
     request: Request,
 ) -> std::result::Result<Json<Model>, ApiError> {
     let unknown = || {
         let text = "POST /admin/v1/models/{id}/load, unload, restart or pin";
-        Error::new(ErrorKind::InvalidRequest, Source::Client, text)
+        Error::new(ErrorKind::InvalidRequest, Origin::Client, text)
     };
     let (name, order) = path.rsplit_once('/').ok_or_else(unknown)?;
     // By its id: an alias may lead elsewhere in a moment.
@@ -112,15 +112,15 @@ pub async fn order(
     Ok(Json(admin::model(named(&state, &id).await?)))
 }
 
-async fn all(state: &State) -> Result<Models> {
+async fn all(state: &AppState) -> Result<Models> {
     Ok(Models { models: state.local.models().await?.into_iter().map(admin::model).collect() })
 }
 
-async fn named(state: &State, name: &str) -> Result<ModelEntry> {
+async fn named(state: &AppState, name: &str) -> Result<ModelEntry> {
     let is = |model: &ModelEntry| model.id == name || model.aliases.iter().any(|alias| alias == name);
     let found = state.local.models().await?.into_iter().find(is);
     found.ok_or_else(|| {
         let text = format!("the model \"{name}\" does not exist; GET /admin/v1/models lists those that do");
-        Error::new(ErrorKind::ModelNotFound, Source::Client, text)
+        Error::new(ErrorKind::ModelNotFound, Origin::Client, text)
     })
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings` and `POST /v1/rerank`.
 
 use axum::Extension;
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use ipc_proto::generate::{Event, FinishReason, Usage};
 
@@ -11,7 +11,7 @@ use crate::backend::local::Target;
 use crate::body;
 use crate::error::ApiError;
 use crate::middleware::request_id::RequestId;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::embeddings as translate;
 use crate::validate::embeddings as validate;
 use crate::validate::labels::{self, Labels};
@@ -21,7 +21,7 @@ use crate::validate::labels::{self, Labels};
 /// # Errors
 /// Everything that goes wrong.
 pub async fn embed(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -45,7 +45,7 @@ pub async fn embed(
 /// # Errors
 /// Everything that goes wrong.
 pub async fn rerank(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -69,7 +69,7 @@ pub async fn rerank(
 
 /// Watches a call, whose recoveries are its request's.
 fn observe(
-    state: &State,
+    state: &AppState,
     id: &RequestId,
     endpoint: &'static str,
     labels: Labels,

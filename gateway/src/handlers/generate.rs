@@ -3,11 +3,11 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::worker::Room;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::stream::{self, Job};
 use crate::audit::record::Observed;
@@ -15,7 +15,7 @@ use crate::body;
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::openai::{Chunks, Endpoint, Head, Timer};
 use crate::validate;
 use crate::validate::choices::ValidChoices;
@@ -26,7 +26,7 @@ use crate::validate::labels;
 /// # Errors
 /// Everything that goes wrong before the first token.
 pub async fn chat(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
@@ -41,7 +41,7 @@ pub async fn chat(
 /// # Errors
 /// Everything that goes wrong before the first token.
 pub async fn completions(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
@@ -52,7 +52,7 @@ pub async fn completions(
 }
 
 async fn generate(
-    state: State,
+    state: AppState,
     (id, tenant): (&RequestId, Tenant),
     endpoint: Endpoint,
     valid: ValidChoices,
@@ -88,7 +88,7 @@ pub(super) fn now() -> u64 {
 /// A body that was written already, of a worker that had this room.
 pub(super) fn json(written: serde_json::Result<Vec<u8>>, room: Option<Room>) -> Result<Response> {
     let body = written.map_err(|e| {
-        Error::new(ErrorKind::Internal, Source::Gateway, format!("the answer cannot be written: {e}"))
+        Error::new(ErrorKind::Internal, Origin::Gateway, format!("the answer cannot be written: {e}"))
     })?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok((room.map(Extension), [kind], body).into_response())

@@ -1,6 +1,6 @@
 //! Anthropic's Messages.
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::{Extension, Json};
 
@@ -12,7 +12,7 @@ use crate::body;
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::anthropic::{Blocks, Head};
 use crate::translate::names;
 use crate::validate::anthropic::{self as validate, ValidMessages};
@@ -23,7 +23,7 @@ use crate::validate::labels;
 /// # Errors
 /// Everything that goes wrong before the message begins.
 pub async fn create(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
@@ -56,7 +56,7 @@ pub async fn create(
 ///
 /// # Errors
 /// A wrong request, an unknown model.
-pub async fn count_tokens(Extract(state): Extract<State>, request: Request) -> Result<Json<Count>, ApiError> {
+pub async fn count_tokens(State(state): State<AppState>, request: Request) -> Result<Json<Count>, ApiError> {
     let valid = validate::count(body::lenient_json(request).await?)?;
     let counted = state.local.count_tokens(valid).await;
     let input_tokens = counted.map_err(names::of_messages)?;

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::extract::State as Extract;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::metrics::{self, Own};
 
 /// The form and its version.
@@ -17,7 +17,7 @@ const FORM: &str = "text/plain; version=0.0.4; charset=utf-8";
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn metrics(Extract(state): Extract<State>) -> Result<Response, ApiError> {
+pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let counters = &state.local.counters;
     let own = Own {
         sums: state.audit.totals().read(),

@@ -1,17 +1,17 @@
 //! `GET /v1/models`, in the client's own protocol, and `GET /api/tags`, in Ollama's.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 
 use crate::api::anthropic::models as anthropic;
 use crate::api::ollama;
 use crate::api::openai::models::List;
 use crate::error::ApiError;
 use crate::middleware::protocol::Protocol;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::models::{named, page, to_anthropic, to_ollama, to_openai};
 
 /// Every model; Anthropic's clients page through them.
@@ -19,7 +19,7 @@ use crate::translate::models::{named, page, to_anthropic, to_ollama, to_openai};
 /// # Errors
 /// When the supervisor does not answer.
 pub async fn list(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(protocol): Extension<Protocol>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -40,7 +40,7 @@ const OLLAMA_VERSION: &str = "0.13.4";
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn tags(Extract(state): Extract<State>) -> Result<Json<ollama::Tags>, ApiError> {
+pub async fn tags(State(state): State<AppState>) -> Result<Json<ollama::Tags>, ApiError> {
     let models = named(state.local.models().await?).into_iter().map(to_ollama).collect();
     Ok(Json(ollama::Tags { models }))
 }
@@ -55,14 +55,14 @@ pub async fn version() -> Json<ollama::Version> {
 /// # Errors
 /// When there is none of that id.
 pub async fn one(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(protocol): Extension<Protocol>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let found = named(state.local.models().await?).into_iter().find(|model| model.id == id);
     let missing = || {
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
-        Error::new(ErrorKind::ModelNotFound, Source::Client, text).with_param("model")
+        Error::new(ErrorKind::ModelNotFound, Origin::Client, text).with_param("model")
     };
     let found = found.ok_or_else(missing)?;
     Ok(match protocol {

@@ -1,6 +1,6 @@
 //! Prompts as models read them: `/tokenize`, `/detokenize`, `/apply-template` and the `render` form of each protocol.
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ipc_proto::Result;
@@ -14,7 +14,7 @@ use crate::backend::local::Target;
 use crate::body::{self, MAX_PROMPT_BYTES};
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::{names, prompts as translate};
 use crate::validate::prompts::{self as validate, Form};
 use crate::validate::{self as requests, ValidPrompts, anthropic, responses};
@@ -25,7 +25,7 @@ type Answer<T> = std::result::Result<T, ApiError>;
 ///
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
-pub async fn tokenize(Extract(state): Extract<State>, request: Request) -> Answer<Response> {
+pub async fn tokenize(State(state): State<AppState>, request: Request) -> Answer<Response> {
     let body: Map<String, Value> = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let (form, model, request) = if body.get("messages").is_some_and(|messages| !messages.is_null()) {
         let extra = body::of_json(Value::Object(body.clone()))?;
@@ -49,7 +49,7 @@ pub async fn tokenize(Extract(state): Extract<State>, request: Request) -> Answe
 ///
 /// # Errors
 /// A wrong request, an unknown model, token ids that it does not have.
-pub async fn detokenize(Extract(state): Extract<State>, request: Request) -> Answer<Json<Detokenized>> {
+pub async fn detokenize(State(state): State<AppState>, request: Request) -> Answer<Json<Detokenized>> {
     let mut request: Detokenize = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let name = request.model.take();
     let tokens = validate::ids(request)?;
@@ -62,7 +62,7 @@ pub async fn detokenize(Extract(state): Extract<State>, request: Request) -> Ans
 ///
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
-pub async fn apply_template(Extract(state): Extract<State>, request: Request) -> Answer<Json<Applied>> {
+pub async fn apply_template(State(state): State<AppState>, request: Request) -> Answer<Json<Applied>> {
     let body = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let valid = requests::chat(body::of_json(naming_its_model(&state, body).await?)?)?;
     let rendered = render_one(&state, valid.request.into()).await?;
@@ -73,7 +73,7 @@ pub async fn apply_template(Extract(state): Extract<State>, request: Request) ->
 ///
 /// # Errors
 /// As `POST /v1/chat/completions` before anything is generated.
-pub async fn chat(Extract(state): Extract<State>, request: Request) -> Answer<Json<Rendered>> {
+pub async fn chat(State(state): State<AppState>, request: Request) -> Answer<Json<Rendered>> {
     let valid = requests::chat(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
     Ok(Json(render_one(&state, valid.request.into()).await?))
 }
@@ -82,7 +82,7 @@ pub async fn chat(Extract(state): Extract<State>, request: Request) -> Answer<Js
 ///
 /// # Errors
 /// As `POST /v1/completions` before anything is generated.
-pub async fn completions(Extract(state): Extract<State>, request: Request) -> Answer<Json<RenderedList>> {
+pub async fn completions(State(state): State<AppState>, request: Request) -> Answer<Json<RenderedList>> {
     let valid = requests::completion(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
     Ok(Json(RenderedList { object: "list", data: render(&state, valid.into()).await? }))
 }
@@ -92,7 +92,7 @@ pub async fn completions(Extract(state): Extract<State>, request: Request) -> An
 /// # Errors
 /// As `POST /v1/responses` before anything is generated.
 pub async fn responses(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Rendered>> {
@@ -107,7 +107,7 @@ pub async fn responses(
 ///
 /// # Errors
 /// As `POST /v1/messages` before anything is generated.
-pub async fn messages(Extract(state): Extract<State>, request: Request) -> Answer<Json<Rendered>> {
+pub async fn messages(State(state): State<AppState>, request: Request) -> Answer<Json<Rendered>> {
     let mut request: messages_api::Request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
     request.max_tokens.get_or_insert(u32::MAX);
     let valid = anthropic::messages(request)?;
@@ -115,25 +115,25 @@ pub async fn messages(Extract(state): Extract<State>, request: Request) -> Answe
     Ok(Json(rendered.map_err(names::of_messages)?))
 }
 
-async fn render(state: &State, prompts: ValidPrompts) -> Result<Vec<Rendered>> {
+async fn render(state: &AppState, prompts: ValidPrompts) -> Result<Vec<Rendered>> {
     let model = prompts.model.clone();
     let all = state.local.render(prompts).await?;
     Ok(all.into_iter().map(|prompt| translate::rendered(model.clone(), prompt)).collect())
 }
 
 /// The prompt of a request that has one.
-async fn render_one(state: &State, prompts: ValidPrompts) -> Result<Rendered> {
+async fn render_one(state: &AppState, prompts: ValidPrompts) -> Result<Rendered> {
     Ok(render(state, prompts).await?.remove(0))
 }
 
 /// A request's model; the only one that generates text where the request names none.
-async fn named_or_only(state: &State, name: Option<String>) -> Result<String> {
+async fn named_or_only(state: &AppState, name: Option<String>) -> Result<String> {
     let models = if name.is_none() { state.local.models().await? } else { Vec::new() };
     validate::named_or_only(name, &models)
 }
 
 /// A chat request with the name of its model, as [`named_or_only`] has it.
-async fn naming_its_model(state: &State, mut body: Map<String, Value>) -> Result<Value> {
+async fn naming_its_model(state: &AppState, mut body: Map<String, Value>) -> Result<Value> {
     if body.get("model").is_none_or(Value::is_null) {
         body.insert("model".to_owned(), named_or_only(state, None).await?.into());
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State as Extract};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ipc_proto::generate::Event;
@@ -21,9 +21,9 @@ use crate::db::responses::Stored;
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
+use crate::replay_buffer::{ReplayWriter, replay_buffer};
 use crate::responses::Responses;
-use crate::state::State;
-use crate::tape::{Recorder, tape};
+use crate::state::AppState;
 use crate::translate::names;
 use crate::translate::responses::{Head, Items};
 use crate::translate::wire::Wire;
@@ -42,7 +42,7 @@ const MAX_REFERENCES: usize = 100;
 /// # Errors
 /// Everything that goes wrong before the response begins.
 pub async fn create(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
@@ -119,24 +119,24 @@ async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Res
 async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Response> {
     keeper.begin(&items).await?;
     let streamed = job.valid.stream.is_some();
-    let (recorder, tape) = tape();
-    let begun = if streamed { stream::replayed(&tape, 0) } else { Json(items.response()).into_response() };
+    let (writer, replay) = replay_buffer();
+    let begun = if streamed { stream::replayed(&replay, 0) } else { Json(items.response()).into_response() };
     let (all, id) = (Arc::clone(&keeper.all), items.id().to_owned());
     if streamed {
-        all.record(id.clone(), tape);
+        all.record(id.clone(), replay);
     }
     all.run(id, async move {
         let mut last = Vec::new();
         if streamed {
             items.open(&mut last, 0);
-            recorder.push_events(&mut last);
+            writer.push_events(&mut last);
         }
         let add = |event: &Event| {
             if !matches!(event, Event::Failed(_)) {
                 items.push(&mut last, event);
             }
             match event.is_last() {
-                false if streamed => recorder.push_events(&mut last),
+                false if streamed => writer.push_events(&mut last),
                 false => last.clear(),
                 true => {}
             }
@@ -148,20 +148,20 @@ async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Res
                 items.fail(&mut last, &error);
             }
         }
-        (keeper.stored(&items).response, Rest { recorder, last })
+        (keeper.stored(&items).response, Rest { writer, last })
     });
     Ok(begun)
 }
 
 /// The end of a stream: told when it is dropped.
 struct Rest {
-    recorder: Recorder,
+    writer: ReplayWriter,
     last: Vec<u8>,
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        self.recorder.push_events(&mut self.last);
+        self.writer.push_events(&mut self.last);
     }
 }
 
@@ -206,7 +206,7 @@ impl Keeper {
 
 /// The items of earlier responses. Those that the new ones refer to by their ids take their places.
 pub(super) async fn conversation(
-    state: &State,
+    state: &AppState,
     tenant: &Tenant,
     request: &mut api::Request,
 ) -> Result<Vec<Item>> {
@@ -239,7 +239,7 @@ pub(super) async fn conversation(
 /// # Errors
 /// A wrong request, an unknown model.
 pub async fn input_tokens(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Count>> {
@@ -256,18 +256,18 @@ pub async fn input_tokens(
 /// # Errors
 /// When it is not kept.
 pub async fn get(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<GetQuery>, QueryRejection>,
 ) -> Answer {
     let Query(query) = query.map_err(|e| Error::invalid("stream", e.body_text()))?;
     if query.stream == Some(true) {
-        let tape = state.responses.replay(tenant.name(), &id).await?;
+        let replay = state.responses.replay(tenant.name(), &id).await?;
         // Events are numbered from 0.
         let from = query.starting_after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX));
         let from = from.saturating_add(usize::from(query.starting_after.is_some()));
-        return Ok(stream::replayed(&tape, from));
+        return Ok(stream::replayed(&replay, from));
     }
     if query.starting_after.is_some() {
         return Err(Error::invalid("starting_after", "starting_after needs stream=true").into());
@@ -280,7 +280,7 @@ pub async fn get(
 /// # Errors
 /// When it is not kept.
 pub async fn delete(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
 ) -> Answer<Json<Deleted>> {
@@ -293,7 +293,7 @@ pub async fn delete(
 /// # Errors
 /// When it is not kept, or not one that is made while nobody waits.
 pub async fn cancel(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
 ) -> Answer<Json<Value>> {
@@ -305,7 +305,7 @@ pub async fn cancel(
 /// # Errors
 /// When it is not kept, or the page is wrong.
 pub async fn input_items(
-    Extract(state): Extract<State>,
+    State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<ItemsQuery>, QueryRejection>,

@@ -17,11 +17,11 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::audit::record::Observed;
+use crate::backend::choices::Choices;
 use crate::backend::local::{Ask, Local};
-use crate::backend::source::Source;
 use crate::middleware::auth::Tenant;
-use crate::state::State;
-use crate::tape::Tape;
+use crate::replay_buffer::ReplayBuffer;
+use crate::state::AppState;
 use crate::translate::sse;
 use crate::translate::whole::{Output, Whole};
 use crate::translate::wire::Wire;
@@ -39,7 +39,7 @@ const WRITES_AHEAD: usize = 16;
 /// A request on its way to a model, and who watches it.
 pub struct Job {
     /// What is shared.
-    pub state: State,
+    pub state: AppState,
     /// The request.
     pub valid: ValidRequest,
     /// Its record.
@@ -74,35 +74,35 @@ pub async fn whole_all(
 ) -> Result<Told<Vec<Whole>>> {
     let Job { state, valid, mut observed, tenant } = job;
     let asks = asks(valid, more, &observed, &tenant);
-    let mut source = observed.begin(begin(&state, asks).await)?;
-    let mut outputs: Vec<Output> = (0..source.choices()).map(|_| Output::default()).collect();
+    let mut choices = observed.begin(begin(&state, asks).await)?;
+    let mut outputs: Vec<Output> = (0..choices.choices()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
     loop {
-        let (choice, event) = source.next().await;
+        let (choice, event) = choices.next().await;
         came(&event);
-        observed.see(&event, source.is_over());
+        observed.see(&event, choices.is_over());
         match event {
             Event::Prompt { tokens } => outputs[choice].prompt = tokens,
             Event::Delta(delta) => outputs[choice].add(delta),
             Event::Failed(error) => return Err(error),
             Event::Finished { reason, usage } => ends[choice] = Some((reason, usage)),
         }
-        if source.is_over() {
+        if choices.is_over() {
             let whole = |(output, end): (Output, Option<_>)| {
                 end.map(|(reason, usage)| Whole { output, reason, usage })
             };
-            return Ok((outputs.into_iter().zip(ends).filter_map(whole).collect(), source.room()));
+            return Ok((outputs.into_iter().zip(ends).filter_map(whole).collect(), choices.room()));
         }
     }
 }
 
 /// Begins all choices.
-async fn begin(state: &State, asks: Vec<Ask>) -> Result<Source> {
+async fn begin(state: &AppState, asks: Vec<Ask>) -> Result<Choices> {
     let mut all = Vec::with_capacity(asks.len());
     for ask in asks {
         all.push(state.local.generate(ask).await?);
     }
-    Ok(Source::new(all))
+    Ok(Choices::new(all))
 }
 
 /// What the backend is asked: the request itself and `more` choices of it.
@@ -122,7 +122,7 @@ fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed, te
 }
 
 /// The events, and the first of them where it was waited for.
-type Begun = Result<(Source, Option<(usize, Event)>)>;
+type Begun = Result<(Choices, Option<(usize, Event)>)>;
 
 /// Answers with a stream.
 ///
@@ -146,13 +146,13 @@ pub async fn stream_all<W: Wire>(
     let (local, model) = (Arc::clone(&state.local), valid.model.clone());
     let asks = asks(valid, more, &observed, &tenant);
     let mut beginning = Box::pin(async move {
-        let mut source = begin(&state, asks).await?;
+        let mut choices = begin(&state, asks).await?;
         if W::EAGER {
-            return Ok((source, None));
+            return Ok((choices, None));
         }
-        match source.next().await {
+        match choices.next().await {
             (_, Event::Failed(error)) => Err(error),
-            first => Ok((source, Some(first))),
+            first => Ok((choices, Some(first))),
         }
     });
     let begun = match tokio::time::timeout(STATUS_PATIENCE, &mut beginning).await {
@@ -160,12 +160,12 @@ pub async fn stream_all<W: Wire>(
         Err(_) => None,
     };
     // Nobody knows it where the status goes out before a worker has taken the request.
-    let room = begun.as_ref().and_then(|(source, _)| source.room());
+    let room = begun.as_ref().and_then(|(choices, _)| choices.room());
     let (sender, receiver) = mpsc::channel(WRITES_AHEAD);
     let mut writer = Writer { wire, ending, observed, sender };
     tokio::spawn(async move {
         match begun {
-            Some((source, first)) => writer.write(source, first).await,
+            Some((choices, first)) => writer.write(choices, first).await,
             None => writer.wait(beginning, || progress(&local, &model)).await,
         }
     });
@@ -189,8 +189,8 @@ pub fn failed<W: Wire>(mut wire: W, failure: &Error) -> Response {
 }
 
 /// Answers with what a stream has told from event `from` on, and tells.
-pub fn replayed(tape: &Tape, from: usize) -> Response {
-    let pieces = Box::pin(tape.read(from));
+pub fn replayed(replay: &ReplayBuffer, from: usize) -> Response {
+    let pieces = Box::pin(replay.read(from));
     let alive = futures::stream::unfold(pieces, |mut pieces| async move {
         let piece = tokio::time::timeout(KEEP_ALIVE_EVERY, pieces.next()).await;
         Some((piece.unwrap_or(Some(Bytes::from_static(sse::KEEP_ALIVE)))?, pieces))
@@ -231,7 +231,7 @@ impl<W: Wire> Writer<W> {
             }
             tokio::select! {
                 begun = &mut beginning => match self.observed.begin(begun) {
-                    Ok((source, first)) => return self.write(source, first).await,
+                    Ok((choices, first)) => return self.write(choices, first).await,
                     Err(error) => {
                         let mut buffer = Vec::new();
                         self.wire.fail(&mut buffer, &error);
@@ -246,9 +246,9 @@ impl<W: Wire> Writer<W> {
         }
     }
 
-    async fn write(&mut self, mut source: Source, first: Option<(usize, Event)>) {
+    async fn write(&mut self, mut choices: Choices, first: Option<(usize, Event)>) {
         let mut buffer = Vec::with_capacity(256);
-        self.wire.open(&mut buffer, source.prompt_tokens());
+        self.wire.open(&mut buffer, choices.prompt_tokens());
         let mut next = first;
         if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
             return;
@@ -257,7 +257,7 @@ impl<W: Wire> Writer<W> {
             let event = match next.take() {
                 Some(event) => event,
                 None => tokio::select! {
-                    event = source.next() => event,
+                    event = choices.next() => event,
                     () = self.sender.closed() => return,
                     () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {
                         if !self.keep_alive().await {
@@ -267,10 +267,10 @@ impl<W: Wire> Writer<W> {
                     }
                 },
             };
-            let mut ended = self.push(&mut buffer, &event, source.is_over());
+            let mut ended = self.push(&mut buffer, &event, choices.is_over());
             // What has come meanwhile goes out in the same write.
-            while !ended && let Some(event) = source.try_next() {
-                ended = self.push(&mut buffer, &event, source.is_over());
+            while !ended && let Some(event) = choices.try_next() {
+                ended = self.push(&mut buffer, &event, choices.is_over());
             }
             if ended {
                 let kept = self.end().await;

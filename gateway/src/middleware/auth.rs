@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
-use crate::state::State;
+use crate::state::AppState;
 
 /// The keys that open the API; never printed.
 #[derive(Default)]
@@ -89,7 +89,7 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Lets requests with a key pass, or all where none is configured.
-pub async fn check(Extract(state): Extract<State>, mut request: Request, next: Next) -> Response {
+pub async fn check(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let tenant = match state.keys.is_empty() {
         true => Some(Tenant::default()),
         false => presented(request.headers()).find_map(|key| state.keys.tenant(key)).cloned(),
@@ -99,7 +99,7 @@ pub async fn check(Extract(state): Extract<State>, mut request: Request, next: N
         return next.run(request).await;
     }
     let text = "a valid API key is needed: send it as \"Authorization: Bearer KEY\"";
-    ApiError(Error::new(ErrorKind::Unauthorized, Source::Client, text)).into_response()
+    ApiError(Error::new(ErrorKind::Unauthorized, Origin::Client, text)).into_response()
 }
 
 #[cfg(test)]

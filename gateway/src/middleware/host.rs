@@ -5,16 +5,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::error::unroutable;
-use crate::state::State;
+use crate::state::AppState;
 
 /// Refuses requests that were sent to a name that is not this machine's own.
-pub async fn check(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
+pub async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     // HTTP/1.0 has no Host; a browser always sends one.

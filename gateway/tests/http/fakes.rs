@@ -14,7 +14,7 @@ use gateway::db::Db;
 use gateway::middleware::auth::Keys;
 use gateway::responses::Responses;
 use gateway::router::router;
-use gateway::state::State;
+use gateway::state::AppState;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
@@ -25,7 +25,7 @@ use ipc_proto::supervisor::{
     WorkerAddress,
 };
 use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Room, Worker};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use tarpc::context::Context;
@@ -70,7 +70,7 @@ impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
         match model {
             "m" | "slow" => Ok(()),
-            _ => Err(Error::new(ErrorKind::ModelNotFound, Source::Supervisor, format!("no \"{model}\""))),
+            _ => Err(Error::new(ErrorKind::ModelNotFound, Origin::Supervisor, format!("no \"{model}\""))),
         }
     }
 }
@@ -83,7 +83,7 @@ impl Supervisor for FakeSupervisor {
         self.notes.asked.fetch_add(1, Ordering::Relaxed);
         if want.model == "crashing" {
             let text = "the worker for \"crashing\" ended (signal 9)";
-            return Err(Error::new(ErrorKind::Unavailable, Source::Worker, text));
+            return Err(Error::new(ErrorKind::Unavailable, Origin::Worker, text));
         }
         let incarnation = self.address.incarnation + self.deaths.load(Ordering::Relaxed);
         self.known(&want.model).map(|()| vec![WorkerAddress { incarnation, ..self.address }])
@@ -148,7 +148,7 @@ impl FakeWorker {
     fn dies(&self) -> Error {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
         self.deaths.fetch_add(1, Ordering::Relaxed);
-        Error::new(ErrorKind::Unavailable, Source::Worker, "the worker stopped")
+        Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker stopped")
     }
 
     /// Whether it takes no more requests, since it is about to end. The next incarnation takes them.
@@ -199,7 +199,7 @@ impl FakeWorker {
                 }
             }
             "fail" => {
-                let error = Error::new(ErrorKind::Internal, Source::Worker, "the device is on fire");
+                let error = Error::new(ErrorKind::Internal, Origin::Worker, "the device is on fire");
                 let mut events: Vec<_> = (0..number).map(word).collect();
                 events.push((id, Event::Failed(error)));
                 self.send(stream, events);
@@ -232,7 +232,7 @@ impl Worker for FakeWorker {
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         if prompt == "drain" && self.is_leaving() {
-            return Err(Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is shutting down"));
+            return Err(Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is shutting down"));
         }
         if prompt == "refuse" {
             return Err(Error::full(ROOM.limit));
@@ -526,8 +526,8 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
     tokio::spawn(sink::run(outlet, db.clone()));
     let responses = Arc::new(Responses::new(db, home.path(), 30));
     let local = Arc::new(Local::new(path));
-    let (keys, once) = (Arc::new(Keys::parse(keys)), Arc::default());
-    let state = State { local: Arc::clone(&local), audit, keys, responses, once };
+    let (keys, idempotency) = (Arc::new(Keys::parse(keys)), Arc::default());
+    let state = AppState { local: Arc::clone(&local), audit, keys, responses, idempotency };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

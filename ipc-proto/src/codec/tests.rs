@@ -8,7 +8,7 @@ use crate::generate::*;
 use crate::stream::*;
 use crate::supervisor::*;
 use crate::worker::*;
-use crate::{Error, ErrorKind, Source};
+use crate::{Error, ErrorKind, Origin};
 
 fn kind() -> impl Strategy<Value = ErrorKind> {
     prop::sample::select(vec![
@@ -26,8 +26,8 @@ fn kind() -> impl Strategy<Value = ErrorKind> {
     ])
 }
 
-fn origin() -> impl Strategy<Value = Source> {
-    let all = [Source::Client, Source::Gateway, Source::Supervisor, Source::Worker, Source::Upstream];
+fn origin() -> impl Strategy<Value = Origin> {
+    let all = [Origin::Client, Origin::Gateway, Origin::Supervisor, Origin::Worker, Origin::Upstream];
     prop::sample::select(all.to_vec())
 }
 

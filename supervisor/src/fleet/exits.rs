@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_proto::supervisor::{Exit, WorkerState};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 
 use super::actor::{FleetActor, Worker};
 use super::calls::answer;
@@ -57,7 +57,7 @@ impl FleetActor {
     fn handle_failure(&mut self, worker: &Worker, exit: &ProcessExit, quoted: &str, was_starting: bool) {
         let id = worker.model.as_str();
         let failure =
-            |kind, text: &str| Error::new(kind, Source::Worker, format!("the worker for \"{id}\" {text}"));
+            |kind, text: &str| Error::new(kind, Origin::Worker, format!("the worker for \"{id}\" {text}"));
         let error = match worker.process.fault() {
             // The worker reported the reason before it ended, and callers have it.
             Some(Fault::Broken) => return,

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::{Pressure, WorkerState};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::Reply;
 use super::actor::{FleetActor, PendingRestart};
@@ -37,7 +37,7 @@ impl FleetActor {
         let restart = PendingRestart { old, new: None, owed: false, since: Instant::now(), reply };
         if let Some(earlier) = self.slot(id).restart.replace(restart) {
             let text = format!("another restart of \"{id}\" took its place");
-            answer(earlier.reply, Err(Error::new(ErrorKind::Cancelled, Source::Supervisor, text)));
+            answer(earlier.reply, Err(Error::new(ErrorKind::Cancelled, Origin::Supervisor, text)));
         }
     }
 
@@ -61,7 +61,7 @@ impl FleetActor {
         let Some(since) = self.slot(id).restart.as_ref().map(|restart| restart.since) else { return };
         let Some(need) = self.estimate_need(id, now) else {
             let text = format!("the model \"{id}\" is gone from the disk");
-            let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text);
+            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text);
             return self.finish_restart(id, Err(error));
         };
         let has_pressure = self.pressure != Pressure::Normal;
@@ -77,7 +77,7 @@ impl FleetActor {
             Some(Plan::Shrink(sizes)) => self.shrink_kv_pools(&sizes, now),
             _ if now.saturating_duration_since(since) > LONGEST_WAIT => {
                 let text = format!("there is no room for a new worker of \"{id}\": the restart was given up");
-                let error = Error::new(ErrorKind::Unavailable, Source::Supervisor, text);
+                let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text);
                 self.finish_restart(id, Err(error));
             }
             Some(_) if !self.has_ending_worker() => self.end_old_worker_first(id, now),
@@ -150,7 +150,7 @@ impl FleetActor {
         let Some(restart) = &mut self.slot(id).restart else { return };
         if restart.new == Some(number) {
             let text = format!("the new worker for \"{id}\" did not come");
-            let error = Error::new(ErrorKind::Unavailable, Source::Supervisor, text);
+            let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text);
             return self.finish_restart(id, Err(error));
         }
         // An old worker that died by itself is replaced too.

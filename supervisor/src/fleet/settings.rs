@@ -7,7 +7,7 @@ use std::io;
 use std::thread;
 
 use ipc_proto::supervisor::{ModelSettings, WorkerState};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::actor::FleetActor;
 use super::calls::{DRAIN, answer};
@@ -93,5 +93,5 @@ impl FleetActor {
 fn write_error(cause: &io::Error) -> Error {
     tracing::error!(%cause, "settings cannot be written");
     let text = format!("nothing was set, since it cannot be written down: {cause}");
-    Error::new(ErrorKind::Internal, Source::Supervisor, text)
+    Error::new(ErrorKind::Internal, Origin::Supervisor, text)
 }

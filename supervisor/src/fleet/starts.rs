@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::generate::Priority;
 use ipc_proto::supervisor::{ModelSettings, ModelState, Pressure, WorkerState};
-use ipc_proto::{Error, ErrorKind, Source};
+use ipc_proto::{Error, ErrorKind, Origin};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::FleetCommand;
@@ -142,7 +142,7 @@ impl FleetActor {
         let Some(need) = self.estimate_need(id, now) else {
             // It was there when the call arrived.
             let text = format!("the model \"{id}\" is gone from the disk");
-            let error = Error::new(ErrorKind::ModelNotFound, Source::Client, text).with_param("model");
+            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text).with_param("model");
             self.slot(id).preload = false;
             self.refuse_callers(id, &error);
             return MayFollow::Any;
@@ -223,7 +223,7 @@ impl FleetActor {
             self.ledger.free() >> 20,
         );
         tracing::warn!(model = id, text, "no room");
-        let error = Error::new(ErrorKind::Unavailable, Source::Supervisor, text).retryable(retryable);
+        let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).retryable(retryable);
         self.refuse_callers(id, &error);
     }
 

@@ -312,7 +312,7 @@ async fn request_that_lost_an_unloaded_worker_does_not_load_it_again() {
     let again = |lost| setup.fleet.ensure_ready(Want { lost: Some(lost), ..Want::model("m") });
     let error = again(first).await.unwrap_err();
     assert!(error.message.contains("was unloaded by an operator") && !error.retryable, "{error}");
-    assert_eq!((error.kind, error.origin), (ErrorKind::Unavailable, ipc_proto::Source::Supervisor));
+    assert_eq!((error.kind, error.origin), (ErrorKind::Unavailable, ipc_proto::Origin::Supervisor));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(setup.starts().len(), 1, "nothing was loaded");
     // Other requests load it. One that lost a worker by a crash waits for the next worker.

@@ -46,7 +46,7 @@ fn max_tokens_is_limited_by_the_context() {
 #[test]
 fn a_prompt_that_fills_the_context_is_refused_with_both_numbers() {
     let error = admitted(text(&"word ".repeat(90))).unwrap_err();
-    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Source::Client));
+    assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Origin::Client));
     assert!(error.message.contains("91") && error.message.contains("64"), "{error}");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipc_proto::embed::{EmbedRequest, Input, RerankRequest};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::EncoderInput;
 use crate::text::sentence_transformers::SentenceConfig;
@@ -125,7 +125,7 @@ impl EncoderModel {
         let second = second.map(|(text, max_tokens)| (to_lower_case(text), max_tokens));
         let second = second.as_ref().map(|(text, max_tokens)| (&**text, *max_tokens));
         let encoded = self.tokenizer.encode_input(&to_lower_case(first), second, self.max_tokens as usize);
-        let encoded = encoded.map_err(|text| Error::new(ErrorKind::Internal, Source::Worker, text))?;
+        let encoded = encoded.map_err(|text| Error::new(ErrorKind::Internal, Origin::Worker, text))?;
         self.check_length(encoded.full_length, truncate, &field)?;
         if encoded.tokens.is_empty() {
             return Err(Error::invalid(field(), format!("{} is empty", field())));
@@ -146,7 +146,7 @@ impl EncoderModel {
             field(),
             self.max_tokens
         );
-        Err(Error::new(ErrorKind::ContextLength, Source::Client, text).with_param(field()))
+        Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_param(field()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::worker::{ModelInfo, ModelKind};
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tokio::sync::oneshot;
 
 use super::Server;
@@ -57,7 +57,7 @@ impl Server {
         kind: ModelKind,
         tokenise: impl FnOnce(&EncoderModel) -> Result<Vec<EncoderInput>> + Send + 'static,
     ) -> Result<(Vec<Vec<f32>>, u64)> {
-        let fault = |kind, text: &str| Error::new(kind, Source::Worker, text);
+        let fault = |kind, text: &str| Error::new(kind, Origin::Worker, text);
         let ready = self.ready()?;
         require_kind(&ready.info, kind)?;
         let reader = ready.reader.map(|reader| Arc::clone(&reader));

@@ -1,7 +1,7 @@
 //! A generation resumed in another worker continues exactly as the undisturbed one, wherever the cut is.
 
 use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, Logprobs, RequestId, Sampling};
-use ipc_proto::{ErrorKind, Source};
+use ipc_proto::{ErrorKind, Origin};
 
 use super::harness::{Answer, Gateway, chat, text};
 use crate::{finished, real};
@@ -104,7 +104,7 @@ async fn stop_conditions_apply_to_resumed_outputs() {
     let strange = GenerateRequest { generated: vec![28, 28], ..described };
     match run_alone(&mut gateway, &strange).await.end {
         Some(Event::Failed(error)) => {
-            assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Source::Worker))
+            assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Origin::Worker))
         }
         other => panic!("{other:?}"),
     }

@@ -90,9 +90,9 @@ impl Local {
         F: Future<Output = Result<T>>,
     {
         let Target { model, recoveries, .. } = target;
-        let (mut left, mut want, mut shunned) = (self.recoveries, Want::model(model), Vec::new());
+        let (mut left, mut want, mut excluded) = (self.recoveries, Want::model(model), Vec::new());
         loop {
-            let link = self.link_for(&want, 0, &shunned).await?;
+            let link = self.link_for(&want, 0, &excluded).await?;
             let error = match call(Arc::clone(&link)).await {
                 Err(error) if error.kind == ErrorKind::Unavailable => error,
                 answer => return answer,
@@ -100,7 +100,7 @@ impl Local {
             // Others may have requests running in it.
             link.retire();
             want.lost = Some(link.incarnation());
-            shunned.push(link.incarnation());
+            excluded.push(link.incarnation());
             let Some(fewer) = left.checked_sub(1) else {
                 self.counters.given_up.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(model, cause = %error, "a call was lost too often: given up");

@@ -13,7 +13,7 @@ use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
 use ipc_proto::supervisor::WorkerAddress;
 use ipc_proto::worker::WorkerClient;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::client::Config;
 use tokio::sync::{Notify, mpsc};
 
@@ -210,7 +210,7 @@ impl Link {
 
     fn gone(&self) -> Error {
         let text = format!("the worker for \"{}\" stopped while the request was running", self.model);
-        Error::new(ErrorKind::Unavailable, Source::Worker, text)
+        Error::new(ErrorKind::Unavailable, Origin::Worker, text)
     }
 
     fn requests(&self) -> std::sync::MutexGuard<'_, Requests> {

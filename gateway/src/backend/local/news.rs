@@ -36,7 +36,7 @@ impl Local {
                 Ok(changes) => {
                     let restarted = changes.revision < revision;
                     revision = changes.revision;
-                    self.heed(changes, restarted);
+                    self.apply_changes(changes, restarted);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no news of the supervisor");
@@ -63,14 +63,14 @@ impl Local {
 
     /// Requests that come go where the change says. Aliases may lead elsewhere since: they are asked for again.
     fn follow_change(&self, change: &Change) {
-        let mut places = self.places();
-        if let Some(place) = places.get(&change.model).cloned() {
-            place.know(change.ready.clone());
-            places.retain(|name, other| *name == change.model || !Arc::ptr_eq(other, &place));
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get(&change.model).cloned() {
+            pool.know(change.ready.clone());
+            pools.retain(|name, other| *name == change.model || !Arc::ptr_eq(other, &pool));
         }
     }
 
-    fn heed(&self, changes: Changes, restarted: bool) {
+    fn apply_changes(&self, changes: Changes, restarted: bool) {
         if changes.lost || restarted {
             // Links to workers that are gone end by themselves.
             let _ = self.news.send(News::Missed);

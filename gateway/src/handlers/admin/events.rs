@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State as Extract;
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use ipc_proto::supervisor::{Change, Subject};
@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::api::admin::{Files, Pressed};
 use crate::backend::local::News;
-use crate::state::State;
+use crate::state::AppState;
 use crate::translate::admin;
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The stream. It begins with an event `models` that holds all of them; then comes `change` for each change of a model's workers
 /// (while one loads, with its progress in tenths), `files` where a model's files came, changed or went, `pressure` where the
 /// system's memory gets shorter or longer, and `models` again where some were missed. It ends when the server does.
-pub async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub async fn events(State(state): State<AppState>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     // From before the first list, so that nothing falls between.
     let news = state.local.listen();
     let told = stream::unfold(Listener { state, news, behind: true }, Listener::next);
@@ -29,7 +29,7 @@ pub async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Re
 }
 
 struct Listener {
-    state: State,
+    state: AppState,
     news: Receiver<News>,
     /// The whole list is to be told.
     behind: bool,

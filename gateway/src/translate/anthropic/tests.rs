@@ -1,5 +1,5 @@
 use ipc_proto::generate::{Delta as Pieces, Event as Neutral};
-use ipc_proto::{ErrorKind, Source};
+use ipc_proto::{ErrorKind, Origin};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn finished(reason: FinishReason) -> Neutral {
 }
 
 fn failure() -> Error {
-    Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is gone")
+    Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is gone")
 }
 
 /// The events of a stream; each one's name is its type.

@@ -1,5 +1,5 @@
 use ipc_proto::generate::{self, Alternative, Part, TokenLogprob};
-use ipc_proto::{ErrorKind, Source};
+use ipc_proto::{ErrorKind, Origin};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn finished(reason: FinishReason) -> Event {
 }
 
 fn failed() -> Event {
-    Event::Failed(Error::new(ErrorKind::Unavailable, Source::Worker, "the worker is gone"))
+    Event::Failed(Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is gone"))
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use ipc_proto::Source;
+use ipc_proto::Origin;
 use ipc_proto::generate::{Alternative, Delta, Event as Neutral};
 use proptest::prelude::*;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn finished(reason: FinishReason) -> Neutral {
 }
 
 fn failure(kind: ErrorKind) -> Error {
-    Error::new(kind, Source::Worker, "no")
+    Error::new(kind, Origin::Worker, "no")
 }
 
 /// The events that were written; their numbers have no gap.

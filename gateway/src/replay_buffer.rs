@@ -6,28 +6,28 @@ use axum::body::Bytes;
 use futures::Stream;
 use tokio::sync::watch;
 
-/// The writer's end. When it is dropped the tape is whole.
+/// The writer's end. When it is dropped the replay is whole.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct ReplayWriter {
     pieces: Arc<Mutex<Vec<Bytes>>>,
     count: watch::Sender<usize>,
 }
 
 /// The readers' end; clones are the same.
 #[derive(Debug, Clone)]
-pub struct Tape {
+pub struct ReplayBuffer {
     pieces: Arc<Mutex<Vec<Bytes>>>,
     count: watch::Receiver<usize>,
 }
 
 /// Both ends.
-pub fn tape() -> (Recorder, Tape) {
+pub fn replay_buffer() -> (ReplayWriter, ReplayBuffer) {
     let pieces: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let (sender, count) = watch::channel(0);
-    (Recorder { pieces: Arc::clone(&pieces), count: sender }, Tape { pieces, count })
+    (ReplayWriter { pieces: Arc::clone(&pieces), count: sender }, ReplayBuffer { pieces, count })
 }
 
-impl Recorder {
+impl ReplayWriter {
     /// Tells one more piece.
     pub fn push(&self, piece: Bytes) {
         locked(&self.pieces).push(piece);
@@ -44,7 +44,7 @@ impl Recorder {
     }
 }
 
-impl Tape {
+impl ReplayBuffer {
     /// Whether nothing more comes.
     pub fn is_whole(&self) -> bool {
         self.count.has_changed().is_err()
@@ -57,15 +57,15 @@ impl Tape {
 
     /// The pieces from number `from` on, until the last.
     pub fn read(&self, from: usize) -> impl Stream<Item = Bytes> + Send + use<> {
-        futures::stream::unfold((self.clone(), from), |(mut tape, at)| async move {
+        futures::stream::unfold((self.clone(), from), |(mut replay, at)| async move {
             loop {
                 // Before it is looked for: what comes meanwhile is seen as a change.
-                tape.count.borrow_and_update();
-                let piece = locked(&tape.pieces).get(at).cloned();
+                replay.count.borrow_and_update();
+                let piece = locked(&replay.pieces).get(at).cloned();
                 if let Some(piece) = piece {
-                    return Some((piece, (tape, at + 1)));
+                    return Some((piece, (replay, at + 1)));
                 }
-                tape.count.changed().await.ok()?;
+                replay.count.changed().await.ok()?;
             }
         })
     }
@@ -83,17 +83,17 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_reads_the_same() {
-        let (recorder, tape) = tape();
-        recorder.push_events(&mut b"event: a\ndata: 1\n\ndata: 2\n\n".to_vec());
-        let early = tokio::spawn(tape.read(0).collect::<Vec<_>>());
+        let (writer, replay) = replay_buffer();
+        writer.push_events(&mut b"event: a\ndata: 1\n\ndata: 2\n\n".to_vec());
+        let early = tokio::spawn(replay.read(0).collect::<Vec<_>>());
         tokio::task::yield_now().await;
-        recorder.push(Bytes::from_static(b"end"));
-        assert!(!tape.is_whole());
-        drop(recorder);
-        assert!(tape.is_whole() && tape.size() == 30);
+        writer.push(Bytes::from_static(b"end"));
+        assert!(!replay.is_whole());
+        drop(writer);
+        assert!(replay.is_whole() && replay.size() == 30);
         let all = early.await.unwrap();
         assert_eq!(all, ["event: a\ndata: 1\n\n", "data: 2\n\n", "end"]);
-        assert_eq!(tape.read(1).collect::<Vec<_>>().await, all[1..]);
-        assert_eq!(tape.read(9).collect::<Vec<_>>().await.len(), 0);
+        assert_eq!(replay.read(1).collect::<Vec<_>>().await, all[1..]);
+        assert_eq!(replay.read(9).collect::<Vec<_>>().await.len(), 0);
     }
 }

@@ -12,7 +12,7 @@ use ipc_proto::{Error, ErrorKind, Result};
 use super::Local;
 use super::link::Link;
 use super::spread::affinity;
-use crate::backend::{Queue, Rescue, Rescuing, late};
+use crate::backend::{Failover, PendingFailover, Queue, late};
 
 /// The worker says so itself when time is up; the gateway says it where the worker does not.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub struct Ask {
 
 /// A request, and how far it is; clones share what was tried for it.
 #[derive(Clone)]
-pub(super) struct Flight {
+pub(super) struct Attempt {
     local: Arc<Local>,
     ask: Ask,
     /// When it came.
@@ -50,14 +50,14 @@ struct Tried {
     /// The incarnation of the worker that took it last.
     taker: Option<u64>,
     /// Incarnations that refused it or lost it: it is not offered to them again while there may be others.
-    shunned: Vec<u64>,
+    excluded: Vec<u64>,
 }
 
-impl Flight {
+impl Attempt {
     /// A request that came just now. It gets a seed if it has none, so that every worker would make the same of it.
     pub(super) fn new(local: Arc<Local>, mut ask: Ask) -> Self {
         ask.request.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
-        let tried = Tried { left: local.recoveries, taker: None, shunned: Vec::new() };
+        let tried = Tried { left: local.recoveries, taker: None, excluded: Vec::new() };
         Self { local, ask, began: Instant::now(), tried: Arc::new(Mutex::new(tried)) }
     }
 
@@ -90,12 +90,12 @@ impl Flight {
     /// it knows whether that was taken away on purpose.
     async fn link(&self) -> Result<Arc<Link>> {
         let Ask { model, request, affinity: name, .. } = &self.ask;
-        let (lost, shunned) = {
+        let (lost, excluded) = {
             let tried = self.tried();
-            (tried.taker, tried.shunned.clone())
+            (tried.taker, tried.excluded.clone())
         };
         let want = Want { priority: request.priority, lost, ..Want::model(model) };
-        self.local.link_for(&want, affinity(name.as_deref(), request), &shunned).await
+        self.local.link_for(&want, affinity(name.as_deref(), request), &excluded).await
     }
 
     /// Offers it to a worker, with the time that is left of its limit.
@@ -126,7 +126,7 @@ impl Flight {
             return false;
         };
         tried.left = left;
-        tried.shunned.push(incarnation);
+        tried.excluded.push(incarnation);
         recoveries.fetch_add(1, Ordering::Relaxed);
         counters.recoveries.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(model, incarnation, generated, left, %cause, "a request goes to another worker");
@@ -144,7 +144,7 @@ impl Flight {
     }
 }
 
-impl Rescue for Flight {
+impl Failover for Attempt {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Delta(delta) => self.ask.request.generated.extend_from_slice(&delta.tokens),
@@ -158,17 +158,17 @@ impl Rescue for Flight {
         }
     }
 
-    fn rescue(&mut self, failure: &Error) -> Option<Rescuing> {
+    fn fail_over(&mut self, failure: &Error) -> Option<PendingFailover> {
         let taker = self.tried().taker?;
         if failure.kind != ErrorKind::Unavailable || !self.spend(taker, failure) {
             return None;
         }
-        let (flight, lost) = (self.clone(), Instant::now());
+        let (attempt, lost) = (self.clone(), Instant::now());
         let again = async move {
-            let queue = flight.begin().await?;
+            let queue = attempt.begin().await?;
             tracing::info!(
-                model = flight.ask.model,
-                generated = flight.ask.request.generated.len(),
+                model = attempt.ask.model,
+                generated = attempt.ask.request.generated.len(),
                 after_ms = lost.elapsed().as_millis() as u64,
                 "a request goes on"
             );

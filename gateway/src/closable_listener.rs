@@ -9,19 +9,19 @@ use tokio::sync::watch;
 
 /// A listener that accepts until it is closed.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ClosableListener {
     listener: TcpListener,
     closed: watch::Receiver<bool>,
 }
 
-impl Gate {
+impl ClosableListener {
     /// A gate that closes when `closed` says so.
     pub fn new(listener: TcpListener, closed: watch::Receiver<bool>) -> Self {
         Self { listener, closed }
     }
 }
 
-impl Listener for Gate {
+impl Listener for ClosableListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 

@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 /// This gateway among those of one home.
 #[derive(Debug)]
-pub struct Maker {
+pub struct GatewayInstance {
     folder: PathBuf,
     name: String,
     /// Its own file, once there was a need.
     lock: Mutex<Option<File>>,
 }
 
-impl Maker {
+impl GatewayInstance {
     /// This one, in `home`.
     pub fn new(home: &Path) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
@@ -65,7 +65,7 @@ impl Maker {
     }
 }
 
-impl Drop for Maker {
+impl Drop for GatewayInstance {
     fn drop(&mut self) {
         let lock = self.lock.get_mut().unwrap_or_else(PoisonError::into_inner);
         if lock.take().is_some() {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn who_has_ended_is_known_and_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let (one, other) = (Maker::new(home.path()), Maker::new(home.path()));
+        let (one, other) = (GatewayInstance::new(home.path()), GatewayInstance::new(home.path()));
         let name = one.name();
         assert!(name != other.name() && !other.lives(name), "it has made nothing yet");
         one.show().unwrap();

@@ -10,7 +10,7 @@ use super::Events;
 const EVENTS_AHEAD: usize = 4096;
 
 /// Where a request's events come from. Dropping it cancels what has not ended.
-pub struct Source {
+pub struct Choices {
     prompt_tokens: u32,
     room: Option<Room>,
     choices: usize,
@@ -23,7 +23,7 @@ enum Queue {
     Many(mpsc::Receiver<(usize, Event)>),
 }
 
-impl Source {
+impl Choices {
     /// The events of `all`, which is not empty.
     pub fn new(mut all: Vec<Events>) -> Self {
         let prompt_tokens = all.first().map_or(0, |events| events.prompt_tokens);

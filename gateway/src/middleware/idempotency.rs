@@ -9,21 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use ipc_proto::worker::Room;
-use ipc_proto::{Error, ErrorKind, Result, Source};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::auth::Tenant;
 use crate::body;
 use crate::error::{ApiError, Failure};
-use crate::state::State;
-use crate::tape::{Tape, tape};
+use crate::replay_buffer::{ReplayBuffer, replay_buffer};
+use crate::state::AppState;
 
 const HEADER: &str = "idempotency-key";
 const MAX_KEY_BYTES: usize = 255;
@@ -36,7 +36,7 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// Answers of requests that had a key.
 #[derive(Debug, Default)]
-pub struct Once(Mutex<HashMap<Name, Entry>>);
+pub struct Idempotency(Mutex<HashMap<Name, Entry>>);
 
 /// Who asked, and with which key.
 type Name = (String, String);
@@ -49,11 +49,11 @@ struct Entry {
     digest: [u8; 32],
     began: Instant,
     head: watch::Receiver<Option<Head>>,
-    tape: Tape,
+    replay: ReplayBuffer,
 }
 
 /// Answers from an earlier request of the same key, where there is one.
-pub async fn once(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
+pub async fn apply(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let key = request.headers().get(HEADER).filter(|_| request.method() == Method::POST);
     match key.map(|key| key.to_str().unwrap_or_default().to_owned()) {
         None => next.run(request).await,
@@ -64,7 +64,7 @@ pub async fn once(Extract(state): Extract<State>, request: Request, next: Next) 
     }
 }
 
-async fn answer(state: &State, key: String, request: Request, next: Next) -> Result<Response> {
+async fn answer(state: &AppState, key: String, request: Request, next: Next) -> Result<Response> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         let text = format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} visible characters");
         return Err(Error::invalid("Idempotency-Key", text));
@@ -76,7 +76,7 @@ async fn answer(state: &State, key: String, request: Request, next: Next) -> Res
     let body = body::bytes(Request::from_parts(parts.clone(), body)).await?;
     let digest = Sha256::new().chain_update(path).chain_update([0u8]).chain_update(&body).finalize().into();
     let (entry, first) = {
-        let mut all = state.once.all();
+        let mut all = state.idempotency.all();
         tidy(&mut all);
         match all.get(&name) {
             Some(entry) if entry.digest == digest => (entry.clone(), false),
@@ -95,10 +95,10 @@ async fn answer(state: &State, key: String, request: Request, next: Next) -> Res
 }
 
 /// Has a request answered by a task of its own.
-fn begin(state: &State, name: Name, digest: [u8; 32], request: Request, next: Next) -> Entry {
+fn begin(state: &AppState, name: Name, digest: [u8; 32], request: Request, next: Next) -> Entry {
     let (told, head) = watch::channel(None);
-    let (recorder, tape) = tape();
-    let once = Arc::clone(&state.once);
+    let (writer, replay) = replay_buffer();
+    let idempotency = Arc::clone(&state.idempotency);
     tokio::spawn(async move {
         let response = next.run(request).await;
         let (parts, body) = response.into_parts();
@@ -109,28 +109,28 @@ fn begin(state: &State, name: Name, digest: [u8; 32], request: Request, next: Ne
             );
         if passing {
             // Who asks again is not to find it.
-            once.all().remove(&name);
+            idempotency.all().remove(&name);
         }
         let (failure, room) = (parts.extensions.get::<Failure>().cloned(), parts.extensions.get().copied());
         told.send_replace(Some((parts.status, parts.headers, failure, room)));
         let mut pieces = body.into_data_stream();
         while let Some(Ok(piece)) = pieces.next().await {
-            recorder.push(piece);
+            writer.push(piece);
         }
     });
-    Entry { digest, began: Instant::now(), head, tape }
+    Entry { digest, began: Instant::now(), head, replay }
 }
 
 /// What a worker has room for is told to the `first` reader only: later it is no longer so.
 async fn read(mut entry: Entry, first: bool) -> Result<Response> {
-    let defect = || Error::new(ErrorKind::Internal, Source::Gateway, "the request ended without an answer");
+    let defect = || Error::new(ErrorKind::Internal, Origin::Gateway, "the request ended without an answer");
     let head = entry.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
     let (status, headers, failure, room) = head.ok_or_else(defect)?;
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let body = if kind == Some(b"text/event-stream") {
-        Body::from_stream(entry.tape.read(0).map(Ok::<Bytes, Infallible>))
+        Body::from_stream(entry.replay.read(0).map(Ok::<Bytes, Infallible>))
     } else {
-        Body::from(entry.tape.read(0).collect::<Vec<_>>().await.concat())
+        Body::from(entry.replay.read(0).collect::<Vec<_>>().await.concat())
     };
     let mut response = (status, body).into_response();
     *response.headers_mut() = headers;
@@ -145,19 +145,19 @@ async fn read(mut entry: Entry, first: bool) -> Result<Response> {
 
 /// Lets go of what is too old, or too much.
 fn tidy(all: &mut HashMap<Name, Entry>) {
-    all.retain(|_, entry| !entry.tape.is_whole() || entry.began.elapsed() < KEPT);
-    let mut bytes: usize = all.values().map(|entry| entry.tape.size()).sum();
+    all.retain(|_, entry| !entry.replay.is_whole() || entry.began.elapsed() < KEPT);
+    let mut bytes: usize = all.values().map(|entry| entry.replay.size()).sum();
     while all.len() >= MAX_ANSWERS || bytes > MAX_BYTES {
         let Some(oldest) = all.iter().min_by_key(|(_, entry)| entry.began).map(|(name, _)| name.clone())
         else {
             return;
         };
         let gone = all.remove(&oldest);
-        bytes = bytes.saturating_sub(gone.map_or(0, |entry| entry.tape.size()));
+        bytes = bytes.saturating_sub(gone.map_or(0, |entry| entry.replay.size()));
     }
 }
 
-impl Once {
+impl Idempotency {
     fn all(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

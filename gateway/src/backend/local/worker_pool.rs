@@ -9,7 +9,7 @@ use super::spread::{Candidate, choose};
 
 /// A model that was served: where its workers are, and the links to them.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct WorkerPool {
     /// What the supervisor said last.
     known: Mutex<Vec<WorkerAddress>>,
     /// Its lock makes simultaneous requests share one connecting.
@@ -18,19 +18,19 @@ pub(super) struct Place {
     kept: Mutex<Option<KeepAlive>>,
 }
 
-impl Place {
+impl WorkerPool {
     /// The workers that take requests are these from now on.
     pub(super) fn know(&self, addresses: Vec<WorkerAddress>) {
         *self.known() = addresses;
     }
 
-    /// A live link to the worker that is to take a request of this affinity, none of the incarnations in `shunned`; the last
+    /// A live link to the worker that is to take a request of this affinity, none of the incarnations in `excluded`; the last
     /// failure to connect where there is none.
     pub(super) async fn link(
         &self,
         model: &str,
         affinity: u64,
-        shunned: &[u64],
+        excluded: &[u64],
     ) -> Result<Arc<Link>, Option<std::io::Error>> {
         let mut links = self.links.lock().await;
         let mut failure = None;
@@ -49,7 +49,7 @@ impl Place {
             });
             for address in known {
                 // One that may be gone is not connected to for a request that would not go there.
-                if shunned.contains(&address.incarnation)
+                if excluded.contains(&address.incarnation)
                     || links.iter().any(|link| link.incarnation() == address.incarnation)
                 {
                     continue;
@@ -65,7 +65,7 @@ impl Place {
         }
         let candidate = |link: &Arc<Link>| Candidate { incarnation: link.incarnation(), load: link.load() };
         let welcome: Vec<&Arc<Link>> =
-            links.iter().filter(|link| !shunned.contains(&link.incarnation())).collect();
+            links.iter().filter(|link| !excluded.contains(&link.incarnation())).collect();
         let candidates: Vec<Candidate> = welcome.iter().copied().map(candidate).collect();
         choose(affinity, &candidates).map(|at| Arc::clone(welcome[at])).ok_or(failure)
     }
