@@ -17,9 +17,18 @@ turns = itertools.count()
 
 def fields(path):
     """The fields of a body, or of all its forms."""
-    schema = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    names = [form["$ref"].rsplit("/", 1)[1] for form in schema.get("anyOf", [schema])]
-    return {name: field for form in names for name, field in DOCUMENT["components"]["schemas"][form]["properties"].items()}
+    return properties(DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"])
+
+
+def properties(schema):
+    if not isinstance(schema, dict):
+        return {}
+    if "$ref" in schema:
+        return properties(DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
+    found = dict(schema.get("properties", {}))
+    for form in itertools.chain(*(schema.get(key, []) for key in ("anyOf", "allOf", "oneOf"))):
+        found |= properties(form)
+    return found
 
 
 def undescribed(path):
