@@ -1,6 +1,5 @@
 //! `mlxd-gateway`: HTTP in front of the workers. Started by `mlxd serve`, and by `mlxd show` to render one prompt.
 
-use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +49,7 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some(render::COMMAND) {
-        return render_one();
+        std::process::exit(render::run()?);
     }
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -61,21 +60,6 @@ fn main() -> anyhow::Result<()> {
     let listener = listener::inherited(arguments.listen_fd)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(arguments, listener))
-}
-
-/// Answers one request of the command line; an error is one sentence on standard error.
-fn render_one() -> anyhow::Result<()> {
-    let arguments = render::Arguments::parse_from(std::env::args_os().skip(1));
-    let mut body = Vec::new();
-    std::io::stdin().read_to_end(&mut body)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(render::answer(arguments, &body)) {
-        Ok(answer) => Ok(std::io::stdout().write_all(answer.as_bytes())?),
-        Err(error) => {
-            writeln!(std::io::stderr(), "{error}")?;
-            std::process::exit(1);
-        }
-    }
 }
 
 async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow::Result<()> {

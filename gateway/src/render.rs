@@ -1,6 +1,7 @@
 //! `mlxd-gateway render`: the prompt of one chat request, for the command line. It needs no HTTP address and no key: the
 //! supervisor's socket is open to the server's own user only.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +37,21 @@ struct Answer {
     rendered: Rendered,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<Token>,
+}
+
+/// Answers the request on standard input; an error is one sentence on standard error. Gives the exit status.
+///
+/// # Errors
+/// When standard input or output fail.
+pub fn run() -> std::io::Result<i32> {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    let mut body = Vec::new();
+    std::io::stdin().read_to_end(&mut body)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(answer(arguments, &body)) {
+        Ok(answer) => std::io::stdout().write_all(answer.as_bytes()).map(|()| 0),
+        Err(error) => writeln!(std::io::stderr(), "{error}").map(|()| 1),
+    }
 }
 
 /// The answer to the chat request in `body`, as JSON text of one line.
