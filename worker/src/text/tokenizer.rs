@@ -96,7 +96,9 @@ impl Tokenizer {
         let added = self.inner.get_added_vocabulary().extract_and_normalize::<NormalizerWrapper>(None, text);
         let mut pieces: Vec<(Range<usize>, Option<Vec<Token>>)> = Vec::new();
         for (_, (start, end), tokens) in added.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            let protected = as_text.iter().any(|range| range.start < end && start < range.end);
+            // Pieces and ranges are in order.
+            let next = as_text.partition_point(|range| range.end <= start);
+            let protected = as_text.get(next).is_some_and(|range| range.start < end);
             let tokens = tokens.clone().filter(|_| !protected);
             match pieces.last_mut() {
                 Some((last, None)) if tokens.is_none() => last.end = end,
