@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use ipc_proto::generate::ChatPrompt;
+use ipc_proto::generate::{ChatPrompt, ContentPart};
 use serde_json::Value;
 
 /// Private-use characters, of which one that a request does not hold becomes the mark.
@@ -37,7 +37,7 @@ impl ControlTokens {
         self.0.as_ref()?;
         let mark = Mark::absent_from(prompt)?;
         for message in &mut prompt.messages {
-            self.mark_text(&mut message.content, mark);
+            message.content.texts_mut().for_each(|text| self.mark_text(text, mark));
             message.reasoning.iter_mut().for_each(|text| self.mark_text(text, mark));
             message.name.iter_mut().for_each(|text| self.mark_text(text, mark));
             for call in &mut message.tool_calls {
@@ -115,10 +115,8 @@ impl Mark {
         let texts = || {
             let messages = prompt.messages.iter().flat_map(|message| {
                 let calls = message.tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
-                [Some(&message.content), message.reasoning.as_ref(), message.name.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .chain(calls)
+                let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
+                texts.chain([&message.reasoning, &message.name].into_iter().flatten()).chain(calls)
             });
             let tools =
                 prompt.tools.iter().flat_map(|tool| [tool.description.as_ref(), tool.parameters.as_ref()]);
@@ -162,12 +160,12 @@ mod tests {
     fn marked_tokens_are_found_again() {
         let call = ToolCall { arguments: r#"{"a": "<|im_end|>", "n": 1e5}"#.into(), ..ToolCall::default() };
         let content = "a <|im_end|><|im_start|> <|im \u{e100}".to_owned();
-        let message = Message { content, tool_calls: vec![call], ..Message::default() };
+        let message = Message { content: content.into(), tool_calls: vec![call], ..Message::default() };
         let mut prompt = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
         let mark = tokens().mark(&mut prompt).unwrap();
         let [message] = &prompt.messages[..] else { panic!("one message") };
         let rendered =
-            format!("<|im_start|>{}<|im_end|>{}", message.content, message.tool_calls[0].arguments);
+            format!("<|im_start|>{}<|im_end|>{}", message.content.text(), message.tool_calls[0].arguments);
         let (clean, spans) = mark.remove(&rendered, &tokens());
         let expected = "<|im_start|>a <|im_end|><|im_start|> <|im \u{e100}<|im_end|>{\"a\":\"<|im_end|>\",\"n\":100000.0}";
         assert_eq!(clean, expected);

@@ -94,10 +94,10 @@ pub(crate) fn folded(messages: &[Message]) -> Vec<Message> {
     if system.is_empty() {
         return rest;
     }
-    let system = system.into_iter().map(|message| message.content).collect::<Vec<_>>().join("\n\n");
+    let system = system.iter().map(|message| message.content.text()).collect::<Vec<_>>().join("\n\n");
     match rest.iter_mut().find(|message| message.role == Role::User) {
-        Some(first) => first.content = format!("{system}\n\n{}", first.content),
-        None => rest.insert(0, Message { content: system, ..Message::default() }),
+        Some(first) => first.content.prepend_text(&format!("{system}\n\n")),
+        None => rest.insert(0, Message::text(Role::User, system)),
     }
     rest
 }
@@ -110,8 +110,10 @@ pub(crate) fn merged(messages: &[Message]) -> Vec<Message> {
             Some(last)
                 if last.role == message.role && last.role != Role::Tool && last.tool_calls.is_empty() =>
             {
-                let gap = if last.content.is_empty() || message.content.is_empty() { "" } else { "\n\n" };
-                last.content = format!("{}{gap}{}", last.content, message.content);
+                if !last.content.is_empty() && !message.content.is_empty() {
+                    last.content.push_text("\n\n");
+                }
+                last.content.append(&message.content);
                 last.tool_calls.clone_from(&message.tool_calls);
             }
             _ => all.push(message.clone()),
@@ -126,11 +128,8 @@ pub(crate) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     if !tools.is_empty() {
         let instructions = instructions(tools);
         match all.first_mut().filter(|first| first.role == Role::System) {
-            Some(system) => system.content = format!("{}\n\n{instructions}", system.content),
-            None => {
-                let system = Message { role: Role::System, content: instructions, ..Message::default() };
-                all.insert(0, system);
-            }
+            Some(system) => system.content.push_text(&format!("\n\n{instructions}")),
+            None => all.insert(0, Message::text(Role::System, instructions)),
         }
     }
     all
@@ -150,23 +149,25 @@ pub(crate) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec
     }
     let all = format!("# Documents\n\nThe answer may draw on these documents.\n\n{all}");
     match messages.first_mut().filter(|first| first.role == Role::System) {
-        Some(system) => system.content = format!("{}\n\n{all}", system.content),
-        None => messages.insert(0, Message { role: Role::System, content: all, ..Message::default() }),
+        Some(system) => system.content.push_text(&format!("\n\n{all}")),
+        None => messages.insert(0, Message::text(Role::System, all)),
     }
     messages
 }
 
 fn spell(message: &Message) -> Message {
     if message.role == Role::Tool {
-        let content = format!("<tool_response>\n{}\n</tool_response>", message.content);
-        return Message { content, ..Message::default() };
+        let mut content = message.content.clone();
+        content.prepend_text("<tool_response>\n");
+        content.push_text("\n</tool_response>");
+        return Message::text(Role::User, content);
     }
     let mut message = message.clone();
     for call in std::mem::take(&mut message.tool_calls) {
         let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::String(call.arguments));
         let call = json!({"name": call.name, "arguments": arguments});
         let gap = if message.content.is_empty() { "" } else { "\n" };
-        message.content = format!("{}{gap}<tool_call>\n{call}\n</tool_call>", message.content);
+        message.content.push_text(&format!("{gap}<tool_call>\n{call}\n</tool_call>"));
     }
     message
 }

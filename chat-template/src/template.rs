@@ -171,7 +171,7 @@ impl ChatTemplate {
             history.adaptations.push(Adaptation::OneCallPerTurn);
         }
         if let Some(last) = history.messages.last_mut().filter(|_| prompt.continues) {
-            last.content.push_str(CONTINUES_HERE);
+            last.content.push_text(CONTINUES_HERE);
             variables.insert("add_generation_prompt".to_owned(), false.into());
         }
         history
@@ -186,11 +186,9 @@ impl ChatTemplate {
                 name: name.into(),
                 arguments: "{}".into(),
             };
-            let result = |name: &str| {
-                Message::result(Some(call(name).id), Some(name.to_owned()), "a result".to_owned())
-            };
+            let result = |name: &str| Message::result(Some(call(name).id), Some(name.to_owned()), "a result");
             let probe = |names: &[&str]| {
-                let asked = Message { content: "a question".into(), ..Message::default() };
+                let asked = Message::text(Role::User, "a question");
                 let calls = names.iter().map(|name| call(name)).collect();
                 let calling = Message { role: Role::Assistant, tool_calls: calls, ..Message::default() };
                 let mut messages = vec![asked, calling];
@@ -269,7 +267,7 @@ fn adaptations(history: &History, style: Style) -> Vec<Adaptation> {
 /// Whether the text of every system message is in a prompt.
 fn has_system_messages(text: &str, messages: &[Message]) -> bool {
     let mut system = messages.iter().filter(|message| message.role == Role::System);
-    system.all(|message| text.contains(message.content.trim()))
+    system.all(|message| text.contains(message.content.text().trim()))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(crate) fn message(message: &Message, style: Style, short_ids: bool) -> Value
     let mut map = Map::new();
     map.insert("role".into(), message.role.as_str().into());
     if !(style.omits_empty_content && is_only_calls(message)) {
-        map.insert("content".into(), message.content.as_str().into());
+        map.insert("content".into(), message.content.text().into());
     }
     if let Some(name) = &message.name {
         map.insert("name".into(), name.as_str().into());

@@ -2,8 +2,8 @@
 
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
-use ipc_proto::worker::Room;
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::worker::Capacity;
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use tokio::sync::mpsc;
 
 pub mod choices;
@@ -14,7 +14,7 @@ pub struct Events {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
     /// The worker's free capacity when it took the request, if known.
-    pub room: Option<Room>,
+    pub capacity: Option<Capacity>,
     source: EventSource,
     /// Resolves when the request must be aborted; `None` once it has.
     limit: Option<Limit>,
@@ -39,10 +39,10 @@ pub trait Failover: Send {
 impl Events {
     /// Events from `queue`, then from the workers that `failover` finds when it is lost, until `limit`.
     pub fn new(queue: Queue, failover: Box<dyn Failover>, limit: Limit) -> Self {
-        let (prompt_tokens, room) = (queue.prompt_tokens, queue.room);
+        let (prompt_tokens, capacity) = (queue.prompt_tokens, queue.capacity);
         Self {
             prompt_tokens,
-            room,
+            capacity,
             source: EventSource { queue, failover, pending: None },
             limit: Some(limit),
         }
@@ -128,7 +128,7 @@ impl EventSource {
 /// A request's time limit was reached.
 pub fn late() -> Error {
     let text = "the request did not end within its time limit";
-    Error::new(ErrorKind::Timeout, Origin::Gateway, text).retryable(false)
+    Error::new(ErrorKind::Timeout, Origin::Gateway, text).with_disposition(Disposition::Final)
 }
 
 /// The events of one request from one worker. Dropping it before its end cancels the request there.
@@ -136,7 +136,7 @@ pub struct Queue {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
     /// The worker's free capacity when it took the request, if known.
-    pub room: Option<Room>,
+    pub capacity: Option<Capacity>,
     events: mpsc::Receiver<Event>,
     /// Runs when dropped, unless the request has ended.
     cancel: Option<Box<dyn FnOnce() + Send>>,
@@ -145,12 +145,12 @@ pub struct Queue {
 impl Queue {
     /// A queue of `events`; `cancel` ends the request at the worker when the queue is dropped early.
     pub fn new(events: mpsc::Receiver<Event>, cancel: impl FnOnce() + Send + 'static) -> Self {
-        Self { prompt_tokens: 0, room: None, events, cancel: Some(Box::new(cancel)) }
+        Self { prompt_tokens: 0, capacity: None, events, cancel: Some(Box::new(cancel)) }
     }
 
     /// A queue without events.
     fn ended() -> Self {
-        Self { prompt_tokens: 0, room: None, events: mpsc::channel(1).1, cancel: None }
+        Self { prompt_tokens: 0, capacity: None, events: mpsc::channel(1).1, cancel: None }
     }
 
     async fn next(&mut self) -> Event {

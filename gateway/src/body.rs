@@ -64,10 +64,10 @@ pub fn lenient<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     parse(bytes).or_else(|error| {
         let mended = || escapes::mended(&String::from_utf8_lossy(bytes));
         // Where a field is to blame the JSON could be read.
-        if error.param.is_some() || !bytes.contains(&b'\\') {
+        if error.field.is_some() || !bytes.contains(&b'\\') {
             return Err(error);
         }
-        parse(mended().as_bytes()).map_err(|second| if second.param.is_some() { second } else { error })
+        parse(mended().as_bytes()).map_err(|second| if second.field.is_some() { second } else { error })
     })
 }
 

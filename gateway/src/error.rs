@@ -2,15 +2,15 @@
 //!
 //! An answer carries its error along, from which `middleware::protocol` writes it anew for clients of other protocols.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::{Error, ErrorKind, Origin};
 
 use crate::api::openai::error::Body;
-
-/// When to ask again after a failure that another try can mend. It is a guess: what is waited for says nothing of the kind.
-pub const RETRY_AFTER_SECONDS: u32 = 1;
+use crate::translate::field_names;
 
 /// An error as a response in OpenAI's shape.
 #[derive(Debug)]
@@ -31,13 +31,20 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::ContextLength => StatusCode::BAD_REQUEST,
         ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
-        ErrorKind::ModelNotFound => StatusCode::NOT_FOUND,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound(_) => StatusCode::NOT_FOUND,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Overloaded | ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
         ErrorKind::Unavailable | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::ModelBroken | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// `pause` in whole seconds, rounded up.
+pub fn whole_seconds(pause: Duration) -> u64 {
+    pause.as_millis().div_ceil(1000) as u64
 }
 
 impl IntoResponse for ApiError {
@@ -46,10 +53,10 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::error!(kind = ?self.0.kind, origin = ?self.0.origin, "{}", self.0.message);
         }
-        let mut response = (status, Json(Body::of(&self.0))).into_response();
+        let mut response = (status, Json(Body::new(&self.0, field_names::chat))).into_response();
         let headers = response.headers_mut();
-        if self.0.retryable {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        if let Some(pause) = self.0.disposition.retry_after() {
+            headers.insert(header::RETRY_AFTER, whole_seconds(pause).into());
         } else {
             // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
@@ -62,7 +69,7 @@ impl IntoResponse for ApiError {
 /// An answer for paths and methods that there are not, with its own status.
 pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
     let error = Error::new(ErrorKind::InvalidRequest, Origin::Client, message);
-    let mut response = (status, Json(Body::of(&error))).into_response();
+    let mut response = (status, Json(Body::new(&error, field_names::chat))).into_response();
     response.extensions_mut().insert(Failure(error));
     response
 }

@@ -127,14 +127,14 @@ fn written(mut wire: impl Wire, events: &[Event], ends: u8) -> Vec<u8> {
         if ends & 2 == 2 {
             wire.keep_alive(&mut buffer);
         }
-        assert!(!wire.push(&mut buffer, event), "it ends too early");
+        assert!(!wire.push(&mut buffer, 0, event), "it ends too early");
     }
     if ends & 4 == 4 {
         wire.fail(&mut buffer, &Error::new(ErrorKind::Internal, Origin::Worker, "no"));
     } else {
         let usage = Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() };
         let reason = if ends & 8 == 8 { FinishReason::Length } else { FinishReason::Stop };
-        assert!(wire.push(&mut buffer, &Event::Finished { reason, usage }), "it does not end");
+        assert!(wire.push(&mut buffer, 0, &Event::Finished { reason, usage }), "it does not end");
         wire.end(&mut buffer, true);
     }
     buffer

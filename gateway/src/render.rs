@@ -64,7 +64,7 @@ pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let model = request.model.clone();
     let mut tokens = Vec::new();
     if arguments.pieces {
-        let prompt = request.generate.prompt.clone();
+        let prompt = request.generation.prompt.clone();
         let asked = TokenizeRequest { prompt, add_special: false, parse_special: true, pieces: true };
         let target = Target { model: model.clone(), ..Target::default() };
         tokens = translate::plain_tokens(local.tokenize(target, &asked).await?, true).tokens;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -91,8 +91,8 @@ impl Responses {
     /// When it, or an earlier one, is not there or not finished.
     pub async fn history(&self, owner: &str, id: &str) -> Result<Vec<Item>> {
         let wrong = |text: String| {
-            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text);
-            Err(error.with_param("previous_response_id"))
+            let error = Error::not_found(Resource::Response, text);
+            Err(error.with_field("previous_response_id"))
         };
         let chain = self.db.response_chain(owner, id).await.map_err(|e| refused(&e))?;
         match chain.first() {
@@ -317,8 +317,8 @@ fn is_in_progress(response: &Value) -> bool {
 }
 
 fn unknown(id: &str) -> Error {
-    Error::new(ErrorKind::ModelNotFound, Origin::Client, format!("the response \"{id}\" does not exist"))
-        .with_param("response_id")
+    Error::not_found(Resource::Response, format!("the response \"{id}\" does not exist"))
+        .with_field("response_id")
 }
 
 fn refused(error: &DbError) -> Error {

@@ -3,10 +3,10 @@
 pub mod admin;
 pub mod anthropic;
 pub mod embeddings;
+pub mod field_names;
 pub mod limits;
 pub mod metrics;
 pub mod models;
-pub mod names;
 pub mod openai;
 pub mod prompts;
 pub mod responses;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, GenerateRequest, Logprobs, Priority, Prompt, RequestId, Sampling, ToolChoice,
+    ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Sampling, ToolChoice,
 };
 use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
@@ -39,8 +39,14 @@ pub use self::completions::completion;
 pub struct ValidRequest {
     /// The model's name as the client gave it.
     pub model: String,
-    /// What to generate; the backend gives it its number.
-    pub generate: GenerateRequest,
+    /// What to generate.
+    pub generation: Generation,
+    /// Further prompts, for each of which the same is generated.
+    pub more_prompts: Vec<Prompt>,
+    /// Outputs to generate for each prompt; at least 1.
+    pub choices: u32,
+    /// The client's part of the scope in which cached text is shared.
+    pub cache_salt: String,
     /// Set when the answer is to be streamed.
     pub stream: Option<Streaming>,
     /// How long the model stays when it falls idle, where the request says.
@@ -173,7 +179,7 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     let candidates = choices::count("n", request.n)?;
     let sampling = sampling(&asked!(request))?;
     foreign::refuse(&request.foreign, &sampling)?;
-    let mut extras = extras!(request)?;
+    let (mut extras, cache_salt) = extras!(request)?;
     let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
     let background = turns::is_background_task(&request.messages);
     if background && request.priority.is_none() && extras.priority == Priority::Normal {
@@ -206,8 +212,7 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
         continues,
         sanitize_control_tokens: request.sanitize_control_tokens,
     };
-    let generate = GenerateRequest {
-        id: RequestId(0),
+    let generation = Generation {
         prompt: Prompt::Chat(prompt),
         sampling,
         stop: stop(request.stop)?,
@@ -229,8 +234,20 @@ pub fn chat(mut request: chat::Request) -> Result<ValidChoices> {
     };
     let keep_alive = keep_alive::checked(request.keep_alive)?;
     let model = model(request.model)?;
-    let request = ValidRequest { model, generate: generate.clone(), stream, keep_alive, labels, affinity };
-    ValidChoices::new(request, vec![generate], form)
+    let choices = candidates as u32;
+    let more_prompts = Vec::new();
+    let request = ValidRequest {
+        model,
+        generation,
+        more_prompts,
+        choices,
+        cache_salt,
+        stream,
+        keep_alive,
+        labels,
+        affinity,
+    };
+    ValidChoices::new(request, form)
 }
 
 /// What changes the answer and is not built.
@@ -286,8 +303,8 @@ fn tier_name(tier: ServiceTier) -> &'static str {
     }
 }
 
-/// A request that has these settings and no others.
-fn extras(extras: Extras) -> Result<GenerateRequest> {
+/// A generation that has these settings and no others, and the client's part of its cache scope.
+fn extras(extras: Extras) -> Result<(Generation, String)> {
     let Extras {
         constraint,
         stop_tokens,
@@ -302,13 +319,13 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
         let text = format!("stop_token_ids: at most {MAX_STOP_TOKENS}, not {}", stop_tokens.len());
         return Err(Error::invalid("stop_token_ids", text));
     }
-    let cache_scope = cache_salt.unwrap_or_default();
-    if cache_scope.len() > MAX_SALT_BYTES {
+    let cache_salt = cache_salt.unwrap_or_default();
+    if cache_salt.len() > MAX_SALT_BYTES {
         let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
         return Err(Error::invalid("cache_salt", text));
     }
     let time_limit_ms = time_limit_ms(timeout)?;
-    Ok(GenerateRequest {
+    let generation = Generation {
         constraint,
         stop_tokens,
         min_tokens: min_tokens.unwrap_or(0),
@@ -321,9 +338,9 @@ fn extras(extras: Extras) -> Result<GenerateRequest> {
             (Some(chat::Priority::Normal) | None, _) => Priority::Normal,
         },
         time_limit_ms,
-        cache_scope,
-        ..GenerateRequest::default()
-    })
+        ..Generation::default()
+    };
+    Ok((generation, cache_salt))
 }
 
 /// `timeout`, of any endpoint.

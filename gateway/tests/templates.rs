@@ -71,7 +71,7 @@ fn prompt(request: &Value) -> ChatPrompt {
     let mut request = request.clone();
     request["model"] = json!("m");
     let request = serde_json::from_value(request).unwrap();
-    match gateway::validate::chat(request).unwrap().request.generate.prompt {
+    match gateway::validate::chat(request).unwrap().request.generation.prompt {
         Prompt::Chat(prompt) => prompt,
         _ => panic!("a chat request has a conversation"),
     }
@@ -156,7 +156,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// Any other change would be a way around an error that the reference does not make.
 fn is_ours(adaptations: &[Adaptation], expected: &str, prompt: &ChatPrompt) -> bool {
     let mut system = prompt.messages.iter().filter(|message| message.role == Role::System);
-    let drops_system = system.any(|message| !expected.contains(message.content.trim()));
+    let drops_system = system.any(|message| !expected.contains(message.content.text().trim()));
     adaptations.iter().any(|adaptation| match adaptation {
         Adaptation::ToolsAsText | Adaptation::OneCallPerTurn => true,
         Adaptation::SystemInFirstUserTurn | Adaptation::TurnsMerged => drops_system,

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::worker::Room;
+use crate::worker::Capacity;
 
 /// Texts to be turned into vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,8 +34,8 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// Tokens that were read.
     pub tokens: u64,
-    /// What is left, now that this one is done.
-    pub room: Room,
+    /// The remaining capacity, now that this request is done.
+    pub capacity: Capacity,
 }
 
 /// Documents to be compared with a query.
@@ -58,6 +58,6 @@ pub struct Scores {
     pub scores: Vec<f32>,
     /// Tokens that were read.
     pub tokens: u64,
-    /// What is left, now that this one is done.
-    pub room: Room,
+    /// The remaining capacity, now that this request is done.
+    pub capacity: Capacity,
 }

@@ -1,84 +1,105 @@
-//! What is asked of a model and what comes back, free of any vendor's field names.
+//! The neutral form of a generation: what to generate, and the events that come back. Free of any vendor's field names.
 //!
-//! Every client protocol is translated into [`GenerateRequest`] and out of [`Event`].
+//! Every client protocol is translated into [`Generation`] and out of [`Event`]. A worker receives a generation inside
+//! [`Submission`], which adds everything that only concerns the worker.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A request's number, unique within one step-frame connection; the gateway gives it.
+/// The number of one choice, unique within one step-frame connection; the gateway assigns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub struct RequestId(pub u64);
+pub struct ChoiceId(pub u64);
 
-/// One text generation.
+/// A generation on its way to a worker: one prompt, and one output for each of `choices`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct GenerateRequest {
-    /// Names the request on the step-frame connection.
-    pub id: RequestId,
-    /// What to continue.
-    pub prompt: Prompt,
-    /// How the next token is chosen.
-    pub sampling: Sampling,
-    /// Texts that end the generation; they are not part of the output.
-    pub stop: Vec<String>,
-    /// At most this many tokens; `None` goes on to the end of the context. 0 only where the prompt is scored.
-    pub max_tokens: Option<u32>,
-    /// Tokens before which the model may not end its turn.
-    pub min_tokens: u32,
-    /// The model's end of turn is a token like any other, and does not end the generation.
-    pub ignore_eos: bool,
-    /// Tokens that end the generation beside the model's own; they are not part of the output.
-    pub stop_tokens: Vec<u32>,
-    /// After so many tokens of reasoning it is closed, and the model must answer.
-    pub reasoning_budget: Option<u32>,
-    /// What is told of the tokens besides their text.
-    pub logprobs: Option<Logprobs>,
-    /// What the output must be.
-    pub constraint: Option<Constraint>,
-    /// Who goes first where not all can run.
-    pub priority: Priority,
-    /// From its arrival on, after so many milliseconds it fails.
-    pub time_limit_ms: Option<u32>,
-    /// Requests of different scopes never share cached text, so that none can tell by time what another asked. Empty: the scope
-    /// of all who name none.
+pub struct Submission {
+    /// The id of the client's request, as the logs of all processes show it.
+    pub request_id: String,
+    /// Generations of different scopes never share cached text, so that response times reveal nothing about other scopes.
+    /// Empty: the scope of all clients that name none.
     pub cache_scope: String,
-    /// Token ids that a worker that is gone has generated already. They are the beginning of the output, count as generated,
-    /// and are not told again: the first event is of what comes after them.
+    /// What to generate. Its prompt is rendered and tokenised once.
+    pub generation: Generation,
+    /// The outputs to generate; at least one. They are admitted together or not at all.
+    pub choices: Vec<Choice>,
+}
+
+/// One output of a [`Submission`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Choice {
+    /// Names its events on the step-frame connection.
+    pub id: ChoiceId,
+    /// Its index among the choices of the client's request. It is added to the seed.
+    pub index: u32,
+    /// Token ids that another worker has generated already. They are the beginning of the output and count as generated; the
+    /// first event comes after them.
     pub generated: Vec<u32>,
 }
 
-/// Which log probabilities are told. They are the model's own, before penalties, biases and temperature.
+/// One text generation, whatever serves it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Generation {
+    /// The text or conversation to continue.
+    pub prompt: Prompt,
+    /// How each token is chosen.
+    pub sampling: Sampling,
+    /// Texts that end the generation; they are not part of the output.
+    pub stop: Vec<String>,
+    /// The maximum number of tokens; `None` allows the rest of the context. 0 only where the prompt is scored.
+    pub max_tokens: Option<u32>,
+    /// Tokens before which the model may not end its turn.
+    pub min_tokens: u32,
+    /// The model's end of turn is an ordinary token and does not end the generation.
+    pub ignore_eos: bool,
+    /// Token ids that end the generation besides the model's own; they are not part of the output.
+    pub stop_tokens: Vec<u32>,
+    /// The maximum number of reasoning tokens; then the reasoning is closed and the model must answer.
+    pub reasoning_budget: Option<u32>,
+    /// Log probabilities to return, if any.
+    pub logprobs: Option<Logprobs>,
+    /// The form that the output must have.
+    pub constraint: Option<Constraint>,
+    /// Its class in every queue.
+    pub priority: Priority,
+    /// Milliseconds from its arrival after which it fails.
+    pub time_limit_ms: Option<u32>,
+}
+
+/// Log probabilities to return. They are the model's own, before penalties, biases and temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Logprobs {
-    /// With each token, those of so many likeliest.
+    /// The number of likeliest tokens to return with each token.
     pub top: u8,
-    /// The prompt's tokens too, in one [`Event::Prompt`] before any text.
+    /// Whether the prompt's tokens are scored too, in one [`Event::Prompt`] before any text.
     pub prompt: bool,
 }
 
-/// Who goes first where not all can run. Who waits long enough goes like a higher class, so that nobody waits for ever.
+/// The class of a request or model in a queue. One that waits long enough rises to a higher class, so that none starves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schemars", schemars(rename = "ModelPriority"))]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
-    /// Before others; takes running places of lower classes.
+    /// Before others; pre-empts lower classes.
     High,
-    /// As usual.
+    /// Between both.
     #[default]
     Normal,
-    /// When there is room.
+    /// When capacity is left over.
     Low,
 }
 
-/// What the output must be as a whole. Every token is chosen so that the output can still become it, and it may end only
-/// where it is one; `max_tokens` can cut it short all the same.
+/// The form that the output as a whole must have. Every token keeps the output a prefix of that form, and the output ends
+/// only where it is complete. `max_tokens` can still cut it short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,
-    /// A JSON value that a schema describes, given as the schema's text (2020-12; keywords that are not supported are
-    /// refused by name). Properties come in the schema's order.
+    /// A JSON value that matches a schema, given as text (2020-12; unsupported keywords are refused by name). Properties come
+    /// in the schema's order.
     JsonSchema(String),
     /// A text that a regular expression matches from beginning to end (Rust's syntax, without look-around).
     Regex(String),
@@ -86,18 +107,18 @@ pub enum Constraint {
     Lark(String),
 }
 
-/// What the model continues.
+/// The text or conversation that the model continues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Prompt {
     /// Plain text, tokenised with the model's special tokens (BOS) as its tokenizer adds them.
     Text(String),
     /// Token ids, taken as they are.
     Tokens(Vec<u32>),
-    /// A gap to be filled, for models that were trained to.
+    /// A gap to fill, for models that were trained for it.
     Infill {
-        /// What stands before it.
+        /// The text before the gap.
         before: String,
-        /// What stands after it.
+        /// The text after the gap.
         after: String,
     },
     /// A conversation, rendered with the model's chat template.
@@ -117,14 +138,14 @@ pub struct ChatPrompt {
     pub messages: Vec<Message>,
     /// Functions that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it may, must or must not.
+    /// Whether the model calls functions.
     pub tool_choice: ToolChoice,
     /// Whether one turn may hold several calls.
     pub parallel_calls: bool,
     /// Extra variables for the template, as a JSON object in text form (`None`: no extras). Text, because
     /// bincode cannot carry self-describing values.
     pub template_kwargs: Option<String>,
-    /// The last turn, which is the model's and has text, is not over: the output goes on where it ends.
+    /// The output continues the last turn, which is the assistant's and has text.
     pub continues: bool,
     /// Whether control tokens in the client's text are read as text. `None`: as the model's setting says.
     pub sanitize_control_tokens: Option<bool>,
@@ -133,13 +154,13 @@ pub struct ChatPrompt {
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The speaker's role.
     pub role: Role,
-    /// What is said.
-    pub content: String,
-    /// The speaker's name where several share a role; of a tool's result, the function's name where it is known.
+    /// The text and media of the turn.
+    pub content: Content,
+    /// The speaker's name where several share a role; of a tool's result, the function's name if known.
     pub name: Option<String>,
-    /// What the model thought before it spoke.
+    /// The model's reasoning before this turn's text.
     pub reasoning: Option<String>,
     /// Functions that the model called.
     pub tool_calls: Vec<ToolCall>,
@@ -148,43 +169,120 @@ pub struct Message {
 }
 
 impl Message {
-    /// What came of the call `id` of a function whose name may be known.
-    pub fn result(id: Option<String>, name: Option<String>, content: String) -> Self {
-        Self { role: Role::Tool, content, name, tool_call_id: id, ..Self::default() }
+    /// A turn of text.
+    pub fn text(role: Role, text: impl Into<Content>) -> Self {
+        Self { role, content: text.into(), ..Self::default() }
+    }
+
+    /// The result of the call `id` of a function whose name may be known.
+    pub fn result(id: Option<String>, name: Option<String>, content: impl Into<Content>) -> Self {
+        Self { role: Role::Tool, content: content.into(), name, tool_call_id: id, ..Self::default() }
+    }
+}
+
+/// The content of a turn: parts in order. Consecutive text is one part, and no part is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Content(Vec<ContentPart>);
+
+/// One part of a turn's [`Content`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContentPart {
+    /// Text.
+    Text(String),
+}
+
+impl Content {
+    /// The parts in order.
+    pub fn parts(&self) -> &[ContentPart] {
+        &self.0
+    }
+
+    /// Whether it has neither text nor media.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All text of it, joined.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.0[..] {
+            [ContentPart::Text(text)] => Cow::Borrowed(text),
+            parts => parts.iter().map(|ContentPart::Text(text)| text.as_str()).collect(),
+        }
+    }
+
+    /// Each text of it, for changes in place. A text must not become empty.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        self.0.iter_mut().map(|ContentPart::Text(text)| text)
+    }
+
+    /// Puts text in front.
+    pub fn prepend_text(&mut self, text: &str) {
+        match self.0.first_mut() {
+            Some(ContentPart::Text(first)) => first.insert_str(0, text),
+            None => self.push_text(text),
+        }
+    }
+
+    /// Adds text at the end.
+    pub fn push_text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            Some(ContentPart::Text(last)) => last.push_str(text),
+            None if text.is_empty() => {}
+            None => self.0.push(ContentPart::Text(text.to_owned())),
+        }
+    }
+
+    /// Adds the parts of `other` at the end.
+    pub fn append(&mut self, other: &Self) {
+        for ContentPart::Text(text) in &other.0 {
+            self.push_text(text);
+        }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        if text.is_empty() { Self::default() } else { Self(vec![ContentPart::Text(text)]) }
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
     }
 }
 
 /// A function that the model may call.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tool {
-    /// Its name.
+    /// The name that calls use.
     pub name: String,
-    /// What it does.
+    /// A description for the model.
     pub description: Option<String>,
     /// JSON schema of its arguments, an object, in text form.
     pub parameters: Option<String>,
-    /// Whether arguments must fit the schema: the call is constrained then.
+    /// Whether arguments must match the schema: calls are constrained then.
     pub strict: bool,
 }
 
 /// Whether the model calls functions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ToolChoice {
-    /// As it likes.
+    /// The model decides.
     #[default]
     Auto,
-    /// Not at all.
+    /// It calls none.
     None,
-    /// At least one.
+    /// It calls at least one.
     Required,
-    /// This one.
+    /// It calls this one.
     Named(String),
 }
 
 /// A function call.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// What its result will refer to.
+    /// The id that the call's result refers to.
     pub id: String,
     /// The function's name.
     pub name: String,
@@ -192,12 +290,12 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
-/// Who speaks in a conversation.
+/// A role in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Role {
-    /// Instructions that stand above the conversation.
+    /// Instructions for the whole conversation.
     System,
-    /// The person.
+    /// The person who talks to the model.
     #[default]
     User,
     /// The model.
@@ -207,7 +305,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name that chat templates compare with.
+    /// The role's name in chat templates.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -218,8 +316,8 @@ impl Role {
     }
 }
 
-/// How the next token is chosen. `None` takes what the model's `generation_config.json` says, else the neutral
-/// value given at each field.
+/// How each token is chosen. `None` takes the value of the model's `generation_config.json`, or else the neutral value given
+/// at each field. The gateway checks all ranges; a worker checks token ids and the model's own defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sampling {
     /// 0 is greedy; neutral 1.
@@ -230,23 +328,23 @@ pub struct Sampling {
     pub top_k: Option<u32>,
     /// Keep tokens at least this fraction as likely as the likeliest, in [0, 1]; neutral 0.
     pub min_p: Option<f32>,
-    /// Same seed, same text. `None` draws one.
+    /// The same seed gives the same text. `None` draws one.
     pub seed: Option<u64>,
     /// Logits of tokens in prompt or output are divided by it where positive, multiplied where negative; neutral 1.
     pub repetition_penalty: Option<f32>,
-    /// Taken from the logit of each token in the output; neutral 0.
+    /// Subtracted from the logit of each token in the output; neutral 0.
     pub presence_penalty: Option<f32>,
-    /// Taken from it as often as the token is there; neutral 0.
+    /// Subtracted from it for each occurrence; neutral 0.
     pub frequency_penalty: Option<f32>,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
 }
 
-/// What a generation tells while it runs. A request has at most one `Prompt`, any number of `Delta`, then exactly one
-/// `Finished` or `Failed`; nothing follows.
+/// An event of one choice. A choice has at most one `Prompt`, any number of `Delta`, then exactly one `Finished` or `Failed`;
+/// nothing follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// The prompt's tokens, where their log probabilities were asked for.
+    /// The prompt's tokens, if their log probabilities were requested.
     Prompt {
         /// In order.
         tokens: Vec<TokenLogprob>,
@@ -255,34 +353,34 @@ pub enum Event {
     Delta(Delta),
     /// The generation ended as it should.
     Finished {
-        /// Why it ended.
+        /// The condition that ended it.
         reason: FinishReason,
-        /// What it took.
+        /// Its token counts.
         usage: Usage,
     },
-    /// The generation ended by a failure.
+    /// The generation failed.
     Failed(Error),
 }
 
-/// More of an output: what some tokens that came one after another brought.
+/// More of an output: the result of some consecutive tokens.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Delta {
     /// Index (from 0) of the last of them among the generated tokens.
     pub index: u32,
-    /// Their ids. All deltas' ids together are the output so far, from which another worker can go on.
+    /// Their ids. All deltas' ids together are the output so far, from which another worker can continue.
     pub tokens: Vec<u32>,
-    /// What they say; empty only where log probabilities come without any.
+    /// Their text; empty only where log probabilities come without any.
     pub parts: Vec<Part>,
-    /// How likely each was, where that was asked for.
+    /// Log probabilities of the tokens, if they were requested.
     pub logprobs: Vec<TokenLogprob>,
 }
 
-/// A piece of an output; pieces of one kind that follow each other belong together.
+/// A piece of an output; consecutive pieces of one kind belong together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// More of the answer: whole characters, never part of a stop text or of a marker.
     Text(String),
-    /// More of what the model thinks before it answers.
+    /// More of the reasoning before the answer.
     Reasoning(String),
     /// A function call begins; its arguments follow.
     Call {
@@ -291,20 +389,18 @@ pub enum Part {
         /// The function's name.
         name: String,
     },
-    /// More of the arguments of the call that began last: JSON text.
+    /// More of the last call's arguments: JSON text.
     Arguments(String),
 }
 
 impl Delta {
-    /// The text of the answer in it.
+    /// Its part of the answer's text.
     pub fn text(&self) -> String {
         let text = |part: &Part| if let Part::Text(text) = part { Some(text.clone()) } else { None };
         self.parts.iter().filter_map(text).collect()
     }
-}
 
-impl Delta {
-    /// The log probabilities of the answer's tokens: none where all of it is thought, or a call.
+    /// The log probabilities of the answer's tokens: none if all of it is reasoning or a call.
     pub fn answer_logprobs(&self) -> &[TokenLogprob] {
         let answer = |part: &Part| matches!(part, Part::Text(_));
         if self.parts.is_empty() || self.parts.iter().any(answer) { &self.logprobs } else { &[] }
@@ -318,30 +414,30 @@ impl Event {
     }
 }
 
-/// A token and how likely it was.
+/// A generated token with its log probability and its alternatives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TokenLogprob {
-    /// The token that came.
+    /// The token itself.
     pub token: Alternative,
-    /// The likeliest ones at its place, the likeliest first.
+    /// The likeliest tokens at its position, the likeliest first.
     pub top: Vec<Alternative>,
 }
 
-/// A token that came or could have come.
+/// A token at some position, with its log probability.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Alternative {
-    /// Its text's bytes, which need not be whole characters.
+    /// The bytes of its text, which need not be whole characters.
     pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability; `None` for the first token of a prompt, which nothing comes before.
+    /// Natural logarithm of its probability; `None` for the first token of a prompt.
     pub logprob: Option<f32>,
 }
 
-/// Why a generation ended.
+/// The condition that ended a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FinishReason {
     /// The model ended its turn.
     Stop,
-    /// A stop text came: its index in the request's list.
+    /// A stop text, by its index in the request's list.
     StopText(u8),
     /// The model ended its turn to have functions called.
     ToolCalls,
@@ -354,12 +450,15 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt, template included.
     pub prompt_tokens: u32,
-    /// Of these, tokens whose KV came from the prefix cache.
+    /// Those of them whose KV came from the prefix cache.
     pub cached_tokens: u32,
-    /// Of the others, those that were entered into it for later requests.
+    /// Those of the others that were inserted into it for later requests.
     pub cache_written_tokens: u32,
     /// Tokens generated, the ending one included.
     pub completion_tokens: u32,
-    /// Of these, tokens of what the model thought before it answered.
+    /// Those of them that are reasoning.
     pub reasoning_tokens: u32,
 }
+
+#[cfg(test)]
+mod tests;

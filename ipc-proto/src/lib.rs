@@ -19,4 +19,4 @@ pub mod stream;
 pub mod supervisor;
 pub mod worker;
 
-pub use error::{Error, ErrorKind, Origin, Result};
+pub use error::{Disposition, Error, ErrorKind, Field, Origin, Resource, Result};

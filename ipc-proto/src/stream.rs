@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
 
 use crate::codec::Bincode;
-use crate::generate::{Event, RequestId};
+use crate::generate::{ChoiceId, Event};
 
 /// Names one step-frame connection at its worker; the gateway draws it at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub enum StreamFrame {
 pub struct StepFrame {
     /// The engine's step counter.
     pub step: u64,
-    /// In order of generation; a request can occur more than once.
-    pub events: Vec<(RequestId, Event)>,
+    /// In order of generation; a choice can occur more than once.
+    pub events: Vec<(ChoiceId, Event)>,
 }
 
 /// The worker's end of a step-frame connection.

@@ -1,6 +1,6 @@
 //! What the supervisor answers on its socket (the gateway calls it, and the command line).
 //!
-//! A model is named by its id or by one of its aliases; an unknown name is [`crate::ErrorKind::ModelNotFound`] everywhere.
+//! A model is named by its id or by one of its aliases; an unknown name is [`crate::ErrorKind::NotFound`] everywhere.
 
 use std::path::PathBuf;
 

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use crate::generate::{GenerateRequest, Prompt, RequestId};
+use crate::generate::{ChoiceId, Prompt, Submission};
 use crate::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use crate::stream::StreamId;
-use crate::{Error, Result};
 
 /// One loaded model's control interface. All calls are short but `wait_ready`.
 #[tarpc::service]
@@ -17,31 +17,31 @@ pub trait Worker {
     /// How far loading is.
     async fn progress() -> Progress;
 
-    /// Renders, tokenises and queues a request whose events go to `stream`. An error means that nothing was queued
+    /// Renders and tokenises a prompt and queues its choices, whose events go to `stream`. An error means that none was queued
     /// and no event will come.
-    async fn submit(stream: StreamId, request: GenerateRequest) -> std::result::Result<Accepted, Error>;
+    async fn submit(stream: StreamId, submission: Submission) -> Result<Accepted>;
 
     /// Tokens that `prompt` would have, rendered; nothing is queued.
-    async fn count_tokens(prompt: Prompt) -> std::result::Result<u32, Error>;
+    async fn count_tokens(prompt: Prompt) -> Result<u32>;
 
     /// The prompt as the model would read it; nothing is queued.
-    async fn render(prompt: Prompt) -> std::result::Result<RenderedPrompt, Error>;
+    async fn render(prompt: Prompt) -> Result<RenderedPrompt>;
 
     /// The token ids of a text or prompt.
-    async fn tokenize(request: TokenizeRequest) -> std::result::Result<Tokenized, Error>;
+    async fn tokenize(request: TokenizeRequest) -> Result<Tokenized>;
 
     /// The text of token ids, special tokens included.
-    async fn detokenize(tokens: Vec<u32>) -> std::result::Result<String, Error>;
+    async fn detokenize(tokens: Vec<u32>) -> Result<String>;
 
     /// Turns texts into vectors; only a model of [`ModelKind::Embed`] does. Dropping the call drops what is left of the work.
-    async fn embed(request: EmbedRequest) -> std::result::Result<Embeddings, Error>;
+    async fn embed(request: EmbedRequest) -> Result<Embeddings>;
 
     /// Says how relevant documents are to a query; only a model of [`ModelKind::Rerank`] does. Dropping the call drops what
     /// is left of the work.
-    async fn rerank(request: RerankRequest) -> std::result::Result<Scores, Error>;
+    async fn rerank(request: RerankRequest) -> Result<Scores>;
 
-    /// Drops a request; unknown ones are ignored. No further event comes for it.
-    async fn cancel(stream: StreamId, id: RequestId);
+    /// Drops a choice; an unknown one is ignored. No further event comes for it.
+    async fn cancel(stream: StreamId, id: ChoiceId);
 
     /// What the worker is doing right now.
     async fn health() -> Health;
@@ -91,22 +91,22 @@ pub enum ModelKind {
     Rerank,
 }
 
-/// A request was queued.
+/// The answer to an accepted [`Submission`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
-    /// What is left, this one counted.
-    pub room: Room,
+    /// The remaining capacity, with this submission counted.
+    pub capacity: Capacity,
 }
 
-/// How many requests a worker takes, as it was when it answered.
+/// The number of requests that a worker takes, at the moment of its answer. Each choice counts as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Room {
-    /// Requests that it has at once at most, whether they run or wait.
+pub struct Capacity {
+    /// The maximum number of requests, running and waiting together.
     pub limit: u32,
-    /// How many more it would have taken.
-    pub left: u32,
+    /// The number of further requests that it would take.
+    pub free: u32,
 }
 
 /// A worker's counters.

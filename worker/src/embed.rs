@@ -8,9 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use ipc_proto::error::RETRY_AFTER;
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use tokio::sync::oneshot;
 
 use crate::engine::admission_limits::AdmissionPermit;
@@ -234,7 +235,8 @@ impl<R: BatchRunner> EncoderEngine<R> {
     fn fail(&mut self, slots: Vec<(JobId, usize)>, failure: &RunnerError) {
         tracing::error!(%failure, texts = slots.len(), "a step failed; its requests are lost");
         let text = format!("the model failed: {failure}");
-        let error = Error::new(ErrorKind::Internal, Origin::Worker, text).retryable(true);
+        let error = Error::new(ErrorKind::Internal, Origin::Worker, text)
+            .with_disposition(Disposition::RetryAfter(RETRY_AFTER));
         for (id, _) in slots {
             self.queue.remove(id);
             if let Some(running) = self.jobs.remove(&id) {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use ipc_proto::generate::{Event, RequestId};
+use ipc_proto::error::RETRY_AFTER;
+use ipc_proto::generate::{ChoiceId, Event};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
-use ipc_proto::{Error, ErrorKind, Origin};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin};
 
 use crate::text::grammar::Matcher;
 use crate::text::tokenizer::Tokenizer;
@@ -38,7 +39,7 @@ pub mod sequence;
 pub mod streams;
 
 use admission_limits::AdmissionPermit;
-use command::{Admitted, Command, Submission};
+use command::{Admitted, Command, EngineRequest};
 use counters::Counters;
 use kv_limit::KvLimit;
 use output::Output;
@@ -72,11 +73,12 @@ pub struct Engine<R> {
 #[derive(Debug)]
 struct Request {
     stream: StreamId,
-    id: RequestId,
+    id: ChoiceId,
     output: Output,
     constraint: Option<Matcher>,
     budget: Option<ReasoningBudget>,
     deadline: Option<Instant>,
+    span: tracing::Span,
     /// The first token has been sampled.
     begun: bool,
     _permit: AdmissionPermit,
@@ -177,8 +179,8 @@ impl<R: Runner> Engine<R> {
     }
 
     fn submit(&mut self, admitted: Admitted) {
-        let Admitted { submission, arrival, permit } = admitted;
-        let Submission { stream, id, params, limits, constraint, budget, deadline } = submission;
+        let Admitted { request, arrival, permit } = admitted;
+        let EngineRequest { stream, id, params, limits, constraint, budget, deadline, span } = request;
         if !arrival.is_wanted() || !self.streams.contains(stream) {
             return;
         }
@@ -194,7 +196,7 @@ impl<R: Runner> Engine<R> {
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &params);
         let mut request =
-            Request { stream, id, output, constraint, budget, deadline, begun: false, _permit: permit };
+            Request { stream, id, output, constraint, budget, deadline, span, begun: false, _permit: permit };
         if let Some(end) = request.resume(&params.generated) {
             self.streams.push(stream, id, end);
             // Before the flush: once the client sees the end, it may reuse the id and the permit.
@@ -278,7 +280,11 @@ impl<R: Runner> Engine<R> {
                 tracing::error!(%failure, rows = self.batch.rows.len(), "a step failed; its requests are lost");
                 let text = format!("the model failed while generating: {failure}");
                 let lost: Vec<SequenceId> = self.scheduler.scheduled().collect();
-                self.fail(&lost, &Error::new(ErrorKind::Internal, Origin::Worker, text).retryable(true));
+                self.fail(
+                    &lost,
+                    &Error::new(ErrorKind::Internal, Origin::Worker, text)
+                        .with_disposition(Disposition::RetryAfter(RETRY_AFTER)),
+                );
             }
         }
         self.counters.publish_memory(self.runner.memory());
@@ -373,7 +379,10 @@ impl<R: Runner> Engine<R> {
             .filter(|(_, request)| request.deadline.is_some_and(|deadline| deadline <= now));
         let late: Vec<SequenceId> = late.map(|(sequence, _)| *sequence).collect();
         let text = "the request did not end within its time limit";
-        self.fail(&late, &Error::new(ErrorKind::Timeout, Origin::Worker, text).retryable(false));
+        self.fail(
+            &late,
+            &Error::new(ErrorKind::Timeout, Origin::Worker, text).with_disposition(Disposition::Final),
+        );
     }
 
     /// Removes a request. Its blocks are free for the next step.
@@ -387,6 +396,7 @@ impl<R: Runner> Engine<R> {
     fn fail(&mut self, sequences: &[SequenceId], error: &Error) {
         for sequence in sequences {
             if let Some(request) = self.end(*sequence) {
+                tracing::warn!(parent: &request.span, %error, "the request failed");
                 self.streams.push(request.stream, request.id, Event::Failed(error.clone()));
             }
         }
@@ -411,7 +421,7 @@ impl Request {
         if !self.begun {
             self.begun = true;
             tracing::debug!(
-                request = id.0,
+                parent: &self.span,
                 cached_tokens = found.tokens,
                 evicted_before = found.evicted_before,
                 "the first token; the prefix cache's first missing block follows the cached tokens"

@@ -2,12 +2,19 @@
 
 use ipc_proto::generate::{ChatPrompt, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
 use crate::text::infill::InfillTokens;
 use crate::text::model_files::ModelFiles;
 use crate::text::output_parser::OutputFormat;
-use crate::text::prompt_memo::TokenizedPrompt;
+
+/// The tokens of a prompt, and the format of the output that follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are self-evident")]
+pub struct TokenizedPrompt {
+    pub tokens: Vec<u32>,
+    pub output_format: OutputFormat,
+}
 
 /// Tokenises a prompt and determines the format of the output that follows it.
 ///
@@ -69,16 +76,15 @@ pub fn tokenize(files: &ModelFiles, request: &TokenizeRequest, max_context: u32)
 /// When the model does not have one of the token ids.
 pub fn detokenize(files: &ModelFiles, tokens: &[u32]) -> Result<String> {
     if let Some(token) = tokens.iter().find(|token| **token >= files.vocabulary) {
-        let text =
-            format!("tokens: {token} is not a token id of this model, which lie below {}", files.vocabulary);
-        return Err(Error::invalid("tokens", text));
+        let text = format!("{token} is not a token id of this model, which lie below {}", files.vocabulary);
+        return Err(Error::invalid(Field::Tokens, text));
     }
     Ok(files.tokenizer.decode_all(tokens))
 }
 
 /// Renders and tokenises a conversation. Also describes the template and its use.
 fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<(String, Vec<u32>, TemplateUse)> {
-    let invalid = |text: String| Error::invalid("messages", text);
+    let invalid = |text: String| Error::invalid(Field::Messages, text);
     let (file, template) = files.templates.choose(chat).map_err(invalid)?;
     let sanitize = chat.sanitize_control_tokens.unwrap_or(files.sanitize_control_tokens);
     let rendered = template.render(chat, sanitize.then_some(&files.control_tokens)).map_err(invalid)?;
@@ -95,9 +101,8 @@ fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<(String, Vec<u32
 }
 
 fn infill(files: &ModelFiles, before: &str, after: &str) -> Result<Vec<u32>> {
-    let infill_tokens = InfillTokens::find(&files.tokenizer).ok_or_else(|| {
-        Error::invalid("suffix", "suffix: this model has no tokens for filling in the middle")
-    })?;
+    let infill_tokens = InfillTokens::find(&files.tokenizer)
+        .ok_or_else(|| Error::invalid(Field::Suffix, "this model has no tokens for filling in the middle"))?;
     let encode = |text: &str| files.tokenizer.encode(text, false).map_err(internal);
     Ok(infill_tokens.prompt(&encode(before)?, &encode(after)?))
 }

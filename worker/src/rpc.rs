@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
+use ipc_proto::generate::{ChoiceId, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
@@ -21,10 +21,11 @@ use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use crate::embed::admission::EncoderModel;
 use crate::engine::admission_limits::AdmissionLimits;
-use crate::engine::arrivals::Arrivals;
+use crate::engine::arrivals::{Arrival, Arrivals};
 use crate::engine::command::{Admitted, Command};
 use crate::engine::counters::Counters;
 use crate::text::model_files::ModelFiles;
@@ -160,7 +161,7 @@ impl Server {
         done.await.map_err(broken)?
     }
 
-    async fn admit(&self, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
+    async fn admit(&self, stream: StreamId, submission: Submission, span: Span) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Origin::Worker, text);
         let ready = self.ready()?;
         embed::require_kind(&ready.info, ModelKind::Generate)?;
@@ -170,26 +171,32 @@ impl Server {
         if self.closing.load(Ordering::Relaxed) {
             return Err(fault(ErrorKind::Unavailable, "the worker is shutting down"));
         }
-        let twice = "another request has the same id";
-        let entered = self.arrivals.enter(stream, request.id);
-        let arrival = entered.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
-        let permit = self.admission_limits.acquire(ModelKind::Generate)?;
+        let choices = submission.choices.len() as u32;
+        let entered = submission.choices.iter().map(|choice| self.arrivals.enter(stream, choice.id));
+        let arrivals: Option<Vec<Arrival>> = entered.collect();
+        let twice = "another choice has the same id";
+        let arrivals = arrivals.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
+        let permits = self.admission_limits.acquire(ModelKind::Generate, choices)?;
         let max_length = ready.info.max_context.min(self.counters.max_length());
         // Tokenising a long prompt takes milliseconds; keep it off the threads that move frames.
-        let admitted =
-            tokio::task::spawn_blocking(move || admission::admit(&ready.files, max_length, stream, request));
+        let admitted = tokio::task::spawn_blocking(move || {
+            admission::admit(&ready.files, max_length, (stream, &span), submission)
+        });
         let broken =
             |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
-        let submission = admitted.await.map_err(broken)??;
-        let prompt_tokens = submission.params.prompt.len() as u32;
-        if !arrival.is_wanted() {
+        let requests = admitted.await.map_err(broken)??;
+        let prompt_tokens = requests.first().map_or(0, |request| request.params.prompt.len()) as u32;
+        if !arrivals.iter().any(Arrival::is_wanted) {
             return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
         }
         // Before the engine has the request: a short one may end before this call returns.
-        let room = self.admission_limits.room(ModelKind::Generate);
-        let command = Command::Submit(Box::new(Admitted { submission, arrival, permit }));
-        self.engine.send(command).map_err(|_| fault(ErrorKind::Unavailable, "the worker has stopped"))?;
-        Ok(Accepted { prompt_tokens, room })
+        let capacity = self.admission_limits.capacity(ModelKind::Generate);
+        for ((request, arrival), permit) in requests.into_iter().zip(arrivals).zip(permits) {
+            let command = Command::Submit(Box::new(Admitted { request, arrival, permit }));
+            self.engine.send(command).map_err(|_| fault(ErrorKind::Unavailable, "the worker has stopped"))?;
+        }
+        tracing::debug!(prompt_tokens, choices, "queued");
+        Ok(Accepted { prompt_tokens, capacity })
     }
 }
 
@@ -202,8 +209,9 @@ impl Worker for Server {
         }
     }
 
-    async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
-        self.admit(stream, request).await
+    async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
+        let span = tracing::info_span!("request", id = submission.request_id);
+        self.admit(stream, submission, span.clone()).instrument(span).await
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
@@ -231,7 +239,7 @@ impl Worker for Server {
         self.rerank_documents(request).await
     }
 
-    async fn cancel(self, _: Context, stream: StreamId, id: RequestId) {
+    async fn cancel(self, _: Context, stream: StreamId, id: ChoiceId) {
         self.arrivals.cancel(stream, id);
         // The send fails only if the engine has ended; then there is nothing to cancel.
         self.engine.send(Command::Cancel(stream, id)).ok();

@@ -7,7 +7,6 @@ pub mod infill;
 pub mod model_files;
 pub mod model_formats;
 pub mod output_parser;
-pub mod prompt_memo;
 pub mod reasoning;
 pub mod sentence_transformers;
 pub mod sink;

@@ -31,7 +31,7 @@ fn prompt(turns: &[(&str, &str)], extra: Option<serde_json::Value>) -> ChatPromp
     };
     let message = |(of, content): &(&str, &str)| Message {
         role: role(of),
-        content: (*content).to_owned(),
+        content: (*content).into(),
         ..Message::default()
     };
     ChatPrompt {

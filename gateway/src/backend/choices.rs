@@ -1,7 +1,7 @@
 //! The events of one choice, or those of several as they come.
 
 use ipc_proto::generate::Event;
-use ipc_proto::worker::Room;
+use ipc_proto::worker::Capacity;
 use tokio::sync::mpsc;
 
 use super::Events;
@@ -12,7 +12,7 @@ const EVENTS_AHEAD: usize = 4096;
 /// Where a request's events come from. Dropping it cancels what has not ended.
 pub struct Choices {
     prompt_tokens: u32,
-    room: Option<Room>,
+    capacity: Option<Capacity>,
     choices: usize,
     ended: usize,
     queue: Queue,
@@ -27,7 +27,7 @@ impl Choices {
     /// The events of `all`, which is not empty.
     pub fn new(mut all: Vec<Events>) -> Self {
         let prompt_tokens = all.first().map_or(0, |events| events.prompt_tokens);
-        let room = all.last().and_then(|events| events.room);
+        let capacity = all.last().and_then(|events| events.capacity);
         let choices = all.len();
         let queue = match all.pop() {
             Some(only) if all.is_empty() => Queue::One(only),
@@ -39,7 +39,7 @@ impl Choices {
                 Queue::Many(receiver)
             }
         };
-        Self { prompt_tokens, room, choices, ended: 0, queue }
+        Self { prompt_tokens, capacity, choices, ended: 0, queue }
     }
 
     /// Tokens of the first choice's prompt.
@@ -47,9 +47,9 @@ impl Choices {
         self.prompt_tokens
     }
 
-    /// What was left when the last choice was taken, where that is known.
-    pub fn room(&self) -> Option<Room> {
-        self.room
+    /// The worker's free capacity when it took the last choice, if known.
+    pub fn capacity(&self) -> Option<Capacity> {
+        self.capacity
     }
 
     /// How many there are.

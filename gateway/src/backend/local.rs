@@ -91,18 +91,19 @@ impl Local {
         Self { recoveries, ..self }
     }
 
-    /// Begins a generation.
+    /// Begins a generation: the events of each of its choices.
     ///
     /// # Errors
     /// Before anything was generated: unknown or broken model, a request that does not fit it, too much waiting, no time left.
-    pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Events> {
+    pub async fn generate(self: &Arc<Self>, ask: Ask) -> Result<Vec<Events>> {
         let attempt = Attempt::new(Arc::clone(self), ask);
-        let mut limit = self.limit(attempt.deadline());
-        let queue = tokio::select! {
+        let deadline = attempt.deadline();
+        let queues = tokio::select! {
             begun = attempt.begin() => begun?,
-            error = &mut limit => return Err(error),
+            error = self.limit(deadline) => return Err(error),
         };
-        Ok(Events::new(queue, Box::new(attempt), limit))
+        let events = queues.into_iter().zip(attempt.split());
+        Ok(events.map(|(queue, one)| Events::new(queue, Box::new(one), self.limit(deadline))).collect())
     }
 
     /// Fails what still runs: this process is about to end.

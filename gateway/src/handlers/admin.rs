@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::supervisor::{ModelEntry, ModelSettings, Restart};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 
 use crate::api::admin::{Load, Model, Models, Nothing, Pin, Pool, Unload};
 use crate::body;
@@ -121,6 +121,6 @@ async fn named(state: &AppState, name: &str) -> Result<ModelEntry> {
     let found = state.local.models().await?.into_iter().find(is);
     found.ok_or_else(|| {
         let text = format!("the model \"{name}\" does not exist; GET /admin/v1/models lists those that do");
-        Error::new(ErrorKind::ModelNotFound, Origin::Client, text)
+        Error::not_found(Resource::Model, text)
     })
 }

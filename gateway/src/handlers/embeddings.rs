@@ -37,7 +37,7 @@ pub async fn embed(
     let (mut observed, target) = observe(&state, &id, "/v1/embeddings", labels, target);
     let answer = observed.begin(state.local.embed(target, &valid.request).await)?;
     finished(&mut observed, answer.tokens);
-    Ok(json(translate::embeddings(&valid.model, &answer, valid.base64), Some(answer.room))?)
+    Ok(json(translate::embeddings(&valid.model, &answer, valid.base64), Some(answer.capacity))?)
 }
 
 /// `POST /v1/rerank`.
@@ -64,7 +64,7 @@ pub async fn rerank(
     let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
     let written = translate::ranking((&name, &valid.model), &answer, valid.most, documents);
-    Ok(json(written, Some(answer.room))?)
+    Ok(json(written, Some(answer.capacity))?)
 }
 
 /// Watches a call, whose recoveries are its request's.

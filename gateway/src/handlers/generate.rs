@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use ipc_proto::worker::Room;
+use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::stream::{self, Job};
@@ -58,7 +58,8 @@ async fn generate(
     valid: ValidChoices,
 ) -> Result<Response> {
     let mut timer = Timer::new(Instant::now());
-    let ValidChoices { request: valid, more, form } = valid;
+    let ValidChoices { request: valid, form } = valid;
+    let choices = (1 + valid.more_prompts.len()) * valid.choices as usize;
     let prefix = match endpoint {
         Endpoint::Chat => "chatcmpl",
         Endpoint::Completions => "cmpl",
@@ -67,15 +68,15 @@ async fn generate(
     let head = Head { endpoint, id: answer_id, created: now(), model: valid.model.clone(), form };
     let observed = Observed::new(state.audit.clone(), &id.0, endpoint.path(), &valid);
     let streaming = valid.stream;
-    let job = Job { state, valid, observed, tenant };
+    let job = Job { state, id: id.clone(), valid, observed, tenant };
     match streaming {
         Some(streaming) => {
-            let chunks = Chunks::new(head, 1 + more.len(), streaming.include_usage, timer);
-            stream::stream_all(job, more, chunks, None).await
+            let chunks = Chunks::new(head, choices, streaming.include_usage, timer);
+            stream::stream(job, chunks, None).await
         }
         None => {
-            let (all, room) = stream::whole_all(job, more, |_| timer.note()).await?;
-            json(head.answer(all, timer), room)
+            let (all, capacity) = stream::whole(job, |_| timer.note()).await?;
+            json(head.answer(all, timer), capacity)
         }
     }
 }
@@ -85,11 +86,11 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A body that was written already, of a worker that had this room.
-pub(super) fn json(written: serde_json::Result<Vec<u8>>, room: Option<Room>) -> Result<Response> {
+/// A response with a written body, from a worker with this free capacity.
+pub(super) fn json(written: serde_json::Result<Vec<u8>>, capacity: Option<Capacity>) -> Result<Response> {
     let body = written.map_err(|e| {
         Error::new(ErrorKind::Internal, Origin::Gateway, format!("the answer cannot be written: {e}"))
     })?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok((room.map(Extension), [kind], body).into_response())
+    Ok((capacity.map(Extension), [kind], body).into_response())
 }

@@ -14,7 +14,6 @@ use crate::middleware::auth::Tenant;
 use crate::middleware::request_id::RequestId;
 use crate::state::AppState;
 use crate::translate::anthropic::{Blocks, Head};
-use crate::translate::names;
 use crate::validate::anthropic::{self as validate, ValidMessages};
 use crate::validate::labels;
 
@@ -35,21 +34,20 @@ pub async fn create(
     let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
     let head = Head {
         id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
-        request_id: id.0,
+        request_id: id.0.clone(),
         model: request.model.clone(),
-        stops: request.generate.stop.clone(),
+        stops: request.generation.stop.clone(),
         max_tokens,
         hide_thinking,
         diagnose,
     };
     let streamed = request.stream.is_some();
-    let job = Job { state, valid: request, observed, tenant };
+    let job = Job { state, id, valid: request, observed, tenant };
     if streamed {
-        let begun = stream::stream(job, Blocks::new(head), None).await;
-        return Ok(begun.map_err(names::of_messages)?);
+        return Ok(stream::stream(job, Blocks::new(head), None).await?);
     }
-    let (whole, room) = stream::whole(job).await.map_err(names::of_messages)?;
-    Ok(json(head.answer(whole), room)?)
+    let (mut all, capacity) = stream::whole(job, |_| {}).await?;
+    Ok(json(head.answer(all.remove(0)), capacity)?)
 }
 
 /// `POST /v1/messages/count_tokens`.
@@ -59,6 +57,6 @@ pub async fn create(
 pub async fn count_tokens(State(state): State<AppState>, request: Request) -> Result<Json<Count>, ApiError> {
     let valid = validate::count(body::lenient_json(request).await?)?;
     let counted = state.local.count_tokens(valid).await;
-    let input_tokens = counted.map_err(names::of_messages)?;
+    let input_tokens = counted?;
     Ok(Json(Count { input_tokens }))
 }

@@ -4,7 +4,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use ipc_proto::{Error, ErrorKind, Origin};
+use ipc_proto::{Error, Resource};
 
 use crate::api::anthropic::models as anthropic;
 use crate::api::ollama;
@@ -62,11 +62,13 @@ pub async fn one(
     let found = named(state.local.models().await?).into_iter().find(|model| model.id == id);
     let missing = || {
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
-        Error::new(ErrorKind::ModelNotFound, Origin::Client, text).with_param("model")
+        Error::not_found(Resource::Model, text).with_field("model")
     };
     let found = found.ok_or_else(missing)?;
     Ok(match protocol {
-        Protocol::OpenAi | Protocol::Ollama | Protocol::Admin => Json(to_openai(found)).into_response(),
+        Protocol::OpenAi | Protocol::Responses | Protocol::Ollama | Protocol::Admin => {
+            Json(to_openai(found)).into_response()
+        }
         Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
     })
 }

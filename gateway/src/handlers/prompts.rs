@@ -15,7 +15,7 @@ use crate::body::{self, MAX_PROMPT_BYTES};
 use crate::error::ApiError;
 use crate::middleware::auth::Tenant;
 use crate::state::AppState;
-use crate::translate::{names, prompts as translate};
+use crate::translate::prompts as translate;
 use crate::validate::prompts::{self as validate, Form};
 use crate::validate::{self as requests, ValidPrompts, anthropic, responses};
 
@@ -30,7 +30,7 @@ pub async fn tokenize(State(state): State<AppState>, request: Request) -> Answer
     let (form, model, request) = if body.get("messages").is_some_and(|messages| !messages.is_null()) {
         let extra = body::of_json(Value::Object(body.clone()))?;
         let valid = requests::chat(body::of_json(naming_its_model(&state, body).await?)?)?.request;
-        (Form::Vllm, valid.model, validate::conversation(&extra, valid.generate.prompt)?)
+        (Form::Vllm, valid.model, validate::conversation(&extra, valid.generation.prompt)?)
     } else {
         let mut request: Tokenize = body::of_json(Value::Object(body))?;
         let name = request.model.take();
@@ -84,7 +84,7 @@ pub async fn chat(State(state): State<AppState>, request: Request) -> Answer<Jso
 /// As `POST /v1/completions` before anything is generated.
 pub async fn completions(State(state): State<AppState>, request: Request) -> Answer<Json<RenderedList>> {
     let valid = requests::completion(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
-    Ok(Json(RenderedList { object: "list", data: render(&state, valid.into()).await? }))
+    Ok(Json(RenderedList { object: "list", data: render(&state, valid.request.into()).await? }))
 }
 
 /// `POST /v1/responses/render`.
@@ -100,7 +100,7 @@ pub async fn responses(
     let history = conversation(&state, &tenant, &mut request).await?;
     let valid = responses::create(request, &history)?;
     let rendered = render_one(&state, valid.request.into()).await;
-    Ok(Json(rendered.map_err(names::of_responses)?))
+    Ok(Json(rendered?))
 }
 
 /// `POST /v1/messages/render`: without `max_tokens`, as nothing is generated.
@@ -112,7 +112,7 @@ pub async fn messages(State(state): State<AppState>, request: Request) -> Answer
     request.max_tokens.get_or_insert(u32::MAX);
     let valid = anthropic::messages(request)?;
     let rendered = render_one(&state, valid.request.into()).await;
-    Ok(Json(rendered.map_err(names::of_messages)?))
+    Ok(Json(rendered?))
 }
 
 async fn render(state: &AppState, prompts: ValidPrompts) -> Result<Vec<Rendered>> {

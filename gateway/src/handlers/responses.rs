@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ipc_proto::generate::Event;
-use ipc_proto::worker::Room;
+use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -24,7 +24,6 @@ use crate::middleware::request_id::RequestId;
 use crate::replay_buffer::{ReplayWriter, replay_buffer};
 use crate::responses::Responses;
 use crate::state::AppState;
-use crate::translate::names;
 use crate::translate::responses::{Head, Items};
 use crate::translate::wire::Wire;
 use crate::validate::labels;
@@ -67,36 +66,36 @@ pub async fn create(
     let items = Items::new(head);
     let keeper = kept.then(|| Keeper::new(&state.responses, &tenant, &valid));
     let (streamed, background) = (valid.request.stream.is_some(), valid.background);
-    let job = Job { state, valid: valid.request, observed, tenant };
+    let job = Job { state, id, valid: valid.request, observed, tenant };
     let answer = match (background, keeper) {
         (true, Some(keeper)) => in_background(job, items, keeper).await,
         (_, keeper) if streamed => streaming(job, items, keeper).await,
         (_, keeper) => whole(job, items, keeper).await,
     };
-    Ok(answer.map_err(names::of_responses)?)
+    Ok(answer?)
 }
 
 async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Response> {
-    let room = fold(job, &mut items).await?;
+    let capacity = fold(job, &mut items).await?;
     if let Some(keeper) = keeper
         && keeper.keep(&items).await.is_err()
     {
         // The client has its answer all the same.
         items.not_kept();
     }
-    Ok((room.map(Extension), Json(items.response())).into_response())
+    Ok((capacity.map(Extension), Json(items.response())).into_response())
 }
 
 /// Adds a whole generation to a response, in the steps in which it comes: so each token's log probability is its own text's.
-async fn fold(job: Job, items: &mut Items) -> Result<Option<Room>> {
+async fn fold(job: Job, items: &mut Items) -> Result<Option<Capacity>> {
     let mut unread = Vec::new();
     let add = |event: &Event| {
         if !matches!(event, Event::Failed(_)) {
-            items.push(&mut unread, event);
+            items.push(&mut unread, 0, event);
             unread.clear();
         }
     };
-    stream::whole_all(job, Vec::new(), add).await.map(|(_, room)| room)
+    stream::whole(job, add).await.map(|(_, capacity)| capacity)
 }
 
 async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Response> {
@@ -133,7 +132,7 @@ async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Res
         }
         let add = |event: &Event| {
             if !matches!(event, Event::Failed(_)) {
-                items.push(&mut last, event);
+                items.push(&mut last, 0, event);
             }
             match event.is_last() {
                 false if streamed => writer.push_events(&mut last),
@@ -141,7 +140,7 @@ async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Res
                 true => {}
             }
         };
-        match stream::whole_all(job, Vec::new(), add).await {
+        match stream::whole(job, add).await {
             Ok(_) => items.end(&mut last, true),
             Err(error) => {
                 last.clear();
@@ -247,7 +246,7 @@ pub async fn input_tokens(
     let history = conversation(&state, &tenant, &mut request).await?;
     let valid = validate::count(request, &history)?;
     let counted = state.local.count_tokens(valid).await;
-    let input_tokens = counted.map_err(names::of_responses)?;
+    let input_tokens = counted?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))
 }
 

@@ -9,8 +9,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
-use ipc_proto::generate::{Event, GenerateRequest};
-use ipc_proto::worker::Room;
+use ipc_proto::generate::{Event, Generation};
+use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -20,6 +20,7 @@ use crate::audit::record::Observed;
 use crate::backend::choices::Choices;
 use crate::backend::local::{Ask, Local};
 use crate::middleware::auth::Tenant;
+use crate::middleware::request_id::RequestId;
 use crate::replay_buffer::ReplayBuffer;
 use crate::state::AppState;
 use crate::translate::sse;
@@ -40,6 +41,8 @@ const WRITES_AHEAD: usize = 16;
 pub struct Job {
     /// What is shared.
     pub state: AppState,
+    /// The request's id.
+    pub id: RequestId,
     /// The request.
     pub valid: ValidRequest,
     /// Its record.
@@ -52,28 +55,15 @@ pub struct Job {
 pub type Ending<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
 
 /// What comes of a request, and what its worker had room for when it took it, where that is known.
-pub type Told<T> = (T, Option<Room>);
+pub type Told<T> = (T, Option<Capacity>);
 
-/// Waits for the whole answer.
-///
-/// # Errors
-/// When the generation cannot begin, or fails.
-pub async fn whole(job: Job) -> Result<Told<Whole>> {
-    let (mut all, room) = whole_all(job, Vec::new(), |_| {}).await?;
-    Ok((all.remove(0), room))
-}
-
-/// Waits for the answers of several choices: the job's own, and `more`. Calls `came` with each event.
+/// Waits for the whole answer, of each choice. Calls `came` with each event.
 ///
 /// # Errors
 /// When one cannot begin, or fails; the others are cancelled.
-pub async fn whole_all(
-    job: Job,
-    more: Vec<GenerateRequest>,
-    mut came: impl FnMut(&Event),
-) -> Result<Told<Vec<Whole>>> {
-    let Job { state, valid, mut observed, tenant } = job;
-    let asks = asks(valid, more, &observed, &tenant);
+pub async fn whole(job: Job, mut came: impl FnMut(&Event)) -> Result<Told<Vec<Whole>>> {
+    let Job { state, id, valid, mut observed, tenant } = job;
+    let asks = asks(&id, valid, &observed, &tenant);
     let mut choices = observed.begin(begin(&state, asks).await)?;
     let mut outputs: Vec<Output> = (0..choices.choices()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
@@ -91,7 +81,7 @@ pub async fn whole_all(
             let whole = |(output, end): (Output, Option<_>)| {
                 end.map(|(reason, usage)| Whole { output, reason, usage })
             };
-            return Ok((outputs.into_iter().zip(ends).filter_map(whole).collect(), choices.room()));
+            return Ok((outputs.into_iter().zip(ends).filter_map(whole).collect(), choices.capacity()));
         }
     }
 }
@@ -100,51 +90,43 @@ pub async fn whole_all(
 async fn begin(state: &AppState, asks: Vec<Ask>) -> Result<Choices> {
     let mut all = Vec::with_capacity(asks.len());
     for ask in asks {
-        all.push(state.local.generate(ask).await?);
+        all.extend(state.local.generate(ask).await?);
     }
     Ok(Choices::new(all))
 }
 
-/// What the backend is asked: the request itself and `more` choices of it.
-fn asks(valid: ValidRequest, more: Vec<GenerateRequest>, observed: &Observed, tenant: &Tenant) -> Vec<Ask> {
-    let ValidRequest { model, generate, keep_alive, affinity, .. } = valid;
-    let ask = |mut request: GenerateRequest| {
-        request.cache_scope = tenant.scope(&request.cache_scope);
-        Ask {
-            model: model.clone(),
-            request,
-            keep_alive,
-            affinity: affinity.clone(),
-            recoveries: observed.recoveries(),
-        }
+/// One request to the backend for each prompt.
+fn asks(request_id: &RequestId, valid: ValidRequest, observed: &Observed, tenant: &Tenant) -> Vec<Ask> {
+    let ValidRequest { model, generation, more_prompts, choices, cache_salt, keep_alive, affinity, .. } =
+        valid;
+    let cache_scope = tenant.scope(&cache_salt);
+    let ask = |generation: Generation| Ask {
+        model: model.clone(),
+        request_id: request_id.0.clone(),
+        cache_scope: cache_scope.clone(),
+        generation,
+        choices,
+        keep_alive,
+        affinity: affinity.clone(),
+        recoveries: observed.recoveries(),
     };
-    std::iter::once(generate).chain(more).map(ask).collect()
+    let more = more_prompts.into_iter().map(|prompt| Generation { prompt, ..generation.clone() });
+    let mut all: Vec<Ask> = more.map(ask).collect();
+    all.insert(0, ask(generation));
+    all
 }
 
 /// The events, and the first of them where it was waited for.
 type Begun = Result<(Choices, Option<(usize, Event)>)>;
 
-/// Answers with a stream.
+/// Answers with a stream, of all choices.
 ///
 /// # Errors
 /// Everything that goes wrong soon enough to have an HTTP status.
 pub async fn stream<W: Wire>(job: Job, wire: W, ending: Option<Ending<W>>) -> Result<Response> {
-    stream_all(job, Vec::new(), wire, ending).await
-}
-
-/// Answers with a stream of several choices: the job's own, and `more`.
-///
-/// # Errors
-/// Likewise.
-pub async fn stream_all<W: Wire>(
-    job: Job,
-    more: Vec<GenerateRequest>,
-    wire: W,
-    ending: Option<Ending<W>>,
-) -> Result<Response> {
-    let Job { state, valid, mut observed, tenant } = job;
+    let Job { state, id, valid, mut observed, tenant } = job;
     let (local, model) = (Arc::clone(&state.local), valid.model.clone());
-    let asks = asks(valid, more, &observed, &tenant);
+    let asks = asks(&id, valid, &observed, &tenant);
     let mut beginning = Box::pin(async move {
         let mut choices = begin(&state, asks).await?;
         if W::EAGER {
@@ -160,7 +142,7 @@ pub async fn stream_all<W: Wire>(
         Err(_) => None,
     };
     // Nobody knows it where the status goes out before a worker has taken the request.
-    let room = begun.as_ref().and_then(|(choices, _)| choices.room());
+    let capacity = begun.as_ref().and_then(|(choices, _)| choices.capacity());
     let (sender, receiver) = mpsc::channel(WRITES_AHEAD);
     let mut writer = Writer { wire, ending, observed, sender };
     tokio::spawn(async move {
@@ -169,7 +151,7 @@ pub async fn stream_all<W: Wire>(
             None => writer.wait(beginning, || progress(&local, &model)).await,
         }
     });
-    Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)), room))
+    Ok(server_sent(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)), capacity))
 }
 
 /// How far a model is loaded, as a comment; nothing where it is not being loaded.
@@ -185,7 +167,7 @@ async fn progress(local: &Local, model: &str) -> Vec<u8> {
 pub fn failed<W: Wire>(mut wire: W, failure: &Error) -> Response {
     let mut buffer = Vec::new();
     wire.fail(&mut buffer, failure);
-    server_sent(Body::from(buffer), failure.room)
+    server_sent(Body::from(buffer), failure.capacity)
 }
 
 /// Answers with what a stream has told from event `from` on, and tells.
@@ -198,14 +180,14 @@ pub fn replayed(replay: &ReplayBuffer, from: usize) -> Response {
     server_sent(Body::from_stream(alive.map(Ok::<_, Infallible>)), None)
 }
 
-fn server_sent(body: Body, room: Option<Room>) -> Response {
+fn server_sent(body: Body, capacity: Option<Capacity>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         // nginx would hold the tokens back otherwise.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (room.map(Extension), headers, body).into_response()
+    (capacity.map(Extension), headers, body).into_response()
 }
 
 /// Writes one stream. When the client leaves, the channel closes, the task ends, and dropping the events cancels.
@@ -284,7 +266,7 @@ impl<W: Wire> Writer<W> {
 
     fn push(&mut self, buffer: &mut Vec<u8>, (choice, event): &(usize, Event), last: bool) -> bool {
         self.observed.see(event, last);
-        self.wire.push_of(buffer, *choice, event)
+        self.wire.push(buffer, *choice, event)
     }
 
     async fn end(&mut self) -> bool {

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use ipc_proto::worker::Room;
+use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ pub struct Idempotency(Mutex<HashMap<Name, Entry>>);
 /// Who asked, and with which key.
 type Name = (String, String);
 /// Of an answer, once it has begun.
-type Head = (StatusCode, HeaderMap, Option<Failure>, Option<Room>);
+type Head = (StatusCode, HeaderMap, Option<Failure>, Option<Capacity>);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -111,8 +111,9 @@ fn begin(state: &AppState, name: Name, digest: [u8; 32], request: Request, next:
             // Who asks again is not to find it.
             idempotency.all().remove(&name);
         }
-        let (failure, room) = (parts.extensions.get::<Failure>().cloned(), parts.extensions.get().copied());
-        told.send_replace(Some((parts.status, parts.headers, failure, room)));
+        let (failure, capacity) =
+            (parts.extensions.get::<Failure>().cloned(), parts.extensions.get().copied());
+        told.send_replace(Some((parts.status, parts.headers, failure, capacity)));
         let mut pieces = body.into_data_stream();
         while let Some(Ok(piece)) = pieces.next().await {
             writer.push(piece);
@@ -121,11 +122,11 @@ fn begin(state: &AppState, name: Name, digest: [u8; 32], request: Request, next:
     Entry { digest, began: Instant::now(), head, replay }
 }
 
-/// What a worker has room for is told to the `first` reader only: later it is no longer so.
+/// Only the `first` reader gets the worker's capacity, which changes soon.
 async fn read(mut entry: Entry, first: bool) -> Result<Response> {
     let defect = || Error::new(ErrorKind::Internal, Origin::Gateway, "the request ended without an answer");
     let head = entry.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
-    let (status, headers, failure, room) = head.ok_or_else(defect)?;
+    let (status, headers, failure, capacity) = head.ok_or_else(defect)?;
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let body = if kind == Some(b"text/event-stream") {
         Body::from_stream(entry.replay.read(0).map(Ok::<Bytes, Infallible>))
@@ -137,8 +138,8 @@ async fn read(mut entry: Entry, first: bool) -> Result<Response> {
     if let Some(failure) = failure {
         response.extensions_mut().insert(failure);
     }
-    if let Some(room) = room.filter(|_| first) {
-        response.extensions_mut().insert(room);
+    if let Some(capacity) = capacity.filter(|_| first) {
+        response.extensions_mut().insert(capacity);
     }
     Ok(response)
 }

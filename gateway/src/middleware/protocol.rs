@@ -1,4 +1,4 @@
-//! Which vendor's protocol a client speaks; errors, and what a worker has room for, in that protocol's shape.
+//! Detects the protocol that a client speaks, and writes errors and rate-limit headers in that protocol's form.
 
 use axum::Json;
 use axum::extract::Request;
@@ -7,12 +7,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use ipc_proto::Error;
-use ipc_proto::worker::Room;
+use ipc_proto::worker::Capacity;
 
 use super::request_id::RequestId;
 use crate::api::anthropic::error::Body;
-use crate::api::ollama;
+use crate::api::{ollama, openai};
 use crate::error::Failure;
+use crate::translate::field_names::{self, message};
 use crate::translate::{admin, limits};
 
 /// What Anthropic's clients send with every request.
@@ -23,8 +24,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// A client's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// OpenAI's, and that of everybody who says nothing else.
+    /// OpenAI's; the default.
     OpenAi,
+    /// OpenAI's Responses, whose fields have other names.
+    Responses,
     /// Anthropic's.
     Anthropic,
     /// Ollama's, of the few endpoints that its clients look for.
@@ -46,6 +49,9 @@ impl Protocol {
         if under("/api") {
             return Self::Ollama;
         }
+        if under("/v1/responses") {
+            return Self::Responses;
+        }
         if under("/v1/messages") || (headers.contains_key(VERSION) && shared()) {
             Self::Anthropic
         } else {
@@ -54,15 +60,15 @@ impl Protocol {
     }
 }
 
-/// Tells handlers the protocol, writes errors anew where it is not OpenAI's, and tells what a worker has room for.
+/// Passes the protocol to the handlers, rewrites errors for protocols other than OpenAI's, and adds the rate-limit headers.
 pub async fn shape(mut request: Request, next: Next) -> Response {
     let protocol = Protocol::of(request.uri().path(), request.headers());
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     request.extensions_mut().insert(protocol);
     let mut response = next.run(request).await;
     let failure = response.extensions_mut().remove().map(|Failure(error)| error);
-    let room = response.extensions_mut().remove().or(failure.as_ref().and_then(|error| error.room));
-    response.headers_mut().extend(room.map(|room| of_room(protocol, room)).unwrap_or_default());
+    let capacity = response.extensions_mut().remove().or(failure.as_ref().and_then(|error| error.capacity));
+    response.headers_mut().extend(capacity.map(|left| rate_limits(protocol, left)).unwrap_or_default());
     if let Some(error) = failure {
         response = rewritten(protocol, response, &error, &id);
     }
@@ -74,13 +80,16 @@ pub async fn shape(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// An answer that tells of a failure, with the protocol's body instead of OpenAI's.
+/// An error response with the protocol's body instead of OpenAI's.
 fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) -> Response {
     let (mut head, body) = response.into_parts();
     let written = match protocol {
         Protocol::OpenAi => return Response::from_parts(head, body),
-        Protocol::Anthropic => Json(Body::of(error, head.status.as_u16(), id)).into_response(),
-        Protocol::Ollama => Json(ollama::Problem { error: error.message.clone() }).into_response(),
+        Protocol::Responses => Json(openai::error::Body::new(error, field_names::responses)).into_response(),
+        Protocol::Anthropic => Json(Body::new(error, head.status.as_u16(), id)).into_response(),
+        Protocol::Ollama => {
+            Json(ollama::Problem { error: message(error, field_names::chat) }).into_response()
+        }
         Protocol::Admin => {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             ([kind], Json(admin::problem(error, head.status, id))).into_response()
@@ -93,11 +102,11 @@ fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) ->
     Response::from_parts(head, written.into_body())
 }
 
-fn of_room(protocol: Protocol, room: Room) -> HeaderMap {
+fn rate_limits(protocol: Protocol, capacity: Capacity) -> HeaderMap {
     match protocol {
-        Protocol::OpenAi => limits::openai(room),
-        Protocol::Anthropic => limits::anthropic(room, Utc::now()),
-        // Nothing of theirs takes a place in a worker.
+        Protocol::OpenAi | Protocol::Responses => limits::openai(capacity),
+        Protocol::Anthropic => limits::anthropic(capacity, Utc::now()),
+        // Their endpoints use no capacity of a worker.
         Protocol::Ollama | Protocol::Admin => HeaderMap::new(),
     }
 }

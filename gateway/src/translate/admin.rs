@@ -6,6 +6,7 @@ use ipc_proto::supervisor::{self, ModelEntry, ModelState, Pressure, WorkerEntry,
 use ipc_proto::worker::ModelKind;
 
 use crate::api::admin::{Change, Details, Model, Pool, Problem, State, Worker};
+use crate::translate::field_names::{self, param};
 
 /// An error.
 pub fn problem(error: &Error, status: StatusCode, request_id: &str) -> Problem {
@@ -14,8 +15,8 @@ pub fn problem(error: &Error, status: StatusCode, request_id: &str) -> Problem {
         title: status.canonical_reason().unwrap_or("Error"),
         status: status.as_u16(),
         detail: error.message.clone(),
-        param: error.param.clone(),
-        retryable: error.retryable,
+        param: param(error, field_names::chat),
+        retryable: error.is_retryable(),
         request_id: request_id.to_owned(),
     }
 }

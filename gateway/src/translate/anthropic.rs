@@ -4,9 +4,9 @@ use ipc_proto::Error;
 use ipc_proto::generate::{self, FinishReason, Part};
 use serde_json::{Map, Value};
 
+use super::sse;
 use super::whole::Whole;
 use super::wire::Wire;
-use super::{names, sse};
 use crate::api::anthropic::error;
 use crate::api::anthropic::events::{Delta, Event, MessageDelta};
 use crate::api::anthropic::messages::{AnswerBlock, Diagnosis, OutputDetails, Response, Unavailable, Usage};
@@ -205,7 +205,7 @@ impl Wire for Blocks {
         self.opened = true;
     }
 
-    fn push(&mut self, buffer: &mut Vec<u8>, event: &generate::Event) -> bool {
+    fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
         if !self.opened && !matches!(event, generate::Event::Failed(_)) {
             self.open(buffer, 0);
         }
@@ -219,9 +219,8 @@ impl Wire for Blocks {
     }
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
-        let failure = names::of_messages(failure.clone());
         let status = crate::error::status(failure.kind).as_u16();
-        let body = error::Body::of(&failure, status, &self.head.request_id);
+        let body = error::Body::new(failure, status, &self.head.request_id);
         sse::push_named(buffer, "error", &body);
     }
 

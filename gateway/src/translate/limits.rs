@@ -1,33 +1,34 @@
-//! What a worker has room for, as the rate-limit headers that each protocol's clients read. Pure.
+//! A worker's capacity as the rate-limit headers that each protocol's clients read. Pure.
 //!
-//! There is no rate to tell of: the limit is how many requests a worker has at once. When a place will be free nobody knows;
-//! what is told of that is when to ask again.
+//! Nothing here limits a rate, only the number of requests at once. The time at which capacity frees up cannot be predicted, so
+//! the reset headers are a hint when to try again.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use ipc_proto::worker::Room;
+use ipc_proto::error::RETRY_AFTER;
+use ipc_proto::worker::Capacity;
 
-use crate::error::RETRY_AFTER_SECONDS;
+use crate::error::whole_seconds;
 
-/// OpenAI's. Of the time to wait for they hold nothing while there is no need to wait.
-pub fn openai(room: Room) -> HeaderMap {
+/// OpenAI's. The reset header is absent while capacity is free.
+pub fn openai(capacity: Capacity) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("x-ratelimit-limit-requests"), room.limit.into());
-    headers.insert(HeaderName::from_static("x-ratelimit-remaining-requests"), room.left.into());
-    if room.left == 0
-        && let Ok(reset) = HeaderValue::from_str(&format!("{RETRY_AFTER_SECONDS}s"))
+    headers.insert(HeaderName::from_static("x-ratelimit-limit-requests"), capacity.limit.into());
+    headers.insert(HeaderName::from_static("x-ratelimit-remaining-requests"), capacity.free.into());
+    if capacity.free == 0
+        && let Ok(reset) = HeaderValue::from_str(&format!("{}s", whole_seconds(RETRY_AFTER)))
     {
         headers.insert(HeaderName::from_static("x-ratelimit-reset-requests"), reset);
     }
     headers
 }
 
-/// Anthropic's, which always name a time: it is `now` while there is room.
-pub fn anthropic(room: Room, now: DateTime<Utc>) -> HeaderMap {
-    let wait = TimeDelta::seconds(if room.left == 0 { RETRY_AFTER_SECONDS.into() } else { 0 });
+/// Anthropic's. The reset header is always present; it is `now` while capacity is free.
+pub fn anthropic(capacity: Capacity, now: DateTime<Utc>) -> HeaderMap {
+    let wait = TimeDelta::seconds(if capacity.free == 0 { whole_seconds(RETRY_AFTER) as i64 } else { 0 });
     let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("anthropic-ratelimit-requests-limit"), room.limit.into());
-    headers.insert(HeaderName::from_static("anthropic-ratelimit-requests-remaining"), room.left.into());
+    headers.insert(HeaderName::from_static("anthropic-ratelimit-requests-limit"), capacity.limit.into());
+    headers.insert(HeaderName::from_static("anthropic-ratelimit-requests-remaining"), capacity.free.into());
     if let Ok(reset) = HeaderValue::from_str(&rounded_up(now + wait)) {
         headers.insert(HeaderName::from_static("anthropic-ratelimit-requests-reset"), reset);
     }
@@ -52,9 +53,9 @@ mod tests {
     #[test]
     fn a_time_is_told_where_there_is_something_to_wait_for() {
         let names = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"];
-        let free = openai(Room { limit: 288, left: 287 });
+        let free = openai(Capacity { limit: 288, free: 287 });
         assert_eq!(written(&free), [(names[0], "288"), (names[1], "287")]);
-        let full = openai(Room { limit: 288, left: 0 });
+        let full = openai(Capacity { limit: 288, free: 0 });
         assert_eq!(
             written(&full),
             [(names[0], "288"), (names[1], "0"), ("x-ratelimit-reset-requests", "1s")]
@@ -70,7 +71,7 @@ mod tests {
             (0, now, "2026-11-25T13:00:00Z"),
             (0, now + TimeDelta::milliseconds(750), "2026-11-25T13:00:00Z"),
         ] {
-            let headers = anthropic(Room { limit: 9, left }, now);
+            let headers = anthropic(Capacity { limit: 9, free: left }, now);
             let told: Vec<_> = written(&headers)
                 .into_iter()
                 .map(|(name, value)| (name.strip_prefix(prefix).unwrap(), value))

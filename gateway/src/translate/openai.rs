@@ -6,9 +6,9 @@ use ipc_proto::Error;
 use ipc_proto::generate::{Event, FinishReason, Usage};
 use serde::Serialize;
 
-use super::sse;
 use super::whole::Whole;
 use super::wire::Wire;
+use super::{field_names, sse};
 use crate::api::openai::chat::Timings;
 use crate::api::openai::{error, usage};
 use crate::validate::choices::Form;
@@ -172,11 +172,7 @@ impl Wire for Chunks {
 
     fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
 
-    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool {
-        self.push_of(buffer, 0, event)
-    }
-
-    fn push_of(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool {
+    fn push(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool {
         if let Event::Failed(failure) = event {
             self.fail(buffer, failure);
             return true;
@@ -199,7 +195,7 @@ impl Wire for Chunks {
     /// No `[DONE]` follows: the SDKs raise at the error, and a client that does not know it must not take the text so far
     /// for the whole.
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
-        sse::push(buffer, &error::Body::of(failure));
+        sse::push(buffer, &error::Body::new(failure, field_names::chat));
     }
 
     fn keep_alive(&mut self, buffer: &mut Vec<u8>) {

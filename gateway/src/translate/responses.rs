@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::openai::each_told;
 use super::wire::Wire;
-use super::{names, sse};
+use super::{field_names, sse};
 use crate::api::openai::responses::answer::{
     self, Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
@@ -316,7 +316,7 @@ impl Wire for Items {
         self.show(buffer, "response.in_progress");
     }
 
-    fn push(&mut self, buffer: &mut Vec<u8>, event: &generate::Event) -> bool {
+    fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
         self.begin(buffer);
         match event {
             generate::Event::Prompt { .. } => {}
@@ -394,7 +394,7 @@ fn push(buffer: &mut Vec<u8>, sequence: &mut u64, r#type: &'static str, body: Bo
 
 /// Codes that clients know: Codex shortens a conversation by one and waits by another, for as long as the text says.
 fn told(failure: &Error) -> Failure {
-    let message = names::of_responses(failure.clone()).message;
+    let message = field_names::message(failure, field_names::responses);
     match failure.kind {
         ErrorKind::ContextLength => Failure { code: "context_length_exceeded", message },
         ErrorKind::Overloaded => {

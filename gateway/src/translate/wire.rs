@@ -12,14 +12,9 @@ pub trait Wire: Send + Sync + 'static {
     /// The request was queued; its prompt has so many tokens.
     fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32);
 
-    /// Appends what `event` means; true at the end of the stream.
-    fn push(&mut self, buffer: &mut Vec<u8>, event: &Event) -> bool;
-
-    /// Likewise, of one of several choices; true when all have ended.
-    fn push_of(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool {
-        debug_assert_eq!(choice, 0, "only some protocols have choices");
-        self.push(buffer, event)
-    }
+    /// Appends an event of one choice; true at the end of the stream, when all choices have ended. Protocols with one choice
+    /// ignore the number.
+    fn push(&mut self, buffer: &mut Vec<u8>, choice: usize, event: &Event) -> bool;
 
     /// Appends what is told only when it is known whether an answer that was to be kept could be.
     fn end(&mut self, _: &mut Vec<u8>, _kept: bool) {}

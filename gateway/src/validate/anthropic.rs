@@ -1,6 +1,6 @@
 //! Checks Messages requests.
 
-use ipc_proto::generate::{ChatPrompt, Constraint, GenerateRequest, Prompt, Sampling, Tool, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Prompt, Sampling, Tool, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
     foreign::refuse_beside(request.beside.given())?;
     let stop = stops(request.stop_sequences.clone().unwrap_or_default())?;
     let hide_thinking = thinking_is_hidden(&request, max_tokens)?;
-    let extras = extras(Extras {
+    let (extras, cache_salt) = extras(Extras {
         priority: request.priority,
         cache_salt: request.cache_salt.clone(),
         timeout: request.timeout,
@@ -71,7 +71,7 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
         let text = "messages: an answer with a format, or that must call a tool, begins anew: the last turn must be the user's";
         return Err(Error::invalid("messages", text));
     }
-    let generate = GenerateRequest {
+    let generation = Generation {
         prompt: Prompt::Chat(prompt),
         sampling,
         stop,
@@ -80,7 +80,17 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
         reasoning_budget,
         ..extras
     };
-    let request = ValidRequest { model, generate, stream, keep_alive, labels, affinity: None };
+    let request = ValidRequest {
+        model,
+        generation,
+        more_prompts: Vec::new(),
+        choices: 1,
+        cache_salt,
+        stream,
+        keep_alive,
+        labels,
+        affinity: None,
+    };
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 

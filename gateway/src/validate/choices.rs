@@ -1,6 +1,5 @@
 //! Several choices: how many requests a request becomes, and what is told of each.
 
-use ipc_proto::generate::GenerateRequest;
 use ipc_proto::{Error, Result};
 
 use super::ValidRequest;
@@ -12,10 +11,8 @@ const MAX_CHOICES: usize = 128;
 /// A request for one choice or several, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidChoices {
-    /// The first choice's.
+    /// The request itself. Its choices are ordered: those of the first prompt, then those of the next.
     pub request: ValidRequest,
-    /// The other choices', in order: those of the first prompt, then those of the next.
-    pub more: Vec<GenerateRequest>,
     /// What is told.
     pub form: Form,
 }
@@ -71,24 +68,14 @@ impl ValidChoices {
         Self { request: self.request.sent_by(sender), ..self }
     }
 
-    /// `candidates` of each of `prompts`, each with a seed of its own where there is one.
-    pub(super) fn new(request: ValidRequest, prompts: Vec<GenerateRequest>, form: Form) -> Result<Self> {
-        let count = prompts.len() * form.candidates;
+    /// A request for at most [`MAX_CHOICES`] choices.
+    pub(super) fn new(request: ValidRequest, form: Form) -> Result<Self> {
+        let count = (1 + request.more_prompts.len()) * request.choices as usize;
         if count > MAX_CHOICES {
             let text = format!("n: prompts and choices make {count} generations, at most {MAX_CHOICES}");
             return Err(Error::invalid("n", text));
         }
-        let candidates = form.candidates;
-        let mut all = prompts.into_iter().flat_map(|prompt| {
-            (0..candidates).map(move |at| {
-                let mut choice = prompt.clone();
-                choice.sampling.seed = choice.sampling.seed.map(|seed| seed.wrapping_add(at as u64));
-                choice
-            })
-        });
-        let generate = all.next().unwrap_or_else(|| request.generate.clone());
-        let more = all.collect();
-        Ok(Self { request: ValidRequest { generate, ..request }, more, form })
+        Ok(Self { request, form })
     }
 }
 

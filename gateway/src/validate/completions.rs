@@ -1,6 +1,6 @@
 //! Checks completion requests.
 
-use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt, RequestId};
+use ipc_proto::generate::{Generation, Logprobs, Prompt};
 use ipc_proto::{Error, Result};
 
 use super::choices::{self, Echo, Form, ValidChoices};
@@ -32,7 +32,7 @@ pub fn completion(mut request: Request) -> Result<ValidChoices> {
     }
     let sampling = sampling(&asked!(request))?;
     foreign::refuse(&request.foreign, &sampling)?;
-    let extras = extras!(request)?;
+    let (extras, cache_salt) = extras!(request)?;
     let echo = request.echo.unwrap_or(false);
     let prompts =
         prompts(request.prompt, request.suffix.as_deref().filter(|suffix| !suffix.is_empty()), echo)?;
@@ -46,26 +46,38 @@ pub fn completion(mut request: Request) -> Result<ValidChoices> {
         // OpenAI's default for this endpoint, on which its users' scripts count.
         tokens => limit("max_tokens", tokens)?.or(Some(16)),
     };
-    let generate =
-        GenerateRequest { id: RequestId(0), sampling, stop: stop(request.stop)?, max_tokens, ..extras };
-    let (mut requests, mut echoes) = (Vec::new(), Vec::new());
-    for (prompt, before) in prompts {
-        // A prompt's tokens are told by their scores, where its text is not known or nothing comes after it.
-        let scored = echo && (top.is_some() || before == Echo::Tokens || max_tokens == Some(0));
-        let logprobs = (top.is_some() || scored || candidates > told)
-            .then(|| Logprobs { top: top.unwrap_or(0), prompt: scored });
-        requests.push(GenerateRequest { prompt, logprobs, ..generate.clone() });
-        echoes.push(if echo && top.is_some() { Echo::Tokens } else { before });
+    let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) = prompts.into_iter().unzip();
+    // The scores of a prompt's tokens spell it where its text is unknown, and end the answer where nothing follows it.
+    let spells = echoes.contains(&Echo::Tokens);
+    let scored = echo && (top.is_some() || spells || max_tokens == Some(0));
+    if echo && top.is_some() {
+        echoes.fill(Echo::Tokens);
     }
+    let needs_logprobs = top.is_some() || scored || candidates > told;
+    let logprobs = needs_logprobs.then(|| Logprobs { top: top.unwrap_or(0), prompt: scored });
+    let prompt = prompts.remove(0);
+    let generation =
+        Generation { prompt, sampling, stop: stop(request.stop)?, max_tokens, logprobs, ..extras };
     let stream = streaming(request.stream, request.stream_options)?;
     let form = Form { candidates, told, echo: echoes, logprobs: top.is_some(), ..Form::default() };
     let keep_alive = keep_alive::checked(request.keep_alive)?;
     let model = model(request.model)?;
-    let request = ValidRequest { model, generate, stream, keep_alive, labels, affinity };
-    ValidChoices::new(request, requests, form)
+    let choices = candidates as u32;
+    let request = ValidRequest {
+        model,
+        generation,
+        more_prompts: prompts,
+        choices,
+        cache_salt,
+        stream,
+        keep_alive,
+        labels,
+        affinity,
+    };
+    ValidChoices::new(request, form)
 }
 
-/// Each prompt, and what is told of it before its completion.
+/// Each prompt, at least one, and its echo before the completion.
 fn prompts(prompt: completions::Prompt, suffix: Option<&str>, echo: bool) -> Result<Vec<(Prompt, Echo)>> {
     let wrong = |text: String| Error::invalid("prompt", format!("prompt {text}"));
     let texts = |texts: Vec<String>| {

@@ -6,7 +6,6 @@ use ipc_proto::supervisor::ModelEntry;
 use ipc_proto::worker::ModelKind;
 use ipc_proto::{Error, Result};
 
-use super::choices::ValidChoices;
 use super::{ValidPrompts, ValidRequest, model};
 use crate::api::prompts::{Detokenize, Tokenize, TokenizeChat};
 
@@ -128,20 +127,12 @@ pub fn named_or_only(name: Option<String>, all: &[ModelEntry]) -> Result<String>
 }
 
 impl From<ValidRequest> for ValidPrompts {
+    /// Each prompt once, however many choices it has.
     fn from(request: ValidRequest) -> Self {
-        let ValidRequest { model, generate, keep_alive, .. } = request;
-        Self { model, keep_alive, time_limit_ms: generate.time_limit_ms, prompts: vec![generate.prompt] }
-    }
-}
-
-impl From<ValidChoices> for ValidPrompts {
-    /// Each prompt once, however many answers it is to have.
-    fn from(valid: ValidChoices) -> Self {
-        let ValidChoices { request, more, form } = valid;
-        let mut all = Self::from(request);
-        all.prompts.extend(more.into_iter().map(|generate| generate.prompt));
-        all.prompts = all.prompts.into_iter().step_by(form.candidates).collect();
-        all
+        let ValidRequest { model, generation, more_prompts, keep_alive, .. } = request;
+        let time_limit_ms = generation.time_limit_ms;
+        let prompts = std::iter::once(generation.prompt).chain(more_prompts).collect();
+        Self { model, keep_alive, time_limit_ms, prompts }
     }
 }
 

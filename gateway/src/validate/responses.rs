@@ -1,8 +1,6 @@
 //! Checks Responses requests.
 
-use ipc_proto::generate::{
-    ChatPrompt, Constraint, GenerateRequest, Logprobs, Priority, Prompt, Tool, ToolChoice,
-};
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -59,7 +57,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let sampling = sampling(&asked!(request, top_k: request.top_k, logit_bias: None))?;
     foreign::refuse(&request.foreign, &sampling)?;
     foreign::refuse_beside(request.beside.given())?;
-    let extras = extras(Extras {
+    let (extras, cache_salt) = extras(Extras {
         priority: request.priority,
         cache_salt: request.cache_salt.take(),
         timeout: request.timeout,
@@ -93,7 +91,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     }
     let echo = echo(&request, &prompt, &tools);
     let prompt = Prompt::Chat(prompt);
-    let generate = GenerateRequest {
+    let generation = Generation {
         prompt,
         sampling,
         stop,
@@ -106,7 +104,17 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     };
     let model = model(request.model)?;
     Ok(ValidResponse {
-        request: ValidRequest { model, generate, stream, keep_alive, labels, affinity },
+        request: ValidRequest {
+            model,
+            generation,
+            more_prompts: Vec::new(),
+            choices: 1,
+            cache_salt,
+            stream,
+            keep_alive,
+            labels,
+            affinity,
+        },
         input,
         previous: request.previous_response_id,
         store: request.store,

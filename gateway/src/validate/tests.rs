@@ -5,6 +5,7 @@ use ipc_proto::generate::{Message, Role, Tool, ToolCall};
 use super::choices::Echo;
 use super::*;
 use crate::body;
+use crate::translate::field_names;
 
 fn choices_of(body: &Value) -> Result<ValidChoices> {
     body::parse(body.to_string().as_bytes()).and_then(chat)
@@ -37,7 +38,7 @@ fn hello() -> Value {
 fn blame(outcome: Result<ValidRequest>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind, ipc_proto::ErrorKind::InvalidRequest);
-    let param = error.param.unwrap_or_default();
+    let param = field_names::param(&error, field_names::chat).unwrap_or_default();
     assert!(error.message.contains(&param), "{} does not name {param}", error.message);
     param
 }
@@ -46,11 +47,11 @@ fn blame(outcome: Result<ValidRequest>) -> String {
 fn a_plain_request_takes_the_models_own_settings() {
     let valid = chat_of(&hello()).unwrap();
     assert_eq!((valid.model.as_str(), valid.stream), ("m", None));
-    assert_eq!(valid.generate.sampling, Sampling::default());
-    assert_eq!((valid.generate.max_tokens, valid.generate.stop.len()), (None, 0));
+    assert_eq!(valid.generation.sampling, Sampling::default());
+    assert_eq!((valid.generation.max_tokens, valid.generation.stop.len()), (None, 0));
     let message = Message { content: "Hi".into(), ..Message::default() };
     let prompt = ChatPrompt { messages: vec![message], parallel_calls: true, ..ChatPrompt::default() };
-    assert_eq!(valid.generate.prompt, Prompt::Chat(prompt));
+    assert_eq!(valid.generation.prompt, Prompt::Chat(prompt));
 }
 
 #[test]
@@ -76,10 +77,10 @@ fn every_setting_arrives() {
         frequency_penalty: Some(2.0),
         logit_bias: vec![(3, 1.5), (7, -100.0)],
     };
-    assert_eq!(valid.generate.sampling, sampling);
-    assert_eq!((valid.generate.max_tokens, valid.generate.stop), (Some(9), vec!["a".into(), "b".into()]));
+    assert_eq!(valid.generation.sampling, sampling);
+    assert_eq!((valid.generation.max_tokens, valid.generation.stop), (Some(9), vec!["a".into(), "b".into()]));
     assert_eq!(valid.stream, Some(Streaming { include_usage: true }));
-    let Prompt::Chat(chat) = valid.generate.prompt else { panic!() };
+    let Prompt::Chat(chat) = valid.generation.prompt else { panic!() };
     assert_eq!(chat.template_kwargs.as_deref(), Some(r#"{"enable_thinking":false}"#));
 }
 
@@ -92,8 +93,9 @@ fn turns_of_every_kind_are_taken() {
         {"role": "assistant", "content": null, "tool_calls": []},
         {"role": "tool", "content": "42"},
     ]});
-    let Prompt::Chat(chat) = chat_of(&body).unwrap().generate.prompt else { panic!() };
-    let turns: Vec<_> = chat.messages.iter().map(|m| (m.role, &*m.content, m.name.as_deref())).collect();
+    let Prompt::Chat(chat) = chat_of(&body).unwrap().generation.prompt else { panic!() };
+    let turns = chat.messages.iter().map(|m| (m.role, m.content.clone(), m.name.as_deref()));
+    let turns: Vec<_> = turns.collect();
     let expected = [
         (Role::System, "Be brief.", None),
         (Role::User, "ab", Some("eve")),
@@ -101,7 +103,7 @@ fn turns_of_every_kind_are_taken() {
         (Role::Assistant, "", None),
         (Role::Tool, "42", None),
     ];
-    assert_eq!(turns, expected);
+    assert_eq!(turns, expected.map(|(role, text, name)| (role, text.into(), name)));
 }
 
 #[test]
@@ -198,7 +200,8 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
 #[test]
 fn formats_become_constraints() {
     let constraint = |format: Value| {
-        chat_of(&with(hello(), &json!({ "response_format": format }))).map(|valid| valid.generate.constraint)
+        chat_of(&with(hello(), &json!({ "response_format": format })))
+            .map(|valid| valid.generation.constraint)
     };
     let schema = json!({"type": "object"});
     let named =
@@ -223,9 +226,10 @@ fn formats_become_constraints() {
 fn settings_beside_openais_arrive_and_are_bounded() {
     let more = json!({"min_tokens": 3, "ignore_eos": true, "priority": "low", "cache_salt": "a", "timeout": 1.5,
         "logprobs": true, "top_logprobs": 4});
-    let valid = chat_of(&with(hello(), &more)).unwrap().generate;
+    let request = chat_of(&with(hello(), &more)).unwrap();
+    let valid = request.generation;
     assert_eq!((valid.min_tokens, valid.ignore_eos, valid.priority), (3, true, Priority::Low));
-    assert_eq!((valid.cache_scope.as_str(), valid.time_limit_ms), ("a", Some(1500)));
+    assert_eq!((request.cache_salt.as_str(), valid.time_limit_ms), ("a", Some(1500)));
     assert_eq!(valid.logprobs, Some(Logprobs { top: 4, prompt: false }));
     for (more, param) in [
         (json!({"timeout": 0}), "timeout"),
@@ -244,8 +248,8 @@ fn other_servers_names_mean_the_same() {
     let more = json!({"repeat_penalty": 1.5, "stop_token_ids": [3], "service_tier": "scale",
         "stream": true, "stream_options": {"include_usage": null, "include_obfuscation": false}});
     let valid = choices_of(&with(hello(), &more)).unwrap();
-    assert_eq!(valid.request.generate.sampling.repetition_penalty, Some(1.5));
-    assert_eq!(valid.request.generate.stop_tokens, [3]);
+    assert_eq!(valid.request.generation.sampling.repetition_penalty, Some(1.5));
+    assert_eq!(valid.request.generation.stop_tokens, [3]);
     assert_eq!(valid.request.stream, Some(Streaming { include_usage: false }));
     assert_eq!((valid.form.tier, valid.form.hide_reasoning), (Some("default"), false));
     for hides in [json!({"include_reasoning": false}), json!({"reasoning": {"exclude": true}})] {
@@ -256,7 +260,7 @@ fn other_servers_names_mean_the_same() {
 #[test]
 fn thinking_is_wished_for_in_many_ways() {
     let told = |more: Value| {
-        let valid = chat_of(&with(hello(), &more)).unwrap().generate;
+        let valid = chat_of(&with(hello(), &more)).unwrap().generation;
         let Prompt::Chat(chat) = valid.prompt else { panic!() };
         let kwargs: Value = chat.template_kwargs.unwrap().parse().unwrap();
         (kwargs["enable_thinking"].clone(), kwargs["reasoning_effort"].clone(), valid.reasoning_budget)
@@ -304,10 +308,10 @@ fn senders_and_purposes_are_noted() {
     assert_eq!((sent.affinity.as_deref(), sent.labels.session.as_deref()), (Some("s"), Some("s")));
     let task = "### Task:\nGenerate a title.\n<chat_history>\nUSER: Hi\n</chat_history>";
     let task = json!({"messages": [{"role": "user", "content": task}]});
-    assert_eq!(chat_of(&with(hello(), &task)).unwrap().generate.priority, Priority::Low);
+    assert_eq!(chat_of(&with(hello(), &task)).unwrap().generation.priority, Priority::Low);
     let asked = with(task, &json!({"priority": "normal"}));
-    assert_eq!(chat_of(&with(hello(), &asked)).unwrap().generate.priority, Priority::Normal);
-    assert_eq!(chat_of(&hello()).unwrap().generate.priority, Priority::Normal);
+    assert_eq!(chat_of(&with(hello(), &asked)).unwrap().generation.priority, Priority::Normal);
+    assert_eq!(chat_of(&hello()).unwrap().generation.priority, Priority::Normal);
 }
 
 #[test]
@@ -319,7 +323,7 @@ fn every_parameter_of_openais_clients_is_read() {
         "store": false, "stream": true, "stream_options": {"include_usage": true}, "temperature": 1, "tool_choice": "auto",
         "tools": [tool("f")], "top_logprobs": null, "top_p": 1, "user": "u", "verbosity": "medium", "web_search_options": null});
     let valid = chat_of(&with(hello(), &more)).unwrap();
-    assert_eq!((valid.generate.stop, valid.generate.max_tokens), (vec!["x".to_owned()], Some(5)));
+    assert_eq!((valid.generation.stop, valid.generation.max_tokens), (vec!["x".to_owned()], Some(5)));
 }
 
 #[test]
@@ -334,7 +338,7 @@ fn tool(name: &str) -> Value {
 
 fn prompt_of(more: &Value) -> Result<ChatPrompt> {
     let valid = chat_of(&with(hello(), more))?;
-    let Prompt::Chat(chat) = valid.generate.prompt else { panic!() };
+    let Prompt::Chat(chat) = valid.generation.prompt else { panic!() };
     Ok(chat)
 }
 
@@ -413,18 +417,18 @@ fn turns_with_calls_and_results_are_taken() {
         {"role": "function", "name": "h", "content": "s"},
         {"role": "assistant", "content": null, "refusal": "never", "reasoning": "a", "reasoning_content": "b"},
     ]});
-    let Prompt::Chat(chat) = chat_of(&body).unwrap().generate.prompt else { panic!() };
+    let Prompt::Chat(chat) = chat_of(&body).unwrap().generation.prompt else { panic!() };
     let call = |id: &str, name: &str, arguments: &str| ToolCall {
         id: id.into(),
         name: name.into(),
         arguments: arguments.into(),
     };
     let [_, calls, result, old, answer, refused] = chat.messages.as_slice() else { panic!() };
-    assert_eq!((&*refused.content, refused.reasoning.as_deref()), ("never", Some("b")));
+    assert_eq!((&*refused.content.text(), refused.reasoning.as_deref()), ("never", Some("b")));
     assert_eq!(calls.tool_calls, [call("1", "f", "{\"a\": 1}"), call("2", "g", "{}")]);
-    assert_eq!((calls.reasoning.as_deref(), &*calls.content), (Some("why"), ""));
-    assert_eq!((result.role, result.name.as_deref(), &*result.content), (Role::Tool, Some("g"), "r"));
-    assert_eq!((&*old.content, &old.tool_calls), ("no", &vec![call("", "h", "{}")]));
+    assert_eq!((calls.reasoning.as_deref(), &*calls.content.text()), (Some("why"), ""));
+    assert_eq!((result.role, result.name.as_deref(), &*result.content.text()), (Role::Tool, Some("g"), "r"));
+    assert_eq!((&*old.content.text(), &old.tool_calls), ("no", &vec![call("", "h", "{}")]));
     assert_eq!((answer.role, answer.name.as_deref()), (Role::Tool, Some("h")));
 }
 
@@ -442,18 +446,18 @@ fn thinking_and_documents_become_variables() {
 }
 
 #[test]
-fn choices_have_seeds_of_their_own() {
+fn choices_share_the_seed_of_their_request() {
     let valid = choices_of(&with(hello(), &json!({"n": 3, "seed": 5, "service_tier": "flex"}))).unwrap();
-    let seeds: Vec<_> = valid.more.iter().map(|choice| choice.sampling.seed).collect();
-    assert_eq!((valid.request.generate.sampling.seed, seeds), (Some(5), vec![Some(6), Some(7)]));
+    // The worker adds each choice's index to the seed.
+    assert_eq!((valid.request.generation.sampling.seed, valid.request.choices), (Some(5), 3));
     assert_eq!((valid.form.candidates, valid.form.tier), (3, Some("flex")));
-    assert_eq!(valid.request.generate.priority, Priority::Low);
+    assert_eq!(valid.request.generation.priority, Priority::Low);
     for name in ["priority", "fast"] {
         let valid = choices_of(&with(hello(), &json!({ "service_tier": name }))).unwrap();
-        assert_eq!((valid.request.generate.priority, valid.form.tier), (Priority::High, Some("priority")));
+        assert_eq!((valid.request.generation.priority, valid.form.tier), (Priority::High, Some("priority")));
     }
     let both = json!({"priority": "high", "service_tier": "flex"});
-    assert_eq!(chat_of(&with(hello(), &both)).unwrap().generate.priority, Priority::High);
+    assert_eq!(chat_of(&with(hello(), &both)).unwrap().generation.priority, Priority::High);
 }
 
 fn completed(more: &Value) -> Result<ValidChoices> {
@@ -463,17 +467,16 @@ fn completed(more: &Value) -> Result<ValidChoices> {
 #[test]
 fn completions_take_every_kind_of_prompt_and_openais_default_length() {
     let valid = completed(&json!({})).unwrap();
-    assert_eq!(valid.request.generate.prompt, Prompt::Text("Once".into()));
-    assert_eq!((valid.request.generate.max_tokens, valid.request.generate.logprobs), (Some(16), None));
+    assert_eq!(valid.request.generation.prompt, Prompt::Text("Once".into()));
+    assert_eq!((valid.request.generation.max_tokens, valid.request.generation.logprobs), (Some(16), None));
     let prompts = |prompt: Value| -> Vec<Prompt> {
         let valid = completed(&json!({ "prompt": prompt })).unwrap();
-        let all = std::iter::once(valid.request.generate).chain(valid.more);
-        all.map(|request| request.prompt).collect()
+        ValidPrompts::from(valid.request).prompts
     };
     assert_eq!(prompts(json!(["a", "b"])), [Prompt::Text("a".into()), Prompt::Text("b".into())]);
     assert_eq!(prompts(json!([1, 2])), [Prompt::Tokens(vec![1, 2])]);
     assert_eq!(prompts(json!([[1], [2, 3]])), [Prompt::Tokens(vec![1]), Prompt::Tokens(vec![2, 3])]);
-    let infill = completed(&json!({"suffix": "end"})).unwrap().request.generate.prompt;
+    let infill = completed(&json!({"suffix": "end"})).unwrap().request.generation.prompt;
     assert_eq!(infill, Prompt::Infill { before: "Once".into(), after: "end".into() });
     for (more, param) in [
         (json!({"prompt": ""}), "prompt"),
@@ -499,7 +502,7 @@ fn what_is_told_of_prompts_is_scored_where_it_must_be() {
     let told = |more: Value| {
         let valid = completed(&more).unwrap();
         (
-            valid.request.generate.logprobs.map(|told| (told.top, told.prompt)),
+            valid.request.generation.logprobs.map(|told| (told.top, told.prompt)),
             valid.form.echo[0].clone(),
             valid.form.logprobs,
         )
@@ -574,8 +577,8 @@ proptest! {
             match outcome {
                 Ok(valid) => {
                     prop_assert!(!valid.model.is_empty());
-                    prop_assert!(valid.generate.stop.len() <= MAX_STOPS);
-                    prop_assert!(valid.generate.max_tokens != Some(0));
+                    prop_assert!(valid.generation.stop.len() <= MAX_STOPS);
+                    prop_assert!(valid.generation.max_tokens != Some(0));
                 }
                 Err(error) => prop_assert!(!error.message.is_empty()),
             }

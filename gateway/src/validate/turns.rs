@@ -95,7 +95,7 @@ fn turn(path: &str, message: chat::Message) -> Result<Message> {
     tool_calls.extend(message.function_call.map(|call| call_of(String::new(), call)));
     Ok(Message {
         role,
-        content,
+        content: content.into(),
         name: message.name,
         reasoning: reasoning.filter(|text| !text.is_empty()),
         tool_calls,

@@ -16,7 +16,7 @@ use gateway::responses::Responses;
 use gateway::router::router;
 use gateway::state::AppState;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
-use ipc_proto::generate::{Delta, Event, FinishReason, GenerateRequest, Part, Prompt, RequestId, Usage};
+use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Prompt, Submission, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
@@ -24,8 +24,8 @@ use ipc_proto::supervisor::{
     Changes, Details, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want,
     WorkerAddress,
 };
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Room, Worker};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::worker::{Accepted, Capacity, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Resource, Result};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use tarpc::context::Context;
@@ -36,14 +36,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 type Frames = UnboundedSender<Option<StepFrame>>;
 
-/// What the worker says it has room for.
-pub(crate) const ROOM: Room = Room { limit: 9, left: 4 };
+/// The capacity that the worker reports.
+pub(crate) const CAPACITY: Capacity = Capacity { limit: 9, free: 4 };
 
 /// The one worker; clones are the same.
 #[derive(Clone, Default)]
 struct FakeWorker {
     streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
-    cancelled: Arc<Mutex<Vec<RequestId>>>,
+    cancelled: Arc<Mutex<Vec<ChoiceId>>>,
     scopes: Arc<Mutex<Vec<String>>>,
     /// Calls that it died of.
     poisoned: Arc<AtomicUsize>,
@@ -70,7 +70,7 @@ impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
         match model {
             "m" | "slow" => Ok(()),
-            _ => Err(Error::new(ErrorKind::ModelNotFound, Origin::Supervisor, format!("no \"{model}\""))),
+            _ => Err(Error::not_found(Resource::Model, format!("no \"{model}\""))),
         }
     }
 }
@@ -164,13 +164,13 @@ impl FakeWorker {
         true
     }
 
-    fn send(&self, stream: StreamId, events: Vec<(RequestId, Event)>) {
+    fn send(&self, stream: StreamId, events: Vec<(ChoiceId, Event)>) {
         if let Some(frames) = self.streams.lock().unwrap().get(&stream) {
             frames.send(Some(StepFrame { step: 0, events })).unwrap();
         }
     }
 
-    async fn play(self, stream: StreamId, id: RequestId, prompt: String, generated: Vec<u32>) {
+    async fn play(self, stream: StreamId, id: ChoiceId, prompt: String, generated: Vec<u32>) {
         let word = |index: u32| {
             let parts = vec![Part::Text(format!("w{index} "))];
             (id, Event::Delta(Delta { index, tokens: vec![index], parts, logprobs: Vec::new() }))
@@ -225,29 +225,31 @@ impl Worker for FakeWorker {
         Ok(info())
     }
 
-    async fn submit(self, _: Context, stream: StreamId, request: GenerateRequest) -> Result<Accepted> {
-        let prompt = match request.prompt {
+    async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
+        let prompt = match submission.generation.prompt {
             Prompt::Text(prompt) => prompt,
-            Prompt::Chat(chat) => chat.messages.last().unwrap().content.clone(),
+            Prompt::Chat(chat) => chat.messages.last().unwrap().content.text().into_owned(),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         if prompt == "drain" && self.is_leaving() {
             return Err(Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is shutting down"));
         }
         if prompt == "refuse" {
-            return Err(Error::full(ROOM.limit));
+            return Err(Error::full(CAPACITY.limit));
         }
-        let left = if prompt == "last" { 0 } else { ROOM.left };
-        self.scopes.lock().unwrap().push(request.cache_scope);
-        tokio::spawn(self.play(stream, request.id, prompt, request.generated));
-        Ok(Accepted { prompt_tokens: 3, room: Room { left, ..ROOM } })
+        let free = if prompt == "last" { 0 } else { CAPACITY.free };
+        self.scopes.lock().unwrap().push(submission.cache_scope);
+        for choice in submission.choices {
+            tokio::spawn(self.clone().play(stream, choice.id, prompt.clone(), choice.generated));
+        }
+        Ok(Accepted { prompt_tokens: 3, capacity: Capacity { free, ..CAPACITY } })
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
-        if matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "late") {
+        if matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content.text() == "late") {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
-        let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content == "poison");
+        let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content.text() == "poison");
         if poison { Err(self.dies()) } else { Ok(3) }
     }
 
@@ -257,14 +259,14 @@ impl Worker for FakeWorker {
                 let sanitized = u32::from(chat.sanitize_control_tokens == Some(true));
                 let file = "chat_template.jinja".to_owned();
                 let used = TemplateUse { name: "default".into(), file, sanitized, ..TemplateUse::default() };
-                let texts: Vec<_> = chat.messages.iter().map(|message| &*message.content).collect();
+                let texts: Vec<_> = chat.messages.iter().map(|message| message.content.text()).collect();
                 (texts.join("|"), Some(used))
             }
             Prompt::Text(text) => (text, None),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         if text == "refuse" {
-            return Err(Error::invalid("messages", "the template refuses it"));
+            return Err(Error::invalid(Field::Messages, "the template refuses it"));
         }
         let tokens = text.bytes().map(u32::from).collect();
         Ok(RenderedPrompt { text, tokens, max_context: 64, template })
@@ -274,7 +276,7 @@ impl Worker for FakeWorker {
     async fn tokenize(self, _: Context, request: TokenizeRequest) -> Result<Tokenized> {
         let text = match request.prompt {
             Prompt::Text(text) => text,
-            Prompt::Chat(chat) => chat.messages[0].content.clone(),
+            Prompt::Chat(chat) => chat.messages[0].content.text().into_owned(),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         let mut tokens = if request.add_special { vec![1000] } else { Vec::new() };
@@ -299,7 +301,7 @@ impl Worker for FakeWorker {
             return Err(self.dies());
         }
         if request.inputs == [Input::Text("full".into())] {
-            return Err(Error::full(ROOM.limit));
+            return Err(Error::full(CAPACITY.limit));
         }
         if request.inputs == [Input::Text("late".into())] {
             tokio::time::sleep(Duration::from_secs(30)).await;
@@ -308,7 +310,7 @@ impl Worker for FakeWorker {
             Input::Text(text) => vec![text.len() as f32, 0.5],
             Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
         });
-        Ok(Embeddings { vectors: vectors.collect(), tokens: 5, room: ROOM })
+        Ok(Embeddings { vectors: vectors.collect(), tokens: 5, capacity: CAPACITY })
     }
 
     async fn rerank(self, _: Context, request: RerankRequest) -> Result<Scores> {
@@ -317,12 +319,12 @@ impl Worker for FakeWorker {
         }
         if request.query != "refuse" {
             let scores = request.documents.iter().map(|text| 1.0 / text.len() as f32).collect();
-            return Ok(Scores { scores, tokens: 7, room: ROOM });
+            return Ok(Scores { scores, tokens: 7, capacity: CAPACITY });
         }
         Err(Error::invalid("model", "this model generates text and does not rerank"))
     }
 
-    async fn cancel(self, _: Context, _: StreamId, id: RequestId) {
+    async fn cancel(self, _: Context, _: StreamId, id: ChoiceId) {
         self.cancelled.lock().unwrap().push(id);
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fakes::{Gateway, ROOM};
+use super::fakes::{CAPACITY, Gateway};
 
 const OPENAI: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
@@ -20,12 +20,12 @@ fn told(head: &str, names: [&str; 3]) -> [Option<String>; 3] {
 
 /// Limit and what remains, and no time to wait for.
 fn free() -> [Option<String>; 3] {
-    [Some(ROOM.limit.to_string()), Some(ROOM.left.to_string()), None]
+    [Some(CAPACITY.limit.to_string()), Some(CAPACITY.free.to_string()), None]
 }
 
 /// Nothing remains; in a second there may be.
 fn full() -> [Option<String>; 3] {
-    [Some(ROOM.limit.to_string()), Some("0".into()), Some("1s".into())]
+    [Some(CAPACITY.limit.to_string()), Some("0".into()), Some("1s".into())]
 }
 
 /// A request to each endpoint that generates, which does as the prompt says.
@@ -79,14 +79,15 @@ fn openais_clients_are_told_at_each_endpoint() {
 fn anthropics_clients_are_told_in_their_words() {
     let gateway = Gateway::start("");
     for stream in [false, true] {
-        for (prompt, status, left) in [("count 2", 200, ROOM.left), ("last", 200, 0), ("refuse", 429, 0)] {
+        for (prompt, status, left) in [("count 2", 200, CAPACITY.free), ("last", 200, 0), ("refuse", 429, 0)]
+        {
             let turns = json!([{"role": "user", "content": prompt}]);
             let body = json!({"model": "m", "max_tokens": 9, "stream": stream, "messages": turns});
             let (got, head, answer) = gateway.ask("POST", "/v1/messages", "", &body.to_string());
             assert_eq!(got, status, "{answer}");
             assert!(!head.contains("x-ratelimit"), "{head}");
             let [limit, remaining, reset] = told(&head, ANTHROPIC).map(Option::unwrap);
-            assert_eq!((limit, remaining), (ROOM.limit.to_string(), left.to_string()));
+            assert_eq!((limit, remaining), (CAPACITY.limit.to_string(), left.to_string()));
             // 2026-11-25t13:00:00z; heads come in lower case here.
             assert!(reset.len() == 20 && reset.ends_with('z') && reset.contains('t'), "{reset}");
         }

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use crate::generate::*;
 use crate::stream::*;
 use crate::supervisor::*;
 use crate::worker::*;
-use crate::{Error, ErrorKind, Origin};
+use crate::{Disposition, Error, ErrorKind, Field, Origin, Resource};
 
 fn kind() -> impl Strategy<Value = ErrorKind> {
     prop::sample::select(vec![
@@ -16,10 +17,14 @@ fn kind() -> impl Strategy<Value = ErrorKind> {
         ErrorKind::ContextLength,
         ErrorKind::TooLarge,
         ErrorKind::Unauthorized,
-        ErrorKind::ModelNotFound,
+        ErrorKind::PermissionDenied,
+        ErrorKind::NotFound(Resource::Model),
+        ErrorKind::NotFound(Resource::Response),
         ErrorKind::ModelBroken,
         ErrorKind::Overloaded,
+        ErrorKind::RateLimited,
         ErrorKind::Unavailable,
+        ErrorKind::Upstream,
         ErrorKind::Timeout,
         ErrorKind::Cancelled,
         ErrorKind::Internal,
@@ -31,25 +36,64 @@ fn origin() -> impl Strategy<Value = Origin> {
     prop::sample::select(all.to_vec())
 }
 
-fn error() -> impl Strategy<Value = Error> {
-    (kind(), origin(), any::<bool>(), any::<String>(), any::<Option<String>>(), prop::option::of(room()))
-        .prop_map(|(kind, origin, retryable, message, param, room)| Error {
-            kind,
-            origin,
-            retryable,
-            message,
-            param,
-            room,
-        })
+fn disposition() -> impl Strategy<Value = Disposition> {
+    prop_oneof![
+        Just(Disposition::Final),
+        Just(Disposition::RetryElsewhere),
+        any::<Duration>().prop_map(Disposition::RetryAfter),
+    ]
 }
 
-fn room() -> impl Strategy<Value = Room> {
-    any::<(u32, u32)>().prop_map(|(limit, left)| Room { limit, left })
+fn field() -> impl Strategy<Value = Field> {
+    let plain = vec![
+        Field::Model,
+        Field::Messages,
+        Field::Prompt,
+        Field::Suffix,
+        Field::Tools,
+        Field::ToolChoice,
+        Field::OutputFormat,
+        Field::StopTokens,
+        Field::LogitBias,
+        Field::Tokens,
+        Field::Inputs,
+        Field::Dimensions,
+        Field::PromptName,
+        Field::Generated,
+    ];
+    prop_oneof![
+        prop::sample::select(plain),
+        any::<u32>().prop_map(Field::Input),
+        any::<u32>().prop_map(Field::Document),
+        any::<String>().prop_map(Field::Named),
+    ]
+}
+
+fn error() -> impl Strategy<Value = Error> {
+    let blame = (prop::option::of(field()), prop::option::of(capacity()));
+    (kind(), origin(), disposition(), any::<String>(), blame).prop_map(
+        |(kind, origin, disposition, message, (field, capacity))| Error {
+            kind,
+            origin,
+            disposition,
+            message,
+            field,
+            capacity,
+        },
+    )
+}
+
+fn capacity() -> impl Strategy<Value = Capacity> {
+    any::<(u32, u32)>().prop_map(|(limit, free)| Capacity { limit, free })
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    any::<String>().prop_map(Content::from)
 }
 
 fn message() -> impl Strategy<Value = Message> {
     let roles = vec![Role::System, Role::User, Role::Assistant, Role::Tool];
-    (prop::sample::select(roles), any::<String>(), any::<Option<String>>()).prop_flat_map(
+    (prop::sample::select(roles), content(), any::<Option<String>>()).prop_flat_map(
         |(role, content, name)| {
             let calls = vec(tool_call(), 0..3);
             (calls, any::<Option<String>>(), any::<Option<String>>()).prop_map(
@@ -129,27 +173,27 @@ fn sampling() -> impl Strategy<Value = Sampling> {
     )
 }
 
-fn request() -> impl Strategy<Value = GenerateRequest> {
-    let text = (any::<u64>(), prompt(), sampling(), vec(any::<String>(), 0..4), any::<Option<u32>>());
-    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
-    let constraint = prop_oneof![
-        Just(None),
-        Just(Some(Constraint::JsonObject)),
-        any::<String>().prop_map(|text| Some(Constraint::JsonSchema(text))),
-        any::<String>().prop_map(|text| Some(Constraint::Regex(text))),
-        any::<String>().prop_map(|text| Some(Constraint::Lark(text))),
-    ];
+fn constraint() -> impl Strategy<Value = Constraint> {
+    prop_oneof![
+        Just(Constraint::JsonObject),
+        any::<String>().prop_map(Constraint::JsonSchema),
+        any::<String>().prop_map(Constraint::Regex),
+        any::<String>().prop_map(Constraint::Lark),
+    ]
+}
+
+fn generation() -> impl Strategy<Value = Generation> {
+    let output = (prompt(), sampling(), prop::option::of(constraint()));
     let logprobs =
-        any::<Option<(u8, bool)>>().prop_map(|of| of.map(|(top, prompt)| Logprobs { top, prompt }));
-    let rest = (any::<u32>(), any::<bool>(), any::<Option<u32>>(), any::<String>(), vec(any::<u32>(), 0..9));
-    let rest = (rest, vec(any::<u32>(), 0..3), any::<Option<u32>>());
-    (text, priority, constraint, logprobs, rest).prop_map(|(text, priority, constraint, logprobs, rest)| {
-        let (id, prompt, sampling, stop, max_tokens) = text;
-        let (rest, stop_tokens, reasoning_budget) = rest;
-        let (min_tokens, ignore_eos, time_limit_ms, cache_scope, generated) = rest;
-        let id = RequestId(id);
-        GenerateRequest {
-            id,
+        any::<Option<(u8, bool)>>().prop_map(|wanted| wanted.map(|(top, prompt)| Logprobs { top, prompt }));
+    let ends = (vec(any::<String>(), 0..4), vec(any::<u32>(), 0..3), any::<bool>());
+    let limits = any::<(Option<u32>, u32, Option<u32>, Option<u32>)>();
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    (output, logprobs, ends, limits, priority).prop_map(|(output, logprobs, ends, limits, priority)| {
+        let (prompt, sampling, constraint) = output;
+        let (stop, stop_tokens, ignore_eos) = ends;
+        let (max_tokens, min_tokens, reasoning_budget, time_limit_ms) = limits;
+        Generation {
             prompt,
             sampling,
             stop,
@@ -162,10 +206,27 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
             constraint,
             priority,
             time_limit_ms,
-            cache_scope,
-            generated,
         }
     })
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    (any::<(u64, u32)>(), vec(any::<u32>(), 0..9)).prop_map(|((id, index), generated)| Choice {
+        id: ChoiceId(id),
+        index,
+        generated,
+    })
+}
+
+fn submission() -> impl Strategy<Value = Submission> {
+    (any::<(String, String)>(), generation(), vec(choice(), 1..4)).prop_map(
+        |((request_id, cache_scope), generation, choices)| Submission {
+            request_id,
+            cache_scope,
+            generation,
+            choices,
+        },
+    )
 }
 
 fn logprobs() -> impl Strategy<Value = Vec<TokenLogprob>> {
@@ -205,7 +266,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn frame() -> impl Strategy<Value = StreamFrame> {
-    let events = vec((any::<u64>().prop_map(RequestId), event()), 0..8);
+    let events = vec((any::<u64>().prop_map(ChoiceId), event()), 0..8);
     let step =
         (any::<u64>(), events).prop_map(|(step, events)| StreamFrame::Step(StepFrame { step, events }));
     prop_oneof![Just(StreamFrame::Welcome), step]
@@ -459,7 +520,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn requests_round_trip(m in request(), cut: usize) { round_trip(&m, cut); }
+    fn submissions_round_trip(m in submission(), cut: usize) { round_trip(&m, cut); }
     #[test]
     fn frames_round_trip(m in frame(), cut: usize) { round_trip(&m, cut); }
     #[test]
@@ -483,14 +544,14 @@ proptest! {
     #[test]
     fn healths_round_trip(m in health(), cut: usize) { round_trip(&m, cut); }
     #[test]
-    fn results_round_trip(prompt_tokens: u32, room in room(), e in error(), cut: usize) {
-        round_trip(&Ok::<_, Error>(Accepted { prompt_tokens, room }), cut);
+    fn results_round_trip(prompt_tokens: u32, capacity in capacity(), e in error(), cut: usize) {
+        round_trip(&Ok::<_, Error>(Accepted { prompt_tokens, capacity }), cut);
         round_trip(&Err::<Accepted, _>(e), cut);
     }
 
     #[test]
     fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..512)) {
-        let _ = decode::<GenerateRequest>(&bytes);
+        let _ = decode::<Submission>(&bytes);
         let _ = decode::<StreamFrame>(&bytes);
         let _ = decode::<Vec<ModelEntry>>(&bytes);
         let _ = decode::<tarpc::ClientMessage<WorkerRequest>>(&bytes);

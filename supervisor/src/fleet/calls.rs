@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::KeepAlive;
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 
 use super::actor::{FleetActor, PendingUnload};
 use super::{Caller, FleetCommand, Reply, stopping};
@@ -123,7 +123,7 @@ impl FleetActor {
 /// Not retryable: another try would load the model that an operator has just unloaded.
 fn unloaded(id: &str) -> Error {
     let text = format!("the model \"{id}\" was unloaded by an operator");
-    Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).retryable(false)
+    Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).with_disposition(Disposition::Final)
 }
 
 /// Sends an answer. The caller may have left.

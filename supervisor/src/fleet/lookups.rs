@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::{KeepAlive, ModelEntry, ModelSettings};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 
 use super::actor::FleetActor;
 use super::calls::answer;
@@ -140,14 +140,14 @@ impl FleetActor {
         let available = self.registry.describe_available();
         if unanswered.is_empty() {
             let text = format!("the model \"{name}\" does not exist; {available}");
-            return Error::new(ErrorKind::ModelNotFound, Origin::Client, text).with_param("model");
+            return Error::not_found(Resource::Model, text).with_field("model");
         }
         let text = format!(
             "the model \"{name}\" is not known, and {} did not answer within {} s; {available}",
             unanswered.join(" and "),
             SCAN_LIMIT.as_secs()
         );
-        Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).with_param("model")
+        Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).with_field("model")
     }
 
     /// Takes over a store's new catalogue.

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::{Pressure, WorkerState};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 
 use super::Reply;
 use super::actor::{FleetActor, PendingRestart};
@@ -61,7 +61,7 @@ impl FleetActor {
         let Some(since) = self.slot(id).restart.as_ref().map(|restart| restart.since) else { return };
         let Some(need) = self.estimate_need(id, now) else {
             let text = format!("the model \"{id}\" is gone from the disk");
-            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text);
+            let error = Error::not_found(Resource::Model, text);
             return self.finish_restart(id, Err(error));
         };
         let has_pressure = self.pressure != Pressure::Normal;

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ipc_proto::error::RETRY_AFTER;
 use ipc_proto::generate::Priority;
 use ipc_proto::supervisor::{ModelSettings, ModelState, Pressure, WorkerState};
-use ipc_proto::{Error, ErrorKind, Origin};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::FleetCommand;
@@ -142,7 +143,7 @@ impl FleetActor {
         let Some(need) = self.estimate_need(id, now) else {
             // It was there when the call arrived.
             let text = format!("the model \"{id}\" is gone from the disk");
-            let error = Error::new(ErrorKind::ModelNotFound, Origin::Client, text).with_param("model");
+            let error = Error::not_found(Resource::Model, text).with_field("model");
             self.slot(id).preload = false;
             self.refuse_callers(id, &error);
             return MayFollow::Any;
@@ -152,7 +153,7 @@ impl FleetActor {
                 Pressure::Normal => "the models that have the memory are busy",
                 Pressure::Warn | Pressure::Critical => "the system is short of memory",
             };
-            self.refuse_for_memory(id, &need, why, true);
+            self.refuse_for_memory(id, &need, why, Disposition::RetryAfter(RETRY_AFTER));
             return MayFollow::Any;
         }
         if self.pressure > Pressure::Normal || self.is_resizing(now) {
@@ -180,7 +181,12 @@ impl FleetActor {
             Plan::Wait => MayFollow::Any,
             Plan::Never => {
                 self.slot(id).preload = false;
-                self.refuse_for_memory(id, &need, "nothing that may be unloaded makes room for it", false);
+                self.refuse_for_memory(
+                    id,
+                    &need,
+                    "nothing that may be unloaded makes room for it",
+                    Disposition::Final,
+                );
                 MayFollow::Any
             }
         }
@@ -210,7 +216,7 @@ impl FleetActor {
     }
 
     /// Refuses a model's callers with the numbers.
-    fn refuse_for_memory(&mut self, id: &str, need: &Need, why: &str, retryable: bool) {
+    fn refuse_for_memory(&mut self, id: &str, need: &Need, why: &str, disposition: Disposition) {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let text = format!(
             "the model \"{id}\" needs {} MiB of memory ({} for weights, {} for the KV cache, {} besides), and of the budget of {} \
@@ -223,7 +229,8 @@ impl FleetActor {
             self.ledger.free() >> 20,
         );
         tracing::warn!(model = id, text, "no room");
-        let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).retryable(retryable);
+        let error =
+            Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).with_disposition(disposition);
         self.refuse_callers(id, &error);
     }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::failures::BROKEN;
 use crate::pressure::ScriptedProbe;
 use crate::registry::{Store, sources};
+use ipc_proto::Resource;
 use ipc_proto::supervisor::ModelState;
 
 mod blocked;
@@ -78,7 +79,7 @@ fn runs(pid: i32) -> bool {
 async fn worker_that_exits_while_loading_gives_its_stderr_in_the_error() {
     let setup = setup("echo 'tensor x is missing' >&2; exit 3");
     let error = setup.refused().await;
-    assert_eq!((error.kind, error.retryable), (ErrorKind::ModelBroken, false));
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::ModelBroken, false));
     assert!(error.message.contains("\"m\"") && error.message.contains("tensor x is missing"), "{error}");
     let state = &setup.fleet.models().await[0].state;
     assert!(matches!(state, ModelState::Failed(text) if text.contains("tensor x")), "{state:?}");
@@ -132,7 +133,7 @@ async fn stop_kills_a_worker_that_ignores_sigterm() {
 async fn unknown_model_or_missing_program_is_named_in_the_error() {
     let setup = setup("exit 3");
     let error = setup.fleet.ensure_ready(Want::model("x")).await.unwrap_err();
-    assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::ModelNotFound, Some("model")));
+    assert_eq!((error.kind, error.field), (ErrorKind::NotFound(Resource::Model), Some("model".into())));
     assert!(error.message.contains("available are m, n"), "{error}");
     fs::remove_file(setup.folder.path().join("worker.sh")).unwrap();
     assert!(setup.refused().await.message.contains("cannot be started"));
@@ -189,7 +190,7 @@ async fn model_larger_than_the_budget_is_refused_with_the_numbers() {
     let policy = Policy { memory: Some(100 << 20), ..Policy::default() };
     let setup = stage("exit 3", policy);
     let error = setup.refused().await;
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, false));
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, false));
     assert!(error.message.contains("384 MiB") && error.message.contains("budget of 100 MiB"), "{error}");
     assert!(setup.starts().is_empty());
     assert_eq!(setup.fleet.pool().await.leased, 0);
@@ -199,7 +200,7 @@ async fn model_larger_than_the_budget_is_refused_with_the_numbers() {
 async fn worker_killed_while_loading_is_replaced_until_the_breaker_opens() {
     let setup = setup("kill -9 $$");
     let error = setup.refused().await;
-    assert!(error.message.contains("SIGKILL") && error.retryable, "{error}");
+    assert!(error.message.contains("SIGKILL") && error.is_retryable(), "{error}");
     assert_eq!(setup.starts().len(), 5);
     let entry = setup.fleet.models().await.remove(0);
     let exit = entry.last_exit.unwrap();
@@ -311,7 +312,7 @@ async fn request_that_lost_an_unloaded_worker_does_not_load_it_again() {
     assert!(waiting.await.unwrap().is_err());
     let again = |lost| setup.fleet.ensure_ready(Want { lost: Some(lost), ..Want::model("m") });
     let error = again(first).await.unwrap_err();
-    assert!(error.message.contains("was unloaded by an operator") && !error.retryable, "{error}");
+    assert!(error.message.contains("was unloaded by an operator") && !error.is_retryable(), "{error}");
     assert_eq!((error.kind, error.origin), (ErrorKind::Unavailable, ipc_proto::Origin::Supervisor));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(setup.starts().len(), 1, "nothing was loaded");
@@ -386,12 +387,15 @@ async fn settings_reach_the_worker_as_flags_and_aliases_resolve() {
     assert!(!setup.fleet.models().await[0].pinned);
     settings.replicas = 0;
     let refused = setup.fleet.set_settings("m".into(), settings.clone()).await.unwrap_err();
-    assert_eq!(refused.param.as_deref(), Some("replicas"));
+    assert_eq!(refused.field, Some("replicas".into()));
     settings.replicas = 2;
     settings.aliases = vec!["other".into()];
     setup.fleet.set_settings("m".into(), settings.clone()).await.unwrap();
     assert_eq!(setup.fleet.settings("other".into()).await.unwrap(), settings);
-    assert_eq!(setup.fleet.settings("nick".into()).await.unwrap_err().kind, ErrorKind::ModelNotFound);
+    assert_eq!(
+        setup.fleet.settings("nick".into()).await.unwrap_err().kind,
+        ErrorKind::NotFound(Resource::Model)
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipc_proto::embed::{EmbedRequest, Input, RerankRequest};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
 use super::EncoderInput;
 use crate::text::sentence_transformers::SentenceConfig;
@@ -39,7 +39,7 @@ impl EncoderModel {
         let each = request.dimensions.unwrap_or(self.width) as usize * size_of::<f32>();
         if request.inputs.len().saturating_mul(each) > MAX_ANSWER_BYTES {
             let text = format!("{} inputs are too many for one answer of this model", request.inputs.len());
-            return Err(Error::invalid("input", text));
+            return Err(Error::invalid(Field::Inputs, text));
         }
         let prompt = self.find_prompt(request.prompt_name.as_deref())?;
         let inputs = request.inputs.into_iter().enumerate();
@@ -56,13 +56,13 @@ impl EncoderModel {
         documents
             .map(|(at, document)| {
                 let pair = (&*request.query, Some((&**document, max_tokens)));
-                self.tokenize(pair, request.truncate, || format!("documents[{at}]"))
+                self.tokenize(pair, request.truncate, Field::Document(at as u32))
             })
             .collect()
     }
 
     fn check_dimensions(&self, dimensions: Option<u32>) -> Result<()> {
-        let invalid = |text: String| Err(Error::invalid("dimensions", text));
+        let invalid = |text: String| Err(Error::invalid(Field::Dimensions, text));
         match dimensions {
             None => Ok(()),
             Some(dimensions) if dimensions == self.width => Ok(()),
@@ -70,7 +70,7 @@ impl EncoderModel {
                 invalid(format!("this model's vectors have {} dimensions, not {dimensions}", self.width))
             }
             Some(_) if !self.matryoshka => invalid(format!(
-                "this model was not trained for shorter vectors: dimensions can only be {}",
+                "this model was not trained for shorter vectors: it can only be {}",
                 self.width
             )),
             Some(_) => Ok(()),
@@ -82,7 +82,7 @@ impl EncoderModel {
         let unknown = || {
             let names: Vec<&str> = self.config.prompts.keys().map(String::as_str).collect();
             Error::invalid(
-                "prompt_name",
+                Field::PromptName,
                 format!("there is no prompt \"{name}\"; there are {}", names.join(", ")),
             )
         };
@@ -90,23 +90,20 @@ impl EncoderModel {
     }
 
     fn embed_input(&self, at: usize, input: Input, prompt: &str, truncate: bool) -> Result<EncoderInput> {
-        let field = || format!("input[{at}]");
+        let field = Field::Input(at as u32);
         match input {
             Input::Text(text) if prompt.is_empty() => self.tokenize((&text, None), truncate, field),
             Input::Text(text) => self.tokenize((&format!("{prompt}{text}"), None), truncate, field),
             Input::Tokens(mut tokens) => {
                 if tokens.is_empty() {
-                    return Err(Error::invalid(field(), format!("{} has no tokens", field())));
+                    return Err(Error::invalid(field, "it has no tokens"));
                 }
                 if let Some(token) = tokens.iter().find(|token| **token >= self.vocabulary) {
-                    let text = format!(
-                        "{}: token ids of this model lie below {}, not at {token}",
-                        field(),
-                        self.vocabulary
-                    );
-                    return Err(Error::invalid(field(), text));
+                    let text =
+                        format!("token ids of this model lie below {}, not at {token}", self.vocabulary);
+                    return Err(Error::invalid(field, text));
                 }
-                self.check_length(tokens.len(), truncate, field)?;
+                self.check_length(tokens.len(), truncate, &field)?;
                 tokens.truncate(self.max_tokens as usize);
                 Ok(EncoderInput { second_start: tokens.len(), tokens })
             }
@@ -118,7 +115,7 @@ impl EncoderModel {
         &self,
         (first, second): (&str, Option<(&str, usize)>),
         truncate: bool,
-        field: impl Fn() -> String,
+        field: Field,
     ) -> Result<EncoderInput> {
         let to_lower_case =
             |text: &str| if self.config.lower_case { text.to_lowercase() } else { text.to_owned() };
@@ -128,25 +125,24 @@ impl EncoderModel {
         let encoded = encoded.map_err(|text| Error::new(ErrorKind::Internal, Origin::Worker, text))?;
         self.check_length(encoded.full_length, truncate, &field)?;
         if encoded.tokens.is_empty() {
-            return Err(Error::invalid(field(), format!("{} is empty", field())));
+            return Err(Error::invalid(field, "it is empty"));
         }
         if encoded.tokens.iter().any(|token| *token >= self.vocabulary) {
-            let text = "has a token that the tokenizer knows and the model does not";
-            return Err(Error::invalid(field(), format!("{} {text}", field())));
+            let text = "it has a token that the tokenizer knows and the model does not";
+            return Err(Error::invalid(field, text));
         }
         Ok(EncoderInput { tokens: encoded.tokens, second_start: encoded.second_start })
     }
 
-    fn check_length(&self, length: usize, truncate: bool, field: impl Fn() -> String) -> Result<()> {
+    fn check_length(&self, length: usize, truncate: bool, field: &Field) -> Result<()> {
         if truncate || length <= self.max_tokens as usize {
             return Ok(());
         }
         let text = format!(
-            "{} has {length} tokens; this model reads {} (with truncate: true the rest is cut off)",
-            field(),
+            "it has {length} tokens; this model reads {} (with truncate: true the rest is cut off)",
             self.max_tokens
         );
-        Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_param(field()))
+        Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field.clone()))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ipc_proto::worker::{ModelKind, Room};
+use ipc_proto::worker::{Capacity, ModelKind};
 use ipc_proto::{Error, Result};
 
 /// Hands out permits; clones share the count.
@@ -28,21 +28,22 @@ impl AdmissionLimits {
         Self { rows: bounded(rows), waiting: bounded(waiting), held: Arc::default() }
     }
 
-    /// Takes a permit for a request to a model of this kind.
+    /// Takes `count` permits for requests to a model of this kind, or none.
     ///
     /// # Errors
-    /// [`Error::full`] when all permits are taken.
-    pub fn acquire(&self, kind: ModelKind) -> Result<AdmissionPermit> {
+    /// [`Error::full`] when fewer permits are free.
+    pub fn acquire(&self, kind: ModelKind, count: u32) -> Result<Vec<AdmissionPermit>> {
         let limit = self.limit(kind);
-        let one_more = |held| (held < limit).then_some(held + 1);
-        let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.map(|_| AdmissionPermit(Arc::clone(&self.held))).map_err(|_| Error::full(limit))
+        let more = |held: u32| held.checked_add(count).filter(|held| *held <= limit);
+        let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.map_err(|_| Error::full(limit))?;
+        Ok((0..count).map(|_| AdmissionPermit(Arc::clone(&self.held))).collect())
     }
 
     /// Permits in total and free.
-    pub fn room(&self, kind: ModelKind) -> Room {
+    pub fn capacity(&self, kind: ModelKind) -> Capacity {
         let limit = self.limit(kind);
-        Room { limit, left: limit.saturating_sub(self.held.load(Ordering::Relaxed)) }
+        Capacity { limit, free: limit.saturating_sub(self.held.load(Ordering::Relaxed)) }
     }
 
     fn limit(&self, kind: ModelKind) -> u32 {

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipc_proto::generate::RequestId;
+use ipc_proto::generate::ChoiceId;
 use ipc_proto::stream::StreamId;
 
-type Key = (StreamId, RequestId);
+type Key = (StreamId, ChoiceId);
 
 /// The set of arriving requests; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,7 @@ pub struct Arrival {
 
 impl Arrivals {
     /// Adds a request; `None` if its id is already present.
-    pub fn enter(&self, stream: StreamId, id: RequestId) -> Option<Arrival> {
+    pub fn enter(&self, stream: StreamId, id: ChoiceId) -> Option<Arrival> {
         let key = (stream, id);
         self.lock().insert(key).then(|| Arrival { all: self.clone(), key })
     }
@@ -35,7 +35,7 @@ impl Arrivals {
     }
 
     /// Marks a request as cancelled. The engine cancels requests that have left this set.
-    pub fn cancel(&self, stream: StreamId, id: RequestId) {
+    pub fn cancel(&self, stream: StreamId, id: ChoiceId) {
         self.lock().remove(&(stream, id));
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ipc_proto::generate::RequestId;
+use ipc_proto::generate::ChoiceId;
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
 use tokio::sync::oneshot;
@@ -27,8 +27,8 @@ pub enum Command {
     Submit(Box<Admitted>),
     /// Embed or rerank texts. Only the engine for encoders takes it.
     Embed(Box<Job>),
-    /// Drop one request.
-    Cancel(StreamId, RequestId),
+    /// Drop one choice.
+    Cancel(StreamId, ChoiceId),
     /// Limit the KV pool to this many bytes; the reply is the limit in force.
     ResizeKv(u64, oneshot::Sender<u64>),
     /// Free memory that only caches hold; the reply is the memory still in use.
@@ -39,13 +39,13 @@ pub enum Command {
     Stop,
 }
 
-/// A tokenised and validated request.
+/// A tokenised and validated choice of a request.
 #[derive(Debug)]
-pub struct Submission {
+pub struct EngineRequest {
     /// The gateway that sent it.
     pub stream: StreamId,
     /// Unique within the gateway.
-    pub id: RequestId,
+    pub id: ChoiceId,
     /// Prompt and sampling.
     pub params: SequenceParams,
     /// Stop conditions and output format.
@@ -56,13 +56,15 @@ pub struct Submission {
     pub budget: Option<ReasoningBudget>,
     /// The request fails if it is still running then.
     pub deadline: Option<Instant>,
+    /// Carries the id of the client's request into the log.
+    pub span: tracing::Span,
 }
 
-/// A submission on its way to the engine, with the guards that count it.
+/// A request on its way to the engine, with the guards that count it.
 #[derive(Debug)]
 pub struct Admitted {
     /// The request itself.
-    pub submission: Submission,
+    pub request: EngineRequest,
     /// Counts it as waiting; knows whether it was cancelled.
     pub arrival: Arrival,
     /// Held until the request ends.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use ipc_proto::generate::{Event, RequestId};
+use ipc_proto::generate::{ChoiceId, Event};
 use ipc_proto::stream::{StepFrame, StreamId};
 
 use super::frames::FrameSender;
@@ -17,7 +17,7 @@ pub struct Streams(HashMap<StreamId, Stream>);
 struct Stream {
     frames: FrameSender,
     /// Events of the current step.
-    events: Vec<(RequestId, Event)>,
+    events: Vec<(ChoiceId, Event)>,
 }
 
 impl Streams {
@@ -37,7 +37,7 @@ impl Streams {
     }
 
     /// Adds an event to the step's frame. Does nothing if the gateway is gone.
-    pub fn push(&mut self, stream: StreamId, id: RequestId, event: Event) {
+    pub fn push(&mut self, stream: StreamId, id: ChoiceId, event: Event) {
         if let Some(stream) = self.0.get_mut(&stream) {
             stream.events.push((id, event));
         }

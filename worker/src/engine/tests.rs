@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::admission_limits::AdmissionLimits;
 use super::arrivals::Arrivals;
-use super::command::Submission;
+use super::command::EngineRequest;
 use super::frames::{self, FrameReceiver};
 use super::output;
 use super::scheduler::Drafts;
@@ -107,7 +107,7 @@ impl Running {
     }
 
     fn submit_params(&self, id: u64, params: SequenceParams, max_tokens: u32, deadline: Option<Instant>) {
-        let id = RequestId(id);
+        let id = ChoiceId(id);
         let limits = output::OutputLimits {
             eos: Arc::new(HashSet::new()),
             stop: Vec::new(),
@@ -115,11 +115,20 @@ impl Running {
             output_format: OutputFormat::default(),
             markers: Arc::default(),
         };
-        let submission =
-            Submission { stream: STREAM, id, params, limits, constraint: None, budget: None, deadline };
+        let span = tracing::Span::none();
+        let request = EngineRequest {
+            stream: STREAM,
+            id,
+            params,
+            limits,
+            constraint: None,
+            budget: None,
+            deadline,
+            span,
+        };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
-        let permit = self.admission_limits.acquire(ModelKind::Generate).unwrap();
-        self.commands.send(Command::Submit(Box::new(Admitted { submission, arrival, permit }))).unwrap();
+        let permit = self.admission_limits.acquire(ModelKind::Generate, 1).unwrap().swap_remove(0);
+        self.commands.send(Command::Submit(Box::new(Admitted { request, arrival, permit }))).unwrap();
     }
 
     /// The final events of the next `count` requests to end.
@@ -141,7 +150,7 @@ async fn failed_step_fails_its_requests_and_later_ones_run() {
         engine.submit(1, 50);
         let (id, event) = engine.ends(1).await.remove(0);
         let Event::Failed(error) = event else { panic!("{event:?}") };
-        assert_eq!((id, error.kind, error.retryable), (1, ErrorKind::Internal, true));
+        assert_eq!((id, error.kind, error.is_retryable()), (1, ErrorKind::Internal, true));
         engine.submit(2, 4);
         let (id, event) = engine.ends(1).await.remove(0);
         assert_eq!(id, 2);
@@ -159,7 +168,7 @@ async fn request_past_its_deadline_fails_and_others_continue() {
     let mut ends = engine.ends(2).await;
     ends.sort_by_key(|(id, _)| *id);
     assert!(
-        matches!(&ends[0].1, Event::Failed(error) if error.kind == ErrorKind::Timeout && !error.retryable)
+        matches!(&ends[0].1, Event::Failed(error) if error.kind == ErrorKind::Timeout && !error.is_retryable())
     );
     assert!(matches!(ends[1].1, Event::Finished { .. }));
 }
@@ -172,7 +181,7 @@ async fn request_that_ends_on_resume_holds_neither_permit_nor_blocks() {
     engine.submit_params(1, SequenceParams { generated: vec![259; 200], ..params() }, 200, None);
     let (_, event) = engine.ends(1).await.remove(0);
     assert!(matches!(event, Event::Finished { reason: FinishReason::Length, .. }), "{event:?}");
-    assert_eq!(engine.admission_limits.room(ModelKind::Generate).left, 1);
+    assert_eq!(engine.admission_limits.capacity(ModelKind::Generate).free, 1);
     let (reply, limit) = oneshot::channel();
     engine.commands.send(Command::ResizeKv(0, reply)).unwrap();
     assert_eq!(limit.await.unwrap(), 320, "the minimum size of a pool");
@@ -199,7 +208,7 @@ async fn permit_is_free_before_the_end_is_sent() {
     for id in 0..50 {
         engine.submit(id, 1 + id as u32 % 3);
         engine.ends(1).await;
-        assert_eq!(engine.admission_limits.room(ModelKind::Generate).left, 1, "request {id}");
+        assert_eq!(engine.admission_limits.capacity(ModelKind::Generate).free, 1, "request {id}");
     }
 }
 

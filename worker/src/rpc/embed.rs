@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::worker::{ModelInfo, ModelKind};
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use tokio::sync::oneshot;
 
 use super::Server;
@@ -30,7 +30,7 @@ pub(super) fn require_kind(info: &ModelInfo, wanted: ModelKind) -> Result<()> {
         ModelKind::Embed => "makes no embeddings",
         ModelKind::Rerank => "does not rerank",
     };
-    Err(Error::invalid("model", format!("this model {does} and {not}")))
+    Err(Error::invalid(Field::Model, format!("this model {does} and {not}")))
 }
 
 impl Server {
@@ -40,15 +40,15 @@ impl Server {
         let (mut vectors, tokens) =
             self.run(ModelKind::Embed, move |reader| reader.embed_inputs(request)).await?;
         shorten(&mut vectors, dimensions);
-        Ok(Embeddings { vectors, tokens, room: self.admission_limits.room(ModelKind::Embed) })
+        Ok(Embeddings { vectors, tokens, capacity: self.admission_limits.capacity(ModelKind::Embed) })
     }
 
     /// Pairs of query and document → scores.
     pub(super) async fn rerank_documents(&self, request: RerankRequest) -> Result<Scores> {
         let (scores, tokens) =
             self.run(ModelKind::Rerank, move |reader| reader.rerank_inputs(&request)).await?;
-        let room = self.admission_limits.room(ModelKind::Rerank);
-        Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens, room })
+        let capacity = self.admission_limits.capacity(ModelKind::Rerank);
+        Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens, capacity })
     }
 
     /// Tokenises and runs the texts. Returns the results and the number of tokens.
@@ -62,7 +62,7 @@ impl Server {
         require_kind(&ready.info, kind)?;
         let reader = ready.reader.map(|reader| Arc::clone(&reader));
         let reader = reader.ok_or_else(|| fault(ErrorKind::Internal, "the model has no reader"))?;
-        let permit = self.admission_limits.acquire(kind)?;
+        let permit = self.admission_limits.acquire(kind, 1)?.swap_remove(0);
         // Tokenising many texts takes milliseconds; keep it off the threads that move frames.
         let pieces = tokio::task::spawn_blocking(move || tokenise(&reader)).await;
         let pieces =

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::grammar::Grammars;
 use super::model_formats::{ModelFormats, Overrides};
-use super::prompt_memo::PromptMemo;
 use super::tokenizer::Tokenizer;
 use crate::weights::config::language;
 
@@ -41,8 +40,6 @@ pub struct ModelFiles {
     pub formats: ModelFormats,
     /// Whether to read control tokens in a client's text as text, for requests that leave it open.
     pub sanitize_control_tokens: bool,
-    /// Recently tokenised prompts.
-    pub prompt_memo: PromptMemo,
 }
 
 /// Default sampling from generation_config.json. The fields are those of [`ipc_proto::generate::Sampling`].
@@ -73,7 +70,7 @@ impl ModelFiles {
         let tokenizer = Tokenizer::read(folder)?;
         let settings = json(folder, "tokenizer_config.json")?;
         let generation = json(folder, "generation_config.json")?;
-        let config = language::part(json(folder, "config.json")?);
+        let config = language::language_model_config(json(folder, "config.json")?);
         let special_tokens = special_tokens(&settings);
         let templates = Templates::read(folder, &special_tokens)?;
         let formats = ModelFormats::detect(&templates, &tokenizer, overrides);
@@ -101,7 +98,6 @@ impl ModelFiles {
             grammars,
             formats,
             sanitize_control_tokens: overrides.sanitize_control_tokens,
-            prompt_memo: PromptMemo::default(),
         })
     }
 }

@@ -82,9 +82,9 @@ impl ModelFormats {
     pub fn output_format(&self, chat: &ChatPrompt, prompt: &str) -> OutputFormat {
         let may_call = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
         let single_call = !chat.parallel_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
-        let continued = chat.messages.last().filter(|_| chat.continues).map(|last| &*last.content);
+        let continued = chat.messages.last().filter(|_| chat.continues).map(|last| last.content.text());
         let (end, tags) = (prompt.trim_end(), self.reasoning.tags());
-        let reasoning_open = tags.is_some_and(|(open, close)| match continued {
+        let reasoning_open = tags.is_some_and(|(open, close)| match &continued {
             Some(text) => text.rfind(open) > text.rfind(close),
             None => end.ends_with(open),
         });

@@ -1,8 +1,10 @@
 //! `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
 
-use ipc_proto::{Error, ErrorKind};
+use ipc_proto::{Error, ErrorKind, Field};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::translate::field_names::{self, message};
 
 /// An error body.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -32,7 +34,7 @@ struct Details {
 
 impl Body {
     /// The body of `error`, whose answer has `status`.
-    pub fn of(error: &Error, status: u16, request_id: &str) -> Self {
+    pub fn new(error: &Error, status: u16, request_id: &str) -> Self {
         let r#type = match status {
             401 => "authentication_error",
             403 => "permission_error",
@@ -44,12 +46,13 @@ impl Body {
             500.. => "api_error",
             _ => "invalid_request_error",
         };
+        let message = message(error, field_names::messages);
         let message = match error.kind {
             // By these words clients know that a conversation must be made shorter.
-            ErrorKind::ContextLength => format!("prompt is too long: {}", error.message),
-            _ => error.message.clone(),
+            ErrorKind::ContextLength => format!("prompt is too long: {message}"),
+            _ => message,
         };
-        let unheld = error.param.as_deref() == Some("thread");
+        let unheld = matches!(&error.field, Some(Field::Named(name)) if name == "thread");
         let details =
             unheld.then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
         Self { r#type: "error", error: Inner { r#type, message, details }, request_id: request_id.to_owned() }

@@ -1,8 +1,10 @@
 //! `{"error": {…}}`. SDKs recognise only this nesting, in bodies and in streams.
 
-use ipc_proto::{Error, ErrorKind};
+use ipc_proto::{Error, ErrorKind, Resource};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::translate::field_names::{FieldNames, message, param};
 
 /// An error body.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -21,20 +23,24 @@ struct Inner {
 }
 
 impl Body {
-    /// The body of `error`.
-    pub fn of(error: &Error) -> Self {
+    /// The body of `error` in a protocol with these names of fields.
+    pub fn new(error: &Error, names: FieldNames) -> Self {
         let (r#type, code) = match error.kind {
             ErrorKind::InvalidRequest => ("invalid_request_error", None),
             ErrorKind::ContextLength => ("invalid_request_error", Some("context_length_exceeded")),
             ErrorKind::TooLarge => ("invalid_request_error", Some("request_too_large")),
             ErrorKind::Unauthorized => ("authentication_error", Some("invalid_api_key")),
-            ErrorKind::ModelNotFound => ("invalid_request_error", Some("model_not_found")),
+            ErrorKind::PermissionDenied => ("invalid_request_error", Some("permission_denied")),
+            ErrorKind::NotFound(Resource::Model) => ("invalid_request_error", Some("model_not_found")),
+            ErrorKind::NotFound(Resource::Response) => ("invalid_request_error", Some("response_not_found")),
             ErrorKind::ModelBroken => ("server_error", Some("model_broken")),
             ErrorKind::Overloaded => ("rate_limit_error", Some("overloaded")),
+            ErrorKind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
+            ErrorKind::Upstream => ("server_error", Some("upstream_error")),
             ErrorKind::Unavailable | ErrorKind::Cancelled => ("server_error", Some("unavailable")),
             ErrorKind::Timeout => ("server_error", Some("timeout")),
             ErrorKind::Internal => ("server_error", None),
         };
-        Self { error: Inner { message: error.message.clone(), r#type, param: error.param.clone(), code } }
+        Self { error: Inner { message: message(error, names), r#type, param: param(error, names), code } }
     }
 }

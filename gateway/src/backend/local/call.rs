@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipc_proto::supervisor::{KeepAlive, Want};
-use ipc_proto::{ErrorKind, Result};
+use ipc_proto::{Disposition, Result};
 use tarpc::client::RpcError;
 
 use super::link::Link;
@@ -94,7 +94,7 @@ impl Local {
         loop {
             let link = self.link_for(&want, 0, &excluded).await?;
             let error = match call(Arc::clone(&link)).await {
-                Err(error) if error.kind == ErrorKind::Unavailable => error,
+                Err(error) if error.disposition == Disposition::RetryElsewhere => error,
                 answer => return answer,
             };
             // Others may have requests running in it.

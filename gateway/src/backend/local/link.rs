@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use futures::stream::{FusedStream, StreamExt};
-use ipc_proto::generate::{Event, GenerateRequest, RequestId};
+use ipc_proto::generate::{ChoiceId, Event, Submission};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
 use ipc_proto::supervisor::WorkerAddress;
 use ipc_proto::worker::WorkerClient;
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use tarpc::client::Config;
 use tokio::sync::{Notify, mpsc};
 
@@ -32,7 +32,7 @@ const EVENTS_AHEAD: usize = 4096;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who waits for events; `None` once the connection has ended.
-type Requests = Option<HashMap<RequestId, mpsc::Sender<Event>>>;
+type Requests = Option<HashMap<ChoiceId, mpsc::Sender<Event>>>;
 
 /// A connected worker.
 pub(super) struct Link {
@@ -116,30 +116,32 @@ impl Link {
         self.end();
     }
 
-    /// Hands a request to the worker.
-    pub(super) async fn submit(self: Arc<Self>, mut request: GenerateRequest) -> Result<Queue> {
-        let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        request.id = id;
-        let (sender, queue) = mpsc::channel(EVENTS_AHEAD);
-        match &mut *self.requests() {
-            // Before the call: the first frame may overtake its answer.
-            Some(requests) => drop(requests.insert(id, sender)),
-            None => return Err(self.gone()),
+    /// Submits a request to the worker: one queue for each of its choices, whose ids this assigns.
+    pub(super) async fn submit(self: Arc<Self>, mut submission: Submission) -> Result<Vec<Queue>> {
+        // Before the call: the first frame may overtake its answer. A client that leaves during the call cancels too.
+        let mut queues = Vec::with_capacity(submission.choices.len());
+        for choice in &mut submission.choices {
+            choice.id = ChoiceId(self.next_id.fetch_add(1, Ordering::Relaxed));
+            queues.push(self.register(choice.id).ok_or_else(|| self.gone())?);
         }
-        let link = Arc::clone(&self);
-        // From here on, so that a client that leaves during the call cancels too.
-        let mut queue = Queue::new(queue, move || link.cancel(id));
-        match answered(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, request)).await {
-            Ok(accepted) => {
-                (queue.prompt_tokens, queue.room) = (accepted.prompt_tokens, Some(accepted.room));
-                Ok(queue)
-            }
-            Err(error) => Err(error),
+        let accepted =
+            answered(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, submission)).await?;
+        for queue in &mut queues {
+            (queue.prompt_tokens, queue.capacity) = (accepted.prompt_tokens, Some(accepted.capacity));
         }
+        Ok(queues)
+    }
+
+    /// A queue for the events of choice `id`; `None` once the connection has ended.
+    fn register(self: &Arc<Self>, id: ChoiceId) -> Option<Queue> {
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        self.requests().as_mut()?.insert(id, sender);
+        let link = Arc::clone(self);
+        Some(Queue::new(events, move || link.cancel(id)))
     }
 
     /// Forgets a request and tells the worker, if there still is one.
-    fn cancel(self: Arc<Self>, id: RequestId) {
+    fn cancel(self: Arc<Self>, id: ChoiceId) {
         let known = self.requests().as_mut().is_some_and(|requests| requests.remove(&id).is_some());
         if known {
             tokio::spawn(async move {
@@ -173,7 +175,7 @@ impl Link {
     async fn deal_frame(self: &Arc<Self>, frame: StepFrame) {
         for (id, event) in frame.events {
             // It is about to end, and takes nothing any more.
-            if matches!(&event, Event::Failed(error) if error.kind == ErrorKind::Unavailable) {
+            if matches!(&event, Event::Failed(error) if error.disposition == Disposition::RetryElsewhere) {
                 self.retired.store(true, Ordering::Relaxed);
             }
             let last = event.is_last();
@@ -189,7 +191,7 @@ impl Link {
     }
 
     /// Queues an event. Returns it with its queue where that is full.
-    fn offer(&self, id: RequestId, event: Event) -> Option<(mpsc::Sender<Event>, Event)> {
+    fn offer(&self, id: ChoiceId, event: Event) -> Option<(mpsc::Sender<Event>, Event)> {
         let requests = self.requests();
         let sender = requests.as_ref()?.get(&id)?;
         match sender.try_send(event) {

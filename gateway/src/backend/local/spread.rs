@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use ipc_proto::generate::{GenerateRequest, Prompt, Role};
+use ipc_proto::generate::{Prompt, Role};
 
 /// Bytes of a text that count as its beginning.
 const BEGINNING_BYTES: usize = 1024;
@@ -24,21 +24,21 @@ pub(super) struct Candidate {
 
 /// What requests have in common that begin alike: for a conversation the system's words and the first of the user's,
 /// which stay as it grows; or the `name` that the client gives them.
-pub(super) fn affinity(name: Option<&str>, request: &GenerateRequest) -> u64 {
+pub(super) fn affinity(name: Option<&str>, cache_scope: &str, prompt: &Prompt) -> u64 {
     let mut hash = DefaultHasher::new();
-    request.cache_scope.hash(&mut hash);
+    cache_scope.hash(&mut hash);
     if let Some(name) = name {
         name.hash(&mut hash);
         return hash.finish();
     }
-    match &request.prompt {
+    match prompt {
         Prompt::Text(text) | Prompt::Infill { before: text, .. } => beginning(text).hash(&mut hash),
         Prompt::Tokens(tokens) => tokens[..tokens.len().min(BEGINNING_TOKENS)].hash(&mut hash),
         Prompt::Chat(chat) => {
             chat.tools.iter().for_each(|tool| tool.name.hash(&mut hash));
             for message in &chat.messages {
                 message.role.hash(&mut hash);
-                beginning(&message.content).hash(&mut hash);
+                beginning(&message.content.text()).hash(&mut hash);
                 if message.role == Role::User {
                     break;
                 }

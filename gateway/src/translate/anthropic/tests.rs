@@ -43,7 +43,7 @@ fn stream(head: Head, events: &[Neutral]) -> Vec<Value> {
     let mut wire = Blocks::new(head);
     let mut buffer = Vec::new();
     wire.open(&mut buffer, 7);
-    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, event)).collect();
+    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
     read(&buffer)
 }
@@ -124,7 +124,7 @@ fn failures_and_signs_of_life_have_anthropics_form() {
     wire.keep_alive(&mut buffer);
     wire.fail(&mut buffer, &failure());
     assert_eq!(read(&buffer), [json!({"type": "ping"}), expected]);
-    let status = |status| serde_json::to_value(error::Body::of(&failure(), status, "")).unwrap();
+    let status = |status| serde_json::to_value(error::Body::new(&failure(), status, "")).unwrap();
     for (code, name) in [
         (400, "invalid_request_error"),
         (401, "authentication_error"),

@@ -36,7 +36,7 @@ fn wrong_pages_are_refused() {
     ] {
         let query =
             anthropic::Query { limit, after_id: after.map(Into::into), before_id: before.map(Into::into) };
-        assert_eq!(page(models(), &query).unwrap_err().param.as_deref(), Some(field));
+        assert_eq!(page(models(), &query).unwrap_err().field, Some(field.into()));
     }
 }
 

@@ -41,7 +41,7 @@ fn chunked(head: Head, choices: usize, include_usage: bool, events: &[(usize, Ev
     let mut chunks = Chunks::new(head, choices, include_usage, Timer::new(Instant::now()));
     let mut buffer = Vec::new();
     let ends: Vec<bool> =
-        events.iter().map(|(choice, event)| chunks.push_of(&mut buffer, *choice, event)).collect();
+        events.iter().map(|(choice, event)| chunks.push(&mut buffer, *choice, event)).collect();
     // Only the last event ends the stream.
     assert!(ends.iter().rev().skip(1).all(|end| !end));
     let text = String::from_utf8(buffer).unwrap();

@@ -44,7 +44,7 @@ fn stream(events: &[Neutral]) -> Vec<Value> {
 fn stream_of(mut wire: Items, events: &[Neutral]) -> Vec<Value> {
     let mut buffer = Vec::new();
     wire.open(&mut buffer, 7);
-    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, event)).collect();
+    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
     wire.end(&mut buffer, true);
     read(&buffer)
@@ -57,7 +57,7 @@ fn the_end_says_whether_it_was_kept() {
     for kept in [true, false] {
         let (mut wire, mut buffer) = (Items::new(echo.clone()), Vec::new());
         wire.open(&mut buffer, 7);
-        assert!(wire.push(&mut buffer, &finished(FinishReason::Stop)));
+        assert!(wire.push(&mut buffer, 0, &finished(FinishReason::Stop)));
         wire.end(&mut buffer, kept);
         let last = read(&buffer).pop().unwrap();
         assert_eq!((&last["type"], &last["response"]["store"]), (&"response.completed".into(), &kept.into()));

@@ -13,13 +13,13 @@ fn valid(more: &Value) -> Result<ValidMessages> {
 }
 
 fn prompt(more: &Value) -> ChatPrompt {
-    let Prompt::Chat(prompt) = valid(more).unwrap().request.generate.prompt else { panic!("no chat") };
+    let Prompt::Chat(prompt) = valid(more).unwrap().request.generation.prompt else { panic!("no chat") };
     prompt
 }
 
 /// Role and text of each turn.
 fn turns(more: &Value) -> Vec<(Role, String)> {
-    prompt(more).messages.into_iter().map(|turn| (turn.role, turn.content)).collect()
+    prompt(more).messages.into_iter().map(|turn| (turn.role, turn.content.text().into_owned())).collect()
 }
 
 fn user(content: &Value) -> Value {
@@ -42,7 +42,7 @@ fn every_setting_arrives() {
         "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {}, "timeout": 2, "cache_salt": "x",
         "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "max"}});
     let valid = valid(&more).unwrap();
-    let generate = valid.request.generate;
+    let generation = valid.request.generation;
     let sampling = Sampling {
         temperature: Some(0.5),
         top_p: Some(0.25),
@@ -54,11 +54,11 @@ fn every_setting_arrives() {
         frequency_penalty: Some(-1.0),
         ..Sampling::default()
     };
-    assert_eq!(generate.sampling, sampling);
-    assert_eq!((generate.max_tokens, generate.priority), (Some(9), Priority::Low));
-    assert_eq!(generate.stop, ["a", "b"]);
-    assert_eq!(generate.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
-    assert_eq!((generate.time_limit_ms, &*generate.cache_scope), (Some(2000), "x"));
+    assert_eq!(generation.sampling, sampling);
+    assert_eq!((generation.max_tokens, generation.priority), (Some(9), Priority::Low));
+    assert_eq!(generation.stop, ["a", "b"]);
+    assert_eq!(generation.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
+    assert_eq!((generation.time_limit_ms, &*valid.request.cache_salt), (Some(2000), "x"));
     assert_eq!(valid.request.labels.user.as_deref(), Some("u"));
     assert!(valid.request.stream.is_some() && valid.diagnose && !valid.hide_thinking);
     assert_eq!(valid.max_tokens, 9);
@@ -152,7 +152,7 @@ fn the_models_own_last_turn_is_gone_on_with() {
     let body = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "The answer is ("}]});
     let chat = prompt(&body);
     assert!(chat.continues && !prompt(&json!({})).continues);
-    assert_eq!(chat.messages[1].content, "The answer is (");
+    assert_eq!(chat.messages[1].content.text(), "The answer is (");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn thinking_reaches_the_template() {
     assert_eq!(kwargs(&json!({}))["enable_thinking"], false);
     let thinks = json!({"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}});
     assert_eq!(kwargs(&thinks), json!({"enable_thinking": true, "thinking": true, "thinking_budget": 1024}));
-    assert_eq!(valid(&thinks).unwrap().request.generate.reasoning_budget, Some(1024));
+    assert_eq!(valid(&thinks).unwrap().request.generation.reasoning_budget, Some(1024));
     let adaptive = json!({"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "xhigh"},
         "chat_template_kwargs": {"thinking": 7}});
     let expected = json!({"enable_thinking": true, "thinking": 7, "reasoning_effort": "high"});
@@ -245,7 +245,7 @@ fn what_is_wrong_is_named() {
         (json!({"messages": [{"role": "king", "content": "x"}]}), "messages[0].role"),
     ] {
         let error = valid(&more).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some(param), "{more}: {error}");
+        assert_eq!(error.field, Some(param.into()), "{more}: {error}");
         let last = param.rsplit('.').next().unwrap();
         assert!(error.message.contains(last), "{} does not name {param}", error.message);
     }

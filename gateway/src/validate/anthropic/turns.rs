@@ -45,7 +45,7 @@ struct Turns {
 
 impl Turns {
     fn say(&mut self, role: Role, content: String) {
-        self.turns.push(Message { role, content, ..Message::default() });
+        self.turns.push(Message::text(role, content));
     }
 
     fn system(&mut self, name: &str, content: Content) -> Result<()> {
@@ -112,7 +112,7 @@ impl Turns {
                 _ => texts.push(only_text(&name, block)?),
             }
         }
-        turn.content = texts.concat();
+        turn.content = texts.concat().into();
         self.turns.push(turn);
         Ok(())
     }

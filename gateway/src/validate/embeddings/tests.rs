@@ -47,7 +47,7 @@ fn what_is_wrong_is_named() {
         (json!({"user": "x".repeat(1025)}), "user"),
         (json!({"model": ""}), "model"),
     ] {
-        assert_eq!(embedding(&change).unwrap_err().param.as_deref(), Some(field));
+        assert_eq!(embedding(&change).unwrap_err().field, Some(field.into()));
     }
     for (change, field) in [
         (json!({"documents": []}), "documents"),
@@ -58,7 +58,7 @@ fn what_is_wrong_is_named() {
         (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
-        assert_eq!(ranking(&change).unwrap_err().param.as_deref(), Some(field));
+        assert_eq!(ranking(&change).unwrap_err().field, Some(field.into()));
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::translate::field_names;
 use serde_json::{Value, json};
 
 use crate::body;
@@ -23,7 +24,7 @@ fn blamed(more: &Value) -> [Option<String>; 4] {
     ];
     outcomes.map(|outcome| {
         let error = outcome.err()?;
-        let param = error.param.unwrap();
+        let param = field_names::param(&error, field_names::chat).unwrap();
         assert!(error.message.contains(&param), "{} does not name {param}", error.message);
         Some(param)
     })

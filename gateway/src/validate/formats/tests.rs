@@ -50,7 +50,7 @@ fn what_is_wrong_or_said_twice_is_named() {
         (json!({"guided_regex": "a", "response_format": {"type": "json_object"}}), "guided_regex"),
     ] {
         let error = constrained(&more).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some(param), "{more}");
+        assert_eq!(error.field, Some(param.into()), "{more}");
         assert!(error.message.contains(param), "{error}");
     }
 }

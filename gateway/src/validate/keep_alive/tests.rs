@@ -28,7 +28,7 @@ fn what_is_no_duration_is_refused() {
     for text in ["", "m", "5 m", "5x", "five", "1.2.3s", "--5m", "-", "inf", "NaN", "5m3", &long, "5µ", "é"]
     {
         let error = checked(Some(Text(text.into()))).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some("keep_alive"), "{text}");
+        assert_eq!(error.field, Some("keep_alive".into()), "{text}");
     }
     assert!(checked(Some(Seconds(f64::NAN))).is_err());
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::body;
+use crate::translate::field_names;
 use crate::validate::{anthropic, chat, completion, responses};
 
 fn parsed<T: DeserializeOwned>(body: &Value) -> Result<T> {
@@ -16,7 +17,7 @@ fn text_of(body: &Value) -> Result<(Form, TokenizeRequest)> {
 
 fn blamed<T: std::fmt::Debug>(outcome: Result<T>) -> String {
     let error = outcome.unwrap_err();
-    let param = error.param.unwrap_or_default();
+    let param = field_names::param(&error, field_names::chat).unwrap_or_default();
     assert!(error.message.contains(&param), "{} does not name {param}", error.message);
     param
 }
@@ -119,7 +120,7 @@ fn each_prompt_is_shown_once() {
     let shown = |more: Value| {
         let mut body = json!({"model": "m", "timeout": 2, "keep_alive": 5});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        ValidPrompts::from(completion(parsed(&body).unwrap()).unwrap())
+        ValidPrompts::from(completion(parsed(&body).unwrap()).unwrap().request)
     };
     let all = shown(json!({"prompt": ["a", "a", "b"], "n": 2}));
     assert_eq!(all.prompts, ["a", "a", "b"].map(|text| Prompt::Text(text.into())));
@@ -141,7 +142,7 @@ fn sanitising_arrives_from_every_protocol() {
         let mut of_responses = body("input", &json!("Hi"));
         of_responses.as_object_mut().unwrap().remove("max_tokens");
         let all: [ValidPrompts; 5] = [
-            chat(parsed(&of_chat).unwrap()).unwrap().into(),
+            chat(parsed(&of_chat).unwrap()).unwrap().request.into(),
             responses::create(parsed(&of_responses).unwrap(), &[]).unwrap().request.into(),
             responses::count(parsed(&of_responses).unwrap(), &[]).unwrap(),
             anthropic::messages(parsed(&of_chat).unwrap()).unwrap().request.into(),

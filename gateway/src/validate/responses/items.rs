@@ -53,10 +53,10 @@ impl Turns {
         match self.turns.last_mut() {
             // Models expect one system message, at the beginning.
             Some(last) if role == Role::System && last.role == Role::System => {
-                last.content.push_str("\n\n");
-                last.content.push_str(&content);
+                last.content.push_text("\n\n");
+                last.content.push_text(&content);
             }
-            _ => self.turns.push(Message { role, content, ..Message::default() }),
+            _ => self.turns.push(Message::text(role, content)),
         }
     }
 
@@ -117,10 +117,10 @@ impl Turns {
             api::Role::Assistant => {
                 let open = self.open();
                 if open.content.is_empty() && open.tool_calls.is_empty() {
-                    open.content = content;
+                    open.content = content.into();
                 } else {
                     self.flush();
-                    self.open().content = content;
+                    self.open().content = content.into();
                 }
             }
         }

@@ -18,7 +18,7 @@ fn valid(more: &Value) -> Result<ValidResponse> {
 }
 
 fn prompt(more: &Value) -> ChatPrompt {
-    let Prompt::Chat(prompt) = valid(more).unwrap().request.generate.prompt else { panic!("no chat") };
+    let Prompt::Chat(prompt) = valid(more).unwrap().request.generation.prompt else { panic!("no chat") };
     prompt
 }
 
@@ -42,7 +42,7 @@ fn every_setting_arrives() {
         "metadata": {"k": "v"}, "user": "u", "prompt_cache_key": "p", "store": false, "chat_template_kwargs": {"x": 1},
         "previous_response_id": "resp_0"});
     let valid = valid(&more).unwrap();
-    let generate = valid.request.generate;
+    let generation = valid.request.generation;
     let sampling = Sampling {
         temperature: Some(0.5),
         top_p: Some(0.25),
@@ -54,18 +54,18 @@ fn every_setting_arrives() {
         frequency_penalty: Some(-1.0),
         ..Sampling::default()
     };
-    assert_eq!(generate.sampling, sampling);
-    assert_eq!((generate.max_tokens, generate.priority), (Some(9), Priority::Low));
-    assert_eq!((generate.time_limit_ms, &*generate.cache_scope), (Some(2000), "x"));
-    assert_eq!(generate.stop, ["a"]);
-    assert_eq!(generate.logprobs, Some(Logprobs { top: 2, prompt: false }));
-    assert_eq!(generate.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
-    let Prompt::Chat(chat) = generate.prompt else { panic!("no chat") };
+    assert_eq!(generation.sampling, sampling);
+    assert_eq!((generation.max_tokens, generation.priority), (Some(9), Priority::Low));
+    assert_eq!((generation.time_limit_ms, &*valid.request.cache_salt), (Some(2000), "x"));
+    assert_eq!(generation.stop, ["a"]);
+    assert_eq!(generation.logprobs, Some(Logprobs { top: 2, prompt: false }));
+    assert_eq!(generation.constraint, Some(Constraint::JsonSchema(json!({"type": "object"}).to_string())));
+    let Prompt::Chat(chat) = generation.prompt else { panic!("no chat") };
     let kwargs: Value = serde_json::from_str(&chat.template_kwargs.unwrap()).unwrap();
     let expected = json!({"enable_thinking": true, "thinking": true, "thinking_budget": 64,
         "reasoning_effort": "low", "x": 1});
     assert_eq!(kwargs, expected);
-    assert_eq!(generate.reasoning_budget, Some(64));
+    assert_eq!(generation.reasoning_budget, Some(64));
     assert_eq!(
         (valid.request.labels.user.as_deref(), valid.request.affinity.as_deref()),
         (Some("u"), Some("p"))
@@ -96,7 +96,10 @@ fn tiers_are_priorities() {
         ("scale", Priority::Normal, "default"),
     ] {
         let valid = valid(&json!({ "service_tier": name })).unwrap();
-        assert_eq!((valid.request.generate.priority, &valid.echo["service_tier"]), (priority, &json!(told)));
+        assert_eq!(
+            (valid.request.generation.priority, &valid.echo["service_tier"]),
+            (priority, &json!(told))
+        );
     }
 }
 
@@ -159,8 +162,8 @@ fn earlier_items_come_first_and_are_not_new() {
     ]))
     .unwrap();
     let valid = valid_after(&history, &json!({"instructions": "s"})).unwrap();
-    let Prompt::Chat(chat) = valid.request.generate.prompt else { panic!("no chat") };
-    let texts: Vec<_> = chat.messages.iter().map(|turn| &*turn.content).collect();
+    let Prompt::Chat(chat) = valid.request.generation.prompt else { panic!("no chat") };
+    let texts: Vec<_> = chat.messages.iter().map(|turn| turn.content.text()).collect();
     assert_eq!(texts, ["s", "1", "2", "Hi"]);
     assert_eq!(valid.input.len(), 1);
     assert!(valid_after(&history, &json!({"input": null})).is_ok());
@@ -241,7 +244,7 @@ fn what_is_wrong_is_named() {
         (item(json!({"type": "function_call_output", "call_id": "c"})), "input[0].output"),
     ] {
         let error = valid(&more).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some(param), "{more}: {error}");
+        assert_eq!(error.field, Some(param.into()), "{more}: {error}");
         let last = param.rsplit('.').next().unwrap();
         assert!(error.message.contains(last), "{} does not name {param}", error.message);
     }

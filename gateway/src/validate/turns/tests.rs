@@ -39,7 +39,7 @@ fn no_content_beside_calls_is_one_thing_however_it_is_written() {
     let mut missing = calling(&json!(null));
     missing.as_object_mut().unwrap().remove("content");
     let expected = turn_of(&calling(&json!("")));
-    assert_eq!((&*expected.content, expected.tool_calls.len()), ("", 1));
+    assert_eq!((&*expected.content.text(), expected.tool_calls.len()), ("", 1));
     for message in [missing, calling(&json!(null)), calling(&json!([]))] {
         assert_eq!(turn_of(&message), expected, "{message}");
     }
@@ -50,7 +50,7 @@ fn a_result_in_parts_is_one_text() {
     let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     let result = json!({"role": "tool", "tool_call_id": "c1", "content": parts});
     let turns = turns_of(&json!([calling(&json!(null)), result])).unwrap();
-    assert_eq!((&*turns[1].content, turns[1].name.as_deref()), ("ab", Some("f")));
+    assert_eq!((&*turns[1].content.text(), turns[1].name.as_deref()), ("ab", Some("f")));
 }
 
 #[test]

@@ -64,7 +64,7 @@ async fn unknown_model_is_refused_with_the_folder_that_does_not_answer() {
     let (stage, _catalogues) = fleet_with_blocked_store("exit 3", Policy::default());
     let waiting = stage.fleet.ensure_ready(Want::model("late"));
     let error = tokio::time::timeout(SCAN_LIMIT * 2, waiting).await.unwrap().unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true));
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, true));
     assert!(error.message.contains("/mnt/blocked did not answer within 5 s"), "{error}");
     assert!(error.message.contains("available are m, n"), "{error}");
     // The scan is overdue now, so nothing waits for it again.

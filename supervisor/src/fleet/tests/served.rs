@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::Priority::{High, Low, Normal};
-use ipc_proto::generate::{GenerateRequest, Prompt, RequestId};
+use ipc_proto::generate::{ChoiceId, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::supervisor::{Change, Pressure, Subject, WorkerEntry, WorkerState};
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Room, Worker};
+use ipc_proto::worker::{Accepted, Capacity, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 
@@ -50,8 +50,8 @@ impl Worker for FakeWorker {
         *self.progress.lock().unwrap()
     }
 
-    async fn submit(self, _: Context, _: StreamId, _: GenerateRequest) -> Result<Accepted> {
-        Ok(Accepted { prompt_tokens: 0, room: Room::default() })
+    async fn submit(self, _: Context, _: StreamId, _: Submission) -> Result<Accepted> {
+        Ok(Accepted { prompt_tokens: 0, capacity: Capacity::default() })
     }
 
     async fn count_tokens(self, _: Context, _: Prompt) -> Result<u32> {
@@ -78,7 +78,7 @@ impl Worker for FakeWorker {
         Ok(Scores::default())
     }
 
-    async fn cancel(self, _: Context, _: StreamId, _: RequestId) {}
+    async fn cancel(self, _: Context, _: StreamId, _: ChoiceId) {}
 
     async fn health(self, _: Context) -> Health {
         *self.health.lock().unwrap()
@@ -364,7 +364,7 @@ async fn unsupported_family_is_the_clients_error() {
     let (setup, _) = serving_fleet(Policy::default());
     fs::write(setup.folder.path().join("models/m/config.json"), r#"{"model_type": "gpt2"}"#).unwrap();
     let error = setup.refused().await;
-    assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some("model")));
+    assert_eq!((error.kind, &error.field), (ErrorKind::InvalidRequest, &Some("model".into())));
     assert!(error.message.contains("\"gpt2\"") && error.message.contains("llama"), "{error}");
     assert!(setup.starts().is_empty());
 }

@@ -33,7 +33,7 @@ fn long_inputs_are_refused_or_truncated() {
     let long = [text("a b c d e"), Input::Tokens(vec![9; 7])];
     for input in &long {
         let error = encoder.embed_inputs(embed(std::slice::from_ref(input))).unwrap_err();
-        assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::ContextLength, Some("input[0]")));
+        assert_eq!((error.kind, error.field), (ErrorKind::ContextLength, Some(Field::Input(0))));
         assert!(error.message.contains("7 tokens") && error.message.contains("reads 5"), "{}", error.message);
     }
     let cut = encoder.embed_inputs(EmbedRequest { truncate: true, ..embed(&long) }).unwrap();
@@ -51,7 +51,7 @@ fn rerank_inputs_mark_the_second_text_and_truncate_the_longer_one() {
     let cut = encoder(7).rerank_inputs(&request).unwrap();
     assert_eq!(cut[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 102]);
     let refused = encoder(7).rerank_inputs(&RerankRequest { truncate: false, ..request }).unwrap_err();
-    assert_eq!(refused.param.as_deref(), Some("documents[0]"));
+    assert_eq!(refused.field, Some(Field::Document(0)));
 }
 
 /// The query keeps its length. The check of the total length follows the truncation.
@@ -72,14 +72,14 @@ fn documents_are_truncated_to_max_document_tokens() {
 fn unsupported_values_name_their_field() {
     let encoder = encoder(16);
     for (request, field) in [
-        (EmbedRequest { dimensions: Some(385), ..embed(&[text("a")]) }, "dimensions"),
-        (EmbedRequest { dimensions: Some(100), ..embed(&[text("a")]) }, "dimensions"),
-        (EmbedRequest { prompt_name: Some("x".into()), ..embed(&[text("a")]) }, "prompt_name"),
-        (embed(&[Input::Tokens(vec![30_522])]), "input[0]"),
-        (embed(&[text("a"), Input::Tokens(vec![])]), "input[1]"),
-        (embed(&vec![Input::Tokens(vec![1]); 40_000]), "input"),
+        (EmbedRequest { dimensions: Some(385), ..embed(&[text("a")]) }, Field::Dimensions),
+        (EmbedRequest { dimensions: Some(100), ..embed(&[text("a")]) }, Field::Dimensions),
+        (EmbedRequest { prompt_name: Some("x".into()), ..embed(&[text("a")]) }, Field::PromptName),
+        (embed(&[Input::Tokens(vec![30_522])]), Field::Input(0)),
+        (embed(&[text("a"), Input::Tokens(vec![])]), Field::Input(1)),
+        (embed(&vec![Input::Tokens(vec![1]); 40_000]), Field::Inputs),
     ] {
-        assert_eq!(encoder.embed_inputs(request).unwrap_err().param.as_deref(), Some(field));
+        assert_eq!(encoder.embed_inputs(request).unwrap_err().field, Some(field));
     }
     assert!(encoder.embed_inputs(EmbedRequest { dimensions: Some(384), ..embed(&[text("a")]) }).is_ok());
     let matryoshka = EncoderModel { matryoshka: true, ..encoder };

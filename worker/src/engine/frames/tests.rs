@@ -1,9 +1,9 @@
-use ipc_proto::generate::{Delta, Event, RequestId};
+use ipc_proto::generate::{ChoiceId, Delta, Event};
 
 use super::*;
 
 fn frame(step: u64, events: usize) -> StepFrame {
-    let event = |at| (RequestId(at as u64), Event::Delta(Delta { index: at as u32, ..Delta::default() }));
+    let event = |at| (ChoiceId(at as u64), Event::Delta(Delta { index: at as u32, ..Delta::default() }));
     StepFrame { step, events: (0..events).map(event).collect() }
 }
 

@@ -7,17 +7,9 @@ fn idle(incarnations: &[u64]) -> Vec<Candidate> {
     incarnations.iter().map(|incarnation| Candidate { incarnation: *incarnation, load: 0 }).collect()
 }
 
-fn chat(turns: &[(Role, &str)]) -> GenerateRequest {
-    let turn = |(role, content): &(Role, &str)| Message {
-        role: *role,
-        content: (*content).to_owned(),
-        ..Message::default()
-    };
-    let messages = turns.iter().map(turn).collect();
-    GenerateRequest {
-        prompt: Prompt::Chat(ChatPrompt { messages, ..ChatPrompt::default() }),
-        ..GenerateRequest::default()
-    }
+fn chat(turns: &[(Role, &str)]) -> Prompt {
+    let messages = turns.iter().map(|(role, content)| Message::text(*role, *content)).collect();
+    Prompt::Chat(ChatPrompt { messages, ..ChatPrompt::default() })
 }
 
 #[test]
@@ -30,18 +22,18 @@ fn a_conversation_stays_where_it_began() {
         (Role::User, "And now?"),
     ]);
     let other = chat(&[(Role::System, "Be brief."), (Role::User, "Good morning")]);
-    assert_eq!(affinity(None, &first), affinity(None, &later));
-    assert_ne!(affinity(None, &first), affinity(None, &other));
-    assert_ne!(
-        affinity(None, &first),
-        affinity(None, &GenerateRequest { cache_scope: "mine".into(), ..first.clone() })
-    );
+    assert_eq!(affinity(None, "", &first), affinity(None, "", &later));
+    assert_ne!(affinity(None, "", &first), affinity(None, "", &other));
+    assert_ne!(affinity(None, "", &first), affinity(None, "mine", &first));
     // A client that names its requests keeps them together itself.
-    assert_eq!(affinity(Some("mine"), &first), affinity(Some("mine"), &other));
-    assert_ne!(affinity(Some("mine"), &first), affinity(Some("yours"), &first));
-    let text = |text: String| GenerateRequest { prompt: Prompt::Text(text), ..GenerateRequest::default() };
+    assert_eq!(affinity(Some("mine"), "", &first), affinity(Some("mine"), "", &other));
+    assert_ne!(affinity(Some("mine"), "", &first), affinity(Some("yours"), "", &first));
+    let text = Prompt::Text;
     let long = "word ".repeat(400);
-    assert_eq!(affinity(None, &text(format!("{long}one"))), affinity(None, &text(format!("{long}two"))));
+    assert_eq!(
+        affinity(None, "", &text(format!("{long}one"))),
+        affinity(None, "", &text(format!("{long}two")))
+    );
 }
 
 #[test]
