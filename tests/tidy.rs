@@ -18,17 +18,17 @@ const CRATES: [&str; 9] = [
     "tests",
     "xtask",
 ];
-/// Where the compiler's `unsafe` is let in; each says so with a reason in its own head.
+/// The modules that may use `unsafe`. Each has its reason in its own head.
 const UNSAFE_MODULES: [&str; 11] = [
-    "gateway/src/listener.rs",
+    "gateway/src/server/listener.rs",
     "ipc-proto/src/lifeline.rs",
     "mlx-cpu-kernels/tests/native/arrays.rs",
     "mlx-cpu-kernels/tests/native/level.rs",
-    "worker/src/layers/kernels.rs",
-    "worker/src/layers/kernels/linux.rs",
-    "worker/src/layers/kernels/none.rs",
-    "worker/src/layers/kernels/tests.rs",
-    "worker/src/mlx/kv/in_place.rs",
+    "worker/src/kernels.rs",
+    "worker/src/kernels/linux.rs",
+    "worker/src/kernels/none.rs",
+    "worker/src/kernels/tests.rs",
+    "worker/src/kv/in_place.rs",
     "worker/src/stacks/linux.rs",
     "worker/src/weights/mapping.rs",
 ];
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// Fails with every place where one of `words` stands in the code of a file that `applies`.
+/// Fails with every occurrence of one of `words` in the code of the files that `applies` selects.
 fn forbid(rule: &str, words: &[&str], applies: impl Fn(&Source) -> bool) {
     let mut broken = Vec::new();
     let sources = sources();
@@ -104,33 +104,89 @@ fn forbid(rule: &str, words: &[&str], applies: impl Fn(&Source) -> bool) {
 }
 
 #[test]
-fn the_engine_knows_no_tensors_and_models_no_engine() {
-    forbid("engine/ never imports mlx_rs or models", &["mlx_rs", "crate::models", "crate::mlx"], |s| {
+fn engine_has_no_tensors_and_scheduler_is_pure() {
+    let tensors = ["mlx_rs", "crate::kernels", "crate::kv", "crate::layers", "crate::models", "crate::mlx"];
+    forbid("engine/ never imports mlx_rs or modules with tensors", &tensors, |s| {
         s.under(&["worker/src/engine/", "worker/src/engine.rs"])
-    });
-    forbid("models/ and layers/ never import engine", &["crate::engine", "super::engine"], |s| {
-        s.under(&["worker/src/models", "worker/src/layers"])
     });
     forbid("the scheduler is pure", &["std::time", "Instant::", "tokio", "std::fs", "std::net"], |s| {
         s.under(&["worker/src/engine/scheduler", "worker/src/engine/block_allocator"]) && !s.is_test()
     });
 }
 
+/// The modules of the worker that handle tensors, lowest first. Each imports only those before it.
+const TENSOR_MODULES: [&str; 6] = ["kernels", "weights", "kv", "layers", "models", "mlx"];
+
 #[test]
-fn vendor_names_stay_at_the_gateways_edge() {
+fn tensor_modules_import_only_lower_ones() {
+    for (level, module) in TENSOR_MODULES.iter().enumerate() {
+        let mut forbidden: Vec<String> =
+            TENSOR_MODULES[level + 1..].iter().map(|higher| format!("crate::{higher}")).collect();
+        if *module != "mlx" {
+            forbidden
+                .extend(["crate::rpc", "crate::admission", "crate::text", "crate::embed"].map(String::from));
+        }
+        // The KV pool and the runner read the engine's batches.
+        if !matches!(*module, "kv" | "mlx") {
+            forbidden.push("crate::engine".into());
+        }
+        let forbidden: Vec<&str> = forbidden.iter().map(String::as_str).collect();
+        let paths = [format!("worker/src/{module}.rs"), format!("worker/src/{module}/")];
+        forbid(&format!("{module} imports only lower modules of the worker"), &forbidden, |s| {
+            s.under(&paths.each_ref().map(String::as_str)) && !s.is_test()
+        });
+    }
+}
+
+/// The modules of the gateway, lowest first. Each imports only those before it.
+const GATEWAY_MODULES: [&str; 11] = [
+    "inference",
+    "access",
+    "fleet",
+    "store",
+    "audit",
+    "backends",
+    "dispatch",
+    "protocols",
+    "admin",
+    "openapi",
+    "server",
+];
+
+#[test]
+fn gateway_modules_import_only_lower_ones() {
+    for (level, module) in GATEWAY_MODULES.iter().enumerate() {
+        let higher: Vec<String> =
+            GATEWAY_MODULES[level + 1..].iter().map(|higher| format!("crate::{higher}")).collect();
+        let mut forbidden: Vec<&str> = higher.iter().map(String::as_str).collect();
+        // The neutral middle knows no HTTP, and the wings reach a backend by the dispatcher only.
+        match *module {
+            "inference" => forbidden.extend(["crate::", "axum"]),
+            "backends" | "fleet" => forbidden.push("axum"),
+            "protocols" | "admin" => forbidden.push("crate::backends"),
+            _ => {}
+        }
+        let paths = [format!("gateway/src/{module}.rs"), format!("gateway/src/{module}/")];
+        forbid(&format!("{module} imports only lower modules of the gateway"), &forbidden, |s| {
+            s.under(&paths.each_ref().map(String::as_str)) && !s.is_test()
+        });
+    }
+}
+
+#[test]
+fn vendor_field_names_occur_only_at_the_gateways_edge() {
     let vendor =
         ["max_completion_tokens", "finish_reason", "\"choices\"", "prompt_tokens_details", "stop_sequences"];
-    let edge =
-        ["gateway/src/api", "gateway/src/translate", "gateway/src/validate", "xtask/src", "gateway/tests"];
-    forbid("vendor field names live in gateway/src/{api,translate,validate}", &vendor, |s| {
+    let edge = ["gateway/src/protocols", "xtask/src", "gateway/tests"];
+    forbid("vendor field names live in gateway/src/protocols", &vendor, |s| {
         !s.under(&edge) && !s.path.starts_with("tests/")
     });
 }
 
 #[test]
-fn sql_and_mlx_have_one_home_each() {
-    forbid("sqlx occurs only in gateway/src/db*", &["sqlx::"], |s| {
-        !s.under(&["gateway/src/db", "gateway/tests"]) && !s.path.starts_with("tests/")
+fn sqlx_mlx_and_bincode_stay_in_their_modules() {
+    forbid("sqlx occurs only in gateway/src/store", &["sqlx::"], |s| {
+        !s.under(&["gateway/src/store", "gateway/tests"]) && !s.path.starts_with("tests/")
     });
     forbid("mlx_rs occurs only in worker/", &["mlx_rs::"], |s| !s.under(&["worker/", "tests/", "xtask/"]));
     forbid("bincode occurs only in ipc-proto's codec", &["bincode::"], |s| {
@@ -148,7 +204,31 @@ fn sql_and_mlx_have_one_home_each() {
 }
 
 #[test]
-fn unsafe_code_is_in_named_modules() {
+fn gateway_reads_no_environment_variable() {
+    let reading = ["env::var", "env = \""];
+    forbid("the gateway's settings are one document (ipc-proto/src/gateway.rs)", &reading, |s| {
+        s.under(&["gateway/src/"]) && !s.is_test()
+    });
+}
+
+#[test]
+fn test_doubles_are_behind_a_feature() {
+    let variables = ["MLXD_TEST_HANG", "MLXD_TEST_PRESSURE", "MLXD_WORKER_RUNNER"];
+    forbid("only test doubles read variables of tests", &variables, |s| {
+        s.under(&["cli/", "supervisor/", "gateway/", "worker/"])
+            && !s.is_test()
+            && !s.path.contains("/test_doubles")
+    });
+    for path in ["supervisor/src/lib.rs", "worker/src/lib.rs"] {
+        let text = fs::read_to_string(repository().join(path)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let module = lines.iter().position(|line| line.ends_with("mod test_doubles;")).unwrap();
+        assert!(lines[module - 1].contains("feature = \"test-doubles\""), "{path}: {}", lines[module - 1]);
+    }
+}
+
+#[test]
+fn unsafe_code_is_only_in_listed_modules() {
     let sources = sources();
     let with: Vec<&str> = sources
         .iter()
@@ -172,7 +252,7 @@ fn unsafe_code_is_in_named_modules() {
 }
 
 #[test]
-fn files_are_small_and_say_what_they_are() {
+fn files_are_small_and_start_with_a_doc_comment() {
     let mut broken = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
@@ -186,14 +266,14 @@ fn files_are_small_and_say_what_they_are() {
             broken.push(format!("{}: foo.rs + foo/, never mod.rs", source.path));
         }
         if !source.is_test() && !source.text.starts_with("//!") {
-            broken.push(format!("{}: begins with a //! that says what it does", source.path));
+            broken.push(format!("{}: begins with a //! about its purpose", source.path));
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
-fn nothing_is_left_open() {
+fn code_has_no_todo_ignore_or_allow() {
     let open = ["todo!(", "unimplemented!(", "#[ignore", "#[allow("];
     forbid("no open ends", &open, |s| s.path != "tests/tidy.rs");
     let words = ["TODO", "FIXME", "XXX"];
@@ -205,7 +285,7 @@ fn nothing_is_left_open() {
 }
 
 #[test]
-fn versions_live_in_the_root_manifest() {
+fn dependency_versions_are_in_the_root_manifest() {
     for name in CRATES {
         let path = repository().join(name).join("Cargo.toml");
         for line in fs::read_to_string(&path).unwrap().lines() {
@@ -215,9 +295,9 @@ fn versions_live_in_the_root_manifest() {
     }
 }
 
-/// A target that the nightly workflow or the manifest forgets is never run.
+/// A target missing from the nightly workflow or the manifest would never run.
 #[test]
-fn every_fuzz_target_is_run_at_night_and_has_seeds() {
+fn every_fuzz_target_runs_nightly_and_has_seeds() {
     let root = repository();
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let (workflow, manifest) = (read(".github/workflows/nightly.yml"), read("fuzz/Cargo.toml"));
@@ -287,7 +367,7 @@ fn every_page_is_in_the_books_summary() {
     }
 }
 
-/// Names that the code once had and that say nothing. Each has a standard term now.
+/// Former names without meaning. Each has a standard term now.
 const OLD_VOCABULARY: [&str; 12] = [
     "fn told",
     "fn tell",
@@ -304,9 +384,18 @@ const OLD_VOCABULARY: [&str; 12] = [
 ];
 
 #[test]
-fn old_vocabulary_does_not_come_back() {
+fn old_vocabulary_does_not_occur() {
     forbid("names are the field's terms (docs/src/glossary.md)", &OLD_VOCABULARY, |s| {
-        s.under(&["supervisor/", "worker/", "ipc-proto/", "chat-template/", "cli/"])
-            || s.under(&["gateway/src/backend", "gateway/src/middleware", "gateway/src/handlers"])
+        s.under(&[
+            "supervisor/",
+            "worker/",
+            "ipc-proto/",
+            "chat-template/",
+            "cli/",
+            "xtask/",
+            "tests/e2e",
+            "tests/harness",
+            "gateway/",
+        ])
     });
 }

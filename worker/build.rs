@@ -1,4 +1,4 @@
-//! On Linux: tells the linker where MLX and our kernels lie.
+//! Linux: passes the folders of MLX and our kernels to the linker.
 //!
 //! `mlx-cpu-kernels` names the folders. They become the binaries' search path, so that no LD_LIBRARY_PATH
 //! is needed; `cargo xtask dist` replaces it. `libmlxd_blas.so` is linked although nothing in Rust may

@@ -11,13 +11,13 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ipc_proto::generate::{Priority, RequestId};
+use ipc_proto::generate::{ChoiceId, Priority};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::ModelKind;
 use worker::engine::Engine;
 use worker::engine::admission_limits::AdmissionLimits;
 use worker::engine::arrivals::Arrivals;
-use worker::engine::command::{Admitted, Command, Submission};
+use worker::engine::command::{Admitted, Command, EngineRequest};
 use worker::engine::counters::Counters;
 use worker::engine::penalties::Penalties;
 use worker::engine::runner::{Batch, RowSampling, RunnerCapacity};
@@ -82,7 +82,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
     let send = |command| commands.send(command).expect("the receiver exists");
     send(Command::Open(stream, sender));
     for row in 0..rows {
-        let id = RequestId(row as u64);
+        let id = ChoiceId(row as u64);
         let none = || Arc::new(HashSet::new());
         let (eos, markers, output_format) = (none(), none(), OutputFormat::default());
         let limits = output::OutputLimits {
@@ -93,8 +93,9 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
             markers,
         };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
-        let permit = admission_limits.acquire(ModelKind::Generate).expect("there is one per row");
-        let submission = Submission {
+        let permit =
+            admission_limits.acquire(ModelKind::Generate, 1).expect("there is one per row").swap_remove(0);
+        let request = EngineRequest {
             stream,
             id,
             params: params(row),
@@ -102,8 +103,9 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
             constraint: None,
             budget: None,
             deadline: None,
+            span: tracing::Span::none(),
         };
-        send(Command::Submit(Box::new(Admitted { submission, arrival, permit })));
+        send(Command::Submit(Box::new(Admitted { request, arrival, permit })));
     }
     send(Command::Drain);
     let words = tokenizer.encode(" one two three four", false).expect("plain words");

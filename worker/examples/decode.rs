@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use worker::engine::runner::{Batch, Row, RowSampling, Runner};
-use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
+use worker::kv::BLOCK_SIZE;
+use worker::mlx::{self, LoadOptions, MlxRunner};
 
 /// Prompt tokens of a step; the default of the engine.
 const CHUNK: u32 = 512;

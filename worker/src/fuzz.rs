@@ -3,7 +3,7 @@
 
 use chat_template::ChatTemplate;
 use clap::ValueEnum;
-use ipc_proto::generate::{ChatPrompt, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Content, Message, Part, Role, Tool, ToolCall, ToolChoice};
 
 use crate::text::output_parser::{OutputFormat, OutputParser};
 use crate::text::reasoning::ReasoningFormat;
@@ -158,13 +158,13 @@ pub fn conversation(data: &[u8]) {
             _ => Role::User,
         };
         if role == Role::Tool {
-            messages.push(Message::result(None, None, content.into()));
+            messages.push(Message::result(None, None, content));
             continue;
         }
         let call = ToolCall { id: "1".into(), name: "f".into(), arguments: content.into() };
         messages.push(Message {
             role,
-            content: if head == "c" { String::new() } else { content.into() },
+            content: if head == "c" { Content::default() } else { content.into() },
             tool_calls: if head == "c" { vec![call] } else { Vec::new() },
             ..Message::default()
         });

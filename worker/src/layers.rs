@@ -2,13 +2,10 @@
 
 pub mod attention;
 pub mod embedding;
-pub mod exponential;
-pub mod kernels;
 pub mod linear;
 pub mod mlp;
 pub mod moe;
 pub mod norm;
 pub mod rope;
 
-/// What MLX operations give.
-pub type Result<T> = mlx_rs::error::Result<T>;
+pub use crate::kernels::Result;

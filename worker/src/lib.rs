@@ -3,6 +3,9 @@
 //! [`rpc`] receives requests, [`text`] turns them into tokens, the [`engine`] schedules them, and [`mlx`] runs one ragged
 //! step at a time with the architectures in [`models`]. The engine never handles a tensor and a model never handles a
 //! sequence: [`engine::runner`] is the interface between them.
+//!
+//! The modules [`kernels`], [`weights`], [`kv`], [`layers`], [`models`] and [`mlx`] handle tensors. Each imports only those
+//! before it.
 
 pub mod admission;
 pub mod arguments;
@@ -11,6 +14,8 @@ pub mod engine;
 pub mod engine_thread;
 #[cfg(feature = "test-doubles")]
 pub mod fuzz;
+pub mod kernels;
+pub mod kv;
 pub mod layers;
 pub mod memory;
 pub mod mlx;

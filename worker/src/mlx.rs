@@ -7,6 +7,7 @@ use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
 use crate::engine::runner::{Batch, Row, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
+use crate::kv::{BLOCK_SIZE, KvPool, KvStep};
 use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
@@ -14,17 +15,11 @@ use crate::weights::config::{Config, language};
 use crate::weights::loader::{Loader, Precision, Progress};
 use crate::weights::safetensors::Shards;
 
-pub mod attention;
 pub mod encoder_runner;
-pub mod kv;
 pub mod sample;
 pub mod scores;
 
-use kv::{KvPool, KvStep};
 use sample::Samples;
-
-/// Tokens in a KV block.
-pub const BLOCK_SIZE: u32 = 32;
 
 /// Most bytes of freed buffers that MLX keeps for reuse. More than a step needs would waste memory.
 const CACHE_LIMIT_BYTES: usize = 256 << 20;
@@ -69,18 +64,18 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
     if families::is_part(&config.model_type) {
-        shards.rename(|name| (!families::sees(name)).then(|| language::own_name(name)));
+        shards.rename(|name| (!families::sees(name)).then(|| language::language_model_name(name)));
         if let Some(adapter) = &mut adapter {
-            adapter.shards.rename(|name| Some(language::own_name(name)));
+            adapter.shards.rename(|name| Some(language::language_model_name(name)));
         }
     }
     let precision = precision(options.precision)?;
-    let check = Loader::checking(&shards, &config, precision).adapted(adapter.as_ref());
+    let check = Loader::checking(&shards, &config, precision).with_adapter(adapter.as_ref());
     build(&check)?;
     check.finish()?;
     limit_cache()?;
     let before = memory::active_memory()?;
-    let loader = Loader::loading(&shards, &config, precision, progress).adapted(adapter.as_ref());
+    let loader = Loader::loading(&shards, &config, precision, progress).with_adapter(adapter.as_ref());
     let model = build(&loader)?;
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
@@ -239,6 +234,3 @@ fn logit_rows(row: &Row) -> impl Iterator<Item = usize> + use<> {
 fn failed(error: mlx_rs::error::Exception) -> RunnerError {
     RunnerError(format!("MLX failed: {error}"))
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -2,8 +2,8 @@
 
 use mlx_rs::Array;
 
+use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
-use crate::mlx::kv::{KvShape, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -48,7 +48,7 @@ const ARCHITECTURES: [(&str, Build); 14] = [
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
-    /// Shape and type of the KV of a token.
+    /// MoeShape and type of the KV of a token.
     fn kv_shape(&self) -> Result<KvShape>;
 
     /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.

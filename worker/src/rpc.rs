@@ -172,6 +172,9 @@ impl Server {
             return Err(fault(ErrorKind::Unavailable, "the worker is shutting down"));
         }
         let choices = submission.choices.len() as u32;
+        if choices == 0 {
+            return Err(fault(ErrorKind::InvalidRequest, "the submission has no choices"));
+        }
         let entered = submission.choices.iter().map(|choice| self.arrivals.enter(stream, choice.id));
         let arrivals: Option<Vec<Arrival>> = entered.collect();
         let twice = "another choice has the same id";

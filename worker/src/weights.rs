@@ -1,6 +1,7 @@
 //! Reads model folders: configuration and tensors.
 //!
-//! Nothing here trusts the files: whatever is missing, mis-shaped or cut off becomes a [`LoadError`] that names it.
+//! The files are not trusted: missing, mis-shaped or truncated parts become a [`LoadError`] that names them. This module
+//! yields tensors; layers and models build themselves from them.
 
 use std::path::PathBuf;
 
@@ -8,9 +9,10 @@ pub mod adapter;
 pub mod config;
 pub mod loader;
 mod mapping;
+pub mod matrix;
 pub mod safetensors;
 
-/// Why a model folder cannot be served. The text is for the person who owns the folder.
+/// The reason why a model folder cannot be loaded. The text is for the owner of the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file cannot be read.
@@ -18,18 +20,18 @@ pub enum LoadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A file can be read but makes no sense.
+    /// The contents of a file are invalid.
     #[error("{}: {problem}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A sentence without the file name.
         problem: String,
     },
-    /// We do not have this architecture.
+    /// The architecture is not supported.
     #[error("model_type \"{found}\" is not supported; supported are {}", ipc_proto::families::names())]
     Architecture {
         /// `model_type` in config.json.
@@ -43,7 +45,7 @@ pub enum LoadError {
     Device(#[from] mlx_rs::error::Exception),
 }
 
-/// The first few problems and how many more there are.
+/// The first few problems and the number of others.
 fn summary(problems: &[String]) -> String {
     const SHOWN: usize = 4;
     let shown = problems.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");

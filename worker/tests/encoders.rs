@@ -123,17 +123,17 @@ fn minilm_matches_sentence_transformers() {
     let text = std::fs::read_to_string(goldens().join("all-MiniLM-L6-v2.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     let tokenizer = Tokenizer::read(&folder).unwrap();
-    let most = SentenceConfig::read(&folder).unwrap().max_tokens.unwrap() as usize;
+    let max_tokens = SentenceConfig::read(&folder).unwrap().max_tokens.unwrap() as usize;
     let mut runner = load(&folder);
     let inputs: Vec<EncoderInput> = cases
         .iter()
         .map(|case| {
-            let whole = tokenizer.encode_input(&case.text, None, most).unwrap();
+            let whole = tokenizer.encode_input(&case.text, None, max_tokens).unwrap();
             assert_eq!(whole.tokens.len(), case.tokens, "{}", case.text);
             EncoderInput { second_start: whole.tokens.len(), tokens: whole.tokens }
         })
         .collect();
-    assert!(inputs.iter().any(|input| input.tokens.len() == most), "one text is truncated");
+    assert!(inputs.iter().any(|input| input.tokens.len() == max_tokens), "one text is truncated");
     let together = run(&mut runner, &inputs);
     for ((case, input), together) in cases.iter().zip(&inputs).zip(&together) {
         let alone = run(&mut runner, std::slice::from_ref(input)).remove(0);

@@ -4,13 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, RequestId, Sampling, Usage};
-use ipc_proto::{ErrorKind, Origin};
+use ipc_proto::generate::{ChoiceId, Constraint, Event, FinishReason, Sampling, Usage};
+use ipc_proto::{ErrorKind, Field, Origin};
 
 #[path = "common/models.rs"]
 mod models;
 mod serving {
     mod capacity;
+    mod choices;
     mod continued;
     pub(crate) mod harness;
     mod independence;
@@ -21,7 +22,7 @@ mod serving {
 }
 
 use models::model;
-use serving::harness::{Answer, Worker, chat, context, text};
+use serving::harness::{Answer, Worker, chat, context, edited, text};
 
 const SMOL: &str = "SmolLM2-135M-Instruct";
 
@@ -65,7 +66,9 @@ async fn request_is_streamed_and_counted() {
 async fn stop_text_across_tokens_ends_the_request() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
-    let request = GenerateRequest { stop: vec!["hree fo".into(), "nowhere".into()], ..text(0, "x", 100) };
+    let request = edited(text(0, "x", 100), |submission| {
+        submission.generation.stop = vec!["hree fo".into(), "nowhere".into()]
+    });
     gateway.submit(request).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
     let (reason, usage) = finished(&answer);
@@ -102,11 +105,11 @@ async fn requests_past_the_queue_limit_are_refused() {
         let tokens = if id == 0 { 20 } else { 3 };
         match gateway.submit(text(id, "x", tokens)).await {
             Ok(_) => {
-                accepted.push(RequestId(id));
+                accepted.push(ChoiceId(id));
                 gateway.until(|health| health.running == 1).await;
             }
             Err(error) => {
-                assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true));
+                assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Overloaded, true));
                 refused += 1;
             }
         }
@@ -122,8 +125,8 @@ async fn cancelled_request_sends_no_final_event() {
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(1, "x", 8000)).await.unwrap();
     gateway.submit(text(0, "x", 30)).await.unwrap();
-    gateway.control.cancel(context(), gateway.stream, RequestId(1)).await.unwrap();
-    gateway.control.cancel(context(), gateway.stream, RequestId(99)).await.unwrap();
+    gateway.control.cancel(context(), gateway.stream, ChoiceId(1)).await.unwrap();
+    gateway.control.cancel(context(), gateway.stream, ChoiceId(99)).await.unwrap();
     gateway.until(|health| health.running <= 1).await;
     // Deltas from before the cancellation may still arrive, but no final event of request 1.
     let mut answers = vec![Answer::default(); 2];
@@ -179,17 +182,25 @@ async fn invalid_requests_are_refused_by_field() {
     let error = gateway.submit(text(0, &long, 5)).await.unwrap_err();
     assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Origin::Client));
     assert!(error.message.contains("900") && error.message.contains("8192"), "{error}");
-    for (request, param) in [
-        (text(0, "", 5), "prompt"),
-        (text(0, "x", 0), "max_tokens"),
-        (GenerateRequest { stop: vec![String::new()], ..text(0, "x", 5) }, "stop"),
+    for (request, field) in [
+        (text(0, "", 5), Field::Prompt),
+        (
+            edited(text(0, "x", 5), |submission| submission.generation.stop_tokens = vec![u32::MAX]),
+            Field::StopTokens,
+        ),
+        (
+            edited(text(0, "x", 5), |submission| {
+                submission.generation.sampling.logit_bias = vec![(u32::MAX, 1.0)]
+            }),
+            Field::LogitBias,
+        ),
     ] {
         let error = gateway.submit(request).await.unwrap_err();
-        assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some(param)), "{error}");
+        assert_eq!((error.kind, &error.field), (ErrorKind::InvalidRequest, &Some(field)), "{error}");
     }
     let strange = ipc_proto::stream::StreamId(77);
     let error = gateway.control.submit(context(), strange, text(0, "x", 5)).await.unwrap().unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true));
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, true));
     assert_eq!(gateway.until(|_| true).await.waiting, 0);
 }
 
@@ -197,7 +208,8 @@ async fn invalid_requests_are_refused_by_field() {
 async fn request_without_max_tokens_ends_at_the_context_limit() {
     let worker = null(&[]);
     let mut gateway = worker.gateway(1).await;
-    let request = GenerateRequest { max_tokens: None, ..text(0, &"word ".repeat(8100), 1) };
+    let request =
+        edited(text(0, &"word ".repeat(8100), 1), |submission| submission.generation.max_tokens = None);
     let accepted = gateway.submit(request).await.unwrap();
     let (reason, usage) = finished(&gateway.answers(1).await[0]);
     assert_eq!(reason, FinishReason::Length);
@@ -225,7 +237,7 @@ async fn sigterm_fails_requests_past_the_drain_time() {
     worker.terminate();
     match gateway.answers(1).await.remove(0).end {
         Some(Event::Failed(error)) => {
-            assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true));
+            assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, true));
         }
         other => panic!("it ended by {other:?}"),
     }
@@ -251,7 +263,7 @@ async fn broken_model_reports_its_error_until_sigterm() {
     let mut worker = Worker::start(folder.path(), false, &[]);
     let control = worker.control().await;
     let error = control.wait_ready(context()).await.unwrap().unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::ModelBroken, false));
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::ModelBroken, false));
     assert!(error.message.contains("safetensors"), "{error}");
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(1));
@@ -321,11 +333,14 @@ async fn seed_gives_the_same_text_alone_and_in_a_batch() {
             seed: Some(id),
             ..Sampling::default()
         };
-        GenerateRequest { sampling, ignore_eos: true, ..text(id, prompts[id as usize % 4], 60) }
+        edited(text(id, prompts[id as usize % 4], 60), |submission| {
+            submission.generation.sampling = sampling;
+            submission.generation.ignore_eos = true;
+        })
     });
     let mut alone = Vec::new();
     for request in all.clone() {
-        gateway.submit(GenerateRequest { id: RequestId(0), ..request }).await.unwrap();
+        gateway.submit(edited(request, |submission| submission.choices[0].id = ChoiceId(0))).await.unwrap();
         alone.push(gateway.answers(1).await.remove(0).text);
     }
     for request in all {
@@ -341,7 +356,7 @@ async fn penalties_and_biases_affect_only_their_own_row() {
     let mut gateway = worker.gateway(1).await;
     let with = |id: u64, sampling: Sampling| {
         let sampling = Sampling { temperature: Some(0.0), ..sampling };
-        GenerateRequest { sampling, ..text(id, "2, 4, 6, 8,", 12) }
+        edited(text(id, "2, 4, 6, 8,", 12), |submission| submission.generation.sampling = sampling)
     };
     gateway.submit(with(0, Sampling::default())).await.unwrap();
     let plain = gateway.answers(1).await.remove(0).text;
@@ -371,15 +386,13 @@ async fn constrained_output_matches_beside_unconstrained_rows() {
     let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12},"size":{"enum":["small","big"]}},
         "required":["city","size"],"additionalProperties":false}"#;
     let hot = Sampling { temperature: Some(1.0), seed: Some(7), ..Sampling::default() };
-    let constrained = GenerateRequest {
-        constraint: Some(Constraint::JsonSchema(schema.into())),
-        sampling: hot,
-        ..chat(0, "Describe Paris.", 200)
-    };
-    let regex = GenerateRequest {
-        constraint: Some(Constraint::Regex("(yes|no), [0-9]{3}".into())),
-        ..chat(1, "Is it?", 50)
-    };
+    let constrained = edited(chat(0, "Describe Paris.", 200), |submission| {
+        submission.generation.constraint = Some(Constraint::JsonSchema(schema.into()));
+        submission.generation.sampling = hot;
+    });
+    let regex = edited(chat(1, "Is it?", 50), |submission| {
+        submission.generation.constraint = Some(Constraint::Regex("(yes|no), [0-9]{3}".into()))
+    });
     let free = text(2, "The capital of France is", 12);
     for request in [constrained, regex, free.clone()] {
         gateway.submit(request).await.unwrap();
@@ -391,13 +404,15 @@ async fn constrained_output_matches_beside_unconstrained_rows() {
     assert_eq!(finished(&answers[0]).0, FinishReason::Stop);
     let (word, number) = answers[1].text.split_once(", ").unwrap();
     assert!(["yes", "no"].contains(&word) && number.len() == 3, "{}", answers[1].text);
-    gateway.submit(GenerateRequest { id: RequestId(0), ..free }).await.unwrap();
+    gateway.submit(edited(free, |submission| submission.choices[0].id = ChoiceId(0))).await.unwrap();
     assert_eq!(
         gateway.answers(1).await[0].text,
         answers[2].text,
         "an unconstrained row depends on constrained ones"
     );
-    let broken = GenerateRequest { constraint: Some(Constraint::JsonSchema("{".into())), ..text(1, "x", 5) };
+    let broken = edited(text(1, "x", 5), |submission| {
+        submission.generation.constraint = Some(Constraint::JsonSchema("{".into()))
+    });
     assert_eq!(gateway.submit(broken).await.unwrap_err().kind, ErrorKind::InvalidRequest);
 }
 
@@ -407,8 +422,8 @@ async fn min_tokens_and_ignore_eos_extend_an_output() {
     let mut gateway = worker.gateway(1).await;
     let question = "Answer with one word: what is the capital of France?";
     let short = chat(0, question, 60);
-    let longer = GenerateRequest { min_tokens: 40, ..chat(1, question, 60) };
-    let endless = GenerateRequest { ignore_eos: true, ..chat(2, question, 60) };
+    let longer = edited(chat(1, question, 60), |submission| submission.generation.min_tokens = 40);
+    let endless = edited(chat(2, question, 60), |submission| submission.generation.ignore_eos = true);
     for request in [short, longer, endless] {
         gateway.submit(request).await.unwrap();
     }
@@ -422,7 +437,7 @@ async fn min_tokens_and_ignore_eos_extend_an_output() {
 async fn request_past_its_time_limit_fails_beside_others() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
-    let late = GenerateRequest { time_limit_ms: Some(300), ..text(0, "Once", 4000) };
+    let late = edited(text(0, "Once", 4000), |submission| submission.generation.time_limit_ms = Some(300));
     for request in [late, text(1, "Once", 20)] {
         gateway.submit(request).await.unwrap();
     }
@@ -445,7 +460,10 @@ async fn prompt_lookup_leaves_texts_unchanged_and_saves_steps() {
         // Sequentially: the number of shared steps of two requests depends on when the second arrives.
         for temperature in [0.0, 0.7] {
             let sampling = Sampling { temperature: Some(temperature), seed: Some(3), ..Sampling::default() };
-            gateway.submit(GenerateRequest { sampling, ..text(0, prompt, 40) }).await.unwrap();
+            gateway
+                .submit(edited(text(0, prompt, 40), |submission| submission.generation.sampling = sampling))
+                .await
+                .unwrap();
             texts.push(gateway.answers(1).await.remove(0).text);
             steps.push(gateway.until(|health| health.running == 0).await.steps);
         }
@@ -471,7 +489,12 @@ async fn draft_model_leaves_texts_unchanged_and_saves_steps() {
             for (id, prompt) in (0..).zip(prompts) {
                 let sampling =
                     Sampling { temperature: Some(temperature), seed: Some(id), ..Sampling::default() };
-                gateway.submit(GenerateRequest { sampling, ..text(id, prompt, 30) }).await.unwrap();
+                gateway
+                    .submit(edited(text(id, prompt, 30), |submission| {
+                        submission.generation.sampling = sampling
+                    }))
+                    .await
+                    .unwrap();
             }
             texts.extend(gateway.answers(3).await.into_iter().map(|answer| answer.text));
             steps.push(gateway.until(|health| health.running == 0).await.steps);
@@ -489,7 +512,7 @@ async fn cache_scopes_share_no_blocks_and_hits_are_counted() {
     let long = "word ".repeat(100);
     let mut cached = Vec::new();
     for scope in ["", "a", "a", "b", ""] {
-        let request = GenerateRequest { cache_scope: scope.into(), ..text(0, &long, 2) };
+        let request = edited(text(0, &long, 2), |submission| submission.cache_scope = scope.into());
         gateway.submit(request).await.unwrap();
         cached.push(finished(&gateway.answers(1).await[0]).1.cached_tokens);
     }

@@ -1,7 +1,7 @@
-/// What MLX expects besides `cblas_sgemm`: two more products, handed on to OpenBLAS, and a clock.
+/// MLX needs more symbols than `cblas_sgemm`: two products, forwarded to OpenBLAS, and a clock.
 ///
-/// With MLXD_PLAIN_OPENBLAS this file alone makes a library that hands on `cblas_sgemm` too. Benchmarks give
-/// it to other servers, which are measured with OpenBLAS as it is, with threads of its own.
+/// With MLXD_PLAIN_OPENBLAS this file alone makes a library that forwards `cblas_sgemm` too. Benchmarks use it
+/// for other servers, which are measured with plain OpenBLAS and its own threads.
 #include <cstdint>
 #include <ctime>
 

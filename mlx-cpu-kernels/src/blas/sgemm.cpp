@@ -14,7 +14,7 @@ namespace {
 
 /// Columns of C are shared out in multiples of this: two cache lines.
 constexpr int column_grain = 32;
-/// Multiplications up to which a product is done before another thread has woken.
+/// Up to this many multiplications a product takes less time than waking another thread.
 constexpr int64_t serial_size = 65536;
 /// Numbers of B in a piece of a product of few rows: some microseconds.
 constexpr int64_t piece_size = 49152;
@@ -68,8 +68,7 @@ void compute_piece(const void *job, int piece, int pieces) {
   compute(part);
 }
 
-/// Into how many pieces to cut a product. OpenBLAS packs A anew for each piece, so it gets one for each
-/// thread.
+/// The number of pieces of a product. OpenBLAS packs A again for each piece, so it gets one per thread.
 int pieces_of(const Gemm &g) {
   // First of all, because it keeps OpenBLAS from starting threads of its own.
   int threads = mlxd_thread_count();

@@ -49,7 +49,7 @@ class ThreadPool {
       for (; threads_ < wanted; threads_++)
         std::thread(&ThreadPool::serve, this).detach();
     } catch (const std::system_error &) {
-      // The process may start no more threads: those that there are suffice.
+      // The process may start no more threads: the existing ones suffice.
     }
   }
 

@@ -1,4 +1,4 @@
-/// Attention in rows of whole texts, without copies of heads.
+/// Attention in rows of complete texts, without copies of heads.
 #include "mlx/primitive.h"
 #include "mlxd/kernels.h"
 
@@ -9,7 +9,7 @@ struct AttentionOptions {
   /// Tokens of each row's text; the rows are padded to one length.
   std::vector<int> lengths;
   float scale;
-  /// Tokens that a token sees backwards and forwards.
+  /// Maximum distance of keys before and after a query, in tokens.
   int back;
   int ahead;
 };

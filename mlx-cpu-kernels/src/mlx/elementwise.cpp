@@ -12,7 +12,7 @@ class Activation : public CpuPrimitive {
 
   void eval_cpu(const Arrays &inputs, mx::array &out) override {
     auto &x = inputs[0];
-    // In place if nobody else holds the input.
+    // In place if nothing else holds the input.
     if (x.is_donatable() && x.flags().row_contiguous)
       out.copy_shared_buffer(x);
     else

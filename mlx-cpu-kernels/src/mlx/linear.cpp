@@ -10,7 +10,7 @@ namespace {
 /// [N] and r [T,N] if there are such.
 class Linear : public CpuPrimitive {
  public:
-  /// Which optional inputs there are.
+  /// The optional inputs in use.
   struct Optional {
     bool norm;
     bool bias;

@@ -1,5 +1,5 @@
-/// Causal attention over the blocks of a KV pool, where they lie: no copies, no masks, no key heads written
-/// out for each of the query heads that share them.
+/// Causal attention over the blocks of a KV pool, in place: no copies, no masks, and no repeated key heads for
+/// the query heads that share them.
 ///
 /// Softmax as Milakov and Gimelshein 2018 (arXiv:1805.02867).
 #include <cmath>
@@ -33,7 +33,7 @@ struct Step {
     return (size_t)block_table[sequence.blocks + position / block_size] * block_size + position % block_size;
   }
 
-  /// How many keys from `key` on, before `end`, have consecutive slots. The first slot goes to `slot`.
+  /// The number of keys from `key` on, before `end`, with consecutive slots. Stores the first slot in `slot`.
   int run_length(const MlxdSequence &sequence, int key, int end, size_t &first_slot) const {
     first_slot = slot(sequence, key);
     const uint32_t *blocks = block_table.data() + sequence.blocks;

@@ -1,4 +1,4 @@
-/// The common base of the primitives for MLX: threads, products, and the form that MLX's graph wants.
+/// The common base of the MLX primitives: threads, products, and the interface of MLX's graph.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -30,8 +30,8 @@ class RunningKernel {
   RunningKernel &operator=(const RunningKernel &) = delete;
 };
 
-/// Whether no other kernel runs. A kernel that runs alone uses all cores. Kernels that run side by side keep
-/// to their own thread: the others have the other cores.
+/// Whether no other kernel runs. A kernel that runs alone uses all cores. Concurrent kernels use one thread
+/// each, and leave the other cores to the others.
 bool runs_alone();
 
 /// Calls work(0) .. work(pieces - 1), on all cores if the kernel runs alone.
@@ -44,7 +44,7 @@ void parallel_for(int pieces, const F &work) {
     work(piece);
 }
 
-/// The same for `rows` rows of `width` numbers, some thousands of numbers at once: work(begin, end).
+/// Calls work(begin, end) for ranges of `rows` rows of `width` numbers, some thousands of numbers each.
 template <class F>
 void parallel_for_rows(int rows, int width, const F &work) {
   int grain = std::max(1, 8192 / std::max(width, 1));
@@ -64,7 +64,7 @@ class CpuPrimitive : public mx::UnaryPrimitive {
   void eval_gpu(const Arrays &, mx::array &) override;
 
  protected:
-  /// Enqueues `work` on the stream, behind what computes the inputs.
+  /// Enqueues `work` on the stream, after the inputs.
   template <class F>
   void dispatch(const Arrays &inputs, mx::array &out, F work) {
     auto &encoder = mx::cpu::get_command_encoder(stream());
@@ -93,10 +93,10 @@ mx::array contiguous_of(mlx_array handle, mx::Stream stream);
 mx::Stream stream_of(mlx_stream handle);
 void assign(mlx_array *out, mx::array &&array);
 
-/// Keeps a message for this thread and returns it as a C string.
+/// Stores a message for this thread and returns it as a C string.
 const char *keep_message(const char *message);
 
-/// Puts what `make` returns into `out`. Returns null, or the message of the exception.
+/// Stores the result of `make` in `out`. Returns null, or the message of the exception.
 template <class F>
 const char *attempt(mlx_array *out, F make) {
   try {

@@ -1,5 +1,5 @@
-/// Weights as products want them: float32, with the first number at the start of a cache line. A vector of a
-/// row that begins elsewhere lies in two lines: a product of 12 rows takes a third longer so.
+/// Weights for products: float32, aligned to a cache line. Without the alignment a vector of a row can span
+/// two lines, and a product of 12 rows takes a third longer.
 #include <sys/mman.h>
 
 #include <cstring>
@@ -25,7 +25,7 @@ void advise_huge_pages(uintptr_t begin, uintptr_t end) {
     madvise(reinterpret_cast<void *>(first), last - first, MADV_HUGEPAGE);
 }
 
-/// An array at a cache line's start whose numbers are not set yet.
+/// An uninitialised array, aligned to a cache line.
 mx::array aligned(mx::Shape shape) {
   constexpr int row = 1024;
   size_t count = 1;

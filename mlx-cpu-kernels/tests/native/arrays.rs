@@ -7,7 +7,7 @@ use std::ptr;
 use mlx_cpu_kernels as native;
 use mlx_sys as mlx;
 
-/// Numbers between -1 and 1 that repeat late and look like none of another salt.
+/// Pseudo-random numbers between -1 and 1.
 pub(crate) fn numbers(salt: usize, count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + i / 101 * 13 + salt * 11) % 101) as f32 / 50.0 - 1.0).collect()
 }
@@ -19,7 +19,7 @@ impl Array {
     pub(crate) fn new(values: &[f32], shape: &[i32]) -> Self {
         assert_eq!(values.len(), shape.iter().product::<i32>() as usize);
         let (data, dimensions) = (values.as_ptr().cast(), shape.len() as i32);
-        // SAFETY: there are as many numbers as the shape says, and MLX copies them.
+        // SAFETY: the slice has exactly the numbers of the shape, and MLX copies them.
         let made =
             unsafe { mlx::mlx_array_new_data(data, shape.as_ptr(), dimensions, mlx::mlx_dtype__MLX_FLOAT32) };
         Self(made)
@@ -131,7 +131,7 @@ impl Paged {
         };
         let [keys, values] = pool.map(|array| array.0);
         let (none, step) = (ptr::null(), &raw const step);
-        // SAFETY: the pool is the caller's alone, who evaluates one step after the other.
+        // SAFETY: only the caller holds the pool, and it evaluates one step after the other.
         made(|out, stream| unsafe {
             native::mlxd_attention_paged(out, heads.0, keys, values, none, none, step, stream)
         })
@@ -141,7 +141,7 @@ impl Paged {
 /// Attention of whole texts: queries [R,H,L,d], keys and values [R,G,L,d] -> [R,L,H,d].
 pub(crate) fn attention(heads: [&Array; 3], lengths: &[u32], back: i32, ahead: i32) -> Result<Array, String> {
     let [queries, keys, values] = heads.map(|array| array.0);
-    // SAFETY: the test gives a length for each row, none greater than a row.
+    // SAFETY: the test passes one length per row, and none exceeds a row.
     made(|out, stream| unsafe {
         native::mlxd_attention(out, queries, keys, values, lengths.as_ptr(), 0.5, back, ahead, stream)
     })

@@ -83,7 +83,7 @@ fn paged_attention_matches_over_many_steps() {
 }
 
 #[test]
-fn attention_of_whole_texts_matches() {
+fn attention_of_complete_texts_matches() {
     let _device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, heads, kv_heads, length, width) = (2, 4, 2, 150, 12);
     let data = [(1, heads), (2, kv_heads), (3, kv_heads)].map(|(s, h)| numbers(s, rows * h * length * width));
@@ -118,7 +118,7 @@ fn attention_of_whole_texts_matches() {
 }
 
 #[test]
-fn a_linear_layer_matches_and_refuses_other_shapes() {
+fn linear_matches_and_refuses_wrong_shapes() {
     let _device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
     let (inputs, outputs) = (45, 70);
     for rows in [1, 8, 90] {

@@ -15,13 +15,13 @@ fn run_each_once(pieces: usize) {
 }
 
 #[test]
-fn every_piece_runs_once() {
+fn job_runs_every_piece_once() {
     for pieces in [0, 1, 2, 3, 64, 1000, (1 << 15) - 1, 1 << 15, (1 << 15) + 1, 100_000] {
         run_each_once(pieces);
     }
 }
 
-/// Many threads want the pool at once; one has it, and the others do their jobs themselves.
+/// Many threads use the pool at once: one gets it, the others run their jobs themselves.
 #[test]
 fn jobs_of_many_threads_all_finish() {
     thread::scope(|scope| {
@@ -36,7 +36,7 @@ fn jobs_of_many_threads_all_finish() {
 }
 
 #[test]
-fn a_piece_may_run_a_job() {
+fn piece_can_run_a_job() {
     let total = AtomicUsize::new(0);
     parallel_for(20, &|_| {
         parallel_for(30, &|_| {
@@ -48,7 +48,7 @@ fn a_piece_may_run_a_job() {
 
 /// After a pause the threads sleep: the next job has to wake them or do without.
 #[test]
-fn a_job_after_a_pause_finishes() {
+fn job_after_a_pause_finishes() {
     for _ in 0..20 {
         thread::sleep(std::time::Duration::from_millis(2));
         run_each_once(64);
@@ -56,7 +56,7 @@ fn a_job_after_a_pause_finishes() {
 }
 
 #[test]
-fn products_of_many_threads_are_right() {
+fn products_of_many_threads_match() {
     let (a, b) = (numbers(1, 3 * 500), numbers(2, 400 * 500));
     let product = Product::of(3, 400, 500);
     let mut alone = vec![0.0; 3 * 400];

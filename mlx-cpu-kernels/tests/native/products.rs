@@ -52,7 +52,7 @@ fn skinny_products_need_no_alignment() {
 }
 
 #[test]
-fn products_of_every_form_match() {
+fn products_of_every_layout_match() {
     for [m, n, k] in [[1, 5, 9], [1, 300, 400], [4, 300, 400], [32, 70, 90], [33, 70, 90], [65, 129, 33]] {
         for transposed in [[false, false], [false, true], [true, false], [true, true]] {
             for factors in [[1.0, 0.0], [2.0, 0.5]] {
@@ -71,7 +71,7 @@ fn products_of_every_form_match() {
 }
 
 #[test]
-fn a_parallel_product_equals_a_serial_one_to_the_last_bit() {
+fn parallel_product_is_bit_identical_to_serial() {
     for m in [1, 2, 5, 8, 12, 32] {
         let parallel = Product::of(m, 1030, 301);
         let (a, b) = (numbers(1, m * 301), numbers(2, 1030 * 301));

@@ -5,7 +5,7 @@ use mlx_cpu_kernels as native;
 use crate::arrays::numbers;
 use crate::level::Level;
 
-/// Lengths that vectors divide and that they do not.
+/// Lengths with and without a remainder for every vector width.
 const LENGTHS: [usize; 8] = [1, 3, 8, 15, 16, 33, 100, 1000];
 
 fn wide(x: &[f32]) -> Vec<f64> {
@@ -81,7 +81,7 @@ fn exp2_stays_within_its_limits() {
 }
 
 #[test]
-fn a_gate_is_the_first_half_of_each_row() {
+fn gate_applies_to_the_first_half_of_each_row() {
     each(|level, width| {
         let x = numbers(1, 3 * 2 * width);
         let theirs = x.chunks(2 * width).flat_map(|row| {
@@ -128,7 +128,7 @@ fn rotation_and_sums_match() {
 }
 
 #[test]
-fn a_softmax_weighs_what_is_seen_and_nothing_else() {
+fn softmax_ignores_scores_outside_the_range() {
     each(|level, count| {
         let scores: Vec<f32> = numbers(1, count).iter().map(|x| x * 30.0).collect();
         for (begin, end) in [(0, count), (count / 3, count), (count / 3, count / 2 + 1)] {
@@ -146,9 +146,9 @@ fn a_softmax_weighs_what_is_seen_and_nothing_else() {
     });
 }
 
-/// Steps of any size give what one step gives.
+/// Steps of any size give the result of one step.
 #[test]
-fn an_online_softmax_is_a_softmax() {
+fn online_softmax_equals_softmax() {
     each(|level, count| {
         let width = 13;
         let scores: Vec<f32> = numbers(1, count).iter().map(|x| x * 20.0).collect();

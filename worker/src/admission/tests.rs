@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, Logprobs, Message, RequestId, Role, Sampling, Tool};
+use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,34 +12,54 @@ static FILES: LazyLock<ModelFiles> =
     LazyLock::new(|| ModelFiles::read(&model("SmolLM2-135M-Instruct")).unwrap());
 const MAX_LENGTH: u32 = 64;
 
-fn request(prompt: Prompt) -> GenerateRequest {
-    GenerateRequest { id: RequestId(3), prompt, ..GenerateRequest::default() }
+/// `submission` after a change.
+fn edited(mut submission: Submission, edit: impl FnOnce(&mut Submission)) -> Submission {
+    edit(&mut submission);
+    submission
 }
 
-fn text(text: &str) -> GenerateRequest {
-    request(Prompt::Text(text.to_owned()))
+fn submission(prompt: Prompt) -> Submission {
+    let generation = Generation { prompt, ..Generation::default() };
+    let choices = vec![Choice { id: ChoiceId(3), ..Choice::default() }];
+    Submission { generation, choices, ..Submission::default() }
 }
 
-fn admitted(request: GenerateRequest) -> Result<Submission> {
-    admit(&FILES, MAX_LENGTH, StreamId(9), request)
+fn text(text: &str) -> Submission {
+    submission(Prompt::Text(text.to_owned()))
 }
 
-fn refused(request: GenerateRequest) -> (ErrorKind, Option<String>) {
-    let error = admitted(request).unwrap_err();
-    (error.kind, error.param)
+fn admit_all(files: &ModelFiles, max_length: u32, submission: Submission) -> Result<Vec<EngineRequest>> {
+    admit(files, max_length, (StreamId(9), &Span::none()), submission)
+}
+
+/// Admits a submission of one choice.
+fn admit_one(files: &ModelFiles, max_length: u32, submission: Submission) -> Result<EngineRequest> {
+    let mut requests = admit_all(files, max_length, submission)?;
+    assert_eq!(requests.len(), 1);
+    Ok(requests.remove(0))
+}
+
+fn admitted(submission: Submission) -> Result<EngineRequest> {
+    admit_one(&FILES, MAX_LENGTH, submission)
+}
+
+fn refused(submission: Submission) -> (ErrorKind, Option<Field>) {
+    let error = admitted(submission).unwrap_err();
+    (error.kind, error.field)
 }
 
 fn sampled(sampling: Sampling) -> Result<SamplingParams> {
-    admitted(GenerateRequest { sampling, ..text("x") }).map(|submission| submission.params.sampling)
+    admitted(edited(text("x"), |submission| submission.generation.sampling = sampling))
+        .map(|request| request.params.sampling)
 }
 
 #[test]
 fn max_tokens_is_limited_by_the_context() {
-    let submission = admitted(text("one two three")).unwrap();
-    assert_eq!(submission.params.prompt.len() as u32 + submission.limits.max_tokens, MAX_LENGTH);
-    let more = GenerateRequest { max_tokens: Some(1000), ..text("one two three") };
-    assert_eq!(admitted(more).unwrap().limits.max_tokens, submission.limits.max_tokens);
-    let less = GenerateRequest { max_tokens: Some(5), ..text("one two three") };
+    let request = admitted(text("one two three")).unwrap();
+    assert_eq!(request.params.prompt.len() as u32 + request.limits.max_tokens, MAX_LENGTH);
+    let more = edited(text("one two three"), |submission| submission.generation.max_tokens = Some(1000));
+    assert_eq!(admitted(more).unwrap().limits.max_tokens, request.limits.max_tokens);
+    let less = edited(text("one two three"), |submission| submission.generation.max_tokens = Some(5));
     assert_eq!(admitted(less).unwrap().limits.max_tokens, 5);
 }
 
@@ -52,37 +72,75 @@ fn a_prompt_that_fills_the_context_is_refused_with_both_numbers() {
 
 #[test]
 fn invalid_values_name_their_field() {
-    let invalid = |param: &str| (ErrorKind::InvalidRequest, Some(param.to_owned()));
-    assert_eq!(refused(text("")), invalid("prompt"));
-    assert_eq!(refused(GenerateRequest { max_tokens: Some(0), ..text("x") }), invalid("max_tokens"));
-    for stop in [vec![String::new()], vec!["x".repeat(1025)], vec!["x".into(); 33]] {
-        assert_eq!(refused(GenerateRequest { stop, ..text("x") }), invalid("stop"));
-    }
+    let invalid = |field| (ErrorKind::InvalidRequest, Some(field));
+    assert_eq!(refused(text("")), invalid(Field::Prompt));
     let raises = ChatPrompt { template_kwargs: Some("[".into()), ..ChatPrompt::default() };
-    assert_eq!(refused(request(Prompt::Chat(raises))), invalid("messages"));
-    for (sampling, param) in [
-        (Sampling { temperature: Some(-1.0), ..Default::default() }, "temperature"),
-        (Sampling { temperature: Some(f32::NAN), ..Default::default() }, "temperature"),
-        (Sampling { top_p: Some(0.0), ..Default::default() }, "top_p"),
-        (Sampling { min_p: Some(1.5), ..Default::default() }, "min_p"),
-        (Sampling { repetition_penalty: Some(0.0), ..Default::default() }, "repetition_penalty"),
-        (Sampling { presence_penalty: Some(f32::NAN), ..Default::default() }, "presence_penalty"),
-        (Sampling { frequency_penalty: Some(f32::INFINITY), ..Default::default() }, "frequency_penalty"),
-        (Sampling { logit_bias: vec![(49_152, 1.0)], ..Default::default() }, "logit_bias"),
-        (Sampling { logit_bias: vec![(1, f32::NAN)], ..Default::default() }, "logit_bias"),
-    ] {
-        assert_eq!(refused(GenerateRequest { sampling, ..text("x") }), invalid(param));
-    }
+    assert_eq!(refused(submission(Prompt::Chat(raises))), invalid(Field::Messages));
+    let unknown =
+        edited(text("x"), |submission| submission.generation.sampling.logit_bias = vec![(49_152, 1.0)]);
+    assert_eq!(refused(unknown), invalid(Field::LogitBias));
+}
+
+#[test]
+fn choices_share_the_prompt_and_add_their_index_to_the_seed() {
+    let choice = |id, index| Choice { id: ChoiceId(id), index, ..Choice::default() };
+    let chosen = |choices: Vec<Choice>| {
+        let submission = edited(text("one two"), |submission| {
+            submission.choices = choices;
+            submission.generation.sampling.seed = Some(5);
+        });
+        admit_all(&FILES, MAX_LENGTH, submission).unwrap()
+    };
+    let prompt = admitted(text("one two")).unwrap().params.prompt;
+    let requests = chosen(vec![choice(7, 0), choice(8, 1), choice(9, 2)]);
+    let numbers = requests.iter().map(|request| (request.id, request.params.sampling.seed));
+    assert_eq!(numbers.collect::<Vec<_>>(), [(ChoiceId(7), 5), (ChoiceId(8), 6), (ChoiceId(9), 7)]);
+    assert!(requests.iter().all(|request| request.params.prompt == prompt));
+    // After a failover, another worker resumes a choice alone.
+    let [resumed] = &chosen(vec![choice(4, 40)])[..] else { panic!("one choice is one request") };
+    assert_eq!((resumed.id, resumed.params.sampling.seed), (ChoiceId(4), 45));
+}
+
+#[test]
+fn seed_past_the_largest_number_wraps_around() {
+    let last = edited(text("x"), |submission| {
+        submission.generation.sampling.seed = Some(u64::MAX);
+        submission.choices[0].index = 2;
+    });
+    assert_eq!(admitted(last).unwrap().params.sampling.seed, 1);
+}
+
+#[test]
+fn choices_without_a_seed_share_a_random_one() {
+    let choice = |index: u32| Choice { id: ChoiceId(index.into()), index, ..Choice::default() };
+    let two = edited(text("x"), |submission| submission.choices = vec![choice(0), choice(1)]);
+    let requests = admit_all(&FILES, MAX_LENGTH, two).unwrap();
+    let [first, second] = &requests[..] else { panic!("two choices are two requests") };
+    assert_eq!(second.params.sampling.seed, first.params.sampling.seed.wrapping_add(1));
+}
+
+#[test]
+fn each_choice_continues_its_own_output() {
+    let choice =
+        |index, generated: &[u32]| Choice { index, generated: generated.to_vec(), ..Choice::default() };
+    let resumed = |second: &[u32]| {
+        edited(text("x"), |submission| submission.choices = vec![choice(0, &[7]), choice(1, second)])
+    };
+    let requests = admit_all(&FILES, MAX_LENGTH, resumed(&[8, 9])).unwrap();
+    let generated: Vec<_> = requests.into_iter().map(|request| request.params.generated).collect();
+    assert_eq!(generated, [vec![7], vec![8, 9]]);
+    let error = admit_all(&FILES, MAX_LENGTH, resumed(&[49_152])).unwrap_err();
+    assert_eq!(error.field, Some(Field::Generated), "none is admitted");
 }
 
 #[test]
 fn chat_is_rendered_with_the_template() {
     let message = Message { content: "Hi".into(), ..Message::default() };
     let chat = ChatPrompt { messages: vec![message], ..ChatPrompt::default() };
-    let submission = admitted(request(Prompt::Chat(chat))).unwrap();
+    let request = admitted(submission(Prompt::Chat(chat))).unwrap();
     // The template begins with <|im_start|>.
-    assert_eq!(submission.params.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
-    assert!(submission.limits.eos.contains(&FILES.tokenizer.id("<|im_end|>").unwrap()));
+    assert_eq!(request.params.prompt[0], FILES.tokenizer.id("<|im_start|>").unwrap());
+    assert!(request.limits.eos.contains(&FILES.tokenizer.id("<|im_end|>").unwrap()));
 }
 
 #[test]
@@ -121,8 +179,8 @@ fn repetition_penalty_defaults_to_the_models() {
     let files = files_with(r#"{"repetition_penalty": 1.1}"#);
     let penalty = |requested| {
         let sampling = Sampling { repetition_penalty: requested, ..Sampling::default() };
-        let submission = admit(&files, MAX_LENGTH, StreamId(9), GenerateRequest { sampling, ..text("x") });
-        submission.unwrap().params.sampling.penalties.repetition
+        let submission = edited(text("x"), |submission| submission.generation.sampling = sampling);
+        admit_one(&files, MAX_LENGTH, submission).unwrap().params.sampling.penalties.repetition
     };
     assert_eq!((penalty(None), penalty(Some(1.0)), penalty(Some(1.5))), (1.1, 1.0, 1.5));
 }
@@ -134,25 +192,20 @@ fn seeds_are_random() {
 }
 
 #[test]
-fn max_tokens_may_be_zero_only_to_score_the_prompt() {
-    let scored = |max_tokens, prompt| GenerateRequest {
-        max_tokens: Some(max_tokens),
-        logprobs: Some(Logprobs { top: 3, prompt }),
-        ..text("one two")
-    };
-    assert_eq!(refused(scored(0, false)).1.as_deref(), Some("max_tokens"));
-    assert_eq!(admitted(scored(0, true)).unwrap().limits.max_tokens, 0);
-}
-
-#[test]
-fn too_many_top_logprobs_are_refused() {
-    let many = GenerateRequest { logprobs: Some(Logprobs { top: 21, prompt: false }), ..text("x") };
-    assert_eq!(refused(many).1.as_deref(), Some("top_logprobs"));
+fn max_tokens_of_zero_scores_the_prompt_only() {
+    let scored = edited(text("one two"), |submission| {
+        submission.generation.max_tokens = Some(0);
+        submission.generation.logprobs = Some(Logprobs { top: 3, prompt: true });
+    });
+    assert_eq!(admitted(scored).unwrap().limits.max_tokens, 0);
 }
 
 #[test]
 fn ignore_eos_and_min_tokens_are_passed_on() {
-    let endless = GenerateRequest { ignore_eos: true, min_tokens: 7, ..text("x") };
+    let endless = edited(text("x"), |submission| {
+        submission.generation.ignore_eos = true;
+        submission.generation.min_tokens = 7;
+    });
     let endless = admitted(endless).unwrap();
     assert!(endless.limits.eos.is_empty());
     assert_eq!(endless.params.sampling.min_tokens, 7);
@@ -161,16 +214,19 @@ fn ignore_eos_and_min_tokens_are_passed_on() {
 
 #[test]
 fn constraint_is_compiled_or_refused() {
-    let broken = GenerateRequest { constraint: Some(Constraint::Regex("(".into())), ..text("x") };
-    assert_eq!(refused(broken).1.as_deref(), Some("response_format"));
-    let valid = GenerateRequest { constraint: Some(Constraint::JsonObject), ..text("x") };
+    let broken = edited(text("x"), |submission| {
+        submission.generation.constraint = Some(Constraint::Regex("(".into()))
+    });
+    assert_eq!(refused(broken).1, Some(Field::OutputFormat));
+    let valid =
+        edited(text("x"), |submission| submission.generation.constraint = Some(Constraint::JsonObject));
     let valid = admitted(valid).unwrap();
     assert!(valid.constraint.is_some() && valid.params.masked);
 }
 
 #[test]
 fn time_limit_becomes_a_deadline() {
-    let timed = GenerateRequest { time_limit_ms: Some(5), ..text("x") };
+    let timed = edited(text("x"), |submission| submission.generation.time_limit_ms = Some(5));
     assert!(admitted(timed).unwrap().deadline.is_some());
 }
 
@@ -186,31 +242,30 @@ fn reasoning_budget_applies_within_reasoning_only() {
         let assistant = Message { role: Role::Assistant, content: content.into(), ..Message::default() };
         let messages = vec![Message { content: "Hi".into(), ..Message::default() }, assistant];
         let chat = ChatPrompt { messages, continues: true, ..ChatPrompt::default() };
-        GenerateRequest { reasoning_budget: Some(4), ..request(Prompt::Chat(chat)) }
+        edited(submission(Prompt::Chat(chat)), |submission| submission.generation.reasoning_budget = Some(4))
     };
     let files = reasoning_files();
-    let admitted = |request| admit(&files, 256, StreamId(9), request).unwrap();
+    let admitted = |submission| admit_one(&files, 256, submission).unwrap();
     let open = admitted(say("<think>hm"));
     assert!(open.budget.is_some() && open.params.masked && open.limits.output_format.reasoning_open);
     let answers = admitted(say("<think>hm</think>So"));
     assert!(answers.budget.is_none() && !answers.params.masked && answers.limits.output_format.in_answer);
-    let plain = admit(&FILES, 256, StreamId(9), say("<think>hm")).unwrap();
+    let plain = admit_one(&FILES, 256, say("<think>hm")).unwrap();
     assert!(plain.budget.is_none(), "a model that does not think has nothing to close");
 }
 
 #[test]
 fn stop_tokens_extend_the_models_end_tokens() {
-    let more = GenerateRequest { stop_tokens: vec![7], ..text("x") };
+    let more = edited(text("x"), |submission| submission.generation.stop_tokens = vec![7]);
     let eos = admitted(more).unwrap().limits.eos;
     assert!(eos.contains(&7) && FILES.eos.is_subset(&eos));
-    let wrong = GenerateRequest { stop_tokens: vec![49_152], ..text("x") };
-    assert_eq!(refused(wrong).1.as_deref(), Some("stop_token_ids"));
+    let wrong = edited(text("x"), |submission| submission.generation.stop_tokens = vec![49_152]);
+    assert_eq!(refused(wrong).1, Some(Field::StopTokens));
 }
 
-static QWEN: LazyLock<ModelFiles> =
-    LazyLock::new(|| ModelFiles::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap());
+static QWEN: LazyLock<ModelFiles> = LazyLock::new(|| ModelFiles::read(&model("toy-qwen2")).unwrap());
 
-fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<Submission> {
+fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<EngineRequest> {
     let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
     let message = Message { content: "Hi".into(), ..Message::default() };
     let chat = ChatPrompt {
@@ -219,18 +274,15 @@ fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<Submissi
         tool_choice: choice,
         ..ChatPrompt::default()
     };
-    admit(&QWEN, 4096, StreamId(9), request(Prompt::Chat(chat)))
+    admit_one(&QWEN, 4096, submission(Prompt::Chat(chat)))
 }
 
 #[test]
 fn tool_choice_and_strict_determine_the_constraint() {
     let constrained = |choice, strict| {
-        let submission = with_tools(choice, r#"{"type": "object"}"#, strict).unwrap();
-        (
-            submission.limits.output_format.functions.is_some(),
-            submission.constraint.is_some(),
-            submission.params.masked,
-        )
+        let request = with_tools(choice, r#"{"type": "object"}"#, strict).unwrap();
+        let has_functions = request.limits.output_format.functions.is_some();
+        (has_functions, request.constraint.is_some(), request.params.masked)
     };
     assert_eq!(constrained(ToolChoice::Auto, false), (true, false, false));
     assert_eq!(constrained(ToolChoice::Auto, true), (true, true, true));
@@ -238,17 +290,17 @@ fn tool_choice_and_strict_determine_the_constraint() {
     assert_eq!(constrained(ToolChoice::Named("f".into()), false), (true, true, true));
     assert_eq!(constrained(ToolChoice::None, true), (false, false, false));
     let unknown = with_tools(ToolChoice::Named("g".into()), "{}", false).unwrap_err();
-    assert_eq!(unknown.param.as_deref(), Some("tool_choice"));
+    assert_eq!(unknown.field, Some(Field::ToolChoice));
     let unique = r#"{"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}}"#;
     assert!(with_tools(ToolChoice::Required, unique, false).is_ok(), "a hint only");
     let strict = with_tools(ToolChoice::Auto, unique, true).unwrap_err();
-    assert!(strict.param.as_deref() == Some("tools") && strict.message.contains("uniqueItems"), "{strict}");
+    assert!(strict.field == Some(Field::Tools) && strict.message.contains("uniqueItems"), "{strict}");
 }
 
 #[test]
 fn reasoning_may_precede_a_constrained_answer() {
     let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(model("Qwen2.5-Coder-0.5B-Instruct")).unwrap() {
+    for file in std::fs::read_dir(model("toy-qwen2")).unwrap() {
         let file = file.unwrap();
         std::os::unix::fs::symlink(file.path(), folder.path().join(file.file_name())).unwrap();
     }
@@ -267,8 +319,10 @@ fn reasoning_may_precede_a_constrained_answer() {
                 ..ChatPrompt::default()
             };
             let constraint = Some(Constraint::JsonSchema(r#"{"const": 1}"#.into()));
-            let request = GenerateRequest { constraint, ..request(Prompt::Chat(chat)) };
-            let mut matcher = admit(&files, 4096, StreamId(9), request).unwrap().constraint.unwrap();
+            let submission = edited(submission(Prompt::Chat(chat)), |submission| {
+                submission.generation.constraint = constraint
+            });
+            let mut matcher = admit_one(&files, 4096, submission).unwrap().constraint.unwrap();
             let tokens = files.tokenizer.encode(text, false).unwrap();
             let fits = tokens.iter().all(|token| matcher.push(*token).is_ok()) && matcher.may_end();
             assert_eq!(fits, allowed, "{mode}: {text}");
@@ -279,7 +333,7 @@ fn reasoning_may_precede_a_constrained_answer() {
 /// Formats other than JSON cannot express every schema.
 #[test]
 fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
-    let mut files = ModelFiles::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap();
+    let mut files = ModelFiles::read(&model("toy-qwen2")).unwrap();
     files.formats.tools = ToolFormat::QwenXml;
     let schema = r#"{"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}]}"#;
     for strict in [true, false] {
@@ -291,13 +345,14 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
             tool_choice: ToolChoice::Required,
             ..ChatPrompt::default()
         };
-        let outcome = admit(&files, 4096, StreamId(9), request(Prompt::Chat(chat)));
-        match outcome {
-            Err(error) => assert!(
-                strict && error.param.as_deref() == Some("tools") && error.message.contains("anyOf"),
-                "{error}"
-            ),
-            Ok(submission) => assert!(!strict && submission.constraint.is_some()),
+        match admit_one(&files, 4096, submission(Prompt::Chat(chat))) {
+            Err(error) => {
+                assert!(
+                    strict && error.field == Some(Field::Tools) && error.message.contains("anyOf"),
+                    "{error}"
+                )
+            }
+            Ok(request) => assert!(!strict && request.constraint.is_some()),
         }
     }
 }
@@ -306,19 +361,23 @@ proptest! {
     #[test]
     fn admitted_requests_are_in_range(
         prompt in ".{0,80}",
-        temperature in prop::option::of(any::<f32>()),
-        top_p in prop::option::of(any::<f32>()),
-        min_p in prop::option::of(any::<f32>()),
-        max_tokens in prop::option::of(any::<u32>()),
+        temperature in prop::option::of(0.0f32..=100.0),
+        top_p in prop::option::of(f32::MIN_POSITIVE..=1.0),
+        min_p in prop::option::of(0.0f32..=1.0),
+        max_tokens in prop::option::of(1..=u32::MAX),
     ) {
         let sampling = Sampling { temperature, top_p, min_p, ..Default::default() };
-        if let Ok(submission) = admitted(GenerateRequest { sampling, max_tokens, ..text(&prompt) }) {
-            let row = submission.params.sampling.row;
+        let submission = edited(text(&prompt), |submission| {
+            submission.generation.sampling = sampling;
+            submission.generation.max_tokens = max_tokens;
+        });
+        if let Ok(request) = admitted(submission) {
+            let row = request.params.sampling.row;
             prop_assert!((0.0..=100.0).contains(&row.temperature));
             prop_assert!(row.top_p > 0.0 && row.top_p <= 1.0 && (0.0..=1.0).contains(&row.min_p));
-            let length = submission.params.prompt.len() as u32;
-            prop_assert!(length > 0 && submission.limits.max_tokens > 0);
-            prop_assert!(length + submission.limits.max_tokens <= MAX_LENGTH);
+            let length = request.params.prompt.len() as u32;
+            prop_assert!(length > 0 && request.limits.max_tokens > 0);
+            prop_assert!(length + request.limits.max_tokens <= MAX_LENGTH);
         }
     }
 }

@@ -36,7 +36,7 @@ impl AdmissionLimits {
         let limit = self.limit(kind);
         let more = |held: u32| held.checked_add(count).filter(|held| *held <= limit);
         let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map_err(|_| Error::full(limit))?;
+        taken.map_err(|held| Error::full(Capacity { limit, free: limit.saturating_sub(held) }, count))?;
         Ok((0..count).map(|_| AdmissionPermit(Arc::clone(&self.held))).collect())
     }
 

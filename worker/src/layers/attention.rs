@@ -1,19 +1,19 @@
-//! Self-attention with grouped queries, rotary positions and optional query/key norms, over the paged KV.
+//! Self-attention with grouped queries, rotary embeddings and optional query/key norms, over the KV of a step.
 
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, fast};
 
 use super::Result;
-use super::kernels::{Scores, Turn};
 use super::linear::{Fused, Input, Linear};
 use super::rope::Rotation;
-use crate::mlx::kv::{Attend, KvStep};
+use crate::kernels::{HeadTransform, PagedAttentionParams};
+use crate::kv::{AttentionParams, KvStep};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
 /// The sizes of an attention layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub struct AttentionShape {
     /// Model width D.
     pub size: i32,
     /// Query heads.
@@ -22,18 +22,18 @@ pub struct Shape {
     pub kv_heads: i32,
     /// Width d of a head.
     pub head_dim: i32,
-    /// Multiplies the scores.
+    /// Factor of the scores.
     pub scale: f32,
-    /// How many tokens back a token sees, itself included; `None`: all.
+    /// Window in tokens, the query included; `None` attends to all.
     pub window: Option<u32>,
     /// Scores s become cap · tanh(s / cap).
     pub softcap: Option<f32>,
-    /// Each query head has a score to which attention may go instead of to a token.
+    /// Each query head has an extra score without a value, which can absorb attention.
     pub sinks: bool,
 }
 
-impl Shape {
-    /// Whether heads of this shape can be computed; the numbers come from a file.
+impl AttentionShape {
+    /// Checks that heads of this shape can be computed: the numbers come from a file.
     fn check(&self) -> std::result::Result<(), String> {
         let Self { heads, kv_heads, head_dim, .. } = *self;
         if heads < 1 || kv_heads < 1 || heads % kv_heads != 0 {
@@ -48,7 +48,7 @@ impl Shape {
     }
 }
 
-/// Which projections have biases.
+/// The projections with biases.
 #[derive(Debug, Clone, Copy)]
 pub struct Biases {
     /// Query, key and value.
@@ -57,7 +57,7 @@ pub struct Biases {
     pub output: bool,
 }
 
-/// Root-mean-square norms over each query and key head.
+/// Root-mean-square norms of each query and key head.
 #[derive(Debug)]
 pub struct HeadNorms {
     /// `[d]`.
@@ -76,37 +76,40 @@ pub struct Attention {
     norms: Option<HeadNorms>,
     /// `[H]`.
     sinks: Option<Array>,
-    shape: Shape,
+    shape: AttentionShape,
 }
 
 impl Attention {
-    /// From `path.{q,k,v,o}_proj`, or `path.{qkv,o}_proj`, and `path.sinks` where there are any.
+    /// Loads `path.{q,k,v,o}_proj`, or `path.{qkv,o}_proj`, and `path.sinks` if `shape` has sinks.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader, and for sizes that cannot be computed.
     pub fn load(
         loader: &Loader,
         path: &str,
-        shape: Shape,
+        shape: AttentionShape,
         biases: Biases,
         norms: Option<HeadNorms>,
     ) -> std::result::Result<Self, LoadError> {
         shape.check().map_err(|problem| loader.config().problem(problem))?;
-        let Shape { size, heads, kv_heads, head_dim, .. } = shape;
+        let AttentionShape { size, heads, kv_heads, head_dim, .. } = shape;
         let part = |name: &str, heads: i32| {
-            loader.linear(&format!("{path}.{name}_proj"), size, heads * head_dim, biases.qkv)
+            Linear::load(loader, &format!("{path}.{name}_proj"), size, heads * head_dim, biases.qkv)
         };
         let fused = format!("{path}.qkv_proj");
-        let qkv_proj = match loader.has(&format!("{fused}.weight")) {
-            true => Fused::One(loader.linear(&fused, size, (heads + 2 * kv_heads) * head_dim, biases.qkv)?),
-            false => Fused::new(vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?])?,
+        let qkv_proj = if loader.has(&format!("{fused}.weight")) {
+            let outputs = (heads + 2 * kv_heads) * head_dim;
+            Fused::One(Linear::load(loader, &fused, size, outputs, biases.qkv)?)
+        } else {
+            Fused::new(vec![part("q", heads)?, part("k", kv_heads)?, part("v", kv_heads)?])?
         };
-        let o_proj = loader.linear(&format!("{path}.o_proj"), heads * head_dim, size, biases.output)?;
+        let o_proj = Linear::load(loader, &format!("{path}.o_proj"), heads * head_dim, size, biases.output)?;
         let sinks = shape.sinks.then(|| loader.tensor(&format!("{path}.sinks"), &[heads])).transpose()?;
         Ok(Self { qkv_proj, o_proj, norms, sinks, shape })
     }
 
-    /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV. Without `rotation` positions play no part.
+    /// `[T, D]` → `[T, D]`; writes the tokens' keys and values to `layer` of the KV. `None` for `rotation` applies no rotary
+    /// embedding.
     pub fn forward<'a>(
         &self,
         input: impl Into<Input<'a>>,
@@ -114,11 +117,11 @@ impl Attention {
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        self.o_proj.forward(&self.attended(input.into(), layer, rotation, kv)?)
+        self.o_proj.forward(&self.attend(input.into(), layer, rotation, kv)?)
     }
 
-    /// The same and what is added, `[T, D]`.
-    pub fn added_to(
+    /// `residual + forward(input, ..)`, `[T, D]`.
+    pub fn forward_residual(
         &self,
         residual: &Array,
         input: Input,
@@ -126,44 +129,48 @@ impl Attention {
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let attended = self.attended(input, layer, rotation, kv)?;
-        self.o_proj.added_to(residual, Input::Plain(&attended))
+        let attended = self.attend(input, layer, rotation, kv)?;
+        self.o_proj.forward_residual(residual, Input::Plain(&attended))
     }
 
-    /// `[T, D]` → `[T, H * d]`.
-    fn attended(
+    /// Everything before the output projection: `[T, D]` → `[T, H * d]`.
+    fn attend(
         &self,
         input: Input,
         layer: usize,
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let Shape { heads, kv_heads, head_dim, scale, window, softcap, .. } = self.shape;
+        let AttentionShape { heads, kv_heads, head_dim, scale, window, softcap, .. } = self.shape;
         let qkv = self.qkv_proj.forward(input)?;
         if softcap.is_none() && self.sinks.is_none() {
             let norms = self.norms.as_ref().map(|norms| ([&norms.q_norm, &norms.k_norm], norms.eps));
-            let turn = Turn { angles: rotation.map(Rotation::angles), norms };
-            if let Some(whole) = kv.write_and_attend(layer, &qkv, turn, Scores { heads, scale, window }) {
-                return whole;
+            let transform = HeadTransform { norms, rotary: rotation.map(Rotation::cos_sin) };
+            let params = PagedAttentionParams { heads, scale, window };
+            if let Some(attended) = kv.write_and_attend(layer, &qkv, transform, params) {
+                return attended;
             }
         }
         let qkv = qkv.reshape(&[-1, heads + 2 * kv_heads, head_dim])?;
         let values = qkv.try_index((.., heads + kv_heads..))?;
-        let turned = |x: Array| rotation.map_or_else(|| Ok(x.clone()), |rotation| rotation.apply(&x));
-        let (queries, keys) = match &self.norms {
-            // One turn for both where nothing comes between.
-            None => {
-                let both = turned(qkv.try_index((.., ..heads + kv_heads))?)?;
-                (both.try_index((.., ..heads))?, both.try_index((.., heads..))?)
-            }
-            Some(norms) => {
-                let queries = fast::rms_norm(qkv.try_index((.., ..heads))?, Some(&norms.q_norm), norms.eps)?;
-                let keys = qkv.try_index((.., heads..heads + kv_heads))?;
-                let keys = fast::rms_norm(keys, Some(&norms.k_norm), norms.eps)?;
-                (turned(queries)?, turned(keys)?)
-            }
-        };
+        let (queries, keys) = self.transform_heads(&qkv, rotation)?;
         kv.write(layer, &keys, &values)?;
-        kv.attend(layer, &queries, Attend { scale, window, softcap, sinks: self.sinks.as_ref() })
+        let params = AttentionParams { scale, window, softcap, sinks: self.sinks.as_ref() };
+        kv.attend(layer, &queries, params)
+    }
+
+    /// Norms and rotary embedding of the query and key heads in `[T, H + 2 kv_heads, d]`.
+    fn transform_heads(&self, qkv: &Array, rotation: Option<&Rotation>) -> Result<(Array, Array)> {
+        let AttentionShape { heads, kv_heads, .. } = self.shape;
+        let rotate = |x: Array| rotation.map_or_else(|| Ok(x.clone()), |rotation| rotation.apply(&x));
+        let Some(norms) = &self.norms else {
+            // Without norms in between, queries and keys are rotated together.
+            let rotated = rotate(qkv.try_index((.., ..heads + kv_heads))?)?;
+            return Ok((rotated.try_index((.., ..heads))?, rotated.try_index((.., heads..))?));
+        };
+        let queries = fast::rms_norm(qkv.try_index((.., ..heads))?, Some(&norms.q_norm), norms.eps)?;
+        let keys = qkv.try_index((.., heads..heads + kv_heads))?;
+        let keys = fast::rms_norm(keys, Some(&norms.k_norm), norms.eps)?;
+        Ok((rotate(queries)?, rotate(keys)?))
     }
 }

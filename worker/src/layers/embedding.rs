@@ -4,15 +4,25 @@ use mlx_rs::Array;
 
 use super::Result;
 use super::linear::Linear;
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
 
 /// A table `[vocabulary, D]`.
 #[derive(Debug, Clone)]
 pub struct Embedding(Linear);
 
 impl Embedding {
-    /// From the table as a linear layer from D to the vocabulary.
-    pub fn new(table: Linear) -> Self {
-        Self(table)
+    /// Loads the table `path.weight`.
+    ///
+    /// # Errors
+    /// Those of the loader.
+    pub fn load(
+        loader: &Loader,
+        path: &str,
+        vocabulary: i32,
+        width: i32,
+    ) -> std::result::Result<Self, LoadError> {
+        loader.embedding(path, vocabulary, width).map(|weights| Self(weights.into()))
     }
 
     /// `[T]` token ids → `[T, D]`.
@@ -20,7 +30,7 @@ impl Embedding {
         self.0.rows(ids)
     }
 
-    /// `[T, D]` → logits `[T, vocabulary]`, where the output layer is tied to the embedding.
+    /// The table as an output layer tied to the embedding: `[T, D]` → logits `[T, vocabulary]`.
     pub fn as_output(&self) -> Linear {
         self.0.clone()
     }

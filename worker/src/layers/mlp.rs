@@ -4,22 +4,22 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
 use super::Result;
-use super::exponential;
-use super::kernels::{self, Function};
 use super::linear::{Fused, Input, Linear};
+use crate::kernels::exponential;
+use crate::kernels::{self, UnaryOp};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// What the gate goes through.
+/// The activation of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x · σ(x).
     Silu,
     /// x · Φ(x).
     Gelu,
-    /// The same by its tanh approximation.
+    /// x · Φ(x), approximated by tanh.
     GeluTanh,
-    /// gpt-oss's: x · σ(1.702 x) times one more than the other part, both kept within bounds.
+    /// gpt-oss's: x · σ(1.702 x) times (up + 1), both clipped.
     Clipped,
 }
 
@@ -32,10 +32,10 @@ pub struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// From `path.{gate,up,down}_proj`, or `path.{gate_up,down}_proj`: width `size`, inner width `hidden`.
+    /// Loads `path.{gate,up,down}_proj`, or `path.{gate_up,down}_proj`: width `size`, inner width `hidden`.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub fn load(
         loader: &Loader,
         path: &str,
@@ -44,34 +44,35 @@ impl GatedMlp {
         activation: Activation,
     ) -> std::result::Result<Self, LoadError> {
         let fused = format!("{path}.gate_up_proj");
-        let part = |name: &str| loader.linear(&format!("{path}.{name}_proj"), size, hidden, bias);
-        let gate_up_proj = match loader.has(&format!("{fused}.weight")) {
-            true => Fused::One(loader.linear(&fused, size, 2 * hidden, bias)?),
-            false => Fused::new(vec![part("gate")?, part("up")?])?,
+        let part = |name: &str| Linear::load(loader, &format!("{path}.{name}_proj"), size, hidden, bias);
+        let gate_up_proj = if loader.has(&format!("{fused}.weight")) {
+            Fused::One(Linear::load(loader, &fused, size, 2 * hidden, bias)?)
+        } else {
+            Fused::new(vec![part("gate")?, part("up")?])?
         };
-        let down_proj = loader.linear(&format!("{path}.down_proj"), hidden, size, bias)?;
+        let down_proj = Linear::load(loader, &format!("{path}.down_proj"), hidden, size, bias)?;
         Ok(Self { gate_up_proj, down_proj, activation })
     }
 
     /// `[T, D]` → `[T, D]`.
     pub fn forward<'a>(&self, input: impl Into<Input<'a>>) -> Result<Array> {
-        let both = self.gate_up_proj.forward(input)?;
-        self.down_proj.forward(Input::Gated(&both, self.activation))
+        let gate_up = self.gate_up_proj.forward(input)?;
+        self.down_proj.forward(Input::Gated(&gate_up, self.activation))
     }
 
-    /// The same and what is added, `[T, D]`.
-    pub fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
-        let both = self.gate_up_proj.forward(input)?;
-        self.down_proj.added_to(residual, Input::Gated(&both, self.activation))
+    /// `residual + forward(input)`, `[T, D]`.
+    pub fn forward_residual(&self, residual: &Array, input: Input) -> Result<Array> {
+        let gate_up = self.gate_up_proj.forward(input)?;
+        self.down_proj.forward_residual(residual, Input::Gated(&gate_up, self.activation))
     }
 }
 
 impl Activation {
-    /// By the name that Hugging Face's configurations give it (`hidden_act` and the like).
+    /// From its name in Hugging Face's configurations (`hidden_act` and similar fields).
     ///
     /// # Errors
-    /// A sentence, for one that we do not have.
-    pub fn named(name: &str) -> std::result::Result<Self, String> {
+    /// A sentence, for unsupported names.
+    pub fn from_name(name: &str) -> std::result::Result<Self, String> {
         match name {
             "silu" | "swish" => Ok(Self::Silu),
             "gelu" => Ok(Self::Gelu),
@@ -80,21 +81,21 @@ impl Activation {
         }
     }
 
-    /// The same for kernels; none for [`Self::Clipped`], which has two inputs.
-    pub(super) fn function(self) -> Option<Function> {
+    /// The kernels' name for it; `None` for [`Self::Clipped`], which has two inputs.
+    pub(super) fn unary_op(self) -> Option<UnaryOp> {
         match self {
-            Self::Silu => Some(Function::Silu),
-            Self::Gelu => Some(Function::Gelu),
-            Self::GeluTanh => Some(Function::GeluTanh),
+            Self::Silu => Some(UnaryOp::Silu),
+            Self::Gelu => Some(UnaryOp::Gelu),
+            Self::GeluTanh => Some(UnaryOp::GeluTanh),
             Self::Clipped => None,
         }
     }
 
-    /// `act(x)`, of those that are functions of one input.
+    /// `act(x)`.
     ///
     /// # Errors
     /// When the device fails, or for [`Self::Clipped`].
-    pub fn plain(self, x: &Array) -> Result<Array> {
+    pub fn apply(self, x: &Array) -> Result<Array> {
         match self {
             Self::Silu => exponential::silu(x),
             Self::Gelu => exponential::gelu(x),
@@ -103,17 +104,17 @@ impl Activation {
         }
     }
 
-    /// `act(gate) * up`, which are the halves of each row: `[T, 2N]` → `[T, N]`.
-    pub(super) fn of_halves(self, both: &Array) -> Result<Array> {
-        if let Some(gated) = self.function().and_then(|function| kernels::gated(function, both)) {
+    /// `act(gate) * up`, where gate and up are the halves of each row: `[T, 2N]` → `[T, N]`.
+    pub(super) fn gate_halves(self, halves: &Array) -> Result<Array> {
+        if let Some(gated) = self.unary_op().and_then(|op| kernels::gate(op, halves)) {
             return gated;
         }
-        let half = both.dim(1) / 2;
-        self.gated(&both.try_index((.., ..half))?, &both.try_index((.., half..))?)
+        let width = halves.dim(1) / 2;
+        self.gate(&halves.try_index((.., ..width))?, &halves.try_index((.., width..))?)
     }
 
     /// `act(gate) * up`.
-    pub(crate) fn gated(self, gate: &Array, up: &Array) -> Result<Array> {
+    pub(crate) fn gate(self, gate: &Array, up: &Array) -> Result<Array> {
         match self {
             Self::Silu => exponential::silu(gate)?.multiply(up),
             Self::Gelu => exponential::gelu(gate)?.multiply(up),
@@ -123,7 +124,7 @@ impl Activation {
     }
 }
 
-/// The gate is cut from above, the other part from both sides. (Reference: `activations.swiglu_oai` of mlx-lm.)
+/// Clips the gate from above and up from both sides. (Reference: `activations.swiglu_oai` of mlx-lm.)
 fn clipped(gate: &Array, up: &Array) -> Result<Array> {
     const LIMIT: f32 = 7.0;
     const SLOPE: f32 = 1.702;

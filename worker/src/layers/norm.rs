@@ -2,12 +2,12 @@
 
 use mlx_rs::{Array, fast};
 
-use super::{Result, kernels};
+use super::Result;
+use crate::kernels;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// The root-mean-square norm of each token of `x`, times `weight` (Zhang and Sennrich 2019,
-/// <https://arxiv.org/abs/1910.07467>).
+/// Root-mean-square norm of each token of `x`, times `weight` (Zhang and Sennrich 2019, <https://arxiv.org/abs/1910.07467>).
 ///
 /// # Errors
 /// When the device fails.
@@ -15,7 +15,7 @@ pub fn rms_norm(x: &Array, weight: &Array, eps: f32) -> Result<Array> {
     kernels::rms_norm(x, weight, eps).unwrap_or_else(|| fast::rms_norm(x, Some(weight), eps))
 }
 
-/// Brings each token to mean 0 and variance 1, then scales and shifts its coordinates.
+/// Normalises each token to mean 0 and variance 1, then scales and shifts its coordinates.
 #[derive(Debug)]
 pub struct LayerNorm {
     /// `[D]`.
@@ -26,10 +26,10 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// From `path.weight`, and `path.bias` where `biased`.
+    /// Loads `path.weight`, and `path.bias` if `biased`.
     ///
     /// # Errors
-    /// As the loader's.
+    /// Those of the loader.
     pub fn load(
         loader: &Loader,
         path: &str,
@@ -48,7 +48,7 @@ impl LayerNorm {
             .unwrap_or_else(|| fast::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps))
     }
 
-    /// Of `x + added`.
+    /// `forward(x + added)`.
     pub fn forward_sum(&self, x: &Array, added: &Array) -> Result<Array> {
         kernels::layer_norm(x, Some(added), (&self.weight, self.bias.as_ref()), self.eps)
             .unwrap_or_else(|| self.forward(&x.add(added)?))

@@ -1,21 +1,22 @@
 //! Rotary position embedding for tokens at any positions.
 //!
 //! Su et al. 2021 (<https://arxiv.org/abs/2104.09864>), in the half-split layout of Hugging Face checkpoints. Cosines and
-//! sines are made once per step and used by every layer.
+//! sines are computed once per step and used by every layer.
 
 use mlx_rs::ops::indexing::{IntoStrideBy, TryIndexOp};
 use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
-use super::{Result, kernels};
+use super::Result;
+use crate::kernels;
 
-/// `rope_scaling` of config.json, or `rope_parameters`, as it is called since Transformers 5.
+/// `rope_scaling` of config.json; since Transformers 5, `rope_parameters`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-pub struct Scaling {
+pub struct RopeScaling {
     rope_type: Option<String>,
-    /// The older name of `rope_type`; some files carry both.
+    /// The older name of `rope_type`; some files have both.
     r#type: Option<String>,
-    /// Newer files keep the base beside the scaling.
+    /// Base; newer files keep it beside the scaling.
     pub rope_theta: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
@@ -25,47 +26,47 @@ pub struct Scaling {
     beta_slow: Option<f32>,
     mscale: Option<f32>,
     mscale_all_dim: Option<f32>,
-    /// Takes the place of what the two before give.
+    /// Overrides the factor that follows from the two before.
     attention_factor: Option<f32>,
-    /// Whether the ends of YaRN's ramp are rounded to whole waves; they are where this is not given.
+    /// Whether the ends of YaRN's ramp are rounded to whole wave indices; default true.
     truncate: Option<bool>,
-    /// How many times longer each wave becomes in `longrope`.
+    /// Factor of each wavelength in `longrope`.
     long_factor: Option<Vec<f32>>,
-    /// The part of a head that is turned.
+    /// The fraction of a head that is rotated.
     pub partial_rotary_factor: Option<f32>,
-    /// Instead of all these: those of the layers that see everything, where kinds of layers differ.
-    full_attention: Option<Box<Scaling>>,
-    /// And those of the layers with a window.
-    sliding_attention: Option<Box<Scaling>>,
+    /// If layer types differ: the settings of layers with full attention. The fields above are unset then.
+    full_attention: Option<Box<RopeScaling>>,
+    /// The settings of layers with a sliding window.
+    sliding_attention: Option<Box<RopeScaling>>,
 }
 
-impl Scaling {
-    /// Its kind.
+impl RopeScaling {
+    /// `rope_type`; `default` if not given.
     pub fn kind(&self) -> &str {
         self.rope_type.as_deref().or(self.r#type.as_deref()).unwrap_or("default")
     }
 
-    /// What layers that see everything have.
+    /// Settings of layers with full attention.
     pub fn full(&self) -> &Self {
         self.full_attention.as_deref().unwrap_or(self)
     }
 
-    /// What layers with a window have, where that is said.
+    /// Settings of layers with a sliding window, if they differ.
     pub fn sliding(&self) -> Option<&Self> {
         self.sliding_attention.as_deref()
     }
 }
 
-/// Angles of one rotary variant.
+/// Frequencies of a rotary embedding.
 #[derive(Debug, Clone)]
 pub struct Rope {
     /// Radians per position, `[1, d/2]`.
     frequencies: Array,
-    /// Multiplies what is turned.
+    /// Factor of the rotated coordinates.
     scale: f32,
 }
 
-/// Cosines and sines of one step.
+/// Cosines and sines of a step.
 #[derive(Debug, Clone)]
 pub struct Rotation {
     /// `[T, 1, 1, d/2]`.
@@ -78,8 +79,8 @@ impl Rope {
     /// For heads of `width`, with base `theta` and the scaling of config.json.
     ///
     /// # Errors
-    /// A sentence, when the scaling is of a kind we do not have or lacks a field.
-    pub fn new(width: i32, theta: f32, scaling: Option<&Scaling>) -> std::result::Result<Self, String> {
+    /// A sentence, if the scaling's type is not supported or a field is missing.
+    pub fn new(width: i32, theta: f32, scaling: Option<&RopeScaling>) -> std::result::Result<Self, String> {
         let plain = Self::plain(width, theta);
         let Some(scaling) = scaling else { return Ok(plain) };
         let waves = plain.frequencies.as_slice::<f32>();
@@ -94,7 +95,7 @@ impl Rope {
             }
             "llama3" => {
                 let llama3 = Llama3::new(scaling).ok_or("rope_scaling: llama3 lacks a field")?;
-                Ok(Self::of(&waves.iter().map(|wave| llama3.scale(*wave)).collect::<Vec<_>>()))
+                Ok(Self::from_frequencies(&waves.iter().map(|wave| llama3.scale(*wave)).collect::<Vec<_>>()))
             }
             "yarn" => {
                 let yarn = Yarn::new(width, theta, scaling)?;
@@ -104,49 +105,49 @@ impl Rope {
         }
     }
 
-    /// Phi's `longrope`: the factors for long texts, as mlx-lm has it at every length, where the context grew from `original`
-    /// tokens to `context`.
+    /// Phi's `longrope`, for a context extended from `original` tokens to `context`. Uses the factors for long texts at every
+    /// length, like mlx-lm.
     ///
     /// # Errors
-    /// A sentence, when a field is missing or there are not as many factors as waves.
+    /// A sentence, if a field is missing or there is not one factor per wave.
     pub fn long(
         width: i32,
         theta: f32,
-        scaling: &Scaling,
+        scaling: &RopeScaling,
         (original, context): (Option<f32>, f32),
     ) -> std::result::Result<Self, String> {
         let factors = scaling.long_factor.as_ref().ok_or("rope_scaling: long_factor is missing")?;
         let original = scaling.original_max_position_embeddings.or(original).unwrap_or(4096.0);
         let stretch = context / original;
-        // Longer contexts blur attention; this sharpens it again.
+        // Longer contexts blur attention; this factor sharpens it again.
         let scale = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / original.ln()).sqrt() };
         Self::plain(width, theta).stretched(factors, scaling.attention_factor.unwrap_or(scale))
     }
 
-    /// Without any scaling. Where a head is wider than `width`, its other coordinates are left as they are.
+    /// Without scaling. Coordinates of a head beyond `width` are not rotated.
     pub fn plain(width: i32, theta: f32) -> Self {
         let waves: Vec<f32> = (0..width / 2).map(|i| theta.powf(-2.0 * i as f32 / width as f32)).collect();
-        Self::of(&waves)
+        Self::from_frequencies(&waves)
     }
 
-    /// The same with each wave as many times longer as `factors` says, and what is turned multiplied by `scale`.
+    /// Multiplies the wavelengths by `factors`, and rotated coordinates by `scale`.
     ///
     /// # Errors
-    /// A sentence, when there are not as many factors as waves.
+    /// A sentence, if there is not one factor per wave.
     pub fn stretched(&self, factors: &[f32], scale: f32) -> std::result::Result<Self, String> {
         let waves = self.frequencies.as_slice::<f32>();
         if factors.len() != waves.len() {
             return Err(format!("rope_scaling has {} factors for {} waves", factors.len(), waves.len()));
         }
         let stretched: Vec<f32> = waves.iter().zip(factors).map(|(wave, factor)| wave / factor).collect();
-        Ok(Self { scale, ..Self::of(&stretched) })
+        Ok(Self { scale, ..Self::from_frequencies(&stretched) })
     }
 
-    fn of(frequencies: &[f32]) -> Self {
+    fn from_frequencies(frequencies: &[f32]) -> Self {
         Self { frequencies: Array::from_slice(frequencies, &[1, frequencies.len() as i32]), scale: 1.0 }
     }
 
-    /// For tokens at `positions` (`[T]`, float32); cosines and sines come as the type of `like`.
+    /// For tokens at `positions` (`[T]`, float32). Cosines and sines have the type of `like`.
     pub fn rotation(&self, positions: &Array, like: &Array) -> Result<Rotation> {
         let angles = positions.reshape(&[-1, 1])?.multiply(&self.frequencies)?;
         let half = self.frequencies.dim(1);
@@ -160,30 +161,30 @@ impl Rope {
 }
 
 impl Rotation {
-    /// Cosines and sines, for kernels.
-    pub(crate) fn angles(&self) -> [&Array; 2] {
+    /// Cosines `[T, 1, 1, d/2]` and sines `[T, 1, 2, d/2]`.
+    pub(crate) fn cos_sin(&self) -> [&Array; 2] {
         [&self.cos, &self.sin]
     }
 
-    /// Turns `[T, H, d]` by each token's angle.
+    /// Rotates heads `[T, H, d]` by each token's angles.
     pub fn apply(&self, x: &Array) -> Result<Array> {
         let (tokens, heads, width) = (x.dim(0), x.dim(1), 2 * self.cos.dim(3));
         if width < x.dim(2) {
-            let (turned, rest) = (x.try_index((.., .., ..width))?, x.try_index((.., .., width..))?);
-            return ops::concatenate(&[self.apply(&turned)?, rest], 2);
+            let (part, rest) = (x.try_index((.., .., ..width))?, x.try_index((.., .., width..))?);
+            return ops::concatenate(&[self.apply(&part)?, rest], 2);
         }
-        if let Some(turned) = kernels::rotate(x, &self.cos, &self.sin) {
-            return turned;
+        if let Some(rotated) = kernels::rotate(x, &self.cos, &self.sin) {
+            return rotated;
         }
         let halves = x.reshape(&[tokens, heads, 2, width / 2])?;
         // (a, b) → (a cos − b sin, b cos + a sin): the swapped halves are a view with a negative stride.
         let swapped = halves.try_index((.., .., (..).stride_by(-1), ..))?;
-        let turned = halves.multiply(&self.cos)?.add(swapped.multiply(&self.sin)?)?;
-        turned.reshape(&[tokens, heads, width])
+        let rotated = halves.multiply(&self.cos)?.add(swapped.multiply(&self.sin)?)?;
+        rotated.reshape(&[tokens, heads, width])
     }
 }
 
-/// Llama 3.1's scaling: long waves are stretched, short ones kept, those between interpolated.
+/// Llama 3.1's scaling: stretches long waves, keeps short ones and interpolates between them.
 /// (Reference: `rope_utils.Llama3RoPE` of mlx-lm.)
 struct Llama3 {
     factor: f32,
@@ -193,7 +194,7 @@ struct Llama3 {
 }
 
 impl Llama3 {
-    fn new(scaling: &Scaling) -> Option<Self> {
+    fn new(scaling: &RopeScaling) -> Option<Self> {
         Some(Self {
             factor: scaling.factor?,
             low: scaling.low_freq_factor.unwrap_or(1.0),
@@ -215,43 +216,48 @@ impl Llama3 {
     }
 }
 
-/// YaRN: waves that turn rarely in the original context are stretched, those that turn often are kept, with a ramp between;
-/// what is turned grows a little, which sharpens attention.
+/// YaRN: stretches waves with few rotations in the original context and keeps those with many, with a ramp in between. The
+/// rotated coordinates grow a little, which sharpens attention.
 ///
-/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `rope_utils.YarnRoPE` of mlx-lm 0.32.2, and for
-/// `attention_factor` and `truncate`, which that ignores, `modeling_rope_utils.py` of Transformers.
+/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `rope_utils.YarnRoPE` of mlx-lm 0.32.2. That ignores
+/// `attention_factor` and `truncate`; for them the reference is `modeling_rope_utils.py` of Transformers.
 struct Yarn {
     waves: i32,
     factor: f32,
-    /// The wave from which on they are stretched little by little, and the one from which on fully.
+    /// Wave indices: the first that is stretched in part, and the first that is stretched fully.
     ramp: (f32, f32),
     scale: f32,
 }
 
 impl Yarn {
-    fn new(width: i32, theta: f32, scaling: &Scaling) -> std::result::Result<Self, String> {
+    fn new(width: i32, theta: f32, scaling: &RopeScaling) -> std::result::Result<Self, String> {
         let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
         let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
         if !(factor > 0.0 && original > 0.0 && theta > 1.0) {
             return Err(format!("rope_scaling: yarn by {factor} from {original} tokens with base {theta}"));
         }
-        // The wave that turns so many times in the original context.
-        let wave = |turns: f32| {
-            width as f32 * (original / (turns * 2.0 * std::f32::consts::PI)).ln() / (2.0 * theta.ln())
+        // The index of the wave with this number of rotations in the original context.
+        let wave_index = |rotations: f32| {
+            width as f32 * (original / (rotations * 2.0 * std::f32::consts::PI)).ln() / (2.0 * theta.ln())
         };
-        let (low, high) = (wave(scaling.beta_fast.unwrap_or(32.0)), wave(scaling.beta_slow.unwrap_or(1.0)));
-        let (low, high) =
-            if scaling.truncate.unwrap_or(true) { (low.floor(), high.ceil()) } else { (low, high) };
-        let (low, high) = (low.max(0.0), high.min(width as f32 - 1.0));
-        // A ramp of no length would divide by zero.
-        let high = if low == high { high + 0.001 } else { high };
+        let mut low = wave_index(scaling.beta_fast.unwrap_or(32.0));
+        let mut high = wave_index(scaling.beta_slow.unwrap_or(1.0));
+        if scaling.truncate.unwrap_or(true) {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        low = low.max(0.0);
+        high = high.min(width as f32 - 1.0);
+        if low == high {
+            // An empty ramp would divide by zero.
+            high += 0.001;
+        }
         let growth = |by: f32| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
         let scale = growth(scaling.mscale.unwrap_or(1.0)) / growth(scaling.mscale_all_dim.unwrap_or(0.0));
         let scale = scaling.attention_factor.unwrap_or(scale);
         Ok(Self { waves: width / 2, factor, ramp: (low, high), scale })
     }
 
-    /// How many times longer each wave becomes.
+    /// Factor of each wavelength.
     fn factors(&self) -> Vec<f32> {
         let (low, high) = self.ramp;
         let stretched = (0..self.waves).map(|wave| ((wave as f32 - low) / (high - low)).clamp(0.0, 1.0));

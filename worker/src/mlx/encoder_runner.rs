@@ -6,10 +6,10 @@ use std::path::Path;
 use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, Dtype, Stream, ops, transforms, with_stream};
 
-use super::kv::{KvStep, Sight, Whole};
 use super::{device_memory, failed, precision};
 use crate::embed::{BatchRunner, EncoderInput};
 use crate::engine::runner::RunnerError;
+use crate::kv::{AttentionDirection, ContiguousStep, KvStep};
 use crate::layers::Result;
 use crate::layers::linear::Linear;
 use crate::models::classifier::{ClassifierPooling, Head};
@@ -28,7 +28,7 @@ const MIN_NORM: f32 = 1e-12;
 pub struct EncoderRunner {
     encoder: Box<dyn Encoder>,
     head: Option<Head>,
-    sight: Sight,
+    direction: AttentionDirection,
     pooling: Pooling,
     dense: Vec<(Linear, bool)>,
     normalize: bool,
@@ -63,7 +63,7 @@ pub fn load(
     let mut shards = Shards::open(folder)?;
     // Decoders saved without an output layer lack the prefix of the inner model.
     if !encoder::is_encoder(&config.model_type) && shards.get("model.norm.weight").is_none() {
-        shards.put_under("model.");
+        shards.add_prefix("model.");
     }
     let precision = precision(requested)?;
     let check = Loader::checking(&shards, &config, precision).headless();
@@ -89,7 +89,7 @@ pub fn load(
     Ok(EncoderRunner {
         encoder: built.encoder,
         head: built.head,
-        sight: built.sight,
+        direction: built.direction,
         pooling: sentence.pooling,
         dense,
         normalize: sentence.normalize,
@@ -107,7 +107,7 @@ fn load_dense(
     precision: Precision,
 ) -> std::result::Result<(Linear, bool), LoadError> {
     let shards = Shards::single(folder.join(&layer.folder).join("model.safetensors"))?;
-    let build = |loader: &Loader| loader.linear("linear", layer.inputs, layer.outputs, layer.bias);
+    let build = |loader: &Loader| Linear::load(loader, "linear", layer.inputs, layer.outputs, layer.bias);
     let check = Loader::checking(&shards, config, precision);
     build(&check)?;
     check.finish()?;
@@ -134,7 +134,7 @@ impl EncoderRunner {
     fn forward(&self, pieces: &[&EncoderInput]) -> Result<Array> {
         let lengths: Vec<u32> = pieces.iter().map(|piece| piece.tokens.len() as u32).collect();
         let tokens = padded(pieces);
-        let mut kv = KvStep::whole(Whole::new(lengths.clone(), self.sight)?);
+        let mut kv = KvStep::contiguous(ContiguousStep::new(lengths.clone(), self.direction)?);
         let hidden = self.encoder.encode(&tokens, &mut kv)?;
         let hidden = hidden.reshape(&[tokens.rows, tokens.length, -1])?;
         if let Some(head) = &self.head {

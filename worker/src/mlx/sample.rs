@@ -9,7 +9,7 @@ use mlx_rs::{Array, Dtype, ops};
 
 use super::logit_rows;
 use crate::engine::runner::{Batch, LogitAdjustment, RowSampling, TokenMask};
-use crate::layers::exponential;
+use crate::kernels::exponential;
 
 mod draw;
 mod filter;

@@ -39,22 +39,23 @@ impl ScoredTokens {
     pub fn scores(&self, logits: &Array, batch: &Batch, chosen: &[u32]) -> Result<Vec<Vec<TokenScore>>> {
         let count = self.from.len() as i32;
         let tokens = self.tokens(batch, chosen);
-        let own = logits.take_axis(Array::from_slice(&self.from, &[count]), 0)?;
-        let all = own.subtract(own.logsumexp_axis(-1, true)?)?;
+        let selected = logits.take_axis(Array::from_slice(&self.from, &[count]), 0)?;
+        let all = selected.subtract(selected.logsumexp_axis(-1, true)?)?;
         let indices = Array::from_slice(&tokens, &[count, 1]);
         let logprobs = ops::indexing::take_along_axis(&all, &indices, -1)?;
         let top = self.most_likely(&all)?;
         logprobs.eval()?;
         let all = tokens.iter().zip(logprobs.as_slice::<f32>()).zip(top);
         let mut all = all.map(|((token, logprob), top)| TokenScore { token: *token, logprob: *logprob, top });
-        let asking = batch.rows.iter().filter_map(|row| Some((row, row.score.as_ref()?)));
-        let rows = asking.map(|(row, score)| {
-            let own = all.by_ref().take(logit_rows(row).count());
-            own.map(|mut scored| {
-                scored.top.truncate(score.top);
-                scored
-            })
-            .collect()
+        let requesting = batch.rows.iter().filter_map(|row| Some((row, row.score.as_ref()?)));
+        let rows = requesting.map(|(row, score)| {
+            let scores = all.by_ref().take(logit_rows(row).count());
+            scores
+                .map(|mut scored| {
+                    scored.top.truncate(score.top);
+                    scored
+                })
+                .collect()
         });
         Ok(rows.collect())
     }
@@ -63,11 +64,11 @@ impl ScoredTokens {
     fn tokens(&self, batch: &Batch, mut chosen: &[u32]) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(self.from.len());
         for row in &batch.rows {
-            let (own, rest) = chosen.split_at(row.samples.len());
+            let (sampled, rest) = chosen.split_at(row.samples.len());
             chosen = rest;
             if let Some(score) = &row.score {
                 tokens.extend_from_slice(&score.targets);
-                tokens.extend_from_slice(own);
+                tokens.extend_from_slice(sampled);
             }
         }
         tokens

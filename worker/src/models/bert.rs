@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use super::classifier::{ClassifierPooling, Head, HeadActivation};
 use super::encoder::{Encoder, LoadedEncoder, Tokens};
+use crate::kv::{AttentionDirection, AttentionParams, KvStep};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Fused, Linear};
 use crate::layers::mlp::Activation;
 use crate::layers::norm::LayerNorm;
-use crate::mlx::kv::{Attend, KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -83,7 +83,7 @@ impl Layer {
     fn load(loader: &Loader, args: &Args, path: &str) -> std::result::Result<Self, LoadError> {
         let (size, hidden) = (args.hidden_size, args.intermediate_size);
         let linear = |name: &str, inputs: i32, outputs: i32| {
-            loader.linear(&format!("{path}.{name}"), inputs, outputs, true)
+            Linear::load(loader, &format!("{path}.{name}"), inputs, outputs, true)
         };
         let norm =
             |name: &str| LayerNorm::load(loader, &format!("{path}.{name}"), size, true, args.layer_norm_eps);
@@ -95,7 +95,7 @@ impl Layer {
             intermediate: linear("intermediate.dense", size, hidden)?,
             output: linear("output.dense", hidden, size)?,
             output_norm: norm("output.LayerNorm")?,
-            activation: Activation::named(&args.hidden_act)
+            activation: Activation::from_name(&args.hidden_act)
                 .map_err(|problem| loader.config().problem(problem))?,
             heads: args.num_attention_heads,
         })
@@ -106,10 +106,11 @@ impl Layer {
         let qkv = self.qkv.forward(x)?.reshape(&[-1, 3 * self.heads, width])?;
         let part = |at: i32| qkv.try_index((.., at * self.heads..(at + 1) * self.heads));
         kv.write(layer, &part(1)?, &part(2)?)?;
-        let how = Attend { scale: (width as f32).powf(-0.5), window: None, softcap: None, sinks: None };
-        let attended = self.attention_output.forward(&kv.attend(layer, &part(0)?, how)?)?;
+        let params =
+            AttentionParams { scale: (width as f32).powf(-0.5), window: None, softcap: None, sinks: None };
+        let attended = self.attention_output.forward(&kv.attend(layer, &part(0)?, params)?)?;
         let x = self.attention_norm.forward_sum(x, &attended)?;
-        let wide = self.intermediate.activated(&x, self.activation)?;
+        let wide = self.intermediate.forward_activated(&x, self.activation)?;
         self.output_norm.forward_sum(&x, &self.output.forward(&wide)?)
     }
 }
@@ -151,7 +152,8 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
     let layers = (0..args.num_hidden_layers)
         .map(|layer| Layer::load(loader, &args, &format!("{prefix}encoder.layer.{layer}")));
     let model = Model {
-        word_embeddings: loader.embedding(
+        word_embeddings: Embedding::load(
+            loader,
             &format!("{prefix}embeddings.word_embeddings"),
             args.vocab_size,
             size,
@@ -179,7 +181,11 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
     let head = head.map(|[dense, out]| {
         Head::load(loader, [&dense, &out], size, true, (HeadActivation::Tanh, ClassifierPooling::First))
     });
-    Ok(LoadedEncoder { encoder: Box::new(model), head: head.transpose()?, sight: Sight::Both })
+    Ok(LoadedEncoder {
+        encoder: Box::new(model),
+        head: head.transpose()?,
+        direction: AttentionDirection::Bidirectional,
+    })
 }
 
 impl Encoder for Model {

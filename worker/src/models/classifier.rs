@@ -9,7 +9,7 @@ use crate::layers::norm::LayerNorm;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// How the hidden states are pooled for the head.
+/// Pooling of the hidden states for the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClassifierPooling {
     /// Hidden state of the first token.
@@ -33,7 +33,7 @@ pub struct Head {
     dense: Linear,
     activation: HeadActivation,
     out: Linear,
-    /// How x is pooled.
+    /// Pooling of x, done by the caller.
     pub pooling: ClassifierPooling,
 }
 
@@ -63,9 +63,9 @@ impl Head {
             return Err(loader.config().problem(text));
         }
         Ok(Self {
-            dense: loader.linear(dense, size, size, biased)?,
+            dense: Linear::load(loader, dense, size, size, biased)?,
             activation,
-            out: loader.linear(out, size, 1, true)?,
+            out: Linear::load(loader, out, size, 1, true)?,
             pooling,
         })
     }
@@ -75,7 +75,7 @@ impl Head {
         let x = self.dense.forward(x)?;
         let activated = match &self.activation {
             HeadActivation::Tanh => ops::tanh(x)?,
-            HeadActivation::Normed(activation, norm) => norm.forward(&activation.plain(&x)?)?,
+            HeadActivation::Normed(activation, norm) => norm.forward(&activation.apply(&x)?)?,
         };
         self.out.forward(&activated)?.squeeze_axes(&[1])
     }

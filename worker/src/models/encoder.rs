@@ -4,8 +4,8 @@ pub use ipc_proto::families::is_encoder;
 use mlx_rs::Array;
 
 use super::{Model, bert, classifier, modernbert};
+use crate::kv::{AttentionDirection, KvStep};
 use crate::layers::Result;
-use crate::mlx::kv::{KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -59,7 +59,7 @@ pub struct LoadedEncoder {
     /// The head of a cross-encoder.
     pub head: Option<classifier::Head>,
     /// Direction of attention.
-    pub sight: Sight,
+    pub direction: AttentionDirection,
 }
 
 /// Loads the model that config.json describes; if `classifies`, with the head of a cross-encoder.
@@ -77,6 +77,7 @@ pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEnc
     }
     let encoder = Box::new(Decoder(super::find(model_type)?(loader)?));
     let bidirectional = loader.config().flag("use_bidirectional_attention");
-    let sight = if bidirectional { Sight::Both } else { Sight::Back };
-    Ok(LoadedEncoder { encoder, head: None, sight })
+    let direction =
+        if bidirectional { AttentionDirection::Bidirectional } else { AttentionDirection::Causal };
+    Ok(LoadedEncoder { encoder, head: None, direction })
 }

@@ -7,14 +7,14 @@ use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::llama::norm;
+use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
-use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
+use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, Rotation, Scaling};
-use crate::mlx::kv::{KvShape, KvStep};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -31,7 +31,7 @@ struct Args {
     vocab_size: i32,
     rope_theta: Option<f32>,
     /// Newer files have the base here.
-    rope_parameters: Option<Scaling>,
+    rope_parameters: Option<RopeScaling>,
     attn_logit_softcapping: Option<f32>,
     final_logit_softcapping: Option<f32>,
     query_pre_attn_scalar: Option<f32>,
@@ -47,8 +47,8 @@ impl Args {
         }
     }
 
-    fn attention_shape(&self, layer: usize) -> Shape {
-        Shape {
+    fn attention_shape(&self, layer: usize) -> AttentionShape {
+        AttentionShape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads,
@@ -81,7 +81,7 @@ impl TransformerBlock {
     pub(super) fn load(
         loader: &Loader,
         path: &str,
-        shape: Shape,
+        shape: AttentionShape,
         heads: Option<HeadNorms>,
         (hidden, eps): (i32, f32),
     ) -> std::result::Result<Self, LoadError> {
@@ -134,14 +134,14 @@ impl Model {
     /// Those of the loader.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
-        let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
+        let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let sizes = (args.intermediate_size, args.rms_norm_eps);
         let layers = (0..args.num_hidden_layers).map(|layer| {
             let path = format!("model.layers.{layer}");
             TransformerBlock::load(loader, &path, args.attention_shape(layer), None, sizes)
         });
         let newer = args.rope_parameters.as_ref();
-        let theta = args.rope_theta.or(newer.and_then(|own| own.rope_theta)).unwrap_or(10_000.0);
+        let theta = args.rope_theta.or(newer.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);
         let rope = Rope::new(args.head_dim, theta, newer);
         Ok(Self {
             layers: layers.collect::<std::result::Result<_, _>>()?,

@@ -9,13 +9,13 @@ use serde::Deserialize;
 
 use super::gemma2::TransformerBlock;
 use super::llama::norm;
+use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
-use crate::layers::attention::{HeadNorms, Shape};
+use crate::layers::attention::{AttentionShape, HeadNorms};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, Scaling};
-use crate::mlx::kv::{KvShape, KvStep};
+use crate::layers::rope::{Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -41,9 +41,9 @@ struct Args {
     pattern: Option<usize>,
     /// The newest files have a list instead.
     layer_types: Option<Vec<String>>,
-    rope_scaling: Option<Scaling>,
+    rope_scaling: Option<RopeScaling>,
     /// The newest files have both rotary settings here.
-    rope_parameters: Option<Scaling>,
+    rope_parameters: Option<RopeScaling>,
 }
 
 impl Default for Args {
@@ -82,15 +82,15 @@ impl Args {
     /// Rotary embeddings of global layers and of sliding-window layers.
     fn ropes(&self) -> std::result::Result<(Rope, Rope), String> {
         let newer = self.rope_parameters.as_ref();
-        let (full, sliding) = (newer.map(Scaling::full), newer.and_then(Scaling::sliding));
-        let theta = full.and_then(|own| own.rope_theta).unwrap_or(self.rope_theta);
-        let local = sliding.and_then(|own| own.rope_theta).unwrap_or(self.rope_local_base_freq);
+        let (full, sliding) = (newer.map(RopeScaling::full), newer.and_then(RopeScaling::sliding));
+        let theta = full.and_then(|rope| rope.rope_theta).unwrap_or(self.rope_theta);
+        let local = sliding.and_then(|rope| rope.rope_theta).unwrap_or(self.rope_local_base_freq);
         let global = Rope::new(self.head_dim, theta, self.rope_scaling.as_ref().or(full))?;
         Ok((global, Rope::new(self.head_dim, local, sliding)?))
     }
 
-    fn attention_shape(&self, layer: usize) -> Shape {
-        Shape {
+    fn attention_shape(&self, layer: usize) -> AttentionShape {
+        AttentionShape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads,
@@ -132,9 +132,9 @@ impl Model {
     /// Those of the loader.
     pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
-        let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
+        let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let lm_head = if loader.has("lm_head.weight") {
-            loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?
+            Linear::load(loader, "lm_head", args.hidden_size, args.vocab_size, false)?
         } else {
             embed_tokens.as_output()
         };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::llama::{self, Args, Sparse, Variant};
 use crate::layers::attention::Biases;
 use crate::layers::mlp::Activation;
-use crate::layers::moe::{Names, Shape, Weighing};
+use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -31,13 +31,13 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     }
     let sparse = Sparse {
         path: "mlp",
-        names: Names { router: "router", stacked: "experts", each: ["gate_proj", "up_proj", "down_proj"] },
-        shape: Shape {
+        names: MoeNames { router: "router", stacked: "experts", each: ["gate_proj", "up_proj", "down_proj"] },
+        shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,
             experts: experts.num_local_experts,
             chosen: experts.num_experts_per_tok,
-            weighing: Weighing::Chosen,
+            weighting: Weighting::Chosen,
             activation: Activation::Clipped,
             biases: true,
         },

@@ -5,15 +5,15 @@
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
-use crate::layers::attention::{Attention, Biases, HeadNorms, Shape};
+use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{self, SparseMoe};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, Rotation, Scaling};
-use crate::mlx::kv::{KvShape, KvStep};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -50,9 +50,9 @@ pub(super) struct Sparse {
     /// Path of the mixture within a layer.
     pub(super) path: &'static str,
     /// Tensor names below `path`.
-    pub(super) names: moe::Names,
+    pub(super) names: moe::MoeNames,
     /// Sizes and activation.
-    pub(super) shape: moe::Shape,
+    pub(super) shape: moe::MoeShape,
     /// Every `step`-th layer is sparse.
     pub(super) step: usize,
     /// Layers that are dense nevertheless.
@@ -99,8 +99,8 @@ pub struct Args {
     #[serde(default)]
     mlp_bias: bool,
     rope_theta: Option<f32>,
-    rope_scaling: Option<Scaling>,
-    rope_parameters: Option<Scaling>,
+    rope_scaling: Option<RopeScaling>,
+    rope_parameters: Option<RopeScaling>,
     tie_word_embeddings: Option<bool>,
     pub(super) layer_types: Option<Vec<String>>,
     sliding_window: Option<u32>,
@@ -122,13 +122,13 @@ impl Args {
         self.rope_theta.or(nested).unwrap_or(10_000.0)
     }
 
-    fn attention_shape(&self, layer: usize, variant: &Variant) -> Shape {
+    fn attention_shape(&self, layer: usize, variant: &Variant) -> AttentionShape {
         let head_dim = self.head_dim();
         let slides = match &self.layer_types {
             Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
             None => variant.sliding_by_default,
         };
-        Shape {
+        AttentionShape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
@@ -175,10 +175,10 @@ impl FeedForward {
     }
 
     /// `residual` plus the output for `input`: `[T, D]`.
-    fn added_to(&self, residual: &Array, input: Input) -> Result<Array> {
+    fn forward_residual(&self, residual: &Array, input: Input) -> Result<Array> {
         match self {
-            Self::Dense(mlp) => mlp.added_to(residual, input),
-            Self::Sparse(moe) => residual.add(moe.forward(&input.read()?)?),
+            Self::Dense(mlp) => mlp.forward_residual(residual, input),
+            Self::Sparse(moe) => residual.add(moe.forward(&input.to_array()?)?),
         }
     }
 }
@@ -243,8 +243,8 @@ impl TransformerBlock {
         kv: &mut KvStep,
     ) -> Result<Array> {
         let normed = Input::Normed(x, &self.input_layernorm, self.eps);
-        let x = self.self_attn.added_to(x, normed, layer, rotation, kv)?;
-        self.mlp.added_to(&x, Input::Normed(&x, &self.post_attention_layernorm, self.eps))
+        let x = self.self_attn.forward_residual(x, normed, layer, rotation, kv)?;
+        self.mlp.forward_residual(&x, Input::Normed(&x, &self.post_attention_layernorm, self.eps))
     }
 }
 
@@ -278,13 +278,13 @@ impl Model {
         args: Args,
         mut variant: Variant,
     ) -> std::result::Result<Self, LoadError> {
-        let embed_tokens = loader.embedding("model.embed_tokens", args.vocab_size, args.hidden_size)?;
+        let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Without the setting, the output layer is tied if the files lack its weight.
         let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
         let lm_head = if tied || loader.is_headless() {
             embed_tokens.as_output()
         } else {
-            loader.linear("lm_head", args.hidden_size, args.vocab_size, false)?
+            Linear::load(loader, "lm_head", args.hidden_size, args.vocab_size, false)?
         };
         let layers = 0..args.num_hidden_layers;
         let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
@@ -300,7 +300,7 @@ impl Model {
 
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
-        let Shape { kv_heads, head_dim, .. } = self.args.attention_shape(0, &self.variant);
+        let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape(0, &self.variant);
         let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }

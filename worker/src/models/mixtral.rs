@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::llama::{self, Args, Sparse, Variant};
 use crate::layers::mlp::Activation;
-use crate::layers::moe::{Names, Shape, Weighing};
+use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -27,13 +27,13 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "block_sparse_moe",
-        names: Names { router: "gate", stacked: "switch_mlp", each: ["w1", "w3", "w2"] },
-        shape: Shape {
+        names: MoeNames { router: "gate", stacked: "switch_mlp", each: ["w1", "w3", "w2"] },
+        shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,
             experts: experts.num_local_experts,
             chosen: experts.num_experts_per_tok,
-            weighing: Weighing::Chosen,
+            weighting: Weighting::Chosen,
             activation: Activation::Silu,
             biases: false,
         },

@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::classifier::{ClassifierPooling, Head, HeadActivation};
 use super::encoder::{Encoder, LoadedEncoder, Tokens};
+use crate::kv::{AttentionDirection, AttentionParams, KvStep};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::Activation;
 use crate::layers::norm::LayerNorm;
 use crate::layers::rope::{Rope, Rotation};
-use crate::mlx::kv::{Attend, KvStep, Sight};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -136,12 +136,12 @@ impl Layer {
         let problem = |problem| loader.config().problem(problem);
         Ok(Self {
             attn_norm: if layer == 0 { None } else { Some(norm("attn_norm")?) },
-            wqkv: loader.linear(&path("attn.Wqkv"), size, 3 * size, args.attention_bias)?,
-            wo: loader.linear(&path("attn.Wo"), size, size, args.attention_bias)?,
+            wqkv: Linear::load(loader, &path("attn.Wqkv"), size, 3 * size, args.attention_bias)?,
+            wo: Linear::load(loader, &path("attn.Wo"), size, size, args.attention_bias)?,
             mlp_norm: norm("mlp_norm")?,
-            wi: loader.linear(&path("mlp.Wi"), size, 2 * hidden, args.mlp_bias)?,
-            mlp_wo: loader.linear(&path("mlp.Wo"), hidden, size, args.mlp_bias)?,
-            activation: Activation::named(&args.hidden_activation).map_err(problem)?,
+            wi: Linear::load(loader, &path("mlp.Wi"), size, 2 * hidden, args.mlp_bias)?,
+            mlp_wo: Linear::load(loader, &path("mlp.Wo"), hidden, size, args.mlp_bias)?,
+            activation: Activation::from_name(&args.hidden_activation).map_err(problem)?,
             heads: args.num_attention_heads,
             window: (!args.is_global(layer)).then_some(args.local_attention),
         })
@@ -156,14 +156,18 @@ impl Layer {
         let qkv = self.wqkv.forward(&normed)?.reshape(&[-1, 3 * self.heads, width])?;
         let rotated = rotation.apply(&qkv.try_index((.., ..2 * self.heads))?)?;
         kv.write(layer, &rotated.try_index((.., self.heads..))?, &qkv.try_index((.., 2 * self.heads..))?)?;
-        let how =
-            Attend { scale: (width as f32).powf(-0.5), window: self.window, softcap: None, sinks: None };
-        let attended = kv.attend(layer, &rotated.try_index((.., ..self.heads))?, how)?;
+        let params = AttentionParams {
+            scale: (width as f32).powf(-0.5),
+            window: self.window,
+            softcap: None,
+            sinks: None,
+        };
+        let attended = kv.attend(layer, &rotated.try_index((.., ..self.heads))?, params)?;
         let x = x.add(self.wo.forward(&attended)?)?;
         let both = self.wi.forward(&self.mlp_norm.forward(&x)?)?;
         let half = both.dim(1) / 2;
         let (input, gate) = (both.try_index((.., ..half))?, both.try_index((.., half..))?);
-        x.add(self.mlp_wo.forward(&self.activation.gated(&input, &gate)?)?)
+        x.add(self.mlp_wo.forward(&self.activation.gate(&input, &gate)?)?)
     }
 }
 
@@ -197,7 +201,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
             "mean" => ClassifierPooling::Mean,
             other => return Err(problem(format!("classifier_pooling \"{other}\" is not supported"))),
         };
-        let activation = Activation::named(&args.classifier_activation).map_err(problem)?;
+        let activation = Activation::from_name(&args.classifier_activation).map_err(problem)?;
         let activation = HeadActivation::Normed(activation, norm("head.norm")?);
         let names = ["head.dense", "classifier"];
         Some(Head::load(loader, names, size, args.classifier_bias, (activation, pooling))?)
@@ -208,7 +212,8 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
     let (global, local) = args.bases();
     let width = size / args.num_attention_heads;
     let model = Model {
-        tok_embeddings: loader.embedding(
+        tok_embeddings: Embedding::load(
+            loader,
             &format!("{prefix}embeddings.tok_embeddings"),
             args.vocab_size,
             size,
@@ -220,7 +225,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
         rope_local: Rope::plain(width, local),
         args,
     };
-    Ok(LoadedEncoder { encoder: Box::new(model), head, sight: Sight::Both })
+    Ok(LoadedEncoder { encoder: Box::new(model), head, direction: AttentionDirection::Bidirectional })
 }
 
 impl Encoder for Model {

@@ -6,16 +6,16 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args, Variant};
-use crate::layers::rope::{Rope, Scaling};
+use crate::layers::rope::{Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
 /// The rotary fields of config.json.
 #[derive(Debug, Deserialize)]
 struct RopeArgs {
-    rope_scaling: Option<Scaling>,
+    rope_scaling: Option<RopeScaling>,
     /// Newer files have everything here.
-    rope_parameters: Option<Scaling>,
+    rope_parameters: Option<RopeScaling>,
     partial_rotary_factor: Option<f32>,
     max_position_embeddings: Option<f32>,
     original_max_position_embeddings: Option<f32>,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::llama::{self, Args, Sparse, Variant};
 use crate::layers::mlp::Activation;
-use crate::layers::moe::{Names, Shape, Weighing};
+use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -38,13 +38,17 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "mlp",
-        names: Names { router: "gate", stacked: "switch_mlp", each: ["gate_proj", "up_proj", "down_proj"] },
-        shape: Shape {
+        names: MoeNames {
+            router: "gate",
+            stacked: "switch_mlp",
+            each: ["gate_proj", "up_proj", "down_proj"],
+        },
+        shape: MoeShape {
             size: args.hidden_size,
             hidden: experts.moe_intermediate_size,
             experts: experts.num_experts,
             chosen: experts.num_experts_per_tok,
-            weighing: Weighing::All { normalized: experts.norm_topk_prob },
+            weighting: Weighting::All { normalized: experts.norm_topk_prob },
             activation: Activation::Silu,
             biases: false,
         },

@@ -101,6 +101,6 @@ fn tokenize_returns_pieces_that_concatenate_to_the_text() {
 #[test]
 fn detokenize_of_an_unknown_id_is_refused() {
     let error = detokenize(&smollm2(), &[1, 4_000_000_000]).unwrap_err();
-    assert_eq!(error.param.as_deref(), Some("tokens"));
+    assert_eq!(error.field, Some(Field::Tokens));
     assert!(error.message.contains("4000000000"), "{error}");
 }

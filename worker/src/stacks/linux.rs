@@ -18,22 +18,22 @@ use std::time::{Duration, Instant};
 use nix::libc::{self, c_int, c_void, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// Most frames reported per thread.
-const MOST_FRAMES: usize = 64;
-/// Most bytes in one thread's line. The supervisor drops lines over 8 KiB.
-const LONGEST_LINE: usize = 7 << 10;
+/// Maximum number of frames per thread.
+const MAX_FRAMES: usize = 64;
+/// Maximum length of one thread's line, in bytes. The supervisor drops lines over 8 KiB.
+const MAX_LINE_BYTES: usize = 7 << 10;
 /// Requests a thread's stack. Its default action ends the process, so the handler is installed at the start.
 const STACK_REQUEST: Signal = Signal::SIGUSR2;
 /// Time limit for a thread to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long abort(3) is delayed while the stacks are written.
+/// Delay of abort(3) for writing the stacks.
 const ABORT_DELAY: Duration = Duration::from_secs(3);
 
 /// Write end of the pipe that wakes the writer thread.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// Thread id that must answer; [`ANSWERING`] while it does, [`NO_THREAD`] afterwards.
 static REQUESTED: AtomicI32 = AtomicI32::new(NO_THREAD);
-static FRAMES: [AtomicUsize; MOST_FRAMES] = [const { AtomicUsize::new(0) }; MOST_FRAMES];
+static FRAMES: [AtomicUsize; MAX_FRAMES] = [const { AtomicUsize::new(0) }; MAX_FRAMES];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static PREPARED: OnceLock<()> = OnceLock::new();
 const NO_THREAD: i32 = 0;
@@ -84,8 +84,8 @@ extern "C" fn on_abort(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
 /// Stores the stack of this thread if it is the requested one.
 extern "C" fn on_stack_request(_: c_int) {
     let before = nix::errno::Errno::last_raw();
-    let own = nix::unistd::gettid().as_raw();
-    if REQUESTED.compare_exchange(own, ANSWERING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+    let this_thread = nix::unistd::gettid().as_raw();
+    if REQUESTED.compare_exchange(this_thread, ANSWERING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
         unwind();
         REQUESTED.store(NO_THREAD, Ordering::Release);
     }
@@ -97,7 +97,7 @@ fn unwind() {
     let record = |frame: &backtrace::Frame| {
         FRAMES[count].store(frame.ip() as usize, Ordering::Relaxed);
         count += 1;
-        count < MOST_FRAMES
+        count < MAX_FRAMES
     };
     // SAFETY: only one thread at a time answers, and nothing else in this process traces without a lock.
     unsafe { backtrace::trace_unsynchronized(record) };
@@ -139,11 +139,11 @@ fn write_stderr(text: &str) {
 }
 
 fn collect_stacks() -> Vec<Stack> {
-    let own = nix::unistd::gettid().as_raw();
+    let this_thread = nix::unistd::gettid().as_raw();
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let mut stacks = Vec::new();
-    for id in ids.filter(|id| *id != own) {
+    for id in ids.filter(|id| *id != this_thread) {
         let Some(frames) = request_stack(id) else { break };
         let mut name = String::new();
         let comm = File::open(format!("/proc/self/task/{id}/comm"));
@@ -181,13 +181,13 @@ fn symbolize(frames: &[usize]) -> String {
     let handler =
         frames.iter().position(|names| names.iter().any(|name| name.contains("on_stack_request (")));
     // The handler, and the signal frame that the kernel adds.
-    let own = handler.map_or(0, |at| at + 2).min(frames.len());
-    let mut text = frames[own..].concat().join(" < ");
-    let mut most = text.len().min(LONGEST_LINE);
-    while !text.is_char_boundary(most) {
-        most -= 1;
+    let skipped = handler.map_or(0, |at| at + 2).min(frames.len());
+    let mut text = frames[skipped..].concat().join(" < ");
+    let mut end = text.len().min(MAX_LINE_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-    text.truncate(most);
+    text.truncate(end);
     text
 }
 

@@ -14,8 +14,10 @@ use super::model_formats::{ModelFormats, Overrides};
 use super::tokenizer::Tokenizer;
 use crate::weights::config::language;
 
-/// The accepted repetition penalties.
-pub const REPETITION: RangeInclusive<f32> = 0.01..=100.0;
+/// The highest default temperature that is taken; higher ones are no sensible default.
+const MAX_TEMPERATURE: f32 = 100.0;
+/// The default repetition penalties that are taken.
+const REPETITION: RangeInclusive<f32> = 0.01..=100.0;
 
 /// The contents of a model's text files.
 #[derive(Debug)]
@@ -108,7 +110,11 @@ impl SamplingDefaults {
         let greedy = generation.get("do_sample").and_then(Value::as_bool) == Some(false);
         let top_k = generation.get("top_k").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         Self {
-            temperature: if greedy { Some(0.0) } else { number("temperature").filter(|t| *t >= 0.0) },
+            temperature: if greedy {
+                Some(0.0)
+            } else {
+                number("temperature").filter(|t| (0.0..=MAX_TEMPERATURE).contains(t))
+            },
             top_p: number("top_p").filter(|p| *p > 0.0 && *p <= 1.0),
             top_k,
             min_p: number("min_p").filter(|p| (0.0..=1.0).contains(p)),

@@ -1,4 +1,4 @@
-//! config.json: the part that every architecture shares, and quantisation. The rest is each model's own `Args`.
+//! config.json: the fields that all architectures share, and quantisation. Each model's `Args` has the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,38 +17,38 @@ pub mod language;
 pub struct Config {
     path: PathBuf,
     value: Value,
-    /// Names the architecture.
+    /// The architecture.
     pub model_type: String,
-    /// How weights are quantised, if they are.
+    /// `None` if weights are not packed.
     pub quantization: Option<Quantization>,
 }
 
-/// How weights are packed: groups of `group_size` weights of a row share a scale.
+/// Layout of packed weights: `group_size` weights of a row share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Packing {
-    /// Weights that share a scale.
+    /// Weights per scale.
     pub group_size: i32,
-    /// Bits of one weight.
+    /// Bits per weight.
     pub bits: i32,
-    /// What the bits mean.
+    /// Meaning of the bits.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: PackingMode,
 }
 
-/// What the bits of a packed weight mean.
+/// Meaning of the bits of a packed weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// A multiple of the group's scale, plus the group's bias: MLX's own.
+pub enum PackingMode {
+    /// MLX's: a multiple of the group's scale, plus the group's bias.
     #[default]
     Affine,
-    /// A number of four bits times the group's power of two: OCP's MXFP4.
+    /// OCP's MXFP4: a four-bit number times the group's power of two.
     Mxfp4,
 }
 
 impl Packing {
-    /// The only form of MXFP4.
-    pub const MXFP4: Self = Self { group_size: 32, bits: 4, mode: Mode::Mxfp4 };
+    /// The only packing of MXFP4.
+    pub const MXFP4: Self = Self { group_size: 32, bits: 4, mode: PackingMode::Mxfp4 };
 }
 
 /// The default packing and the layers that differ from it.
@@ -62,7 +62,7 @@ impl Config {
     /// Reads `folder/config.json`.
     ///
     /// # Errors
-    /// When the file cannot be read, is no JSON object, or names no `model_type`.
+    /// If the file cannot be read, is no JSON object, or has no `model_type`.
     pub fn read(folder: &Path) -> Result<Self, LoadError> {
         let path = folder.join("config.json");
         let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
@@ -70,7 +70,7 @@ impl Config {
         let value: Value = serde_json::from_str(&text).map_err(|e| problem(e.to_string()))?;
         let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);
         let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
-        let value = language::part(value);
+        let value = language::language_model_config(value);
         let quantization = quantization(&value).map_err(problem)?;
         Ok(Self { path, value, model_type, quantization })
     }
@@ -78,7 +78,7 @@ impl Config {
     /// The architecture's own fields.
     ///
     /// # Errors
-    /// When a field is missing or has the wrong type; the message names it.
+    /// If a field is missing or has the wrong type. The message names it.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, LoadError> {
         T::deserialize(&self.value).map_err(|e| self.problem(e.to_string()))
     }
@@ -88,29 +88,27 @@ impl Config {
         LoadError::File { path: self.path.clone(), problem: problem.into() }
     }
 
-    /// `max_position_embeddings`, where given.
+    /// `max_position_embeddings`, if given.
     pub fn max_context(&self) -> Option<u32> {
         self.number("max_position_embeddings")
     }
-}
 
-impl Config {
-    /// Whether a field is there and true.
+    /// Whether the field is present and true.
     pub fn flag(&self, name: &str) -> bool {
         self.value.get(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// `hidden_size`, where given.
+    /// `hidden_size`, if given.
     pub fn hidden_size(&self) -> Option<u32> {
         self.number("hidden_size")
     }
 
-    /// `pad_token_id`, 0 where it is not given.
+    /// `pad_token_id`; 0 if not given.
     pub fn pad_token_id(&self) -> u32 {
         self.number("pad_token_id").unwrap_or(0)
     }
 
-    /// Whether the beginnings of vectors were trained to be vectors.
+    /// Whether prefixes of the vectors are vectors too (matryoshka representation learning).
     pub fn is_matryoshka(&self) -> bool {
         self.flag("is_matryoshka") || self.value.get("matryoshka_dimensions").is_some_and(Value::is_array)
     }
@@ -119,7 +117,7 @@ impl Config {
         self.value.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
     }
 
-    /// Whether the model that was saved has a head that classifies, as `architectures` says.
+    /// Whether `architectures` names a model with a classification head.
     pub fn classifies(&self) -> bool {
         let names = self.value.get("architectures").and_then(Value::as_array).into_iter().flatten();
         families::classifies(names.filter_map(Value::as_str))
@@ -127,11 +125,11 @@ impl Config {
 }
 
 fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
-    // mlx-lm writes the same object under both names.
+    // mlx-lm writes the object under both names.
     let found = config.get("quantization").or_else(|| config.get("quantization_config"));
     let Some(Value::Object(object)) = found else { return Ok(None) };
     match object.get("quant_method").and_then(Value::as_str) {
-        // OpenAI's own form of gpt-oss. What is not packed has no scales, so the list of it is not needed.
+        // OpenAI's format of gpt-oss. Layers that are not packed have no scales, so their list is not needed.
         Some("mxfp4") => return Ok(Some(Quantization { default: Packing::MXFP4, overrides: Map::new() })),
         _ if object.contains_key("quant_method") => {
             return Err(
@@ -142,7 +140,8 @@ fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
         _ => {}
     }
     let default = packing(&Value::Object(object.clone()))?;
-    let overrides = object.iter().map(|(path, own)| (language::own_name(path), own.clone())).collect();
+    let overrides =
+        object.iter().map(|(path, layer)| (language::language_model_name(path), layer.clone())).collect();
     Ok(Some(Quantization { default, overrides }))
 }
 
@@ -156,18 +155,21 @@ fn packing(value: &Value) -> Result<Packing, String> {
     let packing = Packing::deserialize(value).map_err(|e| format!("quantization: {e}"))?;
     let Packing { group_size, bits, mode } = packing;
     let known = match mode {
-        Mode::Affine => matches!(bits, 2..=6 | 8) && matches!(group_size, 32 | 64 | 128),
-        Mode::Mxfp4 => packing == Packing::MXFP4,
+        PackingMode::Affine => matches!(bits, 2..=6 | 8) && matches!(group_size, 32 | 64 | 128),
+        PackingMode::Mxfp4 => packing == Packing::MXFP4,
     };
-    match known {
-        true => Ok(packing),
-        false => Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows")),
+    if known {
+        return Ok(packing);
     }
+    Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows"))
 }
 
 impl Quantization {
-    /// The packing of the layer at `path` (such as `model.layers.0.mlp.up_proj`); `None` where it is left unpacked.
-    pub fn of(&self, path: &str) -> Result<Option<Packing>, String> {
+    /// The packing of the layer at `path` (such as `model.layers.0.mlp.up_proj`); `None` if it is not packed.
+    ///
+    /// # Errors
+    /// A sentence, for packings that MLX does not support.
+    pub fn packing_of(&self, path: &str) -> Result<Option<Packing>, String> {
         match self.overrides.get(path) {
             None | Some(Value::Bool(true)) => Ok(Some(self.default)),
             Some(Value::Bool(false)) => Ok(None),

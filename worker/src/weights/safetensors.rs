@@ -1,7 +1,7 @@
 //! Maps safetensors files and finds tensors in them, without trusting their headers.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>. The `safetensors` crate checks the header against the file
-//! (offsets in range and without gaps, sizes that match shapes); this file adds shards and names what is wrong.
+//! (offsets in range and without gaps, sizes that match shapes). This module adds shards and error messages.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,15 +20,15 @@ pub struct Shards {
     tensors: BTreeMap<String, Entry>,
 }
 
-/// Where a tensor lies and what it is.
+/// Location and type of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     file: usize,
     start: usize,
     end: usize,
-    /// Its element type.
+    /// Element type.
     pub dtype: Dtype,
-    /// Its dimensions.
+    /// Dimensions.
     pub shape: Vec<usize>,
 }
 
@@ -41,10 +41,10 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 impl Shards {
-    /// Maps the weight files of `folder`: `model.safetensors`, or the shards that the index names.
+    /// Maps the weight files of `folder`: `model.safetensors`, or the shards in the index.
     ///
     /// # Errors
-    /// When files are missing, cut off, contradict their headers, or a tensor is not where the index says.
+    /// If files are missing, cut off or contradict their headers, or a tensor is not in the shard that the index names.
     pub fn open(folder: &Path) -> Result<Self, LoadError> {
         let index = folder.join(INDEX);
         if !index.exists() {
@@ -64,19 +64,17 @@ impl Shards {
             }
             shards.map(folder.join(name))?;
         }
-        let lost: Vec<_> = weight_map.keys().filter(|name| !shards.tensors.contains_key(*name)).collect();
-        match lost.first() {
-            Some(name) => {
-                Err(problem(format!("{name} is in none of the shards ({} such tensors)", lost.len())))
-            }
-            None => Ok(shards),
+        let missing: Vec<_> = weight_map.keys().filter(|name| !shards.tensors.contains_key(*name)).collect();
+        if let Some(name) = missing.first() {
+            return Err(problem(format!("{name} is in none of the shards ({} such tensors)", missing.len())));
         }
+        Ok(shards)
     }
 
     /// Maps one file.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Those of [`Self::open`].
     pub fn single(path: PathBuf) -> Result<Self, LoadError> {
         let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
         shards.map(path)?;
@@ -109,16 +107,16 @@ impl Shards {
         Ok(())
     }
 
-    /// Puts `prefix` before every name.
-    pub fn put_under(&mut self, prefix: &str) {
+    /// Adds `prefix` to every name.
+    pub fn add_prefix(&mut self, prefix: &str) {
         let tensors = std::mem::take(&mut self.tensors).into_iter();
         self.tensors = tensors.map(|(name, entry)| (format!("{prefix}{name}"), entry)).collect();
     }
 
-    /// Gives tensors other names, and forgets those that get none.
-    pub fn rename(&mut self, name_of: impl Fn(&str) -> Option<String>) {
+    /// Renames tensors, and drops those for which `new_name` returns `None`.
+    pub fn rename(&mut self, new_name: impl Fn(&str) -> Option<String>) {
         let tensors = std::mem::take(&mut self.tensors).into_iter();
-        self.tensors = tensors.filter_map(|(name, entry)| Some((name_of(&name)?, entry))).collect();
+        self.tensors = tensors.filter_map(|(name, entry)| Some((new_name(&name)?, entry))).collect();
     }
 
     /// A tensor by name.
@@ -131,9 +129,9 @@ impl Shards {
         &self.files[entry.file].1[entry.start..entry.end]
     }
 
-    /// Lets go of the memory that reading a tensor took; it can be read again.
-    pub fn let_go(&self, entry: &Entry) {
-        super::mapping::let_go(&self.files[entry.file].1, entry.start..entry.end);
+    /// Releases the memory that reading a tensor used. It can be read again.
+    pub fn release(&self, entry: &Entry) {
+        super::mapping::release(&self.files[entry.file].1, entry.start..entry.end);
     }
 
     /// The names of all tensors.
@@ -141,7 +139,7 @@ impl Shards {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Bytes of all tensors, from the headers.
+    /// Total size of all tensors in bytes, from the headers.
     pub fn total_bytes(&self) -> u64 {
         self.tensors.values().map(|entry| (entry.end - entry.start) as u64).sum()
     }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use worker::engine::runner::{Batch, BlockId, Row, RowSampling};
-use worker::mlx::{self, BLOCK_SIZE, LoadOptions, MlxRunner};
+use worker::kv::BLOCK_SIZE;
+use worker::mlx::{self, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
 
 /// Serialises tests: MLX's CPU stream is shared, and the larger models together would not fit a small machine.
@@ -73,9 +74,9 @@ impl Sequence {
         self.tokens.push(token);
     }
 
-    /// Whether a step of at most `most` tokens computes all pending tokens.
-    pub(crate) fn ends_within(&self, most: usize) -> bool {
-        self.pending() <= most
+    /// Whether a step of at most `max_tokens` tokens computes all pending tokens.
+    pub(crate) fn ends_within(&self, max_tokens: usize) -> bool {
+        self.pending() <= max_tokens
     }
 
     fn pending(&self) -> usize {
@@ -83,13 +84,13 @@ impl Sequence {
     }
 }
 
-/// Computes up to `most` pending tokens of every sequence in one step.
+/// Computes up to `max_tokens` pending tokens of every sequence in one step.
 ///
 /// Returns the logits of the sequences without pending tokens.
-pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usize) -> Vec<Vec<f32>> {
+pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], max_tokens: usize) -> Vec<Vec<f32>> {
     let mut batch = Batch::default();
     for row in rows.iter_mut() {
-        let count = row.pending().min(most);
+        let count = row.pending().min(max_tokens);
         let start = batch.tokens.len();
         for position in row.computed..row.computed + count {
             batch.tokens.push(row.tokens[position]);
@@ -113,10 +114,10 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], most: usi
     all.zip(done).filter(|(_, done)| *done).map(|(row, _)| row.to_vec()).collect()
 }
 
-/// Prefills one sequence in chunks of at most `most` tokens; returns the logits of its last token.
-pub(crate) fn prefill(runner: &mut MlxRunner, sequence: &mut Sequence, most: usize) -> Vec<f32> {
+/// Prefills one sequence in chunks of at most `max_tokens` tokens; returns the logits of its last token.
+pub(crate) fn prefill(runner: &mut MlxRunner, sequence: &mut Sequence, max_tokens: usize) -> Vec<f32> {
     loop {
-        if let Some(logits) = step(runner, &mut [sequence], most).pop() {
+        if let Some(logits) = step(runner, &mut [sequence], max_tokens).pop() {
             return logits;
         }
     }

@@ -9,7 +9,7 @@ use worker::weights::loader::Precision;
 use crate::driver::{Sequence, agrees, device, follow, goldens, load, prefill, step};
 use crate::models::model;
 
-const MODELS: [&str; 2] = ["SmolLM2-135M-Instruct", "Qwen2.5-Coder-0.5B-Instruct"];
+const MODELS: [&str; 3] = ["SmolLM2-135M-Instruct", "toy-qwen2", "toy-qwen3-4bit"];
 
 #[derive(Debug, Deserialize)]
 struct Real {
@@ -59,7 +59,7 @@ fn chat(messages: &[ChatMessage], tools: Option<&serde_json::Value>) -> ChatProm
     };
     let message = |from: &ChatMessage| Message {
         role: role(&from.role),
-        content: from.content.clone(),
+        content: from.content.as_str().into(),
         ..Message::default()
     };
     let template_kwargs = tools.map(|tools| serde_json::json!({ "tools": tools }).to_string());

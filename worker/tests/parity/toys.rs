@@ -92,10 +92,10 @@ fn prefill_in_chunks_of_any_length_matches_mlx_lm() {
         let folder = goldens().join(format!("{architecture}-fp32"));
         let golden = Golden::load(&folder);
         let mut runner = load(&folder, Precision::Float32);
-        for most in [1, 2, 7, 31, 32, 33, 39] {
+        for max_tokens in [1, 2, 7, 31, 32, 33, 39] {
             let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
-            let off = distance(&prefill(&mut runner, &mut sequence, most), &golden.logits);
-            assert!(off <= 1e-3, "{architecture} in chunks of {most}: off by {off}");
+            let off = distance(&prefill(&mut runner, &mut sequence, max_tokens), &golden.logits);
+            assert!(off <= 1e-3, "{architecture} in chunks of {max_tokens}: off by {off}");
         }
     }
 }

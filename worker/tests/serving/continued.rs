@@ -1,17 +1,17 @@
 //! Continued assistant messages, and reasoning that ends at its budget.
 
-use ipc_proto::generate::{ChatPrompt, FinishReason, GenerateRequest, Message, Prompt, Role};
+use ipc_proto::generate::{ChatPrompt, FinishReason, Message, Prompt, Role, Submission};
 
-use super::harness::{chat, text};
+use super::harness::{chat, edited, text};
 use crate::{finished, real};
 
 /// A question with the start of its answer.
-fn continued(answer: &str, max_tokens: u32) -> GenerateRequest {
+fn continued(answer: &str, max_tokens: u32) -> Submission {
     let message = |role, content: &str| Message { role, content: content.into(), ..Message::default() };
     let question = message(Role::User, "What is the capital of France?");
     let messages = vec![question, message(Role::Assistant, answer)];
     let prompt = Prompt::Chat(ChatPrompt { messages, continues: true, ..ChatPrompt::default() });
-    GenerateRequest { prompt, ..text(0, "", max_tokens) }
+    edited(text(0, "", max_tokens), |submission| submission.generation.prompt = prompt)
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn reasoning_ends_at_its_budget() {
     let worker = real(&["--reasoning-format", "think"]);
     let mut gateway = worker.gateway(1).await;
     let free = continued("<think>Hm. Well, ", 24);
-    let bounded = GenerateRequest { reasoning_budget: Some(6), ..free.clone() };
+    let bounded = edited(free.clone(), |submission| submission.generation.reasoning_budget = Some(6));
     gateway.submit(bounded.clone()).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
     let usage = finished(&answer).1;
@@ -40,7 +40,10 @@ async fn reasoning_ends_at_its_budget() {
     assert!((7..14).contains(&usage.reasoning_tokens), "{usage:?}");
     assert!(!answer.text.is_empty() && !answer.text.contains("think"), "{}", answer.text);
     let head = answer.tokens[..8].to_vec();
-    gateway.submit(GenerateRequest { generated: head.clone(), ..bounded }).await.unwrap();
+    gateway
+        .submit(edited(bounded, |submission| submission.choices[0].generated = head.clone()))
+        .await
+        .unwrap();
     let again = gateway.answers_after(&[head]).await.remove(0);
     assert_eq!(
         (&again.tokens, finished(&again).1.reasoning_tokens),

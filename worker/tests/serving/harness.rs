@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use ipc_proto::generate::{
-    ChatPrompt, Event, GenerateRequest, Message, Prompt, RequestId, Sampling, TokenLogprob,
+    ChatPrompt, Choice, ChoiceId, Event, Generation, Message, Prompt, Sampling, Submission, TokenLogprob,
 };
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StreamFrame, StreamHello, StreamId};
@@ -139,7 +139,7 @@ impl Gateway {
     }
 
     /// Submits a request.
-    pub(crate) async fn submit(&self, request: GenerateRequest) -> ipc_proto::Result<Accepted> {
+    pub(crate) async fn submit(&self, request: Submission) -> ipc_proto::Result<Accepted> {
         self.control.submit(context(), self.stream, request).await.unwrap()
     }
 
@@ -199,20 +199,27 @@ pub(crate) fn context() -> tarpc::context::Context {
     context
 }
 
-/// A greedy completion request for plain text.
-pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> GenerateRequest {
-    GenerateRequest {
-        id: RequestId(id),
+/// A greedy completion request for plain text, of one choice.
+pub(crate) fn text(id: u64, prompt: &str, max_tokens: u32) -> Submission {
+    let generation = Generation {
         prompt: Prompt::Text(prompt.into()),
         sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
         max_tokens: Some(max_tokens),
-        ..GenerateRequest::default()
-    }
+        ..Generation::default()
+    };
+    let choices = vec![Choice { id: ChoiceId(id), ..Choice::default() }];
+    Submission { generation, choices, ..Submission::default() }
+}
+
+/// `submission` after a change.
+pub(crate) fn edited(mut submission: Submission, edit: impl FnOnce(&mut Submission)) -> Submission {
+    edit(&mut submission);
+    submission
 }
 
 /// A greedy chat request with one question.
-pub(crate) fn chat(id: u64, question: &str, max_tokens: u32) -> GenerateRequest {
+pub(crate) fn chat(id: u64, question: &str, max_tokens: u32) -> Submission {
     let message = Message { content: question.into(), ..Message::default() };
     let prompt = Prompt::Chat(ChatPrompt { messages: vec![message], ..ChatPrompt::default() });
-    GenerateRequest { prompt, ..text(id, "", max_tokens) }
+    edited(text(id, "", max_tokens), |submission| submission.generation.prompt = prompt)
 }

@@ -1,8 +1,8 @@
 //! A request's text is the same alone, in a batch, after cache hits, after preemption and with drafts.
 
-use ipc_proto::generate::GenerateRequest;
+use ipc_proto::generate::{ChoiceId, Submission};
 
-use super::harness::{Gateway, text};
+use super::harness::{Gateway, edited, text};
 use crate::models::model;
 use crate::{SMOL, real};
 
@@ -19,14 +19,17 @@ const PROMPTS: [&str; 8] = [
 ];
 const TOKENS: u32 = 60;
 
-fn request(id: usize) -> GenerateRequest {
-    GenerateRequest { ignore_eos: true, ..text(id as u64, PROMPTS[id], TOKENS) }
+fn request(id: usize) -> Submission {
+    edited(text(id as u64, PROMPTS[id], TOKENS), |submission| submission.generation.ignore_eos = true)
 }
 
 async fn sequentially(gateway: &mut Gateway) -> Vec<String> {
     let mut texts = Vec::new();
     for id in 0..PROMPTS.len() {
-        gateway.submit(GenerateRequest { id: text(0, "", 1).id, ..request(id) }).await.unwrap();
+        gateway
+            .submit(edited(request(id), |submission| submission.choices[0].id = ChoiceId(0)))
+            .await
+            .unwrap();
         texts.push(gateway.answers(1).await.remove(0).text);
     }
     texts

@@ -1,15 +1,15 @@
 //! Log probabilities of prompts and outputs.
 
-use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt, TokenLogprob};
+use ipc_proto::generate::{Logprobs, Prompt, Submission, TokenLogprob};
 
-use super::harness::text;
+use super::harness::{edited, text};
 use crate::{finished, real};
 
 const TOP_5: Option<Logprobs> = Some(Logprobs { top: 5, prompt: true });
 const PROMPT: &str = "The capital of France is";
 
-fn scored() -> GenerateRequest {
-    GenerateRequest { logprobs: TOP_5, ..text(0, PROMPT, 6) }
+fn scored() -> Submission {
+    edited(text(0, PROMPT, 6), |submission| submission.generation.logprobs = TOP_5)
 }
 
 fn bytes(tokens: &[TokenLogprob]) -> Vec<u8> {
@@ -45,7 +45,10 @@ async fn output_scores_the_same_as_part_of_a_prompt() {
     gateway.submit(scored()).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
     let whole = format!("{PROMPT}{}", answer.text);
-    let again = GenerateRequest { prompt: Prompt::Text(whole), max_tokens: Some(0), ..scored() };
+    let again = edited(scored(), |submission| {
+        submission.generation.prompt = Prompt::Text(whole);
+        submission.generation.max_tokens = Some(0);
+    });
     gateway.submit(again).await.unwrap();
     let again = gateway.answers(1).await.remove(0);
     assert_eq!(finished(&again).1.completion_tokens, 0);
@@ -61,7 +64,10 @@ async fn long_prompt_is_scored_completely() {
     let worker = real(&[]);
     let mut gateway = worker.gateway(1).await;
     let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
-    let long = GenerateRequest { logprobs: TOP_5, max_tokens: Some(0), ..text(0, long.trim_end(), 0) };
+    let long = edited(text(0, long.trim_end(), 0), |submission| {
+        submission.generation.logprobs = TOP_5;
+        submission.generation.max_tokens = Some(0);
+    });
     gateway.submit(long).await.unwrap();
     let long = gateway.answers(1).await.remove(0);
     assert_eq!(long.prompt.len(), finished(&long).1.prompt_tokens as usize);

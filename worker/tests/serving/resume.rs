@@ -1,28 +1,31 @@
 //! A generation resumed in another worker continues exactly as the undisturbed one, wherever the cut is.
 
-use ipc_proto::generate::{Constraint, Event, FinishReason, GenerateRequest, Logprobs, RequestId, Sampling};
-use ipc_proto::{ErrorKind, Origin};
+use ipc_proto::generate::{ChoiceId, Constraint, Event, FinishReason, Logprobs, Sampling, Submission};
+use ipc_proto::{ErrorKind, Field, Origin};
 
-use super::harness::{Answer, Gateway, chat, text};
+use super::harness::{Answer, Gateway, chat, edited, text};
 use crate::{finished, real};
 
 /// Number of concurrent resumed requests.
 const CONCURRENT: usize = 8;
 
-async fn run_alone(gateway: &mut Gateway, request: &GenerateRequest) -> Answer {
+async fn run_alone(gateway: &mut Gateway, request: &Submission) -> Answer {
     gateway.submit(request.clone()).await.unwrap();
     gateway.answers(1).await.remove(0)
 }
 
 /// Runs `request`, then resumes it after each of its tokens; returns the undisturbed answer.
-async fn resume_at_every_token(gateway: &mut Gateway, request: GenerateRequest) -> Answer {
+async fn resume_at_every_token(gateway: &mut Gateway, request: Submission) -> Answer {
     let whole = run_alone(gateway, &request).await;
     let cuts: Vec<Vec<u32>> = (0..=whole.tokens.len()).map(|cut| whole.tokens[..cut].to_vec()).collect();
     for cuts in cuts.chunks(CONCURRENT) {
         for (id, generated) in (0..).zip(cuts) {
-            let id = RequestId(id);
+            let id = ChoiceId(id);
             gateway
-                .submit(GenerateRequest { id, generated: generated.clone(), ..request.clone() })
+                .submit(edited(request.clone(), |submission| {
+                    submission.choices[0].id = id;
+                    submission.choices[0].generated = generated.clone();
+                }))
                 .await
                 .unwrap();
         }
@@ -66,15 +69,30 @@ async fn resumed_text_equals_the_undisturbed_one() {
     };
     let greedy = text(0, "Once upon a time, in a small village by the sea, there lived", 16);
     resume_at_every_token(&mut gateway, greedy.clone()).await;
-    resume_at_every_token(&mut gateway, GenerateRequest { sampling: hot, ..greedy.clone() }).await;
-    resume_at_every_token(&mut gateway, GenerateRequest { sampling: penalised, ..greedy.clone() }).await;
+    resume_at_every_token(
+        &mut gateway,
+        edited(greedy.clone(), |submission| submission.generation.sampling = hot),
+    )
+    .await;
+    resume_at_every_token(
+        &mut gateway,
+        edited(greedy.clone(), |submission| submission.generation.sampling = penalised),
+    )
+    .await;
     let logprobs = Some(Logprobs { top: 2, prompt: false });
-    let scored = resume_at_every_token(&mut gateway, GenerateRequest { logprobs, ..greedy }).await;
+    let scored = resume_at_every_token(
+        &mut gateway,
+        edited(greedy, |submission| submission.generation.logprobs = logprobs),
+    )
+    .await;
     assert_eq!(scored.logprobs.len(), 16);
     // Characters of several tokens: some cuts are inside a character.
     let constraint = Some(Constraint::Regex("[𓀀-𓁿]{4}".into()));
-    let halves =
-        resume_at_every_token(&mut gateway, GenerateRequest { constraint, ..text(0, "𓀀𓁀", 18) }).await;
+    let halves = resume_at_every_token(
+        &mut gateway,
+        edited(text(0, "𓀀𓁀", 18), |submission| submission.generation.constraint = constraint),
+    )
+    .await;
     assert!(halves.indices.len() < halves.tokens.len(), "{halves:?}");
 }
 
@@ -86,22 +104,29 @@ async fn stop_conditions_apply_to_resumed_outputs() {
     let whole = run_alone(&mut gateway, &story).await.text;
     let middle = whole.char_indices().nth(40).unwrap().0;
     let stop = whole[middle..middle + 7].to_owned();
-    let stopped =
-        resume_at_every_token(&mut gateway, GenerateRequest { stop: vec![stop], ..story.clone() }).await;
+    let stopped = resume_at_every_token(
+        &mut gateway,
+        edited(story.clone(), |submission| submission.generation.stop = vec![stop]),
+    )
+    .await;
     assert_eq!((finished(&stopped).0, stopped.text.as_str()), (FinishReason::StopText(0), &whole[..middle]));
     let question = chat(0, "Answer with one word: what is the capital of France?", 60);
     let answered = resume_at_every_token(&mut gateway, question.clone()).await;
     assert_eq!(finished(&answered).0, FinishReason::Stop);
-    let longer = GenerateRequest { min_tokens: 12, max_tokens: Some(20), ..question };
+    let longer = edited(question, |submission| {
+        submission.generation.min_tokens = 12;
+        submission.generation.max_tokens = Some(20);
+    });
     resume_at_every_token(&mut gateway, longer).await;
     let schema = r#"{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],
         "additionalProperties":false}"#;
     let json = Some(Constraint::JsonSchema(schema.into()));
-    let described = GenerateRequest { constraint: json.clone(), ..chat(0, "Describe Paris.", 60) };
+    let described =
+        edited(chat(0, "Describe Paris.", 60), |submission| submission.generation.constraint = json.clone());
     let whole = resume_at_every_token(&mut gateway, described.clone()).await;
     assert!(serde_json::from_str::<serde_json::Value>(&whole.text).is_ok(), "{}", whole.text);
     // Tokens that violate the grammar cannot have been generated under it.
-    let strange = GenerateRequest { generated: vec![28, 28], ..described };
+    let strange = edited(described, |submission| submission.choices[0].generated = vec![28, 28]);
     match run_alone(&mut gateway, &strange).await.end {
         Some(Event::Failed(error)) => {
             assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Origin::Worker))
@@ -119,15 +144,18 @@ async fn resuming_a_finished_output_computes_nothing() {
     let steps = gateway.until(|health| health.running == 0).await.steps;
     // A token past the limit adds nothing.
     let generated = [&whole.tokens[..], &[28]].concat();
-    gateway.submit(GenerateRequest { generated: generated.clone(), ..request.clone() }).await.unwrap();
+    gateway
+        .submit(edited(request.clone(), |submission| submission.choices[0].generated = generated.clone()))
+        .await
+        .unwrap();
     let over = gateway.answers_after(&[generated]).await.remove(0);
     assert_eq!((over.text.as_str(), finished(&over)), ("", finished(&whole)));
     assert_eq!(gateway.until(|health| health.waiting == 0).await.steps, steps, "nothing was computed");
     for wrong in [
-        GenerateRequest { generated: vec![u32::MAX], ..request.clone() },
-        GenerateRequest { generated: vec![28; 9000], ..request },
+        edited(request.clone(), |submission| submission.choices[0].generated = vec![u32::MAX]),
+        edited(request, |submission| submission.choices[0].generated = vec![28; 9000]),
     ] {
         let error = gateway.submit(wrong).await.unwrap_err();
-        assert_eq!(error.param.as_deref(), Some("generated"), "{error}");
+        assert_eq!(error.field, Some(Field::Generated), "{error}");
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use ipc_proto::generate::{Constraint, Event, GenerateRequest, Priority, RequestId, Sampling};
+use ipc_proto::generate::{ChoiceId, Constraint, Event, Priority, Sampling, Submission};
 use ipc_proto::stream::StreamFrame;
 
-use super::harness::{Gateway, Worker, context, text};
+use super::harness::{Gateway, Worker, context, edited, text};
 use crate::real;
 
 /// Concurrent requests; more than `--max-sequences`.
@@ -23,7 +23,7 @@ impl Dice {
     }
 }
 
-fn request(id: u64, dice: &mut Dice) -> GenerateRequest {
+fn request(id: u64, dice: &mut Dice) -> Submission {
     // Prompts of one family share a prefix.
     let family = dice.below(6);
     let words = 1 + dice.below(90);
@@ -34,13 +34,18 @@ fn request(id: u64, dice: &mut Dice) -> GenerateRequest {
     let constraint = (dice.below(12) == 0).then(|| Constraint::Regex("[a-z ]{1,30}".into()));
     let stop = if dice.below(5) == 0 { vec!["e".into()] } else { Vec::new() };
     let max_tokens = 1 + dice.below(24) as u32;
-    GenerateRequest { priority, sampling, constraint, stop, ..text(id, &prompt.join(" "), max_tokens) }
+    edited(text(id, &prompt.join(" "), max_tokens), |submission| {
+        submission.generation.priority = priority;
+        submission.generation.sampling = sampling;
+        submission.generation.constraint = constraint;
+        submission.generation.stop = stop;
+    })
 }
 
 /// Counts of running and ended requests. The map's value marks requests to be cancelled.
 #[derive(Default)]
 struct Load {
-    running: HashMap<RequestId, bool>,
+    running: HashMap<ChoiceId, bool>,
     finished: usize,
     cancelled: usize,
 }
@@ -83,7 +88,7 @@ async fn mixed_load_leaks_neither_blocks_nor_memory() {
     let (mut dice, mut load, mut resident) = (Dice(1), Load::default(), Vec::new());
     for id in 0..count {
         let request = request(id, &mut dice);
-        load.running.insert(request.id, dice.below(6) == 0);
+        load.running.insert(request.choices[0].id, dice.below(6) == 0);
         gateway.submit(request).await.unwrap();
         while load.running.len() >= AT_ONCE {
             load.receive_frame(&mut gateway).await;

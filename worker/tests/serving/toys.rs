@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use ipc_proto::generate::{GenerateRequest, Logprobs, Prompt};
+use ipc_proto::generate::{Logprobs, Prompt, Submission};
 use serde::Deserialize;
 use tempfile::TempDir;
 use worker::engine::runner::{Batch, Row, RowSampling, Runner};
-use worker::mlx::{self, BLOCK_SIZE, LoadOptions};
+use worker::kv::BLOCK_SIZE;
+use worker::mlx::{self, LoadOptions};
 
-use super::harness::{Gateway, Worker, text};
+use super::harness::{Gateway, Worker, edited, text};
 use crate::models::model;
 use crate::{SMOL, finished};
 
@@ -49,13 +50,12 @@ fn toy(name: &str, changes: &[(&str, serde_json::Value)]) -> TempDir {
 }
 
 /// A request for log probabilities, so that every token has a delta, even without text.
-fn request(id: u64, prompt: &[u32], max_tokens: u32) -> GenerateRequest {
-    GenerateRequest {
-        prompt: Prompt::Tokens(prompt.to_vec()),
-        ignore_eos: true,
-        logprobs: Some(Logprobs { top: 0, prompt: false }),
-        ..text(id, "", max_tokens)
-    }
+fn request(id: u64, prompt: &[u32], max_tokens: u32) -> Submission {
+    edited(text(id, "", max_tokens), |submission| {
+        submission.generation.prompt = Prompt::Tokens(prompt.to_vec());
+        submission.generation.ignore_eos = true;
+        submission.generation.logprobs = Some(Logprobs { top: 0, prompt: false });
+    })
 }
 
 /// Runs one request alone; returns its tokens and the number of cached prompt tokens.

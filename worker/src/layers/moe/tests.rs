@@ -1,15 +1,15 @@
 use mlx_rs::{random, transforms};
 
 use super::*;
-use crate::mlx::tests::device;
-use crate::weights::config::{Mode, Packing};
+use crate::kernels::device_lock::device;
+use crate::weights::config::{Packing, PackingMode};
 
-const SHAPE: Shape = Shape {
+const SHAPE: MoeShape = MoeShape {
     size: 64,
     hidden: 32,
     experts: 5,
     chosen: 3,
-    weighing: Weighing::Chosen,
+    weighting: Weighting::Chosen,
     activation: Activation::Silu,
     biases: true,
 };
@@ -18,19 +18,23 @@ fn normal(shape: &[i32]) -> Array {
     random::normal::<f32>(shape, None, None, None).unwrap()
 }
 
+fn stacked_linear(weight: Weight, bias: Option<Array>) -> StackedLinear {
+    LinearWeights { weight, bias, low_rank: None }.into()
+}
+
 fn stacked(outputs: i32, inputs: i32) -> StackedLinear {
     let weight = Weight::Dense(normal(&[SHAPE.experts, outputs, inputs]));
-    StackedLinear::new(weight, Some(normal(&[SHAPE.experts, outputs])))
+    stacked_linear(weight, Some(normal(&[SHAPE.experts, outputs])))
 }
 
 fn packed(linear: &StackedLinear) -> (StackedLinear, StackedLinear) {
     let Weight::Dense(weight) = &linear.weight else { panic!("dense") };
-    let packing = Packing { group_size: 32, bits: 4, mode: Mode::Affine };
+    let packing = Packing { group_size: 32, bits: 4, mode: PackingMode::Affine };
     let (words, scales, biases) = ops::quantize(weight, 32, 4).unwrap();
     let unpacked = ops::dequantize(&words, &scales, &biases, 32, 4).unwrap();
     let parts = [words, scales, biases];
-    let of = |weight| StackedLinear::new(weight, linear.bias.clone());
-    (of(Weight::Quantized { parts, packing }), of(Weight::Dense(unpacked)))
+    let with_bias = |weight| stacked_linear(weight, linear.bias.clone());
+    (with_bias(Weight::Quantized { parts, packing }), with_bias(Weight::Dense(unpacked)))
 }
 
 fn distance(a: &Array, b: &Array) -> f32 {
@@ -39,22 +43,23 @@ fn distance(a: &Array, b: &Array) -> f32 {
     a.as_slice::<f32>().iter().zip(b.as_slice::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Few rows, which are not sorted, and many, which are.
+/// Few rows are not sorted by expert, many rows are.
 const TOKENS: [i32; 3] = [1, 4, 50];
 
 #[test]
-fn rows_meet_their_experts_in_either_order() {
+fn expert_rows_on_device_and_in_groups_agree() {
     let _device = device();
     for tokens in TOKENS {
         let (x, scores) = (normal(&[tokens, 64]), normal(&[tokens, SHAPE.experts]));
         let best = ops::argpartition_axis(scores, 2, -1).unwrap().try_index((.., ..3)).unwrap();
         let linear = stacked(32, 64);
         let (narrow, unpacked) = packed(&linear);
-        let all = [Rows::on_device(&best).unwrap(), Rows::in_groups(&best).unwrap()].map(|rows| {
-            let each = x.take_axis(&rows.tokens, 0).unwrap();
-            [&linear, &narrow, &unpacked]
-                .map(|linear| rows.by_token(&linear.forward(&each, &rows).unwrap(), 3).unwrap())
-        });
+        let all =
+            [ExpertRows::on_device(&best).unwrap(), ExpertRows::in_groups(&best).unwrap()].map(|rows| {
+                let each = x.take_axis(&rows.tokens, 0).unwrap();
+                [&linear, &narrow, &unpacked]
+                    .map(|linear| rows.by_token(&linear.forward(&each, &rows).unwrap(), 3).unwrap())
+            });
         let [gathered, grouped] = &all;
         for (one, other) in gathered.iter().zip(grouped) {
             assert_eq!(one.shape(), [tokens, 3, 32]);
@@ -65,51 +70,51 @@ fn rows_meet_their_experts_in_either_order() {
 }
 
 #[test]
-fn a_mixture_is_the_weighted_sum_of_its_experts() {
+fn sparse_moe_returns_the_weighted_sum_of_its_experts() {
     let _device = device();
     let router = Linear::new(Weight::Dense(normal(&[SHAPE.experts, 64])), Some(normal(&[SHAPE.experts])));
     let (gate_proj, up_proj, down_proj) = (stacked(32, 64), stacked(32, 64), stacked(64, 32));
-    for weighing in
-        [Weighing::Chosen, Weighing::All { normalized: true }, Weighing::All { normalized: false }]
+    for weighting in
+        [Weighting::Chosen, Weighting::All { normalized: true }, Weighting::All { normalized: false }]
     {
         let parts = (router.clone(), gate_proj.clone(), up_proj.clone(), down_proj.clone());
         let (router, gate_proj, up_proj, down_proj) = parts;
-        // All are chosen: no choice to get right, and every weighing is the plain softmax.
-        let shape = Shape { chosen: SHAPE.experts, weighing, ..SHAPE };
+        // With all experts chosen, every weighting is the plain softmax.
+        let shape = MoeShape { chosen: SHAPE.experts, weighting, ..SHAPE };
         let moe = SparseMoe { router, gate_proj, up_proj, down_proj, shape, on_cpu: true };
         let x = normal(&[7, 64]);
         let weights = ops::softmax_axis(moe.router.forward(&x).unwrap(), -1, true).unwrap();
         let mut sum = Array::from_f32(0.0);
         for expert in 0..SHAPE.experts {
-            let through = |x: &Array, linear: &StackedLinear| {
+            let forward = |x: &Array, linear: &StackedLinear| {
                 let Weight::Dense(weight) = &linear.weight else { panic!("dense") };
                 let bias = linear.bias.as_ref().unwrap().try_index(expert).unwrap();
                 x.matmul(weight.try_index(expert).unwrap().t()).unwrap().add(bias).unwrap()
             };
-            let (gate, up) = (through(&x, &moe.gate_proj), through(&x, &moe.up_proj));
-            let answer = through(&Activation::Silu.gated(&gate, &up).unwrap(), &moe.down_proj);
+            let (gate, up) = (forward(&x, &moe.gate_proj), forward(&x, &moe.up_proj));
+            let answer = forward(&Activation::Silu.gate(&gate, &up).unwrap(), &moe.down_proj);
             let weight = weights.try_index((.., expert..expert + 1)).unwrap();
             sum = sum.add(answer.multiply(weight).unwrap()).unwrap();
         }
-        assert!(distance(&moe.forward(&x).unwrap(), &sum) < 1e-2, "{weighing:?}");
+        assert!(distance(&moe.forward(&x).unwrap(), &sum) < 1e-2, "{weighting:?}");
     }
 }
 
 #[test]
-fn more_experts_than_there_are_cannot_be_chosen() {
+fn check_with_impossible_number_of_experts_fails() {
     assert!(SHAPE.check().is_ok());
     for (experts, chosen) in [(4, 5), (4, 0), (0, 0), (-1, -1)] {
-        assert!(Shape { experts, chosen, ..SHAPE }.check().is_err());
+        assert!(MoeShape { experts, chosen, ..SHAPE }.check().is_err());
     }
 }
 
 #[test]
-fn gpt_osss_gate_is_cut_from_above_and_its_other_part_from_both_sides() {
+fn clipped_activation_clips_gate_from_above_and_up_from_both_sides() {
     let _device = device();
     let (gate, up) =
         (Array::from_slice(&[9.0f32, -9.0, 1.0], &[3]), Array::from_slice(&[9.0f32, -9.0, 0.5], &[3]));
     let sigmoid = |x: f32| 1.0 / (1.0 + (-1.702 * x).exp());
     let expected = [7.0 * sigmoid(7.0) * 8.0, -9.0 * sigmoid(-9.0) * -6.0, sigmoid(1.0) * 1.5];
-    let ours = Activation::Clipped.gated(&gate, &up).unwrap();
+    let ours = Activation::Clipped.gate(&gate, &up).unwrap();
     assert!(distance(&ours, &Array::from_slice(&expected, &[3])) < 1e-5);
 }

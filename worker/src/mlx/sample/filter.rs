@@ -6,12 +6,12 @@ use mlx_rs::{Array, ops};
 
 use super::{Result, column};
 use crate::engine::runner::RowSampling;
-use crate::layers::exponential;
+use crate::kernels::exponential;
 
 /// Lowest threshold. Below it the weight is under e⁻⁸⁰, which is never drawn; this excludes impossible tokens too.
-const DEEPEST: f32 = -80.0;
+const MIN_THRESHOLD: f32 = -80.0;
 /// Bisection steps that find a top-p threshold: to 1e-4 of a logit.
-const HALVINGS: u32 = 20;
+const BISECTION_STEPS: u32 = 20;
 
 /// The threshold of each row, `[N, 1]`. `below` are scaled logits `[N, vocabulary]` minus their maximum, `weights` their
 /// exponentials.
@@ -19,31 +19,33 @@ const HALVINGS: u32 = 20;
 /// # Errors
 /// When the device fails.
 pub(super) fn thresholds(below: &Array, weights: &Array, rows: &[RowSampling]) -> Result<Array> {
-    let least = column(rows, |row| row.min_p.ln().max(DEEPEST));
+    let thresholds = column(rows, |row| row.min_p.ln().max(MIN_THRESHOLD));
     let draws = |row: &RowSampling| row.temperature > 0.0;
-    let some = |row: &RowSampling| draws(row) && row.top_k > 0;
-    let least = raise(least, rows, some, |at, rows| top_k_threshold(&pick(below, at)?, rows))?;
+    let top_k = |row: &RowSampling| draws(row) && row.top_k > 0;
+    let thresholds = raise(thresholds, rows, top_k, |at, rows| top_k_threshold(&pick(below, at)?, rows))?;
     let top_p_only = |row: &RowSampling| draws(row) && row.top_k == 0 && row.top_p < 1.0;
-    raise(least, rows, top_p_only, |at, rows| top_p_threshold(&pick(below, at)?, &pick(weights, at)?, rows))
+    raise(thresholds, rows, top_p_only, |at, rows| {
+        top_p_threshold(&pick(below, at)?, &pick(weights, at)?, rows)
+    })
 }
 
 /// Raises the thresholds of the selected rows to those that `compute` returns. The other rows skip the costly computation.
 fn raise(
-    least: Array,
+    thresholds: Array,
     rows: &[RowSampling],
     selected: impl Fn(&RowSampling) -> bool,
     compute: impl Fn(&[u32], &[RowSampling]) -> Result<Array>,
 ) -> Result<Array> {
     let at: Vec<u32> = (0..).zip(rows).filter(|(_, row)| selected(row)).map(|(at, _)| at).collect();
     if at.is_empty() {
-        return Ok(least);
+        return Ok(thresholds);
     }
     let subset: Vec<RowSampling> = at.iter().map(|at| rows[*at as usize]).collect();
-    let none = Array::from_slice(&[DEEPEST], &[1, 1]);
-    let borders = ops::concatenate(&[compute(&at, &subset)?, none], 0)?;
-    let place = |row| at.iter().position(|at| *at == row).unwrap_or(at.len()) as u32;
-    let places: Vec<u32> = (0..rows.len() as u32).map(place).collect();
-    ops::maximum(least, pick(&borders, &places)?)
+    let none = Array::from_slice(&[MIN_THRESHOLD], &[1, 1]);
+    let candidates = ops::concatenate(&[compute(&at, &subset)?, none], 0)?;
+    let index = |row| at.iter().position(|at| *at == row).unwrap_or(at.len()) as u32;
+    let indices: Vec<u32> = (0..rows.len() as u32).map(index).collect();
+    ops::maximum(thresholds, pick(&candidates, &indices)?)
 }
 
 /// Rows `at` of `array`.
@@ -55,11 +57,11 @@ fn pick(array: &Array, at: &[u32]) -> Result<Array> {
 fn top_k_threshold(below: &Array, rows: &[RowSampling]) -> Result<Array> {
     let vocabulary = below.dim(1);
     let top_k = |row: &RowSampling| row.top_k.min(vocabulary as u32) as i32;
-    let most = rows.iter().map(top_k).max().unwrap_or(vocabulary);
-    let best = if most < vocabulary { ops::indexing::topk_axis(below, most, -1)? } else { below.clone() };
+    let max_k = rows.iter().map(top_k).max().unwrap_or(vocabulary);
+    let best = if max_k < vocabulary { ops::indexing::topk_axis(below, max_k, -1)? } else { below.clone() };
     let sorted = ops::sort_axis(best.negative()?, -1)?.negative()?;
     let weights = exponential::exp2(&sorted.multiply(Array::from_f32(LOG2_E))?)?;
-    let rank = ops::arange::<_, f32>(None, most, None)?.reshape(&[1, most])?;
+    let rank = ops::arange::<_, f32>(None, max_k, None)?.reshape(&[1, max_k])?;
     let inside = rank.lt(column(rows, |row| top_k(row) as f32))?;
     let kept = ops::select(&inside, weights, Array::from_f32(0.0))?;
     // A token stays if the weight before it is below top_p. The first always stays.
@@ -73,8 +75,8 @@ fn top_k_threshold(below: &Array, rows: &[RowSampling]) -> Result<Array> {
 fn top_p_threshold(below: &Array, weights: &Array, rows: &[RowSampling]) -> Result<Array> {
     let reached = weights.sum_axis(-1, true)?.multiply(column(rows, |row| row.top_p))?;
     // The weight at or above `low` reaches top_p; that at or above `high` does not.
-    let (mut low, mut high) = (column(rows, |_| DEEPEST), column(rows, |_| 0.0));
-    for _ in 0..HALVINGS {
+    let (mut low, mut high) = (column(rows, |_| MIN_THRESHOLD), column(rows, |_| 0.0));
+    for _ in 0..BISECTION_STEPS {
         let middle = low.add(&high)?.multiply(Array::from_f32(0.5))?;
         let weight = ops::select(below.ge(&middle)?, weights, Array::from_f32(0.0))?.sum_axis(-1, true)?;
         let enough = weight.ge(&reached)?;

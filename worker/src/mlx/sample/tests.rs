@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::rng;
-use crate::mlx::tests::device;
+use crate::kernels::device_lock::device;
 
 const VOCABULARY: usize = 24;
 

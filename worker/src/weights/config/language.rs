@@ -1,33 +1,33 @@
-//! Models that see: the part of their files that is about language. What sees is left alone.
+//! Vision-language models: extracts the language model from their files. The vision part is ignored.
 //!
-//! Their config.json has the language model's fields in an object of their own, and their weights have its tensors under a
-//! prefix. Here both become what a plain language model's are. Reference: `gemma3.py` and `mistral3.py` of mlx-lm 0.32.2, and for
-//! files of Transformers 5, which name things otherwise, `modeling_gemma3.py` there.
+//! Their config.json has the language model's fields in a nested object, and their weights have its tensors under a prefix.
+//! This module converts both to those of a plain language model. Reference: `gemma3.py` and `mistral3.py` of mlx-lm 0.32.2.
+//! Files of Transformers 5 use other names; the reference is `modeling_gemma3.py` there.
 
 use ipc_proto::families::is_part;
 use serde_json::{Map, Value, json};
 
-/// The field for the language model's own `model_type`.
-const OWN_TYPE: &str = "language_model_type";
+/// The field that keeps the `model_type` of the nested object.
+const LANGUAGE_MODEL_TYPE: &str = "language_model_type";
 
-/// How names of tensors and layers begin there, and with us.
+/// Prefixes of tensors and layers, in these models and in a plain language model.
 const PREFIXES: [(&str, &str); 3] = [
     ("language_model.model.", "model."),
     ("language_model.lm_head", "lm_head"),
     ("model.language_model.", "model."),
 ];
 
-/// The fields of the language model, where a config.json has others too; else the config.json as it is.
-pub fn part(config: Value) -> Value {
+/// The fields of the language model. A config.json of another family is returned as it is.
+pub fn language_model_config(config: Value) -> Value {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-    let Some(Value::Object(own)) = config.get("text_config").filter(|_| is_part(model_type)) else {
+    let Some(Value::Object(nested)) = config.get("text_config").filter(|_| is_part(model_type)) else {
         return config;
     };
     let mut all = if model_type == "gemma3" { defaults() } else { Map::new() };
     all.extend(config.as_object().cloned().unwrap_or_default());
-    all.extend(own.clone());
-    all.extend(own.get("model_type").map(|own| (OWN_TYPE.to_owned(), own.clone())));
-    // What ends a turn is the whole model's affair, and so is its type.
+    all.extend(nested.clone());
+    all.extend(nested.get("model_type").map(|kind| (LANGUAGE_MODEL_TYPE.to_owned(), kind.clone())));
+    // The outer object decides on the type and the end-of-turn tokens.
     for field in ["model_type", "eos_token_id"] {
         if let Some(value) = config.get(field) {
             all.insert(field.to_owned(), value.clone());
@@ -36,7 +36,7 @@ pub fn part(config: Value) -> Value {
     Value::Object(all)
 }
 
-/// What Gemma 3's files leave out, in which it differs from its text-only kin.
+/// Fields that Gemma 3's files omit and whose defaults differ from those of the text-only models.
 fn defaults() -> Map<String, Value> {
     let fields = [
         ("num_attention_heads", json!(8)),
@@ -47,9 +47,12 @@ fn defaults() -> Map<String, Value> {
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
-/// A tensor's or layer's name as a plain language model has it.
-pub fn own_name(name: &str) -> String {
-    let own =
-        PREFIXES.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", name.strip_prefix(theirs)?)));
-    own.unwrap_or_else(|| name.to_owned())
+/// Converts the name of a tensor or layer to that in a plain language model.
+pub fn language_model_name(name: &str) -> String {
+    for (theirs, ours) in PREFIXES {
+        if let Some(rest) = name.strip_prefix(theirs) {
+            return format!("{ours}{rest}");
+        }
+    }
+    name.to_owned()
 }

@@ -14,7 +14,7 @@ fn with_quantization(quantization: &Value) -> Result<Config, String> {
 }
 
 #[test]
-fn a_missing_file_and_missing_fields_are_named() {
+fn missing_file_or_field_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = Config::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("config.json"), "{error}");
@@ -25,24 +25,24 @@ fn a_missing_file_and_missing_fields_are_named() {
 }
 
 #[test]
-fn layers_can_have_a_packing_of_their_own_or_none() {
+fn layers_override_the_default_packing() {
     let config = with_quantization(&json!({
         "group_size": 64, "bits": 4,
         "model.embed_tokens": {"group_size": 32, "bits": 8}, "lm_head": false, "model.norm": true,
         "strange": {"group_size": 7, "bits": 4},
     }));
     let quantization = config.unwrap().quantization.unwrap();
-    let affine = |group_size, bits| Packing { group_size, bits, mode: Mode::Affine };
+    let affine = |group_size, bits| Packing { group_size, bits, mode: PackingMode::Affine };
     let default = affine(64, 4);
-    assert_eq!(quantization.of("model.layers.0.mlp.up_proj"), Ok(Some(default)));
-    assert_eq!(quantization.of("model.norm"), Ok(Some(default)));
-    assert_eq!(quantization.of("model.embed_tokens"), Ok(Some(affine(32, 8))));
-    assert_eq!(quantization.of("lm_head"), Ok(None));
-    assert!(quantization.of("strange").unwrap_err().contains("groups of 7"));
+    assert_eq!(quantization.packing_of("model.layers.0.mlp.up_proj"), Ok(Some(default)));
+    assert_eq!(quantization.packing_of("model.norm"), Ok(Some(default)));
+    assert_eq!(quantization.packing_of("model.embed_tokens"), Ok(Some(affine(32, 8))));
+    assert_eq!(quantization.packing_of("lm_head"), Ok(None));
+    assert!(quantization.packing_of("strange").unwrap_err().contains("groups of 7"));
 }
 
 #[test]
-fn foreign_quantisations_are_refused() {
+fn unsupported_quantisation_is_refused() {
     for (quantization, expected) in [
         (json!({"quant_method": "gptq", "bits": 4}), "converted for MLX"),
         (json!({"quant_method": "fp8", "bits": 8}), "converted for MLX"),
@@ -57,22 +57,22 @@ fn foreign_quantisations_are_refused() {
 }
 
 #[test]
-fn a_layer_is_packed_in_its_own_mode() {
+fn layers_override_the_packing_mode() {
     let config = with_quantization(&json!({
         "group_size": 32, "bits": 4, "mode": "mxfp4",
         "model.layers.0.mlp.router": {"group_size": 64, "bits": 8}, "lm_head": {"group_size": 16, "bits": 4, "mode": "nvfp4"},
     }));
     let quantization = config.unwrap().quantization.unwrap();
-    assert_eq!(quantization.of("model.layers.0.mlp.experts.gate_proj"), Ok(Some(Packing::MXFP4)));
-    let router = Packing { group_size: 64, bits: 8, mode: Mode::Affine };
-    assert_eq!(quantization.of("model.layers.0.mlp.router"), Ok(Some(router)));
-    assert!(quantization.of("lm_head").unwrap_err().contains("nvfp4"));
+    assert_eq!(quantization.packing_of("model.layers.0.mlp.experts.gate_proj"), Ok(Some(Packing::MXFP4)));
+    let router = Packing { group_size: 64, bits: 8, mode: PackingMode::Affine };
+    assert_eq!(quantization.packing_of("model.layers.0.mlp.router"), Ok(Some(router)));
+    assert!(quantization.packing_of("lm_head").unwrap_err().contains("nvfp4"));
     let openai = read(r#"{"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}}"#);
-    assert_eq!(openai.unwrap().quantization.unwrap().of("any"), Ok(Some(Packing::MXFP4)));
+    assert_eq!(openai.unwrap().quantization.unwrap().packing_of("any"), Ok(Some(Packing::MXFP4)));
 }
 
 #[test]
-fn of_a_model_that_sees_the_language_model_is_read() {
+fn vision_config_yields_its_language_model() {
     let text = json!({
         "model_type": "gemma3", "eos_token_id": [1, 106], "hidden_size": 9, "vision_config": {},
         "text_config": {"model_type": "gemma3_text", "hidden_size": 64, "num_attention_heads": 2, "eos_token_id": 1},
@@ -83,19 +83,19 @@ fn of_a_model_that_sees_the_language_model_is_read() {
         (config.model_type.as_str(), config.hidden_size(), config.max_context()),
         ("gemma3", Some(64), Some(131_072))
     );
-    let own = config.quantization.unwrap().of("model.layers.0.mlp.up_proj").unwrap().unwrap();
-    assert_eq!(own.bits, 8);
-    let part = language::part(text);
+    let packing = config.quantization.unwrap().packing_of("model.layers.0.mlp.up_proj").unwrap().unwrap();
+    assert_eq!(packing.bits, 8);
+    let part = language::language_model_config(text);
     assert_eq!((&part["eos_token_id"], &part["num_attention_heads"]), (&json!([1, 106]), &json!(2)));
     assert_eq!((&part["num_key_value_heads"], &part["vocab_size"]), (&json!(4), &json!(262_208)));
-    // Another family's is its own affair.
+    // Other families are left alone.
     let other = json!({"model_type": "llama", "text_config": {"hidden_size": 1}});
-    assert_eq!(language::part(other.clone()), other);
+    assert_eq!(language::language_model_config(other.clone()), other);
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in r#"\{("model_type": ?"llama",?)?("quantization":)?[\{\}\[\]":,0-9a-z ]{0,40}"#) {
+    fn arbitrary_text_does_not_panic(text in r#"\{("model_type": ?"llama",?)?("quantization":)?[\{\}\[\]":,0-9a-z ]{0,40}"#) {
         let _ = read(&text);
     }
 }

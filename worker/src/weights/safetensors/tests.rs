@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A file of this header and these bytes of data.
+/// A safetensors file.
 fn file(header: &Value, data: &[u8]) -> Vec<u8> {
     let header = header.to_string();
     let length = (header.len() as u64).to_le_bytes();
@@ -39,7 +39,7 @@ fn refused(files: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn tensors_are_found_with_their_bytes() {
+fn open_file_finds_tensors_with_their_bytes() {
     let shards = open(&[(SINGLE, &two_tensors())]).unwrap();
     let b = shards.get("b").unwrap();
     assert_eq!((b.dtype, &b.shape[..], shards.bytes(b)), (Dtype::BF16, &[1, 2][..], &[9, 10, 11, 12][..]));
@@ -48,7 +48,7 @@ fn tensors_are_found_with_their_bytes() {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused() {
+fn truncated_file_is_refused() {
     let whole = two_tensors();
     for length in 0..whole.len() {
         let error = refused(&[(SINGLE, &whole[..length])]);
@@ -57,7 +57,7 @@ fn a_file_cut_off_anywhere_is_refused() {
 }
 
 #[test]
-fn an_index_leads_to_shards() {
+fn index_with_shards_opens_all_of_them() {
     let other = file(&json!({"c": {"dtype": "U32", "shape": [1], "data_offsets": [0, 4]}}), &[0; 4]);
     let index = json!({"weight_map": {"a": "one.safetensors", "c": "two.safetensors"}}).to_string();
     let files: [(&str, &[u8]); 3] =
@@ -70,7 +70,7 @@ fn an_index_leads_to_shards() {
 }
 
 #[test]
-fn an_index_that_lies_is_refused() {
+fn index_with_wrong_shards_is_refused() {
     let one = two_tensors();
     for (target, expected) in [
         ("../one.safetensors", "outside"),
@@ -88,9 +88,9 @@ fn an_index_that_lies_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Every tensor of a file that opens lies within it.
+    /// If the file opens, every tensor lies within it.
     #[test]
-    fn no_damage_makes_it_panic(at in 0usize..200, with in any::<[u8; 3]>(), cut in 0usize..200) {
+    fn damaged_file_does_not_panic(at in 0usize..200, with in any::<[u8; 3]>(), cut in 0usize..200) {
         let mut bytes = two_tensors();
         let at = at % (bytes.len() - 3);
         bytes[at..at + 3].copy_from_slice(&with);
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn no_header_makes_it_panic(
+    fn arbitrary_header_does_not_panic(
         start in any::<u64>(), end in any::<u64>(), shape in proptest::collection::vec(any::<u64>(), 0..4),
     ) {
         let header = json!({"a": {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}});

@@ -32,9 +32,8 @@ fn subject(tokenizer: Tokenizer, eos: u32, rows: u32) -> Subject {
 
 static SMOLLM2: LazyLock<Subject> = LazyLock::new(|| subject(smollm2(), 2, 49152));
 /// In this vocabulary, `<tool_call>` is a token, but no special one.
-static QWEN: LazyLock<Subject> = LazyLock::new(|| {
-    subject(Tokenizer::read(&model("Qwen2.5-Coder-0.5B-Instruct")).unwrap(), 151_645, 151_936)
-});
+static QWEN: LazyLock<Subject> =
+    LazyLock::new(|| subject(Tokenizer::read(&model("toy-qwen2")).unwrap(), 151_645, 151_936));
 
 fn tools(strict: bool) -> Vec<Tool> {
     let tool = |name: &str, schema: Option<&str>| Tool {

@@ -8,16 +8,15 @@ use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, Device, DeviceType, Dtype, ops};
 
-use crate::layers::exponential::exp2;
-
-type Result<T> = mlx_rs::error::Result<T>;
+use crate::kernels::Result;
+use crate::kernels::exponential::exp2;
 
 /// Attention parameters of a layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Attend<'a> {
-    /// Multiplies the scores.
+pub struct AttentionParams<'a> {
+    /// Factor of the scores.
     pub scale: f32,
     /// Window in tokens, the query included; `None` attends to all.
     pub window: Option<u32>,
@@ -29,11 +28,24 @@ pub struct Attend<'a> {
 
 /// The implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
+pub(super) enum Kernel {
     /// MLX's kernel.
     Fused,
     /// Plain matrix products.
     Products,
+}
+
+impl Kernel {
+    /// The implementation for the default device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(super) fn of_device() -> Result<Self> {
+        Ok(match Device::try_default()?.get_type()? {
+            DeviceType::Cpu => Self::Products,
+            DeviceType::Gpu => Self::Fused,
+        })
+    }
 }
 
 /// The keys that a query attends to.
@@ -44,7 +56,7 @@ pub(super) enum AttentionMask {
     /// In a row with t tokens, token i attends to all but the last `t - 1 - i` keys. The array is built on demand.
     Causal(OnceCell<Array>),
     /// `[R, 1, t, L]`, true if attended to.
-    Seen(Array),
+    Array(Array),
 }
 
 /// Queries `[R * t, H, d]` of R rows, keys and values `[R, kv_heads, L, d]` → `[R * t, H * d]`.
@@ -57,61 +69,63 @@ pub(super) fn attend(
     keys: &Array,
     values: &Array,
     mask: &AttentionMask,
-    how: Attend,
+    params: AttentionParams,
 ) -> Result<Array> {
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
     let rows = keys.dim(0);
     let tokens = all / rows;
-    if how.softcap.is_some() || kernel == Kernel::Products {
-        return products(queries, keys, values, mask, how);
+    if params.softcap.is_some() || kernel == Kernel::Products {
+        return products(queries, keys, values, mask, params);
     }
     let queries = queries.reshape(&[rows, tokens, heads, width])?.swap_axes(1, 2)?;
     let mask = match mask {
         AttentionMask::None => None,
         AttentionMask::Causal(_) => Some(ScaledDotProductAttentionMask::Causal),
-        AttentionMask::Seen(seen) => Some(ScaledDotProductAttentionMask::Array(seen)),
+        AttentionMask::Array(allowed) => Some(ScaledDotProductAttentionMask::Array(allowed)),
     };
-    let output = scaled_dot_product_attention(&queries, keys, values, how.scale, mask, how.sinks)?;
+    let output = scaled_dot_product_attention(&queries, keys, values, params.scale, mask, params.sinks)?;
     output.swap_axes(1, 2)?.reshape(&[all, heads * width])
 }
 
-/// The same by plain matrix products, one per row and key head.
+/// [`attend`] by plain matrix products, one per row and key head.
 fn products(
     queries: &Array,
     keys: &Array,
     values: &Array,
     mask: &AttentionMask,
-    how: Attend,
+    params: AttentionParams,
 ) -> Result<Array> {
     let number = |value: f32| Array::from_f32(value).as_dtype(queries.dtype());
     let (all, heads, width) = (queries.dim(0), queries.dim(1), queries.dim(2));
     let (rows, kv_heads, length) = (keys.dim(0), keys.dim(1), keys.dim(2));
     let (tokens, group) = (all / rows, heads / kv_heads);
     // Scores in base 2: only the few queries are multiplied by log2(e).
-    let scale = if how.softcap.is_some() { how.scale } else { how.scale * LOG2_E };
+    let scale = if params.softcap.is_some() { params.scale } else { params.scale * LOG2_E };
     let scaled = queries.multiply(number(scale)?)?;
     let grouped =
         scaled.reshape(&[rows, tokens, kv_heads, group, width])?.transpose_axes(&[0, 2, 3, 1, 4])?;
     let grouped = grouped.reshape(&[rows, kv_heads, group * tokens, width])?;
     let mut scores = grouped.matmul(keys.swap_axes(2, 3)?)?;
-    if let Some(cap) = how.softcap {
+    if let Some(cap) = params.softcap {
         scores = ops::tanh(scores.divide(number(cap)?)?)?.multiply(number(cap * LOG2_E)?)?;
     }
-    let apart = scores.reshape(&[rows, kv_heads, group, tokens, length])?;
+    let grouped_scores = scores.reshape(&[rows, kv_heads, group, tokens, length])?;
     let masked = match mask {
-        AttentionMask::None => apart,
-        AttentionMask::Causal(all) => {
+        AttentionMask::None => grouped_scores,
+        AttentionMask::Causal(allowed) => {
             let context = length as u32;
-            let all = all.get_or_init(|| seen(context - tokens as u32..context, 0..context, u32::MAX));
-            ops::select(all, &apart, number(f32::NEG_INFINITY)?)?
+            let allowed = allowed.get_or_init(|| causal_mask(context - tokens as u32..context, context));
+            ops::select(allowed, &grouped_scores, number(f32::NEG_INFINITY)?)?
         }
-        AttentionMask::Seen(seen) => ops::select(seen.expand_dims(1)?, &apart, number(f32::NEG_INFINITY)?)?,
+        AttentionMask::Array(allowed) => {
+            ops::select(allowed.expand_dims(1)?, &grouped_scores, number(f32::NEG_INFINITY)?)?
+        }
     };
-    // A softmax with the division last, where there are the fewest numbers.
+    // The softmax divides last, where there are the fewest numbers.
     let masked = masked.as_dtype(Dtype::Float32)?;
     let mut highest = ops::max_axis(&masked, -1, true)?;
     let powers = |sinks: &Array| sinks.as_dtype(Dtype::Float32)?.multiply(Array::from_f32(LOG2_E));
-    let sinks = how.sinks.map(|sinks| powers(sinks)?.reshape(&[1, kv_heads, group, 1, 1]));
+    let sinks = params.sinks.map(|sinks| powers(sinks)?.reshape(&[1, kv_heads, group, 1, 1]));
     let sinks = sinks.transpose()?;
     if let Some(sinks) = &sinks {
         highest = ops::maximum(&highest, sinks)?;
@@ -128,16 +142,16 @@ fn products(
     output.reshape(&[all, heads * width])
 }
 
-/// `[queries, keys]`: whether each query position attends to each key position.
-fn seen(queries: Range<u32>, keys: Range<u32>, window: u32) -> Array {
-    let mut seen = Vec::with_capacity(queries.len() * keys.len());
+/// `[queries, keys]`: whether each query position attends to each of the first `keys` positions.
+fn causal_mask(queries: Range<u32>, keys: u32) -> Array {
+    let mut allowed = Vec::with_capacity(queries.len() * keys as usize);
     for query in queries.clone() {
-        seen.extend(keys.clone().map(|key| sees(query, key, window)));
+        allowed.extend((0..keys).map(|key| key <= query));
     }
-    Array::from_slice(&seen, &[queries.len() as i32, keys.len() as i32])
+    Array::from_slice(&allowed, &[queries.len() as i32, keys as i32])
 }
 
 /// Whether the token at position `query` attends to the one at `key`.
-pub(super) fn sees(query: u32, key: u32, window: u32) -> bool {
+pub(super) fn attends_to(query: u32, key: u32, window: u32) -> bool {
     key <= query && query - key < window
 }

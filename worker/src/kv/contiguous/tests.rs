@@ -1,37 +1,45 @@
 use super::*;
-use crate::mlx::tests::device;
+use crate::kernels::device_lock::device;
 
 const HEADS: i32 = 2;
 const WIDTH: i32 = 4;
 
-fn made_up(salt: i32, tokens: i32) -> Array {
+fn pseudo_random(salt: i32, tokens: i32) -> Array {
     let count = tokens * HEADS * WIDTH;
     let values: Vec<f32> = (0..count).map(|at| ((at * 37 + salt * 11) % 29) as f32 / 15.0 - 1.0).collect();
     Array::from_slice(&values, &[tokens, HEADS, WIDTH])
 }
 
-/// What rows of these lengths attend to, by our own kernel (where there is one) or with at most `most` scores at once; padding
-/// left out.
-fn attended(lengths: &[u32], sight: Sight, window: Option<u32>, most: Option<usize>) -> Vec<f32> {
-    let (own, most_scores) = (most.is_none(), most.unwrap_or(MOST_SCORES));
-    let mut whole = Whole { own, most_scores, ..Whole::new(lengths.to_vec(), sight).unwrap() };
-    let padded = whole.padded as i32;
+/// Attention outputs without padding: by our own kernel if `max_scores` is `None`, else in pieces.
+fn attended(
+    lengths: &[u32],
+    direction: AttentionDirection,
+    window: Option<u32>,
+    max_scores: Option<usize>,
+) -> Vec<f32> {
+    let (own_kernel, max_scores) = (max_scores.is_none(), max_scores.unwrap_or(MAX_SCORES));
+    let mut step = ContiguousStep {
+        own_kernel,
+        max_scores,
+        ..ContiguousStep::new(lengths.to_vec(), direction).unwrap()
+    };
+    let padded = step.padded as i32;
     let tokens = padded * lengths.len() as i32;
-    whole.write(&made_up(1, tokens), &made_up(2, tokens)).unwrap();
-    let how = Attend { scale: 0.5, window, softcap: None, sinks: None };
-    let outputs = whole.attend(&made_up(3, tokens), how).unwrap();
+    step.write(&pseudo_random(1, tokens), &pseudo_random(2, tokens)).unwrap();
+    let params = AttentionParams { scale: 0.5, window, softcap: None, sinks: None };
+    let outputs = step.attend(&pseudo_random(3, tokens), params).unwrap();
     outputs.eval().unwrap();
     let row = (padded * HEADS * WIDTH) as usize;
     let rows = outputs.as_slice::<f32>().chunks_exact(row).zip(lengths);
     rows.flat_map(|(row, length)| row[..(*length as i32 * HEADS * WIDTH) as usize].to_vec()).collect()
 }
 
-/// The same in plain arithmetic.
-fn reference(lengths: &[u32], sight: Sight, window: Option<u32>) -> Vec<f32> {
+/// Attention in plain arithmetic.
+fn reference(lengths: &[u32], direction: AttentionDirection, window: Option<u32>) -> Vec<f32> {
     let padded = lengths.iter().max().copied().unwrap();
     let (keys, values, queries) = {
         let tokens = (padded * lengths.len() as u32) as i32;
-        (made_up(1, tokens), made_up(2, tokens), made_up(3, tokens))
+        (pseudo_random(1, tokens), pseudo_random(2, tokens), pseudo_random(3, tokens))
     };
     let at = |x: &Array, row: u32, token: u32, head: i32, n: i32| {
         x.as_slice::<f32>()[(((row * padded + token) as i32 * HEADS + head) * WIDTH + n) as usize]
@@ -40,9 +48,13 @@ fn reference(lengths: &[u32], sight: Sight, window: Option<u32>) -> Vec<f32> {
     for (row, length) in (0..).zip(lengths) {
         for query in 0..*length {
             for head in 0..HEADS {
-                let seen = (0..*length).filter(|key| match sight {
-                    Sight::Back => *key <= query && window.is_none_or(|window| query - key < window),
-                    Sight::Both => window.is_none_or(|window| query.abs_diff(*key) <= window / 2),
+                let seen = (0..*length).filter(|key| match direction {
+                    AttentionDirection::Causal => {
+                        *key <= query && window.is_none_or(|window| query - key < window)
+                    }
+                    AttentionDirection::Bidirectional => {
+                        window.is_none_or(|window| query.abs_diff(*key) <= window / 2)
+                    }
                 });
                 let (mut total, mut sum) = (0.0, [0.0f32; WIDTH as usize]);
                 for key in seen {
@@ -63,17 +75,20 @@ fn reference(lengths: &[u32], sight: Sight, window: Option<u32>) -> Vec<f32> {
 }
 
 #[test]
-fn attention_is_right_whole_and_in_pieces() {
+fn attend_matches_plain_arithmetic_whole_and_in_pieces() {
     let _device = device();
     for lengths in [&[9, 9][..], &[9, 4, 1], &[7], &[150, 70]] {
-        for sight in [Sight::Back, Sight::Both] {
+        for direction in [AttentionDirection::Causal, AttentionDirection::Bidirectional] {
             for window in [None, Some(4), Some(40)] {
-                let expected = reference(lengths, sight, window);
-                for most in [None, Some(MOST_SCORES), Some(1), Some(100)] {
-                    let ours = attended(lengths, sight, window, most);
+                let expected = reference(lengths, direction, window);
+                for max_scores in [None, Some(MAX_SCORES), Some(1), Some(100)] {
+                    let ours = attended(lengths, direction, window, max_scores);
                     assert_eq!(ours.len(), expected.len());
                     let off = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                    assert!(off < 1e-4, "{lengths:?} {sight:?} {window:?} by {most:?}: off by {off}");
+                    assert!(
+                        off < 1e-4,
+                        "{lengths:?} {direction:?} {window:?} by {max_scores:?}: off by {off}"
+                    );
                 }
             }
         }

@@ -1,3 +1,5 @@
+//! Serialises tests that use MLX.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Serialises tests: MLX's CPU stream is shared by the process.

@@ -1,0 +1,352 @@
+//! The paged KV pool, and attention over the keys and values of a step.
+//!
+//! Each layer has one array for keys and one for values, `[kv_heads, slots, d]`; block b holds slots `b * BLOCK_SIZE ..`. New
+//! tokens are scattered in place: MLX reuses the pool's buffer if nothing else holds a handle to it. So a step costs the same
+//! for every size of the pool (tested below). Kernels on a Linux CPU write in place themselves (`in_place.rs`). The pool
+//! starts small and doubles on demand up to its limit, so that an idle model does not hold the limit.
+
+use mlx_rs::ops::indexing::{TryIndexOp, scatter_single};
+use mlx_rs::{Array, Dtype, ops, transforms};
+
+use self::attention::Kernel;
+use crate::engine::runner::Batch;
+use crate::kernels::{HeadTransform, PagedAttentionParams, PagedBatch, Result};
+
+pub use self::attention::AttentionParams;
+
+mod attention;
+mod contiguous;
+mod groups;
+mod in_place;
+
+pub use contiguous::{AttentionDirection, ContiguousStep};
+use groups::{AttentionGroups, Keys, Queries};
+
+/// Tokens in a KV block.
+pub const BLOCK_SIZE: u32 = 32;
+/// Blocks of a new pool.
+const INITIAL_BLOCKS: u32 = 32;
+/// Maximum scores of one product. A chunk of a long prompt attends in pieces; otherwise its scores alone would need more
+/// memory than a small model's weights. (On a CPU about six arrays of this size exist at a time: 96 MiB.)
+const MAX_SCORES: usize = 4 << 20;
+/// Default capacity of the pool, in full contexts.
+const DEFAULT_CONTEXTS: u64 = 8;
+
+/// Size and type of a token's keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvShape {
+    /// Layers.
+    pub layers: usize,
+    /// Key and value heads of a layer.
+    pub kv_heads: i32,
+    /// Width d of a head.
+    pub head_dim: i32,
+    /// The type in which the model computes, so that keys and values need no conversion.
+    pub dtype: Dtype,
+}
+
+impl KvShape {
+    /// Bytes of a block in all layers, keys and values together.
+    pub(super) fn block_bytes(self) -> u64 {
+        (self.layers as u64 * self.layer_block_bytes()).max(1)
+    }
+
+    /// Bytes of a block in one layer.
+    fn layer_block_bytes(self) -> u64 {
+        let width = match self.dtype {
+            Dtype::Float16 | Dtype::Bfloat16 => 2,
+            _ => 4,
+        };
+        2 * (self.kv_heads as u64) * (self.head_dim as u64) * width * u64::from(BLOCK_SIZE)
+    }
+}
+
+/// The pool of all layers.
+#[derive(Debug)]
+pub struct KvPool {
+    shape: KvShape,
+    layers: Vec<Layer>,
+    /// Allocated blocks.
+    blocks: u32,
+    /// Maximum number of blocks.
+    limit: u32,
+    kernel: Kernel,
+    max_scores: usize,
+}
+
+#[derive(Debug)]
+struct Layer {
+    /// `[kv_heads, slots, d]`.
+    keys: Array,
+    /// `[kv_heads, slots, d]`.
+    values: Array,
+}
+
+impl KvPool {
+    /// A pool for sequences of up to `max_context` tokens that may grow to `bytes`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(shape: KvShape, max_context: u32, bytes: Option<u64>) -> Result<Self> {
+        let block_bytes = shape.block_bytes();
+        let contexts = u64::from(max_context.div_ceil(BLOCK_SIZE)) * DEFAULT_CONTEXTS;
+        let blocks = match bytes {
+            Some(bytes) => bytes / block_bytes,
+            None => contexts.min(crate::memory::physical_bytes() / 8 / block_bytes),
+        };
+        // A slot's number has to fit MLX's signed 32-bit dimensions.
+        let limit = blocks.clamp(1, u64::from(i32::MAX as u32 / BLOCK_SIZE)) as u32;
+        let kernel = Kernel::of_device()?;
+        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit, kernel, max_scores: MAX_SCORES };
+        let initial = INITIAL_BLOCKS.min(limit);
+        pool.layers = (0..shape.layers).map(|_| pool.allocate_layer(initial)).collect::<Result<_>>()?;
+        pool.blocks = initial;
+        Ok(pool)
+    }
+
+    /// Maximum number of blocks.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Bytes of the allocated blocks.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| (layer.keys.nbytes() + layer.values.nbytes()) as u64).sum()
+    }
+
+    /// Bytes of the maximum number of blocks.
+    pub fn limit_bytes(&self) -> u64 {
+        self.allocated_bytes() / u64::from(self.blocks) * u64::from(self.limit)
+    }
+
+    /// All arrays of the pool.
+    pub fn arrays(&self) -> impl Iterator<Item = &Array> {
+        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values])
+    }
+
+    fn allocate_layer(&self, blocks: u32) -> Result<Layer> {
+        let shape = [self.shape.kv_heads, (blocks * BLOCK_SIZE) as i32, self.shape.head_dim];
+        let zeros = || ops::zeros_dtype(&shape, self.shape.dtype);
+        Ok(Layer { keys: zeros()?, values: zeros()? })
+    }
+
+    /// Sets the limit to `limit` blocks. Frees blocks from `used` on if there are more than the limit or the initial number.
+    ///
+    /// # Errors
+    /// When the device fails. Some layers may have freed their blocks then, but none in use.
+    pub fn resize(&mut self, limit: u32, used: u32) -> Result<()> {
+        self.limit = limit;
+        let target = used.max(INITIAL_BLOCKS.min(limit)).min(self.blocks);
+        if target == self.blocks {
+            return Ok(());
+        }
+        // Set first: if a layer fails, the others may already be smaller.
+        self.blocks = target;
+        let slots = (target * BLOCK_SIZE) as i32;
+        // Concatenating two halves makes a copy. A slice would keep the whole buffer alive.
+        let truncate = |array: &Array| {
+            let halves = [array.try_index((.., ..slots / 2))?, array.try_index((.., slots / 2..slots))?];
+            ops::concatenate(&halves, 1)
+        };
+        for layer in &mut self.layers {
+            layer.keys = truncate(&layer.keys)?;
+            layer.values = truncate(&layer.values)?;
+            transforms::eval([&layer.keys, &layer.values])?;
+        }
+        Ok(())
+    }
+
+    /// Grows until block `block` exists.
+    fn ensure_block(&mut self, block: u32) -> Result<()> {
+        if block < self.blocks {
+            return Ok(());
+        }
+        let target = (block + 1).next_power_of_two().max(self.blocks * 2).min(self.limit.max(block + 1));
+        let added = target - self.blocks;
+        // Layer by layer, so that memory holds only one layer twice.
+        for index in 0..self.layers.len() {
+            let fresh = self.allocate_layer(added)?;
+            let layer = &mut self.layers[index];
+            layer.keys = ops::concatenate(&[&layer.keys, &fresh.keys], 1)?;
+            layer.values = ops::concatenate(&[&layer.values, &fresh.values], 1)?;
+            transforms::eval([&layer.keys, &layer.values])?;
+        }
+        self.blocks = target;
+        Ok(())
+    }
+}
+
+/// The keys and values of one step: writes them and attends to them.
+pub struct KvStep<'a>(Storage<'a>);
+
+enum Storage<'a> {
+    /// The pool, which keeps keys and values for later steps.
+    Paged(PagedStep<'a>),
+    /// Complete texts, whose keys are not needed after the step.
+    Contiguous(ContiguousStep),
+}
+
+/// A step over the pool.
+struct PagedStep<'a> {
+    pool: &'a mut KvPool,
+    batch: &'a Batch,
+    /// `[T]`.
+    slots: Array,
+    /// Block tables, for kernels that read keys in place.
+    paged: PagedBatch,
+    /// The groups for each window among the layers.
+    groups: Vec<(Option<u32>, AttentionGroups)>,
+}
+
+impl<'a> KvStep<'a> {
+    /// A step over the pool, which grows to hold the batch.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(pool: &'a mut KvPool, batch: &'a Batch) -> Result<Self> {
+        if let Some(block) = batch.rows.iter().flat_map(|row| &row.blocks).max() {
+            pool.ensure_block(*block)?;
+        }
+        let slots = Array::from_slice(&batch.slots, &[batch.slots.len() as i32]);
+        let mut paged = PagedBatch { block_size: BLOCK_SIZE, ..PagedBatch::default() };
+        for row in &batch.rows {
+            paged.push(row.tokens.clone(), batch.positions[row.tokens.start], &row.blocks);
+        }
+        Ok(Self(Storage::Paged(PagedStep { pool, batch, slots, paged, groups: Vec::new() })))
+    }
+
+    /// A step of complete texts, without a pool.
+    pub fn contiguous(step: ContiguousStep) -> Self {
+        Self(Storage::Contiguous(step))
+    }
+
+    /// Writes keys and values, `[T, kv_heads, d]` each, of `layer`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn write(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<()> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.write(layer, keys, values),
+            Storage::Contiguous(step) => step.write(keys, values),
+        }
+    }
+
+    /// Writes and attends in one kernel; `None` if no kernel applies.
+    ///
+    /// Takes each token's query, key and value heads, `[T, (H + 2 kv_heads) * d]`, and returns `[T, H * d]`.
+    pub fn write_and_attend(
+        &mut self,
+        layer: usize,
+        heads: &Array,
+        transform: HeadTransform,
+        params: PagedAttentionParams,
+    ) -> Option<Result<Array>> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.write_and_attend(layer, heads, transform, params),
+            Storage::Contiguous(_) => None,
+        }
+    }
+
+    /// Attention of queries `[T, H, d]` over the keys of their rows in `layer`: `[T, H * d]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn attend(&mut self, layer: usize, queries: &Array, params: AttentionParams) -> Result<Array> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.attend(layer, queries, params),
+            Storage::Contiguous(step) => step.attend(queries, params),
+        }
+    }
+}
+
+impl PagedStep<'_> {
+    fn write(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<()> {
+        let KvShape { kv_heads, head_dim, .. } = self.pool.shape;
+        let shape = [keys.dim(0), kv_heads, 1, head_dim];
+        let layer = &mut self.pool.layers[layer];
+        let as_stored = |x: &Array, pool: &Array| x.reshape(&shape)?.as_dtype(pool.dtype());
+        // The assignment drops the old handle before evaluation. Otherwise MLX would copy the pool.
+        layer.keys = scatter_single(&layer.keys, &self.slots, as_stored(keys, &layer.keys)?, 1)?;
+        layer.values = scatter_single(&layer.values, &self.slots, as_stored(values, &layer.values)?, 1)?;
+        // The device computes this layer while the next layer's graph is built.
+        transforms::async_eval([&layer.keys, &layer.values])
+    }
+
+    fn attend(&mut self, layer: usize, queries: &Array, params: AttentionParams) -> Result<Array> {
+        let kernel = self.pool.kernel;
+        // MLX's kernel stores no scores, but does not support softcaps.
+        let stores_scores = kernel == Kernel::Products || params.softcap.is_some();
+        let max_scores =
+            if stores_scores { self.pool.max_scores / (queries.dim(1) as usize).max(1) } else { usize::MAX };
+        let at = self.groups_for(params.window, max_scores);
+        let (layer, shape) = (&self.pool.layers[layer], self.pool.shape);
+        let AttentionGroups { groups, order } = &self.groups[at].1;
+        let mut outputs = Vec::with_capacity(groups.len());
+        let mut scores = 0usize;
+        for group in groups {
+            let queries = group.queries.select(queries)?;
+            let gather = |pool| group.keys.gather(pool, shape)?.as_dtype(queries.dtype());
+            let (keys, values) = (gather(&layer.keys)?, gather(&layer.values)?);
+            // Evaluate large groups one after the other: together they would need the memory that splitting saves.
+            if scores.saturating_add(group.scores) > max_scores {
+                transforms::eval(&outputs)?;
+                scores = 0;
+            }
+            scores = scores.saturating_add(group.scores);
+            outputs.push(attention::attend(kernel, &queries, &keys, &values, &group.mask, params)?);
+        }
+        let outputs = match &outputs[..] {
+            [only] => only.clone(),
+            many => ops::concatenate(many, 0)?,
+        };
+        match order {
+            None => Ok(outputs),
+            Some(order) => outputs.take_axis(order, 0),
+        }
+    }
+
+    /// The index of the groups for `window`, made on first use.
+    fn groups_for(&mut self, window: Option<u32>, max_scores: usize) -> usize {
+        if let Some(at) = self.groups.iter().position(|(known, _)| *known == window) {
+            return at;
+        }
+        let groups =
+            AttentionGroups::new(self.batch, window, self.pool.shape, (self.pool.blocks, max_scores));
+        self.groups.push((window, groups));
+        self.groups.len() - 1
+    }
+}
+
+impl Queries {
+    /// The group's queries, from those of the step.
+    fn select(&self, queries: &Array) -> Result<Array> {
+        match self {
+            Self::All => Ok(queries.clone()),
+            Self::Slice(range) => queries.try_index(range.clone()),
+            Self::Gather(tokens) => queries.take_axis(tokens, 0),
+        }
+    }
+}
+
+impl Keys {
+    /// The group's keys or values from the pool: `[R, kv_heads, L, d]`.
+    fn gather(&self, pool: &Array, shape: KvShape) -> Result<Array> {
+        let KvShape { kv_heads, head_dim, .. } = shape;
+        match self {
+            Self::Slice(range) => pool.try_index((.., range.clone()))?.expand_dims(0),
+            Self::Blocks { index, rows, tokens } => {
+                // A block of one head is contiguous: gathering copies whole blocks and needs no transposition.
+                let block = BLOCK_SIZE as i32 * head_dim;
+                let gathered = pool.reshape(&[-1, block])?.take_axis(index, 0)?;
+                let gathered = gathered.reshape(&[*rows, kv_heads, -1, head_dim])?;
+                match tokens {
+                    None => Ok(gathered),
+                    Some(range) => gathered.try_index((.., .., range.clone())),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
