@@ -1,12 +1,12 @@
-//! Agent loops under published chat templates: a call, its result, another call, its result, an answer. SmolLM2's weights stand
-//! behind each template, so what is called makes no sense, but every form of calls is written, read back and cached for real.
+//! Agent loops under published chat templates: a call, its result, another call, its result, an answer. Each template has
+//! SmolLM2's weights. The calls make no sense, but the server renders, parses and caches every form of calls.
 
 use std::path::Path;
 
-use e2e::{Server, places};
+use e2e::{Server, derived, places};
 use serde_json::{Value, json};
 
-/// Templates of families whose ways to write calls differ.
+/// Templates of families that write calls in different forms.
 const TEMPLATES: [&str; 12] = [
     "Qwen-Qwen3-0.6B",
     "Qwen-QwQ-32B",
@@ -29,7 +29,7 @@ const fn max_tokens(forced: Option<&str>) -> u32 {
     if forced.is_some() { 96 } else { 8 }
 }
 
-/// What one request of a loop brought.
+/// The result of one request of a loop.
 struct Turn {
     call: Option<Call>,
     prompt_tokens: u64,
@@ -47,10 +47,10 @@ fn scripted(step: usize) -> Call {
     Call { id: format!("call_{step}"), name: TOOL.into(), arguments: r#"{"path": "lib.py"}"#.into() }
 }
 
-/// A client's protocol: how it asks, what it reads, how it goes on.
+/// A client's protocol: its requests, its answers, and the next turn.
 struct Protocol {
     path: &'static str,
-    /// It can say that a model reasons for eight tokens only: SmolLM2 does not stop by itself.
+    /// Whether a request can limit reasoning to eight tokens: SmolLM2 does not stop by itself.
     bounds_reasoning: bool,
     request: fn(&str, &[Value], Option<&str>) -> Value,
     read: fn(&[Value]) -> Turn,
@@ -205,17 +205,11 @@ fn continued_messages(call: &Call, result: &str) -> Vec<Value> {
 }
 
 /// SmolLM2's weights and tokenizer behind a published template.
-fn put(folder: &Path, template: &str) {
-    let to = folder.join(template);
-    std::fs::create_dir_all(&to).unwrap();
-    for file in std::fs::read_dir(places::models().join(places::SMOLLM2)).unwrap().map(Result::unwrap) {
-        std::os::unix::fs::symlink(file.path(), to.join(file.file_name())).unwrap();
-    }
-    let text =
-        std::fs::read_to_string(places::templates().join(format!("llama.cpp/{template}.jinja"))).unwrap();
-    std::fs::write(to.join("chat_template.jinja"), text).unwrap();
+fn write_model(folder: &Path, template: &str) {
+    let path = places::templates().join(format!("llama.cpp/{template}.jinja"));
+    let model = derived::write(folder, template, &std::fs::read_to_string(path).unwrap());
     if template.starts_with("openai-gpt-oss") {
-        write_harmony_tokens(&to.join("tokenizer.json"));
+        write_harmony_tokens(&model.join("tokenizer.json"));
     }
 }
 
@@ -240,7 +234,7 @@ fn write_harmony_tokens(file: &Path) {
     std::fs::write(file, text).unwrap();
 }
 
-/// The events of a request's stream, which succeeds.
+/// The events of a stream that must succeed.
 fn events(server: &Server, path: &str, body: &Value, context: &str) -> Vec<Value> {
     let stream = server.stream(path, body);
     let refused = || server.post(path, body).body;
@@ -253,7 +247,7 @@ fn events(server: &Server, path: &str, body: &Value, context: &str) -> Vec<Value
     events
 }
 
-/// Three requests; what the second and third share with the request before is cached.
+/// Three requests. The cache serves the prefix that each shares with the one before.
 fn agent_loop(server: &Server, template: &str, protocol: &Protocol) {
     let mut turns = Vec::new();
     let mut before = 0;
@@ -263,7 +257,7 @@ fn agent_loop(server: &Server, template: &str, protocol: &Protocol) {
         let body = (protocol.request)(template, &turns, forced);
         let turn = (protocol.read)(&events(server, protocol.path, &body, &context));
         assert!(turn.prompt_tokens > before, "{context}: the prompt grows");
-        // The last block is not full, and what a template writes before the model's turn may not stand there later.
+        // The last block is not full, and a template may render the end of the prompt differently in the next turn.
         let enough = (before * 9 / 10).saturating_sub(BLOCK);
         assert!(turn.cached_tokens >= enough, "{context}: {} of {before} cached", turn.cached_tokens);
         before = turn.prompt_tokens;
@@ -285,10 +279,10 @@ fn agent_loop(server: &Server, template: &str, protocol: &Protocol) {
 }
 
 #[test]
-fn agent_loops_work_and_are_cached_under_published_templates() {
+fn agent_loop_under_a_published_template_calls_and_is_cached() {
     let folder = tempfile::tempdir().unwrap();
     for template in TEMPLATES {
-        put(folder.path(), template);
+        write_model(folder.path(), template);
     }
     let server = Server::builder().models(folder.path()).start();
     for template in TEMPLATES {

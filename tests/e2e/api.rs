@@ -1,11 +1,11 @@
-//! What SDKs do not show: raw shapes, headers, health.
+//! Details that SDKs hide: raw streams, headers, health.
 
 use e2e::Server;
 use e2e::places::{self, SMOLLM2};
 use serde_json::{Value, json};
 
 #[test]
-fn streams_end_with_done_and_match_the_plain_answer() {
+fn completion_stream_ends_with_done_and_matches_the_plain_answer() {
     let server = Server::start();
     let plain = server.count();
     assert_eq!(plain.status, 200, "{}", plain.body);
@@ -22,7 +22,7 @@ fn streams_end_with_done_and_match_the_plain_answer() {
 }
 
 #[test]
-fn models_and_health_need_no_worker() {
+fn models_and_health_start_no_worker() {
     let server = Server::start();
     assert_eq!(server.get("/health").status, 200);
     let list = server.get("/v1/models");
@@ -33,9 +33,9 @@ fn models_and_health_need_no_worker() {
     assert!(server.workers().is_empty(), "listing models starts none");
 }
 
-/// One that runs has its place among them; the workers, not the gateway, know how many there are.
+/// The worker counts the places: a running request occupies one.
 #[test]
-fn answers_say_how_many_more_requests_are_taken() {
+fn ratelimit_headers_count_the_remaining_requests() {
     let server = Server::start();
     let long = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
                       "temperature": 0});
@@ -52,18 +52,18 @@ fn answers_say_how_many_more_requests_are_taken() {
     ] {
         let answer =
             ureq::post(server.url(path)).content_type("application/json").send(body.to_string()).unwrap();
-        let told = |name: &str| -> u32 {
+        let header = |name: &str| -> u32 {
             let value = answer.headers().get(format!("{prefix}{name}{suffix}")).unwrap();
             value.to_str().unwrap().parse().unwrap()
         };
         // 32 may run and 256 wait.
-        assert_eq!((told("limit"), told("remaining")), (288, 286), "{path}");
+        assert_eq!((header("limit"), header("remaining")), (288, 286), "{path}");
     }
 }
 
-/// The refusal of a worker that is full says so in numbers, and is over when the others leave.
+/// A full worker refuses with numbers, and accepts again when requests leave.
 #[test]
-fn who_is_one_too_many_is_told_the_limit() {
+fn request_over_the_limit_is_429_with_the_limit() {
     let config = format!("[models.\"{SMOLLM2}\"]\nmax_batch = 1\n");
     let server = Server::builder().models(&places::models()).config(&config).start();
     // One runs, 255 wait; the second 128 come before the first, so that their stream begins.
@@ -79,7 +79,7 @@ fn who_is_one_too_many_is_told_the_limit() {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let answer = agent.post(server.url("/v1/completions")).content_type("application/json");
     let answer = answer.send(body.to_string()).unwrap();
-    let told = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(answer.status().as_u16(), 429);
     for (name, value) in [
         ("x-ratelimit-limit-requests", "257"),
@@ -87,7 +87,7 @@ fn who_is_one_too_many_is_told_the_limit() {
         ("x-ratelimit-reset-requests", "1s"),
         ("retry-after", "1"),
     ] {
-        assert_eq!(told(name).as_deref(), Some(value), "{name}");
+        assert_eq!(header(name).as_deref(), Some(value), "{name}");
     }
     drop(waiting);
     e2e::process::wait_for("there is room again", std::time::Duration::from_secs(20), || {
@@ -96,7 +96,7 @@ fn who_is_one_too_many_is_told_the_limit() {
 }
 
 #[test]
-fn a_client_that_leaves_stops_the_computing() {
+fn disconnected_client_stops_the_computation() {
     let server = Server::start();
     let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
                       "temperature": 0});

@@ -1,7 +1,7 @@
-//! Chaos: eight clients ask while workers are killed, stopped, unloaded, restarted and short of memory. Seeded and bounded.
+//! Chaos: eight clients send requests while workers are killed, stopped, unloaded, restarted and short of memory.
 //!
-//! Every request ends with the right text or a clean error, none hangs, and nothing stays behind. `MLXD_CHAOS_SECONDS` makes
-//! it longer, `MLXD_CHAOS_SEED` different.
+//! Every request ends with the right text or a clean error, none hangs, and nothing stays behind. `MLXD_CHAOS_SECONDS` sets the
+//! duration, `MLXD_CHAOS_SEED` the seed.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ const MODELS: [&str; 2] = [SMOLLM2, TWIN];
 const BROKEN: &str = "broken";
 const PROMPTS: [&str; 4] = ["2, 4, 6, 8,", "Once upon a time", "The capital of France is", "def main():"];
 const TOKENS: u32 = 40;
-/// No request and no order takes longer, whatever happens to it.
+/// The limit of every request and admin call.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// SplitMix64.
@@ -46,13 +46,13 @@ impl Random {
 enum End {
     /// With a text.
     Text(String),
-    /// With an error that says what is wrong.
+    /// With an error message.
     Error(String),
     /// Its client left after this much.
     Left(String),
 }
 
-/// How all of them did.
+/// The outcomes of all requests.
 #[derive(Debug, Default)]
 struct Ends {
     right: u32,
@@ -65,13 +65,13 @@ struct Ends {
 struct Chaos {
     server: Server,
     folder: TempDir,
-    /// What an undisturbed server makes of each prompt.
+    /// An undisturbed server's answer to each prompt.
     right: Vec<String>,
     ends: Mutex<Ends>,
     over: AtomicBool,
 }
 
-/// Ends everybody's work when one of them panics.
+/// Ends all threads' work when one of them panics.
 struct Alarm<'a>(&'a AtomicBool);
 
 impl Drop for Alarm<'_> {
@@ -111,12 +111,12 @@ impl Chaos {
                 other => panic!("undisturbed: {other:?}"),
             }
         }
-        chaos.all_is_well();
+        chaos.assert_both_models_answer();
         chaos
     }
 
-    /// Both models are served, and answer rightly.
-    fn all_is_well(&self) {
+    /// Asserts that both models answer with the right text.
+    fn assert_both_models_answer(&self) {
         for model in MODELS {
             assert_eq!(
                 self.plain(&body(model, PROMPTS[0], false)),
@@ -176,13 +176,13 @@ impl Chaos {
             _ => self.streamed(&body(model, PROMPTS[prompt], true), usize::MAX),
         };
         let refused = matches!(end, End::Error(_));
-        self.note(end, &self.right[prompt], begun.elapsed());
+        self.record(end, &self.right[prompt], begun.elapsed());
         if refused {
             random.pause(100, 200);
         }
     }
 
-    fn note(&self, end: End, right: &str, took: Duration) {
+    fn record(&self, end: End, right: &str, took: Duration) {
         let mut ends = self.ends.lock().unwrap();
         ends.slowest = ends.slowest.max(took);
         match end {
@@ -218,7 +218,7 @@ impl Chaos {
         (!there.is_empty()).then(|| there[random.below(there.len())])
     }
 
-    /// Does something bad to a process or to the machine.
+    /// Disturbs a process or the machine.
     fn disturb(&self, random: &mut Random) {
         let Some((pid, ready)) = self.victim(random) else { return };
         // It may have ended a moment ago.
@@ -242,8 +242,8 @@ impl Chaos {
         }
     }
 
-    /// Gives an order. It may be refused: what counts is what becomes of the requests, and that it is answered.
-    fn order(&self, random: &mut Random) {
+    /// Makes an admin call. It may be refused, but has to be answered.
+    fn admin_call(&self, random: &mut Random) {
         let model = MODELS[random.below(MODELS.len())];
         let (what, body) = match random.below(4) {
             0 => ("unload", json!({"force": false})),
@@ -258,8 +258,8 @@ impl Chaos {
         assert!(answer.status == 200 || refused, "{what} {model}: {}", answer.body);
     }
 
-    /// Everybody at once, for so long or until one of them panics.
-    fn rage(&self, seed: u64, time: Duration) {
+    /// Runs all threads for `time`, or until one of them panics.
+    fn run(&self, seed: u64, time: Duration) {
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
                 scope.spawn(move || {
@@ -280,7 +280,7 @@ impl Chaos {
                 let (_alarm, mut random) = (Alarm(&self.over), Random(seed * 1000 + 200));
                 while !self.is_over() {
                     random.pause(1000, 4000);
-                    self.order(&mut random);
+                    self.admin_call(&mut random);
                 }
             });
             let begun = Instant::now();
@@ -292,7 +292,7 @@ impl Chaos {
     }
 
     /// Waits until each of `count` workers has one lease and one socket, and nothing to do.
-    fn calm(&self, count: usize) -> Value {
+    fn wait_until_idle(&self, count: usize) -> Value {
         let mut pool = Value::Null;
         process::wait_for("what is held is what is used", Duration::from_secs(30), || {
             pool = self.server.get("/admin/v1/pool").body;
@@ -311,7 +311,7 @@ impl Chaos {
         pool
     }
 
-    /// An order that is followed.
+    /// Unloads both models. The calls must succeed.
     fn unload_all(&self) {
         for model in MODELS {
             let answer =
@@ -321,27 +321,27 @@ impl Chaos {
     }
 }
 
-/// No process that was started for `home` lives.
-fn nobody_is_left(home: &str) {
+/// Asserts that no process of `home` runs.
+fn assert_no_process_left(home: &str) {
     let left: Vec<_> = process::processes().into_iter().filter(|p| p.command.contains(home)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
-fn every_request_ends_well_and_nothing_stays() {
+fn chaos_ends_every_request_and_leaves_nothing_behind() {
     let (seconds, seed) = (setting("MLXD_CHAOS_SECONDS", 12), setting("MLXD_CHAOS_SEED", 7));
     let begun = Instant::now();
     let chaos = Chaos::start();
-    chaos.calm(2);
+    chaos.wait_until_idle(2);
     let before = chaos.server.supervisor().rss_kib;
-    chaos.rage(seed, Duration::from_secs(seconds));
-    // What was broken on purpose is forgiven, and all is given back.
+    chaos.run(seed, Duration::from_secs(seconds));
+    // The faults leave no trace: all memory is returned.
     chaos.unload_all();
-    let pool = chaos.calm(0);
+    let pool = chaos.wait_until_idle(0);
     assert_eq!(pool["leased_bytes"], 0, "{pool}");
-    chaos.all_is_well();
+    chaos.assert_both_models_answer();
     let after = chaos.server.supervisor().rss_kib;
-    let pool = chaos.calm(2);
+    let pool = chaos.wait_until_idle(2);
     let Chaos { server, ends, .. } = chaos;
     let ends = ends.into_inner().unwrap();
     let started = server.log().matches("a worker starts").count() as u64;
@@ -363,12 +363,12 @@ fn every_request_ends_well_and_nothing_stays() {
     kinds.dedup();
     println!("errors: {kinds:#?}");
     assert!(ends.right > 0 && recoveries > 0, "{ends:?} {pool}");
-    // Each worker loses what it has, and no request is offered to it again.
+    // A worker loses its requests once, and gets none of them again.
     assert!(recoveries <= CLIENTS * started, "{recoveries} recoveries for {started} workers");
     // Nine workers would have to be lost with one request; a model that keeps crashing is not started so often.
     assert_eq!(given_up, 0, "of {recoveries} recoveries for {started} workers");
     assert!(after < before + (4 << 10), "the supervisor grew from {before} to {after} KiB");
     let home = server.home().to_str().unwrap().to_owned();
     assert!(server.stop(Signal::SIGTERM).success());
-    nobody_is_left(&home);
+    assert_no_process_left(&home);
 }

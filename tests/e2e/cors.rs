@@ -1,4 +1,4 @@
-//! Web pages of other origins.
+//! Requests of web pages from other origins.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ fn preflight(server: &Server, origin: &str) -> String {
 }
 
 #[test]
-fn only_listed_origins_may_ask() {
+fn preflight_allows_only_listed_origins() {
     let server = Server::builder()
         .models(&places::models())
         .config("cors_origins = [\"https://chat.example\"]")

@@ -1,5 +1,5 @@
-//! The disk under `mlxd.db` is full: requests are answered all the same, what cannot be written is told, counted and let go, and
-//! all goes on by itself when there is room. A limit on the gateway's files makes its writes fail, which needs no privileges.
+//! The disk under `mlxd.db` is full. The server still answers requests; it reports, counts and drops what it cannot write, and
+//! writes again when there is room. A limit on the gateway's files makes its writes fail, which needs no privileges.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn body(previous: Option<&str>, more: &Value) -> Value {
     body
 }
 
-/// A whole response: its id, and whether it says that it was kept.
+/// The id and `store` of a whole response.
 fn respond(server: &Server, previous: Option<&str>) -> (String, bool) {
     let answer = server.post("/v1/responses", &body(previous, &json!({})));
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -24,16 +24,16 @@ fn respond(server: &Server, previous: Option<&str>) -> (String, bool) {
     (answer.text("/id").to_owned(), answer.body["store"].as_bool().unwrap())
 }
 
-/// Likewise, streamed.
+/// The id and `store` of a streamed response.
 fn stream(server: &Server) -> (String, bool) {
     let last = server.stream("/v1/responses", &body(None, &json!({"stream": true}))).last().unwrap();
     let last: Value = serde_json::from_str(&last).unwrap();
-    let told = &last["response"];
+    let response = &last["response"];
     assert!(last["type"] == "response.completed" || last["type"] == "response.incomplete", "{last}");
-    (told["id"].as_str().unwrap().to_owned(), told["store"].as_bool().unwrap())
+    (response["id"].as_str().unwrap().to_owned(), response["store"].as_bool().unwrap())
 }
 
-fn not_found(server: &Server, id: &str) {
+fn expect_not_found(server: &Server, id: &str) {
     let answer = server.post("/v1/responses", &body(Some(id), &json!({})));
     let message = answer.expect_error(404);
     assert!(message.contains(id) && message.contains("was not kept"), "{message}");
@@ -46,7 +46,7 @@ fn metric(server: &Server, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
 }
 
-/// Records that were lost: written soon after their requests' ends.
+/// The number of lost records, at least `least`. The gateway writes a record soon after its request ends.
 fn records_lost(server: &Server, least: u64) -> u64 {
     let mut lost = 0;
     process::wait_for("lost records are counted", Duration::from_secs(10), || {
@@ -57,22 +57,25 @@ fn records_lost(server: &Server, least: u64) -> u64 {
 }
 
 #[test]
-fn a_full_disk_costs_what_would_be_written_and_nothing_else() {
+fn full_disk_loses_only_what_would_be_written() {
     let server = Server::builder().models(&places::models()).bounded().start();
     let gateway = server.gateways().remove(0).pid;
     let (kept, stored) = respond(&server, None);
     assert!(stored && server.log().contains("mlxd is listening"));
 
     process::limit_files(gateway, true);
-    let (whole, told) = respond(&server, Some(&kept));
-    assert!(!told, "what is kept can be gone on from, and the answer says that it is not kept itself");
-    let (streamed, told) = stream(&server);
-    assert!(!told);
+    let (whole, stored) = respond(&server, Some(&kept));
+    assert!(
+        !stored,
+        "a stored response can be continued, and the answer reports that it is not stored itself"
+    );
+    let (streamed, stored) = stream(&server);
+    assert!(!stored);
     assert_eq!(server.count().status, 200);
     for lost in [&whole, &streamed] {
-        not_found(&server, lost);
+        expect_not_found(&server, lost);
     }
-    // Whose answer could not be fetched is refused before it is made.
+    // A background response that could not be fetched later is refused at once.
     let background = server.post("/v1/responses", &body(None, &json!({"background": true})));
     assert!(background.expect_error(503).contains("cannot be kept"), "{}", background.body);
     assert_eq!(metric(&server, "mlxd_responses_lost_total"), 3);
@@ -87,7 +90,7 @@ fn a_full_disk_costs_what_would_be_written_and_nothing_else() {
     process::wait_for("records are written again", Duration::from_secs(10), || {
         server.log().contains("records of requests are written again")
     });
-    // A record that waited to be written when the room came may have been lost or not; from here on none is.
+    // A record in the queue when room came may be lost or written. From here on none is lost.
     let lost = records_lost(&server, 3);
     assert!(respond(&server, Some(&again)).1);
     assert_eq!((records_lost(&server, lost), metric(&server, "mlxd_responses_lost_total")), (lost, 3));
@@ -96,11 +99,11 @@ fn a_full_disk_costs_what_would_be_written_and_nothing_else() {
 }
 
 #[test]
-fn a_background_response_that_ends_on_a_full_disk_is_kept_when_there_is_room() {
+fn background_response_that_ends_on_a_full_disk_is_stored_when_there_is_room() {
     let server = Server::builder().models(&places::models()).bounded().start();
     assert_eq!(server.count().status, 200);
     let gateway = server.gateways().remove(0).pid;
-    let more = json!({"background": true, "max_output_tokens": 60, "input": "Tell me a long story."});
+    let more = json!({"background": true, "max_output_tokens": 60, "input": "Write a long story."});
     let begun = server.post("/v1/responses", &body(None, &more));
     assert_eq!(begun.status, 200, "{}", begun.body);
     process::limit_files(gateway, true);
@@ -116,11 +119,11 @@ fn a_background_response_that_ends_on_a_full_disk_is_kept_when_there_is_room() {
 }
 
 #[test]
-fn a_gateway_that_starts_on_a_full_disk_serves_and_keeps_when_there_is_room() {
+fn gateway_started_on_a_full_disk_serves_and_stores_when_there_is_room() {
     let server = Server::builder().models(&places::models()).bounded().start();
     assert_eq!(server.count().status, 200);
     let (supervisor, gateway) = (server.pid() as i32, server.gateways().remove(0).pid);
-    // What it starts has the same limit. The database is to be made anew.
+    // Its child processes inherit the limit. The next gateway has to create the database.
     process::limit_files(supervisor, true);
     for name in ["mlxd.db", "mlxd.db-wal", "mlxd.db-shm"] {
         std::fs::remove_file(server.home().join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Every failure is a clear error, in OpenAI's shape where no other is known.
+//! Every failure is a clear error, in OpenAI's form outside the other protocols.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use e2e::places::{self, SMOLLM2};
 use e2e::{Server, http};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 fn chat(model: &str) -> serde_json::Value {
@@ -15,7 +16,7 @@ fn chat(model: &str) -> serde_json::Value {
 }
 
 #[test]
-fn requests_that_cannot_be_read() {
+fn unreadable_requests_are_400() {
     let server = Server::start();
     let url = server.url("/v1/chat/completions");
     for bytes in [&b"{\"model\": "[..], b"not json", b"", b"\xff\xfe", b"[]", b"null"] {
@@ -38,7 +39,7 @@ fn requests_that_cannot_be_read() {
 }
 
 #[test]
-fn a_body_over_the_limit() {
+fn body_over_the_limit_is_413() {
     let server = Server::start();
     let mut socket = TcpStream::connect(server.address()).unwrap();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -52,7 +53,7 @@ fn a_body_over_the_limit() {
 }
 
 #[test]
-fn broken_model_folders_say_what_is_wrong() {
+fn broken_model_folder_error_names_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     broken(folder.path(), "no-weights", |_| {});
     broken(folder.path(), "strange", |model| {
@@ -78,14 +79,14 @@ fn broken_model_folders_say_what_is_wrong() {
     let listed = server.get("/v1/models").body.to_string();
     assert!(listed.contains("no-weights") && !listed.contains("strange"), "{listed}");
     assert!(server.mlxd(&["ps", "--all"]).contains("unsupported: \"martian\""));
-    // The reason is told before the process has ended, which it gets 200 ms for.
+    // The answer comes before the process ends, which may take 200 ms.
     e2e::process::wait_for("a worker that cannot load is gone", Duration::from_secs(2), || {
         server.workers().is_empty()
     });
     assert_eq!(server.count().status, 200, "the good model is served beside the broken ones");
 }
 
-/// A copy of the demo model without its weights, then changed by `change`.
+/// Copies SmolLM2 without its weights, then applies `change`.
 fn broken(folder: &Path, name: &str, change: impl FnOnce(&Path)) {
     let model = folder.join(name);
     fs::create_dir(&model).unwrap();
@@ -96,10 +97,10 @@ fn broken(folder: &Path, name: &str, change: impl FnOnce(&Path)) {
 }
 
 #[test]
-fn unknown_models_are_404_and_name_what_there_is() {
+fn unknown_model_is_404_with_its_name() {
     let server = Server::start();
-    let answer = server.post("/v1/chat/completions", &chat("nobody/nothing"));
-    assert!(answer.expect_error(404).contains("nobody/nothing"));
+    let answer = server.post("/v1/chat/completions", &chat("unknown/model"));
+    assert!(answer.expect_error(404).contains("unknown/model"));
     assert_eq!(answer.text("/error/code"), "model_not_found");
     for id in ["..", "../../etc", "/etc", "a\u{0}b", ""] {
         let status = server.post("/v1/chat/completions", &chat(id)).status;
@@ -108,15 +109,61 @@ fn unknown_models_are_404_and_name_what_there_is() {
 }
 
 #[test]
-fn keys_guard_the_api() {
+fn request_without_a_key_is_401() {
     let server =
         Server::builder().models(&places::models()).env("MLXD_API_KEYS", "sk-test-one,sk-test-two").start();
     server.get("/v1/models").expect_error(401);
     server.post("/v1/chat/completions", &chat(SMOLLM2)).expect_error(401);
     assert_eq!(server.get("/health").status, 200);
-    let asked = ureq::get(server.url("/v1/models")).header("authorization", "Bearer sk-test-two").call();
-    assert_eq!(asked.unwrap().status().as_u16(), 200);
+    let authorized = ureq::get(server.url("/v1/models")).header("authorization", "Bearer sk-test-two").call();
+    assert_eq!(authorized.unwrap().status().as_u16(), 200);
     assert!(!server.log().contains("sk-test"), "keys are never logged");
     let commands: String = e2e::process::processes().into_iter().map(|p| p.command).collect();
     assert!(!commands.contains("sk-test-one"), "keys are on no command line");
+}
+
+/// The status of a request with this key.
+fn status_with_key(server: &Server, key: &str) -> u16 {
+    let request = ureq::get(server.url("/v1/models")).header("x-api-key", key);
+    let request = request.config().http_status_as_error(false).build();
+    request.call().unwrap().status().as_u16()
+}
+
+#[test]
+fn children_have_no_key_in_their_command_lines_and_environments() {
+    let server = Server::builder()
+        .models(&places::models())
+        .config("api_keys = [\"sk-test-file\"]")
+        .env("MLXD_API_KEYS", "sk-test-one")
+        .start();
+    server.mlxd(&["load", SMOLLM2]);
+    server.mlxd(&["restart", "--gateway"]);
+    assert_eq!(
+        (status_with_key(&server, "sk-test-one"), status_with_key(&server, "sk-test-file")),
+        (200, 401)
+    );
+    let children: Vec<_> = server.gateways().into_iter().chain(server.workers()).collect();
+    assert!(children.len() >= 2, "{children:?}");
+    for child in children {
+        assert!(!child.command.contains("sk-test"), "{child:?}");
+        // Only Linux shows the environment of a process as a file.
+        let environment = fs::read(format!("/proc/{}/environ", child.pid)).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(!environment.contains("sk-test") && !environment.contains("MLXD_API_KEYS"), "{child:?}");
+        assert!(environment.is_empty() || environment.contains("PATH="), "the environment was read");
+    }
+}
+
+#[test]
+fn killed_gateway_is_replaced_with_the_same_keys() {
+    let server = Server::builder().models(&places::models()).env("MLXD_API_KEYS", "sk-test-one").start();
+    let killed = server.gateways().remove(0).pid;
+    e2e::process::signal(killed, Signal::SIGKILL);
+    e2e::process::wait_for("another gateway", Duration::from_secs(20), || {
+        server.gateways().first().is_some_and(|gateway| gateway.pid != killed)
+    });
+    assert_eq!(
+        (status_with_key(&server, "sk-test-one"), status_with_key(&server, "sk-test-two")),
+        (200, 401)
+    );
 }

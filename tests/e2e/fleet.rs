@@ -1,4 +1,4 @@
-//! Many models on one machine: the budget, who goes and who stays, hangs, restarts, and the command line's verbs.
+//! Many models on one machine: budget, eviction, hangs, restarts, and the verbs of the command line.
 //!
 //! Tests that measure print their figures: `cargo test --release -p e2e fleet -- --nocapture`.
 
@@ -84,7 +84,7 @@ fn three_models_share_a_budget_for_two() {
 }
 
 #[test]
-fn two_clients_that_take_turns_do_not_load_for_every_request() {
+fn two_alternating_clients_do_not_reload_for_every_request() {
     let names = ["a", "b"];
     let folder = copies(&names);
     let server =
@@ -112,13 +112,13 @@ fn two_clients_that_take_turns_do_not_load_for_every_request() {
 }
 
 #[test]
-fn unloading_gives_the_memory_back() {
+fn unloading_frees_the_memory() {
     let server = Server::start();
     let family = || {
         let own = server.supervisor().rss_kib + server.gateways().iter().map(|g| g.rss_kib).sum::<u64>();
         own + server.workers().iter().map(|worker| worker.rss_kib).sum::<u64>()
     };
-    // The gateway has answered once, and has what it needs for that.
+    // The gateway has answered once, so its memory for that is allocated.
     server.get("/v1/models");
     let before = family();
     assert_eq!(server.count().status, 200);
@@ -141,7 +141,7 @@ fn unloading_gives_the_memory_back() {
 }
 
 #[test]
-fn the_command_line_loads_lists_restarts_unloads_and_stops() {
+fn command_line_loads_lists_restarts_unloads_and_stops() {
     let server = Server::start();
     assert!(server.mlxd(&["ps"]).contains("no model is loaded"));
     assert!(server.mlxd(&["load", SMOLLM2, "--keep-alive", "600"]).contains("is ready"));
@@ -167,8 +167,8 @@ fn the_command_line_loads_lists_restarts_unloads_and_stops() {
         gateways.len() == 1 && gateways[0].pid != gateway
     });
     assert_eq!(server.count().status, 200);
-    let (done, text) = server.command(&["unload", "nobody"]);
-    assert!(!done && text.contains("nobody") && text.contains(SMOLLM2), "{text}");
+    let (done, text) = server.command(&["unload", "unknown"]);
+    assert!(!done && text.contains("unknown") && text.contains(SMOLLM2), "{text}");
     server.mlxd(&["unload", SMOLLM2, "--force"]);
     assert!(server.workers().is_empty());
     assert!(server.mlxd(&["ps", "--all"]).contains("stopped"));
@@ -183,7 +183,7 @@ fn the_command_line_loads_lists_restarts_unloads_and_stops() {
 }
 
 #[test]
-fn a_stopped_worker_is_taken_for_hung_and_replaced() {
+fn stopped_worker_counts_as_hung_and_is_replaced() {
     let server = Server::builder().models(&places::models()).env("MLXD_HANG_SECONDS", "2").start();
     assert_eq!(server.count().status, 200);
     let stopped = server.workers().remove(0).pid;
@@ -198,7 +198,7 @@ fn a_stopped_worker_is_taken_for_hung_and_replaced() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_engine_that_hangs_tells_where_and_its_stream_goes_on() {
+fn hung_engine_logs_its_stack_and_its_stream_continues() {
     let folder = tempfile::tempdir().unwrap();
     let hang = folder.path().join("hang");
     let server = Server::builder()
@@ -224,20 +224,21 @@ fn an_engine_that_hangs_tells_where_and_its_stream_goes_on() {
         start.elapsed()
     );
     let log = server.log();
-    let told = log.lines().find(|line| line.contains("] thread engine (")).unwrap_or_else(|| panic!("{log}"));
+    let stack =
+        log.lines().find(|line| line.contains("] thread engine (")).unwrap_or_else(|| panic!("{log}"));
     assert!(
-        told.contains("hanging::hang")
-            && told.contains("(engine.rs:")
-            && !told.contains("on_stack_request ("),
-        "{told}"
+        stack.contains("hanging::hang")
+            && stack.contains("(engine.rs:")
+            && !stack.contains("on_stack_request ("),
+        "{stack}"
     );
-    assert!(log.contains("] thread mlxd-worker ("), "the other threads are told of too: {log}");
+    assert!(log.contains("] thread mlxd-worker ("), "the stacks of the other threads are there too: {log}");
     let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
     assert_eq!(model["last_exit"]["signal"], 6, "it ended by SIGABRT: {model}");
 }
 
 #[test]
-fn idle_models_go_and_pressure_takes_them() {
+fn idle_models_are_unloaded_and_pressure_unloads_pinned_ones() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("pressure");
     let server = Server::builder()
@@ -285,7 +286,7 @@ fn replicas_aliases_and_preloading_come_from_the_configuration() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_the_numbers() {
+fn model_over_the_budget_is_503_with_the_numbers() {
     let server = Server::builder().models(&places::models()).arg("--memory").arg("600MiB").start();
     let answer = server.count();
     let message = answer.expect_error(503);

@@ -6,7 +6,7 @@ use e2e::places::SMOLLM2;
 use e2e::{Server, figures, process};
 
 #[test]
-fn idle_memory_and_start() {
+fn idle_server_is_small_and_starts_quickly() {
     let starts: Vec<Server> = (0..3).map(|_| Server::start()).collect();
     let fastest = starts.iter().map(|s| s.accepting_after).min().unwrap();
     assert!(fastest <= Duration::from_millis(300), "accepts connections after {fastest:?}");
@@ -18,7 +18,7 @@ fn idle_memory_and_start() {
     assert!(gateway <= 40 << 10, "gateway: {gateway} KiB");
 }
 
-/// What of its memory is what, in MiB.
+/// A field of `/proc/PID/status` in MiB.
 #[cfg(target_os = "linux")]
 fn memory(pid: i32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -26,10 +26,10 @@ fn memory(pid: i32, field: &str) -> u64 {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
-/// The file's pages go as its tensors are read: neither while it loads nor later does a worker hold file and weights.
+/// A worker drops the file's pages as it reads the tensors. It never holds both file and weights.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_loaded_worker_holds_its_weights_once() {
+fn loaded_worker_holds_its_weights_once() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let pid = server.workers().remove(0).pid;
@@ -51,5 +51,8 @@ fn a_loaded_worker_holds_its_weights_once() {
     let lease = &pool["leases"][0];
     assert!(lease["footprint"].as_u64() <= lease["bytes"].as_u64(), "the estimate holds: {pool}");
     let leased = lease["weights"].as_u64().unwrap() >> 20;
-    assert!(leased.abs_diff(weights) <= 1 + weights / 50, "headers tell what weights take: {pool}");
+    assert!(
+        leased.abs_diff(weights) <= 1 + weights / 50,
+        "the lease is the size in the weights' headers: {pool}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The gateway is killed under load: that costs the connections it had, and nothing else.
+//! A gateway killed under load loses its own connections and nothing else.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +13,7 @@ const CLIENTS: u32 = 6;
 const KILLS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What became of the streams.
+/// Counts of the streams' outcomes.
 #[derive(Default)]
 struct Streams {
     over: AtomicBool,
@@ -26,8 +26,8 @@ fn body(tokens: u32) -> Value {
     json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": tokens, "temperature": 0, "stream": true})
 }
 
-/// The text of a stream, and whether it came to its end; `None` where the connection broke before an answer.
-fn read(server: &Server) -> Option<(String, bool)> {
+/// The text of a stream, and whether it is complete. `None` where the connection broke before an answer.
+fn read_stream(server: &Server) -> Option<(String, bool)> {
     let events = http::stream_within(&server.url("/v1/completions"), &body(60), PATIENCE).ok()?;
     assert_eq!(events.status, 200);
     let mut text = String::new();
@@ -36,7 +36,7 @@ fn read(server: &Server) -> Option<(String, bool)> {
             return Some((text, true));
         }
         let event: Value = serde_json::from_str(&event).unwrap();
-        assert!(event.get("error").is_none(), "a gateway that is gone tells nothing: {event}");
+        assert!(event.get("error").is_none(), "a killed gateway sends no error: {event}");
         text.push_str(event["choices"][0]["text"].as_str().unwrap());
     }
     Some((text, false))
@@ -44,29 +44,29 @@ fn read(server: &Server) -> Option<(String, bool)> {
 
 fn client(server: &Server, right: &str, streams: &Streams) {
     while !streams.over.load(Ordering::Relaxed) {
-        let (text, whole) = read(server).unwrap_or_default();
+        let (text, whole) = read_stream(server).unwrap_or_default();
         assert!(if whole { text == right } else { right.starts_with(&text) }, "{text:?} of {right:?}");
         let count = if whole { &streams.whole } else { &streams.broken };
         count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// New connections are taken at any time, whoever serves them.
-fn knock(server: &Server, streams: &Streams) {
+/// Connects all the time. No connection is refused while a gateway is replaced.
+fn connect_repeatedly(server: &Server, streams: &Streams) {
     while !streams.over.load(Ordering::Relaxed) {
         let connection = TcpStream::connect(server.address());
-        assert!(connection.is_ok(), "nobody is refused: {connection:?}");
+        assert!(connection.is_ok(), "refused: {connection:?}");
         streams.connected.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Descriptors that a process has open, where the system tells.
+/// The number of open descriptors of a process; 0 without /proc.
 fn descriptors(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-fn kill_again_and_again(server: &Server, streams: &Streams) {
+fn kill_gateways(server: &Server, streams: &Streams) {
     for _ in 0..KILLS {
         std::thread::sleep(Duration::from_millis(1200));
         let gateway = server.gateways().remove(0).pid;
@@ -82,7 +82,7 @@ fn kill_again_and_again(server: &Server, streams: &Streams) {
     streams.over.store(true, Ordering::Relaxed);
 }
 
-/// Ends everybody's work, also when the one who has it panics.
+/// Ends all threads' work when it is dropped, also by a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -92,9 +92,9 @@ impl Drop for Over<'_> {
 }
 
 #[test]
-fn a_gateway_killed_under_load_costs_its_own_connections_only() {
+fn gateway_killed_under_load_loses_only_its_own_connections() {
     let server = Server::start();
-    let (right, whole) = read(&server).unwrap();
+    let (right, whole) = read_stream(&server).unwrap();
     assert!(whole);
     let worker = server.workers().remove(0).pid;
     let supervisor = server.pid() as i32;
@@ -110,9 +110,9 @@ fn a_gateway_killed_under_load_costs_its_own_connections_only() {
         }
         scope.spawn(|| {
             let _over = Over(&streams.over);
-            knock(&server, &streams);
+            connect_repeatedly(&server, &streams);
         });
-        kill_again_and_again(&server, &streams);
+        kill_gateways(&server, &streams);
     });
     let Streams { whole, broken, connected, .. } = &streams;
     println!(
@@ -123,7 +123,7 @@ fn a_gateway_killed_under_load_costs_its_own_connections_only() {
         connected.load(Ordering::Relaxed),
     );
     assert!(broken.load(Ordering::Relaxed) > 0, "under load streams break");
-    // Nothing stays of those who are gone.
+    // The worker cancels the requests of lost clients.
     let mut shown = Value::Null;
     process::wait_for("the worker has nothing to do", PATIENCE, || {
         shown = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
@@ -139,6 +139,6 @@ fn a_gateway_killed_under_load_costs_its_own_connections_only() {
     process::wait_for("descriptors are given back", Duration::from_secs(10), || {
         descriptors(supervisor) <= before.0 + 2 && descriptors(worker) <= before.1 + 2
     });
-    assert_eq!(read(&server), Some((right, true)));
+    assert_eq!(read_stream(&server), Some((right, true)));
     assert!(server.stop(Signal::SIGTERM).success());
 }

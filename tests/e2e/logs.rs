@@ -1,4 +1,4 @@
-//! Nothing stands still or ends because its log cannot be written.
+//! A log that cannot be written blocks and ends no process.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use e2e::server::Log;
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
 
-/// Loads a model, loses its worker, loads it again, and ends.
-fn lives(server: &Server) {
+/// Loads a model, kills its worker, unloads and loads again.
+fn exercise(server: &Server) {
     assert_eq!(server.count().status, 200);
     let killed = server.workers().remove(0).pid;
     process::signal(killed, Signal::SIGKILL);
@@ -21,25 +21,25 @@ fn lives(server: &Server) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_for_logs_ends_nothing() {
+fn full_log_disk_ends_no_process() {
     let server = Server::builder().models(&places::models()).env("MLXD_LOG", "debug").log(Log::Full).start();
     let gateway = server.gateways().remove(0).pid;
-    lives(&server);
+    exercise(&server);
     assert_eq!(server.gateways().remove(0).pid, gateway, "it was not replaced");
     assert!(server.stop(Signal::SIGTERM).success());
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up() {
+fn unread_log_blocks_nothing() {
     let server =
         Server::builder().models(&places::models()).env("MLXD_LOG", "trace").log(Log::Stalled).start();
-    lives(&server);
-    // More than a pipe and the queue before it hold, of whatever length the lines are.
+    exercise(&server);
+    // More than the pipe and the queue before it hold, whatever the length of the lines.
     for _ in 0..1500 {
         assert_eq!(server.get("/v1/models/none").status, 404);
     }
-    lives(&server);
-    assert!(!server.log().contains("a worker starts"), "nobody has read it");
+    exercise(&server);
+    assert!(!server.log().contains("a worker starts"), "the log is unread");
     server.read_log();
     process::wait_for("what was lost is counted", Duration::from_secs(10), || {
         server.log().contains("lines of the log were lost")

@@ -22,5 +22,6 @@ mod recovery;
 mod rerank;
 mod resumption;
 mod sdk;
+mod shapes;
 mod shutdown;
 mod thinking;

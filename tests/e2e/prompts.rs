@@ -1,36 +1,29 @@
-//! Prompts as a real model reads them: over HTTP, on the command line, and with a template that is not valid.
+//! Rendered prompts of a real model: over HTTP, on the command line, and with an invalid template.
 
-use std::path::Path;
-
-use e2e::{Server, places};
+use e2e::places::{self, TOY_QWEN2, TOY_QWEN3};
+use e2e::{Server, derived};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MODEL: &str = "only";
 
-/// A server with one model: SmolLM2, with another chat template where one is given.
-fn serving(template: Option<&str>) -> (TempDir, Server) {
+/// A server with one model: SmolLM2, with its own chat template or with `template`.
+fn start_with(template: Option<&str>) -> (TempDir, Server) {
     let folder = tempfile::tempdir().unwrap();
-    put(&folder.path().join(MODEL), template);
+    if let Some(template) = template {
+        derived::write(folder.path(), MODEL, template);
+    } else {
+        derived::link(folder.path(), MODEL);
+    }
     let server = Server::builder().models(folder.path()).start();
     (folder, server)
-}
-
-fn put(to: &Path, template: Option<&str>) {
-    std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(places::models().join(places::SMOLLM2)).unwrap().map(Result::unwrap) {
-        std::os::unix::fs::symlink(file.path(), to.join(file.file_name())).unwrap();
-    }
-    if let Some(text) = template {
-        std::fs::write(to.join("chat_template.jinja"), text).unwrap();
-    }
 }
 
 fn chat(content: &str) -> Value {
     json!({"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 2})
 }
 
-/// What a request's `render` form answers.
+/// The answer of the `render` endpoint.
 fn rendered(server: &Server, body: &Value) -> Value {
     let answer = server.post("/v1/chat/completions/render", body);
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -38,8 +31,8 @@ fn rendered(server: &Server, body: &Value) -> Value {
 }
 
 #[test]
-fn a_rendered_prompt_has_the_tokens_that_are_generated_from() {
-    let (_folder, server) = serving(None);
+fn rendered_prompt_has_the_tokens_of_the_generation() {
+    let (_folder, server) = start_with(None);
     let rendered = rendered(&server, &chat("Hi"));
     assert!(rendered["prompt"].as_str().unwrap().ends_with("user\nHi<|im_end|>\n<|im_start|>assistant\n"));
     assert_eq!(rendered["template"]["file"], "tokenizer_config.json");
@@ -53,8 +46,8 @@ fn a_rendered_prompt_has_the_tokens_that_are_generated_from() {
 }
 
 #[test]
-fn a_template_that_is_not_valid_costs_chats_and_not_completions() {
-    let (_folder, server) = serving(Some("{% if %}"));
+fn invalid_template_fails_chats_and_not_completions() {
+    let (_folder, server) = start_with(Some("{% if %}"));
     let message = server.post("/v1/chat/completions", &chat("Hi"));
     let message = message.expect_error(400);
     assert!(message.contains("chat_template.jinja") && message.contains("completions"), "{message}");
@@ -69,8 +62,8 @@ fn a_template_that_is_not_valid_costs_chats_and_not_completions() {
 }
 
 #[test]
-fn control_tokens_in_a_message_are_text_where_request_or_setting_say_so() {
-    let (_folder, server) = serving(None);
+fn control_tokens_in_a_message_are_text_by_request_or_setting() {
+    let (_folder, server) = start_with(None);
     let count = |body: &Value| rendered(&server, body)["token_count"].as_u64().unwrap();
     let plain = chat("say <|im_end|> now");
     let mut sanitized = plain.clone();
@@ -85,8 +78,8 @@ fn control_tokens_in_a_message_are_text_where_request_or_setting_say_so() {
 }
 
 #[test]
-fn the_command_line_shows_the_prompt_of_a_file() {
-    let (folder, server) = serving(None);
+fn show_prints_the_prompt_of_a_request_file() {
+    let (folder, server) = start_with(None);
     let file = folder.path().join("request.json");
     std::fs::write(&file, chat("Hi").to_string()).unwrap();
     let shown = server.mlxd(&["show", MODEL, "--prompt", file.to_str().unwrap()]);
@@ -98,4 +91,30 @@ fn the_command_line_shows_the_prompt_of_a_file() {
     assert!(all.contains("\"token_ids\""), "{all}");
     let (done, text) = server.command(&["show", "nothing", "--prompt", file.to_str().unwrap()]);
     assert!(!done && text.contains("nothing"), "{text}");
+}
+
+/// Transformers' prompts for one of the models, from the worker's goldens.
+fn golden_prompts(model: &str) -> Vec<Value> {
+    let path = places::repository().join(format!("worker/tests/golden/real/{model}.json"));
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let prompts = golden["prompts"].as_array().unwrap().iter();
+    prompts.filter(|prompt| prompt["messages"].is_array()).cloned().collect()
+}
+
+#[test]
+fn rendered_qwen_prompt_matches_transformers() {
+    let server = Server::start();
+    for model in [TOY_QWEN2, TOY_QWEN3] {
+        let prompts = golden_prompts(model);
+        assert!(prompts.iter().any(|prompt| prompt["tools"].is_array()), "{model}");
+        for golden in prompts {
+            let mut body = json!({"model": model, "messages": golden["messages"]});
+            if golden["tools"].is_array() {
+                body["tools"] = golden["tools"].clone();
+                assert_eq!(rendered(&server, &body)["prompt"], golden["rendered"], "{model}");
+            } else {
+                assert_eq!(rendered(&server, &body)["token_ids"], golden["ids"], "{model}");
+            }
+        }
+    }
 }

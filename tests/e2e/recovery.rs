@@ -1,4 +1,4 @@
-//! Processes die; the next request does not notice.
+//! Processes die, and the next request still succeeds.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn story(model: &str, tokens: u32) -> Value {
 }
 
 #[test]
-fn a_killed_worker_is_replaced() {
+fn killed_worker_is_replaced() {
     let server = Server::start();
     let first = server.count();
     assert_eq!(first.status, 200, "{}", first.body);
@@ -28,7 +28,7 @@ fn a_killed_worker_is_replaced() {
 }
 
 #[test]
-fn a_killed_gateway_is_replaced_and_models_stay() {
+fn killed_gateway_is_replaced_and_models_stay_loaded() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let worker = server.workers().remove(0).pid;
@@ -40,7 +40,7 @@ fn a_killed_gateway_is_replaced_and_models_stay() {
 }
 
 #[test]
-fn a_replaced_gateway_ends_its_streams_and_refuses_nobody() {
+fn replaced_gateway_finishes_its_streams_and_refuses_no_request() {
     let server = Server::start();
     let body = story(SMOLLM2, 150);
     let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
@@ -50,7 +50,7 @@ fn a_replaced_gateway_ends_its_streams_and_refuses_nobody() {
         let mut mlxd = std::process::Command::new(places::binary("mlxd"));
         let output = mlxd.args(["restart", "--gateway", "--home"]).arg(server.home()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // Both live now; whoever takes it, nobody is refused.
+        // Both gateways run now. Either may take it, and neither refuses.
         assert_eq!(server.count().status, 200);
         assert!(server.gateways().iter().any(|other| other.pid != gateway));
     };
@@ -61,7 +61,7 @@ fn a_replaced_gateway_ends_its_streams_and_refuses_nobody() {
     assert_eq!(server.workers().remove(0).pid, worker, "the model was not loaded again");
 }
 
-/// A stream that goes on for a minute or more, and has begun.
+/// A stream that has begun and takes a minute or more.
 fn long_stream(server: &Server) -> Events {
     let mut body = story(SMOLLM2, 6000);
     body["ignore_eos"] = json!(true);
@@ -70,8 +70,8 @@ fn long_stream(server: &Server) -> Events {
     stream
 }
 
-/// The stream ends, and says that it is not whole.
-fn told_that_it_ends(stream: Events) {
+/// Asserts that the stream ends with the error of a stopped gateway.
+fn expect_stop_error(stream: Events) {
     let last = stream.last().unwrap();
     let last: Value =
         serde_json::from_str(&last).unwrap_or_else(|_| panic!("it says that it is whole: {last}"));
@@ -80,13 +80,13 @@ fn told_that_it_ends(stream: Events) {
 }
 
 #[test]
-fn a_stream_that_outlasts_the_time_of_its_replaced_gateway_is_told() {
+fn stream_beyond_the_drain_time_ends_with_an_error() {
     let server = Server::builder().models(&places::models()).config("drain_seconds = 3").start();
     let stream = long_stream(&server);
     let gateway = server.gateways().remove(0).pid;
     let begun = Instant::now();
     server.mlxd(&["restart", "--gateway"]);
-    told_that_it_ends(stream);
+    expect_stop_error(stream);
     let took = begun.elapsed();
     assert!(took > Duration::from_secs(3) && took < Duration::from_secs(20), "{took:?}");
     process::wait_for("the old gateway ends", Duration::from_secs(5), || {
@@ -96,22 +96,21 @@ fn a_stream_that_outlasts_the_time_of_its_replaced_gateway_is_told() {
 }
 
 #[test]
-fn a_replaced_gateway_has_ten_minutes_and_stops_with_the_server() {
+fn replaced_gateway_finishes_its_stream_and_stops_with_the_server() {
     let server = Server::start();
     let stream = long_stream(&server);
     let gateway = server.gateways().remove(0);
-    assert!(gateway.command.contains("--drain-seconds 600"), "{}", gateway.command);
     server.mlxd(&["restart", "--gateway"]);
     assert_eq!(server.count().status, 200);
     assert!(server.gateways().iter().any(|other| other.pid == gateway.pid), "its stream goes on");
     std::thread::scope(|scope| {
-        let read = scope.spawn(|| told_that_it_ends(stream));
+        let read = scope.spawn(|| expect_stop_error(stream));
         assert!(server.stop(Signal::SIGTERM).success());
         read.join().unwrap();
     });
 }
 
-/// The text of a stream that has to end well; after `at` pieces `disturb` is called.
+/// The text of a stream that must end well. Calls `disturb` after `at` pieces.
 fn text(stream: Events, at: usize, disturb: impl FnOnce()) -> String {
     let mut disturb = Some(disturb);
     let mut text = String::new();
@@ -135,7 +134,7 @@ fn text(stream: Events, at: usize, disturb: impl FnOnce()) -> String {
 }
 
 #[test]
-fn a_stream_goes_on_when_its_worker_dies() {
+fn stream_continues_when_its_worker_dies() {
     let server = Server::start();
     for sampling in [json!({"temperature": 0}), json!({"temperature": 0.9, "seed": 5})] {
         let mut body = story(SMOLLM2, 120);
@@ -162,7 +161,7 @@ fn a_stream_goes_on_when_its_worker_dies() {
 }
 
 #[test]
-fn who_is_cut_off_by_an_unload_hears_it_and_loads_nothing() {
+fn request_cut_off_by_an_unload_fails_with_the_reason_and_loads_nothing() {
     let server = Server::start();
     let unload = || {
         let url = server.url(&format!("/admin/v1/models/{SMOLLM2}/unload"));
@@ -192,14 +191,14 @@ fn who_is_cut_off_by_an_unload_hears_it_and_loads_nothing() {
         let last: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
         assert!(last.pointer(error).is_some(), "{path}: {rest:?}");
         cut(last.pointer(error).and_then(Value::as_str).unwrap_or_default());
-        assert!(server.workers().is_empty(), "nobody loaded it again: {}", server.log());
+        assert!(server.workers().is_empty(), "no request loaded it again: {}", server.log());
     }
     assert_eq!(server.log().matches("a worker starts").count(), 2, "once for each protocol");
-    assert_eq!(server.count().status, 200, "who asks anew gets it");
+    assert_eq!(server.count().status, 200, "a new request loads the model");
 }
 
 #[test]
-fn a_worker_dying_again_and_again_fails_its_requests_and_no_others() {
+fn repeatedly_dying_worker_fails_only_its_own_requests() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join("twin")).unwrap();
     let server = Server::builder().models(&places::models()).models(folder.path()).start();

@@ -1,19 +1,19 @@
-//! Cross-encoders say over HTTP what Transformers says: tokens, pairs, padding, sigmoid and order, all the way.
+//! Cross-encoders over HTTP score as in Transformers: tokens, pairs, padding, sigmoid and order.
 
 use e2e::{Server, places};
 use serde_json::{Value, json};
 
-/// How far a score may lie from its golden one.
+/// The greatest difference between a score and its golden.
 const TOLERANCE: f64 = 1e-4;
 
 #[test]
-fn scores_are_what_transformers_says() {
+fn rerank_scores_match_transformers() {
     let goldens = places::repository().join("worker/tests/golden/reading");
     let server = Server::builder().models(&goldens).start();
     for model in ["bert-cross", "xlm-roberta-cross"] {
         let text = std::fs::read_to_string(goldens.join(model).join("pairs.json")).unwrap();
         let golden: Value = serde_json::from_str(&text).unwrap();
-        let ask = |more: Value| {
+        let rerank = |more: Value| {
             let mut body =
                 json!({"model": model, "query": golden["query"], "documents": golden["documents"]});
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -31,7 +31,7 @@ fn scores_are_what_transformers_says() {
         for (more, scores) in
             [(json!({}), "scores"), (json!({"max_tokens_per_doc": golden["cut"]}), "cut_scores")]
         {
-            let results = ranked(&ask(more));
+            let results = ranked(&rerank(more));
             assert_eq!(results.len(), golden["documents"].as_array().unwrap().len());
             for (index, score) in &results {
                 let off = (score - golden[scores][index].as_f64().unwrap()).abs();
@@ -40,7 +40,7 @@ fn scores_are_what_transformers_says() {
             assert!(results.is_sorted_by(|a, b| a.1 >= b.1), "{results:?}");
         }
         assert_ne!(golden["scores"], golden["cut_scores"]);
-        let best = ask(json!({"top_n": 1, "return_documents": true}));
+        let best = rerank(json!({"top_n": 1, "return_documents": true}));
         let index = best[0]["index"].as_u64().unwrap() as usize;
         assert_eq!((best.len(), &best[0]["document"]["text"]), (1, &golden["documents"][index]));
     }

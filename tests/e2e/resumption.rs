@@ -1,28 +1,28 @@
-//! A worker is killed in the midst of an answer: the same HTTP response goes on, and says what it would have said undisturbed,
-//! be it a call, a thought, constrained JSON or chance.
+//! A worker is killed in the middle of an answer. The same HTTP response continues as it would have undisturbed: a call, a
+//! thought, constrained JSON, or sampled text.
 
 use e2e::http::Events;
-use e2e::places::{QWEN, SMOLLM2};
+use e2e::places::{SMOLLM2, TOY_QWEN2};
 use e2e::thinker::{self, THINKER};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// What a streamed chat said.
+/// The content of a streamed chat.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct ChatContent {
     content: String,
     reasoning: String,
     /// Ids, names and arguments.
     calls: Vec<[String; 3]>,
     end: String,
-    /// Tokens of the answer, and of these of thoughts.
+    /// Tokens of the answer, and the thought's share of them.
     tokens: [u64; 2],
 }
 
-impl Said {
-    /// Adds a chunk; whether it is one of which `of` has more.
-    fn add(&mut self, chunk: &Value, of: &str) -> bool {
+impl ChatContent {
+    /// Adds a chunk. Returns whether its delta extends `field`.
+    fn add(&mut self, chunk: &Value, field: &str) -> bool {
         assert!(chunk.get("error").is_none(), "{chunk}");
         if let Some(usage) = chunk["usage"].as_object() {
             let thought = &usage["completion_tokens_details"]["reasoning_tokens"];
@@ -44,45 +44,49 @@ impl Said {
                 self.calls[at][part] += &text(more);
             }
         }
-        delta.get(of).is_some_and(|more| !more.is_null() && *more != json!(""))
+        delta.get(field).is_some_and(|more| !more.is_null() && *more != json!(""))
     }
 }
 
-/// Reads a stream to its end; at the `at`th piece of `of` it calls `disturb`.
-fn read(stream: Events, of: &str, at: usize, disturb: impl FnOnce()) -> Said {
+/// Reads a stream to its end. Calls `disturb` at the `at`th piece of `field`.
+fn read_stream(stream: Events, field: &str, at: usize, disturb: impl FnOnce()) -> ChatContent {
     assert_eq!(stream.status, 200);
-    let (mut said, mut seen, mut disturb, mut done) = (Said::default(), 0, Some(disturb), false);
+    let (mut chat, mut seen, mut disturb, mut done) = (ChatContent::default(), 0, Some(disturb), false);
     for piece in stream {
         if piece == "[DONE]" {
             done = true;
             continue;
         }
-        seen += usize::from(said.add(&serde_json::from_str(&piece).unwrap(), of));
+        seen += usize::from(chat.add(&serde_json::from_str(&piece).unwrap(), field));
         if seen == at
             && let Some(disturb) = disturb.take()
         {
             disturb();
         }
     }
-    assert!(done, "the stream has no end: {said:?}");
-    said
+    assert!(done, "the stream has no end: {chat:?}");
+    chat
 }
 
-/// Streams `body` undisturbed and then with its worker killed at the `at`th piece of `of`; what both said.
-fn undisturbed(server: &Server, body: &Value, of: &str, at: usize) -> Said {
+/// Streams `body` undisturbed, and again with its worker killed at the `at`th piece of `field`. Returns their common content.
+fn stream_twice(server: &Server, body: &Value, field: &str, at: usize) -> ChatContent {
     let mut body = body.clone();
     body["stream"] = json!(true);
     body["stream_options"] = json!({"include_usage": true});
-    let chat = || server.stream("/v1/chat/completions", &body);
-    let said = read(chat(), of, usize::MAX, || {});
+    let stream = || server.stream("/v1/chat/completions", &body);
+    let chat = read_stream(stream(), field, usize::MAX, || {});
     let before = server.log().matches("a request goes on").count();
     let kill = || process::signal(server.workers().remove(0).pid, Signal::SIGKILL);
-    assert_eq!(read(chat(), of, at, kill), said);
-    assert_eq!(server.log().matches("a request goes on").count(), before + 1, "it died in the midst of it");
-    said
+    assert_eq!(read_stream(stream(), field, at, kill), chat);
+    assert_eq!(
+        server.log().matches("a request goes on").count(),
+        before + 1,
+        "the worker died during the answer"
+    );
+    chat
 }
 
-fn ask(model: &str, question: &str, more: &Value) -> Value {
+fn chat_body(model: &str, question: &str, more: &Value) -> Value {
     let mut body =
         json!({"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -90,7 +94,7 @@ fn ask(model: &str, question: &str, more: &Value) -> Value {
 }
 
 #[test]
-fn a_call_goes_on() {
+fn call_continues_after_its_worker_dies() {
     let server = Server::start();
     let parameters = json!({"type": "object", "required": ["city", "plan"], "additionalProperties": false, "properties": {
         "city": {"type": "string", "maxLength": 20}, "plan": {"type": "array", "minItems": 4, "maxItems": 6,
@@ -99,15 +103,15 @@ fn a_call_goes_on() {
         json!({"name": "plan_trip", "description": "Plans a trip to a city.", "parameters": parameters});
     let more = json!({"tools": [{"type": "function", "function": function}], "tool_choice": "required", "seed": 3,
         "parallel_tool_calls": false, "max_tokens": 160});
-    let said = undisturbed(&server, &ask(QWEN, "Plan a trip to Paris.", &more), "tool_calls", 12);
-    let [[id, name, arguments]] = &said.calls[..] else { panic!("one call: {said:?}") };
-    assert!(id.starts_with("call_") && name == "plan_trip" && said.end == "tool_calls", "{said:?}");
+    let chat = stream_twice(&server, &chat_body(TOY_QWEN2, "Plan a trip to Paris.", &more), "tool_calls", 12);
+    let [[id, name, arguments]] = &chat.calls[..] else { panic!("one call: {chat:?}") };
+    assert!(id.starts_with("call_") && name == "plan_trip" && chat.end == "tool_calls", "{chat:?}");
     let arguments: Value = serde_json::from_str(arguments).unwrap();
     assert!(arguments["plan"].as_array().unwrap().len() >= 4);
 }
 
 #[test]
-fn constrained_json_goes_on() {
+fn constrained_json_continues_after_its_worker_dies() {
     let server = Server::start();
     let schema = json!({"type": "object", "required": ["name", "steps"], "additionalProperties": false, "properties": {
         "name": {"type": "string", "minLength": 10, "maxLength": 40},
@@ -117,29 +121,30 @@ fn constrained_json_goes_on() {
     for (temperature, seed) in [(0.0, 0), (1.0, 11)] {
         let more =
             json!({"response_format": format, "max_tokens": 120, "temperature": temperature, "seed": seed});
-        let said = undisturbed(&server, &ask(SMOLLM2, "Describe a machine as JSON.", &more), "content", 10);
-        let answer: Value = serde_json::from_str(&said.content).unwrap();
-        assert!(answer["steps"].as_array().unwrap().len() >= 5 && said.end == "stop", "{said:?}");
+        let chat =
+            stream_twice(&server, &chat_body(SMOLLM2, "Describe a machine as JSON.", &more), "content", 10);
+        let answer: Value = serde_json::from_str(&chat.content).unwrap();
+        assert!(answer["steps"].as_array().unwrap().len() >= 5 && chat.end == "stop", "{chat:?}");
     }
 }
 
 #[test]
-fn chance_goes_on() {
+fn sampled_text_continues_after_its_worker_dies() {
     let server = Server::start();
     for seed in [1, 2] {
         let more = json!({"temperature": 1, "seed": seed, "max_tokens": 90, "ignore_eos": true});
-        let said = undisturbed(&server, &ask(SMOLLM2, "Tell me of the sea.", &more), "content", 30);
-        assert!(said.content.len() > 100 && said.tokens[0] == 90, "{said:?}");
+        let chat = stream_twice(&server, &chat_body(SMOLLM2, "Describe the sea.", &more), "content", 30);
+        assert!(chat.content.len() > 100 && chat.tokens[0] == 90, "{chat:?}");
     }
 }
 
 #[test]
-fn a_thought_goes_on() {
+fn thought_continues_after_its_worker_dies() {
     let folder = tempfile::tempdir().unwrap();
-    thinker::put(folder.path());
+    thinker::write(folder.path());
     let server = Server::builder().models(folder.path()).start();
     let body = json!({"model": THINKER, "messages": thinker::lesson("What is 4 + 5?"), "temperature": 0, "max_tokens": 80});
-    let said = undisturbed(&server, &body, "reasoning_content", 6);
-    assert!(said.reasoning.len() > 20 && said.content.starts_with("The sum is"), "{said:?}");
-    assert!(said.tokens[1] > 6 && said.tokens[0] > said.tokens[1], "{said:?}");
+    let chat = stream_twice(&server, &body, "reasoning_content", 6);
+    assert!(chat.reasoning.len() > 20 && chat.content.starts_with("The sum is"), "{chat:?}");
+    assert!(chat.tokens[1] > 6 && chat.tokens[0] > chat.tokens[1], "{chat:?}");
 }

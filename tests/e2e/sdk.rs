@@ -1,6 +1,8 @@
 //! The official SDKs against a real model.
 
+use e2e::caller::{self, CALLER};
 use e2e::{Server, places, scripts};
+use tempfile::TempDir;
 
 #[test]
 fn openai_python() {
@@ -8,23 +10,31 @@ fn openai_python() {
     scripts::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
 }
 
-/// A worker that is full refuses, and the SDKs come again.
+/// A full worker refuses, and the SDKs retry.
 #[test]
-fn python_sdks_retry() {
+fn python_sdks_retry_after_429() {
     let config = format!("[models.\"{}\"]\nmax_batch = 1\n", places::SMOLLM2);
     let server = Server::builder().models(&places::models()).config(&config).start();
     scripts::run("retries.py", &[&server.url(""), places::SMOLLM2]);
 }
 
-/// Calls need a model that was trained for them.
+/// A server with the test models and one that calls functions.
+fn start_with_caller() -> (TempDir, Server) {
+    let folder = tempfile::tempdir().unwrap();
+    caller::write(folder.path());
+    let server = Server::builder().models(&places::models()).models(folder.path()).start();
+    (folder, server)
+}
+
 fn tools(script: &str) {
-    let server = Server::start();
-    scripts::run(script, &[&server.url("/v1"), places::QWEN]);
+    let (_folder, server) = start_with_caller();
+    scripts::run(script, &[&server.url("/v1"), CALLER]);
 }
 
 #[test]
 fn openai_python_tools() {
-    tools("openai_tools.py");
+    let (_folder, server) = start_with_caller();
+    scripts::run("openai_tools.py", &[&server.url("/v1"), CALLER, places::TOY_QWEN2]);
 }
 
 #[test]
@@ -39,14 +49,14 @@ fn langchain_tools() {
 
 #[test]
 fn anthropic_python_tools() {
-    let server = Server::start();
-    scripts::run("anthropic_tools.py", &[&server.url(""), places::QWEN]);
+    let (_folder, server) = start_with_caller();
+    scripts::run("anthropic_tools.py", &[&server.url(""), CALLER]);
 }
 
 #[test]
 fn anthropic_javascript_tools() {
-    let server = Server::start();
-    scripts::run("anthropic_tools.mjs", &[&server.url(""), places::QWEN]);
+    let (_folder, server) = start_with_caller();
+    scripts::run("anthropic_tools.mjs", &[&server.url(""), CALLER]);
 }
 
 #[test]
@@ -68,19 +78,19 @@ fn openai_javascript() {
 /// OpenAI's and Anthropic's own providers, not only the one for compatible servers.
 #[test]
 fn vercel() {
-    let server = Server::start();
-    scripts::run("vercel.mjs", &[&server.url("/v1"), places::QWEN, places::MINILM]);
+    let (_folder, server) = start_with_caller();
+    scripts::run("vercel.mjs", &[&server.url("/v1"), CALLER, places::MINILM]);
 }
 
 #[test]
 fn langchain_anthropic_responses_and_embeddings() {
-    let server = Server::start();
-    scripts::run("langchain_more.py", &[&server.url(""), places::QWEN, places::MINILM]);
+    let (_folder, server) = start_with_caller();
+    scripts::run("langchain_more.py", &[&server.url(""), CALLER, places::MINILM]);
 }
 
-/// A client that swallows a failure takes a part of an answer for the whole.
+/// A client that ignores the failure would take a partial answer for a whole one.
 #[test]
-fn failures_inside_a_stream_are_raised() {
+fn sdks_raise_failures_inside_a_stream() {
     let server = Server::builder().models(&places::models()).env("MLXD_RECOVERIES", "0").start();
     for script in ["stream_errors.py", "stream_errors.mjs"] {
         scripts::run(script, &[&server.url(""), places::SMOLLM2]);
@@ -111,9 +121,9 @@ fn responses_javascript() {
     scripts::run("openai_responses.mjs", &[&server.url("/v1"), places::SMOLLM2]);
 }
 
-/// Requests made up from the OpenAPI document, by a worker that does not compute.
+/// Requests generated from the OpenAPI document, for a worker that does not compute.
 #[test]
-fn no_request_makes_it_fail() {
+fn fuzzed_requests_cause_no_server_error() {
     let server = Server::builder().models(&places::models()).env("MLXD_WORKER_RUNNER", "null").start();
     scripts::run("schema_fuzz.py", &[&server.url(""), places::SMOLLM2]);
 }

@@ -1,4 +1,4 @@
-//! However it ends, nothing stays behind.
+//! Nothing stays behind after a shutdown, however it happens.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use e2e::{Server, places, process};
 use nix::sys::signal::Signal;
 
 #[test]
-fn sigterm_and_ctrl_c_leave_nothing() {
+fn sigterm_and_sigint_leave_no_process() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let server = Server::start();
         assert_eq!(server.count().status, 200);
@@ -18,7 +18,7 @@ fn sigterm_and_ctrl_c_leave_nothing() {
 }
 
 #[test]
-fn a_killed_supervisor_leaves_no_orphan() {
+fn killed_supervisor_leaves_no_orphan() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let family: Vec<i32> = server.gateways().into_iter().chain(server.workers()).map(|p| p.pid).collect();
@@ -30,7 +30,7 @@ fn a_killed_supervisor_leaves_no_orphan() {
 }
 
 #[test]
-fn a_home_is_used_once_and_a_dead_one_is_taken_over() {
+fn home_in_use_is_refused_and_home_of_a_killed_server_is_reused() {
     let server = Server::start();
     let second = || {
         let mut command = Command::new(places::binary("mlxd"));

@@ -1,7 +1,8 @@
-//! A model that thinks, through each protocol: what it thinks comes apart from what it answers, is counted, and is taken back.
+//! A model that thinks, through each protocol. Thoughts are separate from the answer, are counted, and may be sent back.
 
 use e2e::Server;
 use e2e::http::Answer;
+use e2e::places::TOY_QWEN3;
 use e2e::thinker::{self, EXAMPLES, THINKER};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ const QUESTION: &str = "What is 4 + 5?";
 
 fn start() -> (TempDir, Server) {
     let folder = tempfile::tempdir().unwrap();
-    thinker::put(folder.path());
+    thinker::write(folder.path());
     let server = Server::builder().models(folder.path()).start();
     (folder, server)
 }
@@ -24,8 +25,8 @@ fn chat(server: &Server, more: &Value) -> Answer {
     answer
 }
 
-/// Thought and answer, which every protocol has to tell alike.
-fn plainly(server: &Server) -> (String, String) {
+/// Thought and answer of a plain chat: every protocol has to give the same.
+fn think_in_chat(server: &Server) -> (String, String) {
     let answer = chat(server, &json!({}));
     let (thought, said) =
         (answer.text("/choices/0/message/reasoning_content"), answer.text("/choices/0/message/content"));
@@ -39,10 +40,10 @@ fn plainly(server: &Server) -> (String, String) {
 }
 
 #[test]
-fn chats_tell_thoughts_and_take_them_back() {
+fn chat_returns_thoughts_and_accepts_them_back() {
     let (_folder, server) = start();
-    let (thought, said) = plainly(&server);
-    // What it thought before is in the prompt: without it there is less of one.
+    let (thought, said) = think_in_chat(&server);
+    // Earlier thoughts are in the prompt: without them it is shorter.
     let mut forgetful = thinker::lesson(QUESTION);
     for turn in forgetful.as_array_mut().unwrap() {
         turn.as_object_mut().unwrap().remove("reasoning_content");
@@ -50,7 +51,7 @@ fn chats_tell_thoughts_and_take_them_back() {
     let tokens = |answer: &Answer| answer.body["usage"]["prompt_tokens"].as_u64().unwrap();
     let with = tokens(&chat(&server, &json!({"max_tokens": 1})));
     assert!(with > tokens(&chat(&server, &json!({"max_tokens": 1, "messages": forgetful}))) + 40);
-    // Cut off in its thoughts it has no answer.
+    // Cut off within its thoughts, it has no answer.
     let short = chat(&server, &json!({"max_tokens": 6}));
     assert!(
         short.body["choices"][0]["message"]["content"].as_str().is_none_or(str::is_empty),
@@ -69,9 +70,9 @@ fn chats_tell_thoughts_and_take_them_back() {
     assert!(!plain.text("/choices/0/message/content").is_empty() && !said.is_empty());
 }
 
-/// A demanded form is the answer's; the thought before it is free, whether the prompt has opened it or the model does.
+/// A schema constrains the answer only. The thought before it is free, whether the prompt or the model opens it.
 #[test]
-fn what_is_thought_precedes_demanded_json() {
+fn constrained_json_follows_a_free_thought() {
     let (_folder, server) = start();
     let schema = json!({"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"], "additionalProperties": false});
     let format =
@@ -94,7 +95,7 @@ fn what_is_thought_precedes_demanded_json() {
 #[test]
 fn messages_have_thinking_blocks() {
     let (_folder, server) = start();
-    let (thought, said) = plainly(&server);
+    let (thought, said) = think_in_chat(&server);
     let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
         let content = json!([{"type": "thinking", "thinking": thought, "signature": "s"}, {"type": "text", "text": answered}]);
         [json!({"role": "user", "content": asked}), json!({"role": "assistant", "content": content})]
@@ -126,33 +127,33 @@ fn messages_have_thinking_blocks() {
 #[test]
 fn responses_have_reasoning_items() {
     let (_folder, server) = start();
-    let (thought, said) = plainly(&server);
+    let (thought, said) = think_in_chat(&server);
     let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
         let reasoning = json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": thought}]});
         [json!({"role": "user", "content": asked}), reasoning, json!({"role": "assistant", "content": answered})]
     });
     let input: Vec<Value> = turns.chain([json!({"role": "user", "content": QUESTION})]).collect();
-    let ask = |input: &Value, more: &Value| {
+    let respond = |input: &Value, more: &Value| {
         let mut body = json!({"model": THINKER, "input": input, "temperature": 0, "max_output_tokens": 80});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = server.post("/v1/responses", &body);
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer
     };
-    let answer = ask(&json!(input), &json!({"include": ["reasoning.encrypted_content"], "store": false}));
+    let answer = respond(&json!(input), &json!({"include": ["reasoning.encrypted_content"], "store": false}));
     assert_eq!(answer.text("/output/0/type"), "reasoning", "{}", answer.body);
     assert_eq!(
         [answer.text("/output/0/content/0/text"), answer.text("/output/1/content/0/text")],
         [&thought, &said]
     );
     assert!(answer.body["usage"]["output_tokens_details"]["reasoning_tokens"].as_u64().unwrap() > 5);
-    // Sealed, it says the same when it comes back.
+    // Encrypted, it makes the same prompt when it comes back.
     let tokens = |answer: &Answer| answer.body["usage"]["input_tokens"].as_u64().unwrap();
     let next = |reasoning: Option<&Value>| {
         let mut all = input.clone();
         all.extend(reasoning.cloned());
         all.extend([answer.body["output"][1].clone(), json!({"role": "user", "content": "And 1 + 1?"})]);
-        tokens(&ask(&json!(all), &json!({"max_output_tokens": 1, "store": false})))
+        tokens(&respond(&json!(all), &json!({"max_output_tokens": 1, "store": false})))
     };
     let mut sealed = answer.body["output"][0].clone();
     assert!(sealed["encrypted_content"].as_str().is_some_and(|sealed| !sealed.is_empty()), "{sealed}");
@@ -160,4 +161,22 @@ fn responses_have_reasoning_items() {
     sealed.as_object_mut().unwrap().remove("content");
     assert_eq!(next(Some(&sealed)), open);
     assert!(open > next(None) + 10);
+}
+
+/// Qwen3's tags are tokens of their own, and its template closes the thought in the prompt.
+#[test]
+fn qwen3_chat_without_thinking_constrains_the_whole_answer() {
+    let server = Server::start();
+    let schema = json!({"type": "object", "properties": {"sum": {"enum": [8, 9]}}, "required": ["sum"], "additionalProperties": false});
+    let format =
+        json!({"type": "json_schema", "json_schema": {"name": "sum", "schema": schema, "strict": true}});
+    let body = json!({"model": TOY_QWEN3, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 40,
+        "response_format": format, "chat_template_kwargs": {"enable_thinking": false}});
+    let rendered = server.post("/v1/chat/completions/render", &body);
+    assert!(rendered.text("/prompt").ends_with("<think>\n\n</think>\n\n"), "{}", rendered.body);
+    let answer = server.post("/v1/chat/completions", &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let sum: Value = serde_json::from_str(answer.text("/choices/0/message/content")).unwrap();
+    assert!(sum == json!({"sum": 8}) || sum == json!({"sum": 9}), "{sum}");
+    assert_eq!(answer.body["usage"]["completion_tokens_details"]["reasoning_tokens"], 0);
 }

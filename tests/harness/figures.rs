@@ -4,7 +4,7 @@
 pub const MARK: &str = "figure ";
 
 /// Prints `name` and its value, whose unit is the end of the name.
-#[expect(clippy::print_stdout, reason = "whoever measures wants to see it")]
+#[expect(clippy::print_stdout, reason = "figures are for the terminal")]
 pub fn print(name: &str, value: f64) {
     println!("{MARK}{name} {value:.3}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer that was read to its end.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -20,7 +20,7 @@ impl Answer {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Asserts an error in OpenAI's shape; gives its message.
+    /// Asserts an error in OpenAI's form. Returns its message.
     pub fn expect_error(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", self.body);
         let message = self.text("/error/message");
@@ -30,7 +30,7 @@ impl Answer {
     }
 }
 
-/// No call takes longer, unless it says so itself.
+/// The time limit of a call without its own.
 const LIMIT: Duration = Duration::from_secs(240);
 
 fn agent(limit: Duration) -> ureq::Agent {
@@ -64,7 +64,7 @@ pub fn post(url: &str, body: &Value) -> Result<Answer, ureq::Error> {
     post_bytes(url, body.to_string().as_bytes())
 }
 
-/// POST of JSON that has to be answered within `limit`.
+/// POST of JSON with a time limit.
 pub fn post_within(url: &str, body: &Value, limit: Duration) -> Result<Answer, ureq::Error> {
     send(url, body.to_string().as_bytes(), limit).map(answer)
 }
@@ -81,7 +81,7 @@ pub fn stream(url: &str, body: &Value) -> Events {
     stream_within(url, body, LIMIT).unwrap()
 }
 
-/// POST whose answer is a stream that has to end within `limit`; it breaks off there.
+/// POST whose answer is a stream. It breaks off after `limit`.
 pub fn stream_within(url: &str, body: &Value, limit: Duration) -> Result<Events, ureq::Error> {
     let response = send(url, body.to_string().as_bytes(), limit)?;
     let status = response.status().as_u16();

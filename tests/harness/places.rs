@@ -1,12 +1,15 @@
-//! Where binaries, models and Python are.
+//! Paths of binaries, models and Python.
 
 use std::path::{Path, PathBuf};
 
 /// The model that most tests use.
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct";
 
-/// A model that calls functions.
-pub const QWEN: &str = "Qwen2.5-Coder-0.5B-Instruct";
+/// Random weights in Qwen2.5's form, with its tokenizer and chat template.
+pub const TOY_QWEN2: &str = "toy-qwen2";
+
+/// Random weights in Qwen3's form, packed in 4 bits, with its tokenizer and chat template.
+pub const TOY_QWEN3: &str = "toy-qwen3-4bit";
 
 /// The model that embeds.
 pub const MINILM: &str = "all-MiniLM-L6-v2";

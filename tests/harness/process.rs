@@ -1,4 +1,4 @@
-//! Looking at processes from outside.
+//! Processes as the system shows them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use nix::unistd::Pid;
 /// A process as `ps` shows it.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its id.
+    /// Process id.
     pub pid: i32,
-    /// Its parent's id.
+    /// The parent's process id.
     pub parent: i32,
     /// Resident memory in KiB.
     pub rss_kib: u64,
@@ -57,7 +57,7 @@ pub fn limit_files(pid: i32, full: bool) {
     assert!(status.success(), "{status}");
 }
 
-/// Asks every 20 ms until `condition` holds.
+/// Checks every 20 ms until `condition` holds.
 ///
 /// # Panics
 /// When it does not within `limit`.

@@ -12,12 +12,12 @@ pub fn run(script: &str, arguments: &[&str]) {
     let path = places::repository().join("tests/sdk").join(script);
     let mut command = if script.ends_with(".py") {
         let mut python = Command::new(places::python());
-        // They import each other; nothing is to be left beside them.
+        // The scripts import each other. Bytecode files must not appear beside them.
         python.env("PYTHONDONTWRITEBYTECODE", "1");
         python
     } else {
         let mut node = Command::new("node");
-        // Modules look for packages beside themselves only: the scripts resolve theirs from here.
+        // Node.js searches packages beside a module only. The scripts resolve theirs from this folder.
         node.env("MLXD_TEST_NODE", places::node());
         node
     };

@@ -16,10 +16,10 @@ use crate::http::{self, Answer, Events};
 use crate::places;
 use crate::process::{self, Process};
 
-/// What a server's log says before its address.
+/// The text before the address in a server's log.
 const LISTENS: &str = "listening on http://";
 
-/// How to start a server.
+/// The settings of a server to start.
 #[derive(Debug, Default)]
 pub struct Builder {
     models: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Builder {
     bounded: bool,
 }
 
-/// What becomes of what a server writes to standard error.
+/// How the harness treats a server's standard error.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
     /// It is read at once.
@@ -38,11 +38,11 @@ pub enum Log {
     Read,
     /// The disk is full: every write fails.
     Full,
-    /// Once the server listens nobody reads it before [`Server::read_log`].
+    /// Once the server listens, it stays unread until [`Server::read_log`].
     Stalled,
 }
 
-/// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks what is left.
+/// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks for remains.
 pub struct Server {
     child: Child,
     home: TempDir,
@@ -83,14 +83,14 @@ impl Builder {
         self
     }
 
-    /// Lets [`process::limit_files`] make writes fail: who exceeds a limit would be ended otherwise.
+    /// Lets [`process::limit_files`] make writes fail. Otherwise the kernel would kill a process over its limit.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         self.bounded = true;
         self
     }
 
-    /// Says what becomes of its log.
+    /// Sets how the harness treats its log.
     #[must_use]
     pub fn log(mut self, log: Log) -> Self {
         self.log = log;
@@ -102,15 +102,15 @@ impl Builder {
         if !self.bounded {
             return Command::new(mlxd);
         }
-        // What is ignored stays so in all that it starts.
+        // Child processes inherit ignored signals.
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(mlxd);
         shell
     }
 
-    /// Starts it and waits until it accepts connections.
+    /// Starts the server and waits until it accepts connections.
     pub fn start(self) -> Server {
-        // Its log, which cannot be read, would say which one it took.
+        // A log that cannot be read would hide a port chosen by the server.
         let port = if self.log == Log::Full { free_port() } else { 0 };
         let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
         std::fs::write(home.path().join("config.toml"), &self.config).unwrap();
@@ -153,13 +153,13 @@ fn collect(from: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>
     });
 }
 
-/// A port that nobody has at the moment.
+/// A port that is free at the moment.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
-    /// A server to be configured.
+    /// Starts the configuration of a server.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -183,12 +183,12 @@ impl Server {
         }
     }
 
-    /// Everything it logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Reads on what was logged since it listens.
+    /// Reads the rest of a stalled log.
     pub fn read_log(&self) {
         self.reads.store(true, Ordering::Relaxed);
     }
@@ -228,7 +228,7 @@ impl Server {
         process::children(self.pid(), "mlxd-worker")
     }
 
-    /// A client verb of the command line; its exit status, and what it wrote to standard output and error.
+    /// Runs a client verb of the command line. Returns success, and standard output followed by standard error.
     pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(places::binary("mlxd"));
         let output = command.args(arguments).arg("--home").arg(self.home()).output().unwrap();
@@ -236,7 +236,7 @@ impl Server {
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// A client verb that succeeds; what it wrote.
+    /// Runs a client verb that must succeed. Returns its output.
     pub fn mlxd(&self, arguments: &[&str]) -> String {
         let (done, text) = self.command(arguments);
         assert!(done, "mlxd {arguments:?}: {text}\n{}", self.log());
@@ -258,14 +258,14 @@ impl Server {
         http::stream(&self.url(path), body)
     }
 
-    /// A greedy completion of the text that every correct SmolLM2 goes on with in the same way.
+    /// A greedy completion that every correct SmolLM2 continues in the same way.
     pub fn count(&self) -> Answer {
         let body =
             json!({"model": places::SMOLLM2, "prompt": "2, 4, 6, 8,", "max_tokens": 12, "temperature": 0});
         self.post("/v1/completions", &body)
     }
 
-    /// Ends it by `signal` and waits; asserts that no process of its and no socket stays.
+    /// Stops the server by `signal` and waits. Asserts that none of its processes and sockets stays.
     pub fn stop(mut self, signal: Signal) -> ExitStatus {
         let family: Vec<i32> = self.gateways().into_iter().chain(self.workers()).map(|p| p.pid).collect();
         process::signal(self.pid() as i32, signal);

@@ -1,16 +1,16 @@
-//! A model that thinks, made of one that does not: the same weights behind a chat template that opens `<think>` and shows what
-//! was thought before, so that examples in a conversation teach it.
+//! A model that thinks: SmolLM2 behind a chat template that opens `<think>` and renders earlier thoughts. Examples in the
+//! conversation teach it the form.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::places;
+use crate::derived;
 
-/// Its name.
+/// The model's name.
 pub const THINKER: &str = "thinker";
 
-/// ChatML with thoughts: opened for the model unless `enable_thinking` is false, where the tags are empty.
+/// ChatML with thoughts. The prompt opens the thought; where `enable_thinking` is false it holds empty tags.
 const TEMPLATE: &str = r#"{%- if tools %}{{ '<|im_start|>system\n# Tools\n<tools>' }}{% for tool in tools %}{{ '\n' + (tool | tojson) }}{% endfor %}
 {{- '\n</tools>\nA call is a JSON object in tags: <tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call><|im_end|>\n' }}{% endif %}
 {%- for message in messages %}
@@ -23,20 +23,15 @@ const TEMPLATE: &str = r#"{%- if tools %}{{ '<|im_start|>system\n# Tools\n<tools
 {{- '<|im_start|>assistant\n' }}
 {%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% elif not hybrid %}{{ '<think>\n' }}{% endif %}"#;
 
-/// Puts it into `folder`, beside what is there.
+/// Writes the model into `folder`.
 ///
 /// # Panics
 /// When the files cannot be written.
-pub fn put(folder: &Path) {
-    let (from, to) = (places::models().join(places::QWEN), folder.join(THINKER));
-    std::fs::create_dir_all(&to).unwrap();
-    for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        std::os::unix::fs::symlink(file.path(), to.join(file.file_name())).unwrap();
-    }
-    std::fs::write(to.join("chat_template.jinja"), TEMPLATE).unwrap();
+pub fn write(folder: &Path) {
+    derived::write(folder, THINKER, TEMPLATE);
 }
 
-/// Questions of which each was thought about and answered: question, thought, answer.
+/// Question, thought and answer of each example.
 pub const EXAMPLES: [[&str; 3]; 3] = [
     ["What is 2 + 3?", "The user wants the sum of 2 and 3. I count 3 up from 2: 3, 4, 5.", "The sum is 5."],
     ["What is 6 + 2?", "The user wants the sum of 6 and 2. I count 2 up from 6: 7, 8.", "The sum is 8."],
@@ -47,7 +42,7 @@ pub const EXAMPLES: [[&str; 3]; 3] = [
     ],
 ];
 
-/// A chat with these examples, in OpenAI's form, and then a question.
+/// The examples as chat messages in OpenAI's form, then a question.
 pub fn lesson(question: &str) -> Value {
     let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
         let answer = json!({"role": "assistant", "content": answered, "reasoning_content": thought});

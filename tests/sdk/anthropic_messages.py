@@ -56,7 +56,7 @@ def ends(text):
 
 
 def raw_stream():
-    """message_start comes first and tells the prompt's exact length; every event's name is its type."""
+    """message_start comes first with the prompt's exact length; every event's name is its type."""
     counted = client.messages.count_tokens(model=model, messages=EVEN, system=SYSTEM).input_tokens
     events = list(client.messages.create(model=model, max_tokens=4, messages=EVEN, system=SYSTEM, stream=True))
     assert events[0].type == "message_start" and events[0].message.usage.input_tokens == counted

@@ -53,7 +53,7 @@ def the_same_streamed(message, history, final):
 
 
 def choices():
-    joke = [{"role": "user", "content": "Tell me a joke."}]
+    joke = [{"role": "user", "content": "Say something funny."}]
     forced = {"type": "any", "disable_parallel_tool_use": True}
     for choice in (forced, {"type": "tool", "name": "get_weather"}):
         message = client.messages.create(**SETTINGS | {"messages": joke, "tool_choice": choice})

@@ -1,4 +1,4 @@
-"""What the LangChain scripts ask about."""
+"""The tool and the schema of the LangChain scripts."""
 from typing import Literal
 
 import pydantic

@@ -14,8 +14,8 @@ const settings = { model, messages, temperature: 0, max_tokens: 16 };
 async function chats() {
   const plain = await client.chat.completions.create({ ...settings, logprobs: true, top_logprobs: 2 });
   const [choice] = plain.choices;
-  assert.equal(choice.logprobs.content.map((told) => told.token).join(""), choice.message.content);
-  assert.ok(choice.logprobs.content.every((told) => told.logprob <= 0 && told.top_logprobs.length === 2));
+  assert.equal(choice.logprobs.content.map((entry) => entry.token).join(""), choice.message.content);
+  assert.ok(choice.logprobs.content.every((entry) => entry.logprob <= 0 && entry.top_logprobs.length === 2));
   const whole = await client.chat.completions.stream({ ...settings, logprobs: true, stream_options: { include_usage: true } }).finalChatCompletion();
   assert.equal(whole.choices[0].message.content, choice.message.content);
   assert.equal(whole.choices[0].logprobs.content.length, choice.logprobs.content.length);

@@ -116,18 +116,18 @@ def completions_in_full():
     assert [c.text for c in batch.choices] == [alone[0]] * 2 + [alone[1]] * 2, batch
     echoed = create("2, 4, 6, 8,", echo=True, logprobs=2).choices[0]
     assert echoed.text == "2, 4, 6, 8," + alone[0]
-    told = echoed.logprobs
-    assert "".join(told.tokens) == echoed.text and told.token_logprobs[0] is None
-    assert all(p <= 0 for p in told.token_logprobs[1:]) and told.text_offset[:2] == [0, 1]
+    scores = echoed.logprobs
+    assert "".join(scores.tokens) == echoed.text and scores.token_logprobs[0] is None
+    assert all(p <= 0 for p in scores.token_logprobs[1:]) and scores.text_offset[:2] == [0, 1]
     scored = create("2, 4, 6, 8,", echo=True, logprobs=0, extra_body={"max_tokens": 0}).choices[0]
-    assert scored.text == "2, 4, 6, 8," and len(scored.logprobs.tokens) == len(told.tokens) - 6
+    assert scored.text == "2, 4, 6, 8," and len(scored.logprobs.tokens) == len(scores.tokens) - 6
     assert create("2, 4, 6, 8,", echo=True).choices[0].text == echoed.text
     parts = [c for chunk in create("2, 4, 6, 8,", echo=True, logprobs=2, stream=True) for c in chunk.choices]
     assert "".join(c.text for c in parts) == echoed.text
-    assert [o for c in parts if c.logprobs for o in c.logprobs.text_offset] == told.text_offset
+    assert [o for c in parts if c.logprobs for o in c.logprobs.text_offset] == scores.text_offset
     best = client.completions.create(model=model, prompt="Once", best_of=3, n=1, seed=1, max_tokens=4)
     assert len(best.choices) == 1 and best.choices[0].logprobs is None
-    # Token ids of some prompt: what they spell is echoed.
+    # Token ids of some prompt: their text is echoed.
     ids = create([28, 29, 30], echo=True).choices[0].text
     assert len(ids) > 3, ids
 
@@ -150,10 +150,10 @@ def structured_output():
 
 
 def log_probabilities(text):
-    told = chat(logprobs=True, top_logprobs=2).choices[0]
-    assert "".join(t.token for t in told.logprobs.content) == text == told.message.content
-    assert all(t.logprob <= 0 and len(t.top_logprobs) == 2 for t in told.logprobs.content)
-    assert all(t.top_logprobs[0].token == t.token for t in told.logprobs.content), "greedy takes the likeliest"
+    answer = chat(logprobs=True, top_logprobs=2).choices[0]
+    assert "".join(t.token for t in answer.logprobs.content) == text == answer.message.content
+    assert all(t.logprob <= 0 and len(t.top_logprobs) == 2 for t in answer.logprobs.content)
+    assert all(t.top_logprobs[0].token == t.token for t in answer.logprobs.content), "greedy takes the likeliest"
     chunks = [c.choices[0].logprobs for c in chat(logprobs=True, stream=True) if c.choices]
     assert "".join(t.token for c in chunks if c for t in c.content) == text
     assert chat().choices[0].logprobs is None

@@ -75,8 +75,8 @@ def structured_output():
 
 
 def log_probabilities():
-    told = create(include=["message.output_text.logprobs"], top_logprobs=2)
-    part = told.output[0].content[0]
+    answer = create(include=["message.output_text.logprobs"], top_logprobs=2)
+    part = answer.output[0].content[0]
     assert "".join(t.token for t in part.logprobs) == part.text and len(part.logprobs[0].top_logprobs) == 2
 
 

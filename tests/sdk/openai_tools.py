@@ -1,4 +1,4 @@
-"""Tools by the official OpenAI SDK against mlxd: openai_tools.py BASE_URL MODEL"""
+"""Tools by the official OpenAI SDK against mlxd: openai_tools.py BASE_URL MODEL INFILL_MODEL"""
 import json
 import sys
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import openai
 import pydantic
 
-base_url, model = sys.argv[1:]
+base_url, model, infill_model = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key="none", timeout=240, max_retries=0)
 WEATHER = {"type": "function", "function": {
     "name": "get_weather", "description": "The weather of a city.",
@@ -17,7 +17,7 @@ TIME = {"type": "function", "function": {
 ASK = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 
-def ask(messages=ASK, **options):
+def chat(messages=ASK, **options):
     options = {"temperature": 0, "max_tokens": 80, "tools": [WEATHER, TIME]} | options
     return client.chat.completions.create(model=model, messages=messages, **options)
 
@@ -32,7 +32,7 @@ def called(answer):
 def streamed(**options):
     """Name, arguments and id of each call, from deltas; and how many deltas brought arguments."""
     calls, pieces, reason = {}, 0, None
-    for chunk in ask(stream=True, **options):
+    for chunk in chat(stream=True, **options):
         for choice in chunk.choices:
             reason = choice.finish_reason or reason
             for call in choice.delta.tool_calls or []:
@@ -47,7 +47,7 @@ def streamed(**options):
 
 
 def automatic_calls_and_their_results():
-    calls = called(ask())
+    calls = called(chat())
     assert calls[0].function.name == "get_weather" and calls[0].id.startswith("call_")
     assert "paris" in json.loads(calls[0].function.arguments)["city"].lower()
     deltas, pieces = streamed()
@@ -56,23 +56,23 @@ def automatic_calls_and_their_results():
     # The result goes back, and the model answers.
     turn = {"role": "assistant", "content": None, "tool_calls": [c.model_dump() for c in calls]}
     result = {"role": "tool", "tool_call_id": calls[0].id, "content": "sunny, 21 degrees"}
-    final = ask(ASK + [turn, result])
-    assert final.usage.prompt_tokens > ask(max_tokens=1).usage.prompt_tokens + 10, "both turns are in the prompt"
+    final = chat(ASK + [turn, result])
+    assert final.usage.prompt_tokens > chat(max_tokens=1).usage.prompt_tokens + 10, "both turns are in the prompt"
     assert final.choices[0].message.content or final.choices[0].message.tool_calls, final
 
 
 def forced_calls():
-    hello = [{"role": "user", "content": "Tell me a joke."}]
+    hello = [{"role": "user", "content": "Say something funny."}]
     for seed in range(3):
-        for call in called(ask(hello, tool_choice="required", temperature=1, seed=seed, parallel_tool_calls=False)):
+        for call in called(chat(hello, tool_choice="required", temperature=1, seed=seed, parallel_tool_calls=False)):
             assert call.function.name in ("get_weather", "get_time")
             assert isinstance(json.loads(call.function.arguments), dict)
     named = {"type": "function", "function": {"name": "get_time"}}
-    [call] = called(ask(tool_choice=named))
+    [call] = called(chat(tool_choice=named))
     assert (call.function.name, json.loads(call.function.arguments)) == ("get_time", {})
     deltas, _ = streamed(tool_choice="required", parallel_tool_calls=False)
     assert len(deltas) == 1 and json.loads(deltas[0]["arguments"])["city"]
-    none = ask(tool_choice="none").choices[0]
+    none = chat(tool_choice="none").choices[0]
     assert none.message.tool_calls is None and none.finish_reason != "tool_calls"
 
 
@@ -104,15 +104,18 @@ def the_old_form():
                                           max_tokens=20).choices
 
 
-def infill():
-    def fill(suffix):
-        return client.completions.create(model=model, prompt="def add(a, b):\n    return ", suffix=suffix,
-                                         temperature=0, max_tokens=8).choices[0].text
-    assert "a + b" in fill("\n\nprint(add(1, 2))\n")
+def a_suffix_is_the_published_infill_prompt():
+    def fill(prompt, **options):
+        answer = client.completions.create(model=infill_model, prompt=prompt, temperature=0, max_tokens=8, **options)
+        return answer.choices[0].text, answer.usage.prompt_tokens
+    prefix, suffix = "def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"
+    published = fill(f"<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>")
+    assert fill(prefix, suffix=suffix) == published
+    assert published[0] and published != fill(prefix + suffix)
 
 
 def accepted_labels():
-    answer = ask(tools=[], user="u", metadata={"a": "b"}, service_tier="flex", prompt_cache_key="k",
+    answer = chat(tools=[], user="u", metadata={"a": "b"}, service_tier="flex", prompt_cache_key="k",
                  safety_identifier="s", max_tokens=4, reasoning_effort="low")
     assert answer.service_tier == "flex" and answer.system_fingerprint
     assert answer.usage.completion_tokens_details.reasoning_tokens == 0
@@ -123,6 +126,6 @@ automatic_calls_and_their_results()
 forced_calls()
 strict_calls_parse_into_models()
 the_old_form()
-infill()
+a_suffix_is_the_published_infill_prompt()
 accepted_labels()
 print("all checks passed")

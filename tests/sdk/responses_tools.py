@@ -29,7 +29,7 @@ def output(call):
 def loops():
     first = client.responses.create(**SETTINGS, input=[ASK])
     call = call_of(first)
-    # By what is kept, and by sending all again: the same prompt.
+    # The stored response and the whole history make the same prompt.
     kept = client.responses.create(**SETTINGS, input=[output(call)], previous_response_id=first.id)
     history = [ASK, *[item.model_dump(exclude_none=True) for item in first.output], output(call)]
     sent = client.responses.create(**SETTINGS, input=history, store=False)
@@ -52,7 +52,7 @@ def loops():
 
 def choices():
     for choice in ("required", {"type": "function", "name": "get_weather"}):
-        forced = client.responses.create(**SETTINGS, input="Tell me a joke.", tool_choice=choice, parallel_tool_calls=False)
+        forced = client.responses.create(**SETTINGS, input="Say something funny.", tool_choice=choice, parallel_tool_calls=False)
         assert [item.type for item in forced.output] == ["function_call"], forced
         assert json.loads(forced.output[0].arguments)["city"]
     none = client.responses.create(**SETTINGS | {"max_output_tokens": 16}, input=[ASK], tool_choice="none")

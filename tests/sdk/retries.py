@@ -1,4 +1,4 @@
-"""A refusal for want of room: both SDKs wait as long as they are told and ask again. retries.py BASE_URL MODEL, of a server whose
+"""A refusal for want of room: both SDKs wait for the time in the answer and retry. retries.py BASE_URL MODEL, of a server whose
 worker runs one request at a time"""
 import json
 import sys
@@ -38,7 +38,7 @@ chat = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max
 refused_at_first("openai", lambda: openai_client.chat.completions.with_raw_response.create(**chat))
 refused_at_first("anthropic", lambda: anthropic_client.messages.with_raw_response.create(**chat))
 
-# What no second try can mend is not tried again.
+# An error that no retry can fix is not retried.
 for client, error in [(openai_client, openai.NotFoundError), (anthropic_client, anthropic.NotFoundError)]:
     start = time.monotonic()
     try:

@@ -11,8 +11,8 @@ schemathesis = pathlib.Path(sys.executable).with_name("schemathesis")
 arguments = ["run", f"{base_url}/openapi.json", "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing",
              "--max-examples", "12", "--request-timeout", "20", "--workers", "2", "--seed", "1", "--no-color",
              "--generation-database", "none",
-             # The stream of events does not end by itself. These orders do as they are told: the model would be gone, which is a
-             # 503 for whoever asks meanwhile, or stay unusable. Ids are taken from answers, so they do meet it.
+             # The stream of events does not end by itself. These admin calls do work: the model would be gone, which is a
+             # 503 for other requests meanwhile, or stay unusable. Ids are taken from answers, so they do meet it.
              "--exclude-path-regex", r"^/admin/v1/(events|models/\{id\}/(unload|restart|settings))$"]
 environment = os.environ | {"SCHEMATHESIS_HOOKS": str(here / "schema_fuzz_hooks.py"), "FUZZ_MODEL": model, "FUZZ_DOCUMENT": f"{base_url}/openapi.json"}
 # It keeps a cache where it runs.

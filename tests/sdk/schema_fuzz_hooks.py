@@ -7,7 +7,7 @@ import urllib.request
 import schemathesis
 
 MODEL = os.environ["FUZZ_MODEL"]
-# What may be asked of the model itself; made-up ids are mostly refused.
+# Fields of requests to the model itself; invented ids are mostly refused.
 BY_ID = {"/admin/v1/models/{id}", "/admin/v1/models/{id}/load", "/admin/v1/models/{id}/pin", "/v1/models/{id}"}
 
 with urllib.request.urlopen(os.environ["FUZZ_DOCUMENT"]) as answer:

@@ -20,7 +20,7 @@ async function loseTheModel() {
 }
 
 // Reads a stream whose model is lost after some pieces.
-async function read(stream) {
+async function collect(stream) {
   let count = 0;
   for await (const _ of stream) if (++count === 8) await loseTheModel();
   return count;
@@ -31,11 +31,11 @@ const anthropic = new Anthropic({ baseURL: base, apiKey: "none", maxRetries: 0 }
 const lost = (error) => { assert.match(String(error.message), new RegExp(model)); return true; };
 const chat = { model, messages, max_tokens: 4000, ignore_eos: true };
 
-await assert.rejects(async () => read(await openai.chat.completions.create({ ...chat, stream: true })), lost);
-// The helpers' iterators end where nobody waited for the next piece when it failed; what they end in tells.
-await assert.rejects(async () => { const stream = openai.chat.completions.stream(chat); await read(stream); await stream.finalChatCompletion(); }, lost);
-await assert.rejects(async () => read(await anthropic.messages.create({ model, messages, max_tokens: 4000, temperature: 0, stream: true })), lost);
-await assert.rejects(async () => { const stream = anthropic.messages.stream({ model, messages, max_tokens: 4000, temperature: 0 }); await read(stream); await stream.finalMessage(); }, lost);
+await assert.rejects(async () => collect(await openai.chat.completions.create({ ...chat, stream: true })), lost);
+// The helpers' iterators end where no read was pending at the failure; their final promise has the error.
+await assert.rejects(async () => { const stream = openai.chat.completions.stream(chat); await collect(stream); await stream.finalChatCompletion(); }, lost);
+await assert.rejects(async () => collect(await anthropic.messages.create({ model, messages, max_tokens: 4000, temperature: 0, stream: true })), lost);
+await assert.rejects(async () => { const stream = anthropic.messages.stream({ model, messages, max_tokens: 4000, temperature: 0 }); await collect(stream); await stream.finalMessage(); }, lost);
 const kinds = [];
 for await (const event of await openai.responses.create({ model, input: messages, max_output_tokens: 4000, stream: true, store: false })) {
   if (kinds.push(event.type) === 8) await loseTheModel();

@@ -48,7 +48,7 @@ assert error.body["type"] == "error" and error.body["error"]["type"] in ("overlo
 with anthropic_client.messages.stream(model=model, messages=ASK, max_tokens=4000, extra_body=GREEDY) as stream:
     broken("messages' helper", stream, anthropic.APIStatusError)
 
-# Responses tell a failure by an event of its own, which the SDK hands over.
+# A failure of a response is an event of its own, which the SDK passes on.
 events = []
 for event in openai_client.responses.create(model=model, input=ASK, max_output_tokens=4000, temperature=0, stream=True, store=False):
     events.append(event)

@@ -35,7 +35,7 @@ def result(content="21.5 °C and sunny", call_id=FIRST_ID, **keys):
 
 
 def function(name, parameters=None, description="Looks something up.", **keys):
-    """A tool; what is None is left out."""
+    """A tool without the fields that are None."""
     all_keys = {"name": name, "description": description, "parameters": parameters, **keys}
     return {"type": "function", "function": {key: value for key, value in all_keys.items() if value is not None}}
 
@@ -53,8 +53,8 @@ WEATHER = function("get_weather", schema({
     "place": {"type": "object", "description": "Where exactly", "properties": {
         "street": {"type": "string", "description": "The street and the number"},
         "floor": {"type": "integer", "description": "The floor"}}, "required": ["street"]},
-}, ["city"]), "Tells the weather in a city.")
-TIME = function("get_time", schema({"zone": {"type": "string", "description": "A time zone"}}), "Tells the time.")
+}, ["city"]), "Reports the weather in a city.")
+TIME = function("get_time", schema({"zone": {"type": "string", "description": "A time zone"}}), "Reports the time.")
 TOOLS = [WEATHER, TIME]
 
 CONVERSATIONS = {
@@ -63,7 +63,7 @@ CONVERSATIONS = {
     "several_turns": [system("Be kind."), user("Hi"), assistant("Hello!"), user("How are you?"),
                       assistant("Fine. And you?"), user("Fine, too.")],
     "two_users": [user("Hi"), user("Are you there?")],
-    "assistant_first": [assistant("How can I help?"), user("Tell me a joke.")],
+    "assistant_first": [assistant("How can I help?"), user("Say something funny.")],
     "empty_system": [system(""), user("Hi")],
     "two_system": [system("Be kind."), system("Be brief."), user("Hi")],
     "system_last": [user("Hi"), system("Be brief.")],

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Published chat templates, and what Transformers makes of them: the reference for the templates' sweep test.
+"""Published chat templates and Transformers' renderings of them: the reference for the templates' sweep test.
 
     chat_templates.py fetch CACHE_DIR             gets the templates: CACHE_DIR/llama.cpp and CACHE_DIR/vllm
     chat_templates.py render CACHE_DIR OUT.json   renders each with each case of chat_template_cases.py
@@ -97,7 +97,7 @@ def download(source, folder):
 
 
 def extract(archive, inside, folder):
-    """Writes the templates below `inside` into the folder; gives their number."""
+    """Writes the templates below `inside` into the folder. Returns their number."""
     count = 0
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -114,7 +114,7 @@ def extract(archive, inside, folder):
 
 
 def fetch_source(name, source, cache):
-    """Makes CACHE/name unless it is there. Its file SOURCE says what it was made of."""
+    """Makes CACHE/name unless it exists. Its file SOURCE names the package."""
     target = cache / name
     mark = f"{source.package} {source.version} {source.sha256}\n"
     made_of = target / "SOURCE"
@@ -141,7 +141,7 @@ def fetch(cache):
 # ---------------------------------------------------------------- rendering
 
 class FixedClock(datetime):
-    """What `strftime_now` reads, so that two runs give the same."""
+    """The clock of `strftime_now`, fixed so that two runs agree."""
 
     @classmethod
     def now(cls, tz=None):
@@ -205,7 +205,7 @@ def outcome(template, messages, tools):
 
 
 def render_case(template, request):
-    """All forms of one case. `same` stands for what the form before gave."""
+    """All forms of one case. `same` means the result of the form before."""
     forms, before = [], None
     for form, messages in forms_of(request["messages"]):
         found = outcome(template, messages, request.get("tools"))
@@ -263,7 +263,7 @@ def render(cache, out):
 # ---------------------------------------------------------------- the summary
 
 def print_summary(templates, renderings):
-    """How many of each form came out, and what no other program can give byte by byte."""
+    """Prints counts of each form, and the renderings that no other program can reproduce byte by byte."""
     tried, rendered, addresses = Counter(), Counter(), set()
     for rendering in renderings:
         found = {}

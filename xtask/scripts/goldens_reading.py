@@ -154,7 +154,7 @@ def pairs(folder, model, bert):
 
 
 def sentences(folder):
-    """A tokenizer as Gemma's are made, EmbeddingGemma's prompts, and what sentence-transformers makes of texts."""
+    """A tokenizer as Gemma's are made, EmbeddingGemma's prompts, and sentence-transformers' results."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>"]
     made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     made.normalizer = normalizers.Replace(" ", "▁")

@@ -1,7 +1,6 @@
-//! Measures mlxd beside mlx-lm on this machine, and what mlxd costs around the model. Writes bench/results/main-job.md.
+//! Measures mlxd beside mlx-lm on this machine, and mlxd's overhead around the model. Writes bench/results/main-job.md.
 //!
-//! Both servers run at the same time, one of them idle, and are asked in turn, so that what else happens on the machine
-//! happens to both. Both compute in fp32 and on Linux with the same BLAS.
+//! Both servers run at the same time and are measured in turn, so that other load on the machine affects both. Both compute in fp32 and on Linux with the same BLAS.
 
 use std::fs;
 
@@ -24,10 +23,10 @@ use servers::Server;
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure instead.
+    /// A benchmark to run instead.
     #[command(subcommand)]
     what: Option<What>,
-    /// Rounds; the table gives their medians.
+    /// Rounds; the table has their medians.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Tokens that each request generates.
@@ -40,7 +39,7 @@ pub(crate) struct Arguments {
 enum What {
     /// Throughput and latency at several loads beside mlx-lm; writes bench/results/serve.md.
     Serve(serve::Arguments),
-    /// How quickly models come, go and recover, and what memory they give back; writes bench/results/fleet.md.
+    /// How quickly models load, unload and recover, and how much memory they free; writes bench/results/fleet.md.
     Fleet(fleet::Arguments),
     /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
     Overhead,
@@ -63,7 +62,7 @@ const OVERHEAD_TOKENS: u32 = 4000;
 /// Runs everything and writes the table.
 ///
 /// # Errors
-/// When a server cannot be set up, started or asked.
+/// When a server cannot be set up or started, or a request fails.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         Some(What::Serve(arguments)) => serve::run(arguments),
@@ -123,9 +122,9 @@ struct Row {
 }
 
 fn compare(servers: &[&Server], arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
-    // Loading and first-time work are no part of what is compared.
+    // Loading and first-time work are not part of the comparison.
     for server in servers {
-        client::ask(server, &[Prompt::new(usize::MAX, 10)], 4)?;
+        client::send_all(server, &[Prompt::new(usize::MAX, 10)], 4)?;
     }
     let mut rows = Vec::new();
     for streams in STREAMS {
@@ -136,7 +135,7 @@ fn compare(servers: &[&Server], arguments: &Arguments) -> anyhow::Result<Vec<Row
             let prompts: Vec<Prompt> =
                 (first..first + streams).map(|seed| Prompt::new(seed, PROMPT_WORDS)).collect();
             for (server, measured) in servers.iter().zip(&mut rounds) {
-                let one = client::ask(server, &prompts, arguments.tokens)?;
+                let one = client::send_all(server, &prompts, arguments.tokens)?;
                 eprintln!("  {streams} streams, {}: {:.1} tok/s", server.name, one.whole);
                 measured.push(one);
             }
@@ -158,21 +157,21 @@ struct Prefix {
 }
 
 fn share(server: &Server, rounds: usize) -> anyhow::Result<Prefix> {
-    let ask = |prompts: &[Prompt]| client::ask(server, prompts, 8);
+    let send = |prompts: &[Prompt]| client::send_all(server, prompts, 8);
     let (mut cold, mut cached, mut together) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds.min(3) {
         let seed = 1_000_000 + round * 2;
-        cold.push(ask(&[Prompt::sharing(seed, PREFIX_WORDS, 0)])?.ttft_ms);
-        cached.push(ask(&[Prompt::sharing(seed, PREFIX_WORDS, 1)])?.ttft_ms);
+        cold.push(send(&[Prompt::sharing(seed, PREFIX_WORDS, 0)])?.ttft_ms);
+        cached.push(send(&[Prompt::sharing(seed, PREFIX_WORDS, 1)])?.ttft_ms);
         let eight: Vec<Prompt> = (0..8).map(|own| Prompt::sharing(seed + 1, PREFIX_WORDS, own)).collect();
-        together.push(ask(&eight)?.last_ttft_ms);
+        together.push(send(&eight)?.last_ttft_ms);
         eprintln!("  common beginning, {}: {:.0} ms together", server.name, together[round]);
     }
     let [cold, cached, together] = [cold, cached, together].map(client::median);
     Ok(Prefix { cold, cached, together })
 }
 
-/// What mlxd takes besides the model.
+/// mlxd's resources besides the model.
 #[derive(Debug)]
 struct Overhead {
     ready_ms: f64,
@@ -182,7 +181,7 @@ struct Overhead {
     token_ms: f64,
 }
 
-/// Asks a worker that generates without computing.
+/// Measures with a worker that generates without computing.
 fn overhead() -> anyhow::Result<Overhead> {
     eprintln!("measuring overhead");
     let mut ready = Vec::new();
@@ -192,7 +191,7 @@ fn overhead() -> anyhow::Result<Overhead> {
     let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
     let (supervisor_mib, gateway_mib) = server.resident()?;
     let warm = |count: usize, tokens| -> anyhow::Result<Vec<Measured>> {
-        (0..count).map(|seed| client::ask(&server, &[Prompt::new(seed, 8)], tokens)).collect()
+        (0..count).map(|seed| client::send_all(&server, &[Prompt::new(seed, 8)], tokens)).collect()
     };
     warm(20, 8)?;
     let ttft = warm(OVERHEAD_REQUESTS, 2)?;

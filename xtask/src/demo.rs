@@ -1,4 +1,4 @@
-//! One command from nothing to an answer.
+//! Runs every step from a fresh checkout to a first answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 /// How long mlxd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A served model: the folder it lies below, and its id there.
+/// A served model: its parent folder, and its id there.
 struct Served {
     folder: PathBuf,
     id: String,
@@ -45,14 +45,14 @@ struct Served {
 /// A running server, stopped when dropped.
 struct Server(Child);
 
-/// Sets up, builds, serves, asks, and serves on until Ctrl-C.
+/// Sets up, builds, serves a model, requests an answer, and serves on until Ctrl-C.
 ///
 /// # Errors
-/// One line that says which step failed and why.
+/// One line with the failed step and the cause.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
-    ctrlc::set_handler(move || told.store(true, Ordering::SeqCst)).context("cannot take Ctrl-C")?;
+    let stop_requested = Arc::clone(&stop);
+    ctrlc::set_handler(move || stop_requested.store(true, Ordering::SeqCst)).context("cannot take Ctrl-C")?;
     // Before minutes of building.
     if TcpListener::bind(("127.0.0.1", arguments.port)).is_err() {
         bail!("port {} is taken: is another server running? Choose another with --port", arguments.port);
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut server = Server::start(arguments.port, &served.folder)?;
     let base = format!("http://127.0.0.1:{}", arguments.port);
     health::wait(&mut server.0, ("mlxd", &base), PATIENCE, || stop.load(Ordering::SeqCst))?;
-    ask(&base, &served.id, &arguments.ask, &stop)?;
+    stream_answer(&base, &served.id, &arguments.ask, &stop)?;
     if !arguments.once {
         explain(&base, &served.id);
         server.wait(&stop)?;
@@ -129,7 +129,7 @@ impl Server {
         Ok(Self(command.spawn().context("cannot start mlxd")?))
     }
 
-    /// Until it ends by itself or we are told to stop.
+    /// Waits until the process ends or `stop` is set.
     fn wait(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
         while !stop.load(Ordering::SeqCst) {
             if let Some(status) = self.0.try_wait()? {
@@ -144,7 +144,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ctrl-C in a terminal has reached it already; a second signal would be an order to drop everything.
+        // Ctrl-C in a terminal has reached it already; a second signal would abort all requests.
         let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
         let grace = Instant::now() + Duration::from_millis(300);
         while Instant::now() < grace && !ended(&mut self.0) {
@@ -158,7 +158,7 @@ impl Drop for Server {
 }
 
 /// Streams the answer to the terminal.
-fn ask(base: &str, model: &str, question: &str, stop: &AtomicBool) -> anyhow::Result<()> {
+fn stream_answer(base: &str, model: &str, question: &str, stop: &AtomicBool) -> anyhow::Result<()> {
     println!("\n> {question}");
     let body = json!({
         "model": model, "messages": [{"role": "user", "content": question}], "temperature": 0, "stream": true,

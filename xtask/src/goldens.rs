@@ -1,25 +1,28 @@
-//! Makes the golden files that the worker's parity tests compare with, by mlx-lm and Transformers from PyPI.
+//! Writes the golden files of the worker's parity tests by mlx-lm and Transformers from PyPI.
 
 use std::process::Command;
 
 use crate::progress::shown;
 use crate::{models, paths, setup};
 
-/// What makes them. mlx-lm 0.32.2 is the reference that the models follow.
+/// Packages that make the goldens. mlx-lm 0.32.2 is the reference that the models follow.
 pub(crate) const PACKAGES: [&str; 5] =
     ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2", "transformers==5.23.0", "tokenizers==0.23.3", "jinja2"];
 
-/// What makes those of models that read texts.
+/// Packages that make the goldens of models that read texts.
 const READING: [&str; 3] = ["torch==2.15.0", "sentence-transformers==6.2.0", "transformers==5.23.0"];
 
-/// Writes worker/tests/golden anew.
+/// Rewrites worker/tests/golden.
 ///
 /// # Errors
 /// When a package or the script fails.
 pub(crate) fn run() -> anyhow::Result<()> {
     let embedding = models::fetch("minilm")?;
-    let real =
-        ["smollm2", "qwen2"].map(models::fetch).into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
+    let real = ["smollm2", "qwen2", "qwen3"]
+        .map(models::fetch)
+        .into_iter()
+        .collect::<anyhow::Result<Vec<_>>>()?
+        .concat();
     let venv = environment()?;
     let mut script = Command::new(venv.join("bin/python"));
     script.arg(paths::own("scripts/goldens.py")).arg(paths::root().join("worker/tests/golden")).args(real);
@@ -33,7 +36,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// The environment with sentence-transformers.
 ///
 /// # Errors
-/// When a package cannot be had.
+/// When a package cannot be fetched.
 pub(crate) fn sentence_environment() -> anyhow::Result<std::path::PathBuf> {
     let venv = paths::mlx().join("sentence-venv");
     setup::Stamp::new("sentence-venv", &READING).once(|| setup::make_venv(&venv, &READING))?;
@@ -43,7 +46,7 @@ pub(crate) fn sentence_environment() -> anyhow::Result<std::path::PathBuf> {
 /// The environment with mlx-lm.
 ///
 /// # Errors
-/// When a package cannot be had.
+/// When a package cannot be fetched.
 pub(crate) fn environment() -> anyhow::Result<std::path::PathBuf> {
     let venv = paths::mlx().join("mlx-lm-venv");
     setup::Stamp::new("mlx-lm-venv", &PACKAGES).once(|| setup::make_venv(&venv, &PACKAGES))?;

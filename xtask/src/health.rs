@@ -1,14 +1,14 @@
-//! Waits for a server that was just started.
+//! Waits for a server to start.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-/// Returns once `process`, a server called `name`, answers at `base`/health; looks every millisecond.
+/// Waits until `process`, the server `name`, answers at `base`/health. Polls every millisecond.
 ///
 /// # Errors
-/// When it ends instead, when `patience` is over, or when `give_up` says so.
+/// When the process ends, `patience` is over, or `give_up` returns true.
 pub(crate) fn wait(
     process: &mut Child,
     (name, base): (&str, &str),

@@ -29,15 +29,15 @@ struct Arguments {
 enum Task {
     /// Prepare MLX for this system (Linux: into .mlx/; macOS: checks the tools).
     Setup,
-    /// Fetch small real models into .mlx/models.
+    /// Fetch small real models and make toy models in .mlx/models.
     Models {
-        /// Which: smollm2, qwen2, minilm or all.
+        /// Which: smollm2, minilm, qwen2 or qwen3 (toys of these forms), or all.
         #[arg(default_value = "all")]
         which: String,
     },
     /// Set up, build, serve a small model and ask it a question.
     Demo(demo::Arguments),
-    /// Prepare what the tests need and run all of them.
+    /// Prepare models and packages for the tests and run all tests.
     Test {
         /// More arguments for `cargo test`, to choose among the tests.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -45,7 +45,7 @@ enum Task {
     },
     /// Build the programs and pack them with the libraries they need into target/dist (Linux).
     Dist(dist::Arguments),
-    /// Make the golden files anew with mlx-lm and Transformers.
+    /// Rewrite the golden files with mlx-lm and Transformers.
     Goldens,
     /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
     Bench(bench::Arguments),

@@ -1,4 +1,4 @@
-//! Where things are. Everything that is made lies in the git-ignored .mlx/ or in target/.
+//! Paths. All results lie in the git-ignored .mlx/ or in target/.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(crate) fn mlx() -> PathBuf {
     root().join(".mlx")
 }
 
-/// The small real models.
+/// The folder of the small models.
 pub(crate) fn models() -> PathBuf {
     mlx().join("models")
 }

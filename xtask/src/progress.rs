@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Lines of a failed command's output that are shown.
+/// The number of lines shown of a failed command's output.
 const SHOWN_LINES: usize = 20;
 
 /// Runs `command`, showing `what` it does.
@@ -50,7 +50,7 @@ pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shows on a terminal that `what` goes on, and for how long, until it is cleared.
+/// Shows `what` and its duration on a terminal until it is cleared.
 pub(crate) fn spinner(what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

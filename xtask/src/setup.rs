@@ -1,9 +1,9 @@
 //! Prepares MLX.
 //!
-//! On macOS mlx-sys builds MLX itself and only the tools are checked. On Linux its build script cannot
-//! work, so cargo is told, by a link override in a generated .mlx/cargo.toml, to use what is put together
-//! here: MLX from its PyPI wheel, mlx-c built from mlx-sys's own sources, bindings made as mlx-sys makes
-//! them, and OpenBLAS. The crates stay as they are on crates.io.
+//! On macOS mlx-sys builds MLX itself and this module only checks the tools. On Linux the build script of mlx-sys
+//! cannot work. A link override in a generated .mlx/cargo.toml makes cargo use the parts prepared here: MLX from its
+//! PyPI wheel, mlx-c built from the sources in mlx-sys, bindings generated as mlx-sys does, and OpenBLAS. The
+//! published crates stay unchanged.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ pub(crate) use stamp::Stamp;
 pub(crate) use tools::{python, require_node};
 pub(crate) use venv::make_venv;
 
-/// Prepares MLX for this system; what is there already is left alone.
+/// Prepares MLX for this system. Finished steps are not repeated.
 ///
 /// # Errors
 /// One line that names what is missing and how to get it, or the end of a failed step's output.
@@ -36,7 +36,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     linux::run()
 }
 
-/// What `cargo metadata` says of the workspace and its dependencies.
+/// The output of `cargo metadata`.
 ///
 /// # Errors
 /// When cargo fails.
@@ -50,7 +50,7 @@ pub(crate) fn cargo_metadata() -> anyhow::Result<serde_json::Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The folder with what a Python package of the build says of itself.
+/// The metadata folder of a Python package of the build.
 ///
 /// # Errors
 /// When the package is not installed, as on macOS.
@@ -61,8 +61,7 @@ pub(crate) fn package_metadata(package: &str) -> anyhow::Result<std::path::PathB
     linux::package_metadata(package)
 }
 
-/// Makes a library that gives MLX OpenBLAS and nothing of ours; `None` where MLX has a BLAS of its own, as
-/// on macOS.
+/// Builds a library that gives MLX OpenBLAS without our kernels. `None` where MLX has its own BLAS, as on macOS.
 ///
 /// # Errors
 /// When it cannot be compiled.

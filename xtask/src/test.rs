@@ -1,4 +1,4 @@
-//! Prepares what the tests need and runs all of them.
+//! Prepares the tests' models, packages and templates, and runs all tests.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +26,7 @@ const NODE: [&str; 7] = [
     "zod@4.6.7",
 ];
 
-/// Times of the steps so far.
+/// Durations of the finished steps.
 #[derive(Default)]
 struct Times(Vec<(&'static str, f64)>);
 
@@ -70,6 +70,10 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
         cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
         cargo.env("MLXD_TEST_NODE", &node).env("MLXD_TEST_TEMPLATES", &templates);
         cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
+        if std::env::var_os("INSTA_UPDATE").is_none() {
+            // A mismatch fails and writes nothing.
+            cargo.env("INSTA_UPDATE", "no");
+        }
         cargo
     };
     // This builds the programs too: cargo does so for packages with integration tests.

@@ -1,4 +1,4 @@
-//! Asks a server over HTTP as a streaming client does, and times what comes.
+//! Sends requests as a streaming client does, and times the pieces.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::servers::Server;
 
-/// A made-up text that no other seed gives.
+/// A text that differs for each seed.
 #[derive(Debug, Clone)]
 pub(super) struct Prompt(String);
 
-/// What one batch of simultaneous requests measured.
+/// The figures of one batch of simultaneous requests.
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
     /// Tokens after the first over the time since the first, of all streams together.
@@ -50,16 +50,16 @@ impl Prompt {
     }
 }
 
-/// One stream as it went.
+/// The times of one stream.
 pub(super) struct Stream {
     pub(super) asked: Instant,
-    /// When each text came; never empty.
+    /// Arrival of each text; never empty.
     pub(super) texts: Vec<Instant>,
     tokens: u64,
 }
 
 impl Stream {
-    /// When the first text came.
+    /// Arrival of the first text.
     pub(super) fn first(&self) -> Instant {
         self.texts[0]
     }
@@ -75,7 +75,7 @@ impl Stream {
 }
 
 /// Sends one request for each prompt at once and waits for all.
-pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::Result<Measured> {
+pub(super) fn send_all(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::Result<Measured> {
     let streams: Vec<Stream> = std::thread::scope(|scope| {
         let asking: Vec<_> =
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
@@ -87,8 +87,8 @@ pub(super) fn ask(server: &Server, prompts: &[Prompt], tokens: u32) -> anyhow::R
     Ok(measure(&streams))
 }
 
-/// Asks `prompts` for `tokens` tokens each; when each has its first, asks `other` for `few`. How all of them went.
-pub(super) fn ask_meanwhile(
+/// Requests `tokens` tokens for each of `prompts`. When each has its first, requests `few` for `other`. Returns all times.
+pub(super) fn send_during(
     server: &Server,
     prompts: &[Prompt],
     tokens: u32,
@@ -158,7 +158,7 @@ fn stream(server: &Server, prompt: &Prompt, tokens: u32) -> anyhow::Result<Strea
     Ok(Stream { asked, texts, tokens })
 }
 
-/// Sends a request, and again when the connection is refused or reset: Python's server lets five wait to be taken up.
+/// Sends a request, and again when the connection is refused or reset: Python's server has a backlog of five.
 fn send(server: &Server, body: &str) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
     let mut left = 50;
     loop {

@@ -14,7 +14,7 @@ use crate::{demo, goldens, models, paths, setup};
 /// Options of `cargo xtask bench embed`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Rounds; the table gives their medians.
+    /// Rounds; the table has their medians.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
 }
@@ -28,7 +28,7 @@ const BATCHES: [usize; 2] = [32, 16];
 /// Measures, and writes bench/results/embed.md.
 ///
 /// # Errors
-/// When a server cannot be set up, started or asked.
+/// When a server cannot be set up or started, or a request fails.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     setup::run()?;
     demo::build()?;

@@ -1,7 +1,7 @@
-//! How quickly models come, go and recover, and what memory they give back.
+//! How quickly models load, unload and recover, and how much memory they free.
 //!
-//! The tests that hold these figures to their bounds measure them, and print each as `figure NAME VALUE`: they are run several
-//! times, alone, and what they printed becomes a table.
+//! Tests measure these figures, compare them with bounds, and print each as `figure NAME VALUE`. This benchmark runs each test
+//! alone several times and writes a table of the medians.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,10 +15,10 @@ use crate::{demo, models, paths, setup};
 /// Options of `cargo xtask bench fleet`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Times that everything is measured; the table gives medians.
+    /// Rounds; the table has their medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Set nothing up and build no programs: those that are there are measured.
+    /// Skip setup and build; measure the existing programs.
     #[arg(long)]
     as_is: bool,
 }
@@ -38,15 +38,15 @@ const TESTS: [Tests; 2] = [
         names: &[
             "figures::cold_start_and_recovery",
             "fleet::three_models_share_a_budget_for_two",
-            "fleet::unloading_gives_the_memory_back",
+            "fleet::unloading_frees_the_memory",
         ],
     },
 ];
 
-/// What stands before a figure (`tests/harness/figures.rs`).
+/// The text before a figure (`tests/harness/figures.rs`).
 const MARK: &str = "figure ";
 
-/// A line of the table: a figure's name, what it is, its unit, the digits shown, what is aimed at.
+/// A line of the table: a figure's name, description, unit, digits and target.
 type Line = (&'static str, &'static str, &'static str, usize, &'static str);
 
 const TABLE: [Line; 13] = [
@@ -93,13 +93,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for round in 1..=arguments.rounds {
         eprintln!("measuring the fleet: round {round} of {}", arguments.rounds);
         for tests in &TESTS {
-            read(&measure(tests)?, &mut figures);
+            parse_figures(&measure(tests)?, &mut figures);
         }
     }
     super::write("fleet.md", &report(&figures, arguments.rounds)?)
 }
 
-/// What some tests print.
+/// Runs tests and returns their output.
 fn measure(tests: &Tests) -> anyhow::Result<String> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(paths::root()).args(["test", "--release", "--package", tests.package]);
@@ -115,7 +115,7 @@ fn measure(tests: &Tests) -> anyhow::Result<String> {
 }
 
 /// Adds the figures in a text to others.
-fn read(text: &str, figures: &mut Figures) {
+fn parse_figures(text: &str, figures: &mut Figures) {
     for (_, rest) in text.lines().filter_map(|line| line.split_once(MARK)) {
         let mut words = rest.split_whitespace();
         if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn figures_are_found_wherever_they_stand_in_a_line() {
         let mut figures = Figures::new();
-        read("test a ... figure x_ms 1.500\nnoise\nfigure x_ms 2.500\nfigure y\nfigure z one", &mut figures);
+        parse_figures(
+            "test a ... figure x_ms 1.500\nnoise\nfigure x_ms 2.500\nfigure y\nfigure z one",
+            &mut figures,
+        );
         assert_eq!(figures, Figures::from([("x_ms".to_owned(), vec![1.5, 2.5])]));
     }
 }

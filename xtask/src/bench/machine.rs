@@ -1,4 +1,4 @@
-//! What was measured on.
+//! The machine of a measurement.
 
 use std::hint::black_box;
 use std::process::Command;
@@ -40,8 +40,8 @@ pub(super) fn today() -> String {
 }
 
 /// Bytes a second that all cores together read from memory: the median of a few passes over more than any cache holds, in huge
-/// pages where there are any. (Virtual machines get more at some times than at others, so it is to be measured beside what it is
-/// compared with.)
+/// pages where there are any. (A virtual machine's share varies, so measure it beside the
+/// figures that it is compared with.)
 ///
 /// # Errors
 /// Without the memory for it.

@@ -1,5 +1,5 @@
-//! What the gateway costs around the model: processor time for each streamed token, latency to the first one, and memory of
-//! streams that wait. The worker generates without computing.
+//! The gateway's overhead around the model: processor time for each streamed token, latency to the first one, and memory of
+//! waiting streams. The worker generates without computing.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -34,12 +34,12 @@ struct Figures {
 /// Measures, and writes bench/results/overhead.md.
 ///
 /// # Errors
-/// When a server cannot be started or asked.
+/// When a server cannot be started or a request fails.
 pub(super) fn run() -> anyhow::Result<()> {
     setup::run()?;
     demo::build_with_doubles()?;
     let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
-    read(ask(&server, "/v1/chat/completions", 4)?, b"")?;
+    read_timed(send_request(&server, "/v1/chat/completions", 4)?, b"")?;
     let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
     let figures = paths.map(|path| measure(&server, path)).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (answered, idle_mib) = idle(&server)?;
@@ -60,12 +60,12 @@ pub(super) fn run() -> anyhow::Result<()> {
 fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
     let mut first = Vec::new();
     for _ in 0..REQUESTS {
-        first.push(read(ask(server, path, 2)?, b"\"delta\"")?.context("no token came")? * 1e3);
+        first.push(read_timed(send_request(server, path, 2)?, b"\"delta\"")?.context("no token came")? * 1e3);
     }
     first.sort_by(f64::total_cmp);
     let before = server.gateway_cpu()?;
     std::thread::scope(|scope| {
-        let one = || read(ask(server, path, TOKENS)?, b"");
+        let one = || read_timed(send_request(server, path, TOKENS)?, b"");
         let streams: Vec<_> = (0..STREAMS).map(|_| scope.spawn(one)).collect();
         let join = |stream: std::thread::ScopedJoinHandle<anyhow::Result<_>>| {
             stream.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
@@ -82,7 +82,7 @@ fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
 }
 
 /// Sends a request for a stream.
-fn ask(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(TcpStream, Instant)> {
+fn send_request(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(TcpStream, Instant)> {
     let mut body = json!({"model": server.model, "stream": true, "temperature": 0});
     match path {
         "/v1/responses" => {
@@ -106,8 +106,8 @@ fn ask(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(TcpStream, I
     Ok((stream, start))
 }
 
-/// Reads to the end; seconds until `mark` came, where it did.
-fn read((mut stream, start): (TcpStream, Instant), mark: &[u8]) -> anyhow::Result<Option<f64>> {
+/// Reads to the end. Returns the seconds until `mark`, if it came.
+fn read_timed((mut stream, start): (TcpStream, Instant), mark: &[u8]) -> anyhow::Result<Option<f64>> {
     let (mut buffer, mut text, mut first) = ([0; 1 << 16], Vec::new(), None);
     loop {
         let count = stream.read(&mut buffer)?;
@@ -132,7 +132,7 @@ fn idle(server: &Server) -> anyhow::Result<(usize, f64)> {
 
 fn wait(server: &Server) -> anyhow::Result<(usize, f64)> {
     let mut streams = (0..IDLE)
-        .map(|_| Ok(ask(server, "/v1/chat/completions", 2)?.0))
+        .map(|_| Ok(send_request(server, "/v1/chat/completions", 2)?.0))
         .collect::<anyhow::Result<Vec<_>>>()?;
     std::thread::sleep(UNTIL_ANSWERED);
     let mut beginning = [0; 15];

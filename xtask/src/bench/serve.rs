@@ -1,7 +1,7 @@
 //! `cargo xtask bench serve`: throughput and latency beside mlx-lm's server, the targets of the engine.
 //!
-//! Three servers in one run, asked in turn with new prompts each time: mlxd; mlx-lm with OpenBLAS, as its users on Linux would
-//! run it; and mlx-lm with our BLAS, which tells what the engine does from what the products do. All compute in fp32.
+//! Three servers in one run, measured in turn with new prompts each time: mlxd; mlx-lm with OpenBLAS, as its users on Linux would
+//! run it; and mlx-lm with our BLAS, which separates the engine's share from that of the matrix products. All compute in fp32.
 
 use super::client::{self, Measured, Prompt};
 use super::servers::Server;
@@ -37,7 +37,7 @@ const HUGE_WORDS: usize = 3960;
 /// Streams that are compared with memory, one after the other.
 const ROOFLINE_ROUNDS: usize = 9;
 
-/// What one server did at one length of prompt and one number of streams.
+/// The servers' figures at one length of prompt and one number of streams.
 pub(super) struct Cell {
     pub(super) prompt_words: usize,
     pub(super) streams: usize,
@@ -54,7 +54,7 @@ pub(super) struct Disturbed {
     pub(super) ttft_ms: f64,
 }
 
-/// One stream of ours, and what the memory gave just before and after.
+/// One stream of mlxd, with the memory bandwidth just before and after.
 pub(super) struct Beside {
     /// Tokens a second, once the first has come.
     pub(super) decode: f64,
@@ -62,7 +62,7 @@ pub(super) struct Beside {
     pub(super) bandwidth: f64,
 }
 
-/// Everything that was measured.
+/// All figures.
 pub(super) struct Results {
     pub(super) names: Vec<&'static str>,
     pub(super) cells: Vec<Cell>,
@@ -77,7 +77,7 @@ pub(super) struct Results {
 /// Runs everything and writes bench/results/serve.md.
 ///
 /// # Errors
-/// When a server cannot be set up, started or asked.
+/// When a server cannot be set up or started, or a request fails.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     setup::run()?;
     demo::build()?;
@@ -92,8 +92,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Server::mlx_lm("mlx-lm, our BLAS", SAME_PORT, &venv, &model, Some(&blas))?,
     ];
     for server in &servers {
-        // Loading and first-time work are no part of what is compared.
-        client::ask(server, &[Prompt::new(usize::MAX, 10)], 4)?;
+        // Loading and first-time work are not part of the comparison.
+        client::send_all(server, &[Prompt::new(usize::MAX, 10)], 4)?;
     }
     let mut cells = table(&servers, arguments, SHORT_WORDS, arguments.rounds)?;
     if !arguments.short {
@@ -123,12 +123,12 @@ fn table(
     for &streams in &arguments.streams {
         let mut measured = vec![Vec::new(); servers.len()];
         for round in 0..rounds {
-            // Nobody remembers these.
+            // No prefix cache holds these.
             let first = ((words * 100 + streams) * 100 + round) * 100;
             for (at, (server, measured)) in servers.iter().zip(&mut measured).enumerate() {
                 let seeds = (first..first + streams).map(|seed| seed * 10 + at);
                 let prompts: Vec<Prompt> = seeds.map(|seed| Prompt::new(seed, words)).collect();
-                let one = client::ask(server, &prompts, arguments.tokens)?;
+                let one = client::send_all(server, &prompts, arguments.tokens)?;
                 eprintln!("  {words} words, {streams} streams, {}: {:.1} tok/s", server.name, one.whole);
                 measured.push(one);
             }
@@ -144,7 +144,7 @@ fn roofline(server: &Server, tokens: u32) -> anyhow::Result<Vec<Beside>> {
     let mut before = machine::read_bandwidth()?;
     let round = |round| {
         let prompt = Prompt::new(79_000_000 + round, SHORT_WORDS);
-        let decode = client::ask(server, &[prompt], tokens)?.decode;
+        let decode = client::send_all(server, &[prompt], tokens)?.decode;
         let after = machine::read_bandwidth()?;
         Ok(Beside { decode, bandwidth: (std::mem::replace(&mut before, after) + after) / 2.0 })
     };
@@ -155,7 +155,7 @@ fn roofline(server: &Server, tokens: u32) -> anyhow::Result<Vec<Beside>> {
 fn disturb(server: &Server) -> anyhow::Result<Disturbed> {
     let prompts: Vec<Prompt> = (0..4).map(|seed| Prompt::new(77_000_000 + seed, SHORT_WORDS)).collect();
     let long = Prompt::new(78_000_000, HUGE_WORDS);
-    let (running, long) = client::ask_meanwhile(server, &prompts, 400, &long, 40)?;
+    let (running, long) = client::send_during(server, &prompts, 400, &long, 40)?;
     let (mut before, mut during) = (Vec::new(), Vec::new());
     for stream in &running {
         for pair in stream.texts.windows(2) {

@@ -1,4 +1,4 @@
-//! The tables of `cargo xtask bench serve`, with the engine's targets beside what was measured.
+//! The tables of `cargo xtask bench serve`, with the engine's targets beside the figures.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! The servers that are measured; each is stopped when dropped.
+//! The measured servers. Dropping one stops it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -115,8 +115,8 @@ impl Server {
         let pid = self.child("mlxd-gateway")?.pid;
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return ps_time(pid) };
         let nanoseconds = |thread: fs::DirEntry| -> Option<f64> {
-            let told = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            told.split_whitespace().next()?.parse().ok()
+            let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse().ok()
         };
         Ok(threads.flatten().filter_map(nanoseconds).sum::<f64>() / 1e9)
     }
@@ -130,10 +130,10 @@ pub(super) struct ChildProcess {
     pub(super) mib: f64,
 }
 
-/// What macOS's `ps` tells, `minutes:seconds.hundredths`; Linux's knows no fractions.
+/// CPU time by macOS's `ps`, as `minutes:seconds.hundredths`. `ps` on Linux has no fractions.
 fn ps_time(pid: i32) -> anyhow::Result<f64> {
-    let told = Command::new("ps").args(["-o", "time=", "-p", &pid.to_string()]).output().context("ps")?;
-    let text = String::from_utf8(told.stdout)?;
+    let output = Command::new("ps").args(["-o", "time=", "-p", &pid.to_string()]).output().context("ps")?;
+    let text = String::from_utf8(output.stdout)?;
     let parts = text.trim().split(':').map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
     Ok(parts.into_iter().fold(0.0, |sum, part| sum * 60.0 + part))
 }

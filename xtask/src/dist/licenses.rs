@@ -1,4 +1,4 @@
-//! The licenses of what an archive includes.
+//! The licenses of an archive's contents.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::output;
 use crate::{paths, setup};
 
-/// Files with these starts of names are license texts.
+/// The beginnings of license files' names.
 const TEXTS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
-/// Sources that a crate brings along in a folder of their own.
+/// Folders of third-party sources inside crates.
 const NESTED: [(&str, &str); 2] = [("mlx-sys", "src/mlx-c"), ("onig_sys", "oniguruma")];
 
 /// Copies all license texts into `folder`: mlxd's own, the libraries' and the crates'.
@@ -36,7 +36,7 @@ pub(super) fn collect(folder: &Path) -> anyhow::Result<()> {
     crates(&folder.join("crates"))
 }
 
-/// A folder with the texts of each crate that the programs are made of, and a table of all crates.
+/// Writes a folder with the license texts of each linked crate, and a table of all crates.
 fn crates(folder: &Path) -> anyhow::Result<()> {
     let linked = linked_crates()?;
     let metadata = setup::cargo_metadata()?;
@@ -59,7 +59,7 @@ fn crates(folder: &Path) -> anyhow::Result<()> {
     Ok(fs::write(folder.join("README.md"), table)?)
 }
 
-/// `name vVERSION` of each crate that ends up in a program.
+/// `name vVERSION` of each crate that a program links.
 fn linked_crates() -> anyhow::Result<BTreeSet<String>> {
     let mut tree = Command::new("cargo");
     tree.current_dir(paths::root()).args(["tree", "--locked", "--edges", "normal", "--prefix", "none"]);

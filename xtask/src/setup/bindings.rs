@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Changes when this file makes other declarations of the same headers.
+/// A version of the generated declarations. Change it when this file generates others from the same headers.
 pub(super) const VERSION: &str = "1";
 
 /// mlx-rs expects a tuple struct here, and a plain u16 for bfloat16_t.
 const FLOAT16: &str =
     "#[repr(transparent)] #[derive(Debug, Clone, Copy, Default)] pub struct float16_t(pub u16);";
 
-/// Where headers are.
+/// Folders of headers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// mlx-c's sources.
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     kernels: PathBuf,
     /// The compiler's own headers.
     compiler: PathBuf,
-    /// Where to write `bindings.rs` and `kernels.rs`.
+    /// The output folder for `bindings.rs` and `kernels.rs`.
     out: PathBuf,
 }
 

@@ -11,7 +11,7 @@ use super::{Stamp, bindings, tools, venv};
 use crate::paths;
 use crate::progress::step;
 
-/// What the venv gets; MLX's version is the one that mlx-c of mlx-sys wants.
+/// Packages of the venv. mlx-c of mlx-sys requires this version of MLX.
 const PACKAGES: [&str; 5] = [
     "mlx-cpu==0.32.2",
     "cmake==4.4.4",
@@ -21,7 +21,7 @@ const PACKAGES: [&str; 5] = [
 ];
 const MLX_SYS: &str = "0.7.0";
 
-/// What mlx-c's and MLX's headers need from older compilers, and our kernels' C interface.
+/// Declarations that mlx-c's and MLX's headers need with older compilers, and our kernels' C interface.
 const HALF: &str = include_str!("../../../mlx-cpu-kernels/include/compat/half.h");
 const FORMAT: &str = include_str!("../../../mlx-cpu-kernels/include/compat/format");
 const KERNELS: &str = include_str!("../../../mlx-cpu-kernels/include/mlxd/kernels.h");
@@ -35,7 +35,7 @@ struct Layout {
     mlx_c: PathBuf,
 }
 
-/// Does every step whose result is not there.
+/// Runs every step whose result is missing.
 pub(super) fn run() -> anyhow::Result<()> {
     tools::require_compilers()?;
     let mlx = paths::mlx();
@@ -83,7 +83,7 @@ fn mlx_c_source() -> anyhow::Result<String> {
 
 fn build_mlx_c(layout: &Layout) -> anyhow::Result<()> {
     let build = layout.mlx.join("mlx-c");
-    // A build folder remembers the paths it was made with.
+    // A build folder contains absolute paths.
     let _ = fs::remove_dir_all(&build);
     let flags = header_flags().join(" ");
     let bin = layout.venv.join("bin");
@@ -112,7 +112,7 @@ fn kernel_headers() -> PathBuf {
     paths::root().join("mlx-cpu-kernels/include")
 }
 
-/// What the compiler needs to read MLX's and mlx-c's headers.
+/// Compiler options for MLX's and mlx-c's headers.
 fn header_flags() -> Vec<String> {
     let compat = format!("-I{}", kernel_headers().join("compat").display());
     [compat.as_str(), "-include", "half.h", "-include", "format"].map(str::to_owned).to_vec()
@@ -130,7 +130,7 @@ fn make_bindings(layout: &Layout) -> anyhow::Result<()> {
     step("making bindings", &mut bindings)
 }
 
-/// A library that hands what MLX calls on to OpenBLAS and does nothing else: what others are measured with.
+/// Builds a library that forwards MLX's BLAS calls to OpenBLAS and adds nothing. Benchmarks run other servers with it.
 pub(super) fn plain_blas(library: &Path) -> anyhow::Result<()> {
     let openblas = site_packages(&paths::mlx().join("venv"))?.join("scipy_openblas32/lib");
     let sources = paths::root().join("mlx-cpu-kernels/src");
@@ -168,7 +168,7 @@ fn write_cargo_config(layout: &Layout) -> anyhow::Result<()> {
         layout.mlx.join("out/kernels.rs").display(),
     );
     let path = layout.mlx.join("cargo.toml");
-    // Left alone when unchanged: a new time stamp would make cargo look again.
+    // Left alone when unchanged: a new time stamp would make cargo rebuild.
     if fs::read_to_string(&path).is_ok_and(|there| there == text) {
         return Ok(());
     }

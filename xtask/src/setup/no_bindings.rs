@@ -1,6 +1,6 @@
 //! macOS: mlx-sys makes its bindings itself.
 
-/// Nothing to say.
+/// No options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {}
 

@@ -1,11 +1,11 @@
-//! Remembers what a step was done with, so that it is done again only when that changes.
+//! Records the inputs of a finished step. It runs again only when they change.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::paths;
 
-/// The mark of one step.
+/// The record of one step.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     path: PathBuf,
@@ -13,9 +13,9 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The mark of step `name`, whose result follows from `inputs`.
+    /// The record of step `name`, whose result depends on `inputs`.
     pub(crate) fn new(name: &str, inputs: &[&str]) -> Self {
-        // The location counts: several results hold absolute paths.
+        // The root is an input: several results contain absolute paths.
         let root = paths::root().display().to_string();
         Self {
             path: paths::mlx().join("stamps").join(name),
@@ -23,10 +23,10 @@ impl Stamp {
         }
     }
 
-    /// Runs `work` unless it was done with the same inputs.
+    /// Runs `work` unless it has finished with the same inputs.
     ///
     /// # Errors
-    /// The work's own, or when the mark cannot be written.
+    /// The work's own, or when the record cannot be written.
     pub(crate) fn once(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         if fs::read_to_string(&self.path).is_ok_and(|done| done == self.inputs) {
             return Ok(());

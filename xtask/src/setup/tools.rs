@@ -1,16 +1,16 @@
-//! The tools that have to be there already: a missing one is named, with the way to get it.
+//! Required tools. The error for a missing one names it and the way to install it.
 
 use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-/// The oldest Python that serves.
+/// The oldest supported Python.
 const OLDEST_PYTHON: (u32, u32) = (3, 11);
 
 /// A Python that is new enough and can make virtual environments.
 ///
 /// # Errors
-/// One line that says how to get one.
+/// One line with the way to install it.
 pub(crate) fn python() -> anyhow::Result<String> {
     let names = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"];
     let found =
@@ -49,7 +49,7 @@ fn runs(program: &str, argument: &str) -> bool {
 /// Node.js with npm, for the tests that use JavaScript SDKs.
 ///
 /// # Errors
-/// One line that says how to get them.
+/// One line with the way to install them.
 pub(crate) fn require_node() -> anyhow::Result<()> {
     if runs("node", "--version") && runs("npm", "--version") {
         return Ok(());
@@ -61,7 +61,7 @@ pub(crate) fn require_node() -> anyhow::Result<()> {
 /// A C and a C++ compiler.
 ///
 /// # Errors
-/// One line that says how to get them.
+/// One line with the way to install them.
 #[cfg(not(target_os = "macos"))]
 pub(crate) fn require_compilers() -> anyhow::Result<()> {
     for (program, what) in [("cc", "C"), ("c++", "C++")] {
@@ -74,10 +74,10 @@ pub(crate) fn require_compilers() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What mlx-sys builds MLX with.
+/// The build tools of mlx-sys.
 ///
 /// # Errors
-/// One line that says how to get it.
+/// One line with the way to install it.
 #[cfg(target_os = "macos")]
 pub(crate) fn require_xcode() -> anyhow::Result<()> {
     if !runs("xcode-select", "-p") {
