@@ -7,10 +7,15 @@ use ipc_proto::generate::{Delta, Event, FinishReason, Part, Usage};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde_json::Value;
 
-use crate::body;
-use crate::translate::wire::Wire;
-use crate::translate::{anthropic, openai, responses};
-use crate::validate::{self, choices::Form};
+use crate::dispatch::writer::Wire;
+use crate::protocols::anthropic::messages::{parse as message, write as anthropic};
+use crate::protocols::common::body;
+use crate::protocols::embeddings::parse as embeddings;
+use crate::protocols::openai::chat::parse as chat;
+use crate::protocols::openai::choices::Form;
+use crate::protocols::openai::completions::parse as completion;
+use crate::protocols::openai::responses::{parse as response, write as responses};
+use crate::protocols::openai::write as openai;
 
 /// A body for one of the endpoints, which the first byte picks: it is taken or refused, and a refusal is the client's fault. True
 /// where it is taken.
@@ -20,14 +25,14 @@ use crate::validate::{self, choices::Form};
 pub fn request(data: &[u8]) -> bool {
     let Some((which, bytes)) = data.split_first() else { return false };
     let outcome: Result<()> = match which % 8 {
-        0 => body::parse(bytes).and_then(validate::chat).map(drop),
-        1 => body::parse(bytes).and_then(validate::completion).map(drop),
-        2 => body::parse(bytes).and_then(|request| validate::responses::create(request, &[])).map(drop),
-        3 => body::parse(bytes).and_then(|request| validate::responses::count(request, &[])).map(drop),
-        4 => body::lenient(bytes).and_then(validate::anthropic::messages).map(drop),
-        5 => body::lenient(bytes).and_then(validate::anthropic::count).map(drop),
-        6 => body::parse(bytes).and_then(validate::embeddings::embed).map(drop),
-        _ => body::parse(bytes).and_then(validate::embeddings::rerank).map(drop),
+        0 => body::parse(bytes).and_then(chat::parse).map(drop),
+        1 => body::parse(bytes).and_then(completion::parse).map(drop),
+        2 => body::parse(bytes).and_then(|request| response::create(request, &[])).map(drop),
+        3 => body::parse(bytes).and_then(|request| response::count(request, &[])).map(drop),
+        4 => body::lenient(bytes).and_then(message::messages).map(drop),
+        5 => body::lenient(bytes).and_then(message::count).map(drop),
+        6 => body::parse(bytes).and_then(embeddings::embed).map(drop),
+        _ => body::parse(bytes).and_then(embeddings::rerank).map(drop),
     };
     match outcome {
         Ok(()) => true,

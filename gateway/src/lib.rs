@@ -1,27 +1,20 @@
 //! The gateway: HTTP in front of the workers.
 //!
-//! A request goes one way: [`middleware`] lets it in, [`handlers`] read an [`api`] type, [`validate`] checks it, the
-//! result is a neutral request of `ipc_proto` that [`backend`] takes to a worker; [`translate`] turns the events that come
-//! back into what the client's protocol expects, while [`audit`] watches.
+//! A request passes the layers of [`server`], and a wing of [`protocols`] parses it into the neutral form of [`inference`].
+//! [`dispatch`] gives it to one of the [`backends`], and the wing's writer turns the events that come back into the client's
+//! protocol. Meanwhile [`audit`] records what happens. `tests/tidy.rs` guards the directions between these modules.
 
-pub mod api;
+pub mod access;
+pub mod admin;
 pub mod audit;
-pub mod backend;
-pub mod body;
-pub mod closable_listener;
-pub mod db;
-pub mod error;
+pub mod backends;
+pub mod config;
+pub mod dispatch;
+pub mod fleet;
 pub mod fuzz;
-pub mod handlers;
-pub mod instance;
-pub mod listener;
-pub mod middleware;
+pub mod inference;
 pub mod openapi;
+pub mod protocols;
 pub mod render;
-pub mod replay_buffer;
-pub mod responses;
-pub mod router;
-pub mod shutdown;
-pub mod state;
-pub mod translate;
-pub mod validate;
+pub mod server;
+pub mod store;

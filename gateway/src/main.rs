@@ -6,19 +6,29 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use clap::Parser;
+use gateway::access::Keys;
 use gateway::audit::{bus, sink};
-use gateway::backend::local::{Local, RECOVERIES};
-use gateway::closable_listener::ClosableListener;
-use gateway::db::Db;
-use gateway::middleware::auth::Keys;
-use gateway::middleware::cors;
-use gateway::responses::Responses;
-use gateway::shutdown::{Signals, Stage};
-use gateway::state::AppState;
-use gateway::{listener, render, router};
+use gateway::backends::Backend;
+use gateway::backends::local::LocalBackend;
+use gateway::dispatch::{Dispatcher, Services};
+use gateway::fleet::client::FleetClient;
+use gateway::fleet::watch::FleetWatch;
+use gateway::protocols::openai::responses::store::Responses;
+use gateway::server::closable_listener::ClosableListener;
+use gateway::server::middleware::cors;
+use gateway::server::shutdown::{Signals, Stage};
+use gateway::server::state::AppState;
+use gateway::server::{listener, router};
+use gateway::store::Db;
+use gateway::{config, render};
+use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::lifeline;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+
+/// Time that the last records have to be written.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
 
 /// Serves the HTTP API on a socket that the supervisor has bound.
 #[derive(Parser)]
@@ -33,15 +43,9 @@ struct Arguments {
     /// Where the database lives.
     #[arg(long)]
     home: PathBuf,
-    /// Times a request may be given to another worker because the one it had was lost.
-    #[arg(long, default_value_t = RECOVERIES)]
-    recoveries: u32,
-    /// Days for which a response that a client asks to keep is kept.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    response_days: u32,
-    /// Seconds for which running requests may go on when another gateway takes the new ones.
-    #[arg(long, default_value_t = 600)]
-    drain_seconds: u32,
+    /// The settings, a JSON document. The supervisor passes a pipe.
+    #[arg(long)]
+    config: PathBuf,
     /// Exit when standard input ends.
     #[arg(long)]
     lifeline: bool,
@@ -58,14 +62,19 @@ fn main() -> anyhow::Result<()> {
         lifeline::watch()?;
     }
     let listener = listener::inherited(arguments.listen_fd)?;
+    let config = config::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(arguments, listener))
+    runtime.block_on(serve(arguments, &config, listener))
 }
 
-async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow::Result<()> {
-    let (gate, closed) = tokio::sync::watch::channel(false);
+async fn serve(
+    arguments: Arguments,
+    config: &GatewayConfig,
+    listener: std::net::TcpListener,
+) -> anyhow::Result<()> {
+    let (gate, closed) = watch::channel(false);
     let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
-        // Tokens are small writes: they must not wait for each other. A socket that is closing may refuse.
+        // Tokens are small writes and must not be delayed to be joined. A closing socket may refuse.
         let _ = stream.set_nodelay(true);
     });
     let db = Db::new(&arguments.home);
@@ -74,44 +83,44 @@ async fn serve(arguments: Arguments, listener: std::net::TcpListener) -> anyhow:
     }
     let (audit, outlet) = bus::bus();
     let sink = tokio::spawn(sink::run(outlet, db.clone()));
-    let keys = Keys::parse(&std::env::var("MLXD_API_KEYS").unwrap_or_default());
-    let responses = Arc::new(Responses::new(db.clone(), &arguments.home, arguments.response_days));
-    let local = Arc::new(Local::new(arguments.supervisor).with_recoveries(arguments.recoveries));
-    tokio::spawn(Arc::clone(&local).follow());
-    let making = Arc::clone(&responses);
+    let fleet = Arc::new(FleetClient::new(arguments.supervisor));
+    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
+    let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&backend) as Arc<dyn Backend>, config.recoveries));
+    let changes = FleetWatch::default();
+    tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| backend.apply(change)));
+    let responses = Arc::new(Responses::new(db.clone(), &arguments.home, config.response_days));
     let state = AppState {
-        local: Arc::clone(&local),
-        audit,
-        keys: Arc::new(keys),
-        responses,
+        services: Services { dispatcher: Arc::clone(&dispatcher), fleet, audit },
+        watch: changes.clone(),
+        responses: Arc::clone(&responses),
+        keys: Arc::new(Keys::new(config.api_keys.expose())),
         idempotency: Arc::default(),
     };
-    let drain = Duration::from_secs(arguments.drain_seconds.into());
-    let (stage, mut draining) = tokio::sync::watch::channel(Stage::Serving);
+    let drain = Duration::from_secs(config.drain_seconds.into());
+    let (stage, mut draining) = watch::channel(Stage::Serving);
     let mut over = draining.clone();
-    tokio::spawn(Signals::heed()?.obey(gate, local, drain, stage));
-    let origins = std::env::var("MLXD_CORS_ORIGINS").unwrap_or_default();
-    let cors = cors::layer(&origins).map_err(|problem| anyhow::anyhow!("MLXD_CORS_ORIGINS: {problem}"))?;
-    let router = router::router(state);
-    // Outermost: a browser's question whether it may ask carries no key.
-    let router = if let Some(cors) = cors { router.layer(cors) } else { router };
+    tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
+    let mut router = router::router(state);
+    if let Some(cors) = cors::layer(&config.cors_origins)? {
+        // Outermost: preflight requests carry no key.
+        router = router.layer(cors);
+    }
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
     });
     let served = async {
         server.await?;
-        // What is made while nobody waits has as long as what somebody waits for.
-        making.idle().await;
+        // Background responses have as long as requests with a client.
+        responses.idle().await;
         Ok::<_, std::io::Error>(())
     };
     tokio::select! {
         ended = served => ended?,
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
-    // Requests that were cut off report as they are dropped, and what is made while nobody waits is kept as far as it came: a
-    // moment is enough for that.
-    let _ =
-        tokio::time::timeout(Duration::from_millis(500), async { tokio::join!(making.idle(), sink) }).await;
+    // Aborted requests report as they are dropped, and unfinished background responses are stored as far as they came.
+    let reported = async { tokio::join!(responses.idle(), sink) };
+    let _ = tokio::time::timeout(LAST_RECORDS, reported).await;
     db.close().await;
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! The OpenAPI document, made from the wire types: what they take and give is what it says.
 
+pub mod handler;
+pub mod operations;
+
 use std::sync::LazyLock;
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use self::operations::{EVENTS, JSON, Operation, operations};
-
-mod operations;
+use crate::openapi::operations::{EVENTS, JSON, Operation, operations};
 
 /// The document.
 pub fn document() -> &'static Value {

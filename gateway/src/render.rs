@@ -10,13 +10,18 @@ use ipc_proto::prompt::TokenizeRequest;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::Serialize;
 
-use crate::api::prompts::{Rendered, Token};
-use crate::backend::local::{Local, Target};
-use crate::translate::prompts as translate;
-use crate::{body, validate};
+use crate::backends::local::LocalBackend;
+use crate::dispatch::{Dispatcher, Target};
+use crate::fleet::FleetClient;
+use crate::protocols::common::body;
+use crate::protocols::openai::chat::parse as chat;
+use crate::protocols::prompts::wire::{Rendered, Token};
+use crate::protocols::prompts::write as translate;
 
 /// The first argument of a gateway that only renders.
 pub const COMMAND: &str = "render";
+/// Times a call may be given to another worker.
+const RETRIES: u32 = 2;
 
 /// Reads a chat request from standard input and writes its prompt to standard output, as `POST /v1/chat/completions/render` answers.
 #[derive(Debug, Parser)]
@@ -59,17 +64,19 @@ pub fn run() -> std::io::Result<i32> {
 /// # Errors
 /// A wrong request, an unknown or broken model, a template that refuses the conversation.
 pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
-    let request = validate::chat(body::parse(body)?)?.request;
-    let local = Arc::new(Local::new(arguments.supervisor));
+    let request = chat::parse(body::parse(body)?)?.request;
+    let fleet = Arc::new(FleetClient::new(arguments.supervisor));
+    let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), RETRIES);
     let model = request.model.clone();
     let mut tokens = Vec::new();
     if arguments.pieces {
         let prompt = request.generation.prompt.clone();
         let asked = TokenizeRequest { prompt, add_special: false, parse_special: true, pieces: true };
         let target = Target { model: model.clone(), ..Target::default() };
-        tokens = translate::plain_tokens(local.tokenize(target, &asked).await?, true).tokens;
+        tokens = translate::plain_tokens(dispatcher.tokenize(&target, &asked).await?, true).tokens;
     }
-    let prompt = local.render(request.into()).await?.remove(0);
+    let (target, prompts) = Target::of_prompts(request.into());
+    let prompt = dispatcher.render(&target, &prompts).await?.remove(0);
     let answer = Answer { rendered: translate::rendered(model, prompt), tokens };
     let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string());
     Ok(serde_json::to_string(&answer).map_err(unwritable)? + "\n")

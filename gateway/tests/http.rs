@@ -203,13 +203,13 @@ fn calls_that_kill_workers_are_given_up_and_counted() {
 #[test]
 fn a_running_model_is_found_at_once() {
     let gateway = Gateway::start("");
-    let local = std::sync::Arc::clone(&gateway.local);
+    let backend = std::sync::Arc::clone(&gateway.backend);
     let mut times: Vec<Duration> = gateway.block_on(async move {
-        local.ready("m").await.unwrap();
+        backend.connect("m").await.unwrap();
         let mut times = Vec::with_capacity(10_000);
         for _ in 0..10_000 {
             let start = Instant::now();
-            local.ready("m").await.unwrap();
+            backend.connect("m").await.unwrap();
             times.push(start.elapsed());
         }
         times

@@ -71,7 +71,7 @@ fn prompt(request: &Value) -> ChatPrompt {
     let mut request = request.clone();
     request["model"] = json!("m");
     let request = serde_json::from_value(request).unwrap();
-    match gateway::validate::chat(request).unwrap().request.generation.prompt {
+    match gateway::protocols::openai::chat::parse::parse(request).unwrap().request.generation.prompt {
         Prompt::Chat(prompt) => prompt,
         _ => panic!("a chat request has a conversation"),
     }

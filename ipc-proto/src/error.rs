@@ -130,6 +130,8 @@ pub enum Field {
     ToolChoice,
     /// The form that the output must have.
     OutputFormat,
+    /// The number of choices.
+    Choices,
     /// Token ids that end the generation.
     StopTokens,
     /// Additions to the logits of tokens.
@@ -193,12 +195,18 @@ impl Error {
         Self::new(ErrorKind::NotFound(what), Origin::Client, message)
     }
 
-    /// A worker refuses a request beyond the `limit` that it takes at once.
-    pub fn full(limit: u32) -> Self {
-        let text =
-            format!("{limit} requests run or wait for this model already, as many as it takes at once");
-        let capacity = Some(Capacity { limit, free: 0 });
-        Self { capacity, ..Self::new(ErrorKind::Overloaded, Origin::Worker, text) }
+    /// A worker refuses more choices than its capacity has left. More than the whole capacity never fit.
+    pub fn full(capacity: Capacity, choices: u32) -> Self {
+        let Capacity { limit, free } = capacity;
+        if choices > limit {
+            let text = format!("the request has {choices} choices; this model takes {limit} at once");
+            return Self::invalid(Field::Choices, text);
+        }
+        let text = match free {
+            0 => format!("{limit} requests run or wait for this model already, as many as it takes at once"),
+            _ => format!("the request has {choices} choices, and the model takes {free} more for now"),
+        };
+        Self { capacity: Some(capacity), ..Self::new(ErrorKind::Overloaded, Origin::Worker, text) }
     }
 
     /// The same error, blamed on `field`.

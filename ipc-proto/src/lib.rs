@@ -11,6 +11,7 @@ pub mod codec;
 pub mod embed;
 pub mod error;
 pub mod families;
+pub mod gateway;
 pub mod generate;
 pub mod lifeline;
 pub mod prompt;

@@ -33,6 +33,9 @@ pub trait Supervisor {
     /// Every model that could be served, by id.
     async fn models() -> Vec<ModelEntry>;
 
+    /// One model. This is the only resolution of names: callers go on with the entry's id.
+    async fn model(name: String) -> Result<ModelEntry>;
+
     /// Says for how long a running model is kept when it falls idle, as a request has it: until another request says otherwise,
     /// and [`KeepAlive::Default`] takes it back. Models that do not run are left alone.
     async fn keep_alive(model: String, keep: KeepAlive) -> Result<()>;

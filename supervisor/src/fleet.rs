@@ -160,6 +160,11 @@ impl Fleet {
         self.call(|reply| FleetCommand::Lookup(Lookup::List(reply))).await.unwrap_or_default()
     }
 
+    /// One model by its id or an alias.
+    pub(crate) async fn model(&self, name: String) -> Result<ModelEntry> {
+        self.call_model(name, ModelCall::Entry).await
+    }
+
     pub(crate) async fn pool(&self) -> Pool {
         self.call(FleetCommand::Pool).await.unwrap_or_default()
     }

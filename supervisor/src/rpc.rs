@@ -68,6 +68,10 @@ impl Supervisor for Server {
         self.0.fleet.models().await
     }
 
+    async fn model(self, _: Context, name: String) -> Result<ModelEntry> {
+        self.0.fleet.model(name).await
+    }
+
     async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
         self.0.fleet.keep_alive(model, keep).await
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::record::Record;
-use super::totals::Totals;
+use crate::audit::totals::Totals;
+use crate::inference::record::Record;
 
 /// Records that may wait for the disk.
 const RECORDS_AHEAD: usize = 1024;

@@ -1,64 +1,16 @@
-//! What is recorded of a request, and the watcher that records it.
+//! Records one request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_proto::generate::{Event, Usage};
-use ipc_proto::{Error, ErrorKind, Result};
+use ipc_proto::{Error, Result};
 
-use super::bus::Bus;
-use crate::validate::ValidRequest;
-use crate::validate::labels::Labels;
-
-/// One ended request. No prompt, no answer, no key; of its sender what it says itself.
-#[derive(Debug, Clone)]
-pub struct Record {
-    /// The request's name, made unique.
-    pub id: String,
-    /// Milliseconds since the epoch.
-    pub started_at_ms: i64,
-    /// The path that was called.
-    pub endpoint: &'static str,
-    /// As the client gave it.
-    pub model: String,
-    /// Whether the answer was streamed.
-    pub streamed: bool,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Token counts, as far as known.
-    pub usage: Usage,
-    /// From the start to the first text.
-    pub first_token_ms: Option<i64>,
-    /// From the start to the end.
-    pub total_ms: i64,
-    /// How often it was given to another worker, because the one it had was lost.
-    pub recoveries: u32,
-    /// What it says of its sender and purpose.
-    pub labels: Labels,
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The model came to its end.
-    Finished,
-    /// An error was told to the client.
-    Failed(ErrorKind),
-    /// The client left first.
-    Cancelled,
-}
-
-impl Outcome {
-    /// In one word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
+use crate::audit::bus::Bus;
+use crate::inference::labels::Labels;
+use crate::inference::record::{Outcome, Record};
+use crate::inference::request::InferenceRequest;
 
 /// Watches one request; its record goes to the bus when this is dropped, however that comes.
 pub struct Observed {
@@ -70,7 +22,7 @@ pub struct Observed {
 
 impl Observed {
     /// Begins watching.
-    pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &ValidRequest) -> Self {
+    pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &InferenceRequest) -> Self {
         let observed = Self::of(bus, id, endpoint, &request.model, request.stream.is_some());
         observed.sent_by(request.labels.clone())
     }

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::bus::Outlet;
-use crate::db::{Db, DbError};
+use crate::audit::bus::Outlet;
+use crate::store::{Db, DbError};
 
 const BATCH: usize = 256;
 /// A disk that stays full is not told of more often.

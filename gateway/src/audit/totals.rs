@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ipc_proto::generate::Usage;
 
-use super::record::Record;
+use crate::inference::record::Record;
 
 /// The sums. Their number is bounded: paths and outcomes are ours, and models are not told apart.
 #[derive(Debug, Default)]

@@ -16,14 +16,14 @@ const SEEDS: [&str; 8] = [
 fn seeds_are_good_requests() {
     for (which, seed) in SEEDS.into_iter().enumerate() {
         assert_eq!(usize::from(seed.as_bytes()[0] % 8), which);
-        assert!(super::request(seed.as_bytes()), "{seed}");
+        assert!(crate::fuzz::request(seed.as_bytes()), "{seed}");
     }
 }
 
 #[test]
 fn the_seed_of_a_stream_says_what_was_said() {
     let seed = include_bytes!("../../../fuzz/seeds/stream/mixed");
-    (0..=seed.len()).for_each(|end| super::stream(&seed[..end]));
+    (0..=seed.len()).for_each(|end| crate::fuzz::stream(&seed[..end]));
 }
 
 proptest! {
@@ -38,11 +38,11 @@ proptest! {
             let end = body.floor_char_boundary((start + length).min(body.len()));
             body.replace_range(start..end, text);
         }
-        super::request(body.as_bytes());
+        crate::fuzz::request(body.as_bytes());
     }
 
     #[test]
     fn streams_say_what_was_said(data in prop::collection::vec(any::<u8>(), 0..120)) {
-        super::stream(&data);
+        crate::fuzz::stream(&data);
     }
 }

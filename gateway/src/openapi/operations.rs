@@ -4,11 +4,16 @@ use ipc_proto::supervisor::ModelSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::api::admin;
-use crate::api::anthropic::{self, error as anthropic_error, messages};
-use crate::api::openai::responses::{self, answer};
-use crate::api::openai::{chat, completions, embeddings, error, models};
-use crate::api::{ollama, prompts, rerank};
+use crate::admin::wire as admin;
+use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
+use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
+use crate::protocols::embeddings::{rerank, wire as embeddings};
+use crate::protocols::ollama;
+use crate::protocols::openai::chat::wire as chat;
+use crate::protocols::openai::completions::wire as completions;
+use crate::protocols::openai::responses::{answer, events as response_events, wire as responses};
+use crate::protocols::openai::{error, models};
+use crate::protocols::prompts::wire as prompts;
 
 /// Writes the schema of one type.
 pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -125,12 +130,12 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         Operation {
-            event: Some(of::<responses::events::Event>),
+            event: Some(of::<response_events::Event>),
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
         },
         post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
         Operation {
-            event: Some(of::<responses::events::Event>),
+            event: Some(of::<response_events::Event>),
             query: &[("stream", "boolean"), ("starting_after", "integer")],
             ..read::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
         },
@@ -145,7 +150,7 @@ pub(super) fn operations() -> Vec<Operation> {
             ..read::<answer::Items>("get", "/v1/responses/{id}/input_items", "What a response answered")
         },
         Operation {
-            event: Some(of::<anthropic::events::Event>),
+            event: Some(of::<message_events::Event>),
             error: anthropic,
             ..post::<messages::Request, messages::Response>("/v1/messages", "Make a message")
         },
@@ -160,7 +165,7 @@ pub(super) fn operations() -> Vec<Operation> {
         post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
         post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients"),
         Operation {
-            answer: (JSON, Some(either::<models::List, anthropic::models::List>)),
+            answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
             ..read::<models::List>(
                 "get",
@@ -169,7 +174,7 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         Operation {
-            answer: (JSON, Some(either::<models::Model, anthropic::models::Model>)),
+            answer: (JSON, Some(either::<models::Model, anthropic_models::Model>)),
             ..read::<models::Model>("get", "/v1/models/{id}", "One model")
         },
         Operation {

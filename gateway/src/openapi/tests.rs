@@ -67,7 +67,7 @@ fn queries_and_both_forms_of_models_are_described() {
 /// Read from the router's source: axum does not tell its routes.
 #[test]
 fn every_route_is_described() {
-    let source = include_str!("../router.rs");
+    let source = include_str!("../server/router.rs");
     let described = document()["paths"].as_object().unwrap();
     let routes = source.split(".route(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0);
     let mut count = 0;

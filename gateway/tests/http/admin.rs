@@ -72,13 +72,27 @@ fn settings_are_shown_and_replaced() {
         (path, r#"{"contxt": 5}"#, 400),
         (path, r#"{"replicas": 0}"#, 400),
         ("/admin/v1/models/nobody/settings", "{}", 404),
-        ("/admin/v1/models/m", "{}", 400),
+        ("/admin/v1/models/m", "{}", 405),
     ] {
         let (status, head, body) = gateway.ask("PUT", path, "", wrong);
         assert_eq!(status, expected, "{path} {wrong}: {body}");
         assert!(head.contains("application/problem+json"), "{head}");
     }
     assert_eq!(gateway.ask("GET", "/admin/v1/models/nobody/settings", "", "").0, 404);
+}
+
+#[test]
+fn model_id_is_one_percent_encoded_segment() {
+    let gateway = Gateway::start("");
+    let (status, _, body) =
+        gateway.ask("PUT", "/admin/v1/models/m/settings", "", r#"{"aliases": ["a/settings"]}"#);
+    assert_eq!(status, 200, "{body}");
+    let (status, _, body) = gateway.ask("GET", "/admin/v1/models/a%2Fsettings", "", "");
+    assert_eq!((status, &json(&body)["id"]), (200, &"m".into()));
+    let (status, _, body) = gateway.ask("GET", "/admin/v1/models/a%2Fsettings/settings", "", "");
+    assert_eq!((status, &json(&body)["aliases"][0]), (200, &"a/settings".into()));
+    // Two segments are the settings of another model.
+    assert_eq!(gateway.ask("GET", "/admin/v1/models/a/settings", "", "").0, 404);
 }
 
 #[test]
@@ -111,8 +125,8 @@ fn errors_are_problems() {
     for (path, body, status) in [
         ("/admin/v1/models/nobody/load", "", 404),
         ("/admin/v1/models/a/b/unload", "", 404),
-        ("/admin/v1/models/m/explode", "", 400),
-        ("/admin/v1/models/m", "", 400),
+        ("/admin/v1/models/m/explode", "", 404),
+        ("/admin/v1/models/m", "", 405),
         ("/admin/v1/models/m/load", r#"{"keep_alive": "soon"}"#, 400),
         ("/admin/v1/models/m/unload", r#"{"forced": true}"#, 400),
         ("/admin/v1/models/m/pin", "{", 400),
@@ -138,7 +152,7 @@ fn the_event_stream_begins_with_every_model_and_ends_with_the_server() {
         assert!(length > 0, "{text}");
         text.push_str(&String::from_utf8_lossy(&piece[..length]));
     }
-    gateway.local.end_news();
+    gateway.watch.end();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert!(text.contains(r#""id":"m""#) || rest.contains(r#""id":"m""#), "{text}{rest}");

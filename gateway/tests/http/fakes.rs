@@ -8,13 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use gateway::access::Keys;
 use gateway::audit::{bus, sink};
-use gateway::backend::local::Local;
-use gateway::db::Db;
-use gateway::middleware::auth::Keys;
-use gateway::responses::Responses;
-use gateway::router::router;
-use gateway::state::AppState;
+use gateway::backends::Backend;
+use gateway::backends::local::LocalBackend;
+use gateway::dispatch::{Dispatcher, Services};
+use gateway::fleet::FleetClient;
+use gateway::fleet::watch::FleetWatch;
+use gateway::protocols::openai::responses::store::Responses;
+use gateway::server::router::router;
+use gateway::server::state::AppState;
+use gateway::store::Db;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Prompt, Submission, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
@@ -68,8 +72,10 @@ struct Notes {
 
 impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
+        let is_alias = self.notes.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
         match model {
             "m" | "slow" => Ok(()),
+            _ if is_alias => Ok(()),
             _ => Err(Error::not_found(Resource::Model, format!("no \"{model}\""))),
         }
     }
@@ -96,6 +102,13 @@ impl Supervisor for FakeSupervisor {
         let strange = Details { unserved: true, ..Details::default() };
         let strange = ModelEntry { id: "strange".into(), details: strange, ..ModelEntry::default() };
         vec![strange, ModelEntry { state: ModelState::Ready, ..ready }, slow]
+    }
+
+    async fn model(self, context: Context, name: String) -> Result<ModelEntry> {
+        let aliases = self.notes.settings.lock().unwrap().aliases.clone();
+        let id = if aliases.contains(&name) { "m".to_owned() } else { name };
+        let found = self.clone().models(context).await.into_iter().find(|model| model.id == id);
+        found.ok_or_else(|| Error::not_found(Resource::Model, format!("no \"{id}\"")).with_field("model"))
     }
 
     async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
@@ -235,7 +248,7 @@ impl Worker for FakeWorker {
             return Err(Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is shutting down"));
         }
         if prompt == "refuse" {
-            return Err(Error::full(CAPACITY.limit));
+            return Err(Error::full(Capacity { free: 0, ..CAPACITY }, 1));
         }
         let free = if prompt == "last" { 0 } else { CAPACITY.free };
         self.scopes.lock().unwrap().push(submission.cache_scope);
@@ -301,7 +314,7 @@ impl Worker for FakeWorker {
             return Err(self.dies());
         }
         if request.inputs == [Input::Text("full".into())] {
-            return Err(Error::full(CAPACITY.limit));
+            return Err(Error::full(Capacity { free: 0, ..CAPACITY }, 1));
         }
         if request.inputs == [Input::Text("late".into())] {
             tokio::time::sleep(Duration::from_secs(30)).await;
@@ -389,8 +402,8 @@ async fn supervisor(stream: UnixStream, supervisor: FakeSupervisor) {
 /// A gateway between a client and the fakes.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
-    /// Where it takes its models from.
-    pub(crate) local: Arc<Local>,
+    pub(crate) backend: Arc<LocalBackend>,
+    pub(crate) watch: FleetWatch,
     worker: FakeWorker,
     notes: Notes,
     home: TempDir,
@@ -405,8 +418,8 @@ impl Gateway {
         let home = tempfile::tempdir().unwrap();
         let fake = FakeWorker::default();
         let notes = Notes::default();
-        let (address, local) = runtime.block_on(serve(&home, &fake, &notes, keys));
-        Self { address, local, worker: fake, notes, home, runtime }
+        let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &notes, keys));
+        Self { address, backend, watch, worker: fake, notes, home, runtime }
     }
 
     /// Runs something where the gateway runs.
@@ -510,7 +523,12 @@ pub(crate) fn completion(prompt: &str, stream: bool) -> String {
     serde_json::json!({"model": "m", "prompt": prompt, "stream": stream}).to_string()
 }
 
-async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> (SocketAddr, Arc<Local>) {
+async fn serve(
+    home: &TempDir,
+    fake: &FakeWorker,
+    notes: &Notes,
+    keys: &str,
+) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
     let path = home.path().join("w.sock");
     tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
     let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
@@ -527,11 +545,16 @@ async fn serve(home: &TempDir, fake: &FakeWorker, notes: &Notes, keys: &str) -> 
     let (audit, outlet) = bus::bus();
     tokio::spawn(sink::run(outlet, db.clone()));
     let responses = Arc::new(Responses::new(db, home.path(), 30));
-    let local = Arc::new(Local::new(path));
-    let (keys, idempotency) = (Arc::new(Keys::parse(keys)), Arc::default());
-    let state = AppState { local: Arc::clone(&local), audit, keys, responses, idempotency };
+    let fleet = Arc::new(FleetClient::new(path));
+    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
+    let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&backend) as Arc<dyn Backend>, 2));
+    let watch = FleetWatch::default();
+    let (keys, idempotency) =
+        (Arc::new(Keys::new(keys.split(',').map(str::trim).filter(|key| !key.is_empty()))), Arc::default());
+    let services = Services { dispatcher, fleet, audit };
+    let state = AppState { services, watch: watch.clone(), responses, keys, idempotency };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });
-    (address, local)
+    (address, backend, watch)
 }

@@ -53,6 +53,7 @@ fn field() -> impl Strategy<Value = Field> {
         Field::Tools,
         Field::ToolChoice,
         Field::OutputFormat,
+        Field::Choices,
         Field::StopTokens,
         Field::LogitBias,
         Field::Tokens,

@@ -31,6 +31,7 @@ pub(super) enum Lookup {
 /// A call that concerns one model.
 pub(super) enum ModelCall {
     Ensure(Caller),
+    Entry(Reply<Result<ModelEntry>>),
     KeepAlive(KeepAlive, Reply<Result<()>>),
     Unload { force: bool, reply: Reply<Result<()>> },
     Restart(Reply<Result<()>>),
@@ -54,6 +55,7 @@ impl ModelCall {
             | Self::Restart(reply)
             | Self::Edit(_, reply) => answer(reply, Err(error)),
             Self::Settings(reply) => answer(reply, Err(error)),
+            Self::Entry(reply) => answer(reply, Err(error)),
         }
     }
 }
@@ -111,6 +113,7 @@ impl FleetActor {
         };
         match call {
             ModelCall::Ensure(caller) => self.ensure_ready(&id, caller),
+            ModelCall::Entry(reply) => answer(reply, Ok(self.model_entry(&id))),
             ModelCall::KeepAlive(keep, reply) => {
                 self.set_keep_alive(&id, keep);
                 answer(reply, Ok(()));

@@ -5,8 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::failures::BROKEN;
-use crate::pressure::ScriptedProbe;
 use crate::registry::{Store, sources};
+use crate::test_doubles::ScriptedProbe;
 use ipc_proto::Resource;
 use ipc_proto::supervisor::ModelState;
 
@@ -133,8 +133,9 @@ async fn stop_kills_a_worker_that_ignores_sigterm() {
 async fn unknown_model_or_missing_program_is_named_in_the_error() {
     let setup = setup("exit 3");
     let error = setup.fleet.ensure_ready(Want::model("x")).await.unwrap_err();
-    assert_eq!((error.kind, error.field), (ErrorKind::NotFound(Resource::Model), Some("model".into())));
-    assert!(error.message.contains("available are m, n"), "{error}");
+    assert_eq!(error.kind, ErrorKind::NotFound(Resource::Model));
+    assert_eq!(error.field, Some("model".into()));
+    assert!(error.message.contains("available are m, n"), "{}", error.message);
     fs::remove_file(setup.folder.path().join("worker.sh")).unwrap();
     assert!(setup.refused().await.message.contains("cannot be started"));
 }

@@ -12,15 +12,8 @@ use crate::machine;
 impl FleetActor {
     /// Every model on disk, then those that still run without files.
     pub(super) fn models(&self) -> Vec<ModelEntry> {
-        let mut entries = Vec::new();
-        for (id, model) in self.registry.models() {
-            entries.push(ModelEntry {
-                created: model.folder.created,
-                bytes: model.folder.bytes,
-                details: model.details.clone(),
-                ..self.model_entry(id)
-            });
-        }
+        let mut entries: Vec<ModelEntry> =
+            self.registry.models().keys().map(|id| self.model_entry(id)).collect();
         let running: BTreeSet<&String> = self.workers.values().map(|worker| &worker.model).collect();
         for id in running {
             if self.registry.get(id).is_none() {
@@ -30,9 +23,14 @@ impl FleetActor {
         entries
     }
 
-    fn model_entry(&self, id: &str) -> ModelEntry {
+    /// A model with its workers. One without files on disk has no details.
+    pub(super) fn model_entry(&self, id: &str) -> ModelEntry {
         let slot = self.slots.get(id);
+        let model = self.registry.get(id);
         ModelEntry {
+            created: model.as_ref().map_or(0, |model| model.folder.created),
+            bytes: model.as_ref().map_or(0, |model| model.folder.bytes),
+            details: model.map(|model| model.details.clone()).unwrap_or_default(),
             id: id.to_owned(),
             aliases: self.settings(id).aliases,
             state: self.state(id),
@@ -40,7 +38,6 @@ impl FleetActor {
             waiting: slot.map_or(0, |slot| slot.callers.len() as u32),
             pinned: self.is_pinned(id),
             last_exit: slot.and_then(|slot| slot.last_exit.clone()),
-            ..ModelEntry::default()
         }
     }
 

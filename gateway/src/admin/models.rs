@@ -1,0 +1,120 @@
+//! Models in the admin API. Their ids are one percent-encoded path segment.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use ipc_proto::Result;
+use ipc_proto::supervisor::{ModelSettings, Restart, Want};
+
+use super::view;
+use super::wire::{Load, Model, Models, Nothing, Pin, Unload};
+use crate::dispatch::Services;
+use crate::protocols::common::{body, keep_alive};
+use crate::protocols::error::ApiError;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// `GET /admin/v1/models`.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn list(State(services): State<Services>) -> Answer<Models> {
+    let models = services.fleet.models().await?;
+    Ok(Json(Models { models: models.into_iter().map(view::model).collect() }))
+}
+
+/// `GET /admin/v1/models/{id}`.
+///
+/// # Errors
+/// Unknown model.
+pub async fn get(State(services): State<Services>, Path(name): Path<String>) -> Answer<Model> {
+    Ok(show(&services, &name).await?)
+}
+
+/// `GET /admin/v1/models/{id}/settings`.
+///
+/// # Errors
+/// Unknown model.
+pub async fn settings(State(services): State<Services>, Path(name): Path<String>) -> Answer<ModelSettings> {
+    Ok(Json(services.fleet.settings(name).await?))
+}
+
+/// `PUT /admin/v1/models/{id}/settings`: replaces them. Answers with the settings in force.
+///
+/// # Errors
+/// Unknown model, an invalid setting.
+pub async fn replace_settings(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<ModelSettings> {
+    let settings: ModelSettings = body::json(request).await?;
+    // By its id: the new settings may take the alias away.
+    let id = services.fleet.model(&name).await?.id;
+    services.fleet.set_settings(id.clone(), settings).await?;
+    Ok(Json(services.fleet.settings(id).await?))
+}
+
+/// `POST /admin/v1/models/{id}/load`: answers once a worker serves the model.
+///
+/// # Errors
+/// Unknown or broken model, no memory for it.
+pub async fn load(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Model> {
+    let Load { keep_alive } = body::json_or_default(request).await?;
+    let keep_alive = keep_alive::checked(keep_alive)?;
+    let id = services.fleet.model(&name).await?.id;
+    services.fleet.ensure_ready(Want { keep_alive, ..Want::model(&id) }).await?;
+    Ok(show(&services, &id).await?)
+}
+
+/// `POST /admin/v1/models/{id}/unload`: answers once the memory is back.
+///
+/// # Errors
+/// Unknown model.
+pub async fn unload(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Model> {
+    let Unload { force } = body::json_or_default(request).await?;
+    let id = services.fleet.model(&name).await?.id;
+    services.fleet.unload(id.clone(), force).await?;
+    Ok(show(&services, &id).await?)
+}
+
+/// `POST /admin/v1/models/{id}/restart`: answers once new workers serve the model.
+///
+/// # Errors
+/// Unknown or broken model.
+pub async fn restart(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Model> {
+    let Nothing {} = body::json_or_default(request).await?;
+    let id = services.fleet.model(&name).await?.id;
+    services.fleet.restart(Restart::Model(id.clone())).await?;
+    Ok(show(&services, &id).await?)
+}
+
+/// `POST /admin/v1/models/{id}/pin`.
+///
+/// # Errors
+/// Unknown model.
+pub async fn pin(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Model> {
+    let Pin { pinned } = body::json_or_default(request).await?;
+    let id = services.fleet.model(&name).await?.id;
+    services.fleet.pin(id.clone(), pinned).await?;
+    Ok(show(&services, &id).await?)
+}
+
+async fn show(services: &Services, name: &str) -> Result<Json<Model>> {
+    Ok(Json(view::model(services.fleet.model(name).await?)))
+}

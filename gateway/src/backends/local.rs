@@ -1,0 +1,243 @@
+//! Models on this machine: the supervisor knows the workers, and a worker generates.
+//!
+//! Live links to a model's workers are used as they are. Only if there are none is the supervisor asked, which may start
+//! workers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::generate::{Prompt, Submission};
+use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
+use ipc_proto::supervisor::{Change, KeepAlive, Want};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+
+use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Tried};
+use crate::fleet::FleetClient;
+use crate::fleet::client::deadline;
+
+mod balance;
+mod link;
+mod worker_pool;
+
+use balance::affinity;
+use link::{CALL_DEADLINE, Link, answer};
+use worker_pool::WorkerPool;
+
+/// Many long texts take minutes on a CPU. A client that leaves drops the call and the work.
+const ENCODER_DEADLINE: Duration = Duration::from_secs(3600);
+/// Tries to get a link, [`PAUSE`] apart. The supervisor needs some 50 ms to see that a worker has died, longer if much memory
+/// is given back.
+const TRIES: u32 = 120;
+/// The first of [`TRIES`] avoid the excluded workers. Later ones do not: a worker that the supervisor has found well for so long
+/// may have lost no more than a connection.
+const TRIES_ELSEWHERE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The supervisor's workers.
+pub struct LocalBackend {
+    fleet: Arc<FleetClient>,
+    /// Models that were served, by id and by the aliases that were used.
+    pools: Mutex<HashMap<String, Arc<WorkerPool>>>,
+}
+
+impl LocalBackend {
+    /// The workers of this supervisor.
+    pub fn new(fleet: Arc<FleetClient>) -> Self {
+        Self { fleet, pools: Mutex::default() }
+    }
+
+    /// Follows a change of a model's workers. Aliases may lead elsewhere now: they are resolved again.
+    pub fn apply(&self, change: &Change) {
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get(&change.model).cloned() {
+            pool.set_workers(change.ready.clone());
+            pools.retain(|name, other| *name == change.model || !Arc::ptr_eq(other, &pool));
+        }
+    }
+
+    /// Returns once this process is connected to a worker of the model.
+    ///
+    /// # Errors
+    /// Unknown or broken model, no memory for it.
+    pub async fn connect(&self, model: &str) -> Result<()> {
+        self.link(&Want::model(model), 0, &[]).await.map(drop)
+    }
+
+    /// A live link to a worker for a request of this affinity. Asks the supervisor in any case if a worker was lost with the
+    /// request: after an operator's unload no other worker shall continue it.
+    ///
+    /// # Errors
+    /// All are final: this has waited for everything that could be waited for.
+    async fn link(&self, want: &Want, affinity: u64, excluded: &[u64]) -> Result<Arc<Link>> {
+        let model = &*want.model;
+        let known = self.pools().get(model).cloned();
+        if want.lost.is_none()
+            && let Some(pool) = known
+            && let Ok(link) = pool.link(model, affinity, excluded).await
+        {
+            return Ok(link);
+        }
+        let mut last = None;
+        // A worker may have died while its address travelled.
+        for tried in 0..TRIES {
+            let addresses = self.fleet.ensure_ready(want.clone()).await?;
+            let pool = self.pool(model).await?;
+            pool.set_workers(addresses);
+            let excluded = if tried < TRIES_ELSEWHERE { excluded } else { &[] };
+            match pool.link(model, affinity, excluded).await {
+                Ok(link) => return Ok(link),
+                Err(failure) => last = failure.or(last),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let cause = last.map_or_else(String::new, |e| e.to_string());
+        let text = format!("the worker for \"{model}\" is gone: {cause}");
+        Err(Error::new(ErrorKind::Unavailable, Origin::Worker, text))
+    }
+
+    /// The worker pool of a model. An unknown name leaves no entry.
+    async fn pool(&self, name: &str) -> Result<Arc<WorkerPool>> {
+        if let Some(pool) = self.pools().get(name) {
+            return Ok(Arc::clone(pool));
+        }
+        let id = self.fleet.model(name).await?.id;
+        let mut pools = self.pools();
+        let pool = Arc::clone(pools.entry(id).or_default());
+        pools.insert(name.to_owned(), Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<String, Arc<WorkerPool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the supervisor how long the model stays after this request, if that is new. Does not wait.
+    fn keep(&self, model: &str, keep: KeepAlive) {
+        if !self.pools().get(model).is_some_and(|pool| pool.set_keep_alive(keep)) {
+            return;
+        }
+        let (fleet, model) = (Arc::clone(&self.fleet), model.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = fleet.keep_alive(model, keep).await {
+                tracing::warn!(%error, "the supervisor did not take keep_alive");
+            }
+        });
+    }
+
+    async fn submit(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+        let GenerateAttempt { model, request_id, cache_scope, generation, choices, .. } = attempt;
+        let Tried { excluded, lost } = attempt.tried;
+        let affinity = affinity(attempt.affinity.as_deref(), &cache_scope, &generation.prompt);
+        let want = Want { priority: generation.priority, lost, ..Want::model(&model) };
+        let link = self.link(&want, affinity, &excluded).await?;
+        let submission = Submission { request_id, cache_scope, generation, choices };
+        let attempted = attempted(&link, Arc::clone(&link).submit(submission).await);
+        if attempted.outcome.is_ok() {
+            // After the request: a model with keep-alive 0 would be gone before it.
+            self.keep(&model, attempt.keep_alive.unwrap_or_default());
+        }
+        Ok(attempted)
+    }
+
+    /// Makes a call at a worker. Dropping it cancels it there. The model stays as `keep` says, if it does.
+    async fn call<T, F>(
+        &self,
+        (model, tried): (&str, Tried),
+        keep: Option<KeepAlive>,
+        call: impl FnOnce(Arc<Link>) -> F + Send,
+    ) -> Attempt<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let want = Want { lost: tried.lost, ..Want::model(model) };
+        let link = self.link(&want, 0, &tried.excluded).await?;
+        let attempted = attempted(&link, call(Arc::clone(&link)).await);
+        if attempted.outcome.is_ok()
+            && let Some(keep) = keep
+        {
+            self.keep(model, keep);
+        }
+        Ok(attempted)
+    }
+}
+
+/// The outcome at the link's worker. One that may be dying takes no further requests; those that run in it go on.
+fn attempted<T>(link: &Link, outcome: Result<T>) -> Attempted<T> {
+    if matches!(&outcome, Err(error) if error.disposition == Disposition::RetryElsewhere) {
+        link.retire();
+    }
+    Attempted { server: link.incarnation(), outcome }
+}
+
+impl Backend for LocalBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { resumable: true }
+    }
+
+    fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
+        self.submit(attempt).boxed()
+    }
+
+    fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
+        let Call { model, keep_alive, request, tried } = call;
+        // Without a value the model stays as usual again, whatever an earlier request said.
+        let keep = Some(keep_alive.unwrap_or_default());
+        self.call((model, tried), keep, move |link| async move {
+            answer(link.client().embed(deadline(ENCODER_DEADLINE), request.clone())).await
+        })
+        .boxed()
+    }
+
+    fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
+        let Call { model, keep_alive, request, tried } = call;
+        let keep = Some(keep_alive.unwrap_or_default());
+        self.call((model, tried), keep, move |link| async move {
+            answer(link.client().rerank(deadline(ENCODER_DEADLINE), request.clone())).await
+        })
+        .boxed()
+    }
+
+    fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
+        let Call { model, keep_alive, request, tried } = call;
+        self.call((model, tried), keep_alive, move |link| async move {
+            let mut count = 0;
+            for prompt in request {
+                count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt.clone())).await?;
+            }
+            Ok(count)
+        })
+        .boxed()
+    }
+
+    fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
+        let Call { model, keep_alive, request, tried } = call;
+        self.call((model, tried), keep_alive, move |link| async move {
+            let mut rendered = Vec::with_capacity(request.len());
+            for prompt in request {
+                rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt.clone())).await?);
+            }
+            Ok(rendered)
+        })
+        .boxed()
+    }
+
+    fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
+        let Call { model, keep_alive, request, tried } = call;
+        self.call((model, tried), keep_alive, move |link| async move {
+            answer(link.client().tokenize(deadline(CALL_DEADLINE), request.clone())).await
+        })
+        .boxed()
+    }
+
+    fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
+        let Call { model, keep_alive, request, tried } = call;
+        self.call((model, tried), keep_alive, move |link| async move {
+            answer(link.client().detokenize(deadline(CALL_DEADLINE), request.to_vec())).await
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,390 @@
+//! The one way from a request to a backend, with one retry budget for generations and calls alike.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::generate::{Choice, Event, Generation, Prompt};
+use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
+use ipc_proto::supervisor::KeepAlive;
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::choices::Choices;
+use crate::backends::{Attempted, Backend, Call, EventStream, GenerateAttempt, Tried};
+use crate::inference::request::PromptRequest;
+
+/// A worker reports the end of a request's time itself. The gateway does so after this time, if the worker does not.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Resolves with the reason why a request must be aborted.
+pub(super) type Limit = BoxFuture<'static, Error>;
+
+/// Gives requests to the backend, and again while servers refuse them or are lost.
+pub struct Dispatcher {
+    backend: Arc<dyn Backend>,
+    /// Times a request may be given to another server.
+    retries: u32,
+    stopping: CancellationToken,
+    /// Counts since the gateway started.
+    pub counters: Counters,
+}
+
+/// Counts since the gateway started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Times that requests were given to another server.
+    pub recoveries: AtomicU64,
+    /// Requests that were lost too often.
+    pub given_up: AtomicU64,
+}
+
+/// One prompt, and one output or several.
+#[derive(Debug, Clone, Default)]
+pub struct GenerateRequest {
+    /// Id or alias of the model.
+    pub model: String,
+    /// The id of the client's request, for the logs.
+    pub request_id: String,
+    /// Requests of different scopes share no cached text.
+    pub cache_scope: String,
+    /// What to generate.
+    pub generation: Generation,
+    /// The number of outputs; at least 1.
+    pub choices: u32,
+    /// How long the model stays when it falls idle, if the request says.
+    pub keep_alive: Option<KeepAlive>,
+    /// Requests of one name go to the same server, whose cache knows their beginning.
+    pub affinity: Option<String>,
+    /// Counts how often it was given to another server.
+    pub recoveries: Arc<AtomicU32>,
+}
+
+/// The model of a call that is answered as a whole, and the call's limits.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Id or alias of the model.
+    pub model: String,
+    /// How long the model stays when it falls idle, if the request says.
+    pub keep_alive: Option<KeepAlive>,
+    /// Milliseconds after which the call fails, loading included.
+    pub time_limit_ms: Option<u32>,
+    /// Counts how often it was given to another server.
+    pub recoveries: Arc<AtomicU32>,
+}
+
+impl Dispatcher {
+    /// Gives each request to another server up to `retries` times.
+    pub fn new(backend: Arc<dyn Backend>, retries: u32) -> Self {
+        Self { backend, retries, stopping: CancellationToken::new(), counters: Counters::default() }
+    }
+
+    /// Fails everything that still runs: this process is about to end.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Begins generations, at least one: the events of all their choices.
+    ///
+    /// # Errors
+    /// Before the first token: unknown or broken model, a request that does not fit it, no capacity, no time left.
+    pub async fn generate(self: &Arc<Self>, requests: Vec<GenerateRequest>) -> Result<Choices> {
+        let deadline = requests.first().and_then(|request| request.generation.time_limit_ms);
+        let deadline = deadline.map(|limit| Instant::now() + Duration::from_millis(limit.into()) + PATIENCE);
+        let mut limit = self.limit(deadline);
+        let begin = async {
+            let mut choices = Vec::new();
+            for request in requests {
+                let mut attempts = GenerateAttempts::new(Arc::clone(self), request);
+                let streams = attempts.begin().await?;
+                choices.extend(streams.into_iter().zip(attempts.split()));
+            }
+            Ok(choices)
+        };
+        let choices = tokio::select! {
+            begun = begin => begun?,
+            error = &mut limit => return Err(error),
+        };
+        Ok(Choices::new(choices, limit))
+    }
+
+    /// Texts → vectors.
+    ///
+    /// # Errors
+    /// Unknown or broken model, one that does not embed, a request that does not fit it.
+    pub async fn embed(&self, target: &Target, request: &EmbedRequest) -> Result<Embeddings> {
+        self.call(target, |tried| self.backend.embed(call(target, request, tried))).await
+    }
+
+    /// A query and documents → scores.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub async fn rerank(&self, target: &Target, request: &RerankRequest) -> Result<Scores> {
+        self.call(target, |tried| self.backend.rerank(call(target, request, tried))).await
+    }
+
+    /// The number of tokens of all prompts together, as the model would receive them.
+    ///
+    /// # Errors
+    /// Unknown or broken model, a prompt that its template refuses.
+    pub async fn count_tokens(&self, target: &Target, prompts: &[Prompt]) -> Result<u32> {
+        self.call(target, |tried| self.backend.count_tokens(call(target, prompts, tried))).await
+    }
+
+    /// The prompts as the model would receive them.
+    ///
+    /// # Errors
+    /// As [`Self::count_tokens`].
+    pub async fn render(&self, target: &Target, prompts: &[Prompt]) -> Result<Vec<RenderedPrompt>> {
+        self.call(target, |tried| self.backend.render(call(target, prompts, tried))).await
+    }
+
+    /// Text or prompt → token ids.
+    ///
+    /// # Errors
+    /// As [`Self::count_tokens`].
+    pub async fn tokenize(&self, target: &Target, request: &TokenizeRequest) -> Result<Tokenized> {
+        self.call(target, |tried| self.backend.tokenize(call(target, request, tried))).await
+    }
+
+    /// Token ids → text.
+    ///
+    /// # Errors
+    /// Unknown or broken model, a token id that it does not have.
+    pub async fn detokenize(&self, target: &Target, tokens: &[u32]) -> Result<String> {
+        self.call(target, |tried| self.backend.detokenize(call(target, tokens, tried))).await
+    }
+
+    /// Attempts a call until a server answers, within the time limit. Dropping it cancels it at the server.
+    async fn call<T, F>(&self, target: &Target, attempt: impl Fn(Tried) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Attempted<T>>>,
+    {
+        let limit = target.time_limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit.into()));
+        let mut budget = Budget::new(self.retries, Arc::clone(&target.recoveries));
+        let answer = async {
+            loop {
+                let Attempted { server, outcome } = attempt(budget.tried.clone()).await?;
+                match outcome {
+                    Err(error) if error.disposition == Disposition::RetryElsewhere => {
+                        budget.tried.lost = Some(server);
+                        let lost = Lost { model: &target.model, request_id: "", generated: 0, server };
+                        if !budget.spend(&self.counters, &lost, &error) {
+                            return Err(error);
+                        }
+                    }
+                    outcome => return outcome,
+                }
+            }
+        };
+        tokio::select! {
+            answer = answer => answer,
+            error = self.limit(limit) => Err(error),
+        }
+    }
+
+    /// Resolves at the deadline, if there is one, or when the gateway stops.
+    fn limit(&self, deadline: Option<Instant>) -> Limit {
+        let stopping = self.stopping.clone();
+        Box::pin(async move {
+            let late = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = late => too_late(),
+                () = stopping.cancelled() => {
+                    let text =
+                        "the server was stopped or replaced before the request had ended; send it again";
+                    Error::new(ErrorKind::Unavailable, Origin::Gateway, text)
+                }
+            }
+        })
+    }
+}
+
+fn call<'a, R: ?Sized>(target: &'a Target, request: &'a R, tried: Tried) -> Call<'a, R> {
+    Call { model: &target.model, keep_alive: target.keep_alive, request, tried }
+}
+
+fn too_late() -> Error {
+    let text = "the request did not end within its time limit";
+    Error::new(ErrorKind::Timeout, Origin::Gateway, text).with_disposition(Disposition::Final)
+}
+
+/// The retries that a request has left, and the servers that it has tried.
+#[derive(Debug, Clone)]
+struct Budget {
+    left: u32,
+    tried: Tried,
+    recoveries: Arc<AtomicU32>,
+}
+
+/// A request that a server refused or was lost with, for the log.
+struct Lost<'a> {
+    model: &'a str,
+    request_id: &'a str,
+    generated: usize,
+    server: u64,
+}
+
+impl Budget {
+    fn new(retries: u32, recoveries: Arc<AtomicU32>) -> Self {
+        Self { left: retries, tried: Tried::default(), recoveries }
+    }
+
+    /// Whether another server may be tried after this one.
+    fn spend(&mut self, counters: &Counters, lost: &Lost, cause: &Error) -> bool {
+        let Lost { model, request_id, generated, server } = *lost;
+        let Some(left) = self.left.checked_sub(1) else {
+            counters.given_up.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(request_id, model, server, generated, %cause, "a request was lost too often: given up");
+            return false;
+        };
+        self.left = left;
+        self.tried.excluded.push(server);
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
+        counters.recoveries.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(request_id, model, server, generated, left, %cause, "a request goes to another server");
+        true
+    }
+}
+
+/// The attempts at some choices of a request, and the state that another server needs to continue them.
+#[derive(Clone)]
+pub(super) struct GenerateAttempts {
+    dispatcher: Arc<Dispatcher>,
+    request: Arc<GenerateRequest>,
+    choices: Vec<Choice>,
+    /// The client has the scores of the prompt.
+    has_prompt_scores: bool,
+    arrived: Instant,
+    budget: Budget,
+    /// The server that has the choices now.
+    server: Option<u64>,
+}
+
+/// A failover under way: the attempts go into it and come back.
+pub(super) type Failover = BoxFuture<'static, (GenerateAttempts, Result<EventStream>)>;
+
+impl GenerateAttempts {
+    /// For a request that arrived just now. Without a seed it gets one, so that every server would generate the same.
+    fn new(dispatcher: Arc<Dispatcher>, mut request: GenerateRequest) -> Self {
+        request.generation.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
+        let choices = (0..request.choices).map(|index| Choice { index, ..Choice::default() }).collect();
+        let budget = Budget::new(dispatcher.retries, Arc::clone(&request.recoveries));
+        let request = Arc::new(request);
+        let arrived = Instant::now();
+        Self { dispatcher, request, choices, has_prompt_scores: false, arrived, budget, server: None }
+    }
+
+    /// The same for each choice alone: from here on each is lost, and goes on, by itself.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let choices = self.choices.clone();
+        choices.into_iter().map(move |choice| Self { choices: vec![choice], ..self.clone() })
+    }
+
+    /// Gives the choices to a server, and to others while servers refuse them or are lost before they take them.
+    async fn begin(&mut self) -> Result<Vec<EventStream>> {
+        loop {
+            let Attempted { server, outcome } = self.dispatcher.backend.generate(self.attempt()?).await?;
+            match outcome {
+                Ok(streams) => {
+                    self.server = Some(server);
+                    return Ok(streams);
+                }
+                Err(error)
+                    if error.disposition == Disposition::RetryElsewhere && self.spend(server, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next attempt, with the rest of the time limit.
+    fn attempt(&self) -> Result<GenerateAttempt> {
+        let request = &*self.request;
+        let mut generation = request.generation.clone();
+        if let Some(limit) = &mut generation.time_limit_ms {
+            let elapsed = u32::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
+            *limit = limit.checked_sub(elapsed).filter(|left| *left > 0).ok_or_else(too_late)?;
+        }
+        if let Some(logprobs) = &mut generation.logprobs {
+            logprobs.prompt &= !self.has_prompt_scores;
+        }
+        Ok(GenerateAttempt {
+            model: request.model.clone(),
+            request_id: request.request_id.clone(),
+            cache_scope: request.cache_scope.clone(),
+            generation,
+            choices: self.choices.clone(),
+            keep_alive: request.keep_alive,
+            affinity: request.affinity.clone(),
+            tried: self.budget.tried.clone(),
+        })
+    }
+
+    fn spend(&mut self, server: u64, cause: &Error) -> bool {
+        let lost = Lost {
+            model: &self.request.model,
+            request_id: &self.request.request_id,
+            generated: self.generated(),
+            server,
+        };
+        self.budget.spend(&self.dispatcher.counters, &lost, cause)
+    }
+
+    /// Tokens that lost servers have generated.
+    fn generated(&self) -> usize {
+        self.choices.iter().map(|choice| choice.generated.len()).sum()
+    }
+
+    /// Records an event before the client gets it.
+    pub(super) fn record(&mut self, event: &Event) {
+        match event {
+            Event::Delta(delta) => {
+                for choice in &mut self.choices {
+                    choice.generated.extend_from_slice(&delta.tokens);
+                }
+            }
+            Event::Prompt { .. } => self.has_prompt_scores = true,
+            Event::Finished { .. } | Event::Failed(_) => {}
+        }
+    }
+
+    /// Looks for another server after `failure` of the last one. `None` if another server cannot help, or the budget is spent.
+    pub(super) fn fail_over(&mut self, failure: &Error) -> Option<Failover> {
+        let server = self.server?;
+        let continues = self.dispatcher.backend.capabilities().resumable || self.generated() == 0;
+        if failure.disposition != Disposition::RetryElsewhere || !continues || !self.spend(server, failure) {
+            return None;
+        }
+        self.budget.tried.lost = Some(server);
+        let (mut attempts, lost) = (self.clone(), Instant::now());
+        Some(Box::pin(async move {
+            let stream = attempts.begin().await.map(|mut streams| streams.swap_remove(0));
+            if stream.is_ok() {
+                tracing::info!(
+                    request_id = attempts.request.request_id,
+                    model = attempts.request.model,
+                    generated = attempts.generated(),
+                    after_ms = lost.elapsed().as_millis() as u64,
+                    "a request goes on"
+                );
+            }
+            (attempts, stream)
+        }))
+    }
+}
+
+impl Target {
+    /// The target of a request about prompts, and the prompts.
+    pub fn of_prompts(request: PromptRequest) -> (Self, Vec<Prompt>) {
+        let PromptRequest { model, prompts, keep_alive, time_limit_ms } = request;
+        (Self { model, keep_alive, time_limit_ms, ..Self::default() }, prompts)
+    }
+}

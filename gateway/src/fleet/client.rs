@@ -1,0 +1,156 @@
+//! Calls to the supervisor.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ipc_proto::socket::{self, Channel};
+use ipc_proto::supervisor::{
+    Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, SupervisorClient, Want,
+    WorkerAddress,
+};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
+use tarpc::client::{Config, RpcError};
+use tokio::sync::OnceCell;
+
+/// Loading takes as long as it takes; a caller that leaves drops the call.
+const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// The supervisor answers a watcher after 20 s at the latest.
+const WATCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The supervisor. Connects at the first call.
+pub struct FleetClient {
+    socket: PathBuf,
+    connection: OnceCell<SupervisorClient>,
+}
+
+impl FleetClient {
+    /// The supervisor at `socket`.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket, connection: OnceCell::new() }
+    }
+
+    /// Returns once a worker serves the model that is wanted: the addresses of all that do.
+    ///
+    /// # Errors
+    /// Unknown or broken model, no memory for it.
+    pub async fn ensure_ready(&self, want: Want) -> Result<Vec<WorkerAddress>> {
+        answer(self.connection().await?.ensure_ready(deadline(LOADING_DEADLINE), want).await)
+    }
+
+    /// Every model that could be served.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer.
+    pub async fn models(&self) -> Result<Vec<ModelEntry>> {
+        self.connection().await?.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+    }
+
+    /// The model of this id or alias.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn model(&self, name: &str) -> Result<ModelEntry> {
+        answer(self.connection().await?.model(deadline(CALL_DEADLINE), name.to_owned()).await)
+    }
+
+    /// The loading progress of a model in percent; `None` if it does not load, or the supervisor does not answer.
+    pub async fn loading_percent(&self, model: &str) -> Option<u64> {
+        match self.model(model).await.ok()?.state {
+            ModelState::Loading { loaded, total } => loaded.saturating_mul(100).checked_div(total),
+            _ => None,
+        }
+    }
+
+    /// Ends a model's workers and returns once their memory is back.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn unload(&self, model: String, force: bool) -> Result<()> {
+        answer(self.connection().await?.unload(deadline(LOADING_DEADLINE), model, force).await)
+    }
+
+    /// Restarts a model's workers or the gateway.
+    ///
+    /// # Errors
+    /// Unknown or broken model.
+    pub async fn restart(&self, what: Restart) -> Result<()> {
+        answer(self.connection().await?.restart(deadline(LOADING_DEADLINE), what).await)
+    }
+
+    /// Sets whether a model may be evicted.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn pin(&self, model: String, pinned: bool) -> Result<()> {
+        answer(self.connection().await?.pin(deadline(CALL_DEADLINE), model, pinned).await)
+    }
+
+    /// Sets how long a running model stays when it falls idle.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn keep_alive(&self, model: String, keep: KeepAlive) -> Result<()> {
+        answer(self.connection().await?.keep_alive(deadline(CALL_DEADLINE), model, keep).await)
+    }
+
+    /// A model's settings as they are in force.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn settings(&self, model: String) -> Result<ModelSettings> {
+        answer(self.connection().await?.settings(deadline(CALL_DEADLINE), model).await)
+    }
+
+    /// Replaces a model's settings.
+    ///
+    /// # Errors
+    /// Unknown model, an invalid value.
+    pub async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
+        answer(self.connection().await?.set_settings(deadline(CALL_DEADLINE), model, settings).await)
+    }
+
+    /// The memory budget and its leases.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer.
+    pub async fn pool(&self) -> Result<Pool> {
+        self.connection().await?.pool(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+    }
+
+    /// The changes after `revision`, once there are any.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer.
+    pub async fn changes(&self, revision: u64) -> Result<Changes> {
+        self.connection().await?.watch(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
+    }
+
+    async fn connection(&self) -> Result<&SupervisorClient> {
+        let connect = || async {
+            let stream = socket::connect(&self.socket, Channel::Control).await.map_err(|e| {
+                let text = format!("the supervisor cannot be reached: {e}");
+                Error::new(ErrorKind::Unavailable, Origin::Supervisor, text)
+            })?;
+            Ok(SupervisorClient::new(Config::default(), socket::framed(stream)).spawn())
+        };
+        self.connection.get_or_try_init(connect).await
+    }
+}
+
+/// A call context with this deadline; tarpc's default is ten seconds.
+pub(crate) fn deadline(limit: Duration) -> tarpc::context::Context {
+    let mut context = tarpc::context::current();
+    context.deadline = Instant::now() + limit;
+    context
+}
+
+fn answer<T>(answer: Result<Result<T>, RpcError>) -> Result<T> {
+    answer.map_err(|e| unreachable(&e)).flatten()
+}
+
+fn unreachable(error: &RpcError) -> Error {
+    let kind =
+        if matches!(error, RpcError::DeadlineExceeded) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+    Error::new(kind, Origin::Supervisor, format!("the supervisor does not answer: {error}"))
+}

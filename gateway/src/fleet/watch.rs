@@ -1,0 +1,80 @@
+//! Follows the supervisor's changes and passes them on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipc_proto::supervisor::{Change, Changes};
+use tokio::sync::broadcast;
+
+use super::FleetClient;
+
+/// Pause between tries while the supervisor does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Changes that may wait for a slow subscriber. One that falls further behind learns that it missed some.
+const CHANGES_AHEAD: usize = 256;
+
+/// A message to a subscriber.
+#[derive(Debug, Clone)]
+pub enum FleetEvent {
+    /// One model changed.
+    Change(Change),
+    /// Changes were lost: the subscriber has to ask for everything again.
+    Missed,
+    /// The server ends.
+    End,
+}
+
+/// Distributes the supervisor's changes; clones share the subscribers.
+#[derive(Debug, Clone)]
+pub struct FleetWatch(broadcast::Sender<FleetEvent>);
+
+impl Default for FleetWatch {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(CHANGES_AHEAD))
+    }
+}
+
+impl FleetWatch {
+    /// Receives every change from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<FleetEvent> {
+        self.0.subscribe()
+    }
+
+    /// Tells every subscriber that the server ends.
+    pub fn end(&self) {
+        self.send(FleetEvent::End);
+    }
+
+    /// Follows the supervisor for ever. `apply` sees each change before the subscribers do.
+    pub async fn follow(self, fleet: Arc<FleetClient>, apply: impl Fn(&Change)) {
+        let mut revision = 0;
+        loop {
+            match fleet.changes(revision).await {
+                Ok(changes) => {
+                    let restarted = changes.revision < revision;
+                    revision = changes.revision;
+                    self.distribute(changes, restarted, &apply);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the supervisor sends no changes");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn distribute(&self, changes: Changes, restarted: bool, apply: impl Fn(&Change)) {
+        if changes.lost || restarted {
+            self.send(FleetEvent::Missed);
+        }
+        for change in changes.changes {
+            apply(&change);
+            self.send(FleetEvent::Change(change));
+        }
+    }
+
+    fn send(&self, event: FleetEvent) {
+        // An error means that there is no subscriber.
+        let _ = self.0.send(event);
+    }
+}

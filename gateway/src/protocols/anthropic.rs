@@ -1,0 +1,5 @@
+//! Anthropic's protocol.
+
+pub mod error;
+pub mod messages;
+pub mod models;

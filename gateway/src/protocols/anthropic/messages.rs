@@ -1,0 +1,8 @@
+//! Anthropic's Messages.
+
+pub mod events;
+pub mod handler;
+pub mod parse;
+pub mod turns;
+pub mod wire;
+pub mod write;

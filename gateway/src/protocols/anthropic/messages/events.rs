@@ -1,0 +1,59 @@
+//! The events of a streamed message.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::protocols::anthropic::messages::wire::{AnswerBlock, Response, Usage};
+
+/// One event; its `type` is its name too.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(rename = "MessagesEvent")]
+#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
+pub enum Event<'a> {
+    MessageStart { message: Response<'a> },
+    ContentBlockStart { index: u32, content_block: AnswerBlock },
+    ContentBlockDelta { index: u32, delta: Delta<'a> },
+    ContentBlockStop { index: u32 },
+    MessageDelta { delta: MessageDelta<'a>, usage: Usage },
+    MessageStop,
+    Ping,
+}
+
+impl Event<'_> {
+    /// Its name, by which the SDKs tell it apart.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop => "message_stop",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+/// More of a block.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(rename = "MessagesBlockDelta")]
+#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
+pub enum Delta<'a> {
+    TextDelta { text: &'a str },
+    ThinkingDelta { thinking: &'a str },
+    SignatureDelta { signature: &'a str },
+    InputJsonDelta { partial_json: &'a str },
+}
+
+/// How a message ended.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MessagesEnd")]
+#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
+pub struct MessageDelta<'a> {
+    pub stop_reason: &'static str,
+    pub stop_sequence: Option<&'a str>,
+    pub stop_details: Option<()>,
+    pub container: Option<()>,
+}

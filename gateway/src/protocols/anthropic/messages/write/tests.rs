@@ -1,0 +1,244 @@
+use ipc_proto::generate::{Delta as Pieces, Event as Neutral};
+use ipc_proto::{ErrorKind, Origin};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::inference::output::Output;
+use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
+
+fn head() -> Head {
+    Head {
+        id: "msg_1".into(),
+        request_id: "req_1".into(),
+        model: "m".into(),
+        stops: vec!["A".into(), "B".into()],
+        max_tokens: 5,
+        ..Head::default()
+    }
+}
+
+fn parts(parts: Vec<Part>) -> Neutral {
+    Neutral::Delta(Pieces { parts, ..Pieces::default() })
+}
+
+fn text(text: &str) -> Part {
+    Part::Text(text.into())
+}
+
+fn call(name: &str) -> Part {
+    Part::Call { id: "0".into(), name: name.into() }
+}
+
+fn finished(reason: FinishReason) -> Neutral {
+    Neutral::Finished { reason, usage: COUNTS }
+}
+
+fn failure() -> Error {
+    Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is gone")
+}
+
+/// The events of a stream; each one's name is its type.
+fn stream(head: Head, events: &[Neutral]) -> Vec<Value> {
+    let mut wire = Blocks::new(head);
+    let mut buffer = Vec::new();
+    wire.open(&mut buffer, 7);
+    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
+    assert!(ends.iter().rev().skip(1).all(|end| !end));
+    read(&buffer)
+}
+
+fn read(buffer: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(buffer).unwrap();
+    let events = text.split_terminator("\n\n").map(|event| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(data["type"], name.strip_prefix("event: ").unwrap());
+        data
+    });
+    events.collect()
+}
+
+#[test]
+fn a_stream_has_anthropics_order() {
+    let arguments = |text: &str| Part::Arguments(text.into());
+    let events = [
+        parts(vec![Part::Reasoning("hm".into())]),
+        parts(vec![text("Hi"), call("f"), arguments("{\"a\"")]),
+        parts(vec![arguments(":1}"), call("g")]),
+        finished(FinishReason::ToolCalls),
+    ];
+    let block = |index: u32, content_block: Value| json!({"type": "content_block_start", "index": index, "content_block": content_block});
+    let delta =
+        |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
+    let usage = |input: u32, cached: u32, output: u32, thinking: u32| {
+        let entered = cached * 2;
+        json!({"input_tokens": input, "cache_creation_input_tokens": entered, "cache_read_input_tokens": cached,
+            "output_tokens": output, "output_tokens_details": {"thinking_tokens": thinking}})
+    };
+    let expected = [
+        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+            "content": [], "stop_reason": null, "stop_sequence": null, "stop_details": null, "container": null,
+            "usage": usage(7, 0, 0, 0)}}),
+        block(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+        delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+        delta(0, json!({"type": "signature_delta", "signature": "mlxd.1.0"})),
+        stop(0),
+        block(1, json!({"type": "text", "text": ""})),
+        delta(1, json!({"type": "text_delta", "text": "Hi"})),
+        stop(1),
+        block(2, json!({"type": "tool_use", "id": "toolu_1_2", "name": "f", "input": {}})),
+        delta(2, json!({"type": "input_json_delta", "partial_json": "{\"a\""})),
+        delta(2, json!({"type": "input_json_delta", "partial_json": ":1}"})),
+        stop(2),
+        block(3, json!({"type": "tool_use", "id": "toolu_1_3", "name": "g", "input": {}})),
+        stop(3),
+        json!({"type": "message_delta", "usage": usage(1, 2, 5, 3), "delta": {"stop_reason": "tool_use",
+            "stop_sequence": null, "stop_details": null, "container": null}}),
+        json!({"type": "message_stop"}),
+    ];
+    assert_eq!(stream(head(), &events), expected);
+}
+
+#[test]
+fn the_end_says_why() {
+    let end = |reason, max_tokens| {
+        let events = stream(Head { max_tokens, ..head() }, &[parts(vec![text("x")]), finished(reason)]);
+        let delta = &events[events.len() - 2]["delta"];
+        (delta["stop_reason"].as_str().unwrap().to_owned(), delta["stop_sequence"].clone())
+    };
+    assert_eq!(end(FinishReason::Stop, 5), ("end_turn".into(), Value::Null));
+    assert_eq!(end(FinishReason::StopText(1), 5), ("stop_sequence".into(), json!("B")));
+    assert_eq!(end(FinishReason::Length, 5), ("max_tokens".into(), Value::Null));
+    assert_eq!(end(FinishReason::Length, 6), ("model_context_window_exceeded".into(), Value::Null));
+}
+
+#[test]
+fn failures_and_signs_of_life_have_anthropics_form() {
+    let events = stream(head(), &[parts(vec![text("x")]), Neutral::Failed(failure())]);
+    let expected = json!({"type": "error", "request_id": "req_1",
+        "error": {"type": "overloaded_error", "message": "the worker is gone"}});
+    assert_eq!(events.last(), Some(&expected));
+    let (mut wire, mut buffer) = (Blocks::new(head()), Vec::new());
+    wire.keep_alive(&mut buffer);
+    wire.fail(&mut buffer, &failure());
+    assert_eq!(read(&buffer), [json!({"type": "ping"}), expected]);
+    let status = |status| serde_json::to_value(error::Body::new(&failure(), status, "")).unwrap();
+    for (code, name) in [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (405, "invalid_request_error"),
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (503, "overloaded_error"),
+        (529, "overloaded_error"),
+        (504, "timeout_error"),
+    ] {
+        assert_eq!(status(code)["error"]["type"], name);
+    }
+}
+
+#[test]
+fn hidden_thinking_leaves_its_signature() {
+    let head = Head { hide_thinking: true, diagnose: true, ..head() };
+    let events =
+        stream(head.clone(), &[parts(vec![Part::Reasoning("secret".into())]), finished(FinishReason::Stop)]);
+    assert!(!json!(events).to_string().contains("secret"));
+    assert_eq!(events[2]["delta"]["type"], "signature_delta");
+    assert_eq!(events[0]["message"]["diagnostics"]["cache_miss_reason"]["type"], "unavailable");
+    let output = Output { parts: vec![Part::Reasoning("secret".into())], ..Output::default() };
+    let whole = Whole { output, reason: FinishReason::Stop, usage: COUNTS };
+    assert!(!String::from_utf8(head.answer(whole).unwrap()).unwrap().contains("secret"));
+}
+
+#[test]
+fn arguments_that_were_cut_short_are_kept() {
+    assert_eq!(parsed(" "), json!({}));
+    assert_eq!(parsed("{\"a\": [1]}"), json!({"a": [1]}));
+    assert_eq!(parsed("{\"a\": [1"), json!({"INVALID_JSON": "{\"a\": [1"}));
+    assert_eq!(parsed("[1]"), json!({"INVALID_JSON": "[1]"}));
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        "\\PC{0,6}".prop_map(Part::Text),
+        "\\PC{0,6}".prop_map(Part::Reasoning),
+        "[a-z]{1,4}".prop_map(|name| Part::Call { id: "x".into(), name }),
+        "[{}\":1]{0,6}".prop_map(Part::Arguments),
+    ]
+}
+
+/// What the SDKs' accumulators make of a stream, with their checks.
+fn accumulated(events: &[Value]) -> Vec<Value> {
+    assert_eq!(events[0]["type"], "message_start");
+    let mut blocks: Vec<Value> = Vec::new();
+    let mut open = false;
+    for event in &events[1..events.len() - 2] {
+        match event["type"].as_str().unwrap() {
+            "content_block_start" => {
+                assert!(!open);
+                assert_eq!(event["index"], blocks.len());
+                blocks.push(event["content_block"].clone());
+                open = true;
+            }
+            "content_block_delta" => {
+                assert!(open);
+                assert_eq!(event["index"], blocks.len() - 1);
+                let block = blocks.last_mut().unwrap();
+                let (kind, field, from) = match event["delta"]["type"].as_str().unwrap() {
+                    "text_delta" => ("text", "text", "text"),
+                    "thinking_delta" => ("thinking", "thinking", "thinking"),
+                    "signature_delta" => ("thinking", "signature", "signature"),
+                    _ => ("tool_use", "json", "partial_json"),
+                };
+                assert_eq!(block["type"], kind);
+                let so_far = block[field].as_str().unwrap_or_default();
+                block[field] = json!(format!("{so_far}{}", event["delta"][from].as_str().unwrap()));
+            }
+            other => {
+                assert_eq!(other, "content_block_stop");
+                assert!(std::mem::take(&mut open));
+            }
+        }
+    }
+    assert!(!open);
+    assert_eq!(events[events.len() - 2]["type"], "message_delta");
+    assert_eq!(events[events.len() - 1]["type"], "message_stop");
+    blocks
+}
+
+proptest! {
+    /// Whatever comes in whatever order, a stream is well formed, and adds up to what the whole answer is.
+    #[test]
+    fn any_stream_is_well_formed_and_whole(
+        deltas in prop::collection::vec(prop::collection::vec(any_part(), 0..4), 0..8),
+    ) {
+        let mut output = Output::default();
+        for parts in &deltas {
+            output.add(Pieces { parts: parts.clone(), ..Pieces::default() });
+        }
+        let mut events: Vec<Neutral> = deltas.into_iter().map(parts).collect();
+        events.push(finished(FinishReason::Stop));
+        let blocks = accumulated(&stream(head(), &events));
+        let whole = Whole { output, reason: FinishReason::Stop, usage: COUNTS };
+        let answer: Value = serde_json::from_slice(&head().answer(whole).unwrap()).unwrap();
+        let said = |blocks: &[Value], kind: &str| -> String {
+            blocks.iter().filter(|block| block["type"] == kind).map(|block| block[kind].as_str().unwrap()).collect()
+        };
+        let answered = answer["content"].as_array().unwrap();
+        for kind in ["text", "thinking"] {
+            prop_assert_eq!(said(&blocks, kind), said(answered, kind));
+        }
+        let calls = |blocks: &[Value]| -> Vec<Value> {
+            blocks.iter().filter(|block| block["type"] == "tool_use").map(|block| block["name"].clone()).collect()
+        };
+        prop_assert_eq!(calls(&blocks), calls(answered));
+        let ids: std::collections::BTreeSet<_> =
+            blocks.iter().filter_map(|block| block["id"].as_str()).collect();
+        prop_assert_eq!(ids.len(), calls(&blocks).len());
+    }
+}

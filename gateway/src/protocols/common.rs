@@ -1,0 +1,14 @@
+//! Parts that several protocols share: bodies, sampling, extensions, labels and names of fields.
+
+pub mod answer;
+pub mod body;
+pub mod checks;
+pub mod extensions;
+pub mod field_names;
+pub mod keep_alive;
+pub mod labels;
+
+pub mod rate_limits;
+pub mod reasoning;
+pub mod sampling;
+pub mod unsupported;

@@ -1,0 +1,91 @@
+//! Checks of single values that several protocols share.
+
+use ipc_proto::generate::{Message, Role};
+use ipc_proto::{Error, Result};
+use serde_json::Value;
+
+/// Stop texts of one request, at most.
+pub const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 1024;
+const MAX_MODEL_BYTES: usize = 512;
+/// Alternatives of one token, at most.
+pub const MAX_TOP_LOGPROBS: u8 = 20;
+
+/// Refuses a field that would change the answer and is not implemented, unless its value is null or one of `neutral`.
+///
+/// # Errors
+/// Naming the field.
+pub fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()> {
+    match value {
+        Some(value) if !value.is_null() && !neutral.contains(value) => {
+            Err(Error::invalid(name, format!("{name} is not supported by this server yet")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A model's name.
+///
+/// # Errors
+/// When no model can have it.
+pub fn model(name: String) -> Result<String> {
+    if name.is_empty() || name.len() > MAX_MODEL_BYTES || name.contains('\0') {
+        return Err(Error::invalid("model", "model must be a model's id (GET /v1/models lists them)"));
+    }
+    Ok(name)
+}
+
+/// A number of tokens that must not be 0.
+///
+/// # Errors
+/// When it is.
+pub fn at_least_one(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
+    match tokens {
+        Some(0) => Err(Error::invalid(name, format!("{name} must be at least 1"))),
+        tokens => Ok(tokens),
+    }
+}
+
+/// Texts that end the generation, of the field `name`.
+///
+/// # Errors
+/// Too many texts, an empty or too long one.
+pub fn stop_texts(name: &str, texts: Vec<String>) -> Result<Vec<String>> {
+    let invalid = |text: String| Error::invalid(name, format!("{name}: {text}"));
+    if texts.len() > MAX_STOPS {
+        return Err(invalid(format!("at most {MAX_STOPS} texts, not {}", texts.len())));
+    }
+    if texts.iter().any(|text| text.is_empty() || text.len() > MAX_STOP_BYTES) {
+        return Err(invalid(format!("every text must have between 1 and {MAX_STOP_BYTES} bytes")));
+    }
+    Ok(texts)
+}
+
+/// The number of alternatives of each token.
+///
+/// # Errors
+/// More than [`MAX_TOP_LOGPROBS`].
+pub fn top_logprobs(name: &str, top: Option<u8>) -> Result<u8> {
+    match top.unwrap_or(0) {
+        top @ 0..=MAX_TOP_LOGPROBS => Ok(top),
+        top => {
+            let text = format!("{name} must lie between 0 and {MAX_TOP_LOGPROBS}, not {top}");
+            Err(Error::invalid(name, text))
+        }
+    }
+}
+
+/// Checks that the last turn can be continued, if the request asks for that.
+///
+/// # Errors
+/// Unless it is the assistant's and has text and no calls.
+pub fn continuation(field: &str, continues: bool, messages: &[Message]) -> Result<()> {
+    let can_continue = |last: &Message| {
+        last.role == Role::Assistant && last.tool_calls.is_empty() && !last.content.is_empty()
+    };
+    if !continues || messages.last().is_some_and(can_continue) {
+        return Ok(());
+    }
+    let text = format!("{field}: to be continued, the last turn must be the assistant's and have text");
+    Err(Error::invalid(field, text))
+}

@@ -1,0 +1,91 @@
+//! Extensions that every protocol takes: priority, cache scope, time limit and keep-alive.
+
+use ipc_proto::generate;
+use ipc_proto::supervisor;
+use ipc_proto::{Error, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::keep_alive::{self, KeepAlive};
+
+const MAX_SALT_BYTES: usize = 256;
+/// A day.
+const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
+
+/// The fields as clients send them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub struct ExtensionFields {
+    /// The class in the model's queue.
+    pub priority: Option<Priority>,
+    /// Requests of different salts share no cached text.
+    pub cache_salt: Option<String>,
+    /// Seconds until the request fails.
+    pub timeout: Option<f64>,
+    /// How long the idle model stays.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// The class in the model's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Priority {
+    High,
+    Normal,
+    Low,
+}
+
+/// The checked extensions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extensions {
+    /// The class in the model's queue, if the request says.
+    pub priority: Option<generate::Priority>,
+    /// The client's part of the cache scope.
+    pub cache_salt: String,
+    /// Milliseconds until the request fails.
+    pub time_limit_ms: Option<u32>,
+    /// How long the idle model stays.
+    pub keep_alive: Option<supervisor::KeepAlive>,
+}
+
+impl ExtensionFields {
+    /// The checked extensions.
+    ///
+    /// # Errors
+    /// A value outside its range.
+    pub fn parse(self) -> Result<Extensions> {
+        let cache_salt = self.cache_salt.unwrap_or_default();
+        if cache_salt.len() > MAX_SALT_BYTES {
+            let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
+            return Err(Error::invalid("cache_salt", text));
+        }
+        let priority = self.priority.map(|priority| match priority {
+            Priority::High => generate::Priority::High,
+            Priority::Normal => generate::Priority::Normal,
+            Priority::Low => generate::Priority::Low,
+        });
+        Ok(Extensions {
+            priority,
+            cache_salt,
+            time_limit_ms: time_limit_ms(self.timeout)?,
+            keep_alive: keep_alive::checked(self.keep_alive)?,
+        })
+    }
+}
+
+/// `timeout` in milliseconds, rounded up: none is shorter than the client asked for, and none is 0.
+///
+/// # Errors
+/// A value outside its range.
+pub fn time_limit_ms(timeout: Option<f64>) -> Result<Option<u32>> {
+    match timeout {
+        None => Ok(None),
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => {
+            Ok(Some((seconds * 1e3).ceil() as u32))
+        }
+        Some(_) => {
+            let text = format!("timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}");
+            Err(Error::invalid("timeout", text))
+        }
+    }
+}

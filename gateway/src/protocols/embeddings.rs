@@ -1,0 +1,7 @@
+//! Embeddings and rankings.
+
+pub mod handler;
+pub mod parse;
+pub mod rerank;
+pub mod wire;
+pub mod write;

@@ -1,0 +1,172 @@
+//! `POST /v1/embeddings`.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::protocols::common::body::Body;
+use crate::protocols::common::keep_alive::KeepAlive;
+
+/// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are ours.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsRequest")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Request {
+    pub model: String,
+    pub input: Input,
+    pub encoding_format: Option<String>,
+    pub dimensions: Option<u32>,
+    pub user: Option<String>,
+    /// Cuts inputs that are too long instead of refusing them.
+    pub truncate: Option<bool>,
+    /// Which of the model's own prompts goes before each text.
+    pub prompt_name: Option<String>,
+    /// How long the idle model stays.
+    pub keep_alive: Option<KeepAlive>,
+    /// Seconds after which the request fails.
+    pub timeout: Option<f64>,
+}
+
+impl Body for Request {}
+
+/// One text or several, each as text or as token ids.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged, rename = "EmbeddingsInput")]
+pub enum Input {
+    /// A string.
+    Text(String),
+    /// A list of strings.
+    Texts(Vec<String>),
+    /// A list of token ids: one text.
+    Tokens(Vec<u32>),
+    /// A list of such lists.
+    Batch(Vec<Vec<u32>>),
+}
+
+impl<'de> Deserialize<'de> for Input {
+    // By hand: serde's own way of trying one form after the other would hold every token as a JSON value first.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(InputVisitor)
+    }
+}
+
+struct InputVisitor;
+
+impl<'de> Visitor<'de> for InputVisitor {
+    type Value = Input;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string, a list of strings, a list of token ids or a list of such lists")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Input, E> {
+        Ok(Input::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Input, A::Error> {
+        let mut input = match list.next_element()? {
+            None => return Ok(Input::Texts(Vec::new())),
+            Some(Item::Text(text)) => Input::Texts(vec![text]),
+            Some(Item::Token(token)) => Input::Tokens(vec![token]),
+            Some(Item::Tokens(tokens)) => Input::Batch(vec![tokens]),
+        };
+        while let Some(item) = list.next_element()? {
+            match (&mut input, item) {
+                (Input::Texts(texts), Item::Text(text)) => texts.push(text),
+                (Input::Tokens(tokens), Item::Token(token)) => tokens.push(token),
+                (Input::Batch(batch), Item::Tokens(tokens)) => batch.push(tokens),
+                _ => {
+                    return Err(A::Error::custom(
+                        "a list must hold strings only, token ids only or lists only",
+                    ));
+                }
+            }
+        }
+        Ok(input)
+    }
+}
+
+/// An element of a list.
+enum Item {
+    Text(String),
+    Token(u32),
+    Tokens(Vec<u32>),
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string, a token id or a list of token ids")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
+        Ok(Item::Text(text.to_owned()))
+    }
+
+    fn visit_u64<E: Error>(self, token: u64) -> Result<Item, E> {
+        u32::try_from(token).map(Item::Token).map_err(|_| E::custom(format!("{token} is no token id")))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Item, A::Error> {
+        let mut tokens = Vec::new();
+        while let Some(token) = list.next_element()? {
+            tokens.push(token);
+        }
+        Ok(Item::Tokens(tokens))
+    }
+}
+
+/// The answer.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsResponse")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Response<'a> {
+    pub object: &'static str,
+    pub data: Vec<Data<'a>>,
+    pub model: &'a str,
+    pub usage: Usage,
+}
+
+/// One vector.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingData")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Data<'a> {
+    pub object: &'static str,
+    pub index: usize,
+    pub embedding: Embedding<'a>,
+}
+
+/// A vector in either form.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Embedding")]
+#[serde(untagged)]
+pub enum Embedding<'a> {
+    /// Numbers.
+    Floats(&'a [f32]),
+    /// Their bytes, little-endian, in base64.
+    Base64(String),
+}
+
+/// Token counts.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingsUsage")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub total_tokens: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Vectors and scores → JSON.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ipc_proto::embed::{Embeddings, Scores};
+
+use crate::protocols::embeddings::rerank;
+use crate::protocols::embeddings::rerank::{Ranked, Shown};
+use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
+
+/// The answer to a request to embed, as JSON.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn embeddings(model: &str, answer: &Embeddings, base64: bool) -> serde_json::Result<Vec<u8>> {
+    let data = answer.vectors.iter().enumerate().map(|(index, vector)| Data {
+        object: "embedding",
+        index,
+        embedding: if base64 { coded(vector) } else { Embedding::Floats(vector) },
+    });
+    let response = Response { object: "list", data: data.collect(), model, usage: usage(answer.tokens) };
+    serde_json::to_vec(&response)
+}
+
+fn coded(vector: &[f32]) -> Embedding<'static> {
+    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+    Embedding::Base64(STANDARD.encode(bytes))
+}
+
+/// The answer to a request to rerank, as JSON: the `most` relevant documents, with their texts where those are given.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn ranking(
+    (id, model): (&str, &str),
+    answer: &Scores,
+    most: usize,
+    documents: Option<&[String]>,
+) -> serde_json::Result<Vec<u8>> {
+    let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
+    // Equal ones stay in the client's order.
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let shown = |index: usize| Some(Shown { text: documents?.get(index)?.clone() });
+    let results = order.into_iter().take(most).map(|(index, relevance_score)| Ranked {
+        index,
+        relevance_score,
+        document: shown(index),
+    });
+    let results = results.collect();
+    let (api_version, tokens) =
+        (rerank::ApiVersion { version: "2" }, rerank::Tokens { input_tokens: answer.tokens });
+    let (usage, meta) = (usage(answer.tokens), rerank::Meta { api_version, tokens });
+    let response = rerank::Response { id, object: "list", model, results, usage, meta };
+    serde_json::to_vec(&response)
+}
+
+fn usage(tokens: u64) -> Usage {
+    Usage { prompt_tokens: tokens, total_tokens: tokens }
+}
+
+#[cfg(test)]
+mod tests;

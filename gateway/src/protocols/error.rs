@@ -1,0 +1,75 @@
+//! Errors on their way to the client: the only place that knows HTTP statuses.
+//!
+//! An answer carries its error along, from which `middleware::protocol` writes it anew for clients of other protocols.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ipc_proto::{Error, ErrorKind, Origin};
+
+use crate::protocols::common::field_names;
+use crate::protocols::openai::error::Body;
+
+/// An error as a response in OpenAI's shape.
+#[derive(Debug)]
+pub struct ApiError(pub Error);
+
+/// The error that a response is made of, among the response's extensions.
+#[derive(Debug, Clone)]
+pub struct Failure(pub Error);
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The status of a kind of failure.
+pub fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::ContextLength => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound(_) => StatusCode::NOT_FOUND,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Overloaded | ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
+        ErrorKind::Unavailable | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::ModelBroken | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// `pause` in whole seconds, rounded up.
+pub fn whole_seconds(pause: Duration) -> u64 {
+    pause.as_millis().div_ceil(1000) as u64
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = status(self.0.kind);
+        if status.is_server_error() {
+            tracing::error!(kind = ?self.0.kind, origin = ?self.0.origin, "{}", self.0.message);
+        }
+        let mut response = (status, Json(Body::new(&self.0, field_names::chat))).into_response();
+        let headers = response.headers_mut();
+        if let Some(pause) = self.0.disposition.retry_after() {
+            headers.insert(header::RETRY_AFTER, whole_seconds(pause).into());
+        } else {
+            // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response.extensions_mut().insert(Failure(self.0));
+        response
+    }
+}
+
+/// An answer for paths and methods that there are not, with its own status.
+pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
+    let error = Error::new(ErrorKind::InvalidRequest, Origin::Client, message);
+    let mut response = (status, Json(Body::new(&error, field_names::chat))).into_response();
+    response.extensions_mut().insert(Failure(error));
+    response
+}

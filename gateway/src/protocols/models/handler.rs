@@ -1,0 +1,76 @@
+//! `GET /v1/models`, in the client's own protocol, and `GET /api/tags`, in Ollama's.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use ipc_proto::supervisor::ModelEntry;
+use ipc_proto::{Error, Resource};
+
+use crate::dispatch::Services;
+use crate::protocols::anthropic::models as anthropic;
+use crate::protocols::error::ApiError;
+use crate::protocols::models::write::{named, page, to_anthropic, to_ollama, to_openai};
+use crate::protocols::ollama;
+use crate::protocols::openai::models::List;
+use crate::protocols::protocol::Protocol;
+
+/// Every model; Anthropic's clients page through them.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn list(
+    State(services): State<Services>,
+    Extension(protocol): Extension<Protocol>,
+    query: Result<Query<anthropic::Query>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let models = named(services.fleet.models().await?);
+    if protocol == Protocol::OpenAi {
+        let data = models.into_iter().map(to_openai).collect();
+        return Ok(Json(List { object: "list", data }).into_response());
+    }
+    let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
+    Ok(Json(page(models, &query)?).into_response())
+}
+
+/// The Ollama whose OpenAI endpoints are like ours: the first that Codex takes to have Responses. It falls back to chats, or
+/// gives up, at older ones.
+const OLLAMA_VERSION: &str = "0.13.4";
+
+/// `GET /api/tags`: every model as Ollama lists them.
+///
+/// # Errors
+/// When the supervisor does not answer.
+pub async fn tags(State(services): State<Services>) -> Result<Json<ollama::Tags>, ApiError> {
+    let models = named(services.fleet.models().await?).into_iter().map(to_ollama).collect();
+    Ok(Json(ollama::Tags { models }))
+}
+
+/// `GET /api/version`.
+pub async fn version() -> Json<ollama::Version> {
+    Json(ollama::Version { version: OLLAMA_VERSION })
+}
+
+/// One model by its id, which may hold slashes.
+///
+/// # Errors
+/// When there is none of that id.
+pub async fn one(
+    State(services): State<Services>,
+    Extension(protocol): Extension<Protocol>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let found = services.fleet.model(&id).await?;
+    if found.details.unserved {
+        let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
+        return Err(Error::not_found(Resource::Model, text).with_field("model").into());
+    }
+    // An alias is shown as the model's id.
+    let found = ModelEntry { id, ..found };
+    Ok(match protocol {
+        Protocol::OpenAi | Protocol::Responses | Protocol::Ollama | Protocol::Admin => {
+            Json(to_openai(found)).into_response()
+        }
+        Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
+    })
+}

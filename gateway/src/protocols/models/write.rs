@@ -1,0 +1,104 @@
+//! Models as each protocol lists them.
+
+use chrono::{DateTime, SecondsFormat};
+use ipc_proto::supervisor::ModelEntry;
+use ipc_proto::{Error, Result};
+
+use super::details::{details, state};
+use crate::protocols::anthropic::models as anthropic;
+use crate::protocols::ollama;
+use crate::protocols::openai::models::Model;
+
+const DEFAULT_PAGE: usize = 20;
+const MAX_PAGE: usize = 1000;
+
+/// Each model that can be served once under each of its names: clients choose among what they are shown, some only from names of
+/// a known kind.
+pub fn named(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
+    let each = |entry: ModelEntry| {
+        let aliases = entry.aliases.clone().into_iter();
+        let aliases: Vec<_> = aliases.map(|id| ModelEntry { id, ..entry.clone() }).collect();
+        std::iter::once(entry).chain(aliases)
+    };
+    models.into_iter().filter(|entry| !entry.details.unserved).flat_map(each).collect()
+}
+
+/// As OpenAI shows it.
+pub fn to_openai(entry: ModelEntry) -> Model {
+    let (state, details) = (state(entry.state), details(entry.details));
+    Model { id: entry.id, object: "model", created: entry.created, owned_by: "local", state, details }
+}
+
+/// As Anthropic shows it.
+pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
+    anthropic::Model {
+        r#type: "model",
+        display_name: entry.id.rsplit('/').next().unwrap_or_default().to_owned(),
+        id: entry.id,
+        created_at: rfc3339(entry.created),
+        lifecycle: "active",
+        max_input_tokens: entry.details.context,
+    }
+}
+
+/// As Ollama shows it.
+pub fn to_ollama(entry: ModelEntry) -> ollama::Model {
+    let modified_at = rfc3339(entry.created);
+    let details = entry.details;
+    ollama::Model {
+        name: entry.id.clone(),
+        model: entry.id,
+        modified_at,
+        size: entry.bytes,
+        digest: "",
+        details: ollama::Details {
+            parent_model: "",
+            format: "safetensors",
+            families: [details.architecture.clone()],
+            family: details.architecture,
+            parameter_size: in_words(details.parameters),
+            quantization_level: details.quantization,
+        },
+    }
+}
+
+/// A number of parameters: in billions, or in millions where it is less than one.
+fn in_words(parameters: u64) -> String {
+    let millions = parameters as f64 / 1e6;
+    if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
+}
+
+fn rfc3339(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// One page of `models`, which stay in their order.
+///
+/// # Errors
+/// When the page's size or its neighbour is wrong.
+pub fn page(models: Vec<ModelEntry>, query: &anthropic::Query) -> Result<anthropic::List> {
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+    if limit == 0 || limit > MAX_PAGE {
+        return Err(Error::invalid("limit", format!("limit must lie between 1 and {MAX_PAGE}")));
+    }
+    let at = |field: &str, id: &str| {
+        let found = models.iter().position(|model| model.id == id);
+        found.ok_or_else(|| Error::invalid(field, format!("{field}: there is no model \"{id}\"")))
+    };
+    let first = query.after_id.as_deref().map(|id| at("after_id", id)).transpose()?.map_or(0, |at| at + 1);
+    let end = query.before_id.as_deref().map(|id| at("before_id", id)).transpose()?;
+    let range = match (query.after_id.is_some(), end) {
+        (true, Some(_)) => return Err(Error::invalid("before_id", "before_id is not allowed with after_id")),
+        // Backwards: the models just before that one.
+        (false, Some(end)) => end.saturating_sub(limit)..end,
+        (_, None) => first..models.len().min(first.saturating_add(limit)),
+    };
+    let has_more = if end.is_some() { range.start > 0 } else { range.end < models.len() };
+    let data: Vec<_> = models.into_iter().skip(range.start).take(range.len()).map(to_anthropic).collect();
+    let id = |model: Option<&anthropic::Model>| model.map(|model| model.id.clone());
+    Ok(anthropic::List { has_more, first_id: id(data.first()), last_id: id(data.last()), data })
+}
+
+#[cfg(test)]
+mod tests;

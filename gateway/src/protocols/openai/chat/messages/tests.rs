@@ -1,0 +1,64 @@
+use serde_json::json;
+
+use super::*;
+
+fn turns_of(messages: &Value) -> Result<Vec<Message>> {
+    parse(serde_json::from_value(messages.clone()).unwrap())
+}
+
+fn turn_of(message: &Value) -> Message {
+    turns_of(&json!([message])).unwrap().remove(0)
+}
+
+fn calling(content: &Value) -> Value {
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    json!({"role": "assistant", "content": content, "tool_calls": [call]})
+}
+
+#[test]
+fn reasoning_comes_back_under_each_of_its_names() {
+    let reasoning = |fields: Value| {
+        let mut message = json!({"role": "assistant", "content": "4"});
+        message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        turn_of(&message).reasoning
+    };
+    for name in ["reasoning_content", "reasoning", "thinking"] {
+        assert_eq!(reasoning(json!({name: "2 + 2"})).as_deref(), Some("2 + 2"), "{name}");
+    }
+    let all = json!({"thinking": "c", "reasoning": "b", "reasoning_content": "a"});
+    assert_eq!(reasoning(all).as_deref(), Some("a"));
+    let nulls = json!({"thinking": "c", "reasoning": null, "reasoning_content": null});
+    assert_eq!(reasoning(nulls).as_deref(), Some("c"));
+    assert_eq!(reasoning(json!({"reasoning_content": ""})), None);
+}
+
+#[test]
+fn no_content_beside_calls_is_one_thing_however_it_is_written() {
+    let mut missing = calling(&json!(null));
+    missing.as_object_mut().unwrap().remove("content");
+    let expected = turn_of(&calling(&json!("")));
+    assert_eq!((&*expected.content.text(), expected.tool_calls.len()), ("", 1));
+    for message in [missing, calling(&json!(null)), calling(&json!([]))] {
+        assert_eq!(turn_of(&message), expected, "{message}");
+    }
+}
+
+#[test]
+fn a_result_in_parts_is_one_text() {
+    let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+    let result = json!({"role": "tool", "tool_call_id": "c1", "content": parts});
+    let turns = turns_of(&json!([calling(&json!(null)), result])).unwrap();
+    assert_eq!((&*turns[1].content.text(), turns[1].name.as_deref()), ("ab", Some("f")));
+}
+
+#[test]
+fn null_is_as_good_as_nothing() {
+    let full = json!({"role": "user", "content": "Hi", "name": null, "tool_calls": null, "function_call": null,
+        "tool_call_id": null, "reasoning_content": null, "reasoning": null, "thinking": null, "refusal": null,
+        "audio": null});
+    assert_eq!(turn_of(&full), turn_of(&json!({"role": "user", "content": "Hi"})));
+    let mut called = calling(&json!(null));
+    called["tool_calls"][0]["type"] = Value::Null;
+    called["tool_calls"][0]["function"]["arguments"] = Value::Null;
+    assert_eq!(turn_of(&called), turn_of(&calling(&json!(null))));
+}

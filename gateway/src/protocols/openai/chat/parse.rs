@@ -1,0 +1,187 @@
+//! Chat requests → neutral ones.
+
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt, ToolChoice};
+use ipc_proto::{Error, Result};
+use serde_json::{Value, json};
+
+use super::messages;
+use super::wire::{Effort, Request};
+use crate::inference::request::InferenceRequest;
+use crate::protocols::common::checks::{at_least_one, continuation, model, refuse, top_logprobs};
+use crate::protocols::common::reasoning::ReasoningRequest;
+use crate::protocols::openai::choices::{self, ChoicesRequest, Form};
+use crate::protocols::openai::fields::{Groups, Parsed};
+use crate::protocols::openai::tools::{self, Tools};
+
+/// Checks a chat request.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
+    refuse_unsupported(&request)?;
+    let tools = tools::parse(&mut request)?;
+    let reasoning = reasoning(&request)?;
+    let template_kwargs = template_kwargs(&mut request, reasoning);
+    let candidates = choices::count("n", request.shared.n)?;
+    let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
+    let is_background = messages::is_background_task(&request.messages);
+    let continues = continues(&request)?;
+    let messages = messages::parse(request.messages)?;
+    continuation("continue_final_message", continues, &messages)?;
+    let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
+        (Some(tokens), _) => at_least_one("max_completion_tokens", Some(tokens))?,
+        (None, tokens) => at_least_one("max_tokens", tokens)?,
+    };
+    let parsed = Groups {
+        shared: request.shared,
+        sampling: request.sampling,
+        format: request.format,
+        extensions: request.extensions,
+        unsupported: request.unsupported,
+    }
+    .parse()?;
+    let Parsed { mut generation, extensions, has_priority, stream, labels, affinity, tier } = parsed;
+    if is_background && !has_priority {
+        generation.priority = Priority::Low;
+    }
+    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
+    let must_call = matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+    check_combination(must_call, generation.constraint.is_some(), continues)?;
+    let form = Form {
+        candidates,
+        returned: candidates,
+        legacy,
+        logprobs: logprobs.is_some(),
+        tier,
+        hide_reasoning: reasoning.hidden,
+        ..Form::default()
+    };
+    let prompt = ChatPrompt {
+        messages,
+        tools,
+        tool_choice,
+        parallel_calls,
+        template_kwargs,
+        continues,
+        sanitize_control_tokens: request.sanitize_control_tokens,
+    };
+    let generation = Generation {
+        prompt: Prompt::Chat(prompt),
+        max_tokens,
+        logprobs,
+        reasoning_budget: reasoning.budget,
+        ..generation
+    };
+    let request = InferenceRequest {
+        model: model(request.model)?,
+        generation,
+        more_prompts: Vec::new(),
+        choices: candidates as u32,
+        cache_salt: extensions.cache_salt,
+        stream,
+        keep_alive: extensions.keep_alive,
+        labels,
+        affinity,
+    };
+    ChoicesRequest::new(request, form)
+}
+
+/// Refuses fields that would change the answer and are not implemented.
+fn refuse_unsupported(request: &Request) -> Result<()> {
+    refuse("modalities", &request.modalities, &[json!(["text"])])?;
+    refuse("audio", &request.audio, &[])?;
+    refuse("prediction", &request.prediction, &[])?;
+    refuse("web_search_options", &request.web_search_options, &[])?;
+    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
+    refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
+    refuse("prompt_cache_retention", &request.prompt_cache_retention, &cache_retentions())?;
+    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    refuse("moderation", &request.moderation, &[])
+}
+
+/// The cache retentions that are implemented: cached text stays in memory.
+pub fn cache_retentions() -> [Value; 2] {
+    [json!("in_memory"), json!("in-memory")]
+}
+
+fn check_combination(must_call: bool, has_format: bool, continues: bool) -> Result<()> {
+    if must_call && has_format {
+        let text = "response_format: an answer that must call a function cannot have a format as well";
+        return Err(Error::invalid("response_format", text));
+    }
+    if continues && (must_call || has_format) {
+        let text =
+            "continue_final_message: an answer with a format, or that must call a function, begins anew";
+        return Err(Error::invalid("continue_final_message", text));
+    }
+    Ok(())
+}
+
+/// Whether the output continues the last turn.
+fn continues(request: &Request) -> Result<bool> {
+    if request.continue_final_message == Some(true) && request.add_generation_prompt == Some(true) {
+        let text = "continue_final_message cannot be given together with add_generation_prompt";
+        return Err(Error::invalid("continue_final_message", text));
+    }
+    Ok(request.continue_final_message.unwrap_or(false))
+}
+
+/// Variables of the chat template: reasoning, documents and the client's own, which win.
+fn template_kwargs(request: &mut Request, reasoning: ReasoningRequest) -> Option<String> {
+    let mut own = serde_json::Map::new();
+    if let Some(documents) = request.documents.take() {
+        own.insert("documents".into(), documents.into());
+    }
+    if request.add_generation_prompt == Some(false) && request.continue_final_message != Some(true) {
+        own.insert("add_generation_prompt".into(), false.into());
+    }
+    own.extend(request.chat_template_kwargs.take().unwrap_or_default());
+    reasoning.template_kwargs(Some(own))
+}
+
+/// The reasoning that the request asks for, in the fields of OpenAI, OpenRouter, Qwen and vLLM.
+fn reasoning(request: &Request) -> Result<ReasoningRequest<'static>> {
+    let own = request.reasoning.clone().unwrap_or_default();
+    let effort = request.reasoning_effort.or(own.effort).map(effort_name);
+    let mut reasoning = ReasoningRequest::of_effort(effort).unwrap_or_default();
+    reasoning.thinks = reasoning.thinks.or(own.enabled);
+    let budgets = [
+        ("thinking_budget", request.thinking_budget),
+        ("thinking_token_budget", request.thinking_token_budget),
+        ("reasoning.max_tokens", own.max_tokens),
+    ];
+    if let Some((name, _)) = budgets.iter().find(|(_, budget)| *budget == Some(0)) {
+        let text = format!("{name} must be at least 1; reasoning_effort \"none\" turns thinking off");
+        return Err(Error::invalid(*name, text));
+    }
+    let budget = budgets.iter().find_map(|(_, budget)| *budget);
+    reasoning.budget = budget.filter(|_| reasoning.thinks != Some(false));
+    reasoning.hidden = request.include_reasoning == Some(false) || own.exclude == Some(true);
+    Ok(reasoning)
+}
+
+fn effort_name(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Minimal => "minimal",
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::Xhigh => "xhigh",
+        Effort::Max => "max",
+    }
+}
+
+fn logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
+    let top = top_logprobs("top_logprobs", top)?;
+    if wanted == Some(true) {
+        return Ok(Some(Logprobs { top, prompt: false }));
+    }
+    if top > 0 {
+        return Err(Error::invalid("top_logprobs", "top_logprobs is only allowed with logprobs: true"));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Completions.
+
+pub mod parse;
+pub mod wire;
+pub mod write;

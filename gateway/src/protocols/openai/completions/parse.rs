@@ -1,0 +1,116 @@
+//! Completion requests → neutral ones.
+
+use ipc_proto::generate::{Generation, Logprobs, Prompt};
+use ipc_proto::{Error, Result};
+
+use super::wire::{self as completions, Request};
+use crate::inference::request::InferenceRequest;
+use crate::protocols::common::checks::{at_least_one, model, top_logprobs};
+use crate::protocols::openai::choices::{self, ChoicesRequest, Echo, Form};
+use crate::protocols::openai::fields::{Groups, Parsed};
+
+/// Prompts of one request, at most.
+const MAX_PROMPTS: usize = 128;
+/// OpenAI's default for this endpoint, on which its users' scripts rely.
+const DEFAULT_MAX_TOKENS: u32 = 16;
+
+/// Checks a completion request.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn parse(request: Request) -> Result<ChoicesRequest> {
+    let returned = choices::count("n", request.shared.n)?;
+    let candidates = choices::count("best_of", request.best_of.or(request.shared.n))?;
+    if candidates < returned {
+        return Err(Error::invalid("best_of", format!("best_of must be at least n, which is {returned}")));
+    }
+    if candidates > returned && request.shared.stream == Some(true) {
+        return Err(Error::invalid("best_of", "best_of cannot be streamed: the best is known at the end"));
+    }
+    let parsed = Groups {
+        shared: request.shared,
+        sampling: request.sampling,
+        format: request.format,
+        extensions: request.extensions,
+        unsupported: request.unsupported,
+    }
+    .parse()?;
+    let Parsed { generation, extensions, stream, labels, affinity, .. } = parsed;
+    let echo = request.echo.unwrap_or(false);
+    let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
+    let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) =
+        prompts(request.prompt, suffix, echo)?.into_iter().unzip();
+    let max_tokens = match request.max_tokens {
+        Some(0) if echo => Some(0),
+        tokens => at_least_one("max_tokens", tokens)?.or(Some(DEFAULT_MAX_TOKENS)),
+    };
+    let has_logprobs = request.logprobs.is_some();
+    let top = top_logprobs("logprobs", request.logprobs)?;
+    // The scores of a prompt's tokens spell it where its text is unknown, and end the answer where nothing follows it.
+    let spells = echoes.contains(&Echo::Tokens);
+    let scored = echo && (has_logprobs || spells || max_tokens == Some(0));
+    if echo && has_logprobs {
+        echoes.fill(Echo::Tokens);
+    }
+    let needs_logprobs = has_logprobs || scored || candidates > returned;
+    let logprobs = needs_logprobs.then_some(Logprobs { top, prompt: scored });
+    let form = Form { candidates, returned, echo: echoes, logprobs: has_logprobs, ..Form::default() };
+    let generation = Generation { prompt: prompts.remove(0), max_tokens, logprobs, ..generation };
+    let request = InferenceRequest {
+        model: model(request.model)?,
+        generation,
+        more_prompts: prompts,
+        choices: candidates as u32,
+        cache_salt: extensions.cache_salt,
+        stream,
+        keep_alive: extensions.keep_alive,
+        labels,
+        affinity,
+    };
+    ChoicesRequest::new(request, form)
+}
+
+/// Each prompt, at least one, and its echo before the completion.
+fn prompts(prompt: completions::Prompt, suffix: Option<&str>, echo: bool) -> Result<Vec<(Prompt, Echo)>> {
+    let wrong = |text: String| Error::invalid("prompt", format!("prompt {text}"));
+    let texts = |texts: Vec<String>| {
+        let one = |text: String| {
+            if text.is_empty() && suffix.is_none() {
+                return Err(wrong("must not be empty".into()));
+            }
+            let before = if echo { Echo::Text(text.clone()) } else { Echo::None };
+            let prompt = match suffix {
+                Some(after) => Prompt::Infill { before: text, after: after.to_owned() },
+                None => Prompt::Text(text),
+            };
+            Ok((prompt, before))
+        };
+        texts.into_iter().map(one).collect::<Result<Vec<_>>>()
+    };
+    let batches = |batches: Vec<Vec<u32>>| {
+        if suffix.is_some() {
+            return Err(Error::invalid("suffix", "suffix needs a prompt that is text"));
+        }
+        let one = |tokens: Vec<u32>| {
+            if tokens.is_empty() {
+                return Err(wrong("must not be empty".into()));
+            }
+            Ok((Prompt::Tokens(tokens), if echo { Echo::Tokens } else { Echo::None }))
+        };
+        batches.into_iter().map(one).collect()
+    };
+    if echo && suffix.is_some() {
+        return Err(Error::invalid("echo", "echo cannot be combined with suffix"));
+    }
+    let all = match prompt {
+        completions::Prompt::Text(text) => texts(vec![text])?,
+        completions::Prompt::Texts(all) => texts(all)?,
+        completions::Prompt::Tokens(tokens) => batches(vec![tokens])?,
+        completions::Prompt::Batches(all) => batches(all)?,
+    };
+    match all.len() {
+        1..=MAX_PROMPTS => Ok(all),
+        0 => Err(wrong("must not be empty".into())),
+        n => Err(wrong(format!("may be at most {MAX_PROMPTS}, not {n}"))),
+    }
+}

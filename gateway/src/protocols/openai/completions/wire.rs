@@ -1,0 +1,103 @@
+//! `POST /v1/completions`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::extensions::ExtensionFields;
+use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::unsupported::{Everywhere, Refused};
+use crate::protocols::openai::chat::wire::Timings;
+use crate::protocols::openai::fields::SharedFields;
+use crate::protocols::openai::output_format::FormatFields;
+use crate::protocols::openai::usage::Usage;
+
+/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionRequest")]
+pub struct Request {
+    pub model: String,
+    pub prompt: Prompt,
+    pub max_tokens: Option<u32>,
+    pub best_of: Option<u32>,
+    pub echo: Option<bool>,
+    pub suffix: Option<String>,
+    pub logprobs: Option<u8>,
+    #[serde(flatten)]
+    pub shared: SharedFields,
+    #[serde(flatten)]
+    pub sampling: SamplingFields,
+    #[serde(flatten)]
+    pub format: FormatFields,
+    #[serde(flatten)]
+    pub extensions: ExtensionFields,
+    #[serde(flatten)]
+    pub unsupported: Refused<Everywhere>,
+}
+
+impl Body for Request {
+    const PARTS: &'static [Check] =
+        &[check::<SharedFields>, check::<SamplingFields>, check::<FormatFields>, check::<ExtensionFields>];
+}
+
+/// One prompt or several, as text or as token ids.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
+)]
+#[schemars(rename = "CompletionPrompt")]
+pub enum Prompt {
+    /// One text.
+    Text(String),
+    /// Several.
+    Texts(Vec<String>),
+    /// One list of token ids.
+    Tokens(Vec<u32>),
+    /// Several.
+    Batches(Vec<Vec<u32>>),
+}
+
+/// The answer, and each chunk of a stream; `C` is a choice or nothing.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionResponse")]
+pub struct Response<'a, C> {
+    pub id: &'a str,
+    pub object: &'static str,
+    pub created: u64,
+    pub model: &'a str,
+    pub choices: &'a [C],
+    pub system_fingerprint: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+    /// Left out, null, or the counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<Usage>>,
+}
+
+/// A choice.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionChoice")]
+pub struct Choice<'a> {
+    pub index: u32,
+    pub text: &'a str,
+    pub logprobs: Option<Logprobs>,
+    pub finish_reason: Option<&'static str>,
+}
+
+/// How likely tokens were: lists of one length.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+#[schemars(rename = "CompletionLogprobs")]
+pub struct Logprobs {
+    pub tokens: Vec<String>,
+    pub token_logprobs: Vec<Option<f32>>,
+    pub top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
+    /// In characters, from the beginning of the choice's text.
+    pub text_offset: Vec<usize>,
+}

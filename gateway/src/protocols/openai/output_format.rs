@@ -1,0 +1,124 @@
+//! The form of the output, in each of the fields that clients of chat and completions use: OpenAI's `response_format`,
+//! vLLM's `guided_…` and `structured_outputs`, llama.cpp's `json_schema`.
+
+use ipc_proto::generate::Constraint;
+use ipc_proto::{Error, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::protocols::common::checks::refuse;
+
+const MAX_CHOICES: usize = 1024;
+
+/// The fields as clients send them; at most one may be given.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are OpenAI's, vLLM's and llama.cpp's, and so is their meaning")]
+pub struct FormatFields {
+    pub response_format: Option<Value>,
+    pub guided_json: Option<Value>,
+    pub guided_regex: Option<String>,
+    pub guided_choice: Option<Vec<String>>,
+    pub guided_grammar: Option<String>,
+    pub structured_outputs: Option<StructuredOutputs>,
+    pub json_schema: Option<Value>,
+}
+
+/// The form of the output, as vLLM has it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are vLLM's, and so is their meaning")]
+pub struct StructuredOutputs {
+    pub json: Option<Value>,
+    pub regex: Option<String>,
+    pub choice: Option<Vec<String>>,
+    pub grammar: Option<String>,
+    pub json_object: Option<bool>,
+    pub structural_tag: Option<Value>,
+    pub whitespace_pattern: Option<Value>,
+}
+
+impl FormatFields {
+    /// The form that the output must have, if any.
+    ///
+    /// # Errors
+    /// Two fields at once, or one that is wrong.
+    pub fn parse(self) -> Result<Option<Constraint>> {
+        let outputs = self.structured_outputs.unwrap_or_default();
+        refuse("structured_outputs.structural_tag", &outputs.structural_tag, &[])?;
+        refuse("structured_outputs.whitespace_pattern", &outputs.whitespace_pattern, &[])?;
+        let regex = |regex: String| Ok(Some(Constraint::Regex(regex)));
+        let grammar = |text: String| Ok(Some(Constraint::Lark(text)));
+        let given = [
+            self.response_format.map(|format| ("response_format", response_format(&format))),
+            self.guided_json.map(|value| ("guided_json", schema("guided_json", &value))),
+            self.guided_regex.map(|text| ("guided_regex", regex(text))),
+            self.guided_choice.map(|texts| ("guided_choice", choice("guided_choice", &texts))),
+            self.guided_grammar.map(|text| ("guided_grammar", grammar(text))),
+            self.json_schema.map(|value| ("json_schema", schema("json_schema", &value))),
+            outputs.json.map(|value| ("structured_outputs.json", schema("structured_outputs.json", &value))),
+            outputs.regex.map(|text| ("structured_outputs.regex", regex(text))),
+            outputs
+                .choice
+                .map(|texts| ("structured_outputs.choice", choice("structured_outputs.choice", &texts))),
+            outputs.grammar.map(|text| ("structured_outputs.grammar", grammar(text))),
+            outputs
+                .json_object
+                .map(|on| ("structured_outputs.json_object", Ok(on.then_some(Constraint::JsonObject)))),
+        ];
+        let mut found = None;
+        for (name, constraint) in given.into_iter().flatten() {
+            let Some(constraint) = constraint? else { continue };
+            if let Some((other, _)) = found.replace((name, constraint)) {
+                return Err(Error::invalid(name, format!("{name} cannot be given together with {other}")));
+            }
+        }
+        Ok(found.map(|(_, constraint)| constraint))
+    }
+}
+
+/// OpenAI's kinds, and a regular expression or a grammar, as other servers have them.
+fn response_format(format: &Value) -> Result<Option<Constraint>> {
+    let wrong = |text: &str| Error::invalid("response_format", format!("response_format: {text}"));
+    let text = |name: &str| {
+        let text = format.get(name).and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| wrong(&format!("{name} is missing, or no string")))
+    };
+    match format.get("type").and_then(Value::as_str) {
+        _ if format.is_null() => Ok(None),
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Constraint::JsonObject)),
+        Some("json_schema") => {
+            let schema = format.pointer("/json_schema/schema");
+            let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
+            let schema = schema.ok_or_else(|| wrong("json_schema.schema is missing, or no schema"))?;
+            Ok(Some(Constraint::JsonSchema(schema.to_string())))
+        }
+        Some("regex") => Ok(Some(Constraint::Regex(text("pattern")?))),
+        Some("grammar") => Ok(Some(Constraint::Lark(text("grammar")?))),
+        _ => Err(wrong("type must be text, json_object, json_schema, regex or grammar")),
+    }
+}
+
+/// A schema, or one in a string.
+fn schema(name: &str, value: &Value) -> Result<Option<Constraint>> {
+    let parsed = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let schema = parsed.as_ref().unwrap_or(value);
+    match schema {
+        Value::Null => Ok(None),
+        Value::Object(_) | Value::Bool(_) => Ok(Some(Constraint::JsonSchema(schema.to_string()))),
+        _ => Err(Error::invalid(name, format!("{name} must be a JSON schema"))),
+    }
+}
+
+/// One of some texts.
+fn choice(name: &str, texts: &[String]) -> Result<Option<Constraint>> {
+    if texts.is_empty() || texts.len() > MAX_CHOICES || texts.iter().any(String::is_empty) {
+        return Err(Error::invalid(name, format!("{name}: 1 to {MAX_CHOICES} texts, none empty")));
+    }
+    // Lark's strings are JSON's.
+    let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
+    Ok(Some(Constraint::Lark(format!("start: {}", texts.join(" | ")))))
+}
+
+#[cfg(test)]
+mod tests;

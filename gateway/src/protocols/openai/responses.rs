@@ -1,0 +1,11 @@
+//! OpenAI's Responses.
+
+pub mod answer;
+pub mod events;
+pub mod handler;
+pub mod items;
+pub mod parse;
+pub mod sealed;
+pub mod store;
+pub mod wire;
+pub mod write;

@@ -1,0 +1,366 @@
+//! Checks Responses requests.
+
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChoice};
+use ipc_proto::{Error, Result};
+use serde_json::{Map, Value, json};
+
+use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
+use crate::protocols::common::checks::{at_least_one, model, refuse, stop_texts, top_logprobs};
+use crate::protocols::common::extensions::Extensions;
+use crate::protocols::common::labels;
+use crate::protocols::common::reasoning::ReasoningRequest;
+use crate::protocols::openai::chat::parse::cache_retentions;
+use crate::protocols::openai::chat::wire::Function;
+use crate::protocols::openai::fields::Stop;
+use crate::protocols::openai::responses::wire::{Item, Request};
+use crate::protocols::openai::responses::{items, wire as api};
+use crate::protocols::openai::tools as functions;
+
+/// What a client may ask to be included. Where a kind of item never comes, neither does what belongs to it.
+const INCLUDABLE: [&str; 8] = [
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+    "message.input_image.image_url",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+];
+
+/// A request that was checked, and what its answer depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidResponse {
+    /// What to generate.
+    pub request: InferenceRequest,
+    /// The new items of the conversation, without those of earlier responses.
+    pub input: Vec<Item>,
+    /// The response that this one goes on from.
+    pub previous: Option<String>,
+    /// Whether it is to be kept; `None` where the client does not care.
+    pub store: Option<bool>,
+    /// Whether it is made while nobody waits.
+    pub background: bool,
+    /// Whether what was thought is also given in a form that clients hand back.
+    pub encrypt: bool,
+    /// Whether what was thought is told as a summary. No other model here would make one: it is told as it is.
+    pub summarise: bool,
+    /// What a response gives back of its request.
+    pub echo: Map<String, Value>,
+}
+
+/// Checks a request that goes on from `history`, the items of earlier responses.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
+    refused(&request)?;
+    let sampling = request.sampling.parse(None)?;
+    request.unsupported.check(&sampling)?;
+    request.chat_only.check()?;
+    let extensions = std::mem::take(&mut request.extensions).parse()?;
+    let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
+    let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
+    let summarise = summarised(&request)?;
+    let reasoning_budget = reasoning_budget(&request)?;
+    let logprobs = logprobs(&request)?;
+    let encrypt = includes(&request, "reasoning.encrypted_content");
+    let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
+    let background = request.background.unwrap_or(false);
+    if background && request.store == Some(false) {
+        let text = "background: such a response is stored and asked for later: it cannot have store: false";
+        return Err(Error::invalid("background", text));
+    }
+    let max_tokens = at_least_one("max_output_tokens", request.max_output_tokens)?;
+    let constraint = constraint(&request)?;
+    let priority = match request.service_tier.as_deref() {
+        Some("priority" | "fast" | "ultrafast") => Priority::High,
+        Some("flex") => Priority::Low,
+        _ => extensions.priority.unwrap_or_default(),
+    };
+    let stop = match request.stop.take() {
+        None => Vec::new(),
+        Some(Stop::One(text)) => vec![text],
+        Some(Stop::Many(texts)) => texts,
+    };
+    let stop = stop_texts("stop", stop)?;
+    let (prompt, input, tools) = conversation(&mut request, history)?;
+    if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+        let text = "text.format: an answer that must call a tool cannot fit a schema as well";
+        return Err(Error::invalid("text.format", text));
+    }
+    let echo = echo(&request, &prompt, &tools);
+    let prompt = Prompt::Chat(prompt);
+    let generation = Generation {
+        prompt,
+        sampling,
+        stop,
+        max_tokens,
+        logprobs,
+        constraint,
+        priority,
+        reasoning_budget,
+        time_limit_ms: extensions.time_limit_ms,
+        ..Generation::default()
+    };
+    let model = model(request.model)?;
+    Ok(ValidResponse {
+        request: InferenceRequest {
+            model,
+            generation,
+            more_prompts: Vec::new(),
+            choices: 1,
+            cache_salt: extensions.cache_salt,
+            stream,
+            keep_alive: extensions.keep_alive,
+            labels,
+            affinity,
+        },
+        input,
+        previous: request.previous_response_id,
+        store: request.store,
+        background,
+        encrypt,
+        summarise,
+        echo,
+    })
+}
+
+/// Checks a request to count tokens.
+///
+/// # Errors
+/// Naming the field that is wrong.
+pub fn count(mut request: Request, history: &[Item]) -> Result<PromptRequest> {
+    refused(&request)?;
+    let Extensions { keep_alive, time_limit_ms, .. } = std::mem::take(&mut request.extensions).parse()?;
+    let (prompt, _, _) = conversation(&mut request, history)?;
+    Ok(PromptRequest {
+        model: model(request.model)?,
+        prompts: vec![Prompt::Chat(prompt)],
+        keep_alive,
+        time_limit_ms,
+    })
+}
+
+/// What changes the answer and is not built.
+fn refused(request: &Request) -> Result<()> {
+    refuse("conversation", &request.conversation, &[])?;
+    refuse("prompt", &request.prompt, &[])?;
+    refuse("moderation", &request.moderation, &[])?;
+    refuse("context_management", &request.context_management, &[json!([])])?;
+    refuse("background_options", &request.background_options, &[])?;
+    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    refuse("access_programs", &request.access_programs, &[])?;
+    refuse("image", &request.image, &[])?;
+    let text = |value: &Option<String>| value.as_deref().map(Value::from);
+    refuse("truncation", &text(&request.truncation), &[json!("disabled")])?;
+    let tiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"].map(Value::from);
+    refuse("service_tier", &text(&request.service_tier), &tiers)?;
+    refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &cache_retentions())?;
+    // `max_tool_calls` bounds calls of tools that the server runs itself: of those there are none, so any bound is kept.
+    let unknown = request.include.iter().flatten().find(|included| !INCLUDABLE.contains(&included.as_str()));
+    if let Some(unknown) = unknown {
+        return Err(Error::invalid("include", format!("include: \"{unknown}\" is not known")));
+    }
+    let obfuscation = request.stream_options.and_then(|options| options.include_obfuscation);
+    refuse("stream_options.include_obfuscation", &obfuscation.map(Value::Bool), &[json!(false)])?;
+    let verbosity = request.text.as_ref().and_then(|text| text.verbosity.as_deref()).map(Value::from);
+    refuse("text.verbosity", &verbosity, &[json!("medium")])?;
+    let reasoning = request.reasoning.as_ref();
+    let mode = reasoning.and_then(|reasoning| reasoning.mode.as_deref()).map(Value::from);
+    refuse("reasoning.mode", &mode, &[json!("standard")])?;
+    let context = reasoning.and_then(|reasoning| reasoning.context.as_deref()).map(Value::from);
+    refuse("reasoning.context", &context, &[json!("auto"), json!("all_turns")])
+}
+
+/// The summary that is asked for, under its name or the one it had.
+fn summary(request: &Request) -> Option<&str> {
+    let reasoning = request.reasoning.as_ref()?;
+    reasoning.summary.as_deref().or(reasoning.generate_summary.as_deref())
+}
+
+/// Whether a summary of what was thought is asked for.
+fn summarised(request: &Request) -> Result<bool> {
+    match summary(request) {
+        None => Ok(false),
+        Some("auto" | "concise" | "detailed") => Ok(true),
+        Some(_) => {
+            let text = "reasoning.summary must be auto, concise or detailed";
+            Err(Error::invalid("reasoning.summary", text))
+        }
+    }
+}
+
+fn reasoning_budget(request: &Request) -> Result<Option<u32>> {
+    let reasoning = request.reasoning.as_ref();
+    let budget = at_least_one("reasoning.max_tokens", reasoning.and_then(|reasoning| reasoning.max_tokens))?;
+    let thinks = reasoning.and_then(|reasoning| reasoning.effort.as_deref()) != Some("none");
+    Ok(budget.filter(|_| thinks))
+}
+
+fn includes(request: &Request, what: &str) -> bool {
+    request.include.iter().flatten().any(|included| included == what)
+}
+
+fn logprobs(request: &Request) -> Result<Option<Logprobs>> {
+    let top = top_logprobs("top_logprobs", request.top_logprobs)?;
+    let wanted = top > 0 || includes(request, "message.output_text.logprobs");
+    Ok(wanted.then_some(Logprobs { top, prompt: false }))
+}
+
+fn constraint(request: &Request) -> Result<Option<Constraint>> {
+    let Some(format) = request.text.as_ref().and_then(|text| text.format.as_ref()) else { return Ok(None) };
+    let wrong = |text: &str| Err(Error::invalid("text.format", format!("text.format: {text}")));
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(None),
+        _ if format.is_null() => Ok(None),
+        Some("json_object") => Ok(Some(Constraint::JsonObject)),
+        Some("json_schema") => match format.get("schema") {
+            Some(schema) if schema.is_object() => Ok(Some(Constraint::JsonSchema(schema.to_string()))),
+            _ => wrong("schema is missing, or no schema"),
+        },
+        _ => wrong("type must be text, json_object or json_schema"),
+    }
+}
+
+/// The prompt, the new items, and the tools as they are given back.
+fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, Vec<Item>, Vec<Value>)> {
+    let (mut tools, shown) = tools(request.tools.take().unwrap_or_default())?;
+    let tool_choice = tool_choice(request.tool_choice.as_ref(), &mut tools)?;
+    let input = match request.input.take() {
+        None if history.is_empty() => return Err(Error::invalid("input", "input is missing")),
+        None => Vec::new(),
+        Some(api::Input::Text(text)) => vec![items::said(text)],
+        Some(api::Input::Items(items)) => items,
+    };
+    let messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let budget = reasoning_budget(request)?;
+    let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
+    let wish = ReasoningRequest::of_effort(effort).ok_or_else(|| {
+        let text = "reasoning.effort must be none, minimal, low, medium, high, xhigh or max";
+        Error::invalid("reasoning.effort", text)
+    })?;
+    let wish = ReasoningRequest { budget, ..wish };
+    let template_kwargs = wish.template_kwargs(request.chat_template_kwargs.take());
+    let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
+    let prompt = ChatPrompt {
+        messages,
+        tools,
+        tool_choice,
+        parallel_calls,
+        template_kwargs,
+        continues: false,
+        sanitize_control_tokens: request.sanitize_control_tokens,
+    };
+    Ok((prompt, input, shown))
+}
+
+/// The functions among the tools, and all of them as they are given back.
+fn tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
+    let mut known = Vec::new();
+    let mut shown = Vec::new();
+    for (at, tool) in tools.into_iter().enumerate() {
+        // Codex sends kinds that only OpenAI's own servers run; the model is not told of them, and gets on without.
+        if tool.r#type != "function" {
+            // Strings, numbers, lists and objects with string keys always serialise.
+            shown.push(serde_json::to_value(&tool).unwrap_or_default());
+            continue;
+        }
+        let path = format!("tools[{at}]");
+        let name = tool.name.ok_or_else(|| {
+            let name = format!("{path}.name");
+            Error::invalid(&name, format!("{name} is missing"))
+        })?;
+        let strict = tool.strict.unwrap_or(false);
+        shown.push(json!({"type": "function", "name": name, "description": tool.description,
+            "parameters": tool.parameters, "strict": strict}));
+        let api::Tool { description, parameters, .. } = tool;
+        known.push(functions::tool(&path, Function { name, description, parameters, strict: Some(strict) })?);
+    }
+    functions::unique("tools", &known)?;
+    Ok((known, shown))
+}
+
+/// What the client chose; of `tools` those stay that it allows.
+fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
+    let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
+    let mode = match choice {
+        None => return Ok(ToolChoice::Auto),
+        Some(api::ToolChoice::Mode(mode)) => mode.clone(),
+        Some(api::ToolChoice::Some(chosen)) => match (&*chosen.r#type, &chosen.name, &chosen.tools) {
+            ("function", Some(name), _) if tools.iter().any(|tool| tool.name == *name) => {
+                return Ok(ToolChoice::Named(name.clone()));
+            }
+            ("function", _, _) => return wrong("name must be the name of a function among the tools"),
+            ("allowed_tools", _, Some(allowed)) => {
+                let unknown = allowed.iter().find(|one| {
+                    one.r#type == "function"
+                        && !tools.iter().any(|tool| one.name.as_ref() == Some(&tool.name))
+                });
+                if unknown.is_some() {
+                    return wrong("allowed_tools names a function that is not among the tools");
+                }
+                let named = |tool: &Tool| allowed.iter().any(|one| one.name.as_ref() == Some(&tool.name));
+                tools.retain(named);
+                chosen.mode.clone().unwrap_or_default()
+            }
+            (other, _, _) => return wrong(&format!("type \"{other}\" is not supported")),
+        },
+    };
+    match &*mode {
+        "auto" => Ok(ToolChoice::Auto),
+        "none" => Ok(ToolChoice::None),
+        "required" if tools.is_empty() => wrong("no function is among the tools"),
+        "required" => Ok(ToolChoice::Required),
+        _ => wrong("must be none, auto, required, a function or allowed_tools"),
+    }
+}
+
+/// The tier that it was served by.
+fn tier_name(asked: Option<&str>) -> &'static str {
+    match asked {
+        Some("flex") => "flex",
+        Some("priority" | "fast" | "ultrafast") => "priority",
+        _ => "default",
+    }
+}
+
+/// What a response says about its request.
+fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, Value> {
+    let tool_choice =
+        request.tool_choice.as_ref().map(serde_json::to_value).and_then(std::result::Result::ok);
+    let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
+    let format =
+        request.text.as_ref().and_then(|text| text.format.clone()).filter(|format| !format.is_null());
+    let echo = json!({
+        "instructions": request.instructions,
+        "previous_response_id": request.previous_response_id,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": request.max_tool_calls,
+        "parallel_tool_calls": prompt.parallel_calls,
+        "tools": tools,
+        "tool_choice": tool_choice.unwrap_or_else(|| json!("auto")),
+        "temperature": request.sampling.temperature.unwrap_or(1.0),
+        "top_p": request.sampling.top_p.unwrap_or(1.0),
+        "top_logprobs": request.top_logprobs.unwrap_or(0),
+        "presence_penalty": request.sampling.presence_penalty.unwrap_or(0.0),
+        "frequency_penalty": request.sampling.frequency_penalty.unwrap_or(0.0),
+        "reasoning": {"effort": effort, "summary": summary(request)},
+        "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
+        "truncation": "disabled",
+        "service_tier": tier_name(request.service_tier.as_deref()),
+        "background": request.background.unwrap_or(false),
+        "metadata": request.metadata.clone().unwrap_or_default(),
+        "user": request.user,
+        "safety_identifier": request.safety_identifier,
+        "prompt_cache_key": request.prompt_cache_key,
+        "prompt_cache_retention": request.prompt_cache_retention,
+    });
+    match echo {
+        Value::Object(echo) => echo,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! `POST /v1/responses` and what belongs to it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::extensions::ExtensionFields;
+use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
+use crate::protocols::openai::fields::Stop;
+
+/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built, or to be given back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesRequest")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Request {
+    pub model: String,
+    pub input: Option<Input>,
+    pub instructions: Option<String>,
+    pub previous_response_id: Option<String>,
+    pub stream: Option<bool>,
+    pub store: Option<bool>,
+    pub background: Option<bool>,
+    pub max_output_tokens: Option<u32>,
+    pub max_tool_calls: Option<u32>,
+    pub top_logprobs: Option<u8>,
+    pub include: Option<Vec<String>>,
+    pub tools: Option<Vec<Tool>>,
+    pub tool_choice: Option<ToolChoice>,
+    pub parallel_tool_calls: Option<bool>,
+    pub reasoning: Option<Reasoning>,
+    pub text: Option<Text>,
+    pub truncation: Option<String>,
+    pub service_tier: Option<String>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub user: Option<String>,
+    pub safety_identifier: Option<String>,
+    pub prompt_cache_key: Option<String>,
+    pub prompt_cache_retention: Option<String>,
+    pub stream_options: Option<StreamOptions>,
+    pub conversation: Option<Value>,
+    pub prompt: Option<Value>,
+    pub moderation: Option<Value>,
+    pub context_management: Option<Value>,
+    pub background_options: Option<Value>,
+    pub prompt_cache_options: Option<Value>,
+    pub access_programs: Option<Value>,
+    pub image: Option<Value>,
+    pub stop: Option<Stop>,
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// Control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    pub sanitize_control_tokens: Option<bool>,
+    #[serde(flatten)]
+    pub sampling: SamplingFields,
+    #[serde(flatten)]
+    pub extensions: ExtensionFields,
+    #[serde(flatten)]
+    pub unsupported: Refused<Everywhere>,
+    #[serde(flatten)]
+    pub chat_only: Refused<NotInResponses>,
+}
+
+impl Body for Request {
+    const PARTS: &'static [Check] = &[check::<SamplingFields>, check::<ExtensionFields>];
+}
+
+/// What is answered: a text, or items.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of input items")]
+#[schemars(rename = "ResponsesInput")]
+pub enum Input {
+    /// A user's message.
+    Text(String),
+    /// A conversation.
+    Items(Vec<Item>),
+}
+
+/// An item of any kind: `message`, `reasoning`, `function_call` or `function_call_output`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "ResponsesItem")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Item {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Vec<Part>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_content: Option<String>,
+}
+
+impl Item {
+    /// The id of the kept item that it stands for. Its `type` may be left out.
+    pub fn reference(&self) -> Option<&str> {
+        let bare = self.r#type.is_none() && self.role.is_none() && self.content.is_none();
+        let refers = bare || self.r#type.as_deref() == Some("item_reference");
+        self.id.as_deref().filter(|_| refers)
+    }
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ResponsesRole")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub enum Role {
+    User,
+    Assistant,
+    System,
+    Developer,
+}
+
+/// A text, whole or in parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of content parts")]
+#[schemars(rename = "ResponsesContent")]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// Parts.
+    Parts(Vec<Part>),
+}
+
+/// A part of a text: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesPart")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Part {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+}
+
+/// Something that the model may call. Kinds other than `function` are given back but left out: this server runs none of them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesTool")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Tool {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
+    /// What other kinds have.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// Whether functions are called.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object")]
+#[schemars(rename = "ResponsesToolChoice")]
+pub enum ToolChoice {
+    /// `none`, `auto` or `required`.
+    Mode(String),
+    /// One function, or some of them.
+    Some(ChosenTools),
+}
+
+/// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesChosenTools")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct ChosenTools {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<NamedTool>>,
+}
+
+/// A tool by its name.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesNamedTool")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct NamedTool {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// How much the model thinks first.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesReasoning")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Reasoning {
+    pub effort: Option<String>,
+    /// Ours: tokens that it may think, at most.
+    pub max_tokens: Option<u32>,
+    pub summary: Option<String>,
+    pub generate_summary: Option<String>,
+    pub mode: Option<String>,
+    pub context: Option<String>,
+}
+
+/// What the text is to be like.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesText")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct Text {
+    pub format: Option<Value>,
+    pub verbosity: Option<String>,
+}
+
+/// What a stream carries besides its events.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesStreamOptions")]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct StreamOptions {
+    pub include_obfuscation: Option<bool>,
+}
+
+/// Which of a response's input items.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct ItemsQuery {
+    pub limit: Option<usize>,
+    pub after: Option<String>,
+    pub order: Option<String>,
+}
+
+/// How a stored response is to be given.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
+pub struct GetQuery {
+    pub stream: Option<bool>,
+    pub starting_after: Option<u64>,
+}

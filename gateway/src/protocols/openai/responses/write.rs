@@ -1,0 +1,422 @@
+//! Responses: events → items, streamed or whole.
+
+use std::borrow::Cow;
+
+use ipc_proto::generate::{self, FinishReason, Part, TokenLogprob};
+use ipc_proto::{Error, ErrorKind};
+use serde_json::{Map, Value};
+
+use crate::dispatch::sse;
+use crate::dispatch::writer::Wire;
+use crate::protocols::common::field_names;
+use crate::protocols::openai::responses::answer::{
+    Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
+};
+use crate::protocols::openai::responses::events::{Body, Event};
+use crate::protocols::openai::responses::{answer, sealed};
+use crate::protocols::openai::write::each_told;
+
+/// What is known of a response before there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// The response's id, `resp_…`.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created_at: u64,
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// What the client asked for, given back.
+    pub echo: Map<String, Value>,
+    /// Whether what was thought is sealed too.
+    pub encrypt: bool,
+    /// Whether what was thought is told as its summary.
+    pub summarise: bool,
+}
+
+/// A response that grows, and the writer of its stream.
+#[derive(Debug)]
+pub struct Items {
+    head: Head,
+    created: bool,
+    sequence: u64,
+    done: Vec<Item>,
+    open: Option<Open>,
+    outcome: Outcome,
+    usage: Option<Usage>,
+}
+
+/// An item that may go on.
+#[derive(Debug)]
+struct Open {
+    kind: Kind,
+    id: String,
+    text: String,
+    /// Of a call.
+    name: String,
+    logprobs: Vec<TokenLogprob>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Reasoning,
+    Call,
+}
+
+/// How far a response is.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Running,
+    Completed,
+    Incomplete,
+    Failed(Failure),
+}
+
+impl Items {
+    /// A response that has not begun.
+    pub fn new(head: Head) -> Self {
+        Self {
+            head,
+            created: false,
+            sequence: 0,
+            done: Vec::new(),
+            open: None,
+            outcome: Outcome::Running,
+            usage: None,
+        }
+    }
+
+    /// The response's id.
+    pub fn id(&self) -> &str {
+        &self.head.id
+    }
+
+    /// What was known before it began.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The response as it is now.
+    pub fn response(&self) -> Response<'_> {
+        let (status, error, incomplete) = match &self.outcome {
+            Outcome::Running => ("in_progress", None, None),
+            Outcome::Completed => ("completed", None, None),
+            Outcome::Incomplete => ("incomplete", None, Some(Incomplete { reason: "max_output_tokens" })),
+            Outcome::Failed(failure) => ("failed", Some(failure.clone()), None),
+        };
+        Response {
+            id: &self.head.id,
+            object: "response",
+            created_at: self.head.created_at,
+            status,
+            error,
+            incomplete_details: incomplete,
+            model: &self.head.model,
+            output: Cow::Borrowed(&self.done),
+            usage: self.usage,
+            echo: &self.head.echo,
+        }
+    }
+
+    fn event(&mut self, buffer: &mut Vec<u8>, name: &'static str, body: Body) {
+        push(buffer, &mut self.sequence, name, body);
+    }
+
+    /// Writes an event that shows the whole response.
+    fn show(&mut self, buffer: &mut Vec<u8>, name: &'static str) {
+        let mut sequence = self.sequence;
+        push(buffer, &mut sequence, name, Body::Response { response: self.response() });
+        self.sequence = sequence;
+    }
+
+    fn begin(&mut self, buffer: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.created, true) {
+            self.show(buffer, "response.created");
+        }
+    }
+
+    fn part(&mut self, buffer: &mut Vec<u8>, part: &Part, logprobs: &[TokenLogprob]) {
+        match part {
+            Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text) if text.is_empty() => {}
+            Part::Text(text) => self.text(buffer, text, logprobs),
+            Part::Reasoning(text) => {
+                let at = self.enter(buffer, Kind::Reasoning);
+                let (sequence, open) = (&mut self.sequence, &mut self.open);
+                let Some(open) = open else { return };
+                open.text.push_str(text);
+                let (name, body) = thought(&open.id, at, text, self.head.summarise);
+                push(buffer, sequence, name, body);
+            }
+            Part::Call { name, .. } => {
+                self.close(buffer, "completed");
+                self.start(buffer, Kind::Call, name.clone());
+            }
+            Part::Arguments(text) => {
+                let at = self.done.len();
+                let (sequence, open) = (&mut self.sequence, &mut self.open);
+                match open {
+                    Some(open) if open.kind == Kind::Call => {
+                        open.text.push_str(text);
+                        let body = Body::ArgumentsDelta { item_id: &open.id, output_index: at, delta: text };
+                        push(buffer, sequence, "response.function_call_arguments.delta", body);
+                    }
+                    // Arguments of nothing: shown rather than lost.
+                    _ => self.text(buffer, text, &[]),
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
+        let at = self.enter(buffer, Kind::Message);
+        let (sequence, open) = (&mut self.sequence, &mut self.open);
+        let Some(open) = open else { return };
+        open.text.push_str(text);
+        open.logprobs.extend_from_slice(logprobs);
+        let logprobs = each_told(logprobs);
+        let body =
+            Body::TextDelta { item_id: &open.id, output_index: at, content_index: 0, delta: text, logprobs };
+        push(buffer, sequence, "response.output_text.delta", body);
+    }
+
+    /// Makes the open item one of `kind`; its index.
+    fn enter(&mut self, buffer: &mut Vec<u8>, kind: Kind) -> usize {
+        if self.open.as_ref().is_none_or(|open| open.kind != kind) {
+            self.close(buffer, "completed");
+            self.start(buffer, kind, String::new());
+        }
+        self.done.len()
+    }
+
+    fn start(&mut self, buffer: &mut Vec<u8>, kind: Kind, name: String) {
+        let at = self.done.len();
+        let prefix = match kind {
+            Kind::Message => "msg",
+            Kind::Reasoning => "rs",
+            Kind::Call => "fc",
+        };
+        let id = format!("{prefix}_{}_{at}", self.number());
+        let open = Open { kind, id, text: String::new(), name, logprobs: Vec::new() };
+        let mut item = self.item(&open, "in_progress", None);
+        match &mut item {
+            Item::Message { content, .. } => content.clear(),
+            Item::Reasoning { summary, content, .. } => {
+                summary.clear();
+                content.clear();
+            }
+            Item::FunctionCall { .. } => {}
+        }
+        self.event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
+        if let Some(part) = open.part(self.head.summarise) {
+            let (name, body) = part_event(&open.id, at, part, true);
+            self.event(buffer, name, body);
+        }
+        self.open = Some(open);
+    }
+
+    fn close(&mut self, buffer: &mut Vec<u8>, status: &'static str) {
+        let Some(open) = self.open.take() else { return };
+        let (output_index, content_index, item_id) = (self.done.len(), 0, &*open.id);
+        let text = &*open.text;
+        let (name, body) = match open.kind {
+            Kind::Message => {
+                let logprobs = each_told(&open.logprobs);
+                (
+                    "response.output_text.done",
+                    Body::TextDone { item_id, output_index, content_index, text, logprobs },
+                )
+            }
+            Kind::Reasoning if self.head.summarise => {
+                let body = Body::SummaryDone { item_id, output_index, summary_index: 0, text };
+                ("response.reasoning_summary_text.done", body)
+            }
+            Kind::Reasoning => {
+                let body = Body::ReasoningDone { item_id, output_index, content_index, text };
+                ("response.reasoning_text.done", body)
+            }
+            Kind::Call => {
+                let body = Body::ArgumentsDone { item_id, output_index, name: &open.name, arguments: text };
+                ("response.function_call_arguments.done", body)
+            }
+        };
+        push(buffer, &mut self.sequence, name, body);
+        if let Some(part) = open.part(self.head.summarise) {
+            let (name, body) = part_event(item_id, output_index, part, false);
+            push(buffer, &mut self.sequence, name, body);
+        }
+        let sealed = self.head.encrypt.then(|| sealed::seal(&open.text));
+        let item = self.item(&open, status, sealed);
+        let body = Body::Item { output_index, item: item.clone() };
+        push(buffer, &mut self.sequence, "response.output_item.done", body);
+        self.done.push(item);
+    }
+
+    fn item(&self, open: &Open, status: &'static str, encrypted_content: Option<String>) -> Item {
+        let id = open.id.clone();
+        let content: Vec<answer::Part> = open.part(self.head.summarise).into_iter().collect();
+        match open.kind {
+            Kind::Message => Item::Message { id, status, role: "assistant", content },
+            Kind::Reasoning => {
+                let (summary, content) =
+                    if self.head.summarise { (content, Vec::new()) } else { (Vec::new(), content) };
+                Item::Reasoning { id, status, summary, content, encrypted_content }
+            }
+            Kind::Call => Item::FunctionCall {
+                id,
+                status,
+                // Unique over a whole conversation, which the model's own ids need not be.
+                call_id: format!("call_{}_{}", self.number(), self.done.len()),
+                name: open.name.clone(),
+                arguments: open.text.clone(),
+            },
+        }
+    }
+
+    fn number(&self) -> &str {
+        self.head.id.trim_start_matches("resp_")
+    }
+
+    fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
+        let (status, outcome) = match reason {
+            FinishReason::Length => ("incomplete", Outcome::Incomplete),
+            _ => ("completed", Outcome::Completed),
+        };
+        self.close(buffer, status);
+        self.outcome = outcome;
+        self.usage = Some(counts(usage));
+    }
+
+    /// It was to be kept, and could not be.
+    pub fn not_kept(&mut self) {
+        self.head.echo.insert("store".into(), false.into());
+    }
+}
+
+impl Open {
+    /// Its one part; calls have none.
+    fn part(&self, summarise: bool) -> Option<answer::Part> {
+        let text = self.text.clone();
+        match self.kind {
+            Kind::Message => {
+                let logprobs = each_told(&self.logprobs);
+                Some(answer::Part::OutputText { text, annotations: [], logprobs })
+            }
+            Kind::Reasoning if summarise => Some(answer::Part::SummaryText { text }),
+            Kind::Reasoning => Some(answer::Part::ReasoningText { text }),
+            Kind::Call => None,
+        }
+    }
+}
+
+impl Wire for Items {
+    const EAGER: bool = true;
+
+    fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
+        self.begin(buffer);
+        self.show(buffer, "response.in_progress");
+    }
+
+    fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
+        self.begin(buffer);
+        match event {
+            generate::Event::Prompt { .. } => {}
+            generate::Event::Delta(delta) => {
+                let mut logprobs = &*delta.logprobs;
+                for part in &delta.parts {
+                    // They are told with the first text of the step.
+                    let told =
+                        if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
+                    self.part(buffer, part, told);
+                }
+            }
+            generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
+            generate::Event::Failed(failure) => self.fail(buffer, failure),
+        }
+        event.is_last()
+    }
+
+    fn end(&mut self, buffer: &mut Vec<u8>, kept: bool) {
+        if !kept {
+            self.not_kept();
+        }
+        match self.outcome {
+            Outcome::Completed => self.show(buffer, "response.completed"),
+            Outcome::Incomplete => self.show(buffer, "response.incomplete"),
+            Outcome::Running | Outcome::Failed(_) => {}
+        }
+    }
+
+    fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
+        self.begin(buffer);
+        self.close(buffer, "incomplete");
+        self.outcome = Outcome::Failed(told(failure));
+        self.show(buffer, "response.failed");
+    }
+
+    /// Clients count the time since the last event they could read: a comment would not do.
+    fn keep_alive(&mut self, buffer: &mut Vec<u8>) {
+        self.begin(buffer);
+        self.show(buffer, "response.in_progress");
+    }
+}
+
+/// The event that tells more of what is thought.
+fn thought<'a>(item_id: &'a str, at: usize, delta: &'a str, summarise: bool) -> (&'static str, Body<'a>) {
+    if summarise {
+        let body = Body::SummaryDelta { item_id, output_index: at, summary_index: 0, delta };
+        return ("response.reasoning_summary_text.delta", body);
+    }
+    let body = Body::ReasoningDelta { item_id, output_index: at, content_index: 0, delta };
+    ("response.reasoning_text.delta", body)
+}
+
+/// The event that a part begins, or is whole.
+fn part_event(item_id: &str, at: usize, part: answer::Part, begins: bool) -> (&'static str, Body<'_>) {
+    let name = match (&part, begins) {
+        (answer::Part::SummaryText { .. }, true) => "response.reasoning_summary_part.added",
+        (answer::Part::SummaryText { .. }, false) => "response.reasoning_summary_part.done",
+        (_, true) => "response.content_part.added",
+        (_, false) => "response.content_part.done",
+    };
+    let body = match part {
+        answer::Part::SummaryText { .. } => {
+            Body::SummaryPart { item_id, output_index: at, summary_index: 0, part }
+        }
+        part => Body::Part { item_id, output_index: at, content_index: 0, part },
+    };
+    (name, body)
+}
+
+fn push(buffer: &mut Vec<u8>, sequence: &mut u64, r#type: &'static str, body: Body) {
+    sse::push_named(buffer, r#type, &Event { r#type, sequence_number: *sequence, body });
+    *sequence += 1;
+}
+
+/// Codes that clients know: Codex shortens a conversation by one and waits by another, for as long as the text says.
+fn told(failure: &Error) -> Failure {
+    let message = field_names::message(failure, field_names::responses);
+    match failure.kind {
+        ErrorKind::ContextLength => Failure { code: "context_length_exceeded", message },
+        ErrorKind::Overloaded => {
+            Failure { code: "rate_limit_exceeded", message: format!("{message}; try again in 1s") }
+        }
+        ErrorKind::InvalidRequest => Failure { code: "invalid_prompt", message },
+        _ => Failure { code: "server_error", message },
+    }
+}
+
+fn counts(usage: generate::Usage) -> Usage {
+    Usage {
+        input_tokens: usage.prompt_tokens,
+        input_tokens_details: InputDetails {
+            cached_tokens: usage.cached_tokens,
+            cache_write_tokens: usage.cache_written_tokens,
+        },
+        output_tokens: usage.completion_tokens,
+        output_tokens_details: OutputDetails { reasoning_tokens: usage.reasoning_tokens },
+        total_tokens: usage.prompt_tokens + usage.completion_tokens,
+    }
+}
+
+#[cfg(test)]
+mod tests;

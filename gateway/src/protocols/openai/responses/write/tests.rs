@@ -1,0 +1,263 @@
+use ipc_proto::Origin;
+use ipc_proto::generate::{Alternative, Delta, Event as Neutral};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
+
+fn items() -> Items {
+    let echo = json!({"tools": []}).as_object().unwrap().clone();
+    let (id, model) = ("resp_1".into(), "m".into());
+    Items::new(Head { id, created_at: 5, model, echo, encrypt: true, summarise: false })
+}
+
+fn parts(parts: Vec<Part>) -> Neutral {
+    Neutral::Delta(Delta { parts, ..Delta::default() })
+}
+
+fn finished(reason: FinishReason) -> Neutral {
+    Neutral::Finished { reason, usage: COUNTS }
+}
+
+fn failure(kind: ErrorKind) -> Error {
+    Error::new(kind, Origin::Worker, "no")
+}
+
+/// The events that were written; their numbers have no gap.
+fn read(buffer: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(buffer).unwrap();
+    let events = text.split_terminator("\n\n").enumerate().map(|(number, event)| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(data["type"], name.strip_prefix("event: ").unwrap());
+        assert_eq!(data["sequence_number"], number);
+        data
+    });
+    events.collect()
+}
+
+fn stream(events: &[Neutral]) -> Vec<Value> {
+    stream_of(items(), events)
+}
+
+fn stream_of(mut wire: Items, events: &[Neutral]) -> Vec<Value> {
+    let mut buffer = Vec::new();
+    wire.open(&mut buffer, 7);
+    let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
+    assert!(ends.iter().rev().skip(1).all(|end| !end));
+    wire.end(&mut buffer, true);
+    read(&buffer)
+}
+
+#[test]
+fn the_end_says_whether_it_was_kept() {
+    let mut echo = items().head().clone();
+    echo.echo.insert("store".into(), true.into());
+    for kept in [true, false] {
+        let (mut wire, mut buffer) = (Items::new(echo.clone()), Vec::new());
+        wire.open(&mut buffer, 7);
+        assert!(wire.push(&mut buffer, 0, &finished(FinishReason::Stop)));
+        wire.end(&mut buffer, kept);
+        let last = read(&buffer).pop().unwrap();
+        assert_eq!((&last["type"], &last["response"]["store"]), (&"response.completed".into(), &kept.into()));
+    }
+}
+
+#[test]
+fn a_stream_has_openais_order() {
+    let call = Part::Call { id: "0".into(), name: "f".into() };
+    let events = stream(&[
+        parts(vec![Part::Reasoning("hm".into()), Part::Text("H".into())]),
+        parts(vec![Part::Text("i".into()), call, Part::Arguments("{".into())]),
+        parts(vec![Part::Arguments("}".into())]),
+        finished(FinishReason::ToolCalls),
+    ]);
+    let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.reasoning_text.delta",
+        "response.reasoning_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ];
+    assert_eq!(names, expected);
+    let response = &events.last().unwrap()["response"];
+    let output = json!([
+        {"type": "reasoning", "id": "rs_1_0", "status": "completed", "summary": [],
+            "content": [{"type": "reasoning_text", "text": "hm"}], "encrypted_content": "mlxd1.aG0="},
+        {"type": "message", "id": "msg_1_1", "status": "completed", "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}]},
+        {"type": "function_call", "id": "fc_1_2", "status": "completed", "call_id": "call_1_2", "name": "f",
+            "arguments": "{}"},
+    ]);
+    assert_eq!(response["output"], output);
+    let usage = json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 4},
+        "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 12});
+    assert_eq!((&response["usage"], &response["status"]), (&usage, &json!("completed")));
+    assert_eq!((&response["id"], &events[0]["response"]["id"]), (&json!("resp_1"), &json!("resp_1")));
+    assert_eq!((&response["tools"], &response["object"]), (&json!([]), &json!("response")));
+    assert_eq!(events[2]["item"]["content"], json!([]));
+    assert_eq!(events[15]["item"]["call_id"], "call_1_2");
+}
+
+/// What was thought is told as a summary where one is asked for, and nowhere else then.
+#[test]
+fn a_summary_is_told_in_its_own_events() {
+    let head = Head { summarise: true, encrypt: false, ..items().head().clone() };
+    let events = stream_of(
+        Items::new(head),
+        &[
+            parts(vec![Part::Reasoning("h".into())]),
+            parts(vec![Part::Reasoning("m".into()), Part::Text("Hi".into())]),
+            finished(FinishReason::Stop),
+        ],
+    );
+    let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = [
+        "response.output_item.added",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+    ];
+    assert_eq!(names[2..10], expected);
+    assert_eq!((&events[4]["delta"], &events[4]["summary_index"]), (&json!("h"), &json!(0)));
+    assert_eq!((&events[6]["text"], &events[7]["part"]["text"]), (&json!("hm"), &json!("hm")));
+    let told = json!({"type": "reasoning", "id": "rs_1_0", "status": "completed", "content": [],
+        "summary": [{"type": "summary_text", "text": "hm"}]});
+    assert_eq!(events[8]["item"], told);
+}
+
+#[test]
+fn ends_and_failures_are_told_in_the_response() {
+    let last = |event: Neutral| stream(&[parts(vec![Part::Text("x".into())]), event]).pop().unwrap();
+    let cut = last(finished(FinishReason::Length));
+    assert_eq!(cut["type"], "response.incomplete");
+    assert_eq!(cut["response"]["incomplete_details"]["reason"], "max_output_tokens");
+    assert_eq!(cut["response"]["output"][0]["status"], "incomplete");
+    for (kind, code, text) in [
+        (ErrorKind::ContextLength, "context_length_exceeded", "no"),
+        (ErrorKind::Overloaded, "rate_limit_exceeded", "no; try again in 1s"),
+        (ErrorKind::InvalidRequest, "invalid_prompt", "no"),
+        (ErrorKind::Unavailable, "server_error", "no"),
+    ] {
+        let failed = last(Neutral::Failed(failure(kind)));
+        assert_eq!(failed["type"], "response.failed");
+        assert_eq!(failed["response"]["error"], json!({"code": code, "message": text}));
+        assert_eq!(failed["response"]["output"][0]["content"][0]["text"], "x");
+    }
+}
+
+#[test]
+fn a_stream_that_waits_begins_with_created() {
+    let (mut wire, mut buffer) = (items(), Vec::new());
+    wire.keep_alive(&mut buffer);
+    wire.keep_alive(&mut buffer);
+    wire.fail(&mut buffer, &failure(ErrorKind::Timeout));
+    let names: Vec<_> = read(&buffer).iter().map(|event| event["type"].clone()).collect();
+    let progress = "response.in_progress";
+    assert_eq!(names, ["response.created", progress, progress, "response.failed"]);
+}
+
+#[test]
+fn log_probabilities_go_with_their_text() {
+    let told = |text: &str| TokenLogprob {
+        token: Alternative { bytes: text.as_bytes().to_vec(), logprob: Some(-0.5) },
+        top: Vec::new(),
+    };
+    let delta = |text: &str| {
+        Neutral::Delta(Delta {
+            parts: vec![Part::Text(text.into())],
+            logprobs: vec![told(text)],
+            ..Delta::default()
+        })
+    };
+    let events = stream(&[delta("a"), delta("b"), finished(FinishReason::Stop)]);
+    let deltas = events.iter().filter(|event| event["type"] == "response.output_text.delta");
+    let tokens: Vec<_> = deltas.map(|event| event["logprobs"][0]["token"].clone()).collect();
+    assert_eq!(tokens, ["a", "b"]);
+    let whole = &events.last().unwrap()["response"]["output"][0]["content"][0]["logprobs"];
+    assert_eq!(whole.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_sealed_can_be_opened() {
+    assert_eq!(sealed::open(&sealed::seal("hm ✓")).as_deref(), Some("hm ✓"));
+    for foreign in ["gAAAAAB", "mlxd1.%", "mlxd1./w==", ""] {
+        assert_eq!(sealed::open(foreign), None, "{foreign}");
+    }
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        "\\PC{0,6}".prop_map(Part::Text),
+        "\\PC{0,6}".prop_map(Part::Reasoning),
+        "[a-z]{1,4}".prop_map(|name| Part::Call { id: "x".into(), name }),
+        "[{}\":1]{0,6}".prop_map(Part::Arguments),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in whatever order: items open and close one after another, deltas add up to what closes them, and the
+    /// last event shows all of them.
+    #[test]
+    fn any_stream_is_well_formed_and_whole(
+        deltas in prop::collection::vec(prop::collection::vec(any_part(), 0..4), 0..8),
+    ) {
+        let all: Vec<Part> = deltas.iter().flatten().cloned().collect();
+        let mut events: Vec<Neutral> = deltas.into_iter().map(parts).collect();
+        events.push(finished(FinishReason::Stop));
+        let events = stream(&events);
+        let (mut open, mut sum, mut done) = (false, String::new(), Vec::new());
+        for event in &events[2..events.len() - 1] {
+            prop_assert_eq!(&event["output_index"], &json!(done.len()));
+            match event["type"].as_str().unwrap() {
+                "response.output_item.added" => prop_assert!(!std::mem::replace(&mut open, true)),
+                "response.output_item.done" => {
+                    prop_assert!(std::mem::take(&mut open));
+                    done.push(event["item"].clone());
+                }
+                name if name.ends_with(".delta") => {
+                    prop_assert!(open);
+                    sum.push_str(event["delta"].as_str().unwrap());
+                }
+                name if name.ends_with("text.done") || name.ends_with("arguments.done") => {
+                    let whole = event.get("text").unwrap_or(&event["arguments"]).as_str().unwrap();
+                    prop_assert_eq!(std::mem::take(&mut sum), whole);
+                }
+                _ => prop_assert!(open),
+            }
+        }
+        prop_assert!(!open);
+        prop_assert_eq!(&events.last().unwrap()["response"]["output"], &json!(done));
+        let texts: String = all.iter().map(|part| match part {
+            Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text) => &**text,
+            Part::Call { .. } => "",
+        }).collect();
+        let shown: String = done.iter().map(|item| {
+            let text = item.pointer("/content/0/text").unwrap_or(&item["arguments"]);
+            text.as_str().unwrap().to_owned()
+        }).collect();
+        prop_assert_eq!(texts, shown);
+    }
+}

@@ -1,0 +1,283 @@
+use ipc_proto::generate::{self, Alternative, Part, TokenLogprob};
+use ipc_proto::{ErrorKind, Origin};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::inference::output::Output;
+use crate::protocols::openai::choices::Echo;
+
+const USAGE: Usage = Usage {
+    prompt_tokens: 7,
+    cached_tokens: 2,
+    cache_written_tokens: 0,
+    completion_tokens: 5,
+    reasoning_tokens: 0,
+};
+
+fn head(endpoint: Endpoint) -> Head {
+    Head { endpoint, id: "x-1".into(), created: 1_700_000_000, model: "m".into(), form: Form::default() }
+}
+
+fn whole(parts: Vec<Part>, logprobs: Vec<TokenLogprob>, reason: FinishReason) -> Whole {
+    Whole { output: Output { parts, logprobs, ..Output::default() }, reason, usage: USAGE }
+}
+
+fn answer(head: &Head, all: Vec<Whole>) -> Value {
+    serde_json::from_slice(&head.answer(all, Timer::new(Instant::now())).unwrap()).unwrap()
+}
+
+/// The events of a stream, each as its JSON or the text `[DONE]`.
+fn stream(endpoint: Endpoint, include_usage: bool, events: &[Event]) -> Vec<Value> {
+    let events: Vec<(usize, Event)> = events.iter().map(|event| (0, event.clone())).collect();
+    let mut chunks = chunked(head(endpoint), 1, include_usage, &events);
+    // How long it took is another every time.
+    let timed = chunks.iter_mut().filter_map(|chunk| chunk.as_object_mut()?.remove("timings")).count();
+    assert!(timed <= 1);
+    chunks
+}
+
+fn chunked(head: Head, choices: usize, include_usage: bool, events: &[(usize, Event)]) -> Vec<Value> {
+    let mut chunks = Chunks::new(head, choices, include_usage, Timer::new(Instant::now()));
+    let mut buffer = Vec::new();
+    let ends: Vec<bool> =
+        events.iter().map(|(choice, event)| chunks.push(&mut buffer, *choice, event)).collect();
+    // Only the last event ends the stream.
+    assert!(ends.iter().rev().skip(1).all(|end| !end));
+    let text = String::from_utf8(buffer).unwrap();
+    assert!(text.is_empty() || text.ends_with("\n\n"));
+    let data = text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap());
+    data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| json!(data))).collect()
+}
+
+fn text(text: &str) -> Event {
+    Event::Delta(generate::Delta { parts: vec![Part::Text(text.into())], ..generate::Delta::default() })
+}
+
+fn finished(reason: FinishReason) -> Event {
+    Event::Finished { reason, usage: USAGE }
+}
+
+fn failed() -> Event {
+    Event::Failed(Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is gone"))
+}
+
+#[test]
+fn a_chat_stream_has_openais_shape() {
+    let chunks = stream(Endpoint::Chat, true, &[text("Hi"), finished(FinishReason::Stop)]);
+    let chunk = |choices: Value, usage: Value| {
+        json!({"id": "x-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "m",
+            "choices": choices, "system_fingerprint": FINGERPRINT, "usage": usage})
+    };
+    let choice = |delta: Value, reason: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]);
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12,
+        "prompt_tokens_details": {"cached_tokens": 2}, "completion_tokens_details": {"reasoning_tokens": 0}});
+    let expected = [
+        chunk(choice(json!({"role": "assistant", "content": ""}), Value::Null), Value::Null),
+        chunk(choice(json!({"content": "Hi"}), Value::Null), Value::Null),
+        chunk(choice(json!({}), json!("stop")), Value::Null),
+        chunk(json!([]), usage),
+        json!("[DONE]"),
+    ];
+    assert_eq!(chunks, expected);
+}
+
+#[test]
+fn log_probabilities_are_told_as_openai_does() {
+    let one = |bytes: &[u8], logprob| Alternative { bytes: bytes.to_vec(), logprob: Some(logprob) };
+    let told = TokenLogprob {
+        token: one(b"Hi", -0.5),
+        top: vec![one(b"Hi", -0.5), one(b"\xff", f32::NEG_INFINITY)],
+    };
+    let expected = json!({"refusal": null, "content": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105],
+        "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]},
+            {"token": "\u{fffd}", "logprob": -9999.0, "bytes": [255]}]}]});
+    let event = Event::Delta(generate::Delta {
+        parts: vec![Part::Text("Hi".into())],
+        logprobs: vec![told.clone()],
+        ..generate::Delta::default()
+    });
+    let chunks = stream(Endpoint::Chat, false, &[event, finished(FinishReason::Stop)]);
+    assert_eq!(chunks[1]["choices"][0]["logprobs"], expected);
+    let whole = whole(vec![Part::Text("Hi".into())], vec![told], FinishReason::Stop);
+    let answer = answer(&head(Endpoint::Chat), vec![whole]);
+    assert_eq!(answer["choices"][0]["logprobs"], expected);
+}
+
+#[test]
+fn usage_is_left_out_unless_asked_for() {
+    for endpoint in [Endpoint::Chat, Endpoint::Completions] {
+        let chunks = stream(endpoint, false, &[text("Hi"), finished(FinishReason::Length)]);
+        assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
+        assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "length");
+    }
+}
+
+/// SDKs recognise an error by its `error` key, and raise; a flat one they pass over.
+#[test]
+fn a_failure_ends_a_stream_without_done() {
+    let chunks = stream(Endpoint::Chat, true, &[text("Hi"), failed()]);
+    let error = json!({"message": "the worker is gone", "type": "server_error", "param": null, "code": "unavailable"});
+    assert_eq!(chunks.last(), Some(&json!({ "error": error })));
+    assert!(!chunks.contains(&json!("[DONE]")));
+}
+
+#[test]
+fn an_answer_has_openais_shape() {
+    let hi = || whole(vec![Part::Text("Hi".into())], Vec::new(), FinishReason::Stop);
+    let chat = answer(&head(Endpoint::Chat), vec![hi()]);
+    assert_eq!(chat["object"], "chat.completion");
+    let message = json!({"role": "assistant", "content": "Hi", "refusal": null});
+    assert_eq!(chat["choices"][0]["message"], message);
+    assert_eq!(chat["usage"]["total_tokens"], 12);
+    assert_eq!((&chat["timings"]["prompt_n"], &chat["timings"]["predicted_n"]), (&json!(5), &json!(5)));
+    let plain = answer(&head(Endpoint::Completions), vec![hi()]);
+    assert_eq!((&plain["object"], &plain["choices"][0]["text"]), (&json!("text_completion"), &json!("Hi")));
+}
+
+fn calling() -> Vec<Part> {
+    let call = |name: &str| Part::Call { id: format!("call_{name}"), name: name.into() };
+    let more = |text: &str| Part::Arguments(text.into());
+    vec![Part::Reasoning("Hm.".into()), call("f"), more("{\"a\""), more(": 1}"), call("g"), more("{}")]
+}
+
+#[test]
+fn calls_and_reasoning_are_streamed_as_openai_does() {
+    let delta =
+        |part: Part| Event::Delta(generate::Delta { parts: vec![part], ..generate::Delta::default() });
+    let mut events: Vec<Event> = calling().into_iter().map(delta).collect();
+    events.push(finished(FinishReason::ToolCalls));
+    let chunks = stream(Endpoint::Chat, false, &events);
+    let deltas: Vec<&Value> = chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta")).collect();
+    let begin = |index: u32, name: &str| {
+        json!({"tool_calls": [{"index": index, "id": format!("call_{name}"), "type": "function",
+            "function": {"name": name, "arguments": ""}}]})
+    };
+    let more =
+        |index: u32, text: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]});
+    let expected = [
+        json!({"role": "assistant", "content": ""}),
+        json!({"reasoning_content": "Hm."}),
+        begin(0, "f"),
+        more(0, "{\"a\""),
+        more(0, ": 1}"),
+        begin(1, "g"),
+        more(1, "{}"),
+        json!({}),
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
+    assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "tool_calls");
+}
+
+#[test]
+fn calls_and_reasoning_are_told_in_both_forms() {
+    let told = |legacy| {
+        let head = Head { form: Form { legacy, ..Form::default() }, ..head(Endpoint::Chat) };
+        answer(&head, vec![whole(calling(), Vec::new(), FinishReason::ToolCalls)])["choices"][0].clone()
+    };
+    let function = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
+    let call = |name: &str, arguments: &str| json!({"id": format!("call_{name}"), "type": "function", "function": function(name, arguments)});
+    let calls = [call("f", "{\"a\": 1}"), call("g", "{}")];
+    let message = json!({"role": "assistant", "content": null, "refusal": null, "reasoning_content": "Hm.", "tool_calls": calls});
+    let new = told(false);
+    assert_eq!((&new["message"], &new["finish_reason"]), (&message, &json!("tool_calls")));
+    let old = told(true);
+    assert_eq!(old["message"]["function_call"], function("f", "{\"a\": 1}"));
+    assert!(old["finish_reason"] == "function_call" && old["message"].get("tool_calls").is_none());
+}
+
+#[test]
+fn choices_are_numbered_and_counted_once() {
+    let events = [
+        (1, text("b")),
+        (0, text("a")),
+        (1, finished(FinishReason::Stop)),
+        (0, finished(FinishReason::Length)),
+    ];
+    let form = Form { candidates: 2, returned: 2, ..Form::default() };
+    let chunks = chunked(Head { form: form.clone(), ..head(Endpoint::Chat) }, 2, true, &events);
+    let of = |index: u32| -> String {
+        let choices = chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0"));
+        let own = choices.filter(|choice| choice["index"] == index);
+        own.filter_map(|choice| choice.pointer("/delta/content")?.as_str()).collect()
+    };
+    assert_eq!((of(0), of(1)), ("a".to_owned(), "b".to_owned()));
+    let usage = &chunks[chunks.len() - 2]["usage"];
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(7), &json!(10)));
+    let one = |text: &str| whole(vec![Part::Text(text.into())], Vec::new(), FinishReason::Stop);
+    let told = answer(&Head { form, ..head(Endpoint::Chat) }, vec![one("a"), one("b")]);
+    assert_eq!(
+        (&told["choices"][1]["index"], &told["choices"][1]["message"]["content"]),
+        (&json!(1), &json!("b"))
+    );
+    assert_eq!(told["usage"]["total_tokens"], 17);
+}
+
+fn likely(bytes: &[u8], logprob: Option<f32>) -> TokenLogprob {
+    let token = Alternative { bytes: bytes.to_vec(), logprob };
+    TokenLogprob { top: logprob.map(|_| token.clone()).into_iter().collect(), token }
+}
+
+#[test]
+fn the_likeliest_completions_are_told() {
+    let one = |text: &str, logprob| {
+        whole(vec![Part::Text(text.into())], vec![likely(b"x", Some(logprob))], FinishReason::Stop)
+    };
+    let form = Form { candidates: 3, returned: 1, ..Form::default() };
+    let all =
+        vec![one("a", -2.0), one("b", -1.0), one("c", -3.0), one("d", -1.0), one("e", -5.0), one("f", -4.0)];
+    let told = answer(&Head { form, ..head(Endpoint::Completions) }, all);
+    let texts: Vec<&Value> =
+        told["choices"].as_array().unwrap().iter().map(|choice| &choice["text"]).collect();
+    assert_eq!(texts, ["b", "d"]);
+    assert_eq!(told["choices"][1]["index"], 1);
+    assert_eq!(told["choices"][0]["logprobs"], Value::Null, "they were not asked for");
+}
+
+#[test]
+fn prompts_are_echoed_with_their_log_probabilities() {
+    let form = Form { echo: vec![Echo::Tokens], logprobs: true, ..Form::default() };
+    let head = Head { form, ..head(Endpoint::Completions) };
+    let prompt = vec![likely("ü".as_bytes(), None), likely(b"\xff", Some(-1.0))];
+    let expected = json!({"tokens": ["ü", "bytes:\\xff", "Hi"], "token_logprobs": [null, -1.0, -0.5],
+        "top_logprobs": [null, {"bytes:\\xff": -1.0}, {"Hi": -0.5}], "text_offset": [0, 1, 2]});
+    let mut whole = whole(vec![Part::Text("Hi".into())], vec![likely(b"Hi", Some(-0.5))], FinishReason::Stop);
+    whole.output.prompt = prompt.clone();
+    let told = answer(&head, vec![whole]);
+    assert_eq!(
+        (&told["choices"][0]["text"], &told["choices"][0]["logprobs"]),
+        (&json!("ü\u{fffd}Hi"), &expected)
+    );
+    let delta = generate::Delta {
+        parts: vec![Part::Text("Hi".into())],
+        logprobs: vec![likely(b"Hi", Some(-0.5))],
+        ..generate::Delta::default()
+    };
+    let events =
+        [(0, Event::Prompt { tokens: prompt }), (0, Event::Delta(delta)), (0, finished(FinishReason::Stop))];
+    let chunks = chunked(head, 1, false, &events);
+    let text: String = chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/text")?.as_str()).collect();
+    assert_eq!(text, "ü\u{fffd}Hi");
+    assert_eq!(chunks[1]["choices"][0]["logprobs"]["text_offset"], json!([2]));
+}
+
+proptest! {
+    /// A client that adds up what a stream brings has the whole text, whatever is in it.
+    #[test]
+    fn a_stream_adds_up_to_the_text(
+        texts in prop::collection::vec("\\PC{1,12}|[\\n\\r\"\\\\]{1,3}", 0..12), chat: bool, include_usage: bool,
+    ) {
+        let endpoint = if chat { Endpoint::Chat } else { Endpoint::Completions };
+        let pointer = if chat { "/choices/0/delta/content" } else { "/choices/0/text" };
+        let mut events: Vec<Event> = texts.iter().map(|piece| text(piece)).collect();
+        events.push(finished(FinishReason::Stop));
+        let chunks = stream(endpoint, include_usage, &events);
+        let sum: String = chunks.iter().filter_map(|chunk| chunk.pointer(pointer)?.as_str()).collect();
+        prop_assert_eq!(sum, texts.concat());
+        let reasons = chunks.iter().filter(|chunk| chunk.pointer("/choices/0/finish_reason").is_some_and(|r| !r.is_null()));
+        prop_assert_eq!(reasons.count(), 1);
+        let counts = chunks.iter().filter(|chunk| chunk.get("usage").is_some_and(|usage| !usage.is_null()));
+        prop_assert_eq!(counts.count(), usize::from(include_usage));
+        prop_assert_eq!(chunks.last().unwrap(), &json!("[DONE]"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Layers in front of the handlers.
+
+pub mod auth;
+pub mod cors;
+pub mod error_shape;
+pub mod host;
+pub mod idempotency;
+pub mod request_id;

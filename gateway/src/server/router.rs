@@ -1,0 +1,95 @@
+//! Every route, and the middleware in one list.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use ipc_proto::{Error, ErrorKind, Origin};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::admin::{events, metrics, models as admin, pool};
+use crate::openapi::handler as docs;
+use crate::protocols::anthropic::messages::handler as messages;
+use crate::protocols::embeddings::handler as embeddings;
+use crate::protocols::error::{ApiError, unroutable};
+use crate::protocols::models::handler as models;
+use crate::protocols::openai::handler as generate;
+use crate::protocols::openai::responses::handler as responses;
+use crate::protocols::prompts::handler as prompts;
+use crate::server::health;
+use crate::server::middleware::{auth, error_shape, host, idempotency, request_id};
+use crate::server::state::AppState;
+
+/// The gateway's HTTP service.
+pub fn router(state: AppState) -> Router {
+    let api = Router::new()
+        .route("/v1/chat/completions", post(generate::create_chat))
+        .route("/v1/completions", post(generate::create_completion))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/input_tokens", post(responses::input_tokens))
+        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/chat/completions/render", post(prompts::chat))
+        .route("/v1/completions/render", post(prompts::completions))
+        .route("/v1/responses/render", post(prompts::responses))
+        .route("/v1/messages/render", post(prompts::messages))
+        .route("/tokenize", post(prompts::tokenize))
+        .route("/detokenize", post(prompts::detokenize))
+        .route("/apply-template", post(prompts::apply_template))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/rerank", post(embeddings::rerank))
+        .route("/v2/rerank", post(embeddings::rerank))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/api/tags", get(models::tags))
+        .route("/api/version", get(models::version))
+        .route("/admin/v1/pool", get(pool::pool))
+        .route("/admin/v1/events", get(events::events))
+        .route("/admin/v1/models", get(admin::list))
+        .route("/admin/v1/models/{id}", get(admin::get))
+        .route("/admin/v1/models/{id}/settings", get(admin::settings).put(admin::replace_settings))
+        .route("/admin/v1/models/{id}/load", post(admin::load))
+        .route("/admin/v1/models/{id}/unload", post(admin::unload))
+        .route("/admin/v1/models/{id}/restart", post(admin::restart))
+        .route("/admin/v1/models/{id}/pin", post(admin::pin))
+        .route("/metrics", get(metrics::metrics))
+        // Runs after the key is checked, whose owner's answers it looks among.
+        .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
+        .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
+    Router::new()
+        .route("/", get(health::greet))
+        .route("/health", get(health::health))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .merge(api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        // Layers run from the last to the first: a request gets its id and its protocol, then its host is checked, then it
+        // is served.
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(from_fn_with_state(Arc::clone(&state.keys), host::check))
+        .layer(from_fn(error_shape::apply))
+        .layer(from_fn(request_id::assign))
+        .with_state(state)
+}
+
+async fn not_found(request: Request) -> Response {
+    unroutable(StatusCode::NOT_FOUND, format!("there is no {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let text = format!("{} does not take {}", request.uri().path(), request.method());
+    unroutable(StatusCode::METHOD_NOT_ALLOWED, text)
+}
+
+fn panicked() -> Response {
+    ApiError(Error::new(ErrorKind::Internal, Origin::Gateway, "the gateway has a defect; its log says more"))
+        .into_response()
+}

@@ -1,0 +1,162 @@
+use ipc_proto::ErrorKind;
+use ipc_proto::generate::Usage;
+
+use super::*;
+use crate::inference::labels::Labels;
+use crate::inference::record::{Outcome, Record};
+
+fn record(id: &str, outcome: Outcome) -> Record {
+    Record {
+        id: id.into(),
+        started_at_ms: 1_700_000_000_000,
+        endpoint: "/v1/completions",
+        model: "m".into(),
+        streamed: true,
+        outcome,
+        usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, ..Usage::default() },
+        first_token_ms: None,
+        total_ms: 9,
+        recoveries: 1,
+        labels: Labels { user: Some("u".into()), session: None, notes: Some("{}".into()) },
+    }
+}
+
+#[tokio::test]
+async fn records_stay_over_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let records = [record("a", Outcome::Finished), record("b", Outcome::Failed(ErrorKind::Timeout))];
+    db.insert_requests(&records).await.unwrap();
+    db.close().await;
+    let db = Db::new(home.path());
+    let rows: Vec<(String, String, Option<String>, i64)> =
+        sqlx::query_as("SELECT id, outcome, error, completion_tokens FROM requests ORDER BY id")
+            .fetch_all(db.pool().await.unwrap())
+            .await
+            .unwrap();
+    let told: (Option<String>, Option<String>, Option<String>) =
+        sqlx::query_as("SELECT sender, session, notes FROM requests LIMIT 1")
+            .fetch_one(db.pool().await.unwrap())
+            .await
+            .unwrap();
+    assert_eq!(told, (Some("u".into()), None, Some("{}".into())));
+    let expected = [("a", "finished", None, 2), ("b", "failed", Some("Timeout".to_owned()), 2)];
+    assert_eq!(rows, expected.map(|(id, outcome, error, n)| (id.into(), outcome.into(), error, n)));
+}
+
+#[tokio::test]
+async fn one_bad_record_adds_none_of_its_batch() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let twice = [record("a", Outcome::Cancelled), record("a", Outcome::Cancelled)];
+    assert!(db.insert_requests(&twice).await.is_err());
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM requests").fetch_one(db.pool().await.unwrap()).await.unwrap();
+    assert_eq!(count, 0);
+}
+
+fn stored(id: &str, previous: Option<&str>) -> responses::Stored {
+    let previous = previous.map(str::to_owned);
+    let response = format!("{{{id}}}");
+    responses::Stored {
+        id: id.into(),
+        owner: "o".into(),
+        previous,
+        input: "[]".into(),
+        response,
+        maker: None,
+    }
+}
+
+#[tokio::test]
+async fn responses_are_kept_followed_and_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    for (id, previous) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("x", None)] {
+        db.keep_response(&stored(id, previous), 5_000_000, 3600).await.unwrap();
+    }
+    let ids = |chain: Vec<responses::Stored>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(ids(db.response_chain("o", "c").await.unwrap()), ["a", "b", "c"]);
+    assert_eq!(db.response("o", "b").await.unwrap(), Some(stored("b", Some("a"))));
+    assert!(db.delete_response("o", "a").await.unwrap() && !db.delete_response("o", "a").await.unwrap());
+    // What is left of a conversation says that something is missing.
+    assert_eq!(db.response_chain("o", "c").await.unwrap()[0].previous.as_deref(), Some("a"));
+    assert_eq!(db.response_chain("o", "nothing").await.unwrap(), []);
+    assert_eq!(db.response("o", "a").await.unwrap(), None);
+    // Nobody else is told of them.
+    assert_eq!(db.response("p", "b").await.unwrap(), None);
+    assert_eq!(db.response_chain("p", "c").await.unwrap(), []);
+    assert!(!db.delete_response("p", "b").await.unwrap());
+    // Later only what was kept since is left.
+    db.keep_response(&stored("y", None), 5_000_000 + 3601, 3600).await.unwrap();
+    assert_eq!(db.response("o", "x").await.unwrap(), None);
+    assert!(db.response("o", "y").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_response_is_ended_once_and_by_who_makes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let made = responses::Stored { maker: Some("one".into()), ..stored("a", None) };
+    db.keep_response(&made, 5_000_000, 3600).await.unwrap();
+    assert_eq!(db.response("o", "a").await.unwrap(), Some(made));
+    assert!(db.is_made_by("a", "one").await.unwrap() && !db.is_made_by("a", "two").await.unwrap());
+    assert!(!db.end_response("a", "two", "no").await.unwrap());
+    assert!(db.end_response("a", "one", "end").await.unwrap());
+    assert!(!db.end_response("a", "one", "late").await.unwrap() && !db.is_made_by("a", "one").await.unwrap());
+    let ended = responses::Stored { response: "end".into(), ..stored("a", None) };
+    assert_eq!(db.response("o", "a").await.unwrap(), Some(ended));
+    assert!(!db.end_response("b", "one", "not there").await.unwrap());
+}
+
+/// Lets the database grow by so many pages of 4 KiB at most, whichever of its connections is used.
+async fn limit(db: &Db, more: u32) {
+    let pool = db.pool().await.unwrap();
+    let mut connections = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let (pages,): (u32,) = sqlx::query_as("PRAGMA page_count").fetch_one(&mut *connections[0]).await.unwrap();
+    for connection in &mut connections {
+        let text = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + more));
+        sqlx::query(text).execute(&mut **connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_and_goes_on_when_there_is_room() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let long = |id: &str| {
+        let mut one = record(id, Outcome::Finished);
+        one.labels.notes = Some("x".repeat(100_000));
+        one
+    };
+    db.insert_requests(&[long("a")]).await.unwrap();
+    limit(&db, 2).await;
+    for again in 0..3 {
+        let error = db.insert_requests(&[record("b", Outcome::Finished), long("c")]).await.unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        let mut kept = stored(&format!("k{again}"), None);
+        kept.response = "y".repeat(100_000);
+        assert!(db.keep_response(&kept, 5_000_000, 3600).await.is_err());
+        // What is there can be read.
+        assert_eq!(db.response("o", &kept.id).await.unwrap(), None);
+    }
+    limit(&db, 1000).await;
+    db.insert_requests(&[record("b", Outcome::Finished), long("c")]).await.unwrap();
+    db.keep_response(&stored("k", None), 5_000_000, 3600).await.unwrap();
+    db.close().await;
+    let db = Db::new(home.path());
+    let text = "SELECT id FROM requests ORDER BY id";
+    let ids: Vec<(String,)> = sqlx::query_as(text).fetch_all(db.pool().await.unwrap()).await.unwrap();
+    assert_eq!(ids, ["a", "b", "c"].map(|id| (id.to_owned(),)), "all of a batch or nothing");
+    assert!(db.response("o", "k").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let db = Db::new(&home);
+    assert!(db.open().await.is_err() && db.insert_requests(&[record("a", Outcome::Finished)]).await.is_err());
+    std::fs::create_dir(&home).unwrap();
+    db.insert_requests(&[record("a", Outcome::Finished)]).await.unwrap();
+}

@@ -1,0 +1,238 @@
+//! The gateway's settings.
+//!
+//! The command line resolves them, and each gateway receives them at its start as one JSON document. The supervisor forwards
+//! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check: the field's name is
+//! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+/// All settings of the gateway. `docs/src/configuration.md` documents each for users.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Times that a request may move to another worker after its own was lost.
+    pub recoveries: u32,
+    /// Seconds that a replaced gateway has to finish its requests.
+    pub drain_seconds: u32,
+    /// Days after which stored responses are deleted.
+    #[serde(deserialize_with = "within::<1, 36_500, _>")]
+    pub response_days: u32,
+    /// Origins of web pages that may read answers.
+    pub cors_origins: CorsOrigins,
+    /// Keys that clients must present; without any, clients need none.
+    pub api_keys: ApiKeys,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            recoveries: 2,
+            drain_seconds: 600,
+            response_days: 30,
+            cors_origins: CorsOrigins::default(),
+            api_keys: ApiKeys::default(),
+        }
+    }
+}
+
+/// A number from `MIN` to `MAX`.
+fn within<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
+    let number = u32::deserialize(source)?;
+    if (MIN..=MAX).contains(&number) {
+        Ok(number)
+    } else {
+        Err(D::Error::custom(format!("must lie between {MIN} and {MAX}")))
+    }
+}
+
+/// Origins of web pages that may read answers.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub enum CorsOrigins {
+    /// Every origin, written `*`.
+    Any,
+    /// These, in visible ASCII, such as `https://chat.example`.
+    Only(Vec<String>),
+}
+
+impl Default for CorsOrigins {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl TryFrom<Vec<String>> for CorsOrigins {
+    type Error = String;
+
+    fn try_from(entries: Vec<String>) -> Result<Self, String> {
+        let trimmed = entries.iter().map(|entry| entry.trim().to_owned());
+        let origins: Vec<String> = trimmed.filter(|entry| !entry.is_empty()).collect();
+        if origins == ["*"] {
+            return Ok(Self::Any);
+        }
+        match origins.iter().find(|entry| !is_origin(entry)) {
+            Some(wrong) => Err(format!("\"{wrong}\" is no origin, such as https://chat.example")),
+            None => Ok(Self::Only(origins)),
+        }
+    }
+}
+
+fn is_origin(entry: &str) -> bool {
+    let host = entry.split_once("://").map_or("", |(_, host)| host);
+    !host.is_empty()
+        && !host.contains(['/', '*', '?', '#'])
+        && entry.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+impl From<CorsOrigins> for Vec<String> {
+    fn from(origins: CorsOrigins) -> Self {
+        match origins {
+            CorsOrigins::Any => vec!["*".into()],
+            CorsOrigins::Only(origins) => origins,
+        }
+    }
+}
+
+/// Keys that open the API, none of them empty. `Debug` redacts them.
+#[derive(Debug, Clone, Default)]
+pub struct ApiKeys(Vec<SecretString>);
+
+impl ApiKeys {
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each key in clear text.
+    pub fn expose(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(SecretString::expose_secret)
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for ApiKeys {
+    /// Drops white space around keys, and empty ones.
+    fn from_iter<I: IntoIterator<Item = T>>(keys: I) -> Self {
+        let mut secrets = Vec::new();
+        for key in keys {
+            let key = key.as_ref().trim();
+            if !key.is_empty() {
+                secrets.push(SecretString::from(key));
+            }
+        }
+        Self(secrets)
+    }
+}
+
+impl Serialize for ApiKeys {
+    /// In clear text, for the document.
+    fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+        target.collect_seq(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiKeys {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        // The usual message would quote the value.
+        let keys = Vec::<SecretString>::deserialize(source)
+            .map_err(|_| D::Error::custom("must be a list of texts"))?;
+        Ok(keys.iter().map(SecretString::expose_secret).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<GatewayConfig, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    fn document(config: &GatewayConfig) -> String {
+        serde_json::to_string(config).unwrap()
+    }
+
+    fn origins(entries: &[&str]) -> Result<CorsOrigins, String> {
+        entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>().try_into()
+    }
+
+    #[test]
+    fn empty_document_gives_the_defaults() {
+        assert_eq!(document(&parse("{}").unwrap()), document(&GatewayConfig::default()));
+    }
+
+    #[test]
+    fn unknown_key_is_refused_by_name() {
+        assert!(parse(r#"{"recoverys": 3}"#).unwrap_err().contains("recoverys"));
+    }
+
+    #[test]
+    fn response_days_out_of_range_are_refused_with_the_bounds() {
+        for days in [0, 36_501] {
+            let problem = parse(&format!(r#"{{"response_days": {days}}}"#)).unwrap_err();
+            assert!(problem.contains("between 1 and 36500"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn only_origins_are_accepted() {
+        assert_eq!(origins(&["*"]), Ok(CorsOrigins::Any));
+        assert_eq!(origins(&["", " "]), Ok(CorsOrigins::default()));
+        let two = ["http://localhost:3000", "https://b.example"];
+        assert_eq!(
+            origins(&[" http://localhost:3000 ", two[1], ""]),
+            Ok(CorsOrigins::Only(two.map(String::from).into()))
+        );
+        for wrong in [
+            "a.example",
+            "https://",
+            "https://a.example/x",
+            "https://*.example",
+            "https://a b",
+            "https://ä.example",
+        ] {
+            assert!(origins(&[wrong]).unwrap_err().contains(wrong), "{wrong}");
+        }
+        assert!(origins(&["*", "https://a.example"]).is_err());
+    }
+
+    #[test]
+    fn empty_keys_are_dropped() {
+        let config = parse(r#"{"api_keys": ["", " ", " sk-one "]}"#).unwrap();
+        assert!(config.api_keys.expose().eq(["sk-one"]));
+        assert!(parse(r#"{"api_keys": [" "]}"#).unwrap().api_keys.is_empty());
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        let config = parse(r#"{"api_keys": ["sk-hidden"]}"#).unwrap();
+        assert!(!format!("{config:?}").contains("hidden"));
+        for wrong in [r#"{"api_keys": "sk-hidden"}"#, r#"{"api_keys": ["sk-hidden", 3]}"#] {
+            let problem = parse(wrong).unwrap_err();
+            assert!(problem.contains("list of texts") && !problem.contains("hidden"), "{problem}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn document_restores_what_was_written(
+            numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500),
+            hosts in proptest::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?", 0..4),
+            any_origin in any::<bool>(),
+            keys in proptest::collection::vec("[!-~]{1,20}", 0..4),
+        ) {
+            let config = GatewayConfig {
+                recoveries: numbers.0,
+                drain_seconds: numbers.1,
+                response_days: numbers.2,
+                cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
+                api_keys: keys.iter().collect(),
+            };
+            let parsed = parse(&document(&config)).unwrap();
+            prop_assert_eq!(document(&parsed), document(&config));
+        }
+    }
+}
