@@ -1,4 +1,4 @@
-//! Verbs that talk to a running server, over its control socket.
+//! Commands for a running server, over its control socket.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use crate::config::{self, ConfigError, Environment};
 use crate::prompt::Request;
 use crate::{prompt, settings, show, table};
 
-/// A model of hundreds of gigabytes loads for a while.
+/// Limit of a call. A model of hundreds of gigabytes takes long to load.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long a server may take to end.
+/// Time that a server has to stop.
 const STOPPING: Duration = Duration::from_secs(30);
 
-/// What can be asked of a running server.
+/// Commands for a running server.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
-    /// List the models that are loaded, and who has how much memory.
+    /// List the loaded models and their memory.
     Ps {
         /// All models on disk.
         #[arg(long, short)]
@@ -27,72 +27,72 @@ pub(crate) enum Verb {
         #[command(flatten)]
         home: Home,
     },
-    /// Show what is known of a model, or the prompt that it reads for a conversation.
+    /// Show facts about a model, or its prompt for a conversation.
     Show {
-        /// Its id or alias.
+        /// The id or alias.
         model: String,
-        /// The prompt of what this file holds: a chat request, a list of messages, or a text that the user says; - for standard
-        /// input. The prompt goes to standard output, and how it came to be to standard error.
+        /// Show the prompt for this file: a chat request, a list of messages, or the text of a user message; - for standard
+        /// input. The prompt goes to standard output, and an explanation to standard error.
         #[arg(long, value_name = "FILE")]
         prompt: Option<PathBuf>,
-        /// Its token ids instead, with the text of each.
+        /// Show the token ids instead, each with its text.
         #[arg(long, requires = "prompt")]
         ids: bool,
-        /// All that is known of it instead, as JSON.
+        /// Show everything about the prompt instead, as JSON.
         #[arg(long, requires = "prompt", conflicts_with = "ids")]
         json: bool,
         #[command(flatten)]
         home: Home,
     },
-    /// Load a model, and return when it serves.
+    /// Load a model and return once it is ready.
     Load {
-        /// Its id or alias.
+        /// The id or alias.
         model: String,
-        /// Keep it for so many seconds when it is idle; -1 for ever.
+        /// Seconds to keep the model when it is idle; -1 for ever.
         #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
         keep_alive: Option<i64>,
         #[command(flatten)]
         home: Home,
     },
-    /// Unload a model, and return when its memory is back.
+    /// Unload a model and return once its memory is free.
     Unload {
-        /// Its id or alias.
+        /// The id or alias.
         model: String,
-        /// Cut running requests off instead of letting them end.
+        /// Abort running requests instead of letting them finish.
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         home: Home,
     },
-    /// Start a model's process or the gateway anew, without refusing a request.
+    /// Replace a model's processes or the gateway without refusing a request.
     Restart {
         /// The model's id or alias.
         #[arg(required_unless_present = "gateway")]
         model: Option<String>,
-        /// The gateway instead.
+        /// Restart the gateway instead.
         #[arg(long, conflicts_with = "model")]
         gateway: bool,
         #[command(flatten)]
         home: Home,
     },
-    /// Change a model's settings, or show them. What can be set stands in the README; nothing behind the sign takes it back.
+    /// Change a model's settings, or show them. The documentation lists the keys; KEY= without a value resets a setting.
     Set {
-        /// Its id or alias.
+        /// The id or alias.
         model: String,
-        /// Such as context=8192, pin=true, aliases=one,two.
+        /// For example context=8192, pin=true, aliases=one,two.
         #[arg(value_name = "KEY=VALUE")]
         changes: Vec<String>,
         #[command(flatten)]
         home: Home,
     },
-    /// Stop the server and everything it runs.
+    /// Stop the server and all its processes.
     Stop {
         #[command(flatten)]
         home: Home,
     },
 }
 
-/// Which server.
+/// Selects the server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Home {
     /// The server's home folder [default: ~/.mlxd; environment: MLXD_HOME].
@@ -100,7 +100,7 @@ pub(crate) struct Home {
     home: Option<PathBuf>,
 }
 
-/// Why a verb could not be carried out.
+/// A reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(transparent)]
@@ -125,7 +125,7 @@ pub(crate) enum ClientError {
     Io(#[from] std::io::Error),
 }
 
-/// What a verb says.
+/// The output of a command.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// For standard output.
@@ -140,35 +140,35 @@ impl From<String> for Answer {
     }
 }
 
-/// Does what `verb` says; returns what is to be shown.
+/// Runs a command and returns its output.
 pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(carry_out(verb, environment))
+    runtime.block_on(execute(verb, environment))
 }
 
-async fn carry_out(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
-    let reach = |home: Home| async {
+async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
+    let connect_to = |home: Home| async {
         let home = config::home(home.home, environment)?;
         connect(&home).await
     };
     let text = match verb {
         Verb::Show { model, prompt: Some(file), ids, json, home } => {
             let home = config::home(home.home, environment)?;
-            // An error where no server runs.
+            // Fails if no server runs.
             connect(&home).await?;
             return show_prompt(&home, &model, &file, (ids, json));
         }
         Verb::Show { model, prompt: None, home, .. } => {
-            let server = reach(home).await?;
-            // An error where there is no model of that name.
+            let server = connect_to(home).await?;
+            // Fails if no model has that name.
             let settings = server.settings(context(), model.clone()).await??;
             let models = server.models(context()).await?;
-            let named = |entry: &&ModelEntry| entry.id == model || entry.aliases.contains(&model);
-            let entry = models.iter().find(named).cloned().unwrap_or_default();
+            let matches = |entry: &&ModelEntry| entry.id == model || entry.aliases.contains(&model);
+            let entry = models.iter().find(matches).cloned().unwrap_or_default();
             show::facts(&entry, &settings).map_err(ClientError::Settings)?
         }
         Verb::Ps { all, home } => {
-            let server = reach(home).await?;
+            let server = connect_to(home).await?;
             let (models, pool) = (server.models(context()).await?, server.pool(context()).await?);
             table::models(&models, all) + &table::pool(&pool)
         }
@@ -179,12 +179,12 @@ async fn carry_out(verb: Verb, environment: &Environment) -> Result<Answer, Clie
             });
             let want = Want { model: model.clone(), keep_alive, ..Want::default() };
             let start = Instant::now();
-            let workers = reach(home).await?.ensure_ready(context(), want).await??;
+            let workers = connect_to(home).await?.ensure_ready(context(), want).await??;
             let architecture = workers.first().map_or("", |worker| &worker.model.architecture);
             format!("{model} ({architecture}) is ready after {:.1} s\n", start.elapsed().as_secs_f64())
         }
         Verb::Unload { model, force, home } => {
-            reach(home).await?.unload(context(), model.clone(), force).await??;
+            connect_to(home).await?.unload(context(), model.clone(), force).await??;
             format!("{model} is unloaded\n")
         }
         Verb::Restart { model, home, .. } => {
@@ -192,48 +192,48 @@ async fn carry_out(verb: Verb, environment: &Environment) -> Result<Answer, Clie
                 Some(model) => (Restart::Model(model.clone()), format!("{model} is restarted\n")),
                 None => (Restart::Gateway, "the gateway is restarted\n".to_owned()),
             };
-            reach(home).await?.restart(context(), what).await??;
+            connect_to(home).await?.restart(context(), what).await??;
             text
         }
         Verb::Set { model, changes, home } => {
-            let server = reach(home).await?;
+            let server = connect_to(home).await?;
             let mut settings = server.settings(context(), model.clone()).await??;
             if !changes.is_empty() {
-                settings = settings::changed(&settings, &changes).map_err(ClientError::Settings)?;
+                settings = settings::apply(&settings, &changes).map_err(ClientError::Settings)?;
                 server.set_settings(context(), model, settings.clone()).await??;
             }
-            settings::shown(&settings).map_err(ClientError::Settings)?
+            settings::to_toml(&settings).map_err(ClientError::Settings)?
         }
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;
             connect(&home).await?.stop(context()).await?;
-            ended(&home).await?;
+            wait_for_exit(&home).await?;
             "stopped\n".into()
         }
     };
     Ok(text.into())
 }
 
-/// The prompt that a model reads for what a file holds; its ids or the whole answer instead, where that is asked.
+/// A model's prompt for the contents of a file; with `ids` its token ids, with `json` the gateway's answer.
 fn show_prompt(
     home: &Path,
     model: &str,
     file: &Path,
     (ids, json): (bool, bool),
 ) -> Result<Answer, ClientError> {
-    let request = Request::of(model, &prompt::read(file)?);
-    let written = prompt::render(&supervisor::control_socket(home)?, &request, ids)?;
+    let request = Request::from_text(model, &prompt::read_input(file)?);
+    let answer = prompt::render(&supervisor::control_socket(home)?, &request, ids)?;
     if json {
-        return Ok(written.into());
+        return Ok(answer.into());
     }
-    let rendered: show::Rendered = serde_json::from_str(&written).map_err(std::io::Error::from)?;
+    let rendered: show::Rendered = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
     let note = rendered.note(request.form);
     Ok(Answer { text: if ids { rendered.ids() } else { rendered.prompt }, note })
 }
 
 async fn connect(home: &Path) -> Result<SupervisorClient, ClientError> {
-    let nobody = || ClientError::NotRunning(home.to_owned());
-    let path = supervisor::control_socket(home).map_err(|_| nobody())?;
+    let not_running = || ClientError::NotRunning(home.to_owned());
+    let path = supervisor::control_socket(home).map_err(|_| not_running())?;
     match socket::connect(&path, Channel::Control).await {
         Ok(stream) => {
             Ok(SupervisorClient::new(tarpc::client::Config::default(), socket::framed(stream)).spawn())
@@ -241,14 +241,14 @@ async fn connect(home: &Path) -> Result<SupervisorClient, ClientError> {
         Err(e)
             if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
         {
-            Err(nobody())
+            Err(not_running())
         }
         Err(e) => Err(ClientError::Unreachable(e)),
     }
 }
 
-/// Returns when the server has removed its socket, which it does last.
-async fn ended(home: &Path) -> Result<(), ClientError> {
+/// Waits until the server has removed its socket, its last act.
+async fn wait_for_exit(home: &Path) -> Result<(), ClientError> {
     let start = Instant::now();
     while supervisor::control_socket(home).is_ok_and(|path| path.exists()) {
         if start.elapsed() > STOPPING {

@@ -1,18 +1,25 @@
-//! Configuration: file < environment < flags, resolved once.
+//! Configuration: flags over the environment over `config.toml`, resolved once.
+//!
+//! The settings are in three groups: [`ServerSettings`], [`FleetSettings`], and the gateway's own
+//! [`GatewayConfig`]. [`layers`] fills a group by the names of its fields, so a setting without a flag is named
+//! nowhere else here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipc_proto::supervisor::ModelSettings;
-use serde::Deserialize;
-use supervisor::{Config, Policy, Secret};
+use ipc_proto::gateway::GatewayConfig;
+use layers::Layers;
+use serde::{Deserialize, Serialize};
+use supervisor::{Config, Policy};
+use toml::Table;
 
+mod file;
+mod layers;
 mod memory;
 
 /// Flags of `mlxd serve`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Serialize)]
 pub(crate) struct Flags {
     /// Address to listen on [default: 127.0.0.1; environment: MLXD_HOST].
     #[arg(long)]
@@ -22,9 +29,11 @@ pub(crate) struct Flags {
     port: Option<u16>,
     /// Folder for database, sockets and models [default: ~/.mlxd; environment: MLXD_HOME].
     #[arg(long)]
+    #[serde(skip)]
     home: Option<PathBuf>,
     /// A folder of models; may be given several times [default: HOME/models; environment: MLXD_MODELS, colon-separated].
     #[arg(long)]
+    #[serde(skip)]
     models: Vec<PathBuf>,
     /// Memory that models may have together, such as 12GiB or 60% [default: 75% of the machine's; environment: MLXD_MEMORY].
     #[arg(long)]
@@ -35,46 +44,47 @@ pub(crate) struct Flags {
     cors_origins: Option<String>,
 }
 
-/// What the environment says.
-#[derive(Debug, Default)]
+/// The variables that settings come from.
+#[derive(Default)]
 pub(crate) struct Environment {
-    host: Option<String>,
-    port: Option<String>,
-    home: Option<PathBuf>,
-    models: Option<String>,
-    memory: Option<String>,
-    idle_seconds: Option<String>,
-    hang_seconds: Option<String>,
-    recoveries: Option<String>,
-    drain_seconds: Option<String>,
-    response_days: Option<String>,
-    cors_origins: Option<String>,
-    api_keys: Option<Secret>,
+    /// Those named `MLXD_`. An empty one counts as unset.
+    settings: BTreeMap<String, String>,
     user_home: Option<PathBuf>,
 }
 
-/// `<home>/config.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    host: Option<String>,
-    port: Option<u16>,
-    /// Folders of models; or, as a table, settings of single models by id.
-    models: Option<toml::Value>,
-    /// Folders of models, where `models` is a table.
+/// Settings of the server's root process.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServerSettings {
+    host: String,
+    port: u16,
+    /// Folders of models.
+    models: Option<Vec<PathBuf>>,
+    /// Folders of models if the file's `models` is a table.
     model_folders: Option<Vec<PathBuf>>,
-    memory: Option<String>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: 10240, models: None, model_folders: None }
+    }
+}
+
+/// Settings that concern all models.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FleetSettings {
+    #[serde(deserialize_with = "memory::deserialize")]
+    memory: Option<u64>,
     idle_seconds: Option<u32>,
-    hang_seconds: Option<u32>,
-    /// Times a request may be given to another worker.
-    recoveries: Option<u32>,
-    /// Seconds for which a gateway that was replaced keeps its requests.
-    drain_seconds: Option<u32>,
-    /// Days for which responses are kept that clients ask to keep.
-    response_days: Option<u32>,
-    /// Origins of web pages that may read answers.
-    cors_origins: Option<Vec<String>>,
-    api_keys: Option<Vec<String>>,
+    hang_seconds: u32,
+}
+
+impl Default for FleetSettings {
+    fn default() -> Self {
+        let Policy { memory, idle_seconds, hang_seconds, .. } = Policy::default();
+        Self { memory, idle_seconds, hang_seconds }
+    }
 }
 
 /// What is wrong, and where.
@@ -84,6 +94,10 @@ pub(crate) enum ConfigError {
     File { path: PathBuf, problem: String },
     #[error("{name}: {problem}")]
     Value { name: &'static str, problem: String },
+    #[error(transparent)]
+    Setting(#[from] serde::de::value::Error),
+    #[error("the gateway's settings: {0}")]
+    Document(#[from] serde_json::Error),
     #[error(
         "listening on {0} would let other machines in, and no API key is configured: set MLXD_API_KEYS or api_keys in \
          config.toml, or listen on 127.0.0.1"
@@ -91,165 +105,74 @@ pub(crate) enum ConfigError {
     Open(String),
 }
 
-/// How long a gateway that was replaced keeps its requests, where nobody says.
-const DRAIN_SECONDS: u32 = 600;
-
 impl Environment {
-    /// Reads the process's environment.
+    /// Reads the process's environment. Variables that are not UTF-8 count as unset.
     pub(crate) fn read() -> Self {
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            host: text("MLXD_HOST"),
-            port: text("MLXD_PORT"),
-            home: text("MLXD_HOME").map(PathBuf::from),
-            models: text("MLXD_MODELS"),
-            memory: text("MLXD_MEMORY"),
-            idle_seconds: text("MLXD_IDLE_SECONDS"),
-            hang_seconds: text("MLXD_HANG_SECONDS"),
-            recoveries: text("MLXD_RECOVERIES"),
-            drain_seconds: text("MLXD_DRAIN_SECONDS"),
-            response_days: text("MLXD_RESPONSE_DAYS"),
-            cors_origins: text("MLXD_CORS_ORIGINS"),
-            api_keys: text("MLXD_API_KEYS").map(Secret::new),
-            user_home: text("HOME").map(PathBuf::from),
+        let mut variables = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string())
+                && !value.is_empty()
+            {
+                variables.insert(name, value);
+            }
         }
+        let user_home = variables.remove("HOME").map(PathBuf::from);
+        variables.retain(|name, _| name.starts_with("MLXD_"));
+        Self { settings: variables, user_home }
     }
 }
 
-/// The home folder, which the configuration file lies in. Every path is absolute from here on.
+/// The home folder, which contains the configuration file. Every path is absolute from here on.
 pub(crate) fn home(flag: Option<PathBuf>, environment: &Environment) -> Result<PathBuf, ConfigError> {
+    let variable = environment.settings.get("MLXD_HOME").map(PathBuf::from);
     let default = || Some(environment.user_home.as_ref()?.join(".mlxd"));
-    let home = flag.or_else(|| environment.home.clone()).or_else(default);
+    let home = flag.or(variable).or_else(default);
     let home =
         home.ok_or(ConfigError::Value { name: "--home", problem: "neither it nor HOME is set".into() })?;
     absolute("--home", &home)
 }
 
-/// Puts the three together.
+/// Combines flags, environment and file.
 pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, ConfigError> {
-    let home = home(flags.home, &environment)?;
+    let home = home(flags.home.clone(), &environment)?;
     let path = home.join("config.toml");
-    let mut file = File::read(&path)?;
-    let (folders, settings) = of_models(file.models.take(), &path)?;
-    let host = flags.host.or(environment.host).or(file.host).unwrap_or_else(|| "127.0.0.1".into());
-    let port = match (flags.port, environment.port) {
-        (Some(port), _) => port,
-        (None, Some(text)) => text.parse().map_err(|_| ConfigError::Value {
-            name: "MLXD_PORT",
-            problem: format!("\"{text}\" is no port (0 to 65535)"),
-        })?,
-        (None, None) => file.port.unwrap_or(10240),
+    let mut file = file::read(&path)?;
+    let models = file::take_models(&mut file, &path)?;
+    let unwritable =
+        |problem: toml::ser::Error| ConfigError::Value { name: "flags", problem: problem.to_string() };
+    let mut layers = Layers {
+        flags: Table::try_from(&flags).map_err(unwritable)?,
+        environment: environment.settings,
+        file,
+        path,
+        keys: Vec::new(),
     };
-    let api_keys =
-        environment.api_keys.or(file.api_keys.map(|keys| Secret::new(keys.join(",")))).unwrap_or_default();
-    if api_keys.is_empty() && !is_loopback(&host) {
-        return Err(ConfigError::Open(host));
+    let server: ServerSettings = layers.group()?;
+    let fleet: FleetSettings = layers.group()?;
+    let gateway: GatewayConfig = layers.group()?;
+    layers.refuse_unknown_keys()?;
+    if gateway.api_keys.is_empty() && !is_loopback(&server.host) {
+        return Err(ConfigError::Open(server.host));
     }
-    let from_environment = environment.models.map(|list| list.split(':').map(PathBuf::from).collect());
-    let models = Some(flags.models).filter(|models| !models.is_empty()).or(from_environment);
-    let models = match models.or(folders).or(file.model_folders) {
-        Some(models) => models.iter().map(|folder| existing(folder)).collect::<Result<_, _>>()?,
-        None => vec![home.join("models")],
-    };
-    let memory = [("--memory", flags.memory), ("MLXD_MEMORY", environment.memory), ("memory", file.memory)];
-    let memory = memory.into_iter().find_map(|(name, text)| Some((name, text?)));
     let policy = Policy {
-        memory: memory.map(|(name, text)| memory::parse(name, &text)).transpose()?,
-        idle_seconds: seconds("MLXD_IDLE_SECONDS", environment.idle_seconds)?.or(file.idle_seconds),
-        hang_seconds: seconds("MLXD_HANG_SECONDS", environment.hang_seconds)?
-            .or(file.hang_seconds)
-            .map_or(Policy::default().hang_seconds, |seconds| seconds.max(1)),
-        models: settings,
-    };
-    let recoveries = number("MLXD_RECOVERIES", "times", environment.recoveries)?.or(file.recoveries);
-    let drain_seconds = seconds("MLXD_DRAIN_SECONDS", environment.drain_seconds)?
-        .or(file.drain_seconds)
-        .unwrap_or(DRAIN_SECONDS);
-    let response_days =
-        number("MLXD_RESPONSE_DAYS", "days", environment.response_days)?.or(file.response_days);
-    if response_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
-        let problem = "must lie between 1 and 36500".into();
-        return Err(ConfigError::Value { name: "response_days", problem });
-    }
-    let cors_origins =
-        flags.cors_origins.or(environment.cors_origins).or(file.cors_origins.map(|list| list.join(",")));
-    if let Some(list) = &cors_origins {
-        origins(list)?;
-    }
-    Ok(Config {
-        host,
-        port,
-        home,
+        memory: fleet.memory,
+        idle_seconds: fleet.idle_seconds,
+        hang_seconds: fleet.hang_seconds.max(1),
         models,
-        api_keys,
+    };
+    let folders = Some(flags.models).filter(|folders| !folders.is_empty());
+    Ok(Config {
+        models: match folders.or(server.models).or(server.model_folders) {
+            Some(folders) => folders.iter().map(|folder| existing(folder)).collect::<Result<_, _>>()?,
+            None => vec![home.join("models")],
+        },
+        host: server.host,
+        port: server.port,
+        home,
         policy,
-        recoveries,
-        drain_seconds,
-        response_days,
-        cors_origins,
+        drain_seconds: gateway.drain_seconds,
+        gateway: serde_json::to_string(&gateway)?.into(),
     })
-}
-
-type OfModels = (Option<Vec<PathBuf>>, BTreeMap<String, ModelSettings>);
-
-/// `models` of the file: a list of folders, or a table of settings.
-fn of_models(value: Option<toml::Value>, path: &Path) -> Result<OfModels, ConfigError> {
-    let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
-    let table = match value {
-        None => return Ok((None, BTreeMap::new())),
-        Some(toml::Value::Table(table)) => table,
-        Some(folders) => {
-            let folders = folders.try_into().map_err(|e| problem(format!("models: {e}")))?;
-            return Ok((Some(folders), BTreeMap::new()));
-        }
-    };
-    let mut settings = BTreeMap::new();
-    for (id, value) in table {
-        let told = |text: String| problem(format!("models.\"{id}\": {text}"));
-        let own: ModelSettings = value.try_into().map_err(|e: toml::de::Error| told(e.to_string()))?;
-        own.check().map_err(|e| told(e.to_string()))?;
-        settings.insert(id, own);
-    }
-    Ok((None, settings))
-}
-
-/// Checks a list of origins; the gateway, which reads it, would end again and again.
-fn origins(list: &str) -> Result<(), ConfigError> {
-    let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-    let origin = |entry: &&&str| {
-        let host = entry.split_once("://").map(|(_, host)| host);
-        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#']))
-    };
-    match entries.iter().find(|entry| !origin(entry)) {
-        Some(wrong) if entries != ["*"] => {
-            let problem = format!("\"{wrong}\" is no origin, such as https://chat.example");
-            Err(ConfigError::Value { name: "cors_origins", problem })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn seconds(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
-    number(name, "seconds", text)
-}
-
-fn number(name: &'static str, of: &str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
-    let parse = |text: String| {
-        let problem = format!("\"{text}\" is no number of {of}");
-        text.parse().map_err(|_| ConfigError::Value { name, problem })
-    };
-    text.map(parse).transpose()
-}
-
-impl File {
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
-        match fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|e| problem(e.to_string())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(problem(e.to_string())),
-        }
-    }
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -1,6 +1,6 @@
 //! `mlxd`: the command.
-#![expect(clippy::print_stderr, reason = "a command tells its user what is wrong")]
-#![expect(clippy::print_stdout, reason = "and what it was asked for")]
+#![expect(clippy::print_stderr, reason = "a command reports errors to its user")]
+#![expect(clippy::print_stdout, reason = "and prints its result")]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,7 +32,7 @@ enum Command {
     Client(client::Verb),
 }
 
-/// How long the last lines of the log may take to be written.
+/// Time that the last lines of the log have to be written.
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 const WRONG_CONFIGURATION: u8 = 64;
@@ -65,7 +65,7 @@ fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
-    // One thread: the supervisor does little, and its children hang on the life of the thread that started them.
+    // One thread: the supervisor does little, and the kernel kills children when the thread that started them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(supervisor::serve(config)));
     Log::settle(LAST_LINES);

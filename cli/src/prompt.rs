@@ -1,5 +1,6 @@
-//! `mlxd show --prompt`: has `mlxd-gateway render` check a chat request and ask the model's worker for the prompt, so that it is the
-//! prompt that the HTTP API makes of the same request, whatever address and keys that has.
+//! `mlxd show --prompt`: runs `mlxd-gateway render`, which checks a chat request and gets the prompt from the model's worker.
+//!
+//! The prompt is therefore the one that the HTTP API makes of the same request. Neither port nor key is needed.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -12,11 +13,11 @@ use crate::client::ClientError;
 /// The program beside this one that checks requests.
 const GATEWAY: &str = "mlxd-gateway";
 
-/// The text of a file, or of standard input where the name is `-`.
+/// The text of a file, or of standard input if the name is `-`.
 ///
 /// # Errors
-/// When it cannot be read, or is not UTF-8.
-pub(crate) fn read(file: &Path) -> Result<String, ClientError> {
+/// The file cannot be read or is not UTF-8.
+pub(crate) fn read_input(file: &Path) -> Result<String, ClientError> {
     let read = || match file.to_str() {
         Some("-") => {
             let mut text = String::new();
@@ -30,19 +31,18 @@ pub(crate) fn read(file: &Path) -> Result<String, ClientError> {
 /// A chat request for one model.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
-    /// Its body.
     body: Value,
-    /// What it was made of, for a person.
+    /// A description of the input, for users.
     pub(crate) form: &'static str,
 }
 
 impl Request {
-    /// What `text` stands for: a request body, whose model is replaced, a list of messages, or else a text of the user's, without
-    /// the newline at its end.
-    pub(crate) fn of(model: &str, text: &str) -> Self {
+    /// Interprets `text` as a request body, as a list of messages, or else as a user message without its last newline.
+    /// The model of a request body is replaced.
+    pub(crate) fn from_text(model: &str, text: &str) -> Self {
         let (mut body, form) = match serde_json::from_str(text) {
             Ok(Value::Object(body)) if body.contains_key("messages") => (body, "a chat request"),
-            Ok(turns) if is_conversation(&turns) => (with_messages(turns), "a list of messages"),
+            Ok(messages) if is_conversation(&messages) => (with_messages(messages), "a list of messages"),
             _ => {
                 let line = text.strip_suffix('\n').unwrap_or(text);
                 let line = line.strip_suffix('\r').filter(|_| line.len() < text.len()).unwrap_or(line);
@@ -55,15 +55,15 @@ impl Request {
 }
 
 fn is_conversation(messages: &Value) -> bool {
-    let turn = |turn: &Value| turn.get("role").is_some();
-    messages.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(turn))
+    let is_message = |message: &Value| message.get("role").is_some();
+    messages.as_array().is_some_and(|messages| !messages.is_empty() && messages.iter().all(is_message))
 }
 
 fn with_messages(messages: Value) -> Map<String, Value> {
     Map::from_iter([("messages".to_owned(), messages)])
 }
 
-/// The answer to a request as JSON; with `pieces` it has each token's text.
+/// The gateway's answer to a request, in JSON; with `pieces` it contains the text of each token.
 ///
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
@@ -74,7 +74,7 @@ pub(crate) fn render(supervisor: &Path, request: &Request, pieces: bool) -> Resu
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;
     if let Some(mut input) = child.stdin.take() {
-        // Where it has ended already, what it says on standard error is the reason.
+        // If the program has ended already, its standard error has the reason.
         let _ = input.write_all(request.body.to_string().as_bytes());
     }
     let output = child.wait_with_output()?;
@@ -90,12 +90,12 @@ mod tests {
     use super::*;
 
     fn request(text: &str) -> (Value, &'static str) {
-        let Request { body, form } = Request::of("m", text);
+        let Request { body, form } = Request::from_text("m", text);
         (body, form)
     }
 
     #[test]
-    fn a_file_is_a_request_or_messages_or_a_text() {
+    fn input_is_a_request_or_messages_or_a_text() {
         let turns = json!([{"role": "user", "content": "Hi"}]);
         let expected = json!({"messages": turns, "model": "m"});
         let body = json!({"messages": turns, "model": "other", "tools": []}).to_string();

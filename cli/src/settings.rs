@@ -1,11 +1,10 @@
-//! A model's settings as a person writes them: `key=value`, values as in config.toml. Pure.
+//! Changes of a model's settings, written `key=value` with values as in config.toml. Pure.
 
 use ipc_proto::supervisor::ModelSettings;
 use toml::{Table, Value};
 
-/// `settings` with these changes. A text needs no quotes, names of `aliases` are set apart by commas, and nothing behind the sign
-/// takes the setting back.
-pub(crate) fn changed(settings: &ModelSettings, changes: &[String]) -> Result<ModelSettings, String> {
+/// Applies changes to `settings`. Texts need no quotes, and commas separate `aliases`. An empty value resets the setting.
+pub(crate) fn apply(settings: &ModelSettings, changes: &[String]) -> Result<ModelSettings, String> {
     let mut table = Table::try_from(settings).map_err(|e| e.to_string())?;
     for change in changes {
         let (key, text) = change.split_once('=').ok_or_else(|| format!("\"{change}\" is no KEY=VALUE"))?;
@@ -24,16 +23,16 @@ fn value(key: &str, text: &str) -> Option<Value> {
     if text.is_empty() {
         return None;
     }
-    let read = format!("it = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("it"));
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     let plain = || match key {
         "aliases" => Value::Array(text.split(',').map(|name| Value::from(name.trim())).collect()),
         _ => Value::from(text),
     };
-    Some(read.unwrap_or_else(plain))
+    Some(parsed.unwrap_or_else(plain))
 }
 
-/// The settings, one on each line.
-pub(crate) fn shown(settings: &ModelSettings) -> Result<String, String> {
+/// The settings in TOML, one on each line.
+pub(crate) fn to_toml(settings: &ModelSettings) -> Result<String, String> {
     toml::to_string(settings).map_err(|e| e.to_string())
 }
 
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     fn set(settings: &ModelSettings, changes: &[&str]) -> Result<ModelSettings, String> {
-        changed(settings, &changes.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+        apply(settings, &changes.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -67,27 +66,27 @@ mod tests {
         assert_eq!(set(&settings, &["aliases=[\"c\"]"]).unwrap().aliases, ["c"]);
         let fewer = set(&settings, &["context=", "aliases="]).unwrap();
         assert!(fewer.context.is_none() && fewer.aliases.is_empty() && fewer.pin, "the rest stays");
-        assert!(shown(&settings).unwrap().contains("context = 4096\n"));
-        assert_eq!(shown(&settings).unwrap().parse::<Table>().unwrap().try_into(), Ok(settings));
+        assert!(to_toml(&settings).unwrap().contains("context = 4096\n"));
+        assert_eq!(to_toml(&settings).unwrap().parse::<Table>().unwrap().try_into(), Ok(settings));
     }
 
     #[test]
-    fn control_tokens_are_sanitised_on_demand() {
+    fn sanitizing_of_control_tokens_can_be_set_and_reset() {
         let settings = set(&ModelSettings::default(), &["sanitize_control_tokens=true"]).unwrap();
         assert!(settings.sanitize_control_tokens);
         assert!(!set(&settings, &["sanitize_control_tokens="]).unwrap().sanitize_control_tokens);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (change, named) in [
+    fn wrong_change_is_refused_by_name() {
+        for (change, name) in [
             ("replicas=0", "replicas"),
             ("contxt=5", "contxt"),
             ("pin", "KEY=VALUE"),
             ("context=many", "context"),
         ] {
             let problem = set(&ModelSettings::default(), &[change]).unwrap_err();
-            assert!(problem.contains(named), "{change}: {problem}");
+            assert!(problem.contains(name), "{change}: {problem}");
         }
     }
 }

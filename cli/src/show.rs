@@ -1,4 +1,4 @@
-//! What `mlxd show` says of a model, and of a prompt as the model reads it. Pure.
+//! The output of `mlxd show`: facts about a model, and its prompts. Pure.
 
 use ipc_proto::supervisor::{Capabilities, ModelEntry, ModelSettings};
 use serde::Deserialize;
@@ -6,13 +6,13 @@ use toml::Table;
 
 use crate::table;
 
-/// Where the second column begins, in characters.
+/// Width of the first column in characters.
 const INDENT: usize = 15;
 
-/// A model's facts, one on each line; `settings` as they are in force.
+/// A model's facts, one on each line, with the settings in force.
 ///
 /// # Errors
-/// When the settings cannot be written as TOML.
+/// The settings cannot be written as TOML.
 pub(crate) fn facts(model: &ModelEntry, settings: &ModelSettings) -> Result<String, String> {
     let details = &model.details;
     let known = |number: u64| Some(number).filter(|number| *number > 0);
@@ -36,7 +36,7 @@ pub(crate) fn facts(model: &ModelEntry, settings: &ModelSettings) -> Result<Stri
     Ok(known.filter(|(_, value)| !value.is_empty()).map(|(name, value)| row(name, &value)).collect())
 }
 
-/// Texts of several lines stay as they are.
+/// One row. Further lines of a value are not indented.
 fn row(name: &str, value: &str) -> String {
     format!("{name:INDENT$}{}\n", value.trim_end())
 }
@@ -53,7 +53,7 @@ fn capabilities(all: Capabilities) -> Vec<&'static str> {
     all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
 }
 
-/// The settings that are not the defaults, as `mlxd set` takes them. Aliases have a row of their own.
+/// Settings that differ from the defaults, as `mlxd set` accepts them. Aliases have their own row.
 fn changed(settings: &ModelSettings) -> Result<Vec<String>, String> {
     let table = |settings: &ModelSettings| Table::try_from(settings).map_err(|e| e.to_string());
     let (own, defaults) = (table(settings)?, table(&ModelSettings::default())?);
@@ -61,10 +61,9 @@ fn changed(settings: &ModelSettings) -> Result<Vec<String>, String> {
     Ok(differs.map(|(key, value)| format!("{key}={value}")).collect())
 }
 
-/// A prompt as `mlxd-gateway render` answers it.
+/// The answer of `mlxd-gateway render`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rendered {
-    /// Its text.
     pub(crate) prompt: String,
     token_count: usize,
     max_model_len: u32,
@@ -95,7 +94,7 @@ struct Token {
     piece: Piece,
 }
 
-/// Text where the bytes are whole characters.
+/// Text if the bytes are whole characters.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Piece {
@@ -104,7 +103,7 @@ enum Piece {
 }
 
 impl Rendered {
-    /// How the prompt came to be, in a few lines; `form` is what it was made of.
+    /// Explains the prompt in a few lines. `form` describes the input.
     pub(crate) fn note(&self, form: &str) -> String {
         let mut rows = vec![("read as", form.to_owned())];
         if let Some(template) = &self.template {
@@ -125,7 +124,7 @@ impl Rendered {
         rows.into_iter().map(|(name, value)| row(name, &value)).collect()
     }
 
-    /// Each token's id and text, one on each line. Texts are quoted as in JSON; bytes that are not whole characters are in
+    /// Each token's id and text, one token a line. Texts are quoted as in JSON. Bytes that are not whole characters are in
     /// hexadecimal.
     pub(crate) fn ids(&self) -> String {
         let text = |piece: &Piece| match piece {

@@ -2,7 +2,7 @@
 
 use ipc_proto::supervisor::{ModelEntry, ModelState, Pool, Pressure, WorkerEntry};
 
-/// The loaded models, one line for each process; with `all` the others too.
+/// The loaded models, one line for each process; with `all` also the others.
 pub(crate) fn models(models: &[ModelEntry], all: bool) -> String {
     let mut rows =
         vec![["MODEL", "STATE", "PID", "MEMORY", "LEASE", "REQUESTS", "IDLE", "EXPIRES"].map(String::from)];
@@ -53,13 +53,14 @@ fn line(model: &ModelEntry, worker: &WorkerEntry) -> [String; 8] {
 }
 
 fn name(model: &ModelEntry) -> String {
-    match model.aliases.is_empty() {
-        true => model.id.clone(),
-        false => format!("{} ({})", model.id, model.aliases.join(", ")),
+    if model.aliases.is_empty() {
+        model.id.clone()
+    } else {
+        format!("{} ({})", model.id, model.aliases.join(", "))
     }
 }
 
-/// What a model's workers do, in one line.
+/// A model's state in one line.
 pub(crate) fn state(state: &ModelState) -> String {
     match state {
         ModelState::Stopped => "stopped".into(),
@@ -78,23 +79,21 @@ fn short(what: &str, reason: &str) -> String {
     format!("{what}: {}", line.chars().take(60).collect::<String>())
 }
 
-/// The budget in one line.
+/// The memory budget in one line, then settings of unknown models.
 pub(crate) fn pool(pool: &Pool) -> String {
     let pressure = match pool.pressure {
         Pressure::Normal => "",
         Pressure::Warn => "; the system is short of memory",
         Pressure::Critical => "; the system has no memory left",
     };
-    let queue = match pool.queue.is_empty() {
-        true => String::new(),
-        false => format!("; waiting for room: {}", pool.queue.join(", ")),
-    };
-    let unknown = match pool.unknown.is_empty() {
-        true => String::new(),
-        false => {
-            format!("settings are there for models that do not exist: {}\n", pool.unknown.join(", "))
-        }
-    };
+    let mut queue = String::new();
+    if !pool.queue.is_empty() {
+        queue = format!("; waiting for room: {}", pool.queue.join(", "));
+    }
+    let mut unknown = String::new();
+    if !pool.unknown.is_empty() {
+        unknown = format!("settings are there for models that do not exist: {}\n", pool.unknown.join(", "));
+    }
     format!(
         "memory: {} of {} leased, {} used{pressure}{queue}\n{unknown}",
         size(pool.leased),
@@ -103,13 +102,13 @@ pub(crate) fn pool(pool: &Pool) -> String {
     )
 }
 
-/// A number of weights: in billions, or in millions where it is less than one.
+/// A number of weights, in billions, or in millions if it is less than one billion.
 pub(crate) fn parameters(count: u64) -> String {
     let millions = count as f64 / 1e6;
     if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
 }
 
-/// Memory in GiB, or in MiB where it is less than one.
+/// Memory in GiB, or in MiB if it is less than one GiB.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0 => "-".into(),
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_and_waiting_models_are_listed_and_others_on_demand() {
+    fn running_and_waiting_models_are_listed_and_others_with_all() {
         let worker = WorkerEntry {
             incarnation: 1,
             pid: Some(77),
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn why_chats_fail_is_listed_with_all_models() {
+    fn chat_problem_is_listed_with_all() {
         let mut model = ModelEntry { id: "m".into(), ..ModelEntry::default() };
         model.details.chat_problem = Some("chat_template.jinja: line 3".into());
         let text = models(&[model.clone()], true);

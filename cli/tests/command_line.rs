@@ -1,4 +1,4 @@
-//! What `mlxd` says when it cannot start: one line that names the cause, and an exit status that scripts can tell apart.
+//! Failed starts of `mlxd`: one line names the cause, and scripts can distinguish the exit statuses.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Runs `mlxd serve` in an own home; gives exit status and standard error.
+/// Runs `mlxd serve` in a home of its own. Returns exit status and standard error.
 fn serve(home: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd"));
     command.env_clear().env("HOME", home.path()).env("MLXD_LOG", "off").arg("serve").args(arguments);
@@ -21,16 +21,19 @@ fn home() -> TempDir {
 }
 
 #[test]
-fn a_wrong_configuration_is_status_64() {
+fn wrong_configuration_is_status_64() {
     let home = home();
-    let (status, said) = serve(&home, &["--host", "0.0.0.0"]);
-    assert!(status == Some(64) && said.contains("MLXD_API_KEYS") && said.lines().count() == 1, "{said}");
-    let (status, said) = serve(&home, &["--models", "/nowhere"]);
-    assert!(status == Some(64) && said.contains("/nowhere is no folder"), "{said}");
+    let (status, stderr) = serve(&home, &["--host", "0.0.0.0"]);
+    assert!(
+        status == Some(64) && stderr.contains("MLXD_API_KEYS") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    let (status, stderr) = serve(&home, &["--models", "/nowhere"]);
+    assert!(status == Some(64) && stderr.contains("/nowhere is no folder"), "{stderr}");
     fs::create_dir(home.path().join(".mlxd")).unwrap();
     fs::write(home.path().join(".mlxd/config.toml"), "prot = 3\n").unwrap();
-    let (status, said) = serve(&home, &[]);
-    assert!(status == Some(64) && said.contains("config.toml") && said.contains("prot"), "{said}");
+    let (status, stderr) = serve(&home, &[]);
+    assert!(status == Some(64) && stderr.contains("config.toml") && stderr.contains("prot"), "{stderr}");
 }
 
 #[test]
@@ -39,26 +42,26 @@ fn damaged_settings_are_status_64_and_named_by_file_and_line() {
     let folder = home.path().join(".mlxd");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("settings.toml"), "[models.m]\ncontext = 4096\nreplicas = \"two\"\n").unwrap();
-    let (status, said) = serve(&home, &["--port", "0"]);
-    let told = said.contains(".mlxd/settings.toml: line 3: ") && said.contains("delete it");
-    assert!(status == Some(64) && told && said.lines().count() == 1, "{said}");
+    let (status, stderr) = serve(&home, &["--port", "0"]);
+    let named = stderr.contains(".mlxd/settings.toml: line 3: ") && stderr.contains("delete it");
+    assert!(status == Some(64) && named && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (status, said) = serve(&home(), &["--port", &port]);
-    assert!(status == Some(1) && said.contains(&port) && said.lines().count() == 1, "{said}");
+    let (status, stderr) = serve(&home(), &["--port", &port]);
+    assert!(status == Some(1) && stderr.contains(&port) && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[test]
-fn flags_that_there_are_not_are_refused() {
-    let (status, said) = serve(&home(), &["--prot", "3"]);
-    assert!(status == Some(2) && said.contains("--port"), "{said}");
+fn unknown_flag_is_refused_with_a_suggestion() {
+    let (status, stderr) = serve(&home(), &["--prot", "3"]);
+    assert!(status == Some(2) && stderr.contains("--port"), "{stderr}");
 }
 
-/// Runs `mlxd` in a home without a server; gives exit status and standard error.
+/// Runs `mlxd` in a home without a server. Returns exit status and standard error.
 fn alone(arguments: &[&str]) -> (Option<i32>, String) {
     let home = home();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd"));
@@ -67,15 +70,18 @@ fn alone(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn show_without_a_server_says_how_to_start_one() {
+fn show_without_a_server_names_the_command_that_starts_one() {
     for arguments in [&["show", "m"][..], &["show", "m", "--prompt", "-"]] {
-        let (status, said) = alone(arguments);
-        assert!(status == Some(1) && said.contains("mlxd serve") && said.lines().count() == 1, "{said}");
+        let (status, stderr) = alone(arguments);
+        assert!(
+            status == Some(1) && stderr.contains("mlxd serve") && stderr.lines().count() == 1,
+            "{stderr}"
+        );
     }
 }
 
 #[test]
-fn show_takes_ids_and_json_of_prompts_only() {
+fn ids_and_json_without_a_prompt_are_refused() {
     for arguments in [&["show", "m", "--ids"][..], &["show", "m", "--prompt", "-", "--ids", "--json"]] {
         assert_eq!(alone(arguments).0, Some(2), "{arguments:?}");
     }

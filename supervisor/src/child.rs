@@ -1,6 +1,7 @@
 //! Starts a child process, forwards its stderr, and ends it.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ use crate::log::Log;
 /// Lines of a child's stderr that error messages can quote.
 const TAIL_LINES: usize = 20;
 const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// Beginnings of the `MLXD_` variables that children read themselves: log filter, CPU level and test doubles.
+const INHERITED: [&str; 4] = ["MLXD_LOG", "MLXD_CPU_LEVEL", "MLXD_TEST_", "MLXD_WORKER_"];
 
 /// The programs that belong to `mlxd`.
 #[derive(Debug, Clone)]
@@ -60,6 +64,9 @@ impl Child {
     /// Only this process holds its standard input open: end-of-file there means that the supervisor has died.
     /// The child has its own process group. Ctrl-C in a terminal reaches only the supervisor, which stops all in order.
     pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
+        for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_setting(variable)) {
+            command.env_remove(variable);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
         let lifeline = process.stdin.take();
@@ -114,6 +121,12 @@ impl Child {
         };
         self.stop(left).await;
     }
+}
+
+/// Tests for a variable that children must not inherit: a setting of the server, which may be an API key.
+fn is_setting(variable: &OsStr) -> bool {
+    let name = variable.as_encoded_bytes();
+    name.starts_with(b"MLXD_") && !INHERITED.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
 /// The exit of a process.
@@ -171,6 +184,16 @@ async fn forward_stderr(stderr: ChildStderr, name: String, tail: StderrTail) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_variables_of_children_are_inherited() {
+        for setting in ["MLXD_API_KEYS", "MLXD_HOST", "MLXD_CORS_ORIGINS", "MLXD_UNKNOWN"] {
+            assert!(is_setting(setting.as_ref()), "{setting}");
+        }
+        for other in ["MLXD_LOG", "MLXD_CPU_LEVEL", "MLXD_TEST_ANY", "MLXD_WORKER_ANY", "PATH", "HF_HOME"] {
+            assert!(!is_setting(other.as_ref()), "{other}");
+        }
+    }
 
     #[tokio::test]
     async fn stderr_with_invalid_lines_is_read_to_its_end() {

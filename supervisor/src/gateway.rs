@@ -1,22 +1,26 @@
 //! Keeps one gateway process running, and replaces it on request.
 
+use std::io::PipeReader;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::Secret;
 use crate::backoff::Backoff;
 use crate::child::Child;
 
 /// The gateway inherits the public socket as this descriptor.
 const LISTEN_FD: i32 = 3;
+/// It reads its settings from this one.
+const CONFIG_FD: i32 = 4;
 
 /// The parameters of a start.
 pub(crate) struct GatewayLaunch {
@@ -25,11 +29,10 @@ pub(crate) struct GatewayLaunch {
     /// The supervisor's control socket.
     pub(crate) supervisor: PathBuf,
     pub(crate) home: PathBuf,
-    pub(crate) api_keys: Secret,
-    pub(crate) recoveries: Option<u32>,
-    pub(crate) drain_seconds: u32,
-    pub(crate) response_days: Option<u32>,
-    pub(crate) cors_origins: Option<String>,
+    /// The settings, in JSON.
+    pub(crate) config: SecretString,
+    /// Time that a replaced gateway has to finish its requests.
+    pub(crate) drain: Duration,
 }
 
 /// A handle to the task that owns the gateway process.
@@ -89,22 +92,24 @@ impl GatewayLaunch {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--listen-fd").arg(LISTEN_FD.to_string());
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
-        command.arg("--drain-seconds").arg(self.drain_seconds.to_string());
-        if let Some(recoveries) = self.recoveries {
-            command.arg("--recoveries").arg(recoveries.to_string());
-        }
-        if let Some(days) = self.response_days {
-            command.arg("--response-days").arg(days.to_string());
-        }
-        if let Some(origins) = &self.cors_origins {
-            command.env("MLXD_CORS_ORIGINS", origins);
-        }
-        // Command lines are public, environments are not.
-        command.env("MLXD_API_KEYS", self.api_keys.reveal());
-        let socket = OwnedFd::from(self.listener.try_clone()?);
-        let mapping = FdMapping { parent_fd: socket, child_fd: LISTEN_FD };
-        command.fd_mappings(vec![mapping]).map_err(std::io::Error::other)?;
+        // Other users see command lines, and processes of the same user see environments. A pipe is seen by neither.
+        command.arg("--config").arg(format!("/dev/fd/{CONFIG_FD}"));
+        let socket = FdMapping { parent_fd: self.listener.try_clone()?.into(), child_fd: LISTEN_FD };
+        let config = FdMapping { parent_fd: self.config_pipe()?.into(), child_fd: CONFIG_FD };
+        command.fd_mappings(vec![socket, config]).map_err(std::io::Error::other)?;
         Child::spawn(command, "gateway")
+    }
+
+    /// A pipe from which one gateway reads the settings. A task writes them, so a document of any length blocks nothing.
+    fn config_pipe(&self) -> std::io::Result<PipeReader> {
+        let (reader, writer) = std::io::pipe()?;
+        let mut writer = pipe::Sender::from_owned_fd(writer.into())?;
+        let config = self.config.clone();
+        tokio::spawn(async move {
+            // An error means that the gateway has ended, which its owner notices.
+            let _ = writer.write_all(config.expose_secret().as_bytes()).await;
+        });
+        Ok(reader)
     }
 }
 
@@ -161,7 +166,7 @@ async fn run_until_exit(
                 Some(GatewayCommand::Restart(reply)) => {
                     let outcome = start_successor(launch, pids).await.map(|new| {
                         let old = std::mem::replace(&mut child, new);
-                        retired.add(old, Duration::from_secs(launch.drain_seconds.into()) + OVERDUE);
+                        retired.add(old, launch.drain + OVERDUE);
                     });
                     let _ = reply.send(outcome);
                 }
@@ -214,3 +219,6 @@ async fn start_successor(launch: &GatewayLaunch, pids: &mut watch::Receiver<u32>
         end = new.wait() => Err(failed(end.text)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,24 @@
 //! Sizes of memory as people write them.
 
-use super::ConfigError;
+use serde::de::{Deserialize, Deserializer, Error};
 
-/// Nothing runs in less.
+/// No model fits into less.
 const LEAST: u64 = 64 << 20;
 
+/// Reads the setting, a text.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(source)?;
+    parse(&text).map(Some).map_err(D::Error::custom)
+}
+
 /// Bytes of `12GiB`, `8000MB`, `500m`, `60%` (of the machine's memory) or a plain number of bytes.
-pub(super) fn parse(name: &'static str, text: &str) -> Result<u64, ConfigError> {
-    let problem = |problem: String| ConfigError::Value { name, problem };
-    let bytes = bytes(text.trim(), supervisor::physical_memory());
-    let bytes = bytes
-        .ok_or_else(|| problem(format!("\"{text}\" is no size of memory; write 12GiB, 8000MB or 60%")))?;
-    match bytes {
-        LEAST.. => Ok(bytes),
-        _ => Err(problem(format!("\"{text}\" is too little for any model; 64MiB is the least"))),
+fn parse(text: &str) -> Result<u64, String> {
+    let bytes = bytes(text.trim(), supervisor::physical_memory())
+        .ok_or_else(|| format!("\"{text}\" is no size of memory; write 12GiB, 8000MB or 60%"))?;
+    if bytes < LEAST {
+        return Err(format!("\"{text}\" is too little for any model; 64MiB is the least"));
     }
+    Ok(bytes)
 }
 
 fn bytes(text: &str, physical: u64) -> Option<u64> {
@@ -40,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_people_write_them() {
+    fn size_with_any_usual_unit_is_parsed() {
         for (text, expected) in [
             ("12GiB", 12 << 30),
             ("1.5g", 3 << 29),
@@ -54,7 +58,7 @@ mod tests {
         for text in ["", "many", "-5GiB", "5 elephants", "120%", "1.2.3g"] {
             assert_eq!(bytes(text, 1000 << 20), None, "{text}");
         }
-        let error = parse("--memory", "1MiB").unwrap_err().to_string();
-        assert!(error.starts_with("--memory") && error.contains("too little"), "{error}");
+        let error = parse("1MiB").unwrap_err();
+        assert!(error.contains("too little"), "{error}");
     }
 }

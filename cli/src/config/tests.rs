@@ -1,124 +1,217 @@
+use ipc_proto::gateway::CorsOrigins;
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
 use super::*;
 
-fn with_file(text: &str) -> (tempfile::TempDir, Environment) {
+/// An environment whose home has this `config.toml`, with further variables.
+fn environment(file: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("config.toml"), text).unwrap();
-    let home = Some(folder.path().to_owned());
-    (folder, Environment { home, ..Environment::default() })
+    std::fs::write(folder.path().join("config.toml"), file).unwrap();
+    let home = ("MLXD_HOME".to_owned(), folder.path().to_str().unwrap().to_owned());
+    let others = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    (folder, Environment { settings: others.chain([home]).collect(), user_home: None })
+}
+
+fn resolve_all(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
+    let (_folder, environment) = environment(file, variables);
+    resolve(flags, environment).map_err(|error| error.to_string())
+}
+
+fn resolve_file(file: &str) -> Result<Config, String> {
+    resolve_all(file, &[], Flags::default())
+}
+
+fn gateway(config: &Config) -> GatewayConfig {
+    serde_json::from_str(config.gateway.expose_secret()).unwrap()
 }
 
 #[test]
-fn nothing_given_gives_the_documented_defaults() {
-    let environment = Environment { user_home: Some("/nobody".into()), ..Environment::default() };
+fn empty_configuration_gives_the_documented_defaults() {
+    let environment = Environment { user_home: Some("/nowhere".into()), ..Environment::default() };
     let config = resolve(Flags::default(), environment).unwrap();
     assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 10240));
-    assert_eq!(config.home, Path::new("/nobody/.mlxd"));
-    assert_eq!(config.models, [Path::new("/nobody/.mlxd/models")]);
+    assert_eq!(config.home, Path::new("/nowhere/.mlxd"));
+    assert_eq!(config.models, [Path::new("/nowhere/.mlxd/models")]);
+    assert_eq!(config.drain_seconds, 600);
+    let gateway = gateway(&config);
+    assert_eq!((gateway.recoveries, gateway.drain_seconds, gateway.response_days), (2, 600, 30));
+    assert!(gateway.api_keys.is_empty() && gateway.cors_origins == CorsOrigins::default());
+}
+
+#[test]
+fn file_sets_host_port_and_folders() {
+    let config = resolve_file("host = \"localhost\"\nport = 1\nmodels = [\"/\"]").unwrap();
+    assert_eq!((config.host.as_str(), config.port, config.models), ("localhost", 1, vec!["/".into()]));
 }
 
 #[test]
 fn flags_beat_the_environment_which_beats_the_file() {
-    let (_folder, environment) = with_file("host = \"localhost\"\nport = 1\nmodels = [\"/\"]");
-    let config = resolve(Flags::default(), environment).unwrap();
-    assert_eq!((config.host.as_str(), config.port, config.models), ("localhost", 1, vec!["/".into()]));
-    let (_folder, mut environment) = with_file("port = 1");
-    environment.port = Some("2".into());
-    assert_eq!(resolve(Flags::default(), environment).unwrap().port, 2);
-    let (_folder, mut environment) = with_file("port = 1");
-    environment.port = Some("2".into());
-    assert_eq!(resolve(Flags { port: Some(3), ..Flags::default() }, environment).unwrap().port, 3);
+    let (file, variables) = ("port = 1", &[("MLXD_PORT", "2")][..]);
+    assert_eq!(resolve_all(file, variables, Flags::default()).unwrap().port, 2);
+    assert_eq!(resolve_all(file, variables, Flags { port: Some(3), ..Flags::default() }).unwrap().port, 3);
 }
 
 #[test]
-fn what_is_wrong_is_named() {
-    for (text, word) in
-        [("prot = 1", "prot"), ("port = \"x\"", "port"), ("port = 99999", "port"), ("port", "port")]
-    {
-        let (_folder, environment) = with_file(text);
-        let error = resolve(Flags::default(), environment).unwrap_err().to_string();
-        assert!(error.contains(word) && error.contains("config.toml"), "{error}");
+fn model_folders_of_the_environment_are_separated_by_colons() {
+    let config = resolve_all("", &[("MLXD_MODELS", "/:/tmp")], Flags::default()).unwrap();
+    assert_eq!(config.models, [Path::new("/"), Path::new("/tmp")]);
+}
+
+#[test]
+fn wrong_file_is_refused_with_its_path_and_key() {
+    for (text, word) in [
+        ("prot = 1", "prot"),
+        ("port = \"x\"", "port"),
+        ("port = 99999", "port"),
+        ("port", "line 1"),
+        ("[models.m]\npni = true", "pni"),
+        ("[models.m]\nreplicas = 0", "replicas"),
+        ("models = 3", "models"),
+        ("idle_seconds = \"x\"", "idle_seconds"),
+        ("recoveries = -1", "recoveries"),
+        ("response_days = 0", "response_days: must lie between 1 and 36500"),
+        ("cors_origins = [\"a.example\"]", "cors_origins: \"a.example\" is no origin"),
+    ] {
+        let error = resolve_file(text).unwrap_err();
+        assert!(error.contains(word) && error.contains("config.toml: "), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
-    let (_folder, mut environment) = with_file("");
-    environment.port = Some("many".into());
-    assert!(resolve(Flags::default(), environment).unwrap_err().to_string().starts_with("MLXD_PORT"));
-    let (_folder, environment) = with_file("");
+}
+
+#[test]
+fn unknown_key_is_refused_with_the_known_ones() {
+    let error = resolve_file("recoverys = 1").unwrap_err();
+    assert!(error.contains("recoverys") && error.contains("port") && error.contains("recoveries"), "{error}");
+}
+
+#[test]
+fn wrong_variable_is_refused_by_name() {
+    for (name, value) in [
+        ("MLXD_PORT", "many"),
+        ("MLXD_PORT", "65536"),
+        ("MLXD_IDLE_SECONDS", "-1"),
+        ("MLXD_RESPONSE_DAYS", "36501"),
+        ("MLXD_MEMORY", "lots"),
+        ("MLXD_CORS_ORIGINS", "https://a.example/x"),
+    ] {
+        let error = resolve_all("", &[(name, value)], Flags::default()).unwrap_err();
+        assert!(error.starts_with(&format!("{name}: ")), "{error}");
+    }
+}
+
+#[test]
+fn wrong_flag_is_refused_by_name() {
     let flags = Flags { models: vec!["/no/such/folder".into()], ..Flags::default() };
-    assert!(resolve(flags, environment).unwrap_err().to_string().contains("/no/such/folder"));
+    assert!(resolve_all("", &[], flags).unwrap_err().contains("/no/such/folder"));
+    let flags = Flags { memory: Some("lots".into()), ..Flags::default() };
+    assert!(resolve_all("", &[], flags).unwrap_err().starts_with("--memory: "));
+    for wrong in ["a.example", "https://a.example/x", "*, https://a.example"] {
+        let flags = Flags { cors_origins: Some(wrong.into()), ..Flags::default() };
+        let error = resolve_all("", &[], flags).unwrap_err();
+        assert!(error.starts_with("--cors-origins: "), "{error}");
+    }
 }
 
 #[test]
-fn origins_and_days_come_from_everywhere_and_are_checked() {
-    let (_folder, environment) =
-        with_file("cors_origins = [\"https://a.example\", \"https://b.example\"]\nresponse_days = 7");
-    let config = resolve(Flags::default(), environment).unwrap();
-    assert_eq!(config.cors_origins.as_deref(), Some("https://a.example,https://b.example"));
-    assert_eq!((config.response_days, config.drain_seconds), (Some(7), 600));
-    let (_folder, environment) = with_file("drain_seconds = 5");
-    assert_eq!(resolve(Flags::default(), environment).unwrap().drain_seconds, 5);
-    let (_folder, mut environment) = with_file("cors_origins = [\"https://a.example\"]\nresponse_days = 7");
-    (environment.cors_origins, environment.response_days) = (Some("*".into()), Some("9".into()));
-    environment.drain_seconds = Some("20".into());
-    let config = resolve(Flags::default(), environment).unwrap();
-    assert_eq!((config.cors_origins.as_deref(), config.response_days), (Some("*"), Some(9)));
-    assert_eq!(config.drain_seconds, 20);
-    let flags = |list: &str| Flags { cors_origins: Some(list.into()), ..Flags::default() };
-    for wrong in ["a.example", "https://a.example/x", "*, https://a.example"] {
-        let error = resolve(flags(wrong), with_file("").1).unwrap_err().to_string();
-        assert!(error.starts_with("cors_origins"), "{error}");
-    }
-    let (_folder, environment) = with_file("response_days = 0");
-    assert!(resolve(Flags::default(), environment).unwrap_err().to_string().starts_with("response_days"));
+fn gateway_settings_come_from_the_file() {
+    let text =
+        "cors_origins = [\"https://a.example\", \"https://b.example\"]\nresponse_days = 7\ndrain_seconds = 5";
+    let config = resolve_file(text).unwrap();
+    let origins = ["https://a.example", "https://b.example"].map(String::from);
+    assert_eq!(gateway(&config).cors_origins, CorsOrigins::Only(origins.into()));
+    assert_eq!((gateway(&config).response_days, config.drain_seconds), (7, 5));
+}
+
+#[test]
+fn gateway_settings_of_the_environment_beat_the_file() {
+    let variables = [
+        ("MLXD_CORS_ORIGINS", "*"),
+        ("MLXD_RESPONSE_DAYS", "9"),
+        ("MLXD_DRAIN_SECONDS", "20"),
+        ("MLXD_RECOVERIES", "0"),
+        ("MLXD_API_KEYS", "1234, sk-two,"),
+    ];
+    let text = "cors_origins = [\"https://a.example\"]\nresponse_days = 7\napi_keys = [\"sk-file\"]";
+    let config = resolve_all(text, &variables, Flags::default()).unwrap();
+    let gateway = gateway(&config);
+    assert_eq!((gateway.recoveries, gateway.drain_seconds, gateway.response_days), (0, 20, 9));
+    assert_eq!(gateway.cors_origins, CorsOrigins::Any);
+    assert!(gateway.api_keys.expose().eq(["1234", "sk-two"]));
 }
 
 #[test]
 fn other_machines_are_let_in_with_a_key_only() {
+    let flags = |host: &str| Flags { host: Some(host.into()), ..Flags::default() };
     for host in ["0.0.0.0", "192.168.1.5", "::", "example.test"] {
-        let flags = || Flags { host: Some(host.into()), ..Flags::default() };
-        let (_folder, environment) = with_file("");
-        assert!(matches!(resolve(flags(), environment), Err(ConfigError::Open(_))), "{host}");
-        let (_folder, environment) = with_file("api_keys = [\"sk-1\", \"sk-2\"]");
-        assert!(resolve(flags(), environment).is_ok());
+        for keyless in ["", "api_keys = []", "api_keys = [\"\", \" \"]"] {
+            let error = resolve_all(keyless, &[], flags(host)).unwrap_err();
+            assert!(error.contains("MLXD_API_KEYS"), "{host} {keyless}: {error}");
+        }
+        assert!(resolve_all("api_keys = [\"sk-1\", \"sk-2\"]", &[], flags(host)).is_ok());
     }
     for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
-        let (_folder, environment) = with_file("");
-        assert!(resolve(Flags { host: Some(host.into()), ..Flags::default() }, environment).is_ok());
+        assert!(resolve_all("", &[], flags(host)).is_ok());
     }
 }
 
 #[test]
 fn keys_are_never_printed() {
-    let (_folder, environment) = with_file("api_keys = [\"sk-hidden\"]");
-    let config = resolve(Flags::default(), environment).unwrap();
+    let config = resolve_file("api_keys = [\"sk-hidden\"]").unwrap();
     assert!(!format!("{config:?}").contains("sk-hidden"));
+    for wrong in ["api_keys = \"sk-hidden\"", "api_keys = [\"sk-hidden\", 3]", "api_keys = [\"sk-hidden\""] {
+        let error = resolve_file(wrong).unwrap_err();
+        assert!(!error.contains("sk-hidden"), "{error}");
+    }
 }
 
 #[test]
-fn models_are_folders_or_settings() {
+fn models_as_a_table_are_settings() {
     let text = "memory = \"1GiB\"\nidle_seconds = 60\nmodel_folders = [\"/\"]\n\
                 [models.\"org/name\"]\naliases = [\"short\"]\npin = true\npriority = \"low\"\nreplicas = 2\n";
-    let (_folder, mut environment) = with_file(text);
-    environment.hang_seconds = Some("7".into());
-    let config = resolve(Flags::default(), environment).unwrap();
+    let config = resolve_all(text, &[("MLXD_HANG_SECONDS", "7")], Flags::default()).unwrap();
     assert_eq!(config.models, [Path::new("/")]);
     let policy = config.policy;
     assert_eq!((policy.memory, policy.idle_seconds, policy.hang_seconds), (Some(1 << 30), Some(60), 7));
     let settings = &policy.models["org/name"];
     assert!(settings.pin && settings.replicas == 2 && settings.aliases == ["short"]);
-    for (text, word) in [
-        ("[models.m]\npni = true", "pni"),
-        ("[models.m]\nreplicas = 0", "replicas"),
-        ("models = 3", "models"),
-        ("idle_seconds = \"x\"", "idle_seconds"),
-    ] {
-        let (_folder, environment) = with_file(text);
-        let error = resolve(Flags::default(), environment).unwrap_err().to_string();
-        assert!(error.contains(word) && error.contains("config.toml"), "{error}");
-    }
-    let (_folder, mut environment) = with_file("memory = \"1GiB\"");
-    environment.memory = Some("2GiB".into());
-    let config = resolve(Flags::default(), environment).unwrap();
+}
+
+#[test]
+fn memory_of_the_environment_beats_the_file() {
+    let config = resolve_all("memory = \"1GiB\"", &[("MLXD_MEMORY", "2GiB")], Flags::default()).unwrap();
     assert_eq!(config.policy.memory, Some(2 << 30));
-    let (_folder, environment) = with_file("");
-    let flags = Flags { memory: Some("lots".into()), ..Flags::default() };
-    assert!(resolve(flags, environment).unwrap_err().to_string().starts_with("--memory"));
+}
+
+proptest! {
+    #[test]
+    fn highest_layer_with_a_value_decides(
+        flag in proptest::option::of(any::<u16>()),
+        variable in proptest::option::of(any::<u16>()),
+        key in proptest::option::of(any::<u16>()),
+    ) {
+        let file = key.map_or_else(String::new, |port| format!("port = {port}"));
+        let variable = variable.map(|port| port.to_string());
+        // An empty variable is unset; `Environment::read` drops it.
+        let variables: Vec<(&str, &str)> = variable.iter().map(|text| ("MLXD_PORT", text.as_str())).collect();
+        let config = resolve_all(&file, &variables, Flags { port: flag, ..Flags::default() }).unwrap();
+        let expected = flag.or(variable.as_ref().and_then(|text| text.parse().ok())).or(key).unwrap_or(10240);
+        prop_assert_eq!(config.port, expected);
+    }
+
+    #[test]
+    fn variable_and_key_give_the_same_gateway_settings(
+        numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500),
+        keys in proptest::collection::vec("[a-zA-Z0-9_-]{1,20}", 1..4),
+    ) {
+        let (recoveries, drain, days) = numbers;
+        let file = format!("recoveries = {recoveries}\ndrain_seconds = {drain}\nresponse_days = {days}\napi_keys = {keys:?}");
+        let texts = [recoveries.to_string(), drain.to_string(), days.to_string(), keys.join(",")];
+        let names = ["MLXD_RECOVERIES", "MLXD_DRAIN_SECONDS", "MLXD_RESPONSE_DAYS", "MLXD_API_KEYS"];
+        let variables: Vec<(&str, &str)> = names.into_iter().zip(texts.iter().map(String::as_str)).collect();
+        let (in_file, in_variables) =
+            (resolve_file(&file).unwrap(), resolve_all("", &variables, Flags::default()).unwrap());
+        prop_assert_eq!(in_file.gateway.expose_secret(), in_variables.gateway.expose_secret());
+        prop_assert_eq!(in_file.drain_seconds, drain);
+    }
 }

@@ -30,7 +30,7 @@ fn rendered() -> serde_json::Value {
 }
 
 #[test]
-fn facts_are_listed_and_what_is_not_known_is_left_out() {
+fn known_facts_are_listed_and_unknown_ones_left_out() {
     let settings = ModelSettings { context: Some(8192), pin: true, ..ModelSettings::default() };
     let text = facts(&model(), &settings).unwrap();
     assert_eq!(
@@ -43,7 +43,7 @@ fn facts_are_listed_and_what_is_not_known_is_left_out() {
 }
 
 #[test]
-fn problems_are_shown_whole() {
+fn problems_are_shown_in_full() {
     let mut model = model();
     model.details.chat_problem = Some("line 3: unexpected end\nof the template".into());
     model.state = ModelState::Failed("no weights".into());
@@ -53,7 +53,7 @@ fn problems_are_shown_whole() {
 }
 
 #[test]
-fn a_note_says_how_a_prompt_came_to_be() {
+fn note_explains_the_prompt() {
     let rendered: Rendered = serde_json::from_value(rendered()).unwrap();
     assert_eq!(
         rendered.note("a chat request"),
