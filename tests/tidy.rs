@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use e2e::places::repository;
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "ipc-proto",
     "chat-template",
     "mlx-cpu-kernels",
+    "model-folder",
     "supervisor",
     "gateway",
     "worker",

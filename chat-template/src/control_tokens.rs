@@ -1,8 +1,8 @@
 //! Control tokens in a client's text.
 //!
-//! A template writes control tokens such as `<|im_end|>` around what people say. When the same characters stand in what people say,
-//! the tokenizer cannot tell them apart. This module marks them before a rendering and finds them again afterwards, so that the
-//! tokenizer can read them as plain text. Transformers calls this `sanitize_control_tokens`.
+//! A template writes control tokens such as `<|im_end|>` around the text of messages. If the text contains the same characters, the
+//! tokenizer cannot distinguish them. This module marks them before rendering and finds them again afterwards. The tokenizer can then
+//! encode them as plain text. Transformers calls this `sanitize_control_tokens`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use ipc_proto::generate::{ChatPrompt, ContentPart};
 use serde_json::Value;
 
-/// Private-use characters, of which one that a request does not hold becomes the mark.
+/// Private-use characters. One that does not occur in a request becomes its mark.
 const MARKS: Range<u32> = 0xe100..0xf8ff;
 
 /// The texts that a tokenizer reads as control tokens.
@@ -27,12 +27,12 @@ impl ControlTokens {
         Self(automaton.ok().filter(|_| !tokens.is_empty()))
     }
 
-    /// Where control tokens stand in `text`, in bytes.
+    /// The byte ranges of control tokens in `text`.
     pub fn find(&self, text: &str) -> Vec<Range<usize>> {
         self.0.iter().flat_map(|tokens| tokens.find_iter(text)).map(|found| found.range()).collect()
     }
 
-    /// Marks every control token in what a client sent: messages, calls, tools and template variables, but no keys of objects.
+    /// Marks every control token in a client's texts: messages, calls, tools and template variables, but not keys of objects.
     pub(crate) fn mark(&self, prompt: &mut ChatPrompt) -> Option<Mark> {
         self.0.as_ref()?;
         let mark = Mark::absent_from(prompt)?;
@@ -59,7 +59,7 @@ impl ControlTokens {
         }
     }
 
-    /// `text` with a mark behind the first character of each control token.
+    /// `text` with a mark after the first character of each control token.
     fn marked<'a>(&self, text: &'a str, mark: Mark) -> Cow<'a, str> {
         let found = self.find(text);
         if found.is_empty() {
@@ -77,7 +77,7 @@ impl ControlTokens {
         Cow::Owned(marked)
     }
 
-    /// JSON text whose strings are marked; what is no JSON is marked as it is.
+    /// Marks the strings in a JSON text. Marks a text that is not JSON as a whole.
     fn mark_json(&self, text: &mut String, mark: Mark) {
         let Ok(mut value) = serde_json::from_str::<Value>(text) else { return self.mark_text(text, mark) };
         if self.mark_value(&mut value, mark) {
@@ -105,12 +105,12 @@ impl ControlTokens {
     }
 }
 
-/// A character that stands in no text of the request.
+/// A character that occurs in no text of the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(char);
 
 impl Mark {
-    /// `None` where a request holds all private-use characters, which no honest one does.
+    /// `None` if a request contains all private-use characters, which no ordinary request does.
     fn absent_from(prompt: &ChatPrompt) -> Option<Self> {
         let texts = || {
             let messages = prompt.messages.iter().flat_map(|message| {
@@ -126,7 +126,7 @@ impl Mark {
         MARKS.filter_map(char::from_u32).find(absent).map(Self)
     }
 
-    /// Takes the marks out of a rendered prompt and finds the control tokens that they stood in.
+    /// Removes the marks from a rendered prompt. Returns it with the ranges of the control tokens that contained them.
     pub(crate) fn remove(self, text: &str, tokens: &ControlTokens) -> (String, Vec<Range<usize>>) {
         // A template that writes ASCII only has turned the mark into an escape.
         let escape = format!("\\u{:04x}", u32::from(self.0));
@@ -137,7 +137,7 @@ impl Mark {
             if c == self.0 { marks.push(clean.len()) } else { clean.push(c) }
         }
         let mut spans = tokens.find(&clean);
-        // Both are in order: a request may hold a million of each.
+        // Both are sorted. A request may contain a million of each.
         spans.retain(|span| {
             let next = marks.partition_point(|mark| *mark <= span.start);
             marks.get(next).is_some_and(|mark| *mark < span.end)
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_control_tokens_stays_as_it_is() {
+    fn text_without_control_tokens_is_unchanged() {
         let arguments = r#"{"a" :1}"#;
         let call = ToolCall { arguments: arguments.into(), ..ToolCall::default() };
         let message = Message { content: "<|".into(), tool_calls: vec![call], ..Message::default() };

@@ -1,22 +1,22 @@
-//! Other ways to write a conversation, for templates that do not take it as it is. Pure.
+//! Rewrites a conversation for templates that refuse its original form. Pure.
 
 use std::fmt;
 
 use ipc_proto::generate::{Message, Role, Tool};
 use serde_json::{Value, json};
 
-/// A change to a conversation that its template made necessary.
+/// A change to a conversation that its template requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Adaptation {
-    /// The template knows no tools.
+    /// The template does not support tools.
     ToolsAsText,
-    /// The template knows no documents.
+    /// The template does not support documents.
     DocumentsAsText,
-    /// The template writes one call a turn.
+    /// The template writes one call per turn.
     OneCallPerTurn,
-    /// The template refuses or drops what a system message says.
+    /// The template refuses or drops system messages.
     SystemInFirstUserTurn,
-    /// The template wants roles to alternate.
+    /// The template requires alternating roles.
     TurnsMerged,
     /// The template refuses arguments as objects.
     ArgumentsAsText,
@@ -54,7 +54,7 @@ impl fmt::Display for Adaptation {
     }
 }
 
-/// Turns with several calls as several turns, each followed by its own results.
+/// Splits turns with several calls into several turns, each followed by its own results.
 pub(crate) fn one_call_per_turn(messages: Vec<Message>) -> Vec<Message> {
     let mut all = Vec::with_capacity(messages.len());
     let mut rest = messages.into_iter().peekable();
@@ -68,7 +68,7 @@ pub(crate) fn one_call_per_turn(messages: Vec<Message>) -> Vec<Message> {
         while let Some(result) = rest.next_if(|next| next.role == Role::Tool) {
             results.push(result);
         }
-        // What was thought and said comes before the first call.
+        // Reasoning and text come before the first call.
         let mut turn = message;
         for call in calls {
             let id = call.id.clone();
@@ -87,8 +87,8 @@ fn assistant() -> Message {
     Message { role: Role::Assistant, ..Message::default() }
 }
 
-/// System messages as the beginning of the first user's.
-pub(crate) fn folded(messages: &[Message]) -> Vec<Message> {
+/// Moves system messages to the beginning of the first user message.
+pub(crate) fn fold_system_messages(messages: &[Message]) -> Vec<Message> {
     let (system, mut rest): (Vec<Message>, Vec<Message>) =
         messages.iter().cloned().partition(|message| message.role == Role::System);
     if system.is_empty() {
@@ -102,8 +102,8 @@ pub(crate) fn folded(messages: &[Message]) -> Vec<Message> {
     rest
 }
 
-/// One message for those of one role that follow each other.
-pub(crate) fn merged(messages: &[Message]) -> Vec<Message> {
+/// Merges consecutive messages of one role.
+pub(crate) fn merge_turns(messages: &[Message]) -> Vec<Message> {
     let mut all: Vec<Message> = Vec::with_capacity(messages.len());
     for message in messages {
         match all.last_mut() {
@@ -122,9 +122,9 @@ pub(crate) fn merged(messages: &[Message]) -> Vec<Message> {
     all
 }
 
-/// Tools, calls and results as text in Hermes' form, for templates that know none of them.
-pub(crate) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
-    let mut all: Vec<Message> = messages.iter().map(spell).collect();
+/// Writes tools, calls and results as text in Hermes' form, for templates without tool support.
+pub(crate) fn tools_as_text(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
+    let mut all: Vec<Message> = messages.iter().map(message_as_text).collect();
     if !tools.is_empty() {
         let instructions = instructions(tools);
         match all.first_mut().filter(|first| first.role == Role::System) {
@@ -135,8 +135,8 @@ pub(crate) fn spelled(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     all
 }
 
-/// Documents as text of the system's, for templates that know none.
-pub(crate) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec<Message> {
+/// Writes documents into the system message, for templates without document support.
+pub(crate) fn documents_as_text(mut messages: Vec<Message>, documents: &[Value]) -> Vec<Message> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let one = |document: &Value| {
         let title = document.get("title").map(|title| format!("Title: {}\n", text(title)));
@@ -155,7 +155,7 @@ pub(crate) fn documented(mut messages: Vec<Message>, documents: &[Value]) -> Vec
     messages
 }
 
-fn spell(message: &Message) -> Message {
+fn message_as_text(message: &Message) -> Message {
     if message.role == Role::Tool {
         let mut content = message.content.clone();
         content.prepend_text("<tool_response>\n");
@@ -173,8 +173,11 @@ fn spell(message: &Message) -> Message {
 }
 
 fn instructions(tools: &[Tool]) -> String {
-    let tools =
-        tools.iter().map(|tool| super::values::described(tool).to_string()).collect::<Vec<_>>().join("\n");
+    let tools = tools
+        .iter()
+        .map(|tool| super::values::tool_with_parameters(tool).to_string())
+        .collect::<Vec<_>>()
+        .join("\n");
     format!(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function \
          signatures within <tools></tools> XML tags:\n<tools>\n{tools}\n</tools>\n\nFor each function call, return a json \

@@ -9,10 +9,10 @@ use minijinja::{Environment, Error, ErrorKind, escape_formatter};
 
 use crate::python;
 
-/// Instructions one rendering may take: a thousand times what a long conversation needs.
+/// The instruction limit of one rendering: a thousand times the need of a long conversation.
 const FUEL: u64 = 50_000_000;
 
-/// Gives the local time that `strftime_now` formats.
+/// Returns the local time for `strftime_now`.
 pub type Clock = fn() -> NaiveDateTime;
 
 /// The machine's local time.
@@ -39,12 +39,12 @@ pub(crate) fn environment(clock: Clock) -> Result<Environment<'static>, String> 
     Ok(environment)
 }
 
-/// A template's text for minijinja, with the meaning that it has for Jinja2 under Transformers.
+/// Translates a template from Jinja2, as Transformers configures it, to minijinja.
 ///
 /// - All line ends are newlines, as Jinja2's lexer makes them.
 /// - `{% generation %}` marks the model's turns for training and changes no rendering: it becomes `{% if true %}`.
 /// - Raw blocks become string literals: minijinja trims white space in them that Jinja2 keeps.
-pub(crate) fn translated(text: &str) -> String {
+pub(crate) fn to_minijinja(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut rest = &*text;
     let mut out = String::with_capacity(text.len());
@@ -71,12 +71,12 @@ pub(crate) fn translated(text: &str) -> String {
 /// A block tag such as `{%- raw %}`.
 struct Tag<'a> {
     text: &'a str,
-    /// All of it that is neither bracket, sign nor space at its ends.
+    /// The text without brackets, signs and surrounding spaces.
     name: &'a str,
 }
 
 impl<'a> Tag<'a> {
-    /// The signs behind `{%` and before `%}`, empty where there are none.
+    /// The signs after `{%` and before `%}`; empty if there are none.
     fn signs(&self) -> [&'a str; 2] {
         let inner = &self.text[2..self.text.len() - 2];
         let sign = |found: bool, sign: &'a str| if found { sign } else { "" };
@@ -89,7 +89,7 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// What comes before the next block tag, the tag, and what comes behind it.
+/// The text before the next block tag, the tag, and the text after it.
 fn next_tag(text: &str) -> Option<(&str, Tag<'_>, &str)> {
     let start = text.find("{%")?;
     let end = start + text[start..].find("%}")? + 2;
@@ -99,7 +99,7 @@ fn next_tag(text: &str) -> Option<(&str, Tag<'_>, &str)> {
     Some((&text[..start], Tag { text: tag, name }, &text[end..]))
 }
 
-/// The content of a raw block, its end tag, and what comes behind it.
+/// The content of a raw block, its end tag, and the text after it.
 fn end_of_raw(text: &str) -> Option<(&str, Tag<'_>, &str)> {
     let mut from = 0;
     loop {
@@ -111,7 +111,7 @@ fn end_of_raw(text: &str) -> Option<(&str, Tag<'_>, &str)> {
     }
 }
 
-/// Writes a raw block as a block around a string literal, with the white space that Jinja2 leaves in it.
+/// Writes a raw block as a block around a string literal, with the white space that Jinja2 keeps in it.
 fn push_literal(out: &mut String, start: &Tag<'_>, content: &str, end: &Tag<'_>) {
     let ([before, trims_start], [trims_end, after]) = (start.signs(), end.signs());
     let content = if trims_start == "-" { content.trim_start() } else { content };
@@ -131,8 +131,8 @@ fn raise_exception(message: Value) -> Result<String, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.to_string()))
 }
 
-/// A text of what a template raised, or of where it failed.
-pub(crate) fn message_of(error: &Error) -> String {
+/// The message that a template raised, or the position of its failure.
+pub(crate) fn error_message(error: &Error) -> String {
     match error.detail() {
         Some(detail) => detail.to_owned(),
         None => {

@@ -1,11 +1,11 @@
 //! Chat templates: from a conversation to the prompt that a model was trained on.
 //!
-//! The reference is Transformers' `apply_chat_template`: where it renders a conversation, this crate renders the same text. Where it
-//! raises an error, the crate tries other ways to write the same conversation and reports which one it took.
+//! The reference is `apply_chat_template` of Transformers: this crate renders the same text. If the reference raises an error, this crate
+//! tries other forms of the same conversation and reports the changes.
 //!
-//! - [`Templates`] finds the templates of a model folder and picks one for a request.
+//! - [`Templates`] finds the templates of a model folder and chooses one for a request.
 //! - [`ChatTemplate`] compiles and renders one template.
-//! - [`ControlTokens`] keeps control tokens in a client's text from being read as control tokens.
+//! - [`ControlTokens`] finds control tokens in a client's text, which must be tokenised as plain text.
 //!
 //! Templates come with models and are untrusted programs: instructions, recursion and time are bounded.
 

@@ -15,11 +15,11 @@ use crate::environment::{self, Clock};
 use crate::values::{self, Style};
 
 const NAME: &str = "chat";
-/// Marks where the last turn's text ends when the model continues it: what a template writes behind it is cut off.
+/// Marks the end of the last turn's text if the model continues that turn. Everything after it is cut off.
 const CONTINUES_HERE: &str = "\u{e000}here\u{e000}";
 const TOO_LONG: &str = "the chat template took too long";
-/// No further way of writing a conversation is tried after this time.
-const MAX_TRYING: Duration = Duration::from_secs(2);
+/// Limit of trying alternative forms of a conversation.
+const TRIAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Variables of a template by name.
 type Variables = BTreeMap<String, serde_json::Value>;
@@ -36,18 +36,18 @@ pub struct ChatTemplate {
     one_call_per_turn: OnceLock<bool>,
 }
 
-/// A prompt, and how it came to be.
+/// A rendered prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rendered {
     /// The prompt's text.
     pub text: String,
-    /// Byte ranges of `text` in which a client wrote a control token that is to be read as text.
+    /// Byte ranges in `text` of control tokens from the client, which must be tokenised as plain text.
     pub sanitized: Vec<Range<usize>>,
-    /// How the conversation was changed so that the template takes it.
+    /// The changes to the conversation that the template required.
     pub adaptations: Vec<Adaptation>,
 }
 
-/// A conversation in one of the ways to write it.
+/// One form of a conversation.
 struct History {
     messages: Vec<Message>,
     adaptations: Vec<Adaptation>,
@@ -57,7 +57,7 @@ impl ChatTemplate {
     /// Compiles `text`; `tokens` are variables such as `bos_token`.
     ///
     /// # Errors
-    /// A sentence, when the template is not valid.
+    /// A sentence: the template is invalid.
     pub fn new(text: &str, tokens: BTreeMap<String, String>) -> Result<Self, String> {
         Self::with_clock(text, tokens, environment::local_time)
     }
@@ -65,11 +65,11 @@ impl ChatTemplate {
     /// Compiles `text` with a clock for `strftime_now`.
     ///
     /// # Errors
-    /// A sentence, when the template is not valid.
+    /// A sentence: the template is invalid.
     pub fn with_clock(text: &str, tokens: BTreeMap<String, String>, clock: Clock) -> Result<Self, String> {
         let mut environment = environment::environment(clock)?;
         environment
-            .add_template_owned(NAME, environment::translated(text))
+            .add_template_owned(NAME, environment::to_minijinja(text))
             .map_err(|e| format!("the chat template is not valid: {e:#}"))?;
         Ok(Self {
             environment,
@@ -81,11 +81,11 @@ impl ChatTemplate {
         })
     }
 
-    /// The prompt of a conversation. It ends where the model's turn begins, or where the text of its last turn ends.
-    /// Where the client writes one of the tokens of `sanitize`, the result says so.
+    /// Renders a conversation. The prompt ends at the beginning of the model's turn, or at the end of the last turn's text. The result
+    /// holds the positions of `sanitize` tokens in the client's text.
     ///
     /// # Errors
-    /// A sentence: what the template raised, or what is wrong with the extra variables.
+    /// A sentence: the error that the template raised, or the problem with the extra variables.
     pub fn render(&self, prompt: &ChatPrompt, sanitize: Option<&ControlTokens>) -> Result<Rendered, String> {
         let Some(control_tokens) = sanitize else { return self.render_marked(prompt) };
         let mut marked = prompt.clone();
@@ -98,7 +98,7 @@ impl ChatTemplate {
     }
 
     fn render_marked(&self, prompt: &ChatPrompt) -> Result<Rendered, String> {
-        let mut rendered = self.render_whole(prompt)?;
+        let mut rendered = self.render_complete(prompt)?;
         if prompt.continues {
             let end = rendered.text.rfind(CONTINUES_HERE);
             rendered.text.truncate(end.ok_or("the chat template leaves out the turn to be continued")?);
@@ -106,7 +106,7 @@ impl ChatTemplate {
         Ok(rendered)
     }
 
-    fn render_whole(&self, prompt: &ChatPrompt) -> Result<Rendered, String> {
+    fn render_complete(&self, prompt: &ChatPrompt) -> Result<Rendered, String> {
         let mut variables: Variables = match &prompt.template_kwargs {
             Some(text) => serde_json::from_str(text).map_err(|e| e.to_string())?,
             None => Variables::new(),
@@ -136,9 +136,9 @@ impl ChatTemplate {
                         incomplete.get_or_insert(rendered);
                         break;
                     }
-                    // The other ways would take as long.
+                    // The other forms would take as long.
                     Err(error) if error == TOO_LONG => return Err(error),
-                    Err(error) if started.elapsed() > MAX_TRYING => return Err(first_error.unwrap_or(error)),
+                    Err(error) if started.elapsed() > TRIAL_LIMIT => return Err(first_error.unwrap_or(error)),
                     Err(error) => drop(first_error.get_or_insert(error)),
                 }
             }
@@ -152,7 +152,7 @@ impl ChatTemplate {
         let calls = prompt.messages.iter().any(|m| !m.tool_calls.is_empty() || m.role == Role::Tool);
         let mut history = History { messages: prompt.messages.clone(), adaptations: Vec::new() };
         if !self.knows_tools && (calls || !tools.is_empty()) {
-            history.messages = conversation::spelled(&history.messages, tools);
+            history.messages = conversation::tools_as_text(&history.messages, tools);
             history.adaptations.push(Adaptation::ToolsAsText);
         } else if !tools.is_empty() {
             variables.insert("tools".to_owned(), tools.iter().map(values::tool).collect());
@@ -161,7 +161,7 @@ impl ChatTemplate {
             && let Some(serde_json::Value::Array(documents)) = variables.remove("documents")
             && !documents.is_empty()
         {
-            history.messages = conversation::documented(history.messages, &documents);
+            history.messages = conversation::documents_as_text(history.messages, &documents);
             history.adaptations.push(Adaptation::DocumentsAsText);
         }
         if history.messages.iter().any(|message| message.tool_calls.len() > 1)
@@ -216,7 +216,7 @@ impl ChatTemplate {
         let own = context! { messages => Value::from(Serde(&messages)) };
         let completed = match variables.get("tools") {
             Some(serde_json::Value::Array(tools)) if style.completes_tools => {
-                let tools: Vec<_> = tools.iter().cloned().map(values::completed).collect();
+                let tools: Vec<_> = tools.iter().cloned().map(values::complete_tool).collect();
                 context! { tools => Value::from(Serde(&tools)) }
             }
             _ => context! {},
@@ -227,7 +227,7 @@ impl ChatTemplate {
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(values));
         rendered.map_err(|e| match e.kind() {
             ErrorKind::OutOfFuel => TOO_LONG.to_owned(),
-            _ => environment::message_of(&e),
+            _ => environment::error_message(&e),
         })
     }
 }
@@ -238,11 +238,14 @@ fn alternatives(base: History) -> Vec<History> {
         let adaptations = base.adaptations.iter().chain(more).copied().collect();
         History { messages, adaptations }
     };
-    let folded = conversation::folded(&base.messages);
+    let folded = conversation::fold_system_messages(&base.messages);
     let candidates = [
-        other(conversation::merged(&base.messages), &[Adaptation::TurnsMerged]),
+        other(conversation::merge_turns(&base.messages), &[Adaptation::TurnsMerged]),
         other(folded.clone(), &[Adaptation::SystemInFirstUserTurn]),
-        other(conversation::merged(&folded), &[Adaptation::SystemInFirstUserTurn, Adaptation::TurnsMerged]),
+        other(
+            conversation::merge_turns(&folded),
+            &[Adaptation::SystemInFirstUserTurn, Adaptation::TurnsMerged],
+        ),
     ];
     let mut all = vec![base];
     for candidate in candidates {

@@ -45,11 +45,11 @@ pub struct TemplateFile {
     pub name: String,
     /// Its Jinja text.
     pub text: String,
-    /// Where it was found.
+    /// The file that contains it.
     pub source: Source,
 }
 
-/// What a request needs a template for.
+/// The kind of request that a template is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A conversation.
@@ -61,7 +61,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn of(prompt: &ChatPrompt) -> Self {
+    fn from_prompt(prompt: &ChatPrompt) -> Self {
         let documents = || {
             let variables: Value = serde_json::from_str(prompt.template_kwargs.as_deref()?).ok()?;
             Some(!variables.get("documents")?.as_array()?.is_empty())
@@ -89,7 +89,7 @@ impl Purpose {
 pub struct Templates(Vec<(TemplateFile, Result<ChatTemplate, String>)>);
 
 impl Templates {
-    /// Compiles the templates of a folder. One that is not valid is kept with its error, which chats get.
+    /// Compiles the templates of a folder. An invalid template is kept with its error, which chats then return.
     ///
     /// # Errors
     /// A sentence that names a file that cannot be read.
@@ -108,25 +108,25 @@ impl Templates {
     /// # Errors
     /// A sentence: the model has no template for it, or one that is not valid.
     pub fn choose(&self, prompt: &ChatPrompt) -> Result<(&TemplateFile, &ChatTemplate), String> {
-        let (file, template) = self.entry(Purpose::of(prompt)).ok_or_else(|| match self.0.is_empty() {
-            true => "this model has no chat template: use plain completions".to_owned(),
-            false => {
-                let names: Vec<&str> = self.0.iter().map(|(file, _)| &*file.name).collect();
-                format!("this model has no default chat template, only {}", names.join(", "))
+        let Some((file, template)) = self.entry(Purpose::from_prompt(prompt)) else {
+            if self.0.is_empty() {
+                return Err("this model has no chat template: use plain completions".to_owned());
             }
-        })?;
+            let names: Vec<&str> = self.0.iter().map(|(file, _)| &*file.name).collect();
+            return Err(format!("this model has no default chat template, only {}", names.join(", ")));
+        };
         let template = template.as_ref().map_err(|error| {
             format!("this model's chat template cannot be used, plain completions can ({error})")
         })?;
         Ok((file, template))
     }
 
-    /// The text of the template for a purpose, where there is one.
+    /// The text of the template for a purpose, if any.
     pub fn text(&self, purpose: Purpose) -> Option<&str> {
         self.entry(purpose).map(|(file, _)| &*file.text)
     }
 
-    /// Why chats fail: the error of the template that plain chats use.
+    /// The error of the template for plain chats, if it is invalid.
     pub fn problem(&self) -> Option<&str> {
         let (_, template) = self.entry(Purpose::Chat)?;
         template.as_ref().err().map(String::as_str)
@@ -192,7 +192,7 @@ fn additional(folder: &Path) -> Vec<String> {
 fn in_json(folder: &Path, path: &str) -> Result<Vec<TemplateFile>, String> {
     let Some(text) = read(folder, path)? else { return Ok(Vec::new()) };
     let json: Value =
-        serde_json::from_str(&text).map_err(|e| format!("{}: {e}", folder.join(path).display()))?;
+        model_folder::json::parse(&text).map_err(|e| format!("{}: {e}", folder.join(path).display()))?;
     let source = || Source::Json(path.to_owned());
     Ok(match json.get("chat_template") {
         Some(Value::String(text)) => vec![file(DEFAULT, text.clone(), source())],
@@ -211,7 +211,7 @@ fn in_json(folder: &Path, path: &str) -> Result<Vec<TemplateFile>, String> {
     })
 }
 
-/// A file's text; `None` where there is no such file.
+/// A file's text; `None` if the file does not exist.
 fn read(folder: &Path, path: &str) -> Result<Option<String>, String> {
     let path = folder.join(path);
     let problem = |e: std::io::Error| format!("{}: {e}", path.display());

@@ -1,32 +1,32 @@
-//! Messages and tools as templates see them.
+//! Converts messages and tools into template values.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ipc_proto::generate::{Message, Tool, ToolCall};
 use serde_json::{Map, Value, json};
 
-/// Choices between two ways to write the same thing. Transformers' way is the default.
+/// Choices between two forms of the same value. The default is the form of Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Style {
     /// Arguments of calls stay JSON text instead of objects.
     pub(crate) arguments_as_text: bool,
-    /// A turn that only calls has no `content` instead of an empty one.
+    /// A turn with calls only has no `content` instead of an empty one.
     pub(crate) omits_empty_content: bool,
-    /// A turn that says something and calls has no `thinking`: gpt-oss' template refuses both.
+    /// A turn with text and calls has no `thinking`: the template of gpt-oss refuses it.
     pub(crate) omits_thinking: bool,
-    /// Tools get the descriptions and types that they lack.
+    /// Missing descriptions and types of tools are added.
     pub(crate) completes_tools: bool,
 }
 
 impl Style {
-    /// The styles that differ for this conversation, Transformers' first.
+    /// The styles that differ for this conversation. The one of Transformers comes first.
     pub(crate) fn all(messages: &[Message], tools: &[Value]) -> Vec<Self> {
         let calls = messages.iter().any(|message| !message.tool_calls.is_empty());
         let only_calls = messages.iter().any(is_only_calls);
         let thinks = messages.iter().any(|message| {
             message.reasoning.is_some() && !message.content.is_empty() && !message.tool_calls.is_empty()
         });
-        let incomplete = tools.iter().any(|tool| completed(tool.clone()) != *tool);
+        let incomplete = tools.iter().any(|tool| complete_tool(tool.clone()) != *tool);
         let options = |possible: bool| if possible { &[false, true][..] } else { &[false] };
         let mut all = Vec::new();
         for &completes_tools in options(incomplete) {
@@ -86,7 +86,7 @@ fn call(call: &ToolCall, as_text: bool, short_ids: bool) -> Value {
     json!({"id": call_id(&call.id, short_ids), "type": "function", "function": function})
 }
 
-/// An id as Mistral's templates take it, nine letters and digits; the same for the same.
+/// The id of a call. For Mistral's templates a deterministic id of nine letters and digits.
 fn call_id(id: &str, short: bool) -> String {
     let fits = id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !short || fits {
@@ -110,8 +110,8 @@ pub(crate) fn tool(tool: &Tool) -> Value {
     json!({"type": "function", "function": function})
 }
 
-/// A tool with a schema of its parameters, as Hermes' form has it.
-pub(crate) fn described(definition: &Tool) -> Value {
+/// A tool with a schema of its parameters, which Hermes' form requires.
+pub(crate) fn tool_with_parameters(definition: &Tool) -> Value {
     let mut value = tool(definition);
     if let Some(function) = value.get_mut("function").and_then(Value::as_object_mut) {
         function.entry("parameters").or_insert_with(|| json!({"type": "object", "properties": {}}));
@@ -119,8 +119,8 @@ pub(crate) fn described(definition: &Tool) -> Value {
     value
 }
 
-/// A tool in which everything is there that templates read without a check: descriptions, types, properties.
-pub(crate) fn completed(mut tool: Value) -> Value {
+/// Adds the fields that templates read without a check: descriptions, types, properties.
+pub(crate) fn complete_tool(mut tool: Value) -> Value {
     let Some(function) = tool.get_mut("function").and_then(Value::as_object_mut) else { return tool };
     function.entry("description").or_insert_with(|| "".into());
     let parameters = function.entry("parameters").or_insert_with(|| json!({}));
@@ -157,8 +157,8 @@ fn complete_schema(schema: &mut Value) {
     complete_parts(schema);
 }
 
-/// One name for a schema's type: of a list the first that is not null, else that of an alternative, else a guess. Templates know no
-/// name for "any", and some loop over the letters of one that they do not know.
+/// One type name for a schema: the first in a list that is not null, else the type of an alternative, else a guess. Templates have no
+/// name for "any", and some iterate over the letters of an unknown one.
 fn first_type(kind: Option<&Value>, schema: &Map<String, Value>) -> String {
     let listed = kind.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array()).flatten();

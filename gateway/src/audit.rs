@@ -1,4 +1,4 @@
-//! Records how every request ended, off the hot path.
+//! Records how every request ended, without delaying the request.
 
 pub mod bus;
 pub mod record;

@@ -1,4 +1,4 @@
-//! Backends: each serves neutral requests for some models. The dispatcher chooses among them and retries.
+//! Backends: each serves neutral requests for some models. The dispatcher chooses a backend and retries.
 
 use std::task::{Context, Poll};
 
@@ -53,7 +53,7 @@ pub type Attempt<T> = Result<Attempted<T>>;
 /// The outcome at one server.
 #[derive(Debug)]
 pub struct Attempted<T> {
-    /// The server, by a number that no other one of the backend ever has.
+    /// The number of the server, unique within the backend.
     pub server: u64,
     /// Its answer.
     pub outcome: Result<T>,
@@ -62,9 +62,9 @@ pub struct Attempted<T> {
 /// The servers that were tried for a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tried {
-    /// Servers that refused the request or were lost with it. They are avoided while there may be others.
+    /// Servers that refused or lost the request. They are avoided while there may be others.
     pub excluded: Vec<u64>,
-    /// The last server that was lost with the request.
+    /// The last server that lost the request.
     pub lost: Option<u64>,
 }
 
@@ -81,20 +81,20 @@ pub struct GenerateAttempt {
     pub generation: Generation,
     /// The outputs to generate or continue. The backend assigns their ids.
     pub choices: Vec<Choice>,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
-    /// Requests of one name go to the same server, whose cache knows their beginning.
+    /// Requests with the same value go to the same server, whose prefix cache holds their beginning.
     pub affinity: Option<String>,
     /// Earlier attempts.
     pub tried: Tried,
 }
 
-/// One attempt at a call that is answered as a whole.
+/// One attempt at a call without a stream.
 #[derive(Debug)]
 pub struct Call<'a, R: ?Sized> {
     /// Id or alias of the model.
     pub model: &'a str,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
     /// The request itself.
     pub request: &'a R,
@@ -102,7 +102,7 @@ pub struct Call<'a, R: ?Sized> {
     pub tried: Tried,
 }
 
-/// The events of one choice from one server. Dropping it before its end cancels the choice there.
+/// The events of one choice from one server. Dropping the stream before its end cancels the choice at the server.
 pub struct EventStream {
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
@@ -119,7 +119,7 @@ impl EventStream {
         Self { prompt_tokens: 0, capacity: None, events, cancel: Some(Box::new(cancel)) }
     }
 
-    /// The next event. The backend closes a full queue: it does not wait for a client that reads too slowly.
+    /// The next event. The backend closes a full queue, because it does not wait for a client that reads too slowly.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         self.events.poll_recv(context).map(|event| {
             let event = event.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! Reads the settings that the supervisor passes at the start.
+//! Reads the settings that the supervisor passes at startup.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn document_is_read_and_an_unknown_key_refused() {
+    fn document_with_unknown_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         fs::write(&path, r#"{"recoveries": 7}"#).unwrap();

@@ -1,4 +1,4 @@
-//! The way from a request to its events and back to the client.
+//! Takes requests to the backends and their events back to the clients.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ pub use dispatcher::{Dispatcher, GenerateRequest, Target};
 /// The services that handlers use; cheap to clone.
 #[derive(Clone)]
 pub struct Services {
-    /// Gives requests to backends.
+    /// The way to the backends.
     pub dispatcher: Arc<Dispatcher>,
     /// The supervisor.
     pub fleet: Arc<FleetClient>,
-    /// Takes the records of ended requests.
+    /// The queue for the records of ended requests.
     pub audit: Bus,
 }

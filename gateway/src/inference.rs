@@ -1,4 +1,4 @@
-//! The neutral middle: what the protocols are translated into and out of. Imports nothing of the gateway.
+//! The neutral form of requests and outputs, between the protocols and the backends. Imports no other module of the gateway.
 
 pub mod labels;
 pub mod output;

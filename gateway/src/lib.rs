@@ -11,6 +11,7 @@ pub mod backends;
 pub mod config;
 pub mod dispatch;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod inference;
 pub mod openapi;

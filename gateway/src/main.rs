@@ -1,4 +1,4 @@
-//! `mlxd-gateway`: HTTP in front of the workers. Started by `mlxd serve`, and by `mlxd show` to render one prompt.
+//! `mlxd-gateway`: the HTTP server in front of the workers. `mlxd serve` starts it, and `mlxd show` starts it to render one prompt.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
 use gateway::fleet::client::FleetClient;
 use gateway::fleet::watch::FleetWatch;
-use gateway::protocols::openai::responses::store::Responses;
+use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
+use gateway::server::middleware::origin::OriginPolicy;
 use gateway::server::shutdown::{Signals, Stage};
 use gateway::server::state::AppState;
 use gateway::server::{listener, router};
@@ -27,8 +28,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-/// Time that the last records have to be written.
-const LAST_RECORDS: Duration = Duration::from_millis(500);
+/// Time for writing the last records at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Serves the HTTP API on a socket that the supervisor has bound.
 #[derive(Parser)]
@@ -40,7 +41,7 @@ struct Arguments {
     /// The supervisor's socket.
     #[arg(long)]
     supervisor: PathBuf,
-    /// Where the database lives.
+    /// The folder of the database.
     #[arg(long)]
     home: PathBuf,
     /// The settings, a JSON document. The supervisor passes a pipe.
@@ -74,26 +75,28 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (gate, closed) = watch::channel(false);
     let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
-        // Tokens are small writes and must not be delayed to be joined. A closing socket may refuse.
+        // Disables Nagle's algorithm, which would delay tokens. A closing socket may refuse.
         let _ = stream.set_nodelay(true);
     });
     let db = Db::new(&arguments.home);
     if let Err(error) = db.open().await {
         tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
     }
-    let (audit, outlet) = bus::bus();
-    let sink = tokio::spawn(sink::run(outlet, db.clone()));
+    let (audit, receiver) = bus::bus();
+    let sink = tokio::spawn(sink::run(receiver, db.clone()));
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
     let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&backend) as Arc<dyn Backend>, config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| backend.apply(change)));
-    let responses = Arc::new(Responses::new(db.clone(), &arguments.home, config.response_days));
+    let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
+    let keys = Arc::new(Keys::new(config.api_keys.expose()));
     let state = AppState {
         services: Services { dispatcher: Arc::clone(&dispatcher), fleet, audit },
         watch: changes.clone(),
         responses: Arc::clone(&responses),
-        keys: Arc::new(Keys::new(config.api_keys.expose())),
+        origins: Arc::new(OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() }),
+        keys,
         idempotency: Arc::default(),
     };
     let drain = Duration::from_secs(config.drain_seconds.into());
@@ -111,16 +114,16 @@ async fn serve(
     let served = async {
         server.await?;
         // Background responses have as long as requests with a client.
-        responses.idle().await;
+        responses.wait_idle().await;
         Ok::<_, std::io::Error>(())
     };
     tokio::select! {
         ended = served => ended?,
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
-    // Aborted requests report as they are dropped, and unfinished background responses are stored as far as they came.
-    let reported = async { tokio::join!(responses.idle(), sink) };
-    let _ = tokio::time::timeout(LAST_RECORDS, reported).await;
+    // Dropping an aborted request writes its record. Unfinished background responses are stored incomplete.
+    let flushed = async { tokio::join!(responses.wait_idle(), sink) };
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the wire types: what they take and give is what it says.
+//! The OpenAPI document, generated from the wire types.
 
 pub mod handler;
 pub mod operations;
@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 
 use crate::openapi::operations::{EVENTS, JSON, Operation, operations};
 
-/// The document.
+/// The document of all operations.
 pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(make);
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(generate);
     &DOCUMENT
 }
 
-fn make() -> Value {
+fn generate() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -26,7 +26,7 @@ fn make() -> Value {
     let mut paths = Map::new();
     for operation in operations() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = described(&operation, &mut schemas);
+        path[operation.method] = describe(&operation, &mut schemas);
     }
     let schemes = json!({
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -40,14 +40,14 @@ fn make() -> Value {
             "description": "Models on this machine by OpenAI's and Anthropic's APIs. Fields that are not listed are not looked at; \
                 those that are listed and cannot be done are refused by name.",
         },
-        // A key is needed only where keys are configured.
+        // Without configured keys no key is needed.
         "security": [{}, {"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {"schemas": schemas.take_definitions(true), "securitySchemes": schemes},
     })
 }
 
-fn described(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
+fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     let (media, answer) = operation.answer;
     let answer = answer.map_or_else(|| json!({"type": "string"}), |answer| answer(schemas));
     let mut content = json!({ media: {"schema": answer} });
@@ -63,13 +63,13 @@ fn described(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     });
     if let Some(request) = operation.request {
         let content = json!({ JSON: {"schema": request(schemas)}});
-        // Orders go without one, but settings do not.
+        // Admin commands have an optional body. Settings have a required one.
         let required = !operation.path.starts_with("/admin/") || operation.method == "put";
         described["requestBody"] = json!({"required": required, "content": content});
     }
-    let asked = operation.query.iter();
+    let query = operation.query.iter();
     let mut parameters: Vec<Value> =
-        asked.map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
+        query.map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
     if operation.path.contains("{id}") {
         let schema = json!({"type": "string", "minLength": 1});
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));

@@ -1,4 +1,4 @@
-//! The protocols that clients speak. Each wing has its wire types, its parser into the neutral form, its writer and its handlers.
+//! The client protocols. Each one has wire types, a parser into the neutral form, a writer and handlers.
 
 pub mod anthropic;
 pub mod common;

@@ -1,5 +1,5 @@
-//! `mlxd-gateway render`: the prompt of one chat request, for the command line. It needs no HTTP address and no key: the
-//! supervisor's socket is open to the server's own user only.
+//! `mlxd-gateway render`: renders the prompt of one chat request, for the command line. It needs no HTTP address and no key: only
+//! the server's own user can open the supervisor's socket.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::protocols::prompts::write as translate;
 
 /// The first argument of a gateway that only renders.
 pub const COMMAND: &str = "render";
-/// Times a call may be given to another worker.
+/// Retries at another worker.
 const RETRIES: u32 = 2;
 
 /// Reads a chat request from standard input and writes its prompt to standard output, as `POST /v1/chat/completions/render` answers.
@@ -35,7 +35,7 @@ pub struct Arguments {
     pieces: bool,
 }
 
-/// The prompt, and each token's text where that was asked for.
+/// The prompt, and the text of each token if requested.
 #[derive(Debug, Serialize)]
 struct Answer {
     #[serde(flatten)]
@@ -44,10 +44,10 @@ struct Answer {
     tokens: Vec<Token>,
 }
 
-/// Answers the request on standard input; an error is one sentence on standard error. Gives the exit status.
+/// Renders the request on standard input. Writes an error as one sentence to standard error. Returns the exit status.
 ///
 /// # Errors
-/// When standard input or output fail.
+/// Standard input or output fails.
 pub fn run() -> std::io::Result<i32> {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
     let mut body = Vec::new();
@@ -59,7 +59,7 @@ pub fn run() -> std::io::Result<i32> {
     }
 }
 
-/// The answer to the chat request in `body`, as JSON text of one line.
+/// The answer to the chat request in `body`, as one line of JSON.
 ///
 /// # Errors
 /// A wrong request, an unknown or broken model, a template that refuses the conversation.
@@ -71,11 +71,11 @@ pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let mut tokens = Vec::new();
     if arguments.pieces {
         let prompt = request.generation.prompt.clone();
-        let asked = TokenizeRequest { prompt, add_special: false, parse_special: true, pieces: true };
+        let tokenize = TokenizeRequest { prompt, add_special: false, parse_special: true, pieces: true };
         let target = Target { model: model.clone(), ..Target::default() };
-        tokens = translate::plain_tokens(dispatcher.tokenize(&target, &asked).await?, true).tokens;
+        tokens = translate::plain_tokens(dispatcher.tokenize(&target, &tokenize).await?, true).tokens;
     }
-    let (target, prompts) = Target::of_prompts(request.into());
+    let (target, prompts) = Target::from_prompts(request.into());
     let prompt = dispatcher.render(&target, &prompts).await?.remove(0);
     let answer = Answer { rendered: translate::rendered(model, prompt), tokens };
     let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string());

@@ -1,4 +1,4 @@
-//! The database: all SQL lives here and in db/.
+//! The database. All SQL is here and in `migrations/`.
 
 pub mod instance;
 pub mod requests;
@@ -12,7 +12,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::OnceCell;
 
-/// A handle to `mlxd.db`, which is opened when it is first used; while that fails, each use tries again.
+/// A handle to `mlxd.db`. The first use opens the file. If that fails, each further use tries again.
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: SqlitePool,
@@ -20,30 +20,30 @@ pub struct Db {
     ready: Arc<OnceCell<()>>,
 }
 
-/// Nobody waits longer for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Limit of waiting for a connection or a lock.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the database says is wrong.
+/// An error of the database.
 #[derive(Debug, thiserror::Error)]
 #[error("database: {0}")]
 pub struct DbError(#[from] sqlx::Error);
 
 impl Db {
-    /// The database `home/mlxd.db`. Must be called on a tokio runtime.
+    /// The database `home/mlxd.db`. Call it on a tokio runtime.
     pub fn new(home: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(home.join("mlxd.db"))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // With WAL this loses at most the last moments at a power cut, and never the file.
+            // With WAL a power cut loses at most the last transactions, and never corrupts the file.
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE);
+            .busy_timeout(TIMEOUT);
         let pool =
-            SqlitePoolOptions::new().max_connections(2).acquire_timeout(PATIENCE).connect_lazy_with(options);
+            SqlitePoolOptions::new().max_connections(2).acquire_timeout(TIMEOUT).connect_lazy_with(options);
         Self { pool, ready: Arc::default() }
     }
 
-    /// Opens it where that has not been done, making it and bringing its tables up to date.
+    /// Opens the database if it is not open: creates the file and migrates its tables.
     ///
     /// # Errors
     /// When the file cannot be used.
@@ -56,12 +56,12 @@ impl Db {
         Ok(&self.pool)
     }
 
-    /// On connections of its own: after a commit that a full disk refused sqlx is wrong about what is open on one.
+    /// Uses a connection of its own: after a commit that fails on a full disk, sqlx has a wrong view of the open transaction.
     async fn migrate(&self) -> Result<(), DbError> {
         let options = self.pool.connect_options().as_ref().clone();
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(TIMEOUT)
             .connect_with(options)
             .await?;
         let done = sqlx::migrate!("../migrations").run(&pool).await.map_err(sqlx::Error::from);
@@ -69,7 +69,7 @@ impl Db {
         Ok(done?)
     }
 
-    /// Writes what is pending and closes the file.
+    /// Completes pending writes and closes the file.
     pub async fn close(&self) {
         self.pool.close().await;
     }

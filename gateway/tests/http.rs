@@ -1,4 +1,4 @@
-//! The gateway over HTTP, in front of a worker that does as the prompt says.
+//! The gateway over HTTP, in front of a fake worker that the prompt controls.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -17,6 +17,8 @@ mod keep_alive;
 mod limits;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/origin.rs"]
+mod origin;
 #[path = "http/prompts.rs"]
 mod prompts;
 #[path = "http/responses.rs"]
@@ -28,7 +30,7 @@ fn json(body: &str) -> Value {
     serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"))
 }
 
-/// The text that a stream adds up to. Chunk lengths stand between its lines.
+/// The accumulated text of a stream. The body also contains chunk lengths, which this skips.
 fn text(body: &str) -> String {
     let data = body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     data.filter_map(|data| Some(json(data).pointer("/choices/0/text")?.as_str()?.to_owned())).collect()
@@ -43,13 +45,15 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_request_is_answered_and_recorded() {
+fn completion_is_answered_and_recorded() {
     let gateway = Gateway::start("");
     let (status, _, body) = gateway.complete("count 3", false);
-    assert_eq!((status, json(&body)["choices"][0]["text"].as_str()), (200, Some("w0 w1 w2 ")));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["choices"][0]["text"], "w0 w1 w2 ");
     assert_eq!(json(&body)["usage"]["total_tokens"], 12);
     let (status, head, body) = gateway.complete("count 3", true);
-    assert_eq!((status, text(&body).as_str()), (200, "w0 w1 w2 "));
+    assert_eq!(status, 200);
+    assert_eq!(text(&body).as_str(), "w0 w1 w2 ");
     assert!(head.contains("content-type: text/event-stream") && body.contains("data: [DONE]"));
     assert!(head.contains("x-accel-buffering: no") && head.contains("cache-control: no-cache"), "{head}");
     let records = gateway.records(2);
@@ -57,9 +61,9 @@ fn a_request_is_answered_and_recorded() {
     assert_eq!(gateway.cancelled(), 0);
 }
 
-/// Or how soon an answer begins would tell what somebody else asked.
+/// With shared text, the time to the first token would reveal the prompts of others.
 #[test]
-fn keys_share_no_cached_text() {
+fn requests_of_different_keys_have_different_cache_scopes() {
     let gateway = Gateway::start("sk-one,sk-two");
     let ask = |path: &str, key: &str, body: Value| {
         let headers = format!("authorization: Bearer {key}\r\n");
@@ -87,32 +91,35 @@ fn keys_share_no_cached_text() {
 }
 
 #[test]
-fn embeddings_and_rankings_are_answered_and_recorded() {
+fn embeddings_and_rerank_requests_are_answered_and_recorded() {
     let gateway = Gateway::start("");
     let ask = |path: &str, body: Value| gateway.ask("POST", path, "", &body.to_string());
     let (status, head, body) = ask("/v1/embeddings", json(r#"{"model": "m", "input": ["abc", "de"]}"#));
-    assert_eq!((status, json(&body)["data"][1]["embedding"][0].as_f64()), (200, Some(2.0)));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["data"][1]["embedding"][0].as_f64(), Some(2.0));
     assert!(head.contains("content-type: application/json") && json(&body)["usage"]["total_tokens"] == 5);
     let (status, _, body) =
         ask("/v1/embeddings", json(r#"{"model": "m", "input": [[1, 2, 3]], "encoding_format": "base64"}"#));
-    assert_eq!((status, json(&body)["data"][0]["embedding"].as_str()), (200, Some("AABAQAAAgD4=")));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["data"][0]["embedding"], "AABAQAAAgD4=");
     let (status, _, body) = ask("/v1/embeddings", json(r#"{"model": "m"}"#));
-    assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("input")));
+    assert_eq!(status, 400);
+    assert_eq!(json(&body)["error"]["param"], "input");
     let ranking =
         json(r#"{"model": "m", "query": "q", "documents": ["long", "d"], "return_documents": true}"#);
     for path in ["/v1/rerank", "/v2/rerank"] {
         let (status, _, body) = ask(path, ranking.clone());
         let ranked = json(&body);
-        assert_eq!((status, ranked["results"][0]["index"].as_u64()), (200, Some(1)), "{path}: {body}");
+        assert_eq!(status, 200, "{path}: {body}");
+        assert_eq!(ranked["results"][0]["index"].as_u64(), Some(1), "{path}: {body}");
         assert_eq!(ranked["results"][1]["document"]["text"], "long");
-        assert_eq!(
-            (&ranked["meta"]["tokens"]["input_tokens"], &ranked["usage"]["total_tokens"]),
-            (&7.into(), &7.into())
-        );
+        assert_eq!(ranked["meta"]["tokens"]["input_tokens"], 7);
+        assert_eq!(ranked["usage"]["total_tokens"], 7);
     }
     let (status, _, body) =
         ask("/v1/rerank", json(r#"{"model": "m", "query": "refuse", "documents": ["d"]}"#));
-    assert_eq!((status, json(&body)["error"]["param"].as_str()), (400, Some("model")));
+    assert_eq!(status, 400);
+    assert_eq!(json(&body)["error"]["param"], "model");
     let records = gateway.records(5);
     assert_eq!(records.iter().filter(|(outcome, _)| outcome == "finished").count(), 4, "{records:?}");
     let (status, head, page) = gateway.ask("GET", "/docs", "", "");
@@ -120,44 +127,50 @@ fn embeddings_and_rankings_are_answered_and_recorded() {
 }
 
 #[test]
-fn a_failure_keeps_its_status_until_the_stream_has_begun() {
+fn failure_before_the_stream_begins_has_its_own_status() {
     let gateway = Gateway::start("");
     for stream in [false, true] {
         let (status, head, body) = gateway.complete("fail 0", stream);
-        assert_eq!((status, &json(&body)["error"]["message"]), (500, &"the device is on fire".into()));
+        assert_eq!(status, 500);
+        assert_eq!(json(&body)["error"]["message"], "the device is on fire");
         assert!(head.contains("x-should-retry: false"));
         let (status, head, body) = gateway.complete("refuse", stream);
-        assert_eq!((status, &json(&body)["error"]["code"]), (429, &"overloaded".into()));
+        assert_eq!(status, 429);
+        assert_eq!(json(&body)["error"]["code"], "overloaded");
         assert!(head.contains("retry-after: 1"));
     }
     let (status, _, body) = gateway.complete("fail 2", true);
-    assert_eq!((status, text(&body).as_str()), (200, "w0 w1 "));
+    assert_eq!(status, 200);
+    assert_eq!(text(&body).as_str(), "w0 w1 ");
     assert!(body.contains("the device is on fire") && !body.contains("[DONE]"));
     let records = gateway.records(5);
     assert!(records.iter().all(|(outcome, error)| outcome == "failed" && error.is_some()), "{records:?}");
 }
 
 #[test]
-fn requests_go_on_elsewhere_twice_and_then_fail() {
+fn lost_request_is_retried_twice_and_then_fails() {
     let gateway = Gateway::start("");
     let (status, _, body) = gateway.complete("lose 3", true);
-    assert_eq!((status, text(&body).as_str()), (200, "w0 w1 w2 "));
+    assert_eq!(status, 200);
+    assert_eq!(text(&body).as_str(), "w0 w1 w2 ");
     assert!(body.contains("[DONE]"), "{body}");
     let (status, _, body) = gateway.complete("lose 3", false);
-    assert_eq!((status, &json(&body)["choices"][0]["text"]), (200, &"w0 w1 w2 ".into()));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["choices"][0]["text"], "w0 w1 w2 ");
     gateway.records(2);
     assert_eq!(gateway.recoveries(), [2, 2]);
     let (status, _, body) = gateway.complete("leave", true);
     assert_eq!(status, 200);
     assert!(text(&body) == "w0 w1 w2 " && body.contains("stopped while the request was running"), "{body}");
     let (status, _, body) = gateway.complete("leave", false);
-    assert_eq!((status, &json(&body)["error"]["code"]), (503, &"unavailable".into()));
+    assert_eq!(status, 503);
+    assert_eq!(json(&body)["error"]["code"], "unavailable");
     assert_eq!(gateway.complete("count 1", false).0, 200);
 }
 
-/// A worker that is on its way out refuses, and is still named for a while: that costs one recovery, and not all there are.
+/// A draining worker refuses requests while the supervisor still names it. That costs one retry, not all of them.
 #[test]
-fn who_is_refused_waits_for_another_worker() {
+fn request_refused_by_a_draining_worker_waits_for_another() {
     let gateway = Gateway::start("");
     let (status, _, body) = gateway.complete("drain", false);
     assert_eq!(status, 200, "{body}");
@@ -165,9 +178,9 @@ fn who_is_refused_waits_for_another_worker() {
     assert_eq!(gateway.recoveries(), [1]);
 }
 
-/// The supervisor says why a model that keeps crashing is not started; nobody asks again at once.
+/// The supervisor returns the reason for not starting a crashing model. The gateway does not retry at once.
 #[test]
-fn a_model_that_keeps_crashing_costs_no_recovery() {
+fn crashing_model_uses_no_retry() {
     let gateway = Gateway::start("");
     let body = completion("count 1", false).replace("\"m\"", "\"crashing\"");
     let (status, _, answer) = gateway.ask("POST", "/v1/completions", "", &body);
@@ -178,12 +191,13 @@ fn a_model_that_keeps_crashing_costs_no_recovery() {
     gateway.records(2);
     assert_eq!(gateway.recoveries(), [0, 0]);
     let (_, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
-    assert_eq!((&json(&body)["recoveries"], &json(&body)["given_up"]), (&0.into(), &0.into()));
+    assert_eq!(json(&body)["recoveries"], 0);
+    assert_eq!(json(&body)["given_up"], 0);
 }
 
-/// What a worker dies of is given to two more, and no further: the next ones would die as well.
+/// A call that kills a worker is retried at two more, and then given up: further workers would die too.
 #[test]
-fn calls_that_kill_workers_are_given_up_and_counted() {
+fn call_that_kills_workers_is_given_up_and_counted() {
     let gateway = Gateway::start("");
     let poison = r#"{"model": "m", "input": "poison"}"#;
     assert_eq!(gateway.ask("POST", "/v1/embeddings", "", poison).0, 503);
@@ -194,14 +208,15 @@ fn calls_that_kill_workers_are_given_up_and_counted() {
     gateway.records(1);
     assert_eq!(gateway.recoveries(), [2]);
     let (_, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
-    assert_eq!((&json(&body)["recoveries"], &json(&body)["given_up"]), (&4.into(), &2.into()));
+    assert_eq!(json(&body)["recoveries"], 4);
+    assert_eq!(json(&body)["given_up"], 2);
     // Others are served.
     assert_eq!(gateway.ask("POST", "/v1/embeddings", "", r#"{"model": "m", "input": "a"}"#).0, 200);
 }
 
-/// The supervisor is not asked for a model that is served: it takes microseconds to know that.
+/// For a served model the gateway does not ask the supervisor.
 #[test]
-fn a_running_model_is_found_at_once() {
+fn running_model_is_found_within_microseconds() {
     let gateway = Gateway::start("");
     let backend = std::sync::Arc::clone(&gateway.backend);
     let mut times: Vec<Duration> = gateway.block_on(async move {
@@ -223,7 +238,7 @@ fn a_running_model_is_found_at_once() {
 }
 
 #[test]
-fn a_client_that_leaves_cancels() {
+fn disconnected_client_cancels_its_request() {
     let gateway = Gateway::start("");
     for (number, stream) in [(1, true), (2, false)] {
         let mut connection = gateway.send("POST", "/v1/completions", "", &completion("drip 3000", stream));
@@ -234,13 +249,13 @@ fn a_client_that_leaves_cancels() {
             std::thread::sleep(Duration::from_millis(200));
         }
         drop(connection);
-        wait_until("the worker is told", || gateway.cancelled() == number);
+        wait_until("the worker gets the cancellation", || gateway.cancelled() == number);
         assert_eq!(gateway.records(number).last().unwrap().0, "cancelled");
     }
 }
 
 #[test]
-fn a_stream_that_waits_shows_that_it_is_alive() {
+fn waiting_stream_sends_keep_alives() {
     let gateway = Gateway::start("");
     let start = Instant::now();
     let mut connection = gateway.send("POST", "/v1/completions", "", &completion("late 12", true));
@@ -252,17 +267,17 @@ fn a_stream_that_waits_shows_that_it_is_alive() {
     assert!(rest.contains(": keep-alive") && text(&rest) == "w0 ", "{rest}");
 }
 
-/// A model that loads for longer than a status can wait: streams begin, show life in their protocol's way, and say how far
-/// it is.
+/// A model loads for longer than the wait for a status. Streams begin, and send keep-alives in their protocol's form and the loading
+/// progress.
 #[test]
-fn a_slow_start_is_told_in_every_protocol() {
+fn slow_model_start_sends_progress_in_every_protocol() {
     let gateway = Gateway::start("");
     let turns = serde_json::json!([{"role": "user", "content": "count 1"}]);
     let ask = |path: &str, mut body: Value| {
         (body["model"], body["stream"]) = ("slow".into(), true.into());
         let (status, head, answer) = gateway.ask("POST", path, "", &body.to_string());
         assert!(status == 200 && answer.contains(": loading 45 %\n\n"), "{path}: {answer}");
-        assert!(!head.contains("ratelimit"), "nobody knew it when they went out: {head}");
+        assert!(!head.contains("ratelimit"), "the capacity was unknown when the headers were sent: {head}");
         let names = answer.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned));
         (names.collect::<Vec<_>>(), answer)
     };
@@ -284,9 +299,8 @@ fn a_slow_start_is_told_in_every_protocol() {
     });
 }
 
-/// More events at once than wait for a client, which reads all the same.
 #[test]
-fn a_request_that_takes_too_long_is_a_504() {
+fn request_over_its_time_limit_returns_504() {
     let gateway = Gateway::start("");
     for (path, prompt) in [
         ("/v1/completions", json(r#"{"prompt": "late 30"}"#)),
@@ -308,22 +322,23 @@ fn a_request_that_takes_too_long_is_a_504() {
     }
 }
 
-/// Who sends a request again with its key gets the first one's answer; it is generated once.
 #[test]
-fn a_request_with_a_key_is_done_once() {
+fn request_with_idempotency_key_runs_once() {
     let gateway = Gateway::start("");
     let ask = |key: &str, body: &str| {
         gateway.ask("POST", "/v1/completions", &format!("idempotency-key: {key}\r\n"), body)
     };
     let body = completion("count 2", false);
     let (status, _, first) = ask("a", &body);
-    assert_eq!((status, json(&first)["choices"][0]["text"].as_str()), (200, Some("w0 w1 ")));
+    assert_eq!(status, 200);
+    assert_eq!(json(&first)["choices"][0]["text"], "w0 w1 ");
     assert_eq!(json(&ask("a", &body).2), json(&first));
     let id = |body: &str| json(body)["id"].clone();
     assert_ne!(id(&ask("b", &body).2), id(&first));
     let (status, _, other) = ask("a", &completion("count 3", false));
-    assert_eq!((status, json(&other)["error"]["param"].as_str()), (400, Some("Idempotency-Key")));
-    // One that leaves finds what was generated since.
+    assert_eq!(status, 400);
+    assert_eq!(json(&other)["error"]["param"], "Idempotency-Key");
+    // The request continues after its client has disconnected.
     let slow = completion("late 1", true);
     let gone = gateway.send("POST", "/v1/completions", "idempotency-key: d\r\n", &slow);
     std::thread::sleep(Duration::from_millis(100));
@@ -334,16 +349,16 @@ fn a_request_with_a_key_is_done_once() {
         "{again}"
     );
     assert_eq!(gateway.cancelled(), 0);
-    // Failures that another try could mend are tried again.
+    // Transient failures are not stored.
     for _ in 0..2 {
         assert_eq!(ask("e", &completion("refuse", false)).0, 429);
     }
     gateway.records(5);
 }
 
-/// Proxies hold tokens back otherwise, whatever the protocol.
+/// Without these headers proxies delay tokens.
 #[test]
-fn no_stream_is_buffered() {
+fn streams_of_all_protocols_have_no_buffering_headers() {
     let gateway = Gateway::start("");
     let turns = serde_json::json!([{"role": "user", "content": "count 1"}]);
     for (path, mut body) in [
@@ -360,9 +375,8 @@ fn no_stream_is_buffered() {
     }
 }
 
-/// What clients say of who asks, for what, and in which conversation.
 #[test]
-fn senders_are_recorded() {
+fn sender_labels_of_completion_are_recorded() {
     let gateway = Gateway::start("");
     let headers = "x-claude-code-session-id: s1\r\nx-openwebui-user-id: u1\r\n";
     let body =
@@ -376,9 +390,8 @@ fn senders_are_recorded() {
     );
 }
 
-/// Also where one frame has more events than may wait for a client.
 #[test]
-fn senders_of_texts_to_embed_are_recorded() {
+fn sender_labels_of_embedding_are_recorded() {
     let gateway = Gateway::start("");
     let headers = "x-openwebui-chat-id: s1\r\nx-openwebui-user-id: u1\r\n";
     let body = r#"{"model": "m", "input": "a", "user": "u2"}"#;
@@ -387,9 +400,9 @@ fn senders_of_texts_to_embed_are_recorded() {
     assert_eq!(gateway.labels(), [Some("u2".into()), Some("s1".into()), None]);
 }
 
-/// Where Anthropic's SDKs put `user_profile_id`.
+/// Anthropic's SDKs send `user_profile_id` in this header.
 #[test]
-fn user_profiles_are_recorded() {
+fn anthropic_user_profile_header_is_recorded() {
     let gateway = Gateway::start("");
     let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "count 1"}]}"#;
     assert_eq!(gateway.ask("POST", "/v1/messages", "anthropic-user-profile-id: u1\r\n", body).0, 200);
@@ -397,9 +410,9 @@ fn user_profiles_are_recorded() {
     assert_eq!(gateway.labels()[0].as_deref(), Some("u1"));
 }
 
-/// What clients that look for Ollama ask first.
+/// Clients use these endpoints to detect Ollama.
 #[test]
-fn ollamas_probes_are_answered() {
+fn ollama_probes_are_answered() {
     let gateway = Gateway::start("sesame");
     let failed = |(status, head, body): (u16, String, String)| {
         let error = json(&body);
@@ -414,16 +427,20 @@ fn ollamas_probes_are_answered() {
     let ask = |path: &str| gateway.ask("GET", path, "authorization: Bearer sesame\r\n", "");
     let (status, _, body) = ask("/api/tags");
     let models = json(&body);
-    assert_eq!((status, models["models"].as_array().unwrap().len()), (200, 2), "{body}");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(models["models"].as_array().unwrap().len(), 2, "{body}");
     let model = &models["models"][0];
-    assert_eq!((&model["name"], &model["model"], &model["size"]), (&"m".into(), &"m".into(), &9.into()));
+    assert_eq!(model["name"], "m");
+    assert_eq!(model["model"], "m");
+    assert_eq!(model["size"], 9);
     assert_eq!(model["modified_at"], "1970-01-01T00:00:05Z");
     let (status, _, body) = ask("/api/version");
     assert!(status == 200 && json(&body)["version"].is_string(), "{body}");
 }
 
+/// One frame has more events than a request's queue holds.
 #[test]
-fn a_burst_arrives_whole() {
+fn burst_of_events_arrives_complete() {
     let gateway = Gateway::start("");
     let (_, _, body) = gateway.complete("burst 10000", true);
     assert_eq!(text(&body).split_whitespace().count(), 10_000);
@@ -432,36 +449,37 @@ fn a_burst_arrives_whole() {
     assert!(body.contains("w9999 "), "{}", body.len());
 }
 
-/// A client that never reads is let go, and holds up nobody.
+/// A client that never reads does not delay other requests.
 #[test]
-fn a_client_that_does_not_read_is_cancelled() {
+fn client_that_does_not_read_is_cancelled() {
     let gateway = Gateway::start("");
     let _sleeps = gateway.send("POST", "/v1/completions", "", &completion("count 200000", true));
-    wait_until("the worker is told", || gateway.cancelled() == 1);
+    wait_until("the worker gets the cancellation", || gateway.cancelled() == 1);
     assert_eq!(gateway.complete("count 1", false).0, 200);
 }
 
 #[test]
-fn keys_and_foreign_names_are_checked_before_anything_else() {
+fn request_without_valid_key_or_host_is_refused() {
     let gateway = Gateway::start("sesame, second");
     let body = completion("count 1", false);
     for headers in
         ["", "authorization: Bearer sesam\r\n", "authorization: Basic sesame\r\n", "x-api-key: x\r\n"]
     {
         let (status, _, answer) = gateway.ask("POST", "/v1/completions", headers, &body);
-        assert_eq!((status, &json(&answer)["error"]["code"]), (401, &"invalid_api_key".into()), "{headers}");
+        assert_eq!(status, 401, "{headers}");
+        assert_eq!(json(&answer)["error"]["code"], "invalid_api_key", "{headers}");
         assert!(!answer.contains("sesam"));
     }
     for headers in [
         "authorization: Bearer sesame\r\n",
         "authorization: bearer second\r\n",
         "x-api-key: second\r\n",
-        // What a client sends besides does not hide a right key.
+        // A wrong key beside a valid one does no harm.
         "authorization: Bearer dummy\r\nx-api-key: second\r\n",
     ] {
         assert_eq!(gateway.ask("POST", "/v1/completions", headers, &body).0, 200, "{headers}");
     }
-    // Watchdogs need no key.
+    // Health checks need no key.
     assert_eq!(gateway.ask("GET", "/health", "", "").0, 200);
     let open = Gateway::start("");
     let mut stream = std::net::TcpStream::connect(open.address).unwrap();
@@ -476,7 +494,7 @@ fn keys_and_foreign_names_are_checked_before_anything_else() {
 }
 
 #[test]
-fn paths_and_methods_that_there_are_not_are_json_errors() {
+fn unknown_path_or_method_returns_json_error() {
     let gateway = Gateway::start("");
     for (method, path, expected) in [
         ("GET", "/v1/nothing", 404),
@@ -492,11 +510,11 @@ fn paths_and_methods_that_there_are_not_are_json_errors() {
 }
 
 #[test]
-fn a_requests_name_comes_back() {
+fn request_id_is_returned_in_the_response() {
     let gateway = Gateway::start("");
     let (_, head, _) = gateway.ask("GET", "/health", "x-request-id: mine-1\r\n", "");
     assert!(head.contains("x-request-id: mine-1") && head.contains("openai-processing-ms: "), "{head}");
-    assert!(!head.contains("access-control"), "no page of another origin may read it");
+    assert!(!head.contains("access-control"), "pages of other origins may not read it");
     let (_, head, _) = gateway.ask("GET", "/health", "", "");
     assert!(head.contains("x-request-id: "), "{head}");
 }

@@ -1,8 +1,8 @@
-//! The only place that knows bincode: length-delimited bincode frames.
+//! Length-delimited bincode frames. Only this module uses bincode.
 //!
-//! bincode is unmaintained (RUSTSEC-2025-0141), hence one module: replacing it means replacing [`encode`] and [`decode`].
-//! A frame is a 4-byte big-endian length, then that many bytes. Lengths over [`MAX_FRAME_BYTES`] are refused before
-//! anything is allocated, and decoding never allocates more than the same limit.
+//! bincode is unmaintained (RUSTSEC-2025-0141). To replace it, replace [`encode`] and [`decode`].
+//! A frame is a 4-byte big-endian length and that many bytes. A length over [`MAX_FRAME_BYTES`] is refused before any allocation,
+//! and decoding never allocates more than this limit.
 
 use std::io;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-/// The largest frame either side sends or takes: 64 MiB, twice the largest HTTP body the gateway lets in.
+/// The maximum frame size in both directions: 64 MiB, twice the maximum HTTP body of the gateway.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 
 type Config = Configuration<LittleEndian, Varint, Limit<MAX_FRAME_BYTES>>;
@@ -24,7 +24,7 @@ fn config() -> Config {
 /// The bytes of one message, without its length.
 ///
 /// # Errors
-/// `InvalidInput` when the message cannot be encoded or is larger than [`MAX_FRAME_BYTES`].
+/// `InvalidInput`: the message cannot be encoded, or is larger than [`MAX_FRAME_BYTES`].
 pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let bytes = bincode::serde::encode_to_vec(message, config())
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
@@ -35,10 +35,10 @@ pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The message in `bytes`, which must be used up exactly.
+/// Decodes `bytes`, which must be exactly one message.
 ///
 /// # Errors
-/// `InvalidData` when the bytes are not one whole message.
+/// `InvalidData`: the bytes are not exactly one message.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let (message, used) =
@@ -49,7 +49,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     Ok(message)
 }
 
-/// Frames of bincode: takes `In`, sends `Out`.
+/// A codec of bincode frames: receives `In`, sends `Out`.
 #[derive(Debug)]
 pub struct Bincode<In, Out> {
     frames: LengthDelimitedCodec,

@@ -1,63 +1,63 @@
-//! What is asked of a model that reads texts and generates none, and what comes back: vectors, or how relevant documents
-//! are to a query. Free of any vendor's field names.
+//! Requests to encoder models, and their results: embeddings, or relevance scores. Contains no vendor's field names.
 
 use serde::{Deserialize, Serialize};
 
 use crate::worker::Capacity;
 
-/// Texts to be turned into vectors.
+/// Texts to embed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EmbedRequest {
-    /// The texts, each for itself.
+    /// The texts. Each gets a vector of its own.
     pub inputs: Vec<Input>,
-    /// So many numbers of each vector, brought to length 1 again; `None`: all. Only of models that were trained for it.
+    /// Truncates each vector to this number of dimensions and normalises it again. `None` keeps all. Only for models that were
+    /// trained for it.
     pub dimensions: Option<u32>,
-    /// Longer inputs than the model takes are cut at their end; else they are an error.
+    /// Whether inputs that are too long are cut at their end. Otherwise they are an error.
     pub truncate: bool,
-    /// Which of the model's own prompts goes before each text; `None`: the one that the model has as its default, if any.
+    /// The name of the model's prompt to put before each text. `None` takes the model's default prompt, if any.
     pub prompt_name: Option<String>,
 }
 
 /// One text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// As text: tokenised with the model's special tokens.
+    /// Text, tokenised with the model's special tokens.
     Text(String),
-    /// As token ids, taken as they are.
+    /// Token ids, used unchanged.
     Tokens(Vec<u32>),
 }
 
-/// What became of the texts.
+/// The vectors of the texts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Embeddings {
-    /// One for each input, in order, all of one length.
+    /// One for each input, in order. All have the same length.
     pub vectors: Vec<Vec<f32>>,
-    /// Tokens that were read.
+    /// The number of processed tokens.
     pub tokens: u64,
-    /// The remaining capacity, now that this request is done.
+    /// The remaining capacity after this request.
     pub capacity: Capacity,
 }
 
-/// Documents to be compared with a query.
+/// Documents to score against a query.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RerankRequest {
-    /// What is looked for.
+    /// The search query.
     pub query: String,
-    /// Where.
+    /// The documents to score.
     pub documents: Vec<String>,
-    /// Of each document so many tokens are read at most; `None`: all.
+    /// The maximum number of tokens of each document; `None` for all.
     pub max_document_tokens: Option<u32>,
-    /// Longer pairs than the model takes are cut, the longer of both first; else they are an error.
+    /// Whether pairs that are too long are cut, the longer text first. Otherwise they are an error.
     pub truncate: bool,
 }
 
-/// How relevant the documents are.
+/// The relevance of the documents.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Scores {
-    /// One for each document, in order, between 0 and 1: the sigmoid of what the model says.
+    /// One for each document, in order, between 0 and 1: the sigmoid of the model's logit.
     pub scores: Vec<f32>,
-    /// Tokens that were read.
+    /// The number of processed tokens.
     pub tokens: u64,
-    /// The remaining capacity, now that this request is done.
+    /// The remaining capacity after this request.
     pub capacity: Capacity,
 }

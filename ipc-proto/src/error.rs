@@ -1,7 +1,7 @@
-//! The one error that crosses process borders.
+//! The error type that all processes share.
 //!
-//! It names the kind of failure, the process in which it arose, and what a caller can do about it. The gateway translates it
-//! into the client's own protocol; no other process knows HTTP.
+//! An error holds the kind of failure, its origin, and its disposition for the caller. The gateway translates it into the client's
+//! protocol; no other process knows HTTP.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// The class of failure; it decides the status that a client sees.
+    /// The class of failure. It determines the HTTP status.
     pub kind: ErrorKind,
     /// The process or party in which it arose.
     pub origin: Origin,
     /// What a caller can do about it.
     pub disposition: Disposition,
-    /// One sentence for a person. Never holds a secret. It does not begin with the name of a neutral [`Field`]: each
-    /// protocol puts its own name in front.
+    /// One sentence for people. Holds no secret. It does not begin with the name of a neutral [`Field`]: each protocol puts its own
+    /// name in front.
     pub message: String,
-    /// The part of the request that is to blame, if any.
+    /// The invalid part of the request, if any.
     pub field: Option<Field>,
-    /// The capacity of the worker that refused the request for lack of it.
+    /// The capacity of the worker, if it refused the request because it is full.
     pub capacity: Option<Capacity>,
 }
 
 /// The classes of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorKind {
-    /// The request is wrong in itself.
+    /// The request is invalid.
     InvalidRequest,
     /// The prompt does not fit the model's context.
     ContextLength,
@@ -42,25 +42,25 @@ pub enum ErrorKind {
     TooLarge,
     /// A key is missing or wrong.
     Unauthorized,
-    /// The caller is known, but may not do this.
+    /// The caller has no permission.
     PermissionDenied,
     /// The named thing does not exist.
     NotFound(Resource),
-    /// The model's folder is there but cannot be served: a missing tensor, an unknown architecture.
+    /// The model exists but cannot be served: a missing tensor, an unknown architecture.
     ModelBroken,
-    /// Too many requests wait already.
+    /// The queue is full.
     Overloaded,
-    /// A provider counts the caller's requests or tokens, and refuses more of them for now.
+    /// A provider's rate limit for the caller is reached.
     RateLimited,
-    /// The process that should answer is gone or not there yet.
+    /// The process that should answer has ended or not started yet.
     Unavailable,
     /// A provider failed.
     Upstream,
-    /// It took longer than allowed.
+    /// A time limit was reached.
     Timeout,
-    /// The client left or asked to stop.
+    /// The client has disconnected or cancelled.
     Cancelled,
-    /// A defect of ours.
+    /// A defect of mlxd.
     Internal,
 }
 
@@ -100,7 +100,7 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// How long a client should wait before it tries again, if trying again can help.
+    /// The time before a retry; `None` if a retry cannot succeed.
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Final => None,
@@ -110,10 +110,10 @@ impl Disposition {
     }
 }
 
-/// The pause before another try where the failure suggests none. It is a guess.
+/// The default time before a retry. It is a guess.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The part of a request that is to blame for a failure. Each protocol has its own name for it.
+/// The invalid part of a request. Each protocol has its own name for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Field {
     /// The name of the model.
@@ -122,7 +122,7 @@ pub enum Field {
     Messages,
     /// A prompt that is no conversation.
     Prompt,
-    /// The text after a gap that the model fills.
+    /// The text after a gap to fill.
     Suffix,
     /// The functions that the model may call.
     Tools,
@@ -144,13 +144,13 @@ pub enum Field {
     Inputs,
     /// One of the documents to rank, by its index.
     Document(u32),
-    /// The numbers that each vector shall have.
+    /// The number of dimensions of each vector.
     Dimensions,
-    /// The model's own prompt that goes before each text to embed.
+    /// The name of the model's prompt before each text to embed.
     PromptName,
-    /// Output of another worker, from which this one shall continue.
+    /// Output of another worker, to continue.
     Generated,
-    /// A field that the sender of the request knows by exactly this name; the message holds it where needed.
+    /// A field that has exactly this name in the client's request. The message contains the name if necessary.
     Named(String),
 }
 
@@ -185,7 +185,7 @@ impl Error {
         Self { kind, origin, disposition, message: message.into(), field: None, capacity: None }
     }
 
-    /// The client's request is wrong in `field`.
+    /// An invalid value of `field` in the client's request.
     pub fn invalid(field: impl Into<Field>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, Origin::Client, message).with_field(field)
     }
@@ -195,7 +195,7 @@ impl Error {
         Self::new(ErrorKind::NotFound(what), Origin::Client, message)
     }
 
-    /// A worker refuses more choices than its capacity has left. More than the whole capacity never fit.
+    /// The refusal of a worker that has fewer free places than `choices`. More choices than its limit are invalid.
     pub fn full(capacity: Capacity, choices: u32) -> Self {
         let Capacity { limit, free } = capacity;
         if choices > limit {
@@ -209,7 +209,7 @@ impl Error {
         Self { capacity: Some(capacity), ..Self::new(ErrorKind::Overloaded, Origin::Worker, text) }
     }
 
-    /// The same error, blamed on `field`.
+    /// The same error with `field` as the invalid part.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<Field>) -> Self {
         self.field = Some(field.into());
@@ -223,7 +223,7 @@ impl Error {
         self
     }
 
-    /// Whether the same request can succeed later without being changed.
+    /// Whether the same request can succeed later.
     pub fn is_retryable(&self) -> bool {
         self.disposition != Disposition::Final
     }

@@ -1,9 +1,9 @@
-//! The models that are served: each `model_type` of config.json that a worker has code for, and what a model of it does. The one
-//! list that the supervisor judges folders by; the worker's own tables are tested against it.
+//! The supported architectures, by `model_type` of config.json. The supervisor classifies model folders by these lists. Tests compare
+//! the worker's own tables with them.
 
 use crate::worker::ModelKind;
 
-/// Decoders: they generate text, or turn it into vectors where they were trained to.
+/// Decoders. They generate text, or embed it if they were trained for that.
 pub const DECODERS: [&str; 14] = [
     "gemma",
     "gemma2",
@@ -21,49 +21,51 @@ pub const DECODERS: [&str; 14] = [
     "smollm3",
 ];
 
-/// Encoders: they only read.
+/// Encoders. They generate no text.
 pub const ENCODERS: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
 
-/// Decoders whose folders hold a model that sees, too, of which the part about language is served.
-const SEEING: [&str; 2] = ["gemma3", "mistral3"];
+/// Decoders of multimodal models. Workers load only the language model.
+const MULTIMODAL: [&str; 2] = ["gemma3", "mistral3"];
 
-/// Whether a worker has code for `model_type`.
+/// Whether workers support `model_type`.
 pub fn is_served(model_type: &str) -> bool {
     DECODERS.contains(&model_type) || is_encoder(model_type)
 }
 
-/// Whether `model_type` only reads.
+/// Whether `model_type` is an encoder.
 pub fn is_encoder(model_type: &str) -> bool {
     ENCODERS.contains(&model_type)
 }
 
-/// Whether only the part about language of such a model is served.
+/// Whether workers load only the language model of a multimodal `model_type`.
 pub fn is_part(model_type: &str) -> bool {
-    SEEING.contains(&model_type)
+    MULTIMODAL.contains(&model_type)
 }
 
-/// Whether a tensor of such a model belongs to what sees.
+/// Whether a tensor of a multimodal model belongs to its vision part.
 pub fn sees(tensor: &str) -> bool {
     let name = tensor.strip_prefix("model.").unwrap_or(tensor);
     name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")
 }
 
-/// Whether a model was saved with a head that judges texts, as `architectures` of config.json says.
+/// Whether `architectures` of config.json names a model with a classification head.
 pub fn classifies<'a>(mut architectures: impl Iterator<Item = &'a str>) -> bool {
     architectures.any(|name| name.ends_with("ForSequenceClassification"))
 }
 
-/// All of them, for a message.
+/// All supported `model_type` values, for a message.
 pub fn names() -> String {
     [&DECODERS[..], &ENCODERS].concat().join(", ")
 }
 
-/// What a model does: its architecture says so, and of decoders the `modules.json` of sentence-transformers. `classifies`: it was
-/// saved with a head that judges texts.
+/// The task of a model. `has_modules`: the folder has a `modules.json` of sentence-transformers, which makes a decoder an embedding
+/// model. `classifies`: the model has a classification head.
 pub fn kind(model_type: &str, has_modules: bool, classifies: bool) -> ModelKind {
-    match is_encoder(model_type) || has_modules {
-        false => ModelKind::Generate,
-        true if classifies => ModelKind::Rerank,
-        true => ModelKind::Embed,
+    if !is_encoder(model_type) && !has_modules {
+        ModelKind::Generate
+    } else if classifies {
+        ModelKind::Rerank
+    } else {
+        ModelKind::Embed
     }
 }

@@ -1,7 +1,7 @@
-//! The neutral form of a generation: what to generate, and the events that come back. Free of any vendor's field names.
+//! The neutral form of a generation and of its events. Contains no vendor's field names.
 //!
-//! Every client protocol is translated into [`Generation`] and out of [`Event`]. A worker receives a generation inside
-//! [`Submission`], which adds everything that only concerns the worker.
+//! The gateway translates every client protocol into [`Generation`], and [`Event`] back into the protocol. A worker receives a
+//! generation inside a [`Submission`], which adds the fields for the worker only.
 
 use std::borrow::Cow;
 
@@ -30,16 +30,16 @@ pub struct Submission {
 /// One output of a [`Submission`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Choice {
-    /// Names its events on the step-frame connection.
+    /// The id of its events on the step-frame connection.
     pub id: ChoiceId,
     /// Its index among the choices of the client's request. It is added to the seed.
     pub index: u32,
-    /// Token ids that another worker has generated already. They are the beginning of the output and count as generated; the
-    /// first event comes after them.
+    /// Token ids that another worker has generated already. They are the beginning of the output and count as generated. The first
+    /// event follows after them.
     pub generated: Vec<u32>,
 }
 
-/// One text generation, whatever serves it.
+/// One text generation, for any backend.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Generation {
     /// The text or conversation to continue.
@@ -62,9 +62,9 @@ pub struct Generation {
     pub logprobs: Option<Logprobs>,
     /// The form that the output must have.
     pub constraint: Option<Constraint>,
-    /// Its class in every queue.
+    /// The class in every queue.
     pub priority: Priority,
-    /// Milliseconds from its arrival after which it fails.
+    /// Milliseconds after which it fails, counted from its arrival.
     pub time_limit_ms: Option<u32>,
 }
 
@@ -77,7 +77,7 @@ pub struct Logprobs {
     pub prompt: bool,
 }
 
-/// The class of a request or model in a queue. One that waits long enough rises to a higher class, so that none starves.
+/// The class of a request or model in a queue. An entry that waits long enough moves to a higher class, so that none starves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schemars", schemars(rename = "ModelPriority"))]
@@ -85,10 +85,10 @@ pub struct Logprobs {
 pub enum Priority {
     /// Before others; pre-empts lower classes.
     High,
-    /// Between both.
+    /// The default class.
     #[default]
     Normal,
-    /// When capacity is left over.
+    /// Only when no higher class waits.
     Low,
 }
 
@@ -197,12 +197,12 @@ impl Content {
         &self.0
     }
 
-    /// Whether it has neither text nor media.
+    /// Whether there are no parts.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All text of it, joined.
+    /// All text parts, joined.
     pub fn text(&self) -> Cow<'_, str> {
         match &self.0[..] {
             [ContentPart::Text(text)] => Cow::Borrowed(text),
@@ -210,12 +210,12 @@ impl Content {
         }
     }
 
-    /// Each text of it, for changes in place. A text must not become empty.
+    /// The text parts, for changes in place. A text must not become empty.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         self.0.iter_mut().map(|ContentPart::Text(text)| text)
     }
 
-    /// Puts text in front.
+    /// Inserts text at the beginning.
     pub fn prepend_text(&mut self, text: &str) {
         match self.0.first_mut() {
             Some(ContentPart::Text(first)) => first.insert_str(0, text),
@@ -223,7 +223,7 @@ impl Content {
         }
     }
 
-    /// Adds text at the end.
+    /// Appends text.
     pub fn push_text(&mut self, text: &str) {
         match self.0.last_mut() {
             Some(ContentPart::Text(last)) => last.push_str(text),
@@ -232,7 +232,7 @@ impl Content {
         }
     }
 
-    /// Adds the parts of `other` at the end.
+    /// Appends the parts of `other`.
     pub fn append(&mut self, other: &Self) {
         for ContentPart::Text(text) in &other.0 {
             self.push_text(text);
@@ -271,11 +271,11 @@ pub enum ToolChoice {
     /// The model decides.
     #[default]
     Auto,
-    /// It calls none.
+    /// The model calls none.
     None,
-    /// It calls at least one.
+    /// The model calls at least one.
     Required,
-    /// It calls this one.
+    /// The model calls this one.
     Named(String),
 }
 
@@ -330,11 +330,11 @@ pub struct Sampling {
     pub min_p: Option<f32>,
     /// The same seed gives the same text. `None` draws one.
     pub seed: Option<u64>,
-    /// Logits of tokens in prompt or output are divided by it where positive, multiplied where negative; neutral 1.
+    /// Divides positive logits of tokens in prompt or output, and multiplies negative ones; neutral 1.
     pub repetition_penalty: Option<f32>,
     /// Subtracted from the logit of each token in the output; neutral 0.
     pub presence_penalty: Option<f32>,
-    /// Subtracted from it for each occurrence; neutral 0.
+    /// Subtracted from the logit for each occurrence in the output; neutral 0.
     pub frequency_penalty: Option<f32>,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
@@ -351,7 +351,7 @@ pub enum Event {
     },
     /// More output.
     Delta(Delta),
-    /// The generation ended as it should.
+    /// The generation has completed.
     Finished {
         /// The condition that ended it.
         reason: FinishReason,
@@ -394,7 +394,7 @@ pub enum Part {
 }
 
 impl Delta {
-    /// Its part of the answer's text.
+    /// The text of its answer parts.
     pub fn text(&self) -> String {
         let text = |part: &Part| if let Part::Text(text) = part { Some(text.clone()) } else { None };
         self.parts.iter().filter_map(text).collect()
@@ -439,7 +439,7 @@ pub enum FinishReason {
     Stop,
     /// A stop text, by its index in the request's list.
     StopText(u8),
-    /// The model ended its turn to have functions called.
+    /// The model ended its turn with function calls.
     ToolCalls,
     /// `max_tokens` or the end of the context.
     Length,
@@ -450,13 +450,13 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt, template included.
     pub prompt_tokens: u32,
-    /// Those of them whose KV came from the prefix cache.
+    /// The part of them whose KV came from the prefix cache.
     pub cached_tokens: u32,
-    /// Those of the others that were inserted into it for later requests.
+    /// The part of the others that was added to the prefix cache.
     pub cache_written_tokens: u32,
-    /// Tokens generated, the ending one included.
+    /// Generated tokens, including the ending one.
     pub completion_tokens: u32,
-    /// Those of them that are reasoning.
+    /// The part of them that is reasoning.
     pub reasoning_tokens: u32,
 }
 

@@ -1,11 +1,10 @@
 //! The contract between mlxd's processes.
 //!
-//! Three processes talk over Unix sockets: the gateway asks the supervisor which worker serves a model
-//! ([`supervisor::Supervisor`]), asks that worker to generate ([`worker::Worker`]), and receives what was
-//! generated as one [`stream::StepFrame`] per engine step on a second connection.
+//! Three processes communicate over Unix sockets. The gateway asks the supervisor for a worker of a model
+//! ([`supervisor::Supervisor`]) and submits a generation to that worker ([`worker::Worker`]). The worker sends the output on a
+//! second connection, one [`stream::StepFrame`] per engine step.
 //!
-//! This crate holds types, traits, framing and socket helpers. It decides nothing: no routing, no scheduling,
-//! no vendor's field names.
+//! This crate holds types, traits, framing and socket helpers. It contains no routing, no scheduling and no vendor's field names.
 
 pub mod codec;
 pub mod embed;

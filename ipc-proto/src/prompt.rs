@@ -1,68 +1,68 @@
-//! Prompts as a model reads them, for people who want to see them.
+//! Rendered and tokenised prompts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::generate::Prompt;
 
-/// A prompt as the model reads it.
+/// A prompt as the model receives it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RenderedPrompt {
-    /// Its text. Of a prompt of token ids, the text that they decode to.
+    /// The text; for a prompt of token ids, the decoded text.
     pub text: String,
-    /// Its token ids.
+    /// The token ids.
     pub tokens: Vec<u32>,
-    /// Prompt and output together, in tokens, as far as model and KV pool allow.
+    /// The maximum of prompt and output together, in tokens, for the model and its KV pool.
     pub max_context: u32,
-    /// How a conversation became this text; `None` of other prompts.
+    /// The use of the chat template; `None` if the prompt is no conversation.
     pub template: Option<TemplateUse>,
 }
 
-/// How a chat template was chosen and used.
+/// The use of a chat template.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TemplateUse {
-    /// `default`, `tool_use`, `rag` or another name in the model folder.
+    /// The template's name: `default`, `tool_use`, `rag` or another name in the model folder.
     pub name: String,
-    /// The file it stands in, relative to the model folder.
+    /// The template's file, relative to the model folder.
     pub file: String,
-    /// How the conversation was changed so that the template takes it, a sentence each.
+    /// The changes to the conversation that the template needed, one sentence each.
     pub adaptations: Vec<String>,
-    /// How calls in the output are read.
+    /// The format of calls in the output.
     pub tool_format: FormatUse,
-    /// How reasoning in the output is read.
+    /// The format of reasoning in the output.
     pub reasoning_format: FormatUse,
-    /// Control tokens in the client's text that are read as text.
+    /// The number of control tokens in the client's text that are tokenised as plain text.
     pub sanitized: u32,
 }
 
-/// A format and why it was chosen.
+/// A format and the reason of its choice.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FormatUse {
-    /// Its name, as `mlxd-worker --tool-format` or `--reasoning-format` takes it.
+    /// The name, a value of `mlxd-worker --tool-format` or `--reasoning-format`.
     pub name: String,
-    /// Why.
+    /// The reason of the choice.
     pub reason: String,
 }
 
-/// A text to be tokenised, or a prompt to be rendered first.
+/// A text to tokenise, or a prompt to render and tokenise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenizeRequest {
-    /// What to tokenise.
+    /// The text or prompt.
     pub prompt: Prompt,
-    /// Whether a plain text gets the tokens that the tokenizer puts around texts (BOS).
+    /// Whether to add the tokens that the tokenizer puts around a plain text (BOS).
     pub add_special: bool,
-    /// Whether control tokens in a plain text are read as control tokens.
+    /// Whether to parse control tokens in a plain text as such.
     pub parse_special: bool,
-    /// Whether the answer has each token's text.
+    /// Whether to return the text of each token.
     pub pieces: bool,
 }
 
 /// Token ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tokenized {
-    /// In order.
+    /// The token ids in order.
     pub tokens: Vec<u32>,
-    /// Each token's bytes, where they were asked for: not always whole characters.
+    /// The bytes of each token, if requested. They need not be complete characters.
     pub pieces: Vec<Vec<u8>>,
-    /// Prompt and output together, in tokens, as far as model and KV pool allow.
+    /// The maximum of prompt and output together, in tokens, for the model and its KV pool.
     pub max_context: u32,
 }

@@ -1,8 +1,8 @@
 //! Unix sockets between mlxd's processes: private files, checked peers, a version handshake.
 //!
-//! Every connection starts the same way: the connecting side sends 8 bytes (`MLXD`, protocol version as u16, the
-//! [`Channel`] it wants, a zero), the listening side answers with its own. A different version is an error that
-//! names both, so that an upgrade with an old process still running says what to do instead of misreading frames.
+//! Every connection starts with a handshake. The connecting side sends 8 bytes: `MLXD`, the protocol version as u16, the requested
+//! [`Channel`], a zero. The listening side answers in the same form. Different versions are an error that names both. Without it, an
+//! old process that still runs after an upgrade would misread frames.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -16,15 +16,15 @@ use tokio_util::codec::Framed;
 
 use crate::codec::Bincode;
 
-/// Raised whenever a message changes shape.
+/// Increases with every change of a message's layout.
 pub const PROTOCOL_VERSION: u16 = 1;
-/// What fits `sockaddr_un.sun_path` everywhere: macOS has 104 bytes including the final zero.
+/// The size of `sockaddr_un.sun_path` on all systems: macOS has 104 bytes, including the final zero.
 pub const MAX_PATH_BYTES: usize = 103;
 
 const MAGIC: [u8; 4] = *b"MLXD";
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     /// tarpc calls.
@@ -41,7 +41,7 @@ impl Channel {
         }
     }
 
-    fn of(code: u8) -> io::Result<Self> {
+    fn from_code(code: u8) -> io::Result<Self> {
         match code {
             1 => Ok(Self::Control),
             2 => Ok(Self::Steps),
@@ -50,18 +50,18 @@ impl Channel {
     }
 }
 
-/// The tarpc transport of a service whose server takes `In` and sends `Out`.
+/// The tarpc transport that receives `In` and sends `Out`.
 pub type Transport<In, Out> = Framed<UnixStream, Bincode<In, Out>>;
 
-/// Puts frames on a connection.
+/// Frames a connection.
 pub fn framed<In, Out>(stream: UnixStream) -> Framed<UnixStream, Bincode<In, Out>> {
     Framed::new(stream, Bincode::default())
 }
 
-/// Listens at `path`, readable and writable by this user only. A file left there by a dead process is replaced.
+/// Listens at `path`. Only this user can read and write it. Replaces the file of a dead process.
 ///
 /// # Errors
-/// When the path is too long for a socket or cannot be bound.
+/// The path is too long for a socket, or cannot be bound.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     let length = path.as_os_str().len();
     if length > MAX_PATH_BYTES {
@@ -71,20 +71,21 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        return Err(e);
     }
     let listener = UnixListener::bind(path)?;
-    // The directory is 0700, so nobody could connect between the two calls.
+    // The directory has mode 0700, so no other user can connect between the two calls.
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
-/// Makes `directory` (and its parents) with mode 0700.
+/// Creates `directory` and its parents, and sets its mode to 0700.
 ///
 /// # Errors
-/// When it cannot be made, or is there and belongs to somebody else.
+/// It cannot be created, or belongs to another user.
 pub fn private_directory(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     fs::create_dir_all(directory)?;
@@ -95,25 +96,25 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 
-/// Takes the next connection: checks the peer's uid and shakes hands.
+/// Checks the peer of an accepted connection and performs the handshake.
 ///
-/// The caller should do this on a task of its own, after [`UnixListener::accept`], so that a silent peer holds up nobody.
+/// Call it in a task of its own after [`UnixListener::accept`], so that a silent peer does not delay other connections.
 ///
 /// # Errors
-/// When the peer belongs to another user, speaks another version, or says nothing for five seconds.
+/// The peer belongs to another user, has another version, or is silent for five seconds.
 pub async fn welcome(mut stream: UnixStream) -> io::Result<(Channel, UnixStream)> {
     check_peer(&stream)?;
     let theirs = timed(read_hello(&mut stream)).await?;
-    // Answer first, so that a peer of another version can name both as well.
+    // Answers before the check, so that the peer can also name both versions.
     stream.write_all(&hello(theirs.1)).await?;
     check_version(theirs.0)?;
-    Ok((Channel::of(theirs.1)?, stream))
+    Ok((Channel::from_code(theirs.1)?, stream))
 }
 
 /// Connects to `path` for `channel`.
 ///
 /// # Errors
-/// When nobody listens, the peer belongs to another user, or speaks another version.
+/// No process listens, or the peer belongs to another user or has another version.
 pub async fn connect(path: &Path, channel: Channel) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path).await?;
     check_peer(&stream)?;
@@ -158,7 +159,7 @@ fn protocol_error(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Refuses a peer that runs as another user (SO_PEERCRED, LOCAL_PEERCRED; tokio asks the kernel for either).
+/// Rejects a peer that runs as another user. tokio reads SO_PEERCRED or LOCAL_PEERCRED.
 fn check_peer(stream: &UnixStream) -> io::Result<()> {
     let (theirs, ours) = (stream.peer_cred()?.uid(), nix::unistd::geteuid().as_raw());
     if theirs == ours {

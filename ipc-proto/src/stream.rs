@@ -1,8 +1,8 @@
 //! The step-frame connection: worker → gateway, one frame per engine step.
 //!
-//! After the handshake (see [`crate::socket`]) the gateway sends one [`StreamHello`]; from then on only the worker
-//! sends, one [`StepFrame`] for each step in which any of that gateway's requests has news. When the connection ends, the
-//! worker cancels that gateway's requests and the gateway fails them.
+//! After the handshake (see [`crate::socket`]) the gateway sends one [`StreamHello`]. From then on only the worker sends: one
+//! [`StepFrame`] for each step that has events for this gateway. When the connection ends, the worker cancels this gateway's
+//! requests, and the gateway fails them.
 
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
@@ -11,14 +11,14 @@ use tokio_util::codec::Framed;
 use crate::codec::Bincode;
 use crate::generate::{ChoiceId, Event};
 
-/// Names one step-frame connection at its worker; the gateway draws it at random.
+/// The id of a step-frame connection, a random number from the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StreamId(pub u64);
 
 /// The gateway's only message on a step-frame connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamHello {
-    /// The name that [`crate::worker::Worker::submit`] will use.
+    /// The id for [`crate::worker::Worker::submit`].
     pub stream: StreamId,
 }
 
@@ -27,11 +27,11 @@ pub struct StreamHello {
 pub enum StreamFrame {
     /// The stream is registered: requests may be submitted for it.
     Welcome,
-    /// What one engine step brought.
+    /// The events of one engine step.
     Step(StepFrame),
 }
 
-/// What one engine step brought for one gateway.
+/// The events of one engine step for one gateway.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StepFrame {
     /// The engine's step counter.

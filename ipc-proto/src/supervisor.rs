@@ -1,6 +1,6 @@
-//! What the supervisor answers on its socket (the gateway calls it, and the command line).
+//! The service of the supervisor on its socket, for the gateway and the command line.
 //!
-//! A model is named by its id or by one of its aliases; an unknown name is [`crate::ErrorKind::NotFound`] everywhere.
+//! Calls name a model by its id or an alias. An unknown name is [`crate::ErrorKind::NotFound`] in all of them.
 
 use std::path::PathBuf;
 
@@ -23,89 +23,88 @@ pub use settings::{KeepAlive, ModelSettings};
 /// The supervisor's control interface.
 #[tarpc::service]
 pub trait Supervisor {
-    /// Returns once a worker serves the model, starting its workers where none runs: one address for each that is ready,
-    /// never none. Many callers share one start. A caller that leaves before the start began causes none.
+    /// Waits until a worker serves the model, and starts its workers if none runs. Returns the addresses of all ready workers, at
+    /// least one. Simultaneous callers share one start. If the caller leaves before the start has begun, nothing starts.
     ///
-    /// Fails with `Unavailable` and the numbers where the model does not fit into memory, and with `ModelBroken` where it
-    /// cannot be loaded.
+    /// Fails with `Unavailable` and the sizes if the model does not fit into memory, and with `ModelBroken` if it cannot be
+    /// loaded.
     async fn ensure_ready(want: Want) -> Result<Vec<WorkerAddress>>;
 
-    /// Every model that could be served, by id.
+    /// All models, sorted by id.
     async fn models() -> Vec<ModelEntry>;
 
-    /// One model. This is the only resolution of names: callers go on with the entry's id.
+    /// One model. Only this call resolves names: callers then use the entry's id.
     async fn model(name: String) -> Result<ModelEntry>;
 
-    /// Says for how long a running model is kept when it falls idle, as a request has it: until another request says otherwise,
-    /// and [`KeepAlive::Default`] takes it back. Models that do not run are left alone.
+    /// Sets how long a running model stays loaded when it is idle, until the next call. [`KeepAlive::Default`] restores the setting.
+    /// Has no effect on models that do not run.
     async fn keep_alive(model: String, keep: KeepAlive) -> Result<()>;
 
-    /// Ends the model's workers and returns once their memory is back. Without `force` running requests get the time to
-    /// end that a drain has, and then are cut off; with it they are cut off at once. A request that is cut off fails: it does
-    /// not load the model again.
+    /// Ends the model's workers and waits until their memory is free. Running requests have the drain time to complete, or no time
+    /// with `force`. Then they fail, and do not load the model again.
     async fn unload(model: String, force: bool) -> Result<()>;
 
-    /// Starts something anew and returns once the new process serves; the old one drains after that where both fit.
+    /// Replaces a process and waits until the new one serves. The old one drains afterwards if both fit into memory.
     async fn restart(what: Restart) -> Result<()>;
 
-    /// Says whether a model may be evicted to make room, also for the server's next runs. Pinning does not load.
+    /// Sets whether a model is exempt from eviction, also for later runs of the server. Pinning does not load the model.
     async fn pin(model: String, pinned: bool) -> Result<()>;
 
-    /// Ends the server in order: as SIGTERM does. Returns when that has begun.
+    /// Starts a graceful shutdown of the server, like SIGTERM. Does not wait for its end.
     async fn stop();
 
-    /// The memory budget and who has what of it.
+    /// The memory budget and its leases.
     async fn pool() -> Pool;
 
-    /// Changes after `revision`, once there are any; without news an empty answer with the same revision comes after some
-    /// 20 s. A caller begins with 0, which answers at once with the current revision and no changes.
+    /// Waits for changes after `revision`. Without changes it answers after about 20 s, with the same revision. A caller begins with
+    /// 0: the call answers at once with the current revision and no changes.
     async fn watch(revision: u64) -> Changes;
 
-    /// A model's settings as they are in force.
+    /// The effective settings of a model.
     async fn settings(model: String) -> Result<ModelSettings>;
 
-    /// Replaces a model's settings, also for the server's next runs: aliases, pin, idle time, priority and replicas at once, the
-    /// rest with the next start of a worker. Fails, and changes nothing, where they cannot be written down.
+    /// Replaces a model's settings, also for later runs of the server. Aliases, pin, idle time, priority and replicas take effect at
+    /// once, the rest at the next start of a worker. If they cannot be written to disk, it fails and changes nothing.
     async fn set_settings(model: String, settings: ModelSettings) -> Result<()>;
 }
 
-/// What is asked of [`Supervisor::ensure_ready`].
+/// The argument of [`Supervisor::ensure_ready`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Want {
-    /// Id or alias.
+    /// Id or alias of the model.
     pub model: String,
-    /// How long it is kept when it falls idle, where no request says anything else, until it is unloaded.
+    /// How long the model stays loaded when it is idle, unless a request sets it. Valid until the model is unloaded.
     pub keep_alive: Option<KeepAlive>,
-    /// Among models that wait for memory, who is first.
+    /// The class in the queue of models that wait for memory.
     pub priority: Priority,
-    /// The incarnation of the worker that had taken the request before and was lost. Where that was unloaded on purpose the
-    /// answer is an error, and nothing is loaded.
+    /// The incarnation of the lost worker that had the request before. If an operator has unloaded it, the call fails and loads
+    /// nothing.
     pub lost: Option<u64>,
 }
 
 impl Want {
-    /// A model as it is.
+    /// A call for the model `id` with default options.
     pub fn model(id: impl Into<String>) -> Self {
         Self { model: id.into(), ..Self::default() }
     }
 }
 
-/// What is started anew.
+/// The process to replace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
-    /// The gateway; the models stay.
+    /// The gateway. Models stay loaded.
     Gateway,
-    /// A model's workers. One that does not run is left alone.
+    /// The workers of a model. Has no effect if none runs.
     Model(String),
 }
 
-/// Where a running worker listens.
+/// The address of a running worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerAddress {
-    /// The worker's socket: control and step-frame connections alike.
+    /// The worker's socket, for control and step-frame connections.
     pub socket: PathBuf,
-    /// Counts worker processes since the supervisor started; a new number is a new process.
+    /// The number of the process. The supervisor counts all worker processes since its start.
     pub incarnation: u64,
-    /// The model as loaded.
+    /// The loaded model.
     pub model: ModelInfo,
 }

@@ -1,4 +1,4 @@
-//! What a worker process answers on its control connection (gateway and supervisor call it).
+//! The service of a worker on its control connection, for the gateway and the supervisor.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,23 +8,23 @@ use crate::generate::{ChoiceId, Prompt, Submission};
 use crate::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use crate::stream::StreamId;
 
-/// One loaded model's control interface. All calls are short but `wait_ready`.
+/// The control interface of one loaded model. All calls but `wait_ready` are short.
 #[tarpc::service]
 pub trait Worker {
-    /// Returns once the model is loaded, or with the reason why it cannot be.
+    /// Waits until the model is loaded. Fails with the reason if it cannot be loaded.
     async fn wait_ready() -> Result<ModelInfo>;
 
-    /// How far loading is.
+    /// The loading progress.
     async fn progress() -> Progress;
 
-    /// Renders and tokenises a prompt and queues its choices, whose events go to `stream`. An error means that none was queued
-    /// and no event will come.
+    /// Renders and tokenises a prompt and queues its choices. Their events go to `stream`. After an error nothing is queued, and no
+    /// event follows.
     async fn submit(stream: StreamId, submission: Submission) -> Result<Accepted>;
 
-    /// Tokens that `prompt` would have, rendered; nothing is queued.
+    /// The number of tokens of the rendered `prompt`. Queues nothing.
     async fn count_tokens(prompt: Prompt) -> Result<u32>;
 
-    /// The prompt as the model would read it; nothing is queued.
+    /// The prompt as the model would receive it. Queues nothing.
     async fn render(prompt: Prompt) -> Result<RenderedPrompt>;
 
     /// The token ids of a text or prompt.
@@ -33,45 +33,44 @@ pub trait Worker {
     /// The text of token ids, special tokens included.
     async fn detokenize(tokens: Vec<u32>) -> Result<String>;
 
-    /// Turns texts into vectors; only a model of [`ModelKind::Embed`] does. Dropping the call drops what is left of the work.
+    /// Embeds texts, with a model of [`ModelKind::Embed`] only. Dropping the call cancels the rest of the work.
     async fn embed(request: EmbedRequest) -> Result<Embeddings>;
 
-    /// Says how relevant documents are to a query; only a model of [`ModelKind::Rerank`] does. Dropping the call drops what
-    /// is left of the work.
+    /// Scores documents for a query, with a model of [`ModelKind::Rerank`] only. Dropping the call cancels the rest of the work.
     async fn rerank(request: RerankRequest) -> Result<Scores>;
 
-    /// Drops a choice; an unknown one is ignored. No further event comes for it.
+    /// Cancels a choice, which gets no further event. Ignores an unknown one.
     async fn cancel(stream: StreamId, id: ChoiceId);
 
-    /// What the worker is doing right now.
+    /// The current counters.
     async fn health() -> Health;
 
-    /// Sets to what the KV cache may grow, in bytes, between a few blocks and what the worker was started with; returns what
-    /// is in force. Blocks beyond it are given back as soon as nothing runs in them, and requests that run keep the room that
-    /// they were promised; new ones must fit the new limit.
+    /// Sets the limit of the KV cache in bytes, between a few blocks and the worker's initial limit. Returns the effective limit.
+    /// Blocks above it are freed as soon as no request uses them. Running requests keep their reserved blocks; new ones must fit the
+    /// new limit.
     async fn resize_kv(bytes: u64) -> Result<u64>;
 
-    /// Gives back what only caches hold: text of ended requests, KV blocks, freed buffers. Returns what is left.
+    /// Frees all memory that only caches hold: text of ended requests, KV blocks, freed buffers. Returns the rest.
     async fn trim() -> Result<Memory>;
 }
 
-/// How far loading is, in bytes of weights on disk.
+/// The loading progress, in bytes of weights on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Read so far.
+    /// Bytes read so far.
     pub loaded: u64,
-    /// To be read in all; 0 as long as that is not known.
+    /// Bytes in total; 0 while unknown.
     pub total: u64,
 }
 
-/// A model as its worker loaded it.
+/// A loaded model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// `model_type` of config.json.
     pub architecture: String,
-    /// What it does.
+    /// The task of the model.
     pub kind: ModelKind,
-    /// Prompt and output together, in tokens, as far as model and KV pool allow.
+    /// The maximum of prompt and output together, in tokens, for the model and its KV pool.
     pub max_context: u32,
     /// Whether the model has a chat template.
     pub has_chat_template: bool,
@@ -79,15 +78,15 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
 }
 
-/// What a model does. A request for something else is the client's error.
+/// The task of a model. A request for another task is the client's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum ModelKind {
     /// It generates text.
     #[default]
     Generate,
-    /// It turns texts into vectors.
+    /// It embeds texts.
     Embed,
-    /// It says how relevant documents are to a query.
+    /// It scores documents for a query.
     Rerank,
 }
 
@@ -105,7 +104,7 @@ pub struct Accepted {
 pub struct Capacity {
     /// The maximum number of requests, running and waiting together.
     pub limit: u32,
-    /// The number of further requests that it would take.
+    /// The number of further requests that the worker would take.
     pub free: u32,
 }
 
@@ -121,58 +120,58 @@ pub struct Health {
     pub waiting: u32,
     /// KV blocks in use.
     pub kv_blocks_used: u32,
-    /// KV blocks in all.
+    /// KV blocks in total.
     pub kv_blocks_total: u32,
     /// The prefix cache since start.
     pub prefix: PrefixStatistics,
-    /// Tokens guessed ahead since start.
+    /// Speculative decoding since start.
     pub drafts: DraftStatistics,
     /// Memory now.
     pub memory: Memory,
 }
 
-/// What the prefix cache did.
+/// Counters of the prefix cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PrefixStatistics {
-    /// Full blocks of prompts that were found.
+    /// Full prompt blocks found in the cache.
     pub hits: u64,
-    /// Full blocks of prompts that were not.
+    /// Full prompt blocks not found.
     pub misses: u64,
-    /// Of these, blocks that had been there and were given up for room.
+    /// Of these, blocks that had been evicted.
     pub misses_after_eviction: u64,
-    /// Blocks given up for room.
+    /// Evicted blocks.
     pub evictions: u64,
-    /// Of the last prompt that was not found whole: its first block that was not, counted from 0.
+    /// The index of the first missing block, for the last prompt with one. Counted from 0.
     pub last_miss_at: u64,
 }
 
-/// What became of tokens that were guessed ahead.
+/// Counters of speculative decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct DraftStatistics {
-    /// Guessed tokens that the model looked at.
+    /// Draft tokens that the model has verified.
     pub proposed: u64,
-    /// Of these, tokens that it would have chosen too.
+    /// Of these, accepted tokens.
     pub accepted: u64,
 }
 
-/// Where a worker's memory goes, in bytes.
+/// A worker's memory by purpose, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Memory {
     /// Weights.
     pub weights: u64,
-    /// KV blocks that hold text of running requests.
+    /// KV blocks of running requests.
     pub kv_used: u64,
-    /// KV blocks that exist, of which the rest is free or kept for the prefix cache.
+    /// Allocated KV blocks. The rest of them is free or belongs to the prefix cache.
     pub kv_allocated: u64,
-    /// KV blocks that may exist.
+    /// The limit for KV blocks.
     pub kv_limit: u64,
-    /// What the device holds in all.
+    /// All active memory of the device.
     pub active: u64,
-    /// Freed buffers that the device keeps for reuse.
+    /// Freed buffers that the allocator keeps for reuse.
     pub cached: u64,
-    /// The most it has held.
+    /// The peak of active memory.
     pub peak: u64,
 }

@@ -5,6 +5,7 @@
 mod agents;
 mod api;
 mod background;
+mod browser;
 mod chaos;
 mod cors;
 #[cfg(target_os = "linux")]
@@ -25,3 +26,4 @@ mod sdk;
 mod shapes;
 mod shutdown;
 mod thinking;
+mod tracing;

@@ -16,7 +16,7 @@ const PYTHON: [&str; 5] = [
     "schemathesis==4.32.5",
 ];
 /// The JavaScript packages.
-const NODE: [&str; 7] = [
+const NODE: [&str; 8] = [
     "openai@7.55.0",
     "@anthropic-ai/sdk@1.10.0",
     "ai@6.0.326",
@@ -24,6 +24,7 @@ const NODE: [&str; 7] = [
     "@ai-sdk/openai@3.0.141",
     "@ai-sdk/anthropic@3.0.140",
     "zod@4.6.7",
+    "playwright-core@1.64.1",
 ];
 
 /// Durations of the finished steps.
@@ -76,9 +77,30 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
         }
         cargo
     };
+    let browser = find_browser();
     // This builds the programs too: cargo does so for packages with integration tests.
     times.take("build", || shown("cargo test --no-run", &mut cargo_test("--no-run")))?;
-    times.take("tests", || shown("cargo test", &mut cargo_test("--no-fail-fast")))
+    let mut tests = cargo_test("--no-fail-fast");
+    match browser {
+        Some(path) => drop(tests.env("MLXD_TEST_CHROMIUM", path)),
+        None => {
+            println!("SKIPPED: the tests with a browser, as no Chromium was found (set MLXD_TEST_CHROMIUM)");
+            if !arguments.iter().any(|argument| argument == "--") {
+                tests.arg("--");
+            }
+            tests.args(["--skip", "browser::"]);
+        }
+    }
+    times.take("tests", || shown("cargo test", &mut tests))
+}
+
+/// The program of Chromium or Chrome.
+fn find_browser() -> Option<PathBuf> {
+    let named = std::env::var_os("MLXD_TEST_CHROMIUM").map(PathBuf::from);
+    let usual =
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let mac = PathBuf::from("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome");
+    named.into_iter().chain(usual).chain([mac]).find(|path| path.exists())
 }
 
 fn test_python() -> anyhow::Result<PathBuf> {

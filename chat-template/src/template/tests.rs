@@ -71,13 +71,13 @@ fn templates_render_as_transformers_renders_them() {
 }
 
 #[test]
-fn a_raised_exception_is_the_whole_message() {
+fn raised_exception_is_the_error_message() {
     let error = render("{{ raise_exception('Only one system message, please') }}", None).unwrap_err();
     assert_eq!(error, "Only one system message, please");
 }
 
 #[test]
-fn a_client_sets_any_variable_but_the_messages() {
+fn client_variables_override_all_but_messages() {
     let extra =
         serde_json::json!({"messages": [], "tools": ["t"], "add_generation_prompt": false, "deep": 3});
     let template = "{{ messages | length }}{{ tools[0] }}{{ add_generation_prompt }}{{ deep }}";
@@ -86,7 +86,7 @@ fn a_client_sets_any_variable_but_the_messages() {
 }
 
 #[test]
-fn dates_are_formatted() {
+fn strftime_now_formats_dates() {
     let year = render("{{ strftime_now('%Y') }}", None).unwrap();
     assert!(year.len() == 4 && year.starts_with('2'), "{year}");
     assert_eq!(render("{{ strftime_now('%Q%') }}", None).unwrap(), "%Q%");
@@ -94,7 +94,7 @@ fn dates_are_formatted() {
 
 /// What Python 3.11's `json.dumps` writes.
 #[test]
-fn json_is_written_as_python_writes_it() {
+fn tojson_matches_python() {
     let extra = || Some(serde_json::json!({"v": {"b": [1, {}, []], "a": "é\u{1f600}\"<"}}));
     for (options, expected) in [
         ("", r#"{"b": [1, {}, []], "a": "é😀\"<"}"#),
@@ -125,7 +125,7 @@ fn json_is_written_as_python_writes_it() {
 }
 
 #[test]
-fn a_template_that_computes_for_ever_is_stopped() {
+fn endless_template_is_stopped() {
     let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
     assert_eq!(render(endless, None).unwrap_err(), "the chat template took too long");
     let deep = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}";
@@ -133,13 +133,13 @@ fn a_template_that_computes_for_ever_is_stopped() {
 }
 
 #[test]
-fn a_template_that_is_none_is_refused_at_load() {
+fn invalid_template_is_refused_at_load() {
     let error = ChatTemplate::new("{% if %}", BTreeMap::new()).unwrap_err();
     assert!(error.starts_with("the chat template is not valid"), "{error}");
 }
 
 #[test]
-fn variables_that_are_no_object_are_refused() {
+fn variables_without_an_object_are_refused() {
     for text in ["[1]", "3", "{", "null"] {
         let prompt = ChatPrompt { template_kwargs: Some(text.into()), ..ChatPrompt::default() };
         let template = ChatTemplate::new("x", BTreeMap::new()).unwrap();
@@ -152,7 +152,7 @@ const STRICT: &str = "{% for m in messages %}{% if m.role == 'system' %}{{ raise
     [{{ m.role }}:{{ m.content }}]{% endfor %}";
 
 #[test]
-fn what_a_template_forbids_is_said_otherwise() {
+fn conversation_is_adapted_to_restrictions_of_the_template() {
     let template = ChatTemplate::new(STRICT, BTreeMap::new()).unwrap();
     for (turns, expected) in [
         (vec![("user", "a"), ("assistant", "b")], "[user:a][assistant:b]"),
@@ -171,7 +171,7 @@ fn what_a_template_forbids_is_said_otherwise() {
 
 /// The prompt ends where the text ends, whatever the template would write after it.
 #[test]
-fn a_last_turn_is_gone_on_with() {
+fn last_turn_is_continued() {
     let text = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}\
         {% if add_generation_prompt %}<assistant>{% endif %}";
     let template = ChatTemplate::new(text, BTreeMap::new()).unwrap();
@@ -184,7 +184,7 @@ fn a_last_turn_is_gone_on_with() {
 }
 
 #[test]
-fn a_template_without_documents_is_told_them_in_text() {
+fn template_without_documents_gets_them_as_text() {
     let extra = serde_json::json!({"documents": [{"title": "T", "text": "x"}, "y"]});
     let text = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
     let rendered = render(text, Some(extra.clone())).unwrap();
@@ -230,7 +230,7 @@ fn tools_calls_and_results_reach_the_template() {
 }
 
 #[test]
-fn a_template_without_tools_is_told_in_text() {
+fn template_without_tools_gets_them_as_text() {
     let text = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
     let template = ChatTemplate::new(text, BTreeMap::new()).unwrap();
     let rendered = plain(&template, &with_tools()).unwrap();
@@ -261,7 +261,7 @@ fn two_calls() -> ChatPrompt {
     let mut prompt = prompt(&[("user", "q"), ("assistant", "text"), ("user", "end")], None);
     prompt.messages[1].tool_calls = calls(&["a", "b"]);
     prompt.messages[1].reasoning = Some("why".into());
-    // Out of order, to be told apart by their ids.
+    // Out of order: their ids identify them.
     let result = |name: &str| Message::result(Some(format!("id_{name}")), None, format!("result_{name}"));
     prompt.messages.splice(2..2, [result("b"), result("a")]);
     prompt
@@ -271,7 +271,7 @@ const FIRST_CALL_ONLY: &str = "{% if tools %}{% endif %}{% for m in messages %}[
     {% if m.tool_calls %}|{{ m.tool_calls[0].function.name }}{% endif %}]{% endfor %}";
 
 #[test]
-fn a_template_with_one_call_per_turn_gets_a_turn_for_each_call_and_result() {
+fn template_with_one_call_per_turn_gets_split_turns() {
     let expected = "[user:q][assistant:textwhy|a][tool:result_a][assistant:|b][tool:result_b][user:end]";
     let raising = FIRST_CALL_ONLY.replace(
         "{% if m.tool_calls %}",
@@ -286,7 +286,7 @@ fn a_template_with_one_call_per_turn_gets_a_turn_for_each_call_and_result() {
 }
 
 #[test]
-fn a_template_with_several_calls_per_turn_gets_them_in_one() {
+fn template_with_several_calls_per_turn_gets_one_turn() {
     let text = FIRST_CALL_ONLY.replace(
         "m.tool_calls[0].function.name",
         "m.tool_calls | map(attribute='function.name') | join(',')",
@@ -338,7 +338,7 @@ fn expressions_have_jinja2s_results() {
 }
 
 #[test]
-fn generation_blocks_do_nothing() {
+fn generation_blocks_change_nothing() {
     let text = "a{%- generation -%} b {%endgeneration%}{% generation %}c{% endgeneration %}";
     assert_eq!(render(text, None).unwrap(), "ab c");
 }
@@ -366,7 +366,7 @@ fn line_ends_are_newlines() {
 }
 
 #[test]
-fn what_tools_lack_is_added_only_where_the_template_reads_it() {
+fn missing_tool_fields_are_added_only_if_the_template_reads_them() {
     let tool = |parameters: Option<&str>| Tool {
         name: "f".into(),
         parameters: parameters.map(Into::into),
@@ -388,7 +388,7 @@ fn what_tools_lack_is_added_only_where_the_template_reads_it() {
 }
 
 #[test]
-fn control_tokens_of_a_client_are_found_in_the_prompt() {
+fn client_control_tokens_are_found_in_the_prompt() {
     let tokens = ControlTokens::new(["<|end|>"]);
     let template = ChatTemplate::new(
         "{{ messages[0].content | trim }}<|end|>{{ messages | tojson(ensure_ascii=true) }}",
@@ -404,12 +404,12 @@ fn control_tokens_of_a_client_are_found_in_the_prompt() {
 }
 
 #[test]
-fn no_further_way_is_tried_for_long() {
+fn alternatives_stop_at_the_time_limit() {
     let endless = "{% for a in range(3000) %}{% for b in range(300) %}{{ a * b }}{% endfor %}{% endfor %}{{ raise_exception('x') }}";
     let template = ChatTemplate::new(endless, BTreeMap::new()).unwrap();
     let mut prompt = with_tools();
     prompt.messages.insert(0, Message { role: Role::System, content: "s".into(), ..Message::default() });
     let started = Instant::now();
     assert!(plain(&template, &prompt).is_err());
-    assert!(started.elapsed() < 5 * MAX_TRYING, "{:?}", started.elapsed());
+    assert!(started.elapsed() < 5 * TRIAL_LIMIT, "{:?}", started.elapsed());
 }

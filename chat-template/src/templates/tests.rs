@@ -48,7 +48,7 @@ fn templates_precedence_is_that_of_transformers() {
 }
 
 #[test]
-fn requests_with_tools_or_documents_get_the_template_of_that_name() {
+fn request_with_tools_or_documents_gets_its_named_template() {
     let named = templates(&[("tokenizer_config.json", NAMED)]);
     let files = templates(&[
         ("chat_template.jinja", "D"),
@@ -67,7 +67,7 @@ fn requests_with_tools_or_documents_get_the_template_of_that_name() {
 }
 
 #[test]
-fn a_template_that_is_not_valid_costs_chats_only() {
+fn invalid_template_breaks_chats_only() {
     let broken = templates(&[("chat_template.jinja", "{% if %}")]);
     assert!(!broken.can_chat());
     assert!(broken.problem().unwrap().starts_with("chat_template.jinja: the chat template is not valid"));
@@ -80,7 +80,7 @@ fn a_template_that_is_not_valid_costs_chats_only() {
 }
 
 #[test]
-fn a_folder_without_a_template_says_so() {
+fn folder_without_template_is_reported() {
     let none = templates(&[("tokenizer_config.json", "{}")]);
     assert!(!none.can_chat() && none.problem().is_none());
     assert!(none.choose(&prompt(false, false)).unwrap_err().contains("no chat template"));
@@ -89,13 +89,13 @@ fn a_folder_without_a_template_says_so() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_template() {
+fn byte_order_mark_is_stripped() {
     let templates = templates(&[("chat_template.jinja", "\u{feff}x")]);
     assert_eq!(templates.text(Purpose::Chat), Some("x"));
 }
 
 #[test]
-fn what_is_no_file_is_an_error_that_names_it() {
+fn directory_instead_of_file_is_an_error() {
     let folder = folder(&[("chat_template.jinja/x", "")]);
     let error = Templates::read(folder.path(), &BTreeMap::new()).unwrap_err();
     assert!(error.contains("chat_template.jinja"), "{error}");

@@ -11,46 +11,48 @@ use ipc_proto::supervisor::{Change, Subject};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::view;
-use super::wire::{Files, Pressed};
+use super::wire::{FilesChange, PressureChange};
 use crate::dispatch::Services;
 use crate::fleet::FleetClient;
 use crate::fleet::watch::{FleetEvent, FleetWatch};
 
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause between tries while the supervisor does not answer.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The stream begins with an event `models` that holds all of them. Then comes `change` for each change of a model's workers
-/// (ten times while one loads), `files` for each change on disk, `pressure` for each change of the system's memory pressure, and
-/// `models` again if changes were missed. It ends with the server.
+/// Streams these events until the server ends:
+/// - `models` with all models, at the beginning and after missed changes,
+/// - `change` for each change of a model's workers (ten while a worker loads),
+/// - `files` for each change of a model's files,
+/// - `pressure` for each change of the system's memory pressure.
 pub async fn events(
     State(services): State<Services>,
     State(watch): State<FleetWatch>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    // Subscribed before the first list, so that no change falls between.
-    let listener = Listener { fleet: services.fleet, changes: watch.subscribe(), behind: true };
-    let events = stream::unfold(listener, Listener::next);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY))
+    // Subscribes before the first list, so that no change is lost between them.
+    let subscriber = Subscriber { fleet: services.fleet, changes: watch.subscribe(), needs_models: true };
+    let events = stream::unfold(subscriber, Subscriber::next);
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
 }
 
-struct Listener {
+struct Subscriber {
     fleet: Arc<FleetClient>,
     changes: Receiver<FleetEvent>,
-    /// The client needs the whole list.
-    behind: bool,
+    /// The next event is the list of all models.
+    needs_models: bool,
 }
 
-impl Listener {
+impl Subscriber {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
-            if self.behind {
+            if self.needs_models {
                 let event = self.models().await;
-                self.behind = false;
+                self.needs_models = false;
                 return Some((Ok(event), self));
             }
             match self.changes.recv().await {
                 Ok(FleetEvent::Change(change)) => return Some((Ok(change_event(change)), self)),
-                Ok(FleetEvent::Missed) | Err(RecvError::Lagged(_)) => self.behind = true,
+                Ok(FleetEvent::Missed) | Err(RecvError::Lagged(_)) => self.needs_models = true,
                 Ok(FleetEvent::End) | Err(RecvError::Closed) => return None,
             }
         }
@@ -62,7 +64,7 @@ impl Listener {
                 let models: Vec<_> = models.into_iter().map(view::model).collect();
                 return event("models", &models);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 }
@@ -71,14 +73,16 @@ fn change_event(change: Change) -> Event {
     let Change { revision, at_ms, .. } = change;
     match change.subject {
         Subject::Workers => event("change", &view::change(change)),
-        Subject::Files { there } => event("files", &Files { revision, at_ms, model: change.model, there }),
+        Subject::Files { there } => {
+            event("files", &FilesChange { revision, at_ms, model: change.model, there })
+        }
         Subject::Pressure(pressure) => {
-            event("pressure", &Pressed { revision, at_ms, pressure: view::pressure(pressure) })
+            event("pressure", &PressureChange { revision, at_ms, pressure: view::pressure(pressure) })
         }
     }
 }
 
 fn event(name: &str, data: &impl serde::Serialize) -> Event {
-    // These types always have a JSON form.
+    // These types always serialise.
     Event::default().event(name).json_data(data).unwrap_or_default()
 }

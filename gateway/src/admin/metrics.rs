@@ -13,50 +13,50 @@ use ipc_proto::supervisor::{Lease, Pool, Pressure};
 use crate::audit::totals::Sums;
 use crate::dispatch::Services;
 use crate::protocols::error::ApiError;
-use crate::protocols::openai::responses::store::Responses;
+use crate::protocols::openai::responses::store::ResponseStore;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `GET /metrics`: counters and gauges of the whole server; those of requests and tokens are this gateway's.
+/// `GET /metrics`: counters and gauges of the whole server. Requests and tokens are counted by this gateway process.
 ///
 /// # Errors
-/// When the supervisor does not answer.
+/// The supervisor does not answer.
 pub async fn metrics(
     State(services): State<Services>,
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
 ) -> Result<Response, ApiError> {
     let counters = &services.dispatcher.counters;
-    let own = Own {
-        sums: services.audit.totals().read(),
+    let gateway = GatewayMetrics {
+        sums: services.audit.totals().snapshot(),
         recoveries: counters.recoveries.load(Ordering::Relaxed),
         given_up: counters.given_up.load(Ordering::Relaxed),
         records_lost: services.audit.lost(),
         responses_lost: responses.lost(),
     };
-    let text = text(&services.fleet.pool().await?, &own);
+    let text = text(&services.fleet.pool().await?, &gateway);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 /// The gateway's own counters.
 #[derive(Debug, Clone, Default)]
-pub struct Own {
-    /// Requests and tokens.
+pub struct GatewayMetrics {
+    /// Counts of requests and tokens.
     pub sums: Sums,
-    /// Times that requests were given to another worker.
+    /// Retries at another worker.
     pub recoveries: u64,
-    /// Requests that were lost too often.
+    /// Requests that have used up their retries.
     pub given_up: u64,
-    /// Records of requests that could not be written.
+    /// Records that were not written to the database.
     pub records_lost: u64,
-    /// Responses that could not be kept.
+    /// Responses that were not stored.
     pub responses_lost: u64,
 }
 
-/// What one worker says of itself.
-type Reading = fn(&Lease) -> u64;
+/// Reads one value of a worker's lease.
+type ReadValue = fn(&Lease) -> u64;
 
-/// Each worker's metrics: name, kind, what it is, where it stands.
-const OF_WORKERS: [(&str, &str, &str, Reading); 22] = [
+/// The metrics of each worker: name, type, help text, value.
+const WORKER_METRICS: [(&str, &str, &str, ReadValue); 22] = [
     ("lease_bytes", "gauge", "Memory that it may have.", |l| l.bytes),
     ("footprint_bytes", "gauge", "Memory that it has, as measured.", |l| l.footprint),
     ("requests_running", "gauge", "Requests that it generates for.", |l| l.health.running.into()),
@@ -89,19 +89,19 @@ const OF_WORKERS: [(&str, &str, &str, Reading); 22] = [
     ("kv_lease_bytes", "gauge", "KV cache that it may have.", |l| l.kv),
 ];
 
-/// Everything.
-pub fn text(pool: &Pool, own: &Own) -> String {
+/// All metrics, in the text format.
+pub fn text(pool: &Pool, gateway: &GatewayMetrics) -> String {
     let mut text = String::new();
-    head(&mut text, "mlxd_requests_total", "counter", "Requests that ended, by path and how.");
-    for ((endpoint, outcome), count) in &own.sums.requests {
-        line(&mut text, "mlxd_requests_total", &[("endpoint", endpoint), ("outcome", outcome)], count);
+    push_head(&mut text, "mlxd_requests_total", "counter", "Requests that ended, by path and how.");
+    for ((endpoint, outcome), count) in &gateway.sums.requests {
+        push_sample(&mut text, "mlxd_requests_total", &[("endpoint", endpoint), ("outcome", outcome)], count);
     }
-    head(&mut text, "mlxd_tokens_total", "counter", "Tokens of requests that ended.");
-    let Sums { prompt_tokens, cached_tokens, completion_tokens, .. } = own.sums;
+    push_head(&mut text, "mlxd_tokens_total", "counter", "Tokens of requests that ended.");
+    let Sums { prompt_tokens, cached_tokens, completion_tokens, .. } = gateway.sums;
     for (kind, count) in
         [("prompt", prompt_tokens), ("cached", cached_tokens), ("completion", completion_tokens)]
     {
-        line(&mut text, "mlxd_tokens_total", &[("kind", kind)], count);
+        push_sample(&mut text, "mlxd_tokens_total", &[("kind", kind)], count);
     }
     let pressure = match pool.pressure {
         Pressure::Normal => 0,
@@ -109,15 +109,20 @@ pub fn text(pool: &Pool, own: &Own) -> String {
         Pressure::Critical => 2,
     };
     for (name, kind, help, value) in [
-        ("mlxd_recoveries_total", "counter", "Times that requests went to another worker.", own.recoveries),
-        ("mlxd_given_up_total", "counter", "Requests that were lost too often.", own.given_up),
+        (
+            "mlxd_recoveries_total",
+            "counter",
+            "Times that requests went to another worker.",
+            gateway.recoveries,
+        ),
+        ("mlxd_given_up_total", "counter", "Requests that were lost too often.", gateway.given_up),
         (
             "mlxd_records_lost_total",
             "counter",
             "Records of requests that could not be written.",
-            own.records_lost,
+            gateway.records_lost,
         ),
-        ("mlxd_responses_lost_total", "counter", "Responses that could not be kept.", own.responses_lost),
+        ("mlxd_responses_lost_total", "counter", "Responses that could not be kept.", gateway.responses_lost),
         ("mlxd_evictions_total", "counter", "Workers ended to make room.", pool.evictions),
         ("mlxd_models_queued", "gauge", "Models that wait for memory.", pool.queue.len() as u64),
         ("mlxd_memory_budget_bytes", "gauge", "What workers may have together.", pool.budget),
@@ -126,37 +131,39 @@ pub fn text(pool: &Pool, own: &Own) -> String {
         ("mlxd_memory_available_bytes", "gauge", "What the system could give.", pool.available),
         ("mlxd_memory_pressure", "gauge", "0 normal, 1 warn, 2 critical.", pressure),
     ] {
-        head(&mut text, name, kind, help);
-        line(&mut text, name, &[], value);
+        push_head(&mut text, name, kind, help);
+        push_sample(&mut text, name, &[], value);
     }
-    for (name, kind, help, reading) in OF_WORKERS {
+    for (name, kind, help, read_value) in WORKER_METRICS {
         let name = format!("mlxd_worker_{name}");
-        head(&mut text, &name, kind, help);
+        push_head(&mut text, &name, kind, help);
         for lease in &pool.leases {
             let incarnation = lease.incarnation.to_string();
             let labels = [("model", lease.model.as_str()), ("incarnation", &incarnation)];
-            line(&mut text, &name, &labels, reading(lease));
+            push_sample(&mut text, &name, &labels, read_value(lease));
         }
     }
     text
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+/// Appends the `HELP` and `TYPE` lines of a metric.
+fn push_head(text: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
+/// Appends one sample.
+fn push_sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     text.push_str(name);
     if !labels.is_empty() {
         let labels: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
         let _ = write!(text, "{{{}}}", labels.join(","));
     }
     let _ = writeln!(text, " {value}");
 }
 
-fn escaped(value: &str) -> String {
+fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
@@ -165,15 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_value_has_its_line_and_names_cannot_break_out() {
+    fn text_has_a_line_for_each_value_and_escapes_labels() {
         let mut lease = Lease { model: "a\"\n\\b".into(), incarnation: 3, bytes: 7, ..Lease::default() };
         lease.health.prefix.hits = 11;
         lease.health.drafts.accepted = 12;
         let pool = Pool { budget: 9, pressure: Pressure::Warn, leases: vec![lease], ..Pool::default() };
-        let mut own = Own { recoveries: 2, records_lost: 3, responses_lost: 1, ..Own::default() };
-        own.sums.requests.insert(("/v1/messages", "failed"), 4);
-        own.sums.cached_tokens = 5;
-        let text = text(&pool, &own);
+        let mut gateway =
+            GatewayMetrics { recoveries: 2, records_lost: 3, responses_lost: 1, ..GatewayMetrics::default() };
+        gateway.sums.requests.insert(("/v1/messages", "failed"), 4);
+        gateway.sums.cached_tokens = 5;
+        let text = text(&pool, &gateway);
         for line in [
             "mlxd_requests_total{endpoint=\"/v1/messages\",outcome=\"failed\"} 4",
             "mlxd_tokens_total{kind=\"cached\"} 5",
@@ -189,6 +197,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-        assert_eq!(types, 2 + 11 + OF_WORKERS.len());
+        assert_eq!(types, 2 + 11 + WORKER_METRICS.len());
     }
 }

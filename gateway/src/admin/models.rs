@@ -6,18 +6,18 @@ use ipc_proto::Result;
 use ipc_proto::supervisor::{ModelSettings, Restart, Want};
 
 use super::view;
-use super::wire::{Load, Model, Models, Nothing, Pin, Unload};
+use super::wire::{self, Load, Model, Models, Pin, Unload};
 use crate::dispatch::Services;
 use crate::protocols::common::{body, keep_alive};
 use crate::protocols::error::ApiError;
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 /// `GET /admin/v1/models`.
 ///
 /// # Errors
-/// When the supervisor does not answer.
-pub async fn list(State(services): State<Services>) -> Answer<Models> {
+/// The supervisor does not answer.
+pub async fn list(State(services): State<Services>) -> JsonResult<Models> {
     let models = services.fleet.models().await?;
     Ok(Json(Models { models: models.into_iter().map(view::model).collect() }))
 }
@@ -26,19 +26,22 @@ pub async fn list(State(services): State<Services>) -> Answer<Models> {
 ///
 /// # Errors
 /// Unknown model.
-pub async fn get(State(services): State<Services>, Path(name): Path<String>) -> Answer<Model> {
-    Ok(show(&services, &name).await?)
+pub async fn get(State(services): State<Services>, Path(name): Path<String>) -> JsonResult<Model> {
+    Ok(model_response(&services, &name).await?)
 }
 
 /// `GET /admin/v1/models/{id}/settings`.
 ///
 /// # Errors
 /// Unknown model.
-pub async fn settings(State(services): State<Services>, Path(name): Path<String>) -> Answer<ModelSettings> {
+pub async fn settings(
+    State(services): State<Services>,
+    Path(name): Path<String>,
+) -> JsonResult<ModelSettings> {
     Ok(Json(services.fleet.settings(name).await?))
 }
 
-/// `PUT /admin/v1/models/{id}/settings`: replaces them. Answers with the settings in force.
+/// `PUT /admin/v1/models/{id}/settings`: replaces the settings. Answers with the effective ones.
 ///
 /// # Errors
 /// Unknown model, an invalid setting.
@@ -46,15 +49,15 @@ pub async fn replace_settings(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> Answer<ModelSettings> {
+) -> JsonResult<ModelSettings> {
     let settings: ModelSettings = body::json(request).await?;
-    // By its id: the new settings may take the alias away.
+    // Uses the id: the new settings may remove the alias.
     let id = services.fleet.model(&name).await?.id;
     services.fleet.set_settings(id.clone(), settings).await?;
     Ok(Json(services.fleet.settings(id).await?))
 }
 
-/// `POST /admin/v1/models/{id}/load`: answers once a worker serves the model.
+/// `POST /admin/v1/models/{id}/load`: answers when a worker serves the model.
 ///
 /// # Errors
 /// Unknown or broken model, no memory for it.
@@ -62,15 +65,15 @@ pub async fn load(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> Answer<Model> {
+) -> JsonResult<Model> {
     let Load { keep_alive } = body::json_or_default(request).await?;
-    let keep_alive = keep_alive::checked(keep_alive)?;
+    let keep_alive = keep_alive::parse(keep_alive)?;
     let id = services.fleet.model(&name).await?.id;
     services.fleet.ensure_ready(Want { keep_alive, ..Want::model(&id) }).await?;
-    Ok(show(&services, &id).await?)
+    Ok(model_response(&services, &id).await?)
 }
 
-/// `POST /admin/v1/models/{id}/unload`: answers once the memory is back.
+/// `POST /admin/v1/models/{id}/unload`: answers when the memory is free.
 ///
 /// # Errors
 /// Unknown model.
@@ -78,14 +81,14 @@ pub async fn unload(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> Answer<Model> {
+) -> JsonResult<Model> {
     let Unload { force } = body::json_or_default(request).await?;
     let id = services.fleet.model(&name).await?.id;
     services.fleet.unload(id.clone(), force).await?;
-    Ok(show(&services, &id).await?)
+    Ok(model_response(&services, &id).await?)
 }
 
-/// `POST /admin/v1/models/{id}/restart`: answers once new workers serve the model.
+/// `POST /admin/v1/models/{id}/restart`: answers when new workers serve the model.
 ///
 /// # Errors
 /// Unknown or broken model.
@@ -93,11 +96,11 @@ pub async fn restart(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> Answer<Model> {
-    let Nothing {} = body::json_or_default(request).await?;
+) -> JsonResult<Model> {
+    let wire::Restart {} = body::json_or_default(request).await?;
     let id = services.fleet.model(&name).await?.id;
     services.fleet.restart(Restart::Model(id.clone())).await?;
-    Ok(show(&services, &id).await?)
+    Ok(model_response(&services, &id).await?)
 }
 
 /// `POST /admin/v1/models/{id}/pin`.
@@ -108,13 +111,13 @@ pub async fn pin(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> Answer<Model> {
+) -> JsonResult<Model> {
     let Pin { pinned } = body::json_or_default(request).await?;
     let id = services.fleet.model(&name).await?.id;
     services.fleet.pin(id.clone(), pinned).await?;
-    Ok(show(&services, &id).await?)
+    Ok(model_response(&services, &id).await?)
 }
 
-async fn show(services: &Services, name: &str) -> Result<Json<Model>> {
+async fn model_response(services: &Services, name: &str) -> Result<Json<Model>> {
     Ok(Json(view::model(services.fleet.model(name).await?)))
 }

@@ -13,7 +13,7 @@ use crate::protocols::error::ApiError;
 /// `GET /admin/v1/pool`.
 ///
 /// # Errors
-/// When the supervisor does not answer.
+/// The supervisor does not answer.
 pub async fn pool(State(services): State<Services>) -> Result<Json<Pool>, ApiError> {
     let counters = &services.dispatcher.counters;
     let recoveries = counters.recoveries.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The supervisor's view of models and memory, as the admin API shows it. Pure.
+//! Converts the supervisor's models and memory pool into the JSON types. Pure.
 
 use axum::http::StatusCode;
 use ipc_proto::Error;
@@ -8,7 +8,7 @@ use crate::admin::wire::{Change, Model, Pool, Problem, Worker};
 use crate::protocols::common::field_names::{self, message, param};
 use crate::protocols::models::details::{details, state};
 
-/// An error.
+/// The problem document of an error.
 pub fn problem(error: &Error, status: StatusCode, request_id: &str) -> Problem {
     Problem {
         r#type: "about:blank",
@@ -21,7 +21,7 @@ pub fn problem(error: &Error, status: StatusCode, request_id: &str) -> Problem {
     }
 }
 
-/// A model.
+/// The JSON form of a model.
 pub fn model(entry: ModelEntry) -> Model {
     Model {
         id: entry.id,
@@ -58,7 +58,7 @@ fn worker(entry: &WorkerEntry) -> Worker {
     }
 }
 
-/// The memory budget, and the gateway's own counts.
+/// The JSON form of the memory pool, with the gateway's own counts.
 pub fn pool(pool: supervisor::Pool, recoveries: u64, given_up: u64) -> Pool {
     Pool {
         budget_bytes: pool.budget,
@@ -76,7 +76,7 @@ pub fn pool(pool: supervisor::Pool, recoveries: u64, given_up: u64) -> Pool {
     }
 }
 
-/// How the system is doing, in one word.
+/// The JSON name of a memory pressure.
 pub fn pressure(pressure: Pressure) -> &'static str {
     match pressure {
         Pressure::Normal => "normal",
@@ -85,7 +85,7 @@ pub fn pressure(pressure: Pressure) -> &'static str {
     }
 }
 
-/// One change.
+/// The JSON form of a change.
 pub fn change(change: supervisor::Change) -> Change {
     Change {
         revision: change.revision,

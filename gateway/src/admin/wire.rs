@@ -1,4 +1,5 @@
-//! What the admin API says: ours, so plain and complete. Bytes and milliseconds are named as such.
+//! The JSON types of the admin API. Field names end with their unit. Doc comments become descriptions in the OpenAPI document.
+#![expect(missing_docs, reason = "the names of some fields say all")]
 
 use ipc_proto::supervisor::{Exit, Lease};
 use schemars::JsonSchema;
@@ -11,20 +12,19 @@ use crate::protocols::models::details::{Details, State};
 /// An error (RFC 7807).
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
-    /// `about:blank`: the status says it all.
+    /// Always `about:blank`: the status identifies the kind of error.
     pub r#type: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: &'static str,
-    /// The HTTP status.
     pub status: u16,
-    /// What is wrong with this request.
+    /// The cause of this error.
     pub detail: String,
-    /// The field that is to blame.
+    /// The invalid field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub param: Option<String>,
     /// Whether the same request can succeed later.
     pub retryable: bool,
-    /// The request's name.
+    /// The `x-request-id` of the response.
     pub request_id: String,
 }
 
@@ -32,24 +32,23 @@ pub struct Problem {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AdminModel")]
 pub struct Model {
-    /// Its id.
     pub id: String,
-    /// Other names that it answers to.
+    /// Other names of the model.
     pub aliases: Vec<String>,
-    /// What its workers do.
+    /// The state of its workers.
     #[serde(flatten)]
     pub state: State,
-    /// It is not evicted.
+    /// Whether it is exempt from eviction.
     pub pinned: bool,
-    /// Callers that wait for it.
+    /// Requests that wait for it to load.
     pub waiting: u32,
-    /// Bytes of its weight files.
+    /// The size of its weight files.
     pub file_bytes: u64,
-    /// What its files say.
+    /// The properties in its files.
     pub details: Details,
-    /// Its processes.
+    /// Its worker processes.
     pub workers: Vec<Worker>,
-    /// How the last of them that ended did.
+    /// The last end of one of its workers.
     pub last_exit: Option<Exit>,
 }
 
@@ -57,25 +56,23 @@ pub struct Model {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ModelWorker")]
 pub struct Worker {
-    /// Counts processes since the server started.
+    /// The number of the process, counted since the server started.
     pub incarnation: u64,
-    /// Its process id.
     pub pid: Option<u32>,
-    /// What it does.
     pub state: &'static str,
-    /// Bytes of memory it has.
+    /// Measured memory.
     pub footprint_bytes: u64,
-    /// Bytes it may have.
+    /// Memory granted to it.
     pub lease_bytes: u64,
-    /// Requests it generates for.
+    /// Requests in generation.
     pub running: u32,
-    /// Requests that wait in it.
+    /// Queued requests.
     pub waiting: u32,
-    /// Steps since it started.
+    /// Engine steps since it started.
     pub steps: u64,
-    /// Since when it has nothing to do.
+    /// Milliseconds since its last request; null while it has requests.
     pub idle_ms: Option<u64>,
-    /// When it is unloaded if that stays so.
+    /// Milliseconds until it is unloaded, if it stays idle.
     pub expires_ms: Option<u64>,
 }
 
@@ -83,121 +80,121 @@ pub struct Worker {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AdminModels")]
 pub struct Models {
-    /// By id.
+    /// Sorted by id.
     pub models: Vec<Model>,
 }
 
-/// The memory budget and who has what of it.
+/// The memory budget and its leases.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MemoryPool")]
 pub struct Pool {
-    /// What workers may have together.
+    /// The limit for all workers together.
     pub budget_bytes: u64,
-    /// What is granted.
+    /// Memory granted to workers.
     pub leased_bytes: u64,
-    /// What workers have.
+    /// Measured memory of all workers.
     pub measured_bytes: u64,
     /// The machine's memory.
     pub physical_bytes: u64,
-    /// What the system could give now.
+    /// Memory that the system has available.
     pub available_bytes: u64,
-    /// How the system is doing: normal, warn or critical.
+    /// The system's memory pressure: normal, warn or critical.
     pub pressure: &'static str,
-    /// One for each worker, with what it says of itself.
+    /// One lease for each worker, with the health that it has reported.
     pub leases: Vec<Lease>,
     /// Models that wait for memory.
     pub queue: Vec<String>,
     /// Workers evicted since the server started.
     pub evictions: u64,
-    /// Ids that settings are there for, but no model.
+    /// Ids with settings and without a model.
     pub unknown_models: Vec<String>,
-    /// Times that requests were given to another worker since this gateway started.
+    /// Retries at another worker since this gateway started.
     pub recoveries: u64,
-    /// Requests that were lost too often, since then.
+    /// Requests that have used up their retries since this gateway started.
     pub given_up: u64,
 }
 
-/// One change, as the event stream tells it.
+/// A change of a model's workers, in the event stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ModelChange")]
 pub struct Change {
-    /// Counts changes.
+    /// The number of the change.
     pub revision: u64,
     /// Milliseconds since the epoch.
     pub at_ms: u64,
     /// The model's id.
     pub model: String,
-    /// What its workers do now.
+    /// The new state of its workers.
     #[serde(flatten)]
     pub state: State,
-    /// Workers that take requests now.
+    /// The number of workers that take requests.
     pub ready: usize,
-    /// Why.
+    /// The reason of the change.
     pub note: String,
 }
 
-/// A model's files came, changed or went, as the event stream tells it.
+/// A change of a model's files, in the event stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ModelFiles")]
-pub struct Files {
-    /// Counts changes.
+pub struct FilesChange {
+    /// The number of the change.
     pub revision: u64,
     /// Milliseconds since the epoch.
     pub at_ms: u64,
     /// The model's id.
     pub model: String,
-    /// Whether it is there now.
+    /// Whether the model exists now.
     pub there: bool,
 }
 
-/// The system's memory gets shorter or longer, as the event stream tells it.
+/// A change of the system's memory pressure, in the event stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MemoryPressure")]
-pub struct Pressed {
-    /// Counts changes.
+pub struct PressureChange {
+    /// The number of the change.
     pub revision: u64,
     /// Milliseconds since the epoch.
     pub at_ms: u64,
-    /// How it is doing: normal, warn or critical.
+    /// normal, warn or critical.
     pub pressure: &'static str,
 }
 
-/// Body of `load`.
+/// The body of `load`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "LoadOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
-    /// How long it stays when it falls idle.
+    /// How long the model stays loaded when it is idle.
     pub keep_alive: Option<KeepAlive>,
 }
 
 impl Body for Load {}
 
-/// Body of `unload`.
+/// The body of `unload`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "UnloadOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Unload {
-    /// Running requests are cut off.
+    /// Whether running requests are aborted.
     pub force: bool,
 }
 
 impl Body for Unload {}
 
-/// Body of `restart`.
+/// The body of `restart`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "RestartOrder")]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct Restart {}
 
-impl Body for Nothing {}
+impl Body for Restart {}
 
-/// Body of `pin`.
+/// The body of `pin`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "PinOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct Pin {
-    /// Whether it is pinned from now on.
+    /// The new value.
     pub pinned: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Takes records from requests to the sink without ever holding up a request.
+//! The queue of records between the requests and the sink. A full queue loses records and delays no request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use crate::audit::totals::Totals;
 use crate::inference::record::Record;
 
 /// Records that may wait for the disk.
-const RECORDS_AHEAD: usize = 1024;
+const QUEUE_RECORDS: usize = 1024;
 
-/// The requests' end.
+/// The sending end, for requests.
 #[derive(Debug, Clone)]
 pub struct Bus {
     sender: mpsc::Sender<Record>,
@@ -19,24 +19,24 @@ pub struct Bus {
     totals: Arc<Totals>,
 }
 
-/// The sink's end.
+/// The receiving end, for the sink.
 #[derive(Debug)]
-pub struct Outlet {
-    /// Records as they come.
+pub struct RecordReceiver {
+    /// The records in order.
     pub records: mpsc::Receiver<Record>,
-    /// Records that found no room or could not be written, so far.
+    /// Records lost so far: the queue was full, or the database refused them.
     pub lost: Arc<AtomicU64>,
 }
 
-/// Both ends.
-pub fn bus() -> (Bus, Outlet) {
-    let (sender, records) = mpsc::channel(RECORDS_AHEAD);
+/// Both ends of a new queue.
+pub fn bus() -> (Bus, RecordReceiver) {
+    let (sender, records) = mpsc::channel(QUEUE_RECORDS);
     let lost = Arc::new(AtomicU64::new(0));
-    (Bus { sender, lost: Arc::clone(&lost), totals: Arc::default() }, Outlet { records, lost })
+    (Bus { sender, lost: Arc::clone(&lost), totals: Arc::default() }, RecordReceiver { records, lost })
 }
 
 impl Bus {
-    /// Sends a record, or counts it as lost.
+    /// Queues a record, or counts it as lost.
     pub fn send(&self, record: Record) {
         self.totals.add(&record);
         if self.sender.try_send(record).is_err() {
@@ -44,7 +44,7 @@ impl Bus {
         }
     }
 
-    /// Records that were lost so far.
+    /// Records lost so far.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

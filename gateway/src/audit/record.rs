@@ -1,4 +1,4 @@
-//! Records one request.
+//! Records the course of one request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,26 +12,26 @@ use crate::inference::labels::Labels;
 use crate::inference::record::{Outcome, Record};
 use crate::inference::request::InferenceRequest;
 
-/// Watches one request; its record goes to the bus when this is dropped, however that comes.
-pub struct Observed {
+/// Records one request. Sends the record to the bus when it is dropped, also after a cancellation or a panic.
+pub struct RequestRecorder {
     bus: Bus,
     record: Record,
     start: Instant,
     recoveries: Arc<AtomicU32>,
 }
 
-impl Observed {
-    /// Begins watching.
+impl RequestRecorder {
+    /// Starts to record a generation request.
     pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &InferenceRequest) -> Self {
-        let observed = Self::of(bus, id, endpoint, &request.model, request.stream.is_some());
-        observed.sent_by(request.labels.clone())
+        let recorder = Self::for_model(bus, id, endpoint, &request.model, request.stream.is_some());
+        recorder.with_labels(request.labels.clone())
     }
 
-    /// Begins watching a request for `model`.
-    pub fn of(bus: Bus, id: &str, endpoint: &'static str, model: &str, streamed: bool) -> Self {
+    /// Starts to record a request for `model`.
+    pub fn for_model(bus: Bus, id: &str, endpoint: &'static str, model: &str, streamed: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
-            // Clients may send one name twice.
+            // Clients may send an id twice.
             id: format!("{id}/{:x}", now.as_nanos()),
             started_at_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             endpoint,
@@ -47,28 +47,28 @@ impl Observed {
         Self { bus, record, start: Instant::now(), recoveries: Arc::default() }
     }
 
-    /// The same, for a request of this sender.
+    /// The recorder with the labels of the sender.
     #[must_use]
-    pub fn sent_by(mut self, labels: Labels) -> Self {
+    pub fn with_labels(mut self, labels: Labels) -> Self {
         self.record.labels = labels;
         self
     }
 
-    /// Where recoveries are counted.
-    pub fn recoveries(&self) -> Arc<AtomicU32> {
+    /// The counter of the request's recoveries.
+    pub fn recovery_counter(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.recoveries)
     }
 
-    /// Notes a failure to begin.
+    /// Records a failure to start.
     ///
     /// # Errors
-    /// The one given.
-    pub fn begin<T>(&mut self, begun: Result<T>) -> Result<T> {
-        begun.inspect_err(|error: &Error| self.record.outcome = Outcome::Failed(error.kind))
+    /// The failure in `started`.
+    pub fn record_start<T>(&mut self, started: Result<T>) -> Result<T> {
+        started.inspect_err(|error: &Error| self.record.outcome = Outcome::Failed(error.kind))
     }
 
-    /// Notes an event of one of several choices, which is the last of all or not.
-    pub fn see(&mut self, event: &Event, last: bool) {
+    /// Records an event of one choice. `is_last` is true for the last event of all choices.
+    pub fn record_event(&mut self, event: &Event, is_last: bool) {
         match event {
             Event::Prompt { .. } => {}
             Event::Delta(_) => {
@@ -82,7 +82,7 @@ impl Observed {
                     reasoning_tokens: so_far.reasoning_tokens + usage.reasoning_tokens,
                     ..*usage
                 };
-                if last {
+                if is_last {
                     self.record.outcome = Outcome::Finished;
                 }
             }
@@ -91,7 +91,7 @@ impl Observed {
     }
 }
 
-impl Drop for Observed {
+impl Drop for RequestRecorder {
     fn drop(&mut self) {
         self.record.total_ms = ms(self.start);
         self.record.recoveries = self.recoveries.load(Ordering::Relaxed);

@@ -1,58 +1,60 @@
-//! Writes records to the database, many in one transaction. What it does not take is lost and counted: no request waits for a disk.
+//! Writes records to the database, many in one transaction. Records that the database refuses are lost and counted: no request
+//! waits for a disk.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::audit::bus::Outlet;
+use crate::audit::bus::RecordReceiver;
 use crate::store::{Db, DbError};
 
+/// Records per transaction.
 const BATCH: usize = 256;
-/// A disk that stays full is not told of more often.
-const REMIND: Duration = Duration::from_secs(60);
+/// Pause between two warnings about a database that keeps refusing.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until every sender is gone and everything is written.
-pub async fn run(mut outlet: Outlet, db: Db) {
+pub async fn run(mut receiver: RecordReceiver, db: Db) {
     let mut batch = Vec::new();
-    let mut losses = Losses::default();
-    while outlet.records.recv_many(&mut batch, BATCH).await > 0 {
+    let mut log = LossLog::default();
+    while receiver.records.recv_many(&mut batch, BATCH).await > 0 {
         let written = db.insert_requests(&batch).await;
         if written.is_err() {
-            outlet.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            receiver.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-        losses.note(&written, outlet.lost.load(Ordering::Relaxed), Instant::now());
+        log.record_batch(&written, receiver.lost.load(Ordering::Relaxed), Instant::now());
         batch.clear();
     }
 }
 
-/// What was told of lost records.
+/// Logs lost records, at most once per [`WARNING_INTERVAL`] while the database refuses.
 #[derive(Debug, Default)]
-struct Losses {
-    told: u64,
-    /// When the database was last said to refuse, while it does.
-    refusing: Option<Instant>,
+struct LossLog {
+    /// Lost records that the log has reported.
+    reported: u64,
+    /// The last warning while the database refuses.
+    last_warning: Option<Instant>,
 }
 
-impl Losses {
-    /// Tells what is new after a batch; `lost` of all records are lost by now.
-    fn note(&mut self, written: &Result<(), DbError>, lost: u64, now: Instant) {
-        let records = lost - self.told;
+impl LossLog {
+    /// Logs new losses after a batch. `lost` counts all lost records so far.
+    fn record_batch(&mut self, written: &Result<(), DbError>, lost: u64, now: Instant) {
+        let records = lost - self.reported;
         match written {
             Err(error) => {
-                if self.refusing.is_none_or(|told| now - told >= REMIND) {
-                    tracing::warn!(%error, records, "records of requests cannot be written and are lost");
-                    self.refusing = Some(now);
-                    self.told = lost;
+                if self.last_warning.is_some_and(|warned| now - warned < WARNING_INTERVAL) {
+                    return;
                 }
-                return;
+                tracing::warn!(%error, records, "records of requests cannot be written and are lost");
+                self.last_warning = Some(now);
             }
-            Ok(()) if self.refusing.take().is_some() => {
+            Ok(()) if self.last_warning.take().is_some() => {
                 tracing::info!(records, "records of requests are written again; more were lost meanwhile");
             }
             Ok(()) if records > 0 => {
-                tracing::warn!(records, "records of requests were lost: the disk is too slow")
+                tracing::warn!(records, "records of requests were lost: the disk is too slow");
             }
             Ok(()) => {}
         }
-        self.told = lost;
+        self.reported = lost;
     }
 }

@@ -1,4 +1,4 @@
-//! Sums over all requests that ended since this gateway began.
+//! Sums over all requests that have ended since this gateway started.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,20 +7,20 @@ use ipc_proto::generate::Usage;
 
 use crate::inference::record::Record;
 
-/// The sums. Their number is bounded: paths and outcomes are ours, and models are not told apart.
+/// The sums. Their number is bounded: paths and outcomes are fixed, and all models share one sum.
 #[derive(Debug, Default)]
 pub struct Totals(Mutex<Sums>);
 
-/// What was added up.
+/// A snapshot of the sums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sums {
     /// Requests by path and outcome.
     pub requests: BTreeMap<(&'static str, &'static str), u64>,
-    /// Tokens of prompts.
+    /// Prompt tokens.
     pub prompt_tokens: u64,
-    /// Of these, tokens that were not computed again.
+    /// Prompt tokens that came from the prefix cache.
     pub cached_tokens: u64,
-    /// Tokens generated.
+    /// Generated tokens.
     pub completion_tokens: u64,
 }
 
@@ -34,8 +34,8 @@ impl Totals {
         sums.completion_tokens += u64::from(completion_tokens);
     }
 
-    /// What they are now.
-    pub fn read(&self) -> Sums {
+    /// The current sums.
+    pub fn snapshot(&self) -> Sums {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

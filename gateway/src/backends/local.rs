@@ -1,6 +1,6 @@
-//! Models on this machine: the supervisor knows the workers, and a worker generates.
+//! Models on this machine. The supervisor knows the workers, and a worker generates.
 //!
-//! Live links to a model's workers are used as they are. Only if there are none is the supervisor asked, which may start
+//! A request uses a live link to one of the model's workers. If there is none, the backend asks the supervisor, which may start
 //! workers.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use ipc_proto::generate::{Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{Change, KeepAlive, Want};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use tracing::Instrument;
 
 use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Tried};
 use crate::fleet::FleetClient;
@@ -29,28 +30,28 @@ use worker_pool::WorkerPool;
 
 /// Many long texts take minutes on a CPU. A client that leaves drops the call and the work.
 const ENCODER_DEADLINE: Duration = Duration::from_secs(3600);
-/// Tries to get a link, [`PAUSE`] apart. The supervisor needs some 50 ms to see that a worker has died, longer if much memory
-/// is given back.
+/// Tries to get a link, [`PAUSE`] apart. The supervisor needs about 50 ms to detect that a worker has died, and longer if the
+/// kernel frees much memory.
 const TRIES: u32 = 120;
-/// The first of [`TRIES`] avoid the excluded workers. Later ones do not: a worker that the supervisor has found well for so long
-/// may have lost no more than a connection.
+/// The number of first [`TRIES`] that avoid the excluded workers. Later ones do not: a worker that the supervisor still calls
+/// healthy may have lost only a connection.
 const TRIES_ELSEWHERE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The supervisor's workers.
 pub struct LocalBackend {
     fleet: Arc<FleetClient>,
-    /// Models that were served, by id and by the aliases that were used.
+    /// The pools of models that had requests, by id and by used alias.
     pools: Mutex<HashMap<String, Arc<WorkerPool>>>,
 }
 
 impl LocalBackend {
-    /// The workers of this supervisor.
+    /// A backend for the workers of this supervisor.
     pub fn new(fleet: Arc<FleetClient>) -> Self {
         Self { fleet, pools: Mutex::default() }
     }
 
-    /// Follows a change of a model's workers. Aliases may lead elsewhere now: they are resolved again.
+    /// Applies a change of a model's workers. Forgets the aliases of the model, because they may have changed.
     pub fn apply(&self, change: &Change) {
         let mut pools = self.pools();
         if let Some(pool) = pools.get(&change.model).cloned() {
@@ -67,11 +68,11 @@ impl LocalBackend {
         self.link(&Want::model(model), 0, &[]).await.map(drop)
     }
 
-    /// A live link to a worker for a request of this affinity. Asks the supervisor in any case if a worker was lost with the
-    /// request: after an operator's unload no other worker shall continue it.
+    /// A live link to a worker for a request of this affinity. If a worker was lost with the request, this asks the supervisor in
+    /// any case: after an operator's unload no other worker may continue it.
     ///
     /// # Errors
-    /// All are final: this has waited for everything that could be waited for.
+    /// All are final: the tries are used up.
     async fn link(&self, want: &Want, affinity: u64, excluded: &[u64]) -> Result<Arc<Link>> {
         let model = &*want.model;
         let known = self.pools().get(model).cloned();
@@ -82,7 +83,7 @@ impl LocalBackend {
             return Ok(link);
         }
         let mut last = None;
-        // A worker may have died while its address travelled.
+        // A worker may die before this process connects to it.
         for tried in 0..TRIES {
             let addresses = self.fleet.ensure_ready(want.clone()).await?;
             let pool = self.pool(model).await?;
@@ -115,17 +116,18 @@ impl LocalBackend {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the supervisor how long the model stays after this request, if that is new. Does not wait.
-    fn keep(&self, model: &str, keep: KeepAlive) {
+    /// Sends the keep-alive of this request to the supervisor, if it is new. Does not wait.
+    fn send_keep_alive(&self, model: &str, keep: KeepAlive) {
         if !self.pools().get(model).is_some_and(|pool| pool.set_keep_alive(keep)) {
             return;
         }
         let (fleet, model) = (Arc::clone(&self.fleet), model.to_owned());
-        tokio::spawn(async move {
+        let send = async move {
             if let Err(error) = fleet.keep_alive(model, keep).await {
                 tracing::warn!(%error, "the supervisor did not take keep_alive");
             }
-        });
+        };
+        tokio::spawn(send.in_current_span());
     }
 
     async fn submit(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
@@ -137,13 +139,13 @@ impl LocalBackend {
         let submission = Submission { request_id, cache_scope, generation, choices };
         let attempted = attempted(&link, Arc::clone(&link).submit(submission).await);
         if attempted.outcome.is_ok() {
-            // After the request: a model with keep-alive 0 would be gone before it.
-            self.keep(&model, attempt.keep_alive.unwrap_or_default());
+            // After the submission: a model with keep-alive 0 would be unloaded before it.
+            self.send_keep_alive(&model, attempt.keep_alive.unwrap_or_default());
         }
         Ok(attempted)
     }
 
-    /// Makes a call at a worker. Dropping it cancels it there. The model stays as `keep` says, if it does.
+    /// Makes a call at a worker. Dropping the future cancels the call there. `keep` is the model's new keep-alive, if any.
     async fn call<T, F>(
         &self,
         (model, tried): (&str, Tried),
@@ -159,13 +161,14 @@ impl LocalBackend {
         if attempted.outcome.is_ok()
             && let Some(keep) = keep
         {
-            self.keep(model, keep);
+            self.send_keep_alive(model, keep);
         }
         Ok(attempted)
     }
 }
 
-/// The outcome at the link's worker. One that may be dying takes no further requests; those that run in it go on.
+/// The outcome at the link's worker. After a failure that another worker may not have, the link takes no further requests; the
+/// running ones continue.
 fn attempted<T>(link: &Link, outcome: Result<T>) -> Attempted<T> {
     if matches!(&outcome, Err(error) if error.disposition == Disposition::RetryElsewhere) {
         link.retire();
@@ -184,7 +187,7 @@ impl Backend for LocalBackend {
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
         let Call { model, keep_alive, request, tried } = call;
-        // Without a value the model stays as usual again, whatever an earlier request said.
+        // A request without a value resets the keep-alive of an earlier request.
         let keep = Some(keep_alive.unwrap_or_default());
         self.call((model, tried), keep, move |link| async move {
             answer(link.client().embed(deadline(ENCODER_DEADLINE), request.clone())).await

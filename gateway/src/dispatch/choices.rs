@@ -24,21 +24,19 @@ pub struct Choices {
 struct Running {
     stream: EventStream,
     attempts: GenerateAttempts,
-    /// Set while another server is looked for.
+    /// Set while the choice moves to another server.
     failover: Option<Failover>,
     ended: bool,
 }
 
 impl Choices {
-    /// Choices, at least one, until `limit`.
+    /// Needs at least one choice. All of them fail when `limit` resolves.
     pub(super) fn new(
         choices: impl IntoIterator<Item = (EventStream, GenerateAttempts)>,
         limit: Limit,
     ) -> Self {
-        let running = choices.into_iter();
-        let running: Vec<Running> = running
-            .map(|(stream, attempts)| Running { stream, attempts, failover: None, ended: false })
-            .collect();
+        let start = |(stream, attempts)| Running { stream, attempts, failover: None, ended: false };
+        let running: Vec<Running> = choices.into_iter().map(start).collect();
         Self {
             prompt_tokens: running.first().map_or(0, |first| first.stream.prompt_tokens),
             capacity: running.last().and_then(|last| last.stream.capacity),
@@ -64,7 +62,7 @@ impl Choices {
         self.running.len()
     }
 
-    /// Whether the last event was the last: all choices have ended, or one has failed.
+    /// Whether no event follows: all choices have ended, or one has failed.
     pub fn is_over(&self) -> bool {
         self.ended >= self.running.len()
     }
@@ -74,7 +72,7 @@ impl Choices {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The next event if there is one already.
+    /// The next event if it has already arrived.
     pub fn try_next(&mut self) -> Option<(usize, Event)> {
         match self.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(event) => Some(event),

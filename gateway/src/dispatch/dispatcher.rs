@@ -1,4 +1,4 @@
-//! The one way from a request to a backend, with one retry budget for generations and calls alike.
+//! Gives requests to a backend. Generations and calls share one retry policy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -16,16 +16,16 @@ use super::choices::Choices;
 use crate::backends::{Attempted, Backend, Call, EventStream, GenerateAttempt, Tried};
 use crate::inference::request::PromptRequest;
 
-/// A worker reports the end of a request's time itself. The gateway does so after this time, if the worker does not.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A worker reports the end of a request's time limit itself. If it does not, the gateway does so after this time.
+const WORKER_GRACE: Duration = Duration::from_secs(1);
 
 /// Resolves with the reason why a request must be aborted.
 pub(super) type Limit = BoxFuture<'static, Error>;
 
-/// Gives requests to the backend, and again while servers refuse them or are lost.
+/// Gives requests to the backend, and retries while servers refuse them or are lost.
 pub struct Dispatcher {
     backend: Arc<dyn Backend>,
-    /// Times a request may be given to another server.
+    /// Retries per request.
     retries: u32,
     stopping: CancellationToken,
     /// Counts since the gateway started.
@@ -35,9 +35,9 @@ pub struct Dispatcher {
 /// Counts since the gateway started.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Times that requests were given to another server.
+    /// Retries at another server.
     pub recoveries: AtomicU64,
-    /// Requests that were lost too often.
+    /// Requests that have used up their retries.
     pub given_up: AtomicU64,
 }
 
@@ -54,45 +54,46 @@ pub struct GenerateRequest {
     pub generation: Generation,
     /// The number of outputs; at least 1.
     pub choices: u32,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
-    /// Requests of one name go to the same server, whose cache knows their beginning.
+    /// Requests with the same value go to the same server, whose prefix cache holds their beginning.
     pub affinity: Option<String>,
-    /// Counts how often it was given to another server.
+    /// Counts the request's retries at other servers.
     pub recoveries: Arc<AtomicU32>,
 }
 
-/// The model of a call that is answered as a whole, and the call's limits.
+/// The model of a call without a stream, and the limits of the call.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
     /// Id or alias of the model.
     pub model: String,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
     /// Milliseconds after which the call fails, loading included.
     pub time_limit_ms: Option<u32>,
-    /// Counts how often it was given to another server.
+    /// Counts the request's retries at other servers.
     pub recoveries: Arc<AtomicU32>,
 }
 
 impl Dispatcher {
-    /// Gives each request to another server up to `retries` times.
+    /// A dispatcher that retries each request up to `retries` times.
     pub fn new(backend: Arc<dyn Backend>, retries: u32) -> Self {
         Self { backend, retries, stopping: CancellationToken::new(), counters: Counters::default() }
     }
 
-    /// Fails everything that still runs: this process is about to end.
+    /// Fails everything that still runs, before the process ends.
     pub fn stop(&self) {
         self.stopping.cancel();
     }
 
-    /// Begins generations, at least one: the events of all their choices.
+    /// Starts generations, at least one. Returns the events of all their choices.
     ///
     /// # Errors
-    /// Before the first token: unknown or broken model, a request that does not fit it, no capacity, no time left.
+    /// Unknown or broken model, a request that does not fit it, no capacity, no time left. All come before the first token.
     pub async fn generate(self: &Arc<Self>, requests: Vec<GenerateRequest>) -> Result<Choices> {
         let deadline = requests.first().and_then(|request| request.generation.time_limit_ms);
-        let deadline = deadline.map(|limit| Instant::now() + Duration::from_millis(limit.into()) + PATIENCE);
+        let deadline =
+            deadline.map(|limit| Instant::now() + Duration::from_millis(limit.into()) + WORKER_GRACE);
         let mut limit = self.limit(deadline);
         let begin = async {
             let mut choices = Vec::new();
@@ -158,7 +159,7 @@ impl Dispatcher {
         self.call(target, |tried| self.backend.detokenize(call(target, tokens, tried))).await
     }
 
-    /// Attempts a call until a server answers, within the time limit. Dropping it cancels it at the server.
+    /// Attempts a call until a server answers, within the time limit. Dropping the future cancels the call at the server.
     async fn call<T, F>(&self, target: &Target, attempt: impl Fn(Tried) -> F) -> Result<T>
     where
         F: Future<Output = Result<Attempted<T>>>,
@@ -171,7 +172,7 @@ impl Dispatcher {
                 match outcome {
                     Err(error) if error.disposition == Disposition::RetryElsewhere => {
                         budget.tried.lost = Some(server);
-                        let lost = Lost { model: &target.model, request_id: "", generated: 0, server };
+                        let lost = Lost { model: &target.model, generated: 0, server };
                         if !budget.spend(&self.counters, &lost, &error) {
                             return Err(error);
                         }
@@ -225,10 +226,10 @@ struct Budget {
     recoveries: Arc<AtomicU32>,
 }
 
-/// A request that a server refused or was lost with, for the log.
+/// A request that a server has refused or lost, for the log.
 struct Lost<'a> {
     model: &'a str,
-    request_id: &'a str,
+    /// Tokens generated before the loss.
     generated: usize,
     server: u64,
 }
@@ -238,30 +239,30 @@ impl Budget {
         Self { left: retries, tried: Tried::default(), recoveries }
     }
 
-    /// Whether another server may be tried after this one.
+    /// Uses up one retry after a failure at a server. Returns false if none is left.
     fn spend(&mut self, counters: &Counters, lost: &Lost, cause: &Error) -> bool {
-        let Lost { model, request_id, generated, server } = *lost;
+        let Lost { model, generated, server } = *lost;
         let Some(left) = self.left.checked_sub(1) else {
             counters.given_up.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(request_id, model, server, generated, %cause, "a request was lost too often: given up");
+            tracing::error!(model, server, generated, %cause, "a request was lost too often: given up");
             return false;
         };
         self.left = left;
         self.tried.excluded.push(server);
         self.recoveries.fetch_add(1, Ordering::Relaxed);
         counters.recoveries.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(request_id, model, server, generated, left, %cause, "a request goes to another server");
+        tracing::warn!(model, server, generated, left, %cause, "a request goes to another server");
         true
     }
 }
 
-/// The attempts at some choices of a request, and the state that another server needs to continue them.
+/// The attempts at some choices of a request, with the state that another server needs to continue them.
 #[derive(Clone)]
 pub(super) struct GenerateAttempts {
     dispatcher: Arc<Dispatcher>,
     request: Arc<GenerateRequest>,
     choices: Vec<Choice>,
-    /// The client has the scores of the prompt.
+    /// The client already has the log probabilities of the prompt.
     has_prompt_scores: bool,
     arrived: Instant,
     budget: Budget,
@@ -269,11 +270,11 @@ pub(super) struct GenerateAttempts {
     server: Option<u64>,
 }
 
-/// A failover under way: the attempts go into it and come back.
+/// A failover in progress. It takes the attempts and returns them.
 pub(super) type Failover = BoxFuture<'static, (GenerateAttempts, Result<EventStream>)>;
 
 impl GenerateAttempts {
-    /// For a request that arrived just now. Without a seed it gets one, so that every server would generate the same.
+    /// For a request that has just arrived. Sets a seed if it has none, so that all servers generate the same output.
     fn new(dispatcher: Arc<Dispatcher>, mut request: GenerateRequest) -> Self {
         request.generation.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let choices = (0..request.choices).map(|index| Choice { index, ..Choice::default() }).collect();
@@ -283,13 +284,13 @@ impl GenerateAttempts {
         Self { dispatcher, request, choices, has_prompt_scores: false, arrived, budget, server: None }
     }
 
-    /// The same for each choice alone: from here on each is lost, and goes on, by itself.
+    /// Attempts for each choice alone. From here on each choice fails over by itself.
     fn split(self) -> impl Iterator<Item = Self> {
         let choices = self.choices.clone();
         choices.into_iter().map(move |choice| Self { choices: vec![choice], ..self.clone() })
     }
 
-    /// Gives the choices to a server, and to others while servers refuse them or are lost before they take them.
+    /// Gives the choices to a server. Retries while servers refuse them, or are lost before they accept them.
     async fn begin(&mut self) -> Result<Vec<EventStream>> {
         loop {
             let Attempted { server, outcome } = self.dispatcher.backend.generate(self.attempt()?).await?;
@@ -329,12 +330,7 @@ impl GenerateAttempts {
     }
 
     fn spend(&mut self, server: u64, cause: &Error) -> bool {
-        let lost = Lost {
-            model: &self.request.model,
-            request_id: &self.request.request_id,
-            generated: self.generated(),
-            server,
-        };
+        let lost = Lost { model: &self.request.model, generated: self.generated(), server };
         self.budget.spend(&self.dispatcher.counters, &lost, cause)
     }
 
@@ -356,7 +352,7 @@ impl GenerateAttempts {
         }
     }
 
-    /// Looks for another server after `failure` of the last one. `None` if another server cannot help, or the budget is spent.
+    /// Moves the choices to another server after `failure`. `None` if another server cannot help, or no retry is left.
     pub(super) fn fail_over(&mut self, failure: &Error) -> Option<Failover> {
         let server = self.server?;
         let continues = self.dispatcher.backend.capabilities().resumable || self.generated() == 0;
@@ -369,7 +365,6 @@ impl GenerateAttempts {
             let stream = attempts.begin().await.map(|mut streams| streams.swap_remove(0));
             if stream.is_ok() {
                 tracing::info!(
-                    request_id = attempts.request.request_id,
                     model = attempts.request.model,
                     generated = attempts.generated(),
                     after_ms = lost.elapsed().as_millis() as u64,
@@ -382,8 +377,8 @@ impl GenerateAttempts {
 }
 
 impl Target {
-    /// The target of a request about prompts, and the prompts.
-    pub fn of_prompts(request: PromptRequest) -> (Self, Vec<Prompt>) {
+    /// Splits a request about prompts into its target and the prompts.
+    pub fn from_prompts(request: PromptRequest) -> (Self, Vec<Prompt>) {
         let PromptRequest { model, prompts, keep_alive, time_limit_ms } = request;
         (Self { model, keep_alive, time_limit_ms, ..Self::default() }, prompts)
     }

@@ -2,25 +2,25 @@
 
 use serde::Serialize;
 
-/// A comment: keeps connections alive through proxies and clients' read timeouts, and clients skip it.
+/// A comment, which clients skip. Keeps connections alive through proxies and read timeouts.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
-/// Appends `data: <json>` and the empty line that ends an event.
+/// Appends an event: `data: <json>` and an empty line.
 pub fn push(buffer: &mut Vec<u8>, event: &impl Serialize) {
     buffer.extend_from_slice(b"data: ");
-    // Our wire types hold strings, numbers and options only, which always serialise.
+    // Wire types hold strings, numbers and options only, which always serialise.
     if serde_json::to_writer(&mut *buffer, event).is_err() {
         buffer.extend_from_slice(b"{}");
     }
     buffer.extend_from_slice(b"\n\n");
 }
 
-/// Appends OpenAI's end of a stream.
+/// Appends OpenAI's end-of-stream event.
 pub fn push_done(buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(b"data: [DONE]\n\n");
 }
 
-/// Appends `event: <name>` and [`push`].
+/// Appends an event with a name: the line `event: <name>`, then as [`push`].
 pub fn push_named(buffer: &mut Vec<u8>, name: &str, event: &impl Serialize) {
     buffer.extend_from_slice(b"event: ");
     buffer.extend_from_slice(name.as_bytes());

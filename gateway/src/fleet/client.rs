@@ -12,10 +12,10 @@ use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::client::{Config, RpcError};
 use tokio::sync::OnceCell;
 
-/// Loading takes as long as it takes; a caller that leaves drops the call.
+/// Loading has no limit of its own. A caller that leaves drops the call.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// The supervisor answers a watcher after 20 s at the latest.
+/// The supervisor answers a watch call after 20 s at the latest.
 const WATCH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The supervisor. Connects at the first call.
@@ -25,12 +25,12 @@ pub struct FleetClient {
 }
 
 impl FleetClient {
-    /// The supervisor at `socket`.
+    /// A client of the supervisor at `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket, connection: OnceCell::new() }
     }
 
-    /// Returns once a worker serves the model that is wanted: the addresses of all that do.
+    /// Waits until a worker serves the wanted model. Returns the addresses of all workers that do.
     ///
     /// # Errors
     /// Unknown or broken model, no memory for it.
@@ -38,10 +38,10 @@ impl FleetClient {
         answer(self.connection().await?.ensure_ready(deadline(LOADING_DEADLINE), want).await)
     }
 
-    /// Every model that could be served.
+    /// All models, loaded or not.
     ///
     /// # Errors
-    /// When the supervisor does not answer.
+    /// The supervisor does not answer.
     pub async fn models(&self) -> Result<Vec<ModelEntry>> {
         self.connection().await?.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
     }
@@ -62,7 +62,7 @@ impl FleetClient {
         }
     }
 
-    /// Ends a model's workers and returns once their memory is back.
+    /// Ends a model's workers and waits until their memory is free.
     ///
     /// # Errors
     /// Unknown model.
@@ -86,7 +86,7 @@ impl FleetClient {
         answer(self.connection().await?.pin(deadline(CALL_DEADLINE), model, pinned).await)
     }
 
-    /// Sets how long a running model stays when it falls idle.
+    /// Sets how long a running model stays loaded when it is idle.
     ///
     /// # Errors
     /// Unknown model.
@@ -94,7 +94,7 @@ impl FleetClient {
         answer(self.connection().await?.keep_alive(deadline(CALL_DEADLINE), model, keep).await)
     }
 
-    /// A model's settings as they are in force.
+    /// The effective settings of a model.
     ///
     /// # Errors
     /// Unknown model.
@@ -113,7 +113,7 @@ impl FleetClient {
     /// The memory budget and its leases.
     ///
     /// # Errors
-    /// When the supervisor does not answer.
+    /// The supervisor does not answer.
     pub async fn pool(&self) -> Result<Pool> {
         self.connection().await?.pool(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
     }
@@ -121,7 +121,7 @@ impl FleetClient {
     /// The changes after `revision`, once there are any.
     ///
     /// # Errors
-    /// When the supervisor does not answer.
+    /// The supervisor does not answer.
     pub async fn changes(&self, revision: u64) -> Result<Changes> {
         self.connection().await?.watch(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
     }
@@ -138,7 +138,7 @@ impl FleetClient {
     }
 }
 
-/// A call context with this deadline; tarpc's default is ten seconds.
+/// A call context with this deadline. The default of tarpc is ten seconds.
 pub(crate) fn deadline(limit: Duration) -> tarpc::context::Context {
     let mut context = tarpc::context::current();
     context.deadline = Instant::now() + limit;

@@ -1,4 +1,4 @@
-//! Follows the supervisor's changes and passes them on.
+//! Follows the supervisor's changes and distributes them to subscribers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::FleetClient;
 
 /// Pause between tries while the supervisor does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Changes that may wait for a slow subscriber. One that falls further behind learns that it missed some.
-const CHANGES_AHEAD: usize = 256;
+/// Changes that may wait for a slow subscriber. A subscriber that falls further behind misses some.
+const QUEUE_CHANGES: usize = 256;
 
 /// A message to a subscriber.
 #[derive(Debug, Clone)]
 pub enum FleetEvent {
     /// One model changed.
     Change(Change),
-    /// Changes were lost: the subscriber has to ask for everything again.
+    /// Changes were lost: the subscriber must request the full state again.
     Missed,
-    /// The server ends.
+    /// The server shuts down.
     End,
 }
 
@@ -30,7 +30,7 @@ pub struct FleetWatch(broadcast::Sender<FleetEvent>);
 
 impl Default for FleetWatch {
     fn default() -> Self {
-        Self(broadcast::Sender::new(CHANGES_AHEAD))
+        Self(broadcast::Sender::new(QUEUE_CHANGES))
     }
 }
 
@@ -40,12 +40,12 @@ impl FleetWatch {
         self.0.subscribe()
     }
 
-    /// Tells every subscriber that the server ends.
+    /// Notifies all subscribers that the server shuts down.
     pub fn end(&self) {
         self.send(FleetEvent::End);
     }
 
-    /// Follows the supervisor for ever. `apply` sees each change before the subscribers do.
+    /// Follows the supervisor; never returns. Calls `apply` with each change before the subscribers get it.
     pub async fn follow(self, fleet: Arc<FleetClient>, apply: impl Fn(&Change)) {
         let mut revision = 0;
         loop {

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-/// Bodies that are taken, one for each endpoint: changed here and there they reach far.
+/// Valid bodies, one for each endpoint. Small changes of them reach deep into the parsers.
 const SEEDS: [&str; 8] = [
     include_str!("../../../fuzz/seeds/request/chat"),
     include_str!("../../../fuzz/seeds/request/completions"),
@@ -13,7 +13,7 @@ const SEEDS: [&str; 8] = [
 ];
 
 #[test]
-fn seeds_are_good_requests() {
+fn seeds_are_valid_requests() {
     for (which, seed) in SEEDS.into_iter().enumerate() {
         assert_eq!(usize::from(seed.as_bytes()[0] % 8), which);
         assert!(crate::fuzz::request(seed.as_bytes()), "{seed}");
@@ -21,7 +21,7 @@ fn seeds_are_good_requests() {
 }
 
 #[test]
-fn the_seed_of_a_stream_says_what_was_said() {
+fn stream_seed_prefixes_keep_their_texts() {
     let seed = include_bytes!("../../../fuzz/seeds/stream/mixed");
     (0..=seed.len()).for_each(|end| crate::fuzz::stream(&seed[..end]));
 }
@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn requests_are_taken_or_refused(which in 0..8usize, changes in prop::collection::vec((any::<prop::sample::Index>(), 0..8usize,
+    fn changed_requests_are_valid_or_refused(which in 0..8usize, changes in prop::collection::vec((any::<prop::sample::Index>(), 0..8usize,
         prop::sample::select(vec!["", "\"", "{", "}", "[", "]", "null", "-1", "1e999", "\\", ",", "true", "[]", "{}", "\"x\"", "\u{e9}"])), 0..6)) {
         let mut body = SEEDS[which].to_owned();
         for (place, length, text) in changes {
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn streams_say_what_was_said(data in prop::collection::vec(any::<u8>(), 0..120)) {
+    fn streams_keep_their_texts(data in prop::collection::vec(any::<u8>(), 0..120)) {
         crate::fuzz::stream(&data);
     }
 }

@@ -7,7 +7,7 @@ pub struct Labels {
     pub user: Option<String>,
     /// The conversation that it belongs to.
     pub session: Option<String>,
-    /// The client's own notes, as a JSON object.
+    /// The client's metadata, as a JSON object.
     pub notes: Option<String>,
 }
 

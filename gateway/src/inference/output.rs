@@ -1,31 +1,31 @@
-//! Adds the events of one generation up to a whole answer.
+//! Accumulates the events of one generation.
 
 use ipc_proto::generate::{Delta, FinishReason, Part, TokenLogprob, Usage};
 
-/// A generation that has ended.
+/// The output of a generation that has ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Whole {
-    /// What was generated.
+pub struct CompleteOutput {
+    /// The generated parts.
     pub output: Output,
-    /// Why it ended.
+    /// The reason of the end.
     pub reason: FinishReason,
-    /// What it took.
+    /// The token counts.
     pub usage: Usage,
 }
 
-/// What was generated so far.
+/// The output of a generation so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Output {
-    /// In order; two of one kind never follow each other, but for calls.
+    /// In order. Adjacent parts have different kinds, except calls.
     pub parts: Vec<Part>,
-    /// Of the answer's tokens, where they were asked for.
+    /// Log probabilities of the answer's tokens, if requested.
     pub logprobs: Vec<TokenLogprob>,
-    /// Of the prompt's tokens, where they were asked for.
+    /// Log probabilities of the prompt's tokens, if requested.
     pub prompt: Vec<TokenLogprob>,
 }
 
 impl Output {
-    /// Adds more.
+    /// Appends a delta. Joins parts of the same kind.
     pub fn add(&mut self, delta: Delta) {
         self.logprobs.extend_from_slice(delta.answer_logprobs());
         for part in delta.parts {

@@ -5,46 +5,46 @@ use ipc_proto::generate::Usage;
 
 use super::labels::Labels;
 
-/// One ended request. No prompt, no answer, no key; of its sender what it says itself.
+/// One ended request. Holds no prompt, no output and no key. The labels of its sender come from the request itself.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The request's name, made unique.
+    /// The request's id with a suffix that makes it unique.
     pub id: String,
     /// Milliseconds since the epoch.
     pub started_at_ms: i64,
-    /// The path that was called.
+    /// The path of the request.
     pub endpoint: &'static str,
-    /// As the client gave it.
+    /// The model's name as the client gave it.
     pub model: String,
     /// Whether the answer was streamed.
     pub streamed: bool,
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
     /// Token counts, as far as known.
     pub usage: Usage,
-    /// From the start to the first text.
+    /// Milliseconds from the start to the first delta.
     pub first_token_ms: Option<i64>,
-    /// From the start to the end.
+    /// Milliseconds from the start to the end.
     pub total_ms: i64,
-    /// How often it was given to another worker, because the one it had was lost.
+    /// Retries at another worker, after its worker was lost.
     pub recoveries: u32,
-    /// What it says of its sender and purpose.
+    /// The labels of sender and purpose.
     pub labels: Labels,
 }
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The model came to its end.
+    /// The generation completed.
     Finished,
-    /// An error was told to the client.
+    /// The client got an error.
     Failed(ErrorKind),
     /// The client left first.
     Cancelled,
 }
 
 impl Outcome {
-    /// In one word.
+    /// The name in the database and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Finished => "finished",

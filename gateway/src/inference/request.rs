@@ -1,4 +1,4 @@
-//! Requests after parsing, whatever protocol they came by.
+//! Requests after parsing, independent of the protocol.
 
 use ipc_proto::generate::{Generation, Prompt};
 use ipc_proto::supervisor::KeepAlive;
@@ -12,7 +12,7 @@ pub struct InferenceRequest {
     pub model: String,
     /// What to generate.
     pub generation: Generation,
-    /// Further prompts, for each of which the same is generated.
+    /// Further prompts, with the same parameters.
     pub more_prompts: Vec<Prompt>,
     /// Outputs to generate for each prompt; at least 1.
     pub choices: u32,
@@ -20,42 +20,41 @@ pub struct InferenceRequest {
     pub cache_salt: String,
     /// Set if the answer is streamed.
     pub stream: Option<Streaming>,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
     /// The sender and purpose, for the audit log.
     pub labels: Labels,
-    /// Requests of one name go to the same worker, whose cache knows their beginning.
+    /// Requests with the same value go to the same worker, whose prefix cache holds their beginning.
     pub affinity: Option<String>,
 }
 
 /// How to stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streaming {
-    /// Whether a last chunk holds the token counts.
+    /// Whether the last chunk holds the token counts.
     pub include_usage: bool,
 }
 
-/// Prompts that are counted or shown, not continued.
+/// A request that counts or renders prompts and generates nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptRequest {
     /// The model's name as the client gave it.
     pub model: String,
     /// The prompts, at least one.
     pub prompts: Vec<Prompt>,
-    /// How long the model stays when it falls idle, if the request says.
+    /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
-    /// Milliseconds from its arrival after which it fails.
+    /// Milliseconds after which the request fails, counted from its arrival.
     pub time_limit_ms: Option<u32>,
 }
 
 impl InferenceRequest {
-    /// The number of outputs, of all prompts together.
+    /// The total number of outputs for all prompts.
     pub fn outputs(&self) -> usize {
         (1 + self.more_prompts.len()) * self.choices as usize
     }
 
-    /// The same with labels from the request's headers; the body's labels win. Requests of one conversation go to the same
-    /// worker.
+    /// Adds labels from the request's headers. Labels in the body have precedence. Requests of one session go to the same worker.
     #[must_use]
     pub fn with_labels(mut self, from_headers: Labels) -> Self {
         self.labels = self.labels.or(from_headers);
@@ -65,7 +64,7 @@ impl InferenceRequest {
 }
 
 impl From<InferenceRequest> for PromptRequest {
-    /// Each prompt once, however many choices it has.
+    /// Holds each prompt once, whatever the number of choices.
     fn from(request: InferenceRequest) -> Self {
         let InferenceRequest { model, generation, more_prompts, keep_alive, .. } = request;
         let time_limit_ms = generation.time_limit_ms;

@@ -1,5 +1,5 @@
 //! The id of a client's request.
 
-/// Appears in the client's response headers and in the logs of all processes.
+/// Part of the response headers, and of the log lines of all processes.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);

@@ -1,4 +1,4 @@
-//! The API's description, for programs and for people.
+//! Serves the API description as JSON and as a page.
 
 use axum::Json;
 use axum::response::Html;
@@ -11,7 +11,7 @@ pub async fn document() -> Json<&'static Value> {
     Json(openapi::document())
 }
 
-/// `GET /docs`: shows the document; loads nothing from elsewhere.
+/// `GET /docs`: a page that shows the document. It loads nothing from other hosts.
 pub async fn page() -> Html<&'static str> {
     Html(include_str!("../openapi/docs.html"))
 }

@@ -1,4 +1,4 @@
-//! What can be asked, path by path.
+//! The operations, by path.
 
 use ipc_proto::supervisor::ModelSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -28,60 +28,61 @@ pub(super) struct Operation {
     pub(super) method: &'static str,
     pub(super) summary: &'static str,
     pub(super) request: Option<Schema>,
-    /// Its media type and form.
+    /// The media type and the schema; `None` for plain text.
     pub(super) answer: (&'static str, Option<Schema>),
-    /// One event, where the answer can be streamed.
+    /// The schema of one event, if the response can be a stream.
     pub(super) event: Option<Schema>,
     pub(super) error: Schema,
-    /// What may stand in its query: names, and JSON's types of them.
+    /// The query parameters: names and JSON types.
     pub(super) query: &'static [(&'static str, &'static str)],
 }
 
-fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+fn schema_of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     schemas.subschema_for::<T>().to_value()
 }
 
-/// An operation without body, answered with a `T`.
-fn read<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
-    let (error, query) = (of::<error::Body> as Schema, &[]);
-    let answer = (JSON, Some(of::<T> as Schema));
+/// An operation without a request body. The response is a `T`.
+fn bodyless<T: JsonSchema>(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
+    let (error, query) = (schema_of::<error::Body> as Schema, &[]);
+    let answer = (JSON, Some(schema_of::<T> as Schema));
     Operation { path, method, summary, request: None, answer, event: None, error, query }
 }
 
 /// An `A`, or a `B` for clients of another protocol.
 fn either<A: JsonSchema, B: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
-    json!({"anyOf": [of::<A>(schemas), of::<B>(schemas)]})
+    json!({"anyOf": [schema_of::<A>(schemas), schema_of::<B>(schemas)]})
 }
 
-/// An operation without body, answered with a text of this media type.
+/// An operation without a request body. The response is a text of this media type.
 fn text(path: &'static str, media: &'static str, summary: &'static str) -> Operation {
-    Operation { answer: (media, None), ..read::<()>("get", path, summary) }
+    Operation { answer: (media, None), ..bodyless::<()>("get", path, summary) }
 }
 
-/// An operation of the admin API without body.
-fn shown<T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
-    Operation { error: of::<admin::Problem>, ..read::<T>("get", path, summary) }
+/// A read operation of the admin API.
+fn admin_read<T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
+    Operation { error: schema_of::<admin::Problem>, ..bodyless::<T>("get", path, summary) }
 }
 
-/// An order to the admin API, which may come without a body.
-fn order<Q: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
-    Operation { error: of::<admin::Problem>, ..post::<Q, admin::Model>(path, summary) }
+/// A command of the admin API. Its request body is optional.
+fn admin_command<Q: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
+    Operation { error: schema_of::<admin::Problem>, ..post::<Q, admin::Model>(path, summary) }
 }
 
-/// An operation that takes a `Q`.
+/// An operation with a request body `Q`. The response is a `T`.
 fn post<Q: JsonSchema, T: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
-    Operation { request: Some(of::<Q>), ..read::<T>("post", path, summary) }
+    Operation { request: Some(schema_of::<Q>), ..bodyless::<T>("post", path, summary) }
 }
 
-/// A text to tokenise, or a chat request with what it may have besides.
+/// A text to tokenise, or a chat request with further options.
 fn tokenize(schemas: &mut SchemaGenerator) -> Value {
-    let conversation = json!({"allOf": [of::<chat::Request>(schemas), of::<prompts::TokenizeChat>(schemas)]});
-    json!({"anyOf": [of::<prompts::Tokenize>(schemas), conversation]})
+    let conversation =
+        json!({"allOf": [schema_of::<chat::Request>(schemas), schema_of::<prompts::TokenizeChat>(schemas)]});
+    json!({"anyOf": [schema_of::<prompts::Tokenize>(schemas), conversation]})
 }
 
-/// Prompts as models read them.
+/// Operations that show prompts.
 fn prompt_operations() -> [Operation; 7] {
-    let anthropic = of::<anthropic_error::Body> as Schema;
+    let anthropic = schema_of::<anthropic_error::Body> as Schema;
     [
         post::<chat::Request, prompts::Rendered>(
             "/v1/chat/completions/render",
@@ -116,41 +117,42 @@ fn prompt_operations() -> [Operation; 7] {
 }
 
 pub(super) fn operations() -> Vec<Operation> {
-    let (anthropic, ollama) = (of::<anthropic_error::Body> as Schema, of::<ollama::Problem> as Schema);
+    let (anthropic, ollama) =
+        (schema_of::<anthropic_error::Body> as Schema, schema_of::<ollama::Problem> as Schema);
     let mut all = vec![
         Operation {
-            event: Some(of::<chat::Chunk<chat::ChunkChoice>>),
+            event: Some(schema_of::<chat::Chunk<chat::ChunkChoice>>),
             ..post::<chat::Request, chat::Response>("/v1/chat/completions", "Answer a conversation")
         },
         Operation {
-            event: Some(of::<completions::Response<completions::Choice>>),
+            event: Some(schema_of::<completions::Response<completions::Choice>>),
             ..post::<completions::Request, completions::Response<completions::Choice>>(
                 "/v1/completions",
                 "Continue a text",
             )
         },
         Operation {
-            event: Some(of::<response_events::Event>),
+            event: Some(schema_of::<response_events::Event>),
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
         },
         post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
         Operation {
-            event: Some(of::<response_events::Event>),
+            event: Some(schema_of::<response_events::Event>),
             query: &[("stream", "boolean"), ("starting_after", "integer")],
-            ..read::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
+            ..bodyless::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
         },
-        read::<answer::Deleted>("delete", "/v1/responses/{id}", "Forget a response"),
-        read::<answer::Response>(
+        bodyless::<answer::Deleted>("delete", "/v1/responses/{id}", "Forget a response"),
+        bodyless::<answer::Response>(
             "post",
             "/v1/responses/{id}/cancel",
             "Stop a response made in the background",
         ),
         Operation {
             query: &[("limit", "integer"), ("after", "string"), ("order", "string")],
-            ..read::<answer::Items>("get", "/v1/responses/{id}/input_items", "What a response answered")
+            ..bodyless::<answer::Page>("get", "/v1/responses/{id}/input_items", "What a response answered")
         },
         Operation {
-            event: Some(of::<message_events::Event>),
+            event: Some(schema_of::<message_events::Event>),
             error: anthropic,
             ..post::<messages::Request, messages::Response>("/v1/messages", "Make a message")
         },
@@ -167,7 +169,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
-            ..read::<models::List>(
+            ..bodyless::<models::List>(
                 "get",
                 "/v1/models",
                 "Every model; Anthropic's form where anthropic-version is sent",
@@ -175,56 +177,56 @@ pub(super) fn operations() -> Vec<Operation> {
         },
         Operation {
             answer: (JSON, Some(either::<models::Model, anthropic_models::Model>)),
-            ..read::<models::Model>("get", "/v1/models/{id}", "One model")
+            ..bodyless::<models::Model>("get", "/v1/models/{id}", "One model")
         },
         Operation {
             error: ollama,
-            ..read::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them")
+            ..bodyless::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them")
         },
         Operation {
             error: ollama,
-            ..read::<ollama::Version>("get", "/api/version", "The Ollama that this is like")
+            ..bodyless::<ollama::Version>("get", "/api/version", "The Ollama that this is like")
         },
-        read::<Value>("get", "/health", "Whether requests are taken"),
+        bodyless::<Value>("get", "/health", "Whether requests are taken"),
         text("/", "text/plain", "A greeting, for probes"),
         text("/metrics", "text/plain", "Counters, for Prometheus"),
         text("/docs", "text/html", "This description, for people"),
-        read::<Value>("get", "/openapi.json", "This description, for programs"),
+        bodyless::<Value>("get", "/openapi.json", "This description, for programs"),
     ];
     all.extend(prompt_operations());
-    all.extend(of_admin());
+    all.extend(admin_operations());
     all
 }
 
-fn of_admin() -> [Operation; 10] {
+fn admin_operations() -> [Operation; 10] {
     [
-        shown::<admin::Pool>("/admin/v1/pool", "The memory budget and who has what of it"),
-        shown::<admin::Models>("/admin/v1/models", "Every model, and what its processes do"),
-        shown::<admin::Model>("/admin/v1/models/{id}", "One of them"),
+        admin_read::<admin::Pool>("/admin/v1/pool", "The memory budget and who has what of it"),
+        admin_read::<admin::Models>("/admin/v1/models", "Every model, and what its processes do"),
+        admin_read::<admin::Model>("/admin/v1/models/{id}", "One of them"),
         Operation {
-            answer: (EVENTS, Some(told)),
-            ..shown::<()>("/admin/v1/events", "All models, then every change")
+            answer: (EVENTS, Some(admin_event)),
+            ..admin_read::<()>("/admin/v1/events", "All models, then every change")
         },
-        order::<admin::Load>("/admin/v1/models/{id}/load", "Have it served"),
-        order::<admin::Unload>("/admin/v1/models/{id}/unload", "Give its memory back"),
-        order::<admin::Nothing>("/admin/v1/models/{id}/restart", "Replace its processes"),
-        order::<admin::Pin>("/admin/v1/models/{id}/pin", "Keep it, or no longer"),
-        shown::<ModelSettings>("/admin/v1/models/{id}/settings", "Its settings"),
+        admin_command::<admin::Load>("/admin/v1/models/{id}/load", "Have it served"),
+        admin_command::<admin::Unload>("/admin/v1/models/{id}/unload", "Give its memory back"),
+        admin_command::<admin::Restart>("/admin/v1/models/{id}/restart", "Replace its processes"),
+        admin_command::<admin::Pin>("/admin/v1/models/{id}/pin", "Keep it, or no longer"),
+        admin_read::<ModelSettings>("/admin/v1/models/{id}/settings", "Its settings"),
         Operation {
             method: "put",
-            answer: (JSON, Some(of::<ModelSettings>)),
-            ..order::<ModelSettings>("/admin/v1/models/{id}/settings", "Replace its settings")
+            answer: (JSON, Some(schema_of::<ModelSettings>)),
+            ..admin_command::<ModelSettings>("/admin/v1/models/{id}/settings", "Replace its settings")
         },
     ]
 }
 
 /// The data of one event of the admin API.
-fn told(schemas: &mut SchemaGenerator) -> Value {
+fn admin_event(schemas: &mut SchemaGenerator) -> Value {
     let forms = [
-        of::<Vec<admin::Model>>(schemas),
-        of::<admin::Change>(schemas),
-        of::<admin::Files>(schemas),
-        of::<admin::Pressed>(schemas),
+        schema_of::<Vec<admin::Model>>(schemas),
+        schema_of::<admin::Change>(schemas),
+        schema_of::<admin::FilesChange>(schemas),
+        schema_of::<admin::PressureChange>(schemas),
     ];
     json!({"anyOf": forms})
 }

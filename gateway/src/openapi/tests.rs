@@ -1,8 +1,8 @@
 use super::*;
 
-/// Every reference leads somewhere, and no two types share a name.
+/// Every reference resolves, and no two types share a name.
 #[test]
-fn the_document_is_whole() {
+fn document_references_resolve() {
     let document = document();
     let text = document.to_string();
     let references = text.match_indices("\"$ref\":\"#").map(|(at, _)| {
@@ -21,7 +21,7 @@ fn the_document_is_whole() {
 }
 
 #[test]
-fn requests_say_what_they_take() {
+fn request_schemas_have_properties_and_required_fields() {
     let schemas = &document()["components"]["schemas"];
     for (name, field) in [
         ("ChatRequest", "messages"),
@@ -37,15 +37,15 @@ fn requests_say_what_they_take() {
 }
 
 #[test]
-fn prompts_are_described_in_each_form() {
+fn prompt_operations_describe_all_request_forms() {
     let schemas = &document()["components"]["schemas"];
     for name in ["ChatRequest", "MessagesRequest", "ResponsesRequest"] {
         assert!(schemas[name]["properties"].get("sanitize_control_tokens").is_some(), "{name}");
     }
     let tokenize = &document()["paths"]["/tokenize"]["post"];
-    let asked = &tokenize["requestBody"]["content"]["application/json"]["schema"]["anyOf"];
-    assert_eq!(asked[0]["$ref"], "#/components/schemas/TokenizeRequest");
-    assert_eq!(asked[1]["allOf"][0]["$ref"], "#/components/schemas/ChatRequest");
+    let body = &tokenize["requestBody"]["content"]["application/json"]["schema"]["anyOf"];
+    assert_eq!(body[0]["$ref"], "#/components/schemas/TokenizeRequest");
+    assert_eq!(body[1]["allOf"][0]["$ref"], "#/components/schemas/ChatRequest");
     let failure = &document()["paths"]["/v1/messages/render"]["post"]["responses"]["default"];
     assert_eq!(
         failure["content"]["application/json"]["schema"]["$ref"],
@@ -54,17 +54,18 @@ fn prompts_are_described_in_each_form() {
 }
 
 #[test]
-fn queries_and_both_forms_of_models_are_described() {
+fn model_operations_describe_queries_and_both_forms() {
     let models = &document()["paths"]["/v1/models"]["get"];
     let names: Vec<_> = models["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["limit", "after_id", "before_id"]);
     let forms = &models["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"];
     assert_eq!(forms[1]["$ref"], "#/components/schemas/AnthropicModelList");
-    let kept = &document()["paths"]["/v1/responses/{id}"]["get"]["parameters"];
-    assert_eq!((&kept[0]["name"], &kept[2]["in"]), (&json!("stream"), &json!("path")));
+    let stored = &document()["paths"]["/v1/responses/{id}"]["get"]["parameters"];
+    assert_eq!(stored[0]["name"], "stream");
+    assert_eq!(stored[2]["in"], "path");
 }
 
-/// Read from the router's source: axum does not tell its routes.
+/// Reads the source of the router: axum has no list of its routes.
 #[test]
 fn every_route_is_described() {
     let source = include_str!("../server/router.rs");

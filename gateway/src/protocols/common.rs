@@ -1,4 +1,4 @@
-//! Parts that several protocols share: bodies, sampling, extensions, labels and names of fields.
+//! Parsers and writers that several protocols share: bodies, sampling, extensions, labels and field names.
 
 pub mod answer;
 pub mod body;
@@ -7,7 +7,6 @@ pub mod extensions;
 pub mod field_names;
 pub mod keep_alive;
 pub mod labels;
-
 pub mod rate_limits;
 pub mod reasoning;
 pub mod sampling;

@@ -1,4 +1,4 @@
-//! Embeddings and rankings.
+//! Embeddings and reranking.
 
 pub mod handler;
 pub mod parse;

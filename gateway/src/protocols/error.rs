@@ -1,6 +1,6 @@
-//! Errors on their way to the client: the only place that knows HTTP statuses.
+//! Converts errors to HTTP responses. Only this module maps errors to HTTP statuses.
 //!
-//! An answer carries its error along, from which `middleware::protocol` writes it anew for clients of other protocols.
+//! The response carries its error as an extension. `middleware::error_shape` rewrites the body from it for other protocols.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use ipc_proto::{Error, ErrorKind, Origin};
 use crate::protocols::common::field_names;
 use crate::protocols::openai::error::Body;
 
-/// An error as a response in OpenAI's shape.
+/// An error that becomes a response in OpenAI's form.
 #[derive(Debug)]
 pub struct ApiError(pub Error);
 
-/// The error that a response is made of, among the response's extensions.
+/// The error of a response, as an extension of the response.
 #[derive(Debug, Clone)]
 pub struct Failure(pub Error);
 
@@ -26,7 +26,7 @@ impl From<Error> for ApiError {
     }
 }
 
-/// The status of a kind of failure.
+/// Returns the HTTP status of an error kind.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::ContextLength => StatusCode::BAD_REQUEST,
@@ -42,7 +42,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// `pause` in whole seconds, rounded up.
+/// Rounds `pause` up to whole seconds.
 pub fn whole_seconds(pause: Duration) -> u64 {
     pause.as_millis().div_ceil(1000) as u64
 }
@@ -58,7 +58,7 @@ impl IntoResponse for ApiError {
         if let Some(pause) = self.0.disposition.retry_after() {
             headers.insert(header::RETRY_AFTER, whole_seconds(pause).into());
         } else {
-            // SDKs retry every 5xx otherwise; trying again cannot mend a broken model folder.
+            // SDKs retry every 5xx status without this header, but a retry cannot repair a broken model folder.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(Failure(self.0));
@@ -66,7 +66,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An answer for paths and methods that there are not, with its own status.
+/// Returns the response to an unknown path or method, with the router's status.
 pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
     let error = Error::new(ErrorKind::InvalidRequest, Origin::Client, message);
     let mut response = (status, Json(Body::new(&error, field_names::chat))).into_response();

@@ -1,4 +1,4 @@
-//! Lists of models, in each protocol.
+//! Lists of models in the form of each protocol.
 
 pub mod details;
 pub mod handler;

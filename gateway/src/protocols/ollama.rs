@@ -1,4 +1,6 @@
-//! What clients that look for Ollama ask first: `GET /api/tags` and `GET /api/version`. They speak OpenAI's API after that.
+//! `GET /api/tags` and `GET /api/version`, by which clients detect Ollama. Afterwards they use OpenAI's API.
+
+#![expect(missing_docs, reason = "the names and their meaning are Ollama's")]
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,7 +8,6 @@ use serde::Serialize;
 /// The answer of `/api/tags`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaTags")]
-#[expect(missing_docs, reason = "the names are Ollama's, and so is their meaning")]
 pub struct Tags {
     pub models: Vec<Model>,
 }
@@ -14,15 +15,14 @@ pub struct Tags {
 /// One model.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaModel")]
-#[expect(missing_docs, reason = "the names are Ollama's, and so is their meaning")]
 pub struct Model {
     pub name: String,
     pub model: String,
     /// RFC 3339.
     pub modified_at: String,
-    /// Bytes of its weight files.
+    /// Bytes of the weight files.
     pub size: u64,
-    /// Of what Ollama's registry has under this name: of these models nothing.
+    /// Always empty, because these models are not in Ollama's registry.
     pub digest: &'static str,
     pub details: Details,
 }
@@ -30,13 +30,12 @@ pub struct Model {
 /// Part of [`Model`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaDetails")]
-#[expect(missing_docs, reason = "the names are Ollama's, and so is their meaning")]
 pub struct Details {
     pub parent_model: &'static str,
     pub format: &'static str,
     pub family: String,
     pub families: [String; 1],
-    /// Such as `8.0B` or `134.5M`.
+    /// For example `8.0B` or `134.5M`.
     pub parameter_size: String,
     pub quantization_level: String,
 }
@@ -45,7 +44,7 @@ pub struct Details {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaError")]
 pub struct Problem {
-    /// One sentence for a person.
+    /// One sentence for users.
     pub error: String,
 }
 
@@ -53,6 +52,6 @@ pub struct Problem {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaVersion")]
 pub struct Version {
-    /// The Ollama whose OpenAI endpoints these are like; clients refuse older ones.
+    /// The version of Ollama with equivalent OpenAI endpoints. Clients reject older versions.
     pub version: &'static str,
 }

@@ -1,4 +1,4 @@
-//! Prompts as models read them: tokens, text and how they came to be.
+//! Endpoints that show prompts as models read them: tokens, text and template.
 
 pub mod handler;
 pub mod parse;

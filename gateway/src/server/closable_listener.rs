@@ -1,5 +1,5 @@
-//! Ends accepting before serving ends: connections that were accepted just before get the time to send their request, which one
-//! that is told to end without a request would lose.
+//! A listener that stops accepting before the server stops serving. Connections that it accepted just before have time to send
+//! their requests: a graceful shutdown closes a connection without a request at once.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub struct ClosableListener {
 }
 
 impl ClosableListener {
-    /// A gate that closes when `closed` says so.
+    /// Wraps `listener`. It closes when `closed` becomes true.
     pub fn new(listener: TcpListener, closed: watch::Receiver<bool>) -> Self {
         Self { listener, closed }
     }
@@ -26,7 +26,7 @@ impl Listener for ClosableListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        // Its answer holds a lock that must not be waited with.
+        // The result holds a lock, which must not be kept across an await.
         let closed = async { drop(self.closed.wait_for(|closed| *closed).await) };
         tokio::select! {
             biased;

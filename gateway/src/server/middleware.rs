@@ -5,4 +5,5 @@ pub mod cors;
 pub mod error_shape;
 pub mod host;
 pub mod idempotency;
+pub mod origin;
 pub mod request_id;

@@ -21,7 +21,7 @@ use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::handler as responses;
 use crate::protocols::prompts::handler as prompts;
 use crate::server::health;
-use crate::server::middleware::{auth, error_shape, host, idempotency, request_id};
+use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id};
 use crate::server::state::AppState;
 
 /// The gateway's HTTP service.
@@ -47,7 +47,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v2/rerank", post(embeddings::rerank))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/models/{*id}", get(models::retrieve))
         .route("/api/tags", get(models::tags))
         .route("/api/version", get(models::version))
         .route("/admin/v1/pool", get(pool::pool))
@@ -60,7 +60,7 @@ pub fn router(state: AppState) -> Router {
         .route("/admin/v1/models/{id}/restart", post(admin::restart))
         .route("/admin/v1/models/{id}/pin", post(admin::pin))
         .route("/metrics", get(metrics::metrics))
-        // Runs after the key is checked, whose owner's answers it looks among.
+        // Runs after the key check: stored responses belong to a tenant.
         .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
         .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
     Router::new()
@@ -70,10 +70,10 @@ pub fn router(state: AppState) -> Router {
         .route("/docs", get(docs::page))
         .merge(api)
         .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
-        // Layers run from the last to the first: a request gets its id and its protocol, then its host is checked, then it
-        // is served.
-        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .method_not_allowed_fallback(method_not_allowed)
+        // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
+        .layer(CatchPanicLayer::custom(|_| internal_error()))
+        .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
         .layer(from_fn_with_state(Arc::clone(&state.keys), host::check))
         .layer(from_fn(error_shape::apply))
         .layer(from_fn(request_id::assign))
@@ -84,12 +84,12 @@ async fn not_found(request: Request) -> Response {
     unroutable(StatusCode::NOT_FOUND, format!("there is no {}", request.uri().path()))
 }
 
-async fn wrong_method(request: Request) -> Response {
+async fn method_not_allowed(request: Request) -> Response {
     let text = format!("{} does not take {}", request.uri().path(), request.method());
     unroutable(StatusCode::METHOD_NOT_ALLOWED, text)
 }
 
-fn panicked() -> Response {
+fn internal_error() -> Response {
     ApiError(Error::new(ErrorKind::Internal, Origin::Gateway, "the gateway has a defect; its log says more"))
         .into_response()
 }

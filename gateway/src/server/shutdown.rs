@@ -1,4 +1,4 @@
-//! How a gateway ends: it takes nothing new, lets what runs come to its end, and tells in time who does not.
+//! Shutdown in stages: stop accepting, drain running requests, fail those that do not end in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use tokio::time::sleep;
 use crate::dispatch::Dispatcher;
 use crate::fleet::watch::FleetWatch;
 
-/// How long running requests get at SIGTERM; the supervisor waits a little longer.
+/// Time for running requests after SIGTERM. The supervisor waits a little longer.
 const GRACE: Duration = Duration::from_secs(4);
-/// What was accepted just before another gateway took over gets so long to say what it wants.
-const SETTLE: Duration = Duration::from_millis(500);
-/// How long requests that are ended have to tell their clients.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// Time for connections that were accepted just before the replacement to send their request.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// Time for failed requests to send the failure to their clients.
+const FAILURE_DELIVERY: Duration = Duration::from_millis(250);
 
-/// How far it is.
+/// The stage of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It serves.
+    /// Accepts requests.
     Serving,
-    /// It takes nothing new.
+    /// Accepts no new requests.
     Draining,
-    /// What still runs is cut off.
+    /// Aborts the requests that still run.
     Over,
 }
 
-/// What ends it: SIGTERM, or SIGHUP when another gateway takes the new requests.
+/// The signals that end the gateway: SIGTERM, and SIGHUP after another gateway has taken over.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -44,8 +44,8 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, replaced: signal(SignalKind::hangup())? })
     }
 
-    /// Waits for a signal, then ends everything in order. `gate` closes. Requests that still run fail after a grace period, which
-    /// is `drain` at SIGHUP. A SIGTERM after that shortens it.
+    /// Waits for a signal, then shuts down. Sets `gate` to true, which closes the listener. Requests that still run fail after a
+    /// grace period, which is `drain` after SIGHUP. A later SIGTERM shortens it.
     pub async fn handle(
         mut self,
         gate: watch::Sender<bool>,
@@ -59,23 +59,20 @@ impl Signals {
         };
         gate.send_replace(true);
         if replaced {
-            sleep(SETTLE).await;
+            sleep(FIRST_REQUEST).await;
         }
         watch.end();
         stage.send_replace(Stage::Draining);
-        let in_time = async {
+        if replaced {
             tokio::select! {
                 () = sleep(drain) => {}
                 _ = self.terminate.recv() => sleep(GRACE).await,
             }
-        };
-        if replaced {
-            in_time.await
         } else {
-            sleep(GRACE).await
+            sleep(GRACE).await;
         }
         dispatcher.stop();
-        sleep(LAST_WORDS).await;
+        sleep(FAILURE_DELIVERY).await;
         stage.send_replace(Stage::Over);
     }
 }

@@ -7,20 +7,23 @@ use axum::extract::FromRef;
 use crate::access::Keys;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
-use crate::protocols::openai::responses::store::Responses;
+use crate::protocols::openai::responses::store::ResponseStore;
 use crate::server::middleware::idempotency::Idempotency;
+use crate::server::middleware::origin::OriginPolicy;
 
-/// Shared by all requests; cheap to clone.
+/// Shared by all requests. Cheap to clone.
 #[derive(Clone, FromRef)]
 pub struct AppState {
-    /// The way to models, the supervisor and the audit log.
+    /// The dispatcher, the supervisor and the audit log.
     pub services: Services,
-    /// Changes of the fleet.
+    /// Changes of models and workers.
     pub watch: FleetWatch,
     /// Stored responses.
-    pub responses: Arc<Responses>,
-    /// The keys that open the API.
+    pub responses: Arc<ResponseStore>,
+    /// The configured API keys.
     pub keys: Arc<Keys>,
-    /// Answers to requests with an idempotency key.
+    /// The web pages that may send requests.
+    pub origins: Arc<OriginPolicy>,
+    /// Responses to requests with an idempotency key.
     pub idempotency: Arc<Idempotency>,
 }

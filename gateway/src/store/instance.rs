@@ -1,37 +1,37 @@
-//! Which gateways live: each that makes responses while nobody waits holds a lock on a file of its own, and the kernel drops
-//! the lock with the process, however it ends. Files have names that never come again, so that nobody is taken for another.
+//! Finds out which gateway processes are alive. A gateway that produces background responses holds a lock on its own file. The
+//! kernel releases the lock when the process ends, also after a crash. File names are unique and never used again.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// This gateway among those of one home.
+/// This gateway process, among the gateways of one home folder.
 #[derive(Debug)]
 pub struct GatewayInstance {
     folder: PathBuf,
     name: String,
-    /// Its own file, once there was a need.
+    /// The locked file, once [`Self::acquire_lock`] was called.
     lock: Mutex<Option<File>>,
 }
 
 impl GatewayInstance {
-    /// This one, in `home`.
+    /// A new instance in `home`, without a lock.
     pub fn new(home: &Path) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
         Self { folder: home.join("gateways"), name, lock: Mutex::default() }
     }
 
-    /// Its name.
+    /// The unique name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Lets others see by its name that it lives.
+    /// Creates and locks the file, so that other gateways see this one as alive. Does nothing if it is locked already.
     ///
     /// # Errors
-    /// When its file cannot be made or locked.
-    pub fn show(&self) -> io::Result<()> {
+    /// The file cannot be created or locked.
+    pub fn acquire_lock(&self) -> io::Result<()> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_none() {
             fs::create_dir_all(&self.folder)?;
@@ -42,15 +42,15 @@ impl GatewayInstance {
         Ok(())
     }
 
-    /// Whether the gateway `name` lives. The file of one that does not is removed.
-    pub fn lives(&self, name: &str) -> bool {
+    /// Whether the gateway `name` is alive. Removes the file of a dead one.
+    pub fn is_alive(&self, name: &str) -> bool {
         let path = self.path(name);
-        // What cannot be looked at is no proof of an end.
+        // A file that cannot be opened proves nothing.
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) => return error.kind() != io::ErrorKind::NotFound,
         };
-        // Shared: who looks at the same time shall not be taken for the gateway.
+        // Shared: two simultaneous checks must not take each other for the gateway.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
             Ok(()) => {
@@ -79,18 +79,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_ended_is_known_and_leaves_nothing() {
+    fn dead_instance_is_detected_and_its_file_removed() {
         let home = tempfile::tempdir().unwrap();
         let (one, other) = (GatewayInstance::new(home.path()), GatewayInstance::new(home.path()));
         let name = one.name();
-        assert!(name != other.name() && !other.lives(name), "it has made nothing yet");
-        one.show().unwrap();
-        one.show().unwrap();
-        assert!(other.lives(name) && other.lives(name));
-        // As when its process is killed: the file stays, the lock does not.
+        assert!(name != other.name() && !other.is_alive(name), "it has no lock yet");
+        one.acquire_lock().unwrap();
+        one.acquire_lock().unwrap();
+        assert!(other.is_alive(name) && other.is_alive(name));
+        // As after a SIGKILL: the file stays and the lock is gone.
         one.lock.lock().unwrap().take();
-        assert!(one.path(name).exists() && !other.lives(name) && !one.path(name).exists());
-        other.show().unwrap();
+        assert!(one.path(name).exists() && !other.is_alive(name) && !one.path(name).exists());
+        other.acquire_lock().unwrap();
         let path = other.path(other.name());
         assert!(path.exists());
         drop(other);

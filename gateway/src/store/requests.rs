@@ -5,16 +5,16 @@ use sqlx::QueryBuilder;
 use crate::inference::record::{Outcome, Record};
 use crate::store::{Db, DbError};
 
-/// Columns by name: the gateway before an upgrade writes beside the one after it.
+/// Names the columns: during an upgrade the old and the new gateway write at the same time.
 const INSERT: &str = "INSERT INTO requests (id, started_at_ms, endpoint, model, streamed, outcome, error, prompt_tokens, \
                       cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries, sender, session, notes) ";
 
 impl Db {
-    /// Adds `records`, 2,000 at most, in one statement: sqlx does not notice when a full disk ends a transaction of several, and
-    /// what came next on that connection would never be committed.
+    /// Inserts `records`, at most 2,000, in one statement. A transaction of several would be wrong: when a full disk ends it, sqlx
+    /// does not notice, and later statements on the connection are never committed.
     ///
     /// # Errors
-    /// When the database refuses; nothing was added then.
+    /// The database refuses. Nothing was inserted.
     pub async fn insert_requests(&self, records: &[Record]) -> Result<(), DbError> {
         let mut insert = QueryBuilder::new(INSERT);
         insert.push_values(records, |mut row, record| {
@@ -39,7 +39,7 @@ impl Db {
                 .push_bind(&record.labels.session)
                 .push_bind(&record.labels.notes);
         });
-        // Each number of records is another statement: they need not be remembered.
+        // Each number of records is a different statement, so caching it is useless.
         insert.build().persistent(false).execute(self.pool().await?).await?;
         Ok(())
     }

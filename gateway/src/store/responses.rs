@@ -1,83 +1,90 @@
-//! Responses that clients asked to keep.
+//! The table of stored responses.
 
 use crate::store::{Db, DbError};
 
-/// Responses that one conversation can go back over.
+/// The maximum number of responses in one conversation.
 const MAX_CHAIN: i64 = 1000;
 
 /// A stored response.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Stored {
-    /// Its id.
+pub struct StoredResponse {
+    /// The response's id.
     pub id: String,
-    /// Whose it is: nobody else is told that it is there.
+    /// The tenant. Other tenants cannot see the response.
     pub owner: String,
-    /// The response that it goes on from.
+    /// The id of the response that it continues.
     pub previous: Option<String>,
-    /// JSON: the items that were new.
+    /// The new input items, as JSON.
     pub input: String,
-    /// JSON: as the API gives it.
+    /// The response as the API returns it, as JSON.
     pub response: String,
-    /// The gateway that makes it while nobody waits.
-    pub maker: Option<String>,
+    /// The gateway instance that produces it in the background, while it does.
+    #[sqlx(rename = "maker")]
+    pub instance: Option<String>,
 }
 
 impl Db {
-    /// Keeps a response of now, in the place of an earlier state of it; those of more than `seconds` ago go.
+    /// Stores a response created at `now` (seconds since the epoch), or replaces its earlier state. Deletes all responses older
+    /// than `seconds`.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn keep_response(&self, stored: &Stored, now: u64, seconds: u64) -> Result<(), DbError> {
-        let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        let now = whole(now);
-        let old = now.saturating_sub(whole(seconds));
+    /// The database refuses.
+    pub async fn store_response(
+        &self,
+        stored: &StoredResponse,
+        now: u64,
+        seconds: u64,
+    ) -> Result<(), DbError> {
+        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        let now = signed(now);
+        let oldest = now.saturating_sub(signed(seconds));
         sqlx::query("DELETE FROM responses WHERE created_at < ?")
-            .bind(old)
+            .bind(oldest)
             .execute(self.pool().await?)
             .await?;
         let text = "INSERT INTO responses (id, owner, created_at, previous, input, response, maker)
             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET response = excluded.response";
         let insert = sqlx::query(text).bind(&stored.id).bind(&stored.owner).bind(now).bind(&stored.previous);
-        let insert = insert.bind(&stored.input).bind(&stored.response).bind(&stored.maker);
+        let insert = insert.bind(&stored.input).bind(&stored.response).bind(&stored.instance);
         insert.execute(self.pool().await?).await?;
         Ok(())
     }
 
-    /// Keeps the end of a response that `maker` makes; false where it was ended or deleted before.
+    /// Stores the end of a response that `instance` produces. Returns false if it has ended or was deleted before.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn end_response(&self, id: &str, maker: &str, response: &str) -> Result<bool, DbError> {
+    /// The database refuses.
+    pub async fn finish_response(&self, id: &str, instance: &str, response: &str) -> Result<bool, DbError> {
         let update =
             sqlx::query("UPDATE responses SET response = ?, maker = NULL WHERE id = ? AND maker = ?");
-        let done = update.bind(response).bind(id).bind(maker).execute(self.pool().await?).await?;
+        let done = update.bind(response).bind(id).bind(instance).execute(self.pool().await?).await?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Whether a response is still `maker`'s to make.
+    /// Whether `instance` still produces a response. False after another gateway has cancelled or deleted it.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn is_made_by(&self, id: &str, maker: &str) -> Result<bool, DbError> {
-        let query = sqlx::query("SELECT 1 FROM responses WHERE id = ? AND maker = ?").bind(id).bind(maker);
+    /// The database refuses.
+    pub async fn is_produced_by(&self, id: &str, instance: &str) -> Result<bool, DbError> {
+        let query = sqlx::query("SELECT 1 FROM responses WHERE id = ? AND maker = ?").bind(id).bind(instance);
         Ok(query.fetch_optional(self.pool().await?).await?.is_some())
     }
 
-    /// A response of `owner` by its id.
+    /// The response `id` of `owner`.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn response(&self, owner: &str, id: &str) -> Result<Option<Stored>, DbError> {
+    /// The database refuses.
+    pub async fn response(&self, owner: &str, id: &str) -> Result<Option<StoredResponse>, DbError> {
         let text =
             "SELECT id, owner, previous, input, response, maker FROM responses WHERE id = ? AND owner = ?";
         Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(self.pool().await?).await?)
     }
 
-    /// A response of `owner` and those it goes on from, the earliest first.
+    /// The response `id` of `owner` and all responses that it continues, the earliest first.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn response_chain(&self, owner: &str, id: &str) -> Result<Vec<Stored>, DbError> {
+    /// The database refuses.
+    pub async fn response_chain(&self, owner: &str, id: &str) -> Result<Vec<StoredResponse>, DbError> {
         let text = "WITH RECURSIVE chain (id, owner, previous, input, response, maker, depth) AS (
                 SELECT id, owner, previous, input, response, maker, 0 FROM responses WHERE id = ? AND owner = ?
                 UNION ALL
@@ -88,10 +95,10 @@ impl Db {
         Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(self.pool().await?).await?)
     }
 
-    /// Forgets a response of `owner`; false where there is none.
+    /// Deletes a response of `owner`. Returns false if there is none.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// The database refuses.
     pub async fn delete_response(&self, owner: &str, id: &str) -> Result<bool, DbError> {
         let delete = sqlx::query("DELETE FROM responses WHERE id = ? AND owner = ?").bind(id).bind(owner);
         Ok(delete.execute(self.pool().await?).await?.rows_affected() > 0)

@@ -22,7 +22,7 @@ fn record(id: &str, outcome: Outcome) -> Record {
 }
 
 #[tokio::test]
-async fn records_stay_over_a_restart() {
+async fn records_survive_a_restart() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::new(home.path());
     let records = [record("a", Outcome::Finished), record("b", Outcome::Failed(ErrorKind::Timeout))];
@@ -34,18 +34,18 @@ async fn records_stay_over_a_restart() {
             .fetch_all(db.pool().await.unwrap())
             .await
             .unwrap();
-    let told: (Option<String>, Option<String>, Option<String>) =
+    let labels: (Option<String>, Option<String>, Option<String>) =
         sqlx::query_as("SELECT sender, session, notes FROM requests LIMIT 1")
             .fetch_one(db.pool().await.unwrap())
             .await
             .unwrap();
-    assert_eq!(told, (Some("u".into()), None, Some("{}".into())));
+    assert_eq!(labels, (Some("u".into()), None, Some("{}".into())));
     let expected = [("a", "finished", None, 2), ("b", "failed", Some("Timeout".to_owned()), 2)];
     assert_eq!(rows, expected.map(|(id, outcome, error, n)| (id.into(), outcome.into(), error, n)));
 }
 
 #[tokio::test]
-async fn one_bad_record_adds_none_of_its_batch() {
+async fn batch_with_a_bad_record_inserts_nothing() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::new(home.path());
     let twice = [record("a", Outcome::Cancelled), record("a", Outcome::Cancelled)];
@@ -55,62 +55,65 @@ async fn one_bad_record_adds_none_of_its_batch() {
     assert_eq!(count, 0);
 }
 
-fn stored(id: &str, previous: Option<&str>) -> responses::Stored {
+fn stored(id: &str, previous: Option<&str>) -> responses::StoredResponse {
     let previous = previous.map(str::to_owned);
     let response = format!("{{{id}}}");
-    responses::Stored {
+    responses::StoredResponse {
         id: id.into(),
         owner: "o".into(),
         previous,
         input: "[]".into(),
         response,
-        maker: None,
+        instance: None,
     }
 }
 
 #[tokio::test]
-async fn responses_are_kept_followed_and_forgotten() {
+async fn stored_responses_are_chained_deleted_and_expired() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::new(home.path());
     for (id, previous) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("x", None)] {
-        db.keep_response(&stored(id, previous), 5_000_000, 3600).await.unwrap();
+        db.store_response(&stored(id, previous), 5_000_000, 3600).await.unwrap();
     }
-    let ids = |chain: Vec<responses::Stored>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    let ids = |chain: Vec<responses::StoredResponse>| chain.into_iter().map(|one| one.id).collect::<Vec<_>>();
     assert_eq!(ids(db.response_chain("o", "c").await.unwrap()), ["a", "b", "c"]);
     assert_eq!(db.response("o", "b").await.unwrap(), Some(stored("b", Some("a"))));
     assert!(db.delete_response("o", "a").await.unwrap() && !db.delete_response("o", "a").await.unwrap());
-    // What is left of a conversation says that something is missing.
+    // The rest of the conversation still names the deleted response.
     assert_eq!(db.response_chain("o", "c").await.unwrap()[0].previous.as_deref(), Some("a"));
     assert_eq!(db.response_chain("o", "nothing").await.unwrap(), []);
     assert_eq!(db.response("o", "a").await.unwrap(), None);
-    // Nobody else is told of them.
+    // Other owners cannot see them.
     assert_eq!(db.response("p", "b").await.unwrap(), None);
     assert_eq!(db.response_chain("p", "c").await.unwrap(), []);
     assert!(!db.delete_response("p", "b").await.unwrap());
-    // Later only what was kept since is left.
-    db.keep_response(&stored("y", None), 5_000_000 + 3601, 3600).await.unwrap();
+    // Storing a response later deletes the expired ones.
+    db.store_response(&stored("y", None), 5_000_000 + 3601, 3600).await.unwrap();
     assert_eq!(db.response("o", "x").await.unwrap(), None);
     assert!(db.response("o", "y").await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_response_is_ended_once_and_by_who_makes_it() {
+async fn background_response_is_finished_once_by_its_instance() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::new(home.path());
-    let made = responses::Stored { maker: Some("one".into()), ..stored("a", None) };
-    db.keep_response(&made, 5_000_000, 3600).await.unwrap();
-    assert_eq!(db.response("o", "a").await.unwrap(), Some(made));
-    assert!(db.is_made_by("a", "one").await.unwrap() && !db.is_made_by("a", "two").await.unwrap());
-    assert!(!db.end_response("a", "two", "no").await.unwrap());
-    assert!(db.end_response("a", "one", "end").await.unwrap());
-    assert!(!db.end_response("a", "one", "late").await.unwrap() && !db.is_made_by("a", "one").await.unwrap());
-    let ended = responses::Stored { response: "end".into(), ..stored("a", None) };
+    let produced = responses::StoredResponse { instance: Some("one".into()), ..stored("a", None) };
+    db.store_response(&produced, 5_000_000, 3600).await.unwrap();
+    assert_eq!(db.response("o", "a").await.unwrap(), Some(produced));
+    assert!(db.is_produced_by("a", "one").await.unwrap() && !db.is_produced_by("a", "two").await.unwrap());
+    assert!(!db.finish_response("a", "two", "no").await.unwrap());
+    assert!(db.finish_response("a", "one", "end").await.unwrap());
+    assert!(
+        !db.finish_response("a", "one", "late").await.unwrap()
+            && !db.is_produced_by("a", "one").await.unwrap()
+    );
+    let ended = responses::StoredResponse { response: "end".into(), ..stored("a", None) };
     assert_eq!(db.response("o", "a").await.unwrap(), Some(ended));
-    assert!(!db.end_response("b", "one", "not there").await.unwrap());
+    assert!(!db.finish_response("b", "one", "not there").await.unwrap());
 }
 
-/// Lets the database grow by so many pages of 4 KiB at most, whichever of its connections is used.
-async fn limit(db: &Db, more: u32) {
+/// Limits the growth of the database to `more` pages of 4 KiB, on all of its connections.
+async fn limit_growth(db: &Db, more: u32) {
     let pool = db.pool().await.unwrap();
     let mut connections = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     let (pages,): (u32,) = sqlx::query_as("PRAGMA page_count").fetch_one(&mut *connections[0]).await.unwrap();
@@ -121,7 +124,7 @@ async fn limit(db: &Db, more: u32) {
 }
 
 #[tokio::test]
-async fn a_full_database_refuses_and_goes_on_when_there_is_room() {
+async fn full_database_refuses_and_recovers_when_there_is_room() {
     let home = tempfile::tempdir().unwrap();
     let db = Db::new(home.path());
     let long = |id: &str| {
@@ -130,19 +133,19 @@ async fn a_full_database_refuses_and_goes_on_when_there_is_room() {
         one
     };
     db.insert_requests(&[long("a")]).await.unwrap();
-    limit(&db, 2).await;
+    limit_growth(&db, 2).await;
     for again in 0..3 {
         let error = db.insert_requests(&[record("b", Outcome::Finished), long("c")]).await.unwrap_err();
         assert!(error.to_string().contains("full"), "{error}");
         let mut kept = stored(&format!("k{again}"), None);
         kept.response = "y".repeat(100_000);
-        assert!(db.keep_response(&kept, 5_000_000, 3600).await.is_err());
-        // What is there can be read.
+        assert!(db.store_response(&kept, 5_000_000, 3600).await.is_err());
+        // Reading still works.
         assert_eq!(db.response("o", &kept.id).await.unwrap(), None);
     }
-    limit(&db, 1000).await;
+    limit_growth(&db, 1000).await;
     db.insert_requests(&[record("b", Outcome::Finished), long("c")]).await.unwrap();
-    db.keep_response(&stored("k", None), 5_000_000, 3600).await.unwrap();
+    db.store_response(&stored("k", None), 5_000_000, 3600).await.unwrap();
     db.close().await;
     let db = Db::new(home.path());
     let text = "SELECT id FROM requests ORDER BY id";
@@ -152,7 +155,7 @@ async fn a_full_database_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_opened_is_tried_again() {
+async fn database_that_cannot_be_opened_is_retried() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     let db = Db::new(&home);

@@ -1,4 +1,4 @@
-//! The admin API over fakes: shapes, orders and errors.
+//! The admin API: state, commands and errors.
 
 use std::io::Read;
 
@@ -13,26 +13,27 @@ fn post(gateway: &Gateway, path: &str, body: &str) -> (u16, String, Value) {
 }
 
 #[test]
-fn models_and_memory_are_shown() {
+fn pool_and_models_return_their_state() {
     let gateway = Gateway::start("");
     let (status, _, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
     let pool = json(&body);
-    assert_eq!((status, &pool["pressure"], &pool["recoveries"]), (200, &"normal".into(), &0.into()));
+    assert_eq!(status, 200);
+    assert_eq!(pool["pressure"], "normal");
+    assert_eq!(pool["recoveries"], 0);
     let (_, _, body) = gateway.ask("GET", "/admin/v1/models", "", "");
     let model = &json(&body)["models"][1];
-    assert_eq!(
-        (&model["details"]["modality"], &model["details"]["supported"]),
-        (&"text".into(), &true.into())
-    );
+    assert_eq!(model["details"]["modality"], "text");
+    assert_eq!(model["details"]["supported"], true);
     assert_eq!(json(&body)["models"][0]["details"]["supported"], false);
-    assert_eq!(
-        (&model["id"], &model["state"], &model["file_bytes"]),
-        (&"m".into(), &"ready".into(), &9.into())
-    );
+    assert_eq!(model["id"], "m");
+    assert_eq!(model["state"], "ready");
+    assert_eq!(model["file_bytes"], 9);
     let (_, _, body) = gateway.ask("GET", "/v1/models", "", "");
     let model = &json(&body)["data"][0];
-    assert_eq!((json(&body)["data"].as_array().unwrap().len(), &model["id"]), (2, &"m".into()));
-    assert_eq!((&model["object"], &model["state"]), (&"model".into(), &"ready".into()));
+    assert_eq!(json(&body)["data"].as_array().unwrap().len(), 2);
+    assert_eq!(model["id"], "m");
+    assert_eq!(model["object"], "model");
+    assert_eq!(model["state"], "ready");
     assert!(
         model["details"]["capabilities"].is_object() && model["details"].get("folder").is_none(),
         "{model}"
@@ -40,7 +41,7 @@ fn models_and_memory_are_shown() {
 }
 
 #[test]
-fn orders_answer_with_the_model() {
+fn commands_return_the_model() {
     let gateway = Gateway::start("");
     for (order, body) in [
         ("load", ""),
@@ -50,35 +51,36 @@ fn orders_answer_with_the_model() {
         ("pin", r#"{"pinned": false}"#),
     ] {
         let (status, _, answer) = post(&gateway, &format!("/admin/v1/models/m/{order}"), body);
-        assert_eq!((status, &answer["id"]), (200, &"m".into()), "{order}: {answer}");
+        assert_eq!(status, 200, "{order}: {answer}");
+        assert_eq!(answer["id"], "m", "{order}: {answer}");
     }
 }
 
 #[test]
-fn settings_are_shown_and_replaced() {
+fn settings_can_be_read_and_replaced() {
     let gateway = Gateway::start("");
     let path = "/admin/v1/models/m/settings";
-    let shown = |status, body: &str| {
+    let checked = |status, body: &str| {
         assert_eq!(status, 200, "{body}");
         json(body)
     };
     let (status, _, body) = gateway.ask("GET", path, "", "");
-    assert_eq!(shown(status, &body)["replicas"], 1);
+    assert_eq!(checked(status, &body)["replicas"], 1);
     let (status, _, body) = gateway.ask("PUT", path, "", r#"{"context": 512, "aliases": ["a/b"]}"#);
-    assert_eq!(shown(status, &body)["context"], 512);
+    assert_eq!(checked(status, &body)["context"], 512);
     let (status, _, body) = gateway.ask("GET", path, "", "");
-    assert_eq!(shown(status, &body)["aliases"][0], "a/b");
+    assert_eq!(checked(status, &body)["aliases"][0], "a/b");
     for (path, wrong, expected) in [
         (path, r#"{"contxt": 5}"#, 400),
         (path, r#"{"replicas": 0}"#, 400),
-        ("/admin/v1/models/nobody/settings", "{}", 404),
+        ("/admin/v1/models/unknown/settings", "{}", 404),
         ("/admin/v1/models/m", "{}", 405),
     ] {
         let (status, head, body) = gateway.ask("PUT", path, "", wrong);
         assert_eq!(status, expected, "{path} {wrong}: {body}");
         assert!(head.contains("application/problem+json"), "{head}");
     }
-    assert_eq!(gateway.ask("GET", "/admin/v1/models/nobody/settings", "", "").0, 404);
+    assert_eq!(gateway.ask("GET", "/admin/v1/models/unknown/settings", "", "").0, 404);
 }
 
 #[test]
@@ -88,15 +90,17 @@ fn model_id_is_one_percent_encoded_segment() {
         gateway.ask("PUT", "/admin/v1/models/m/settings", "", r#"{"aliases": ["a/settings"]}"#);
     assert_eq!(status, 200, "{body}");
     let (status, _, body) = gateway.ask("GET", "/admin/v1/models/a%2Fsettings", "", "");
-    assert_eq!((status, &json(&body)["id"]), (200, &"m".into()));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["id"], "m");
     let (status, _, body) = gateway.ask("GET", "/admin/v1/models/a%2Fsettings/settings", "", "");
-    assert_eq!((status, &json(&body)["aliases"][0]), (200, &"a/settings".into()));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["aliases"][0], "a/settings");
     // Two segments are the settings of another model.
     assert_eq!(gateway.ask("GET", "/admin/v1/models/a/settings", "", "").0, 404);
 }
 
 #[test]
-fn metrics_count_what_ended_and_are_guarded() {
+fn metrics_count_ended_requests_and_need_a_key() {
     let gateway = Gateway::start("");
     gateway.complete("count 3", false);
     gateway.complete("refuse", false);
@@ -116,14 +120,15 @@ fn metrics_count_what_ended_and_are_guarded() {
 }
 
 #[test]
-fn errors_are_problems() {
+fn errors_are_problem_documents() {
     let gateway = Gateway::start("sk-one");
     let (status, head, body) = gateway.ask("GET", "/admin/v1/pool", "", "");
     assert!(status == 401 && head.contains("application/problem+json"), "{head}");
-    assert_eq!((&json(&body)["title"], &json(&body)["status"]), (&"Unauthorized".into(), &401.into()));
+    assert_eq!(json(&body)["title"], "Unauthorized");
+    assert_eq!(json(&body)["status"], 401);
     let gateway = Gateway::start("");
     for (path, body, status) in [
-        ("/admin/v1/models/nobody/load", "", 404),
+        ("/admin/v1/models/unknown/load", "", 404),
         ("/admin/v1/models/a/b/unload", "", 404),
         ("/admin/v1/models/m/explode", "", 404),
         ("/admin/v1/models/m", "", 405),
@@ -142,7 +147,7 @@ fn errors_are_problems() {
 }
 
 #[test]
-fn the_event_stream_begins_with_every_model_and_ends_with_the_server() {
+fn event_stream_begins_with_all_models_and_ends_with_the_server() {
     let gateway = Gateway::start("");
     let mut stream = gateway.send("GET", "/admin/v1/events", "", "");
     let mut text = String::new();

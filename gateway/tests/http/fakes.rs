@@ -1,4 +1,4 @@
-//! A supervisor and a worker that do as the prompt says, on real sockets, and a gateway in front of them.
+//! A fake supervisor and a fake worker on real sockets, and a gateway in front of them. The prompt controls the worker.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -15,11 +15,13 @@ use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
 use gateway::fleet::FleetClient;
 use gateway::fleet::watch::FleetWatch;
-use gateway::protocols::openai::responses::store::Responses;
+use gateway::protocols::openai::responses::store::ResponseStore;
+use gateway::server::middleware::origin::OriginPolicy;
 use gateway::server::router::router;
 use gateway::server::state::AppState;
 use gateway::store::Db;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
+use ipc_proto::gateway::CorsOrigins;
 use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Prompt, Submission, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
@@ -43,15 +45,15 @@ type Frames = UnboundedSender<Option<StepFrame>>;
 /// The capacity that the worker reports.
 pub(crate) const CAPACITY: Capacity = Capacity { limit: 9, free: 4 };
 
-/// The one worker; clones are the same.
+/// The worker. Clones share its state.
 #[derive(Clone, Default)]
 struct FakeWorker {
     streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
     cancelled: Arc<Mutex<Vec<ChoiceId>>>,
     scopes: Arc<Mutex<Vec<String>>>,
-    /// Calls that it died of.
+    /// Calls that ended it.
     poisoned: Arc<AtomicUsize>,
-    /// How often it died, and came again as another incarnation.
+    /// How often it died. Each death is followed by a new incarnation.
     deaths: Arc<AtomicU64>,
 }
 
@@ -59,12 +61,12 @@ struct FakeWorker {
 struct FakeSupervisor {
     address: WorkerAddress,
     deaths: Arc<AtomicU64>,
-    notes: Notes,
+    calls: Calls,
 }
 
-/// What the supervisor was told.
+/// The calls that the supervisor has received.
 #[derive(Clone, Default)]
-struct Notes {
+struct Calls {
     asked: Arc<AtomicUsize>,
     kept: Arc<Mutex<Vec<KeepAlive>>>,
     settings: Arc<Mutex<ModelSettings>>,
@@ -72,7 +74,7 @@ struct Notes {
 
 impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
-        let is_alias = self.notes.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
+        let is_alias = self.calls.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
         match model {
             "m" | "slow" => Ok(()),
             _ if is_alias => Ok(()),
@@ -86,7 +88,7 @@ impl Supervisor for FakeSupervisor {
         if want.model == "slow" {
             tokio::time::sleep(Duration::from_secs(12)).await;
         }
-        self.notes.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.asked.fetch_add(1, Ordering::Relaxed);
         if want.model == "crashing" {
             let text = "the worker for \"crashing\" ended (signal 9)";
             return Err(Error::new(ErrorKind::Unavailable, Origin::Worker, text));
@@ -105,14 +107,14 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn model(self, context: Context, name: String) -> Result<ModelEntry> {
-        let aliases = self.notes.settings.lock().unwrap().aliases.clone();
+        let aliases = self.calls.settings.lock().unwrap().aliases.clone();
         let id = if aliases.contains(&name) { "m".to_owned() } else { name };
         let found = self.clone().models(context).await.into_iter().find(|model| model.id == id);
         found.ok_or_else(|| Error::not_found(Resource::Model, format!("no \"{id}\"")).with_field("model"))
     }
 
     async fn keep_alive(self, _: Context, model: String, keep: KeepAlive) -> Result<()> {
-        self.notes.kept.lock().unwrap().push(keep);
+        self.calls.kept.lock().unwrap().push(keep);
         self.known(&model)
     }
 
@@ -145,26 +147,26 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn settings(self, _: Context, model: String) -> Result<ModelSettings> {
-        self.known(&model).map(|()| self.notes.settings.lock().unwrap().clone())
+        self.known(&model).map(|()| self.calls.settings.lock().unwrap().clone())
     }
 
     async fn set_settings(self, _: Context, model: String, settings: ModelSettings) -> Result<()> {
         self.known(&model)?;
         settings.check()?;
-        *self.notes.settings.lock().unwrap() = settings;
+        *self.calls.settings.lock().unwrap() = settings;
         Ok(())
     }
 }
 
 impl FakeWorker {
-    /// What is seen of a worker that dies of a call.
-    fn dies(&self) -> Error {
+    /// Dies of a call. Returns the error that the gateway sees.
+    fn die(&self) -> Error {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
         self.deaths.fetch_add(1, Ordering::Relaxed);
         Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker stopped")
     }
 
-    /// Whether it takes no more requests, since it is about to end. The next incarnation takes them.
+    /// Whether it refuses requests because it is about to end. The next incarnation takes them.
     fn is_leaving(&self) -> bool {
         if self.deaths.load(Ordering::Relaxed) > 0 {
             return false;
@@ -220,7 +222,7 @@ impl FakeWorker {
             "lose" if generated.len() as u32 + 1 >= number => {
                 self.send(stream, vec![word(generated.len() as u32), end]);
             }
-            // Each time one word, and then it is gone.
+            // One word each time, and then the connection ends.
             "lose" | "leave" => {
                 assert!(generated.iter().copied().eq(0..generated.len() as u32));
                 self.send(stream, vec![word(generated.len() as u32)]);
@@ -263,7 +265,7 @@ impl Worker for FakeWorker {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
         let poison = matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content.text() == "poison");
-        if poison { Err(self.dies()) } else { Ok(3) }
+        if poison { Err(self.die()) } else { Ok(3) }
     }
 
     async fn render(self, _: Context, prompt: Prompt) -> Result<RenderedPrompt> {
@@ -311,7 +313,7 @@ impl Worker for FakeWorker {
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {
         if request.inputs == [Input::Text("poison".into())] {
-            return Err(self.dies());
+            return Err(self.die());
         }
         if request.inputs == [Input::Text("full".into())] {
             return Err(Error::full(Capacity { free: 0, ..CAPACITY }, 1));
@@ -405,9 +407,9 @@ pub(crate) struct Gateway {
     pub(crate) backend: Arc<LocalBackend>,
     pub(crate) watch: FleetWatch,
     worker: FakeWorker,
-    notes: Notes,
+    calls: Calls,
     home: TempDir,
-    // The last to go: everything runs on it.
+    // Dropped last: everything runs on it.
     runtime: tokio::runtime::Runtime,
 }
 
@@ -417,42 +419,42 @@ impl Gateway {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
         let fake = FakeWorker::default();
-        let notes = Notes::default();
-        let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &notes, keys));
-        Self { address, backend, watch, worker: fake, notes, home, runtime }
+        let calls = Calls::default();
+        let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &calls, keys));
+        Self { address, backend, watch, worker: fake, calls, home, runtime }
     }
 
-    /// Runs something where the gateway runs.
+    /// Runs a future on the gateway's runtime.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// Requests that the worker was told to drop, so far.
+    /// Cancellations that the worker has received.
     pub(crate) fn cancelled(&self) -> usize {
         self.worker.cancelled.lock().unwrap().len()
     }
 
-    /// The scopes of cached text that the worker was told, in order.
+    /// The cache scopes that the worker has received, in order.
     pub(crate) fn scopes(&self) -> Vec<String> {
         self.worker.scopes.lock().unwrap().clone()
     }
 
-    /// Calls that the worker died of.
+    /// Calls that ended the worker.
     pub(crate) fn poisoned(&self) -> usize {
         self.worker.poisoned.load(Ordering::Relaxed)
     }
 
-    /// How long the model was to stay, as told so far.
-    pub(crate) fn kept(&self) -> Vec<KeepAlive> {
-        self.notes.kept.lock().unwrap().clone()
+    /// The keep-alives that the supervisor has received.
+    pub(crate) fn keep_alives(&self) -> Vec<KeepAlive> {
+        self.calls.kept.lock().unwrap().clone()
     }
 
-    /// How often the supervisor was asked for a worker.
+    /// Calls of `ensure_ready` that the supervisor has received.
     pub(crate) fn asked(&self) -> usize {
-        self.notes.asked.load(Ordering::Relaxed)
+        self.calls.asked.load(Ordering::Relaxed)
     }
 
-    /// How often each request was given to another worker.
+    /// The number of retries of each recorded request.
     pub(crate) fn recoveries(&self) -> Vec<i64> {
         let file = self.home.path().join("mlxd.db");
         self.runtime.block_on(async move {
@@ -462,7 +464,7 @@ impl Gateway {
         })
     }
 
-    /// What the last request said of its sender, its conversation and its purpose.
+    /// The labels of the last request: sender, session and notes.
     pub(crate) fn labels(&self) -> [Option<String>; 3] {
         let file = self.home.path().join("mlxd.db");
         self.runtime.block_on(async move {
@@ -473,7 +475,7 @@ impl Gateway {
         })
     }
 
-    /// Waits for `count` records: what ended how.
+    /// Waits for `count` records. Returns outcome and error of each.
     pub(crate) fn records(&self, count: usize) -> Vec<(String, Option<String>)> {
         let file = self.home.path().join("mlxd.db");
         self.runtime.block_on(async move {
@@ -486,7 +488,7 @@ impl Gateway {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            panic!("no {count} records came");
+            panic!("fewer than {count} records");
         })
     }
 
@@ -503,7 +505,7 @@ impl Gateway {
         stream
     }
 
-    /// A whole answer: status, headers in lower case, body as it came.
+    /// Sends a request and reads the response: status, head in lower case, body with chunk lengths.
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut text = String::new();
         self.send(method, path, headers, body).read_to_string(&mut text).unwrap();
@@ -512,7 +514,7 @@ impl Gateway {
         (status, head.to_lowercase(), body.to_owned())
     }
 
-    /// A completion for `prompt`, which is what the worker does.
+    /// Sends a completion request. `prompt` controls the worker.
     pub(crate) fn complete(&self, prompt: &str, stream: bool) -> (u16, String, String) {
         self.ask("POST", "/v1/completions", "", &completion(prompt, stream))
     }
@@ -526,7 +528,7 @@ pub(crate) fn completion(prompt: &str, stream: bool) -> String {
 async fn serve(
     home: &TempDir,
     fake: &FakeWorker,
-    notes: &Notes,
+    calls: &Calls,
     keys: &str,
 ) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
     let path = home.path().join("w.sock");
@@ -534,7 +536,7 @@ async fn serve(
     let address = WorkerAddress { socket: path, incarnation: 1, model: info() };
     let path = home.path().join("s.sock");
     let listener = socket::listen(&path).unwrap();
-    let fake = FakeSupervisor { address, deaths: Arc::clone(&fake.deaths), notes: notes.clone() };
+    let fake = FakeSupervisor { address, deaths: Arc::clone(&fake.deaths), calls: calls.clone() };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(supervisor(stream, fake.clone()));
@@ -542,9 +544,9 @@ async fn serve(
     });
     let db = Db::new(home.path());
     db.open().await.unwrap();
-    let (audit, outlet) = bus::bus();
-    tokio::spawn(sink::run(outlet, db.clone()));
-    let responses = Arc::new(Responses::new(db, home.path(), 30));
+    let (audit, receiver) = bus::bus();
+    tokio::spawn(sink::run(receiver, db.clone()));
+    let responses = Arc::new(ResponseStore::new(db, home.path(), 30));
     let fleet = Arc::new(FleetClient::new(path));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
     let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&backend) as Arc<dyn Backend>, 2));
@@ -552,7 +554,8 @@ async fn serve(
     let (keys, idempotency) =
         (Arc::new(Keys::new(keys.split(',').map(str::trim).filter(|key| !key.is_empty()))), Arc::default());
     let services = Services { dispatcher, fleet, audit };
-    let state = AppState { services, watch: watch.clone(), responses, keys, idempotency };
+    let origins = Arc::new(OriginPolicy { keys: Arc::clone(&keys), allowed: CorsOrigins::default() });
+    let state = AppState { services, watch: watch.clone(), responses, keys, origins, idempotency };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

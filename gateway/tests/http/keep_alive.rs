@@ -1,4 +1,4 @@
-//! How long a model stays is told to the supervisor, whichever way the request came, and only as long as it counts.
+//! The gateway sends the keep-alive of every request to the supervisor.
 
 use ipc_proto::supervisor::KeepAlive;
 use serde_json::{Value, json};
@@ -11,15 +11,15 @@ fn ask(gateway: &Gateway, path: &str, body: &Value) -> u16 {
 }
 
 #[test]
-fn it_is_told_by_every_endpoint_and_taken_back_by_a_request_without_it() {
+fn keep_alive_is_sent_by_every_endpoint_and_reset_by_a_request_without_it() {
     let gateway = Gateway::start("");
     let mut expected = Vec::new();
-    let mut hears = |keep: Option<KeepAlive>| {
+    let mut expect_sent = |keep: Option<KeepAlive>| {
         expected.extend(keep);
-        wait_until("the supervisor hears", || gateway.kept().len() >= expected.len());
-        // What is not to be told would come just after.
+        wait_until("the supervisor gets it", || gateway.keep_alives().len() >= expected.len());
+        // A wrong call would follow immediately.
         std::thread::sleep(std::time::Duration::from_millis(50));
-        assert_eq!(gateway.kept(), expected);
+        assert_eq!(gateway.keep_alives(), expected);
     };
     let turn = json!([{"role": "user", "content": "count 1"}]);
     for (path, body) in [
@@ -36,21 +36,21 @@ fn it_is_told_by_every_endpoint_and_taken_back_by_a_request_without_it() {
             body
         };
         assert_eq!(ask(&gateway, path, &with(json!("5m"))), 200, "{path}");
-        hears(Some(KeepAlive::Seconds(300)));
+        expect_sent(Some(KeepAlive::Seconds(300)));
         assert_eq!(ask(&gateway, path, &with(json!(-1))), 200, "{path}");
-        hears(Some(KeepAlive::Forever));
-        // It counted for the time after that request only.
+        expect_sent(Some(KeepAlive::Forever));
+        // The value was valid for the time after that request only.
         assert_eq!(ask(&gateway, path, &body), 200, "{path}");
-        hears(Some(KeepAlive::Default));
+        expect_sent(Some(KeepAlive::Default));
         assert_eq!(ask(&gateway, path, &body), 200, "{path}");
-        hears(None);
+        expect_sent(None);
         assert_eq!(ask(&gateway, path, &with(json!("soon"))), 400, "{path}");
     }
 }
 
-/// Clients count between their requests: what an earlier one said stays.
+/// Clients count tokens between their requests: the value of an earlier request stays valid.
 #[test]
-fn counting_tells_it_and_takes_nothing_back() {
+fn counting_sends_keep_alive_and_does_not_reset_it() {
     let gateway = Gateway::start("");
     let turn = json!([{"role": "user", "content": "count 1"}]);
     for (number, (path, mut body)) in [
@@ -63,7 +63,7 @@ fn counting_tells_it_and_takes_nothing_back() {
         assert_eq!(ask(&gateway, path, &body), 200, "{path}");
         body["keep_alive"] = json!("5m");
         assert_eq!(ask(&gateway, path, &body), 200, "{path}");
-        wait_until("the supervisor hears", || gateway.kept().len() > number);
-        assert_eq!(gateway.kept(), vec![KeepAlive::Seconds(300); number + 1]);
+        wait_until("the supervisor gets it", || gateway.keep_alives().len() > number);
+        assert_eq!(gateway.keep_alives(), vec![KeepAlive::Seconds(300); number + 1]);
     }
 }

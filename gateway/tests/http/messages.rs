@@ -13,7 +13,7 @@ fn message(prompt: &str, stream: bool) -> String {
     json!({"model": "m", "max_tokens": 99, "stream": stream, "messages": messages}).to_string()
 }
 
-/// Names of a stream's events.
+/// The event names of a stream.
 fn names(body: &str) -> Vec<&str> {
     body.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
 }
@@ -23,8 +23,10 @@ fn messages_are_answered_and_recorded() {
     let gateway = Gateway::start("");
     let (status, head, body) = gateway.ask("POST", "/v1/messages?beta=true", "", &message("count 2", false));
     let body = json(&body);
-    assert_eq!((status, &body["content"][0]["text"]), (200, &"w0 w1 ".into()));
-    assert_eq!((&body["stop_reason"], &body["usage"]["input_tokens"]), (&"end_turn".into(), &3.into()));
+    assert_eq!(status, 200);
+    assert_eq!(body["content"][0]["text"], "w0 w1 ");
+    assert_eq!(body["stop_reason"], "end_turn");
+    assert_eq!(body["usage"]["input_tokens"], 3);
     assert!(head.contains("request-id: req_"), "{head}");
     let (status, head, body) = gateway.ask("POST", "/v1/messages", "", &message("count 2", true));
     assert!(status == 200 && head.contains("content-type: text/event-stream"), "{head}");
@@ -35,12 +37,13 @@ fn messages_are_answered_and_recorded() {
     assert_eq!(names(&body), [&block[..], &["message_delta", "message_stop"]].concat());
     assert_eq!(gateway.records(2), vec![("finished".into(), None); 2]);
     let (status, _, body) = gateway.ask("POST", "/v1/messages/count_tokens", "", &message("x", false));
-    assert_eq!((status, json(&body)), (200, json!({"input_tokens": 3})));
+    assert_eq!(status, 200);
+    assert_eq!(json(&body), json!({"input_tokens": 3}));
 }
 
-/// Clients wait 300 s for the first byte: it comes once the prompt is tokenised, and signs of life follow.
+/// Clients wait 300 s for the first byte. It arrives when the prompt is tokenised, and keep-alives follow.
 #[test]
-fn a_message_that_waits_begins_at_once_and_pings() {
+fn waiting_message_begins_at_once_and_pings() {
     let gateway = Gateway::start("");
     let start = Instant::now();
     let mut connection = gateway.send("POST", "/v1/messages", "", &message("late 11", true));
@@ -54,7 +57,7 @@ fn a_message_that_waits_begins_at_once_and_pings() {
 }
 
 #[test]
-fn errors_are_anthropics_wherever_they_come_from() {
+fn errors_of_all_origins_have_anthropics_form() {
     let gateway = Gateway::start("");
     let anthropic = "anthropic-version: 2023-06-01\r\n";
     for (method, path, headers, body, status, kind) in [
@@ -70,28 +73,30 @@ fn errors_are_anthropics_wherever_they_come_from() {
         let (got, head, body) = gateway.ask(method, path, headers, body);
         assert_eq!(got, status, "{method} {path}: {body}");
         let error = json(&body);
-        assert_eq!((&error["type"], &error["error"]["type"]), (&"error".into(), &kind.into()), "{path}");
+        assert_eq!(error["type"], "error", "{path}");
+        assert_eq!(error["error"]["type"], kind, "{path}");
         let id = error["request_id"].as_str().unwrap();
         assert!(head.contains(&format!("request-id: {id}")) && id.starts_with("req_"), "{head}");
         assert!(!error["error"]["message"].as_str().unwrap().is_empty());
     }
-    // By these details the SDKs know that they must send whole conversations.
-    let mut asked = json(&message("count 1", false));
-    asked["thread"] = json!({"type": "create"});
-    let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &asked.to_string());
+    // These details make the SDKs send complete conversations.
+    let mut request = json(&message("count 1", false));
+    request["thread"] = json!({"type": "create"});
+    let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &request.to_string());
     let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
-    assert_eq!((status, &json(&body)["error"]["details"]), (400, &details));
+    assert_eq!(status, 400);
+    assert_eq!(json(&body)["error"]["details"], details);
     let locked = Gateway::start("sesame");
     let (status, _, body) = locked.ask("POST", "/v1/messages", "", &message("count 1", false));
-    assert_eq!((status, &json(&body)["error"]["type"]), (401, &"authentication_error".into()));
+    assert_eq!(status, 401);
+    assert_eq!(json(&body)["error"]["type"], "authentication_error");
     for key in ["x-api-key: sesame\r\n", "authorization: Bearer sesame\r\n"] {
         assert_eq!(locked.ask("POST", "/v1/messages", key, &message("count 1", false)).0, 200);
     }
 }
 
-/// Also what is refused before it is read.
 #[test]
-fn foreign_names_and_too_much_are_refused_in_anthropics_form() {
+fn foreign_host_and_large_body_are_refused_in_anthropics_form() {
     let gateway = Gateway::start("");
     for (headers, status, kind) in [
         ("host: evil.example\r\ncontent-length: 0", 403, "permission_error"),
@@ -104,30 +109,35 @@ fn foreign_names_and_too_much_are_refused_in_anthropics_form() {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         let error = json(body);
-        assert_eq!((&error["type"], &error["error"]["type"]), (&"error".into(), &kind.into()));
+        assert_eq!(error["type"], "error");
+        assert_eq!(error["error"]["type"], kind);
         assert!(error["request_id"].as_str().unwrap().starts_with("req_"), "{answer}");
     }
 }
 
 #[test]
-fn a_failure_within_a_message_is_an_error_event() {
+fn failure_within_a_stream_is_an_error_event() {
     let gateway = Gateway::start("");
     let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &message("fail 2", true));
-    assert_eq!((status, names(&body).last()), (200, Some(&"error")));
+    assert_eq!(status, 200);
+    assert_eq!(names(&body).last(), Some(&"error"));
     let last = body.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
     assert_eq!(json(last)["error"], json!({"type": "api_error", "message": "the device is on fire"}));
 }
 
 #[test]
-fn models_are_listed_as_the_client_expects() {
+fn model_list_has_the_form_of_the_clients_protocol() {
     let gateway = Gateway::start("");
     let list = |headers: &str| -> Value { json(&gateway.ask("GET", "/v1/models?limit=1000", headers, "").2) };
     assert_eq!(list("")["object"], "list");
     let anthropic = list("anthropic-version: 2023-06-01\r\n");
-    assert_eq!((&anthropic["has_more"], &anthropic["first_id"]), (&false.into(), &"m".into()));
+    assert_eq!(anthropic["has_more"], false);
+    assert_eq!(anthropic["first_id"], "m");
     assert_eq!(anthropic["last_id"], anthropic["data"].as_array().unwrap().last().unwrap()["id"]);
     let first = &anthropic["data"][0];
-    assert_eq!((&first["type"], &first["display_name"]), (&"model".into(), &"m".into()));
-    assert_eq!((&first["id"], &first["created_at"]), (&"m".into(), &"1970-01-01T00:00:05Z".into()));
+    assert_eq!(first["type"], "model");
+    assert_eq!(first["display_name"], "m");
+    assert_eq!(first["id"], "m");
+    assert_eq!(first["created_at"], "1970-01-01T00:00:05Z");
     assert_eq!(gateway.ask("HEAD", "/", "", "").0, 200);
 }

@@ -31,15 +31,18 @@ fn events(body: &str) -> Vec<Value> {
 }
 
 #[test]
-fn responses_are_kept_gone_on_from_and_deleted() {
+fn stored_response_can_be_continued_and_deleted() {
     let gateway = Gateway::start("");
     let (status, first) = respond(&gateway, "count 2", &json!({}));
-    assert_eq!((status, &first["output"][0]["content"][0]["text"]), (200, &"w0 w1 ".into()));
-    assert_eq!((&first["status"], &first["store"]), (&"completed".into(), &true.into()));
+    assert_eq!(status, 200);
+    assert_eq!(first["output"][0]["content"][0]["text"], "w0 w1 ");
+    assert_eq!(first["status"], "completed");
+    assert_eq!(first["store"], true);
     let id = first["id"].as_str().unwrap();
     assert_eq!(get(&gateway, id), (200, first.clone()));
     let items = get(&gateway, &format!("{id}/input_items")).1;
-    assert_eq!((&items["data"][0]["content"], &items["has_more"]), (&"count 2".into(), &false.into()));
+    assert_eq!(items["data"][0]["content"], "count 2");
+    assert_eq!(items["has_more"], false);
     let (_, unkept) = respond(&gateway, "count 1", &json!({"store": false}));
     assert_eq!(get(&gateway, unkept["id"].as_str().unwrap()).0, 404);
     let (_, third) = respond(&gateway, "count 1", &json!({"previous_response_id": id}));
@@ -48,50 +51,53 @@ fn responses_are_kept_gone_on_from_and_deleted() {
     assert_eq!(gateway.ask("DELETE", &path, "", "").0, 404);
     for gone in [id, third["id"].as_str().unwrap(), "resp_x"] {
         let (status, error) = respond(&gateway, "count 1", &json!({"previous_response_id": gone}));
-        assert_eq!((status, &error["error"]["param"]), (404, &"previous_response_id".into()));
+        assert_eq!(status, 404);
+        assert_eq!(error["error"]["param"], "previous_response_id");
     }
 }
 
 #[test]
-fn what_was_streamed_is_kept_before_its_end_is_told() {
+fn streamed_response_is_stored_before_its_last_event() {
     let gateway = Gateway::start("");
     let (_, _, body) =
         gateway.ask("POST", "/v1/responses", "", &request("count 2", &json!({"stream": true})));
-    let told = events(&body);
-    let last = told.last().unwrap();
-    assert_eq!((&told[0]["type"], &last["type"]), (&"response.created".into(), &"response.completed".into()));
-    let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (0..told.len() as u64).collect::<Vec<_>>());
+    let sent = events(&body);
+    let last = sent.last().unwrap();
+    assert_eq!(sent[0]["type"], "response.created");
+    assert_eq!(last["type"], "response.completed");
+    let numbers: Vec<_> = sent.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..sent.len() as u64).collect::<Vec<_>>());
     assert_eq!(get(&gateway, last["response"]["id"].as_str().unwrap()), (200, last["response"].clone()));
     let (_, _, body) = gateway.ask("POST", "/v1/responses", "", &request("fail 1", &json!({"stream": true})));
     let failed = events(&body).pop().unwrap();
-    assert_eq!(
-        (&failed["type"], &failed["response"]["status"]),
-        (&"response.failed".into(), &"failed".into())
-    );
+    assert_eq!(failed["type"], "response.failed");
+    assert_eq!(failed["response"]["status"], "failed");
     assert_eq!(get(&gateway, failed["response"]["id"].as_str().unwrap()).1["error"]["code"], "server_error");
 }
 
-/// Codex acts upon codes inside a stream; other clients upon a status.
+/// Codex reads error codes inside a stream. Other clients read the status.
 #[test]
-fn overload_is_told_inside_a_stream_and_by_status_without() {
+fn overload_is_an_event_inside_a_stream_and_a_status_without() {
     let gateway = Gateway::start("");
     let (status, error) = respond(&gateway, "refuse", &json!({}));
-    assert_eq!((status, &error["error"]["code"]), (429, &"overloaded".into()));
+    assert_eq!(status, 429);
+    assert_eq!(error["error"]["code"], "overloaded");
     let (status, _, body) =
         gateway.ask("POST", "/v1/responses", "", &request("refuse", &json!({"stream": true})));
     let events = events(&body);
     let error = &events[1]["response"]["error"];
-    assert_eq!((status, &events[1]["type"]), (200, &"response.failed".into()));
+    assert_eq!(status, 200);
+    assert_eq!(events[1]["type"], "response.failed");
     assert_eq!(error["code"], "rate_limit_exceeded");
     assert!(error["message"].as_str().unwrap().contains("try again in 1s"));
 }
 
 #[test]
-fn background_responses_are_polled_and_cancelled() {
+fn background_response_can_be_polled_and_cancelled() {
     let gateway = Gateway::start("");
     let (status, begun) = respond(&gateway, "count 2", &json!({"background": true}));
-    assert_eq!((status, &begun["status"]), (200, &"in_progress".into()));
+    assert_eq!(status, 200);
+    assert_eq!(begun["status"], "in_progress");
     let id = begun["id"].as_str().unwrap().to_owned();
     wait_until("it completes", || get(&gateway, &id).1["status"] == "completed");
     assert_eq!(get(&gateway, &id).1["output"][0]["content"][0]["text"], "w0 w1 ");
@@ -100,21 +106,21 @@ fn background_responses_are_polled_and_cancelled() {
     assert_eq!(get(&gateway, &id).1["status"], "in_progress");
     std::thread::sleep(Duration::from_millis(100));
     let (status, _, body) = gateway.ask("POST", &format!("/v1/responses/{id}/cancel"), "", "");
-    assert_eq!((status, &json(&body)["status"]), (200, &"cancelled".into()));
-    wait_until("the worker is told", || gateway.cancelled() == 1);
+    assert_eq!(status, 200);
+    assert_eq!(json(&body)["status"], "cancelled");
+    wait_until("the worker gets the cancellation", || gateway.cancelled() == 1);
     assert_eq!(get(&gateway, &id).1["status"], "cancelled");
     let (_, plain) = respond(&gateway, "count 1", &json!({}));
     let path = format!("/v1/responses/{}/cancel", plain["id"].as_str().unwrap());
     assert_eq!(gateway.ask("POST", &path, "", "").0, 400);
 }
 
-/// A stream that nobody need read can be read by whoever comes later, from any event on.
 #[test]
-fn a_background_stream_is_read_again() {
+fn background_stream_can_be_replayed_from_any_event() {
     let gateway = Gateway::start("");
     let more = json!({"background": true, "stream": true});
-    let begun = gateway.send("POST", "/v1/responses", "", &request("drip 30", &more));
-    let mut reader = std::io::BufReader::new(begun);
+    let connection = gateway.send("POST", "/v1/responses", "", &request("drip 30", &more));
+    let mut reader = std::io::BufReader::new(connection);
     let id = loop {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
@@ -122,7 +128,7 @@ fn a_background_stream_is_read_again() {
             break json(data)["response"]["id"].as_str().unwrap().to_owned();
         }
     };
-    // It goes on when its client leaves.
+    // The response continues after its client has disconnected.
     drop(reader);
     let replay = |query: &str| {
         let (status, head, body) = gateway.ask("GET", &format!("/v1/responses/{id}?{query}"), "", "");
@@ -132,29 +138,25 @@ fn a_background_stream_is_read_again() {
     std::thread::sleep(Duration::from_millis(200));
     let cancelled = gateway.ask("POST", &format!("/v1/responses/{id}/cancel"), "", "");
     assert_eq!(json(&cancelled.2)["status"], "cancelled");
-    let told = replay("stream=true");
-    let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (0..told.len() as u64).collect::<Vec<_>>());
-    assert!(told.len() > 5 && told[0]["type"] == "response.created", "{told:?}");
-    assert_eq!(replay("stream=true&starting_after=3"), told[4..]);
+    let replayed = replay("stream=true");
+    let numbers: Vec<_> = replayed.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..replayed.len() as u64).collect::<Vec<_>>());
+    assert!(replayed.len() > 5 && replayed[0]["type"] == "response.created", "{replayed:?}");
+    assert_eq!(replay("stream=true&starting_after=3"), replayed[4..]);
     let (_, _, body) = gateway.ask("POST", "/v1/responses", "", &request("count 2", &more));
-    let told = events(&body);
-    let last = &told.last().unwrap()["response"];
-    assert_eq!(
-        (&told.last().unwrap()["type"], &last["status"]),
-        (&"response.completed".into(), &"completed".into())
-    );
+    let completed = events(&body);
+    let last = &completed.last().unwrap()["response"];
+    assert_eq!(completed.last().unwrap()["type"], "response.completed");
+    assert_eq!(last["status"], "completed");
     assert_eq!(get(&gateway, last["id"].as_str().unwrap()), (200, last.clone()));
     let (_, plain) = respond(&gateway, "count 1", &json!({}));
     let path = format!("{}?stream=true", plain["id"].as_str().unwrap());
-    assert_eq!(
-        (get(&gateway, &path).0, get(&gateway, &path).1["error"]["param"].clone()),
-        (400, "stream".into())
-    );
+    assert_eq!(get(&gateway, &path).0, 400);
+    assert_eq!(get(&gateway, &path).1["error"]["param"], "stream");
 }
 
 #[test]
-fn keys_see_their_own_responses_only() {
+fn response_is_visible_to_its_own_key_only() {
     let gateway = Gateway::start("sk-one,sk-two");
     let ask = |key: &str, method: &str, path: &str, body: &str| {
         let headers = format!("authorization: Bearer {key}\r\n");
@@ -180,7 +182,7 @@ fn keys_see_their_own_responses_only() {
 }
 
 #[test]
-fn kept_items_are_referred_to_by_their_ids() {
+fn stored_item_can_be_referenced_by_id() {
     let gateway = Gateway::start("");
     let (_, first) = respond(&gateway, "count 2", &json!({}));
     let item = first["output"][0]["id"].as_str().unwrap();
@@ -196,11 +198,12 @@ fn kept_items_are_referred_to_by_their_ids() {
         assert_eq!(items["data"][1]["content"][0]["text"], "w0 w1 ");
     }
     let (status, error) = refer(json!({"type": "item_reference", "id": "msg_gone_0"}));
-    assert_eq!((status, &error["error"]["param"]), (400, &"input[1].id".into()));
+    assert_eq!(status, 400);
+    assert_eq!(error["error"]["param"], "input[1].id");
 }
 
 #[test]
-fn a_response_that_waits_shows_real_events() {
+fn waiting_response_sends_in_progress_events() {
     let gateway = Gateway::start("");
     let body = request("late 11", &json!({"stream": true}));
     let mut text = String::new();

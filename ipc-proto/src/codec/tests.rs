@@ -589,7 +589,7 @@ fn control_calls_round_trip() {
 }
 
 #[test]
-fn a_claimed_length_allocates_nothing() {
+fn claimed_length_allocates_nothing() {
     // A string said to be 2^60 bytes long: refused by the limit, not by running out of memory.
     let mut bytes = vec![253];
     bytes.extend_from_slice(&(1u64 << 60).to_le_bytes());
@@ -612,7 +612,7 @@ fn oversized_frames_are_refused_by_their_length() {
 }
 
 #[test]
-fn bytes_left_over_are_an_error() {
+fn trailing_bytes_are_an_error() {
     let mut bytes = encode(&StreamId(3)).unwrap();
     bytes.push(0);
     assert!(decode::<StreamId>(&bytes).unwrap_err().to_string().contains("1 bytes left over"));

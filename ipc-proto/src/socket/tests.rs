@@ -20,7 +20,7 @@ async fn both_ends_agree_on_the_channel() {
 }
 
 #[tokio::test]
-async fn frames_cross() {
+async fn frame_arrives_unchanged() {
     use futures::{SinkExt, StreamExt};
     let (ours, theirs) = pair(Channel::Steps).await;
     let mut ours = framed::<String, String>(ours.unwrap().1);
@@ -32,7 +32,7 @@ async fn frames_cross() {
 }
 
 #[tokio::test]
-async fn another_version_is_named_on_both_ends() {
+async fn other_version_is_named_on_both_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let listener = listen(&path).unwrap();
@@ -48,7 +48,7 @@ async fn another_version_is_named_on_both_ends() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused() {
+async fn peer_without_magic_is_refused() {
     for hello in [&b"GET / HTTP/1.1\r\n"[..], b"MLXD\x00\x01\x09\x00"] {
         let (client, server) = UnixStream::pair().unwrap();
         let mut client = client;
@@ -61,13 +61,13 @@ async fn strangers_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_times_out() {
+async fn silent_peer_times_out() {
     let (_client, server) = UnixStream::pair().unwrap();
     assert_eq!(welcome(server).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
-async fn sockets_are_private_and_replace_dead_ones() {
+async fn listening_socket_is_private_and_replaces_a_dead_one() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("home/run");
     private_directory(&run).unwrap();

@@ -1,50 +1,50 @@
-//! News of the fleet.
+//! Changes of models, workers and memory pressure.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ModelState, Pressure, WorkerAddress};
 
-/// What [`super::Supervisor::watch`] answers.
+/// The answer of [`super::Supervisor::watch`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Changes {
-    /// What to ask with the next time.
+    /// The revision for the next call.
     pub revision: u64,
-    /// The caller was too far behind: some changes are not told, and the whole list has to be read again.
+    /// The caller was too far behind and has missed changes: it must read the whole list again.
     pub lost: bool,
-    /// In order.
+    /// The changes in order.
     pub changes: Vec<Change>,
 }
 
-/// One thing changed.
+/// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Change {
     /// Counts changes since the supervisor started.
     pub revision: u64,
-    /// When, milliseconds since the epoch.
+    /// Time of the change, milliseconds since the epoch.
     pub at_ms: u64,
-    /// What kind of thing.
+    /// The subject of the change.
     pub subject: Subject,
-    /// The model's id; empty where it is none of them.
+    /// The model's id; empty if the subject is no model.
     pub model: String,
-    /// What its workers do now.
+    /// The new state of its workers.
     pub state: ModelState,
-    /// Workers that take requests now. One that drains is not among them.
+    /// The workers that take requests now, without draining ones.
     pub ready: Vec<WorkerAddress>,
-    /// Why, for a person: "evicted to make room for …".
+    /// The reason, for people: "evicted to make room for …".
     pub note: String,
 }
 
-/// What a [`Change`] is of.
+/// The subject of a [`Change`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Subject {
     /// A model's workers; while one loads, its progress in tenths.
     #[default]
     Workers,
-    /// A model came to the disk, was changed there, or went from it.
+    /// A model's files were added, changed or removed.
     Files {
-        /// Whether it is there now.
+        /// Whether the model exists now.
         there: bool,
     },
-    /// How the system is doing for memory.
+    /// The system's memory pressure.
     Pressure(Pressure),
 }

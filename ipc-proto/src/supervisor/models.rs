@@ -1,4 +1,4 @@
-//! Models on disk and their workers, as they are told of.
+//! Models on disk and their workers.
 
 use std::path::PathBuf;
 
@@ -9,58 +9,58 @@ use crate::worker::ModelKind;
 /// One model on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelEntry {
-    /// Its path below the models directory that holds it, or its name in another program's store.
+    /// The path below the models directory, or the name in another program's store.
     pub id: String,
-    /// Other names that it answers to.
+    /// Other names of the model.
     pub aliases: Vec<String>,
     /// Modification time of its config.json, seconds since the epoch.
     pub created: u64,
     /// Bytes of its weight files.
     pub bytes: u64,
-    /// What its files say.
+    /// The properties in its files.
     pub details: Details,
-    /// What its workers are doing, in one word.
+    /// The state of its workers.
     pub state: ModelState,
-    /// Its processes.
+    /// Its worker processes.
     pub workers: Vec<WorkerEntry>,
-    /// Callers that wait for it to be ready.
+    /// Callers that wait for it to load.
     pub waiting: u32,
-    /// It is not evicted.
+    /// Whether it is exempt from eviction.
     pub pinned: bool,
-    /// How the last of its processes that ended did.
+    /// The last end of one of its workers.
     pub last_exit: Option<Exit>,
 }
 
-/// What a model's files say; only headers were read.
+/// The properties in a model's files. Only the headers of weight files are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Details {
     /// Its folder.
     pub folder: PathBuf,
     /// `model_type` of config.json, which names the family.
     pub architecture: String,
-    /// What it does.
+    /// The task of the model.
     pub kind: ModelKind,
-    /// No worker has code for its architecture: a request for it is the client's error, and `problem` says more.
+    /// No worker supports its architecture. A request for it is the client's error; `problem` gives the reason.
     pub unserved: bool,
-    /// Weights, counted before packing.
+    /// The number of weights, before packing.
     pub parameters: u64,
     /// Such as `bf16` or `4-bit`.
     pub quantization: String,
-    /// Prompt and output together, in tokens, where config.json says.
+    /// The maximum of prompt and output together, in tokens, if config.json gives it.
     pub context: Option<u32>,
-    /// What it can do.
+    /// The supported features.
     pub capabilities: Capabilities,
-    /// Bytes of its weights in a worker's memory: more than on disk where they are unpacked at load.
+    /// Bytes of its weights in a worker's memory. More than on disk if loading unpacks them.
     pub weight_bytes: u64,
     /// Bytes that one token takes in the KV cache.
     pub kv_bytes_per_token: u64,
-    /// Why it cannot be served, where its files already say that.
+    /// The reason why it cannot be served, if its files show it.
     pub problem: Option<String>,
-    /// Why chats fail, where its chat template is not valid. Completions work.
+    /// The reason why chats fail, if its chat template is invalid. Completions work.
     pub chat_problem: Option<String>,
 }
 
-/// What a model can do, as far as its files tell.
+/// The features of a model, as its files show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Capabilities {
@@ -68,21 +68,21 @@ pub struct Capabilities {
     pub chat: bool,
     /// Its template writes tools.
     pub tools: bool,
-    /// Its template writes thoughts.
+    /// Its template writes reasoning.
     pub reasoning: bool,
-    /// It has weights that see images.
+    /// It has vision weights.
     pub vision: bool,
-    /// It makes vectors, not text.
+    /// It produces vectors and no text.
     pub embeddings: bool,
 }
 
-/// What a model's workers are doing, in one word: the best of theirs.
+/// The state of a model: the best state of its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ModelState {
     /// No process.
     #[default]
     Stopped,
-    /// It waits for memory.
+    /// The model waits for memory.
     Queued,
     /// A process is loading the model.
     Loading {
@@ -93,9 +93,9 @@ pub enum ModelState {
     },
     /// Requests can be served.
     Ready,
-    /// Its last requests are ending; no more are taken.
+    /// The last requests are ending, and no new ones are accepted.
     Draining,
-    /// The last start failed, or it ends again and again; for this reason.
+    /// The last start failed, or the worker keeps crashing, with this reason.
     Failed(String),
 }
 
@@ -104,41 +104,41 @@ pub enum ModelState {
 pub struct WorkerEntry {
     /// Counts worker processes since the supervisor started.
     pub incarnation: u64,
-    /// Its process id, once it has one.
+    /// The process id, once the process exists.
     pub pid: Option<u32>,
-    /// What it is doing.
+    /// The state of the process.
     pub state: WorkerState,
-    /// Bytes of memory that it has, as measured; 0 before the first measurement.
+    /// Measured memory in bytes; 0 before the first measurement.
     pub footprint: u64,
-    /// Bytes of the budget that it has.
+    /// Bytes granted to it from the budget.
     pub lease: u64,
-    /// Requests that it generates for.
+    /// Requests in generation.
     pub running: u32,
-    /// Requests that wait in it.
+    /// Queued requests.
     pub waiting: u32,
-    /// Its engine's steps since it started.
+    /// Engine steps since it started.
     pub steps: u64,
-    /// Since when it has nothing to do, in milliseconds; `None` while it has.
+    /// Milliseconds since its last request; `None` while it has requests.
     pub idle_ms: Option<u64>,
-    /// When it is unloaded if it stays idle: milliseconds from now.
+    /// Milliseconds until it is unloaded, if it stays idle.
     pub expires_ms: Option<u64>,
 }
 
-/// What one worker process is doing.
+/// The state of one worker process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum WorkerState {
-    /// It has ended, or not begun.
+    /// The process has ended or was not started.
     #[default]
     Stopped,
-    /// It loads.
+    /// The worker loads the model.
     Starting,
-    /// It serves.
+    /// The worker takes requests.
     Ready,
-    /// It ends its last requests.
+    /// The worker completes its last requests.
     Draining,
-    /// It was told to end at once.
+    /// The worker has the order to end at once.
     Stopping,
-    /// Its start failed, or it ended unasked.
+    /// The start failed, or the process ended unexpectedly.
     Failed,
 }
 
@@ -146,17 +146,17 @@ pub enum WorkerState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Exit {
-    /// When, seconds since the epoch.
+    /// Time of the end, seconds since the epoch.
     pub at: u64,
-    /// Which process it was.
+    /// The number of the process.
     pub incarnation: u64,
-    /// In words: "exit status: 1", "signal: 9 (SIGKILL)", with the reason where we ended it.
+    /// The status as text, such as "exit status: 1" or "signal: 9 (SIGKILL)". Includes the reason if the supervisor ended it.
     pub status: String,
-    /// Its exit status, if it ended by itself.
+    /// The exit status, if the process exited.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Whether it was told to end.
+    /// Whether the supervisor had ordered the end.
     pub expected: bool,
     /// The last lines of its standard error, oldest first.
     pub last_words: Vec<String>,

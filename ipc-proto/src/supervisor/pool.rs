@@ -1,64 +1,64 @@
-//! The memory budget, as it is told of.
+//! The memory budget and its leases.
 
 use serde::{Deserialize, Serialize};
 
 use crate::worker::Health;
 
-/// The budget and who has what of it; all numbers are bytes.
+/// The memory budget and its leases. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pool {
-    /// What workers may have together.
+    /// The limit for all workers together.
     pub budget: u64,
-    /// What is granted.
+    /// Memory granted to workers.
     pub leased: u64,
-    /// What workers have, as measured.
+    /// Measured memory of all workers.
     pub measured: u64,
-    /// The machine's memory, or its control group's where that is less.
+    /// The memory of the machine, or of the control group if that is less.
     pub physical: u64,
-    /// What the system could give to somebody now.
+    /// Memory that the system has available.
     pub available: u64,
-    /// How the system is doing.
+    /// The system's memory pressure.
     pub pressure: Pressure,
-    /// One for each worker process.
+    /// One lease for each worker process.
     pub leases: Vec<Lease>,
-    /// Models that wait for memory, the first first.
+    /// Models that wait for memory, in order.
     pub queue: Vec<String>,
     /// Workers evicted since the supervisor started.
     pub evictions: u64,
-    /// Ids that settings are there for, but no model.
+    /// Ids with settings and without a model.
     pub unknown: Vec<String>,
 }
 
-/// What one worker may have.
+/// The memory granted to one worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Lease {
-    /// The model.
+    /// The model's id.
     pub model: String,
-    /// Which of its processes.
+    /// The number of the worker process.
     pub incarnation: u64,
-    /// Bytes granted in all.
+    /// Granted bytes in total.
     pub bytes: u64,
-    /// Of these, for weights.
+    /// The part for weights, in bytes.
     pub weights: u64,
-    /// Of these, for the KV cache.
+    /// The part for the KV cache, in bytes.
     pub kv: u64,
-    /// Of these, for what a step needs for a moment, and the process itself.
+    /// The part for temporary buffers of a step and for the process itself, in bytes.
     pub transient: u64,
-    /// Bytes it has, as measured.
+    /// Measured memory, in bytes.
     pub footprint: u64,
-    /// What it said of itself last.
+    /// The health that the worker reported last.
     pub health: Health,
 }
 
-/// How the system is doing for memory.
+/// The system's memory pressure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum Pressure {
-    /// There is enough.
+    /// Enough memory.
     #[default]
     Normal,
-    /// It gets short: caches shrink, and no model is loaded.
+    /// Little memory left: caches shrink, and no model is loaded.
     Warn,
-    /// There is none: idle models are ended.
+    /// No memory left: idle models are unloaded.
     Critical,
 }

@@ -1,4 +1,4 @@
-//! What can be set for a model.
+//! The settings of a model.
 
 use std::path::PathBuf;
 
@@ -12,36 +12,36 @@ use crate::{Error, Result};
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
-    /// Other names that the model answers to.
+    /// Other names of the model.
     pub aliases: Vec<String>,
-    /// Prompt and output together, in tokens, at most; no more than the model's own.
+    /// The maximum of prompt and output together, in tokens. The model's own maximum is the upper limit.
     pub context: Option<u32>,
-    /// Memory for the KV cache of one worker.
+    /// Memory for the KV cache of one worker, in MiB.
     pub kv_mib: Option<u32>,
-    /// Requests that one worker generates for at once; more wait.
+    /// The maximum number of requests that one worker generates at the same time. Further ones wait.
     pub max_batch: Option<u32>,
-    /// It is not evicted to make room, and does not expire.
+    /// The model is neither evicted to make room nor unloaded when idle.
     pub pin: bool,
-    /// It is loaded when the server starts.
+    /// The model is loaded when the server starts.
     pub preload: bool,
-    /// Seconds of idleness after which it is unloaded; `None`: as set for all.
+    /// Idle seconds after which the model is unloaded. `None` uses the global setting.
     pub idle_seconds: Option<u32>,
-    /// Who is evicted first (low) and loaded first (high).
+    /// Models of low priority are evicted first, models of high priority are loaded first.
     pub priority: Priority,
-    /// Worker processes; 1 to 16.
+    /// The number of worker processes, 1 to 16.
     pub replicas: u32,
-    /// Tokens to guess ahead for each request; 0 to 16.
+    /// Draft tokens per step of a request, 0 to 16.
     pub draft_tokens: u32,
-    /// The id of a smaller model of the same vocabulary that makes these guesses (`None`: the request's own text), 4 where
-    /// their number is not set.
+    /// The id of a smaller model with the same vocabulary that proposes drafts. `None` takes them from the request's own text. With a
+    /// draft model the default of `draft_tokens` is 4.
     pub draft_model: Option<String>,
-    /// The folder of a LoRA, DoRA or full adapter to lay over the model.
+    /// The folder of a LoRA, DoRA or full adapter to apply to the model.
     pub adapter: Option<PathBuf>,
-    /// How the model writes calls of functions; `None`: as its chat template shows.
+    /// The format of function calls in the output. `None` detects it from the chat template.
     pub tool_format: Option<String>,
-    /// How it sets its thoughts apart; likewise.
+    /// The format of reasoning in the output. `None` detects it from the chat template.
     pub reasoning_format: Option<String>,
-    /// Control tokens in clients' text are read as text where a request does not say otherwise.
+    /// Whether control tokens in clients' text are tokenised as plain text, unless a request sets it.
     pub sanitize_control_tokens: bool,
 }
 
@@ -68,10 +68,10 @@ impl Default for ModelSettings {
 }
 
 impl ModelSettings {
-    /// Whether the values are ones that a worker takes.
+    /// Checks the ranges of all values.
     ///
     /// # Errors
-    /// Naming the first that is not.
+    /// Names the first invalid value.
     pub fn check(&self) -> Result<()> {
         let within = |name: &str, value: Option<u32>, range: std::ops::RangeInclusive<u32>| match value {
             Some(value) if !range.contains(&value) => {
@@ -94,22 +94,22 @@ impl ModelSettings {
                 return Err(Error::invalid(name, format!("{name} is one word")));
             }
         }
-        let bad = |alias: &&String| alias.is_empty() || alias.len() > 256;
-        match self.aliases.iter().find(bad) {
-            Some(_) => Err(Error::invalid("aliases", "aliases have 1 to 256 bytes")),
-            None => Ok(()),
+        let is_invalid = |alias: &String| alias.is_empty() || alias.len() > 256;
+        if self.aliases.iter().any(is_invalid) {
+            return Err(Error::invalid("aliases", "aliases have 1 to 256 bytes"));
         }
+        Ok(())
     }
 }
 
-/// How long an idle model stays.
+/// How long an idle model stays loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum KeepAlive {
-    /// As its settings say.
+    /// As set for the model.
     #[default]
     Default,
-    /// For so many seconds; 0 unloads it as soon as nothing runs.
+    /// For this number of seconds. 0 unloads the model as soon as nothing runs.
     Seconds(u32),
-    /// Until it is unloaded, or evicted to make room.
+    /// Until the model is unloaded, or evicted to make room.
     Forever,
 }

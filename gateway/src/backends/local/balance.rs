@@ -1,29 +1,30 @@
-//! Which of a model's workers takes a request. Pure.
+//! Chooses the worker of a model that takes a request. Pure.
 //!
-//! Requests that begin alike go to the same worker, whose prefix cache knows their beginning, as long as it is not much
-//! busier than the others (Mirrokni, Thorup, Zadimoghaddam 2018, "Consistent Hashing with Bounded Loads", over rendezvous
-//! hashing): no worker gets more than 1.25 times the mean. A worker that comes or goes moves no others' requests.
+//! Requests with the same beginning go to the same worker, whose prefix cache holds it, unless that worker is much busier than the
+//! others. The method is rendezvous hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018, "Consistent Hashing with
+//! Bounded Loads"): no worker gets more than 1.25 times the mean. A worker that starts or ends moves no requests between the
+//! others.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ipc_proto::generate::{Prompt, Role};
 
-/// Bytes of a text that count as its beginning.
+/// The length of a text's beginning, in bytes.
 const BEGINNING_BYTES: usize = 1024;
-/// Tokens that do.
+/// The length of a token list's beginning.
 const BEGINNING_TOKENS: usize = 256;
 
-/// A worker that could take it.
+/// A worker that could take the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Its number.
+    /// The number of the worker process.
     pub(super) incarnation: u64,
-    /// Requests it has from here.
+    /// Requests that it has from this gateway.
     pub(super) load: usize,
 }
 
-/// What requests have in common that begin alike: for a conversation the system's words and the first of the user's,
-/// which stay as it grows; or the `name` that the client gives them.
+/// A hash that requests with the same beginning share. The beginning of a conversation is its system message and its first user
+/// message, which stay the same as it grows. If the client sets a `name`, the hash depends on that instead.
 pub(super) fn affinity(name: Option<&str>, cache_scope: &str, prompt: &Prompt) -> u64 {
     let mut hash = DefaultHasher::new();
     cache_scope.hash(&mut hash);
@@ -52,10 +53,10 @@ fn beginning(text: &str) -> &[u8] {
     &text.as_bytes()[..text.len().min(BEGINNING_BYTES)]
 }
 
-/// The index of the one that takes it; `None` where there is none.
+/// The index of the chosen worker; `None` if there are no workers.
 pub(super) fn choose(affinity: u64, workers: &[Candidate]) -> Option<usize> {
     let total: usize = workers.iter().map(|worker| worker.load).sum();
-    // 5/4 of the mean with this request counted, rounded up: always more than the least loaded one has.
+    // 5/4 of the mean, with this request counted, rounded up. The least loaded worker is always below it.
     let bound = ((total + 1) * 5).div_ceil(workers.len() * 4 + usize::from(workers.is_empty()));
     let free = workers.iter().enumerate().filter(|(_, worker)| worker.load < bound);
     free.max_by_key(|(_, worker)| score(affinity, worker.incarnation)).map(|(at, _)| at)

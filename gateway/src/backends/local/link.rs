@@ -1,4 +1,5 @@
-//! The two connections to one worker process: control calls, and step frames that are dealt out to their requests.
+//! The two connections to one worker process: one for control calls, one for step frames. The link distributes the events of a
+//! frame to their requests.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,19 +21,19 @@ use tokio::sync::{Notify, mpsc};
 use crate::backends::EventStream;
 use crate::fleet::client::deadline;
 
-/// Limit of calls that any live worker answers sooner, however busy it is.
+/// Limit of short calls. Every healthy worker answers sooner, even under load.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// Limit of connecting, likewise.
+/// Limit of connecting. Every healthy worker accepts sooner.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
-/// The supervisor ends a worker that hangs sooner, and the connection with it.
+/// The supervisor ends a hanging worker sooner, which ends the connection.
 const SUBMIT_DEADLINE: Duration = Duration::from_secs(600);
 /// Events that may wait for a slow client.
-const EVENTS_AHEAD: usize = 4096;
-/// How long all who wait at a worker are held up by one whose queue is full. Whoever reads at all makes room much sooner: a
-/// worker that is fast, or was waited for, has more events in one frame than a queue holds.
-const PATIENCE: Duration = Duration::from_millis(500);
+const QUEUE_EVENTS: usize = 4096;
+/// How long one full queue may delay all requests at a worker. A client that reads at all makes room much sooner. Queues fill up
+/// because one frame can hold more events than a queue: from a fast worker, or after a wait.
+const FULL_QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Who waits for events; `None` once the connection has ended.
+/// The event queues of running choices; `None` once the connection has ended.
 type Requests = Option<HashMap<ChoiceId, mpsc::Sender<Event>>>;
 
 /// A connected worker.
@@ -43,13 +44,13 @@ pub(super) struct Link {
     stream: StreamId,
     requests: Mutex<Requests>,
     next_id: AtomicU64,
-    /// It is to take no more requests.
+    /// The link takes no more requests.
     retired: AtomicBool,
     closing: Notify,
 }
 
 impl Link {
-    /// Connects to the worker at `address`. One that hangs is not waited for.
+    /// Connects to the worker at `address`, within [`OPEN_DEADLINE`].
     pub(super) async fn open(address: &WorkerAddress, model: &str) -> io::Result<Arc<Self>> {
         tokio::time::timeout(OPEN_DEADLINE, Self::connect(address, model)).await?
     }
@@ -75,26 +76,26 @@ impl Link {
             retired: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        tokio::spawn(Arc::clone(&link).deal(frames));
+        tokio::spawn(Arc::clone(&link).distribute(frames));
         Ok(link)
     }
 
-    /// Which worker process it leads to.
+    /// The number of the worker process.
     pub(super) fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    /// Whether the worker is there and takes requests, as far as is known.
-    pub(super) fn takes_more(&self) -> bool {
+    /// Whether the link is connected and takes requests.
+    pub(super) fn is_available(&self) -> bool {
         !self.retired.load(Ordering::Relaxed) && self.requests().is_some()
     }
 
-    /// Requests on their way through it.
+    /// The number of running choices.
     pub(super) fn load(&self) -> usize {
         self.requests().as_ref().map_or(0, HashMap::len)
     }
 
-    /// Takes no more requests; it is let go of once those it has are done.
+    /// Takes no more requests. Closes the connection after the running ones.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
         self.close_if_done();
@@ -106,24 +107,24 @@ impl Link {
         }
     }
 
-    /// For calls that no event follows.
+    /// The client for control calls.
     pub(super) fn client(&self) -> &WorkerClient {
         &self.client
     }
 
-    /// Lets go of the connection.
+    /// Closes the connection.
     pub(super) fn close(&self) {
         self.closing.notify_one();
         self.end();
     }
 
-    /// Submits a request to the worker: one stream for each of its choices, whose ids this assigns.
+    /// Submits a request to the worker. Assigns the ids of its choices and returns one stream for each.
     pub(super) async fn submit(self: Arc<Self>, mut submission: Submission) -> Result<Vec<EventStream>> {
-        // Before the call: the first frame may overtake its answer. A client that leaves during the call cancels too.
+        // Before the call: the first frame may arrive before the answer. Also, a client that leaves during the call cancels.
         let mut streams = Vec::with_capacity(submission.choices.len());
         for choice in &mut submission.choices {
             choice.id = ChoiceId(self.next_id.fetch_add(1, Ordering::Relaxed));
-            streams.push(self.register(choice.id).ok_or_else(|| self.gone())?);
+            streams.push(self.register(choice.id).ok_or_else(|| self.lost_error())?);
         }
         let accepted = answer(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, submission)).await?;
         for stream in &mut streams {
@@ -132,34 +133,34 @@ impl Link {
         Ok(streams)
     }
 
-    /// The events of choice `id`; `None` once the connection has ended.
+    /// Opens the event queue of choice `id`. `None` once the connection has ended.
     fn register(self: &Arc<Self>, id: ChoiceId) -> Option<EventStream> {
-        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let (sender, events) = mpsc::channel(QUEUE_EVENTS);
         self.requests().as_mut()?.insert(id, sender);
         let link = Arc::clone(self);
         Some(EventStream::new(events, move || link.cancel(id)))
     }
 
-    /// Forgets a request and tells the worker, if there still is one.
+    /// Removes a choice, and cancels it at the worker if the connection is still there.
     fn cancel(self: Arc<Self>, id: ChoiceId) {
         let known = self.requests().as_mut().is_some_and(|requests| requests.remove(&id).is_some());
         if known {
             tokio::spawn(async move {
-                // A worker that is gone has nothing to cancel.
+                // A lost worker has nothing to cancel.
                 let _ = self.client.cancel(deadline(CALL_DEADLINE), self.stream, id).await;
                 self.close_if_done();
             });
         }
     }
 
-    /// Deals frames out until the connection ends.
-    async fn deal(self: Arc<Self>, frames: GatewayEnd) {
+    /// Distributes frames until the connection ends.
+    async fn distribute(self: Arc<Self>, frames: GatewayEnd) {
         let mut frames = frames.fuse();
         while !frames.is_terminated() {
             tokio::select! {
                 () = self.closing.notified() => break,
                 frame = frames.next() => match frame {
-                    Some(Ok(StreamFrame::Step(frame))) => self.deal_frame(frame).await,
+                    Some(Ok(StreamFrame::Step(frame))) => self.distribute_frame(frame).await,
                     Some(Ok(StreamFrame::Welcome)) => {}
                     Some(Err(error)) => {
                         tracing::warn!(model = self.model, %error, "the step frames ended");
@@ -172,15 +173,15 @@ impl Link {
         self.end();
     }
 
-    async fn deal_frame(self: &Arc<Self>, frame: StepFrame) {
+    async fn distribute_frame(self: &Arc<Self>, frame: StepFrame) {
         for (id, event) in frame.events {
-            // It is about to end, and takes nothing any more.
+            // The worker is about to end and takes no more requests.
             if matches!(&event, Event::Failed(error) if error.disposition == Disposition::RetryElsewhere) {
                 self.retired.store(true, Ordering::Relaxed);
             }
             let last = event.is_last();
-            if let Some((sender, event)) = self.offer(id, event)
-                && tokio::time::timeout(PATIENCE, sender.send(event)).await.is_err()
+            if let Some((sender, event)) = self.try_queue(id, event)
+                && tokio::time::timeout(FULL_QUEUE_TIMEOUT, sender.send(event)).await.is_err()
             {
                 Arc::clone(self).cancel(id);
             } else if last && let Some(requests) = &mut *self.requests() {
@@ -190,27 +191,27 @@ impl Link {
         self.close_if_done();
     }
 
-    /// Queues an event. Returns it with its queue where that is full.
-    fn offer(&self, id: ChoiceId, event: Event) -> Option<(mpsc::Sender<Event>, Event)> {
+    /// Queues an event. Returns the event and its queue if the queue is full.
+    fn try_queue(&self, id: ChoiceId, event: Event) -> Option<(mpsc::Sender<Event>, Event)> {
         let requests = self.requests();
         let sender = requests.as_ref()?.get(&id)?;
         match sender.try_send(event) {
             Err(mpsc::error::TrySendError::Full(event)) => Some((sender.clone(), event)),
-            // One that nobody reads is cancelled by its reader.
+            // The receiver cancels a closed queue when it is dropped.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
         }
     }
 
-    /// Fails every request that waits; no new one is taken.
+    /// Fails all running choices and takes no new ones.
     fn end(&self) {
-        let waiting = self.requests().take().into_iter().flatten();
-        for (_, sender) in waiting {
-            // A full queue ends with its sender, which says the same less well.
-            let _ = sender.try_send(Event::Failed(self.gone()));
+        let running = self.requests().take().into_iter().flatten();
+        for (_, sender) in running {
+            // A full queue ends when its sender is dropped, with a less precise error.
+            let _ = sender.try_send(Event::Failed(self.lost_error()));
         }
     }
 
-    fn gone(&self) -> Error {
+    fn lost_error(&self) -> Error {
         let text = format!("the worker for \"{}\" stopped while the request was running", self.model);
         Error::new(ErrorKind::Unavailable, Origin::Worker, text)
     }
@@ -220,12 +221,12 @@ impl Link {
     }
 }
 
-/// The worker's answer to a call.
+/// Flattens the transport error and the worker's answer to a call.
 pub(super) async fn answer<T>(call: impl Future<Output = Result<Result<T>, RpcError>>) -> Result<T> {
-    let lost = |error: RpcError| {
-        let late = matches!(error, RpcError::DeadlineExceeded);
-        let kind = if late { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+    let to_error = |error: RpcError| {
+        let is_timeout = matches!(error, RpcError::DeadlineExceeded);
+        let kind = if is_timeout { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         Error::new(kind, Origin::Gateway, format!("the worker does not answer: {error}"))
     };
-    call.await.map_err(lost).flatten()
+    call.await.map_err(to_error).flatten()
 }

@@ -1,4 +1,4 @@
-//! A model's workers as the gateway knows them, and its links to them.
+//! The workers of one model that the gateway knows, and its links to them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,25 +7,27 @@ use ipc_proto::supervisor::{KeepAlive, WorkerAddress};
 use crate::backends::local::balance::{Candidate, choose};
 use crate::backends::local::link::Link;
 
-/// A model that was served: where its workers are, and the links to them.
+/// The addresses of a model's workers, and the links to them.
 #[derive(Default)]
 pub(super) struct WorkerPool {
-    /// What the supervisor said last.
+    /// The addresses that the supervisor has sent last.
     known: Mutex<Vec<WorkerAddress>>,
-    /// Its lock makes simultaneous requests share one connecting.
+    /// The lock makes simultaneous requests share one connection attempt.
     links: tokio::sync::Mutex<Vec<Arc<Link>>>,
-    /// How long it is to stay, as told last; `None` before that, when an earlier gateway may have told something.
-    kept: Mutex<Option<KeepAlive>>,
+    /// The last keep-alive sent to the supervisor. `None` before the first: an earlier gateway may have sent one.
+    keep_alive: Mutex<Option<KeepAlive>>,
 }
 
 impl WorkerPool {
-    /// The workers that take requests are these from now on.
+    /// Replaces the addresses of the workers that take requests.
     pub(super) fn set_workers(&self, addresses: Vec<WorkerAddress>) {
         *self.known() = addresses;
     }
 
-    /// A live link to the worker that is to take a request of this affinity, none of the incarnations in `excluded`; the last
-    /// failure to connect where there is none.
+    /// A live link for a request of this affinity, to a worker that is not in `excluded`. Connects to new workers first.
+    ///
+    /// # Errors
+    /// There is no such worker: the last failure to connect, if any.
     pub(super) async fn link(
         &self,
         model: &str,
@@ -35,20 +37,21 @@ impl WorkerPool {
         let mut links = self.links.lock().await;
         let mut failure = None;
         if !self.is_current(&links) {
-            // A worker that is gone or going is not asked again unless the supervisor names it anew.
+            // Forget a lost or retired worker until the supervisor names it again.
             self.known().retain(|at| {
-                links.iter().all(|link| link.takes_more() || link.incarnation() != at.incarnation)
+                links.iter().all(|link| link.is_available() || link.incarnation() != at.incarnation)
             });
             let known = self.known().clone();
             links.retain(|link| {
-                let stays = link.takes_more() && known.iter().any(|at| at.incarnation == link.incarnation());
-                if !stays {
+                let is_current =
+                    link.is_available() && known.iter().any(|at| at.incarnation == link.incarnation());
+                if !is_current {
                     link.retire();
                 }
-                stays
+                is_current
             });
             for address in known {
-                // One that may be gone is not connected to for a request that would not go there.
+                // An excluded worker may be dead, and this request would not go there.
                 if excluded.contains(&address.incarnation)
                     || links.iter().any(|link| link.incarnation() == address.incarnation)
                 {
@@ -64,25 +67,25 @@ impl WorkerPool {
             }
         }
         let candidate = |link: &Arc<Link>| Candidate { incarnation: link.incarnation(), load: link.load() };
-        let welcome: Vec<&Arc<Link>> =
+        let eligible: Vec<&Arc<Link>> =
             links.iter().filter(|link| !excluded.contains(&link.incarnation())).collect();
-        let candidates: Vec<Candidate> = welcome.iter().copied().map(candidate).collect();
-        choose(affinity, &candidates).map(|at| Arc::clone(welcome[at])).ok_or(failure)
+        let candidates: Vec<Candidate> = eligible.iter().copied().map(candidate).collect();
+        choose(affinity, &candidates).map(|at| Arc::clone(eligible[at])).ok_or(failure)
     }
 
-    /// Whether the links are live and lead to the workers that are known, all of them.
+    /// Whether there is a live link to each known worker, and no other link.
     fn is_current(&self, links: &[Arc<Link>]) -> bool {
         let known = self.known();
         known.len() == links.len()
             && links.iter().all(|link| {
-                link.takes_more() && known.iter().any(|address| address.incarnation == link.incarnation())
+                link.is_available() && known.iter().any(|address| address.incarnation == link.incarnation())
             })
     }
 
-    /// It is to stay so long after the last request; whether the supervisor has to be told. What it has been told it may have
-    /// forgotten, since the model was loaded anew; that it is to do as usual it has not.
+    /// Sets the keep-alive. Returns whether it must be sent to the supervisor. A supervisor forgets a set value when the model is
+    /// loaded again, so only the default need not be repeated.
     pub(super) fn set_keep_alive(&self, keep: KeepAlive) -> bool {
-        let before = self.kept.lock().unwrap_or_else(PoisonError::into_inner).replace(keep);
+        let before = self.keep_alive.lock().unwrap_or_else(PoisonError::into_inner).replace(keep);
         keep != KeepAlive::Default || before != Some(KeepAlive::Default)
     }
 

@@ -3,7 +3,7 @@ use ipc_proto::generate::Alternative;
 use super::*;
 
 #[test]
-fn pieces_of_one_kind_become_one() {
+fn adjacent_parts_of_one_kind_are_joined() {
     let call = |id: &str| Part::Call { id: id.into(), name: "f".into() };
     let mut output = Output::default();
     for parts in [
@@ -27,7 +27,7 @@ fn pieces_of_one_kind_become_one() {
 }
 
 #[test]
-fn only_the_answers_tokens_are_scored() {
+fn logprobs_cover_only_tokens_of_the_answer() {
     let score = |bytes: &str| {
         let token = Alternative { bytes: bytes.into(), logprob: Some(-1.0) };
         TokenLogprob { token, top: Vec::new() }

@@ -1,4 +1,4 @@
-//! `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
+//! Errors as `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
 
 use ipc_proto::{Error, ErrorKind, Field};
 use schemars::JsonSchema;
@@ -25,7 +25,7 @@ struct Inner {
     details: Option<Details>,
 }
 
-/// Anthropic's SDKs ask for a conversation that the server holds, and send all of it where this says that there is none.
+/// Signals to Anthropic's SDKs that the server stores no conversations. They then send the whole conversation.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesErrorDetails")]
 struct Details {
@@ -34,7 +34,7 @@ struct Details {
 }
 
 impl Body {
-    /// The body of `error`, whose answer has `status`.
+    /// Builds the body of `error` for a response with `status`.
     pub fn new(error: &Error, status: u16, request_id: &str) -> Self {
         let r#type = match status {
             401 => "authentication_error",
@@ -49,13 +49,13 @@ impl Body {
         };
         let message = message(error, field_names::messages);
         let message = match error.kind {
-            // By these words clients know that a conversation must be made shorter.
+            // Clients recognize by these words that they must shorten the conversation.
             ErrorKind::ContextLength => format!("prompt is too long: {message}"),
             _ => message,
         };
-        let unheld = matches!(&error.field, Some(Field::Named(name)) if name == "thread");
-        let details =
-            unheld.then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
+        let is_thread = matches!(&error.field, Some(Field::Named(name)) if name == "thread");
+        let details = is_thread
+            .then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
         Self { r#type: "error", error: Inner { r#type, message, details }, request_id: request_id.to_owned() }
     }
 }

@@ -1,21 +1,21 @@
-//! `GET /v1/models` as Anthropic's clients expect it.
+//! `GET /v1/models` in Anthropic's form.
+
+#![expect(missing_docs, reason = "the names and their meaning are Anthropic's")]
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which of the models.
+/// The query of a page of models.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Query {
     pub limit: Option<usize>,
     pub after_id: Option<String>,
     pub before_id: Option<String>,
 }
 
-/// Some of the models.
+/// A page of models.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AnthropicModelList")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct List {
     pub data: Vec<Model>,
     pub has_more: bool,
@@ -26,7 +26,6 @@ pub struct List {
 /// One model.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AnthropicModel")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Model {
     pub r#type: &'static str,
     pub id: String,

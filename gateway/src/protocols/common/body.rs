@@ -1,4 +1,4 @@
-//! Reads request bodies: bounded, and with errors that name the field.
+//! Parses request bodies with a size limit. Errors name the invalid field.
 
 pub mod escapes;
 
@@ -11,70 +11,71 @@ use serde_json::Value;
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
-/// The largest body of a request to see a prompt, in bytes: the prompt goes back through the worker's socket with all its tokens,
-/// in one frame of 64 MiB at most.
+/// The largest body of a request that returns its prompt, in bytes. The worker returns the prompt with all its tokens in one
+/// frame of at most 64 MiB.
 pub const MAX_PROMPT_BYTES: usize = 8 << 20;
 
-/// The request's body as `T`.
+/// Parses the request's body.
 ///
 /// # Errors
-/// When it is too large (said before it is read, where its length is announced), not JSON, or not of the form of `T`.
+/// Returns an error if the body is too large, not JSON, or not a `T`. A too large `Content-Length` is refused before the body is
+/// read.
 pub async fn json<T: Body>(request: Request) -> Result<T> {
     json_within(request, MAX_BODY_BYTES).await
 }
 
-/// [`json`] of at most `limit` bytes.
+/// Like [`json`], with a limit in bytes.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub async fn json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
     parse(&bytes_within(request, limit).await?)
 }
 
-/// [`json`], or what `T` is without one where the body is empty.
+/// Like [`json`], but returns the default for an empty body.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub async fn json_or_default<T: Body + Default>(request: Request) -> Result<T> {
     let bytes = bytes(request).await?;
     if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
 }
 
-/// [`json`] for clients that write backslashes which escape nothing.
+/// Like [`json`], for clients that send invalid escapes.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub async fn lenient_json<T: Body>(request: Request) -> Result<T> {
     lenient_json_within(request, MAX_BODY_BYTES).await
 }
 
-/// [`lenient_json`] of at most `limit` bytes.
+/// Like [`lenient_json`], with a limit in bytes.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub async fn lenient_json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
-    lenient(&bytes_within(request, limit).await?)
+    parse_lenient(&bytes_within(request, limit).await?)
 }
 
-/// [`parse`], where backslashes may escape nothing.
+/// Like [`parse`], but repairs invalid escapes.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn lenient<T: Body>(bytes: &[u8]) -> Result<T> {
+/// The same as [`parse`].
+pub fn parse_lenient<T: Body>(bytes: &[u8]) -> Result<T> {
     parse(bytes).or_else(|error| {
-        let mended = || escapes::mended(&String::from_utf8_lossy(bytes));
-        // Where a field is to blame the JSON could be read.
+        let repaired = || escapes::repair_escapes(&String::from_utf8_lossy(bytes));
+        // An error that names a field means that the JSON was valid.
         if error.field.is_some() || !bytes.contains(&b'\\') {
             return Err(error);
         }
-        parse(mended().as_bytes()).map_err(|second| if second.field.is_some() { second } else { error })
+        parse(repaired().as_bytes()).map_err(|second| if second.field.is_some() { second } else { error })
     })
 }
 
-/// The request's body.
+/// Reads the request's body.
 ///
 /// # Errors
-/// When it is too large, or does not come.
+/// Returns an error if the body is too large or the connection fails.
 pub(crate) async fn bytes(request: Request) -> Result<Bytes> {
     bytes_within(request, MAX_BODY_BYTES).await
 }
@@ -88,7 +89,11 @@ async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
     to_bytes(request.into_body(), limit).await.map_err(|e| {
         let over =
             std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if over { too_large(limit) } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
+        if over {
+            too_large(limit)
+        } else {
+            Error::invalid("body", format!("the body cannot be deserialize: {e}"))
+        }
     })
 }
 
@@ -97,52 +102,52 @@ fn too_large(limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, Origin::Client, text)
 }
 
-/// `bytes` as `T`.
+/// Parses `bytes` as a `T`.
 ///
 /// # Errors
-/// When they are not JSON, or not of the form of `T`; then the error blames the field by its path.
+/// Returns an error for invalid JSON, or an error that names the path of the invalid field.
 pub fn parse<T: Body>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = read(&mut json).map_err(|error| located::<T>(error, bytes))?;
+    let parsed = deserialize(&mut json).map_err(|error| blame_part::<T>(error, bytes))?;
     let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
     end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Origin::Client, text))?;
     Ok(parsed)
 }
 
-/// A body that was JSON already as `T`.
+/// Converts a JSON value to a `T`.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn of_json<T: Body>(json: Value) -> Result<T> {
+/// The same as [`parse`].
+pub fn from_json<T: Body>(json: Value) -> Result<T> {
     if T::PARTS.is_empty() {
-        return read(json);
+        return deserialize(json);
     }
-    read(&json).map_err(|error| located::<T>(error, json.to_string().as_bytes()))
+    deserialize(&json).map_err(|error| blame_part::<T>(error, json.to_string().as_bytes()))
 }
 
-/// The form of a request body.
+/// The type of a request body.
 pub trait Body: DeserializeOwned {
-    /// Checks of the flattened parts. serde reports no path for an error inside one, so each is read again by itself.
+    /// Checks of the flattened parts. serde reports no path for an error inside one, so each is parsed again on its own.
     const PARTS: &'static [Check] = &[];
 }
 
-/// Reads one part of a body.
+/// Parses one flattened part of a body.
 pub type Check = fn(&[u8]) -> Result<()>;
 
-/// Reads the part `P` of a body.
+/// Parses the flattened part `P` of a body.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn check<P: DeserializeOwned>(bytes: &[u8]) -> Result<()> {
-    read::<P>(&mut serde_json::Deserializer::from_slice(bytes)).map(drop)
+/// Returns an error that names the invalid field.
+pub fn check_part<P: DeserializeOwned>(bytes: &[u8]) -> Result<()> {
+    deserialize::<P>(&mut serde_json::Deserializer::from_slice(bytes)).map(drop)
 }
 
 impl Body for Value {}
 impl Body for serde_json::Map<String, Value> {}
 impl Body for ipc_proto::supervisor::ModelSettings {}
 
-/// `error`, or the error of a flattened part if it blames no field.
-fn located<T: Body>(error: Error, bytes: &[u8]) -> Error {
+/// Returns `error`, or the error of a flattened part if `error` names no field.
+fn blame_part<T: Body>(error: Error, bytes: &[u8]) -> Error {
     if error.field.is_some() {
         return error;
     }
@@ -153,7 +158,7 @@ fn located<T: Body>(error: Error, bytes: &[u8]) -> Error {
         .unwrap_or(error)
 }
 
-fn read<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T> {
+fn deserialize<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T> {
     serde_path_to_error::deserialize(json).map_err(|e| {
         let path = e.path().to_string();
         let cause = e.into_inner();
@@ -178,7 +183,7 @@ fn read<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serde_json:
     })
 }
 
-/// serde names a missing field in its message only.
+/// Extracts a missing field from serde's message, because the path does not contain it.
 fn missing_field(error: &serde_json::Error) -> Option<String> {
     let text = error.to_string();
     let (field, _) = text.strip_prefix("missing field `")?.split_once('`')?;

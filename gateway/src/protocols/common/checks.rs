@@ -1,20 +1,20 @@
-//! Checks of single values that several protocols share.
+//! Checks of single fields that several protocols share.
 
 use ipc_proto::generate::{Message, Role};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
-/// Stop texts of one request, at most.
+/// Maximum number of stop texts in one request.
 pub const MAX_STOPS: usize = 16;
 const MAX_STOP_BYTES: usize = 1024;
 const MAX_MODEL_BYTES: usize = 512;
-/// Alternatives of one token, at most.
+/// Maximum number of alternatives per token.
 pub const MAX_TOP_LOGPROBS: u8 = 20;
 
-/// Refuses a field that would change the answer and is not implemented, unless its value is null or one of `neutral`.
+/// Refuses an unsupported field that would change the output, unless its value is null or one of `neutral`.
 ///
 /// # Errors
-/// Naming the field.
+/// Returns an error that names the field.
 pub fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()> {
     match value {
         Some(value) if !value.is_null() && !neutral.contains(value) => {
@@ -24,21 +24,21 @@ pub fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()
     }
 }
 
-/// A model's name.
+/// Checks a model's name.
 ///
 /// # Errors
-/// When no model can have it.
-pub fn model(name: String) -> Result<String> {
+/// Returns an error for a name that no model can have.
+pub fn model_name(name: String) -> Result<String> {
     if name.is_empty() || name.len() > MAX_MODEL_BYTES || name.contains('\0') {
         return Err(Error::invalid("model", "model must be a model's id (GET /v1/models lists them)"));
     }
     Ok(name)
 }
 
-/// A number of tokens that must not be 0.
+/// Checks that a number of tokens is not 0.
 ///
 /// # Errors
-/// When it is.
+/// Returns an error for 0.
 pub fn at_least_one(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
     match tokens {
         Some(0) => Err(Error::invalid(name, format!("{name} must be at least 1"))),
@@ -46,10 +46,10 @@ pub fn at_least_one(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
     }
 }
 
-/// Texts that end the generation, of the field `name`.
+/// Checks the stop texts of the field `name`.
 ///
 /// # Errors
-/// Too many texts, an empty or too long one.
+/// Returns an error for too many texts, or an empty or too long text.
 pub fn stop_texts(name: &str, texts: Vec<String>) -> Result<Vec<String>> {
     let invalid = |text: String| Error::invalid(name, format!("{name}: {text}"));
     if texts.len() > MAX_STOPS {
@@ -61,10 +61,10 @@ pub fn stop_texts(name: &str, texts: Vec<String>) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// The number of alternatives of each token.
+/// Checks the number of alternatives per token.
 ///
 /// # Errors
-/// More than [`MAX_TOP_LOGPROBS`].
+/// Returns an error for more than [`MAX_TOP_LOGPROBS`].
 pub fn top_logprobs(name: &str, top: Option<u8>) -> Result<u8> {
     match top.unwrap_or(0) {
         top @ 0..=MAX_TOP_LOGPROBS => Ok(top),
@@ -75,11 +75,11 @@ pub fn top_logprobs(name: &str, top: Option<u8>) -> Result<u8> {
     }
 }
 
-/// Checks that the last turn can be continued, if the request asks for that.
+/// Checks that the last message can be continued, if `continues` is set.
 ///
 /// # Errors
-/// Unless it is the assistant's and has text and no calls.
-pub fn continuation(field: &str, continues: bool, messages: &[Message]) -> Result<()> {
+/// Returns an error unless the last message is the assistant's, with text and without calls.
+pub fn check_continuation(field: &str, continues: bool, messages: &[Message]) -> Result<()> {
     let can_continue = |last: &Message| {
         last.role == Role::Assistant && last.tool_calls.is_empty() && !last.content.is_empty()
     };

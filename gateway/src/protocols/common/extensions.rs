@@ -1,4 +1,4 @@
-//! Extensions that every protocol takes: priority, cache scope, time limit and keep-alive.
+//! Extensions of every protocol: priority, cache scope, time limit and keep-alive.
 
 use ipc_proto::generate;
 use ipc_proto::supervisor;
@@ -9,50 +9,50 @@ use serde::Deserialize;
 use super::keep_alive::{self, KeepAlive};
 
 const MAX_SALT_BYTES: usize = 256;
-/// A day.
+/// One day.
 const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
 
-/// The fields as clients send them.
+/// The extension fields of a request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ExtensionFields {
-    /// The class in the model's queue.
+    /// The priority in the model's queue.
     pub priority: Option<Priority>,
-    /// Requests of different salts share no cached text.
+    /// Requests with different salts share no cached text.
     pub cache_salt: Option<String>,
-    /// Seconds until the request fails.
+    /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
-    /// How long the idle model stays.
+    /// The time until an idle model is unloaded.
     pub keep_alive: Option<KeepAlive>,
 }
 
-/// The class in the model's queue.
+/// The priority in the model's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the variants are self-evident")]
 pub enum Priority {
     High,
     Normal,
     Low,
 }
 
-/// The checked extensions.
+/// The parsed extensions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Extensions {
-    /// The class in the model's queue, if the request says.
+    /// The priority in the model's queue, if set.
     pub priority: Option<generate::Priority>,
     /// The client's part of the cache scope.
     pub cache_salt: String,
-    /// Milliseconds until the request fails.
+    /// Time limit of the request in milliseconds.
     pub time_limit_ms: Option<u32>,
-    /// How long the idle model stays.
+    /// The time until an idle model is unloaded.
     pub keep_alive: Option<supervisor::KeepAlive>,
 }
 
 impl ExtensionFields {
-    /// The checked extensions.
+    /// Parses the extensions.
     ///
     /// # Errors
-    /// A value outside its range.
+    /// Returns an error for a value outside its range.
     pub fn parse(self) -> Result<Extensions> {
         let cache_salt = self.cache_salt.unwrap_or_default();
         if cache_salt.len() > MAX_SALT_BYTES {
@@ -68,15 +68,15 @@ impl ExtensionFields {
             priority,
             cache_salt,
             time_limit_ms: time_limit_ms(self.timeout)?,
-            keep_alive: keep_alive::checked(self.keep_alive)?,
+            keep_alive: keep_alive::parse(self.keep_alive)?,
         })
     }
 }
 
-/// `timeout` in milliseconds, rounded up: none is shorter than the client asked for, and none is 0.
+/// Converts `timeout` to milliseconds. Rounding up never shortens the client's limit and never gives 0.
 ///
 /// # Errors
-/// A value outside its range.
+/// Returns an error for a value outside its range.
 pub fn time_limit_ms(timeout: Option<f64>) -> Result<Option<u32>> {
     match timeout {
         None => Ok(None),

@@ -1,13 +1,13 @@
-//! The names of neutral fields in each protocol, and error messages with them. Pure.
+//! Names of the neutral fields in each protocol, and error messages with these names. Pure.
 
 use std::borrow::Cow;
 
 use ipc_proto::{Error, ErrorKind, Field};
 
-/// Gives a field's name in one protocol.
+/// Returns a field's name in one protocol.
 pub type FieldNames = fn(&Field) -> Cow<'_, str>;
 
-/// The names in chat completions, completions, embeddings and the endpoints for prompts.
+/// Returns the name in chat completions, completions, embeddings and the prompt endpoints.
 pub fn chat(field: &Field) -> Cow<'_, str> {
     match field {
         Field::Model => "model".into(),
@@ -31,7 +31,7 @@ pub fn chat(field: &Field) -> Cow<'_, str> {
     }
 }
 
-/// The names in Responses.
+/// Returns the name in Responses.
 pub fn responses(field: &Field) -> Cow<'_, str> {
     match field {
         Field::Messages => "input".into(),
@@ -40,7 +40,7 @@ pub fn responses(field: &Field) -> Cow<'_, str> {
     }
 }
 
-/// The names in Messages.
+/// Returns the name in Messages.
 pub fn messages(field: &Field) -> Cow<'_, str> {
     match field {
         Field::OutputFormat => "output_config.format".into(),
@@ -48,12 +48,12 @@ pub fn messages(field: &Field) -> Cow<'_, str> {
     }
 }
 
-/// The field that `error` blames, by its name.
+/// Returns the name of the field that `error` blames.
 pub fn param(error: &Error, names: FieldNames) -> Option<String> {
     error.field.as_ref().map(|field| names(field).into_owned())
 }
 
-/// The message of `error`. It begins with the name of a neutral field, unless the sentence says it already.
+/// Returns the message of `error`. A neutral field's name is put before it, unless the message contains it already.
 pub fn message(error: &Error, names: FieldNames) -> String {
     match &error.field {
         None | Some(Field::Named(_)) => error.message.clone(),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neutral_field_has_the_name_of_each_protocol() {
+    fn neutral_field_is_named_as_in_each_protocol() {
         let schema = Error::invalid(Field::OutputFormat, "no such keyword");
         for (names, name) in [
             (chat as FieldNames, "response_format"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn message_about_the_context_needs_no_name() {
+    fn context_length_message_has_no_field_name() {
         let long = Error::new(ErrorKind::ContextLength, Origin::Client, "the prompt has 9 tokens")
             .with_field(Field::Messages);
         assert_eq!(

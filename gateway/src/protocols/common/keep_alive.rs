@@ -1,39 +1,39 @@
-//! `keep_alive`, as Ollama has it: seconds, or a text with units as Go writes durations; below 0 for ever.
+//! Parses `keep_alive` in Ollama's form: seconds or a Go duration such as `1h30m`. Negative values mean forever.
 
 use ipc_proto::supervisor;
 use ipc_proto::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Units of a text, in seconds.
+/// Units of a Go duration, in seconds. Longer names come before their prefixes.
 const UNITS: [(&str, f64); 6] =
     [("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
 const MAX_BYTES: usize = 64;
 
-/// How long an idle model stays, as Ollama has it.
+/// The time until an idle model is unloaded, in Ollama's form.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of seconds or a text such as \"5m\"")]
 pub enum KeepAlive {
-    /// Seconds; below 0 for ever.
+    /// Seconds; negative means forever.
     Seconds(f64),
-    /// Numbers with units: `1h30m`.
+    /// Numbers with units, such as `1h30m`.
     Text(String),
 }
 
-/// The neutral duration.
+/// Converts `keep_alive` to the neutral form.
 ///
 /// # Errors
-/// When it is no duration.
-pub fn checked(asked: Option<KeepAlive>) -> Result<Option<supervisor::KeepAlive>> {
-    let seconds = match asked {
+/// Returns an error for an invalid duration.
+pub fn parse(keep_alive: Option<KeepAlive>) -> Result<Option<supervisor::KeepAlive>> {
+    let seconds = match keep_alive {
         None => return Ok(None),
         Some(KeepAlive::Seconds(seconds)) => Some(seconds),
-        Some(KeepAlive::Text(text)) => parse(&text),
+        Some(KeepAlive::Text(text)) => parse_seconds(&text),
     };
     let text = "keep_alive must be a number of seconds, or a text such as \"5m\" or \"1h30m\"; below 0 it is for ever";
     let seconds =
         seconds.filter(|seconds| seconds.is_finite()).ok_or_else(|| Error::invalid("keep_alive", text))?;
-    // Rounded up: only 0 is 0. What is longer than 136 years is for ever.
+    // Rounded up, so that only 0 becomes 0. More than 136 years become forever.
     Ok(Some(match seconds.ceil() {
         _ if seconds < 0.0 => supervisor::KeepAlive::Forever,
         whole if whole > f64::from(u32::MAX) => supervisor::KeepAlive::Forever,
@@ -41,7 +41,7 @@ pub fn checked(asked: Option<KeepAlive>) -> Result<Option<supervisor::KeepAlive>
     }))
 }
 
-fn parse(text: &str) -> Option<f64> {
+fn parse_seconds(text: &str) -> Option<f64> {
     if text.len() > MAX_BYTES {
         return None;
     }

@@ -1,45 +1,45 @@
-//! Passes a client's request for more or less reasoning to the model, as variables of its chat template.
+//! Passes a client's reasoning settings to the model as variables of its chat template.
 
 use serde_json::{Map, Value};
 
-/// The reasoning that a client asks for, whatever its protocol calls it.
+/// The reasoning settings of a request, in any protocol.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReasoningRequest<'a> {
-    /// Whether the model thinks first; `None` leaves it to the template.
-    pub thinks: Option<bool>,
-    /// How hard: `minimal` to `max`.
+    /// Turns reasoning on or off; `None` leaves it to the template.
+    pub enabled: Option<bool>,
+    /// `minimal`, `low`, `medium`, `high`, `xhigh` or `max`.
     pub effort: Option<&'a str>,
-    /// For how many tokens, at most.
+    /// Maximum number of reasoning tokens.
     pub budget: Option<u32>,
-    /// Whether what it thinks is not to be told.
+    /// Omits the reasoning from the response.
     pub hidden: bool,
 }
 
 impl<'a> ReasoningRequest<'a> {
-    /// What a word of OpenAI's means, the same in all its protocols; `None` where it is none of them.
-    pub fn of_effort(effort: Option<&'a str>) -> Option<Self> {
+    /// Parses an effort of OpenAI's protocols. Returns `None` for an unknown effort.
+    pub fn from_effort(effort: Option<&'a str>) -> Option<Self> {
         match effort {
             None => Some(Self::default()),
-            Some("none") => Some(Self { thinks: Some(false), ..Self::default() }),
+            Some("none") => Some(Self { enabled: Some(false), ..Self::default() }),
             Some("minimal" | "low" | "medium" | "high" | "xhigh" | "max") => {
-                Some(Self { thinks: Some(true), effort, ..Self::default() })
+                Some(Self { enabled: Some(true), effort, ..Self::default() })
             }
             Some(_) => None,
         }
     }
 
-    /// The variables, and the client's own, which win. Families name them differently; a template looks only at its own
-    /// names.
+    /// Returns the template variables, merged with the client's own, which take precedence. Model families use different names;
+    /// a template reads only its own names.
     pub fn template_kwargs(self, own: Option<Map<String, Value>>) -> Option<String> {
         let mut kwargs = Map::new();
-        if let Some(thinks) = self.thinks {
-            kwargs.insert("enable_thinking".into(), thinks.into());
-            kwargs.insert("thinking".into(), thinks.into());
+        if let Some(enabled) = self.enabled {
+            kwargs.insert("enable_thinking".into(), enabled.into());
+            kwargs.insert("thinking".into(), enabled.into());
         }
         if let Some(budget) = self.budget {
             kwargs.insert("thinking_budget".into(), budget.into());
         }
-        // gpt-oss knows three.
+        // gpt-oss has three efforts.
         let effort = self.effort.map(|effort| match effort {
             "minimal" | "low" => "low",
             "medium" => "medium",

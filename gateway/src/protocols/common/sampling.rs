@@ -1,4 +1,4 @@
-//! Sampling fields, which every protocol takes under the same names.
+//! Parses the sampling fields, which have the same names in every protocol.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 const MAX_BIASES: usize = 1024;
 
-/// The fields as clients send them; ranges are those of [`SamplingFields::parse`].
+/// The sampling fields of a request. [`SamplingFields::parse`] checks their ranges.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's and vLLM's, and so is their meaning")]
 pub struct SamplingFields {
@@ -19,22 +19,22 @@ pub struct SamplingFields {
     pub min_p: Option<f32>,
     pub seed: Option<i64>,
     pub repetition_penalty: Option<f32>,
-    /// llama.cpp's name for it.
+    /// llama.cpp's name for `repetition_penalty`.
     pub repeat_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub frequency_penalty: Option<f32>,
 }
 
 impl SamplingFields {
-    /// The neutral sampling.
+    /// Parses the fields into the neutral form.
     ///
     /// # Errors
-    /// A value outside its range.
+    /// Returns an error for a value outside its range.
     pub fn parse(&self, logit_bias: Option<&BTreeMap<String, f32>>) -> Result<Sampling> {
         let repetition_penalty = self.repetition_penalty.or(self.repeat_penalty);
         Ok(Sampling {
             temperature: within("temperature", self.temperature, 0.0, 2.0)?,
-            // OpenAI takes 0 and means the likeliest token; a mass of 0 would leave none.
+            // In OpenAI's API 0 means the likeliest token, but a probability mass of 0 would leave no token.
             top_p: within("top_p", self.top_p, 0.0, 1.0)?.map(|p| p.max(f32::MIN_POSITIVE)),
             top_k: top_k(self.top_k)?,
             min_p: within("min_p", self.min_p, 0.0, 1.0)?,
@@ -42,7 +42,7 @@ impl SamplingFields {
             repetition_penalty: within("repetition_penalty", repetition_penalty, 0.01, 100.0)?,
             presence_penalty: within("presence_penalty", self.presence_penalty, -2.0, 2.0)?,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?,
-            logit_bias: logit_bias.map_or_else(|| Ok(Vec::new()), biases)?,
+            logit_bias: logit_bias.map_or_else(|| Ok(Vec::new()), parse_logit_bias)?,
         })
     }
 }
@@ -56,7 +56,7 @@ fn within(name: &str, value: Option<f32>, low: f32, high: f32) -> Result<Option<
     }
 }
 
-/// -1 keeps all tokens in other local servers, as 0 does here.
+/// Converts -1, which keeps all tokens in other local servers, to 0.
 fn top_k(value: Option<i64>) -> Result<Option<u32>> {
     let Some(k) = value else { return Ok(None) };
     let k = if k == -1 { 0 } else { k };
@@ -64,8 +64,8 @@ fn top_k(value: Option<i64>) -> Result<Option<u32>> {
     Ok(Some(k))
 }
 
-/// Token ids, which JSON has as strings, and the additions to their logits.
-fn biases(fields: &BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>> {
+/// Parses pairs of a token id, which is a JSON key, and the bias of its logit.
+fn parse_logit_bias(fields: &BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>> {
     let invalid = |text: String| Error::invalid("logit_bias", format!("logit_bias: {text}"));
     if fields.len() > MAX_BIASES {
         return Err(invalid(format!("at most {MAX_BIASES} tokens, not {}", fields.len())));

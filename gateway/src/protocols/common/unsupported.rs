@@ -1,5 +1,5 @@
-//! Fields of other servers and other endpoints that clients send. They would change the answer and are not implemented, so they
-//! are refused by name, unless their value asks for what happens anyway. Unknown names are ignored.
+//! Refuses unsupported fields of other servers and endpoints by name, because they would change the output. Neutral values, which
+//! request the default behavior, are accepted. Unknown fields are ignored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// The values of a field that ask for what happens anyway.
+/// The values of a field that request the default behavior.
 #[derive(Debug, Clone, Copy)]
 pub enum Neutral {
     /// Only null.
@@ -32,7 +32,7 @@ pub enum Neutral {
     Off,
     /// An object of type `text`.
     TextFormat,
-    /// Any value while there is no penalty, else this kind of number: the window of the penalties is the whole text.
+    /// Any value without a penalty, otherwise these values: the penalties always apply to the whole text.
     Window(&'static Self),
 }
 
@@ -46,7 +46,7 @@ pub trait FieldTable {
     const FIELDS: &'static [(&'static str, Neutral)];
 }
 
-/// Fields that no endpoint supports. Settings that do nothing without one of these (`mirostat_tau`, `dry_base`) are not listed.
+/// Fields that no endpoint supports. Settings without effect on their own (`mirostat_tau`, `dry_base`) are not listed.
 pub enum Everywhere {}
 
 impl FieldTable for Everywhere {
@@ -104,7 +104,7 @@ impl FieldTable for Everywhere {
     ];
 }
 
-/// Fields of chat completions that Responses do not have.
+/// Fields of chat completions that Responses does not have.
 pub enum NotInResponses {}
 
 impl FieldTable for NotInResponses {
@@ -135,7 +135,7 @@ impl FieldTable for NotInResponses {
     ];
 }
 
-/// Fields of chat completions that Messages do not have.
+/// Fields of chat completions that Messages does not have.
 pub enum NotInMessages {}
 
 impl FieldTable for NotInMessages {
@@ -166,7 +166,7 @@ impl FieldTable for NotInMessages {
     ];
 }
 
-/// The fields of a table that a request has, without those that are null.
+/// The fields of the table `T` that a request sets to a value other than null.
 pub struct Refused<T> {
     given: Vec<(&'static str, Neutral, Value)>,
     table: PhantomData<T>,
@@ -188,7 +188,7 @@ impl Refused<Everywhere> {
     /// Checks that every field is neutral.
     ///
     /// # Errors
-    /// Naming the first that is not.
+    /// Returns an error that names the first field that is not.
     pub fn check(&self, sampling: &Sampling) -> Result<()> {
         let penalised = has_penalty(sampling);
         match self.given.iter().find(|(_, neutral, value)| !neutral.includes(value, penalised)) {
@@ -210,7 +210,7 @@ impl<T: ChatOnly> Refused<T> {
     /// Checks that every field is neutral.
     ///
     /// # Errors
-    /// Naming the first that is not.
+    /// Returns an error that names the first field that is not.
     pub fn check(&self) -> Result<()> {
         match self.given.iter().find(|(_, neutral, value)| !neutral.includes(value, true)) {
             Some((name, ..)) => {

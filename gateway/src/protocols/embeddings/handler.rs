@@ -1,86 +1,75 @@
-//! `POST /v1/embeddings` and `POST /v1/rerank`.
+//! Handlers of `/v1/embeddings` and `/v1/rerank`.
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use ipc_proto::generate::{Event, FinishReason, Usage};
 
-use crate::audit::record::Observed;
+use crate::audit::record::RequestRecorder;
 use crate::dispatch::{Services, Target};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
 use crate::protocols::common::{body, labels};
-use crate::protocols::embeddings::{parse as validate, write as translate};
+use crate::protocols::embeddings::parse::{self, Call, ValidEmbed, ValidRerank};
+use crate::protocols::embeddings::write;
 use crate::protocols::error::ApiError;
 
 /// `POST /v1/embeddings`.
 ///
 /// # Errors
-/// Everything that goes wrong.
+/// Returns every error of the request.
 pub async fn embed(
     State(services): State<Services>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let sender = labels::of_headers(request.headers());
-    let valid = validate::embed(body::json(request).await?)?;
-    let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
-    let target = Target {
-        model,
-        keep_alive: valid.keep_alive,
-        time_limit_ms: valid.time_limit_ms,
-        ..Target::default()
-    };
-    let (mut observed, target) = observe(&services, &id, "/v1/embeddings", labels, target);
-    let answer = observed.begin(services.dispatcher.embed(&target, &valid.request).await)?;
-    finished(&mut observed, answer.tokens);
-    Ok(json(translate::embeddings(&valid.model, &answer, valid.base64), Some(answer.capacity))?)
+    let sender = labels::from_headers(request.headers());
+    let ValidEmbed { call, request, base64 } = parse::parse_embed(body::json(request).await?)?;
+    let (mut recorder, target) = start_recording(&services, &id, "/v1/embeddings", call, sender);
+    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    Ok(json(write::embeddings(&target.model, &answer, base64), Some(answer.capacity))?)
 }
 
 /// `POST /v1/rerank`.
 ///
 /// # Errors
-/// Everything that goes wrong.
+/// Returns every error of the request.
 pub async fn rerank(
     State(services): State<Services>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let sender = labels::of_headers(request.headers());
-    let valid = validate::rerank(body::json(request).await?)?;
-    let (model, labels) = (valid.model.clone(), valid.labels.or(sender));
-    let target = Target {
-        model,
-        keep_alive: valid.keep_alive,
-        time_limit_ms: valid.time_limit_ms,
-        ..Target::default()
-    };
-    let (mut observed, target) = observe(&services, &id, "/v1/rerank", labels, target);
-    let answer = observed.begin(services.dispatcher.rerank(&target, &valid.request).await)?;
-    finished(&mut observed, answer.tokens);
-    let name = format!("rerank-{}", uuid::Uuid::new_v4().simple());
-    let documents = valid.shows_documents.then_some(&valid.request.documents[..]);
-    let written = translate::ranking((&name, &valid.model), &answer, valid.most, documents);
-    Ok(json(written, Some(answer.capacity))?)
+    let sender = labels::from_headers(request.headers());
+    let ValidRerank { call, request, top_n, return_documents } =
+        parse::parse_rerank(body::json(request).await?)?;
+    let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
+    let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    let response_id = format!("rerank-{}", uuid::Uuid::new_v4().simple());
+    let documents = return_documents.then_some(&request.documents[..]);
+    let body = write::ranking((&response_id, &target.model), &answer, top_n, documents);
+    Ok(json(body, Some(answer.capacity))?)
 }
 
-/// Watches a call, whose recoveries are its request's.
-fn observe(
+/// Starts the audit record of a call. The dispatcher counts the recoveries of the returned target in it.
+fn start_recording(
     services: &Services,
     id: &RequestId,
     endpoint: &'static str,
-    labels: Labels,
-    mut target: Target,
-) -> (Observed, Target) {
-    let observed =
-        Observed::of(services.audit.clone(), &id.0, endpoint, &target.model, false).sent_by(labels);
-    target.recoveries = observed.recoveries();
-    (observed, target)
+    call: Call,
+    sender: Labels,
+) -> (RequestRecorder, Target) {
+    let Call { model, keep_alive, time_limit_ms, labels } = call;
+    let recorder = RequestRecorder::for_model(services.audit.clone(), &id.0, endpoint, &model, false)
+        .with_labels(labels.or(sender));
+    let target = Target { model, keep_alive, time_limit_ms, recoveries: recorder.recovery_counter() };
+    (recorder, target)
 }
 
-fn finished(observed: &mut Observed, tokens: u64) {
+fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
-    observed.see(&Event::Finished { reason: FinishReason::Stop, usage }, true);
+    recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);
 }

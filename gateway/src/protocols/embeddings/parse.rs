@@ -1,4 +1,4 @@
-//! Checks requests to embed and to rerank.
+//! Parses embeddings and rerank requests.
 
 use ipc_proto::embed::{EmbedRequest, Input, RerankRequest};
 use ipc_proto::supervisor::KeepAlive;
@@ -6,64 +6,66 @@ use ipc_proto::{Error, Result};
 use serde_json::json;
 
 use crate::inference::labels::Labels;
-use crate::protocols::common::checks::{at_least_one, model, refuse};
+use crate::protocols::common::checks::{at_least_one, model_name, refuse};
 use crate::protocols::common::extensions::time_limit_ms;
-use crate::protocols::common::{keep_alive, labels};
+use crate::protocols::common::keep_alive::{self, KeepAlive as KeepAliveField};
+use crate::protocols::common::labels;
 use crate::protocols::embeddings::rerank::Document;
 use crate::protocols::embeddings::{rerank, wire as embeddings};
 
-/// Texts of one request, at most: OpenAI's limit.
+/// Maximum number of inputs in one request: OpenAI's limit.
 const MAX_INPUTS: usize = 2048;
 const MAX_PROMPT_NAME_BYTES: usize = 256;
 
-/// A request to embed that was checked.
+/// The fields of both requests that the worker does not get.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// The time until the idle model is unloaded, if set.
+    pub keep_alive: Option<KeepAlive>,
+    /// Time limit from the arrival in milliseconds.
+    pub time_limit_ms: Option<u32>,
+    /// Labels for the audit record.
+    pub labels: Labels,
+}
+
+/// A parsed embeddings request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidEmbed {
-    /// The model's name as the client gave it.
-    pub model: String,
-    /// What to embed.
+    /// The fields besides the worker's request.
+    pub call: Call,
+    /// The request for the worker.
     pub request: EmbedRequest,
-    /// Whether vectors are answered in base64.
+    /// Whether the response has vectors in base64.
     pub base64: bool,
-    /// How long the idle model stays, where the request says.
-    pub keep_alive: Option<KeepAlive>,
-    /// Milliseconds from its arrival after which it has failed.
-    pub time_limit_ms: Option<u32>,
-    /// What is recorded of its sender.
-    pub labels: Labels,
 }
 
-/// A request to rerank that was checked.
+/// A parsed rerank request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidRerank {
-    /// The model's name as the client gave it.
-    pub model: String,
-    /// What to compare.
+    /// The fields besides the worker's request.
+    pub call: Call,
+    /// The request for the worker.
     pub request: RerankRequest,
-    /// So many results, the best.
-    pub most: usize,
-    /// Whether results carry their documents.
-    pub shows_documents: bool,
-    /// How long the idle model stays, where the request says.
-    pub keep_alive: Option<KeepAlive>,
-    /// Milliseconds from its arrival after which it has failed.
-    pub time_limit_ms: Option<u32>,
-    /// What is recorded of its sender.
-    pub labels: Labels,
+    /// Maximum number of results.
+    pub top_n: usize,
+    /// Whether results include their documents.
+    pub return_documents: bool,
 }
 
-/// Checks a request to embed.
+/// Parses an embeddings request.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn embed(request: embeddings::Request) -> Result<ValidEmbed> {
+/// Returns an error that names the invalid field.
+pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
     let inputs: Vec<Input> = match request.input {
         embeddings::Input::Text(text) => vec![Input::Text(text)],
         embeddings::Input::Texts(texts) => texts.into_iter().map(Input::Text).collect(),
         embeddings::Input::Tokens(tokens) => vec![Input::Tokens(tokens)],
         embeddings::Input::Batch(batch) => batch.into_iter().map(Input::Tokens).collect(),
     };
-    count("input", inputs.len())?;
+    check_count("input", inputs.len())?;
     for (at, input) in inputs.iter().enumerate() {
         let empty = match input {
             Input::Text(text) => text.is_empty(),
@@ -89,24 +91,28 @@ pub fn embed(request: embeddings::Request) -> Result<ValidEmbed> {
         let text = format!("prompt_name must have at most {MAX_PROMPT_NAME_BYTES} bytes");
         return Err(Error::invalid("prompt_name", text));
     }
-    let keep_alive = keep_alive::checked(request.keep_alive)?;
-    let truncate = request.truncate.unwrap_or(false);
-    let (dimensions, prompt_name) = (request.dimensions, request.prompt_name);
-    let embed = EmbedRequest { inputs, dimensions, truncate, prompt_name };
-    let labels = Labels { user: labels::first(&[("user", &request.user)])?, ..Labels::default() };
-    let time_limit_ms = time_limit_ms(request.timeout)?;
-    Ok(ValidEmbed { model: model(request.model)?, request: embed, base64, keep_alive, time_limit_ms, labels })
+    let labels = Labels { user: labels::first_label(&[("user", &request.user)])?, ..Labels::default() };
+    Ok(ValidEmbed {
+        call: parse_call(request.model, request.keep_alive, request.timeout, labels)?,
+        request: EmbedRequest {
+            inputs,
+            dimensions: request.dimensions,
+            truncate: request.truncate.unwrap_or(false),
+            prompt_name: request.prompt_name,
+        },
+        base64,
+    })
 }
 
-/// Checks a request to rerank.
+/// Parses a rerank request.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
+/// Returns an error that names the invalid field.
+pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
     let max_document_tokens = at_least_one("max_tokens_per_doc", request.max_tokens_per_doc)?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
-    count("documents", request.documents.len())?;
+    check_count("documents", request.documents.len())?;
     if request.query.is_empty() {
         return Err(Error::invalid("query", "query must not be empty"));
     }
@@ -117,24 +123,34 @@ pub fn rerank(request: rerank::Request) -> Result<ValidRerank> {
         Document::Text(text) | Document::Object { text } => text,
     });
     let documents: Vec<String> = documents.collect();
-    let keep_alive = keep_alive::checked(request.keep_alive)?;
     Ok(ValidRerank {
-        model: model(request.model)?,
-        most: request.top_n.unwrap_or(documents.len()),
-        shows_documents: request.return_documents.unwrap_or(false),
+        call: parse_call(request.model, request.keep_alive, request.timeout, Labels::default())?,
+        top_n: request.top_n.unwrap_or(documents.len()),
+        return_documents: request.return_documents.unwrap_or(false),
         request: RerankRequest {
             query: request.query,
             documents,
             max_document_tokens,
             truncate: request.truncate.unwrap_or(false),
         },
-        keep_alive,
-        time_limit_ms: time_limit_ms(request.timeout)?,
-        labels: Labels::default(),
     })
 }
 
-fn count(field: &str, count: usize) -> Result<()> {
+fn parse_call(
+    model: String,
+    keep_alive: Option<KeepAliveField>,
+    timeout: Option<f64>,
+    labels: Labels,
+) -> Result<Call> {
+    Ok(Call {
+        model: model_name(model)?,
+        keep_alive: keep_alive::parse(keep_alive)?,
+        time_limit_ms: time_limit_ms(timeout)?,
+        labels,
+    })
+}
+
+fn check_count(field: &str, count: usize) -> Result<()> {
     match count {
         0 => Err(Error::invalid(field, format!("{field} must not be empty"))),
         1..=MAX_INPUTS => Ok(()),

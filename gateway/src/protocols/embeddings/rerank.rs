@@ -1,4 +1,6 @@
-//! `POST /v1/rerank` and `/v2/rerank`, as Cohere's and Jina's clients speak it.
+//! `POST /v1/rerank` and `/v2/rerank` for Cohere's and Jina's clients.
+
+#![expect(missing_docs, reason = "the names and their meaning are Cohere's and Jina's")]
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,21 +10,21 @@ use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
 use crate::protocols::embeddings::wire::Usage;
 
-/// The request. `truncate`, `timeout` and `keep_alive` are ours; fields of type [`Value`] are looked at only to refuse them.
+/// The request. `truncate`, `timeout` and `keep_alive` are extensions of this server. Fields of type [`Value`] are parsed only to
+/// refuse them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankRequest")]
-#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Request {
     pub model: String,
     pub query: String,
     pub documents: Vec<Document>,
     pub top_n: Option<usize>,
     pub return_documents: Option<bool>,
-    /// Cuts pairs that are too long instead of refusing them.
+    /// Truncates pairs that are too long instead of refusing them.
     pub truncate: Option<bool>,
-    /// How long the idle model stays.
+    /// The time until an idle model is unloaded.
     pub keep_alive: Option<KeepAlive>,
-    /// Seconds after which the request fails.
+    /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
     pub max_tokens_per_doc: Option<u32>,
     pub rank_fields: Option<Value>,
@@ -36,19 +38,13 @@ impl Body for Request {}
 #[schemars(rename = "RerankDocument")]
 #[serde(untagged)]
 pub enum Document {
-    /// As it is.
     Text(String),
-    /// In an object.
-    Object {
-        /// It.
-        text: String,
-    },
+    Object { text: String },
 }
 
-/// The answer, the most relevant first.
+/// The response. The most relevant document comes first.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RerankResponse")]
-#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Response<'a> {
     pub id: &'a str,
     pub object: &'static str,
@@ -58,10 +54,9 @@ pub struct Response<'a> {
     pub meta: Meta,
 }
 
-/// Where Cohere's clients look for what it took.
+/// Token counts for Cohere's clients.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RerankMeta")]
-#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
 pub struct Meta {
     pub api_version: ApiVersion,
     pub tokens: Tokens,
@@ -70,7 +65,6 @@ pub struct Meta {
 /// Part of [`Meta`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RerankApiVersion")]
-#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
 pub struct ApiVersion {
     pub version: &'static str,
 }
@@ -78,15 +72,13 @@ pub struct ApiVersion {
 /// Part of [`Meta`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RerankTokens")]
-#[expect(missing_docs, reason = "the names are Cohere's, and so is their meaning")]
 pub struct Tokens {
     pub input_tokens: u64,
 }
 
-/// A document's place.
+/// The score of one document.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RankedDocument")]
-#[expect(missing_docs, reason = "the names are Cohere's and Jina's, and so is their meaning")]
 pub struct Ranked {
     pub index: usize,
     pub relevance_score: f32,
@@ -94,10 +86,9 @@ pub struct Ranked {
     pub document: Option<Shown>,
 }
 
-/// A document that is given back.
+/// A returned document.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ShownDocument")]
 pub struct Shown {
-    /// Its text.
     pub text: String,
 }

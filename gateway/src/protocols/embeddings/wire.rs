@@ -1,5 +1,7 @@
 //! `POST /v1/embeddings`.
 
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -9,44 +11,41 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
 
-/// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are ours.
+/// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are extensions of this server.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Request {
     pub model: String,
     pub input: Input,
     pub encoding_format: Option<String>,
     pub dimensions: Option<u32>,
     pub user: Option<String>,
-    /// Cuts inputs that are too long instead of refusing them.
+    /// Truncates inputs that are too long instead of refusing them.
     pub truncate: Option<bool>,
-    /// Which of the model's own prompts goes before each text.
+    /// The name of the model's own prompt to put before each text.
     pub prompt_name: Option<String>,
-    /// How long the idle model stays.
+    /// The time until an idle model is unloaded.
     pub keep_alive: Option<KeepAlive>,
-    /// Seconds after which the request fails.
+    /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
 }
 
 impl Body for Request {}
 
-/// One text or several, each as text or as token ids.
+/// One input or several, each as text or as token ids.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged, rename = "EmbeddingsInput")]
 pub enum Input {
-    /// A string.
     Text(String),
-    /// A list of strings.
     Texts(Vec<String>),
-    /// A list of token ids: one text.
+    /// Token ids of one input.
     Tokens(Vec<u32>),
-    /// A list of such lists.
+    /// Token ids of several inputs.
     Batch(Vec<Vec<u32>>),
 }
 
 impl<'de> Deserialize<'de> for Input {
-    // By hand: serde's own way of trying one form after the other would hold every token as a JSON value first.
+    // Written by hand, because serde's untagged enums first buffer every token as a JSON value.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(InputVisitor)
     }
@@ -127,10 +126,9 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 }
 
-/// The answer.
+/// The response.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsResponse")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Response<'a> {
     pub object: &'static str,
     pub data: Vec<Data<'a>>,
@@ -138,31 +136,28 @@ pub struct Response<'a> {
     pub usage: Usage,
 }
 
-/// One vector.
+/// The vector of one input.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "EmbeddingData")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Data<'a> {
     pub object: &'static str,
     pub index: usize,
     pub embedding: Embedding<'a>,
 }
 
-/// A vector in either form.
+/// A vector in one of the encodings.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Embedding")]
 #[serde(untagged)]
 pub enum Embedding<'a> {
-    /// Numbers.
     Floats(&'a [f32]),
-    /// Their bytes, little-endian, in base64.
+    /// Little-endian bytes of the numbers in base64.
     Base64(String),
 }
 
 /// Token counts.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsUsage")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Usage {
     pub prompt_tokens: u64,
     pub total_tokens: u64,

@@ -1,4 +1,4 @@
-//! Vectors and scores → JSON.
+//! Writes vectors and scores as JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,40 +8,40 @@ use crate::protocols::embeddings::rerank;
 use crate::protocols::embeddings::rerank::{Ranked, Shown};
 use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
 
-/// The answer to a request to embed, as JSON.
+/// Writes the response of an embeddings request.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns an error if JSON serialization fails.
 pub fn embeddings(model: &str, answer: &Embeddings, base64: bool) -> serde_json::Result<Vec<u8>> {
     let data = answer.vectors.iter().enumerate().map(|(index, vector)| Data {
         object: "embedding",
         index,
-        embedding: if base64 { coded(vector) } else { Embedding::Floats(vector) },
+        embedding: if base64 { to_base64(vector) } else { Embedding::Floats(vector) },
     });
     let response = Response { object: "list", data: data.collect(), model, usage: usage(answer.tokens) };
     serde_json::to_vec(&response)
 }
 
-fn coded(vector: &[f32]) -> Embedding<'static> {
+fn to_base64(vector: &[f32]) -> Embedding<'static> {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     Embedding::Base64(STANDARD.encode(bytes))
 }
 
-/// The answer to a request to rerank, as JSON: the `most` relevant documents, with their texts where those are given.
+/// Writes the response of a rerank request: the `top_n` most relevant documents, with their texts if `documents` is set.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns an error if JSON serialization fails.
 pub fn ranking(
     (id, model): (&str, &str),
     answer: &Scores,
-    most: usize,
+    top_n: usize,
     documents: Option<&[String]>,
 ) -> serde_json::Result<Vec<u8>> {
     let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
-    // Equal ones stay in the client's order.
+    // The sort is stable: documents with equal scores stay in the client's order.
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = |index: usize| Some(Shown { text: documents?.get(index)?.clone() });
-    let results = order.into_iter().take(most).map(|(index, relevance_score)| Ranked {
+    let results = order.into_iter().take(top_n).map(|(index, relevance_score)| Ranked {
         index,
         relevance_score,
         document: shown(index),

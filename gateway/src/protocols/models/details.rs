@@ -1,68 +1,68 @@
-//! State and details of a model, which model lists and the admin API show alike.
+//! The state and details of a model in model lists and the admin API.
 
 use ipc_proto::supervisor::{self, Capabilities, ModelState};
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What a model's workers do, in one word and what belongs to it.
+/// The state of a model's workers.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "ModelState")]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum State {
-    /// No process.
+    /// No worker process runs.
     Stopped,
-    /// It waits for memory.
+    /// The model waits for memory.
     Queued,
-    /// It loads.
+    /// The workers load the model.
     Loading {
-        /// So far.
+        /// Bytes of the weights loaded so far.
         loaded_bytes: u64,
-        /// In all.
+        /// Bytes of all weights.
         total_bytes: u64,
     },
-    /// It serves.
+    /// The workers serve requests.
     Ready,
-    /// It ends its last requests.
+    /// The workers finish their last requests.
     Draining,
-    /// It does not run, and cannot.
+    /// The workers cannot run.
     Failed {
-        /// Why.
+        /// One sentence.
         reason: String,
     },
 }
 
-/// What a model's files say.
+/// The contents of a model's files.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "ModelDetails")]
 pub struct Details {
     /// `model_type` of config.json.
     pub architecture: String,
-    /// What it does: text, embeddings or rerank.
+    /// `text`, `embeddings` or `rerank`.
     pub modality: &'static str,
-    /// Whether there is code for its architecture.
+    /// Whether this server implements the architecture.
     pub supported: bool,
-    /// Weights, counted before packing.
+    /// The number of weights before packing.
     pub parameters: u64,
-    /// Such as `bf16` or `4-bit`.
+    /// For example `bf16` or `4-bit`.
     pub quantization: String,
-    /// Prompt and output together, in tokens.
+    /// The maximum of prompt and output together, in tokens.
     pub context: Option<u32>,
-    /// What it can do.
+    /// The features that the model supports.
     pub capabilities: Capabilities,
-    /// Bytes of its weights in memory.
+    /// Bytes of the weights in memory.
     pub weight_bytes: u64,
-    /// Bytes that a token takes in the KV cache.
+    /// Bytes of one token in the KV cache.
     pub kv_bytes_per_token: u64,
-    /// Why it cannot be served, where its files say that.
+    /// The reason why the model cannot be served, if its files have a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Why chats fail while completions work: the chat template is not valid.
+    /// The error of an invalid chat template. Chats fail while completions work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_problem: Option<String>,
 }
 
-/// The state of a model's workers.
+/// Converts the state of a model's workers.
 pub fn state(state: ModelState) -> State {
     match state {
         ModelState::Stopped => State::Stopped,
@@ -74,7 +74,7 @@ pub fn state(state: ModelState) -> State {
     }
 }
 
-/// The details without the folder: clients need not know the server's paths.
+/// Converts the details without the folder, because clients do not need the server's paths.
 pub fn details(details: supervisor::Details) -> Details {
     Details {
         architecture: details.architecture,

@@ -10,39 +10,39 @@ use ipc_proto::{Error, Resource};
 use crate::dispatch::Services;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::error::ApiError;
-use crate::protocols::models::write::{named, page, to_anthropic, to_ollama, to_openai};
+use crate::protocols::models::write::{expand_aliases, paginate, to_anthropic, to_ollama, to_openai};
 use crate::protocols::ollama;
 use crate::protocols::openai::models::List;
 use crate::protocols::protocol::Protocol;
 
-/// Every model; Anthropic's clients page through them.
+/// Lists every model. Anthropic's clients request pages.
 ///
 /// # Errors
-/// When the supervisor does not answer.
+/// Returns an error if the supervisor does not answer.
 pub async fn list(
     State(services): State<Services>,
     Extension(protocol): Extension<Protocol>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let models = named(services.fleet.models().await?);
+    let models = expand_aliases(services.fleet.models().await?);
     if protocol == Protocol::OpenAi {
         let data = models.into_iter().map(to_openai).collect();
         return Ok(Json(List { object: "list", data }).into_response());
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
-    Ok(Json(page(models, &query)?).into_response())
+    Ok(Json(paginate(models, &query)?).into_response())
 }
 
-/// The Ollama whose OpenAI endpoints are like ours: the first that Codex takes to have Responses. It falls back to chats, or
-/// gives up, at older ones.
+/// The version of Ollama whose OpenAI endpoints match this server's. Codex requires it for Responses: with older versions it
+/// falls back to chat completions or gives up.
 const OLLAMA_VERSION: &str = "0.13.4";
 
-/// `GET /api/tags`: every model as Ollama lists them.
+/// `GET /api/tags`: lists every model in Ollama's form.
 ///
 /// # Errors
-/// When the supervisor does not answer.
+/// Returns an error if the supervisor does not answer.
 pub async fn tags(State(services): State<Services>) -> Result<Json<ollama::Tags>, ApiError> {
-    let models = named(services.fleet.models().await?).into_iter().map(to_ollama).collect();
+    let models = expand_aliases(services.fleet.models().await?).into_iter().map(to_ollama).collect();
     Ok(Json(ollama::Tags { models }))
 }
 
@@ -51,11 +51,11 @@ pub async fn version() -> Json<ollama::Version> {
     Json(ollama::Version { version: OLLAMA_VERSION })
 }
 
-/// One model by its id, which may hold slashes.
+/// Returns one model by its id, which may contain slashes.
 ///
 /// # Errors
-/// When there is none of that id.
-pub async fn one(
+/// Returns an error if there is no model with that id.
+pub async fn retrieve(
     State(services): State<Services>,
     Extension(protocol): Extension<Protocol>,
     Path(id): Path<String>,

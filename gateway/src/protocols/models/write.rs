@@ -1,4 +1,4 @@
-//! Models as each protocol lists them.
+//! Writes models in the form of each protocol.
 
 use chrono::{DateTime, SecondsFormat};
 use ipc_proto::supervisor::ModelEntry;
@@ -12,9 +12,8 @@ use crate::protocols::openai::models::Model;
 const DEFAULT_PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
-/// Each model that can be served once under each of its names: clients choose among what they are shown, some only from names of
-/// a known kind.
-pub fn named(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
+/// Lists each servable model once under its id and once under each alias. Some clients offer only listed names of a known kind.
+pub fn expand_aliases(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
     let each = |entry: ModelEntry| {
         let aliases = entry.aliases.clone().into_iter();
         let aliases: Vec<_> = aliases.map(|id| ModelEntry { id, ..entry.clone() }).collect();
@@ -23,13 +22,13 @@ pub fn named(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
     models.into_iter().filter(|entry| !entry.details.unserved).flat_map(each).collect()
 }
 
-/// As OpenAI shows it.
+/// Writes a model in OpenAI's form.
 pub fn to_openai(entry: ModelEntry) -> Model {
     let (state, details) = (state(entry.state), details(entry.details));
     Model { id: entry.id, object: "model", created: entry.created, owned_by: "local", state, details }
 }
 
-/// As Anthropic shows it.
+/// Writes a model in Anthropic's form.
 pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
     anthropic::Model {
         r#type: "model",
@@ -41,7 +40,7 @@ pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
     }
 }
 
-/// As Ollama shows it.
+/// Writes a model in Ollama's form.
 pub fn to_ollama(entry: ModelEntry) -> ollama::Model {
     let modified_at = rfc3339(entry.created);
     let details = entry.details;
@@ -56,14 +55,14 @@ pub fn to_ollama(entry: ModelEntry) -> ollama::Model {
             format: "safetensors",
             families: [details.architecture.clone()],
             family: details.architecture,
-            parameter_size: in_words(details.parameters),
+            parameter_size: format_parameter_count(details.parameters),
             quantization_level: details.quantization,
         },
     }
 }
 
-/// A number of parameters: in billions, or in millions where it is less than one.
-fn in_words(parameters: u64) -> String {
+/// Formats a number of parameters in billions, or in millions below one billion.
+fn format_parameter_count(parameters: u64) -> String {
     let millions = parameters as f64 / 1e6;
     if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
 }
@@ -73,11 +72,11 @@ fn rfc3339(seconds: u64) -> String {
     time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// One page of `models`, which stay in their order.
+/// Returns one page of `models` in their order.
 ///
 /// # Errors
-/// When the page's size or its neighbour is wrong.
-pub fn page(models: Vec<ModelEntry>, query: &anthropic::Query) -> Result<anthropic::List> {
+/// Returns an error for an invalid page size or an unknown neighbour.
+pub fn paginate(models: Vec<ModelEntry>, query: &anthropic::Query) -> Result<anthropic::List> {
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if limit == 0 || limit > MAX_PAGE {
         return Err(Error::invalid("limit", format!("limit must lie between 1 and {MAX_PAGE}")));
@@ -90,7 +89,7 @@ pub fn page(models: Vec<ModelEntry>, query: &anthropic::Query) -> Result<anthrop
     let end = query.before_id.as_deref().map(|id| at("before_id", id)).transpose()?;
     let range = match (query.after_id.is_some(), end) {
         (true, Some(_)) => return Err(Error::invalid("before_id", "before_id is not allowed with after_id")),
-        // Backwards: the models just before that one.
+        // Backwards: the models just before `before_id`.
         (false, Some(end)) => end.saturating_sub(limit)..end,
         (_, None) => first..models.len().min(first.saturating_add(limit)),
     };

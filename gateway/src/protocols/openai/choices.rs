@@ -1,53 +1,53 @@
-//! Requests for several choices, and the form of the answer.
+//! Requests for one or more choices, and the form of their answer.
 
 use ipc_proto::{Error, Result};
 
 use crate::inference::labels::Labels;
 use crate::inference::request::InferenceRequest;
 
-/// Choices of one request, at most.
+/// Maximum number of choices of one request.
 const MAX_CHOICES: usize = 128;
 
-/// A request for one choice or several, checked.
+/// A parsed request for one or more choices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChoicesRequest {
-    /// The request itself. Its choices are ordered: those of the first prompt, then those of the next.
+    /// The neutral request. Its choices are ordered by prompt.
     pub request: InferenceRequest,
     /// The form of the answer.
-    pub form: Form,
+    pub form: AnswerForm,
 }
 
-/// The form of an answer with choices.
+/// The settings of an answer that the worker does not need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Form {
-    /// Choices generated for each prompt.
+pub struct AnswerForm {
+    /// The number of choices generated per prompt.
     pub candidates: usize,
-    /// Those of them that the answer holds: the likeliest.
+    /// The number of choices returned per prompt: the likeliest.
     pub returned: usize,
-    /// Calls have the deprecated form, `function_call`.
+    /// Whether calls have the deprecated form, `function_call`.
     pub legacy: bool,
-    /// The texts before the completions, by prompt.
+    /// The echoed text before the completions of each prompt.
     pub echo: Vec<Echo>,
-    /// The answer holds log probabilities.
+    /// Whether the answer includes log probabilities.
     pub logprobs: bool,
-    /// The service tier, if one was asked for.
+    /// The service tier, if the request names one.
     pub tier: Option<&'static str>,
-    /// The answer holds no reasoning.
+    /// Whether to omit the reasoning.
     pub hide_reasoning: bool,
 }
 
-/// The text before a completion.
+/// The echoed text before a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Echo {
-    /// Nothing.
+    /// No echo.
     None,
-    /// The prompt.
+    /// The text of the prompt.
     Text(String),
-    /// The text of the prompt's scored tokens.
+    /// The text of the prompt's scored tokens, from [`ipc_proto::generate::Event::Prompt`].
     Tokens,
 }
 
-impl Default for Form {
+impl Default for AnswerForm {
     fn default() -> Self {
         Self {
             candidates: 1,
@@ -62,14 +62,17 @@ impl Default for Form {
 }
 
 impl ChoicesRequest {
-    /// As [`InferenceRequest::with_labels`].
+    /// Adds labels, like [`InferenceRequest::with_labels`].
     #[must_use]
-    pub fn with_labels(self, sender: Labels) -> Self {
-        Self { request: self.request.with_labels(sender), ..self }
+    pub fn with_labels(self, labels: Labels) -> Self {
+        Self { request: self.request.with_labels(labels), ..self }
     }
 
-    /// A request for at most [`MAX_CHOICES`] choices.
-    pub fn new(request: InferenceRequest, form: Form) -> Result<Self> {
+    /// Checks the number of choices over all prompts.
+    ///
+    /// # Errors
+    /// Returns an error for more than [`MAX_CHOICES`] choices.
+    pub fn new(request: InferenceRequest, form: AnswerForm) -> Result<Self> {
         let count = request.outputs();
         if count > MAX_CHOICES {
             let text = format!("n: prompts and choices make {count} generations, at most {MAX_CHOICES}");
@@ -79,12 +82,12 @@ impl ChoicesRequest {
     }
 }
 
-/// The number of choices.
+/// Checks the number of choices in the field `name`.
 ///
 /// # Errors
-/// When it is 0 or too large.
-pub fn count(name: &str, asked: Option<u32>) -> Result<usize> {
-    match asked.unwrap_or(1) as usize {
+/// Returns an error for 0 or more than [`MAX_CHOICES`].
+pub fn parse_count(name: &str, value: Option<u32>) -> Result<usize> {
+    match value.unwrap_or(1) as usize {
         n @ 1..=MAX_CHOICES => Ok(n),
         n => Err(Error::invalid(name, format!("{name} must lie between 1 and {MAX_CHOICES}, not {n}"))),
     }

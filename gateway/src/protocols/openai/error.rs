@@ -1,4 +1,4 @@
-//! `{"error": {…}}`. SDKs recognise only this nesting, in bodies and in streams.
+//! Errors as `{"error": {…}}`. SDKs recognize only this nesting, in bodies and in streams.
 
 use ipc_proto::{Error, ErrorKind, Resource};
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl Body {
-    /// The body of `error` in a protocol with these names of fields.
+    /// Builds the body of `error`, with the field names of one protocol.
     pub fn new(error: &Error, names: FieldNames) -> Self {
         let (r#type, code) = match error.kind {
             ErrorKind::InvalidRequest => ("invalid_request_error", None),

@@ -1,4 +1,4 @@
-//! Fields that chat completions and completions share.
+//! Parses the fields that chat completions and completions share.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::protocols::common::unsupported::{Everywhere, Refused};
 
 const MAX_STOP_TOKENS: usize = 64;
 
-/// The fields as clients send them.
+/// The fields of a request outside the other groups.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's and vLLM's, and so is their meaning")]
 pub struct SharedFields {
@@ -42,22 +42,32 @@ pub struct SharedFields {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub enum Stop {
-    /// One.
+    /// A string.
     One(String),
-    /// Several.
+    /// A list of strings.
     Many(Vec<String>),
 }
 
-/// The contents of a stream besides text.
+impl Stop {
+    /// Returns the texts as a list.
+    pub fn into_texts(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// Settings of a stream.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct StreamOptions {
-    /// Whether a last chunk holds the token counts.
+    /// Adds a last chunk with the token counts.
     pub include_usage: Option<bool>,
     /// Only `false` is accepted.
     pub include_obfuscation: Option<bool>,
 }
 
-/// The service tier that the client asks for.
+/// The service tier of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
@@ -72,10 +82,10 @@ pub enum ServiceTier {
 }
 
 impl ServiceTier {
-    /// The tier that served the request.
+    /// Returns the tier that serves the request.
     pub fn served(self) -> &'static str {
         match self {
-            // No capacity is reserved that "scale" could mean.
+            // This server reserves no capacity, so "scale" has no effect.
             Self::Auto | Self::Default | Self::Scale => "default",
             Self::Flex => "flex",
             Self::Priority | Self::Fast => "priority",
@@ -91,47 +101,47 @@ impl ServiceTier {
     }
 }
 
-/// The fields of all groups that both requests flatten.
+/// The flattened groups of fields of both requests.
 pub struct Groups {
-    /// Fields of both endpoints.
+    /// Fields outside the other groups.
     pub shared: SharedFields,
-    /// Sampling.
+    /// Sampling fields.
     pub sampling: SamplingFields,
-    /// The form of the output.
+    /// Constraints of the output.
     pub format: FormatFields,
-    /// Extensions of all protocols.
+    /// Extensions of every protocol.
     pub extensions: ExtensionFields,
-    /// Fields that are not supported.
+    /// Unsupported fields.
     pub unsupported: Refused<Everywhere>,
 }
 
-/// The checked fields of all groups.
+/// The parsed fields of all groups.
 pub struct Parsed {
-    /// A generation with these settings and no others.
+    /// A generation with the settings of these groups; the other settings have their defaults.
     pub generation: Generation,
-    /// Extensions of all protocols.
+    /// Extensions of every protocol.
     pub extensions: Extensions,
-    /// Whether the request names a priority or a tier other than normal.
+    /// Whether the request sets a priority, or a tier with other than normal priority.
     pub has_priority: bool,
-    /// Set if the answer is streamed.
+    /// Set if the response is streamed.
     pub stream: Option<Streaming>,
-    /// The sender and purpose.
+    /// Labels for the audit record.
     pub labels: Labels,
-    /// The client's key for requests with one beginning.
+    /// The client's key of requests with a common prefix.
     pub affinity: Option<String>,
-    /// The tier that serves the request, if one was asked for.
+    /// The tier that serves the request, if it names one.
     pub tier: Option<&'static str>,
 }
 
 impl Groups {
-    /// The checked fields.
+    /// Parses all groups.
     ///
     /// # Errors
-    /// Naming the field that is wrong.
+    /// Returns an error that names the invalid field.
     pub fn parse(self) -> Result<Parsed> {
         let Self { shared, sampling, format, extensions, unsupported } = self;
-        let labels = labels::of_body(&shared.user, &shared.safety_identifier, shared.metadata.as_ref())?;
-        let affinity = labels::first(&[("prompt_cache_key", &shared.prompt_cache_key)])?;
+        let labels = labels::from_body(&shared.user, &shared.safety_identifier, shared.metadata.as_ref())?;
+        let affinity = labels::first_label(&[("prompt_cache_key", &shared.prompt_cache_key)])?;
         let sampling: Sampling = sampling.parse(shared.logit_bias.as_ref())?;
         unsupported.check(&sampling)?;
         let stop_tokens = shared.stop_token_ids.unwrap_or_default();
@@ -143,14 +153,9 @@ impl Groups {
         let extensions = extensions.parse()?;
         let tier = shared.service_tier;
         let priority = extensions.priority.or(tier.map(ServiceTier::priority)).unwrap_or_default();
-        let stop = match shared.stop {
-            None => Vec::new(),
-            Some(Stop::One(text)) => vec![text],
-            Some(Stop::Many(texts)) => texts,
-        };
         let generation = Generation {
             sampling,
-            stop: stop_texts("stop", stop)?,
+            stop: stop_texts("stop", shared.stop.map(Stop::into_texts).unwrap_or_default())?,
             stop_tokens,
             min_tokens: shared.min_tokens.unwrap_or(0),
             ignore_eos: shared.ignore_eos.unwrap_or(false),
@@ -163,7 +168,7 @@ impl Groups {
             has_priority: extensions.priority.is_some() || priority != Priority::Normal,
             generation,
             extensions,
-            stream: streaming(shared.stream, shared.stream_options)?,
+            stream: parse_streaming(shared.stream, shared.stream_options)?,
             labels,
             affinity,
             tier: tier.map(ServiceTier::served),
@@ -171,7 +176,7 @@ impl Groups {
     }
 }
 
-fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<Streaming>> {
+fn parse_streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<Streaming>> {
     let StreamOptions { include_usage, include_obfuscation } = options.unwrap_or_default();
     let obfuscation = include_obfuscation.map(Value::Bool);
     refuse("stream_options.include_obfuscation", &obfuscation, &[json!(false)])?;

@@ -1,13 +1,14 @@
 //! `GET /v1/models`.
 
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::protocols::models::details::{Details, State};
 
-/// The list.
+/// The list of models.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ModelList")]
 pub struct List {
     pub object: &'static str,
@@ -16,13 +17,12 @@ pub struct List {
 
 /// One model.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Model {
     pub id: String,
     pub object: &'static str,
     pub created: u64,
     pub owned_by: &'static str,
-    /// What its workers do; ours, as what follows.
+    /// An extension of this server, like `details`.
     #[serde(flatten)]
     pub state: State,
     pub details: Details,

@@ -1,5 +1,5 @@
-//! The form of the output, in each of the fields that clients of chat and completions use: OpenAI's `response_format`,
-//! vLLM's `guided_…` and `structured_outputs`, llama.cpp's `json_schema`.
+//! Parses the constraint of the output from OpenAI's `response_format`, vLLM's `guided_…` and `structured_outputs`, or
+//! llama.cpp's `json_schema`.
 
 use ipc_proto::generate::Constraint;
 use ipc_proto::{Error, Result};
@@ -11,7 +11,7 @@ use crate::protocols::common::checks::refuse;
 
 const MAX_CHOICES: usize = 1024;
 
-/// The fields as clients send them; at most one may be given.
+/// The constraint fields of a request. At most one may be set.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, vLLM's and llama.cpp's, and so is their meaning")]
 pub struct FormatFields {
@@ -24,7 +24,7 @@ pub struct FormatFields {
     pub json_schema: Option<Value>,
 }
 
-/// The form of the output, as vLLM has it.
+/// The constraint in vLLM's form.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are vLLM's, and so is their meaning")]
 pub struct StructuredOutputs {
@@ -38,10 +38,10 @@ pub struct StructuredOutputs {
 }
 
 impl FormatFields {
-    /// The form that the output must have, if any.
+    /// Returns the constraint of the output, if any.
     ///
     /// # Errors
-    /// Two fields at once, or one that is wrong.
+    /// Returns an error for more than one field or an invalid field.
     pub fn parse(self) -> Result<Option<Constraint>> {
         let outputs = self.structured_outputs.unwrap_or_default();
         refuse("structured_outputs.structural_tag", &outputs.structural_tag, &[])?;
@@ -49,17 +49,19 @@ impl FormatFields {
         let regex = |regex: String| Ok(Some(Constraint::Regex(regex)));
         let grammar = |text: String| Ok(Some(Constraint::Lark(text)));
         let given = [
-            self.response_format.map(|format| ("response_format", response_format(&format))),
-            self.guided_json.map(|value| ("guided_json", schema("guided_json", &value))),
+            self.response_format.map(|format| ("response_format", parse_response_format(&format))),
+            self.guided_json.map(|value| ("guided_json", parse_schema("guided_json", &value))),
             self.guided_regex.map(|text| ("guided_regex", regex(text))),
-            self.guided_choice.map(|texts| ("guided_choice", choice("guided_choice", &texts))),
+            self.guided_choice.map(|texts| ("guided_choice", parse_text_choice("guided_choice", &texts))),
             self.guided_grammar.map(|text| ("guided_grammar", grammar(text))),
-            self.json_schema.map(|value| ("json_schema", schema("json_schema", &value))),
-            outputs.json.map(|value| ("structured_outputs.json", schema("structured_outputs.json", &value))),
-            outputs.regex.map(|text| ("structured_outputs.regex", regex(text))),
+            self.json_schema.map(|value| ("json_schema", parse_schema("json_schema", &value))),
             outputs
-                .choice
-                .map(|texts| ("structured_outputs.choice", choice("structured_outputs.choice", &texts))),
+                .json
+                .map(|value| ("structured_outputs.json", parse_schema("structured_outputs.json", &value))),
+            outputs.regex.map(|text| ("structured_outputs.regex", regex(text))),
+            outputs.choice.map(|texts| {
+                ("structured_outputs.choice", parse_text_choice("structured_outputs.choice", &texts))
+            }),
             outputs.grammar.map(|text| ("structured_outputs.grammar", grammar(text))),
             outputs
                 .json_object
@@ -76,8 +78,8 @@ impl FormatFields {
     }
 }
 
-/// OpenAI's kinds, and a regular expression or a grammar, as other servers have them.
-fn response_format(format: &Value) -> Result<Option<Constraint>> {
+/// Parses OpenAI's types, and the types `regex` and `grammar` of other servers.
+fn parse_response_format(format: &Value) -> Result<Option<Constraint>> {
     let wrong = |text: &str| Error::invalid("response_format", format!("response_format: {text}"));
     let text = |name: &str| {
         let text = format.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -99,8 +101,8 @@ fn response_format(format: &Value) -> Result<Option<Constraint>> {
     }
 }
 
-/// A schema, or one in a string.
-fn schema(name: &str, value: &Value) -> Result<Option<Constraint>> {
+/// Parses a JSON schema, which may be in a string.
+fn parse_schema(name: &str, value: &Value) -> Result<Option<Constraint>> {
     let parsed = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
     let schema = parsed.as_ref().unwrap_or(value);
     match schema {
@@ -110,12 +112,12 @@ fn schema(name: &str, value: &Value) -> Result<Option<Constraint>> {
     }
 }
 
-/// One of some texts.
-fn choice(name: &str, texts: &[String]) -> Result<Option<Constraint>> {
+/// Builds a grammar that accepts one of `texts`.
+fn parse_text_choice(name: &str, texts: &[String]) -> Result<Option<Constraint>> {
     if texts.is_empty() || texts.len() > MAX_CHOICES || texts.iter().any(String::is_empty) {
         return Err(Error::invalid(name, format!("{name}: 1 to {MAX_CHOICES} texts, none empty")));
     }
-    // Lark's strings are JSON's.
+    // Lark's strings have the syntax of JSON's.
     let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
     Ok(Some(Constraint::Lark(format!("start: {}", texts.join(" | ")))))
 }

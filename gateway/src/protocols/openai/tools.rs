@@ -1,4 +1,4 @@
-//! Functions and the choice among them, for chat completions and Responses.
+//! Parses functions and the tool choice of chat completions, and functions of Responses.
 
 use std::collections::HashSet;
 
@@ -9,27 +9,27 @@ use serde_json::Value;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{Chosen, Function, FunctionChoice};
 
-/// Functions of one request, at most.
+/// Maximum number of functions in one request.
 const MAX_TOOLS: usize = 128;
 const MAX_NAME_BYTES: usize = 128;
 
-/// The functions of a request.
+/// The parsed functions of a request.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tools {
     /// The functions that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it calls them.
+    /// Whether the model calls a function, and which.
     pub choice: ToolChoice,
-    /// Whether one turn may hold several calls.
+    /// Whether one turn may have several calls.
     pub parallel: bool,
-    /// The answer has the deprecated form, with one `function_call`.
+    /// Whether the answer has the deprecated form, with one `function_call`.
     pub legacy: bool,
 }
 
-/// Takes `tools`, or the deprecated `functions`.
+/// Parses `tools` or the deprecated `functions`, and removes them from the request.
 ///
 /// # Errors
-/// Naming the field that is wrong.
+/// Returns an error that names the invalid field.
 pub fn parse(request: &mut chat::Request) -> Result<Tools> {
     let tools = request.tools.take().unwrap_or_default();
     let functions = request.functions.take().unwrap_or_default();
@@ -44,17 +44,21 @@ pub fn parse(request: &mut chat::Request) -> Result<Tools> {
         }
         (
             "functions",
-            functions.into_iter().enumerate().map(|(at, f)| tool(&format!("functions[{at}]"), f)).collect(),
+            functions
+                .into_iter()
+                .enumerate()
+                .map(|(at, f)| parse_function(&format!("functions[{at}]"), f))
+                .collect(),
         )
     } else {
-        ("tools", tools.into_iter().enumerate().map(|(at, t)| function(at, t)).collect::<Result<Vec<_>>>())
+        ("tools", tools.into_iter().enumerate().map(|(at, t)| parse_tool(at, t)).collect::<Result<Vec<_>>>())
     };
     let mut tools: Vec<Tool> = tools?;
-    unique(name, &tools)?;
+    check_names(name, &tools)?;
     let choice = match request.function_call.take() {
-        Some(call) => legacy_choice(call)?,
+        Some(call) => parse_legacy_choice(call)?,
         None => match request.tool_choice.take() {
-            Some(choice) => modern_choice(choice, &mut tools)?,
+            Some(choice) => parse_choice(choice, &mut tools)?,
             None => ToolChoice::Auto,
         },
     };
@@ -73,7 +77,7 @@ pub fn parse(request: &mut chat::Request) -> Result<Tools> {
     }
 }
 
-fn function(at: usize, tool: chat::Tool) -> Result<Tool> {
+fn parse_tool(at: usize, tool: chat::Tool) -> Result<Tool> {
     let path = format!("tools[{at}]");
     if tool.r#type != "function" {
         let name = format!("{path}.type");
@@ -82,14 +86,14 @@ fn function(at: usize, tool: chat::Tool) -> Result<Tool> {
     }
     let path = format!("{path}.function");
     let missing = || Error::invalid(&path, format!("{path} is missing"));
-    self::tool(&path, tool.function.ok_or_else(missing)?)
+    parse_function(&path, tool.function.ok_or_else(missing)?)
 }
 
-/// Checks one function, which stands at `path` in the request.
+/// Parses the function at `path` in the request.
 ///
 /// # Errors
-/// A name that is no identifier.
-pub fn tool(path: &str, function: Function) -> Result<Tool> {
+/// Returns an error for a name that is not an identifier.
+pub fn parse_function(path: &str, function: Function) -> Result<Tool> {
     let Function { name, description, parameters, strict } = function;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(fits) {
@@ -101,11 +105,11 @@ pub fn tool(path: &str, function: Function) -> Result<Tool> {
     Ok(Tool { name, description, parameters, strict: strict.unwrap_or(false) })
 }
 
-/// Checks the number and the names of functions, which stand in the field `name`.
+/// Checks the number and the names of the functions in the field `name`.
 ///
 /// # Errors
-/// Too many functions, two of one name.
-pub fn unique(name: &str, tools: &[Tool]) -> Result<()> {
+/// Returns an error for too many functions, or two functions with the same name.
+pub fn check_names(name: &str, tools: &[Tool]) -> Result<()> {
     if tools.len() > MAX_TOOLS {
         return Err(Error::invalid(name, format!("{name}: at most {MAX_TOOLS}, not {}", tools.len())));
     }
@@ -116,7 +120,7 @@ pub fn unique(name: &str, tools: &[Tool]) -> Result<()> {
     }
 }
 
-fn mode(field: &str, mode: &str) -> Result<ToolChoice> {
+fn parse_mode(field: &str, mode: &str) -> Result<ToolChoice> {
     match mode {
         "none" => Ok(ToolChoice::None),
         "auto" => Ok(ToolChoice::Auto),
@@ -128,17 +132,17 @@ fn mode(field: &str, mode: &str) -> Result<ToolChoice> {
     }
 }
 
-fn legacy_choice(choice: FunctionChoice) -> Result<ToolChoice> {
+fn parse_legacy_choice(choice: FunctionChoice) -> Result<ToolChoice> {
     match choice {
-        FunctionChoice::Mode(name) => mode("function_call", &name),
+        FunctionChoice::Mode(name) => parse_mode("function_call", &name),
         FunctionChoice::Named(function) => Ok(ToolChoice::Named(function.name)),
     }
 }
 
-/// The choice; where only some tools are allowed, the others go.
-fn modern_choice(choice: chat::ToolChoice, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
+/// Parses the tool choice, and removes tools that it does not allow.
+fn parse_choice(choice: chat::ToolChoice, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
     let chosen = match choice {
-        chat::ToolChoice::Mode(name) => return mode("tool_choice", &name),
+        chat::ToolChoice::Mode(name) => return parse_mode("tool_choice", &name),
         chat::ToolChoice::Chosen(chosen) => chosen,
     };
     match (&*chosen.r#type, chosen.allowed_tools) {
@@ -146,24 +150,24 @@ fn modern_choice(choice: chat::ToolChoice, tools: &mut Vec<Tool>) -> Result<Tool
             let names: Vec<String> = allowed
                 .tools
                 .into_iter()
-                .map(|chosen| named("tool_choice.allowed_tools.tools", chosen))
+                .map(|chosen| function_name("tool_choice.allowed_tools.tools", chosen))
                 .collect::<Result<_>>()?;
             if let Some(name) = names.iter().find(|name| !tools.iter().any(|tool| tool.name == **name)) {
                 let field = "tool_choice.allowed_tools.tools";
                 return Err(Error::invalid(field, format!("{field}: there is no function \"{name}\"")));
             }
             tools.retain(|tool| names.contains(&tool.name));
-            mode("tool_choice.allowed_tools.mode", &allowed.mode)
+            parse_mode("tool_choice.allowed_tools.mode", &allowed.mode)
         }
         (kind, allowed) => {
             let chosen =
                 Chosen { r#type: kind.to_owned(), function: chosen.function, allowed_tools: allowed };
-            named("tool_choice", chosen).map(ToolChoice::Named)
+            function_name("tool_choice", chosen).map(ToolChoice::Named)
         }
     }
 }
 
-fn named(field: &str, chosen: Chosen) -> Result<String> {
+fn function_name(field: &str, chosen: Chosen) -> Result<String> {
     if chosen.r#type != "function" {
         let field = format!("{field}.type");
         let text = format!("{field}: \"{}\" is not supported, only \"function\"", chosen.r#type);

@@ -1,4 +1,4 @@
-//! Chat and completions: events → JSON or chunks, of one choice or several.
+//! Writes chat completions and completions as JSON or as a stream of chunks, with one or more choices.
 
 use std::time::Instant;
 
@@ -7,19 +7,19 @@ use ipc_proto::generate::{Event, FinishReason, Usage};
 use serde::Serialize;
 
 use crate::dispatch::sse;
-use crate::dispatch::writer::Wire;
-use crate::inference::output::Whole;
+use crate::dispatch::writer::ResponseWriter;
+use crate::inference::output::CompleteOutput;
 use crate::protocols::common::field_names;
 use crate::protocols::openai::chat::wire::Timings;
-use crate::protocols::openai::choices::Form;
+use crate::protocols::openai::choices::AnswerForm;
 use crate::protocols::openai::{error, usage};
 
-pub(in crate::protocols::openai) use crate::protocols::openai::chat::write::each_told;
+pub(in crate::protocols::openai) use crate::protocols::openai::chat::write::to_logprobs;
 
-/// What the answers of one build have in common.
+/// `system_fingerprint`: identifies the build of the server.
 pub(in crate::protocols::openai) const FINGERPRINT: &str = concat!("fp_mlxd_", env!("CARGO_PKG_VERSION"));
 
-/// Which of the two endpoints answers.
+/// The endpoint of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/v1/chat/completions`.
@@ -29,7 +29,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Its path.
+    /// Returns the path of the endpoint.
     pub fn path(self) -> &'static str {
         match self {
             Self::Chat => "/v1/chat/completions",
@@ -38,36 +38,36 @@ impl Endpoint {
     }
 }
 
-/// What every answer and chunk of one request carries.
+/// The common fields of an answer and its chunks.
 #[derive(Debug, Clone)]
-pub struct Head {
-    /// The endpoint.
+pub struct AnswerHead {
+    /// The endpoint, which determines the form of the answer.
     pub endpoint: Endpoint,
-    /// The answer's id.
+    /// The answer's id, `chatcmpl-…` or `cmpl-…`.
     pub id: String,
-    /// Seconds since the epoch.
+    /// Seconds since the Unix epoch.
     pub created: u64,
     /// The model's name as the client gave it.
     pub model: String,
-    /// What is told of choices.
-    pub form: Form,
+    /// The settings of the choices.
+    pub form: AnswerForm,
 }
 
-/// When the request came, and its first token; what it was is told in the end.
+/// The times of a request's arrival and first token.
 #[derive(Debug, Clone, Copy)]
 pub struct Timer {
     start: Instant,
     first: Option<Instant>,
 }
 
-/// Token counts of all choices: a prompt counts once, however many choices it has.
+/// Token counts of all choices. A prompt counts once, independent of its number of choices.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::protocols::openai) struct Total(Usage);
 
-/// Writes a stream.
+/// Writes a stream of chunks.
 #[derive(Debug)]
-pub struct Chunks {
-    pub(in crate::protocols::openai) head: Head,
+pub struct ChunkWriter {
+    pub(in crate::protocols::openai) head: AnswerHead,
     pub(in crate::protocols::openai) include_usage: bool,
     pub(in crate::protocols::openai) choices: Vec<Progress>,
     pub(in crate::protocols::openai) running: usize,
@@ -75,30 +75,30 @@ pub struct Chunks {
     pub(in crate::protocols::openai) timer: Timer,
 }
 
-/// How far a choice is.
+/// The progress of a choice.
 #[derive(Debug, Default)]
 pub(in crate::protocols::openai) struct Progress {
-    /// Something was told.
+    /// Whether the first chunk was written.
     pub(in crate::protocols::openai) opened: bool,
-    /// Calls so far.
+    /// The number of calls so far.
     pub(in crate::protocols::openai) calls: u32,
-    /// Characters so far.
+    /// The number of characters so far.
     pub(in crate::protocols::openai) offset: usize,
 }
 
 impl Timer {
-    /// A request came at `start`.
+    /// Creates the timer of a request that arrived at `start`.
     pub fn new(start: Instant) -> Self {
         Self { start, first: None }
     }
 
-    /// Something has come.
-    pub fn note(&mut self) {
+    /// Records the time of the first token.
+    pub fn mark_token(&mut self) {
         self.first.get_or_insert_with(Instant::now);
     }
 
-    /// What is told at the end.
-    fn told(&self, usage: Usage) -> Timings {
+    /// Returns the timings of a request that ends now.
+    fn timings(&self, usage: Usage) -> Timings {
         let end = Instant::now();
         let first = self.first.unwrap_or(end);
         let ms = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1e3;
@@ -112,14 +112,14 @@ impl Timer {
             prompt_per_second: per_second(prompt_n, prompt_ms),
             predicted_n: usage.completion_tokens,
             predicted_ms,
-            // The first token came with the prompt.
+            // The first token is part of the prompt's time.
             predicted_per_second: per_second(usage.completion_tokens.saturating_sub(1), predicted_ms),
         }
     }
 }
 
 impl Total {
-    fn add(&mut self, form: &Form, choice: usize, usage: Usage) {
+    fn add(&mut self, form: &AnswerForm, choice: usize, usage: Usage) {
         let first = choice.is_multiple_of(form.candidates);
         let prompt = |count| if first { count } else { 0 };
         self.0.prompt_tokens += prompt(usage.prompt_tokens);
@@ -129,15 +129,15 @@ impl Total {
     }
 }
 
-impl Chunks {
-    /// A stream of so many choices that nothing has been written to.
-    pub fn new(head: Head, choices: usize, include_usage: bool, timer: Timer) -> Self {
+impl ChunkWriter {
+    /// Creates the writer of a stream with so many choices.
+    pub fn new(head: AnswerHead, choices: usize, include_usage: bool, timer: Timer) -> Self {
         let progress = (0..choices).map(|_| Progress::default()).collect();
         Self { head, include_usage, choices: progress, running: choices, total: Total::default(), timer }
     }
 
-    /// Where the counts were asked for, the chunks without them say null.
-    pub(in crate::protocols::openai) fn no_usage(&self) -> Option<Option<usage::Usage>> {
+    /// Returns the usage of chunks before the last: null if the client requested usage, otherwise absent.
+    pub(in crate::protocols::openai) fn null_usage(&self) -> Option<Option<usage::Usage>> {
         self.include_usage.then_some(None)
     }
 
@@ -145,18 +145,18 @@ impl Chunks {
         self.total.add(&self.head.form, choice, usage);
         self.running = self.running.saturating_sub(1);
         let last = self.running == 0;
-        // llama.cpp's clients look for it in the chunk that ends the text.
-        let timings = last.then(|| self.timer.told(self.total.0));
+        // llama.cpp's clients read the timings from the chunk that ends the text.
+        let timings = last.then(|| self.timer.timings(self.total.0));
         match self.head.endpoint {
-            Endpoint::Chat => self.chat_end(buffer, choice, reason, timings),
-            Endpoint::Completions => self.completion_end(buffer, choice, reason, timings),
+            Endpoint::Chat => self.push_chat_end(buffer, choice, reason, timings),
+            Endpoint::Completions => self.push_completion_end(buffer, choice, reason, timings),
         }
         if last {
             if self.include_usage {
-                let usage = Some(Some(counts(self.total.0)));
+                let usage = Some(Some(to_usage(self.total.0)));
                 match self.head.endpoint {
-                    Endpoint::Chat => sse::push(buffer, &self.head.chat_counts(usage)),
-                    Endpoint::Completions => sse::push(buffer, &self.head.completion_counts(usage)),
+                    Endpoint::Chat => sse::push(buffer, &self.head.chat_usage_chunk(usage)),
+                    Endpoint::Completions => sse::push(buffer, &self.head.completion_usage_chunk(usage)),
                 }
             }
             sse::push_done(buffer);
@@ -165,7 +165,7 @@ impl Chunks {
     }
 }
 
-impl Wire for Chunks {
+impl ResponseWriter for ChunkWriter {
     const EAGER: bool = false;
 
     fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
@@ -175,23 +175,27 @@ impl Wire for Chunks {
             self.fail(buffer, failure);
             return true;
         }
-        self.timer.note();
+        self.timer.mark_token();
         let chat = self.head.endpoint == Endpoint::Chat;
         if !std::mem::replace(&mut self.choices[choice].opened, true) {
-            if chat { self.chat_opening(buffer, choice) } else { self.completion_opening(buffer, choice) }
+            if chat {
+                self.push_chat_opening(buffer, choice)
+            } else {
+                self.push_completion_opening(buffer, choice)
+            }
         }
         match event {
-            Event::Prompt { tokens } if !chat => self.echo(buffer, choice, tokens),
+            Event::Prompt { tokens } if !chat => self.push_echo(buffer, choice, tokens),
             Event::Prompt { .. } | Event::Failed(_) => {}
-            Event::Delta(delta) if chat => self.chat_delta(buffer, choice, delta),
-            Event::Delta(delta) => self.completion_delta(buffer, choice, delta),
+            Event::Delta(delta) if chat => self.push_chat_delta(buffer, choice, delta),
+            Event::Delta(delta) => self.push_completion_delta(buffer, choice, delta),
             Event::Finished { reason, usage } => return self.finish(buffer, choice, *reason, *usage),
         }
         false
     }
 
-    /// No `[DONE]` follows: the SDKs raise at the error, and a client that does not know it must not take the text so far
-    /// for the whole.
+    /// No `[DONE]` follows. SDKs raise an exception at the error, and other clients must not mistake the partial text for a
+    /// complete answer.
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
         sse::push(buffer, &error::Body::new(failure, field_names::chat));
     }
@@ -201,53 +205,53 @@ impl Wire for Chunks {
     }
 }
 
-impl Head {
-    /// The whole answer as JSON, of all choices that were generated.
+impl AnswerHead {
+    /// Writes the answer of all generated choices as JSON.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn answer(&self, all: Vec<Whole>, timer: Timer) -> serde_json::Result<Vec<u8>> {
+    /// Returns an error if JSON serialization fails.
+    pub fn answer(&self, all: Vec<CompleteOutput>, timer: Timer) -> serde_json::Result<Vec<u8>> {
         let mut total = Total::default();
         all.iter().enumerate().for_each(|(choice, whole)| total.add(&self.form, choice, whole.usage));
-        let timings = Some(timer.told(total.0));
-        let best = self.best(all);
+        let timings = Some(timer.timings(total.0));
+        let best = self.select_best(all);
         match self.endpoint {
-            Endpoint::Chat => json(&self.chat_answer(best, counts(total.0), timings)),
-            Endpoint::Completions => json(&self.completion_answer(&best, counts(total.0), timings)),
+            Endpoint::Chat => json(&self.chat_answer(best, to_usage(total.0), timings)),
+            Endpoint::Completions => json(&self.completion_answer(&best, to_usage(total.0), timings)),
         }
     }
 
-    /// The choices that are told, with their prompt's number: of each prompt, the likeliest, the likeliest first.
-    fn best(&self, all: Vec<Whole>) -> Vec<(usize, Whole)> {
-        let Form { candidates, returned, .. } = self.form;
+    /// Selects the likeliest choices of each prompt, in order of likelihood, with the index of their prompt.
+    fn select_best(&self, all: Vec<CompleteOutput>) -> Vec<(usize, CompleteOutput)> {
+        let AnswerForm { candidates, returned, .. } = self.form;
         let mut numbered = all.into_iter().enumerate().map(|(at, whole)| (at / candidates, whole));
         if returned == candidates {
             return numbered.collect();
         }
         let mut best = Vec::new();
         loop {
-            let mut group: Vec<(usize, Whole)> = numbered.by_ref().take(candidates).collect();
+            let mut group: Vec<(usize, CompleteOutput)> = numbered.by_ref().take(candidates).collect();
             if group.is_empty() {
                 return best;
             }
-            group.sort_by(|a, b| likelihood(&b.1).total_cmp(&likelihood(&a.1)));
+            group.sort_by(|a, b| mean_logprob(&b.1).total_cmp(&mean_logprob(&a.1)));
             best.extend(group.into_iter().take(returned));
         }
     }
 }
 
-/// The mean of a choice's log probabilities.
-fn likelihood(whole: &Whole) -> f64 {
-    let told = &whole.output.logprobs;
-    let sum: f64 = told.iter().map(|told| f64::from(told.token.logprob.unwrap_or(0.0))).sum();
-    if told.is_empty() { 0.0 } else { sum / told.len() as f64 }
+/// Returns the mean of a choice's log probabilities.
+fn mean_logprob(output: &CompleteOutput) -> f64 {
+    let logprobs = &output.output.logprobs;
+    let sum: f64 = logprobs.iter().map(|scored| f64::from(scored.token.logprob.unwrap_or(0.0))).sum();
+    if logprobs.is_empty() { 0.0 } else { sum / logprobs.len() as f64 }
 }
 
 fn json(answer: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(answer)
 }
 
-fn counts(usage: Usage) -> usage::Usage {
+fn to_usage(usage: Usage) -> usage::Usage {
     usage::Usage {
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
@@ -257,8 +261,8 @@ fn counts(usage: Usage) -> usage::Usage {
     }
 }
 
-/// JSON has no infinity; OpenAI says this of what cannot be.
-pub(in crate::protocols::openai) fn finite(logprob: f32) -> f32 {
+/// Replaces negative infinity, which JSON cannot represent, by OpenAI's value for impossible tokens.
+pub(in crate::protocols::openai) fn clamp_logprob(logprob: f32) -> f32 {
     logprob.max(-9999.0)
 }
 

@@ -1,4 +1,7 @@
-//! Endpoints that show prompts: vLLM's and llama.cpp's `/tokenize` and `/detokenize`, llama.cpp's `/apply-template`, and `render`.
+//! Endpoints that show prompts: vLLM's and llama.cpp's `/tokenize` and `/detokenize`, llama.cpp's `/apply-template`,
+//! and `render`.
+
+#![expect(missing_docs, reason = "the names and their meaning are vLLM's and llama.cpp's")]
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,42 +9,42 @@ use serde_json::Value;
 
 use crate::protocols::common::body::Body;
 
-/// A text to tokenise: `prompt` in vLLM's form, `content` in llama.cpp's.
+/// A text to tokenize: `prompt` in vLLM's form, `content` in llama.cpp's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "TokenizeRequest")]
 #[serde(deny_unknown_fields)]
 pub struct Tokenize {
-    /// May be left out where one model is served.
+    /// Optional if the server has one model.
     pub model: Option<String>,
     /// vLLM's form.
     pub prompt: Option<String>,
-    /// vLLM's form: whether the tokens that the tokenizer puts around texts are added; true by default.
+    /// vLLM's form: adds the tokens that the tokenizer puts around a text; true by default.
     pub add_special_tokens: Option<bool>,
-    /// vLLM's form: whether the answer has each token's text.
+    /// vLLM's form: returns the text of each token.
     pub return_token_strs: Option<bool>,
     /// llama.cpp's form.
     pub content: Option<String>,
     /// llama.cpp's form of `add_special_tokens`; false by default.
     pub add_special: Option<bool>,
-    /// llama.cpp's form: whether control tokens are read as such; true by default.
+    /// llama.cpp's form: parses control tokens; true by default.
     pub parse_special: Option<bool>,
-    /// llama.cpp's form: whether the answer has each token's text.
+    /// llama.cpp's form: returns the text of each token.
     pub with_pieces: Option<bool>,
 }
 
 impl Body for Tokenize {}
 
-/// What a conversation to tokenise has besides the fields of a chat request.
+/// The fields of a conversation to tokenize besides those of a chat request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "TokenizeConversation")]
 pub struct TokenizeChat {
-    /// Chat templates write these tokens themselves: only false can be had.
+    /// Only false is accepted, because chat templates write these tokens themselves.
     pub add_special_tokens: Option<bool>,
-    /// Whether the answer has each token's text.
+    /// Returns the text of each token.
     pub return_token_strs: Option<bool>,
-    /// Looked at only to refuse it.
+    /// Refused.
     pub prompt: Option<Value>,
-    /// Looked at only to refuse it.
+    /// Refused.
     pub content: Option<Value>,
 }
 
@@ -51,13 +54,11 @@ impl Body for TokenizeChat {}
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Tokens")]
 pub struct Tokens {
-    /// Their number.
     pub count: usize,
-    /// Prompt and output together, in tokens.
+    /// The maximum of prompt and output together, in tokens.
     pub max_model_len: u32,
-    /// The ids.
     pub tokens: Vec<u32>,
-    /// Each token's text, where it was asked for. Bytes that are no character are U+FFFD.
+    /// The text of each token, if requested. Invalid UTF-8 is replaced by U+FFFD.
     pub token_strs: Option<Vec<String>>,
 }
 
@@ -65,7 +66,7 @@ pub struct Tokens {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TokensOrPieces")]
 pub struct PlainTokens {
-    /// The ids, with their texts where those were asked for.
+    /// The ids, with their texts if requested.
     pub tokens: Vec<Token>,
 }
 
@@ -73,41 +74,33 @@ pub struct PlainTokens {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Token {
-    /// Alone.
     Id(u32),
-    /// With its text.
-    Piece {
-        /// The id.
-        id: u32,
-        /// The text.
-        piece: Piece,
-    },
+    Piece { id: u32, piece: Piece },
 }
 
 /// The text of a token.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Piece {
-    /// Whole characters.
+    /// Valid UTF-8.
     Text(String),
     /// Bytes that are not whole characters.
     Bytes(Vec<u8>),
 }
 
-/// Token ids to turn into text.
+/// Token ids to detokenize.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "DetokenizeRequest")]
 #[serde(deny_unknown_fields)]
 pub struct Detokenize {
-    /// May be left out where one model is served.
+    /// Optional if the server has one model.
     pub model: Option<String>,
-    /// The ids.
     pub tokens: Vec<u32>,
 }
 
 impl Body for Detokenize {}
 
-/// A text under both names.
+/// A text under the names of both servers.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "DetokenizedText")]
 pub struct Detokenized {
@@ -117,11 +110,10 @@ pub struct Detokenized {
     pub content: String,
 }
 
-/// A conversation's prompt.
+/// The prompt of a conversation.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AppliedTemplate")]
 pub struct Applied {
-    /// Its text.
     pub prompt: String,
 }
 
@@ -131,19 +123,16 @@ pub struct Applied {
 pub struct Rendered {
     /// The model's name as the client gave it.
     pub model: String,
-    /// The prompt's text.
     pub prompt: String,
-    /// Its token ids.
     pub token_ids: Vec<u32>,
-    /// Their number.
     pub token_count: usize,
-    /// Prompt and output together, in tokens.
+    /// The maximum of prompt and output together, in tokens.
     pub max_model_len: u32,
-    /// How a conversation became this prompt; null for plain prompts.
+    /// The chat template that rendered the prompt; null for plain prompts.
     pub template: Option<Template>,
-    /// How calls in the output are read; null for plain prompts.
+    /// The format of calls in the output; null for plain prompts.
     pub tool_format: Option<Format>,
-    /// How reasoning in the output is read; null for plain prompts.
+    /// The format of reasoning in the output; null for plain prompts.
     pub reasoning_format: Option<Format>,
 }
 
@@ -165,9 +154,9 @@ pub struct Template {
     pub name: String,
     /// The file, relative to the model folder.
     pub file: String,
-    /// How the conversation was changed so that the template takes it.
+    /// Changes of the conversation that the template requires.
     pub adaptations: Vec<String>,
-    /// Control tokens in the client's text that are read as text.
+    /// The number of control tokens in the client's text that were read as plain text.
     pub sanitized_control_tokens: u32,
 }
 
@@ -175,8 +164,8 @@ pub struct Template {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "UsedFormat")]
 pub struct Format {
-    /// As the model's settings `tool_format` and `reasoning_format` take it.
+    /// A value of the model settings `tool_format` and `reasoning_format`.
     pub name: String,
-    /// Why it was chosen.
+    /// The reason of the choice, in words.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Prompts that people want to see, in the clients' forms. Pure.
+//! Writes tokens and rendered prompts in each client's form. Pure.
 
 use ipc_proto::prompt::{FormatUse, RenderedPrompt, Tokenized};
 
@@ -29,7 +29,7 @@ pub fn plain_tokens(tokenized: Tokenized, shows_texts: bool) -> PlainTokens {
     PlainTokens { tokens: ids.zip(pieces).map(|(id, piece)| Token::Piece { id, piece }).collect() }
 }
 
-/// A prompt and how it came to be.
+/// A rendered prompt with its template and formats.
 pub fn rendered(model: String, prompt: RenderedPrompt) -> Rendered {
     let format = |used: FormatUse| Format { name: used.name, reason: used.reason };
     let (template, formats) = match prompt.template {

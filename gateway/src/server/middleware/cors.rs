@@ -1,4 +1,4 @@
-//! Answers to web pages of other origins: only pages of configured origins may read them.
+//! Cross-origin requests: only pages of configured origins may read responses.
 
 use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderValue, Method};
@@ -8,7 +8,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 /// The layer for these origins; `None` if there are none.
 ///
 /// # Errors
-/// An origin cannot be the value of a header. Origins from a parsed configuration can.
+/// An origin that is no valid header value. A parsed configuration has none.
 pub fn layer(origins: &CorsOrigins) -> Result<Option<CorsLayer>, InvalidHeaderValue> {
     let allowed = match origins {
         CorsOrigins::Any => AllowOrigin::any(),
@@ -22,7 +22,7 @@ pub fn layer(origins: &CorsOrigins) -> Result<Option<CorsLayer>, InvalidHeaderVa
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        // Clients send headers of their own with everything: X-Stainless-…, and more each year.
+        // SDKs send their own headers, such as X-Stainless-…, and add new ones.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::any());
     Ok(Some(layer))

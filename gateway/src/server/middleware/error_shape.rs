@@ -18,20 +18,22 @@ use crate::protocols::error::Failure;
 use crate::protocols::protocol::Protocol;
 use crate::protocols::{ollama, openai};
 
-/// Where Anthropic's SDKs look for a request's name.
+/// Anthropic's SDKs read the request's id from this header.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Passes the protocol to the handlers, rewrites errors for protocols other than OpenAI's, and adds the rate-limit headers.
 pub async fn apply(mut request: Request, next: Next) -> Response {
-    let protocol = Protocol::of(request.uri().path(), request.headers());
+    let protocol = Protocol::detect(request.uri().path(), request.headers());
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     request.extensions_mut().insert(protocol);
     let mut response = next.run(request).await;
     let failure = response.extensions_mut().remove().map(|Failure(error)| error);
     let capacity = response.extensions_mut().remove().or(failure.as_ref().and_then(|error| error.capacity));
-    response.headers_mut().extend(capacity.map(|left| rate_limits(protocol, left)).unwrap_or_default());
+    response
+        .headers_mut()
+        .extend(capacity.map(|left| rate_limits(protocol, left, failure.is_some())).unwrap_or_default());
     if let Some(error) = failure {
-        response = rewritten(protocol, response, &error, &id);
+        response = rewrite(protocol, response, &error, &id);
     }
     if protocol == Protocol::Anthropic
         && let Ok(id) = HeaderValue::from_str(&id)
@@ -41,8 +43,8 @@ pub async fn apply(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// An error response with the protocol's body instead of OpenAI's.
-fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) -> Response {
+/// The error response with the body that `protocol` defines, instead of OpenAI's.
+fn rewrite(protocol: Protocol, response: Response, error: &Error, id: &str) -> Response {
     let (mut head, body) = response.into_parts();
     let written = match protocol {
         Protocol::OpenAi => return Response::from_parts(head, body),
@@ -63,11 +65,11 @@ fn rewritten(protocol: Protocol, response: Response, error: &Error, id: &str) ->
     Response::from_parts(head, written.into_body())
 }
 
-fn rate_limits(protocol: Protocol, capacity: Capacity) -> HeaderMap {
+fn rate_limits(protocol: Protocol, capacity: Capacity, is_refused: bool) -> HeaderMap {
     match protocol {
-        Protocol::OpenAi | Protocol::Responses => limits::openai(capacity),
-        Protocol::Anthropic => limits::anthropic(capacity, Utc::now()),
-        // Their endpoints use no capacity of a worker.
+        Protocol::OpenAi | Protocol::Responses => limits::openai(capacity, is_refused),
+        Protocol::Anthropic => limits::anthropic(capacity, is_refused, Utc::now()),
+        // Endpoints of these protocols use no worker capacity.
         Protocol::Ollama | Protocol::Admin => HeaderMap::new(),
     }
 }

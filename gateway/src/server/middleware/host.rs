@@ -1,7 +1,8 @@
-//! Keeps web pages out of a server without keys.
+//! Protects a server without API keys from web pages.
 //!
-//! A page on the internet can make its own name resolve to 127.0.0.1 (DNS rebinding) and then talk to us as if it were
-//! local. Its requests still carry its name in `Host`: without keys, only addresses and `localhost` are answered.
+//! A page on the internet can make its own name resolve to 127.0.0.1 (DNS rebinding). Its scripts then reach this server as if
+//! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses and `localhost` are
+//! valid hosts.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use axum::response::Response;
 use crate::access::Keys;
 use crate::protocols::error::unroutable;
 
-/// Refuses requests that were sent to a name that is not this machine's own.
+/// Rejects requests to a name that is not this machine's own.
 pub async fn check(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-    // HTTP/1.0 has no Host; a browser always sends one.
+    // HTTP/1.0 has no Host. Browsers always send one.
     if !keys.is_empty() || host.is_none_or(is_local) {
         return next.run(request).await;
     }
@@ -42,7 +43,7 @@ mod tests {
     use super::is_local;
 
     #[test]
-    fn names_of_others_are_not_local() {
+    fn host_is_local_for_addresses_and_localhost_only() {
         for host in [
             "localhost",
             "LOCALHOST:1",

@@ -1,7 +1,8 @@
-//! `Idempotency-Key`: a request that is sent again, because its answer did not arrive, is not done again. Who sends the same
-//! key and body while the first runs, or soon after, reads the first's answer from its beginning.
+//! `Idempotency-Key`: a request that is sent again with the same key and body is not run again.
 //!
-//! Such a request goes on when its client leaves: it may come back. Failures that another try could mend are forgotten.
+//! While the first request runs, and for some time after it, a repetition reads the first response from its beginning. A request
+//! with a key continues when its client disconnects, because the client may come back. Responses to transient failures are not
+//! stored: the next repetition runs again.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::access::Tenant;
 use crate::dispatch::replay_buffer::{ReplayBuffer, replay_buffer};
@@ -26,140 +28,165 @@ use crate::protocols::error::{ApiError, Failure};
 
 const HEADER: &str = "idempotency-key";
 const MAX_KEY_BYTES: usize = 255;
-/// How long an answer is there for who comes again.
-const KEPT: Duration = Duration::from_secs(600);
-/// Answers that are kept, at most; the oldest go first.
-const MAX_ANSWERS: usize = 256;
-/// Bytes of them, at most, together.
+/// How long a response is stored.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// The maximum number of stored responses. The oldest are removed first.
+const MAX_RESPONSES: usize = 256;
+/// The maximum size of all stored responses together.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Answers of requests that had a key.
+/// Responses to requests with a key.
 #[derive(Debug, Default)]
-pub struct Idempotency(Mutex<HashMap<Name, Entry>>);
+pub struct Idempotency(Mutex<HashMap<ScopedKey, StoredResponse>>);
 
-/// Who asked, and with which key.
-type Name = (String, String);
-/// Of an answer, once it has begun.
-type Head = (StatusCode, HeaderMap, Option<Failure>, Option<Capacity>);
-
-#[derive(Debug, Clone)]
-struct Entry {
-    /// Of path and body.
-    digest: [u8; 32],
-    began: Instant,
-    head: watch::Receiver<Option<Head>>,
-    replay: ReplayBuffer,
+/// A key, within the keys of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ScopedKey {
+    tenant: String,
+    key: String,
 }
 
-/// Answers from an earlier request of the same key, where there is one.
-pub async fn apply(State(answers): State<Arc<Idempotency>>, request: Request, next: Next) -> Response {
-    let key = request.headers().get(HEADER).filter(|_| request.method() == Method::POST);
-    match key.map(|key| key.to_str().unwrap_or_default().to_owned()) {
-        None => next.run(request).await,
-        Some(key) => match answer(&answers, key, request, next).await {
-            Ok(response) => response,
-            Err(error) => ApiError(error).into_response(),
-        },
+#[derive(Debug, Clone)]
+struct StoredResponse {
+    /// SHA-256 of the request's path and body.
+    digest: [u8; 32],
+    started: Instant,
+    /// `None` until the response begins.
+    head: watch::Receiver<Option<ResponseHead>>,
+    body: ReplayBuffer,
+}
+
+/// All of a response but its body.
+#[derive(Debug, Clone)]
+struct ResponseHead {
+    status: StatusCode,
+    headers: HeaderMap,
+    failure: Option<Failure>,
+    /// The worker's free capacity when it took the request.
+    capacity: Option<Capacity>,
+}
+
+/// Answers a request with a known key from the stored response.
+pub async fn apply(State(stored): State<Arc<Idempotency>>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let Some(key) = request.headers().get(HEADER) else { return next.run(request).await };
+    let key = key.to_str().unwrap_or_default().to_owned();
+    match answer(&stored, key, request, next).await {
+        Ok(response) => response,
+        Err(error) => ApiError(error).into_response(),
     }
 }
 
-async fn answer(answers: &Arc<Idempotency>, key: String, request: Request, next: Next) -> Result<Response> {
+async fn answer(stored: &Arc<Idempotency>, key: String, request: Request, next: Next) -> Result<Response> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         let text = format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} visible characters");
         return Err(Error::invalid("Idempotency-Key", text));
     }
-    let owner = request.extensions().get::<Tenant>().map(|tenant| tenant.name().to_owned());
-    let name = (owner.unwrap_or_default(), key);
+    let tenant = request.extensions().get::<Tenant>().map(|tenant| tenant.name().to_owned());
+    let key = ScopedKey { tenant: tenant.unwrap_or_default(), key };
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
     let body = body::bytes(Request::from_parts(parts.clone(), body)).await?;
     let digest = Sha256::new().chain_update(path).chain_update([0u8]).chain_update(&body).finalize().into();
-    let (entry, first) = {
-        let mut all = answers.all();
-        tidy(&mut all);
-        match all.get(&name) {
-            Some(entry) if entry.digest == digest => (entry.clone(), false),
+    let (response, is_first) = {
+        let mut responses = stored.responses();
+        prune(&mut responses);
+        match responses.get(&key) {
+            Some(response) if response.digest == digest => (response.clone(), false),
             Some(_) => {
                 let text = "Idempotency-Key: this key was sent with another request";
                 return Err(Error::invalid("Idempotency-Key", text));
             }
             None => {
-                let entry =
-                    begin(answers, name.clone(), digest, Request::from_parts(parts, body.into()), next);
-                all.insert(name, entry.clone());
-                (entry, true)
+                let request = Request::from_parts(parts, body.into());
+                let response = start(Arc::clone(stored), key.clone(), digest, request, next);
+                responses.insert(key, response.clone());
+                (response, true)
             }
         }
     };
-    read(entry, first).await
+    read(response, is_first).await
 }
 
-/// Has a request answered by a task of its own.
-fn begin(answers: &Arc<Idempotency>, name: Name, digest: [u8; 32], request: Request, next: Next) -> Entry {
-    let (told, head) = watch::channel(None);
-    let (writer, replay) = replay_buffer();
-    let idempotency = Arc::clone(answers);
-    tokio::spawn(async move {
+/// Runs a request in a task of its own, which continues when the client disconnects.
+fn start(
+    stored: Arc<Idempotency>,
+    key: ScopedKey,
+    digest: [u8; 32],
+    request: Request,
+    next: Next,
+) -> StoredResponse {
+    let (head_sender, head) = watch::channel(None);
+    let (body_writer, body) = replay_buffer();
+    let run = async move {
         let response = next.run(request).await;
         let (parts, body) = response.into_parts();
-        let passing = parts.status.is_server_error()
-            || matches!(
-                parts.status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT
-            );
-        if passing {
-            // Who asks again is not to find it.
-            idempotency.all().remove(&name);
+        if is_transient(parts.status) {
+            // The next repetition runs again.
+            stored.responses().remove(&key);
         }
-        let (failure, capacity) =
-            (parts.extensions.get::<Failure>().cloned(), parts.extensions.get().copied());
-        told.send_replace(Some((parts.status, parts.headers, failure, capacity)));
+        head_sender.send_replace(Some(ResponseHead {
+            status: parts.status,
+            failure: parts.extensions.get::<Failure>().cloned(),
+            capacity: parts.extensions.get().copied(),
+            headers: parts.headers,
+        }));
         let mut pieces = body.into_data_stream();
         while let Some(Ok(piece)) = pieces.next().await {
-            writer.push(piece);
+            body_writer.push(piece);
         }
-    });
-    Entry { digest, began: Instant::now(), head, replay }
+    };
+    tokio::spawn(run.in_current_span());
+    StoredResponse { digest, started: Instant::now(), head, body }
 }
 
-/// Only the `first` reader gets the worker's capacity, which changes soon.
-async fn read(mut entry: Entry, first: bool) -> Result<Response> {
+/// Whether the same request can succeed later.
+fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT
+        )
+}
+
+/// Only the first reader gets the worker's capacity: it changes soon.
+async fn read(mut stored: StoredResponse, is_first: bool) -> Result<Response> {
     let defect = || Error::new(ErrorKind::Internal, Origin::Gateway, "the request ended without an answer");
-    let head = entry.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
-    let (status, headers, failure, capacity) = head.ok_or_else(defect)?;
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let body = if kind == Some(b"text/event-stream") {
-        Body::from_stream(entry.replay.read(0).map(Ok::<Bytes, Infallible>))
+    let head = stored.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
+    let ResponseHead { status, headers, failure, capacity } = head.ok_or_else(defect)?;
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let body = if content_type == Some(b"text/event-stream") {
+        Body::from_stream(stored.body.read(0).map(Ok::<Bytes, Infallible>))
     } else {
-        Body::from(entry.replay.read(0).collect::<Vec<_>>().await.concat())
+        Body::from(stored.body.read(0).collect::<Vec<_>>().await.concat())
     };
     let mut response = (status, body).into_response();
     *response.headers_mut() = headers;
     if let Some(failure) = failure {
         response.extensions_mut().insert(failure);
     }
-    if let Some(capacity) = capacity.filter(|_| first) {
+    if let Some(capacity) = capacity.filter(|_| is_first) {
         response.extensions_mut().insert(capacity);
     }
     Ok(response)
 }
 
-/// Lets go of what is too old, or too much.
-fn tidy(all: &mut HashMap<Name, Entry>) {
-    all.retain(|_, entry| !entry.replay.is_whole() || entry.began.elapsed() < KEPT);
-    let mut bytes: usize = all.values().map(|entry| entry.replay.size()).sum();
-    while all.len() >= MAX_ANSWERS || bytes > MAX_BYTES {
-        let Some(oldest) = all.iter().min_by_key(|(_, entry)| entry.began).map(|(name, _)| name.clone())
-        else {
-            return;
-        };
-        let gone = all.remove(&oldest);
-        bytes = bytes.saturating_sub(gone.map_or(0, |entry| entry.replay.size()));
+/// Removes expired responses, and the oldest ones above the limits.
+fn prune(responses: &mut HashMap<ScopedKey, StoredResponse>) {
+    responses.retain(|_, response| !response.body.is_complete() || response.started.elapsed() < LIFETIME);
+    let mut bytes: usize = responses.values().map(|response| response.body.size()).sum();
+    while responses.len() >= MAX_RESPONSES || bytes > MAX_BYTES {
+        let oldest = responses.iter().min_by_key(|(_, response)| response.started);
+        let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+        let removed = responses.remove(&key);
+        bytes = bytes.saturating_sub(removed.map_or(0, |response| response.body.size()));
     }
 }
 
 impl Idempotency {
-    fn all(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
+    fn responses(&self) -> MutexGuard<'_, HashMap<ScopedKey, StoredResponse>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Gives every request a name that its answer carries.
+//! Gives every request an id. Its response headers and all log lines about it carry the id.
 
 use std::time::Instant;
 
@@ -6,24 +6,29 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Instrument;
 
 use crate::inference::request_id::RequestId;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// Where OpenAI's clients look for the time that an answer took.
+/// OpenAI's clients read the time to the response from this header.
 const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 const MAX_BYTES: usize = 128;
 
-/// Takes the client's `x-request-id`, or makes one.
+/// Takes the client's `x-request-id`, or creates one, and handles the request in a span of that id.
 pub async fn assign(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).and_then(|id| id.to_str().ok());
     let usable = given.filter(|id| !id.is_empty() && id.len() <= MAX_BYTES).map(str::to_owned);
     let id = usable.unwrap_or_else(|| format!("req_{}", uuid::Uuid::new_v4().simple()));
+    // The level of errors: a filter for warnings must keep the id.
+    let span = tracing::error_span!("request", id);
     let value = HeaderValue::from_str(&id);
     request.extensions_mut().insert(RequestId(id));
+    let path = request.uri().path().to_owned();
     let start = Instant::now();
-    let mut response = next.run(request).await;
-    // Of a stream: until it begins.
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(path, status = response.status().as_u16(), "answered"));
+    // For a stream this is the time to its beginning.
     response.headers_mut().insert(PROCESSING, (start.elapsed().as_millis() as u64).into());
     if let Ok(value) = value {
         response.headers_mut().insert(HEADER, value);

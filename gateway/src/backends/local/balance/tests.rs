@@ -13,7 +13,7 @@ fn chat(turns: &[(Role, &str)]) -> Prompt {
 }
 
 #[test]
-fn a_conversation_stays_where_it_began() {
+fn conversation_keeps_its_affinity_as_it_grows() {
     let first = chat(&[(Role::System, "Be brief."), (Role::User, "Hello")]);
     let later = chat(&[
         (Role::System, "Be brief."),
@@ -25,7 +25,7 @@ fn a_conversation_stays_where_it_began() {
     assert_eq!(affinity(None, "", &first), affinity(None, "", &later));
     assert_ne!(affinity(None, "", &first), affinity(None, "", &other));
     assert_ne!(affinity(None, "", &first), affinity(None, "mine", &first));
-    // A client that names its requests keeps them together itself.
+    // A name from the client replaces the hash of the beginning.
     assert_eq!(affinity(Some("mine"), "", &first), affinity(Some("mine"), "", &other));
     assert_ne!(affinity(Some("mine"), "", &first), affinity(Some("yours"), "", &first));
     let text = Prompt::Text;
@@ -37,7 +37,7 @@ fn a_conversation_stays_where_it_began() {
 }
 
 #[test]
-fn beginnings_are_spread_and_a_worker_that_goes_moves_only_its_own() {
+fn removed_worker_moves_only_its_own_requests() {
     let (all, fewer) = (idle(&[1, 2, 3, 4]), idle(&[1, 2, 4]));
     let mut counts = [0; 4];
     for affinity in 0..1000 {
@@ -51,7 +51,7 @@ fn beginnings_are_spread_and_a_worker_that_goes_moves_only_its_own() {
 }
 
 #[test]
-fn one_beginning_fills_its_worker_first_and_then_the_others() {
+fn overloaded_worker_passes_requests_to_the_others() {
     let mut workers = idle(&[1, 2, 3]);
     for _ in 0..30 {
         let at = choose(99, &workers).unwrap();
@@ -65,7 +65,7 @@ fn one_beginning_fills_its_worker_first_and_then_the_others() {
 
 proptest! {
     #[test]
-    fn nobody_gets_much_more_than_the_mean(affinity: u64, loads in prop::collection::vec(0usize..50, 1..16)) {
+    fn load_stays_below_the_bound(affinity: u64, loads in prop::collection::vec(0usize..50, 1..16)) {
         let candidate = |(incarnation, load): (u64, &usize)| Candidate { incarnation, load: *load };
         let workers: Vec<Candidate> = (0..).zip(&loads).map(candidate).collect();
         let at = choose(affinity, &workers).unwrap();

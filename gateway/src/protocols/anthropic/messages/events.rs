@@ -1,15 +1,16 @@
 //! The events of a streamed message.
 
+#![expect(missing_docs, reason = "the names and their meaning are Anthropic's")]
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::protocols::anthropic::messages::wire::{AnswerBlock, Response, Usage};
 
-/// One event; its `type` is its name too.
+/// One event. Its `type` is also its SSE name.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(rename = "MessagesEvent")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub enum Event<'a> {
     MessageStart { message: Response<'a> },
     ContentBlockStart { index: u32, content_block: AnswerBlock },
@@ -21,7 +22,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Its name, by which the SDKs tell it apart.
+    /// The SSE name, by which the SDKs distinguish events.
     pub fn name(&self) -> &'static str {
         match self {
             Self::MessageStart { .. } => "message_start",
@@ -35,11 +36,10 @@ impl Event<'_> {
     }
 }
 
-/// More of a block.
+/// The increment of a block.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(rename = "MessagesBlockDelta")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub enum Delta<'a> {
     TextDelta { text: &'a str },
     ThinkingDelta { thinking: &'a str },
@@ -47,10 +47,9 @@ pub enum Delta<'a> {
     InputJsonDelta { partial_json: &'a str },
 }
 
-/// How a message ended.
+/// The end of a message.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesEnd")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct MessageDelta<'a> {
     pub stop_reason: &'static str,
     pub stop_sequence: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! Anthropic's Messages.
+//! Handlers of Anthropic's Messages API.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -6,12 +6,11 @@ use axum::{Extension, Json};
 
 use crate::access::Tenant;
 use crate::dispatch::deliver::Job;
-use crate::dispatch::{Services, Target, deliver as stream};
+use crate::dispatch::{Services, Target, deliver};
 use crate::inference::request_id::RequestId;
-use crate::protocols::anthropic::messages::parse as validate;
-use crate::protocols::anthropic::messages::parse::ValidMessages;
+use crate::protocols::anthropic::messages::parse::{self, ValidMessages};
 use crate::protocols::anthropic::messages::wire::Count;
-use crate::protocols::anthropic::messages::write::{Blocks, Head};
+use crate::protocols::anthropic::messages::write::{MessageHead, MessageWriter};
 use crate::protocols::common::answer::json;
 use crate::protocols::common::{body, labels};
 use crate::protocols::error::ApiError;
@@ -19,18 +18,18 @@ use crate::protocols::error::ApiError;
 /// `POST /v1/messages`.
 ///
 /// # Errors
-/// Everything that goes wrong before the message begins.
+/// Returns every error before the message begins.
 pub async fn create(
     State(services): State<Services>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let sender = labels::of_headers(request.headers());
-    let mut valid = validate::messages(body::lenient_json(request).await?)?;
+    let sender = labels::from_headers(request.headers());
+    let mut valid = parse::parse(body::lenient_json(request).await?)?;
     valid.request = valid.request.with_labels(sender);
     let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
-    let head = Head {
+    let head = MessageHead {
         id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
         request_id: id.0.clone(),
         model: request.model.clone(),
@@ -42,22 +41,22 @@ pub async fn create(
     let streamed = request.stream.is_some();
     let job = Job::new(services, (id, tenant), "/v1/messages", request);
     if streamed {
-        return Ok(stream::stream(job, Blocks::new(head), None).await?);
+        return Ok(deliver::stream(job, MessageWriter::new(head), None).await?);
     }
-    let (mut all, capacity) = stream::whole(job, |_| {}).await?;
+    let (mut all, capacity) = deliver::collect(job, |_| {}).await?;
     Ok(json(head.answer(all.remove(0)), capacity)?)
 }
 
 /// `POST /v1/messages/count_tokens`.
 ///
 /// # Errors
-/// A wrong request, an unknown model.
+/// Returns an error for an invalid request or an unknown model.
 pub async fn count_tokens(
     State(services): State<Services>,
     request: Request,
 ) -> Result<Json<Count>, ApiError> {
-    let valid = validate::count(body::lenient_json(request).await?)?;
-    let (target, prompts) = Target::of_prompts(valid);
+    let valid = parse::parse_count(body::lenient_json(request).await?)?;
+    let (target, prompts) = Target::from_prompts(valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { input_tokens }))
 }

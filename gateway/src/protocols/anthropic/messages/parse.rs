@@ -1,4 +1,4 @@
-//! Checks Messages requests.
+//! Parses Messages requests.
 
 use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Prompt, Sampling, Tool, ToolChoice};
 use ipc_proto::{Error, Result};
@@ -8,53 +8,53 @@ use crate::inference::labels::Labels;
 use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
 use crate::protocols::anthropic::messages::wire::{Format, Request};
 use crate::protocols::anthropic::messages::{turns, wire as messages};
-use crate::protocols::common::checks::{model, refuse, stop_texts};
+use crate::protocols::common::checks::{model_name, refuse, stop_texts};
 use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
 
-/// Tokens that a client must let the model think, at least.
+/// Minimum reasoning budget in tokens.
 const MIN_BUDGET: u32 = 1024;
 const MAX_NAME_BYTES: usize = 128;
 
-/// A request that was checked, and what its answer depends on.
+/// A parsed request with the settings of its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidMessages {
-    /// What to generate.
+    /// The neutral request.
     pub request: InferenceRequest,
-    /// Tokens that the client allowed.
+    /// The client's limit of output tokens.
     pub max_tokens: u32,
-    /// What the model thinks is not shown.
+    /// Whether to omit the reasoning.
     pub hide_thinking: bool,
-    /// The client asked about the cache.
+    /// Whether the client requested cache diagnostics.
     pub diagnose: bool,
 }
 
-/// Checks a request for a message.
+/// Parses a request for a message.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn messages(mut request: Request) -> Result<ValidMessages> {
+/// Returns an error that names the invalid field.
+pub fn parse(mut request: Request) -> Result<ValidMessages> {
     let missing = || Error::invalid("max_tokens", "max_tokens is missing");
     let max_tokens = request.max_tokens.ok_or_else(missing)?;
     if max_tokens == 0 {
         return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
     }
-    refused(&request)?;
-    let sampling = sampling(&request)?;
+    refuse_unsupported(&request)?;
+    let sampling = parse_sampling(&request)?;
     request.unsupported.check(&sampling)?;
     request.chat_only.check()?;
     let stop = stop_texts("stop_sequences", request.stop_sequences.take().unwrap_or_default())?;
-    let hide_thinking = thinking_is_hidden(&request, max_tokens)?;
+    let hide_thinking = parse_thinking(&request, max_tokens)?;
     let extensions = std::mem::take(&mut request.extensions).parse()?;
     let user = request.metadata.as_ref().and_then(|metadata| metadata.user_id.clone());
-    let user = labels::first(&[("metadata.user_id", &user)])?;
+    let user = labels::first_label(&[("metadata.user_id", &user)])?;
     let labels = Labels { user, ..Labels::default() };
-    let reasoning_budget = request.thinking.as_ref().and_then(budget);
+    let reasoning_budget = request.thinking.as_ref().and_then(thinking_budget);
     let diagnose = request.diagnostics.is_some();
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
-    let constraint = constraint(&request)?;
-    let (model, prompt) = conversation(request)?;
+    let constraint = parse_constraint(&request)?;
+    let (model, prompt) = parse_conversation(request)?;
     if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
         let text = "output_config.format: an answer that must call a tool cannot fit a schema as well";
         return Err(Error::invalid("output_config.format", text));
@@ -89,20 +89,20 @@ pub fn messages(mut request: Request) -> Result<ValidMessages> {
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose })
 }
 
-/// Checks a request to count tokens.
+/// Parses a request to count tokens.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn count(mut request: Request) -> Result<PromptRequest> {
-    refused(&request)?;
-    constraint(&request)?;
+/// Returns an error that names the invalid field.
+pub fn parse_count(mut request: Request) -> Result<PromptRequest> {
+    refuse_unsupported(&request)?;
+    parse_constraint(&request)?;
     let Extensions { keep_alive, time_limit_ms, .. } = std::mem::take(&mut request.extensions).parse()?;
-    let (model, prompt) = conversation(request)?;
+    let (model, prompt) = parse_conversation(request)?;
     Ok(PromptRequest { model, prompts: vec![Prompt::Chat(prompt)], keep_alive, time_limit_ms })
 }
 
-/// What changes the answer and is not built.
-fn refused(request: &Request) -> Result<()> {
+/// Refuses unsupported fields that would change the output.
+fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("container", &request.container, &[])?;
     refuse("mcp_servers", &request.mcp_servers, &[json!([])])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
@@ -111,14 +111,14 @@ fn refused(request: &Request) -> Result<()> {
     refuse("thread", &request.thread, &[])?;
     refuse("compaction", &request.compaction, &[])?;
     refuse("fallbacks", &request.fallbacks, &[json!([])])?;
-    // Everything happens on this machine.
+    // Inference always runs on this machine.
     refuse("inference_geo", &request.inference_geo, &[json!("global"), json!("default")])?;
-    // Keeping what was thought is what happens anyway.
-    let kept = |edit: &messages::Edit| {
+    // This server always keeps the reasoning.
+    let is_neutral = |edit: &messages::Edit| {
         edit.r#type.starts_with("clear_thinking_") && edit.keep.as_ref().is_some_and(|keep| keep == "all")
     };
     let edits = request.context_management.iter().flat_map(|management| &management.edits);
-    match edits.enumerate().find(|(_, edit)| !kept(edit)) {
+    match edits.enumerate().find(|(_, edit)| !is_neutral(edit)) {
         Some((at, edit)) => {
             let name = format!("context_management.edits[{at}]");
             let text = format!("{name}: \"{}\" is not supported by this server yet", edit.r#type);
@@ -128,9 +128,9 @@ fn refused(request: &Request) -> Result<()> {
     }
 }
 
-fn sampling(request: &Request) -> Result<Sampling> {
+fn parse_sampling(request: &Request) -> Result<Sampling> {
     let fields = &request.sampling;
-    // Anthropic's scale ends where the others' is at its middle.
+    // Anthropic's temperatures end at 1, those of the other protocols at 2.
     if let Some(temperature) = fields.temperature.filter(|number| !(0.0..=1.0).contains(number)) {
         let text = format!("temperature must lie between 0 and 1, not {temperature}");
         return Err(Error::invalid("temperature", text));
@@ -141,7 +141,7 @@ fn sampling(request: &Request) -> Result<Sampling> {
     fields.parse(None)
 }
 
-fn thinking_is_hidden(request: &Request, max_tokens: u32) -> Result<bool> {
+fn parse_thinking(request: &Request, max_tokens: u32) -> Result<bool> {
     let Some(thinking) = &request.thinking else { return Ok(false) };
     let wrong = |name: &str, text: &str| {
         let name = format!("thinking.{name}");
@@ -158,21 +158,21 @@ fn thinking_is_hidden(request: &Request, max_tokens: u32) -> Result<bool> {
         _ => {}
     }
     match thinking.display.as_deref() {
-        // There is no other model here that would summarise: what was thought is shown as it is.
+        // No model here writes summaries, so the reasoning is returned unchanged.
         None | Some("summarized") => Ok(false),
         Some("omitted") => Ok(true),
         Some(_) => wrong("display", "must be \"summarized\" or \"omitted\""),
     }
 }
 
-/// For how many tokens the model may think, at most.
-fn budget(thinking: &messages::Thinking) -> Option<u32> {
+/// Returns the maximum number of reasoning tokens.
+fn thinking_budget(thinking: &messages::Thinking) -> Option<u32> {
     thinking.budget_tokens.filter(|_| thinking.r#type == "enabled")
 }
 
-/// Variables for the chat template: whether, how long and how hard to think, and the client's own.
+/// Returns the variables of the chat template: the reasoning settings and the client's own variables.
 fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
-    let thinks = match request.thinking.as_ref().map(|thinking| &*thinking.r#type) {
+    let enabled = match request.thinking.as_ref().map(|thinking| &*thinking.r#type) {
         None | Some("disabled") => false,
         Some("enabled" | "adaptive") => true,
         Some(_) => {
@@ -187,16 +187,16 @@ fn template_kwargs(request: &mut Request) -> Result<Option<String>> {
             return Err(Error::invalid("output_config.effort", text));
         }
     };
-    let wish = ReasoningRequest {
-        thinks: Some(thinks),
+    let reasoning = ReasoningRequest {
+        enabled: Some(enabled),
         effort,
-        budget: request.thinking.as_ref().and_then(budget),
+        budget: request.thinking.as_ref().and_then(thinking_budget),
         hidden: false,
     };
-    Ok(wish.template_kwargs(request.chat_template_kwargs.take()))
+    Ok(reasoning.template_kwargs(request.chat_template_kwargs.take()))
 }
 
-fn constraint(request: &Request) -> Result<Option<Constraint>> {
+fn parse_constraint(request: &Request) -> Result<Option<Constraint>> {
     let schema = |name: &str, format: &Format| match &format.schema {
         Some(schema) if format.r#type == "json_schema" && schema.is_object() => {
             Ok(Some(Constraint::JsonSchema(schema.to_string())))
@@ -213,12 +213,12 @@ fn constraint(request: &Request) -> Result<Option<Constraint>> {
     }
 }
 
-/// The model and the prompt.
-fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
+/// Returns the model and the prompt.
+fn parse_conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
     let template_kwargs = template_kwargs(&mut request)?;
-    let tools = tools(request.tools.unwrap_or_default())?;
-    let (tool_choice, parallel_calls) = tool_choice(request.tool_choice, &tools)?;
-    let (messages, continues) = turns::turns(request.system, request.messages)?;
+    let tools = parse_tools(request.tools.unwrap_or_default())?;
+    let (tool_choice, parallel_calls) = parse_tool_choice(request.tool_choice, &tools)?;
+    let (messages, continues) = turns::parse(request.system, request.messages)?;
     let prompt = ChatPrompt {
         messages,
         tools,
@@ -228,10 +228,10 @@ fn conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
         continues,
         sanitize_control_tokens: request.sanitize_control_tokens,
     };
-    Ok((model(request.model)?, prompt))
+    Ok((model_name(request.model)?, prompt))
 }
 
-fn tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
+fn parse_tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
     let one = |(at, tool): (usize, messages::Tool)| {
         let wrong = |field: &str, text: &str| {
             let name = format!("tools[{at}].{field}");
@@ -267,7 +267,7 @@ fn tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
     tools.into_iter().enumerate().map(one).collect()
 }
 
-fn tool_choice(choice: Option<messages::ToolChoice>, tools: &[Tool]) -> Result<(ToolChoice, bool)> {
+fn parse_tool_choice(choice: Option<messages::ToolChoice>, tools: &[Tool]) -> Result<(ToolChoice, bool)> {
     let Some(choice) = choice else { return Ok((ToolChoice::Auto, true)) };
     let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
     let parallel = !choice.disable_parallel_tool_use.unwrap_or(false);

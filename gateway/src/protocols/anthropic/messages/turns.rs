@@ -1,4 +1,4 @@
-//! From Anthropic's blocks to neutral turns.
+//! Converts Anthropic's blocks to neutral messages.
 
 use std::collections::HashMap;
 
@@ -8,33 +8,33 @@ use serde_json::Value;
 
 use crate::protocols::anthropic::messages::wire as messages;
 use crate::protocols::anthropic::messages::wire::{Block, Content};
-use crate::protocols::common::checks::continuation;
+use crate::protocols::common::checks::check_continuation;
 
-/// How Claude Code's first system block begins: a line about its version and this very request. The model has no use for
-/// it, and as it differs every time nothing after it would ever be found in the prefix cache.
+/// The beginning of Claude Code's first system block, a line about its version and the current request. The block is removed: it
+/// differs in every request, so the prefix cache would never match the text after it.
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
-/// The whole conversation, and whether its last turn, which is the model's, is gone on with.
-pub(super) fn turns(system: Option<Content>, turns: Vec<messages::Message>) -> Result<(Vec<Message>, bool)> {
+/// Converts the whole conversation. Returns whether the output continues its last message, which is then the assistant's.
+pub(super) fn parse(system: Option<Content>, turns: Vec<messages::Message>) -> Result<(Vec<Message>, bool)> {
     if turns.is_empty() {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
-    let mut folded = Turns::default();
+    let mut parsed = Turns::default();
     if let Some(system) = system {
-        folded.system("system", system)?;
+        parsed.push_system("system", system)?;
     }
     let last = turns.last().map(|turn| turn.role);
     for (at, turn) in turns.into_iter().enumerate() {
         let name = format!("messages[{at}].content");
         match turn.role {
-            messages::Role::System => folded.system(&name, turn.content)?,
-            messages::Role::User => folded.user(&name, turn.content)?,
-            messages::Role::Assistant => folded.assistant(&name, turn.content)?,
+            messages::Role::System => parsed.push_system(&name, turn.content)?,
+            messages::Role::User => parsed.push_user(&name, turn.content)?,
+            messages::Role::Assistant => parsed.push_assistant(&name, turn.content)?,
         }
     }
     let continues = last == Some(messages::Role::Assistant);
-    continuation("messages", continues, &folded.turns)?;
-    Ok((folded.turns, continues))
+    check_continuation("messages", continues, &parsed.turns)?;
+    Ok((parsed.turns, continues))
 }
 
 #[derive(Default)]
@@ -45,48 +45,48 @@ struct Turns {
 }
 
 impl Turns {
-    fn say(&mut self, role: Role, content: String) {
+    fn push_text(&mut self, role: Role, content: String) {
         self.turns.push(Message::text(role, content));
     }
 
-    fn system(&mut self, name: &str, content: Content) -> Result<()> {
+    fn push_system(&mut self, name: &str, content: Content) -> Result<()> {
         let mut blocks = blocks(content);
         let attribution = |block: &Block| block.text.as_deref().is_some_and(|t| t.starts_with(ATTRIBUTION));
         if blocks.first().is_some_and(attribution) {
             blocks.remove(0);
         }
-        let text = |(at, block)| only_text(&format!("{name}[{at}]"), block);
+        let text = |(at, block)| text_block(&format!("{name}[{at}]"), block);
         let texts = blocks.into_iter().enumerate().map(text).collect::<Result<Vec<_>>>()?;
         if texts.iter().any(|text| !text.is_empty()) {
-            self.say(Role::System, texts.join("\n"));
+            self.push_text(Role::System, texts.join("\n"));
         }
         Ok(())
     }
 
-    fn user(&mut self, name: &str, content: Content) -> Result<()> {
+    fn push_user(&mut self, name: &str, content: Content) -> Result<()> {
         let mut texts = Vec::new();
         let mut said = false;
         for (at, block) in blocks(content).into_iter().enumerate() {
             let name = format!("{name}[{at}]");
             if block.r#type != "tool_result" {
-                texts.push(readable(&name, block)?);
+                texts.push(block_text(&name, block)?);
                 continue;
             }
             if !texts.is_empty() {
-                self.say(Role::User, std::mem::take(&mut texts).join("\n"));
+                self.push_text(Role::User, std::mem::take(&mut texts).join("\n"));
             }
-            self.result(&name, block)?;
+            self.push_result(&name, block)?;
             said = true;
         }
         if !texts.is_empty() || !said {
-            self.say(Role::User, texts.join("\n"));
+            self.push_text(Role::User, texts.join("\n"));
         }
         Ok(())
     }
 
-    fn result(&mut self, name: &str, block: Block) -> Result<()> {
+    fn push_result(&mut self, name: &str, block: Block) -> Result<()> {
         let id = block.tool_use_id.ok_or_else(|| missing(name, "tool_use_id"))?;
-        let read = |(at, block)| readable(&format!("{name}.content[{at}]"), block);
+        let read = |(at, block)| block_text(&format!("{name}.content[{at}]"), block);
         let texts = block.content.map(blocks).unwrap_or_default().into_iter().enumerate().map(read);
         let mut content = texts.collect::<Result<Vec<_>>>()?.join("\n");
         if block.is_error == Some(true) {
@@ -97,20 +97,20 @@ impl Turns {
         Ok(())
     }
 
-    fn assistant(&mut self, name: &str, content: Content) -> Result<()> {
+    fn push_assistant(&mut self, name: &str, content: Content) -> Result<()> {
         let mut turn = Message { role: Role::Assistant, ..Message::default() };
         let mut texts = Vec::new();
         for (at, block) in blocks(content).into_iter().enumerate() {
             let name = format!("{name}[{at}]");
             match &*block.r#type {
-                "tool_use" => turn.tool_calls.push(self.call(&name, block)?),
+                "tool_use" => turn.tool_calls.push(self.parse_call(&name, block)?),
                 "thinking" => {
                     let thought = block.thinking.ok_or_else(|| missing(&name, "thinking"))?;
                     turn.reasoning.get_or_insert_default().push_str(&thought);
                 }
-                // Only its author can read it.
+                // Only Anthropic's servers can decrypt it.
                 "redacted_thinking" => {}
-                _ => texts.push(only_text(&name, block)?),
+                _ => texts.push(text_block(&name, block)?),
             }
         }
         turn.content = texts.concat().into();
@@ -118,7 +118,7 @@ impl Turns {
         Ok(())
     }
 
-    fn call(&mut self, at: &str, block: Block) -> Result<ToolCall> {
+    fn parse_call(&mut self, at: &str, block: Block) -> Result<ToolCall> {
         let id = block.id.ok_or_else(|| missing(at, "id"))?;
         let name = block.name.ok_or_else(|| missing(at, "name"))?;
         self.called.insert(id.clone(), name.clone());
@@ -143,15 +143,15 @@ fn unsupported(name: &str, what: &str) -> Error {
     Error::invalid(name, format!("{name}: {what} is not supported by this server"))
 }
 
-fn only_text(name: &str, block: Block) -> Result<String> {
+fn text_block(name: &str, block: Block) -> Result<String> {
     match &*block.r#type {
         "text" => block.text.ok_or_else(|| missing(name, "text")),
         other => Err(unsupported(name, &format!("a block of type \"{other}\" here"))),
     }
 }
 
-/// The text that stands for a block that a model without eyes can read.
-fn readable(name: &str, block: Block) -> Result<String> {
+/// Returns the text of a block, in a form for models without vision.
+fn block_text(name: &str, block: Block) -> Result<String> {
     let cited = block.citations.as_ref().and_then(|citations| citations.get("enabled"));
     if cited == Some(&Value::Bool(true)) {
         return Err(unsupported(&format!("{name}.citations"), "an answer with citations"));
@@ -160,11 +160,11 @@ fn readable(name: &str, block: Block) -> Result<String> {
         "document" => document(name, block),
         "search_result" => {
             let source = block.source.as_ref().and_then(Value::as_str).map(str::to_owned);
-            let text = inner(name, block.content.unwrap_or(Content::Blocks(Vec::new())))?;
-            Ok(framed("search_result", &[("source", source), ("title", block.title)], &text))
+            let text = join_text_blocks(name, block.content.unwrap_or(Content::Blocks(Vec::new())))?;
+            Ok(in_tag("search_result", &[("source", source), ("title", block.title)], &text))
         }
         "image" => Err(unsupported(name, "an image")),
-        _ => only_text(name, block),
+        _ => text_block(name, block),
     }
 }
 
@@ -177,7 +177,7 @@ fn document(name: &str, block: Block) -> Result<String> {
             let content = source.get("content").cloned().map(serde_json::from_value::<Content>);
             content
                 .and_then(std::result::Result::ok)
-                .map(|content| inner(&format!("{name}.content"), content))
+                .map(|content| join_text_blocks(&format!("{name}.content"), content))
                 .transpose()?
         }
         other => {
@@ -186,15 +186,15 @@ fn document(name: &str, block: Block) -> Result<String> {
         }
     };
     let text = text.ok_or_else(|| Error::invalid(&name, format!("{name} holds no text")))?;
-    Ok(framed("document", &[("title", block.title), ("context", block.context)], &text))
+    Ok(in_tag("document", &[("title", block.title), ("context", block.context)], &text))
 }
 
-fn inner(name: &str, content: Content) -> Result<String> {
-    let read = |(at, block)| only_text(&format!("{name}[{at}]"), block);
+fn join_text_blocks(name: &str, content: Content) -> Result<String> {
+    let read = |(at, block)| text_block(&format!("{name}[{at}]"), block);
     Ok(blocks(content).into_iter().enumerate().map(read).collect::<Result<Vec<_>>>()?.join("\n"))
 }
 
-fn framed(tag: &str, attributes: &[(&str, Option<String>)], text: &str) -> String {
+fn in_tag(tag: &str, attributes: &[(&str, Option<String>)], text: &str) -> String {
     let given = attributes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     let given: String = given.map(|(name, value)| format!(" {name}={value:?}")).collect();
     format!("<{tag}{given}>\n{text}\n</{tag}>")

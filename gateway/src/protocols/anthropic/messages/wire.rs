@@ -1,22 +1,23 @@
 //! `POST /v1/messages` and `/v1/messages/count_tokens`.
 
+#![expect(missing_docs, reason = "the names and their meaning are Anthropic's")]
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, NotInMessages, Refused};
 
-/// The request of both endpoints. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
+/// The request of both endpoints. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesRequest")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Request {
     pub model: String,
     pub messages: Vec<Message>,
-    /// Needed, but not for counting.
+    /// Required, except by `count_tokens`.
     pub max_tokens: Option<u32>,
     pub system: Option<Content>,
     pub stream: Option<bool>,
@@ -25,7 +26,7 @@ pub struct Request {
     pub tool_choice: Option<ToolChoice>,
     pub thinking: Option<Thinking>,
     pub output_config: Option<OutputConfig>,
-    /// The form that `output_config.format` had before.
+    /// The former name of `output_config.format`.
     pub output_format: Option<Format>,
     pub diagnostics: Option<Diagnostics>,
     pub service_tier: Option<String>,
@@ -38,9 +39,10 @@ pub struct Request {
     pub thread: Option<Value>,
     pub compaction: Option<Value>,
     pub fallbacks: Option<Value>,
-    /// Ours: variables for the model's chat template.
+    /// An extension of this server: variables of the model's chat template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
-    /// Ours: control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    /// An extension of this server: reads control tokens in the client's text as plain text, like `sanitize_control_tokens`
+    /// in Transformers.
     pub sanitize_control_tokens: Option<bool>,
     #[serde(flatten)]
     pub sampling: SamplingFields,
@@ -53,52 +55,46 @@ pub struct Request {
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] = &[check::<SamplingFields>, check::<ExtensionFields>];
+    const PARTS: &'static [Check] = &[check_part::<SamplingFields>, check_part::<ExtensionFields>];
 }
 
-/// Who is behind the request.
+/// Metadata of the request.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesMetadata")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Metadata {
     pub user_id: Option<String>,
 }
 
-/// One turn.
+/// One message of the conversation.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesTurn")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Message {
     pub role: Role,
     pub content: Content,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "MessagesRole")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub enum Role {
     User,
     Assistant,
     System,
 }
 
-/// A text, or blocks of several kinds.
+/// The content of a message.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of content blocks")]
 #[schemars(rename = "MessagesContent")]
 pub enum Content {
-    /// Plain text.
     Text(String),
-    /// Blocks.
     Blocks(Vec<Block>),
 }
 
 /// A block of any kind: `text`, `thinking`, `redacted_thinking`, `tool_use`, `tool_result`, `document` or `search_result`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesInputBlock")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Block {
     pub r#type: String,
     pub text: Option<String>,
@@ -113,14 +109,14 @@ pub struct Block {
     pub source: Option<Value>,
     pub title: Option<String>,
     pub context: Option<String>,
-    /// Of documents and search results; looked at to refuse it. (In texts of earlier turns it is a list, which is let be.)
+    /// An object in documents and search results, where it is refused if enabled. In texts of earlier turns it is a list,
+    /// which is ignored.
     pub citations: Option<Value>,
 }
 
 /// A function that the model may call.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesTool")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Tool {
     pub r#type: Option<String>,
     pub name: String,
@@ -129,43 +125,39 @@ pub struct Tool {
     pub strict: Option<bool>,
     pub defer_loading: Option<bool>,
     pub allowed_callers: Option<Value>,
-    /// Shown to the model with the description.
+    /// The model sees the examples after the description.
     pub input_examples: Option<Vec<Value>>,
 }
 
-/// Whether functions are called: `auto`, `any`, `tool` or `none`.
+/// Controls which functions the model calls: `auto`, `any`, `tool` or `none`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesToolChoice")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct ToolChoice {
     pub r#type: String,
     pub name: Option<String>,
     pub disable_parallel_tool_use: Option<bool>,
 }
 
-/// Whether the model thinks first: `enabled`, `disabled` or `adaptive`.
+/// The reasoning mode: `enabled`, `disabled` or `adaptive`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesThinking")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Thinking {
     pub r#type: String,
     pub budget_tokens: Option<u32>,
     pub display: Option<String>,
 }
 
-/// What the answer is to be like.
+/// Settings of the output.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesOutputConfig")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct OutputConfig {
     pub effort: Option<String>,
     pub format: Option<Format>,
 }
 
-/// A schema that the answer fits.
+/// The JSON schema of the output.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesFormat")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Format {
     pub r#type: String,
     pub schema: Option<Value>,
@@ -174,33 +166,29 @@ pub struct Format {
 /// Asks why a prompt was not found in the cache.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesDiagnostics")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Diagnostics {
     pub previous_message_id: Option<String>,
 }
 
-/// What is to be left out of the conversation.
+/// Edits of the conversation before it reaches the model.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesContextManagement")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct ContextManagement {
     #[serde(default)]
     pub edits: Vec<Edit>,
 }
 
-/// One kind of omission.
+/// One edit.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesContextEdit")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Edit {
     pub r#type: String,
     pub keep: Option<Value>,
 }
 
-/// The answer when not streaming, and at the beginning of a stream.
+/// The response, also in the first event of a stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesResponse")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Response<'a> {
     pub id: &'a str,
     pub r#type: &'static str,
@@ -211,21 +199,20 @@ pub struct Response<'a> {
     pub stop_sequence: Option<&'a str>,
     pub stop_details: Option<()>,
     pub container: Option<()>,
-    /// Only where they were asked for.
+    /// Present if the request has `diagnostics`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<Diagnosis>,
     pub usage: Usage,
 }
 
-/// A block of an answer.
+/// A block of a response.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(rename = "MessagesBlock")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub enum AnswerBlock {
     Text {
         text: String,
-        /// Left out where there are none: Vercel's SDK takes no null.
+        /// Always absent: Vercel's SDK does not accept null.
         #[serde(skip_serializing_if = "Option::is_none")]
         citations: Option<()>,
     },
@@ -240,10 +227,9 @@ pub enum AnswerBlock {
     },
 }
 
-/// That nothing is known about the cache.
+/// The answer to `diagnostics`: the reason of a cache miss is unknown.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesDiagnosis")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Diagnosis {
     pub cache_miss_reason: Unavailable,
 }
@@ -251,15 +237,13 @@ pub struct Diagnosis {
 /// Part of [`Diagnosis`].
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesCacheMissReason")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Unavailable {
     pub r#type: &'static str,
 }
 
-/// Token counts. The prompt's are the sum of the first three.
+/// Token counts. The prompt's count is the sum of the first three fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesUsage")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Usage {
     pub input_tokens: u32,
     pub cache_creation_input_tokens: u32,
@@ -271,7 +255,6 @@ pub struct Usage {
 /// Part of [`Usage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesOutputDetails")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct OutputDetails {
     pub thinking_tokens: u32,
 }
@@ -279,7 +262,6 @@ pub struct OutputDetails {
 /// The answer of `/v1/messages/count_tokens`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MessagesTokenCount")]
-#[expect(missing_docs, reason = "the names are Anthropic's, and so is their meaning")]
 pub struct Count {
     pub input_tokens: u32,
 }

@@ -1,43 +1,43 @@
-//! Messages: events → JSON or a stream of blocks.
+//! Writes Messages as JSON or as a stream of blocks.
 
 use ipc_proto::Error;
 use ipc_proto::generate::{self, FinishReason, Part};
 use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
-use crate::dispatch::writer::Wire;
-use crate::inference::output::Whole;
+use crate::dispatch::writer::ResponseWriter;
+use crate::inference::output::CompleteOutput;
 use crate::protocols::anthropic::error;
 use crate::protocols::anthropic::messages::events::{Delta, Event, MessageDelta};
 use crate::protocols::anthropic::messages::wire::{
     AnswerBlock, Diagnosis, OutputDetails, Response, Unavailable, Usage,
 };
 
-/// What is known of an answer before there is one.
+/// The fields of a message that are known before generation, and the settings of its answer.
 #[derive(Debug, Clone, Default)]
-pub struct Head {
-    /// The message's id.
+pub struct MessageHead {
+    /// The message's id, `msg_…`.
     pub id: String,
-    /// The request's name, for errors.
+    /// The request's id, for errors.
     pub request_id: String,
     /// The model's name as the client gave it.
     pub model: String,
-    /// The texts that end the generation.
+    /// The stop texts.
     pub stops: Vec<String>,
-    /// Tokens that the client allowed.
+    /// The client's limit of output tokens.
     pub max_tokens: u32,
-    /// What the model thinks is not shown; that it thought is.
+    /// Whether to omit the text of thinking blocks.
     pub hide_thinking: bool,
-    /// Whether the client asked about the cache.
+    /// Whether the client requested cache diagnostics.
     pub diagnose: bool,
 }
 
-impl Head {
-    /// The whole answer as JSON.
+impl MessageHead {
+    /// Writes the complete message as JSON.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn answer(&self, whole: Whole) -> serde_json::Result<Vec<u8>> {
+    /// Returns an error if JSON serialization fails.
+    pub fn answer(&self, whole: CompleteOutput) -> serde_json::Result<Vec<u8>> {
         let mut content: Vec<AnswerBlock> = Vec::new();
         for part in whole.output.parts {
             match (part, content.last_mut()) {
@@ -51,12 +51,14 @@ impl Head {
                     let input = Value::Object(Map::new());
                     content.push(AnswerBlock::ToolUse { id: self.call_id(content.len()), name, input });
                 }
-                (Part::Arguments(text), Some(AnswerBlock::ToolUse { input, .. })) => *input = parsed(&text),
+                (Part::Arguments(text), Some(AnswerBlock::ToolUse { input, .. })) => {
+                    *input = parse_arguments(&text)
+                }
                 (Part::Arguments(text), _) => content.push(AnswerBlock::Text { text, citations: None }),
             }
         }
-        let (stop_reason, stop_sequence) = self.stop(whole.reason, whole.usage);
-        let mut response = self.response(counts(whole.usage));
+        let (stop_reason, stop_sequence) = self.stop_reason(whole.reason, whole.usage);
+        let mut response = self.response(to_usage(whole.usage));
         response.content = content;
         response.stop_reason = Some(stop_reason);
         response.stop_sequence = stop_sequence;
@@ -80,7 +82,7 @@ impl Head {
         }
     }
 
-    fn stop(&self, reason: FinishReason, usage: generate::Usage) -> (&'static str, Option<&str>) {
+    fn stop_reason(&self, reason: FinishReason, usage: generate::Usage) -> (&'static str, Option<&str>) {
         match reason {
             FinishReason::Stop => ("end_turn", None),
             FinishReason::StopText(at) => ("stop_sequence", self.stops.get(usize::from(at)).map(|s| &**s)),
@@ -92,24 +94,24 @@ impl Head {
         }
     }
 
-    /// Unique over a whole conversation, which the model's own ids need not be.
+    /// Returns an id that is unique in a whole conversation, unlike the model's own ids.
     fn call_id(&self, index: usize) -> String {
         format!("toolu_{}_{index}", self.id.trim_start_matches("msg_"))
     }
 
-    /// Clients send it back with what was thought, and look no deeper; neither do we.
+    /// Returns the signature of a thinking block. Clients send it back; neither they nor this server verify it.
     fn signature(&self, index: usize) -> String {
         format!("mlxd.{}.{index}", self.id.trim_start_matches("msg_"))
     }
 }
 
-/// Writes a stream.
+/// Writes a stream of blocks.
 #[derive(Debug)]
-pub struct Blocks {
-    head: Head,
+pub struct MessageWriter {
+    head: MessageHead,
     opened: bool,
     open: Option<Kind>,
-    /// Blocks so far, the open one included.
+    /// The number of blocks so far, including the open one.
     count: u32,
 }
 
@@ -120,88 +122,88 @@ enum Kind {
     Call,
 }
 
-impl Blocks {
-    /// A stream that nothing has been written to.
-    pub fn new(head: Head) -> Self {
+impl MessageWriter {
+    /// Creates the writer of an empty stream.
+    pub fn new(head: MessageHead) -> Self {
         Self { head, opened: false, open: None, count: 0 }
     }
 
-    fn part(&mut self, buffer: &mut Vec<u8>, part: &Part) {
+    fn push_part(&mut self, buffer: &mut Vec<u8>, part: &Part) {
         match part {
             Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text) if text.is_empty() => {}
-            Part::Text(text) => self.text(buffer, text),
+            Part::Text(text) => self.push_text(buffer, text),
             Part::Reasoning(text) => {
-                self.enter(buffer, Kind::Thinking);
+                self.ensure_open(buffer, Kind::Thinking);
                 if !self.head.hide_thinking {
-                    self.delta(buffer, Delta::ThinkingDelta { thinking: text });
+                    self.push_delta(buffer, Delta::ThinkingDelta { thinking: text });
                 }
             }
             Part::Call { name, .. } => {
-                self.close(buffer);
+                self.close_block(buffer);
                 let id = self.head.call_id(self.count as usize);
                 let input = Value::Object(Map::new());
-                self.start(buffer, Kind::Call, AnswerBlock::ToolUse { id, name: name.clone(), input });
+                self.open_block(buffer, Kind::Call, AnswerBlock::ToolUse { id, name: name.clone(), input });
             }
             Part::Arguments(text) if self.open == Some(Kind::Call) => {
-                self.delta(buffer, Delta::InputJsonDelta { partial_json: text });
+                self.push_delta(buffer, Delta::InputJsonDelta { partial_json: text });
             }
-            // Arguments of nothing: shown rather than lost.
-            Part::Arguments(text) => self.text(buffer, text),
+            // Arguments without a call become text.
+            Part::Arguments(text) => self.push_text(buffer, text),
         }
     }
 
-    fn text(&mut self, buffer: &mut Vec<u8>, text: &str) {
-        self.enter(buffer, Kind::Text);
-        self.delta(buffer, Delta::TextDelta { text });
+    fn push_text(&mut self, buffer: &mut Vec<u8>, text: &str) {
+        self.ensure_open(buffer, Kind::Text);
+        self.push_delta(buffer, Delta::TextDelta { text });
     }
 
-    /// Makes the open block one of `kind`.
-    fn enter(&mut self, buffer: &mut Vec<u8>, kind: Kind) {
+    /// Closes the open block unless it is of `kind`, and opens one.
+    fn ensure_open(&mut self, buffer: &mut Vec<u8>, kind: Kind) {
         if self.open == Some(kind) {
             return;
         }
-        self.close(buffer);
+        self.close_block(buffer);
         let block = match kind {
             Kind::Thinking => AnswerBlock::Thinking { thinking: String::new(), signature: String::new() },
             Kind::Text | Kind::Call => AnswerBlock::Text { text: String::new(), citations: None },
         };
-        self.start(buffer, kind, block);
+        self.open_block(buffer, kind, block);
     }
 
-    fn start(&mut self, buffer: &mut Vec<u8>, kind: Kind, content_block: AnswerBlock) {
+    fn open_block(&mut self, buffer: &mut Vec<u8>, kind: Kind, content_block: AnswerBlock) {
         push(buffer, &Event::ContentBlockStart { index: self.count, content_block });
         self.count += 1;
         self.open = Some(kind);
     }
 
-    fn delta(&self, buffer: &mut Vec<u8>, delta: Delta) {
+    fn push_delta(&self, buffer: &mut Vec<u8>, delta: Delta) {
         push(buffer, &Event::ContentBlockDelta { index: self.count.saturating_sub(1), delta });
     }
 
-    fn close(&mut self, buffer: &mut Vec<u8>) {
+    fn close_block(&mut self, buffer: &mut Vec<u8>) {
         let Some(kind) = self.open.take() else { return };
         let index = self.count.saturating_sub(1);
         if kind == Kind::Thinking {
             let signature = &self.head.signature(index as usize);
-            self.delta(buffer, Delta::SignatureDelta { signature });
+            self.push_delta(buffer, Delta::SignatureDelta { signature });
         }
         push(buffer, &Event::ContentBlockStop { index });
     }
 
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
-        self.close(buffer);
-        let (stop_reason, stop_sequence) = self.head.stop(reason, usage);
+        self.close_block(buffer);
+        let (stop_reason, stop_sequence) = self.head.stop_reason(reason, usage);
         let delta = MessageDelta { stop_reason, stop_sequence, stop_details: None, container: None };
-        push(buffer, &Event::MessageDelta { delta, usage: counts(usage) });
+        push(buffer, &Event::MessageDelta { delta, usage: to_usage(usage) });
         push(buffer, &Event::MessageStop);
     }
 }
 
-impl Wire for Blocks {
+impl ResponseWriter for MessageWriter {
     const EAGER: bool = true;
 
     fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32) {
-        // What of it was cached is not known yet; the end of the stream corrects it.
+        // The number of cached tokens is unknown until the end of the stream, which corrects the counts.
         let usage = Usage { input_tokens: prompt_tokens, ..Usage::default() };
         push(buffer, &Event::MessageStart { message: self.head.response(usage) });
         self.opened = true;
@@ -213,7 +215,7 @@ impl Wire for Blocks {
         }
         match event {
             generate::Event::Prompt { .. } => {}
-            generate::Event::Delta(delta) => delta.parts.iter().for_each(|part| self.part(buffer, part)),
+            generate::Event::Delta(delta) => delta.parts.iter().for_each(|part| self.push_part(buffer, part)),
             generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
             generate::Event::Failed(failure) => self.fail(buffer, failure),
         }
@@ -235,7 +237,7 @@ fn push(buffer: &mut Vec<u8>, event: &Event) {
     sse::push_named(buffer, event.name(), event);
 }
 
-fn counts(usage: generate::Usage) -> Usage {
+fn to_usage(usage: generate::Usage) -> Usage {
     let cache = usage.cached_tokens + usage.cache_written_tokens;
     Usage {
         input_tokens: usage.prompt_tokens.saturating_sub(cache),
@@ -246,9 +248,9 @@ fn counts(usage: generate::Usage) -> Usage {
     }
 }
 
-/// The arguments of a call. A call that was cut short has none that could be given as an object; its text is not lost, in the
-/// form that Anthropic names for it.
-fn parsed(arguments: &str) -> Value {
+/// Parses the arguments of a call. A truncated call has no valid object, so its text is returned in the form that Anthropic
+/// documents for this case.
+fn parse_arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(input)) => Value::Object(input),
         _ if arguments.trim().is_empty() => Value::Object(Map::new()),

@@ -3,12 +3,12 @@ use super::KeepAlive::{Seconds, Text};
 use super::*;
 
 fn neutral(asked: KeepAlive) -> Option<supervisor::KeepAlive> {
-    checked(Some(asked)).ok().flatten()
+    parse(Some(asked)).ok().flatten()
 }
 
 #[test]
-fn durations_are_read_as_ollama_reads_them() {
-    assert_eq!(checked(None).unwrap(), None);
+fn durations_parse_as_in_ollama() {
+    assert_eq!(parse(None).unwrap(), None);
     for (number, seconds) in [(0.0, 0), (30.0, 30), (0.2, 1), (1e6, 1_000_000)] {
         assert_eq!(neutral(Seconds(number)), Some(supervisor::KeepAlive::Seconds(seconds)), "{number}");
     }
@@ -23,12 +23,12 @@ fn durations_are_read_as_ollama_reads_them() {
 }
 
 #[test]
-fn what_is_no_duration_is_refused() {
+fn invalid_duration_is_refused() {
     let long = "1".repeat(100) + "s";
     for text in ["", "m", "5 m", "5x", "five", "1.2.3s", "--5m", "-", "inf", "NaN", "5m3", &long, "5µ", "é"]
     {
-        let error = checked(Some(Text(text.into()))).unwrap_err();
+        let error = parse(Some(Text(text.into()))).unwrap_err();
         assert_eq!(error.field, Some("keep_alive".into()), "{text}");
     }
-    assert!(checked(Some(Seconds(f64::NAN))).is_err());
+    assert!(parse(Some(Seconds(f64::NAN))).is_err());
 }

@@ -5,8 +5,8 @@ use crate::protocols::openai::completions::parse as completions;
 use crate::protocols::openai::responses::parse as responses;
 use serde_json::{Value, json};
 
-/// What each endpoint says of a request with `more` in it: the field that it refuses.
-fn blamed(more: &Value) -> [Option<String>; 4] {
+/// Returns the field that each endpoint blames in a request with the fields of `more`.
+fn blamed_fields(more: &Value) -> [Option<String>; 4] {
     let ask = |mut body: Value| {
         body["model"] = "m".into();
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -17,9 +17,9 @@ fn blamed(more: &Value) -> [Option<String>; 4] {
         body::parse(&ask(json!({"messages": turns}))).and_then(chat::parse).map(drop),
         body::parse(&ask(json!({"prompt": "Hi"}))).and_then(completions::parse).map(drop),
         body::parse(&ask(json!({"input": "Hi"})))
-            .and_then(|request| responses::create(request, &[]))
+            .and_then(|request| responses::parse(request, &[]))
             .map(drop),
-        body::parse(&ask(json!({"messages": turns, "max_tokens": 9}))).and_then(messages::messages).map(drop),
+        body::parse(&ask(json!({"messages": turns, "max_tokens": 9}))).and_then(messages::parse).map(drop),
     ];
     outcomes.map(|outcome| {
         let error = outcome.err()?;
@@ -30,7 +30,7 @@ fn blamed(more: &Value) -> [Option<String>; 4] {
 }
 
 #[test]
-fn what_other_servers_do_is_refused_everywhere_unless_it_is_off() {
+fn unsupported_field_is_refused_by_every_endpoint_unless_neutral() {
     for (name, on, off) in [
         ("mirostat", json!(2), json!(0)),
         ("dry_multiplier", json!(0.8), json!(0.0)),
@@ -61,39 +61,51 @@ fn what_other_servers_do_is_refused_everywhere_unless_it_is_off() {
         ("skip_special_tokens", json!(false), json!(true)),
         ("include_stop_str_in_output", json!(true), json!(false)),
     ] {
-        assert_eq!(blamed(&json!({ name: on })), [(); 4].map(|()| Some(name.to_owned())));
-        assert_eq!(blamed(&json!({ name: off })), [const { None }; 4], "{name}");
-        // What is of another kind is no way to say "off".
-        assert_eq!(blamed(&json!({ name: {"x": 1} })), [(); 4].map(|()| Some(name.to_owned())));
+        assert_eq!(blamed_fields(&json!({ name: on })), [(); 4].map(|()| Some(name.to_owned())));
+        assert_eq!(blamed_fields(&json!({ name: off })), [const { None }; 4], "{name}");
+        // A value of another type is not neutral.
+        assert_eq!(blamed_fields(&json!({ name: {"x": 1} })), [(); 4].map(|()| Some(name.to_owned())));
     }
 }
 
 #[test]
-fn what_does_nothing_by_itself_is_let_through() {
-    let more = json!({"mirostat_tau": 5, "mirostat_eta": 0.1, "dry_base": 1.75, "dry_allowed_length": 2, "xtc_threshold": 0.1,
-        "dynatemp_exponent": 1, "cache_prompt": true, "x": [1]});
-    assert_eq!(blamed(&more), [const { None }; 4]);
+fn wrong_type_in_a_flattened_group_is_blamed_on_its_field() {
+    for (name, wrong) in [
+        ("temperature", json!("x")),
+        ("guided_regex", json!(3)),
+        ("priority", json!("urgent")),
+        ("stop_token_ids", json!("a")),
+    ] {
+        assert_eq!(blamed_fields(&json!({ name: wrong })), [(); 4].map(|()| Some(name.to_owned())));
+    }
 }
 
 #[test]
-fn a_penalty_looks_back_over_everything() {
+fn setting_without_effect_is_accepted() {
+    let more = json!({"mirostat_tau": 5, "mirostat_eta": 0.1, "dry_base": 1.75, "dry_allowed_length": 2, "xtc_threshold": 0.1,
+        "dynatemp_exponent": 1, "cache_prompt": true, "x": [1]});
+    assert_eq!(blamed_fields(&more), [const { None }; 4]);
+}
+
+#[test]
+fn penalty_window_is_refused_only_with_a_penalty() {
     for (name, all) in [
         ("repeat_last_n", json!(-1)),
         ("repetition_penalty_range", json!(0)),
         ("repetition_context_size", json!(null)),
     ] {
-        assert_eq!(blamed(&json!({ name: 64 })), [const { None }; 4], "{name}: there is no penalty");
-        assert_eq!(blamed(&json!({ name: 64, "repeat_penalty": 1.0 })), [const { None }; 4]);
+        assert_eq!(blamed_fields(&json!({ name: 64 })), [const { None }; 4], "{name}: there is no penalty");
+        assert_eq!(blamed_fields(&json!({ name: 64, "repeat_penalty": 1.0 })), [const { None }; 4]);
         for penalty in ["repeat_penalty", "repetition_penalty", "presence_penalty", "frequency_penalty"] {
             let refused = [(); 4].map(|()| Some(name.to_owned()));
-            assert_eq!(blamed(&json!({ name: 64, penalty: 1.5 })), refused, "{penalty}");
-            assert_eq!(blamed(&json!({ name: all, penalty: 1.5 })), [const { None }; 4], "{penalty}");
+            assert_eq!(blamed_fields(&json!({ name: 64, penalty: 1.5 })), refused, "{penalty}");
+            assert_eq!(blamed_fields(&json!({ name: all, penalty: 1.5 })), [const { None }; 4], "{penalty}");
         }
     }
 }
 
 #[test]
-fn fields_of_chat_completions_are_not_passed_over_elsewhere() {
+fn chat_field_is_refused_by_responses_and_messages() {
     for (name, on, off) in [
         ("n", json!(2), json!(1)),
         ("logit_bias", json!({"1": 2}), json!({})),
@@ -106,11 +118,11 @@ fn fields_of_chat_completions_are_not_passed_over_elsewhere() {
         ("response_format", json!({"type": "json_object"}), json!({"type": "text"})),
         ("guided_regex", json!("a"), json!(null)),
     ] {
-        let [_, _, responses, messages] = blamed(&json!({ name: on }));
+        let [_, _, responses, messages] = blamed_fields(&json!({ name: on }));
         assert_eq!((responses.as_deref(), messages.as_deref()), (Some(name), Some(name)));
-        let [_, _, responses, messages] = blamed(&json!({ name: off }));
+        let [_, _, responses, messages] = blamed_fields(&json!({ name: off }));
         assert_eq!((responses, messages), (None, None), "{name}");
     }
-    assert_eq!(blamed(&json!({"max_tokens": 9}))[2].as_deref(), Some("max_tokens"));
-    assert_eq!(blamed(&json!({"stop": "x"}))[3].as_deref(), Some("stop"));
+    assert_eq!(blamed_fields(&json!({"max_tokens": 9}))[2].as_deref(), Some("max_tokens"));
+    assert_eq!(blamed_fields(&json!({"stop": "x"}))[3].as_deref(), Some("stop"));
 }

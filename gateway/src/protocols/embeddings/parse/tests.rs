@@ -5,17 +5,17 @@ use super::*;
 fn embedding(change: &Value) -> Result<ValidEmbed> {
     let mut body = json!({"model": "m", "input": "a"});
     body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    embed(serde_json::from_value(body).unwrap())
+    parse_embed(serde_json::from_value(body).unwrap())
 }
 
 fn ranking(change: &Value) -> Result<ValidRerank> {
     let mut body = json!({"model": "m", "query": "q", "documents": ["a", {"text": "b"}]});
     body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    rerank(serde_json::from_value(body).unwrap())
+    parse_rerank(serde_json::from_value(body).unwrap())
 }
 
 #[test]
-fn inputs_come_in_every_form() {
+fn inputs_of_every_type_are_parsed() {
     let inputs = |input: Value| embedding(&json!({"input": input})).unwrap().request.inputs;
     let text = |text: &str| Input::Text(text.into());
     assert_eq!(inputs(json!("a")), [text("a")]);
@@ -25,14 +25,14 @@ fn inputs_come_in_every_form() {
     let valid = embedding(&json!({"encoding_format": "base64", "dimensions": 8, "truncate": true,
                                  "prompt_name": "query", "user": "u", "timeout": 1.5}))
     .unwrap();
-    assert_eq!((valid.labels.user.as_deref(), valid.time_limit_ms), (Some("u"), Some(1500)));
+    assert_eq!((valid.call.labels.user.as_deref(), valid.call.time_limit_ms), (Some("u"), Some(1500)));
     let EmbedRequest { dimensions, truncate, prompt_name, .. } = valid.request;
     assert!(valid.base64 && truncate);
     assert_eq!((dimensions, prompt_name.as_deref()), (Some(8), Some("query")));
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_embeddings_field_is_named() {
     let too_many = vec!["a"; 2049];
     for (change, field) in [
         (json!({"input": []}), "input"),
@@ -49,6 +49,10 @@ fn what_is_wrong_is_named() {
     ] {
         assert_eq!(embedding(&change).unwrap_err().field, Some(field.into()));
     }
+}
+
+#[test]
+fn invalid_rerank_field_is_named() {
     for (change, field) in [
         (json!({"documents": []}), "documents"),
         (json!({"query": ""}), "query"),
@@ -63,15 +67,15 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn documents_are_texts_or_objects() {
+fn documents_are_parsed_from_texts_or_objects() {
     let valid = ranking(&json!({})).unwrap();
     assert_eq!(valid.request.documents, ["a", "b"]);
-    assert!((valid.most, valid.shows_documents, valid.request.truncate) == (2, false, false));
-    assert_eq!((valid.request.max_document_tokens, valid.time_limit_ms), (None, None));
+    assert!((valid.top_n, valid.return_documents, valid.request.truncate) == (2, false, false));
+    assert_eq!((valid.request.max_document_tokens, valid.call.time_limit_ms), (None, None));
     let valid =
         ranking(&json!({"top_n": 1, "return_documents": true, "truncate": true, "max_tokens_per_doc": 7,
         "timeout": 2}))
         .unwrap();
-    assert_eq!((valid.request.max_document_tokens, valid.time_limit_ms), (Some(7), Some(2000)));
-    assert!((valid.most, valid.shows_documents, valid.request.truncate) == (1, true, true));
+    assert_eq!((valid.request.max_document_tokens, valid.call.time_limit_ms), (Some(7), Some(2000)));
+    assert!((valid.top_n, valid.return_documents, valid.request.truncate) == (1, true, true));
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn every_form_of_input_is_read() {
+fn input_of_every_type_is_deserialized() {
     let read = |text: &str| serde_json::from_str::<Input>(text);
     assert_eq!(read(r#""a""#).unwrap(), Input::Text("a".into()));
     assert_eq!(read(r#"["a", "b\n"]"#).unwrap(), Input::Texts(vec!["a".into(), "b\n".into()]));

@@ -2,35 +2,35 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn read(bytes: serde_json::Result<Vec<u8>>) -> Value {
+fn to_value(bytes: serde_json::Result<Vec<u8>>) -> Value {
     serde_json::from_slice(&bytes.unwrap()).unwrap()
 }
 
 #[test]
-fn vectors_are_numbers_or_their_bytes() {
+fn vectors_are_written_as_numbers_or_base64() {
     let answer =
         Embeddings { vectors: vec![vec![1.0, -0.5], vec![0.1, 3.0]], tokens: 7, ..Embeddings::default() };
-    let floats = read(embeddings("m", &answer, false));
+    let floats = to_value(embeddings("m", &answer, false));
     assert_eq!(
         floats,
         json!({"object": "list", "model": "m", "usage": {"prompt_tokens": 7, "total_tokens": 7}, "data": [
             {"object": "embedding", "index": 0, "embedding": [1.0, -0.5]},
             {"object": "embedding", "index": 1, "embedding": [0.1, 3.0]}]})
     );
-    let coded = read(embeddings("m", &answer, true));
+    let coded = to_value(embeddings("m", &answer, true));
     assert_eq!(coded["data"][0]["embedding"], "AACAPwAAAL8=");
 }
 
 #[test]
-fn the_most_relevant_come_first() {
+fn ranking_is_ordered_by_relevance() {
     let answer = Scores { scores: vec![0.2, 0.9, 0.2, 0.5], tokens: 9, ..Scores::default() };
     let documents = ["a", "b", "c", "d"].map(str::to_owned);
-    let all = read(ranking(("rerank-1", "m"), &answer, 4, None));
+    let all = to_value(ranking(("rerank-1", "m"), &answer, 4, None));
     let order: Vec<u64> =
         all["results"].as_array().unwrap().iter().map(|one| one["index"].as_u64().unwrap()).collect();
     assert_eq!(order, [1, 3, 0, 2]);
     assert!(all["results"][0].get("document").is_none() && all["usage"]["total_tokens"] == 9);
-    let best = read(ranking(("rerank-1", "m"), &answer, 1, Some(&documents)));
+    let best = to_value(ranking(("rerank-1", "m"), &answer, 1, Some(&documents)));
     assert_eq!(best["results"].as_array().unwrap().len(), 1);
     assert_eq!(best["results"][0]["document"], json!({"text": "b"}));
 }

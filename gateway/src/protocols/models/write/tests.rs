@@ -10,14 +10,14 @@ fn models() -> Vec<ModelEntry> {
 fn ids(limit: Option<usize>, after: Option<&str>, before: Option<&str>) -> (String, bool) {
     let query =
         anthropic::Query { limit, after_id: after.map(Into::into), before_id: before.map(Into::into) };
-    let page = page(models(), &query).unwrap();
+    let page = paginate(models(), &query).unwrap();
     assert_eq!(page.first_id.as_ref(), page.data.first().map(|model| &model.id));
     assert_eq!(page.last_id.as_ref(), page.data.last().map(|model| &model.id));
     (page.data.iter().map(|model| &*model.display_name).collect(), page.has_more)
 }
 
 #[test]
-fn pages_are_those_asked_for() {
+fn page_follows_limit_after_and_before() {
     assert_eq!(ids(None, None, None), ("axcd".into(), false));
     assert_eq!(ids(Some(2), None, None), ("ax".into(), true));
     assert_eq!(ids(Some(2), Some("b/x"), None), ("cd".into(), false));
@@ -27,7 +27,7 @@ fn pages_are_those_asked_for() {
 }
 
 #[test]
-fn wrong_pages_are_refused() {
+fn invalid_page_is_refused() {
     for (limit, after, before, field) in [
         (Some(0), None, None, "limit"),
         (Some(1001), None, None, "limit"),
@@ -36,34 +36,34 @@ fn wrong_pages_are_refused() {
     ] {
         let query =
             anthropic::Query { limit, after_id: after.map(Into::into), before_id: before.map(Into::into) };
-        assert_eq!(page(models(), &query).unwrap_err().field, Some(field.into()));
+        assert_eq!(paginate(models(), &query).unwrap_err().field, Some(field.into()));
     }
 }
 
 #[test]
-fn times_are_rfc_3339() {
+fn creation_time_is_rfc_3339() {
     let shown = to_anthropic(models().remove(1));
     assert_eq!((&*shown.created_at, &*shown.id, &*shown.display_name), ("1970-01-01T00:00:05Z", "b/x", "x"));
 }
 
 #[test]
-fn a_model_is_listed_under_each_of_its_names_and_one_without_code_is_not() {
+fn servable_models_are_listed_under_id_and_aliases() {
     let mut model = models().remove(0);
     model.aliases = vec!["claude-local".into()];
     let mut strange = models().remove(1);
     strange.details.unserved = true;
-    let names: Vec<_> = named(vec![model, strange]).into_iter().map(|entry| entry.id).collect();
+    let names: Vec<_> = expand_aliases(vec![model, strange]).into_iter().map(|entry| entry.id).collect();
     assert_eq!(names, ["a", "claude-local"]);
 }
 
 #[test]
-fn parameters_are_told_in_words() {
-    let words: Vec<_> = [0, 134_515_008, 999_000_000, 8_030_261_248].map(in_words).into();
+fn parameter_counts_have_units() {
+    let words: Vec<_> = [0, 134_515_008, 999_000_000, 8_030_261_248].map(format_parameter_count).into();
     assert_eq!(words, ["0.0M", "134.5M", "999.0M", "8.0B"]);
 }
 
 #[test]
-fn why_chats_fail_is_shown_where_they_do() {
+fn invalid_chat_template_is_shown_in_details() {
     let shown = |problem: Option<&str>| {
         let mut model = models().remove(0);
         model.details.chat_problem = problem.map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Chat requests → neutral ones.
+//! Parses chat requests into neutral ones.
 
 use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt, ToolChoice};
 use ipc_proto::{Error, Result};
@@ -7,27 +7,27 @@ use serde_json::{Value, json};
 use super::messages;
 use super::wire::{Effort, Request};
 use crate::inference::request::InferenceRequest;
-use crate::protocols::common::checks::{at_least_one, continuation, model, refuse, top_logprobs};
+use crate::protocols::common::checks::{at_least_one, check_continuation, model_name, refuse, top_logprobs};
 use crate::protocols::common::reasoning::ReasoningRequest;
-use crate::protocols::openai::choices::{self, ChoicesRequest, Form};
+use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest};
 use crate::protocols::openai::fields::{Groups, Parsed};
 use crate::protocols::openai::tools::{self, Tools};
 
-/// Checks a chat request.
+/// Parses a chat request.
 ///
 /// # Errors
-/// Naming the field that is wrong.
+/// Returns an error that names the invalid field.
 pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     refuse_unsupported(&request)?;
     let tools = tools::parse(&mut request)?;
-    let reasoning = reasoning(&request)?;
+    let reasoning = parse_reasoning(&request)?;
     let template_kwargs = template_kwargs(&mut request, reasoning);
-    let candidates = choices::count("n", request.shared.n)?;
-    let logprobs = logprobs(request.logprobs, request.top_logprobs)?;
+    let candidates = choices::parse_count("n", request.shared.n)?;
+    let logprobs = parse_logprobs(request.logprobs, request.top_logprobs)?;
     let is_background = messages::is_background_task(&request.messages);
-    let continues = continues(&request)?;
+    let continues = parse_continuation(&request)?;
     let messages = messages::parse(request.messages)?;
-    continuation("continue_final_message", continues, &messages)?;
+    check_continuation("continue_final_message", continues, &messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
         (Some(tokens), _) => at_least_one("max_completion_tokens", Some(tokens))?,
         (None, tokens) => at_least_one("max_tokens", tokens)?,
@@ -47,14 +47,14 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
     let must_call = matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_));
     check_combination(must_call, generation.constraint.is_some(), continues)?;
-    let form = Form {
+    let form = AnswerForm {
         candidates,
         returned: candidates,
         legacy,
         logprobs: logprobs.is_some(),
         tier,
         hide_reasoning: reasoning.hidden,
-        ..Form::default()
+        ..AnswerForm::default()
     };
     let prompt = ChatPrompt {
         messages,
@@ -73,7 +73,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         ..generation
     };
     let request = InferenceRequest {
-        model: model(request.model)?,
+        model: model_name(request.model)?,
         generation,
         more_prompts: Vec::new(),
         choices: candidates as u32,
@@ -86,7 +86,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     ChoicesRequest::new(request, form)
 }
 
-/// Refuses fields that would change the answer and are not implemented.
+/// Refuses unsupported fields that would change the output.
 fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("modalities", &request.modalities, &[json!(["text"])])?;
     refuse("audio", &request.audio, &[])?;
@@ -99,7 +99,7 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("moderation", &request.moderation, &[])
 }
 
-/// The cache retentions that are implemented: cached text stays in memory.
+/// The supported cache retentions. Cached text stays in memory.
 pub fn cache_retentions() -> [Value; 2] {
     [json!("in_memory"), json!("in-memory")]
 }
@@ -117,8 +117,8 @@ fn check_combination(must_call: bool, has_format: bool, continues: bool) -> Resu
     Ok(())
 }
 
-/// Whether the output continues the last turn.
-fn continues(request: &Request) -> Result<bool> {
+/// Returns whether the output continues the last message.
+fn parse_continuation(request: &Request) -> Result<bool> {
     if request.continue_final_message == Some(true) && request.add_generation_prompt == Some(true) {
         let text = "continue_final_message cannot be given together with add_generation_prompt";
         return Err(Error::invalid("continue_final_message", text));
@@ -126,7 +126,7 @@ fn continues(request: &Request) -> Result<bool> {
     Ok(request.continue_final_message.unwrap_or(false))
 }
 
-/// Variables of the chat template: reasoning, documents and the client's own, which win.
+/// Returns the variables of the chat template: reasoning, documents and the client's own, which take precedence.
 fn template_kwargs(request: &mut Request, reasoning: ReasoningRequest) -> Option<String> {
     let mut own = serde_json::Map::new();
     if let Some(documents) = request.documents.take() {
@@ -139,12 +139,12 @@ fn template_kwargs(request: &mut Request, reasoning: ReasoningRequest) -> Option
     reasoning.template_kwargs(Some(own))
 }
 
-/// The reasoning that the request asks for, in the fields of OpenAI, OpenRouter, Qwen and vLLM.
-fn reasoning(request: &Request) -> Result<ReasoningRequest<'static>> {
+/// Parses the reasoning settings from the fields of OpenAI, OpenRouter, Qwen and vLLM.
+fn parse_reasoning(request: &Request) -> Result<ReasoningRequest<'static>> {
     let own = request.reasoning.clone().unwrap_or_default();
     let effort = request.reasoning_effort.or(own.effort).map(effort_name);
-    let mut reasoning = ReasoningRequest::of_effort(effort).unwrap_or_default();
-    reasoning.thinks = reasoning.thinks.or(own.enabled);
+    let mut reasoning = ReasoningRequest::from_effort(effort).unwrap_or_default();
+    reasoning.enabled = reasoning.enabled.or(own.enabled);
     let budgets = [
         ("thinking_budget", request.thinking_budget),
         ("thinking_token_budget", request.thinking_token_budget),
@@ -155,7 +155,7 @@ fn reasoning(request: &Request) -> Result<ReasoningRequest<'static>> {
         return Err(Error::invalid(*name, text));
     }
     let budget = budgets.iter().find_map(|(_, budget)| *budget);
-    reasoning.budget = budget.filter(|_| reasoning.thinks != Some(false));
+    reasoning.budget = budget.filter(|_| reasoning.enabled != Some(false));
     reasoning.hidden = request.include_reasoning == Some(false) || own.exclude == Some(true);
     Ok(reasoning)
 }
@@ -172,7 +172,7 @@ fn effort_name(effort: Effort) -> &'static str {
     }
 }
 
-fn logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
+fn parse_logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
     let top = top_logprobs("top_logprobs", top)?;
     if wanted == Some(true) {
         return Ok(Some(Logprobs { top, prompt: false }));

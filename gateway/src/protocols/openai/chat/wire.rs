@@ -1,10 +1,12 @@
 //! `POST /v1/chat/completions`.
 
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, Refused};
@@ -12,9 +14,8 @@ use crate::protocols::openai::fields::SharedFields;
 use crate::protocols::openai::output_format::FormatFields;
 use crate::protocols::openai::usage::Usage;
 
-/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
+/// The request. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatRequest")]
 pub struct Request {
     pub model: String,
@@ -22,7 +23,7 @@ pub struct Request {
     pub max_tokens: Option<u32>,
     pub max_completion_tokens: Option<u32>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
-    /// Control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    /// Reads control tokens in the client's text as plain text, like `sanitize_control_tokens` in Transformers.
     pub sanitize_control_tokens: Option<bool>,
     pub tools: Option<Vec<Tool>>,
     pub tool_choice: Option<ToolChoice>,
@@ -35,7 +36,7 @@ pub struct Request {
     pub continue_final_message: Option<bool>,
     pub add_generation_prompt: Option<bool>,
     pub thinking_budget: Option<u32>,
-    /// vLLM's name for it.
+    /// vLLM's name for `thinking_budget`.
     pub thinking_token_budget: Option<u32>,
     pub include_reasoning: Option<bool>,
     pub reasoning: Option<Reasoning>,
@@ -62,14 +63,17 @@ pub struct Request {
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] =
-        &[check::<SharedFields>, check::<SamplingFields>, check::<FormatFields>, check::<ExtensionFields>];
+    const PARTS: &'static [Check] = &[
+        check_part::<SharedFields>,
+        check_part::<SamplingFields>,
+        check_part::<FormatFields>,
+        check_part::<ExtensionFields>,
+    ];
 }
 
-/// How hard a model thinks.
+/// The reasoning effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Effort {
     None,
     Minimal,
@@ -80,9 +84,8 @@ pub enum Effort {
     Max,
 }
 
-/// How the model thinks, in OpenRouter's form.
+/// Reasoning settings in OpenRouter's form.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenRouter's, and so is their meaning")]
 #[schemars(rename = "ChatReasoning")]
 pub struct Reasoning {
     pub effort: Option<Effort>,
@@ -91,18 +94,16 @@ pub struct Reasoning {
     pub exclude: Option<bool>,
 }
 
-/// Something the model may use; only functions are built.
+/// A tool. Only functions are supported.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatTool")]
 pub struct Tool {
     pub r#type: String,
     pub function: Option<Function>,
 }
 
-/// A function.
+/// A function that the model may call.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatFunction")]
 pub struct Function {
     pub name: String,
@@ -111,20 +112,19 @@ pub struct Function {
     pub strict: Option<bool>,
 }
 
-/// Whether functions are called.
+/// Controls which functions the model calls.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object that names a function")]
 #[schemars(rename = "ChatToolChoice")]
 pub enum ToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),
-    /// A function, or those that are allowed.
+    /// One function, or the allowed functions.
     Chosen(Chosen),
 }
 
 /// The object form of [`ToolChoice`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatChosenTool")]
 pub struct Chosen {
     pub r#type: String,
@@ -132,37 +132,33 @@ pub struct Chosen {
     pub allowed_tools: Option<Allowed>,
 }
 
-/// A function's name.
+/// A reference to a function.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatFunctionName")]
 pub struct Name {
     pub name: String,
 }
 
-/// Some of the tools.
+/// The subset of the tools that the model may call.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatAllowedTools")]
 pub struct Allowed {
     pub mode: String,
     pub tools: Vec<Chosen>,
 }
 
-/// `function_call` of old.
+/// The deprecated `function_call`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"none\", \"auto\" or an object with a function's name")]
 #[schemars(rename = "ChatFunctionChoice")]
 pub enum FunctionChoice {
     /// `none` or `auto`.
     Mode(String),
-    /// A function.
     Named(Name),
 }
 
-/// One turn.
+/// One message of the conversation.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatMessage")]
 pub struct Message {
     pub role: Role,
@@ -172,17 +168,16 @@ pub struct Message {
     pub function_call: Option<Called>,
     pub tool_call_id: Option<String>,
     pub reasoning_content: Option<String>,
-    /// Another name for it; clients send either back, or both.
+    /// Another name for `reasoning_content`; clients send either name back, or both.
     pub reasoning: Option<String>,
-    /// gpt-oss' name for it.
+    /// gpt-oss' name for `reasoning_content`.
     pub thinking: Option<String>,
     pub refusal: Option<String>,
     pub audio: Option<Value>,
 }
 
-/// A call that the model made in an earlier turn.
+/// A tool call of an earlier assistant message.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatCalledTool")]
 pub struct CalledTool {
     pub id: Option<String>,
@@ -190,9 +185,8 @@ pub struct CalledTool {
     pub function: Option<Called>,
 }
 
-/// Name and arguments of a call.
+/// The name and arguments of a call in a request.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatCalled")]
 pub struct Called {
     pub name: String,
@@ -200,10 +194,9 @@ pub struct Called {
     pub arguments: Value,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Role {
     System,
     Developer,
@@ -213,19 +206,17 @@ pub enum Role {
     Function,
 }
 
-/// A turn's text, whole or in parts.
+/// The content of a message.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of content parts")]
 pub enum Content {
-    /// Plain text.
     Text(String),
-    /// Parts, of which only texts are taken.
+    /// Only text parts are supported.
     Parts(Vec<Part>),
 }
 
-/// A part of a turn.
+/// A content part.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatPart")]
 pub struct Part {
     pub r#type: String,
@@ -233,9 +224,8 @@ pub struct Part {
     pub refusal: Option<String>,
 }
 
-/// The answer when not streaming.
+/// The response of a request that does not stream.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatResponse")]
 pub struct Response<'a> {
     pub id: &'a str,
@@ -251,28 +241,27 @@ pub struct Response<'a> {
     pub timings: Option<Timings>,
 }
 
-/// How long things took, as llama.cpp's server tells it.
+/// Durations in the form of llama.cpp's server.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Timings {
-    /// Tokens of the prompt that were computed.
+    /// Prompt tokens that were computed.
     pub prompt_n: u32,
-    /// Those that came from the prefix cache.
+    /// Prompt tokens from the prefix cache.
     pub cache_n: u32,
-    /// Until the first token, waiting included.
+    /// Time to the first token in milliseconds, including the queue.
     pub prompt_ms: f64,
-    /// Of tokens of the prompt.
+    /// Computed prompt tokens per second.
     pub prompt_per_second: f64,
-    /// Tokens generated.
+    /// Generated tokens.
     pub predicted_n: u32,
-    /// From the first token to the last.
+    /// Time from the first token to the last in milliseconds.
     pub predicted_ms: f64,
-    /// Of generated tokens.
+    /// Generated tokens per second.
     pub predicted_per_second: f64,
 }
 
-/// A choice.
+/// One completion of the prompt.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatChoice")]
 pub struct Choice {
     pub index: u32,
@@ -281,9 +270,8 @@ pub struct Choice {
     pub finish_reason: &'static str,
 }
 
-/// The model's turn.
+/// The assistant's message.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatAnswer")]
 pub struct Answer {
     pub role: &'static str,
@@ -297,9 +285,8 @@ pub struct Answer {
     pub function_call: Option<FunctionCall>,
 }
 
-/// A call in an answer.
+/// A tool call in a response.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatToolCall")]
 pub struct ToolCall {
     pub id: String,
@@ -307,18 +294,16 @@ pub struct ToolCall {
     pub function: FunctionCall,
 }
 
-/// Name and arguments of a call in an answer.
+/// The name and arguments of a call in a response.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatFunctionCall")]
 pub struct FunctionCall {
     pub name: String,
     pub arguments: String,
 }
 
-/// One chunk of a stream; `C` is a choice or nothing.
+/// One chunk of a stream. `C` is the type of its choices.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatChunk")]
 pub struct Chunk<'a, C> {
     pub id: &'a str,
@@ -329,16 +314,15 @@ pub struct Chunk<'a, C> {
     pub system_fingerprint: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<&'static str>,
-    /// Left out, null, or the counts.
+    /// Absent, null, or the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 }
 
-/// A chunk's choice.
+/// The part of a choice in one chunk.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct ChunkChoice<'a> {
     pub index: u32,
     pub delta: Delta<'a>,
@@ -346,35 +330,31 @@ pub struct ChunkChoice<'a> {
     pub finish_reason: Option<&'static str>,
 }
 
-/// How likely tokens were.
+/// Log probabilities of the generated tokens.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Logprobs {
     pub content: Vec<TokenLogprob>,
     pub refusal: Option<()>,
 }
 
-/// One token's part of [`Logprobs`].
+/// One token with its log probability and its alternatives.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenLogprob {
     #[serde(flatten)]
     pub token: TokenText,
     pub top_logprobs: Vec<TokenText>,
 }
 
-/// A token, its bytes where it is not whole characters, and how likely it was.
+/// A token with its log probability and its UTF-8 bytes, which may be incomplete characters.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct TokenText {
     pub token: String,
     pub logprob: f32,
     pub bytes: Vec<u8>,
 }
 
-/// What a chunk adds.
+/// The difference between two chunks of a message.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatDelta")]
 pub struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -389,9 +369,8 @@ pub struct Delta<'a> {
     pub function_call: Option<FunctionDelta<'a>>,
 }
 
-/// What a chunk adds to a call.
+/// The difference between two chunks of a tool call.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatToolDelta")]
 pub struct ToolDelta<'a> {
     pub index: u32,
@@ -402,9 +381,8 @@ pub struct ToolDelta<'a> {
     pub function: FunctionDelta<'a>,
 }
 
-/// Name or arguments of a call, as they come.
+/// A fragment of a call: its name or more of its arguments.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "ChatFunctionDelta")]
 pub struct FunctionDelta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,59 +1,59 @@
-//! Chat: reasoning, text and calls of each choice.
+//! Writes chat completions: reasoning, text and calls of each choice.
 
 use ipc_proto::generate::{Alternative, Delta, FinishReason, Part, TokenLogprob};
 
 use crate::dispatch::sse;
-use crate::inference::output::Whole;
+use crate::inference::output::CompleteOutput;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{
     Answer, Choice, Chunk, ChunkChoice, FunctionCall, FunctionDelta, Timings, ToolCall, ToolDelta,
 };
-use crate::protocols::openai::choices::Form;
+use crate::protocols::openai::choices::AnswerForm;
 use crate::protocols::openai::usage::Usage;
-use crate::protocols::openai::write::{Chunks, FINGERPRINT, Head, finite};
+use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, clamp_logprob};
 
-impl Chunks {
-    pub(in crate::protocols::openai) fn chat_opening(&self, buffer: &mut Vec<u8>, choice: usize) {
+impl ChunkWriter {
+    pub(in crate::protocols::openai) fn push_chat_opening(&self, buffer: &mut Vec<u8>, choice: usize) {
         let delta = chat::Delta { role: Some("assistant"), content: Some(""), ..chat::Delta::default() };
-        self.chat(buffer, choice, delta, None);
+        self.push_chat(buffer, choice, delta, None);
     }
 
-    /// A chunk for each part; log probabilities come with the first.
-    pub(in crate::protocols::openai) fn chat_delta(
+    /// Pushes a chunk for each part. The first chunk has the log probabilities.
+    pub(in crate::protocols::openai) fn push_chat_delta(
         &mut self,
         buffer: &mut Vec<u8>,
         choice: usize,
         delta: &Delta,
     ) {
-        let mut logprobs = told(delta.answer_logprobs());
-        let Form { legacy, hide_reasoning, .. } = self.head.form;
+        let mut logprobs = choice_logprobs(delta.answer_logprobs());
+        let AnswerForm { legacy, hide_reasoning, .. } = self.head.form;
         let shown = |part: &&Part| !(hide_reasoning && matches!(part, Part::Reasoning(_)));
         for part in delta.parts.iter().filter(shown) {
             if matches!(part, Part::Call { .. }) {
                 self.choices[choice].calls += 1;
             }
-            let delta = written(part, self.choices[choice].calls.saturating_sub(1), legacy);
-            self.chat(buffer, choice, delta, logprobs.take());
+            let delta = part_delta(part, self.choices[choice].calls.saturating_sub(1), legacy);
+            self.push_chat(buffer, choice, delta, logprobs.take());
         }
         if let Some(logprobs) = logprobs {
-            self.chat(buffer, choice, chat::Delta::default(), Some(logprobs));
+            self.push_chat(buffer, choice, chat::Delta::default(), Some(logprobs));
         }
     }
 
-    pub(in crate::protocols::openai) fn chat_end(
+    pub(in crate::protocols::openai) fn push_chat_end(
         &self,
         buffer: &mut Vec<u8>,
         choice: usize,
         reason: FinishReason,
         timings: Option<Timings>,
     ) {
-        let finish_reason = Some(name(reason, self.head.form.legacy));
+        let finish_reason = Some(finish_reason_name(reason, self.head.form.legacy));
         let index = choice as u32;
         let choice = ChunkChoice { index, delta: chat::Delta::default(), logprobs: None, finish_reason };
-        sse::push(buffer, &Chunk { timings, ..self.head.chat_chunk(&[choice], self.no_usage()) });
+        sse::push(buffer, &Chunk { timings, ..self.head.chat_chunk(&[choice], self.null_usage()) });
     }
 
-    fn chat(
+    fn push_chat(
         &self,
         buffer: &mut Vec<u8>,
         choice: usize,
@@ -61,12 +61,12 @@ impl Chunks {
         logprobs: Option<chat::Logprobs>,
     ) {
         let choice = ChunkChoice { index: choice as u32, delta, logprobs, finish_reason: None };
-        sse::push(buffer, &self.head.chat_chunk(&[choice], self.no_usage()));
+        sse::push(buffer, &self.head.chat_chunk(&[choice], self.null_usage()));
     }
 }
 
-/// What a part adds; `call` is the number of the last call.
-fn written(part: &Part, call: u32, legacy: bool) -> chat::Delta<'_> {
+/// Converts a part to a delta. `call` is the index of the last call.
+fn part_delta(part: &Part, call: u32, legacy: bool) -> chat::Delta<'_> {
     let calling = |id, name, arguments| {
         let function = FunctionDelta { name, arguments };
         if legacy {
@@ -84,8 +84,8 @@ fn written(part: &Part, call: u32, legacy: bool) -> chat::Delta<'_> {
     }
 }
 
-impl Head {
-    pub(in crate::protocols::openai) fn chat_counts(
+impl AnswerHead {
+    pub(in crate::protocols::openai) fn chat_usage_chunk(
         &self,
         usage: Option<Option<Usage>>,
     ) -> Chunk<'_, ChunkChoice<'_>> {
@@ -108,14 +108,14 @@ impl Head {
 
     pub(in crate::protocols::openai) fn chat_answer(
         &self,
-        all: Vec<(usize, Whole)>,
+        all: Vec<(usize, CompleteOutput)>,
         usage: Usage,
         timings: Option<Timings>,
     ) -> chat::Response<'_> {
-        let choice = |(index, (_, whole)): (usize, (usize, Whole))| Choice {
+        let choice = |(index, (_, whole)): (usize, (usize, CompleteOutput))| Choice {
             index: index as u32,
-            finish_reason: name(whole.reason, self.form.legacy),
-            logprobs: told(&whole.output.logprobs),
+            finish_reason: finish_reason_name(whole.reason, self.form.legacy),
+            logprobs: choice_logprobs(&whole.output.logprobs),
             message: message(whole.output.parts, &self.form),
         };
         chat::Response {
@@ -132,8 +132,8 @@ impl Head {
     }
 }
 
-fn message(parts: Vec<Part>, form: &Form) -> Answer {
-    let Form { legacy, hide_reasoning, .. } = *form;
+fn message(parts: Vec<Part>, form: &AnswerForm) -> Answer {
+    let AnswerForm { legacy, hide_reasoning, .. } = *form;
     let (mut text, mut reasoning) = (String::new(), String::new());
     let mut calls: Vec<ToolCall> = Vec::new();
     for part in parts {
@@ -163,27 +163,27 @@ fn message(parts: Vec<Part>, form: &Form) -> Answer {
     }
 }
 
-/// `None` where none were asked for.
-fn told(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
-    let content = each_told(logprobs);
+/// Returns `None` if there are no log probabilities.
+fn choice_logprobs(logprobs: &[TokenLogprob]) -> Option<chat::Logprobs> {
+    let content = to_logprobs(logprobs);
     if content.is_empty() { None } else { Some(chat::Logprobs { content, refusal: None }) }
 }
 
-/// Log probabilities in OpenAI's form.
-pub(crate) fn each_told(logprobs: &[TokenLogprob]) -> Vec<chat::TokenLogprob> {
-    let one = |told: &Alternative| chat::TokenText {
-        token: String::from_utf8_lossy(&told.bytes).into_owned(),
-        logprob: finite(told.logprob.unwrap_or(0.0)),
-        bytes: told.bytes.clone(),
+/// Converts log probabilities to OpenAI's form.
+pub(crate) fn to_logprobs(logprobs: &[TokenLogprob]) -> Vec<chat::TokenLogprob> {
+    let token = |alternative: &Alternative| chat::TokenText {
+        token: String::from_utf8_lossy(&alternative.bytes).into_owned(),
+        logprob: clamp_logprob(alternative.logprob.unwrap_or(0.0)),
+        bytes: alternative.bytes.clone(),
     };
-    let all = logprobs.iter().map(|told| chat::TokenLogprob {
-        token: one(&told.token),
-        top_logprobs: told.top.iter().map(one).collect(),
+    let all = logprobs.iter().map(|logprob| chat::TokenLogprob {
+        token: token(&logprob.token),
+        top_logprobs: logprob.top.iter().map(token).collect(),
     });
     all.collect()
 }
 
-fn name(reason: FinishReason, legacy: bool) -> &'static str {
+fn finish_reason_name(reason: FinishReason, legacy: bool) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::StopText(_) => "stop",
         FinishReason::ToolCalls if legacy => "function_call",

@@ -1,26 +1,26 @@
-//! Completion requests → neutral ones.
+//! Parses completion requests into neutral ones.
 
 use ipc_proto::generate::{Generation, Logprobs, Prompt};
 use ipc_proto::{Error, Result};
 
 use super::wire::{self as completions, Request};
 use crate::inference::request::InferenceRequest;
-use crate::protocols::common::checks::{at_least_one, model, top_logprobs};
-use crate::protocols::openai::choices::{self, ChoicesRequest, Echo, Form};
+use crate::protocols::common::checks::{at_least_one, model_name, top_logprobs};
+use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
 use crate::protocols::openai::fields::{Groups, Parsed};
 
-/// Prompts of one request, at most.
+/// Maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 128;
-/// OpenAI's default for this endpoint, on which its users' scripts rely.
+/// OpenAI's default for this endpoint. Existing scripts rely on it.
 const DEFAULT_MAX_TOKENS: u32 = 16;
 
-/// Checks a completion request.
+/// Parses a completion request.
 ///
 /// # Errors
-/// Naming the field that is wrong.
+/// Returns an error that names the invalid field.
 pub fn parse(request: Request) -> Result<ChoicesRequest> {
-    let returned = choices::count("n", request.shared.n)?;
-    let candidates = choices::count("best_of", request.best_of.or(request.shared.n))?;
+    let returned = choices::parse_count("n", request.shared.n)?;
+    let candidates = choices::parse_count("best_of", request.best_of.or(request.shared.n))?;
     if candidates < returned {
         return Err(Error::invalid("best_of", format!("best_of must be at least n, which is {returned}")));
     }
@@ -39,25 +39,26 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
     let echo = request.echo.unwrap_or(false);
     let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
     let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) =
-        prompts(request.prompt, suffix, echo)?.into_iter().unzip();
+        parse_prompts(request.prompt, suffix, echo)?.into_iter().unzip();
     let max_tokens = match request.max_tokens {
         Some(0) if echo => Some(0),
         tokens => at_least_one("max_tokens", tokens)?.or(Some(DEFAULT_MAX_TOKENS)),
     };
     let has_logprobs = request.logprobs.is_some();
     let top = top_logprobs("logprobs", request.logprobs)?;
-    // The scores of a prompt's tokens spell it where its text is unknown, and end the answer where nothing follows it.
-    let spells = echoes.contains(&Echo::Tokens);
-    let scored = echo && (has_logprobs || spells || max_tokens == Some(0));
+    // The scores of a prompt's tokens provide its text if the prompt is token ids. They also end the answer if `max_tokens` is 0.
+    let echoes_tokens = echoes.contains(&Echo::Tokens);
+    let scored = echo && (has_logprobs || echoes_tokens || max_tokens == Some(0));
     if echo && has_logprobs {
         echoes.fill(Echo::Tokens);
     }
     let needs_logprobs = has_logprobs || scored || candidates > returned;
     let logprobs = needs_logprobs.then_some(Logprobs { top, prompt: scored });
-    let form = Form { candidates, returned, echo: echoes, logprobs: has_logprobs, ..Form::default() };
+    let form =
+        AnswerForm { candidates, returned, echo: echoes, logprobs: has_logprobs, ..AnswerForm::default() };
     let generation = Generation { prompt: prompts.remove(0), max_tokens, logprobs, ..generation };
     let request = InferenceRequest {
-        model: model(request.model)?,
+        model: model_name(request.model)?,
         generation,
         more_prompts: prompts,
         choices: candidates as u32,
@@ -70,8 +71,12 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
     ChoicesRequest::new(request, form)
 }
 
-/// Each prompt, at least one, and its echo before the completion.
-fn prompts(prompt: completions::Prompt, suffix: Option<&str>, echo: bool) -> Result<Vec<(Prompt, Echo)>> {
+/// Parses the prompts, at least one, each with its echo.
+fn parse_prompts(
+    prompt: completions::Prompt,
+    suffix: Option<&str>,
+    echo: bool,
+) -> Result<Vec<(Prompt, Echo)>> {
     let wrong = |text: String| Error::invalid("prompt", format!("prompt {text}"));
     let texts = |texts: Vec<String>| {
         let one = |text: String| {

@@ -1,11 +1,13 @@
 //! `POST /v1/completions`.
 
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, Refused};
@@ -14,9 +16,8 @@ use crate::protocols::openai::fields::SharedFields;
 use crate::protocols::openai::output_format::FormatFields;
 use crate::protocols::openai::usage::Usage;
 
-/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built.
+/// The request. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "CompletionRequest")]
 pub struct Request {
     pub model: String,
@@ -39,8 +40,12 @@ pub struct Request {
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] =
-        &[check::<SharedFields>, check::<SamplingFields>, check::<FormatFields>, check::<ExtensionFields>];
+    const PARTS: &'static [Check] = &[
+        check_part::<SharedFields>,
+        check_part::<SamplingFields>,
+        check_part::<FormatFields>,
+        check_part::<ExtensionFields>,
+    ];
 }
 
 /// One prompt or several, as text or as token ids.
@@ -51,19 +56,16 @@ impl Body for Request {
 )]
 #[schemars(rename = "CompletionPrompt")]
 pub enum Prompt {
-    /// One text.
     Text(String),
-    /// Several.
     Texts(Vec<String>),
-    /// One list of token ids.
+    /// Token ids of one prompt.
     Tokens(Vec<u32>),
-    /// Several.
+    /// Token ids of several prompts.
     Batches(Vec<Vec<u32>>),
 }
 
-/// The answer, and each chunk of a stream; `C` is a choice or nothing.
+/// The response, and each chunk of a stream. `C` is the type of its choices.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "CompletionResponse")]
 pub struct Response<'a, C> {
     pub id: &'a str,
@@ -74,14 +76,13 @@ pub struct Response<'a, C> {
     pub system_fingerprint: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
-    /// Left out, null, or the counts.
+    /// Absent, null, or the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
 }
 
-/// A choice.
+/// One completion of a prompt.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "CompletionChoice")]
 pub struct Choice<'a> {
     pub index: u32,
@@ -90,14 +91,13 @@ pub struct Choice<'a> {
     pub finish_reason: Option<&'static str>,
 }
 
-/// How likely tokens were: lists of one length.
+/// Log probabilities of the tokens, as lists of equal length.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 #[schemars(rename = "CompletionLogprobs")]
 pub struct Logprobs {
     pub tokens: Vec<String>,
     pub token_logprobs: Vec<Option<f32>>,
     pub top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
-    /// In characters, from the beginning of the choice's text.
+    /// Offsets in characters from the beginning of the choice's text.
     pub text_offset: Vec<usize>,
 }

@@ -14,7 +14,7 @@ fn constrained(more: &Value) -> Result<Option<Constraint>> {
 }
 
 #[test]
-fn every_way_to_say_it_means_the_same() {
+fn constraints_of_every_server_are_equivalent() {
     let schema = Constraint::JsonSchema(r#"{"type":"object"}"#.into());
     let regex = Constraint::Regex("a+".into());
     let lark = Constraint::Lark(r#"start: "x""#.into());
@@ -40,7 +40,7 @@ fn every_way_to_say_it_means_the_same() {
 }
 
 #[test]
-fn what_is_wrong_or_said_twice_is_named() {
+fn invalid_or_second_constraint_is_named() {
     for (more, param) in [
         (json!({"guided_json": 3}), "guided_json"),
         (json!({"guided_json": "no schema"}), "guided_json"),

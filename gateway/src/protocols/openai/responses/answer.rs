@@ -1,4 +1,6 @@
-//! A response, its items, and what is told of stored ones.
+//! A response, its items, and the answers about stored responses.
+
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
 
 use std::borrow::Cow;
 
@@ -9,10 +11,9 @@ use serde_json::{Map, Value};
 use crate::protocols::openai::chat::wire::TokenLogprob;
 use crate::protocols::openai::responses::wire::Item as InputItem;
 
-/// A response at some moment of its life.
+/// The state of a response.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Response")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Response<'a> {
     pub id: &'a str,
     pub object: &'static str,
@@ -23,7 +24,7 @@ pub struct Response<'a> {
     pub model: &'a str,
     pub output: Cow<'a, [Item]>,
     pub usage: Option<Usage>,
-    /// What the client asked for, given back.
+    /// The echoed request.
     #[serde(flatten)]
     pub echo: &'a Map<String, Value>,
 }
@@ -31,7 +32,6 @@ pub struct Response<'a> {
 /// Why a response failed.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseFailure")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Failure {
     pub code: &'static str,
     pub message: String,
@@ -40,16 +40,14 @@ pub struct Failure {
 /// Why a response is not complete.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseIncomplete")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Incomplete {
     pub reason: &'static str,
 }
 
-/// What the model brought forth.
+/// An output item.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(rename = "ResponseItem")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Item {
     Message {
         id: String,
@@ -74,11 +72,10 @@ pub enum Item {
     },
 }
 
-/// A part of a message or of what was thought.
+/// A part of a message or of reasoning.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(rename = "ResponsePart")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Part {
     OutputText { text: String, annotations: [(); 0], logprobs: Vec<TokenLogprob> },
     ReasoningText { text: String },
@@ -88,7 +85,6 @@ pub enum Part {
 /// Token counts.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseUsage")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Usage {
     pub input_tokens: u32,
     pub input_tokens_details: InputDetails,
@@ -100,7 +96,6 @@ pub struct Usage {
 /// Part of [`Usage`].
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseInputDetails")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct InputDetails {
     pub cached_tokens: u32,
     pub cache_write_tokens: u32,
@@ -109,7 +104,6 @@ pub struct InputDetails {
 /// Part of [`Usage`].
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseOutputDetails")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct OutputDetails {
     pub reasoning_tokens: u32,
 }
@@ -117,27 +111,24 @@ pub struct OutputDetails {
 /// The answer of `/v1/responses/input_tokens`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseInputTokens")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Count {
     pub object: &'static str,
     pub input_tokens: u32,
 }
 
-/// That a stored response is gone.
+/// The answer to the deletion of a stored response.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseDeleted")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Deleted {
     pub id: String,
     pub object: &'static str,
     pub deleted: bool,
 }
 
-/// Some of a response's input items.
+/// A page of a response's input items.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseInputItems")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
-pub struct Items {
+pub struct Page {
     pub object: &'static str,
     pub data: Vec<InputItem>,
     pub first_id: Option<String>,

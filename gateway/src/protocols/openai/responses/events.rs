@@ -1,5 +1,7 @@
 //! The events of a streamed response.
 
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -10,20 +12,17 @@ use crate::protocols::openai::responses::answer::{Item, Part, Response};
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ResponseEvent")]
 pub struct Event<'a> {
-    /// Its name.
     pub r#type: &'static str,
-    /// Counts the events of a stream from 0.
+    /// The number of the event in its stream, from 0.
     pub sequence_number: u64,
-    /// What it tells.
     #[serde(flatten)]
     pub body: Body<'a>,
 }
 
-/// What an event tells.
+/// The fields of an event besides its type and number.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "ResponseEventBody")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Body<'a> {
     Response {
         response: Response<'a>,

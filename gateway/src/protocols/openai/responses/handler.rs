@@ -1,4 +1,4 @@
-//! OpenAI's Responses.
+//! Handlers of OpenAI's Responses API.
 
 use std::sync::Arc;
 
@@ -12,49 +12,49 @@ use ipc_proto::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::{Ending, Job};
+use crate::dispatch::deliver::{EndHook, Job};
 use crate::dispatch::replay_buffer::{ReplayWriter, replay_buffer};
-use crate::dispatch::writer::Wire;
-use crate::dispatch::{Services, Target, deliver as stream};
+use crate::dispatch::writer::ResponseWriter;
+use crate::dispatch::{Services, Target, deliver};
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::unix_seconds;
 use crate::protocols::common::{body, labels};
 use crate::protocols::error::ApiError;
-use crate::protocols::openai::responses::answer::{Count, Deleted, Items as ItemList};
+use crate::protocols::openai::responses::answer::{Count, Deleted, Page};
 use crate::protocols::openai::responses::parse::ValidResponse;
-use crate::protocols::openai::responses::store::Responses;
+use crate::protocols::openai::responses::store::ResponseStore;
 use crate::protocols::openai::responses::wire::{GetQuery, Item, ItemsQuery};
-use crate::protocols::openai::responses::write::{Head, Items};
-use crate::protocols::openai::responses::{parse as validate, wire as api};
-use crate::store::responses::Stored;
+use crate::protocols::openai::responses::write::{ResponseBuilder, ResponseHead};
+use crate::protocols::openai::responses::{parse, wire as api};
+use crate::store::responses::StoredResponse;
 
 type Answer<T = Response> = std::result::Result<T, ApiError>;
 
 const MAX_PAGE: usize = 100;
 const DEFAULT_PAGE: usize = 20;
-/// Items of one request that are given by their ids, at most: each is looked up.
+/// Maximum number of item references in one request. Each one costs a database query.
 const MAX_REFERENCES: usize = 100;
 
 /// `POST /v1/responses`.
 ///
 /// # Errors
-/// Everything that goes wrong before the response begins.
+/// Returns every error before the response begins.
 pub async fn create(
     State(services): State<Services>,
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer {
-    let sender = labels::of_headers(request.headers());
+    let sender = labels::from_headers(request.headers());
     let mut request: api::Request = body::json(request).await?;
-    let history = conversation(&responses, &tenant, &mut request).await?;
-    let mut valid = validate::create(request, &history)?;
+    let history = load_history(&responses, &tenant, &mut request).await?;
+    let mut valid = parse::parse(request, &history)?;
     valid.request = valid.request.with_labels(sender);
     let response_id = format!("resp_{}", uuid::Uuid::new_v4().simple());
-    let kept = valid.store.unwrap_or(true) || valid.background;
-    valid.echo.insert("store".into(), kept.into());
-    let head = Head {
+    let stores = valid.store.unwrap_or(true) || valid.background;
+    valid.echo.insert("store".into(), stores.into());
+    let head = ResponseHead {
         id: response_id,
         created_at: unix_seconds(),
         model: valid.request.model.clone(),
@@ -62,149 +62,153 @@ pub async fn create(
         encrypt: valid.encrypt,
         summarise: valid.summarise,
     };
-    let items = Items::new(head);
-    let keeper = kept.then(|| Keeper::new(&responses, &tenant, &valid));
+    let builder = ResponseBuilder::new(head);
+    let saver = stores.then(|| ResponseSaver::new(&responses, &tenant, &valid));
     let (streamed, background) = (valid.request.stream.is_some(), valid.background);
     let job = Job::new(services, (id, tenant), "/v1/responses", valid.request);
-    let answer = match (background, keeper) {
-        (true, Some(keeper)) => in_background(job, items, keeper).await,
-        (_, keeper) if streamed => streaming(job, items, keeper).await,
-        (_, keeper) => whole(job, items, keeper).await,
+    let response = match saver {
+        Some(saver) if background => generate_in_background(job, builder, saver).await,
+        saver if streamed => stream(job, builder, saver).await,
+        saver => generate(job, builder, saver).await,
     };
-    Ok(answer?)
+    Ok(response?)
 }
 
-async fn whole(job: Job, mut items: Items, keeper: Option<Keeper>) -> Result<Response> {
-    let capacity = fold(job, &mut items).await?;
-    if let Some(keeper) = keeper
-        && keeper.keep(&items).await.is_err()
+async fn generate(job: Job, mut builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
+    let capacity = collect(job, &mut builder).await?;
+    if let Some(saver) = saver
+        && saver.store(saver.snapshot(&builder)).await.is_err()
     {
-        // The client has its answer all the same.
-        items.not_kept();
+        // The client still gets its response.
+        builder.mark_not_stored();
     }
-    Ok((capacity.map(Extension), Json(items.response())).into_response())
+    Ok((capacity.map(Extension), Json(builder.response())).into_response())
 }
 
-/// Adds a whole generation to a response, in the steps in which it comes: so each token's log probability is its own text's.
-async fn fold(job: Job, items: &mut Items) -> Result<Option<Capacity>> {
-    let mut unread = Vec::new();
+/// Collects a generation event by event, so that each log probability stays with its text.
+async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Option<Capacity>> {
+    let mut ignored = Vec::new();
     let add = |event: &Event| {
         if !matches!(event, Event::Failed(_)) {
-            items.push(&mut unread, 0, event);
-            unread.clear();
+            builder.push(&mut ignored, 0, event);
+            ignored.clear();
         }
     };
-    stream::whole(job, add).await.map(|(_, capacity)| capacity)
+    deliver::collect(job, add).await.map(|(_, capacity)| capacity)
 }
 
-async fn streaming(job: Job, items: Items, keeper: Option<Keeper>) -> Result<Response> {
-    let retold = Items::new(items.head().clone());
-    let ending = keeper.map(|keeper| -> Ending<Items> {
-        Box::new(move |items| {
-            let stored = keeper.stored(items);
-            Box::pin(async move { keeper.write(stored).await.is_ok() })
+async fn stream(job: Job, builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
+    let failed = ResponseBuilder::new(builder.head().clone());
+    let end_hook = saver.map(|saver| -> EndHook<ResponseBuilder> {
+        Box::new(move |builder| {
+            let stored = saver.snapshot(builder);
+            Box::pin(async move { saver.store(stored).await.is_ok() })
         })
     });
-    match stream::stream(job, items, ending).await {
-        // Codex acts upon these by their code inside a stream, and gives up at their statuses.
+    match deliver::stream(job, builder, end_hook).await {
+        // Codex handles the codes of these errors inside a stream, but gives up at their HTTP statuses.
         Err(error) if matches!(error.kind, ErrorKind::ContextLength | ErrorKind::Overloaded) => {
-            Ok(stream::failed(retold, &error))
+            Ok(deliver::failure_stream(failed, &error))
         }
         outcome => outcome,
     }
 }
 
-async fn in_background(job: Job, mut items: Items, keeper: Keeper) -> Result<Response> {
-    keeper.begin(&items).await?;
+async fn generate_in_background(
+    job: Job,
+    mut builder: ResponseBuilder,
+    saver: ResponseSaver,
+) -> Result<Response> {
+    saver.responses.store_pending(saver.snapshot(&builder), unix_seconds()).await?;
     let streamed = job.request.stream.is_some();
     let (writer, replay) = replay_buffer();
-    let begun = if streamed { stream::replayed(&replay, 0) } else { Json(items.response()).into_response() };
-    let (all, id) = (Arc::clone(&keeper.all), items.id().to_owned());
+    let response =
+        if streamed { deliver::replay(&replay, 0) } else { Json(builder.response()).into_response() };
+    let (responses, id) = (Arc::clone(&saver.responses), builder.id().to_owned());
     if streamed {
-        all.record(id.clone(), replay);
+        responses.add_replay(id.clone(), replay);
     }
-    all.run(id, async move {
+    responses.run(id, async move {
         let mut last = Vec::new();
         if streamed {
-            items.open(&mut last, 0);
+            builder.open(&mut last, 0);
             writer.push_events(&mut last);
         }
         let add = |event: &Event| {
             if !matches!(event, Event::Failed(_)) {
-                items.push(&mut last, 0, event);
+                builder.push(&mut last, 0, event);
             }
-            match event.is_last() {
-                false if streamed => writer.push_events(&mut last),
-                false => last.clear(),
-                true => {}
+            if event.is_last() {
+                return;
+            }
+            if streamed {
+                writer.push_events(&mut last);
+            } else {
+                last.clear();
             }
         };
-        match stream::whole(job, add).await {
-            Ok(_) => items.end(&mut last, true),
+        match deliver::collect(job, add).await {
+            Ok(_) => builder.end(&mut last, true),
             Err(error) => {
                 last.clear();
-                items.fail(&mut last, &error);
+                builder.fail(&mut last, &error);
             }
         }
-        (keeper.stored(&items).response, Rest { writer, last })
+        (saver.snapshot(&builder).response, FinalEvents { writer, last })
     });
-    Ok(begun)
+    Ok(response)
 }
 
-/// The end of a stream: told when it is dropped.
-struct Rest {
+/// The last events of a stream. They are pushed on drop, after the response was stored.
+struct FinalEvents {
     writer: ReplayWriter,
     last: Vec<u8>,
 }
 
-impl Drop for Rest {
+impl Drop for FinalEvents {
     fn drop(&mut self) {
         self.writer.push_events(&mut self.last);
     }
 }
 
-/// Keeps one response.
-struct Keeper {
-    all: Arc<Responses>,
+/// Stores one response.
+struct ResponseSaver {
+    responses: Arc<ResponseStore>,
     owner: String,
     previous: Option<String>,
     input: Vec<Item>,
 }
 
-impl Keeper {
-    fn new(all: &Arc<Responses>, tenant: &Tenant, valid: &ValidResponse) -> Self {
+impl ResponseSaver {
+    fn new(responses: &Arc<ResponseStore>, tenant: &Tenant, valid: &ValidResponse) -> Self {
         let mut input = valid.input.clone();
         for item in &mut input {
             item.id.get_or_insert_with(|| format!("item_{}", uuid::Uuid::new_v4().simple()));
         }
         let (owner, previous) = (tenant.name().to_owned(), valid.previous.clone());
-        Self { all: Arc::clone(all), owner, previous, input }
+        Self { responses: Arc::clone(responses), owner, previous, input }
     }
 
-    fn stored(&self, items: &Items) -> Stored {
-        // Strings, numbers, lists and objects with string keys always serialise.
+    /// Returns the database row of the response in its present state.
+    fn snapshot(&self, builder: &ResponseBuilder) -> StoredResponse {
+        // Strings, numbers, lists and objects with string keys always serialize.
         let input = serde_json::to_string(&self.input).unwrap_or_default();
-        let response = serde_json::to_string(&items.response()).unwrap_or_default();
-        let (id, owner) = (items.id().to_owned(), self.owner.clone());
-        Stored { id, owner, previous: self.previous.clone(), input, response, maker: None }
+        let response = serde_json::to_string(&builder.response()).unwrap_or_default();
+        let (id, owner) = (builder.id().to_owned(), self.owner.clone());
+        StoredResponse { id, owner, previous: self.previous.clone(), input, response, instance: None }
     }
 
-    async fn begin(&self, items: &Items) -> Result<()> {
-        self.all.begin(self.stored(items), unix_seconds()).await
-    }
-
-    async fn keep(&self, items: &Items) -> Result<()> {
-        self.write(self.stored(items)).await
-    }
-
-    async fn write(&self, stored: Stored) -> Result<()> {
-        self.all.keep(&stored, unix_seconds()).await
+    async fn store(&self, stored: StoredResponse) -> Result<()> {
+        self.responses.store(&stored, unix_seconds()).await
     }
 }
 
-/// The items of earlier responses. Those that the new ones refer to by their ids take their places.
-pub async fn conversation(
-    responses: &Responses,
+/// Loads the items of previous responses, and replaces item references in the request by the items.
+///
+/// # Errors
+/// Returns an error for an unknown previous response or too many references.
+pub async fn load_history(
+    responses: &ResponseStore,
     tenant: &Tenant,
     request: &mut api::Request,
 ) -> Result<Vec<Item>> {
@@ -220,7 +224,7 @@ pub async fn conversation(
         if referred > MAX_REFERENCES {
             return Err(Error::invalid("input", format!("input: at most {MAX_REFERENCES} references")));
         }
-        let known = history.iter().find(|one| one.id.as_deref() == Some(id)).cloned();
+        let known = history.iter().find(|item| item.id.as_deref() == Some(id)).cloned();
         let found = match known {
             Some(known) => Some(known),
             None => responses.item(tenant.name(), id).await?,
@@ -235,17 +239,17 @@ pub async fn conversation(
 /// `POST /v1/responses/input_tokens`.
 ///
 /// # Errors
-/// A wrong request, an unknown model.
+/// Returns an error for an invalid request or an unknown model.
 pub async fn input_tokens(
     State(services): State<Services>,
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Count>> {
     let mut request: api::Request = body::json(request).await?;
-    let history = conversation(&responses, &tenant, &mut request).await?;
-    let valid = validate::count(request, &history)?;
-    let (target, prompts) = Target::of_prompts(valid);
+    let history = load_history(&responses, &tenant, &mut request).await?;
+    let valid = parse::parse_count(request, &history)?;
+    let (target, prompts) = Target::from_prompts(valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))
 }
@@ -253,9 +257,9 @@ pub async fn input_tokens(
 /// `GET /v1/responses/{id}`.
 ///
 /// # Errors
-/// When it is not kept.
+/// Returns an error if the response is not stored.
 pub async fn get(
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<GetQuery>, QueryRejection>,
@@ -263,10 +267,10 @@ pub async fn get(
     let Query(query) = query.map_err(|e| Error::invalid("stream", e.body_text()))?;
     if query.stream == Some(true) {
         let replay = responses.replay(tenant.name(), &id).await?;
-        // Events are numbered from 0.
+        // Event numbers start at 0.
         let from = query.starting_after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX));
         let from = from.saturating_add(usize::from(query.starting_after.is_some()));
-        return Ok(stream::replayed(&replay, from));
+        return Ok(deliver::replay(&replay, from));
     }
     if query.starting_after.is_some() {
         return Err(Error::invalid("starting_after", "starting_after needs stream=true").into());
@@ -277,9 +281,9 @@ pub async fn get(
 /// `DELETE /v1/responses/{id}`.
 ///
 /// # Errors
-/// When it is not kept.
+/// Returns an error if the response is not stored.
 pub async fn delete(
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
 ) -> Answer<Json<Deleted>> {
@@ -290,9 +294,9 @@ pub async fn delete(
 /// `POST /v1/responses/{id}/cancel`.
 ///
 /// # Errors
-/// When it is not kept, or not one that is made while nobody waits.
+/// Returns an error if the response is not stored or not generated in the background.
 pub async fn cancel(
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
 ) -> Answer<Json<Value>> {
@@ -302,13 +306,13 @@ pub async fn cancel(
 /// `GET /v1/responses/{id}/input_items`.
 ///
 /// # Errors
-/// When it is not kept, or the page is wrong.
+/// Returns an error if the response is not stored or the page is invalid.
 pub async fn input_items(
-    State(responses): State<Arc<Responses>>,
+    State(responses): State<Arc<ResponseStore>>,
     Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
     query: std::result::Result<Query<ItemsQuery>, QueryRejection>,
-) -> Answer<Json<ItemList>> {
+) -> Answer<Json<Page>> {
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     let mut items = responses.input(tenant.name(), &id).await?;
     match query.order.as_deref() {
@@ -329,5 +333,5 @@ pub async fn input_items(
     items.truncate(limit);
     let id = |item: Option<&Item>| item.and_then(|item| item.id.clone());
     let (first_id, last_id) = (id(items.first()), id(items.last()));
-    Ok(Json(ItemList { object: "list", data: items, first_id, last_id, has_more }))
+    Ok(Json(Page { object: "list", data: items, first_id, last_id, has_more }))
 }

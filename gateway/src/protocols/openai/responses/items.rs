@@ -1,4 +1,4 @@
-//! From items to neutral turns.
+//! Converts items to neutral messages.
 
 use std::collections::HashMap;
 
@@ -8,50 +8,50 @@ use ipc_proto::{Error, Result};
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
 
-/// What OpenAI's servers did in earlier turns and tell of. What came of it is in the message that follows; the model here has
-/// no such tool, and is not told of it.
-const DONE_ELSEWHERE: [&str; 4] =
+/// Items of tools that OpenAI's servers ran in earlier turns. Their results are in the following message. The model here has no such
+/// tools, so these items are omitted.
+const IGNORED_CALLS: [&str; 4] =
     ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools"];
 
-/// A user's message.
-pub(super) fn said(text: String) -> Item {
+/// Builds a user message.
+pub(super) fn user_message(text: String) -> Item {
     let content = Some(Content::Text(text));
     Item { r#type: Some("message".into()), role: Some(api::Role::User), content, ..Item::default() }
 }
 
-/// The whole conversation: items of earlier responses, then new ones.
+/// Converts the items of previous responses and the new items to messages.
 pub(super) fn turns(instructions: Option<&str>, history: &[Item], input: &[Item]) -> Result<Vec<Message>> {
-    let mut folded = Turns::default();
+    let mut turns = Turns::default();
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
-        folded.say(Role::System, instructions.to_owned());
+        turns.push_text(Role::System, instructions.to_owned());
     }
     for (at, item) in history.iter().enumerate() {
-        folded.item(&format!("previous_response_id: items[{at}]"), item)?;
+        turns.push_item(&format!("previous_response_id: items[{at}]"), item)?;
     }
     for (at, item) in input.iter().enumerate() {
-        folded.item(&format!("input[{at}]"), item)?;
+        turns.push_item(&format!("input[{at}]"), item)?;
     }
-    folded.flush();
-    if folded.turns.iter().all(|turn| turn.role == Role::System) {
+    turns.flush();
+    if turns.turns.iter().all(|turn| turn.role == Role::System) {
         return Err(Error::invalid("input", "input must not be empty"));
     }
-    Ok(folded.turns)
+    Ok(turns.turns)
 }
 
-/// Folds items; what the model thought, said and called one after another is one turn of it.
+/// Groups items: consecutive reasoning, text and calls of the model form one assistant message.
 #[derive(Default)]
 struct Turns {
     turns: Vec<Message>,
-    /// The model's turn that may go on.
+    /// The assistant message that later items may extend.
     open: Option<Message>,
     called: HashMap<String, String>,
 }
 
 impl Turns {
-    fn say(&mut self, role: Role, content: String) {
+    fn push_text(&mut self, role: Role, content: String) {
         self.flush();
         match self.turns.last_mut() {
-            // Models expect one system message, at the beginning.
+            // Models expect one system message at the beginning.
             Some(last) if role == Role::System && last.role == Role::System => {
                 last.content.push_text("\n\n");
                 last.content.push_text(&content);
@@ -64,97 +64,97 @@ impl Turns {
         self.turns.extend(self.open.take());
     }
 
-    fn open(&mut self) -> &mut Message {
+    fn assistant_turn(&mut self) -> &mut Message {
         self.open.get_or_insert_with(|| Message { role: Role::Assistant, ..Message::default() })
     }
 
-    fn item(&mut self, at: &str, item: &Item) -> Result<()> {
+    fn push_item(&mut self, path: &str, item: &Item) -> Result<()> {
         if let Some(id) = item.reference() {
-            let name = format!("{at}.id");
+            let name = format!("{path}.id");
             return Err(Error::invalid(&name, format!("{name}: there is no item \"{id}\" that is kept")));
         }
         match item.r#type.as_deref() {
-            None | Some("message") => self.message(at, item),
+            None | Some("message") => self.push_message(path, item),
             Some("reasoning") => {
-                self.thought(at, item)?;
+                self.push_reasoning(path, item)?;
                 Ok(())
             }
             Some("function_call") => {
                 let needed =
-                    |field: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(at, field));
+                    |field: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(path, field));
                 let call = ToolCall {
                     id: needed("call_id", &item.call_id)?,
                     name: needed("name", &item.name)?,
                     arguments: needed("arguments", &item.arguments)?,
                 };
                 self.called.insert(call.id.clone(), call.name.clone());
-                self.open().tool_calls.push(call);
+                self.assistant_turn().tool_calls.push(call);
                 Ok(())
             }
             Some("function_call_output") => {
-                let id = item.call_id.clone().ok_or_else(|| missing(at, "call_id"))?;
-                let output = item.output.as_ref().ok_or_else(|| missing(at, "output"))?;
-                let content = text(&format!("{at}.output"), output)?;
+                let id = item.call_id.clone().ok_or_else(|| missing(path, "call_id"))?;
+                let output = item.output.as_ref().ok_or_else(|| missing(path, "output"))?;
+                let content = parse_text(&format!("{path}.output"), output)?;
                 self.flush();
                 let name = self.called.get(&id).cloned();
                 self.turns.push(Message::result(Some(id), name, content));
                 Ok(())
             }
-            Some(kind) if DONE_ELSEWHERE.contains(&kind) => Ok(()),
+            Some(kind) if IGNORED_CALLS.contains(&kind) => Ok(()),
             Some(other) => {
-                let name = format!("{at}.type");
+                let name = format!("{path}.type");
                 Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported by this server")))
             }
         }
     }
 
-    fn message(&mut self, at: &str, item: &Item) -> Result<()> {
-        let content = item.content.as_ref().ok_or_else(|| missing(at, "content"))?;
-        let content = text(&format!("{at}.content"), content)?;
-        match item.role.ok_or_else(|| missing(at, "role"))? {
-            api::Role::System | api::Role::Developer => self.say(Role::System, content),
-            api::Role::User => self.say(Role::User, content),
+    fn push_message(&mut self, path: &str, item: &Item) -> Result<()> {
+        let content = item.content.as_ref().ok_or_else(|| missing(path, "content"))?;
+        let content = parse_text(&format!("{path}.content"), content)?;
+        match item.role.ok_or_else(|| missing(path, "role"))? {
+            api::Role::System | api::Role::Developer => self.push_text(Role::System, content),
+            api::Role::User => self.push_text(Role::User, content),
             api::Role::Assistant => {
-                let open = self.open();
+                let open = self.assistant_turn();
                 if open.content.is_empty() && open.tool_calls.is_empty() {
                     open.content = content.into();
                 } else {
                     self.flush();
-                    self.open().content = content.into();
+                    self.assistant_turn().content = content.into();
                 }
             }
         }
         Ok(())
     }
 
-    /// In the clear, else as we sealed it, else its summary.
-    fn thought(&mut self, at: &str, item: &Item) -> Result<()> {
+    /// Uses the plain content, otherwise the sealed content, otherwise the summary.
+    fn push_reasoning(&mut self, path: &str, item: &Item) -> Result<()> {
         let summary = || item.summary.clone().filter(|parts| !parts.is_empty()).map(Content::Parts);
         let content = item.content.as_ref().filter(|content| **content != Content::Parts(Vec::new()));
         let sealed = || item.encrypted_content.as_deref().and_then(sealed::open);
         let thought = match (content, sealed()) {
-            (Some(content), _) => text(&format!("{at}.content"), content)?,
+            (Some(content), _) => parse_text(&format!("{path}.content"), content)?,
             (None, Some(thought)) => thought,
             (None, None) => match summary() {
-                Some(summary) => text(&format!("{at}.summary"), &summary)?,
+                Some(summary) => parse_text(&format!("{path}.summary"), &summary)?,
                 None => return Ok(()),
             },
         };
-        let open = self.open();
+        let open = self.assistant_turn();
         if !open.content.is_empty() || !open.tool_calls.is_empty() {
             self.flush();
         }
-        self.open().reasoning.get_or_insert_default().push_str(&thought);
+        self.assistant_turn().reasoning.get_or_insert_default().push_str(&thought);
         Ok(())
     }
 }
 
-fn missing(at: &str, field: &str) -> Error {
-    let name = format!("{at}.{field}");
+fn missing(path: &str, field: &str) -> Error {
+    let name = format!("{path}.{field}");
     Error::invalid(&name, format!("{name} is missing"))
 }
 
-fn text(name: &str, content: &Content) -> Result<String> {
+fn parse_text(name: &str, content: &Content) -> Result<String> {
     match content {
         Content::Text(text) => Ok(text.clone()),
         Content::Parts(parts) => {

@@ -1,11 +1,11 @@
-//! Checks Responses requests.
+//! Parses Responses requests.
 
 use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
-use crate::protocols::common::checks::{at_least_one, model, refuse, stop_texts, top_logprobs};
+use crate::protocols::common::checks::{at_least_one, model_name, refuse, stop_texts, top_logprobs};
 use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
@@ -16,7 +16,7 @@ use crate::protocols::openai::responses::wire::{Item, Request};
 use crate::protocols::openai::responses::{items, wire as api};
 use crate::protocols::openai::tools as functions;
 
-/// What a client may ask to be included. Where a kind of item never comes, neither does what belongs to it.
+/// Accepted values of `include`. Values of items that this server never produces have no effect.
 const INCLUDABLE: [&str; 8] = [
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
@@ -28,40 +28,40 @@ const INCLUDABLE: [&str; 8] = [
     "computer_call_output.output.image_url",
 ];
 
-/// A request that was checked, and what its answer depends on.
+/// A parsed request with the settings of its response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidResponse {
-    /// What to generate.
+    /// The neutral request.
     pub request: InferenceRequest,
-    /// The new items of the conversation, without those of earlier responses.
+    /// The new items of the conversation, without those of previous responses.
     pub input: Vec<Item>,
-    /// The response that this one goes on from.
+    /// The id of the previous response.
     pub previous: Option<String>,
-    /// Whether it is to be kept; `None` where the client does not care.
+    /// Whether to store the response; `None` leaves it to the server.
     pub store: Option<bool>,
-    /// Whether it is made while nobody waits.
+    /// Whether to generate the response in the background.
     pub background: bool,
-    /// Whether what was thought is also given in a form that clients hand back.
+    /// Whether to return the reasoning as encrypted content too.
     pub encrypt: bool,
-    /// Whether what was thought is told as a summary. No other model here would make one: it is told as it is.
+    /// Whether to return the reasoning as a summary. No model here writes summaries, so it is returned unchanged.
     pub summarise: bool,
-    /// What a response gives back of its request.
+    /// The fields of the request that the response echoes.
     pub echo: Map<String, Value>,
 }
 
-/// Checks a request that goes on from `history`, the items of earlier responses.
+/// Parses a request that continues `history`, the items of previous responses.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
-    refused(&request)?;
+/// Returns an error that names the invalid field.
+pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
+    refuse_unsupported(&request)?;
     let sampling = request.sampling.parse(None)?;
     request.unsupported.check(&sampling)?;
     request.chat_only.check()?;
     let extensions = std::mem::take(&mut request.extensions).parse()?;
-    let labels = labels::of_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
-    let affinity = labels::first(&[("prompt_cache_key", &request.prompt_cache_key)])?;
-    let summarise = summarised(&request)?;
+    let labels = labels::from_body(&request.user, &request.safety_identifier, request.metadata.as_ref())?;
+    let affinity = labels::first_label(&[("prompt_cache_key", &request.prompt_cache_key)])?;
+    let summarise = wants_summary(&request)?;
     let reasoning_budget = reasoning_budget(&request)?;
     let logprobs = logprobs(&request)?;
     let encrypt = includes(&request, "reasoning.encrypted_content");
@@ -78,13 +78,8 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         Some("flex") => Priority::Low,
         _ => extensions.priority.unwrap_or_default(),
     };
-    let stop = match request.stop.take() {
-        None => Vec::new(),
-        Some(Stop::One(text)) => vec![text],
-        Some(Stop::Many(texts)) => texts,
-    };
-    let stop = stop_texts("stop", stop)?;
-    let (prompt, input, tools) = conversation(&mut request, history)?;
+    let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
+    let (prompt, input, tools) = parse_conversation(&mut request, history)?;
     if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
         let text = "text.format: an answer that must call a tool cannot fit a schema as well";
         return Err(Error::invalid("text.format", text));
@@ -103,7 +98,7 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         time_limit_ms: extensions.time_limit_ms,
         ..Generation::default()
     };
-    let model = model(request.model)?;
+    let model = model_name(request.model)?;
     Ok(ValidResponse {
         request: InferenceRequest {
             model,
@@ -126,24 +121,24 @@ pub fn create(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     })
 }
 
-/// Checks a request to count tokens.
+/// Parses a request to count tokens.
 ///
 /// # Errors
-/// Naming the field that is wrong.
-pub fn count(mut request: Request, history: &[Item]) -> Result<PromptRequest> {
-    refused(&request)?;
+/// Returns an error that names the invalid field.
+pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptRequest> {
+    refuse_unsupported(&request)?;
     let Extensions { keep_alive, time_limit_ms, .. } = std::mem::take(&mut request.extensions).parse()?;
-    let (prompt, _, _) = conversation(&mut request, history)?;
+    let (prompt, _, _) = parse_conversation(&mut request, history)?;
     Ok(PromptRequest {
-        model: model(request.model)?,
+        model: model_name(request.model)?,
         prompts: vec![Prompt::Chat(prompt)],
         keep_alive,
         time_limit_ms,
     })
 }
 
-/// What changes the answer and is not built.
-fn refused(request: &Request) -> Result<()> {
+/// Refuses unsupported fields that would change the output.
+fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("conversation", &request.conversation, &[])?;
     refuse("prompt", &request.prompt, &[])?;
     refuse("moderation", &request.moderation, &[])?;
@@ -157,7 +152,7 @@ fn refused(request: &Request) -> Result<()> {
     let tiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"].map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &tiers)?;
     refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &cache_retentions())?;
-    // `max_tool_calls` bounds calls of tools that the server runs itself: of those there are none, so any bound is kept.
+    // `max_tool_calls` limits calls of tools that the server runs itself. There are none, so it is always met.
     let unknown = request.include.iter().flatten().find(|included| !INCLUDABLE.contains(&included.as_str()));
     if let Some(unknown) = unknown {
         return Err(Error::invalid("include", format!("include: \"{unknown}\" is not known")));
@@ -173,14 +168,14 @@ fn refused(request: &Request) -> Result<()> {
     refuse("reasoning.context", &context, &[json!("auto"), json!("all_turns")])
 }
 
-/// The summary that is asked for, under its name or the one it had.
+/// Returns the requested kind of summary. `generate_summary` is the former name of the field.
 fn summary(request: &Request) -> Option<&str> {
     let reasoning = request.reasoning.as_ref()?;
     reasoning.summary.as_deref().or(reasoning.generate_summary.as_deref())
 }
 
-/// Whether a summary of what was thought is asked for.
-fn summarised(request: &Request) -> Result<bool> {
+/// Returns whether the request wants a summary of the reasoning.
+fn wants_summary(request: &Request) -> Result<bool> {
     match summary(request) {
         None => Ok(false),
         Some("auto" | "concise" | "detailed") => Ok(true),
@@ -223,20 +218,23 @@ fn constraint(request: &Request) -> Result<Option<Constraint>> {
     }
 }
 
-/// The prompt, the new items, and the tools as they are given back.
-fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, Vec<Item>, Vec<Value>)> {
-    let (mut tools, shown) = tools(request.tools.take().unwrap_or_default())?;
-    let tool_choice = tool_choice(request.tool_choice.as_ref(), &mut tools)?;
+/// Returns the prompt, the new items, and the echoed tools.
+fn parse_conversation(
+    request: &mut Request,
+    history: &[Item],
+) -> Result<(ChatPrompt, Vec<Item>, Vec<Value>)> {
+    let (mut tools, shown) = parse_tools(request.tools.take().unwrap_or_default())?;
+    let tool_choice = parse_tool_choice(request.tool_choice.as_ref(), &mut tools)?;
     let input = match request.input.take() {
         None if history.is_empty() => return Err(Error::invalid("input", "input is missing")),
         None => Vec::new(),
-        Some(api::Input::Text(text)) => vec![items::said(text)],
+        Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
     let messages = items::turns(request.instructions.as_deref(), history, &input)?;
     let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
-    let wish = ReasoningRequest::of_effort(effort).ok_or_else(|| {
+    let wish = ReasoningRequest::from_effort(effort).ok_or_else(|| {
         let text = "reasoning.effort must be none, minimal, low, medium, high, xhigh or max";
         Error::invalid("reasoning.effort", text)
     })?;
@@ -255,12 +253,12 @@ fn conversation(request: &mut Request, history: &[Item]) -> Result<(ChatPrompt, 
     Ok((prompt, input, shown))
 }
 
-/// The functions among the tools, and all of them as they are given back.
-fn tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
+/// Returns the functions among the tools, and all tools as they are echoed.
+fn parse_tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
     let mut known = Vec::new();
     let mut shown = Vec::new();
     for (at, tool) in tools.into_iter().enumerate() {
-        // Codex sends kinds that only OpenAI's own servers run; the model is not told of them, and gets on without.
+        // Codex sends kinds that only OpenAI's own servers run. The model does not see them.
         if tool.r#type != "function" {
             // Strings, numbers, lists and objects with string keys always serialise.
             shown.push(serde_json::to_value(&tool).unwrap_or_default());
@@ -275,14 +273,17 @@ fn tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
         shown.push(json!({"type": "function", "name": name, "description": tool.description,
             "parameters": tool.parameters, "strict": strict}));
         let api::Tool { description, parameters, .. } = tool;
-        known.push(functions::tool(&path, Function { name, description, parameters, strict: Some(strict) })?);
+        known.push(functions::parse_function(
+            &path,
+            Function { name, description, parameters, strict: Some(strict) },
+        )?);
     }
-    functions::unique("tools", &known)?;
+    functions::check_names("tools", &known)?;
     Ok((known, shown))
 }
 
-/// What the client chose; of `tools` those stay that it allows.
-fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
+/// Parses the tool choice, and removes tools that it does not allow.
+fn parse_tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
     let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
     let mode = match choice {
         None => return Ok(ToolChoice::Auto),
@@ -316,7 +317,7 @@ fn tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Resul
     }
 }
 
-/// The tier that it was served by.
+/// Returns the tier that serves the request.
 fn tier_name(asked: Option<&str>) -> &'static str {
     match asked {
         Some("flex") => "flex",
@@ -325,7 +326,7 @@ fn tier_name(asked: Option<&str>) -> &'static str {
     }
 }
 
-/// What a response says about its request.
+/// Returns the fields of the request that its response echoes.
 fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, Value> {
     let tool_choice =
         request.tool_choice.as_ref().map(serde_json::to_value).and_then(std::result::Result::ok);

@@ -1,4 +1,6 @@
-//! `POST /v1/responses` and what belongs to it.
+//! Requests of `/v1/responses` and its sub-resources.
+
+#![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
 
 use std::collections::BTreeMap;
 
@@ -6,16 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::protocols::common::body::{Body, Check, check};
+use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
 use crate::protocols::openai::fields::Stop;
 
-/// The request. Fields of type [`Value`] are such as are looked at only to refuse what is not built, or to be given back.
+/// The request. Fields of type [`Value`] are only echoed or refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesRequest")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Request {
     pub model: String,
     pub input: Option<Input>,
@@ -51,7 +52,7 @@ pub struct Request {
     pub image: Option<Value>,
     pub stop: Option<Stop>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
-    /// Control tokens in the client's text are read as text, as `sanitize_control_tokens` of Transformers has it.
+    /// Reads control tokens in the client's text as plain text, like `sanitize_control_tokens` in Transformers.
     pub sanitize_control_tokens: Option<bool>,
     #[serde(flatten)]
     pub sampling: SamplingFields,
@@ -64,17 +65,16 @@ pub struct Request {
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] = &[check::<SamplingFields>, check::<ExtensionFields>];
+    const PARTS: &'static [Check] = &[check_part::<SamplingFields>, check_part::<ExtensionFields>];
 }
 
-/// What is answered: a text, or items.
+/// The input: a text or a list of items.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of input items")]
 #[schemars(rename = "ResponsesInput")]
 pub enum Input {
-    /// A user's message.
+    /// The text of one user message.
     Text(String),
-    /// A conversation.
     Items(Vec<Item>),
 }
 
@@ -82,7 +82,6 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "ResponsesItem")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
@@ -109,7 +108,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// The id of the kept item that it stands for. Its `type` may be left out.
+    /// The id of the stored item that this item refers to. A reference may omit its `type`.
     pub fn reference(&self) -> Option<&str> {
         let bare = self.r#type.is_none() && self.role.is_none() && self.content.is_none();
         let refers = bare || self.r#type.as_deref() == Some("item_reference");
@@ -117,11 +116,10 @@ impl Item {
     }
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "ResponsesRole")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub enum Role {
     User,
     Assistant,
@@ -129,21 +127,18 @@ pub enum Role {
     Developer,
 }
 
-/// A text, whole or in parts.
+/// The content of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of content parts")]
 #[schemars(rename = "ResponsesContent")]
 pub enum Content {
-    /// Plain text.
     Text(String),
-    /// Parts.
     Parts(Vec<Part>),
 }
 
-/// A part of a text: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
+/// A content part: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesPart")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Part {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,10 +147,9 @@ pub struct Part {
     pub refusal: Option<String>,
 }
 
-/// Something that the model may call. Kinds other than `function` are given back but left out: this server runs none of them.
+/// A tool. Kinds other than `function` are echoed but not shown to the model, because this server runs none of them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesTool")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Tool {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,26 +160,25 @@ pub struct Tool {
     pub parameters: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
-    /// What other kinds have.
+    /// The fields of other kinds.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
-/// Whether functions are called.
+/// Controls which functions the model calls.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"none\", \"auto\", \"required\" or an object")]
 #[schemars(rename = "ResponsesToolChoice")]
 pub enum ToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),
-    /// One function, or some of them.
+    /// One function, or the allowed functions.
     Some(ChosenTools),
 }
 
 /// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesChosenTools")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct ChosenTools {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,23 +189,21 @@ pub struct ChosenTools {
     pub tools: Option<Vec<NamedTool>>,
 }
 
-/// A tool by its name.
+/// A reference to a tool.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesNamedTool")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct NamedTool {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// How much the model thinks first.
+/// Reasoning settings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesReasoning")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Reasoning {
     pub effort: Option<String>,
-    /// Ours: tokens that it may think, at most.
+    /// An extension of this server: the maximum number of reasoning tokens.
     pub max_tokens: Option<u32>,
     pub summary: Option<String>,
     pub generate_summary: Option<String>,
@@ -220,35 +211,31 @@ pub struct Reasoning {
     pub context: Option<String>,
 }
 
-/// What the text is to be like.
+/// Settings of the output text.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesText")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct Text {
     pub format: Option<Value>,
     pub verbosity: Option<String>,
 }
 
-/// What a stream carries besides its events.
+/// Settings of a stream.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesStreamOptions")]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct StreamOptions {
     pub include_obfuscation: Option<bool>,
 }
 
-/// Which of a response's input items.
+/// The query of a page of input items.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct ItemsQuery {
     pub limit: Option<usize>,
     pub after: Option<String>,
     pub order: Option<String>,
 }
 
-/// How a stored response is to be given.
+/// The query of a stored response.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[expect(missing_docs, reason = "the names are OpenAI's, and so is their meaning")]
 pub struct GetQuery {
     pub stream: Option<bool>,
     pub starting_after: Option<u64>,

@@ -1,4 +1,4 @@
-//! Responses: events → items, streamed or whole.
+//! Writes Responses: builds items from events, for a stream or a complete response.
 
 use std::borrow::Cow;
 
@@ -7,36 +7,36 @@ use ipc_proto::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
-use crate::dispatch::writer::Wire;
+use crate::dispatch::writer::ResponseWriter;
 use crate::protocols::common::field_names;
 use crate::protocols::openai::responses::answer::{
     Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
 use crate::protocols::openai::responses::events::{Body, Event};
 use crate::protocols::openai::responses::{answer, sealed};
-use crate::protocols::openai::write::each_told;
+use crate::protocols::openai::write::to_logprobs;
 
-/// What is known of a response before there is one.
+/// The fields of a response that are known before generation.
 #[derive(Debug, Clone, Default)]
-pub struct Head {
+pub struct ResponseHead {
     /// The response's id, `resp_…`.
     pub id: String,
-    /// Seconds since the epoch.
+    /// Seconds since the Unix epoch.
     pub created_at: u64,
     /// The model's name as the client gave it.
     pub model: String,
-    /// What the client asked for, given back.
+    /// The echoed request.
     pub echo: Map<String, Value>,
-    /// Whether what was thought is sealed too.
+    /// Whether to return reasoning as encrypted content too.
     pub encrypt: bool,
-    /// Whether what was thought is told as its summary.
+    /// Whether to return reasoning as a summary.
     pub summarise: bool,
 }
 
-/// A response that grows, and the writer of its stream.
+/// Builds a response from events, and writes its stream.
 #[derive(Debug)]
-pub struct Items {
-    head: Head,
+pub struct ResponseBuilder {
+    head: ResponseHead,
     created: bool,
     sequence: u64,
     done: Vec<Item>,
@@ -45,13 +45,13 @@ pub struct Items {
     usage: Option<Usage>,
 }
 
-/// An item that may go on.
+/// The item that later events may extend.
 #[derive(Debug)]
 struct Open {
     kind: Kind,
     id: String,
     text: String,
-    /// Of a call.
+    /// The function of a call.
     name: String,
     logprobs: Vec<TokenLogprob>,
 }
@@ -63,7 +63,7 @@ enum Kind {
     Call,
 }
 
-/// How far a response is.
+/// The status of a response.
 #[derive(Debug, Clone)]
 enum Outcome {
     Running,
@@ -72,9 +72,9 @@ enum Outcome {
     Failed(Failure),
 }
 
-impl Items {
-    /// A response that has not begun.
-    pub fn new(head: Head) -> Self {
+impl ResponseBuilder {
+    /// Creates a response without events.
+    pub fn new(head: ResponseHead) -> Self {
         Self {
             head,
             created: false,
@@ -86,17 +86,17 @@ impl Items {
         }
     }
 
-    /// The response's id.
+    /// Returns the response's id.
     pub fn id(&self) -> &str {
         &self.head.id
     }
 
-    /// What was known before it began.
-    pub fn head(&self) -> &Head {
+    /// Returns the fields that are known before generation.
+    pub fn head(&self) -> &ResponseHead {
         &self.head
     }
 
-    /// The response as it is now.
+    /// Returns the response in its present state.
     pub fn response(&self) -> Response<'_> {
         let (status, error, incomplete) = match &self.outcome {
             Outcome::Running => ("in_progress", None, None),
@@ -118,38 +118,38 @@ impl Items {
         }
     }
 
-    fn event(&mut self, buffer: &mut Vec<u8>, name: &'static str, body: Body) {
+    fn push_event(&mut self, buffer: &mut Vec<u8>, name: &'static str, body: Body) {
         push(buffer, &mut self.sequence, name, body);
     }
 
-    /// Writes an event that shows the whole response.
-    fn show(&mut self, buffer: &mut Vec<u8>, name: &'static str) {
+    /// Pushes an event with the whole response.
+    fn push_response(&mut self, buffer: &mut Vec<u8>, name: &'static str) {
         let mut sequence = self.sequence;
         push(buffer, &mut sequence, name, Body::Response { response: self.response() });
         self.sequence = sequence;
     }
 
-    fn begin(&mut self, buffer: &mut Vec<u8>) {
+    fn push_created(&mut self, buffer: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.created, true) {
-            self.show(buffer, "response.created");
+            self.push_response(buffer, "response.created");
         }
     }
 
-    fn part(&mut self, buffer: &mut Vec<u8>, part: &Part, logprobs: &[TokenLogprob]) {
+    fn push_part(&mut self, buffer: &mut Vec<u8>, part: &Part, logprobs: &[TokenLogprob]) {
         match part {
             Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text) if text.is_empty() => {}
-            Part::Text(text) => self.text(buffer, text, logprobs),
+            Part::Text(text) => self.push_text(buffer, text, logprobs),
             Part::Reasoning(text) => {
-                let at = self.enter(buffer, Kind::Reasoning);
+                let at = self.ensure_open(buffer, Kind::Reasoning);
                 let (sequence, open) = (&mut self.sequence, &mut self.open);
                 let Some(open) = open else { return };
                 open.text.push_str(text);
-                let (name, body) = thought(&open.id, at, text, self.head.summarise);
+                let (name, body) = reasoning_delta(&open.id, at, text, self.head.summarise);
                 push(buffer, sequence, name, body);
             }
             Part::Call { name, .. } => {
-                self.close(buffer, "completed");
-                self.start(buffer, Kind::Call, name.clone());
+                self.close_item(buffer, "completed");
+                self.open_item(buffer, Kind::Call, name.clone());
             }
             Part::Arguments(text) => {
                 let at = self.done.len();
@@ -160,44 +160,44 @@ impl Items {
                         let body = Body::ArgumentsDelta { item_id: &open.id, output_index: at, delta: text };
                         push(buffer, sequence, "response.function_call_arguments.delta", body);
                     }
-                    // Arguments of nothing: shown rather than lost.
-                    _ => self.text(buffer, text, &[]),
+                    // Arguments without a call become text.
+                    _ => self.push_text(buffer, text, &[]),
                 }
             }
         }
     }
 
-    fn text(&mut self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
-        let at = self.enter(buffer, Kind::Message);
+    fn push_text(&mut self, buffer: &mut Vec<u8>, text: &str, logprobs: &[TokenLogprob]) {
+        let at = self.ensure_open(buffer, Kind::Message);
         let (sequence, open) = (&mut self.sequence, &mut self.open);
         let Some(open) = open else { return };
         open.text.push_str(text);
         open.logprobs.extend_from_slice(logprobs);
-        let logprobs = each_told(logprobs);
+        let logprobs = to_logprobs(logprobs);
         let body =
             Body::TextDelta { item_id: &open.id, output_index: at, content_index: 0, delta: text, logprobs };
         push(buffer, sequence, "response.output_text.delta", body);
     }
 
-    /// Makes the open item one of `kind`; its index.
-    fn enter(&mut self, buffer: &mut Vec<u8>, kind: Kind) -> usize {
+    /// Closes the open item unless it is of `kind`, and opens one. Returns its index.
+    fn ensure_open(&mut self, buffer: &mut Vec<u8>, kind: Kind) -> usize {
         if self.open.as_ref().is_none_or(|open| open.kind != kind) {
-            self.close(buffer, "completed");
-            self.start(buffer, kind, String::new());
+            self.close_item(buffer, "completed");
+            self.open_item(buffer, kind, String::new());
         }
         self.done.len()
     }
 
-    fn start(&mut self, buffer: &mut Vec<u8>, kind: Kind, name: String) {
+    fn open_item(&mut self, buffer: &mut Vec<u8>, kind: Kind, name: String) {
         let at = self.done.len();
         let prefix = match kind {
             Kind::Message => "msg",
             Kind::Reasoning => "rs",
             Kind::Call => "fc",
         };
-        let id = format!("{prefix}_{}_{at}", self.number());
+        let id = format!("{prefix}_{}_{at}", self.id_suffix());
         let open = Open { kind, id, text: String::new(), name, logprobs: Vec::new() };
-        let mut item = self.item(&open, "in_progress", None);
+        let mut item = self.build_item(&open, "in_progress", None);
         match &mut item {
             Item::Message { content, .. } => content.clear(),
             Item::Reasoning { summary, content, .. } => {
@@ -206,21 +206,21 @@ impl Items {
             }
             Item::FunctionCall { .. } => {}
         }
-        self.event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
-        if let Some(part) = open.part(self.head.summarise) {
+        self.push_event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
+        if let Some(part) = open.content_part(self.head.summarise) {
             let (name, body) = part_event(&open.id, at, part, true);
-            self.event(buffer, name, body);
+            self.push_event(buffer, name, body);
         }
         self.open = Some(open);
     }
 
-    fn close(&mut self, buffer: &mut Vec<u8>, status: &'static str) {
+    fn close_item(&mut self, buffer: &mut Vec<u8>, status: &'static str) {
         let Some(open) = self.open.take() else { return };
         let (output_index, content_index, item_id) = (self.done.len(), 0, &*open.id);
         let text = &*open.text;
         let (name, body) = match open.kind {
             Kind::Message => {
-                let logprobs = each_told(&open.logprobs);
+                let logprobs = to_logprobs(&open.logprobs);
                 (
                     "response.output_text.done",
                     Body::TextDone { item_id, output_index, content_index, text, logprobs },
@@ -240,20 +240,20 @@ impl Items {
             }
         };
         push(buffer, &mut self.sequence, name, body);
-        if let Some(part) = open.part(self.head.summarise) {
+        if let Some(part) = open.content_part(self.head.summarise) {
             let (name, body) = part_event(item_id, output_index, part, false);
             push(buffer, &mut self.sequence, name, body);
         }
         let sealed = self.head.encrypt.then(|| sealed::seal(&open.text));
-        let item = self.item(&open, status, sealed);
+        let item = self.build_item(&open, status, sealed);
         let body = Body::Item { output_index, item: item.clone() };
         push(buffer, &mut self.sequence, "response.output_item.done", body);
         self.done.push(item);
     }
 
-    fn item(&self, open: &Open, status: &'static str, encrypted_content: Option<String>) -> Item {
+    fn build_item(&self, open: &Open, status: &'static str, encrypted_content: Option<String>) -> Item {
         let id = open.id.clone();
-        let content: Vec<answer::Part> = open.part(self.head.summarise).into_iter().collect();
+        let content: Vec<answer::Part> = open.content_part(self.head.summarise).into_iter().collect();
         match open.kind {
             Kind::Message => Item::Message { id, status, role: "assistant", content },
             Kind::Reasoning => {
@@ -264,15 +264,15 @@ impl Items {
             Kind::Call => Item::FunctionCall {
                 id,
                 status,
-                // Unique over a whole conversation, which the model's own ids need not be.
-                call_id: format!("call_{}_{}", self.number(), self.done.len()),
+                // Unique in a whole conversation, unlike the model's own ids.
+                call_id: format!("call_{}_{}", self.id_suffix(), self.done.len()),
                 name: open.name.clone(),
                 arguments: open.text.clone(),
             },
         }
     }
 
-    fn number(&self) -> &str {
+    fn id_suffix(&self) -> &str {
         self.head.id.trim_start_matches("resp_")
     }
 
@@ -281,24 +281,24 @@ impl Items {
             FinishReason::Length => ("incomplete", Outcome::Incomplete),
             _ => ("completed", Outcome::Completed),
         };
-        self.close(buffer, status);
+        self.close_item(buffer, status);
         self.outcome = outcome;
-        self.usage = Some(counts(usage));
+        self.usage = Some(to_usage(usage));
     }
 
-    /// It was to be kept, and could not be.
-    pub fn not_kept(&mut self) {
+    /// Records that the response could not be stored.
+    pub fn mark_not_stored(&mut self) {
         self.head.echo.insert("store".into(), false.into());
     }
 }
 
 impl Open {
-    /// Its one part; calls have none.
-    fn part(&self, summarise: bool) -> Option<answer::Part> {
+    /// Returns the content part of the item. Calls have none.
+    fn content_part(&self, summarise: bool) -> Option<answer::Part> {
         let text = self.text.clone();
         match self.kind {
             Kind::Message => {
-                let logprobs = each_told(&self.logprobs);
+                let logprobs = to_logprobs(&self.logprobs);
                 Some(answer::Part::OutputText { text, annotations: [], logprobs })
             }
             Kind::Reasoning if summarise => Some(answer::Part::SummaryText { text }),
@@ -308,25 +308,25 @@ impl Open {
     }
 }
 
-impl Wire for Items {
+impl ResponseWriter for ResponseBuilder {
     const EAGER: bool = true;
 
     fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
-        self.begin(buffer);
-        self.show(buffer, "response.in_progress");
+        self.push_created(buffer);
+        self.push_response(buffer, "response.in_progress");
     }
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
-        self.begin(buffer);
+        self.push_created(buffer);
         match event {
             generate::Event::Prompt { .. } => {}
             generate::Event::Delta(delta) => {
                 let mut logprobs = &*delta.logprobs;
                 for part in &delta.parts {
-                    // They are told with the first text of the step.
-                    let told =
+                    // The first text of the step has the log probabilities.
+                    let part_logprobs =
                         if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
-                    self.part(buffer, part, told);
+                    self.push_part(buffer, part, part_logprobs);
                 }
             }
             generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
@@ -335,33 +335,38 @@ impl Wire for Items {
         event.is_last()
     }
 
-    fn end(&mut self, buffer: &mut Vec<u8>, kept: bool) {
-        if !kept {
-            self.not_kept();
+    fn end(&mut self, buffer: &mut Vec<u8>, stored: bool) {
+        if !stored {
+            self.mark_not_stored();
         }
         match self.outcome {
-            Outcome::Completed => self.show(buffer, "response.completed"),
-            Outcome::Incomplete => self.show(buffer, "response.incomplete"),
+            Outcome::Completed => self.push_response(buffer, "response.completed"),
+            Outcome::Incomplete => self.push_response(buffer, "response.incomplete"),
             Outcome::Running | Outcome::Failed(_) => {}
         }
     }
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
-        self.begin(buffer);
-        self.close(buffer, "incomplete");
-        self.outcome = Outcome::Failed(told(failure));
-        self.show(buffer, "response.failed");
+        self.push_created(buffer);
+        self.close_item(buffer, "incomplete");
+        self.outcome = Outcome::Failed(to_failure(failure));
+        self.push_response(buffer, "response.failed");
     }
 
-    /// Clients count the time since the last event they could read: a comment would not do.
+    /// Clients measure the time since the last event, so a comment is not enough.
     fn keep_alive(&mut self, buffer: &mut Vec<u8>) {
-        self.begin(buffer);
-        self.show(buffer, "response.in_progress");
+        self.push_created(buffer);
+        self.push_response(buffer, "response.in_progress");
     }
 }
 
-/// The event that tells more of what is thought.
-fn thought<'a>(item_id: &'a str, at: usize, delta: &'a str, summarise: bool) -> (&'static str, Body<'a>) {
+/// Returns the event with a delta of reasoning.
+fn reasoning_delta<'a>(
+    item_id: &'a str,
+    at: usize,
+    delta: &'a str,
+    summarise: bool,
+) -> (&'static str, Body<'a>) {
     if summarise {
         let body = Body::SummaryDelta { item_id, output_index: at, summary_index: 0, delta };
         return ("response.reasoning_summary_text.delta", body);
@@ -370,7 +375,7 @@ fn thought<'a>(item_id: &'a str, at: usize, delta: &'a str, summarise: bool) -> 
     ("response.reasoning_text.delta", body)
 }
 
-/// The event that a part begins, or is whole.
+/// Returns the event that begins or ends a part.
 fn part_event(item_id: &str, at: usize, part: answer::Part, begins: bool) -> (&'static str, Body<'_>) {
     let name = match (&part, begins) {
         (answer::Part::SummaryText { .. }, true) => "response.reasoning_summary_part.added",
@@ -392,8 +397,9 @@ fn push(buffer: &mut Vec<u8>, sequence: &mut u64, r#type: &'static str, body: Bo
     *sequence += 1;
 }
 
-/// Codes that clients know: Codex shortens a conversation by one and waits by another, for as long as the text says.
-fn told(failure: &Error) -> Failure {
+/// Converts an error to a code that clients know. Codex shortens the conversation at `context_length_exceeded`. At
+/// `rate_limit_exceeded` it waits for the time in the message.
+fn to_failure(failure: &Error) -> Failure {
     let message = field_names::message(failure, field_names::responses);
     match failure.kind {
         ErrorKind::ContextLength => Failure { code: "context_length_exceeded", message },
@@ -405,7 +411,7 @@ fn told(failure: &Error) -> Failure {
     }
 }
 
-fn counts(usage: generate::Usage) -> Usage {
+fn to_usage(usage: generate::Usage) -> Usage {
     Usage {
         input_tokens: usage.prompt_tokens,
         input_tokens_details: InputDetails {

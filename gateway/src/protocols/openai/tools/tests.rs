@@ -15,7 +15,7 @@ fn with_parameters(schema: &str) -> Option<String> {
 }
 
 #[test]
-fn a_name_is_enough() {
+fn function_needs_only_a_name() {
     let bare = tool_of(r#"[{"type": "function", "function": {"name": "f"}}]"#);
     assert_eq!(bare, Tool { name: "f".into(), ..Tool::default() });
     let nulls = r#"[{"type": "function", "function": {"name": "f", "description": null, "parameters": null, "strict": null}}]"#;
@@ -23,7 +23,7 @@ fn a_name_is_enough() {
 }
 
 #[test]
-fn null_is_no_tools() {
+fn null_tools_are_no_tools() {
     let body = r#"{"model": "m", "messages": [], "tools": null, "functions": null, "tool_choice": null,
         "function_call": null, "parallel_tool_calls": null}"#;
     let expected = Tools { parallel: true, ..Tools::default() };
@@ -31,7 +31,7 @@ fn null_is_no_tools() {
 }
 
 #[test]
-fn schemas_pass_as_they_are() {
+fn parameter_schemas_are_unchanged() {
     for schema in [
         "{}",
         r#"{"properties":{"b":{},"a":{"description":"no type"}}}"#,

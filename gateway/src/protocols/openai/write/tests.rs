@@ -15,15 +15,21 @@ const USAGE: Usage = Usage {
     reasoning_tokens: 0,
 };
 
-fn head(endpoint: Endpoint) -> Head {
-    Head { endpoint, id: "x-1".into(), created: 1_700_000_000, model: "m".into(), form: Form::default() }
+fn head(endpoint: Endpoint) -> AnswerHead {
+    AnswerHead {
+        endpoint,
+        id: "x-1".into(),
+        created: 1_700_000_000,
+        model: "m".into(),
+        form: AnswerForm::default(),
+    }
 }
 
-fn whole(parts: Vec<Part>, logprobs: Vec<TokenLogprob>, reason: FinishReason) -> Whole {
-    Whole { output: Output { parts, logprobs, ..Output::default() }, reason, usage: USAGE }
+fn whole(parts: Vec<Part>, logprobs: Vec<TokenLogprob>, reason: FinishReason) -> CompleteOutput {
+    CompleteOutput { output: Output { parts, logprobs, ..Output::default() }, reason, usage: USAGE }
 }
 
-fn answer(head: &Head, all: Vec<Whole>) -> Value {
+fn answer(head: &AnswerHead, all: Vec<CompleteOutput>) -> Value {
     serde_json::from_slice(&head.answer(all, Timer::new(Instant::now())).unwrap()).unwrap()
 }
 
@@ -31,14 +37,14 @@ fn answer(head: &Head, all: Vec<Whole>) -> Value {
 fn stream(endpoint: Endpoint, include_usage: bool, events: &[Event]) -> Vec<Value> {
     let events: Vec<(usize, Event)> = events.iter().map(|event| (0, event.clone())).collect();
     let mut chunks = chunked(head(endpoint), 1, include_usage, &events);
-    // How long it took is another every time.
+    // Timings differ in every run.
     let timed = chunks.iter_mut().filter_map(|chunk| chunk.as_object_mut()?.remove("timings")).count();
     assert!(timed <= 1);
     chunks
 }
 
-fn chunked(head: Head, choices: usize, include_usage: bool, events: &[(usize, Event)]) -> Vec<Value> {
-    let mut chunks = Chunks::new(head, choices, include_usage, Timer::new(Instant::now()));
+fn chunked(head: AnswerHead, choices: usize, include_usage: bool, events: &[(usize, Event)]) -> Vec<Value> {
+    let mut chunks = ChunkWriter::new(head, choices, include_usage, Timer::new(Instant::now()));
     let mut buffer = Vec::new();
     let ends: Vec<bool> =
         events.iter().map(|(choice, event)| chunks.push(&mut buffer, *choice, event)).collect();
@@ -63,7 +69,7 @@ fn failed() -> Event {
 }
 
 #[test]
-fn a_chat_stream_has_openais_shape() {
+fn chat_stream_has_openais_form() {
     let chunks = stream(Endpoint::Chat, true, &[text("Hi"), finished(FinishReason::Stop)]);
     let chunk = |choices: Value, usage: Value| {
         json!({"id": "x-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "m",
@@ -83,9 +89,9 @@ fn a_chat_stream_has_openais_shape() {
 }
 
 #[test]
-fn log_probabilities_are_told_as_openai_does() {
+fn log_probabilities_have_openais_form() {
     let one = |bytes: &[u8], logprob| Alternative { bytes: bytes.to_vec(), logprob: Some(logprob) };
-    let told = TokenLogprob {
+    let scored = TokenLogprob {
         token: one(b"Hi", -0.5),
         top: vec![one(b"Hi", -0.5), one(b"\xff", f32::NEG_INFINITY)],
     };
@@ -94,18 +100,18 @@ fn log_probabilities_are_told_as_openai_does() {
             {"token": "\u{fffd}", "logprob": -9999.0, "bytes": [255]}]}]});
     let event = Event::Delta(generate::Delta {
         parts: vec![Part::Text("Hi".into())],
-        logprobs: vec![told.clone()],
+        logprobs: vec![scored.clone()],
         ..generate::Delta::default()
     });
     let chunks = stream(Endpoint::Chat, false, &[event, finished(FinishReason::Stop)]);
     assert_eq!(chunks[1]["choices"][0]["logprobs"], expected);
-    let whole = whole(vec![Part::Text("Hi".into())], vec![told], FinishReason::Stop);
+    let whole = whole(vec![Part::Text("Hi".into())], vec![scored], FinishReason::Stop);
     let answer = answer(&head(Endpoint::Chat), vec![whole]);
     assert_eq!(answer["choices"][0]["logprobs"], expected);
 }
 
 #[test]
-fn usage_is_left_out_unless_asked_for() {
+fn usage_is_absent_unless_requested() {
     for endpoint in [Endpoint::Chat, Endpoint::Completions] {
         let chunks = stream(endpoint, false, &[text("Hi"), finished(FinishReason::Length)]);
         assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
@@ -113,9 +119,9 @@ fn usage_is_left_out_unless_asked_for() {
     }
 }
 
-/// SDKs recognise an error by its `error` key, and raise; a flat one they pass over.
+/// SDKs raise an exception only for an error below the key `error`.
 #[test]
-fn a_failure_ends_a_stream_without_done() {
+fn failure_ends_the_stream_without_done() {
     let chunks = stream(Endpoint::Chat, true, &[text("Hi"), failed()]);
     let error = json!({"message": "the worker is gone", "type": "server_error", "param": null, "code": "unavailable"});
     assert_eq!(chunks.last(), Some(&json!({ "error": error })));
@@ -123,7 +129,7 @@ fn a_failure_ends_a_stream_without_done() {
 }
 
 #[test]
-fn an_answer_has_openais_shape() {
+fn answer_has_openais_form() {
     let hi = || whole(vec![Part::Text("Hi".into())], Vec::new(), FinishReason::Stop);
     let chat = answer(&head(Endpoint::Chat), vec![hi()]);
     assert_eq!(chat["object"], "chat.completion");
@@ -142,7 +148,7 @@ fn calling() -> Vec<Part> {
 }
 
 #[test]
-fn calls_and_reasoning_are_streamed_as_openai_does() {
+fn streamed_calls_and_reasoning_have_openais_form() {
     let delta =
         |part: Part| Event::Delta(generate::Delta { parts: vec![part], ..generate::Delta::default() });
     let mut events: Vec<Event> = calling().into_iter().map(delta).collect();
@@ -170,32 +176,33 @@ fn calls_and_reasoning_are_streamed_as_openai_does() {
 }
 
 #[test]
-fn calls_and_reasoning_are_told_in_both_forms() {
-    let told = |legacy| {
-        let head = Head { form: Form { legacy, ..Form::default() }, ..head(Endpoint::Chat) };
+fn calls_and_reasoning_have_modern_or_legacy_form() {
+    let choice = |legacy| {
+        let head =
+            AnswerHead { form: AnswerForm { legacy, ..AnswerForm::default() }, ..head(Endpoint::Chat) };
         answer(&head, vec![whole(calling(), Vec::new(), FinishReason::ToolCalls)])["choices"][0].clone()
     };
     let function = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
     let call = |name: &str, arguments: &str| json!({"id": format!("call_{name}"), "type": "function", "function": function(name, arguments)});
     let calls = [call("f", "{\"a\": 1}"), call("g", "{}")];
     let message = json!({"role": "assistant", "content": null, "refusal": null, "reasoning_content": "Hm.", "tool_calls": calls});
-    let new = told(false);
+    let new = choice(false);
     assert_eq!((&new["message"], &new["finish_reason"]), (&message, &json!("tool_calls")));
-    let old = told(true);
+    let old = choice(true);
     assert_eq!(old["message"]["function_call"], function("f", "{\"a\": 1}"));
     assert!(old["finish_reason"] == "function_call" && old["message"].get("tool_calls").is_none());
 }
 
 #[test]
-fn choices_are_numbered_and_counted_once() {
+fn choices_are_numbered_and_their_prompt_counts_once() {
     let events = [
         (1, text("b")),
         (0, text("a")),
         (1, finished(FinishReason::Stop)),
         (0, finished(FinishReason::Length)),
     ];
-    let form = Form { candidates: 2, returned: 2, ..Form::default() };
-    let chunks = chunked(Head { form: form.clone(), ..head(Endpoint::Chat) }, 2, true, &events);
+    let form = AnswerForm { candidates: 2, returned: 2, ..AnswerForm::default() };
+    let chunks = chunked(AnswerHead { form: form.clone(), ..head(Endpoint::Chat) }, 2, true, &events);
     let of = |index: u32| -> String {
         let choices = chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0"));
         let own = choices.filter(|choice| choice["index"] == index);
@@ -205,12 +212,12 @@ fn choices_are_numbered_and_counted_once() {
     let usage = &chunks[chunks.len() - 2]["usage"];
     assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(7), &json!(10)));
     let one = |text: &str| whole(vec![Part::Text(text.into())], Vec::new(), FinishReason::Stop);
-    let told = answer(&Head { form, ..head(Endpoint::Chat) }, vec![one("a"), one("b")]);
+    let answered = answer(&AnswerHead { form, ..head(Endpoint::Chat) }, vec![one("a"), one("b")]);
     assert_eq!(
-        (&told["choices"][1]["index"], &told["choices"][1]["message"]["content"]),
+        (&answered["choices"][1]["index"], &answered["choices"][1]["message"]["content"]),
         (&json!(1), &json!("b"))
     );
-    assert_eq!(told["usage"]["total_tokens"], 17);
+    assert_eq!(answered["usage"]["total_tokens"], 17);
 }
 
 fn likely(bytes: &[u8], logprob: Option<f32>) -> TokenLogprob {
@@ -219,33 +226,33 @@ fn likely(bytes: &[u8], logprob: Option<f32>) -> TokenLogprob {
 }
 
 #[test]
-fn the_likeliest_completions_are_told() {
+fn best_of_returns_the_likeliest_completions() {
     let one = |text: &str, logprob| {
         whole(vec![Part::Text(text.into())], vec![likely(b"x", Some(logprob))], FinishReason::Stop)
     };
-    let form = Form { candidates: 3, returned: 1, ..Form::default() };
+    let form = AnswerForm { candidates: 3, returned: 1, ..AnswerForm::default() };
     let all =
         vec![one("a", -2.0), one("b", -1.0), one("c", -3.0), one("d", -1.0), one("e", -5.0), one("f", -4.0)];
-    let told = answer(&Head { form, ..head(Endpoint::Completions) }, all);
+    let answered = answer(&AnswerHead { form, ..head(Endpoint::Completions) }, all);
     let texts: Vec<&Value> =
-        told["choices"].as_array().unwrap().iter().map(|choice| &choice["text"]).collect();
+        answered["choices"].as_array().unwrap().iter().map(|choice| &choice["text"]).collect();
     assert_eq!(texts, ["b", "d"]);
-    assert_eq!(told["choices"][1]["index"], 1);
-    assert_eq!(told["choices"][0]["logprobs"], Value::Null, "they were not asked for");
+    assert_eq!(answered["choices"][1]["index"], 1);
+    assert_eq!(answered["choices"][0]["logprobs"], Value::Null, "they were not asked for");
 }
 
 #[test]
-fn prompts_are_echoed_with_their_log_probabilities() {
-    let form = Form { echo: vec![Echo::Tokens], logprobs: true, ..Form::default() };
-    let head = Head { form, ..head(Endpoint::Completions) };
+fn echoed_prompt_has_log_probabilities() {
+    let form = AnswerForm { echo: vec![Echo::Tokens], logprobs: true, ..AnswerForm::default() };
+    let head = AnswerHead { form, ..head(Endpoint::Completions) };
     let prompt = vec![likely("ü".as_bytes(), None), likely(b"\xff", Some(-1.0))];
     let expected = json!({"tokens": ["ü", "bytes:\\xff", "Hi"], "token_logprobs": [null, -1.0, -0.5],
         "top_logprobs": [null, {"bytes:\\xff": -1.0}, {"Hi": -0.5}], "text_offset": [0, 1, 2]});
     let mut whole = whole(vec![Part::Text("Hi".into())], vec![likely(b"Hi", Some(-0.5))], FinishReason::Stop);
     whole.output.prompt = prompt.clone();
-    let told = answer(&head, vec![whole]);
+    let answered = answer(&head, vec![whole]);
     assert_eq!(
-        (&told["choices"][0]["text"], &told["choices"][0]["logprobs"]),
+        (&answered["choices"][0]["text"], &answered["choices"][0]["logprobs"]),
         (&json!("ü\u{fffd}Hi"), &expected)
     );
     let delta = generate::Delta {
@@ -262,9 +269,9 @@ fn prompts_are_echoed_with_their_log_probabilities() {
 }
 
 proptest! {
-    /// A client that adds up what a stream brings has the whole text, whatever is in it.
+    /// The deltas of a stream join to the whole text, for any characters.
     #[test]
-    fn a_stream_adds_up_to_the_text(
+    fn stream_adds_up_to_the_text(
         texts in prop::collection::vec("\\PC{1,12}|[\\n\\r\"\\\\]{1,3}", 0..12), chat: bool, include_usage: bool,
     ) {
         let endpoint = if chat { Endpoint::Chat } else { Endpoint::Completions };

@@ -13,11 +13,11 @@ fn parsed<T: body::Body>(body: &Value) -> Result<T> {
     body::parse(body.to_string().as_bytes())
 }
 
-fn text_of(body: &Value) -> Result<(Form, TokenizeRequest)> {
-    parsed(body).and_then(text)
+fn text_of(body: &Value) -> Result<(Dialect, TokenizeRequest)> {
+    parsed(body).and_then(parse_text)
 }
 
-fn blamed<T: std::fmt::Debug>(outcome: Result<T>) -> String {
+fn blamed_field<T: std::fmt::Debug>(outcome: Result<T>) -> String {
     let error = outcome.unwrap_err();
     let param = field_names::param(&error, field_names::chat).unwrap_or_default();
     assert!(error.message.contains(&param), "{} does not name {param}", error.message);
@@ -25,7 +25,7 @@ fn blamed<T: std::fmt::Debug>(outcome: Result<T>) -> String {
 }
 
 #[test]
-fn each_form_has_its_own_defaults() {
+fn each_dialect_has_its_own_defaults() {
     let checked = |add_special, parse_special, pieces| TokenizeRequest {
         prompt: Prompt::Text("a".into()),
         add_special,
@@ -33,26 +33,30 @@ fn each_form_has_its_own_defaults() {
         pieces,
     };
     for (body, form, expected) in [
-        (json!({"prompt": "a"}), Form::Vllm, checked(true, true, false)),
+        (json!({"prompt": "a"}), Dialect::Vllm, checked(true, true, false)),
         (
             json!({"prompt": "a", "add_special_tokens": false, "return_token_strs": true}),
-            Form::Vllm,
+            Dialect::Vllm,
             checked(false, true, true),
         ),
-        (json!({"content": "a"}), Form::LlamaCpp, checked(false, true, false)),
+        (json!({"content": "a"}), Dialect::LlamaCpp, checked(false, true, false)),
         (
             json!({"content": "a", "add_special": true, "parse_special": false, "with_pieces": true}),
-            Form::LlamaCpp,
+            Dialect::LlamaCpp,
             checked(true, false, true),
         ),
-        (json!({"content": "a", "prompt": null, "model": null}), Form::LlamaCpp, checked(false, true, false)),
+        (
+            json!({"content": "a", "prompt": null, "model": null}),
+            Dialect::LlamaCpp,
+            checked(false, true, false),
+        ),
     ] {
         assert_eq!(text_of(&body), Ok((form, expected)), "{body}");
     }
 }
 
 #[test]
-fn fields_of_no_form_or_the_other_form_are_named() {
+fn field_of_the_other_dialect_is_refused_by_name() {
     for (body, field) in [
         (json!({}), "prompt"),
         (json!({"prompt": "a", "content": "b"}), "content"),
@@ -63,29 +67,29 @@ fn fields_of_no_form_or_the_other_form_are_named() {
         (json!({"content": "a", "with_piece": true}), "with_piece"),
         (json!({"prompt": ["a"]}), "prompt"),
     ] {
-        assert_eq!(blamed(text_of(&body)), field, "{body}");
+        assert_eq!(blamed_field(text_of(&body)), field, "{body}");
     }
 }
 
 #[test]
-fn a_conversation_has_no_text_beside_it_and_no_special_tokens() {
+fn conversation_refuses_text_and_special_tokens() {
     let checked = |body: &Value| {
-        parsed(body).and_then(|extra: TokenizeChat| conversation(&extra, Prompt::Text("a".into())))
+        parsed(body).and_then(|extra: TokenizeChat| parse_conversation(&extra, Prompt::Text("a".into())))
     };
     assert!(!checked(&json!({"add_special_tokens": false, "content": null})).unwrap().add_special);
     assert!(checked(&json!({"return_token_strs": true})).unwrap().pieces);
     for field in ["prompt", "content"] {
-        assert_eq!(blamed(checked(&json!({field: "a"}))), field);
+        assert_eq!(blamed_field(checked(&json!({field: "a"}))), field);
     }
-    assert_eq!(blamed(checked(&json!({"add_special_tokens": true}))), "add_special_tokens");
+    assert_eq!(blamed_field(checked(&json!({"add_special_tokens": true}))), "add_special_tokens");
 }
 
 #[test]
-fn too_many_ids_are_refused() {
-    let ids = |count| ids(Detokenize { model: None, tokens: vec![1; count] });
+fn too_many_token_ids_are_refused() {
+    let ids = |count| parse_ids(Detokenize { model: None, tokens: vec![1; count] });
     assert_eq!(ids(MAX_TOKENS).unwrap().len(), MAX_TOKENS);
-    assert_eq!(blamed(ids(MAX_TOKENS + 1)), "tokens");
-    assert_eq!(blamed(parsed::<Detokenize>(&json!({"tokens": [1], "modle": "m"}))), "modle");
+    assert_eq!(blamed_field(ids(MAX_TOKENS + 1)), "tokens");
+    assert_eq!(blamed_field(parsed::<Detokenize>(&json!({"tokens": [1], "modle": "m"}))), "modle");
 }
 
 fn entry(id: &str, change: impl FnOnce(&mut Details)) -> ModelEntry {
@@ -95,30 +99,30 @@ fn entry(id: &str, change: impl FnOnce(&mut Details)) -> ModelEntry {
 }
 
 #[test]
-fn only_models_that_generate_can_be_meant_without_a_name() {
+fn missing_model_resolves_to_the_only_generating_model() {
     let others = [
         entry("vectors", |details| details.kind = ModelKind::Embed),
         entry("strange", |details| details.unserved = true),
         entry("broken", |details| details.problem = Some("no weights".into())),
     ];
     let mut all = others.to_vec();
-    assert_eq!(blamed(named_or_only(None, &all)), "model");
+    assert_eq!(blamed_field(resolve_model(None, &all)), "model");
     all.push(entry("m", |_| {}));
-    assert_eq!(named_or_only(None, &all).unwrap(), "m");
-    assert_eq!(named_or_only(Some("other".into()), &all).unwrap(), "other");
-    assert_eq!(blamed(named_or_only(Some(String::new()), &all)), "model");
+    assert_eq!(resolve_model(None, &all).unwrap(), "m");
+    assert_eq!(resolve_model(Some("other".into()), &all).unwrap(), "other");
+    assert_eq!(blamed_field(resolve_model(Some(String::new()), &all)), "model");
 }
 
 #[test]
-fn a_request_without_a_name_lists_the_first_of_several_models() {
+fn missing_model_error_lists_the_first_models() {
     let several = |count| (0..count).map(|at| entry(&format!("m{at}"), |_| {})).collect::<Vec<_>>();
-    let message = |count| named_or_only(None, &several(count)).unwrap_err().message;
+    let message = |count| resolve_model(None, &several(count)).unwrap_err().message;
     assert!(message(2).ends_with(": m0, m1"), "{}", message(2));
     assert!(message(9).contains("m7, …") && !message(9).contains("m8"), "{}", message(9));
 }
 
 #[test]
-fn each_prompt_is_shown_once() {
+fn each_prompt_is_rendered_once() {
     let shown = |more: Value| {
         let mut body = json!({"model": "m", "timeout": 2, "keep_alive": 5});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -130,9 +134,8 @@ fn each_prompt_is_shown_once() {
     assert_eq!(shown(json!({"prompt": [[1, 2]], "best_of": 3})).prompts, [Prompt::Tokens(vec![1, 2])]);
 }
 
-/// Whether control tokens are read as text, in requests of each protocol and in those that count.
 #[test]
-fn sanitising_arrives_from_every_protocol() {
+fn sanitize_control_tokens_is_passed_by_every_protocol() {
     let turns = json!([{"role": "user", "content": "Hi"}]);
     for wish in [Some(true), Some(false), None] {
         let body = |name: &str, value: &Value| {
@@ -145,10 +148,10 @@ fn sanitising_arrives_from_every_protocol() {
         of_responses.as_object_mut().unwrap().remove("max_tokens");
         let all: [PromptRequest; 5] = [
             chat(parsed(&of_chat).unwrap()).unwrap().request.into(),
-            responses::create(parsed(&of_responses).unwrap(), &[]).unwrap().request.into(),
-            responses::count(parsed(&of_responses).unwrap(), &[]).unwrap(),
-            anthropic::messages(parsed(&of_chat).unwrap()).unwrap().request.into(),
-            anthropic::count(parsed(&of_chat).unwrap()).unwrap(),
+            responses::parse(parsed(&of_responses).unwrap(), &[]).unwrap().request.into(),
+            responses::parse_count(parsed(&of_responses).unwrap(), &[]).unwrap(),
+            anthropic::parse(parsed(&of_chat).unwrap()).unwrap().request.into(),
+            anthropic::parse_count(parsed(&of_chat).unwrap()).unwrap(),
         ];
         for PromptRequest { prompts, .. } in all {
             let [Prompt::Chat(prompt)] = &prompts[..] else { panic!("{prompts:?}") };

@@ -9,7 +9,7 @@ fn valid(more: &Value) -> Result<ValidMessages> {
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
     }
-    body::parse(body.to_string().as_bytes()).and_then(messages)
+    body::parse(body.to_string().as_bytes()).and_then(parse)
 }
 
 fn prompt(more: &Value) -> ChatPrompt {
@@ -36,7 +36,7 @@ fn tools() -> Value {
 }
 
 #[test]
-fn every_setting_arrives() {
+fn every_setting_is_parsed() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "stop_sequences": ["a", "b"],
         "min_p": 0.125, "repeat_penalty": 1.5, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3, "priority": "low", "metadata": {"user_id": "u"}, "service_tier": "auto", "speed": "standard",
         "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {}, "timeout": 2, "cache_salt": "x",
@@ -65,7 +65,7 @@ fn every_setting_arrives() {
 }
 
 #[test]
-fn system_texts_come_first_and_the_attribution_goes() {
+fn system_text_is_first_without_attribution() {
     let line = "x-anthropic-billing-header: cc_version=2.1.37.0d9; cc_entrypoint=cli; cch=fa690;";
     let blocks = |first: &str| {
         json!({"system": [{"type": "text", "text": first}, {"type": "text", "text": "b",
@@ -78,7 +78,7 @@ fn system_texts_come_first_and_the_attribution_goes() {
 }
 
 #[test]
-fn blocks_become_turns() {
+fn blocks_become_messages() {
     let body = json!({"messages": [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": [
@@ -119,7 +119,7 @@ fn blocks_become_turns() {
 }
 
 #[test]
-fn documents_become_text() {
+fn documents_become_tagged_text() {
     let text = json!([{"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "x"}},
         {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "y"}]}},
         {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "z"}]},
@@ -130,7 +130,7 @@ fn documents_become_text() {
 }
 
 #[test]
-fn tools_and_choices_arrive() {
+fn tools_and_tool_choice_are_parsed() {
     let with = |choice: Value| prompt(&json!({"tools": tools(), "tool_choice": choice}));
     let auto = prompt(&json!({"tools": tools()}));
     let first = Tool {
@@ -148,7 +148,7 @@ fn tools_and_choices_arrive() {
 }
 
 #[test]
-fn the_models_own_last_turn_is_gone_on_with() {
+fn last_assistant_message_is_continued() {
     let body = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "The answer is ("}]});
     let chat = prompt(&body);
     assert!(chat.continues && !prompt(&json!({})).continues);
@@ -156,14 +156,14 @@ fn the_models_own_last_turn_is_gone_on_with() {
 }
 
 #[test]
-fn examples_of_a_tools_input_are_shown() {
+fn input_examples_are_appended_to_the_description() {
     let more = json!({"tools": [{"name": "f", "description": "d", "input_schema": {}, "input_examples": [{"a": 1}],
         "defer_loading": false, "allowed_callers": ["direct"]}]});
     assert_eq!(prompt(&more).tools[0].description.as_deref(), Some("d\nExample: {\"a\":1}"));
 }
 
 #[test]
-fn thinking_reaches_the_template() {
+fn thinking_becomes_template_variables() {
     assert_eq!(kwargs(&json!({}))["enable_thinking"], false);
     let thinks = json!({"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}});
     assert_eq!(kwargs(&thinks), json!({"enable_thinking": true, "thinking": true, "thinking_budget": 1024}));
@@ -176,7 +176,7 @@ fn thinking_reaches_the_template() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_field_is_named() {
     for (more, param) in [
         (json!({"messages": []}), "messages"),
         (json!({"max_tokens": null}), "max_tokens"),
@@ -252,15 +252,15 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn counting_needs_no_limit_and_sees_the_same_prompt() {
+fn count_without_max_tokens_has_the_same_prompt() {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools(), "system": "s"});
-    let counted = body::parse(body.to_string().as_bytes()).and_then(count).unwrap().prompts;
+    let counted = body::parse(body.to_string().as_bytes()).and_then(parse_count).unwrap().prompts;
     assert_eq!(counted, [Prompt::Chat(prompt(&json!({"tools": tools(), "system": "s"})))]);
 }
 
 proptest! {
     #[test]
-    fn any_body_is_taken_or_refused(body in "\\PC{0,40}|[{}\\[\\]\":,a-z0-9]{0,60}") {
-        let _ = body::parse::<Request>(body.as_bytes()).and_then(messages);
+    fn arbitrary_body_does_not_panic(body in "\\PC{0,40}|[{}\\[\\]\":,a-z0-9]{0,60}") {
+        let _ = body::parse::<Request>(body.as_bytes()).and_then(parse);
     }
 }

@@ -7,14 +7,14 @@ use super::*;
 use crate::inference::output::Output;
 use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
 
-fn head() -> Head {
-    Head {
+fn head() -> MessageHead {
+    MessageHead {
         id: "msg_1".into(),
         request_id: "req_1".into(),
         model: "m".into(),
         stops: vec!["A".into(), "B".into()],
         max_tokens: 5,
-        ..Head::default()
+        ..MessageHead::default()
     }
 }
 
@@ -38,17 +38,17 @@ fn failure() -> Error {
     Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker is gone")
 }
 
-/// The events of a stream; each one's name is its type.
-fn stream(head: Head, events: &[Neutral]) -> Vec<Value> {
-    let mut wire = Blocks::new(head);
+/// The events of a stream. Each event's name equals its type.
+fn stream(head: MessageHead, events: &[Neutral]) -> Vec<Value> {
+    let mut wire = MessageWriter::new(head);
     let mut buffer = Vec::new();
     wire.open(&mut buffer, 7);
     let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
-    read(&buffer)
+    parse_events(&buffer)
 }
 
-fn read(buffer: &[u8]) -> Vec<Value> {
+fn parse_events(buffer: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(buffer).unwrap();
     let events = text.split_terminator("\n\n").map(|event| {
         let (name, data) = event.split_once('\n').unwrap();
@@ -60,7 +60,7 @@ fn read(buffer: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn a_stream_has_anthropics_order() {
+fn stream_has_anthropics_event_order() {
     let arguments = |text: &str| Part::Arguments(text.into());
     let events = [
         parts(vec![Part::Reasoning("hm".into())]),
@@ -102,9 +102,10 @@ fn a_stream_has_anthropics_order() {
 }
 
 #[test]
-fn the_end_says_why() {
+fn finish_reason_becomes_stop_reason() {
     let end = |reason, max_tokens| {
-        let events = stream(Head { max_tokens, ..head() }, &[parts(vec![text("x")]), finished(reason)]);
+        let events =
+            stream(MessageHead { max_tokens, ..head() }, &[parts(vec![text("x")]), finished(reason)]);
         let delta = &events[events.len() - 2]["delta"];
         (delta["stop_reason"].as_str().unwrap().to_owned(), delta["stop_sequence"].clone())
     };
@@ -115,15 +116,19 @@ fn the_end_says_why() {
 }
 
 #[test]
-fn failures_and_signs_of_life_have_anthropics_form() {
+fn failures_and_pings_have_anthropics_form() {
     let events = stream(head(), &[parts(vec![text("x")]), Neutral::Failed(failure())]);
     let expected = json!({"type": "error", "request_id": "req_1",
         "error": {"type": "overloaded_error", "message": "the worker is gone"}});
     assert_eq!(events.last(), Some(&expected));
-    let (mut wire, mut buffer) = (Blocks::new(head()), Vec::new());
+    let (mut wire, mut buffer) = (MessageWriter::new(head()), Vec::new());
     wire.keep_alive(&mut buffer);
     wire.fail(&mut buffer, &failure());
-    assert_eq!(read(&buffer), [json!({"type": "ping"}), expected]);
+    assert_eq!(parse_events(&buffer), [json!({"type": "ping"}), expected]);
+}
+
+#[test]
+fn status_sets_the_error_type() {
     let status = |status| serde_json::to_value(error::Body::new(&failure(), status, "")).unwrap();
     for (code, name) in [
         (400, "invalid_request_error"),
@@ -143,24 +148,24 @@ fn failures_and_signs_of_life_have_anthropics_form() {
 }
 
 #[test]
-fn hidden_thinking_leaves_its_signature() {
-    let head = Head { hide_thinking: true, diagnose: true, ..head() };
+fn hidden_thinking_keeps_its_signature() {
+    let head = MessageHead { hide_thinking: true, diagnose: true, ..head() };
     let events =
         stream(head.clone(), &[parts(vec![Part::Reasoning("secret".into())]), finished(FinishReason::Stop)]);
     assert!(!json!(events).to_string().contains("secret"));
     assert_eq!(events[2]["delta"]["type"], "signature_delta");
     assert_eq!(events[0]["message"]["diagnostics"]["cache_miss_reason"]["type"], "unavailable");
     let output = Output { parts: vec![Part::Reasoning("secret".into())], ..Output::default() };
-    let whole = Whole { output, reason: FinishReason::Stop, usage: COUNTS };
+    let whole = CompleteOutput { output, reason: FinishReason::Stop, usage: COUNTS };
     assert!(!String::from_utf8(head.answer(whole).unwrap()).unwrap().contains("secret"));
 }
 
 #[test]
-fn arguments_that_were_cut_short_are_kept() {
-    assert_eq!(parsed(" "), json!({}));
-    assert_eq!(parsed("{\"a\": [1]}"), json!({"a": [1]}));
-    assert_eq!(parsed("{\"a\": [1"), json!({"INVALID_JSON": "{\"a\": [1"}));
-    assert_eq!(parsed("[1]"), json!({"INVALID_JSON": "[1]"}));
+fn truncated_arguments_are_kept_as_invalid_json() {
+    assert_eq!(parse_arguments(" "), json!({}));
+    assert_eq!(parse_arguments("{\"a\": [1]}"), json!({"a": [1]}));
+    assert_eq!(parse_arguments("{\"a\": [1"), json!({"INVALID_JSON": "{\"a\": [1"}));
+    assert_eq!(parse_arguments("[1]"), json!({"INVALID_JSON": "[1]"}));
 }
 
 fn any_part() -> impl Strategy<Value = Part> {
@@ -172,7 +177,7 @@ fn any_part() -> impl Strategy<Value = Part> {
     ]
 }
 
-/// What the SDKs' accumulators make of a stream, with their checks.
+/// Accumulates a stream like the SDKs, with their checks.
 fn accumulated(events: &[Value]) -> Vec<Value> {
     assert_eq!(events[0]["type"], "message_start");
     let mut blocks: Vec<Value> = Vec::new();
@@ -212,9 +217,9 @@ fn accumulated(events: &[Value]) -> Vec<Value> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order, a stream is well formed, and adds up to what the whole answer is.
+    /// For parts in any order, the stream is well formed and accumulates to the complete answer.
     #[test]
-    fn any_stream_is_well_formed_and_whole(
+    fn arbitrary_stream_is_well_formed_and_complete(
         deltas in prop::collection::vec(prop::collection::vec(any_part(), 0..4), 0..8),
     ) {
         let mut output = Output::default();
@@ -224,7 +229,7 @@ proptest! {
         let mut events: Vec<Neutral> = deltas.into_iter().map(parts).collect();
         events.push(finished(FinishReason::Stop));
         let blocks = accumulated(&stream(head(), &events));
-        let whole = Whole { output, reason: FinishReason::Stop, usage: COUNTS };
+        let whole = CompleteOutput { output, reason: FinishReason::Stop, usage: COUNTS };
         let answer: Value = serde_json::from_slice(&head().answer(whole).unwrap()).unwrap();
         let said = |blocks: &[Value], kind: &str| -> String {
             blocks.iter().filter(|block| block["type"] == kind).map(|block| block[kind].as_str().unwrap()).collect()

@@ -1,32 +1,32 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::protocols::common::body::escapes::mended;
+use crate::protocols::common::body::escapes::repair_escapes;
 
-fn read(text: &str) -> Value {
-    serde_json::from_str(&mended(text)).unwrap()
+fn parse_repaired(text: &str) -> Value {
+    serde_json::from_str(&repair_escapes(text)).unwrap()
 }
 
 #[test]
-fn backslashes_that_escape_nothing_stand_for_themselves() {
+fn invalid_escape_becomes_a_literal_backslash() {
     assert_eq!(
-        read(r#"{"a\q": "C:\dir\new \x \u12"}"#),
+        parse_repaired(r#"{"a\q": "C:\dir\new \x \u12"}"#),
         serde_json::json!({"a\\q": "C:\\dir\new \\x \\u12"})
     );
-    assert_eq!(read(r#""\ud83d\ude00 \ud83d \ude00x \u0041""#), "😀 \u{fffd} \u{fffd}x A");
-    assert_eq!(read(r#""\\" "#), "\\");
-    assert_eq!(read(r#""\u+123é""#), "\\u+123é");
+    assert_eq!(parse_repaired(r#""\ud83d\ude00 \ud83d \ude00x \u0041""#), "😀 \u{fffd} \u{fffd}x A");
+    assert_eq!(parse_repaired(r#""\\" "#), "\\");
+    assert_eq!(parse_repaired(r#""\u+123é""#), "\\u+123é");
 }
 
 proptest! {
     #[test]
-    fn what_is_valid_stays(text in "\\PC{0,20}|[\"\\\\\\n\\u{1F600}]{0,8}") {
+    fn valid_json_is_unchanged(text in "\\PC{0,20}|[\"\\\\\\n\\u{1F600}]{0,8}") {
         let json = serde_json::json!({"k": text, "e": [text.escape_unicode().to_string()]}).to_string();
-        prop_assert_eq!(mended(&json), json);
+        prop_assert_eq!(repair_escapes(&json), json);
     }
 
     #[test]
-    fn nothing_makes_it_panic(text in "[\"\\\\ud8f0é{}]{0,24}") {
-        let _ = mended(&text);
+    fn arbitrary_text_does_not_panic(text in "[\"\\\\ud8f0é{}]{0,24}") {
+        let _ = repair_escapes(&text);
     }
 }

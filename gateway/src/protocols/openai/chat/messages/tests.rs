@@ -16,7 +16,7 @@ fn calling(content: &Value) -> Value {
 }
 
 #[test]
-fn reasoning_comes_back_under_each_of_its_names() {
+fn reasoning_is_parsed_under_each_of_its_names() {
     let reasoning = |fields: Value| {
         let mut message = json!({"role": "assistant", "content": "4"});
         message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -33,7 +33,7 @@ fn reasoning_comes_back_under_each_of_its_names() {
 }
 
 #[test]
-fn no_content_beside_calls_is_one_thing_however_it_is_written() {
+fn missing_null_and_empty_content_beside_calls_are_equal() {
     let mut missing = calling(&json!(null));
     missing.as_object_mut().unwrap().remove("content");
     let expected = turn_of(&calling(&json!("")));
@@ -44,7 +44,7 @@ fn no_content_beside_calls_is_one_thing_however_it_is_written() {
 }
 
 #[test]
-fn a_result_in_parts_is_one_text() {
+fn tool_result_in_parts_is_joined() {
     let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     let result = json!({"role": "tool", "tool_call_id": "c1", "content": parts});
     let turns = turns_of(&json!([calling(&json!(null)), result])).unwrap();
@@ -52,7 +52,7 @@ fn a_result_in_parts_is_one_text() {
 }
 
 #[test]
-fn null_is_as_good_as_nothing() {
+fn null_field_equals_a_missing_field() {
     let full = json!({"role": "user", "content": "Hi", "name": null, "tool_calls": null, "function_call": null,
         "tool_call_id": null, "reasoning_content": null, "reasoning": null, "thinking": null, "refusal": null,
         "audio": null});

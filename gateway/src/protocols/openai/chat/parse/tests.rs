@@ -38,7 +38,7 @@ fn hello() -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
 }
 
-fn blame(outcome: Result<InferenceRequest>) -> String {
+fn blamed_field(outcome: Result<InferenceRequest>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind, ipc_proto::ErrorKind::InvalidRequest);
     let param = field_names::param(&error, field_names::chat).unwrap_or_default();
@@ -47,7 +47,7 @@ fn blame(outcome: Result<InferenceRequest>) -> String {
 }
 
 #[test]
-fn a_plain_request_takes_the_models_own_settings() {
+fn plain_request_has_default_settings() {
     let valid = chat_of(&hello()).unwrap();
     assert_eq!((valid.model.as_str(), valid.stream), ("m", None));
     assert_eq!(valid.generation.sampling, Sampling::default());
@@ -58,7 +58,7 @@ fn a_plain_request_takes_the_models_own_settings() {
 }
 
 #[test]
-fn every_setting_arrives() {
+fn every_setting_is_parsed() {
     let valid = chat_of(&with(
         hello(),
         &json!({
@@ -88,7 +88,7 @@ fn every_setting_arrives() {
 }
 
 #[test]
-fn turns_of_every_kind_are_taken() {
+fn messages_of_every_role_are_parsed() {
     let body = json!({"model": "m", "messages": [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "name": "eve", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
@@ -110,7 +110,7 @@ fn turns_of_every_kind_are_taken() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_field_is_named() {
     for (more, param) in [
         (json!({"messages": []}), "messages"),
         (json!({"messages": [{"role": "user"}]}), "messages[0].content"),
@@ -171,19 +171,30 @@ fn what_is_wrong_is_named() {
         (json!({"continue_final_message": true, "add_generation_prompt": true}), "continue_final_message"),
         (json!({"model": ""}), "model"),
         (json!({"model": "x".repeat(513)}), "model"),
+        (json!({"temperature": 1e39}), "temperature"),
+        (json!({"top_p": -0.1}), "top_p"),
+        (json!({"min_p": 1.5}), "min_p"),
+        (json!({"presence_penalty": -1e39}), "presence_penalty"),
+        (json!({"frequency_penalty": 1e39}), "frequency_penalty"),
+        (json!({"logit_bias": {"1": 1e39}}), "logit_bias"),
+        (json!({"stop": ["x", ""]}), "stop"),
+        (json!({"stop": "x".repeat(1025)}), "stop"),
     ] {
-        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
-    }
-    for field in ["model", "messages"] {
-        let mut body = hello();
-        body.as_object_mut().unwrap().remove(field);
-        assert_eq!(blame(chat_of(&body)), field);
+        assert_eq!(blamed_field(chat_of(&with(hello(), &more))), param, "{more}");
     }
 }
 
-/// What is not built is refused, but for values that say "not wanted".
 #[test]
-fn what_is_not_built_is_refused_unless_it_is_off() {
+fn missing_required_field_is_named() {
+    for field in ["model", "messages"] {
+        let mut body = hello();
+        body.as_object_mut().unwrap().remove(field);
+        assert_eq!(blamed_field(chat_of(&body)), field);
+    }
+}
+
+#[test]
+fn unsupported_field_is_refused_unless_neutral() {
     for (name, on, off) in [
         ("prompt_cache_retention", json!("24h"), json!("in_memory")),
         ("verbosity", json!("low"), json!("medium")),
@@ -194,7 +205,7 @@ fn what_is_not_built_is_refused_unless_it_is_off() {
         ("store", json!(true), json!(false)),
         ("prompt_cache_options", json!({}), json!(null)),
     ] {
-        assert_eq!(blame(chat_of(&with(hello(), &json!({ name: on })))), name);
+        assert_eq!(blamed_field(chat_of(&with(hello(), &json!({ name: on })))), name);
         chat_of(&with(hello(), &json!({ name: off }))).unwrap();
         chat_of(&with(hello(), &json!({ name: null }))).unwrap();
     }
@@ -221,12 +232,12 @@ fn formats_become_constraints() {
         [json!("json"), json!({"type": "xml"}), json!({"type": "json_schema"}), json!({"type": "regex"})]
     {
         let more = json!({ "response_format": wrong });
-        assert_eq!(blame(chat_of(&with(hello(), &more))), "response_format", "{more}");
+        assert_eq!(blamed_field(chat_of(&with(hello(), &more))), "response_format", "{more}");
     }
 }
 
 #[test]
-fn settings_beside_openais_arrive_and_are_bounded() {
+fn extension_fields_are_parsed() {
     let more = json!({"min_tokens": 3, "ignore_eos": true, "priority": "low", "cache_salt": "a", "timeout": 1.5,
         "logprobs": true, "top_logprobs": 4});
     let request = chat_of(&with(hello(), &more)).unwrap();
@@ -234,6 +245,10 @@ fn settings_beside_openais_arrive_and_are_bounded() {
     assert_eq!((valid.min_tokens, valid.ignore_eos, valid.priority), (3, true, Priority::Low));
     assert_eq!((request.cache_salt.as_str(), valid.time_limit_ms), ("a", Some(1500)));
     assert_eq!(valid.logprobs, Some(Logprobs { top: 4, prompt: false }));
+}
+
+#[test]
+fn extension_field_outside_its_range_is_named() {
     for (more, param) in [
         (json!({"timeout": 0}), "timeout"),
         (json!({"timeout": 1e9}), "timeout"),
@@ -242,12 +257,12 @@ fn settings_beside_openais_arrive_and_are_bounded() {
         (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs"),
         (json!({"top_logprobs": 2}), "top_logprobs"),
     ] {
-        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
+        assert_eq!(blamed_field(chat_of(&with(hello(), &more))), param, "{more}");
     }
 }
 
 #[test]
-fn other_servers_names_mean_the_same() {
+fn field_names_of_other_servers_are_equivalent() {
     let more = json!({"repeat_penalty": 1.5, "stop_token_ids": [3], "service_tier": "scale",
         "stream": true, "stream_options": {"include_usage": null, "include_obfuscation": false}});
     let valid = choices_of(&with(hello(), &more)).unwrap();
@@ -261,32 +276,32 @@ fn other_servers_names_mean_the_same() {
 }
 
 #[test]
-fn thinking_is_wished_for_in_many_ways() {
-    let told = |more: Value| {
+fn reasoning_settings_of_every_client_are_parsed() {
+    let parsed = |more: Value| {
         let valid = chat_of(&with(hello(), &more)).unwrap().generation;
         let Prompt::Chat(chat) = valid.prompt else { panic!() };
         let kwargs: Value = chat.template_kwargs.unwrap().parse().unwrap();
         (kwargs["enable_thinking"].clone(), kwargs["reasoning_effort"].clone(), valid.reasoning_budget)
     };
-    // A template that asks for the effort only is told nothing of one: "low" would have it think.
-    assert_eq!(told(json!({"reasoning_effort": "none"})), (json!(false), json!(null), None));
-    assert_eq!(told(json!({"reasoning": {"effort": "high"}})), (json!(true), json!("high"), None));
+    // Without an effort variable, a template that reads only the effort does not turn reasoning on.
+    assert_eq!(parsed(json!({"reasoning_effort": "none"})), (json!(false), json!(null), None));
+    assert_eq!(parsed(json!({"reasoning": {"effort": "high"}})), (json!(true), json!("high"), None));
     let bounded = json!({"reasoning": {"enabled": true, "max_tokens": 9}});
-    assert_eq!(told(bounded), (json!(true), json!(null), Some(9)));
+    assert_eq!(parsed(bounded), (json!(true), json!(null), Some(9)));
     for name in ["thinking_budget", "thinking_token_budget"] {
-        assert_eq!(told(json!({ name: 7 })).2, Some(7));
-        assert_eq!(told(json!({ name: 7, "reasoning_effort": "none" })).2, None);
+        assert_eq!(parsed(json!({ name: 7 })).2, Some(7));
+        assert_eq!(parsed(json!({ name: 7, "reasoning_effort": "none" })).2, None);
     }
 }
 
 #[test]
-fn an_assistants_last_turn_can_be_gone_on_with() {
+fn continue_final_message_continues_the_last_message() {
     let turns = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "The "}]);
     let more = json!({"messages": turns, "continue_final_message": true, "add_generation_prompt": false});
     let chat = prompt_of(&more).unwrap();
     assert_eq!((chat.continues, chat.template_kwargs), (true, None));
     let formatted = with(more, &json!({"response_format": {"type": "json_object"}}));
-    assert_eq!(blame(chat_of(&with(hello(), &formatted))), "continue_final_message");
+    assert_eq!(blamed_field(chat_of(&with(hello(), &formatted))), "continue_final_message");
     let plain = prompt_of(&json!({"messages": turns, "add_generation_prompt": false})).unwrap();
     assert_eq!(
         (plain.continues, plain.template_kwargs.as_deref()),
@@ -295,7 +310,7 @@ fn an_assistants_last_turn_can_be_gone_on_with() {
 }
 
 #[test]
-fn senders_and_purposes_are_noted() {
+fn labels_and_priority_are_derived_from_the_request() {
     let more =
         json!({"user": "u", "safety_identifier": "s", "metadata": {"k": "v"}, "prompt_cache_key": "p"});
     let valid = chat_of(&with(hello(), &more)).unwrap();
@@ -304,10 +319,10 @@ fn senders_and_purposes_are_noted() {
         (Some("u"), Some(r#"{"k":"v"}"#))
     );
     assert_eq!(valid.affinity.as_deref(), Some("p"));
-    // A conversation that a header names stays with its worker, unless the body says where it belongs.
+    // A session header sets the affinity unless the body does.
     let headers = [("x-claude-code-session-id".parse().unwrap(), "s".parse().unwrap())].into_iter().collect();
-    assert_eq!(valid.with_labels(labels::of_headers(&headers)).affinity.as_deref(), Some("p"));
-    let sent = chat_of(&hello()).unwrap().with_labels(labels::of_headers(&headers));
+    assert_eq!(valid.with_labels(labels::from_headers(&headers)).affinity.as_deref(), Some("p"));
+    let sent = chat_of(&hello()).unwrap().with_labels(labels::from_headers(&headers));
     assert_eq!((sent.affinity.as_deref(), sent.labels.session.as_deref()), (Some("s"), Some("s")));
     let task = "### Task:\nGenerate a title.\n<chat_history>\nUSER: Hi\n</chat_history>";
     let task = json!({"messages": [{"role": "user", "content": task}]});
@@ -318,7 +333,7 @@ fn senders_and_purposes_are_noted() {
 }
 
 #[test]
-fn every_parameter_of_openais_clients_is_read() {
+fn every_parameter_of_openais_clients_is_accepted() {
     let more = json!({"audio": null, "frequency_penalty": 0, "logit_bias": {}, "logprobs": false, "max_completion_tokens": 5,
         "max_tokens": 5, "metadata": {}, "modalities": ["text"], "safety_identifier": "s", "n": 1, "prediction": null,
         "parallel_tool_calls": true, "presence_penalty": 0, "prompt_cache_key": "k", "prompt_cache_retention": "in_memory",
@@ -330,7 +345,7 @@ fn every_parameter_of_openais_clients_is_read() {
 }
 
 #[test]
-fn fields_nobody_knows_are_let_through() {
+fn unknown_field_is_ignored() {
     chat_of(&with(hello(), &json!({"user": "u", "metadata": {}, "service_tier": "auto", "x": [1]}))).unwrap();
 }
 
@@ -346,7 +361,7 @@ fn prompt_of(more: &Value) -> Result<ChatPrompt> {
 }
 
 #[test]
-fn functions_are_taken_in_both_forms() {
+fn functions_are_parsed_in_modern_and_legacy_form() {
     let expected = Tool {
         name: "f".into(),
         description: Some("d".into()),
@@ -379,7 +394,7 @@ fn functions_are_taken_in_both_forms() {
 }
 
 #[test]
-fn wrong_functions_are_named() {
+fn invalid_function_field_is_named() {
     for (more, param) in [
         (json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}), "tools[0].type"),
         (json!({"tools": [{"type": "function"}]}), "tools[0].function"),
@@ -404,12 +419,12 @@ fn wrong_functions_are_named() {
             "response_format",
         ),
     ] {
-        assert_eq!(blame(chat_of(&with(hello(), &more))), param, "{more}");
+        assert_eq!(blamed_field(chat_of(&with(hello(), &more))), param, "{more}");
     }
 }
 
 #[test]
-fn turns_with_calls_and_results_are_taken() {
+fn calls_and_results_are_parsed() {
     let body = json!({"model": "m", "messages": [
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": null, "reasoning_content": "why", "tool_calls": [
@@ -436,7 +451,7 @@ fn turns_with_calls_and_results_are_taken() {
 }
 
 #[test]
-fn thinking_and_documents_become_variables() {
+fn reasoning_and_documents_become_template_variables() {
     let kwargs =
         |more: Value| prompt_of(&more).unwrap().template_kwargs.map(|text| text.parse::<Value>().unwrap());
     assert_eq!(kwargs(json!({})), None);
@@ -449,7 +464,7 @@ fn thinking_and_documents_become_variables() {
 }
 
 #[test]
-fn choices_share_the_seed_of_their_request() {
+fn choices_share_seed_and_priority_of_their_request() {
     let valid = choices_of(&with(hello(), &json!({"n": 3, "seed": 5, "service_tier": "flex"}))).unwrap();
     // The worker adds each choice's index to the seed.
     assert_eq!((valid.request.generation.sampling.seed, valid.request.choices), (Some(5), 3));
@@ -468,7 +483,7 @@ fn completed(more: &Value) -> Result<ChoicesRequest> {
 }
 
 #[test]
-fn completions_take_every_kind_of_prompt_and_openais_default_length() {
+fn completion_prompts_of_every_type_are_parsed() {
     let valid = completed(&json!({})).unwrap();
     assert_eq!(valid.request.generation.prompt, Prompt::Text("Once".into()));
     assert_eq!((valid.request.generation.max_tokens, valid.request.generation.logprobs), (Some(16), None));
@@ -481,6 +496,10 @@ fn completions_take_every_kind_of_prompt_and_openais_default_length() {
     assert_eq!(prompts(json!([[1], [2, 3]])), [Prompt::Tokens(vec![1]), Prompt::Tokens(vec![2, 3])]);
     let infill = completed(&json!({"suffix": "end"})).unwrap().request.generation.prompt;
     assert_eq!(infill, Prompt::Infill { before: "Once".into(), after: "end".into() });
+}
+
+#[test]
+fn invalid_completion_field_is_named() {
     for (more, param) in [
         (json!({"prompt": ""}), "prompt"),
         (json!({"prompt": []}), "prompt"),
@@ -496,31 +515,31 @@ fn completions_take_every_kind_of_prompt_and_openais_default_length() {
         (json!({"logprobs": 21}), "logprobs"),
         (json!({"max_tokens": 0}), "max_tokens"),
     ] {
-        assert_eq!(blame(completed(&more).map(|valid| valid.request)), param, "{more}");
+        assert_eq!(blamed_field(completed(&more).map(|valid| valid.request)), param, "{more}");
     }
 }
 
 #[test]
-fn what_is_told_of_prompts_is_scored_where_it_must_be() {
-    let told = |more: Value| {
+fn echo_and_logprobs_decide_prompt_scoring() {
+    let parsed = |more: Value| {
         let valid = completed(&more).unwrap();
         (
-            valid.request.generation.logprobs.map(|told| (told.top, told.prompt)),
+            valid.request.generation.logprobs.map(|logprobs| (logprobs.top, logprobs.prompt)),
             valid.form.echo[0].clone(),
             valid.form.logprobs,
         )
     };
-    assert_eq!(told(json!({"echo": true})), (None, Echo::Text("Once".into()), false));
-    assert_eq!(told(json!({"echo": true, "logprobs": 2})), (Some((2, true)), Echo::Tokens, true));
-    assert_eq!(told(json!({"echo": true, "prompt": [1]})), (Some((0, true)), Echo::Tokens, false));
+    assert_eq!(parsed(json!({"echo": true})), (None, Echo::Text("Once".into()), false));
+    assert_eq!(parsed(json!({"echo": true, "logprobs": 2})), (Some((2, true)), Echo::Tokens, true));
+    assert_eq!(parsed(json!({"echo": true, "prompt": [1]})), (Some((0, true)), Echo::Tokens, false));
     assert_eq!(
-        told(json!({"echo": true, "max_tokens": 0})),
+        parsed(json!({"echo": true, "max_tokens": 0})),
         (Some((0, true)), Echo::Text("Once".into()), false)
     );
     let both = completed(&json!({"echo": true, "prompt": ["a", "b"]})).unwrap();
     assert_eq!(both.form.echo, [Echo::Text("a".into()), Echo::Text("b".into())]);
-    assert_eq!(told(json!({"logprobs": 0})), (Some((0, false)), Echo::None, true));
-    assert_eq!(told(json!({"best_of": 2})), (Some((0, false)), Echo::None, false));
+    assert_eq!(parsed(json!({"logprobs": 0})), (Some((0, false)), Echo::None, true));
+    assert_eq!(parsed(json!({"best_of": 2})), (Some((0, false)), Echo::None, false));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -533,15 +552,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         prop::sample::select(vec!["user", "assistant", "text", "m"]).prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
-        let keys = prop::sample::select(vec![
-            "role",
-            "content",
-            "type",
-            "text",
-            "name",
-            "tool_calls",
-            "include_usage",
-        ]);
+        let keys = "role content type text name tool_calls include_usage".split(' ').collect::<Vec<_>>();
+        let keys = prop::sample::select(keys);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(keys, inner, 0..4)
@@ -550,30 +562,16 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-const FIELDS: [&str; 14] = [
-    "model",
-    "messages",
-    "prompt",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "stop",
-    "n",
-    "tools",
-    "chat_template_kwargs",
-];
+const FIELDS: &str = "model messages prompt stream stream_options max_tokens temperature top_p top_k seed stop n tools \
+    chat_template_kwargs";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Any JSON is taken or refused with a reason, and what is taken is within bounds.
+    /// Accepted requests are within their bounds.
     #[test]
-    fn no_json_makes_it_panic(
-        fields in prop::collection::btree_map(prop::sample::select(FIELDS.to_vec()), any_json(), 0..6),
+    fn arbitrary_json_is_accepted_or_refused_with_a_reason(
+        fields in prop::collection::btree_map(prop::sample::select(FIELDS.split(' ').collect::<Vec<_>>()), any_json(), 0..6),
     ) {
         let body = with(hello(), &fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
         for outcome in [chat_of(&body), completion_of(&body)] {
@@ -589,7 +587,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let parsed: Result<Request> = body::parse(&bytes);
         prop_assert!(parsed.is_err());
     }

@@ -10,7 +10,7 @@ fn valid_after(history: &[Item], more: &Value) -> Result<ValidResponse> {
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
     }
-    create(body::parse(body.to_string().as_bytes())?, history)
+    parse(body::parse(body.to_string().as_bytes())?, history)
 }
 
 fn valid(more: &Value) -> Result<ValidResponse> {
@@ -22,7 +22,7 @@ fn prompt(more: &Value) -> ChatPrompt {
     prompt
 }
 
-fn said(role: Role, content: &str) -> Message {
+fn message(role: Role, content: &str) -> Message {
     Message { role, content: content.into(), ..Message::default() }
 }
 
@@ -32,7 +32,7 @@ fn tools() -> Value {
 }
 
 #[test]
-fn every_setting_arrives() {
+fn every_setting_is_parsed() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": 3,
         "repetition_penalty": 1.5, "presence_penalty": 1, "frequency_penalty": -1, "stop": "a", "top_logprobs": 2,
         "max_output_tokens": 9, "service_tier": "flex", "timeout": 2, "cache_salt": "x", "truncation": "disabled",
@@ -88,8 +88,8 @@ fn every_setting_arrives() {
 }
 
 #[test]
-fn tiers_are_priorities() {
-    for (name, priority, told) in [
+fn service_tier_sets_the_priority() {
+    for (name, priority, tier) in [
         ("fast", Priority::High, "priority"),
         ("ultrafast", Priority::High, "priority"),
         ("flex", Priority::Low, "flex"),
@@ -98,63 +98,66 @@ fn tiers_are_priorities() {
         let valid = valid(&json!({ "service_tier": name })).unwrap();
         assert_eq!(
             (valid.request.generation.priority, &valid.echo["service_tier"]),
-            (priority, &json!(told))
+            (priority, &json!(tier))
         );
     }
 }
 
 #[test]
-fn instructions_and_developers_make_one_system_message() {
+fn instructions_and_developer_messages_form_one_system_message() {
     let more = json!({"instructions": "a", "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "b"}]},
         {"role": "system", "content": "c"},
         {"role": "user", "content": [{"type": "input_text", "text": "d"}, {"type": "input_text", "text": "e"}]},
     ]});
-    assert_eq!(prompt(&more).messages, [said(Role::System, "a\n\nb\n\nc"), said(Role::User, "de")]);
+    assert_eq!(prompt(&more).messages, [message(Role::System, "a\n\nb\n\nc"), message(Role::User, "de")]);
 }
 
 #[test]
-fn items_fold_into_turns() {
+fn items_are_grouped_into_messages() {
     let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
     let result = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "r"});
-    let message = |text: &str| json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]});
+    let answer = |text: &str| json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]});
     let more = json!({"input": [
         {"role": "user", "content": "q"},
         {"type": "reasoning", "id": "rs", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
-        message("a"), call("1"), call("2"), result("1"), result("2"),
+        answer("a"), call("1"), call("2"), result("1"), result("2"),
         {"type": "reasoning", "summary": [], "encrypted_content": sealed::seal("so")},
         {"type": "reasoning", "summary": [], "encrypted_content": "foreign"},
-        message("b"), message("c"),
+        answer("b"), answer("c"),
     ]});
     let calls = ["1", "2"].map(|id| ToolCall { id: id.into(), name: "f".into(), arguments: "{}".into() });
-    let result =
-        |id: &str| Message { name: Some("f".into()), tool_call_id: Some(id.into()), ..said(Role::Tool, "r") };
+    let result = |id: &str| Message {
+        name: Some("f".into()),
+        tool_call_id: Some(id.into()),
+        ..message(Role::Tool, "r")
+    };
     let expected = [
-        said(Role::User, "q"),
-        Message { reasoning: Some("hm".into()), tool_calls: calls.into(), ..said(Role::Assistant, "a") },
+        message(Role::User, "q"),
+        Message { reasoning: Some("hm".into()), tool_calls: calls.into(), ..message(Role::Assistant, "a") },
         result("1"),
         result("2"),
-        Message { reasoning: Some("so".into()), ..said(Role::Assistant, "b") },
-        said(Role::Assistant, "c"),
+        Message { reasoning: Some("so".into()), ..message(Role::Assistant, "b") },
+        message(Role::Assistant, "c"),
     ];
     assert_eq!(prompt(&more).messages, expected);
 }
 
-/// What another server did is not this model's to know; a summary that we told is what was thought.
+/// A summary of this server is the whole reasoning, so it becomes reasoning again.
 #[test]
-fn what_was_done_elsewhere_is_passed_over() {
+fn items_of_hosted_tools_are_omitted() {
     let more = json!({"input": [
         {"role": "user", "content": "q"},
         {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search"}},
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "content": []},
         {"type": "message", "role": "assistant", "content": "a"},
     ]});
-    let answer = Message { reasoning: Some("hm".into()), ..said(Role::Assistant, "a") };
-    assert_eq!(prompt(&more).messages, [said(Role::User, "q"), answer]);
+    let answer = Message { reasoning: Some("hm".into()), ..message(Role::Assistant, "a") };
+    assert_eq!(prompt(&more).messages, [message(Role::User, "q"), answer]);
 }
 
 #[test]
-fn earlier_items_come_first_and_are_not_new() {
+fn history_precedes_the_new_items() {
     let history: Vec<Item> = serde_json::from_value(json!([
         {"type": "message", "role": "user", "content": "1"},
         {"type": "message", "id": "msg", "status": "completed", "role": "assistant",
@@ -170,7 +173,7 @@ fn earlier_items_come_first_and_are_not_new() {
 }
 
 #[test]
-fn functions_arrive_and_other_tools_are_left_out() {
+fn functions_are_parsed_and_other_tools_omitted() {
     let with = |choice: Value| {
         prompt(&json!({"tools": tools(), "tool_choice": choice, "parallel_tool_calls": false}))
     };
@@ -195,7 +198,7 @@ fn functions_arrive_and_other_tools_are_left_out() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_field_is_named() {
     let item = |item: Value| json!({"input": [item]});
     for (more, param) in [
         (json!({"input": null}), "input"),
@@ -251,15 +254,15 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn counting_sees_the_same_prompt() {
+fn count_has_the_same_prompt() {
     let body = json!({"model": "m", "input": "Hi", "tools": tools(), "instructions": "s"});
-    let counted = count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompts;
+    let counted = parse_count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompts;
     assert_eq!(counted, [Prompt::Chat(prompt(&json!({"tools": tools(), "instructions": "s"})))]);
 }
 
 proptest! {
     #[test]
-    fn any_body_is_taken_or_refused(body in "\\PC{0,40}|[{}\\[\\]\":,a-z0-9]{0,60}") {
-        let _ = body::parse::<Request>(body.as_bytes()).and_then(|request| create(request, &[]));
+    fn arbitrary_body_does_not_panic(body in "\\PC{0,40}|[{}\\[\\]\":,a-z0-9]{0,60}") {
+        let _ = body::parse::<Request>(body.as_bytes()).and_then(|request| parse(request, &[]));
     }
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
 
-fn items() -> Items {
+fn builder() -> ResponseBuilder {
     let echo = json!({"tools": []}).as_object().unwrap().clone();
     let (id, model) = ("resp_1".into(), "m".into());
-    Items::new(Head { id, created_at: 5, model, echo, encrypt: true, summarise: false })
+    ResponseBuilder::new(ResponseHead { id, created_at: 5, model, echo, encrypt: true, summarise: false })
 }
 
 fn parts(parts: Vec<Part>) -> Neutral {
@@ -24,8 +24,8 @@ fn failure(kind: ErrorKind) -> Error {
     Error::new(kind, Origin::Worker, "no")
 }
 
-/// The events that were written; their numbers have no gap.
-fn read(buffer: &[u8]) -> Vec<Value> {
+/// Parses the events, and checks that their numbers have no gap.
+fn parse_events(buffer: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(buffer).unwrap();
     let events = text.split_terminator("\n\n").enumerate().map(|(number, event)| {
         let (name, data) = event.split_once('\n').unwrap();
@@ -38,34 +38,34 @@ fn read(buffer: &[u8]) -> Vec<Value> {
 }
 
 fn stream(events: &[Neutral]) -> Vec<Value> {
-    stream_of(items(), events)
+    stream_of(builder(), events)
 }
 
-fn stream_of(mut wire: Items, events: &[Neutral]) -> Vec<Value> {
+fn stream_of(mut wire: ResponseBuilder, events: &[Neutral]) -> Vec<Value> {
     let mut buffer = Vec::new();
     wire.open(&mut buffer, 7);
     let ends: Vec<bool> = events.iter().map(|event| wire.push(&mut buffer, 0, event)).collect();
     assert!(ends.iter().rev().skip(1).all(|end| !end));
     wire.end(&mut buffer, true);
-    read(&buffer)
+    parse_events(&buffer)
 }
 
 #[test]
-fn the_end_says_whether_it_was_kept() {
-    let mut echo = items().head().clone();
+fn last_event_shows_whether_the_response_was_stored() {
+    let mut echo = builder().head().clone();
     echo.echo.insert("store".into(), true.into());
     for kept in [true, false] {
-        let (mut wire, mut buffer) = (Items::new(echo.clone()), Vec::new());
+        let (mut wire, mut buffer) = (ResponseBuilder::new(echo.clone()), Vec::new());
         wire.open(&mut buffer, 7);
         assert!(wire.push(&mut buffer, 0, &finished(FinishReason::Stop)));
         wire.end(&mut buffer, kept);
-        let last = read(&buffer).pop().unwrap();
+        let last = parse_events(&buffer).pop().unwrap();
         assert_eq!((&last["type"], &last["response"]["store"]), (&"response.completed".into(), &kept.into()));
     }
 }
 
 #[test]
-fn a_stream_has_openais_order() {
+fn stream_has_openais_event_order() {
     let call = Part::Call { id: "0".into(), name: "f".into() };
     let events = stream(&[
         parts(vec![Part::Reasoning("hm".into()), Part::Text("H".into())]),
@@ -117,12 +117,12 @@ fn a_stream_has_openais_order() {
     assert_eq!(events[15]["item"]["call_id"], "call_1_2");
 }
 
-/// What was thought is told as a summary where one is asked for, and nowhere else then.
+/// With a summary requested, reasoning is written only as the summary.
 #[test]
-fn a_summary_is_told_in_its_own_events() {
-    let head = Head { summarise: true, encrypt: false, ..items().head().clone() };
+fn summary_has_its_own_events() {
+    let head = ResponseHead { summarise: true, encrypt: false, ..builder().head().clone() };
     let events = stream_of(
-        Items::new(head),
+        ResponseBuilder::new(head),
         &[
             parts(vec![Part::Reasoning("h".into())]),
             parts(vec![Part::Reasoning("m".into()), Part::Text("Hi".into())]),
@@ -143,13 +143,13 @@ fn a_summary_is_told_in_its_own_events() {
     assert_eq!(names[2..10], expected);
     assert_eq!((&events[4]["delta"], &events[4]["summary_index"]), (&json!("h"), &json!(0)));
     assert_eq!((&events[6]["text"], &events[7]["part"]["text"]), (&json!("hm"), &json!("hm")));
-    let told = json!({"type": "reasoning", "id": "rs_1_0", "status": "completed", "content": [],
+    let item = json!({"type": "reasoning", "id": "rs_1_0", "status": "completed", "content": [],
         "summary": [{"type": "summary_text", "text": "hm"}]});
-    assert_eq!(events[8]["item"], told);
+    assert_eq!(events[8]["item"], item);
 }
 
 #[test]
-fn ends_and_failures_are_told_in_the_response() {
+fn last_event_has_the_outcome() {
     let last = |event: Neutral| stream(&[parts(vec![Part::Text("x".into())]), event]).pop().unwrap();
     let cut = last(finished(FinishReason::Length));
     assert_eq!(cut["type"], "response.incomplete");
@@ -169,26 +169,26 @@ fn ends_and_failures_are_told_in_the_response() {
 }
 
 #[test]
-fn a_stream_that_waits_begins_with_created() {
-    let (mut wire, mut buffer) = (items(), Vec::new());
+fn keep_alive_before_the_first_event_creates_the_response() {
+    let (mut wire, mut buffer) = (builder(), Vec::new());
     wire.keep_alive(&mut buffer);
     wire.keep_alive(&mut buffer);
     wire.fail(&mut buffer, &failure(ErrorKind::Timeout));
-    let names: Vec<_> = read(&buffer).iter().map(|event| event["type"].clone()).collect();
+    let names: Vec<_> = parse_events(&buffer).iter().map(|event| event["type"].clone()).collect();
     let progress = "response.in_progress";
     assert_eq!(names, ["response.created", progress, progress, "response.failed"]);
 }
 
 #[test]
-fn log_probabilities_go_with_their_text() {
-    let told = |text: &str| TokenLogprob {
+fn log_probabilities_stay_with_their_text() {
+    let scored = |text: &str| TokenLogprob {
         token: Alternative { bytes: text.as_bytes().to_vec(), logprob: Some(-0.5) },
         top: Vec::new(),
     };
     let delta = |text: &str| {
         Neutral::Delta(Delta {
             parts: vec![Part::Text(text.into())],
-            logprobs: vec![told(text)],
+            logprobs: vec![scored(text)],
             ..Delta::default()
         })
     };
@@ -201,7 +201,7 @@ fn log_probabilities_go_with_their_text() {
 }
 
 #[test]
-fn what_was_sealed_can_be_opened() {
+fn sealed_text_can_be_opened() {
     assert_eq!(sealed::open(&sealed::seal("hm ✓")).as_deref(), Some("hm ✓"));
     for foreign in ["gAAAAAB", "mlxd1.%", "mlxd1./w==", ""] {
         assert_eq!(sealed::open(foreign), None, "{foreign}");
@@ -218,10 +218,10 @@ fn any_part() -> impl Strategy<Value = Part> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: items open and close one after another, deltas add up to what closes them, and the
-    /// last event shows all of them.
+    /// For parts in any order: items open and close one after another, deltas join to the text of their item, and the last event
+    /// contains all items.
     #[test]
-    fn any_stream_is_well_formed_and_whole(
+    fn arbitrary_stream_is_well_formed_and_complete(
         deltas in prop::collection::vec(prop::collection::vec(any_part(), 0..4), 0..8),
     ) {
         let all: Vec<Part> = deltas.iter().flatten().cloned().collect();

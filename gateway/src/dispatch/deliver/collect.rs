@@ -1,0 +1,41 @@
+//! Waits for the complete outputs of a request.
+
+use ipc_proto::Result;
+use ipc_proto::generate::Event;
+use ipc_proto::worker::Capacity;
+
+use super::Job;
+use crate::inference::output::{CompleteOutput, Output};
+
+/// Collects the output of each choice, and the worker's free capacity when it took the request, if known. Calls `on_event`
+/// with each event.
+///
+/// # Errors
+/// When a choice cannot begin, or fails. The other choices are cancelled.
+pub async fn collect(
+    job: Job,
+    mut on_event: impl FnMut(&Event),
+) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
+    let (services, mut recorder, requests) = job.into_requests();
+    let mut choices = recorder.record_start(services.dispatcher.generate(requests).await)?;
+    let mut outputs: Vec<Output> = (0..choices.count()).map(|_| Output::default()).collect();
+    let mut ends = vec![None; outputs.len()];
+    while !choices.is_over() {
+        let (choice, event) = choices.next().await;
+        on_event(&event);
+        recorder.record_event(&event, choices.is_over());
+        match event {
+            Event::Prompt { tokens } => outputs[choice].prompt = tokens,
+            Event::Delta(delta) => outputs[choice].add(delta),
+            Event::Failed(error) => return Err(error),
+            Event::Finished { reason, usage } => ends[choice] = Some((reason, usage)),
+        }
+    }
+    let mut complete = Vec::with_capacity(outputs.len());
+    for (output, end) in outputs.into_iter().zip(ends) {
+        if let Some((reason, usage)) = end {
+            complete.push(CompleteOutput { output, reason, usage });
+        }
+    }
+    Ok((complete, choices.capacity()))
+}

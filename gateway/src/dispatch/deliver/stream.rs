@@ -1,0 +1,195 @@
+//! Streams the events of a request to its client.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures::future::BoxFuture;
+use ipc_proto::generate::Event;
+use ipc_proto::{Error, Result};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument;
+
+use super::{Job, event_stream_response};
+use crate::audit::record::RequestRecorder;
+use crate::dispatch::Services;
+use crate::dispatch::choices::Choices;
+use crate::dispatch::writer::ResponseWriter;
+use crate::fleet::FleetClient;
+
+/// How long a stream waits for its first event before it answers 200. A failure within this time has its own status.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which a stream sends a keep-alive. Loading and long prompts take longer than the read timeouts of clients.
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Limit of asking the supervisor for a model's loading progress.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Writes that may wait for a slow connection.
+const WRITE_QUEUE: usize = 16;
+/// Bytes allocated for each write.
+const BUFFER_BYTES: usize = 256;
+
+/// Runs when the end of a stream is known and not yet written. Returns whether the response was stored.
+pub type EndHook<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
+
+/// The choices of a generation that has begun, and the first event if the start waited for it.
+type Started = Result<(Choices, Option<(usize, Event)>)>;
+
+/// Answers with a stream of the events of all choices.
+///
+/// # Errors
+/// Every failure within ten seconds: the response still has its own HTTP status.
+pub async fn stream<W: ResponseWriter>(
+    job: Job,
+    writer: W,
+    end_hook: Option<EndHook<W>>,
+) -> Result<Response> {
+    let model = job.request.model.clone();
+    let (Services { dispatcher, fleet, .. }, mut recorder, requests) = job.into_requests();
+    let mut start = Box::pin(async move {
+        let mut choices = dispatcher.generate(requests).await?;
+        if W::EAGER {
+            return Ok((choices, None));
+        }
+        match choices.next().await {
+            (_, Event::Failed(error)) => Err(error),
+            first => Ok((choices, Some(first))),
+        }
+    });
+    let started = match tokio::time::timeout(STATUS_TIMEOUT, &mut start).await {
+        Ok(started) => Some(recorder.record_start(started)?),
+        Err(_) => None,
+    };
+    // Unknown if the status goes out before a worker has taken the request.
+    let capacity = started.as_ref().and_then(|(choices, _)| choices.capacity());
+    let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
+    let mut task = StreamTask { writer, end_hook, recorder, sender };
+    let run = async move {
+        match started {
+            Some((choices, first)) => task.write_events(choices, first).await,
+            None => task.wait_for_start(start, || loading_comment(&fleet, &model)).await,
+        }
+    };
+    tokio::spawn(run.in_current_span());
+    let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>));
+    Ok(event_stream_response(body, capacity))
+}
+
+/// Answers with a stream that holds nothing but a failure.
+pub fn failure_stream<W: ResponseWriter>(mut writer: W, failure: &Error) -> Response {
+    let mut buffer = Vec::new();
+    writer.fail(&mut buffer, failure);
+    event_stream_response(Body::from(buffer), failure.capacity)
+}
+
+/// The loading progress of a model as an SSE comment. Empty if the model is not loading.
+async fn loading_comment(fleet: &FleetClient, model: &str) -> Vec<u8> {
+    match tokio::time::timeout(PROGRESS_TIMEOUT, fleet.loading_percent(model)).await {
+        Ok(Some(percent)) => format!(": loading {percent} %\n\n").into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+/// Writes one stream. When the client leaves, the channel closes and the task ends. That drops the choices, which cancels them.
+struct StreamTask<W> {
+    writer: W,
+    end_hook: Option<EndHook<W>>,
+    recorder: RequestRecorder,
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl<W: ResponseWriter> StreamTask<W> {
+    /// Sends keep-alives and the loading progress until the generation has begun, then writes its events. Clients skip comments.
+    async fn wait_for_start<P: Future<Output = Vec<u8>>>(
+        &mut self,
+        mut start: impl Future<Output = Started> + Unpin,
+        progress: impl Fn() -> P,
+    ) {
+        loop {
+            let comment = progress().await;
+            if !self.send(comment).await || !self.send_keep_alive().await {
+                return;
+            }
+            tokio::select! {
+                started = &mut start => match self.recorder.record_start(started) {
+                    Ok((choices, first)) => return self.write_events(choices, first).await,
+                    Err(error) => return self.write_failure(&error).await,
+                },
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {}
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    async fn write_failure(&mut self, error: &Error) {
+        let mut buffer = Vec::new();
+        self.writer.fail(&mut buffer, error);
+        self.run_end_hook().await;
+        self.send(buffer).await;
+    }
+
+    async fn write_events(&mut self, mut choices: Choices, first: Option<(usize, Event)>) {
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        self.writer.open(&mut buffer, choices.prompt_tokens());
+        let mut next = first;
+        if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
+            return;
+        }
+        loop {
+            let event = match next.take() {
+                Some(event) => event,
+                None => tokio::select! {
+                    event = choices.next() => event,
+                    () = self.sender.closed() => return,
+                    () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {
+                        if !self.send_keep_alive().await {
+                            return;
+                        }
+                        continue;
+                    }
+                },
+            };
+            let mut ended = self.write_event(&mut buffer, &event, choices.is_over());
+            // Events that have arrived meanwhile go out in the same write.
+            while !ended && let Some(event) = choices.try_next() {
+                ended = self.write_event(&mut buffer, &event, choices.is_over());
+            }
+            if ended {
+                let stored = self.run_end_hook().await;
+                self.writer.end(&mut buffer, stored);
+            }
+            let piece = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER_BYTES));
+            if !self.send(piece).await || ended {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the stream ends with this event.
+    fn write_event(&mut self, buffer: &mut Vec<u8>, (choice, event): &(usize, Event), is_last: bool) -> bool {
+        self.recorder.record_event(event, is_last);
+        self.writer.push(buffer, *choice, event)
+    }
+
+    /// Returns whether the response was stored, if it was to be.
+    async fn run_end_hook(&mut self) -> bool {
+        match self.end_hook.take() {
+            Some(hook) => hook(&self.writer).await,
+            None => true,
+        }
+    }
+
+    async fn send_keep_alive(&mut self) -> bool {
+        let mut buffer = Vec::new();
+        self.writer.keep_alive(&mut buffer);
+        self.send(buffer).await
+    }
+
+    /// Returns false if the client has left.
+    async fn send(&mut self, buffer: Vec<u8>) -> bool {
+        // A writer that has nothing to write yet leaves the buffer empty.
+        buffer.is_empty() || self.sender.send(Bytes::from(buffer)).await.is_ok()
+    }
+}
