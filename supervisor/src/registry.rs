@@ -47,6 +47,8 @@ pub(crate) struct Folder {
     pub(crate) created: u64,
     /// Bytes of its weight files.
     pub(crate) bytes: u64,
+    /// Whether it has weight files or their index, even if they cannot be read.
+    pub(crate) has_weights: bool,
     /// Sizes and times of its files. Differs when a file has changed.
     stamp: Vec<(u64, u64)>,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// An empty folder.
     pub(crate) fn at(path: &std::path::Path) -> Self {
-        Self { path: path.to_owned(), created: 0, bytes: 0, stamp: Vec::new() }
+        Self { path: path.to_owned(), created: 0, bytes: 0, has_weights: false, stamp: Vec::new() }
     }
 }
 

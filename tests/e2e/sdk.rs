@@ -134,3 +134,16 @@ fn openai_python_embeddings() {
     let arguments = [&server.url("/v1"), places::MINILM, places::SMOLLM2];
     scripts::run("openai_embeddings.py", &arguments);
 }
+
+/// Each feature of both libraries: a model's answer under its schema is a value that the library parses.
+#[test]
+fn zod_schemas() {
+    let server = Server::start();
+    scripts::run("schemas_zod.mjs", &[&server.url("/v1"), places::SMOLLM2]);
+}
+
+#[test]
+fn pydantic_schemas() {
+    let server = Server::start();
+    scripts::run("schemas_pydantic.py", &[&server.url("/v1"), places::SMOLLM2]);
+}

@@ -59,7 +59,8 @@ pub struct MlxRunner {
 /// # Errors
 /// Names the wrong file, field or tensor. Up to then only headers have been read.
 pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
-    let config = Config::read(folder)?;
+    let mut config = Config::read(folder)?;
+    config.context_limit = options.context;
     let build = models::find(&config.model_type)?;
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;

@@ -8,6 +8,8 @@ mod adapters;
 mod driver;
 #[path = "parity/experts.rs"]
 mod experts;
+#[path = "parity/folders.rs"]
+mod folders;
 #[path = "common/models.rs"]
 mod models;
 #[path = "parity/real.rs"]

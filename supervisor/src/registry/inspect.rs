@@ -1,13 +1,14 @@
 //! Reads what a model is from the headers of its files, trusting none of them.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 
 use chat_template::{Purpose, Templates};
 use ipc_proto::families;
 use ipc_proto::supervisor::{Capabilities, Details};
 use ipc_proto::worker::ModelKind;
+use model_folder::{complete, json, quantization, weights};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ use super::files::{open_regular, read_text};
 
 /// Bytes. No supported model has a larger safetensors header.
 const MAX_HEADER: u64 = 64 << 20;
+/// Bytes of a safetensors file before the header: its length.
+const LENGTH_BYTES: u64 = 8;
 /// Bytes. No supported model has a larger config.json.
 const MAX_TEXT: u64 = 16 << 20;
 /// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
@@ -52,11 +55,25 @@ pub(super) fn inspect(folder: &Path) -> Details {
     if details.kind == ModelKind::Generate {
         apply_templates(&mut details, folder);
     }
+    if let Some(problem) = find_problem(folder, &config) {
+        details.problem.get_or_insert(problem);
+    }
     match read_tensors(folder) {
         Ok(tensors) => apply_tensors(&mut details, &config, &tensors),
         Err(problem) => drop(details.problem.get_or_insert(problem)),
     }
+    if !folder.join("tokenizer.json").is_file() {
+        details.problem.get_or_insert("tokenizer.json: is missing".into());
+    }
     details
+}
+
+/// The first reason why the worker would refuse the folder before it reads weights and tokenizer.
+fn find_problem(folder: &Path, config: &Value) -> Option<String> {
+    if let Err(problem) = complete::check(folder) {
+        return Some(problem.to_string());
+    }
+    quantization::refusal(config).map(|problem| format!("config.json: {problem}"))
 }
 
 /// Sets the kind by the worker's rules, and whether the family is supported.
@@ -111,10 +128,11 @@ fn apply_templates(details: &mut Details, folder: &Path) {
 }
 
 fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {
-    let bits = config.get("quantization").or_else(|| config.get("quantization_config"));
-    let bits_of = |path: &str| {
-        let own = bits.and_then(|bits| bits.get(path)?.get("bits"));
-        own.or_else(|| bits?.get("bits")).and_then(Value::as_u64).filter(|bits| (1..=32).contains(bits))
+    let settings = quantization::settings(config);
+    let bits_of = |path: &str, tensor: &Tensor| {
+        let own = settings.and_then(|settings| settings.get(path)?.get("bits"));
+        let configured = own.or_else(|| settings?.get("bits")).and_then(Value::as_u64);
+        bits_by_shape(path, tensor, config).or(configured).filter(|bits| (1..=32).contains(bits))
     };
     let mut stored = 0u64;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
@@ -126,7 +144,7 @@ fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<Strin
         let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));
         let path = name.rsplit_once('.').map_or(name.as_str(), |(path, _)| path);
         let packed = tensors.contains_key(&format!("{path}.scales"));
-        let (kind, count) = match (packed, bits_of(path)) {
+        let (kind, count) = match (packed, bits_of(path, tensor)) {
             (true, _) if !name.ends_with(".weight") => continue,
             (true, Some(bits)) if tensor.dtype == "U32" => {
                 if tensors.get(&format!("{path}.scales")).is_some_and(|scales| scales.dtype == "U8") {
@@ -154,6 +172,17 @@ fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<Strin
     }
 }
 
+/// Bits per weight of a packed layer whose input is the hidden state. The worker trusts shapes more than settings, too.
+fn bits_by_shape(path: &str, tensor: &Tensor, config: &Value) -> Option<u64> {
+    let layer = path.rsplit('.').next()?;
+    let reads_hidden_state =
+        ["lm_head", "embed_tokens", "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"];
+    let inner = config.get("text_config").unwrap_or(config);
+    let inputs = inner.get("hidden_size").and_then(Value::as_u64).filter(|inputs| *inputs > 0)?;
+    let bits = tensor.shape.last()?.checked_mul(32).filter(|bits| bits.is_multiple_of(inputs))? / inputs;
+    (reads_hidden_state.contains(&layer) && (2..=8).contains(&bits)).then_some(bits)
+}
+
 /// Bytes that MXFP4 weights take in memory beyond their file: the worker packs them in 6 bits instead of 4¼.
 fn mxfp4_growth(weights: u64) -> u64 {
     weights.saturating_mul(7) / 32
@@ -165,22 +194,10 @@ fn has_half_norms(tensors: &BTreeMap<String, Tensor>) -> bool {
     norms.peek().is_some() && norms.all(|(_, norm)| norm.dtype == "BF16" || norm.dtype == "F16")
 }
 
-/// Every tensor of the folder's weight files.
+/// Every tensor of the folder's weight files, which are those that the worker loads.
 fn read_tensors(folder: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let mut all = BTreeMap::new();
-    let entries = folder.read_dir().map_err(|e| e.to_string())?;
-    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
-    // Some folders also hold adapters or consolidated copies.
-    let is_model =
-        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("model"));
-    if files.iter().any(is_model) {
-        files.retain(is_model);
-    }
-    if files.is_empty() {
-        return Err("there are no weights (*.safetensors)".into());
-    }
-    for file in files {
+    for file in complete::weight_files(folder).map_err(|problem| problem.to_string())?.files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         all.extend(read_header(&file).map_err(|problem| format!("{name}: {problem}"))?);
     }
@@ -190,12 +207,18 @@ fn read_tensors(folder: &Path) -> Result<BTreeMap<String, Tensor>, String> {
 fn read_header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let mut file = open_regular(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
+    let size = file.metadata()?.len();
+    let mut start = Vec::new();
+    (&mut file).take(32).read_to_end(&mut start)?;
+    if let Some(content) = weights::describe_other_content(&start) {
+        return Err(invalid(content.to_owned()));
+    }
+    let (length, _) = start.split_first_chunk().ok_or_else(|| invalid("the file is cut off".to_owned()))?;
+    let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER {
         return Err(invalid(format!("the header has {length} bytes, more than {MAX_HEADER}")));
     }
+    file.seek(SeekFrom::Start(LENGTH_BYTES))?;
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
     let mut entries: serde_json::Map<String, Value> =
@@ -203,10 +226,16 @@ fn read_header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
     entries.remove("__metadata__");
     let tensor =
         |(name, value)| Ok((name, serde_json::from_value(value).map_err(|e| invalid(e.to_string()))?));
-    entries.into_iter().map(tensor).collect()
+    let tensors: BTreeMap<String, Tensor> = entries.into_iter().map(tensor).collect::<io::Result<_>>()?;
+    let end = tensors.values().map(|tensor| tensor.data_offsets.1).max().unwrap_or(0);
+    let expected = end.saturating_add(length).saturating_add(LENGTH_BYTES);
+    if size < expected {
+        return Err(invalid(format!("the file is cut off: it has {size} of {expected} bytes")));
+    }
+    Ok(tensors)
 }
 
 fn read_json(path: &Path) -> io::Result<Value> {
     let text = read_text(path, MAX_TEXT)?;
-    serde_json::from_str(&text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    json::parse(&text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }

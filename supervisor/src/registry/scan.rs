@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use model_folder::weights;
+
 use super::inspect::inspect;
 use super::stores::{Store, find_folders};
 use super::{Catalogue, Folder, Model};
@@ -60,11 +62,14 @@ pub(super) fn read_folder(path: &Path) -> Option<Folder> {
     let config = fs::metadata(path.join("config.json")).ok().filter(fs::Metadata::is_file)?;
     let mut weights = Vec::new();
     for entry in fs::read_dir(path).ok()?.filter_map(Result::ok) {
-        let file = entry.path();
-        if file.extension().is_some_and(|extension| extension == "safetensors") {
-            weights.push(file);
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // macOS writes `._` files on foreign file systems.
+        if name.ends_with(".safetensors") && !name.starts_with('.') {
+            weights.push(entry.path());
         }
     }
+    let has_weights = !weights.is_empty() || path.join(weights::INDEX).exists();
     weights.sort();
     let weights: Vec<fs::Metadata> = weights.iter().filter_map(|file| fs::metadata(file).ok()).collect();
     let mut stamp = vec![file_stamp(&config)];
@@ -77,13 +82,22 @@ pub(super) fn read_folder(path: &Path) -> Option<Folder> {
         path: path.to_owned(),
         created: created.map_or(0, |time| time.as_secs()),
         bytes: weights.iter().map(fs::Metadata::len).sum(),
+        has_weights,
         stamp,
     })
 }
 
 /// Files that [`inspect`] reads beside config.json and weights.
 fn other_files(path: &Path) -> Vec<PathBuf> {
-    let names = ["tokenizer_config.json", "chat_template.jinja", "chat_template.json", "modules.json"];
+    let names = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "modules.json",
+        weights::INDEX,
+    ];
     let mut files: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();
     let templates = fs::read_dir(path.join("additional_chat_templates")).into_iter().flatten();
     files.extend(templates.filter_map(Result::ok).map(|entry| entry.path()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::Folder;
 use super::files::read_text;
@@ -61,7 +62,7 @@ pub(super) fn find_folders(store: &Store) -> BTreeMap<String, Folder> {
         },
         Store::Foreign(path) => {
             walk(path, "", 2, &mut found);
-            found.retain(|_, folder| folder.bytes > 0);
+            found.retain(|_, folder| folder.has_weights);
         }
         Store::Hub(path) => found.extend(find_snapshots(path)),
     }
@@ -92,16 +93,44 @@ fn find_snapshots(cache: &Path) -> Vec<(String, Folder)> {
     entries.filter_map(Result::ok).filter_map(|entry| read_snapshot(&entry)).collect()
 }
 
-/// The snapshot that `refs/main` names; `None` if it has no weights.
+/// The snapshot of a repository; `None` if none has weights.
+///
+/// It is the one that `refs/main` names. The download of another revision writes no `refs/main`, or leaves an old one. Then it is
+/// the newest snapshot.
 fn read_snapshot(entry: &fs::DirEntry) -> Option<(String, Folder)> {
     let name = entry.file_name();
     let id = name.to_str()?.strip_prefix("models--")?.replace("--", "/");
-    let reference = read_text(&entry.path().join("refs/main"), MAX_REVISION_BYTES).ok()?;
+    let snapshots = entry.path().join("snapshots");
+    let folder = main_revision(&entry.path())
+        .and_then(|revision| read_weights_folder(&snapshots.join(revision)))
+        .or_else(|| newest_snapshot(&snapshots))?;
+    Some((id, folder))
+}
+
+/// The revision in `refs/main`.
+fn main_revision(repository: &Path) -> Option<String> {
+    let reference = read_text(&repository.join("refs/main"), MAX_REVISION_BYTES).ok()?;
     let revision = reference.trim();
     // The file's content becomes part of a path.
-    if revision.is_empty() || !revision.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return None;
+    let is_revision = !revision.is_empty() && revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_revision.then(|| revision.to_owned())
+}
+
+/// The snapshot that was written last; of several, the last by name.
+fn newest_snapshot(snapshots: &Path) -> Option<Folder> {
+    let mut newest: Option<(SystemTime, Folder)> = None;
+    for entry in fs::read_dir(snapshots).ok()?.filter_map(Result::ok) {
+        let Some(folder) = read_weights_folder(&entry.path()) else { continue };
+        let written = entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let is_newer =
+            newest.as_ref().is_none_or(|(time, other)| (*time, &other.path) < (written, &folder.path));
+        if is_newer {
+            newest = Some((written, folder));
+        }
     }
-    let folder = read_folder(&entry.path().join("snapshots").join(revision))?;
-    (folder.bytes > 0).then_some((id, folder))
+    newest.map(|(_, folder)| folder)
+}
+
+fn read_weights_folder(path: &Path) -> Option<Folder> {
+    read_folder(path).filter(|folder| folder.has_weights)
 }

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
 
 use ipc_proto::supervisor::Capabilities;
 use ipc_proto::worker::ModelKind;
@@ -112,7 +113,7 @@ fn hub_cache_is_located_by_its_environment_variables() {
     assert_eq!(hub(&[]), None);
 }
 
-/// Writes a safetensors file with a header and no data. Tensors: name, dtype, shape, bytes per element.
+/// Writes a safetensors file with a header and zeros, and a tokenizer. Tensors: name, dtype, shape, bytes per element.
 fn write_weights(path: &Path, tensors: &[(&str, &str, &[u64], u64)]) {
     let mut at = 0;
     let mut header = serde_json::Map::new();
@@ -127,7 +128,10 @@ fn write_weights(path: &Path, tensors: &[(&str, &str, &[u64], u64)]) {
     let text = serde_json::Value::from(header).to_string();
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
-    fs::write(path, bytes).unwrap();
+    fs::write(path, &bytes).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(bytes.len() as u64 + at).unwrap();
+    fs::write(path.with_file_name("tokenizer.json"), "{}").unwrap();
 }
 
 #[test]
@@ -317,6 +321,137 @@ fn fifo_in_place_of_a_hub_reference_does_not_block_a_scan() {
     fs::create_dir_all(root.path().join("models--org--name/refs")).unwrap();
     make_fifo(&root.path().join("models--org--name/refs/main"));
     assert!(StoreScanner::new(Store::Hub(root.path().to_owned())).scan().is_empty());
+}
+
+/// The problem of a supported model with these files, all of which hold "x".
+fn problem_with(config: &str, files: &[&str]) -> Option<String> {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), config).unwrap();
+    for name in files {
+        if name.ends_with(".safetensors") {
+            write_weights(&root.path().join(name), &[("model.norm.weight", "BF16", &[64], 2)]);
+        } else {
+            fs::write(root.path().join(name), "{}").unwrap();
+        }
+    }
+    inspect::inspect(root.path()).problem
+}
+
+#[test]
+fn problem_of_incomplete_folder_names_the_missing_file() {
+    let config = r#"{"model_type": "qwen3"}"#;
+    let first = "model-00001-of-00002.safetensors";
+    assert_eq!(
+        problem_with(config, &[first]).unwrap(),
+        "model-00002-of-00002.safetensors: is missing: the download is incomplete"
+    );
+    assert_eq!(problem_with(config, &[first, "model-00002-of-00002.safetensors"]), None);
+    assert_eq!(
+        problem_with(config, &["model.safetensors", "._model.safetensors", "model-old.safetensors"]),
+        None
+    );
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), config).unwrap();
+    write_weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "BF16", &[64], 2)]);
+    fs::remove_file(root.path().join("tokenizer.json")).unwrap();
+    assert_eq!(inspect::inspect(root.path()).problem.unwrap(), "tokenizer.json: is missing");
+}
+
+#[test]
+fn problem_of_damaged_weights_names_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), r#"{"model_type": "qwen3"}"#).unwrap();
+    let weights = root.path().join("model.safetensors");
+    write_weights(&weights, &[("model.norm.weight", "BF16", &[64], 2)]);
+    let problem = || inspect::inspect(root.path()).problem;
+    assert_eq!(problem(), None);
+    let size = fs::metadata(&weights).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&weights).unwrap().set_len(size - 1).unwrap();
+    assert!(problem().unwrap().starts_with("model.safetensors: the file is cut off"), "{:?}", problem());
+    fs::write(&weights, "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    assert!(problem().unwrap().contains("git lfs pull"));
+}
+
+/// Python's json module writes `Infinity` and `NaN`; some editors write a byte order mark.
+#[test]
+fn config_of_python_or_of_an_editor_is_read() {
+    let config = "\u{feff}{\"model_type\": \"qwen3\", \"time_step_limit\": [0.0, Infinity], \"x\": NaN}";
+    assert_eq!(problem_with(config, &["model.safetensors"]), None);
+}
+
+#[test]
+fn quantisation_that_the_worker_refuses_is_the_problem() {
+    for (quantization, expected) in
+        [(r#"{"quant_method": "awq"}"#, "converted for MLX"), (r#"{"mode": "nvfp4", "bits": 4}"#, "nvfp4")]
+    {
+        let config = format!(r#"{{"model_type": "qwen3", "quantization_config": {quantization}}}"#);
+        let problem = problem_with(&config, &["model.safetensors"]).unwrap();
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+/// Other tools omit layers from config.json that they packed with more bits.
+#[test]
+fn parameters_are_counted_by_shapes() {
+    let root = tempfile::tempdir().unwrap();
+    let config =
+        r#"{"model_type": "llama", "hidden_size": 64, "quantization": {"bits": 4, "group_size": 64}}"#;
+    fs::write(root.path().join("config.json"), config).unwrap();
+    let tensors: [(&str, &str, &[u64], u64); 2] =
+        [("lm_head.weight", "U32", &[100, 16], 4), ("lm_head.scales", "BF16", &[100, 2], 2)];
+    write_weights(&root.path().join("model.safetensors"), &tensors);
+    let details = inspect::inspect(root.path());
+    assert_eq!((details.parameters, details.quantization.as_str()), (6400, "8-bit"));
+}
+
+/// Writes a snapshot of `org/{name}`, whose reference says `revision`.
+fn write_snapshot(hub: &Path, name: &str, revision: &str, reference: Option<(&str, &str)>) {
+    let repository = hub.join(format!("models--org--{name}"));
+    write_model(&repository.join("snapshots"), revision);
+    if let Some((path, revision)) = reference {
+        let path = repository.join("refs").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, revision).unwrap();
+    }
+}
+
+/// `snapshot_download(revision="<commit>")` writes no reference.
+#[test]
+fn snapshots_without_main_reference_are_found() {
+    let hub = tempfile::tempdir().unwrap();
+    write_snapshot(hub.path(), "none", "0123abcd", None);
+    write_snapshot(hub.path(), "pull", "0123abcd", Some(("pr/1", "0123abcd")));
+    write_snapshot(hub.path(), "stale", "0123abcd", Some(("main", "89abcdef")));
+    write_snapshot(hub.path(), "two", "89abcdef", None);
+    write_snapshot(hub.path(), "two", "0123abcd", None);
+    let old = hub.path().join("models--org--two/snapshots/89abcdef");
+    fs::File::open(old).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    // Programs that only read config.json fetch a newer revision of it.
+    write_snapshot(hub.path(), "probed", "0123abcd", Some(("main", "89abcdef")));
+    write_snapshot(hub.path(), "probed", "89abcdef", None);
+    fs::remove_file(hub.path().join("models--org--probed/snapshots/89abcdef/model.safetensors")).unwrap();
+    let found = StoreScanner::new(Store::Hub(hub.path().to_owned())).scan();
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        ["org/none", "org/probed", "org/pull", "org/stale", "org/two"]
+    );
+    for (id, model) in &found {
+        assert!(model.folder.path.ends_with("0123abcd"), "{id}");
+    }
+}
+
+#[test]
+fn snapshot_with_a_link_to_nowhere_is_listed_with_the_file() {
+    let hub = tempfile::tempdir().unwrap();
+    write_snapshot(hub.path(), "cut", "0123abcd", Some(("main", "0123abcd")));
+    let snapshot = hub.path().join("models--org--cut/snapshots/0123abcd");
+    fs::write(snapshot.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    fs::write(snapshot.join("tokenizer.json"), "{}").unwrap();
+    fs::remove_file(snapshot.join("model.safetensors")).unwrap();
+    std::os::unix::fs::symlink("../../blobs/feed", snapshot.join("model.safetensors")).unwrap();
+    let found = StoreScanner::new(Store::Hub(hub.path().to_owned())).scan();
+    let problem = found["org/cut"].details.problem.as_ref().unwrap();
+    assert!(problem.starts_with("model.safetensors: is missing, its link leads nowhere"), "{problem}");
 }
 
 proptest! {

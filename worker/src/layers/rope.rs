@@ -21,7 +21,8 @@ pub struct RopeScaling {
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
-    original_max_position_embeddings: Option<f32>,
+    /// Tokens of the contexts before they were extended.
+    pub original_max_position_embeddings: Option<f32>,
     beta_fast: Option<f32>,
     beta_slow: Option<f32>,
     mscale: Option<f32>,
@@ -30,7 +31,9 @@ pub struct RopeScaling {
     attention_factor: Option<f32>,
     /// Whether the ends of YaRN's ramp are rounded to whole wave indices; default true.
     truncate: Option<bool>,
-    /// Factor of each wavelength in `longrope`.
+    /// Factor of each wavelength in `longrope`, in contexts up to the original length.
+    short_factor: Option<Vec<f32>>,
+    /// The same in longer contexts.
     long_factor: Option<Vec<f32>>,
     /// The fraction of a head that is rotated.
     pub partial_rotary_factor: Option<f32>,
@@ -40,7 +43,27 @@ pub struct RopeScaling {
     sliding_attention: Option<Box<RopeScaling>>,
 }
 
+/// Lengths in tokens, which config.json has beside the scaling.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ContextLengths {
+    /// `max_position_embeddings`.
+    pub maximum: Option<f32>,
+    /// `original_max_position_embeddings`.
+    pub original: Option<f32>,
+}
+
 impl RopeScaling {
+    /// Fills missing fields from `lengths`, and prefers their `original` length, like `standardize_rope_params` of Transformers.
+    pub fn with_lengths(&self, lengths: ContextLengths) -> Self {
+        let stated = lengths.original.or(self.original_max_position_embeddings);
+        let ratio = || Some(lengths.maximum? / stated?);
+        let factor = match self.kind() {
+            "yarn" | "longrope" | "su" => self.factor.or_else(ratio),
+            _ => self.factor,
+        };
+        Self { original_max_position_embeddings: stated.or(lengths.maximum), factor, ..self.clone() }
+    }
+
     /// `rope_type`; `default` if not given.
     pub fn kind(&self) -> &str {
         self.rope_type.as_deref().or(self.r#type.as_deref()).unwrap_or("default")
@@ -105,8 +128,10 @@ impl Rope {
         }
     }
 
-    /// Phi's `longrope`, for a context extended from `original` tokens to `context`. Uses the factors for long texts at every
-    /// length, like mlx-lm.
+    /// Phi's `longrope`, in a served context of `context` tokens. `scaling` is that of [`RopeScaling::with_lengths`].
+    ///
+    /// The factors for short texts apply if the context is not longer than the original one. Transformers chooses them for each
+    /// text by its length. Here texts share cached keys, so one choice holds for all, as in vLLM and llama.cpp.
     ///
     /// # Errors
     /// A sentence, if a field is missing or there is not one factor per wave.
@@ -114,11 +139,16 @@ impl Rope {
         width: i32,
         theta: f32,
         scaling: &RopeScaling,
-        (original, context): (Option<f32>, f32),
+        context: f32,
     ) -> std::result::Result<Self, String> {
-        let factors = scaling.long_factor.as_ref().ok_or("rope_scaling: long_factor is missing")?;
-        let original = scaling.original_max_position_embeddings.or(original).unwrap_or(4096.0);
-        let stretch = context / original;
+        let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
+        let (name, factors) = if context > original {
+            ("long_factor", &scaling.long_factor)
+        } else {
+            ("short_factor", &scaling.short_factor)
+        };
+        let factors = factors.as_ref().ok_or_else(|| format!("rope_scaling: {name} is missing"))?;
+        let stretch = scaling.factor.unwrap_or(1.0);
         // Longer contexts blur attention; this factor sharpens it again.
         let scale = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / original.ln()).sqrt() };
         Self::plain(width, theta).stretched(factors, scaling.attention_factor.unwrap_or(scale))
@@ -219,8 +249,8 @@ impl Llama3 {
 /// YaRN: stretches waves with few rotations in the original context and keeps those with many, with a ramp in between. The
 /// rotated coordinates grow a little, which sharpens attention.
 ///
-/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `rope_utils.YarnRoPE` of mlx-lm 0.32.2. That ignores
-/// `attention_factor` and `truncate`; for them the reference is `modeling_rope_utils.py` of Transformers.
+/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `modeling_rope_utils.py` of Transformers 5.24. mlx-lm 0.32.2
+/// ignores `attention_factor` and `truncate`, applies `mscale` alone, and takes 4096 tokens for a missing original length.
 struct Yarn {
     waves: i32,
     factor: f32,
@@ -252,7 +282,11 @@ impl Yarn {
             high += 0.001;
         }
         let growth = |by: f32| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
-        let scale = growth(scaling.mscale.unwrap_or(1.0)) / growth(scaling.mscale_all_dim.unwrap_or(0.0));
+        let is_set = |by: &f32| *by != 0.0;
+        let scale = match (scaling.mscale.filter(is_set), scaling.mscale_all_dim.filter(is_set)) {
+            (Some(own), Some(all)) => growth(own) / growth(all),
+            _ => growth(1.0),
+        };
         let scale = scaling.attention_factor.unwrap_or(scale);
         Ok(Self { waves: width / 2, factor, ramp: (low, high), scale })
     }
@@ -264,3 +298,6 @@ impl Yarn {
         stretched.map(|part| 1.0 / (part / self.factor + 1.0 - part)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{self, SparseMoe};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, RopeScaling, Rotation};
+use crate::layers::rope::{ContextLengths, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -101,6 +101,8 @@ pub struct Args {
     rope_theta: Option<f32>,
     rope_scaling: Option<RopeScaling>,
     rope_parameters: Option<RopeScaling>,
+    max_position_embeddings: Option<f32>,
+    original_max_position_embeddings: Option<f32>,
     tie_word_embeddings: Option<bool>,
     pub(super) layer_types: Option<Vec<String>>,
     sliding_window: Option<u32>,
@@ -120,6 +122,14 @@ impl Args {
     pub(super) fn theta(&self) -> f32 {
         let nested = self.rope_parameters.as_ref().and_then(|p| p.rope_theta);
         self.rope_theta.or(nested).unwrap_or(10_000.0)
+    }
+
+    /// The lengths of the context, as config.json states them.
+    pub(super) fn context_lengths(&self) -> ContextLengths {
+        ContextLengths {
+            maximum: self.max_position_embeddings,
+            original: self.original_max_position_embeddings,
+        }
     }
 
     fn attention_shape(&self, layer: usize, variant: &Variant) -> AttentionShape {
@@ -142,7 +152,8 @@ impl Args {
 
     fn rope(&self) -> std::result::Result<Rope, String> {
         let scaling = self.rope_scaling.as_ref().or(self.rope_parameters.as_ref());
-        Rope::new(self.head_dim(), self.theta(), scaling)
+        let scaling = scaling.map(|scaling| scaling.with_lengths(self.context_lengths()));
+        Rope::new(self.head_dim(), self.theta(), scaling.as_ref())
     }
 }
 

@@ -1,12 +1,12 @@
 //! Phi 3 and 4: Llama with fused projections, partial rotary embeddings and long-context rotary factors.
 //!
-//! Abdin et al. 2024 (<https://arxiv.org/abs/2404.14219>); reference: `phi3.py` of mlx-lm 0.32.2, which uses the long factors
-//! at every length.
+//! Abdin et al. 2024 (<https://arxiv.org/abs/2404.14219>); references: `phi3.py` of mlx-lm 0.32.2, which uses the long factors
+//! in every context, and `modeling_rope_utils.py` of Transformers 5.24, which does not.
 
 use serde::Deserialize;
 
 use super::llama::{self, Args, Variant};
-use crate::layers::rope::{Rope, RopeScaling};
+use crate::layers::rope::{ContextLengths, Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -17,9 +17,10 @@ struct RopeArgs {
     /// Newer files have everything here.
     rope_parameters: Option<RopeScaling>,
     partial_rotary_factor: Option<f32>,
-    max_position_embeddings: Option<f32>,
-    original_max_position_embeddings: Option<f32>,
 }
+
+/// Context in tokens of Phi 3's first models, and the original context of all. Their files may omit it.
+const ORIGINAL_CONTEXT: f32 = 4096.0;
 
 /// Loads a `phi3` folder.
 ///
@@ -27,7 +28,9 @@ struct RopeArgs {
 /// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
-    let rope = rope(&args, loader.config().args()?).map_err(|problem| loader.config().problem(problem))?;
+    let context = loader.config().served_context();
+    let rope = rope(&args, loader.config().args()?, context);
+    let rope = rope.map_err(|problem| loader.config().problem(problem))?;
     llama::Model::load_variant(
         loader,
         args,
@@ -35,14 +38,19 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     )
 }
 
-fn rope(args: &Args, rope: RopeArgs) -> Result<Rope, String> {
+/// The rotary embedding in a served context of `context` tokens.
+fn rope(args: &Args, rope: RopeArgs, context: Option<u32>) -> Result<Rope, String> {
+    let ContextLengths { maximum, original } = args.context_lengths();
     let scaling = rope.rope_scaling.or(rope.rope_parameters).unwrap_or_default();
+    let maximum = maximum.unwrap_or(ORIGINAL_CONTEXT);
+    let original = original.or(scaling.original_max_position_embeddings).unwrap_or(ORIGINAL_CONTEXT);
+    let scaling = scaling.with_lengths(ContextLengths { maximum: Some(maximum), original: Some(original) });
     let part = rope.partial_rotary_factor.or(scaling.partial_rotary_factor).unwrap_or(1.0);
     let (width, theta) = ((args.head_dim() as f32 * part) as i32, args.theta());
-    let context = rope.max_position_embeddings.unwrap_or(131_072.0);
     match scaling.kind() {
-        "longrope" | "su" => {
-            Rope::long(width, theta, &scaling, (rope.original_max_position_embeddings, context))
+        // Names that Phi's first files have for the same.
+        "longrope" | "su" | "yarn" => {
+            Rope::long(width, theta, &scaling, context.map_or(maximum, |context| context as f32))
         }
         "default" | "linear" => Rope::new(width, theta, Some(&scaling)),
         kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),

@@ -5,7 +5,11 @@
 //! grammars begin with that space. This module knows neither logits nor the engine.
 
 mod compile;
+mod decimal;
 mod matcher;
+mod numbers;
+mod place;
+mod schema;
 mod vocabulary;
 
 use std::collections::HashSet;
@@ -15,8 +19,9 @@ use std::sync::{Arc, OnceLock};
 use ipc_proto::generate::Constraint;
 
 use self::compile::Compiler;
-pub(crate) use self::compile::json_text;
+pub(crate) use self::compile::{function_comment, json_text};
 pub use self::matcher::Matcher;
+pub(crate) use self::schema::prepare as prepare_schema;
 use self::vocabulary::Vocabulary;
 use super::tokenizer::Tokenizer;
 

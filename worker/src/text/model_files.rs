@@ -127,7 +127,7 @@ impl SamplingDefaults {
 fn json(folder: &Path, name: &str) -> Result<Value, String> {
     let path = folder.join(name);
     match fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display())),
+        Ok(text) => model_folder::json::parse(&text).map_err(|e| format!("{}: {e}", path.display())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(e) => Err(format!("{}: {e}", path.display())),
     }
@@ -141,19 +141,19 @@ fn special_tokens(settings: &Value) -> BTreeMap<String, String> {
     tokens.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }
 
-/// The end-of-turn tokens: generation_config.json's list, or else config.json's, and always the tokenizer's own.
+/// The end-of-turn tokens: every one that generation_config.json, config.json or tokenizer_config.json names.
+///
+/// Published files disagree: often one of them lists the marker of the turn's end, another only the end of the text. An answer
+/// that runs on is worse than one that ends at a token that no file but one names.
 fn eos(tokenizer: &Tokenizer, tokens: &BTreeMap<String, String>, files: [&Value; 2]) -> Arc<HashSet<u32>> {
-    let ids = |value: &Value| -> Vec<u32> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        match value {
-            Value::Array(list) => list.iter().filter_map(id).collect(),
-            value => id(value).into_iter().collect(),
-        }
-    };
-    let listed =
-        files.iter().filter_map(|file| file.get("eos_token_id")).map(ids).find(|ids| !ids.is_empty());
-    let own = tokens.get("eos_token").and_then(|token| tokenizer.id(token));
-    Arc::new(listed.into_iter().flatten().chain(own).collect())
+    let mut ids: HashSet<u32> =
+        tokens.get("eos_token").and_then(|token| tokenizer.id(token)).into_iter().collect();
+    for value in files.iter().filter_map(|file| file.get("eos_token_id")) {
+        let single = std::slice::from_ref(value);
+        let listed = value.as_array().map_or(single, Vec::as_slice);
+        ids.extend(listed.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()));
+    }
+    Arc::new(ids)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use tokenizers::{
 
 use super::token_bytes::TokenBytes;
 
+mod decoder;
+
 /// A model's tokenizer. Converts text to token ids and back.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -48,7 +50,16 @@ impl Tokenizer {
     pub fn read(folder: &Path) -> Result<Self, String> {
         let path = folder.join("tokenizer.json");
         let error = |e: tokenizers::Error| format!("{}: {e}", path.display());
-        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(error)?;
+        let text = std::fs::read(&path).map_err(|e| error(e.into()))?;
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(error)?;
+        if let Some(decoder) = decoder::replacement(&inner) {
+            tracing::warn!(
+                ?decoder,
+                "the decoder in tokenizer.json contradicts its vocabulary and is replaced"
+            );
+            inner.with_decoder(Some(decoder));
+        }
         // Some files contain the truncation and padding settings of a training run.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
         let mut tokenizer = Self { inner, token_bytes: None };

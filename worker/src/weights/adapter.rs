@@ -10,7 +10,6 @@ use std::path::Path;
 
 use mlx_rs::{Array, Dtype, ops};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::LoadError;
 use super::safetensors::Shards;
@@ -66,7 +65,7 @@ impl Adapter {
         let path = folder.join("adapter_config.json");
         let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };
-        let value: Value = serde_json::from_str(&text).map_err(|e| problem(e.to_string()))?;
+        let value = model_folder::json::parse(&text).map_err(|e| problem(e.to_string()))?;
         if value.get("peft_type").is_some() {
             return Err(problem("this is an adapter of PEFT's, only mlx-lm's are supported".into()));
         }

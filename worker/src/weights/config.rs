@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ipc_proto::families;
+use model_folder::{complete, quantization};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -21,6 +22,8 @@ pub struct Config {
     pub model_type: String,
     /// `None` if weights are not packed.
     pub quantization: Option<Quantization>,
+    /// The longest context to serve, if it is to be shorter than the model's.
+    pub context_limit: Option<u32>,
 }
 
 /// Layout of packed weights: `group_size` weights of a row share a scale.
@@ -49,6 +52,14 @@ pub enum PackingMode {
 impl Packing {
     /// The only packing of MXFP4.
     pub const MXFP4: Self = Self { group_size: 32, bits: 4, mode: PackingMode::Mxfp4 };
+
+    /// Whether MLX, or the loader in its place, can unpack it.
+    pub fn is_supported(&self) -> bool {
+        match self.mode {
+            PackingMode::Affine => matches!(self.bits, 2..=6 | 8) && matches!(self.group_size, 32 | 64 | 128),
+            PackingMode::Mxfp4 => *self == Self::MXFP4,
+        }
+    }
 }
 
 /// The default packing and the layers that differ from it.
@@ -62,17 +73,19 @@ impl Config {
     /// Reads `folder/config.json`.
     ///
     /// # Errors
-    /// If the file cannot be read, is no JSON object, or has no `model_type`.
+    /// If the file cannot be read, is no JSON object, or has no `model_type`, or if the download of the folder is incomplete.
     pub fn read(folder: &Path) -> Result<Self, LoadError> {
+        complete::check(folder)
+            .map_err(|problem| LoadError::File { path: problem.file, problem: problem.text })?;
         let path = folder.join("config.json");
         let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };
-        let value: Value = serde_json::from_str(&text).map_err(|e| problem(e.to_string()))?;
+        let value = model_folder::json::parse(&text).map_err(|e| problem(e.to_string()))?;
         let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);
         let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
         let value = language::language_model_config(value);
         let quantization = quantization(&value).map_err(problem)?;
-        Ok(Self { path, value, model_type, quantization })
+        Ok(Self { path, value, model_type, quantization, context_limit: None })
     }
 
     /// The architecture's own fields.
@@ -91,6 +104,14 @@ impl Config {
     /// `max_position_embeddings`, if given.
     pub fn max_context(&self) -> Option<u32> {
         self.number("max_position_embeddings")
+    }
+
+    /// The context to serve in tokens: the model's, or a shorter one that was set. `None` if neither is given.
+    pub fn served_context(&self) -> Option<u32> {
+        match (self.max_context(), self.context_limit) {
+            (Some(own), Some(limit)) => Some(own.min(limit)),
+            (own, limit) => own.or(limit),
+        }
     }
 
     /// Whether the field is present and true.
@@ -125,19 +146,13 @@ impl Config {
 }
 
 fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
-    // mlx-lm writes the object under both names.
-    let found = config.get("quantization").or_else(|| config.get("quantization_config"));
-    let Some(Value::Object(object)) = found else { return Ok(None) };
-    match object.get("quant_method").and_then(Value::as_str) {
-        // OpenAI's format of gpt-oss. Layers that are not packed have no scales, so their list is not needed.
-        Some("mxfp4") => return Ok(Some(Quantization { default: Packing::MXFP4, overrides: Map::new() })),
-        _ if object.contains_key("quant_method") => {
-            return Err(
-                "its quantisation is not MLX's (\"quant_method\" is set): use a model converted for MLX"
-                    .into(),
-            );
-        }
-        _ => {}
+    let Some(object) = quantization::settings(config) else { return Ok(None) };
+    if let Some(problem) = quantization::refusal(config) {
+        return Err(problem);
+    }
+    // OpenAI's format of gpt-oss. Layers that are not packed have no scales, so their list is not needed.
+    if object.contains_key("quant_method") {
+        return Ok(Some(Quantization { default: Packing::MXFP4, overrides: Map::new() }));
     }
     let default = packing(&Value::Object(object.clone()))?;
     let overrides =
@@ -146,21 +161,14 @@ fn quantization(config: &Value) -> Result<Option<Quantization>, String> {
 }
 
 fn packing(value: &Value) -> Result<Packing, String> {
-    if let Some(mode) = value.get("mode").and_then(Value::as_str)
-        && !["affine", "mxfp4"].contains(&mode)
-    {
-        let text = "is not supported, only \"affine\" and \"mxfp4\": use a model converted with one of these";
-        return Err(format!("quantisation mode \"{mode}\" {text}"));
+    if let Some(problem) = quantization::unsupported_mode(value) {
+        return Err(problem);
     }
     let packing = Packing::deserialize(value).map_err(|e| format!("quantization: {e}"))?;
-    let Packing { group_size, bits, mode } = packing;
-    let known = match mode {
-        PackingMode::Affine => matches!(bits, 2..=6 | 8) && matches!(group_size, 32 | 64 | 128),
-        PackingMode::Mxfp4 => packing == Packing::MXFP4,
-    };
-    if known {
+    if packing.is_supported() {
         return Ok(packing);
     }
+    let Packing { group_size, bits, .. } = packing;
     Err(format!("quantization: {bits} bits in groups of {group_size} is nothing MLX knows"))
 }
 

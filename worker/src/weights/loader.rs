@@ -289,7 +289,7 @@ impl<'a> Loader<'a> {
 
     /// `path.weight`, packed or not, of `shape` `[.., outputs, inputs]`.
     fn weight(&self, path: &str, shape: &[i32]) -> Result<Weight> {
-        let Some(packing) = self.packing(path) else {
+        let Some(packing) = self.packing(path, shape) else {
             return Ok(Weight::Dense(self.tensor(&format!("{path}.weight"), shape)?));
         };
         if packing.mode == PackingMode::Mxfp4 {
@@ -302,11 +302,15 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The packing of a layer; `None` if it is not packed. Even if config.json declares a packing, mlx-lm leaves layers
-    /// unpacked whose sizes do not divide.
-    fn packing(&self, path: &str) -> Option<Packing> {
-        if !self.has(&format!("{path}.scales")) {
-            return None;
+    /// The packing of a layer whose weights have `shape` `[.., outputs, inputs]`; `None` if it is not packed. Even if config.json
+    /// declares a packing, mlx-lm leaves layers unpacked whose sizes do not divide.
+    ///
+    /// The shapes decide: other tools write config.json without the layers that differ, or with names of their own.
+    fn packing(&self, path: &str, shape: &[i32]) -> Option<Packing> {
+        let (_, scales) = self.find(&format!("{path}.scales"))?;
+        let weight = self.find(&format!("{path}.weight")).map(|(_, weight)| weight);
+        if let Some(packing) = weight.and_then(|weight| packing_by_shapes(weight, scales, shape)) {
+            return Some(packing);
         }
         let Some(quantization) = &self.config.quantization else {
             self.problem(format!("{path} is quantised, but config.json does not say how"));
@@ -418,6 +422,19 @@ fn to_float32(bytes: &[u8], dtype: Dtype, shape: &[i32]) -> mlx_rs::error::Resul
 /// one layer twice.
 fn evaluated(weight: Array) -> mlx_rs::error::Result<Array> {
     kernels::concatenate_rows(&[&weight]).unwrap_or_else(|| weight.eval().map(|()| weight))
+}
+
+/// The packing of a weight of `shape` `[.., outputs, inputs]`, if its tensors fit exactly one that is supported.
+fn packing_by_shapes(weight: &Entry, scales: &Entry, shape: &[i32]) -> Option<Packing> {
+    let inputs = usize::try_from(*shape.last()?).ok().filter(|inputs| *inputs > 0)?;
+    let (words, groups) = (*weight.shape.last()?, *scales.shape.last()?);
+    let bits = words.checked_mul(32)?;
+    if groups == 0 || !bits.is_multiple_of(inputs) || !inputs.is_multiple_of(groups) {
+        return None;
+    }
+    let mode = if scales.dtype == Dtype::U8 { PackingMode::Mxfp4 } else { PackingMode::Affine };
+    let (group_size, bits) = (i32::try_from(inputs / groups).ok()?, i32::try_from(bits / inputs).ok()?);
+    Some(Packing { group_size, bits, mode }).filter(Packing::is_supported)
 }
 
 /// Whether old checkpoints have this tensor although models do not use it: rotary tables, and a tied output layer.

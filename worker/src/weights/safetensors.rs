@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+use model_folder::{complete, weights};
 pub use safetensors::Dtype;
 use safetensors::SafeTensors;
-use serde::Deserialize;
 
 use super::LoadError;
 
@@ -32,41 +32,18 @@ pub struct Entry {
     pub shape: Vec<usize>,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
 impl Shards {
-    /// Maps the weight files of `folder`: `model.safetensors`, or the shards in the index.
+    /// Maps the weight files of `folder`, as [`complete::weight_files`] selects them.
     ///
     /// # Errors
-    /// If files are missing, cut off or contradict their headers, or a tensor is not in the shard that the index names.
+    /// If files are missing, cut off or contradict their headers.
     pub fn open(folder: &Path) -> Result<Self, LoadError> {
-        let index = folder.join(INDEX);
-        if !index.exists() {
-            return Self::single(folder.join(SINGLE));
-        }
+        let problem =
+            |problem: weights::Problem| LoadError::File { path: problem.file, problem: problem.text };
+        let found = complete::weight_files(folder).map_err(problem)?;
         let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
-        let text =
-            std::fs::read_to_string(&index).map_err(|cause| LoadError::Io { path: index.clone(), cause })?;
-        let problem = |problem: String| LoadError::File { path: index.clone(), problem };
-        let weight_map = serde_json::from_str::<Index>(&text).map_err(|e| problem(e.to_string()))?.weight_map;
-        let mut names: Vec<&String> = weight_map.values().collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-                return Err(problem(format!("shard \"{name}\" lies outside the folder")));
-            }
-            shards.map(folder.join(name))?;
-        }
-        let missing: Vec<_> = weight_map.keys().filter(|name| !shards.tensors.contains_key(*name)).collect();
-        if let Some(name) = missing.first() {
-            return Err(problem(format!("{name} is in none of the shards ({} such tensors)", missing.len())));
+        for path in found.files {
+            shards.map(path, &found.index)?;
         }
         Ok(shards)
     }
@@ -77,17 +54,20 @@ impl Shards {
     /// Those of [`Self::open`].
     pub fn single(path: PathBuf) -> Result<Self, LoadError> {
         let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
-        shards.map(path)?;
+        shards.map(path, &BTreeMap::new())?;
         Ok(shards)
     }
 
-    fn map(&mut self, path: PathBuf) -> Result<(), LoadError> {
+    /// Maps one more file. If several files have a tensor, the one in `index` counts.
+    fn map(&mut self, path: PathBuf, index: &BTreeMap<String, String>) -> Result<(), LoadError> {
         let opened = File::open(&path).and_then(|file| super::mapping::map(&file));
         let data = opened.map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let file = self.files.len();
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };
-        let (header, meta) = SafeTensors::read_metadata(&data)
-            .map_err(|e| problem(format!("is no whole safetensors file: {e}")))?;
+        let (header, meta) = SafeTensors::read_metadata(&data).map_err(|e| {
+            let known = weights::describe_other_content(&data).map(str::to_owned);
+            problem(known.unwrap_or_else(|| format!("is no whole safetensors file: {e}")))
+        })?;
         let base = header + size_of::<u64>();
         for (name, info) in meta.tensors() {
             let (start, end) = info.data_offsets;
@@ -99,7 +79,14 @@ impl Shards {
                 return Err(problem(text));
             }
             let entry = Entry { file, start, end, dtype: info.dtype, shape: info.shape.clone() };
-            if self.tensors.insert(name.clone(), entry).is_some() {
+            let Some(other) = self.tensors.get(&name) else {
+                self.tensors.insert(name.clone(), entry);
+                continue;
+            };
+            let is_indexed = |path: &Path| index.get(&name).is_some_and(|own| path.ends_with(own));
+            if is_indexed(&path) {
+                self.tensors.insert(name.clone(), entry);
+            } else if !is_indexed(&self.files[other.file].0) {
                 return Err(problem(format!("{name} is also in another shard")));
             }
         }

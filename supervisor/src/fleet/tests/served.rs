@@ -280,7 +280,8 @@ async fn lease_includes_the_draft_model_and_shows_the_workers_health() {
     fs::create_dir_all(&small).unwrap();
     fs::write(small.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
     let header = r#"{"w": {"dtype": "F32", "shape": [1024, 512], "data_offsets": [0, 2097152]}}"#;
-    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let data = vec![0; 2 << 20];
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
     fs::write(small.join("model.safetensors"), file).unwrap();
     fake.health.lock().unwrap().prefix.hits = 5;
     setup.load().await;

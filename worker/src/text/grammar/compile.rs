@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::thread;
 
 use ipc_proto::generate::Constraint;
-use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv};
 use llguidance::{JsonCompileOptions, ParserFactory};
 use serde_json::{Value, json};
 
 use super::matcher::Matcher;
+use super::numbers::{self, Numbers};
 use super::vocabulary::Vocabulary;
+use super::{place, schema};
 
 /// Bytes of a schema, regular expression or grammar, at most.
 const MAX_TEXT: usize = 256 << 10;
@@ -20,6 +22,14 @@ const STACK: usize = 64 << 20;
 /// White space between JSON's tokens: a space, or up to two line breaks and an indentation. Without a bound, small models may
 /// write white space for ever.
 const WHITE_SPACE: &str = r"[ ]|\n{1,2}[ \t]{0,32}";
+
+/// A rule in Lark for JSON of a schema, after its name.
+const JSON_RULE: &str = ": %json ";
+/// A line in Lark that names the function to which the next rules belong.
+const FUNCTION_COMMENT: &str = "// function ";
+
+/// The end of llguidance's words before an error of a schema inside Lark.
+const SCHEMA_ERROR: &str = "failed to compile JSON schema: ";
 
 /// Makes matchers for one vocabulary.
 pub(super) struct Compiler {
@@ -45,8 +55,10 @@ impl Compiler {
 
     /// See [`super::Grammars::compile`].
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
-        let grammar = self.with_leading_space(vec![constraint_grammar(constraint)?], r#"start: " " @text"#);
-        self.make_matcher(grammar).map_err(|causes| error_sentence(description(constraint), &causes))
+        let mut source = Source::default();
+        let grammar = source.constraint(constraint)?;
+        let grammar = self.with_leading_space(vec![grammar], r#"start: " " @text"#);
+        self.make_matcher(grammar, source)
     }
 
     /// See [`super::Grammars::compile_with_answer`].
@@ -55,29 +67,60 @@ impl Compiler {
         lark: String,
         answer: Option<&Constraint>,
     ) -> Result<Matcher, String> {
-        let mut grammars = vec![GrammarWithLexer::from_lark(lark)];
+        let mut source = Source::default();
+        let mut grammars = vec![GrammarWithLexer::from_lark(source.lark(lark))];
         if let Some(answer) = answer {
-            grammars.push(GrammarWithLexer { name: Some("answer".into()), ..constraint_grammar(answer)? });
+            grammars.push(GrammarWithLexer { name: Some("answer".into()), ..source.constraint(answer)? });
         }
         // No space comes before a special token.
         let grammar = self.with_leading_space(grammars, r#"start: " "? @text"#);
-        self.make_matcher(grammar).map_err(|causes| error_sentence("a function's schema", &causes))
+        source.name = "a function's schema".into();
+        self.make_matcher(grammar, source)
     }
 
-    fn make_matcher(&self, grammar: TopLevelGrammar) -> Result<Matcher, Vec<String>> {
+    fn make_matcher(&self, grammar: TopLevelGrammar, source: Source) -> Result<Matcher, String> {
         let compile = || {
-            let parser = self.factory.create_parser(grammar);
-            let parser = parser.map_err(|e| e.chain().map(ToString::to_string).collect::<Vec<_>>())?;
-            let mut matcher = Matcher::new(parser);
-            // The first mask is the most expensive one and reveals impossible grammars. Compute it off the engine's thread.
-            matcher.prepare().map_err(|e| vec![e])?;
-            Ok(matcher)
+            let Source { name, schemas, comparable, numbers } = source;
+            let alternatives = comparable.into_iter().try_for_each(compile_alone);
+            let matcher = alternatives.map_err(|e| causes(&e)).and_then(|()| self.build(grammar, numbers));
+            matcher.map_err(|causes| {
+                let place = schemas.iter().find_map(|(origin, schema)| {
+                    let argument = origin.as_ref().map_or("", |(_, argument)| argument);
+                    let same = |error: String| causes.last().is_some_and(|inner| inner.contains(&error));
+                    let fails = |schema| first_error(schema).is_some_and(same);
+                    Some((origin, place::find(schema, argument, &fails)?))
+                });
+                match place {
+                    Some((Some((function, _)), place)) => {
+                        error_sentence(&format!("the schema of the function {function:?}"), &causes) + &place
+                    }
+                    Some((None, place)) => error_sentence(&name, &causes) + &place,
+                    None => error_sentence(&name, &causes),
+                }
+            })
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().name("grammar".into()).stack_size(STACK);
-            let thread = thread.spawn_scoped(scope, compile).map_err(|e| vec![e.to_string()])?;
-            thread.join().unwrap_or_else(|_| Err(vec!["the compiler failed".into()]))
+            let thread = thread.spawn_scoped(scope, compile).map_err(|e| e.to_string())?;
+            thread.join().unwrap_or_else(|_| Err("the grammar cannot be compiled".into()))
         })
+    }
+
+    /// A matcher, or llguidance's errors from the outermost.
+    fn build(&self, grammar: TopLevelGrammar, numbers: Numbers) -> Result<Matcher, Vec<String>> {
+        let mut init = GrammarInit::Serialized(grammar);
+        if !numbers.is_empty() {
+            let environment = self.factory.tok_env().clone();
+            let (grammar, mut lexer) =
+                init.to_internal(Some(environment), self.factory.limits().clone()).map_err(|e| causes(&e))?;
+            numbers.substitute(&mut lexer).map_err(|e| causes(&e))?;
+            init = GrammarInit::Internal(grammar, lexer);
+        }
+        let parser = self.factory.create_parser_from_init_default(init).map_err(|e| causes(&e))?;
+        let mut matcher = Matcher::new(parser);
+        // The first mask is the most expensive one and reveals impossible grammars. Compute it off the engine's thread.
+        matcher.prepare().map_err(|e| vec![e])?;
+        Ok(matcher)
     }
 
     /// Wraps the first grammar in `space`, which accounts for the space that the decoder drops.
@@ -92,18 +135,81 @@ impl Compiler {
     }
 }
 
-fn constraint_grammar(constraint: &Constraint) -> Result<GrammarWithLexer, String> {
-    let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint else {
-        return Ok(json_grammar(json!({"type": "object"})));
-    };
-    if text.len() > MAX_TEXT {
-        return Err(format!("{} is larger than {} KiB", description(constraint), MAX_TEXT >> 10));
+/// A function's name and the argument, if the schema is of one, and the prepared schema.
+type OriginalSchema = (Option<(String, String)>, Value);
+
+/// The source of a grammar, for errors and numbers.
+#[derive(Default)]
+struct Source {
+    name: String,
+    schemas: Vec<OriginalSchema>,
+    /// The schemas with `oneOf`, for llguidance to compare its options.
+    comparable: Vec<Value>,
+    numbers: Numbers,
+}
+
+impl Source {
+    fn constraint(&mut self, constraint: &Constraint) -> Result<GrammarWithLexer, String> {
+        self.name = description(constraint).to_owned();
+        let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint
+        else {
+            return Ok(json_grammar(json!({"type": "object"})));
+        };
+        if text.len() > MAX_TEXT {
+            return Err(format!("{} is larger than {} KiB", self.name, MAX_TEXT >> 10));
+        }
+        Ok(match constraint {
+            Constraint::Regex(text) => GrammarWithLexer::from_regex(text),
+            Constraint::Lark(text) => GrammarWithLexer::from_lark(text.clone()),
+            _ => json_grammar(self.schema(parse_schema(text)?, None)),
+        })
     }
-    Ok(match constraint {
-        Constraint::Regex(text) => GrammarWithLexer::from_regex(text),
-        Constraint::Lark(text) => GrammarWithLexer::from_lark(text.clone()),
-        _ => json_grammar(parse_schema(text)?),
-    })
+
+    /// Prepares the schemas in the rules that [`json_text`] has written.
+    fn lark(&mut self, lark: String) -> String {
+        if !lark.contains(JSON_RULE) {
+            return lark;
+        }
+        let mut function = None;
+        let mut lines = Vec::new();
+        for line in lark.lines() {
+            if let Some(name) = line.strip_prefix(FUNCTION_COMMENT) {
+                function = serde_json::from_str(name).ok();
+            }
+            let rule = line.split_once(JSON_RULE);
+            let parsed = rule.and_then(|(rule, text)| Some((rule, serde_json::from_str(text).ok()?)));
+            lines.push(match parsed {
+                Some((rule, schema)) => format!("{rule}{JSON_RULE}{}", self.schema(schema, function.clone())),
+                None => line.to_owned(),
+            });
+        }
+        lines.join("\n") + "\n"
+    }
+
+    fn schema(&mut self, mut schema: Value, function: Option<(String, String)>) -> Value {
+        schema::prepare(&mut schema);
+        self.comparable.extend(numbers::comparable(&schema));
+        self.numbers.replace(&mut schema);
+        self.schemas.push((function, schema.clone()));
+        schema
+    }
+}
+
+/// llguidance's innermost error for a schema alone.
+fn first_error(schema: Value) -> Option<String> {
+    causes(&compile_alone(schema).err()?).pop()
+}
+
+fn compile_alone(schema: Value) -> anyhow::Result<()> {
+    let grammar = TopLevelGrammar { grammars: vec![json_grammar(schema)], max_tokens: None };
+    GrammarInit::Serialized(grammar).to_internal(None, ParserLimits::default()).map(drop)
+}
+
+/// The messages of an error, from the outermost. Those of a schema inside Lark come without their position in it.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let own =
+        |text: String| text.split_once(SCHEMA_ERROR).map_or_else(|| text.clone(), |(_, own)| own.to_owned());
+    error.chain().map(|error| own(error.to_string())).collect()
 }
 
 fn parse_schema(text: &str) -> Result<Value, String> {
@@ -138,6 +244,11 @@ pub(crate) fn json_text(schema: Value) -> String {
     with_options(schema).to_string()
 }
 
+/// A line in Lark that names the function, and the argument if any, to which the next rule belongs. Errors name both.
+pub(crate) fn function_comment(name: &str, argument: &str) -> String {
+    format!("{FUNCTION_COMMENT}{}\n", json!([name, argument]))
+}
+
 fn description(constraint: &Constraint) -> &'static str {
     match constraint {
         Constraint::JsonObject | Constraint::JsonSchema(_) => "the JSON schema",
@@ -155,6 +266,9 @@ fn error_sentence(name: &str, causes: &[String]) -> String {
     }
     if inner.starts_with("oneOf constraints") {
         return format!("{name} uses oneOf with options that may overlap, which is not supported: use anyOf");
+    }
+    if inner.contains("regex parse error") {
+        return format!("{name} has a pattern that cannot be used: {}", first_error_line(inner));
     }
     if inner.starts_with("panic") {
         return format!("{name} cannot be compiled");

@@ -13,9 +13,9 @@ mod random;
 mod schemas;
 
 /// A tokenizer and its grammars.
-struct Subject {
+pub(super) struct Subject {
     tokenizer: Arc<Tokenizer>,
-    grammars: Grammars,
+    pub(super) grammars: Grammars,
     /// Tokens that close strings, objects and lists.
     closers: Vec<u32>,
 }
@@ -29,7 +29,7 @@ fn subject(tokenizer: Tokenizer, eos: &[u32], rows: u32) -> Subject {
     Subject { tokenizer, grammars, closers }
 }
 
-static SMOLLM2: LazyLock<Subject> = LazyLock::new(|| subject(smollm2(), &[0, 2], 49152));
+pub(super) static SMOLLM2: LazyLock<Subject> = LazyLock::new(|| subject(smollm2(), &[0, 2], 49152));
 /// A model whose weights have more rows than its tokenizer has tokens.
 static QWEN: LazyLock<Subject> = LazyLock::new(|| {
     let tokenizer = Tokenizer::read(&model("toy-qwen2")).unwrap();
@@ -102,7 +102,7 @@ impl Subject {
     }
 
     /// Whether the constraint accepts a whole text in the tokenizer's own tokens.
-    fn accepts(&self, constraint: &Constraint, text: &str) -> bool {
+    pub(super) fn accepts(&self, constraint: &Constraint, text: &str) -> bool {
         let tokens = self.tokenizer.encode(text, false).unwrap();
         let mut matcher = self.matcher(constraint);
         let fits = matcher.valid(&tokens).unwrap() == tokens.len();
@@ -112,7 +112,7 @@ impl Subject {
     }
 }
 
-fn schema(text: &str) -> Constraint {
+pub(super) fn schema(text: &str) -> Constraint {
     Constraint::JsonSchema(text.into())
 }
 
@@ -277,15 +277,14 @@ fn unsupported_constraint_names_its_problem() {
     let schema = |text: &str| error(&schema(text));
     for (text, part) in [
         (r#"{"type":"array","uniqueItems":true}"#, "\"uniqueItems\""),
-        (r#"{"properties":{"a":{"not":{}}}}"#, "\"not\""),
+        (r#"{"properties":{"a":{"not":{"const":1}}}}"#, "\"not\""),
         (r#"{"$schema":"http://json-schema.org/draft-04/schema#","if":{},"type":"object"}"#, "\"if\""),
         (r#"{"x-guidance":{"lenient":true},"not":{}}"#, "x-guidance"),
         (r#"{"oneOf":[{"type":"integer"},{"type":"number"}]}"#, "anyOf"),
-        (r#"{"type":"string","format":"colour"}"#, "colour"),
         (r##"{"$ref":"#/$defs/gone"}"##, "$defs"),
         (r#"{"$ref":"http://example.com/schema"}"#, "http://example.com/schema"),
         (r#"{"type":"integer","minimum":3,"maximum":2}"#, "minimum (3)"),
-        (r#"{"type":"string","pattern":"a(?=b)"}"#, "look-ahead"),
+        (r#"{"type":"string","pattern":"a(?=b)"}"#, "pattern that cannot be used: look-around"),
         ("[]", "object or boolean"),
         ("{", "no JSON"),
     ] {
@@ -304,6 +303,39 @@ fn unsupported_constraint_names_its_problem() {
     );
     let large = error(&Constraint::Lark(" ".repeat(300_000)));
     assert_eq!(large, "the grammar is larger than 256 KiB");
+}
+
+#[test]
+fn refused_schema_names_keyword_and_place() {
+    let tags = r#"{"type":"array","uniqueItems":true}"#;
+    for (text, keyword, place) in [
+        (
+            format!(r#"{{"properties":{{"user":{{"properties":{{"tags":{tags}}}}}}}}}"#),
+            "uniqueItems",
+            "user.tags",
+        ),
+        (
+            format!(
+                r##"{{"properties":{{"a":{{"items":{{"$ref":"#/$defs/T"}}}}}},"$defs":{{"T":{tags}}}}}"##
+            ),
+            "uniqueItems",
+            "a[]",
+        ),
+        (r#"{"prefixItems":[{},{"additionalProperties":{"not":{"const":1}}}]}"#.into(), "not", "[1].*"),
+        (
+            r#"{"type":"object","properties":{"n":{"type":"integer","minimum":3,"maximum":2}},"required":["n"]}"#.into(),
+            "minimum",
+            "n",
+        ),
+        (
+            r#"{"properties":{"c":{"anyOf":[{"type":"null"},{"type":"string","pattern":"(?=a)"}]}}}"#.into(),
+            "pattern",
+            "c",
+        ),
+    ] {
+        let error = SMOLLM2.grammars.compile(&schema(&text)).expect_err(&text);
+        assert!(error.contains(keyword) && error.ends_with(&format!(" (at \"{place}\")")), "{text}: {error}");
+    }
 }
 
 #[test]

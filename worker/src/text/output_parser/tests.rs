@@ -11,7 +11,11 @@ fn functions() -> Functions {
         ..Tool::default()
     };
     Functions::from_tools(&[
-        tool("f", r#"{"properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}"#),
+        tool(
+            "f",
+            r#"{"properties": {"a": {"type": "string"}, "b": {"type": "integer"}, "zip": {"type": ["string", "null"]},
+                "id": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}"#,
+        ),
         tool("g", r#"{"properties": {}}"#),
     ])
 }
@@ -99,6 +103,16 @@ const CASES: &[(ToolFormat, &str, &str)] = &[
         ToolFormat::QwenXml,
         "<function=f>\n<parameter=c>\n[\"</parameter>\"]\n</parameter>\n</tool_call>",
         r#"|f({"c": ["</parameter>"]})"#,
+    ),
+    (
+        ToolFormat::QwenXml,
+        "<function=f>\n<parameter=zip>\n12345\n</parameter>\n<parameter=id>\nnull\n</parameter>\n</function>",
+        r#"|f({"zip": "12345", "id": null})"#,
+    ),
+    (
+        ToolFormat::QwenXml,
+        "<function=f>\n<parameter=zip>\nnu\n</parameter>\n<parameter=id>\nnullable\n</parameter>\n</function>",
+        r#"|f({"zip": "nu", "id": "nullable"})"#,
     ),
     (ToolFormat::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
     (

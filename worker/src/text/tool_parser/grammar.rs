@@ -11,7 +11,7 @@ use ipc_proto::generate::{Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use super::{ToolFormat, gemma, hermes, mistral, phi};
-use crate::text::grammar::json_text;
+use crate::text::grammar::{function_comment, json_text};
 
 /// The demands on an output.
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +209,7 @@ impl LarkBuilder<'_> {
         let calls: Vec<String> = tools.iter().enumerate().map(|(at, tool)| call(self, at, tool)).collect();
         for (at, tool) in tools.iter().enumerate() {
             let schema = self.schema(tool);
+            self.rules += &function_comment(&tool.name, "");
             self.rule(&format!("args{at}"), &format!("%json {}", json_text(schema)));
         }
         self.rule("call", &calls.join(" | "));

@@ -1,10 +1,11 @@
 //! Qwen3-Coder: `<tool_call>\n<function=name>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>`.
 //!
-//! A parameter that the schema types as a string goes out as it comes. Any other goes out as JSON once it is complete. A value
+//! A parameter that the schema types as a string goes out as it comes. So does one that may also be null, unless it is the text
+//! `null`: a zip code stays a string. Any other goes out as JSON once it is complete. A value
 //! may contain `</parameter>`: only the next parameter or the end of the function after that tag ends the value.
 
 use super::arguments::{self, ObjectWriter};
-use super::functions::Functions;
+use super::functions::{Functions, Values};
 use super::hermes;
 use super::syntax::{Consumed, Markers};
 use crate::text::sink::Sink;
@@ -18,6 +19,8 @@ const ENDS: [&str; 2] = ["\n</parameter>", PARAMETER_END];
 /// Tags that confirm the end of a value, after white space. With any other text, the closing tag was a part of the value.
 /// Some models omit the closing tag of the function.
 const NEXT: [&str; 3] = [PARAMETER, END, hermes::CLOSE];
+/// The text of null.
+const NULL: &str = "null";
 /// Bytes of that white space, at most. Longer white space belongs to the value.
 const MAX_BLANK: usize = 64;
 pub(super) const MARKERS: Markers =
@@ -64,12 +67,13 @@ impl Default for State {
 
 #[derive(Debug)]
 struct ParameterValue {
-    is_string: bool,
+    /// [`Values::NullableText`] becomes [`Values::Text`] once the value cannot be null.
+    values: Values,
     /// The first character has come.
     begun: bool,
     /// A possible beginning of the end.
     held: String,
-    /// The text of a value that is no string.
+    /// The text of a value that may be no string.
     text: String,
 }
 
@@ -111,8 +115,8 @@ impl XmlCall {
             State::Key(key) => {
                 let key = key.trim().to_owned();
                 self.writer.key(&key, sink);
-                let is_string = functions.is_string(&self.function, &key);
-                self.state = State::Value(ParameterValue::new(is_string, sink));
+                let values = functions.values(&self.function, &key);
+                self.state = State::Value(ParameterValue::new(values, sink));
             }
             State::Value(value) => match value.push(c, sink) {
                 None => {}
@@ -162,8 +166,15 @@ impl XmlCall {
         match &self.state {
             State::Key(key) => self.writer.partial_key(key.trim(), sink),
             State::Value(value) if ENDS.iter().any(|end| value.held.starts_with(end)) => value.end(sink),
-            State::Value(value) if value.is_string => {
+            State::Value(value) if value.values == Values::Text => {
                 value.held.chars().for_each(|c| arguments::push_char(c, sink))
+            }
+            State::Value(value) if value.values == Values::NullableText => {
+                let text = format!("{}{}", value.text, value.held);
+                if !text.is_empty() {
+                    sink.arguments("\"");
+                    text.chars().for_each(|c| arguments::push_char(c, sink));
+                }
             }
             State::Value(value) => {
                 arguments::push_partial_value(&format!("{}{}", value.text, value.held), sink)
@@ -174,11 +185,11 @@ impl XmlCall {
 }
 
 impl ParameterValue {
-    fn new(is_string: bool, sink: &mut Sink) -> Self {
-        if is_string {
+    fn new(values: Values, sink: &mut Sink) -> Self {
+        if values == Values::Text {
             sink.arguments("\"");
         }
-        Self { is_string, begun: false, held: String::new(), text: String::new() }
+        Self { values, begun: false, held: String::new(), text: String::new() }
     }
 
     /// Takes the next character. Returns the tag after the value once the value is complete.
@@ -197,19 +208,26 @@ impl ParameterValue {
                 Ending::None => {}
             }
             let first = self.held.remove(0);
-            if self.is_string {
+            if self.values == Values::Text {
                 arguments::push_char(first, sink);
-            } else {
-                self.text.push(first);
+                continue;
+            }
+            self.text.push(first);
+            if self.values == Values::NullableText && !NULL.starts_with(&self.text) {
+                self.values = Values::Text;
+                sink.arguments("\"");
+                std::mem::take(&mut self.text).chars().for_each(|c| arguments::push_char(c, sink));
             }
         }
     }
 
     fn end(&self, sink: &mut Sink) {
-        if self.is_string {
-            sink.arguments("\"");
-        } else {
-            sink.arguments(&arguments::to_json(&self.text));
+        match self.values {
+            Values::Text => sink.arguments("\""),
+            Values::NullableText if self.text != NULL => {
+                sink.arguments(&serde_json::Value::from(self.text.as_str()).to_string());
+            }
+            Values::NullableText | Values::Json => sink.arguments(&arguments::to_json(&self.text)),
         }
     }
 }

@@ -85,8 +85,17 @@ pub(super) fn members(root: &Value) -> Result<Vec<Member>, &'static str> {
     Ok(members)
 }
 
-/// The names of the parameters that are strings.
-pub(super) fn string_parameters(root: &Value) -> Vec<String> {
+/// The string schemas of a parameter whose values are all strings, or strings and null.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Texts {
+    /// At least one. A value matches any of them.
+    pub(super) schemas: Vec<Value>,
+    /// Null is a value too.
+    pub(super) nullable: bool,
+}
+
+/// The names of the parameters whose values are all strings, or strings and null, and whether null is one of them.
+pub(super) fn text_parameters(root: &Value) -> Vec<(String, bool)> {
     let properties = || {
         let all = root.get("properties").and_then(Value::as_object).into_iter().flatten();
         all.map(|(name, schema)| (name.clone(), resolve(schema, root))).collect()
@@ -95,7 +104,62 @@ pub(super) fn string_parameters(root: &Value) -> Vec<String> {
         Ok(members) => members.into_iter().map(|member| (member.name, member.schema)).collect(),
         Err(_) => properties(),
     };
-    all.into_iter().filter(|(_, schema)| is_string(schema)).map(|(name, _)| name).collect()
+    all.into_iter().filter_map(|(name, schema)| Some((name, texts(&schema, root)?.nullable))).collect()
+}
+
+/// The string schemas of `schema`. `None` if a value may be anything but a string or null, or if none is a string.
+pub(super) fn texts(schema: &Value, root: &Value) -> Option<Texts> {
+    let mut texts = Texts::default();
+    collect_texts(schema, root, 0, &mut texts)?;
+    (!texts.schemas.is_empty()).then_some(texts)
+}
+
+fn collect_texts(schema: &Value, root: &Value, depth: usize, texts: &mut Texts) -> Option<()> {
+    let schema = resolve(schema, root);
+    if is_string(&schema) {
+        texts.schemas.push(schema);
+        return Some(());
+    }
+    if schema.get("const") == Some(&Value::Null) || schema.get("type").is_some_and(|kind| kind == "null") {
+        texts.nullable = true;
+        return Some(());
+    }
+    if let Some(keyword) = ["anyOf", "oneOf"].into_iter().find(|keyword| has_only(&schema, keyword)) {
+        if depth > MAX_HOPS {
+            return None;
+        }
+        return schema
+            .get(keyword)?
+            .as_array()?
+            .iter()
+            .try_for_each(|option| collect_texts(option, root, depth + 1, texts));
+    }
+    let types = schema.get("type").and_then(Value::as_array).cloned().unwrap_or_default();
+    let listed = schema.get("enum").and_then(Value::as_array).cloned();
+    let typed = schema.get("type").is_some();
+    let only_texts = if typed {
+        !types.is_empty() && types.iter().all(|kind| kind == "string" || kind == "null")
+    } else {
+        listed.as_ref().is_some_and(|all| all.iter().all(|value| value.is_string() || value.is_null()))
+    };
+    if !only_texts {
+        return None;
+    }
+    let names_null = !typed || types.iter().any(|kind| kind == "null");
+    texts.nullable |= names_null && listed.as_ref().is_none_or(|all| all.contains(&Value::Null));
+    let mut text = schema;
+    text["type"] = "string".into();
+    if let Some(mut listed) = listed {
+        listed.retain(Value::is_string);
+        if listed.is_empty() {
+            return Some(());
+        }
+        text["enum"] = listed.into();
+    }
+    if !typed || types.iter().any(|kind| kind == "string") {
+        texts.schemas.push(text);
+    }
+    Some(())
 }
 
 /// Whether every value of a schema is a string.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::schema::{self, Member, StringRules};
 use super::super::{ToolFormat, gemma, qwen_xml};
 use super::{LarkBuilder, escape_pattern, literal};
-use crate::text::grammar::json_text;
+use crate::text::grammar::{function_comment, json_text, prepare_schema};
 
 /// Argument names, for functions whose schema does not list them.
 const NAME: &str = r"/[A-Za-z_][A-Za-z0-9_]{0,63}/";
@@ -34,13 +34,14 @@ impl LarkBuilder<'_> {
             let mut call = literal(&format!("{}{}>\n", qwen_xml::FUNCTION, tool.name));
             match self.parameters(tool, ToolFormat::QwenXml)? {
                 Parameters::Any => {
-                    let value = self.unquoted("any", &StringRules::default(), "\n</parameter>");
+                    let value = self.unquoted("any", &[StringRules::default()], false, "\n</parameter>");
                     self.rule("NAME", NAME);
                     let _ = write!(call, r#" ({} NAME ">\n" {value} "\n")*"#, literal(qwen_xml::PARAMETER));
                 }
                 Parameters::Members(members) => {
                     for (n, member) in members.iter().enumerate() {
-                        let value = self.xml_parameter(&format!("{at}x{n}"), member, tool.strict)?;
+                        self.rules += &function_comment(&tool.name, &member.name);
+                        let value = self.xml_parameter(&format!("{at}x{n}"), member, tool)?;
                         let before = literal(&format!("{}{}>\n", qwen_xml::PARAMETER, member.name));
                         let optional = if member.required { "" } else { "?" };
                         let _ = write!(call, r#" ({before} {value} "\n"){optional}"#);
@@ -54,20 +55,24 @@ impl LarkBuilder<'_> {
     }
 
     /// The value of a `<parameter=…>` element, and its closing tag.
-    fn xml_parameter(&mut self, id: &str, member: &Member, strict: bool) -> Result<String, String> {
-        if schema::is_string(&member.schema) {
-            let rules = schema::string_rules(&member.schema, strict).map_err(inexpressible)?;
-            return Ok(self.unquoted(id, &rules, "\n</parameter>"));
+    fn xml_parameter(&mut self, id: &str, member: &Member, tool: &Tool) -> Result<String, String> {
+        if let Some(texts) = schema::texts(&member.schema, &member.schema) {
+            let rules = texts.schemas.iter().map(|schema| schema::string_rules(schema, tool.strict));
+            let rules = rules.collect::<Result<Vec<_>, _>>();
+            let rules = rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?;
+            return Ok(self.unquoted(id, &rules, texts.nullable, "\n</parameter>"));
         }
         let value = self.json(&format!("value{id}"), member.schema.clone());
         Ok(format!("{value} {}", literal("\n</parameter>")))
     }
 
-    /// A rule for a string that the first `end` ends.
-    fn unquoted(&mut self, id: &str, rules: &StringRules, end: &str) -> String {
+    /// A rule for a string that the first `end` ends, by any of `rules`, or for the text `null`.
+    fn unquoted(&mut self, id: &str, rules: &[StringRules], nullable: bool, end: &str) -> String {
         let terminal = format!("TEXT{}", id.to_uppercase());
         let marker = escape_pattern(end.trim_start());
-        self.rule(&terminal, &string_terminal(rules, &marker));
+        let all: Vec<String> = rules.iter().map(|rules| string_terminal(rules, &marker)).collect();
+        let null = if nullable { r#" | "null""# } else { "" };
+        self.rule(&terminal, &format!("({}){null}", all.join(") | (")));
         let rule = format!("text{id}");
         self.rule(&format!("{rule}[lazy]"), &format!("{terminal} {}", literal(end)));
         rule
@@ -77,7 +82,10 @@ impl LarkBuilder<'_> {
     fn gemma_string(&mut self, id: &str, rules: &StringRules) -> String {
         let escape = self.marker(gemma::ESCAPE);
         if !escape.starts_with('<') {
-            return format!("{escape} {}", self.unquoted(id, rules, gemma::ESCAPE));
+            return format!(
+                "{escape} {}",
+                self.unquoted(id, std::slice::from_ref(rules), false, gemma::ESCAPE)
+            );
         }
         // The parser also accepts the marker when ordinary tokens spell it, so the string must not contain it.
         let terminal = format!("TEXT{}", id.to_uppercase());
@@ -95,16 +103,19 @@ impl LarkBuilder<'_> {
         &mut self,
         format: ToolFormat,
         id: &str,
-        member: Option<&Member>,
-        strict: bool,
+        member: Option<(&Member, &Tool)>,
     ) -> Result<String, String> {
         let rule = format!("value{id}");
         match member {
-            Some(member) if format == ToolFormat::Gemma && schema::is_string(&member.schema) => {
-                let rules = schema::string_rules(&member.schema, strict).map_err(inexpressible)?;
-                Ok(self.gemma_string(id, &rules))
+            Some((member, tool)) if format == ToolFormat::Gemma && schema::is_string(&member.schema) => {
+                let rules = schema::string_rules(&member.schema, tool.strict);
+                Ok(self
+                    .gemma_string(id, &rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?))
             }
-            Some(member) => Ok(self.json(&rule, member.schema.clone())),
+            Some((member, tool)) => {
+                self.rules += &function_comment(&tool.name, &member.name);
+                Ok(self.json(&rule, member.schema.clone()))
+            }
             None if format == ToolFormat::Gemma => {
                 let text = self.gemma_string(id, &StringRules::default());
                 Ok(format!("({text} | {})", self.json(&rule, json!({}))))
@@ -125,7 +136,7 @@ impl LarkBuilder<'_> {
             let name = format!("args{at}");
             match self.parameters(tool, format)? {
                 Parameters::Any => {
-                    let value = self.value(format, "any", None, false)?;
+                    let value = self.value(format, "any", None)?;
                     self.rule("NAME", NAME);
                     let item = format!("NAME {} {value}", literal(between));
                     self.rule(&name, &format!("({item} ({gap} {item})*)?"));
@@ -133,7 +144,7 @@ impl LarkBuilder<'_> {
                 Parameters::Members(members) => {
                     let mut items = [Vec::new(), Vec::new()];
                     for (n, member) in members.iter().enumerate() {
-                        let value = self.value(format, &format!("{at}x{n}"), Some(member), tool.strict)?;
+                        let value = self.value(format, &format!("{at}x{n}"), Some((member, tool)))?;
                         let item = format!("{} {value}", literal(&format!("{}{between}", member.name)));
                         items[usize::from(!member.required)].push(item);
                     }
@@ -183,8 +194,10 @@ impl LarkBuilder<'_> {
             return Ok(Parameters::Any);
         }
         let schema = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
-        let members = match schema::members(&schema.unwrap_or_else(|| json!({}))) {
-            Err(keyword) if tool.strict => return Err(inexpressible(keyword)),
+        let mut schema = schema.unwrap_or_else(|| json!({}));
+        prepare_schema(&mut schema);
+        let members = match schema::members(&schema) {
+            Err(keyword) if tool.strict => return Err(inexpressible(tool, None, keyword)),
             Err(_) => return Ok(Parameters::Any),
             Ok(members) => members,
         };
@@ -229,6 +242,11 @@ fn is_writable(format: ToolFormat, name: &str) -> bool {
     !name.is_empty() && name.trim() == name && !name.contains(breaks)
 }
 
-fn inexpressible(keyword: &str) -> String {
-    format!("a function's schema uses a keyword that this model's form of calls cannot follow: \"{keyword}\"")
+/// A sentence about a keyword in a function's schema, or in that of an argument.
+fn inexpressible(tool: &Tool, member: Option<&Member>, keyword: &str) -> String {
+    let place = member.map_or_else(String::new, |member| format!(" (at {:?})", member.name));
+    format!(
+        "the schema of the function {:?} uses a keyword that this model's form of calls cannot follow: \"{keyword}\"{place}",
+        tool.name
+    )
 }

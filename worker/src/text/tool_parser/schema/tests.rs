@@ -40,13 +40,42 @@ fn members_of_a_schema_beyond_a_list_name_the_keyword() {
 }
 
 #[test]
-fn string_parameters_are_found_among_other_types() {
+fn text_parameters_are_found_among_other_types() {
     let schema = json!({"properties": {"a": {"type": "string"}, "b": {"const": "x"}, "c": {"$ref": "#/$defs/Unit"},
-        "d": {"enum": ["x", 1]}, "e": {"type": ["string", "null"]}}, "$defs": {"Unit": {"enum": ["C"]}}});
-    assert_eq!(string_parameters(&schema), ["a", "b", "c"]);
+        "d": {"enum": ["x", 1]}, "e": {"type": ["string", "null"]}, "f": {"type": ["string", "integer"]}},
+        "$defs": {"Unit": {"enum": ["C"]}}});
+    let expected =
+        [("a", false), ("b", false), ("c", false), ("e", true)].map(|(name, null)| (name.to_owned(), null));
+    assert_eq!(text_parameters(&schema), expected);
     let mut either = schema;
     either["anyOf"] = json!([{"required": ["a"]}]);
-    assert_eq!(string_parameters(&either), ["a", "b", "c"]);
+    assert_eq!(text_parameters(&either), expected);
+}
+
+#[test]
+fn texts_of_libraries_are_found() {
+    let root = json!({"$defs": {"Unit": {"type": "string", "enum": ["C"]}, "Maybe": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/Unit"}]}}});
+    let text = json!({"type": "string", "maxLength": 5});
+    let unit = &root["$defs"]["Unit"];
+    let listed = json!({"type": ["string", "null"], "enum": ["C"]});
+    let found = |schemas: &[&Value], nullable| {
+        Some(Texts { schemas: schemas.iter().map(|schema| (*schema).clone()).collect(), nullable })
+    };
+    for (schema, expected) in [
+        (json!({"anyOf": [text, {"type": "null"}], "default": null}), found(&[&text], true)),
+        (json!({"oneOf": [text, {"$ref": "#/$defs/Unit"}]}), found(&[&text, unit], false)),
+        (json!({"$ref": "#/$defs/Maybe"}), found(&[unit], true)),
+        (json!({"type": ["string", "null"], "maxLength": 5}), found(&[&text], true)),
+        (json!({"enum": ["C", null]}), found(&[unit], true)),
+        (json!({"type": ["string", "null"], "enum": ["C"]}), found(&[&listed], false)),
+        (json!({"anyOf": [text, {"type": "integer"}]}), None),
+        (json!({"type": ["integer", "null"]}), None),
+        (json!({"type": "null"}), None),
+        (json!({"enum": [null]}), None),
+        (json!({}), None),
+    ] {
+        assert_eq!(texts(&schema, &root), expected, "{schema}");
+    }
 }
 
 #[test]
