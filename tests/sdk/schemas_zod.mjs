@@ -104,6 +104,8 @@ const FEATURES = {
   never_optional: z.object({ a: z.boolean(), b: z.never().optional() }),
   partial_object: z.object({ a: z.boolean() }).partial(),
 };
+// Checks of the library that its schema does not state: its answers are only generated.
+const BEYOND_THE_SCHEMA = new Set(["http_url"]);
 // Schemas that no answer can be held to: the keyword and the place stand in the message.
 const REFUSED = {
   not: [{ type: "object", properties: { user: { type: "object", properties: { name: { not: { const: "x" } } } } } }, "not", "user.name"],
@@ -144,7 +146,10 @@ for (const [at, [name, schema, type]] of dumped().entries()) {
     let choice = await ask(schema, at);
     for (let again = 1; choice.finish_reason === "length" && again < 3; again++) choice = await ask(schema, at + 1000 * again);
     if (choice.finish_reason === "length") console.log(`${name}: cut off, ${choice.message.content.slice(0, 60)}`);
-    else type.parse(JSON.parse(choice.message.content));
+    else {
+      const value = JSON.parse(choice.message.content);
+      if (!BEYOND_THE_SCHEMA.has(name.split(",")[0])) type.parse(value);
+    }
   } catch (error) {
     failures.push(`${name}: ${error.message} for ${JSON.stringify(schema)}`);
   }
