@@ -135,13 +135,6 @@ fn openai_python_embeddings() {
     scripts::run("openai_embeddings.py", &arguments);
 }
 
-/// Each feature of both libraries: a model's answer under its schema is a value that the library parses.
-#[test]
-fn zod_schemas() {
-    let server = Server::start();
-    scripts::run("schemas_zod.mjs", &[&server.url("/v1"), places::SMOLLM2]);
-}
-
 #[test]
 fn pydantic_schemas() {
     let server = Server::start();
