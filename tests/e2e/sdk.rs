@@ -135,6 +135,7 @@ fn openai_python_embeddings() {
     scripts::run("openai_embeddings.py", &arguments);
 }
 
+/// Each feature of the library: a model's answer under its schema is a value that the library parses.
 #[test]
 fn pydantic_schemas() {
     let server = Server::start();
