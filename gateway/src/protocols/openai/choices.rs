@@ -71,7 +71,7 @@ impl ChoicesRequest {
     /// Checks the number of choices over all prompts.
     ///
     /// # Errors
-    /// Returns an error for more than [`MAX_CHOICES`] choices.
+    /// Returns an error for more than `MAX_CHOICES` choices.
     pub fn new(request: InferenceRequest, form: AnswerForm) -> Result<Self> {
         let count = request.outputs();
         if count > MAX_CHOICES {
@@ -85,7 +85,7 @@ impl ChoicesRequest {
 /// Checks the number of choices in the field `name`.
 ///
 /// # Errors
-/// Returns an error for 0 or more than [`MAX_CHOICES`].
+/// Returns an error for 0 or more than `MAX_CHOICES`.
 pub fn parse_count(name: &str, value: Option<u32>) -> Result<usize> {
     match value.unwrap_or(1) as usize {
         n @ 1..=MAX_CHOICES => Ok(n),

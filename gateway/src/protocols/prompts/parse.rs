@@ -93,7 +93,7 @@ pub fn parse_conversation(extra: &TokenizeChat, prompt: Prompt) -> Result<Tokeni
 /// Checks the number of token ids.
 ///
 /// # Errors
-/// Returns an error for more than [`MAX_TOKENS`] ids.
+/// Returns an error for more than `MAX_TOKENS` ids.
 pub fn parse_ids(request: Detokenize) -> Result<Vec<u32>> {
     match request.tokens.len() {
         0..=MAX_TOKENS => Ok(request.tokens),

@@ -16,7 +16,7 @@ use crate::protocols::openai::fields::SharedFields;
 use crate::protocols::openai::output_format::FormatFields;
 use crate::protocols::openai::usage::Usage;
 
-/// The request. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
+/// The request. Fields that are not implemented are parsed only to be refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "CompletionRequest")]
 pub struct Request {
