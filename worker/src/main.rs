@@ -1,5 +1,6 @@
 //! `mlxd-worker`: serves one model. `mlxd serve` starts it; start it by hand only for debugging.
 
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -40,14 +41,16 @@ async fn serve(arguments: Arguments) -> anyhow::Result<i32> {
         Server::new(loading.clone(), commands.clone(), Arc::clone(&counters), arguments.admission_limits());
     let mut ended = engine_thread::spawn(arguments.options(), queue, outcome, counters)?;
     let services = tokio::spawn(server.clone().serve(listener));
+    // One future from here on: a signal that comes while none listens would be lost.
+    let mut stop = pin!(stop_signal(arguments.lifeline));
     let early = tokio::select! {
-        signal = stop_signal(arguments.lifeline) => signal.map(|()| None)?,
+        signal = &mut stop => signal.map(|()| None)?,
         early = &mut ended => Some(early),
     };
     let broken = matches!(*loading.borrow(), Some(Err(_)));
     let status = match early {
         // Keep answering calls with the load error until the supervisor stops this process.
-        Some(Ok(Ended::NotLoaded)) => stop_signal(arguments.lifeline).await.map(|()| 1)?,
+        Some(Ok(Ended::NotLoaded)) => stop.await.map(|()| 1)?,
         Some(_) => 70,
         None if broken => 1,
         None if loading.borrow().is_none() => 0,
