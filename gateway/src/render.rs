@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
+use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::prompt::TokenizeRequest;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::Serialize;
@@ -20,8 +21,6 @@ use crate::protocols::prompts::write as translate;
 
 /// The first argument of a gateway that only renders.
 pub const COMMAND: &str = "render";
-/// Retries at another worker.
-const RETRIES: u32 = 2;
 
 /// Reads a chat request from standard input and writes its prompt to standard output, as `POST /v1/chat/completions/render` answers.
 #[derive(Debug, Parser)]
@@ -66,7 +65,7 @@ pub fn run() -> std::io::Result<i32> {
 pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let request = chat::parse(body::parse(body)?)?.request;
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
-    let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), RETRIES);
+    let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), GatewayConfig::default().recoveries);
     let model = request.model.clone();
     let mut tokens = Vec::new();
     if arguments.pieces {

@@ -38,12 +38,15 @@ pub enum Neutral {
 
 use Neutral::{Bool, EmptyList, EmptyText, Negative, Null, Number, Off, TextFormat, Window, ZeroOrNegative};
 
+/// A field's name and its neutral values.
+type Field = (&'static str, Neutral);
+
 /// A table of fields, each with its neutral values.
 pub trait FieldTable {
     /// The name of the table's schema.
     const NAME: &'static str;
     /// The fields.
-    const FIELDS: &'static [(&'static str, Neutral)];
+    const FIELDS: &'static [&'static [Field]];
 }
 
 /// Fields that no endpoint supports. Settings without effect on their own (`mirostat_tau`, `dry_base`) are not listed.
@@ -51,7 +54,7 @@ pub enum Everywhere {}
 
 impl FieldTable for Everywhere {
     const NAME: &'static str = "Foreign";
-    const FIELDS: &'static [(&'static str, Neutral)] = &[
+    const FIELDS: &'static [&'static [Field]] = &[&[
         // Sampling.
         ("mirostat", Number(0.0)),
         ("mirostat_mode", Number(0.0)),
@@ -101,38 +104,39 @@ impl FieldTable for Everywhere {
         ("include_stop_str_in_output", Bool(false)),
         ("return_token_ids", Bool(false)),
         ("return_tokens_as_token_ids", Bool(false)),
-    ];
+    ]];
 }
+
+/// Fields of chat completions that neither Responses nor Messages has.
+const CHAT_ONLY: &[Field] = &[
+    ("n", Number(1.0)),
+    ("min_tokens", Number(0.0)),
+    ("response_format", TextFormat),
+    ("logit_bias", Off),
+    ("logprobs", Off),
+    ("max_completion_tokens", Off),
+    ("ignore_eos", Off),
+    ("stop_token_ids", Off),
+    ("reasoning_effort", Off),
+    ("thinking_budget", Off),
+    ("json_schema", Off),
+    ("guided_json", Off),
+    ("guided_regex", Off),
+    ("guided_choice", Off),
+    ("guided_grammar", Off),
+    ("structured_outputs", Off),
+    ("functions", Off),
+    ("function_call", Off),
+    ("continue_final_message", Off),
+    ("documents", Off),
+];
 
 /// Fields of chat completions that Responses does not have.
 pub enum NotInResponses {}
 
 impl FieldTable for NotInResponses {
     const NAME: &'static str = "BesideResponses";
-    const FIELDS: &'static [(&'static str, Neutral)] = &[
-        ("messages", Off),
-        ("n", Number(1.0)),
-        ("logit_bias", Off),
-        ("logprobs", Off),
-        ("max_tokens", Off),
-        ("max_completion_tokens", Off),
-        ("min_tokens", Number(0.0)),
-        ("ignore_eos", Off),
-        ("stop_token_ids", Off),
-        ("reasoning_effort", Off),
-        ("thinking_budget", Off),
-        ("response_format", TextFormat),
-        ("json_schema", Off),
-        ("guided_json", Off),
-        ("guided_regex", Off),
-        ("guided_choice", Off),
-        ("guided_grammar", Off),
-        ("structured_outputs", Off),
-        ("functions", Off),
-        ("function_call", Off),
-        ("continue_final_message", Off),
-        ("documents", Off),
-    ];
+    const FIELDS: &'static [&'static [Field]] = &[CHAT_ONLY, &[("messages", Off), ("max_tokens", Off)]];
 }
 
 /// Fields of chat completions that Messages does not have.
@@ -140,30 +144,7 @@ pub enum NotInMessages {}
 
 impl FieldTable for NotInMessages {
     const NAME: &'static str = "BesideMessages";
-    const FIELDS: &'static [(&'static str, Neutral)] = &[
-        ("n", Number(1.0)),
-        ("logit_bias", Off),
-        ("logprobs", Off),
-        ("top_logprobs", Number(0.0)),
-        ("max_completion_tokens", Off),
-        ("min_tokens", Number(0.0)),
-        ("ignore_eos", Off),
-        ("stop", Off),
-        ("stop_token_ids", Off),
-        ("reasoning_effort", Off),
-        ("thinking_budget", Off),
-        ("response_format", TextFormat),
-        ("json_schema", Off),
-        ("guided_json", Off),
-        ("guided_regex", Off),
-        ("guided_choice", Off),
-        ("guided_grammar", Off),
-        ("structured_outputs", Off),
-        ("functions", Off),
-        ("function_call", Off),
-        ("continue_final_message", Off),
-        ("documents", Off),
-    ];
+    const FIELDS: &'static [&'static [Field]] = &[CHAT_ONLY, &[("top_logprobs", Number(0.0)), ("stop", Off)]];
 }
 
 /// The fields of the table `T` that a request sets to a value other than null.
@@ -265,7 +246,7 @@ impl<'de, T: FieldTable> Deserialize<'de> for Refused<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
                 let mut refused = Refused::default();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    match T::FIELDS.iter().find(|(name, _)| *name == key) {
+                    match T::FIELDS.iter().copied().flatten().find(|(name, _)| *name == key) {
                         Some((name, neutral)) => refused.given.push((name, *neutral, map.next_value()?)),
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -287,7 +268,7 @@ impl<T: FieldTable> JsonSchema for Refused<T> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let any = || Value::Bool(true);
         let properties: serde_json::Map<String, Value> =
-            T::FIELDS.iter().map(|(name, _)| ((*name).to_owned(), any())).collect();
+            T::FIELDS.iter().copied().flatten().map(|(name, _)| ((*name).to_owned(), any())).collect();
         json_schema!({ "type": "object", "properties": properties })
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::output_format::FormatFields;
 use crate::inference::labels::Labels;
 use crate::inference::request::Streaming;
+use crate::protocols::common::body::{Check, check_part};
 use crate::protocols::common::checks::{refuse, stop_texts};
 use crate::protocols::common::extensions::{ExtensionFields, Extensions};
 use crate::protocols::common::labels;
@@ -101,17 +102,23 @@ impl ServiceTier {
     }
 }
 
-/// The flattened groups of fields of both requests.
-pub struct Groups {
+/// The groups of fields that both requests flatten.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct FieldGroups {
     /// Fields outside the other groups.
+    #[serde(flatten)]
     pub shared: SharedFields,
     /// Sampling fields.
+    #[serde(flatten)]
     pub sampling: SamplingFields,
     /// Constraints of the output.
+    #[serde(flatten)]
     pub format: FormatFields,
     /// Extensions of every protocol.
+    #[serde(flatten)]
     pub extensions: ExtensionFields,
     /// Unsupported fields.
+    #[serde(flatten)]
     pub unsupported: Refused<Everywhere>,
 }
 
@@ -133,7 +140,15 @@ pub struct Parsed {
     pub tier: Option<&'static str>,
 }
 
-impl Groups {
+impl FieldGroups {
+    /// The checks that blame a field of these groups.
+    pub const PARTS: &'static [Check] = &[
+        check_part::<SharedFields>,
+        check_part::<SamplingFields>,
+        check_part::<FormatFields>,
+        check_part::<ExtensionFields>,
+    ];
+
     /// Parses all groups.
     ///
     /// # Errors

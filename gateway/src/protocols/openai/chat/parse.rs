@@ -10,7 +10,7 @@ use crate::inference::request::InferenceRequest;
 use crate::protocols::common::checks::{at_least_one, check_continuation, model_name, refuse, top_logprobs};
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest};
-use crate::protocols::openai::fields::{Groups, Parsed};
+use crate::protocols::openai::fields::Parsed;
 use crate::protocols::openai::tools::{self, Tools};
 
 /// Parses a chat request.
@@ -22,7 +22,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let tools = tools::parse(&mut request)?;
     let reasoning = parse_reasoning(&request)?;
     let template_kwargs = template_kwargs(&mut request, reasoning);
-    let candidates = choices::parse_count("n", request.shared.n)?;
+    let candidates = choices::parse_count("n", request.groups.shared.n)?;
     let logprobs = parse_logprobs(request.logprobs, request.top_logprobs)?;
     let is_background = messages::is_background_task(&request.messages);
     let continues = parse_continuation(&request)?;
@@ -32,15 +32,8 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         (Some(tokens), _) => at_least_one("max_completion_tokens", Some(tokens))?,
         (None, tokens) => at_least_one("max_tokens", tokens)?,
     };
-    let parsed = Groups {
-        shared: request.shared,
-        sampling: request.sampling,
-        format: request.format,
-        extensions: request.extensions,
-        unsupported: request.unsupported,
-    }
-    .parse()?;
-    let Parsed { mut generation, extensions, has_priority, stream, labels, affinity, tier } = parsed;
+    let Parsed { mut generation, extensions, has_priority, stream, labels, affinity, tier } =
+        request.groups.parse()?;
     if is_background && !has_priority {
         generation.priority = Priority::Low;
     }

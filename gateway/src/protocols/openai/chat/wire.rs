@@ -6,12 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::protocols::common::body::{Body, Check, check_part};
-use crate::protocols::common::extensions::ExtensionFields;
-use crate::protocols::common::sampling::SamplingFields;
-use crate::protocols::common::unsupported::{Everywhere, Refused};
-use crate::protocols::openai::fields::SharedFields;
-use crate::protocols::openai::output_format::FormatFields;
+use crate::protocols::common::body::{Body, Check};
+use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
 /// The request. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
@@ -51,24 +47,11 @@ pub struct Request {
     pub prompt_cache_options: Option<Value>,
     pub moderation: Option<Value>,
     #[serde(flatten)]
-    pub shared: SharedFields,
-    #[serde(flatten)]
-    pub sampling: SamplingFields,
-    #[serde(flatten)]
-    pub format: FormatFields,
-    #[serde(flatten)]
-    pub extensions: ExtensionFields,
-    #[serde(flatten)]
-    pub unsupported: Refused<Everywhere>,
+    pub groups: FieldGroups,
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] = &[
-        check_part::<SharedFields>,
-        check_part::<SamplingFields>,
-        check_part::<FormatFields>,
-        check_part::<ExtensionFields>,
-    ];
+    const PARTS: &'static [Check] = FieldGroups::PARTS;
 }
 
 /// The reasoning effort.

@@ -7,7 +7,7 @@ use super::wire::{self as completions, Request};
 use crate::inference::request::InferenceRequest;
 use crate::protocols::common::checks::{at_least_one, model_name, top_logprobs};
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
-use crate::protocols::openai::fields::{Groups, Parsed};
+use crate::protocols::openai::fields::Parsed;
 
 /// Maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 128;
@@ -19,23 +19,15 @@ const DEFAULT_MAX_TOKENS: u32 = 16;
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse(request: Request) -> Result<ChoicesRequest> {
-    let returned = choices::parse_count("n", request.shared.n)?;
-    let candidates = choices::parse_count("best_of", request.best_of.or(request.shared.n))?;
+    let returned = choices::parse_count("n", request.groups.shared.n)?;
+    let candidates = choices::parse_count("best_of", request.best_of.or(request.groups.shared.n))?;
     if candidates < returned {
         return Err(Error::invalid("best_of", format!("best_of must be at least n, which is {returned}")));
     }
-    if candidates > returned && request.shared.stream == Some(true) {
+    if candidates > returned && request.groups.shared.stream == Some(true) {
         return Err(Error::invalid("best_of", "best_of cannot be streamed: the best is known at the end"));
     }
-    let parsed = Groups {
-        shared: request.shared,
-        sampling: request.sampling,
-        format: request.format,
-        extensions: request.extensions,
-        unsupported: request.unsupported,
-    }
-    .parse()?;
-    let Parsed { generation, extensions, stream, labels, affinity, .. } = parsed;
+    let Parsed { generation, extensions, stream, labels, affinity, .. } = request.groups.parse()?;
     let echo = request.echo.unwrap_or(false);
     let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
     let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) =

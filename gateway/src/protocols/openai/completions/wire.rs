@@ -7,13 +7,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::protocols::common::body::{Body, Check, check_part};
-use crate::protocols::common::extensions::ExtensionFields;
-use crate::protocols::common::sampling::SamplingFields;
-use crate::protocols::common::unsupported::{Everywhere, Refused};
+use crate::protocols::common::body::{Body, Check};
 use crate::protocols::openai::chat::wire::Timings;
-use crate::protocols::openai::fields::SharedFields;
-use crate::protocols::openai::output_format::FormatFields;
+use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
 /// The request. Fields that are not implemented are parsed only to be refused.
@@ -28,24 +24,11 @@ pub struct Request {
     pub suffix: Option<String>,
     pub logprobs: Option<u8>,
     #[serde(flatten)]
-    pub shared: SharedFields,
-    #[serde(flatten)]
-    pub sampling: SamplingFields,
-    #[serde(flatten)]
-    pub format: FormatFields,
-    #[serde(flatten)]
-    pub extensions: ExtensionFields,
-    #[serde(flatten)]
-    pub unsupported: Refused<Everywhere>,
+    pub groups: FieldGroups,
 }
 
 impl Body for Request {
-    const PARTS: &'static [Check] = &[
-        check_part::<SharedFields>,
-        check_part::<SamplingFields>,
-        check_part::<FormatFields>,
-        check_part::<ExtensionFields>,
-    ];
+    const PARTS: &'static [Check] = FieldGroups::PARTS;
 }
 
 /// One prompt or several, as text or as token ids.

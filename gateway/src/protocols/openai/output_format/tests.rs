@@ -10,7 +10,7 @@ fn constrained(more: &Value) -> Result<Option<Constraint>> {
         body[name] = value.clone();
     }
     let request: Request = body::parse(body.to_string().as_bytes())?;
-    request.format.parse()
+    request.groups.format.parse()
 }
 
 #[test]
