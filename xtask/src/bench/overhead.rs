@@ -19,6 +19,8 @@ const STREAMS: usize = 64;
 const TOKENS: u32 = 4000;
 const REQUESTS: usize = 400;
 const IDLE: usize = 1000;
+/// More than a worker without weights takes.
+const DOUBLE_MIB: f64 = 200.0;
 /// A stream that waits answers after ten seconds.
 const UNTIL_ANSWERED: Duration = Duration::from_secs(13);
 
@@ -40,6 +42,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     demo::build_with_doubles()?;
     let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
     read_timed(send_request(&server, "/v1/chat/completions", 4)?, b"")?;
+    let worker_mib = server.child("mlxd-worker")?.mib;
+    ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
     let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
     let figures = paths.map(|path| measure(&server, path)).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (answered, idle_mib) = idle(&server)?;
