@@ -31,7 +31,7 @@ struct Tests {
 }
 
 const TESTS: [Tests; 2] = [
-    Tests { package: "gateway", program: "http", names: &["a_running_model_is_found_at_once"] },
+    Tests { package: "gateway", program: "http", names: &["running_model_is_found_within_microseconds"] },
     Tests {
         package: "e2e",
         program: "e2e",
@@ -111,6 +111,8 @@ fn measure(tests: &Tests) -> anyhow::Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} failed:\n{text}\n{errors}", tests.names.join(", "));
+    let missing = tests.names.iter().find(|name| !text.contains(&format!("test {name} ")));
+    ensure!(missing.is_none(), "{} has no test {missing:?}", tests.package);
     Ok(text)
 }
 
