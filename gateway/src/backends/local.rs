@@ -190,7 +190,7 @@ impl Backend for LocalBackend {
         // A request without a value resets the keep-alive of an earlier request.
         let keep = Some(keep_alive.unwrap_or_default());
         self.call((model, tried), keep, move |link| async move {
-            answer(link.client().embed(deadline(ENCODER_DEADLINE), request.clone())).await
+            answer(link.client().embed(deadline(ENCODER_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
@@ -199,7 +199,7 @@ impl Backend for LocalBackend {
         let Call { model, keep_alive, request, tried } = call;
         let keep = Some(keep_alive.unwrap_or_default());
         self.call((model, tried), keep, move |link| async move {
-            answer(link.client().rerank(deadline(ENCODER_DEADLINE), request.clone())).await
+            answer(link.client().rerank(deadline(ENCODER_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
@@ -209,7 +209,7 @@ impl Backend for LocalBackend {
         self.call((model, tried), keep_alive, move |link| async move {
             let mut count = 0;
             for prompt in request {
-                count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt.clone())).await?;
+                count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt.clone()).await)?;
             }
             Ok(count)
         })
@@ -221,7 +221,7 @@ impl Backend for LocalBackend {
         self.call((model, tried), keep_alive, move |link| async move {
             let mut rendered = Vec::with_capacity(request.len());
             for prompt in request {
-                rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt.clone())).await?);
+                rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt.clone()).await)?);
             }
             Ok(rendered)
         })
@@ -231,7 +231,7 @@ impl Backend for LocalBackend {
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
         let Call { model, keep_alive, request, tried } = call;
         self.call((model, tried), keep_alive, move |link| async move {
-            answer(link.client().tokenize(deadline(CALL_DEADLINE), request.clone())).await
+            answer(link.client().tokenize(deadline(CALL_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
@@ -239,7 +239,7 @@ impl Backend for LocalBackend {
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         let Call { model, keep_alive, request, tried } = call;
         self.call((model, tried), keep_alive, move |link| async move {
-            answer(link.client().detokenize(deadline(CALL_DEADLINE), request.to_vec())).await
+            answer(link.client().detokenize(deadline(CALL_DEADLINE), request.to_vec()).await)
         })
         .boxed()
     }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -85,17 +86,19 @@ fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
     })
 }
 
-/// Sends a request for a stream.
+/// Sends a request for a stream. Each has another prompt, so that no server can answer from memory.
 fn send_request(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(TcpStream, Instant)> {
+    static SENT: AtomicU32 = AtomicU32::new(0);
+    let prompt = format!("Hi {}", SENT.fetch_add(1, Ordering::Relaxed));
     let mut body = json!({"model": server.model, "stream": true, "temperature": 0});
     match path {
         "/v1/responses" => {
-            body["input"] = json!("Hi");
+            body["input"] = json!(prompt);
             body["store"] = json!(false);
             body["max_output_tokens"] = json!(tokens);
         }
         _ => {
-            body["messages"] = json!([{"role": "user", "content": "Hi"}]);
+            body["messages"] = json!([{"role": "user", "content": prompt}]);
             body["max_tokens"] = json!(tokens);
         }
     }

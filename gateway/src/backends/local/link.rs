@@ -126,7 +126,7 @@ impl Link {
             choice.id = ChoiceId(self.next_id.fetch_add(1, Ordering::Relaxed));
             streams.push(self.register(choice.id).ok_or_else(|| self.lost_error())?);
         }
-        let accepted = answer(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, submission)).await?;
+        let accepted = answer(self.client.submit(deadline(SUBMIT_DEADLINE), self.stream, submission).await)?;
         for stream in &mut streams {
             (stream.prompt_tokens, stream.capacity) = (accepted.prompt_tokens, Some(accepted.capacity));
         }
@@ -221,12 +221,13 @@ impl Link {
     }
 }
 
-/// Flattens the transport error and the worker's answer to a call.
-pub(super) async fn answer<T>(call: impl Future<Output = Result<Result<T>, RpcError>>) -> Result<T> {
+/// Flattens the transport error and the worker's answer to a call. Takes no future: an async function would store it twice, and
+/// one of tarpc's takes 6 KiB.
+pub(super) fn answer<T>(call: Result<Result<T>, RpcError>) -> Result<T> {
     let to_error = |error: RpcError| {
         let is_timeout = matches!(error, RpcError::DeadlineExceeded);
         let kind = if is_timeout { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         Error::new(kind, Origin::Gateway, format!("the worker does not answer: {error}"))
     };
-    call.await.map_err(to_error).flatten()
+    call.map_err(to_error).flatten()
 }
