@@ -55,8 +55,14 @@ fn limits(rows: usize) -> StepLimits {
 /// Schedules and commits `steps` steps of `rows` rows; returns the time.
 fn schedule(rows: usize, steps: usize) -> Duration {
     let blocks = (rows * (PROMPT + STEPS).div_ceil(32) + rows) as u32;
-    let capacity =
-        RunnerCapacity { block_size: 32, blocks, max_context: 1 << 20, weight_bytes: 0, window: None };
+    let capacity = RunnerCapacity {
+        block_size: 32,
+        blocks,
+        max_context: 1 << 20,
+        weight_bytes: 0,
+        window: None,
+        original_context: None,
+    };
     let mut scheduler = Scheduler::new(limits(rows), capacity);
     for row in 0..rows {
         scheduler.add(SequenceId(row as u64), params(row));

@@ -8,6 +8,7 @@ use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
 use crate::engine::runner::{Batch, Row, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
 use crate::kv::{BLOCK_SIZE, KvPool, KvStep};
+use crate::layers::rope::Positions;
 use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
@@ -59,8 +60,7 @@ pub struct MlxRunner {
 /// # Errors
 /// Names the wrong file, field or tensor. Up to then only headers have been read.
 pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
-    let mut config = Config::read(folder)?;
-    config.context_limit = options.context;
+    let config = Config::read(folder)?;
     let build = models::find(&config.model_type)?;
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
@@ -85,7 +85,15 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let (blocks, window) = (pool.limit(), model.window());
-    let capacity = RunnerCapacity { block_size: BLOCK_SIZE, blocks, max_context, weight_bytes, window };
+    let original_context = model.original_context();
+    let capacity = RunnerCapacity {
+        block_size: BLOCK_SIZE,
+        blocks,
+        max_context,
+        weight_bytes,
+        window,
+        original_context,
+    };
     Ok(MlxRunner { model, pool, capacity, launched: None, prefilled: 0 })
 }
 
@@ -133,7 +141,9 @@ impl MlxRunner {
         let length = batch.tokens.len() as i32;
         let ids = Array::from_slice(&batch.tokens, &[length]);
         let positions: Vec<f32> = batch.positions.iter().map(|p| *p as f32).collect();
-        let positions = Array::from_slice(&positions, &[length]);
+        let extended: Vec<bool> =
+            batch.rows.iter().flat_map(|row| row.tokens.clone().map(|_| row.extended)).collect();
+        let positions = Positions::new(&positions).with_extended(&extended);
         let mut step = KvStep::new(&mut self.pool, batch)?;
         let hidden = self.model.hidden(&ids, &positions, &mut step)?;
         let rows: Vec<u32> = batch.rows.iter().flat_map(logit_rows).map(|at| at as u32).collect();

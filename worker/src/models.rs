@@ -4,6 +4,7 @@ use mlx_rs::Array;
 
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
+use crate::layers::rope::Positions;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -48,7 +49,7 @@ const ARCHITECTURES: [(&str, Build); 14] = [
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
-    /// MoeShape and type of the KV of a token.
+    /// Sizes and type of the KV of a token.
     fn kv_shape(&self) -> Result<KvShape>;
 
     /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.
@@ -56,8 +57,13 @@ pub trait Model: std::fmt::Debug {
         None
     }
 
-    /// Runs all layers: ids `[T]` and positions `[T]` (float32) → hidden states `[T, D]`. Keys and values go to `kv`.
-    fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array>;
+    /// The longest text, in tokens, with the rotary factors of short texts; `None` if there is one set of factors.
+    fn original_context(&self) -> Option<u32> {
+        None
+    }
+
+    /// Runs all layers: ids `[T]` and positions → hidden states `[T, D]`. Keys and values go to `kv`.
+    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array>;
 
     /// The final norm: `[N, D]` → `[N, D]`.
     fn final_norm(&self, hidden: &Array) -> Result<Array>;

@@ -9,7 +9,7 @@ use crate::{models, paths, setup};
 pub(crate) const PACKAGES: [&str; 5] =
     ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2", "transformers==5.23.0", "tokenizers==0.23.3", "jinja2"];
 
-/// Packages that make the goldens of models that read texts.
+/// Packages that make the goldens of encoders and of longrope.
 const READING: [&str; 3] = ["torch==2.15.0", "sentence-transformers==6.2.0", "transformers==5.23.0"];
 
 /// Rewrites worker/tests/golden.
@@ -27,7 +27,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut script = Command::new(venv.join("bin/python"));
     script.arg(paths::own("scripts/goldens.py")).arg(paths::root().join("worker/tests/golden")).args(real);
     shown("goldens.py", &mut script)?;
-    let mut script = Command::new(sentence_environment()?.join("bin/python"));
+    let python = sentence_environment()?.join("bin/python");
+    let mut script = Command::new(&python);
+    script.arg(paths::own("scripts/goldens_longrope.py"));
+    script.arg(paths::root().join("worker/tests/golden/phi3-fp32"));
+    shown("goldens_longrope.py", &mut script)?;
+    let mut script = Command::new(&python);
     script.arg(paths::own("scripts/goldens_reading.py"));
     script.arg(paths::root().join("worker/tests/golden/reading")).args(embedding).env("HF_HUB_OFFLINE", "1");
     shown("goldens_reading.py", &mut script)

@@ -135,6 +135,11 @@ impl BlockAllocator {
         self.hasher.scope(name)
     }
 
+    /// The initial hash of extended texts in a cache scope: their KV differs from that of the same tokens in short texts.
+    pub fn extended_scope(&self, scope: ChainHash) -> ChainHash {
+        self.hasher.next(scope, &[])
+    }
+
     /// Number of leading blocks outside the window of the token after `computed` tokens.
     pub fn blocks_outside_window(&self, window: u32, computed: usize) -> usize {
         self.whole_blocks((computed + 1).saturating_sub(window as usize))

@@ -44,6 +44,8 @@ pub struct Row {
     /// The blocks that hold the sequence's KV, in order. Tokens at positions `0 .. last position of this row` lie in the
     /// first `ceil(context / block_size)` of them.
     pub blocks: Vec<BlockId>,
+    /// The text is longer than [`RunnerCapacity::original_context`].
+    pub extended: bool,
     /// Sampling parameters of the next tokens. Empty if more of the prompt follows; otherwise one, plus one per drafted
     /// token at the end of the row.
     pub samples: Vec<RowSampling>,
@@ -137,6 +139,9 @@ pub struct RunnerCapacity {
     pub weight_bytes: u64,
     /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.
     pub window: Option<u32>,
+    /// Longest text, in tokens, with the rotary factors of short texts. KV of the two kinds does not mix. `None` if there is one
+    /// kind.
+    pub original_context: Option<u32>,
 }
 
 /// Runs steps on a device.

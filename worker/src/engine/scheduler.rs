@@ -203,6 +203,7 @@ impl Scheduler {
         self.scheduled.clear();
         self.steps += 1;
         self.running.sort_by_key(|sequence| sequence.precedence.joined);
+        self.extend_long_texts();
         self.order_waiting();
         self.preempt_for_waiting();
         let (budget, preempted) = self.schedule_running(batch, prefill_tokens);
@@ -210,6 +211,15 @@ impl Scheduler {
         if !preempted {
             self.admit(batch, budget);
         }
+    }
+
+    /// Marks texts that have grown beyond the model's original context. Running ones wait again: their KV is invalid.
+    fn extend_long_texts(&mut self) {
+        let Some(original) = self.capacity.original_context else { return };
+        let grown = |sequence: &mut Sequence| !sequence.extended && sequence.length() > original as usize;
+        let grown: Vec<Sequence> =
+            self.running.extract_if(.., grown).chain(self.waiting.extract_if(.., grown)).collect();
+        self.waiting.extend(grown.into_iter().map(|sequence| sequence.into_extended(&self.allocator)));
     }
 
     /// Sorts the queue by rank, then by arrival.
@@ -326,7 +336,8 @@ impl Scheduler {
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
-        let mut row = Row { tokens: start..batch.tokens.len(), blocks, ..Row::default() };
+        let extended = sequence.extended;
+        let mut row = Row { tokens: start..batch.tokens.len(), blocks, extended, ..Row::default() };
         if count == sequence.pending() {
             row.samples.extend((0..=drafts.len()).map(|ahead| sequence.row_sampling(ahead)));
             row.adjust = sequence.logit_adjustments();
@@ -344,9 +355,18 @@ impl Scheduler {
         let sequence = &mut self.running[at];
         let decodes = count == 1 && sequence.pending() == 1 && sequence.generated() > 0;
         let room = self.max_length.saturating_sub(sequence.length() + 1);
+        // Drafts beyond the original context would be verified with the rotary factors of short texts.
+        let room = match self.capacity.original_context.filter(|_| !sequence.extended) {
+            Some(original) => room.min((original as usize).saturating_sub(sequence.length())),
+            None => room,
+        };
         let drafts = match self.limits.drafts {
             Drafts::LookUp(most) if decodes => sequence.drafts(most.min(room)).to_vec(),
-            Drafts::Model(_) if decodes && room > 0 => std::mem::take(&mut sequence.proposed),
+            Drafts::Model(_) if decodes => {
+                let mut proposed = std::mem::take(&mut sequence.proposed);
+                proposed.truncate(room);
+                proposed
+            }
             _ => Vec::new(),
         };
         let length = sequence.computed + count + drafts.len();

@@ -9,6 +9,8 @@ use super::drafts;
 use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
+#[cfg(doc)]
+use super::runner::RunnerCapacity;
 use super::runner::{LogitAdjustment, RowSampling, ScoreRequest};
 
 /// Unique within the engine; ids ascend in order of arrival.
@@ -62,6 +64,8 @@ pub struct Sequence {
     pub(super) table: BlockTable,
     pub(super) precedence: Precedence,
     scope: ChainHash,
+    /// The text is longer than the model's original context: see [`RunnerCapacity::original_context`].
+    pub(super) extended: bool,
     /// Hashes of its full blocks, computed on demand.
     chain: Vec<ChainHash>,
     /// Prefix cache hit when it first joined; `None` before that.
@@ -117,6 +121,7 @@ impl Sequence {
             table: blocks.table(),
             precedence: Precedence { class: priority as u8, arrived: since, joined: (0, 0) },
             scope: blocks.scope(&cache_scope),
+            extended: false,
             chain: Vec::new(),
             found: None,
             row,
@@ -203,6 +208,12 @@ impl Sequence {
         self.drafted = 0;
         self.proposed.clear();
         self
+    }
+
+    /// Marks the text as longer than the model's original context. Its tokens are computed anew.
+    pub(super) fn into_extended(self, blocks: &BlockAllocator) -> Self {
+        let scope = blocks.extended_scope(self.scope);
+        Self { extended: true, scope, chain: Vec::new(), ..self.preempted() }
     }
 
     /// The prefix cache hit of its prompt.

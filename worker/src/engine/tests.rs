@@ -37,7 +37,14 @@ struct Faulty {
 
 impl Runner for Faulty {
     fn capacity(&self) -> runner::RunnerCapacity {
-        runner::RunnerCapacity { block_size: 4, blocks: 64, max_context: 128, weight_bytes: 0, window: None }
+        runner::RunnerCapacity {
+            block_size: 4,
+            blocks: 64,
+            max_context: 128,
+            weight_bytes: 0,
+            window: None,
+            original_context: None,
+        }
     }
 
     fn memory(&self) -> Memory {

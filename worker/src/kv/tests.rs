@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::runner::{Row, RowSampling};
 use crate::kernels::device_lock::device;
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Positions, Rope};
 
 const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 8, dtype: Dtype::Float32 };
 const HEADS: usize = 4;
@@ -123,7 +123,7 @@ fn joined(parts: &[&Array]) -> Array {
 fn kernel_norms_and_rotates_heads_before_attention() {
     let _device = device();
     let norms = [norm_weight(21), norm_weight(22)];
-    let positions = Array::from_slice(&[0.0f32, 1.0, 2.0, 3.0, 4.0], &[5]);
+    let positions = Positions::new(&[0.0, 1.0, 2.0, 3.0, 4.0]);
     for normed in [false, true] {
         for rotated in [0, 4, WIDTH as i32] {
             let mut batch = Batch::default();

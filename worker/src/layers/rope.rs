@@ -85,8 +85,41 @@ impl RopeScaling {
 pub struct Rope {
     /// Radians per position, `[1, d/2]`.
     frequencies: Array,
+    /// The same for tokens of texts beyond the original context, if they differ.
+    extended: Option<Extended>,
     /// Factor of the rotated coordinates.
     scale: f32,
+}
+
+/// Frequencies of texts that are longer than the original context.
+#[derive(Debug, Clone)]
+struct Extended {
+    /// Radians per position, `[1, d/2]`.
+    frequencies: Array,
+    /// The longest text, in tokens, to which the frequencies do not apply.
+    original_context: u32,
+}
+
+/// The positions of a step's tokens.
+#[derive(Debug, Clone)]
+pub struct Positions {
+    /// Position of each token in its text, `[T]`, float32.
+    values: Array,
+    /// `[T, 1]`: whether the token's text is longer than the original context. `None` if none is.
+    extended: Option<Array>,
+}
+
+impl Positions {
+    /// Positions `[T]` in texts within the original context.
+    pub fn new(values: &[f32]) -> Self {
+        Self { values: Array::from_slice(values, &[values.len() as i32]), extended: None }
+    }
+
+    /// Marks the tokens whose text is longer than the original context; one flag per token.
+    pub fn with_extended(self, flags: &[bool]) -> Self {
+        let shape = [flags.len() as i32, 1];
+        Self { extended: flags.contains(&true).then(|| Array::from_slice(flags, &shape)), ..self }
+    }
 }
 
 /// Cosines and sines of a step.
@@ -128,30 +161,31 @@ impl Rope {
         }
     }
 
-    /// Phi's `longrope`, in a served context of `context` tokens. `scaling` is that of [`RopeScaling::with_lengths`].
+    /// Phi's `longrope`. `scaling` is that of [`RopeScaling::with_lengths`].
     ///
-    /// The factors for short texts apply if the context is not longer than the original one. Transformers chooses them for each
-    /// text by its length. Here texts share cached keys, so one choice holds for all, as in vLLM and llama.cpp.
+    /// A text has the short factors up to the original context, and the long ones beyond it. As in Transformers, all of its keys
+    /// have the same factors: a text that grows longer is computed anew.
     ///
     /// # Errors
     /// A sentence, if a field is missing or there is not one factor per wave.
-    pub fn long(
-        width: i32,
-        theta: f32,
-        scaling: &RopeScaling,
-        context: f32,
-    ) -> std::result::Result<Self, String> {
+    pub fn long(width: i32, theta: f32, scaling: &RopeScaling) -> std::result::Result<Self, String> {
         let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
-        let (name, factors) = if context > original {
-            ("long_factor", &scaling.long_factor)
-        } else {
-            ("short_factor", &scaling.short_factor)
-        };
-        let factors = factors.as_ref().ok_or_else(|| format!("rope_scaling: {name} is missing"))?;
         let stretch = scaling.factor.unwrap_or(1.0);
         // Longer contexts blur attention; this factor sharpens it again.
         let scale = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / original.ln()).sqrt() };
-        Self::plain(width, theta).stretched(factors, scaling.attention_factor.unwrap_or(scale))
+        let scale = scaling.attention_factor.unwrap_or(scale);
+        let rope = |name: &str, factors: &Option<Vec<f32>>| {
+            let factors = factors.as_ref().ok_or_else(|| format!("rope_scaling: {name} is missing"))?;
+            Self::plain(width, theta).stretched(factors, scale)
+        };
+        let long = rope("long_factor", &scaling.long_factor)?;
+        let extended = Extended { frequencies: long.frequencies, original_context: original as u32 };
+        Ok(Self { extended: Some(extended), ..rope("short_factor", &scaling.short_factor)? })
+    }
+
+    /// The longest text, in tokens, that is not extended; `None` if the length makes no difference.
+    pub fn original_context(&self) -> Option<u32> {
+        self.extended.as_ref().map(|extended| extended.original_context)
     }
 
     /// Without scaling. Coordinates of a head beyond `width` are not rotated.
@@ -174,12 +208,19 @@ impl Rope {
     }
 
     fn from_frequencies(frequencies: &[f32]) -> Self {
-        Self { frequencies: Array::from_slice(frequencies, &[1, frequencies.len() as i32]), scale: 1.0 }
+        let frequencies = Array::from_slice(frequencies, &[1, frequencies.len() as i32]);
+        Self { frequencies, extended: None, scale: 1.0 }
     }
 
-    /// For tokens at `positions` (`[T]`, float32). Cosines and sines have the type of `like`.
-    pub fn rotation(&self, positions: &Array, like: &Array) -> Result<Rotation> {
-        let angles = positions.reshape(&[-1, 1])?.multiply(&self.frequencies)?;
+    /// For tokens at `positions`. Cosines and sines have the type of `like`.
+    pub fn rotation(&self, positions: &Positions, like: &Array) -> Result<Rotation> {
+        let values = positions.values.reshape(&[-1, 1])?;
+        let angles = match (&self.extended, &positions.extended) {
+            (Some(long), Some(extended)) => {
+                values.multiply(ops::select(extended, &long.frequencies, &self.frequencies)?)?
+            }
+            _ => values.multiply(&self.frequencies)?,
+        };
         let half = self.frequencies.dim(1);
         let scaled =
             |x: Array| if self.scale == 1.0 { Ok(x) } else { x.multiply(Array::from_f32(self.scale)) };

@@ -12,6 +12,7 @@ use crate::engine::runner::RunnerError;
 use crate::kv::{AttentionDirection, ContiguousStep, KvStep};
 use crate::layers::Result;
 use crate::layers::linear::Linear;
+use crate::layers::rope::Positions;
 use crate::models::classifier::{ClassifierPooling, Head};
 use crate::models::encoder::{self, Encoder, Tokens};
 use crate::text::sentence_transformers::{Dense, Pooling, SentenceConfig};
@@ -217,7 +218,7 @@ fn padded(pieces: &[&EncoderInput]) -> Tokens {
     let shape = [all as i32];
     Tokens {
         ids: Array::from_slice(&ids, &shape),
-        positions: Array::from_slice(&positions, &shape),
+        positions: Positions::new(&positions),
         types: types.contains(&1).then(|| Array::from_slice(&types, &shape)),
         rows: pieces.len() as i32,
         length: length as i32,

@@ -6,6 +6,7 @@ use mlx_rs::Array;
 use super::{Model, bert, classifier, modernbert};
 use crate::kv::{AttentionDirection, KvStep};
 use crate::layers::Result;
+use crate::layers::rope::Positions;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -25,8 +26,8 @@ pub(super) const ENCODERS: [(&str, Load); 4] = [
 pub struct Tokens {
     /// `[T]`.
     pub ids: Array,
-    /// Position of each token in its row, `[T]`, float32.
-    pub positions: Array,
+    /// Position of each token in its row.
+    pub positions: Positions,
     /// 0 for tokens of a row's first text, 1 for its second, `[T]`; `None` if no row has a second text.
     pub types: Option<Array>,
     /// Number of rows.

@@ -14,7 +14,7 @@ use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, RopeScaling, Rotation};
+use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -161,7 +161,7 @@ impl super::Model for Model {
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
+    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
         let embedded = self.embed_tokens.forward(ids)?;
         let factor = Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(embedded.dtype())?;
         let mut x = embedded.multiply(factor)?;

@@ -15,7 +15,7 @@ use crate::layers::attention::{AttentionShape, HeadNorms};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Rope, RopeScaling};
+use crate::layers::rope::{Positions, Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -160,7 +160,7 @@ impl super::Model for Model {
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
+    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
         let embedded = self.embed_tokens.forward(ids)?;
         // The reference rounds this factor to bfloat16 whatever the model computes in.
         let factor = bf16::from_f32((self.args.hidden_size as f32).sqrt()).to_f32();

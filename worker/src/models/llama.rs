@@ -13,7 +13,7 @@ use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{self, SparseMoe};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{ContextLengths, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{ContextLengths, Positions, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -322,7 +322,11 @@ impl super::Model for Model {
         windows.reduce(|one, other| Some(one?.max(other?))).flatten()
     }
 
-    fn hidden(&self, ids: &Array, positions: &Array, kv: &mut KvStep) -> Result<Array> {
+    fn original_context(&self) -> Option<u32> {
+        self.rope.original_context()
+    }
+
+    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
         if self.variant.scaled_embedding {
             x = x.multiply(Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(x.dtype())?)?;

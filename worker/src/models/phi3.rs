@@ -1,7 +1,7 @@
 //! Phi 3 and 4: Llama with fused projections, partial rotary embeddings and long-context rotary factors.
 //!
 //! Abdin et al. 2024 (<https://arxiv.org/abs/2404.14219>); references: `phi3.py` of mlx-lm 0.32.2, which uses the long factors
-//! in every context, and `modeling_rope_utils.py` of Transformers 5.24, which does not.
+//! for every text, and `modeling_phi3.py` of Transformers 5.24, which uses the short ones up to the original context.
 
 use serde::Deserialize;
 
@@ -28,8 +28,7 @@ const ORIGINAL_CONTEXT: f32 = 4096.0;
 /// Those of the loader.
 pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let args: Args = loader.config().args()?;
-    let context = loader.config().served_context();
-    let rope = rope(&args, loader.config().args()?, context);
+    let rope = rope(&args, loader.config().args()?);
     let rope = rope.map_err(|problem| loader.config().problem(problem))?;
     llama::Model::load_variant(
         loader,
@@ -38,8 +37,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     )
 }
 
-/// The rotary embedding in a served context of `context` tokens.
-fn rope(args: &Args, rope: RopeArgs, context: Option<u32>) -> Result<Rope, String> {
+fn rope(args: &Args, rope: RopeArgs) -> Result<Rope, String> {
     let ContextLengths { maximum, original } = args.context_lengths();
     let scaling = rope.rope_scaling.or(rope.rope_parameters).unwrap_or_default();
     let maximum = maximum.unwrap_or(ORIGINAL_CONTEXT);
@@ -49,9 +47,7 @@ fn rope(args: &Args, rope: RopeArgs, context: Option<u32>) -> Result<Rope, Strin
     let (width, theta) = ((args.head_dim() as f32 * part) as i32, args.theta());
     match scaling.kind() {
         // Names that Phi's first files have for the same.
-        "longrope" | "su" | "yarn" => {
-            Rope::long(width, theta, &scaling, context.map_or(maximum, |context| context as f32))
-        }
+        "longrope" | "su" | "yarn" => Rope::long(width, theta, &scaling),
         "default" | "linear" => Rope::new(width, theta, Some(&scaling)),
         kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
     }

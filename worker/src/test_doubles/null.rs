@@ -26,7 +26,14 @@ impl NullRunner {
         }
         let blocks = max_context.div_ceil(block_size).saturating_mul(CONTEXTS);
         Ok(Self {
-            capacity: RunnerCapacity { block_size, blocks, max_context, weight_bytes: 0, window: None },
+            capacity: RunnerCapacity {
+                block_size,
+                blocks,
+                max_context,
+                weight_bytes: 0,
+                window: None,
+                original_context: None,
+            },
             tokens,
         })
     }

@@ -22,8 +22,6 @@ pub struct Config {
     pub model_type: String,
     /// `None` if weights are not packed.
     pub quantization: Option<Quantization>,
-    /// The longest context to serve, if it is to be shorter than the model's.
-    pub context_limit: Option<u32>,
 }
 
 /// Layout of packed weights: `group_size` weights of a row share a scale.
@@ -85,7 +83,7 @@ impl Config {
         let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
         let value = language::language_model_config(value);
         let quantization = quantization(&value).map_err(problem)?;
-        Ok(Self { path, value, model_type, quantization, context_limit: None })
+        Ok(Self { path, value, model_type, quantization })
     }
 
     /// The architecture's own fields.
@@ -104,14 +102,6 @@ impl Config {
     /// `max_position_embeddings`, if given.
     pub fn max_context(&self) -> Option<u32> {
         self.number("max_position_embeddings")
-    }
-
-    /// The context to serve in tokens: the model's, or a shorter one that was set. `None` if neither is given.
-    pub fn served_context(&self) -> Option<u32> {
-        match (self.max_context(), self.context_limit) {
-            (Some(own), Some(limit)) => Some(own.min(limit)),
-            (own, limit) => own.or(limit),
-        }
     }
 
     /// Whether the field is present and true.

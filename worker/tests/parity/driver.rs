@@ -102,6 +102,8 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], max_token
         batch.rows.push(Row {
             tokens: start..start + count,
             blocks: row.blocks.clone(),
+            // mlx-lm's longrope has the long factors in texts of every length.
+            extended: true,
             samples: vec![RowSampling::GREEDY],
             ..Row::default()
         });

@@ -29,7 +29,11 @@ fn goldens() -> PathBuf {
 }
 
 fn golden(folder: &Path) -> Golden {
-    serde_json::from_str(&std::fs::read_to_string(folder.join("golden.json")).unwrap()).unwrap()
+    read_golden(&folder.join("golden.json"))
+}
+
+fn read_golden(file: &Path) -> Golden {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
 /// A toy with some changed fields and the tokenizer of a real model. Its vocabulary is the first tokens of it.
@@ -100,6 +104,16 @@ async fn models_with_windows_match_mlx_lm_past_the_window() {
         let folder = toy(name, &[]);
         assert_parity(folder.path(), &golden(&goldens().join(name)), &[]).await;
     }
+}
+
+/// The original context has 64 tokens. Longer texts have other rotary factors.
+#[tokio::test]
+async fn longrope_text_beyond_the_original_context_matches_transformers() {
+    let golden = read_golden(&goldens().join("phi3-fp32/transformers.json"));
+    let clear = golden.prompt.len() + clear_prefix(&golden, &golden.greedy).len();
+    assert!(golden.prompt.len() <= 64 && clear > 64 + 5, "only {clear} tokens are clear");
+    let folder = toy("phi3-fp32", &[]);
+    assert_parity(folder.path(), &golden, &[]).await;
 }
 
 #[tokio::test]

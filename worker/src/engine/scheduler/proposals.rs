@@ -80,7 +80,14 @@ impl Scheduler {
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
         let samples = if samples { vec![RowSampling::GREEDY] } else { Vec::new() };
-        batch.rows.push(Row { tokens: start..batch.tokens.len(), blocks, samples, ..Row::default() });
+        let extended = sequence.extended;
+        batch.rows.push(Row {
+            tokens: start..batch.tokens.len(),
+            blocks,
+            extended,
+            samples,
+            ..Row::default()
+        });
     }
 
     fn clear(&mut self, batch: &mut Batch) {

@@ -32,7 +32,14 @@ fn limits(max_sequences: usize, prefill_tokens: usize) -> StepLimits {
 
 /// A runner with blocks of four tokens and without a window.
 fn capacity(blocks: u32, max_context: u32) -> RunnerCapacity {
-    RunnerCapacity { block_size: 4, blocks, max_context, weight_bytes: 0, window: None }
+    RunnerCapacity {
+        block_size: 4,
+        blocks,
+        max_context,
+        weight_bytes: 0,
+        window: None,
+        original_context: None,
+    }
 }
 
 /// One request of a random load.
@@ -89,6 +96,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: StepLimits, capacity: RunnerCapacity,
     let mut scheduler = Scheduler::new(limits, capacity);
     let (mut device, mut batch) = (device(words), Batch::default());
     device.window = capacity.window;
+    device.original_context = capacity.original_context;
     let mut drafter = Drafter { slots: HashMap::new(), wrong: 5, words };
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut gone: HashSet<u64> = HashSet::new();
@@ -229,11 +237,25 @@ proptest! {
         window in 1u32..30,
     ) {
         let (limits, block_size) = (limits(max_sequences, 16), 4);
-        let capacity = RunnerCapacity { block_size, blocks: 0, max_context: 200, weight_bytes: 0, window: Some(window) };
+        let capacity =
+            RunnerCapacity { block_size, max_context: 200, window: Some(window), ..capacity(0, 200) };
         let blocks = max_blocks(limits, capacity, 200) + more;
         let capacity = RunnerCapacity { blocks, ..capacity };
         assert_eq!(max_length(limits, capacity), 200);
         run(arrivals, limits, capacity, u32::MAX);
+    }
+
+    /// The device checks that the keys of a text are all of one kind, and that the kind follows from its length.
+    #[test]
+    fn text_that_grows_beyond_the_original_context_is_computed_anew(
+        arrivals in vec(arrival(64), 1..24),
+        max_sequences in 1usize..9,
+        blocks in 16u32..40,
+        original in 1u32..64,
+        drafts in prop::sample::select(vec![Drafts::None, Drafts::LookUp(3), Drafts::Model(3)]),
+    ) {
+        let capacity = RunnerCapacity { original_context: Some(original), ..capacity(blocks, 64) };
+        run(arrivals, StepLimits { max_sequences, prefill_tokens: 16, drafts }, capacity, 3);
     }
 
     #[test]
@@ -379,8 +401,7 @@ fn long_prompt_is_prefilled_beside_decoding() {
 
 #[test]
 fn max_length_is_the_smaller_of_pool_and_context() {
-    let capacity =
-        RunnerCapacity { block_size: 32, blocks: 4, max_context: 8192, weight_bytes: 0, window: None };
+    let capacity = RunnerCapacity { block_size: 32, ..capacity(4, 8192) };
     let limits = limits(4, 64);
     assert_eq!(max_length(limits, capacity), 128);
     assert_eq!(max_length(limits, RunnerCapacity { blocks: 1024, ..capacity }), 8192);

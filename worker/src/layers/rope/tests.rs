@@ -125,7 +125,7 @@ fn llama3_without_original_length_counts_from_the_models() {
 
 /// Phi-4-mini: three quarters of a head are rotated.
 #[test]
-fn longrope_uses_short_factors_in_short_contexts() {
+fn longrope_has_factors_for_texts_of_both_lengths() {
     let short = [
         1.0,
         0.421_962_6,
@@ -164,17 +164,18 @@ fn longrope_uses_short_factors_in_short_contexts() {
         scaling(fields, [Some(131_072.0), original])
     };
     let other_original = json!({"original_max_position_embeddings": 8192});
-    for (case, extra, context, frequencies, scale) in [
-        ("short", json!({}), 4096.0, &short, 1.190_238_1),
-        ("long", json!({}), 4097.0, &long, 1.190_238_1),
-        ("factor", json!({"factor": 8.0}), 100.0, &short, 1.118_034),
-        ("attention factor", json!({"attention_factor": 1.25}), 5000.0, &long, 1.25),
-        ("length beside", other_original, 5000.0, &long, 1.190_238_1),
+    for (case, extra, scale) in [
+        ("as published", json!({}), 1.190_238_1),
+        ("factor", json!({"factor": 8.0}), 1.118_034),
+        ("attention factor", json!({"attention_factor": 1.25}), 1.25),
+        ("length beside", other_original, 1.190_238_1),
     ] {
-        let scaling = longrope(extra, Some(4096.0));
-        assert_rope(&Rope::long(24, THETA, &scaling, context).unwrap(), frequencies, scale, case);
+        let rope = Rope::long(24, THETA, &longrope(extra, Some(4096.0))).unwrap();
+        assert_rope(&rope, &short, scale, case);
+        let extended = rope.extended.unwrap();
+        assert_eq!(extended.original_context, 4096);
+        assert_rope(&Rope { frequencies: extended.frequencies, extended: None, scale }, &long, scale, case);
     }
     let scaling = scaling(json!({"type": "longrope"}), [Some(8192.0), Some(4096.0)]);
-    assert!(Rope::long(24, THETA, &scaling, 8192.0).unwrap_err().contains("long_factor is missing"));
-    assert!(Rope::long(24, THETA, &scaling, 4096.0).unwrap_err().contains("short_factor is missing"));
+    assert!(Rope::long(24, THETA, &scaling).unwrap_err().contains("long_factor is missing"));
 }

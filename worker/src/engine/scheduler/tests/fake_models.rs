@@ -5,18 +5,28 @@ use std::collections::{HashMap, HashSet};
 use crate::engine::runner::{Batch, RunnerCapacity};
 use crate::engine::scheduler::Scheduler;
 
-/// A fake device. For each slot it stores the token and its position.
+/// A fake device.
 pub(super) struct Device {
-    pub(super) slots: HashMap<u32, (u32, u32)>,
+    pub(super) slots: HashMap<u32, Stored>,
     pub(super) computed: usize,
     /// Size of its vocabulary.
     pub(super) words: u32,
     /// Attention window, in tokens.
     pub(super) window: Option<u32>,
+    /// See [`RunnerCapacity::original_context`].
+    pub(super) original_context: Option<u32>,
+}
+
+/// The content of a slot.
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    position: u32,
+    token: u32,
+    extended: bool,
 }
 
 pub(super) fn device(words: u32) -> Device {
-    Device { slots: HashMap::new(), computed: 0, words, window: None }
+    Device { slots: HashMap::new(), computed: 0, words, window: None, original_context: None }
 }
 
 /// The token that follows `text`.
@@ -56,20 +66,25 @@ impl Device {
             assert!(!row.tokens.is_empty());
             end = row.tokens.end;
             for at in row.tokens.clone() {
-                self.slots.insert(batch.slots[at], (batch.positions[at], batch.tokens[at]));
+                let (position, token, extended) = (batch.positions[at], batch.tokens[at], row.extended);
+                self.slots.insert(batch.slots[at], Stored { position, token, extended });
             }
             let first = batch.positions[row.tokens.start];
             let last = batch.positions[row.tokens.end - 1];
             // Every token in the window must still be where the block table says.
             let read = (self.seen(first)..=last).map(|position| {
                 let slot = row.blocks[(position / block_size) as usize] * block_size + position % block_size;
-                let (lies_at, token) = self.slots[&slot];
-                assert_eq!(lies_at, position, "another position's token");
-                token
+                let stored = self.slots[&slot];
+                assert_eq!(stored.position, position, "another position's token");
+                assert_eq!(stored.extended, row.extended, "KV of a text of another length");
+                stored.token
             });
             let texts: Vec<u32> = read.collect();
             // Each sample follows the text up to its position, drafts included.
             for ahead in (0..row.samples.len()).rev() {
+                let length = last + 1 - ahead as u32;
+                let extended = self.original_context.is_some_and(|original| length > original);
+                assert_eq!(row.extended, extended, "a text of {length} tokens");
                 let text = &texts[..texts.len() - ahead];
                 chosen.push(next(text, self.window, self.words));
             }
