@@ -66,6 +66,8 @@ pub struct Generation {
     pub priority: Priority,
     /// Milliseconds after which it fails, counted from its arrival.
     pub time_limit_ms: Option<u32>,
+    /// Whether [`Event::Progress`] reports how much of the prompt is computed.
+    pub report_progress: bool,
 }
 
 /// Log probabilities to return. They are the model's own, before penalties, biases and temperature.
@@ -340,10 +342,12 @@ pub struct Sampling {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
-/// An event of one choice. A choice has at most one `Prompt`, any number of `Delta`, then exactly one `Finished` or `Failed`;
-/// nothing follows.
+/// An event of one choice. A choice has any number of `Progress` if it was requested, at most one `Prompt`, any number of `Delta`,
+/// then exactly one `Finished` or `Failed`; nothing follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
+    /// More of the prompt is computed, if it was requested.
+    Progress(PromptProgress),
     /// The prompt's tokens, if their log probabilities were requested.
     Prompt {
         /// In order.
@@ -360,6 +364,19 @@ pub enum Event {
     },
     /// The generation failed.
     Failed(Error),
+}
+
+/// How much of a prompt is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PromptProgress {
+    /// Tokens of the prompt.
+    pub total: u32,
+    /// The part of them whose KV came from the prefix cache.
+    pub cached: u32,
+    /// The part of them that is computed or cached.
+    pub processed: u32,
+    /// Milliseconds since the prompt's first step began.
+    pub elapsed_ms: u32,
 }
 
 /// More of an output: the result of some consecutive tokens.

@@ -108,6 +108,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
             limits,
             constraint: None,
             budget: None,
+            report_progress: false,
             deadline: None,
             span: tracing::Span::none(),
         };

@@ -75,6 +75,7 @@ pub fn admit(
             limits,
             constraint,
             budget,
+            report_progress: generation.report_progress,
             deadline,
             span: span.clone(),
         })

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
 use ipc_proto::error::RETRY_AFTER;
-use ipc_proto::generate::{ChoiceId, Event};
+use ipc_proto::generate::{ChoiceId, Event, PromptProgress};
 use ipc_proto::stream::StreamId;
 use ipc_proto::worker::Memory;
 use ipc_proto::{Disposition, Error, ErrorKind, Origin};
@@ -79,10 +79,15 @@ struct Request {
     budget: Option<ReasoningBudget>,
     deadline: Option<Instant>,
     span: tracing::Span,
+    /// The beginning of the prompt's first step, if the progress of the prompt is to be reported.
+    progress: Option<PrefillStart>,
     /// The first token has been sampled.
     begun: bool,
     _permit: AdmissionPermit,
 }
+
+/// The beginning of a prompt's first step. `None` before it.
+type PrefillStart = Option<Instant>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -180,7 +185,8 @@ impl<R: Runner> Engine<R> {
 
     fn submit(&mut self, admitted: Admitted) {
         let Admitted { request, arrival, permit } = admitted;
-        let EngineRequest { stream, id, params, limits, constraint, budget, deadline, span } = request;
+        let EngineRequest { stream, id, params, limits, constraint, budget, report_progress, deadline, span } =
+            request;
         if !arrival.is_wanted() || !self.streams.contains(stream) {
             return;
         }
@@ -195,8 +201,19 @@ impl<R: Runner> Engine<R> {
         self.kv_limit.reserve(sequence, self.scheduler.max_blocks(length));
         self.apply_kv_limit();
         let output = Output::new(Arc::clone(&self.tokenizer), limits, &params);
-        let mut request =
-            Request { stream, id, output, constraint, budget, deadline, span, begun: false, _permit: permit };
+        let progress = report_progress.then_some(None);
+        let mut request = Request {
+            stream,
+            id,
+            output,
+            constraint,
+            budget,
+            deadline,
+            span,
+            progress,
+            begun: false,
+            _permit: permit,
+        };
         if let Some(end) = request.resume(&params.generated) {
             self.streams.push(stream, id, end);
             // Before the flush: once the client sees the end, it may reuse the id and the permit.
@@ -275,7 +292,10 @@ impl<R: Runner> Engine<R> {
         }
         self.counters.begin_step(&self.scheduler);
         match self.run_batch() {
-            Ok(outcome) => self.postprocess(outcome),
+            Ok(outcome) => {
+                self.report_progress(began);
+                self.postprocess(outcome);
+            }
             Err(failure) => {
                 tracing::error!(%failure, rows = self.batch.rows.len(), "a step failed; its requests are lost");
                 let text = format!("the model failed while generating: {failure}");
@@ -351,6 +371,20 @@ impl<R: Runner> Engine<R> {
         });
         for sequence in ended {
             self.end(sequence);
+        }
+    }
+
+    /// Reports how much of each prompt is computed after the step that began at `began`.
+    fn report_progress(&mut self, began: Instant) {
+        for (sequence, progress) in self.scheduler.prefilled() {
+            let Some(request) = self.requests.get_mut(&sequence).filter(|request| !request.begun) else {
+                continue;
+            };
+            let Some(start) = &mut request.progress else { continue };
+            let elapsed = start.get_or_insert(began).elapsed().as_millis();
+            let elapsed_ms = u32::try_from(elapsed).unwrap_or(u32::MAX);
+            let event = Event::Progress(PromptProgress { elapsed_ms, ..progress });
+            self.streams.push(request.stream, request.id, event);
         }
     }
 

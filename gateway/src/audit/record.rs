@@ -70,7 +70,7 @@ impl RequestRecorder {
     /// Records an event of one choice. `is_last` is true for the last event of all choices.
     pub fn record_event(&mut self, event: &Event, is_last: bool) {
         match event {
-            Event::Prompt { .. } => {}
+            Event::Progress(_) | Event::Prompt { .. } => {}
             Event::Delta(_) => {
                 let start = self.start;
                 self.record.first_token_ms.get_or_insert_with(|| ms(start));

@@ -317,6 +317,8 @@ impl GenerateAttempts {
         if let Some(logprobs) = &mut generation.logprobs {
             logprobs.prompt &= !self.has_prompt_scores;
         }
+        // The client has seen the end of its prompt's progress.
+        generation.report_progress &= self.generated() == 0;
         Ok(GenerateAttempt {
             model: request.model.clone(),
             request_id: request.request_id.clone(),
@@ -348,7 +350,7 @@ impl GenerateAttempts {
                 }
             }
             Event::Prompt { .. } => self.has_prompt_scores = true,
-            Event::Finished { .. } | Event::Failed(_) => {}
+            Event::Progress(_) | Event::Finished { .. } | Event::Failed(_) => {}
         }
     }
 

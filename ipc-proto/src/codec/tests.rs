@@ -190,7 +190,9 @@ fn generation() -> impl Strategy<Value = Generation> {
     let ends = (vec(any::<String>(), 0..4), vec(any::<u32>(), 0..3), any::<bool>());
     let limits = any::<(Option<u32>, u32, Option<u32>, Option<u32>)>();
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
-    (output, logprobs, ends, limits, priority).prop_map(|(output, logprobs, ends, limits, priority)| {
+    let rest = (priority, any::<bool>());
+    (output, logprobs, ends, limits, rest).prop_map(|(output, logprobs, ends, limits, rest)| {
+        let (priority, report_progress) = rest;
         let (prompt, sampling, constraint) = output;
         let (stop, stop_tokens, ignore_eos) = ends;
         let (max_tokens, min_tokens, reasoning_budget, time_limit_ms) = limits;
@@ -207,6 +209,7 @@ fn generation() -> impl Strategy<Value = Generation> {
             constraint,
             priority,
             time_limit_ms,
+            report_progress,
         }
     })
 }
@@ -258,7 +261,14 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let delta = (any::<u32>(), vec(any::<u32>(), 0..3), vec(part, 0..3), logprobs())
         .prop_map(|(index, tokens, parts, logprobs)| Delta { index, tokens, parts, logprobs });
+    let progress = any::<[u32; 4]>().prop_map(|[total, cached, processed, elapsed_ms]| PromptProgress {
+        total,
+        cached,
+        processed,
+        elapsed_ms,
+    });
     prop_oneof![
+        progress.prop_map(Event::Progress),
         logprobs().prop_map(|tokens| Event::Prompt { tokens }),
         delta.prop_map(Event::Delta),
         (reason, usage).prop_map(|(reason, usage)| Event::Finished { reason, usage }),

@@ -54,6 +54,8 @@ pub struct EngineRequest {
     pub constraint: Option<Matcher>,
     /// The limit on reasoning tokens.
     pub budget: Option<ReasoningBudget>,
+    /// Whether to report how much of the prompt is computed.
+    pub report_progress: bool,
     /// The request fails if it is still running then.
     pub deadline: Option<Instant>,
     /// Carries the id of the client's request into the log.

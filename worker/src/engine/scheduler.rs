@@ -14,6 +14,7 @@
 //!
 //! Blocks in the prefix cache are not recomputed. A sequence whose prefix another one is computing waits for it.
 
+use ipc_proto::generate::PromptProgress;
 use ipc_proto::worker::{DraftStatistics, PrefixStatistics};
 
 use super::block_allocator::BlockAllocator;
@@ -407,6 +408,17 @@ impl Scheduler {
                 sequence.release_outside_window(window, &self.allocator);
             }
         }
+    }
+
+    /// How much of each prompt is computed once the last scheduled step has run, without the time. Valid before `commit`.
+    pub fn prefilled(&self) -> impl Iterator<Item = (SequenceId, PromptProgress)> {
+        self.scheduled.iter().map(|Scheduled { at, count, .. }| {
+            let sequence = &self.running[*at];
+            let total = sequence.prompt_len as u32;
+            let processed = ((sequence.computed + count) as u32).min(total);
+            let cached = sequence.prefix_hit().tokens;
+            (sequence.id, PromptProgress { total, cached, processed, elapsed_ms: 0 })
+        })
     }
 
     /// The sequences of the last scheduled step, in row order. A failed step loses them.

@@ -18,6 +18,8 @@ use crate::text::output_parser::OutputFormat;
 use crate::text::tokenizer::tests::byte_fallback;
 
 const STREAM: StreamId = StreamId(1);
+/// Choices from this id on report the progress of their prompts.
+const PROGRESS: u64 = 1000;
 
 /// How the device fails.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +132,7 @@ impl Running {
             limits,
             constraint: None,
             budget: None,
+            report_progress: id.0 >= PROGRESS,
             deadline,
             span,
         };
@@ -164,6 +167,30 @@ async fn failed_step_fails_its_requests_and_later_ones_run() {
         assert!(
             matches!(event, Event::Finished { reason: FinishReason::Length, usage } if usage.completion_tokens == 4)
         );
+    }
+}
+
+#[tokio::test]
+async fn progress_of_the_prompt_is_reported_before_the_first_token() {
+    let mut engine = Running::start(Fault::Fails, usize::MAX);
+    // Steps take eight tokens of a prompt, and blocks of the prefix cache have four.
+    for (id, expected) in
+        [(PROGRESS, vec![(0, 8), (0, 16), (0, 20)]), (PROGRESS + 1, vec![(16, 20)]), (1, vec![])]
+    {
+        engine.submit_params(id, scheduler::tests::params(vec![259; 20], Priority::Normal), 2, None);
+        let mut events = Vec::new();
+        while !events.last().is_some_and(Event::is_last) {
+            events.extend(engine.frames.next().await.unwrap().events.into_iter().map(|(_, event)| event));
+        }
+        let reported = events.iter().map_while(|event| match event {
+            Event::Progress(PromptProgress { total: 20, cached, processed, .. }) => {
+                Some((*cached, *processed))
+            }
+            _ => None,
+        });
+        assert_eq!(reported.collect::<Vec<_>>(), expected, "{id}");
+        let later = events.iter().skip(expected.len());
+        assert_eq!(later.filter(|event| matches!(event, Event::Progress(_))).count(), 0);
     }
 }
 

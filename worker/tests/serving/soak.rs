@@ -60,7 +60,7 @@ impl Load {
                     let known = self.running.remove(&id).is_some();
                     self.finished += usize::from(known);
                 }
-                Event::Delta(_) | Event::Prompt { .. } => {
+                Event::Delta(_) | Event::Prompt { .. } | Event::Progress(_) => {
                     // Cancel a marked request at its first event.
                     if self.running.get(&id) == Some(&true) {
                         gateway.control.cancel(context(), gateway.stream, id).await.unwrap();

@@ -25,6 +25,7 @@ pub async fn collect(
         on_event(&event);
         recorder.record_event(&event, choices.is_over());
         match event {
+            Event::Progress(_) => {}
             Event::Prompt { tokens } => outputs[choice].prompt = tokens,
             Event::Delta(delta) => outputs[choice].add(delta),
             Event::Failed(error) => return Err(error),

@@ -186,7 +186,7 @@ impl ResponseWriter for ChunkWriter {
         }
         match event {
             Event::Prompt { tokens } if !chat => self.push_echo(buffer, choice, tokens),
-            Event::Prompt { .. } | Event::Failed(_) => {}
+            Event::Progress(_) | Event::Prompt { .. } | Event::Failed(_) => {}
             Event::Delta(delta) if chat => self.push_chat_delta(buffer, choice, delta),
             Event::Delta(delta) => self.push_completion_delta(buffer, choice, delta),
             Event::Finished { reason, usage } => return self.finish(buffer, choice, *reason, *usage),

@@ -214,7 +214,7 @@ impl ResponseWriter for MessageWriter {
             self.open(buffer, 0);
         }
         match event {
-            generate::Event::Prompt { .. } => {}
+            generate::Event::Progress(_) | generate::Event::Prompt { .. } => {}
             generate::Event::Delta(delta) => delta.parts.iter().for_each(|part| self.push_part(buffer, part)),
             generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
             generate::Event::Failed(failure) => self.fail(buffer, failure),

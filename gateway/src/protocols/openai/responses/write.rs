@@ -319,7 +319,7 @@ impl ResponseWriter for ResponseBuilder {
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
         self.push_created(buffer);
         match event {
-            generate::Event::Prompt { .. } => {}
+            generate::Event::Progress(_) | generate::Event::Prompt { .. } => {}
             generate::Event::Delta(delta) => {
                 let mut logprobs = &*delta.logprobs;
                 for part in &delta.parts {
