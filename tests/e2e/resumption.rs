@@ -138,6 +138,19 @@ fn sampled_text_continues_after_its_worker_dies() {
     }
 }
 
+/// The first stop text occurs in the thought, the second one in the answer.
+#[test]
+fn stop_text_ends_the_answer_after_its_worker_dies() {
+    let folder = tempfile::tempdir().unwrap();
+    thinker::write(folder.path());
+    let server = Server::builder().models(folder.path()).start();
+    let body = json!({"model": THINKER, "messages": thinker::lesson("What is 4 + 5?"), "temperature": 0, "max_tokens": 80,
+        "stop": ["The user", "sum is"]});
+    let chat = stream_twice(&server, &body, "reasoning_content", 6);
+    assert!(chat.reasoning.starts_with("The user"), "{chat:?}");
+    assert_eq!((&*chat.content, &*chat.end), ("The ", "stop"));
+}
+
 #[test]
 fn thought_continues_after_its_worker_dies() {
     let folder = tempfile::tempdir().unwrap();

@@ -70,6 +70,49 @@ fn chat_returns_thoughts_and_accepts_them_back() {
     assert!(!plain.text("/choices/0/message/content").is_empty() && !said.is_empty());
 }
 
+/// The beginning of `answer` before `stop`, and whether it occurs.
+fn before<'a>(answer: &'a str, stop: &str) -> (&'a str, bool) {
+    answer.split_once(stop).map_or((answer, false), |(before, _)| (before, true))
+}
+
+/// Evaluation harnesses send stop texts with every request.
+#[test]
+fn stop_text_ends_the_answer_and_not_the_thought() {
+    let (_folder, server) = start();
+    let (thought, said) = think_in_chat(&server);
+    for stop in [&thought[..8], "\n\n", "sum is"] {
+        let (expected, stops) = before(&said, stop);
+        let answer = chat(&server, &json!({"stop": [stop]}));
+        assert_eq!(answer.text("/choices/0/message/reasoning_content"), thought, "{stop}");
+        assert_eq!(answer.text("/choices/0/message/content"), expected, "{stop}");
+        assert!(!stops || answer.text("/choices/0/finish_reason") == "stop", "{}", answer.body);
+        let body = json!({"model": THINKER, "messages": thinker::lesson(QUESTION), "temperature": 0, "max_tokens": 80,
+            "stop": stop, "stream": true});
+        let mut streamed = [String::new(), String::new()];
+        for data in server.stream("/v1/chat/completions", &body).filter(|data| data != "[DONE]") {
+            let delta = serde_json::from_str::<Value>(&data).unwrap()["choices"][0]["delta"].clone();
+            streamed[0] += delta["reasoning_content"].as_str().unwrap_or_default();
+            streamed[1] += delta["content"].as_str().unwrap_or_default();
+        }
+        assert_eq!(streamed, [&thought, expected]);
+        let turns = EXAMPLES.iter().flat_map(|[asked, thought, answered]| {
+            let content = json!([{"type": "thinking", "thinking": thought, "signature": "s"}, {"type": "text", "text": answered}]);
+            [json!({"role": "user", "content": asked}), json!({"role": "assistant", "content": content})]
+        });
+        let messages: Value = turns.chain([json!({"role": "user", "content": QUESTION})]).collect();
+        let answer = server.post(
+            "/v1/messages",
+            &json!({"model": THINKER, "messages": messages, "temperature": 0,
+            "max_tokens": 80, "thinking": {"type": "adaptive"}, "stop_sequences": [stop]}),
+        );
+        assert_eq!(
+            [answer.text("/content/0/thinking"), answer.text("/content/1/text")],
+            [&thought, expected]
+        );
+        assert!(!stops || answer.text("/stop_sequence") == stop, "{}", answer.body);
+    }
+}
+
 /// A schema constrains the answer only. The thought before it is free, whether the prompt or the model opens it.
 #[test]
 fn constrained_json_follows_a_free_thought() {

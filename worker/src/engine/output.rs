@@ -1,5 +1,5 @@
-//! Turns a request's tokens into events: detokenise, match stop texts, separate reasoning and tool calls from the answer,
-//! count, end. A pure fold over token ids.
+//! Turns a request's tokens into events: detokenise, separate reasoning and tool calls from the answer, match stop texts in the
+//! answer, count, end. A pure fold over token ids.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use super::runner::TokenScore;
 use super::sequence::SequenceParams;
 use crate::text::detokenize::Detokenizer;
 use crate::text::output_parser::{OutputFormat, OutputParser};
-use crate::text::stop::StopMatcher;
+use crate::text::stop::AnswerStops;
 use crate::text::tokenizer::Tokenizer;
 
 /// Stop conditions and output format.
@@ -19,7 +19,7 @@ use crate::text::tokenizer::Tokenizer;
 pub struct OutputLimits {
     /// Tokens that end the request.
     pub eos: Arc<HashSet<u32>>,
-    /// Texts that end the request.
+    /// Texts that end the request when they occur in the answer.
     pub stop: Vec<String>,
     /// Maximum number of generated tokens; 0 only scores the prompt.
     pub max_tokens: u32,
@@ -34,8 +34,8 @@ pub struct OutputLimits {
 pub struct Output {
     tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
-    stop: StopMatcher,
     parser: OutputParser,
+    stops: AnswerStops,
     markers: Arc<HashSet<u32>>,
     eos: Arc<HashSet<u32>>,
     max_tokens: u32,
@@ -61,8 +61,8 @@ impl Output {
         let prompt = scored.then(|| params.prompt.first().map(first).into_iter().collect());
         Self {
             detokenizer: Detokenizer::new(Arc::clone(&tokenizer)),
-            stop: StopMatcher::new(limits.stop),
             parser: OutputParser::new(limits.output_format, call_id_seed(params)),
+            stops: AnswerStops::new(limits.stop),
             markers: limits.markers,
             eos: limits.eos,
             max_tokens: limits.max_tokens,
@@ -115,27 +115,20 @@ impl Output {
         self.usage.completion_tokens += 1;
         self.tokens.push(token);
         if self.eos.contains(&token) {
-            self.finish(index, FinishReason::Stop, event);
-            return true;
+            return self.finish(index, FinishReason::Stop, event);
         }
         if let Some(scored) = scored {
             let logprob = self.token_logprob(&scored);
             self.logprobs.push(logprob);
         }
-        let found = match self.decode(token) {
-            Some(piece) => self.stop.push(&piece),
-            None => Default::default(),
-        };
-        self.parse_text(index, &found.text, found.stopped.is_some(), &mut event);
-        if let Some(which) = found.stopped {
-            event(Event::Finished { reason: FinishReason::StopText(which as u8), usage: self.usage });
-            return true;
+        let text = self.decode(token).unwrap_or_default();
+        if let Some(which) = self.parse_text(index, &text, false, &mut event) {
+            return self.end(FinishReason::StopText(which), event);
         }
         let complete = complete || self.parser.is_over();
         if complete || self.usage.completion_tokens >= self.max_tokens {
             let reason = if complete { FinishReason::Stop } else { FinishReason::Length };
-            self.finish(index, reason, event);
-            return true;
+            return self.finish(index, reason, event);
         }
         false
     }
@@ -157,26 +150,37 @@ impl Output {
         self.detokenizer.push(token)
     }
 
-    /// Flushes text that was held back, which can itself complete a stop text.
-    fn finish(&mut self, index: u32, reason: FinishReason, mut event: impl FnMut(Event)) {
-        let found = self.stop.push(&self.detokenizer.finish());
-        let (reason, rest) = match found.stopped {
-            Some(which) => (FinishReason::StopText(which as u8), String::new()),
-            None => (reason, self.stop.finish()),
-        };
-        self.parse_text(index, &(found.text + &rest), true, &mut event);
+    /// Flushes text that was held back, which can itself complete a stop text, and ends the output.
+    fn finish(&mut self, index: u32, reason: FinishReason, mut event: impl FnMut(Event)) -> bool {
+        let rest = self.detokenizer.finish();
+        let stopped = self.parse_text(index, &rest, true, &mut event);
         if !self.logprobs.is_empty() {
             self.emit_delta(index, Vec::new(), &mut event);
         }
+        self.end(stopped.map_or(reason, FinishReason::StopText), event)
+    }
+
+    /// Emits the last event. Calls end the turn only if none of them was cut off.
+    fn end(&self, reason: FinishReason, mut event: impl FnMut(Event)) -> bool {
         let reason = match reason {
-            FinishReason::Stop if self.parser.has_called() => FinishReason::ToolCalls,
+            FinishReason::Stop | FinishReason::StopText(_) if self.parser.has_whole_calls() => {
+                FinishReason::ToolCalls
+            }
             reason => reason,
         };
         event(Event::Finished { reason, usage: self.usage });
+        true
     }
 
-    /// Parses text into parts and emits them; counts the token if it was reasoning. `last` marks the end of the output.
-    fn parse_text(&mut self, index: u32, text: &str, last: bool, event: &mut impl FnMut(Event)) {
+    /// Parses text into parts and emits those of them that belong to no stop text; counts the token if it was reasoning. `last`
+    /// marks the end of the output. Returns the index of the stop text that was found.
+    fn parse_text(
+        &mut self,
+        index: u32,
+        text: &str,
+        last: bool,
+        event: &mut impl FnMut(Event),
+    ) -> Option<u8> {
         let was_reasoning = self.parser.is_reasoning();
         let mut parts = self.parser.push(text);
         if was_reasoning || self.parser.is_reasoning() {
@@ -185,9 +189,14 @@ impl Output {
         if last {
             parts.extend(self.parser.finish());
         }
+        let (mut parts, stopped) = self.stops.push(parts);
+        if last && stopped.is_none() {
+            parts.extend(self.stops.finish());
+        }
         if !parts.is_empty() {
             self.emit_delta(index, parts, event);
         }
+        stopped.map(|which| which as u8)
     }
 
     /// Counts token `index` as reasoning, once.
@@ -220,3 +229,6 @@ fn call_id_seed(params: &SequenceParams) -> u64 {
     (params.sampling.seed, &params.prompt).hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

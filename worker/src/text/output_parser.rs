@@ -133,9 +133,9 @@ impl OutputParser {
         }
     }
 
-    /// Whether the output has called a function.
-    pub fn has_called(&self) -> bool {
-        self.sink.has_begun_call()
+    /// Whether the output has called functions, and no call was cut off.
+    pub fn has_whole_calls(&self) -> bool {
+        self.sink.has_whole_calls()
     }
 
     /// Whether the parser ignores all further text.

@@ -12,12 +12,24 @@ pub struct Sink {
     short_ids: bool,
     calls_begun: u64,
     calls_ended: u64,
+    /// All arguments of the last call.
+    last_arguments: String,
+    /// The arguments of a call before the last one are no JSON.
+    has_broken_call: bool,
 }
 
 impl Sink {
     /// An empty sink. Call ids derive from `id_key`; `short_ids` makes ids of nine hexadecimal digits.
     pub fn new(id_key: u64, short_ids: bool) -> Self {
-        Self { parts: Vec::new(), id_key, short_ids, calls_begun: 0, calls_ended: 0 }
+        Self {
+            parts: Vec::new(),
+            id_key,
+            short_ids,
+            calls_begun: 0,
+            calls_ended: 0,
+            last_arguments: String::new(),
+            has_broken_call: false,
+        }
     }
 
     /// Adds text to the answer.
@@ -41,12 +53,15 @@ impl Sink {
     /// Begins a call of the function `name`.
     pub fn begin_call(&mut self, name: &str) {
         let id = self.next_id();
+        self.has_broken_call |= self.calls_begun > 0 && !is_json(&self.last_arguments);
+        self.last_arguments.clear();
         self.calls_begun += 1;
         self.parts.push(Part::Call { id, name: name.to_owned() });
     }
 
     /// Adds text to the arguments of the current call.
     pub fn arguments(&mut self, text: &str) {
+        self.last_arguments.push_str(text);
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
             Some(Part::Arguments(last)) => last.push_str(text),
@@ -59,9 +74,9 @@ impl Sink {
         self.calls_ended += 1;
     }
 
-    /// Whether a call has begun.
-    pub fn has_begun_call(&self) -> bool {
-        self.calls_begun > 0
+    /// Whether there are calls, and the arguments of each are a whole JSON value. A call that was cut off has none.
+    pub fn has_whole_calls(&self) -> bool {
+        self.calls_begun > 0 && !self.has_broken_call && is_json(&self.last_arguments)
     }
 
     /// Whether a call has ended.
@@ -85,4 +100,8 @@ impl Sink {
         }
         format!("call_{:016x}{:08x}", hash(0), hash(1) >> 32)
     }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

@@ -1,4 +1,9 @@
 //! Finds stop texts in text that arrives in pieces. Never releases a part of one.
+//!
+//! Stop texts count in the answer only, neither in reasoning nor in the arguments of calls: there they would cut off what leads
+//! to the answer.
+
+use ipc_proto::generate::Part;
 
 /// Searches for several stop texts. The first one to be complete wins, and the longest of several that end together. So the
 /// result does not depend on how the text is cut into pieces.
@@ -44,6 +49,50 @@ impl StopMatcher {
     /// Ends the text. Returns the text held back.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
+    }
+}
+
+/// Searches for stop texts in the answer of a parsed output.
+#[derive(Debug, Default)]
+pub struct AnswerStops(StopMatcher);
+
+impl AnswerStops {
+    /// A search for `stops`. None of them may be empty.
+    pub fn new(stops: Vec<String>) -> Self {
+        Self(StopMatcher::new(stops))
+    }
+
+    /// Searches the next parts. Returns the parts before the stop text, and the index of the stop text that was found.
+    /// A stop text does not extend across reasoning or a call.
+    pub fn push(&mut self, parts: Vec<Part>) -> (Vec<Part>, Option<usize>) {
+        let mut kept = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Part::Text(text) => {
+                    let StopScan { text, stopped } = self.0.push(&text);
+                    push_text(&mut kept, text);
+                    if stopped.is_some() {
+                        return (kept, stopped);
+                    }
+                }
+                part => {
+                    push_text(&mut kept, self.0.finish());
+                    kept.push(part);
+                }
+            }
+        }
+        (kept, None)
+    }
+
+    /// Ends the output. Returns the part held back, if any.
+    pub fn finish(&mut self) -> Option<Part> {
+        Some(self.0.finish()).filter(|text| !text.is_empty()).map(Part::Text)
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: String) {
+    if !text.is_empty() {
+        parts.push(Part::Text(text));
     }
 }
 

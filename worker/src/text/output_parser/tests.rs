@@ -401,7 +401,7 @@ fn single_call_ends_the_output() {
     let mut parser =
         OutputParser::new(OutputFormat { single_call: true, ..with_functions(ToolFormat::Hermes) }, 0);
     assert_eq!(short(&parser.push(&call.repeat(2))), "|g({})");
-    assert!(parser.is_over() && parser.has_called() && parser.finish().is_empty());
+    assert!(parser.is_over() && parser.has_whole_calls() && parser.finish().is_empty());
 }
 
 /// Building blocks of texts in all formats.

@@ -63,3 +63,34 @@ fn partial_stop_text_is_released_on_a_mismatch() {
     assert_eq!(matcher.push(" </end").text, " ");
     assert_eq!(matcher.finish(), "</end");
 }
+
+fn texts(all: &[&str]) -> Vec<String> {
+    all.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn reasoning_and_arguments_hold_no_stop_text() {
+    let mut stops = AnswerStops::new(texts(&["stop", "\"city\""]));
+    let parts = vec![
+        Part::Reasoning("stop".into()),
+        Part::Text("I call.".into()),
+        Part::Call { id: "a".into(), name: "stop".into() },
+        Part::Arguments("{\"city\": \"stop\"}".into()),
+    ];
+    assert_eq!(stops.push(parts.clone()), (parts, None));
+    let found = stops.push(vec![Part::Text("now stop here".into()), Part::Reasoning("more".into())]);
+    assert_eq!(found, (vec![Part::Text("now ".into())], Some(0)));
+}
+
+#[test]
+fn stop_text_does_not_extend_across_a_call() {
+    let mut stops = AnswerStops::new(texts(&["stop"]));
+    let call = Part::Call { id: "a".into(), name: "f".into() };
+    assert_eq!(stops.push(vec![Part::Text("so st".into())]), (vec![Part::Text("so ".into())], None));
+    let released = vec![Part::Text("st".into()), call.clone()];
+    assert_eq!(
+        stops.push(vec![call, Part::Text("op".into())]),
+        ([released, vec![Part::Text("op".into())]].concat(), None)
+    );
+    assert_eq!(stops.finish(), None);
+}
