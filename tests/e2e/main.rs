@@ -8,6 +8,7 @@ mod background;
 mod browser;
 mod chaos;
 mod cors;
+mod cut_off;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ipc_proto::generate::{self, FinishReason, Part, TokenLogprob};
 use ipc_proto::{Error, ErrorKind};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
@@ -218,6 +219,7 @@ impl ResponseBuilder {
         let Some(open) = self.open.take() else { return };
         let (output_index, content_index, item_id) = (self.done.len(), 0, &*open.id);
         let text = &*open.text;
+        let status = if open.is_cut_off() { "incomplete" } else { status };
         let (name, body) = match open.kind {
             Kind::Message => {
                 let logprobs = to_logprobs(&open.logprobs);
@@ -293,6 +295,11 @@ impl ResponseBuilder {
 }
 
 impl Open {
+    /// Whether the item is a call whose arguments are not a whole JSON value.
+    fn is_cut_off(&self) -> bool {
+        self.kind == Kind::Call && serde_json::from_str::<IgnoredAny>(&self.text).is_err()
+    }
+
     /// Returns the content part of the item. Calls have none.
     fn content_part(&self, summarise: bool) -> Option<answer::Part> {
         let text = self.text.clone();

@@ -168,6 +168,28 @@ fn last_event_has_the_outcome() {
     }
 }
 
+/// The model ended its turn inside the second call.
+#[test]
+fn call_that_was_cut_off_is_incomplete() {
+    let call = |name: &str| Part::Call { id: "c".into(), name: name.into() };
+    let arguments = |text: &str| Part::Arguments(text.into());
+    let all = vec![call("f"), arguments("{\"a\": 1}"), call("g"), arguments("{\"a\": ")];
+    for (reason, outcome) in
+        [(FinishReason::Stop, "response.completed"), (FinishReason::Length, "response.incomplete")]
+    {
+        let events = stream(&[parts(all.clone()), finished(reason)]);
+        let last = events.last().unwrap();
+        assert_eq!(last["type"], outcome);
+        let statuses = [0, 1].map(|at| last["response"]["output"][at]["status"].clone());
+        assert_eq!(statuses, ["completed", "incomplete"]);
+        let done = events.iter().filter(|event| event["type"] == "response.output_item.done");
+        assert_eq!(
+            done.map(|event| &event["item"]["status"]).collect::<Vec<_>>(),
+            ["completed", "incomplete"]
+        );
+    }
+}
+
 #[test]
 fn keep_alive_before_the_first_event_creates_the_response() {
     let (mut wire, mut buffer) = (builder(), Vec::new());
