@@ -47,7 +47,7 @@ pub fn admit(
     let limits = OutputLimits {
         eos: end_tokens(files, &generation)?,
         max_tokens: generation.max_tokens.map_or(max_output, |tokens| tokens.min(max_output)),
-        output_format,
+        output_format: OutputFormat { constrained: generation.constraint.is_some(), ..output_format },
         markers: match generation.prompt {
             Prompt::Chat(_) => Arc::clone(&files.formats.markers),
             _ => Arc::default(),

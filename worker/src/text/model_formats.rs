@@ -96,6 +96,7 @@ impl ModelFormats {
             tool_format: self.tools,
             functions: may_call.then(|| Functions::from_tools(&chat.tools)),
             single_call,
+            constrained: false,
         }
     }
 }

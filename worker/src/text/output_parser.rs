@@ -26,6 +26,8 @@ pub struct OutputFormat {
     pub single_call: bool,
     /// The prompt ends within the answer.
     pub in_answer: bool,
+    /// The answer must have a form, in which tags are text.
+    pub constrained: bool,
 }
 
 impl Default for OutputFormat {
@@ -38,6 +40,7 @@ impl Default for OutputFormat {
             functions: None,
             single_call: false,
             in_answer: false,
+            constrained: false,
         }
     }
 }
@@ -62,7 +65,14 @@ impl OutputParser {
     /// when a request is resumed.
     pub fn new(output_format: OutputFormat, key: u64) -> Self {
         let OutputFormat {
-            reasoning, reasoning_open, tool_format, functions, single_call, in_answer, ..
+            reasoning,
+            reasoning_open,
+            tool_format,
+            functions,
+            single_call,
+            in_answer,
+            constrained,
+            ..
         } = output_format;
         // An output that begins within the answer holds no reasoning.
         let reasoning = if in_answer { ReasoningFormat::None } else { reasoning };
@@ -73,7 +83,11 @@ impl OutputParser {
             (_, None) if reasoning == ReasoningFormat::None => Syntax::Plain,
             (format, functions) => {
                 let calls = functions.map(|functions| CallParser::new(format, functions));
-                Syntax::Tags(ReasoningParser::new(reasoning, reasoning_open), calls)
+                let mut reasoning = ReasoningParser::new(reasoning, reasoning_open);
+                if constrained {
+                    reasoning.keep_closing_tags();
+                }
+                Syntax::Tags(reasoning, calls)
             }
         };
         Self { sink: Sink::new(key, short_ids), syntax, single_call }
@@ -100,6 +114,9 @@ impl OutputParser {
             Syntax::Plain => sink.text(c.encode_utf8(&mut [0; 4])),
             Syntax::Harmony(harmony) => harmony.push(c, sink),
             Syntax::Tags(reasoning, calls) => {
+                if calls.as_ref().is_some_and(CallParser::may_be_calling) {
+                    reasoning.keep_closing_tags();
+                }
                 reasoning.push(c, &mut |section, text| push_section(section, text, calls, sink));
             }
         }

@@ -1,4 +1,7 @@
 //! Separates a model's reasoning from its answer: text between two tags at the beginning of the output.
+//!
+//! A model may reason although its prompt opens no reasoning. Its closing tag is then alone. The text before it has gone out as
+//! answer, but the tag does not.
 
 use clap::ValueEnum;
 
@@ -53,6 +56,8 @@ pub enum Section {
 pub struct ReasoningParser {
     tags: Option<(&'static str, &'static str)>,
     state: State,
+    /// Whether a closing tag in the answer can end reasoning that was not opened.
+    may_close: bool,
 }
 
 #[derive(Debug)]
@@ -69,12 +74,47 @@ enum State {
     },
     /// Between the closing tag and the answer.
     After,
-    Answer,
+    Answer(AnswerTags),
+}
+
+/// The tags in the answer.
+#[derive(Debug, Default)]
+struct AnswerTags {
+    /// A possible beginning of a tag.
+    held: String,
+    /// Opening tags without a closing one.
+    open: u32,
+    /// No reasoning has come, so a closing tag without an opening one ends it.
+    may_close: bool,
+}
+
+impl AnswerTags {
+    fn push(&mut self, c: char, (open, close): (&str, &str), emit: &mut impl FnMut(Section, &str)) {
+        self.held.push(c);
+        while !self.held.is_empty() {
+            let is_close = self.held == close;
+            if is_close && self.open == 0 && self.may_close {
+                self.may_close = false;
+                self.held.clear();
+            } else if is_close || self.held == open {
+                self.open = if is_close { self.open.saturating_sub(1) } else { self.open + 1 };
+                emit(Section::Answer, &std::mem::take(&mut self.held));
+            } else if [open, close].iter().any(|tag| tag.starts_with(&self.held)) {
+                return;
+            } else {
+                emit(Section::Answer, self.held.remove(0).encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
 }
 
 impl State {
     fn inside() -> Self {
         Self::Inside { buffer: MarkerBuffer::default(), has_text: false }
+    }
+
+    fn answer(may_close: bool) -> Self {
+        Self::Answer(AnswerTags { may_close, ..AnswerTags::default() })
     }
 }
 
@@ -83,13 +123,21 @@ impl ReasoningParser {
     pub fn new(format: ReasoningFormat, opened: bool) -> Self {
         let tags = format.tags();
         let start = State::Start { opened, buffer: MarkerBuffer::default() };
-        let state = if tags.is_some() { start } else { State::Answer };
-        Self { tags, state }
+        let state = if tags.is_some() { start } else { State::answer(false) };
+        Self { tags, state, may_close: true }
     }
 
     /// Whether all further text belongs to the answer.
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Answer)
+        matches!(self.state, State::Answer(_))
+    }
+
+    /// Takes a closing tag in the answer as text from here on: it stands in a call, or in an answer with a form of its own.
+    pub fn keep_closing_tags(&mut self) {
+        self.may_close = false;
+        if let State::Answer(answer) = &mut self.state {
+            answer.may_close = false;
+        }
     }
 
     /// Whether the output is inside the reasoning.
@@ -99,7 +147,7 @@ impl ReasoningParser {
 
     /// Parses the next character. Hands text to `emit` once its section is certain.
     pub fn push(&mut self, c: char, emit: &mut impl FnMut(Section, &str)) {
-        let Some((open, close)) = self.tags else {
+        let Some(tags @ (open, close)) = self.tags else {
             return emit(Section::Answer, c.encode_utf8(&mut [0; 4]));
         };
         match &mut self.state {
@@ -111,7 +159,7 @@ impl ReasoningParser {
                     self.state = State::inside();
                 } else if !text.is_empty() {
                     text += &buffer.take();
-                    self.state = if opened { State::inside() } else { State::Answer };
+                    self.state = if opened { State::inside() } else { State::answer(self.may_close) };
                     text.chars().for_each(|c| self.push(c, emit));
                 }
             }
@@ -128,21 +176,23 @@ impl ReasoningParser {
                 }
             }
             State::After if c.is_whitespace() => {}
-            State::After | State::Answer => {
-                self.state = State::Answer;
-                emit(Section::Answer, c.encode_utf8(&mut [0; 4]));
+            State::After => {
+                self.state = State::answer(false);
+                self.push(c, emit);
             }
+            State::Answer(answer) => answer.push(c, tags, emit),
         }
     }
 
     /// Ends the output: hands over the text held back so far.
     pub fn finish(&mut self, emit: &mut impl FnMut(Section, &str)) {
-        match std::mem::replace(&mut self.state, State::Answer) {
+        match std::mem::replace(&mut self.state, State::answer(false)) {
             State::Start { opened: false, mut buffer } => emit(Section::Answer, &buffer.take()),
             State::Start { opened: true, mut buffer } | State::Inside { mut buffer, .. } => {
                 emit(Section::Reasoning, buffer.take().trim_end());
             }
-            State::After | State::Answer => {}
+            State::Answer(AnswerTags { held, .. }) => emit(Section::Answer, &held),
+            State::After => {}
         }
     }
 }

@@ -152,6 +152,11 @@ impl CallParser {
         Self { format, markers: format.markers(), functions, state, at_start: true, after_call: false }
     }
 
+    /// Whether the latest text may be a call.
+    pub fn may_be_calling(&self) -> bool {
+        !matches!(self.state, State::Text(_))
+    }
+
     /// Parses the next character.
     pub fn push(&mut self, c: char, sink: &mut Sink) {
         match &mut self.state {

@@ -245,12 +245,29 @@ fn reasoning_in_think_tags_is_separated() {
         (true, "<think>Hm.</think>\nHello.", "«Hm.»Hello."),
         (false, "<think>\n\n</think>\n\nHello.", "Hello."),
         (false, "Hello. <think>no</think>", "Hello. <think>no</think>"),
+        // The model reasons although its prompt opens no reasoning.
+        (false, "Hm.\n</think>\n\nHello.", "Hm.\n\n\nHello."),
+        (false, "Hm.</think>Hello. </think>", "Hm.Hello. </think>"),
+        (false, "Write <think></think>. </think>Hello", "Write <think></think>. Hello"),
+        (true, "Hm.</think>Hello. </think>", "«Hm.»Hello. </think>"),
+        (false, "Hello.</thi", "Hello.</thi"),
+        (
+            false,
+            "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"</think>\"}}</tool_call>",
+            "|f({\"a\": \"</think>\"})",
+        ),
         (false, " \n<b>", " \n<b>"),
         (true, "never ends </thin", "«never ends </thin»"),
         (false, "<think>Call it.</think>\n<tool_call>{\"name\": \"g\"}</tool_call>", "«Call it.»|g({})"),
     ] {
         assert_eq!(parse_short(thinking(ToolFormat::Hermes, open), text), expected, "{text}");
     }
+}
+
+#[test]
+fn closing_tag_in_a_constrained_answer_is_text() {
+    let constrained = OutputFormat { constrained: true, ..thinking(ToolFormat::Hermes, false) };
+    assert_eq!(parse_short(constrained, "{\"tag\": \"a</think>\"}"), "{\"tag\": \"a</think>\"}");
 }
 
 #[test]
