@@ -102,8 +102,10 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: Fiel
         ));
     }
     if length >= max_length {
+        // Agents know by these words that they must shorten the conversation, and read the two numbers.
         let text = format!(
-            "the prompt has {length} tokens; this model's context holds {max_length}, output included"
+            "prompt is too long: {length} tokens > {max_length} maximum. This model's maximum context length is {max_length} \
+             tokens, output included"
         );
         return Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field));
     }

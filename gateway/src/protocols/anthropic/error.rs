@@ -1,6 +1,6 @@
 //! Errors as `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
 
-use ipc_proto::{Error, ErrorKind, Field};
+use ipc_proto::{Error, Field};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -48,11 +48,6 @@ impl Body {
             _ => "invalid_request_error",
         };
         let message = message(error, field_names::messages);
-        let message = match error.kind {
-            // Clients recognize by these words that they must shorten the conversation.
-            ErrorKind::ContextLength => format!("prompt is too long: {message}"),
-            _ => message,
-        };
         let is_thread = matches!(&error.field, Some(Field::Named(name)) if name == "thread");
         let details = is_thread
             .then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
