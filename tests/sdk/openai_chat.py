@@ -198,6 +198,18 @@ def errors():
     expect(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
 
 
+def streamed_choices():
+    """The library's stream helper takes several choices only if they begin in order."""
+    for _ in range(20):
+        options = {"model": model, "messages": EVEN, "n": 3, "max_tokens": 3, "temperature": 1}
+        with client.chat.completions.stream(**options) as stream:
+            for _ in stream:
+                pass
+            choices = stream.current_completion_snapshot.choices
+        assert [choice.index for choice in choices] == [0, 1, 2], choices
+        assert all(choice.finish_reason and choice.message.role == "assistant" for choice in choices), choices
+
+
 def rate_limits():
     """Whole and streamed answers say how many requests the model takes at once, and how many more."""
     for options in ({}, {"stream": True}):
@@ -218,6 +230,7 @@ log_probabilities(text)
 completions()
 completions_in_full()
 choices()
+streamed_choices()
 rate_limits()
 errors()
 print("all checks passed")

@@ -69,6 +69,8 @@ pub(in crate::protocols::openai) struct Total(Usage);
 pub struct ChunkWriter {
     pub(in crate::protocols::openai) head: AnswerHead,
     pub(in crate::protocols::openai) include_usage: bool,
+    /// Whether the opening chunks were written.
+    opened: bool,
     pub(in crate::protocols::openai) choices: Vec<Progress>,
     pub(in crate::protocols::openai) running: usize,
     pub(in crate::protocols::openai) total: Total,
@@ -78,8 +80,6 @@ pub struct ChunkWriter {
 /// The progress of a choice.
 #[derive(Debug, Default)]
 pub(in crate::protocols::openai) struct Progress {
-    /// Whether the first chunk was written.
-    pub(in crate::protocols::openai) opened: bool,
     /// The number of calls so far.
     pub(in crate::protocols::openai) calls: u32,
     /// The number of characters so far.
@@ -133,12 +133,27 @@ impl ChunkWriter {
     /// Creates the writer of a stream with so many choices.
     pub fn new(head: AnswerHead, choices: usize, include_usage: bool, timer: Timer) -> Self {
         let progress = (0..choices).map(|_| Progress::default()).collect();
-        Self { head, include_usage, choices: progress, running: choices, total: Total::default(), timer }
+        let (total, running) = (Total::default(), choices);
+        Self { head, include_usage, opened: false, choices: progress, running, total, timer }
     }
 
     /// Returns the usage of chunks before the last: null if the client requested usage, otherwise absent.
     pub(in crate::protocols::openai) fn null_usage(&self) -> Option<Option<usage::Usage>> {
         self.include_usage.then_some(None)
+    }
+
+    /// Opens all choices in order before the first chunk of any. OpenAI's Python library appends a choice that it sees for the
+    /// first time to its list, and looks choices up by their index.
+    fn ensure_opened(&mut self, buffer: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.opened, true) {
+            return;
+        }
+        for choice in 0..self.choices.len() {
+            match self.head.endpoint {
+                Endpoint::Chat => self.push_chat_opening(buffer, choice),
+                Endpoint::Completions => self.push_completion_opening(buffer, choice),
+            }
+        }
     }
 
     fn finish(&mut self, buffer: &mut Vec<u8>, choice: usize, reason: FinishReason, usage: Usage) -> bool {
@@ -176,14 +191,8 @@ impl ResponseWriter for ChunkWriter {
             return true;
         }
         self.timer.mark_token();
+        self.ensure_opened(buffer);
         let chat = self.head.endpoint == Endpoint::Chat;
-        if !std::mem::replace(&mut self.choices[choice].opened, true) {
-            if chat {
-                self.push_chat_opening(buffer, choice)
-            } else {
-                self.push_completion_opening(buffer, choice)
-            }
-        }
         match event {
             Event::Prompt { tokens } if !chat => self.push_echo(buffer, choice, tokens),
             Event::Progress(_) | Event::Prompt { .. } | Event::Failed(_) => {}

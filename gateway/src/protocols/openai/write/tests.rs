@@ -220,6 +220,32 @@ fn choices_are_numbered_and_their_prompt_counts_once() {
     assert_eq!(answered["usage"]["total_tokens"], 17);
 }
 
+/// OpenAI's Python library fails if choice 1 begins before choice 0.
+#[test]
+fn choices_of_a_chat_stream_begin_in_order() {
+    let form = AnswerForm { candidates: 3, returned: 3, ..AnswerForm::default() };
+    let mut events = vec![(2, text("c")), (1, text("b")), (0, text("a"))];
+    events.extend([1, 2, 0].map(|choice| (choice, finished(FinishReason::Stop))));
+    let chunks = chunked(AnswerHead { form, ..head(Endpoint::Chat) }, 3, false, &events);
+    let delta = |chunk: &Value| (chunk["choices"][0]["index"].clone(), chunk["choices"][0]["delta"].clone());
+    let opening = json!({"role": "assistant", "content": ""});
+    let begins: Vec<_> = chunks[..4].iter().map(delta).collect();
+    let expected: Vec<_> = (0..3).map(|index| (json!(index), opening.clone())).collect();
+    assert_eq!(begins[..3], expected);
+    assert_eq!(begins[3], (json!(2), json!({"content": "c"})));
+}
+
+#[test]
+fn echoes_of_a_stream_begin_in_order() {
+    let echo = vec![Echo::Text("one ".into()), Echo::Text("two ".into())];
+    let form = AnswerForm { echo, ..AnswerForm::default() };
+    let mut events = vec![(1, text("b")), (0, text("a"))];
+    events.extend([1, 0].map(|choice| (choice, finished(FinishReason::Stop))));
+    let chunks = chunked(AnswerHead { form, ..head(Endpoint::Completions) }, 2, false, &events);
+    let texts: Vec<&Value> = chunks[..4].iter().map(|chunk| &chunk["choices"][0]["text"]).collect();
+    assert_eq!(texts, ["one ", "two ", "b", "a"]);
+}
+
 fn likely(bytes: &[u8], logprob: Option<f32>) -> TokenLogprob {
     let token = Alternative { bytes: bytes.to_vec(), logprob };
     TokenLogprob { top: logprob.map(|_| token.clone()).into_iter().collect(), token }
