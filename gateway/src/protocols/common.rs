@@ -10,4 +10,5 @@ pub mod labels;
 pub mod rate_limits;
 pub mod reasoning;
 pub mod sampling;
+pub mod token_limit;
 pub mod unsupported;

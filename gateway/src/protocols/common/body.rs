@@ -1,6 +1,7 @@
 //! Parses request bodies with a size limit. Errors name the invalid field.
 
 pub mod escapes;
+mod wording;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
@@ -89,11 +90,7 @@ async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
     to_bytes(request.into_body(), limit).await.map_err(|e| {
         let over =
             std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if over {
-            too_large(limit)
-        } else {
-            Error::invalid("body", format!("the body cannot be deserialize: {e}"))
-        }
+        if over { too_large(limit) } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
     })
 }
 
@@ -164,14 +161,14 @@ fn deserialize<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serd
         let cause = e.into_inner();
         match cause.classify() {
             serde_json::error::Category::Data if path != "." => {
-                Error::invalid(&path, format!("{path}: {cause}"))
+                Error::invalid(&path, wording::sentence(&path, &cause.to_string()))
             }
             serde_json::error::Category::Data => match missing_field(&cause) {
                 Some(field) => Error::invalid(&field, format!("{field} is missing")),
                 None => Error::new(
                     ErrorKind::InvalidRequest,
                     Origin::Client,
-                    format!("the body is wrong: {cause}"),
+                    wording::sentence("the body", &cause.to_string()),
                 ),
             },
             _ => Error::new(

@@ -1,8 +1,10 @@
 //! Checks of single fields that several protocols share.
 
-use ipc_proto::generate::{Message, Role};
+use ipc_proto::generate::{Constraint, Message, Role, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
+
+use crate::protocols::common::token_limit::TokenLimit;
 
 /// Maximum number of stop texts in one request.
 pub const MAX_STOPS: usize = 16;
@@ -35,15 +37,23 @@ pub fn model_name(name: String) -> Result<String> {
     Ok(name)
 }
 
-/// Checks that a number of tokens is not 0.
+/// Returns the limit of tokens in the field `name`. `None` is no limit.
 ///
 /// # Errors
 /// Returns an error for 0.
-pub fn at_least_one(name: &str, tokens: Option<u32>) -> Result<Option<u32>> {
-    match tokens {
-        Some(0) => Err(Error::invalid(name, format!("{name} must be at least 1"))),
-        tokens => Ok(tokens),
-    }
+pub fn token_limit(name: &str, limit: Option<TokenLimit>) -> Result<Option<u32>> {
+    limit.map_or(Ok(None), |limit| limit.positive(name))
+}
+
+/// Returns the form of an answer. An answer that must call a function has no text of its own, so the form does not apply: clients
+/// send it with every request of a conversation.
+pub fn applicable_format(choice: &ToolChoice, format: Option<Constraint>) -> Option<Constraint> {
+    format.filter(|_| !must_call(choice))
+}
+
+/// Whether the answer must call a function.
+pub fn must_call(choice: &ToolChoice) -> bool {
+    matches!(choice, ToolChoice::Required | ToolChoice::Named(_))
 }
 
 /// Checks the stop texts of the field `name`.

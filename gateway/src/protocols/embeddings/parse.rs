@@ -6,10 +6,11 @@ use ipc_proto::{Error, Result};
 use serde_json::json;
 
 use crate::inference::labels::Labels;
-use crate::protocols::common::checks::{at_least_one, model_name, refuse};
+use crate::protocols::common::checks::{model_name, refuse};
 use crate::protocols::common::extensions::time_limit_ms;
 use crate::protocols::common::keep_alive::{self, KeepAlive as KeepAliveField};
 use crate::protocols::common::labels;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::embeddings::rerank::Document;
 use crate::protocols::embeddings::{rerank, wire as embeddings};
 
@@ -110,14 +111,10 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
 /// Returns an error that names the invalid field.
 pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
-    let max_document_tokens = at_least_one("max_tokens_per_doc", request.max_tokens_per_doc)?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
     check_count("documents", request.documents.len())?;
     if request.query.is_empty() {
         return Err(Error::invalid("query", "query must not be empty"));
-    }
-    if request.top_n == Some(0) {
-        return Err(Error::invalid("top_n", "top_n must be at least 1"));
     }
     let documents = request.documents.into_iter().map(|document| match document {
         Document::Text(text) | Document::Object { text } => text,
@@ -125,12 +122,17 @@ pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     let documents: Vec<String> = documents.collect();
     Ok(ValidRerank {
         call: parse_call(request.model, request.keep_alive, request.timeout, Labels::default())?,
-        top_n: request.top_n.unwrap_or(documents.len()),
+        // vLLM's default is 0.
+        top_n: request.top_n.filter(|n| *n > 0).unwrap_or(documents.len()),
         return_documents: request.return_documents.unwrap_or(false),
         request: RerankRequest {
             query: request.query,
             documents,
-            max_document_tokens,
+            // Cohere's clients send 0 by default.
+            max_document_tokens: request
+                .max_tokens_per_doc
+                .and_then(TokenLimit::tokens)
+                .filter(|tokens| *tokens > 0),
             truncate: request.truncate.unwrap_or(false),
         },
     })

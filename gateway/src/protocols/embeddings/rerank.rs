@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::embeddings::wire::Usage;
 
 /// The request. `truncate`, `timeout` and `keep_alive` are extensions of this server. Fields of type [`Value`] are parsed only to
@@ -26,7 +27,8 @@ pub struct Request {
     pub keep_alive: Option<KeepAlive>,
     /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
-    pub max_tokens_per_doc: Option<u32>,
+    /// 0 is no limit.
+    pub max_tokens_per_doc: Option<TokenLimit>,
     pub rank_fields: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,
 }
@@ -36,7 +38,7 @@ impl Body for Request {}
 /// A document: a string, or an object with one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankDocument")]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string or an object with a text")]
 pub enum Document {
     Text(String),
     Object { text: String },

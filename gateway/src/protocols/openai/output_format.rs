@@ -11,7 +11,7 @@ use crate::protocols::common::checks::refuse;
 
 const MAX_CHOICES: usize = 1024;
 
-/// The constraint fields of a request. At most one may be set.
+/// The constraint fields of a request. They must not contradict each other.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are OpenAI's, vLLM's and llama.cpp's, and so is their meaning")]
 pub struct FormatFields {
@@ -41,7 +41,7 @@ impl FormatFields {
     /// Returns the constraint of the output, if any.
     ///
     /// # Errors
-    /// Returns an error for more than one field or an invalid field.
+    /// Returns an error for fields that contradict each other or an invalid field.
     pub fn parse(self) -> Result<Option<Constraint>> {
         let outputs = self.structured_outputs.unwrap_or_default();
         refuse("structured_outputs.structural_tag", &outputs.structural_tag, &[])?;
@@ -49,7 +49,7 @@ impl FormatFields {
         let regex = |regex: String| Ok(Some(Constraint::Regex(regex)));
         let grammar = |text: String| Ok(Some(Constraint::Lark(text)));
         let given = [
-            self.response_format.map(|format| ("response_format", parse_response_format(&format))),
+            self.response_format.map(|format| ("response_format", parse_format(&RESPONSE_FORMAT, &format))),
             self.guided_json.map(|value| ("guided_json", parse_schema("guided_json", &value))),
             self.guided_regex.map(|text| ("guided_regex", regex(text))),
             self.guided_choice.map(|texts| ("guided_choice", parse_text_choice("guided_choice", &texts))),
@@ -67,37 +67,79 @@ impl FormatFields {
                 .json_object
                 .map(|on| ("structured_outputs.json_object", Ok(on.then_some(Constraint::JsonObject)))),
         ];
-        let mut found = None;
+        let mut found: Option<(&str, Constraint)> = None;
         for (name, constraint) in given.into_iter().flatten() {
             let Some(constraint) = constraint? else { continue };
-            if let Some((other, _)) = found.replace((name, constraint)) {
-                return Err(Error::invalid(name, format!("{name} cannot be given together with {other}")));
-            }
+            let Some((other, earlier)) = found.take() else {
+                found = Some((name, constraint));
+                continue;
+            };
+            let contradicts =
+                || Error::invalid(name, format!("{name} cannot be given together with {other}"));
+            found = Some((name, combine(earlier, constraint).ok_or_else(contradicts)?));
         }
         Ok(found.map(|(_, constraint)| constraint))
     }
 }
 
+/// The field that holds a format, and the place of the schema in it.
+pub struct FormatField {
+    /// The name of the field.
+    pub name: &'static str,
+    /// The place of the schema in OpenAI's API.
+    pub schema: &'static str,
+}
+
+const RESPONSE_FORMAT: FormatField = FormatField { name: "response_format", schema: "json_schema.schema" };
+
 /// Parses OpenAI's types, and the types `regex` and `grammar` of other servers.
-fn parse_response_format(format: &Value) -> Result<Option<Constraint>> {
-    let wrong = |text: &str| Error::invalid("response_format", format!("response_format: {text}"));
-    let text = |name: &str| {
-        let text = format.get(name).and_then(Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| wrong(&format!("{name} is missing, or no string")))
+///
+/// # Errors
+/// Returns an error that names the field.
+pub fn parse_format(field: &FormatField, format: &Value) -> Result<Option<Constraint>> {
+    let FormatField { name, schema: place } = field;
+    let wrong = |text: &str| Error::invalid(*name, format!("{name}: {text}"));
+    let text = |key: &str| {
+        let text = format.get(key).and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| wrong(&format!("{key} is missing, or no string")))
     };
+    let schema = || find_schema(format).map_or(Ok(None), |schema| parse_schema(name, schema));
     match format.get("type").and_then(Value::as_str) {
         _ if format.is_null() => Ok(None),
         Some("text") => Ok(None),
-        Some("json_object") => Ok(Some(Constraint::JsonObject)),
+        Some("json_object") => Ok(Some(schema()?.filter(is_narrower).unwrap_or(Constraint::JsonObject))),
         Some("json_schema") => {
-            let schema = format.pointer("/json_schema/schema");
-            let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
-            let schema = schema.ok_or_else(|| wrong("json_schema.schema is missing, or no schema"))?;
-            Ok(Some(Constraint::JsonSchema(schema.to_string())))
+            let missing = || wrong(&format!("{place} is missing, or no schema"));
+            schema().ok().flatten().map(Some).ok_or_else(missing)
         }
         Some("regex") => Ok(Some(Constraint::Regex(text("pattern")?))),
         Some("grammar") => Ok(Some(Constraint::Lark(text("grammar")?))),
         _ => Err(wrong("type must be text, json_object, json_schema, regex or grammar")),
+    }
+}
+
+/// Finds the schema of a format. It may be where OpenAI's two APIs have it (`json_schema.schema` and `schema`), or take the
+/// place of `json_schema`. llama.cpp's clients put it beside the type `json_object`, too.
+fn find_schema(format: &Value) -> Option<&Value> {
+    const KEYWORDS: [&str; 8] = ["type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
+    let nested = format.get("json_schema");
+    let is_schema = |value: &&Value| KEYWORDS.iter().any(|keyword| value.get(keyword).is_some());
+    let places =
+        [nested.and_then(|nested| nested.get("schema")), format.get("schema"), nested.filter(is_schema)];
+    places.into_iter().flatten().find(|schema| !schema.is_null())
+}
+
+/// Whether a schema says more than that the value is an object.
+fn is_narrower(constraint: &Constraint) -> bool {
+    !matches!(constraint, Constraint::JsonSchema(schema) if schema == "{}" || schema == "true")
+}
+
+/// Combines two constraints. Clients write one of them in the form of several servers, or "any object" beside its schema.
+fn combine(one: Constraint, other: Constraint) -> Option<Constraint> {
+    match (one, other) {
+        (Constraint::JsonObject, schema @ Constraint::JsonSchema(_))
+        | (schema @ Constraint::JsonSchema(_), Constraint::JsonObject) => Some(schema),
+        (one, other) => (one == other).then_some(one),
     }
 }
 

@@ -115,7 +115,7 @@ pub async fn responses(
 /// The same as `POST /v1/messages` before generation.
 pub async fn messages(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
     let mut request: messages_api::Request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
-    request.max_tokens.get_or_insert(u32::MAX);
+    request.max_tokens.get_or_insert(u32::MAX.into());
     let valid = anthropic::parse(request)?;
     let rendered = render_one(&services, valid.request.into()).await;
     Ok(Json(rendered?))

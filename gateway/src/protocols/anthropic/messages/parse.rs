@@ -8,7 +8,7 @@ use crate::inference::labels::Labels;
 use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
 use crate::protocols::anthropic::messages::wire::{Format, Request};
 use crate::protocols::anthropic::messages::{turns, wire as messages};
-use crate::protocols::common::checks::{model_name, refuse, stop_texts};
+use crate::protocols::common::checks::{applicable_format, model_name, must_call, refuse, stop_texts};
 use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
@@ -36,10 +36,7 @@ pub struct ValidMessages {
 /// Returns an error that names the invalid field.
 pub fn parse(mut request: Request) -> Result<ValidMessages> {
     let missing = || Error::invalid("max_tokens", "max_tokens is missing");
-    let max_tokens = request.max_tokens.ok_or_else(missing)?;
-    if max_tokens == 0 {
-        return Err(Error::invalid("max_tokens", "max_tokens must be at least 1"));
-    }
+    let max_tokens = request.max_tokens.ok_or_else(missing)?.positive("max_tokens")?.unwrap_or(u32::MAX);
     refuse_unsupported(&request)?;
     let sampling = parse_sampling(&request)?;
     request.unsupported.check(&sampling)?;
@@ -55,15 +52,11 @@ pub fn parse(mut request: Request) -> Result<ValidMessages> {
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
     let constraint = parse_constraint(&request)?;
     let (model, prompt) = parse_conversation(request)?;
-    if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
-        let text = "output_config.format: an answer that must call a tool cannot fit a schema as well";
-        return Err(Error::invalid("output_config.format", text));
-    }
-    let calls = matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
-    if prompt.continues && (calls || constraint.is_some()) {
+    if prompt.continues && (must_call(&prompt.tool_choice) || constraint.is_some()) {
         let text = "messages: an answer with a format, or that must call a tool, begins anew: the last turn must be the user's";
         return Err(Error::invalid("messages", text));
     }
+    let constraint = applicable_format(&prompt.tool_choice, constraint);
     let generation = Generation {
         prompt: Prompt::Chat(prompt),
         sampling,

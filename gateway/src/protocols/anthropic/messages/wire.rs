@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInMessages, Refused};
 
 /// The request of both endpoints. Fields of type [`Value`] are parsed only to refuse features that are not implemented.
@@ -18,7 +19,7 @@ pub struct Request {
     pub model: String,
     pub messages: Vec<Message>,
     /// Required, except by `count_tokens`.
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Option<TokenLimit>,
     pub system: Option<Content>,
     pub stream: Option<bool>,
     pub stop_sequences: Option<Vec<String>>,

@@ -56,9 +56,7 @@ fn invalid_rerank_field_is_named() {
     for (change, field) in [
         (json!({"documents": []}), "documents"),
         (json!({"query": ""}), "query"),
-        (json!({"top_n": 0}), "top_n"),
         (json!({"rank_fields": ["title"]}), "rank_fields"),
-        (json!({"max_tokens_per_doc": 0}), "max_tokens_per_doc"),
         (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
@@ -78,4 +76,12 @@ fn documents_are_parsed_from_texts_or_objects() {
         .unwrap();
     assert_eq!((valid.request.max_document_tokens, valid.call.time_limit_ms), (Some(7), Some(2000)));
     assert!((valid.top_n, valid.return_documents, valid.request.truncate) == (1, true, true));
+}
+
+/// Cohere's and vLLM's clients send 0 where they mean all.
+#[test]
+fn zero_is_no_limit_in_rerank() {
+    let valid = ranking(&json!({"max_tokens_per_doc": 0, "top_n": 0})).unwrap();
+    assert_eq!((valid.request.max_document_tokens, valid.top_n), (None, 2));
+    assert_eq!(ranking(&json!({"max_tokens_per_doc": 7})).unwrap().request.max_document_tokens, Some(7));
 }

@@ -1,14 +1,17 @@
 //! Parses chat requests into neutral ones.
 
-use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
 use super::messages;
 use super::wire::{Effort, Request};
 use crate::inference::request::InferenceRequest;
-use crate::protocols::common::checks::{at_least_one, check_continuation, model_name, refuse, top_logprobs};
+use crate::protocols::common::checks::{
+    applicable_format, check_continuation, model_name, must_call, refuse, token_limit, top_logprobs,
+};
 use crate::protocols::common::reasoning::ReasoningRequest;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest};
 use crate::protocols::openai::fields::Parsed;
 use crate::protocols::openai::tools::{self, Tools};
@@ -29,8 +32,8 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let messages = messages::parse(request.messages)?;
     check_continuation("continue_final_message", continues, &messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
-        (Some(tokens), _) => at_least_one("max_completion_tokens", Some(tokens))?,
-        (None, tokens) => at_least_one("max_tokens", tokens)?,
+        (Some(limit), _) => limit.positive("max_completion_tokens")?,
+        (None, limit) => token_limit("max_tokens", limit)?,
     };
     let Parsed { mut generation, extensions, has_priority, stream, labels, affinity, tier } =
         request.groups.parse()?;
@@ -38,8 +41,12 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         generation.priority = Priority::Low;
     }
     let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
-    let must_call = matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_));
-    check_combination(must_call, generation.constraint.is_some(), continues)?;
+    if continues && (must_call(&tool_choice) || generation.constraint.is_some()) {
+        let text =
+            "continue_final_message: an answer with a format, or that must call a function, begins anew";
+        return Err(Error::invalid("continue_final_message", text));
+    }
+    generation.constraint = applicable_format(&tool_choice, generation.constraint);
     let form = AnswerForm {
         candidates,
         returned: candidates,
@@ -97,19 +104,6 @@ pub fn cache_retentions() -> [Value; 2] {
     [json!("in_memory"), json!("in-memory")]
 }
 
-fn check_combination(must_call: bool, has_format: bool, continues: bool) -> Result<()> {
-    if must_call && has_format {
-        let text = "response_format: an answer that must call a function cannot have a format as well";
-        return Err(Error::invalid("response_format", text));
-    }
-    if continues && (must_call || has_format) {
-        let text =
-            "continue_final_message: an answer with a format, or that must call a function, begins anew";
-        return Err(Error::invalid("continue_final_message", text));
-    }
-    Ok(())
-}
-
 /// Returns whether the output continues the last message.
 fn parse_continuation(request: &Request) -> Result<bool> {
     if request.continue_final_message == Some(true) && request.add_generation_prompt == Some(true) {
@@ -141,13 +135,14 @@ fn parse_reasoning(request: &Request) -> Result<ReasoningRequest<'static>> {
     let budgets = [
         ("thinking_budget", request.thinking_budget),
         ("thinking_token_budget", request.thinking_token_budget),
+        ("reasoning_budget_tokens", request.reasoning_budget_tokens),
         ("reasoning.max_tokens", own.max_tokens),
     ];
-    if let Some((name, _)) = budgets.iter().find(|(_, budget)| *budget == Some(0)) {
+    if let Some((name, _)) = budgets.iter().find(|(_, budget)| *budget == Some(TokenLimit::from(0))) {
         let text = format!("{name} must be at least 1; reasoning_effort \"none\" turns thinking off");
         return Err(Error::invalid(*name, text));
     }
-    let budget = budgets.iter().find_map(|(_, budget)| *budget);
+    let budget = budgets.iter().find_map(|(_, budget)| *budget).and_then(TokenLimit::tokens);
     reasoning.budget = budget.filter(|_| reasoning.enabled != Some(false));
     reasoning.hidden = request.include_reasoning == Some(false) || own.exclude == Some(true);
     Ok(reasoning)

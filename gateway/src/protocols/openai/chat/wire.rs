@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocols::common::body::{Body, Check};
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
@@ -16,8 +17,8 @@ use crate::protocols::openai::usage::Usage;
 pub struct Request {
     pub model: String,
     pub messages: Vec<Message>,
-    pub max_tokens: Option<u32>,
-    pub max_completion_tokens: Option<u32>,
+    pub max_tokens: Option<TokenLimit>,
+    pub max_completion_tokens: Option<TokenLimit>,
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// Reads control tokens in the client's text as plain text, like `sanitize_control_tokens` in Transformers.
     pub sanitize_control_tokens: Option<bool>,
@@ -31,9 +32,11 @@ pub struct Request {
     pub top_logprobs: Option<u8>,
     pub continue_final_message: Option<bool>,
     pub add_generation_prompt: Option<bool>,
-    pub thinking_budget: Option<u32>,
+    pub thinking_budget: Option<TokenLimit>,
     /// vLLM's name for `thinking_budget`.
-    pub thinking_token_budget: Option<u32>,
+    pub thinking_token_budget: Option<TokenLimit>,
+    /// llama.cpp's name for `thinking_budget`.
+    pub reasoning_budget_tokens: Option<TokenLimit>,
     pub include_reasoning: Option<bool>,
     pub reasoning: Option<Reasoning>,
     pub reasoning_effort: Option<Effort>,
@@ -72,7 +75,7 @@ pub enum Effort {
 #[schemars(rename = "ChatReasoning")]
 pub struct Reasoning {
     pub effort: Option<Effort>,
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Option<TokenLimit>,
     pub enabled: Option<bool>,
     pub exclude: Option<bool>,
 }

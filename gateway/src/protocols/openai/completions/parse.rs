@@ -5,7 +5,8 @@ use ipc_proto::{Error, Result};
 
 use super::wire::{self as completions, Request};
 use crate::inference::request::InferenceRequest;
-use crate::protocols::common::checks::{at_least_one, model_name, top_logprobs};
+use crate::protocols::common::checks::{model_name, token_limit, top_logprobs};
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
 use crate::protocols::openai::fields::Parsed;
 
@@ -33,8 +34,9 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
     let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) =
         parse_prompts(request.prompt, suffix, echo)?.into_iter().unzip();
     let max_tokens = match request.max_tokens {
-        Some(0) if echo => Some(0),
-        tokens => at_least_one("max_tokens", tokens)?.or(Some(DEFAULT_MAX_TOKENS)),
+        None => Some(DEFAULT_MAX_TOKENS),
+        Some(limit) if echo && limit == TokenLimit::from(0) => Some(0),
+        limit => token_limit("max_tokens", limit)?,
     };
     let has_logprobs = request.logprobs.is_some();
     let top = top_logprobs("logprobs", request.logprobs)?;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::protocols::common::body::{Body, Check};
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::chat::wire::Timings;
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
@@ -18,7 +19,7 @@ use crate::protocols::openai::usage::Usage;
 pub struct Request {
     pub model: String,
     pub prompt: Prompt,
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Option<TokenLimit>,
     pub best_of: Option<u32>,
     pub echo: Option<bool>,
     pub suffix: Option<String>,

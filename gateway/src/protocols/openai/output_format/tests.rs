@@ -48,9 +48,44 @@ fn invalid_or_second_constraint_is_named() {
         (json!({"guided_choice": [""]}), "guided_choice"),
         (json!({"structured_outputs": {"structural_tag": "{}"}}), "structured_outputs.structural_tag"),
         (json!({"guided_regex": "a", "response_format": {"type": "json_object"}}), "guided_regex"),
+        (json!({"guided_json": {}, "json_schema": {"type": "array"}}), "json_schema"),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
+            "response_format",
+        ),
+        (json!({"response_format": {"type": "json_object", "schema": 3}}), "response_format"),
     ] {
         let error = constrained(&more).unwrap_err();
         assert_eq!(error.field, Some(param.into()), "{more}");
         assert!(error.message.contains(param), "{error}");
+    }
+}
+
+/// The places of a schema in requests of llama.cpp's, llama-cpp-python's and other clients.
+#[test]
+fn schema_is_obeyed_wherever_clients_write_it() {
+    let schema = json!({"type": "object", "properties": {"team": {"type": "string"}}});
+    let formats = [
+        json!({"type": "json_object", "schema": schema}),
+        json!({"type": "json_object", "schema": schema.to_string()}),
+        json!({"type": "json_object", "json_schema": {"schema": schema}}),
+        json!({"type": "json_schema", "schema": schema}),
+        json!({"type": "json_schema", "json_schema": {"schema": schema}}),
+        json!({"type": "json_schema", "json_schema": {"name": "x", "strict": true, "schema": schema}}),
+        json!({"type": "json_schema", "json_schema": schema}),
+    ];
+    let expected = Ok(Some(Constraint::JsonSchema(schema.to_string())));
+    for format in formats {
+        assert_eq!(constrained(&json!({ "response_format": format })), expected, "{format}");
+        let responses = FormatField { name: "text.format", schema: "schema" };
+        assert_eq!(parse_format(&responses, &format), expected, "{format}");
+    }
+    let beside = json!({"response_format": {"type": "json_object"}, "json_schema": schema});
+    assert_eq!(constrained(&beside), expected);
+    let twice = json!({"guided_json": schema, "structured_outputs": {"json": schema}});
+    assert_eq!(constrained(&twice), expected);
+    for any in [json!({}), json!(null)] {
+        let format = json!({"response_format": {"type": "json_object", "schema": any}});
+        assert_eq!(constrained(&format), Ok(Some(Constraint::JsonObject)));
     }
 }

@@ -5,13 +5,17 @@ use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
-use crate::protocols::common::checks::{at_least_one, model_name, refuse, stop_texts, top_logprobs};
+use crate::protocols::common::checks::{
+    applicable_format, model_name, refuse, stop_texts, token_limit, top_logprobs,
+};
 use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::chat::parse::cache_retentions;
 use crate::protocols::openai::chat::wire::Function;
 use crate::protocols::openai::fields::Stop;
+use crate::protocols::openai::output_format::{FormatField, parse_format};
 use crate::protocols::openai::responses::wire::{Item, Request};
 use crate::protocols::openai::responses::{items, wire as api};
 use crate::protocols::openai::tools as functions;
@@ -71,7 +75,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         let text = "background: such a response is stored and asked for later: it cannot have store: false";
         return Err(Error::invalid("background", text));
     }
-    let max_tokens = at_least_one("max_output_tokens", request.max_output_tokens)?;
+    let max_tokens = token_limit("max_output_tokens", request.max_output_tokens)?;
     let constraint = constraint(&request)?;
     let priority = match request.service_tier.as_deref() {
         Some("priority" | "fast" | "ultrafast") => Priority::High,
@@ -80,10 +84,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     };
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
     let (prompt, input, tools) = parse_conversation(&mut request, history)?;
-    if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
-        let text = "text.format: an answer that must call a tool cannot fit a schema as well";
-        return Err(Error::invalid("text.format", text));
-    }
+    let constraint = applicable_format(&prompt.tool_choice, constraint);
     let echo = echo(&request, &prompt, &tools);
     let prompt = Prompt::Chat(prompt);
     let generation = Generation {
@@ -188,7 +189,7 @@ fn wants_summary(request: &Request) -> Result<bool> {
 
 fn reasoning_budget(request: &Request) -> Result<Option<u32>> {
     let reasoning = request.reasoning.as_ref();
-    let budget = at_least_one("reasoning.max_tokens", reasoning.and_then(|reasoning| reasoning.max_tokens))?;
+    let budget = token_limit("reasoning.max_tokens", reasoning.and_then(|reasoning| reasoning.max_tokens))?;
     let thinks = reasoning.and_then(|reasoning| reasoning.effort.as_deref()) != Some("none");
     Ok(budget.filter(|_| thinks))
 }
@@ -205,17 +206,7 @@ fn logprobs(request: &Request) -> Result<Option<Logprobs>> {
 
 fn constraint(request: &Request) -> Result<Option<Constraint>> {
     let Some(format) = request.text.as_ref().and_then(|text| text.format.as_ref()) else { return Ok(None) };
-    let wrong = |text: &str| Err(Error::invalid("text.format", format!("text.format: {text}")));
-    match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(None),
-        _ if format.is_null() => Ok(None),
-        Some("json_object") => Ok(Some(Constraint::JsonObject)),
-        Some("json_schema") => match format.get("schema") {
-            Some(schema) if schema.is_object() => Ok(Some(Constraint::JsonSchema(schema.to_string()))),
-            _ => wrong("schema is missing, or no schema"),
-        },
-        _ => wrong("type must be text, json_object or json_schema"),
-    }
+    parse_format(&FormatField { name: "text.format", schema: "schema" }, format)
 }
 
 /// Returns the prompt, the new items, and the echoed tools.
@@ -336,7 +327,7 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
     let echo = json!({
         "instructions": request.instructions,
         "previous_response_id": request.previous_response_id,
-        "max_output_tokens": request.max_output_tokens,
+        "max_output_tokens": request.max_output_tokens.and_then(TokenLimit::tokens),
         "max_tool_calls": request.max_tool_calls,
         "parallel_tool_calls": prompt.parallel_calls,
         "tools": tools,

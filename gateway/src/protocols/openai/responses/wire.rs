@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
 use crate::protocols::openai::fields::Stop;
 
@@ -25,7 +26,7 @@ pub struct Request {
     pub stream: Option<bool>,
     pub store: Option<bool>,
     pub background: Option<bool>,
-    pub max_output_tokens: Option<u32>,
+    pub max_output_tokens: Option<TokenLimit>,
     pub max_tool_calls: Option<u32>,
     pub top_logprobs: Option<u8>,
     pub include: Option<Vec<String>>,
@@ -204,7 +205,7 @@ pub struct NamedTool {
 pub struct Reasoning {
     pub effort: Option<String>,
     /// An extension of this server: the maximum number of reasoning tokens.
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Option<TokenLimit>,
     pub summary: Option<String>,
     pub generate_summary: Option<String>,
     pub mode: Option<String>,

@@ -176,6 +176,26 @@ fn thinking_becomes_template_variables() {
 }
 
 #[test]
+fn limit_of_tokens_is_taken_in_every_form() {
+    for (written, tokens) in [("-1", u32::MAX), ("9999999999", u32::MAX), ("1024.0", 1024)] {
+        let limit: Value = written.parse().unwrap();
+        let valid = valid(&json!({ "max_tokens": limit })).unwrap();
+        assert_eq!((valid.max_tokens, valid.request.generation.max_tokens), (tokens, Some(tokens)));
+    }
+}
+
+/// The answer is a call.
+#[test]
+fn format_beside_a_forced_call_does_not_apply() {
+    let format = json!({"format": {"type": "json_schema", "schema": {"type": "object"}}});
+    let tools = json!([{"name": "f", "input_schema": {}}]);
+    for (kind, applies) in [("any", false), ("auto", true)] {
+        let more = json!({"tools": tools, "tool_choice": {"type": kind}, "output_config": format});
+        assert_eq!(valid(&more).unwrap().request.generation.constraint.is_some(), applies);
+    }
+}
+
+#[test]
 fn invalid_field_is_named() {
     for (more, param) in [
         (json!({"messages": []}), "messages"),

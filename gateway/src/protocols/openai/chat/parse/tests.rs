@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use ipc_proto::generate::{Constraint, Message, Role, Sampling, Tool, ToolCall};
+use ipc_proto::generate::{Constraint, Message, Role, Sampling, Tool, ToolCall, ToolChoice};
 
 use super::*;
 use crate::inference::request::{PromptRequest, Streaming};
@@ -414,10 +414,6 @@ fn invalid_function_field_is_named() {
         (json!({"tools": [tool("f")], "tool_choice": {"type": "custom"}}), "tool_choice.type"),
         (json!({"tools": [tool("f")], "functions": [{"name": "g"}]}), "functions"),
         (json!({"functions": [{"name": "f"}], "function_call": "required"}), "function_call"),
-        (
-            json!({"tools": [tool("f")], "tool_choice": "required", "response_format": {"type": "json_object"}}),
-            "response_format",
-        ),
     ] {
         assert_eq!(blamed_field(chat_of(&with(hello(), &more))), param, "{more}");
     }

@@ -254,6 +254,26 @@ fn invalid_field_is_named() {
 }
 
 #[test]
+fn limit_of_tokens_is_taken_in_every_form() {
+    for (written, tokens) in [("-1", None), ("9999999999", Some(u32::MAX)), ("1024.0", Some(1024))] {
+        let limit: Value = written.parse().unwrap();
+        let valid = valid(&json!({ "max_output_tokens": limit })).unwrap();
+        assert_eq!(valid.request.generation.max_tokens, tokens, "{written}");
+        assert_eq!(valid.echo["max_output_tokens"], json!(tokens));
+    }
+}
+
+/// The answer is a call.
+#[test]
+fn format_beside_a_forced_call_does_not_apply() {
+    for (choice, applies) in [("required", false), ("auto", true)] {
+        let more =
+            json!({"tools": tools(), "tool_choice": choice, "text": {"format": {"type": "json_object"}}});
+        assert_eq!(valid(&more).unwrap().request.generation.constraint.is_some(), applies);
+    }
+}
+
+#[test]
 fn count_has_the_same_prompt() {
     let body = json!({"model": "m", "input": "Hi", "tools": tools(), "instructions": "s"});
     let counted = parse_count(body::parse(body.to_string().as_bytes()).unwrap(), &[]).unwrap().prompts;
