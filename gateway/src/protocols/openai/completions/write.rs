@@ -1,5 +1,7 @@
 //! Writes completions: texts, with echoed prompts and log probabilities if requested.
 
+use std::collections::BTreeMap;
+
 use ipc_proto::generate::{Alternative, Delta, FinishReason, TokenLogprob};
 
 use crate::dispatch::sse;
@@ -159,15 +161,17 @@ fn to_logprob_lists(tokens: &[TokenLogprob], mut offset: usize) -> Logprobs {
         lists.tokens.push(token_text(&scored.token));
         lists.token_logprobs.push(scored.token.logprob.map(clamp_logprob));
         // The first token of a prompt has no log probability.
-        let top = scored.token.logprob.map(|_| {
-            let one = |token: &Alternative| (token_text(token), clamp_logprob(token.logprob.unwrap_or(0.0)));
-            scored.top.iter().map(one).collect()
-        });
-        lists.top_logprobs.push(top);
+        lists.top_logprobs.push(scored.token.logprob.map(|_| likeliest_and_chosen(scored)));
         lists.text_offset.push(offset);
         offset += String::from_utf8_lossy(&scored.token.bytes).chars().count();
     }
     lists
+}
+
+/// Returns the likeliest tokens and the chosen one, which OpenAI's API always includes.
+fn likeliest_and_chosen(scored: &TokenLogprob) -> BTreeMap<String, f32> {
+    let all = scored.top.iter().chain([&scored.token]);
+    all.map(|token| (token_text(token), clamp_logprob(token.logprob.unwrap_or(0.0)))).collect()
 }
 
 fn finish_reason_name(reason: FinishReason) -> &'static str {

@@ -294,6 +294,25 @@ fn echoed_prompt_has_log_probabilities() {
     assert_eq!(chunks[1]["choices"][0]["logprobs"]["text_offset"], json!([2]));
 }
 
+/// OpenAI's API returns up to one token more than requested.
+#[test]
+fn chosen_token_is_among_the_likeliest_of_a_completion() {
+    let one = |text: &str, logprob| Alternative { bytes: text.into(), logprob: Some(logprob) };
+    let scored = |top: Vec<Alternative>| TokenLogprob { token: one(" sky", -12.5), top };
+    let form = AnswerForm { echo: vec![Echo::Tokens], logprobs: true, ..AnswerForm::default() };
+    let head = AnswerHead { form, ..head(Endpoint::Completions) };
+    for (top, expected) in [
+        (vec![], json!({" sky": -12.5})),
+        (vec![one("-", -0.5)], json!({"-": -0.5, " sky": -12.5})),
+        (vec![one(" sky", -12.5)], json!({" sky": -12.5})),
+    ] {
+        let mut whole = whole(vec![Part::Text(" sky".into())], vec![scored(top.clone())], FinishReason::Stop);
+        whole.output.prompt = vec![scored(top)];
+        let answered = answer(&head, vec![whole]);
+        assert_eq!(answered["choices"][0]["logprobs"]["top_logprobs"], json!([expected, expected]));
+    }
+}
+
 proptest! {
     /// The deltas of a stream join to the whole text, for any characters.
     #[test]
