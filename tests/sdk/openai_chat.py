@@ -210,6 +210,39 @@ def streamed_choices():
         assert all(choice.finish_reason and choice.message.role == "assistant" for choice in choices), choices
 
 
+def telemetry():
+    """vLLM's counts in each chunk, and llama.cpp's progress and timings."""
+    body = {"return_progress": True, "timings_per_token": True, "request_id": "mine-1"}
+    chunks = list(chat(stream=True, stream_options={"continuous_usage_stats": True}, extra_body=body))
+    assert {chunk.id for chunk in chunks} == {"chatcmpl-mine-1"}
+    progress = [chunk.prompt_progress for chunk in chunks if getattr(chunk, "prompt_progress", None)]
+    total = chunks[-1].usage.prompt_tokens
+    assert progress and all(p["total"] == total and p["cache"] <= p["processed"] <= total for p in progress), progress
+    assert progress[-1]["processed"] == total and progress[-1]["time_ms"] >= 0, progress
+    texts = [chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
+    counts = [chunk.usage.completion_tokens for chunk in texts]
+    assert counts == sorted(counts) and counts[0] >= 1 and counts[-1] <= chunks[-1].usage.completion_tokens, counts
+    assert all(chunk.usage.prompt_tokens == total for chunk in texts)
+    assert all(chunk.timings["predicted_n"] == count for chunk, count in zip(texts, counts))
+
+
+def echoed_turn():
+    begun = EVEN + [{"role": "assistant", "content": "14, 16,"}]
+    body = {"continue_final_message": True, "add_generation_prompt": False}
+    options = {"model": model, "messages": begun, "temperature": 0, "max_tokens": 8}
+    plain = client.chat.completions.create(**options, extra_body=body).choices[0].message.content
+    echoed = client.chat.completions.create(**options, extra_body=body | {"echo": True}).choices[0].message.content
+    assert echoed == "14, 16," + plain, (echoed, plain)
+    stream = client.chat.completions.create(**options, stream=True, extra_body=body | {"echo": True})
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == echoed
+
+
+def unlimited():
+    for limit in (-1, 9999999999):
+        whole = client.chat.completions.create(model=model, messages=EVEN, temperature=0, max_tokens=limit, stop="20")
+        assert whole.choices[0].finish_reason == "stop", whole
+
+
 def rate_limits():
     """Whole and streamed answers say how many requests the model takes at once, and how many more."""
     for options in ({}, {"stream": True}):
@@ -231,6 +264,9 @@ completions()
 completions_in_full()
 choices()
 streamed_choices()
+telemetry()
+echoed_turn()
+unlimited()
 rate_limits()
 errors()
 print("all checks passed")

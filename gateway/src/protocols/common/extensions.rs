@@ -27,12 +27,32 @@ pub struct ExtensionFields {
 
 /// The priority in the model's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"high\", \"normal\", \"low\" or vLLM's number")]
+pub enum Priority {
+    /// A name.
+    Name(PriorityName),
+    /// vLLM's number: a lower one is served earlier, and 0 is normal.
+    Number(i64),
+}
+
+/// The name of a priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the variants are self-evident")]
-pub enum Priority {
+pub enum PriorityName {
     High,
     Normal,
     Low,
+}
+
+impl From<Priority> for generate::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Name(PriorityName::High) | Priority::Number(..0) => Self::High,
+            Priority::Name(PriorityName::Normal) | Priority::Number(0) => Self::Normal,
+            Priority::Name(PriorityName::Low) | Priority::Number(1..) => Self::Low,
+        }
+    }
 }
 
 /// The parsed extensions.
@@ -59,13 +79,8 @@ impl ExtensionFields {
             let text = format!("cache_salt must have at most {MAX_SALT_BYTES} bytes");
             return Err(Error::invalid("cache_salt", text));
         }
-        let priority = self.priority.map(|priority| match priority {
-            Priority::High => generate::Priority::High,
-            Priority::Normal => generate::Priority::Normal,
-            Priority::Low => generate::Priority::Low,
-        });
         Ok(Extensions {
-            priority,
+            priority: self.priority.map(generate::Priority::from),
             cache_salt,
             time_limit_ms: time_limit_ms(self.timeout)?,
             keep_alive: keep_alive::parse(self.keep_alive)?,
@@ -86,6 +101,25 @@ pub fn time_limit_ms(timeout: Option<f64>) -> Result<Option<u32>> {
         Some(_) => {
             let text = format!("timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}");
             Err(Error::invalid("timeout", text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_is_a_name_or_vllms_number() {
+        for (written, priority) in [
+            ("\"high\"", generate::Priority::High),
+            ("-3", generate::Priority::High),
+            ("0", generate::Priority::Normal),
+            ("\"low\"", generate::Priority::Low),
+            ("7", generate::Priority::Low),
+        ] {
+            let parsed: Priority = serde_json::from_str(written).unwrap();
+            assert_eq!(generate::Priority::from(parsed), priority, "{written}");
         }
     }
 }

@@ -38,7 +38,8 @@ impl SamplingFields {
             top_p: within("top_p", self.top_p, 0.0, 1.0)?.map(|p| p.max(f32::MIN_POSITIVE)),
             top_k: top_k(self.top_k)?,
             min_p: within("min_p", self.min_p, 0.0, 1.0)?,
-            seed: self.seed.map(i64::cast_unsigned),
+            // -1 draws a seed in vLLM and llama.cpp.
+            seed: self.seed.filter(|seed| *seed != -1).map(i64::cast_unsigned),
             repetition_penalty: within("repetition_penalty", repetition_penalty, 0.01, 100.0)?,
             presence_penalty: within("presence_penalty", self.presence_penalty, -2.0, 2.0)?,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?,

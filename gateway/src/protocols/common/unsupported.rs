@@ -30,13 +30,17 @@ pub enum Neutral {
     EmptyList,
     /// `false`, or an empty list or object.
     Off,
+    /// One of these texts.
+    Texts(&'static [&'static str]),
     /// An object of type `text`.
     TextFormat,
     /// Any value without a penalty, otherwise these values: the penalties always apply to the whole text.
     Window(&'static Self),
 }
 
-use Neutral::{Bool, EmptyList, EmptyText, Negative, Null, Number, Off, TextFormat, Window, ZeroOrNegative};
+use Neutral::{
+    Bool, EmptyList, EmptyText, Negative, Null, Number, Off, TextFormat, Texts, Window, ZeroOrNegative,
+};
 
 /// A field's name and its neutral values.
 type Field = (&'static str, Neutral);
@@ -80,22 +84,47 @@ impl FieldTable for Everywhere {
         ("use_beam_search", Bool(false)),
         ("length_penalty", Number(1.0)),
         ("early_stopping", Bool(false)),
+        ("watermarking", Bool(false)),
+        ("repetition_detection", Off),
+        ("min_keep", Number(0.0)),
+        ("penalize_nl", Bool(false)),
         // The window of the penalties.
         ("repeat_last_n", Window(&Negative)),
         ("repetition_context_size", Window(&Null)),
         ("repetition_penalty_range", Window(&Number(0.0))),
         // The form and length of the output.
         ("grammar", EmptyText),
+        ("grammar_lazy", Bool(false)),
+        ("grammar_triggers", EmptyList),
+        ("preserved_tokens", EmptyList),
+        ("structural_tag", Null),
+        ("guided_whitespace_pattern", Null),
+        ("n_indent", Number(0.0)),
+        ("n_cmpl", Number(1.0)),
         ("bad_words", EmptyList),
         ("allowed_token_ids", Null),
         ("n_predict", Negative),
         ("t_max_predict_ms", ZeroOrNegative),
+        // Reasoning and calls.
+        ("reasoning_format", Texts(&["auto", "deepseek"])),
+        ("reasoning_control", Bool(false)),
+        ("reasoning_budget_start_tag", EmptyText),
+        ("reasoning_budget_end_tag", EmptyText),
+        ("reasoning_budget_end_tags", EmptyList),
+        ("reasoning_budget_message", EmptyText),
+        ("generation_prompt", EmptyText),
+        ("chat_parser", EmptyText),
+        ("parse_tool_calls", Bool(true)),
         // The prompt and the weights.
         ("chat_template", Null),
         ("prompt_embeds", Null),
         ("truncate_prompt_tokens", Null),
         ("lora", EmptyList),
         ("adapters", Null),
+        ("image_data", EmptyList),
+        ("kv_transfer_params", Off),
+        ("ec_transfer_params", Off),
+        ("vllm_xargs", Off),
         // The form of the answer.
         ("prompt_logprobs", Null),
         ("n_probs", Number(0.0)),
@@ -104,6 +133,15 @@ impl FieldTable for Everywhere {
         ("include_stop_str_in_output", Bool(false)),
         ("return_token_ids", Bool(false)),
         ("return_tokens_as_token_ids", Bool(false)),
+        ("return_tokens", Bool(false)),
+        ("return_token_offsets", Bool(false)),
+        ("return_prompt_text", Bool(false)),
+        ("routed_experts_prompt_start", Number(0.0)),
+        ("logprob_token_ids", EmptyList),
+        ("post_sampling_probs", Bool(false)),
+        ("response_fields", EmptyList),
+        ("stream_interval", Number(1.0)),
+        ("verbose", Bool(false)),
     ]];
 }
 
@@ -129,6 +167,10 @@ const CHAT_ONLY: &[Field] = &[
     ("function_call", Off),
     ("continue_final_message", Off),
     ("documents", Off),
+    ("echo", Off),
+    ("return_progress", Off),
+    ("timings_per_token", Off),
+    ("reasoning_budget_tokens", Negative),
 ];
 
 /// Fields of chat completions that Responses does not have.
@@ -145,6 +187,25 @@ pub enum NotInMessages {}
 impl FieldTable for NotInMessages {
     const NAME: &'static str = "BesideMessages";
     const FIELDS: &'static [&'static [Field]] = &[CHAT_ONLY, &[("top_logprobs", Number(0.0)), ("stop", Off)]];
+}
+
+/// Fields of other servers that embeddings and rerank do not have.
+pub enum NotInEmbeddings {}
+
+impl FieldTable for NotInEmbeddings {
+    const NAME: &'static str = "BesideEmbeddings";
+    const FIELDS: &'static [&'static [Field]] = &[&[
+        ("messages", EmptyList),
+        ("truncation_side", Texts(&["right"])),
+        ("padding", Texts(&["do_not_pad"])),
+        ("add_special_tokens", Bool(true)),
+        ("use_activation", Bool(true)),
+        ("normalize", Bool(true)),
+        ("embd_normalize", Number(2.0)),
+        ("priority", Number(0.0)),
+        ("image_data", EmptyList),
+        ("lora", EmptyList),
+    ]];
 }
 
 /// The fields of the table `T` that a request sets to a value other than null.
@@ -171,11 +232,29 @@ impl Refused<Everywhere> {
     /// # Errors
     /// Returns an error that names the first field that is not.
     pub fn check(&self, sampling: &Sampling) -> Result<()> {
-        let penalised = has_penalty(sampling);
-        match self.given.iter().find(|(_, neutral, value)| !neutral.includes(value, penalised)) {
-            Some((name, ..)) => {
-                Err(Error::invalid(*name, format!("{name} is not supported by this server yet")))
-            }
+        self.refuse_unless_neutral(has_penalty(sampling))
+    }
+}
+
+impl Refused<NotInEmbeddings> {
+    /// Checks that every field is neutral.
+    ///
+    /// # Errors
+    /// Returns an error that names the first field that is not.
+    pub fn check(&self) -> Result<()> {
+        self.refuse_unless_neutral(false)
+    }
+}
+
+impl<T> Refused<T> {
+    fn first_set(&self, penalised: bool) -> Option<&'static str> {
+        let set = self.given.iter().find(|(_, neutral, value)| !neutral.includes(value, penalised));
+        set.map(|(name, ..)| *name)
+    }
+
+    fn refuse_unless_neutral(&self, penalised: bool) -> Result<()> {
+        match self.first_set(penalised) {
+            Some(name) => Err(Error::invalid(name, format!("{name} is not supported by this server yet"))),
             None => Ok(()),
         }
     }
@@ -193,10 +272,10 @@ impl<T: ChatOnly> Refused<T> {
     /// # Errors
     /// Returns an error that names the first field that is not.
     pub fn check(&self) -> Result<()> {
-        match self.given.iter().find(|(_, neutral, value)| !neutral.includes(value, true)) {
-            Some((name, ..)) => {
+        match self.first_set(true) {
+            Some(name) => {
                 let text = format!("{name} is a field of chat completions and does nothing at this endpoint");
-                Err(Error::invalid(*name, text))
+                Err(Error::invalid(name, text))
             }
             None => Ok(()),
         }
@@ -213,6 +292,7 @@ impl Neutral {
             ZeroOrNegative => number.is_some_and(|number| number <= 0.0),
             Bool(neutral) => value.as_bool() == Some(neutral),
             EmptyText => value == "",
+            Texts(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
             EmptyList => value.as_array().is_some_and(Vec::is_empty),
             Off => match value {
                 Value::Bool(on) => !on,

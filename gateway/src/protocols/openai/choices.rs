@@ -26,7 +26,7 @@ pub struct AnswerForm {
     pub returned: usize,
     /// Whether calls have the deprecated form, `function_call`.
     pub legacy: bool,
-    /// The echoed text before the completions of each prompt.
+    /// The echoed text before the choices of each prompt. Empty if there is none.
     pub echo: Vec<Echo>,
     /// Whether the answer includes log probabilities.
     pub logprobs: bool,
@@ -34,14 +34,43 @@ pub struct AnswerForm {
     pub tier: Option<&'static str>,
     /// Whether to omit the reasoning.
     pub hide_reasoning: bool,
+    /// The telemetry in a stream's chunks.
+    pub telemetry: Telemetry,
+    /// The client's id of the request, which becomes a part of the answer's id.
+    pub request_id: Option<String>,
 }
 
-/// The echoed text before a completion.
+/// The telemetry in a stream's chunks, besides the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Telemetry {
+    /// Whether each chunk has the token counts of its choice so far, as in vLLM.
+    pub usage: bool,
+    /// Whether each chunk has the timings so far, as in llama.cpp.
+    pub timings: bool,
+    /// Whether chunks report how much of the prompt is computed, as in llama.cpp.
+    pub progress: bool,
+}
+
+impl Telemetry {
+    /// Whether the worker must report the progress of the prompt: the counts of the prompt come with it.
+    pub fn needs_progress(self) -> bool {
+        self.usage || self.timings || self.progress
+    }
+}
+
+impl AnswerForm {
+    /// Returns the echo before the choices of a prompt.
+    pub fn echo_of_prompt(&self, prompt: usize) -> &Echo {
+        self.echo.get(prompt).unwrap_or(&Echo::None)
+    }
+}
+
+/// The echoed text before a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Echo {
     /// No echo.
     None,
-    /// The text of the prompt.
+    /// The text of the prompt, or of the last message.
     Text(String),
     /// The text of the prompt's scored tokens, from [`ipc_proto::generate::Event::Prompt`].
     Tokens,
@@ -57,6 +86,8 @@ impl Default for AnswerForm {
             logprobs: false,
             tier: None,
             hide_reasoning: false,
+            telemetry: Telemetry::default(),
+            request_id: None,
         }
     }
 }

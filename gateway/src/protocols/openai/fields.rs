@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::choices::Telemetry;
 use super::output_format::FormatFields;
 use crate::inference::labels::Labels;
 use crate::inference::request::Streaming;
@@ -19,6 +20,7 @@ use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, Refused};
 
 const MAX_STOP_TOKENS: usize = 64;
+const MAX_ID_BYTES: usize = 128;
 
 /// The fields of a request outside the other groups.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -37,6 +39,14 @@ pub struct SharedFields {
     pub metadata: Option<BTreeMap<String, String>>,
     pub prompt_cache_key: Option<String>,
     pub service_tier: Option<ServiceTier>,
+    /// The client's id of the request, as in vLLM. The answer's id ends with it.
+    pub request_id: Option<String>,
+    /// The id of the conversation, as in vLLM.
+    pub session_id: Option<String>,
+    /// Reports in a stream how much of the prompt is computed, as in llama.cpp.
+    pub return_progress: Option<bool>,
+    /// Adds the timings so far to each chunk, as in llama.cpp.
+    pub timings_per_token: Option<bool>,
 }
 
 /// One stop text or several.
@@ -64,6 +74,8 @@ impl Stop {
 pub struct StreamOptions {
     /// Adds a last chunk with the token counts.
     pub include_usage: Option<bool>,
+    /// Adds the token counts so far to each chunk, as in vLLM.
+    pub continuous_usage_stats: Option<bool>,
     /// Only `false` is accepted.
     pub include_obfuscation: Option<bool>,
 }
@@ -138,6 +150,10 @@ pub struct Parsed {
     pub affinity: Option<String>,
     /// The tier that serves the request, if it names one.
     pub tier: Option<&'static str>,
+    /// The telemetry in a stream's chunks.
+    pub telemetry: Telemetry,
+    /// The client's id of the request.
+    pub request_id: Option<String>,
 }
 
 impl FieldGroups {
@@ -156,7 +172,9 @@ impl FieldGroups {
     pub fn parse(self) -> Result<Parsed> {
         let Self { shared, sampling, format, extensions, unsupported } = self;
         let labels = labels::from_body(&shared.user, &shared.safety_identifier, shared.metadata.as_ref())?;
+        let session = labels::first_label(&[("session_id", &shared.session_id)])?;
         let affinity = labels::first_label(&[("prompt_cache_key", &shared.prompt_cache_key)])?;
+        let telemetry = telemetry(&shared);
         let sampling: Sampling = sampling.parse(shared.logit_bias.as_ref())?;
         unsupported.check(&sampling)?;
         let stop_tokens = shared.stop_token_ids.unwrap_or_default();
@@ -177,6 +195,7 @@ impl FieldGroups {
             constraint,
             priority,
             time_limit_ms: extensions.time_limit_ms,
+            report_progress: telemetry.needs_progress(),
             ..Generation::default()
         };
         Ok(Parsed {
@@ -184,15 +203,37 @@ impl FieldGroups {
             generation,
             extensions,
             stream: parse_streaming(shared.stream, shared.stream_options)?,
-            labels,
+            labels: Labels { session, ..labels },
             affinity,
+            telemetry,
+            request_id: request_id(shared.request_id)?,
             tier: tier.map(ServiceTier::served),
         })
     }
 }
 
+/// Returns the telemetry of a stream. An answer that is not streamed has all of it at its end.
+fn telemetry(shared: &SharedFields) -> Telemetry {
+    let is_set = |flag: Option<bool>| shared.stream == Some(true) && flag == Some(true);
+    Telemetry {
+        usage: is_set(shared.stream_options.and_then(|options| options.continuous_usage_stats)),
+        timings: is_set(shared.timings_per_token),
+        progress: is_set(shared.return_progress),
+    }
+}
+
+fn request_id(id: Option<String>) -> Result<Option<String>> {
+    let is_id =
+        |id: &String| (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    if id.as_ref().is_some_and(|id| !is_id(id)) {
+        let text = format!("request_id must have 1 to {MAX_ID_BYTES} printable ASCII characters");
+        return Err(Error::invalid("request_id", text));
+    }
+    Ok(id)
+}
+
 fn parse_streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<Streaming>> {
-    let StreamOptions { include_usage, include_obfuscation } = options.unwrap_or_default();
+    let StreamOptions { include_usage, include_obfuscation, .. } = options.unwrap_or_default();
     let obfuscation = include_obfuscation.map(Value::Bool);
     refuse("stream_options.include_obfuscation", &obfuscation, &[json!(false)])?;
     if stream.unwrap_or(false) {

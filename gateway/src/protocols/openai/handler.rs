@@ -60,7 +60,8 @@ async fn generate<T: Body>(
         Endpoint::Chat => "chatcmpl",
         Endpoint::Completions => "cmpl",
     };
-    let answer_id = format!("{prefix}-{}", uuid::Uuid::new_v4().simple());
+    let own_id = || uuid::Uuid::new_v4().simple().to_string();
+    let answer_id = format!("{prefix}-{}", form.request_id.clone().unwrap_or_else(own_id));
     let head =
         AnswerHead { endpoint, id: answer_id, created: unix_seconds(), model: request.model.clone(), form };
     let job = Job::new(services, sender, endpoint.path(), request);

@@ -12,7 +12,9 @@ pub struct Usage {
     pub completion_tokens: u32,
     pub total_tokens: u32,
     pub prompt_tokens_details: PromptDetails,
-    pub completion_tokens_details: CompletionDetails,
+    /// Absent before the end of a stream, where the number of reasoning tokens is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens_details: Option<CompletionDetails>,
 }
 
 /// Part of [`Usage`].

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use ipc_proto::Error;
-use ipc_proto::generate::{Event, FinishReason, Usage};
+use ipc_proto::generate::{Event, FinishReason, PromptProgress, Usage};
 use serde::Serialize;
 
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::common::field_names;
+use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::Timings;
 use crate::protocols::openai::choices::AnswerForm;
 use crate::protocols::openai::{error, usage};
@@ -80,6 +81,10 @@ pub struct ChunkWriter {
 /// The progress of a choice.
 #[derive(Debug, Default)]
 pub(in crate::protocols::openai) struct Progress {
+    /// Token counts so far. Those of the prompt are known if the worker reports its progress.
+    usage: Usage,
+    /// Whether the counts are final.
+    finished: bool,
     /// The number of calls so far.
     pub(in crate::protocols::openai) calls: u32,
     /// The number of characters so far.
@@ -134,12 +139,46 @@ impl ChunkWriter {
     pub fn new(head: AnswerHead, choices: usize, include_usage: bool, timer: Timer) -> Self {
         let progress = (0..choices).map(|_| Progress::default()).collect();
         let (total, running) = (Total::default(), choices);
+        let include_usage = include_usage || head.form.telemetry.usage;
         Self { head, include_usage, opened: false, choices: progress, running, total, timer }
     }
 
-    /// Returns the usage of chunks before the last: null if the client requested usage, otherwise absent.
-    pub(in crate::protocols::openai) fn null_usage(&self) -> Option<Option<usage::Usage>> {
-        self.include_usage.then_some(None)
+    /// Returns the usage of a chunk before the last one. It is absent, null if the client requested the usage, or the counts of the
+    /// choice so far if it requested them in each chunk.
+    pub(in crate::protocols::openai) fn chunk_usage(&self, choice: usize) -> Option<Option<usage::Usage>> {
+        let Progress { usage, finished, .. } = &self.choices[choice];
+        let counts = || {
+            let so_far = usage::Usage { completion_tokens_details: None, ..to_usage(*usage) };
+            if *finished { to_usage(*usage) } else { so_far }
+        };
+        self.include_usage.then(|| self.head.form.telemetry.usage.then(counts))
+    }
+
+    /// Returns the timings of a chunk before the last one, if the client requested them.
+    pub(in crate::protocols::openai) fn chunk_timings(&self) -> Option<Timings> {
+        if !self.head.form.telemetry.timings {
+            return None;
+        }
+        let mut total = Total::default();
+        for (at, choice) in self.choices.iter().enumerate() {
+            total.add(&self.head.form, at, choice.usage);
+        }
+        Some(self.timer.timings(total.0))
+    }
+
+    fn push_progress(&mut self, buffer: &mut Vec<u8>, choice: usize, progress: PromptProgress) {
+        let PromptProgress { total, cached, processed, elapsed_ms } = progress;
+        let usage = &mut self.choices[choice].usage;
+        (usage.prompt_tokens, usage.cached_tokens) = (total, cached);
+        if !self.head.form.telemetry.progress {
+            return;
+        }
+        self.ensure_opened(buffer);
+        let progress = chat::Progress { total, cache: cached, processed, time_ms: elapsed_ms };
+        match self.head.endpoint {
+            Endpoint::Chat => self.push_chat_progress(buffer, choice, progress),
+            Endpoint::Completions => self.push_completion_progress(buffer, choice, progress),
+        }
     }
 
     /// Opens all choices in order before the first chunk of any. OpenAI's Python library appends a choice that it sees for the
@@ -154,10 +193,15 @@ impl ChunkWriter {
                 Endpoint::Completions => self.push_completion_opening(buffer, choice),
             }
         }
+        if self.head.endpoint == Endpoint::Chat {
+            (0..self.choices.len()).for_each(|choice| self.push_chat_echo(buffer, choice));
+        }
     }
 
     fn finish(&mut self, buffer: &mut Vec<u8>, choice: usize, reason: FinishReason, usage: Usage) -> bool {
         self.total.add(&self.head.form, choice, usage);
+        self.choices[choice].usage = usage;
+        self.choices[choice].finished = true;
         self.running = self.running.saturating_sub(1);
         let last = self.running == 0;
         // llama.cpp's clients read the timings from the chunk that ends the text.
@@ -190,7 +234,14 @@ impl ResponseWriter for ChunkWriter {
             self.fail(buffer, failure);
             return true;
         }
+        if let Event::Progress(progress) = event {
+            self.push_progress(buffer, choice, *progress);
+            return false;
+        }
         self.timer.mark_token();
+        if let Event::Delta(delta) = event {
+            self.choices[choice].usage.completion_tokens = delta.index + 1;
+        }
         self.ensure_opened(buffer);
         let chat = self.head.endpoint == Endpoint::Chat;
         match event {
@@ -266,7 +317,9 @@ fn to_usage(usage: Usage) -> usage::Usage {
         completion_tokens: usage.completion_tokens,
         total_tokens: usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details: usage::PromptDetails { cached_tokens: usage.cached_tokens },
-        completion_tokens_details: usage::CompletionDetails { reasoning_tokens: usage.reasoning_tokens },
+        completion_tokens_details: Some(usage::CompletionDetails {
+            reasoning_tokens: usage.reasoning_tokens,
+        }),
     }
 }
 

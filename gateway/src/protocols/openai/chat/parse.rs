@@ -1,6 +1,6 @@
 //! Parses chat requests into neutral ones.
 
-use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt};
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Message, Priority, Prompt, Role};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::protocols::common::checks::{
 };
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::common::token_limit::TokenLimit;
-use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest};
+use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
 use crate::protocols::openai::fields::Parsed;
 use crate::protocols::openai::tools::{self, Tools};
 
@@ -35,8 +35,18 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         (Some(limit), _) => limit.positive("max_completion_tokens")?,
         (None, limit) => token_limit("max_tokens", limit)?,
     };
-    let Parsed { mut generation, extensions, has_priority, stream, labels, affinity, tier } =
-        request.groups.parse()?;
+    let echo = if request.echo == Some(true) { echo_of(messages.last()) } else { Vec::new() };
+    let Parsed {
+        mut generation,
+        extensions,
+        has_priority,
+        stream,
+        labels,
+        affinity,
+        tier,
+        telemetry,
+        request_id,
+    } = request.groups.parse()?;
     if is_background && !has_priority {
         generation.priority = Priority::Low;
     }
@@ -54,6 +64,9 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         logprobs: logprobs.is_some(),
         tier,
         hide_reasoning: reasoning.hidden,
+        echo,
+        telemetry,
+        request_id,
         ..AnswerForm::default()
     };
     let prompt = ChatPrompt {
@@ -96,7 +109,15 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("prompt_cache_retention", &request.prompt_cache_retention, &cache_retentions())?;
     refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
-    refuse("moderation", &request.moderation, &[])
+    refuse("moderation", &request.moderation, &[])?;
+    refuse("best_of", &request.best_of, &[json!(1)])?;
+    refuse("add_special_tokens", &request.add_special_tokens, &[json!(false)])
+}
+
+/// Returns the echo of the last message. Only the assistant's has the role of the answer.
+fn echo_of(last: Option<&Message>) -> Vec<Echo> {
+    let own = last.filter(|message| message.role == Role::Assistant && !message.content.is_empty());
+    own.map(|message| Echo::Text(message.content.text().into_owned())).into_iter().collect()
 }
 
 /// The supported cache retentions. Cached text stays in memory.

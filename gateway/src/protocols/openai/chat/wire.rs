@@ -32,6 +32,8 @@ pub struct Request {
     pub top_logprobs: Option<u8>,
     pub continue_final_message: Option<bool>,
     pub add_generation_prompt: Option<bool>,
+    /// Puts the last message's text before the answer if it is the assistant's, as in vLLM.
+    pub echo: Option<bool>,
     pub thinking_budget: Option<TokenLimit>,
     /// vLLM's name for `thinking_budget`.
     pub thinking_token_budget: Option<TokenLimit>,
@@ -49,6 +51,8 @@ pub struct Request {
     pub prompt_cache_retention: Option<Value>,
     pub prompt_cache_options: Option<Value>,
     pub moderation: Option<Value>,
+    pub best_of: Option<Value>,
+    pub add_special_tokens: Option<Value>,
     #[serde(flatten)]
     pub groups: FieldGroups,
 }
@@ -305,6 +309,22 @@ pub struct Chunk<'a, C> {
     pub usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_progress: Option<Progress>,
+}
+
+/// How much of the prompt is computed, in the form of llama.cpp's server.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PromptProgress")]
+pub struct Progress {
+    /// Tokens of the prompt.
+    pub total: u32,
+    /// The part of them from the prefix cache.
+    pub cache: u32,
+    /// The part of them that is computed or from the prefix cache.
+    pub processed: u32,
+    /// Milliseconds since the prompt's first step began.
+    pub time_ms: u32,
 }
 
 /// The part of a choice in one chunk.

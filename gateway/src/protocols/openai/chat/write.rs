@@ -6,9 +6,9 @@ use crate::dispatch::sse;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{
-    Answer, Choice, Chunk, ChunkChoice, FunctionCall, FunctionDelta, Timings, ToolCall, ToolDelta,
+    Answer, Choice, Chunk, ChunkChoice, FunctionCall, FunctionDelta, Progress, Timings, ToolCall, ToolDelta,
 };
-use crate::protocols::openai::choices::AnswerForm;
+use crate::protocols::openai::choices::{AnswerForm, Echo};
 use crate::protocols::openai::usage::Usage;
 use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, clamp_logprob};
 
@@ -16,6 +16,27 @@ impl ChunkWriter {
     pub(in crate::protocols::openai) fn push_chat_opening(&self, buffer: &mut Vec<u8>, choice: usize) {
         let delta = chat::Delta { role: Some("assistant"), content: Some(""), ..chat::Delta::default() };
         self.push_chat(buffer, choice, delta, None);
+    }
+
+    /// Pushes the text of the last message, if it is echoed.
+    pub(in crate::protocols::openai) fn push_chat_echo(&self, buffer: &mut Vec<u8>, choice: usize) {
+        if let Echo::Text(text) = self.head.form.echo_of_prompt(0) {
+            let delta = chat::Delta { content: Some(text), ..chat::Delta::default() };
+            self.push_chat(buffer, choice, delta, None);
+        }
+    }
+
+    pub(in crate::protocols::openai) fn push_chat_progress(
+        &self,
+        buffer: &mut Vec<u8>,
+        choice: usize,
+        progress: Progress,
+    ) {
+        let index = choice as u32;
+        let delta = chat::Delta::default();
+        let choices = [ChunkChoice { index, delta, logprobs: None, finish_reason: None }];
+        let chunk = self.head.chat_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Chunk { prompt_progress: Some(progress), ..chunk });
     }
 
     /// Pushes a chunk for each part. The first chunk has the log probabilities.
@@ -49,8 +70,9 @@ impl ChunkWriter {
     ) {
         let finish_reason = Some(finish_reason_name(reason, self.head.form.legacy));
         let index = choice as u32;
-        let choice = ChunkChoice { index, delta: chat::Delta::default(), logprobs: None, finish_reason };
-        sse::push(buffer, &Chunk { timings, ..self.head.chat_chunk(&[choice], self.null_usage()) });
+        let choices = [ChunkChoice { index, delta: chat::Delta::default(), logprobs: None, finish_reason }];
+        let chunk = self.head.chat_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Chunk { timings: timings.or(self.chunk_timings()), ..chunk });
     }
 
     fn push_chat(
@@ -60,8 +82,9 @@ impl ChunkWriter {
         delta: chat::Delta,
         logprobs: Option<chat::Logprobs>,
     ) {
-        let choice = ChunkChoice { index: choice as u32, delta, logprobs, finish_reason: None };
-        sse::push(buffer, &self.head.chat_chunk(&[choice], self.null_usage()));
+        let choices = [ChunkChoice { index: choice as u32, delta, logprobs, finish_reason: None }];
+        let chunk = self.head.chat_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Chunk { timings: self.chunk_timings(), ..chunk });
     }
 }
 
@@ -103,6 +126,7 @@ impl AnswerHead {
             service_tier: self.form.tier,
             usage,
             timings: None,
+            prompt_progress: None,
         }
     }
 
@@ -134,7 +158,11 @@ impl AnswerHead {
 
 fn message(parts: Vec<Part>, form: &AnswerForm) -> Answer {
     let AnswerForm { legacy, hide_reasoning, .. } = *form;
-    let (mut text, mut reasoning) = (String::new(), String::new());
+    let mut text = match form.echo_of_prompt(0) {
+        Echo::Text(echoed) => echoed.clone(),
+        Echo::None | Echo::Tokens => String::new(),
+    };
+    let mut reasoning = String::new();
     let mut calls: Vec<ToolCall> = Vec::new();
     for part in parts {
         match part {

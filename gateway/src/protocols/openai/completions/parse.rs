@@ -2,10 +2,11 @@
 
 use ipc_proto::generate::{Generation, Logprobs, Prompt};
 use ipc_proto::{Error, Result};
+use serde_json::json;
 
 use super::wire::{self as completions, Request};
 use crate::inference::request::InferenceRequest;
-use crate::protocols::common::checks::{model_name, token_limit, top_logprobs};
+use crate::protocols::common::checks::{model_name, refuse, token_limit, top_logprobs};
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
 use crate::protocols::openai::fields::Parsed;
@@ -28,7 +29,9 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
     if candidates > returned && request.groups.shared.stream == Some(true) {
         return Err(Error::invalid("best_of", "best_of cannot be streamed: the best is known at the end"));
     }
-    let Parsed { generation, extensions, stream, labels, affinity, .. } = request.groups.parse()?;
+    refuse("add_special_tokens", &request.add_special_tokens, &[json!(true)])?;
+    let Parsed { generation, extensions, stream, labels, affinity, telemetry, request_id, .. } =
+        request.groups.parse()?;
     let echo = request.echo.unwrap_or(false);
     let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
     let (mut prompts, mut echoes): (Vec<Prompt>, Vec<Echo>) =
@@ -48,8 +51,15 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
     }
     let needs_logprobs = has_logprobs || scored || candidates > returned;
     let logprobs = needs_logprobs.then_some(Logprobs { top, prompt: scored });
-    let form =
-        AnswerForm { candidates, returned, echo: echoes, logprobs: has_logprobs, ..AnswerForm::default() };
+    let form = AnswerForm {
+        candidates,
+        returned,
+        echo: echoes,
+        logprobs: has_logprobs,
+        telemetry,
+        request_id,
+        ..AnswerForm::default()
+    };
     let generation = Generation { prompt: prompts.remove(0), max_tokens, logprobs, ..generation };
     let request = InferenceRequest {
         model: model_name(request.model)?,

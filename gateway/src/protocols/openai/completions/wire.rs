@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::protocols::common::body::{Body, Check};
 use crate::protocols::common::token_limit::TokenLimit;
-use crate::protocols::openai::chat::wire::Timings;
+use crate::protocols::openai::chat::wire::{Progress, Timings};
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
@@ -24,6 +25,7 @@ pub struct Request {
     pub echo: Option<bool>,
     pub suffix: Option<String>,
     pub logprobs: Option<u8>,
+    pub add_special_tokens: Option<Value>,
     #[serde(flatten)]
     pub groups: FieldGroups,
 }
@@ -60,6 +62,8 @@ pub struct Response<'a, C> {
     pub system_fingerprint: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_progress: Option<Progress>,
     /// Absent, null, or the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,

@@ -6,18 +6,11 @@ use ipc_proto::generate::{Alternative, Delta, FinishReason, TokenLogprob};
 
 use crate::dispatch::sse;
 use crate::inference::output::CompleteOutput;
-use crate::protocols::openai::chat::wire::Timings;
-use crate::protocols::openai::choices::{AnswerForm, Echo};
+use crate::protocols::openai::chat::wire::{Progress, Timings};
+use crate::protocols::openai::choices::Echo;
 use crate::protocols::openai::completions::wire::{Choice, Logprobs, Response};
 use crate::protocols::openai::usage::Usage;
 use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, clamp_logprob};
-
-impl AnswerForm {
-    /// Returns the echo before the completions of a prompt.
-    fn echo_of_prompt(&self, prompt: usize) -> &Echo {
-        self.echo.get(prompt).unwrap_or(&Echo::None)
-    }
-}
 
 impl ChunkWriter {
     pub(in crate::protocols::openai) fn push_completion_opening(
@@ -60,8 +53,9 @@ impl ChunkWriter {
         timings: Option<Timings>,
     ) {
         let finish_reason = Some(finish_reason_name(reason));
-        let choice = Choice { index: choice as u32, text: "", logprobs: None, finish_reason };
-        sse::push(buffer, &Response { timings, ..self.head.completion_chunk(&[choice], self.null_usage()) });
+        let choices = [Choice { index: choice as u32, text: "", logprobs: None, finish_reason }];
+        let chunk = self.head.completion_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Response { timings: timings.or(self.chunk_timings()), ..chunk });
     }
 
     fn push_completion(
@@ -75,8 +69,20 @@ impl ChunkWriter {
         let logprobs =
             (self.head.form.logprobs && !logprobs.is_empty()).then(|| to_logprob_lists(logprobs, *offset));
         *offset += text.chars().count();
-        let choice = Choice { index: choice as u32, text, logprobs, finish_reason: None };
-        sse::push(buffer, &self.head.completion_chunk(&[choice], self.null_usage()));
+        let choices = [Choice { index: choice as u32, text, logprobs, finish_reason: None }];
+        let chunk = self.head.completion_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Response { timings: self.chunk_timings(), ..chunk });
+    }
+
+    pub(in crate::protocols::openai) fn push_completion_progress(
+        &self,
+        buffer: &mut Vec<u8>,
+        choice: usize,
+        progress: Progress,
+    ) {
+        let choices = [Choice { index: choice as u32, text: "", logprobs: None, finish_reason: None }];
+        let chunk = self.head.completion_chunk(&choices, self.chunk_usage(choice));
+        sse::push(buffer, &Response { prompt_progress: Some(progress), ..chunk });
     }
 }
 
@@ -97,6 +103,7 @@ impl AnswerHead {
             choices,
             system_fingerprint: FINGERPRINT,
             timings: None,
+            prompt_progress: None,
             usage,
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inference::output::Output;
-use crate::protocols::openai::choices::Echo;
+use crate::protocols::openai::choices::{Echo, Telemetry};
 
 const USAGE: Usage = Usage {
     prompt_tokens: 7,
@@ -244,6 +244,79 @@ fn echoes_of_a_stream_begin_in_order() {
     let chunks = chunked(AnswerHead { form, ..head(Endpoint::Completions) }, 2, false, &events);
     let texts: Vec<&Value> = chunks[..4].iter().map(|chunk| &chunk["choices"][0]["text"]).collect();
     assert_eq!(texts, ["one ", "two ", "b", "a"]);
+}
+
+fn progress(processed: u32) -> Event {
+    let progress = PromptProgress { total: 7, cached: 2, processed, elapsed_ms: 30 };
+    Event::Progress(progress)
+}
+
+#[test]
+fn progress_of_the_prompt_has_llama_cpps_form() {
+    let telemetry = Telemetry { progress: true, ..Telemetry::default() };
+    for (endpoint, text_pointer) in
+        [(Endpoint::Chat, "/choices/0/delta"), (Endpoint::Completions, "/choices/0/text")]
+    {
+        let head = AnswerHead { form: AnswerForm { telemetry, ..AnswerForm::default() }, ..head(endpoint) };
+        let events = [progress(4), progress(7), text("Hi"), finished(FinishReason::Stop)];
+        let chunks = chunked(head, 1, false, &events.map(|event| (0, event)));
+        let reported: Vec<&Value> = chunks.iter().filter_map(|chunk| chunk.get("prompt_progress")).collect();
+        let expected =
+            [4, 7].map(|processed| json!({"total": 7, "cache": 2, "processed": processed, "time_ms": 30}));
+        assert_eq!(reported, expected.iter().collect::<Vec<_>>());
+        let empty = chunks.iter().find(|chunk| chunk.get("prompt_progress").is_some()).unwrap();
+        assert!([json!({}), json!("")].contains(empty.pointer(text_pointer).unwrap()), "{empty}");
+    }
+}
+
+#[test]
+fn progress_that_was_not_requested_is_not_written() {
+    let chunks = stream(Endpoint::Chat, false, &[progress(7), text("Hi"), finished(FinishReason::Stop)]);
+    assert!(chunks.iter().all(|chunk| chunk.get("prompt_progress").is_none()));
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+}
+
+#[test]
+fn continuous_usage_counts_in_each_chunk() {
+    let telemetry = Telemetry { usage: true, timings: true, progress: false };
+    let delta = |index: u32| {
+        Event::Delta(generate::Delta {
+            index,
+            parts: vec![Part::Text("x".into())],
+            ..generate::Delta::default()
+        })
+    };
+    for endpoint in [Endpoint::Chat, Endpoint::Completions] {
+        let head = AnswerHead { form: AnswerForm { telemetry, ..AnswerForm::default() }, ..head(endpoint) };
+        let events = [progress(7), delta(0), delta(3), finished(FinishReason::Stop)];
+        let chunks = chunked(head, 1, false, &events.map(|event| (0, event)));
+        let counts: Vec<[&Value; 3]> = chunks[..chunks.len() - 1]
+            .iter()
+            .map(|chunk| {
+                ["prompt_tokens", "completion_tokens", "total_tokens"].map(|name| &chunk["usage"][name])
+            })
+            .collect();
+        let written = |completion: u32| [json!(7), json!(completion), json!(7 + completion)];
+        let mut expected = vec![written(1), written(4), written(5), written(5)];
+        if endpoint == Endpoint::Chat {
+            expected.insert(0, written(1));
+        }
+        assert_eq!(counts, expected.iter().map(|row| row.each_ref()).collect::<Vec<_>>());
+        let timed = chunks[..chunks.len() - 2].iter();
+        assert!(timed.clone().all(|chunk| chunk["timings"]["cache_n"] == 2), "{chunks:?}");
+        assert_eq!(chunks[chunks.len() - 2]["choices"], json!([]));
+    }
+}
+
+#[test]
+fn echoed_turn_comes_before_the_answer() {
+    let echo = vec![Echo::Text("The ".into())];
+    let head = AnswerHead { form: AnswerForm { echo, ..AnswerForm::default() }, ..head(Endpoint::Chat) };
+    let one = whole(vec![Part::Text("sea".into())], Vec::new(), FinishReason::Stop);
+    assert_eq!(answer(&head, vec![one])["choices"][0]["message"]["content"], "The sea");
+    let chunks = chunked(head, 1, false, &[(0, text("sea")), (0, finished(FinishReason::Stop))]);
+    let contents = chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/content")?.as_str());
+    assert_eq!(contents.collect::<Vec<_>>(), ["", "The ", "sea"]);
 }
 
 fn likely(bytes: &[u8], logprob: Option<f32>) -> TokenLogprob {

@@ -10,6 +10,8 @@ use crate::protocols::common::{body, field_names};
 use crate::protocols::openai::choices::Echo;
 use crate::protocols::openai::completions::parse as completions;
 
+mod clients;
+
 fn choices_of(body: &Value) -> Result<ChoicesRequest> {
     body::parse(body.to_string().as_bytes()).and_then(parse)
 }
@@ -62,7 +64,7 @@ fn every_setting_is_parsed() {
     let valid = chat_of(&with(
         hello(),
         &json!({
-            "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": -1, "stop": ["a", "b"],
+            "temperature": 0.5, "top_p": 0.25, "top_k": 7, "min_p": 0.125, "seed": -2, "stop": ["a", "b"],
             "repetition_penalty": 1.5, "presence_penalty": -0.5, "frequency_penalty": 2, "logit_bias": {"7": -100, "3": 1.5},
             "max_tokens": 5, "max_completion_tokens": 9, "stream": true, "stream_options": {"include_usage": true},
             "chat_template_kwargs": {"enable_thinking": false},
@@ -74,7 +76,7 @@ fn every_setting_is_parsed() {
         top_p: Some(0.25),
         top_k: Some(7),
         min_p: Some(0.125),
-        seed: Some(u64::MAX),
+        seed: Some(u64::MAX - 1),
         repetition_penalty: Some(1.5),
         presence_penalty: Some(-0.5),
         frequency_penalty: Some(2.0),
