@@ -14,6 +14,8 @@ pub struct EmbedRequest {
     pub dimensions: Option<u32>,
     /// Whether inputs that are too long are cut at their end. Otherwise they are an error.
     pub truncate: bool,
+    /// The maximum number of tokens of each input, special tokens included, if it is below the model's.
+    pub max_tokens: Option<u32>,
     /// The name of the model's prompt to put before each text. `None` takes the model's default prompt, if any.
     pub prompt_name: Option<String>,
 }

@@ -10,6 +10,12 @@ fn openai_python() {
     scripts::run("openai_chat.py", &[&server.url("/v1"), places::SMOLLM2]);
 }
 
+#[test]
+fn openai_python_fields_are_known() {
+    let server = Server::start();
+    scripts::run("openai_fields.py", &[&server.url("")]);
+}
+
 /// A full worker refuses, and the SDKs retry.
 #[test]
 fn python_sdks_retry_after_429() {

@@ -172,6 +172,7 @@ fn embedding_gemma_toy_with_prompts_matches_sentence_transformers() {
         let request = EmbedRequest {
             inputs: texts,
             dimensions: None,
+            max_tokens: None,
             truncate: true,
             prompt_name: case.prompt.clone(),
         };

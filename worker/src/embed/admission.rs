@@ -42,8 +42,10 @@ impl EncoderModel {
             return Err(Error::invalid(Field::Inputs, text));
         }
         let prompt = self.find_prompt(request.prompt_name.as_deref())?;
+        let max_tokens = request.max_tokens.map_or(self.max_tokens, |tokens| tokens.min(self.max_tokens));
+        let limit = LengthLimit { max_tokens, truncate: request.truncate };
         let inputs = request.inputs.into_iter().enumerate();
-        inputs.map(|(at, input)| self.embed_input(at, input, prompt, request.truncate)).collect()
+        inputs.map(|(at, input)| self.embed_input(at, input, prompt, limit)).collect()
     }
 
     /// A pair of the query and a document for each document of `request`.
@@ -53,10 +55,11 @@ impl EncoderModel {
     pub fn rerank_inputs(&self, request: &RerankRequest) -> Result<Vec<EncoderInput>> {
         let documents = request.documents.iter().enumerate();
         let max_tokens = request.max_document_tokens.map_or(usize::MAX, |tokens| tokens as usize);
+        let limit = LengthLimit { max_tokens: self.max_tokens, truncate: request.truncate };
         documents
             .map(|(at, document)| {
                 let pair = (&*request.query, Some((&**document, max_tokens)));
-                self.tokenize(pair, request.truncate, Field::Document(at as u32))
+                self.tokenize(pair, limit, Field::Document(at as u32))
             })
             .collect()
     }
@@ -89,11 +92,11 @@ impl EncoderModel {
         self.config.prompts.get(name).map(String::as_str).ok_or_else(unknown)
     }
 
-    fn embed_input(&self, at: usize, input: Input, prompt: &str, truncate: bool) -> Result<EncoderInput> {
+    fn embed_input(&self, at: usize, input: Input, prompt: &str, limit: LengthLimit) -> Result<EncoderInput> {
         let field = Field::Input(at as u32);
         match input {
-            Input::Text(text) if prompt.is_empty() => self.tokenize((&text, None), truncate, field),
-            Input::Text(text) => self.tokenize((&format!("{prompt}{text}"), None), truncate, field),
+            Input::Text(text) if prompt.is_empty() => self.tokenize((&text, None), limit, field),
+            Input::Text(text) => self.tokenize((&format!("{prompt}{text}"), None), limit, field),
             Input::Tokens(mut tokens) => {
                 if tokens.is_empty() {
                     return Err(Error::invalid(field, "it has no tokens"));
@@ -103,8 +106,8 @@ impl EncoderModel {
                         format!("token ids of this model lie below {}, not at {token}", self.vocabulary);
                     return Err(Error::invalid(field, text));
                 }
-                self.check_length(tokens.len(), truncate, &field)?;
-                tokens.truncate(self.max_tokens as usize);
+                limit.check(tokens.len(), &field)?;
+                tokens.truncate(limit.max_tokens as usize);
                 Ok(EncoderInput { second_start: tokens.len(), tokens })
             }
         }
@@ -114,16 +117,16 @@ impl EncoderModel {
     fn tokenize(
         &self,
         (first, second): (&str, Option<(&str, usize)>),
-        truncate: bool,
+        limit: LengthLimit,
         field: Field,
     ) -> Result<EncoderInput> {
         let to_lower_case =
             |text: &str| if self.config.lower_case { text.to_lowercase() } else { text.to_owned() };
         let second = second.map(|(text, max_tokens)| (to_lower_case(text), max_tokens));
         let second = second.as_ref().map(|(text, max_tokens)| (&**text, *max_tokens));
-        let encoded = self.tokenizer.encode_input(&to_lower_case(first), second, self.max_tokens as usize);
+        let encoded = self.tokenizer.encode_input(&to_lower_case(first), second, limit.max_tokens as usize);
         let encoded = encoded.map_err(|text| Error::new(ErrorKind::Internal, Origin::Worker, text))?;
-        self.check_length(encoded.full_length, truncate, &field)?;
+        limit.check(encoded.full_length, &field)?;
         if encoded.tokens.is_empty() {
             return Err(Error::invalid(field, "it is empty"));
         }
@@ -133,13 +136,24 @@ impl EncoderModel {
         }
         Ok(EncoderInput { tokens: encoded.tokens, second_start: encoded.second_start })
     }
+}
 
-    fn check_length(&self, length: usize, truncate: bool, field: &Field) -> Result<()> {
-        if truncate || length <= self.max_tokens as usize {
+/// The limit on the length of a text.
+#[derive(Debug, Clone, Copy)]
+struct LengthLimit {
+    /// In tokens.
+    max_tokens: u32,
+    /// Whether longer texts are cut. Otherwise they are refused.
+    truncate: bool,
+}
+
+impl LengthLimit {
+    fn check(self, length: usize, field: &Field) -> Result<()> {
+        if self.truncate || length <= self.max_tokens as usize {
             return Ok(());
         }
         let text = format!(
-            "it has {length} tokens; this model reads {} (with truncate: true the rest is cut off)",
+            "it has {length} tokens; this model's maximum context length is {} tokens (with truncate: true the rest is cut off)",
             self.max_tokens
         );
         Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field.clone()))

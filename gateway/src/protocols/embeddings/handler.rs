@@ -25,11 +25,11 @@ pub async fn embed(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let ValidEmbed { call, request, base64 } = parse::parse_embed(body::json(request).await?)?;
+    let ValidEmbed { call, request, encoding } = parse::parse_embed(body::json(request).await?)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/embeddings", call, sender);
     let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
-    Ok(json(write::embeddings(&target.model, &answer, base64), Some(answer.capacity))?)
+    Ok(json(write::embeddings(&target.model, &answer, encoding), Some(answer.capacity))?)
 }
 
 /// `POST /v1/rerank`.

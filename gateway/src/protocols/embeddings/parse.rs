@@ -6,7 +6,7 @@ use ipc_proto::{Error, Result};
 use serde_json::json;
 
 use crate::inference::labels::Labels;
-use crate::protocols::common::checks::{model_name, refuse};
+use crate::protocols::common::checks::{model_name, refuse, token_limit};
 use crate::protocols::common::extensions::time_limit_ms;
 use crate::protocols::common::keep_alive::{self, KeepAlive as KeepAliveField};
 use crate::protocols::common::labels;
@@ -38,8 +38,34 @@ pub struct ValidEmbed {
     pub call: Call,
     /// The request for the worker.
     pub request: EmbedRequest,
-    /// Whether the response has vectors in base64.
-    pub base64: bool,
+    /// How the response has its vectors.
+    pub encoding: Encoding,
+}
+
+/// How a response has its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As JSON numbers.
+    Numbers,
+    /// As the bytes of numbers in base64.
+    Base64(NumberType, ByteOrder),
+}
+
+/// The type of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the types")]
+pub enum NumberType {
+    Float32,
+    Float16,
+    Bfloat16,
+}
+
+/// The order of a number's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are self-evident")]
+pub enum ByteOrder {
+    Little,
+    Big,
 }
 
 /// A parsed rerank request.
@@ -60,6 +86,9 @@ pub struct ValidRerank {
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
+    let encoding = parse_encoding(&request)?;
+    request.unsupported.check()?;
+    let max_tokens = token_limit("truncate_prompt_tokens", request.truncate_prompt_tokens)?;
     let inputs: Vec<Input> = match request.input {
         embeddings::Input::Text(text) => vec![Input::Text(text)],
         embeddings::Input::Texts(texts) => texts.into_iter().map(Input::Text).collect(),
@@ -77,14 +106,6 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
             return Err(Error::invalid(&field, format!("{field} must not be empty")));
         }
     }
-    let base64 = match request.encoding_format.as_deref() {
-        None | Some("float") => false,
-        Some("base64") => true,
-        Some(other) => {
-            let text = format!("encoding_format must be float or base64, not \"{other}\"");
-            return Err(Error::invalid("encoding_format", text));
-        }
-    };
     if request.dimensions == Some(0) {
         return Err(Error::invalid("dimensions", "dimensions must be at least 1"));
     }
@@ -98,11 +119,41 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
         request: EmbedRequest {
             inputs,
             dimensions: request.dimensions,
-            truncate: request.truncate.unwrap_or(false),
+            truncate: request.truncate.unwrap_or(request.truncate_prompt_tokens.is_some()),
+            max_tokens,
             prompt_name: request.prompt_name,
         },
-        base64,
+        encoding,
     })
+}
+
+fn parse_encoding(request: &embeddings::Request) -> Result<Encoding> {
+    let wrong = |name: &str, known: &str, value: &str| {
+        Err(Error::invalid(name, format!("{name} must be {known}, not \"{value}\"")))
+    };
+    let number_type = match request.embed_dtype.as_deref() {
+        None | Some("float32") => NumberType::Float32,
+        Some("float16") => NumberType::Float16,
+        Some("bfloat16") => NumberType::Bfloat16,
+        Some(other) => return wrong("embed_dtype", "float32, float16 or bfloat16", other),
+    };
+    let byte_order = match request.endianness.as_deref() {
+        // Every platform of this server is little-endian.
+        None | Some("native" | "little") => ByteOrder::Little,
+        Some("big") => ByteOrder::Big,
+        Some(other) => return wrong("endianness", "native, little or big", other),
+    };
+    match request.encoding_format.as_deref() {
+        Some("base64") => Ok(Encoding::Base64(number_type, byte_order)),
+        None | Some("float") if number_type != NumberType::Float32 => {
+            Err(Error::invalid("embed_dtype", "embed_dtype needs encoding_format \"base64\""))
+        }
+        None | Some("float") if byte_order != ByteOrder::Little => {
+            Err(Error::invalid("endianness", "endianness needs encoding_format \"base64\""))
+        }
+        None | Some("float") => Ok(Encoding::Numbers),
+        Some(other) => wrong("encoding_format", "float or base64", other),
+    }
 }
 
 /// Parses a rerank request.
@@ -112,6 +163,8 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
 pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
+    refuse("truncate_prompt_tokens", &request.truncate_prompt_tokens, &[])?;
+    request.unsupported.check()?;
     check_count("documents", request.documents.len())?;
     if request.query.is_empty() {
         return Err(Error::invalid("query", "query must not be empty"));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
 use crate::protocols::common::token_limit::TokenLimit;
+use crate::protocols::common::unsupported::{NotInEmbeddings, Refused};
 use crate::protocols::embeddings::wire::Usage;
 
 /// The request. `truncate`, `timeout` and `keep_alive` are extensions of this server. Fields of type [`Value`] are parsed only to
@@ -31,6 +32,9 @@ pub struct Request {
     pub max_tokens_per_doc: Option<TokenLimit>,
     pub rank_fields: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,
+    pub truncate_prompt_tokens: Option<Value>,
+    #[serde(flatten)]
+    pub unsupported: Refused<NotInEmbeddings>,
 }
 
 impl Body for Request {}

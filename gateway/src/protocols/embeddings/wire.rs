@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::token_limit::TokenLimit;
+use crate::protocols::common::unsupported::{NotInEmbeddings, Refused};
 
 /// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are extensions of this server.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,10 +26,18 @@ pub struct Request {
     pub truncate: Option<bool>,
     /// The name of the model's own prompt to put before each text.
     pub prompt_name: Option<String>,
+    /// Truncates each input to so many tokens, as in vLLM; -1 is the model's limit.
+    pub truncate_prompt_tokens: Option<TokenLimit>,
+    /// The type of the numbers in base64, as in vLLM: `float32`, `float16` or `bfloat16`.
+    pub embed_dtype: Option<String>,
+    /// The byte order of the numbers in base64, as in vLLM: `native`, `little` or `big`.
+    pub endianness: Option<String>,
     /// The time until an idle model is unloaded.
     pub keep_alive: Option<KeepAlive>,
     /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
+    #[serde(flatten)]
+    pub unsupported: Refused<NotInEmbeddings>,
 }
 
 impl Body for Request {}
@@ -151,7 +161,7 @@ pub struct Data<'a> {
 #[serde(untagged)]
 pub enum Embedding<'a> {
     Floats(&'a [f32]),
-    /// Little-endian bytes of the numbers in base64.
+    /// Bytes of the numbers in base64.
     Base64(String),
 }
 

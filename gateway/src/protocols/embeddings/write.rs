@@ -2,8 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use half::{bf16, f16};
 use ipc_proto::embed::{Embeddings, Scores};
 
+use crate::protocols::embeddings::parse::{ByteOrder, Encoding, NumberType};
 use crate::protocols::embeddings::rerank;
 use crate::protocols::embeddings::rerank::{Ranked, Shown};
 use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
@@ -12,19 +14,32 @@ use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
 ///
 /// # Errors
 /// Returns an error if JSON serialization fails.
-pub fn embeddings(model: &str, answer: &Embeddings, base64: bool) -> serde_json::Result<Vec<u8>> {
+pub fn embeddings(model: &str, answer: &Embeddings, encoding: Encoding) -> serde_json::Result<Vec<u8>> {
     let data = answer.vectors.iter().enumerate().map(|(index, vector)| Data {
         object: "embedding",
         index,
-        embedding: if base64 { to_base64(vector) } else { Embedding::Floats(vector) },
+        embedding: match encoding {
+            Encoding::Numbers => Embedding::Floats(vector),
+            Encoding::Base64(number_type, byte_order) => to_base64(vector, number_type, byte_order),
+        },
     });
     let response = Response { object: "list", data: data.collect(), model, usage: usage(answer.tokens) };
     serde_json::to_vec(&response)
 }
 
-fn to_base64(vector: &[f32]) -> Embedding<'static> {
-    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-    Embedding::Base64(STANDARD.encode(bytes))
+fn to_base64(vector: &[f32], number_type: NumberType, byte_order: ByteOrder) -> Embedding<'static> {
+    let little_endian: Vec<Vec<u8>> = match number_type {
+        NumberType::Float32 => vector.iter().map(|x| x.to_le_bytes().to_vec()).collect(),
+        NumberType::Float16 => vector.iter().map(|x| f16::from_f32(*x).to_le_bytes().to_vec()).collect(),
+        NumberType::Bfloat16 => vector.iter().map(|x| bf16::from_f32(*x).to_le_bytes().to_vec()).collect(),
+    };
+    let ordered = little_endian.into_iter().flat_map(|mut bytes| {
+        if byte_order == ByteOrder::Big {
+            bytes.reverse();
+        }
+        bytes
+    });
+    Embedding::Base64(STANDARD.encode(ordered.collect::<Vec<u8>>()))
 }
 
 /// Writes the response of a rerank request: the `top_n` most relevant documents, with their texts if `documents` is set.

@@ -34,11 +34,29 @@ fn long_inputs_are_refused_or_truncated() {
     for input in &long {
         let error = encoder.embed_inputs(embed(std::slice::from_ref(input))).unwrap_err();
         assert_eq!((error.kind, error.field), (ErrorKind::ContextLength, Some(Field::Input(0))));
-        assert!(error.message.contains("7 tokens") && error.message.contains("reads 5"), "{}", error.message);
+        assert!(
+            error.message.contains("7 tokens")
+                && error.message.contains("maximum context length is 5 tokens"),
+            "{}",
+            error.message
+        );
     }
     let cut = encoder.embed_inputs(EmbedRequest { truncate: true, ..embed(&long) }).unwrap();
     assert_eq!(cut[0].tokens, [101, 1037, 1038, 1039, 102], "the last special token stays");
     assert_eq!(cut[1].tokens, [9; 5]);
+}
+
+#[test]
+fn inputs_are_truncated_to_the_limit_of_the_request() {
+    let limited = |max_tokens: u32| EmbedRequest {
+        truncate: true,
+        max_tokens: Some(max_tokens),
+        ..embed(&[text("a b c d e"), Input::Tokens(vec![9; 7])])
+    };
+    let cut = encoder(16).embed_inputs(limited(4)).unwrap();
+    assert_eq!((&*cut[0].tokens, &*cut[1].tokens), (&[101, 1037, 1038, 102][..], &[9; 4][..]));
+    let cut = encoder(5).embed_inputs(limited(100)).unwrap();
+    assert_eq!((cut[0].tokens.len(), cut[1].tokens.len()), (5, 5), "the model's limit holds");
 }
 
 #[test]

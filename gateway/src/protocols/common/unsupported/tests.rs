@@ -5,6 +5,8 @@ use crate::protocols::openai::completions::parse as completions;
 use crate::protocols::openai::responses::parse as responses;
 use serde_json::{Value, json};
 
+mod peers;
+
 /// Returns the field that each endpoint blames in a request with the fields of `more`.
 fn blamed_fields(more: &Value) -> [Option<String>; 4] {
     let ask = |mut body: Value| {

@@ -27,7 +27,8 @@ fn inputs_of_every_type_are_parsed() {
     .unwrap();
     assert_eq!((valid.call.labels.user.as_deref(), valid.call.time_limit_ms), (Some("u"), Some(1500)));
     let EmbedRequest { dimensions, truncate, prompt_name, .. } = valid.request;
-    assert!(valid.base64 && truncate);
+    assert!(truncate);
+    assert_eq!(valid.encoding, Encoding::Base64(NumberType::Float32, ByteOrder::Little));
     assert_eq!((dimensions, prompt_name.as_deref()), (Some(8), Some("query")));
 }
 
@@ -57,6 +58,7 @@ fn invalid_rerank_field_is_named() {
         (json!({"documents": []}), "documents"),
         (json!({"query": ""}), "query"),
         (json!({"rank_fields": ["title"]}), "rank_fields"),
+        (json!({"use_activation": false}), "use_activation"),
         (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
@@ -78,10 +80,40 @@ fn documents_are_parsed_from_texts_or_objects() {
     assert!((valid.top_n, valid.return_documents, valid.request.truncate) == (1, true, true));
 }
 
+#[test]
+fn vllms_fields_of_embeddings_are_implemented_or_refused() {
+    let request = |change: Value| embedding(&change).unwrap().request;
+    let cut = request(json!({"truncate_prompt_tokens": 3}));
+    assert_eq!((cut.truncate, cut.max_tokens), (true, Some(3)));
+    let cut = request(json!({"truncate_prompt_tokens": -1}));
+    assert_eq!((cut.truncate, cut.max_tokens), (true, None));
+    let coded = json!({"encoding_format": "base64", "embed_dtype": "float16", "endianness": "big"});
+    let coded = embedding(&coded).unwrap().encoding;
+    assert_eq!(coded, Encoding::Base64(NumberType::Float16, ByteOrder::Big));
+    for (change, field) in [
+        (json!({"truncate_prompt_tokens": 0}), "truncate_prompt_tokens"),
+        (json!({"encoding_format": "base64", "embed_dtype": "fp8_e4m3"}), "embed_dtype"),
+        (json!({"encoding_format": "base64", "endianness": "middle"}), "endianness"),
+        (json!({"embed_dtype": "float16"}), "embed_dtype"),
+        (json!({"endianness": "big"}), "endianness"),
+        (json!({"truncation_side": "left"}), "truncation_side"),
+        (json!({"use_activation": false}), "use_activation"),
+        (json!({"embd_normalize": 0}), "embd_normalize"),
+        (json!({"add_special_tokens": false}), "add_special_tokens"),
+    ] {
+        assert_eq!(embedding(&change).unwrap_err().field, Some(field.into()), "{change}");
+    }
+    let neutral =
+        json!({"embed_dtype": "float32", "endianness": "native", "truncation_side": "right", "priority": 0});
+    assert_eq!(embedding(&neutral).unwrap().encoding, Encoding::Numbers);
+}
+
 /// Cohere's and vLLM's clients send 0 where they mean all.
 #[test]
 fn zero_is_no_limit_in_rerank() {
     let valid = ranking(&json!({"max_tokens_per_doc": 0, "top_n": 0})).unwrap();
     assert_eq!((valid.request.max_document_tokens, valid.top_n), (None, 2));
     assert_eq!(ranking(&json!({"max_tokens_per_doc": 7})).unwrap().request.max_document_tokens, Some(7));
+    let error = ranking(&json!({"truncate_prompt_tokens": 5})).unwrap_err();
+    assert_eq!(error.field, Some("truncate_prompt_tokens".into()));
 }

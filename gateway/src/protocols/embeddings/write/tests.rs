@@ -10,15 +10,22 @@ fn to_value(bytes: serde_json::Result<Vec<u8>>) -> Value {
 fn vectors_are_written_as_numbers_or_base64() {
     let answer =
         Embeddings { vectors: vec![vec![1.0, -0.5], vec![0.1, 3.0]], tokens: 7, ..Embeddings::default() };
-    let floats = to_value(embeddings("m", &answer, false));
+    let floats = to_value(embeddings("m", &answer, Encoding::Numbers));
     assert_eq!(
         floats,
         json!({"object": "list", "model": "m", "usage": {"prompt_tokens": 7, "total_tokens": 7}, "data": [
             {"object": "embedding", "index": 0, "embedding": [1.0, -0.5]},
             {"object": "embedding", "index": 1, "embedding": [0.1, 3.0]}]})
     );
-    let coded = to_value(embeddings("m", &answer, true));
-    assert_eq!(coded["data"][0]["embedding"], "AACAPwAAAL8=");
+    for (number_type, byte_order, coded) in [
+        (NumberType::Float32, ByteOrder::Little, "AACAPwAAAL8="),
+        (NumberType::Float32, ByteOrder::Big, "P4AAAL8AAAA="),
+        (NumberType::Float16, ByteOrder::Little, "ADwAuA=="),
+        (NumberType::Bfloat16, ByteOrder::Big, "P4C/AA=="),
+    ] {
+        let answered = to_value(embeddings("m", &answer, Encoding::Base64(number_type, byte_order)));
+        assert_eq!(answered["data"][0]["embedding"], coded, "{number_type:?} {byte_order:?}");
+    }
 }
 
 #[test]
