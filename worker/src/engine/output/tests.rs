@@ -128,9 +128,10 @@ fn call_that_is_cut_off_does_not_end_the_turn() {
         let mut whole_calls = 0;
         for length in 1..=text.len() {
             let (found, reason) = whole(with_functions(format), &[], &text[..length]);
-            let arguments = found.strip_prefix("|f|");
-            let is_whole =
-                arguments == Some("{\"city\": \"Oslo\"}") || arguments == Some("{\"city\":\"Oslo\"}");
+            // The beginning of a closing marker can follow the arguments.
+            let is_whole = ["|f|{\"city\": \"Oslo\"}", "|f|{\"city\":\"Oslo\"}"]
+                .iter()
+                .any(|call| found.starts_with(call));
             let expected = if is_whole { FinishReason::ToolCalls } else { FinishReason::Stop };
             assert_eq!(reason, expected, "{format:?} at {length}: {found}");
             whole_calls += usize::from(is_whole);
