@@ -23,6 +23,8 @@ mod origin;
 mod prompts;
 #[path = "http/responses.rs"]
 mod responses;
+#[path = "http/unnamed.rs"]
+mod unnamed;
 
 use fakes::{Gateway, completion};
 

@@ -10,7 +10,7 @@ use crate::dispatch::{Services, Target};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
-use crate::protocols::common::{body, labels};
+use crate::protocols::common::{body, labels, model_choice};
 use crate::protocols::embeddings::parse::{self, Call, ValidEmbed, ValidRerank};
 use crate::protocols::embeddings::write;
 use crate::protocols::error::ApiError;
@@ -25,7 +25,8 @@ pub async fn embed(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let ValidEmbed { call, request, base64 } = parse::parse_embed(body::json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidEmbed { call, request, base64 } = parse::parse_embed(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/embeddings", call, sender);
     let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
@@ -42,8 +43,8 @@ pub async fn rerank(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let ValidRerank { call, request, top_n, return_documents } =
-        parse::parse_rerank(body::json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidRerank { call, request, top_n, return_documents } = parse::parse_rerank(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
     let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);

@@ -137,7 +137,7 @@ pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
 }
 
 fn parse_call(
-    model: String,
+    model: Option<String>,
     keep_alive: Option<KeepAliveField>,
     timeout: Option<f64>,
     labels: Labels,

@@ -2,12 +2,14 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are Cohere's and Jina's")]
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::embeddings::wire::Usage;
 
 /// The request. `truncate`, `timeout` and `keep_alive` are extensions of this server. Fields of type [`Value`] are parsed only to
@@ -15,7 +17,8 @@ use crate::protocols::embeddings::wire::Usage;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub query: String,
     pub documents: Vec<Document>,
     pub top_n: Option<usize>,
@@ -32,6 +35,14 @@ pub struct Request {
 }
 
 impl Body for Request {}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Rerank;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// A document: a string, or an object with one.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,18 +4,21 @@
 
 use std::fmt;
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::model_choice::NamesModel;
 
 /// The request. `truncate`, `prompt_name`, `timeout` and `keep_alive` are extensions of this server.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub input: Input,
     pub encoding_format: Option<String>,
     pub dimensions: Option<u32>,
@@ -31,6 +34,14 @@ pub struct Request {
 }
 
 impl Body for Request {}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Embed;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// One input or several, each as text or as token ids.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
