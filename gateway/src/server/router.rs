@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -24,9 +24,23 @@ use crate::server::health;
 use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id};
 use crate::server::state::AppState;
 
+/// The routes of the API. Paths below `/v1` are served without it too, for clients whose base URL lacks it.
+#[derive(Default)]
+struct ApiRoutes(Router<AppState>);
+
+impl ApiRoutes {
+    fn route(self, path: &str, methods: MethodRouter<AppState>) -> Self {
+        let router = match path.strip_prefix("/v1") {
+            Some(alias) => self.0.route(alias, methods.clone()),
+            None => self.0,
+        };
+        Self(router.route(path, methods))
+    }
+}
+
 /// The gateway's HTTP service.
 pub fn router(state: AppState) -> Router {
-    let api = Router::new()
+    let api = ApiRoutes::default()
         .route("/v1/chat/completions", post(generate::create_chat))
         .route("/v1/completions", post(generate::create_completion))
         .route("/v1/messages", post(messages::create))
@@ -60,6 +74,7 @@ pub fn router(state: AppState) -> Router {
         .route("/admin/v1/models/{id}/restart", post(admin::restart))
         .route("/admin/v1/models/{id}/pin", post(admin::pin))
         .route("/metrics", get(metrics::metrics))
+        .0
         // Runs after the key check: stored responses belong to a tenant.
         .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
         .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
