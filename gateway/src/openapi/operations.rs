@@ -164,8 +164,14 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
-        post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
-        post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients"),
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance")
+        },
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
+        },
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],

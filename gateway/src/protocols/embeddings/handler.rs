@@ -44,12 +44,15 @@ pub async fn rerank(
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
-    let ValidRerank { call, request, top_n, return_documents } = parse::parse_rerank(request)?;
+    let ValidRerank { call, request, top_n, return_documents, is_tei } = parse::parse_rerank(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
     let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
-    let response_id = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = return_documents.then_some(&request.documents[..]);
+    if is_tei {
+        return Ok(json(write::tei_ranking(&answer, top_n, documents), Some(answer.capacity))?);
+    }
+    let response_id = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let body = write::ranking((&response_id, &target.model), &answer, top_n, documents);
     Ok(json(body, Some(answer.capacity))?)
 }

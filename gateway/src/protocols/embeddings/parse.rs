@@ -6,7 +6,7 @@ use ipc_proto::{Error, Result};
 use serde_json::json;
 
 use crate::inference::labels::Labels;
-use crate::protocols::common::checks::{at_least_one, model_name, refuse};
+use crate::protocols::common::checks::{model_name, refuse};
 use crate::protocols::common::extensions::time_limit_ms;
 use crate::protocols::common::keep_alive::{self, KeepAlive as KeepAliveField};
 use crate::protocols::common::labels;
@@ -52,6 +52,8 @@ pub struct ValidRerank {
     pub top_n: usize,
     /// Whether results include their documents.
     pub return_documents: bool,
+    /// Whether the answer has the form of Text Embeddings Inference.
+    pub is_tei: bool,
 }
 
 /// Parses an embeddings request.
@@ -110,30 +112,48 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
 /// Returns an error that names the invalid field.
 pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
-    let max_document_tokens = at_least_one("max_tokens_per_doc", request.max_tokens_per_doc)?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
-    check_count("documents", request.documents.len())?;
+    refuse("raw_scores", &request.raw_scores, &[json!(false)])?;
+    refuse("truncation_direction", &request.truncation_direction, &[json!("Right"), json!("right")])?;
+    let is_tei = request.texts.is_some();
+    let documents = parse_documents(request.documents, request.texts)?;
     if request.query.is_empty() {
         return Err(Error::invalid("query", "query must not be empty"));
     }
     if request.top_n == Some(0) {
         return Err(Error::invalid("top_n", "top_n must be at least 1"));
     }
-    let documents = request.documents.into_iter().map(|document| match document {
-        Document::Text(text) | Document::Object { text } => text,
-    });
-    let documents: Vec<String> = documents.collect();
     Ok(ValidRerank {
         call: parse_call(request.model, request.keep_alive, request.timeout, Labels::default())?,
         top_n: request.top_n.unwrap_or(documents.len()),
-        return_documents: request.return_documents.unwrap_or(false),
+        return_documents: request.return_documents.or(request.return_text).unwrap_or(false),
+        is_tei,
         request: RerankRequest {
             query: request.query,
             documents,
-            max_document_tokens,
+            max_document_tokens: request.max_tokens_per_doc.filter(|tokens| *tokens > 0),
             truncate: request.truncate.unwrap_or(false),
         },
     })
+}
+
+/// Returns the documents of either field.
+fn parse_documents(documents: Option<Vec<Document>>, texts: Option<Vec<String>>) -> Result<Vec<String>> {
+    let (field, documents) = match (documents, texts) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("texts", "texts cannot be given together with documents"));
+        }
+        (None, Some(texts)) => ("texts", texts),
+        (Some(documents), None) => {
+            let text = |document| match document {
+                Document::Text(text) | Document::Object { text } => text,
+            };
+            ("documents", documents.into_iter().map(text).collect())
+        }
+        (None, None) => return Err(Error::invalid("documents", "documents is missing")),
+    };
+    check_count(field, documents.len())?;
+    Ok(documents)
 }
 
 fn parse_call(

@@ -1,6 +1,6 @@
-//! `POST /v1/rerank` and `/v2/rerank` for Cohere's and Jina's clients.
+//! `POST /v1/rerank` and `/v2/rerank` for clients of Cohere, Jina and Text Embeddings Inference (TEI).
 
-#![expect(missing_docs, reason = "the names and their meaning are Cohere's and Jina's")]
+#![expect(missing_docs, reason = "the names and their meaning are Cohere's, Jina's and TEI's")]
 
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
@@ -20,18 +20,25 @@ pub struct Request {
     /// Optional if only one model can answer.
     pub model: Option<String>,
     pub query: String,
-    pub documents: Vec<Document>,
+    pub documents: Option<Vec<Document>>,
+    /// TEI's name of `documents`. The answer then has TEI's form.
+    pub texts: Option<Vec<String>>,
     pub top_n: Option<usize>,
     pub return_documents: Option<bool>,
+    /// TEI's name of `return_documents`.
+    pub return_text: Option<bool>,
     /// Truncates pairs that are too long instead of refusing them.
     pub truncate: Option<bool>,
     /// The time until an idle model is unloaded.
     pub keep_alive: Option<KeepAlive>,
     /// Time limit of the request in seconds.
     pub timeout: Option<f64>,
+    /// 0 means no limit.
     pub max_tokens_per_doc: Option<u32>,
     pub rank_fields: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,
+    pub raw_scores: Option<Value>,
+    pub truncation_direction: Option<Value>,
 }
 
 impl Body for Request {}
@@ -51,6 +58,15 @@ impl NamesModel for Request {
 pub enum Document {
     Text(String),
     Object { text: String },
+}
+
+/// The score of one text, in TEI's form.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TeiRank {
+    pub index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    pub score: f32,
 }
 
 /// The response. The most relevant document comes first.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ipc_proto::embed::{Embeddings, Scores};
 
 use crate::protocols::embeddings::rerank;
-use crate::protocols::embeddings::rerank::{Ranked, Shown};
+use crate::protocols::embeddings::rerank::{Ranked, Shown, TeiRank};
 use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
 
 /// Writes the response of an embeddings request.
@@ -27,6 +27,30 @@ fn to_base64(vector: &[f32]) -> Embedding<'static> {
     Embedding::Base64(STANDARD.encode(bytes))
 }
 
+/// Writes the response of a rerank request in TEI's form: a list, as in [`ranking`].
+///
+/// # Errors
+/// Returns an error if JSON serialization fails.
+pub fn tei_ranking(
+    answer: &Scores,
+    top_n: usize,
+    documents: Option<&[String]>,
+) -> serde_json::Result<Vec<u8>> {
+    let rank = |(index, score)| {
+        let text = documents.and_then(|documents| documents.get(index).cloned());
+        TeiRank { index, text, score }
+    };
+    serde_json::to_vec(&by_relevance(answer).take(top_n).map(rank).collect::<Vec<_>>())
+}
+
+/// The index and the score of each document, the most relevant first.
+fn by_relevance(answer: &Scores) -> impl Iterator<Item = (usize, f32)> + use<> {
+    let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
+    // The sort is stable: documents with equal scores stay in the client's order.
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    order.into_iter()
+}
+
 /// Writes the response of a rerank request: the `top_n` most relevant documents, with their texts if `documents` is set.
 ///
 /// # Errors
@@ -37,11 +61,8 @@ pub fn ranking(
     top_n: usize,
     documents: Option<&[String]>,
 ) -> serde_json::Result<Vec<u8>> {
-    let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
-    // The sort is stable: documents with equal scores stay in the client's order.
-    order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = |index: usize| Some(Shown { text: documents?.get(index)?.clone() });
-    let results = order.into_iter().take(top_n).map(|(index, relevance_score)| Ranked {
+    let results = by_relevance(answer).take(top_n).map(|(index, relevance_score)| Ranked {
         index,
         relevance_score,
         document: shown(index),

@@ -58,7 +58,11 @@ fn invalid_rerank_field_is_named() {
         (json!({"query": ""}), "query"),
         (json!({"top_n": 0}), "top_n"),
         (json!({"rank_fields": ["title"]}), "rank_fields"),
-        (json!({"max_tokens_per_doc": 0}), "max_tokens_per_doc"),
+        (json!({"documents": null}), "documents"),
+        (json!({"documents": null, "texts": []}), "texts"),
+        (json!({"texts": ["a"]}), "texts"),
+        (json!({"raw_scores": true}), "raw_scores"),
+        (json!({"truncation_direction": "Left"}), "truncation_direction"),
         (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
@@ -78,4 +82,20 @@ fn documents_are_parsed_from_texts_or_objects() {
         .unwrap();
     assert_eq!((valid.request.max_document_tokens, valid.call.time_limit_ms), (Some(7), Some(2000)));
     assert!((valid.top_n, valid.return_documents, valid.request.truncate) == (1, true, true));
+}
+
+#[test]
+fn texts_are_documents_in_teis_form() {
+    let valid =
+        ranking(&json!({"documents": null, "texts": ["a", "b"], "return_text": true, "raw_scores": false,
+                               "truncation_direction": "Right"}))
+        .unwrap();
+    assert_eq!(valid.request.documents, ["a", "b"]);
+    assert!(valid.is_tei && valid.return_documents);
+    assert!(!ranking(&json!({})).unwrap().is_tei);
+}
+
+#[test]
+fn max_tokens_per_doc_of_0_is_no_limit() {
+    assert_eq!(ranking(&json!({"max_tokens_per_doc": 0})).unwrap().request.max_document_tokens, None);
 }
