@@ -135,6 +135,14 @@ fn openai_python_embeddings() {
     scripts::run("openai_embeddings.py", &arguments);
 }
 
+/// `/v2/embed` and `/v2/rerank`.
+#[test]
+fn cohere_python() {
+    let rerankers = places::repository().join("worker/tests/golden/reading");
+    let server = Server::builder().models(&places::models()).models(&rerankers).start();
+    scripts::run("cohere_client.py", &[&server.url(""), places::MINILM, "bert-cross"]);
+}
+
 /// Each feature of the library: a model's answer under its schema is a value that the library parses.
 #[test]
 fn pydantic_schemas() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::admin::wire as admin;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
-use crate::protocols::embeddings::{rerank, wire as embeddings};
+use crate::protocols::embeddings::{cohere, rerank, wire as embeddings};
 use crate::protocols::ollama;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::completions::wire as completions;
@@ -172,6 +172,7 @@ pub(super) fn operations() -> Vec<Operation> {
             answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
             ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
         },
+        post::<cohere::wire::Request, cohere::wire::Response>("/v2/embed", "Embed texts, for Cohere's clients"),
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],

@@ -60,6 +60,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v2/rerank", post(embeddings::rerank))
+        .route("/v2/embed", post(embeddings::embed_by_type))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/api/tags", get(models::tags))

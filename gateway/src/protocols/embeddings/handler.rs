@@ -1,4 +1,4 @@
-//! Handlers of `/v1/embeddings` and `/v1/rerank`.
+//! Handlers of `/v1/embeddings`, `/v2/embed` and `/v1/rerank`.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -11,8 +11,9 @@ use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
 use crate::protocols::common::{body, labels, model_choice};
+use crate::protocols::embeddings::cohere::parse::ValidCohereEmbed;
 use crate::protocols::embeddings::parse::{self, Call, ValidEmbed, ValidRerank};
-use crate::protocols::embeddings::write;
+use crate::protocols::embeddings::{cohere, write};
 use crate::protocols::error::ApiError;
 
 /// `POST /v1/embeddings`.
@@ -31,6 +32,25 @@ pub async fn embed(
     let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
     Ok(json(write::embeddings(&target.model, &answer, base64), Some(answer.capacity))?)
+}
+
+/// `POST /v2/embed`.
+///
+/// # Errors
+/// Returns every error of the request.
+pub async fn embed_by_type(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sender = labels::from_headers(request.headers());
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidCohereEmbed { call, request, texts, types } = cohere::parse::parse(request)?;
+    let (mut recorder, target) = start_recording(&services, &id, "/v2/embed", call, sender);
+    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    let response_id = uuid::Uuid::new_v4().to_string();
+    Ok(json(cohere::write::response(&response_id, &texts, &types, &answer), Some(answer.capacity))?)
 }
 
 /// `POST /v1/rerank`.

@@ -86,9 +86,7 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
             return Err(Error::invalid("encoding_format", text));
         }
     };
-    if request.dimensions == Some(0) {
-        return Err(Error::invalid("dimensions", "dimensions must be at least 1"));
-    }
+    check_dimensions("dimensions", request.dimensions)?;
     if request.prompt_name.as_ref().is_some_and(|name| name.len() > MAX_PROMPT_NAME_BYTES) {
         let text = format!("prompt_name must have at most {MAX_PROMPT_NAME_BYTES} bytes");
         return Err(Error::invalid("prompt_name", text));
@@ -101,6 +99,7 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
             dimensions: request.dimensions,
             truncate: request.truncate.unwrap_or(false),
             prompt_name: request.prompt_name,
+            prompt_candidates: Vec::new(),
         },
         base64,
     })
@@ -156,7 +155,11 @@ fn parse_documents(documents: Option<Vec<Document>>, texts: Option<Vec<String>>)
     Ok(documents)
 }
 
-fn parse_call(
+/// Parses the fields that do not go to the worker.
+///
+/// # Errors
+/// Returns an error that names the invalid field.
+pub(super) fn parse_call(
     model: Option<String>,
     keep_alive: Option<KeepAliveField>,
     timeout: Option<f64>,
@@ -170,7 +173,22 @@ fn parse_call(
     })
 }
 
-fn check_count(field: &str, count: usize) -> Result<()> {
+/// Checks the number of dimensions in `field`.
+///
+/// # Errors
+/// Returns an error for 0.
+pub(super) fn check_dimensions(field: &str, dimensions: Option<u32>) -> Result<()> {
+    match dimensions {
+        Some(0) => Err(Error::invalid(field, format!("{field} must be at least 1"))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the number of inputs in `field`.
+///
+/// # Errors
+/// Returns an error for none and for too many.
+pub(super) fn check_count(field: &str, count: usize) -> Result<()> {
     match count {
         0 => Err(Error::invalid(field, format!("{field} must not be empty"))),
         1..=MAX_INPUTS => Ok(()),

@@ -16,15 +16,16 @@ pub fn embeddings(model: &str, answer: &Embeddings, base64: bool) -> serde_json:
     let data = answer.vectors.iter().enumerate().map(|(index, vector)| Data {
         object: "embedding",
         index,
-        embedding: if base64 { to_base64(vector) } else { Embedding::Floats(vector) },
+        embedding: if base64 { Embedding::Base64(to_base64(vector)) } else { Embedding::Floats(vector) },
     });
     let response = Response { object: "list", data: data.collect(), model, usage: usage(answer.tokens) };
     serde_json::to_vec(&response)
 }
 
-fn to_base64(vector: &[f32]) -> Embedding<'static> {
+/// Little-endian bytes of the numbers in base64.
+pub(super) fn to_base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-    Embedding::Base64(STANDARD.encode(bytes))
+    STANDARD.encode(bytes)
 }
 
 /// Writes the response of a rerank request in TEI's form: a list, as in [`ranking`].
