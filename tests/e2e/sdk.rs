@@ -135,6 +135,14 @@ fn openai_python_embeddings() {
     scripts::run("openai_embeddings.py", &arguments);
 }
 
+#[test]
+fn ollama_python_and_javascript() {
+    let (_folder, server) = start_with_caller();
+    for script in ["ollama_client.py", "ollama_client.mjs"] {
+        scripts::run(script, &[&server.url(""), CALLER, places::MINILM]);
+    }
+}
+
 /// `/v2/embed` and `/v2/rerank`.
 #[test]
 fn cohere_python() {

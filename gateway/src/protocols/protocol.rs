@@ -17,7 +17,7 @@ pub enum Protocol {
     Responses,
     /// Anthropic's Messages.
     Anthropic,
-    /// The Ollama endpoints by which clients detect Ollama.
+    /// Ollama's API.
     Ollama,
     /// The admin API of this server.
     Admin,

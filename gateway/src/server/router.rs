@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -17,6 +17,7 @@ use crate::protocols::anthropic::messages::handler as messages;
 use crate::protocols::embeddings::handler as embeddings;
 use crate::protocols::error::{ApiError, unroutable};
 use crate::protocols::models::handler as models;
+use crate::protocols::ollama::{catalog, handler as ollama};
 use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::handler as responses;
 use crate::protocols::prompts::handler as prompts;
@@ -63,8 +64,20 @@ pub fn router(state: AppState) -> Router {
         .route("/v2/embed", post(embeddings::embed_by_type))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
-        .route("/api/tags", get(models::tags))
-        .route("/api/version", get(models::version))
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/generate", post(ollama::generate))
+        .route("/api/embed", post(ollama::embed))
+        .route("/api/embeddings", post(ollama::embeddings))
+        .route("/api/tags", get(catalog::tags))
+        .route("/api/ps", get(catalog::ps))
+        .route("/api/show", post(catalog::show))
+        .route("/api/version", get(catalog::version))
+        .route("/api/pull", post(catalog::pull))
+        .route("/api/create", post(catalog::store_change))
+        .route("/api/copy", post(catalog::store_change))
+        .route("/api/push", post(catalog::store_change))
+        .route("/api/delete", delete(catalog::store_change))
+        .route("/api/blobs/{id}", post(catalog::store_change).head(catalog::store_change))
         .route("/admin/v1/pool", get(pool::pool))
         .route("/admin/v1/events", get(events::events))
         .route("/admin/v1/models", get(admin::list))

@@ -78,7 +78,7 @@ pub async fn rerank(
 }
 
 /// Starts the audit record of a call. The dispatcher counts the recoveries of the returned target in it.
-fn start_recording(
+pub fn start_recording(
     services: &Services,
     id: &RequestId,
     endpoint: &'static str,
@@ -92,7 +92,8 @@ fn start_recording(
     (recorder, target)
 }
 
-fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
+/// Records the end of a call that has read so many tokens.
+pub fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
     recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);
