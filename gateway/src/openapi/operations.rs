@@ -8,6 +8,7 @@ use crate::admin::wire as admin;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
 use crate::protocols::embeddings::{cohere, rerank, wire as embeddings};
+use crate::protocols::lmstudio;
 use crate::protocols::ollama::{models as ollama_models, wire as ollama};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::completions::wire as completions;
@@ -193,9 +194,30 @@ pub(super) fn operations() -> Vec<Operation> {
         bodyless::<Value>("get", "/openapi.json", "This description, for programs"),
     ];
     all.extend(prompt_operations());
+    all.extend(lmstudio_operations());
     all.extend(ollama_operations());
     all.extend(admin_operations());
     all
+}
+
+/// LM Studio's API.
+fn lmstudio_operations() -> [Operation; 5] {
+    [
+        bodyless::<lmstudio::List>("get", "/api/v0/models", "Every model, as LM Studio lists them"),
+        bodyless::<lmstudio::Model>("get", "/api/v0/models/{id}", "One of them"),
+        Operation {
+            event: Some((EVENTS, schema_of::<chat::Chunk<chat::ChunkChoice>>)),
+            ..post::<chat::Request, chat::Response>("/api/v0/chat/completions", "As /v1/chat/completions")
+        },
+        Operation {
+            event: Some((EVENTS, schema_of::<completions::Response<completions::Choice>>)),
+            ..post::<completions::Request, completions::Response<completions::Choice>>(
+                "/api/v0/completions",
+                "As /v1/completions",
+            )
+        },
+        post::<embeddings::Request, embeddings::Response>("/api/v0/embeddings", "As /v1/embeddings"),
+    ]
 }
 
 /// Ollama's API.

@@ -30,7 +30,8 @@ impl Protocol {
         if is_under(path, "/admin") {
             return Self::Admin;
         }
-        if is_under(path, "/api") {
+        // LM Studio's API has errors of OpenAI's form.
+        if is_under(path, "/api") && !is_under(path, "/api/v0") {
             return Self::Ollama;
         }
         let (endpoint, versioned) = match path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) {
@@ -76,6 +77,7 @@ mod tests {
         assert_eq!(Protocol::detect("/v1/chat/completions", &headers), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/admin/v1/pool", &headers), Protocol::Admin);
         assert_eq!(Protocol::detect("/api/tags", &headers), Protocol::Ollama);
+        assert_eq!(Protocol::detect("/api/v0/models", &HeaderMap::new()), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/apis", &HeaderMap::new()), Protocol::OpenAi);
     }
 

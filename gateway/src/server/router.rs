@@ -16,6 +16,7 @@ use crate::openapi::handler as docs;
 use crate::protocols::anthropic::messages::handler as messages;
 use crate::protocols::embeddings::handler as embeddings;
 use crate::protocols::error::{ApiError, unroutable};
+use crate::protocols::lmstudio;
 use crate::protocols::models::handler as models;
 use crate::protocols::ollama::{catalog, handler as ollama};
 use crate::protocols::openai::handler as generate;
@@ -64,6 +65,11 @@ pub fn router(state: AppState) -> Router {
         .route("/v2/embed", post(embeddings::embed_by_type))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/api/v0/models", get(lmstudio::list))
+        .route("/api/v0/models/{*id}", get(lmstudio::retrieve))
+        .route("/api/v0/chat/completions", post(generate::create_chat))
+        .route("/api/v0/completions", post(generate::create_completion))
+        .route("/api/v0/embeddings", post(embeddings::embed))
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/embed", post(ollama::embed))

@@ -1,4 +1,4 @@
-//! Ollama's API.
+//! Ollama's and LM Studio's APIs.
 
 use ipc_proto::supervisor::KeepAlive;
 use serde_json::{Value, json};
@@ -127,4 +127,15 @@ fn repeated_stream_of_lines_is_replayed() {
     for head in [first_head, head] {
         assert!(head.contains("transfer-encoding: chunked"), "{head}");
     }
+}
+
+#[test]
+fn lm_studio_lists_models_and_completes() {
+    let gateway = Gateway::start("");
+    let (status, _, body) = gateway.ask("GET", "/api/v0/models/m", "", "");
+    assert_eq!((status, &json(&body)["state"]), (200, &json!("loaded")), "{body}");
+    let (status, _, body) = gateway.ask("GET", "/api/v0/models/unknown", "", "");
+    assert_eq!((status, &json(&body)["error"]["code"]), (404, &json!("model_not_found")), "{body}");
+    let (status, answer) = post(&gateway, "/api/v0/completions", r#"{"model": "m", "prompt": "count 1"}"#);
+    assert_eq!((status, &answer["choices"][0]["text"]), (200, &json!("w0 ")));
 }
