@@ -11,6 +11,8 @@ use serde_json::Value;
 mod admin;
 #[path = "http/aliases.rs"]
 mod aliases;
+#[path = "http/decisions.rs"]
+mod decisions;
 #[path = "http/fakes.rs"]
 mod fakes;
 #[path = "http/keep_alive.rs"]
@@ -27,6 +29,8 @@ mod origin;
 mod prompts;
 #[path = "http/responses.rs"]
 mod responses;
+#[path = "http/scoring.rs"]
+mod scoring;
 #[path = "http/unnamed.rs"]
 mod unnamed;
 

@@ -136,6 +136,12 @@ fn openai_python_embeddings() {
 }
 
 #[test]
+fn openai_python_decisions() {
+    let server = Server::start();
+    scripts::run("openai_decisions.py", &[&server.url("/v1"), places::SMOLLM2]);
+}
+
+#[test]
 fn ollama_python_and_javascript() {
     let (_folder, server) = start_with_caller();
     for script in ["ollama_client.py", "ollama_client.mjs"] {

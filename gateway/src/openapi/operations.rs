@@ -12,6 +12,7 @@ use crate::protocols::lmstudio;
 use crate::protocols::ollama::{models as ollama_models, wire as ollama};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::completions::wire as completions;
+use crate::protocols::openai::decisions::wire as decisions;
 use crate::protocols::openai::responses::{answer, events as response_events, wire as responses};
 use crate::protocols::openai::{error, models};
 use crate::protocols::prompts::wire as prompts;
@@ -164,6 +165,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Count a message's tokens",
             )
         },
+        post::<decisions::Request, decisions::Response>("/v1/decisions", "Score given answers to questions"),
         post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
         Operation {
             answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
@@ -173,7 +175,10 @@ pub(super) fn operations() -> Vec<Operation> {
             answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
             ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
         },
-        post::<cohere::wire::Request, cohere::wire::Response>("/v2/embed", "Embed texts, for Cohere's clients"),
+        post::<cohere::wire::Request, cohere::wire::Response>(
+            "/v2/embed",
+            "Embed texts, for Cohere's clients",
+        ),
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
@@ -226,11 +231,17 @@ fn ollama_operations() -> Vec<Operation> {
     let not_built = |method, path| bodyless::<ollama::Problem>(method, path, "Not built: always an error");
     let mut all = vec![
         lines(
-            post::<ollama::ChatRequest, ollama::ChatResponse>("/api/chat", "Answer a conversation, for Ollama's clients"),
+            post::<ollama::ChatRequest, ollama::ChatResponse>(
+                "/api/chat",
+                "Answer a conversation, for Ollama's clients",
+            ),
             schema_of::<ollama::ChatResponse>,
         ),
         lines(
-            post::<ollama::GenerateRequest, ollama::GenerateResponse>("/api/generate", "Answer or continue a text"),
+            post::<ollama::GenerateRequest, ollama::GenerateResponse>(
+                "/api/generate",
+                "Answer or continue a text",
+            ),
             schema_of::<ollama::GenerateResponse>,
         ),
         post::<ollama::EmbedRequest, ollama::EmbedResponse>("/api/embed", "Embed texts"),

@@ -19,6 +19,7 @@ use crate::protocols::error::{ApiError, unroutable};
 use crate::protocols::lmstudio;
 use crate::protocols::models::handler as models;
 use crate::protocols::ollama::{catalog, handler as ollama};
+use crate::protocols::openai::decisions::handler as decisions;
 use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::handler as responses;
 use crate::protocols::prompts::handler as prompts;
@@ -59,6 +60,7 @@ pub fn router(state: AppState) -> Router {
         .route("/tokenize", post(prompts::tokenize))
         .route("/detokenize", post(prompts::detokenize))
         .route("/apply-template", post(prompts::apply_template))
+        .route("/v1/decisions", post(decisions::create))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v2/rerank", post(embeddings::rerank))
