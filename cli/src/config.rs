@@ -38,8 +38,8 @@ pub(crate) struct Flags {
     /// Memory that models may have together, such as 12GiB or 60% [default: 75% of the machine's; environment: MLXD_MEMORY].
     #[arg(long)]
     memory: Option<String>,
-    /// Web pages of these origins may read answers: https://a.example,https://b.example, or * [default: none; environment:
-    /// MLXD_CORS_ORIGINS].
+    /// Web pages of these origins may read answers: https://a.example,https://b.example, localhost (any port), or * [default:
+    /// none; environment: MLXD_CORS_ORIGINS].
     #[arg(long)]
     cors_origins: Option<String>,
 }

@@ -10,10 +10,13 @@ use serde_json::Value;
 use crate::dispatch::writer::ResponseWriter;
 use crate::protocols::anthropic::messages::{parse as message, write as anthropic};
 use crate::protocols::common::body;
+use crate::protocols::embeddings::cohere::parse as cohere;
 use crate::protocols::embeddings::parse as embeddings;
+use crate::protocols::ollama::parse as ollama;
 use crate::protocols::openai::chat::parse as chat;
 use crate::protocols::openai::choices::AnswerForm;
 use crate::protocols::openai::completions::parse as completion;
+use crate::protocols::openai::decisions::parse as decisions;
 use crate::protocols::openai::responses::{parse as response, write as responses};
 use crate::protocols::openai::write as openai;
 
@@ -23,7 +26,7 @@ use crate::protocols::openai::write as openai;
 /// An error does not blame the client, or has no message.
 pub fn request(data: &[u8]) -> bool {
     let Some((which, bytes)) = data.split_first() else { return false };
-    let outcome: Result<()> = match which % 8 {
+    let outcome: Result<()> = match which % 12 {
         0 => body::parse(bytes).and_then(chat::parse).map(drop),
         1 => body::parse(bytes).and_then(completion::parse).map(drop),
         2 => body::parse(bytes).and_then(|request| response::parse(request, &[])).map(drop),
@@ -31,7 +34,11 @@ pub fn request(data: &[u8]) -> bool {
         4 => body::parse_lenient(bytes).and_then(message::parse).map(drop),
         5 => body::parse_lenient(bytes).and_then(message::parse_count).map(drop),
         6 => body::parse(bytes).and_then(embeddings::parse_embed).map(drop),
-        _ => body::parse(bytes).and_then(embeddings::parse_rerank).map(drop),
+        7 => body::parse(bytes).and_then(embeddings::parse_rerank).map(drop),
+        8 => body::parse(bytes).and_then(cohere::parse).map(drop),
+        9 => body::parse(bytes).and_then(ollama::chat).map(drop),
+        10 => body::parse(bytes).and_then(|request| ollama::generate(request, true)).map(drop),
+        _ => body::parse(bytes).and_then(decisions::parse).map(drop),
     };
     match outcome {
         Ok(()) => true,

@@ -104,7 +104,7 @@ async fn serve(
     let mut over = draining.clone();
     tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
     let mut router = router::router(state);
-    if let Some(cors) = cors::layer(&config.cors_origins)? {
+    if let Some(cors) = cors::layer(&config.cors_origins) {
         // Outermost: preflight requests carry no key.
         router = router.layer(cors);
     }

@@ -9,7 +9,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::openapi::operations::{EVENTS, JSON, Operation, operations};
+use crate::openapi::operations::{JSON, Operation, operations};
 
 /// The document of all operations.
 pub fn document() -> &'static Value {
@@ -51,8 +51,8 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     let (media, answer) = operation.answer;
     let answer = answer.map_or_else(|| json!({"type": "string"}), |answer| answer(schemas));
     let mut content = json!({ media: {"schema": answer} });
-    if let Some(event) = operation.event {
-        content[EVENTS] = json!({"schema": event(schemas)});
+    if let Some((media, event)) = operation.event {
+        content[media] = json!({"schema": event(schemas)});
     }
     let problem = if operation.path.starts_with("/admin/") { "application/problem+json" } else { JSON };
     let error = json!({"description": "What is wrong",

@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod common;
 pub mod embeddings;
 pub mod error;
+pub mod lmstudio;
 pub mod models;
 pub mod ollama;
 pub mod openai;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::backends::local::LocalBackend;
 use crate::dispatch::{Dispatcher, Target};
 use crate::fleet::FleetClient;
-use crate::protocols::common::body;
+use crate::protocols::common::{body, model_choice};
 use crate::protocols::openai::chat::parse as chat;
 use crate::protocols::prompts::wire::{Rendered, Token};
 use crate::protocols::prompts::write as translate;
@@ -63,8 +63,8 @@ pub fn run() -> std::io::Result<i32> {
 /// # Errors
 /// A wrong request, an unknown or broken model, a template that refuses the conversation.
 pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
-    let request = chat::parse(body::parse(body)?)?.request;
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
+    let request = chat::parse(model_choice::fill(&fleet, body::parse(body)?).await?)?.request;
     let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), GatewayConfig::default().recoveries);
     let model = request.model.clone();
     let mut tokens = Vec::new();

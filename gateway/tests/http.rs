@@ -9,6 +9,10 @@ use serde_json::Value;
 
 #[path = "http/admin.rs"]
 mod admin;
+#[path = "http/aliases.rs"]
+mod aliases;
+#[path = "http/decisions.rs"]
+mod decisions;
 #[path = "http/fakes.rs"]
 mod fakes;
 #[path = "http/keep_alive.rs"]
@@ -17,12 +21,18 @@ mod keep_alive;
 mod limits;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/ollama.rs"]
+mod ollama;
 #[path = "http/origin.rs"]
 mod origin;
 #[path = "http/prompts.rs"]
 mod prompts;
 #[path = "http/responses.rs"]
 mod responses;
+#[path = "http/scoring.rs"]
+mod scoring;
+#[path = "http/unnamed.rs"]
+mod unnamed;
 
 use fakes::{Gateway, completion};
 
@@ -422,7 +432,7 @@ fn ollama_probes_are_answered() {
     };
     assert_eq!(failed(gateway.ask("GET", "/api/tags", "", "")), 401);
     let key = "authorization: Bearer sesame\r\nanthropic-version: 2023-06-01\r\n";
-    assert_eq!(failed(gateway.ask("GET", "/api/ps", key, "")), 404);
+    assert_eq!(failed(gateway.ask("GET", "/api/unknown", key, "")), 404);
     assert_eq!(failed(gateway.ask("POST", "/api/version", key, "{}")), 405);
     let ask = |path: &str| gateway.ask("GET", path, "authorization: Bearer sesame\r\n", "");
     let (status, _, body) = ask("/api/tags");

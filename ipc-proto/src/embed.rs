@@ -18,6 +18,9 @@ pub struct EmbedRequest {
     pub max_tokens: Option<u32>,
     /// The name of the model's prompt to put before each text. `None` takes the model's default prompt, if any.
     pub prompt_name: Option<String>,
+    /// Names of prompts for the texts' purpose, the best first. Without `prompt_name` the first that the model has and that is not
+    /// empty is used. If all that it has are empty, there is no prompt; if it has none of them, its default prompt is used.
+    pub prompt_candidates: Vec<String>,
 }
 
 /// One text.

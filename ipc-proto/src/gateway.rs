@@ -47,13 +47,16 @@ fn within<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(source: D) 
     }
 }
 
+/// The entry of [`CorsOrigins::Only`] for pages of this machine, on any port.
+pub const LOCALHOST: &str = "localhost";
+
 /// Origins of web pages that may read answers.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub enum CorsOrigins {
     /// Every origin, written `*`.
     Any,
-    /// These, in visible ASCII, such as `https://chat.example`.
+    /// These, in visible ASCII, such as `https://chat.example`. [`LOCALHOST`] stands for this machine with any port.
     Only(Vec<String>),
 }
 
@@ -72,8 +75,10 @@ impl TryFrom<Vec<String>> for CorsOrigins {
         if origins == ["*"] {
             return Ok(Self::Any);
         }
-        match origins.iter().find(|entry| !is_origin(entry)) {
-            Some(wrong) => Err(format!("\"{wrong}\" is no origin, such as https://chat.example")),
+        match origins.iter().find(|entry| *entry != LOCALHOST && !is_origin(entry)) {
+            Some(wrong) => {
+                Err(format!("\"{wrong}\" is no origin, such as https://chat.example, and not localhost"))
+            }
             None => Ok(Self::Only(origins)),
         }
     }
@@ -181,6 +186,7 @@ mod tests {
     fn only_origins_are_accepted() {
         assert_eq!(origins(&["*"]), Ok(CorsOrigins::Any));
         assert_eq!(origins(&["", " "]), Ok(CorsOrigins::default()));
+        assert_eq!(origins(&[LOCALHOST]), Ok(CorsOrigins::Only(vec![LOCALHOST.into()])));
         let two = ["http://localhost:3000", "https://b.example"];
         assert_eq!(
             origins(&[" http://localhost:3000 ", two[1], ""]),
@@ -193,6 +199,7 @@ mod tests {
             "https://*.example",
             "https://a b",
             "https://ä.example",
+            "localhost:3000",
         ] {
             assert!(origins(&[wrong]).unwrap_err().contains(wrong), "{wrong}");
         }

@@ -60,6 +60,8 @@ pub struct Generation {
     pub reasoning_budget: Option<u32>,
     /// Log probabilities to return, if any.
     pub logprobs: Option<Logprobs>,
+    /// The index of the first prompt token to score, if the prompt is scored. Those before it may come from the prefix cache.
+    pub scored_from: u32,
     /// The form that the output must have.
     pub constraint: Option<Constraint>,
     /// The class in every queue.
@@ -75,7 +77,7 @@ pub struct Generation {
 pub struct Logprobs {
     /// The number of likeliest tokens to return with each token.
     pub top: u8,
-    /// Whether the prompt's tokens are scored too, in one [`Event::Prompt`] before any text.
+    /// Whether the prompt's tokens are scored too, from [`Generation::scored_from`] on, in one [`Event::Prompt`] before any text.
     pub prompt: bool,
 }
 

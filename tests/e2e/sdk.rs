@@ -141,6 +141,28 @@ fn openai_python_embeddings() {
     scripts::run("openai_embeddings.py", &arguments);
 }
 
+#[test]
+fn openai_python_decisions() {
+    let server = Server::start();
+    scripts::run("openai_decisions.py", &[&server.url("/v1"), places::SMOLLM2]);
+}
+
+#[test]
+fn ollama_python_and_javascript() {
+    let (_folder, server) = start_with_caller();
+    for script in ["ollama_client.py", "ollama_client.mjs"] {
+        scripts::run(script, &[&server.url(""), CALLER, places::MINILM]);
+    }
+}
+
+/// `/v2/embed` and `/v2/rerank`.
+#[test]
+fn cohere_python() {
+    let rerankers = places::repository().join("worker/tests/golden/reading");
+    let server = Server::builder().models(&places::models()).models(&rerankers).start();
+    scripts::run("cohere_client.py", &[&server.url(""), places::MINILM, "bert-cross"]);
+}
+
 /// Each feature of the library: a model's answer under its schema is a value that the library parses.
 #[test]
 fn pydantic_schemas() {

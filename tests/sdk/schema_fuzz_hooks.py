@@ -8,7 +8,8 @@ import schemathesis
 
 MODEL = os.environ["FUZZ_MODEL"]
 # Fields of requests to the model itself; invented ids are mostly refused.
-BY_ID = {"/admin/v1/models/{id}", "/admin/v1/models/{id}/load", "/admin/v1/models/{id}/pin", "/v1/models/{id}"}
+BY_ID = {"/admin/v1/models/{id}", "/admin/v1/models/{id}/load", "/admin/v1/models/{id}/pin", "/v1/models/{id}",
+         "/api/v0/models/{id}"}
 
 with urllib.request.urlopen(os.environ["FUZZ_DOCUMENT"]) as answer:
     DOCUMENT = json.load(answer)
@@ -42,6 +43,9 @@ def map_body(context, body):
         body["model"] = MODEL
         # A microsecond is not enough for any model: the answer would be a 504.
         body.pop("timeout", None)
+        if context.operation.path.startswith("/api/"):
+            # Without a prompt, 0 unloads the model.
+            body.pop("keep_alive", None)
         if next(turns) % 2:
             body = {name: value for name, value in body.items() if name not in undescribed(context.operation.path)}
     return body

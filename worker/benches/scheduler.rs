@@ -44,6 +44,7 @@ fn params(seed: usize) -> SequenceParams {
         priority: Priority::Normal,
         cache_scope: String::new(),
         logprobs: None,
+        scored_from: 0,
         masked: false,
     }
 }

@@ -61,6 +61,7 @@ pub fn admit(
         priority: generation.priority,
         cache_scope,
         logprobs: generation.logprobs,
+        scored_from: generation.scored_from as usize,
         masked: constraint.is_some() || budget.is_some(),
     };
     let admit_choice = |choice: Choice| {

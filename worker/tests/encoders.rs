@@ -175,6 +175,7 @@ fn embedding_gemma_toy_with_prompts_matches_sentence_transformers() {
             max_tokens: None,
             truncate: true,
             prompt_name: case.prompt.clone(),
+            prompt_candidates: Vec::new(),
         };
         let inputs = model.embed_inputs(request).unwrap();
         assert_eq!(inputs[0].tokens, case.tokens, "{:?} {}", case.prompt, case.text);

@@ -8,15 +8,17 @@ use crate::progress::{shown, step};
 use crate::{models, paths, setup, templates};
 
 /// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
-const PYTHON: [&str; 5] = [
+const PYTHON: [&str; 7] = [
     "openai==3.54.0",
     "anthropic==2.12.0",
     "langchain-openai==1.7.4",
     "langchain-anthropic==1.7.10",
     "schemathesis==4.32.5",
+    "cohere==7.3.1",
+    "ollama==0.6.3",
 ];
 /// The JavaScript packages.
-const NODE: [&str; 8] = [
+const NODE: [&str; 9] = [
     "openai@7.55.0",
     "@anthropic-ai/sdk@1.10.0",
     "ai@6.0.326",
@@ -25,6 +27,7 @@ const NODE: [&str; 8] = [
     "@ai-sdk/anthropic@3.0.140",
     "zod@4.6.7",
     "playwright-core@1.64.1",
+    "ollama@0.6.4",
 ];
 
 /// Durations of the finished steps.

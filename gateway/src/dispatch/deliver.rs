@@ -1,7 +1,7 @@
 //! Delivers a generation to its client, in any protocol.
 //!
 //! - [`collect`] waits for the complete outputs.
-//! - [`stream`] answers with server-sent events: it waits for a status, sends keep-alives and writes events.
+//! - [`stream`] answers with a stream: it waits for a status, sends keep-alives and writes events.
 //! - [`replay()`] answers with the recorded events of an earlier stream.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ mod collect;
 mod replay;
 mod stream;
 
-pub use collect::collect;
+pub use collect::{collect, complete};
 pub use replay::replay;
 pub use stream::{EndHook, failure_stream, stream};
 
@@ -79,10 +79,10 @@ impl Job {
     }
 }
 
-/// A response of server-sent events. `capacity` is the worker's free capacity, if known.
-fn event_stream_response(body: Body, capacity: Option<Capacity>) -> Response {
+/// A streamed response. `capacity` is the worker's free capacity, if known.
+fn stream_response(media_type: &'static str, body: Body, capacity: Option<Capacity>) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         // Without it nginx buffers the tokens.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),

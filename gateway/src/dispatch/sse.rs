@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// The media type of streams of events.
+pub const MEDIA_TYPE: &str = "text/event-stream";
+
 /// A comment, which clients skip. Keeps connections alive through proxies and read timeouts.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
@@ -13,6 +16,11 @@ pub fn push(buffer: &mut Vec<u8>, event: &impl Serialize) {
         buffer.extend_from_slice(b"{}");
     }
     buffer.extend_from_slice(b"\n\n");
+}
+
+/// Appends the loading progress of a model as a comment.
+pub fn push_loading(buffer: &mut Vec<u8>, percent: u64) {
+    buffer.extend_from_slice(format!(": loading {percent} %\n\n").as_bytes());
 }
 
 /// Appends OpenAI's end-of-stream event.

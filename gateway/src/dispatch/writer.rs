@@ -3,11 +3,16 @@
 use ipc_proto::Error;
 use ipc_proto::generate::Event;
 
-/// Writes one response as server-sent events. Pure: all output goes into the buffer.
+use super::sse;
+
+/// Writes one response as a stream, by default of server-sent events. Pure: all output goes into the buffer.
 pub trait ResponseWriter: Send + Sync + 'static {
     /// Whether the stream begins once the request is queued. Otherwise it begins with the first event: an earlier failure
     /// then has an HTTP status of its own.
     const EAGER: bool;
+
+    /// The media type of the stream.
+    const MEDIA_TYPE: &'static str = sse::MEDIA_TYPE;
 
     /// Begins the stream of a queued request, whose prompt has `prompt_tokens` tokens.
     fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32);
@@ -24,4 +29,9 @@ pub trait ResponseWriter: Send + Sync + 'static {
 
     /// Appends a keep-alive. It may come before everything else.
     fn keep_alive(&mut self, buffer: &mut Vec<u8>);
+
+    /// Appends how much of the model is loaded, in percent. It comes before everything else.
+    fn loading(&mut self, buffer: &mut Vec<u8>, percent: u64) {
+        sse::push_loading(buffer, percent);
+    }
 }

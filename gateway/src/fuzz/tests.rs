@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 /// Valid bodies, one for each endpoint. Small changes of them reach deep into the parsers.
-const SEEDS: [&str; 8] = [
+const SEEDS: [&str; 12] = [
     include_str!("../../../fuzz/seeds/request/chat"),
     include_str!("../../../fuzz/seeds/request/completions"),
     include_str!("../../../fuzz/seeds/request/responses"),
@@ -10,12 +10,16 @@ const SEEDS: [&str; 8] = [
     include_str!("../../../fuzz/seeds/request/messages_count"),
     include_str!("../../../fuzz/seeds/request/embeddings"),
     include_str!("../../../fuzz/seeds/request/rerank"),
+    include_str!("../../../fuzz/seeds/request/cohere_embed"),
+    include_str!("../../../fuzz/seeds/request/ollama_chat"),
+    include_str!("../../../fuzz/seeds/request/ollama_generate"),
+    include_str!("../../../fuzz/seeds/request/decisions"),
 ];
 
 #[test]
 fn seeds_are_valid_requests() {
     for (which, seed) in SEEDS.into_iter().enumerate() {
-        assert_eq!(usize::from(seed.as_bytes()[0] % 8), which);
+        assert_eq!(usize::from(seed.as_bytes()[0] % 12), which);
         assert!(crate::fuzz::request(seed.as_bytes()), "{seed}");
     }
 }
@@ -30,7 +34,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn changed_requests_are_valid_or_refused(which in 0..8usize, changes in prop::collection::vec((any::<prop::sample::Index>(), 0..8usize,
+    fn changed_requests_are_valid_or_refused(which in 0..12usize, changes in prop::collection::vec((any::<prop::sample::Index>(), 0..8usize,
         prop::sample::select(vec!["", "\"", "{", "}", "[", "]", "null", "-1", "1e999", "\\", ",", "true", "[]", "{}", "\"x\"", "\u{e9}"])), 0..6)) {
         let mut body = SEEDS[which].to_owned();
         for (place, length, text) in changes {

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use crate::admin::wire as admin;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
-use crate::protocols::embeddings::{rerank, wire as embeddings};
-use crate::protocols::ollama;
+use crate::protocols::embeddings::{cohere, rerank, wire as embeddings};
+use crate::protocols::lmstudio;
+use crate::protocols::ollama::{models as ollama_models, wire as ollama};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::completions::wire as completions;
+use crate::protocols::openai::decisions::wire as decisions;
 use crate::protocols::openai::responses::{answer, events as response_events, wire as responses};
 use crate::protocols::openai::{error, models};
 use crate::protocols::prompts::wire as prompts;
@@ -20,6 +22,7 @@ pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
+const LINES: &str = "application/x-ndjson";
 
 /// One method of one path.
 #[derive(Clone, Copy)]
@@ -30,8 +33,8 @@ pub(super) struct Operation {
     pub(super) request: Option<Schema>,
     /// The media type and the schema; `None` for plain text.
     pub(super) answer: (&'static str, Option<Schema>),
-    /// The schema of one event, if the response can be a stream.
-    pub(super) event: Option<Schema>,
+    /// The media type and the schema of one event, if the response can be a stream.
+    pub(super) event: Option<(&'static str, Schema)>,
     pub(super) error: Schema,
     /// The query parameters: names and JSON types.
     pub(super) query: &'static [(&'static str, &'static str)],
@@ -117,27 +120,26 @@ fn prompt_operations() -> [Operation; 7] {
 }
 
 pub(super) fn operations() -> Vec<Operation> {
-    let (anthropic, ollama) =
-        (schema_of::<anthropic_error::Body> as Schema, schema_of::<ollama::Problem> as Schema);
+    let anthropic = schema_of::<anthropic_error::Body> as Schema;
     let mut all = vec![
         Operation {
-            event: Some(schema_of::<chat::Chunk<chat::ChunkChoice>>),
+            event: Some((EVENTS, schema_of::<chat::Chunk<chat::ChunkChoice>>)),
             ..post::<chat::Request, chat::Response>("/v1/chat/completions", "Answer a conversation")
         },
         Operation {
-            event: Some(schema_of::<completions::Response<completions::Choice>>),
+            event: Some((EVENTS, schema_of::<completions::Response<completions::Choice>>)),
             ..post::<completions::Request, completions::Response<completions::Choice>>(
                 "/v1/completions",
                 "Continue a text",
             )
         },
         Operation {
-            event: Some(schema_of::<response_events::Event>),
+            event: Some((EVENTS, schema_of::<response_events::Event>)),
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
         },
         post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
         Operation {
-            event: Some(schema_of::<response_events::Event>),
+            event: Some((EVENTS, schema_of::<response_events::Event>)),
             query: &[("stream", "boolean"), ("starting_after", "integer")],
             ..bodyless::<answer::Response>("get", "/v1/responses/{id}", "A kept response")
         },
@@ -152,7 +154,7 @@ pub(super) fn operations() -> Vec<Operation> {
             ..bodyless::<answer::Page>("get", "/v1/responses/{id}/input_items", "What a response answered")
         },
         Operation {
-            event: Some(schema_of::<message_events::Event>),
+            event: Some((EVENTS, schema_of::<message_events::Event>)),
             error: anthropic,
             ..post::<messages::Request, messages::Response>("/v1/messages", "Make a message")
         },
@@ -163,9 +165,20 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Count a message's tokens",
             )
         },
+        post::<decisions::Request, decisions::Response>("/v1/decisions", "Score given answers to questions"),
         post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
-        post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance"),
-        post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients"),
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance")
+        },
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
+        },
+        post::<cohere::wire::Request, cohere::wire::Response>(
+            "/v2/embed",
+            "Embed texts, for Cohere's clients",
+        ),
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
@@ -179,14 +192,6 @@ pub(super) fn operations() -> Vec<Operation> {
             answer: (JSON, Some(either::<models::Model, anthropic_models::Model>)),
             ..bodyless::<models::Model>("get", "/v1/models/{id}", "One model")
         },
-        Operation {
-            error: ollama,
-            ..bodyless::<ollama::Tags>("get", "/api/tags", "Every model, as Ollama lists them")
-        },
-        Operation {
-            error: ollama,
-            ..bodyless::<ollama::Version>("get", "/api/version", "The Ollama that this is like")
-        },
         bodyless::<Value>("get", "/health", "Whether requests are taken"),
         text("/", "text/plain", "A greeting, for probes"),
         text("/metrics", "text/plain", "Counters, for Prometheus"),
@@ -194,7 +199,65 @@ pub(super) fn operations() -> Vec<Operation> {
         bodyless::<Value>("get", "/openapi.json", "This description, for programs"),
     ];
     all.extend(prompt_operations());
+    all.extend(lmstudio_operations());
+    all.extend(ollama_operations());
     all.extend(admin_operations());
+    all
+}
+
+/// LM Studio's API.
+fn lmstudio_operations() -> [Operation; 5] {
+    [
+        bodyless::<lmstudio::List>("get", "/api/v0/models", "Every model, as LM Studio lists them"),
+        bodyless::<lmstudio::Model>("get", "/api/v0/models/{id}", "One of them"),
+        Operation {
+            event: Some((EVENTS, schema_of::<chat::Chunk<chat::ChunkChoice>>)),
+            ..post::<chat::Request, chat::Response>("/api/v0/chat/completions", "As /v1/chat/completions")
+        },
+        Operation {
+            event: Some((EVENTS, schema_of::<completions::Response<completions::Choice>>)),
+            ..post::<completions::Request, completions::Response<completions::Choice>>(
+                "/api/v0/completions",
+                "As /v1/completions",
+            )
+        },
+        post::<embeddings::Request, embeddings::Response>("/api/v0/embeddings", "As /v1/embeddings"),
+    ]
+}
+
+/// Ollama's API.
+fn ollama_operations() -> Vec<Operation> {
+    let lines = |operation: Operation, line: Schema| Operation { event: Some((LINES, line)), ..operation };
+    let not_built = |method, path| bodyless::<ollama::Problem>(method, path, "Not built: always an error");
+    let mut all = vec![
+        lines(
+            post::<ollama::ChatRequest, ollama::ChatResponse>(
+                "/api/chat",
+                "Answer a conversation, for Ollama's clients",
+            ),
+            schema_of::<ollama::ChatResponse>,
+        ),
+        lines(
+            post::<ollama::GenerateRequest, ollama::GenerateResponse>(
+                "/api/generate",
+                "Answer or continue a text",
+            ),
+            schema_of::<ollama::GenerateResponse>,
+        ),
+        post::<ollama::EmbedRequest, ollama::EmbedResponse>("/api/embed", "Embed texts"),
+        post::<ollama::EmbeddingsRequest, ollama::EmbeddingsResponse>("/api/embeddings", "Embed one text"),
+        bodyless::<ollama_models::Tags>("get", "/api/tags", "Every model, as Ollama lists them"),
+        bodyless::<ollama_models::Running>("get", "/api/ps", "Every loaded model"),
+        post::<ollama_models::ShowRequest, ollama_models::Show>("/api/show", "One model"),
+        bodyless::<ollama_models::Version>("get", "/api/version", "The Ollama that this is like"),
+        not_built("post", "/api/pull"),
+        not_built("post", "/api/create"),
+        not_built("post", "/api/copy"),
+        not_built("post", "/api/push"),
+        not_built("delete", "/api/delete"),
+        not_built("post", "/api/blobs/{id}"),
+    ];
+    all.iter_mut().for_each(|operation| operation.error = schema_of::<ollama::Problem>);
     all
 }
 

@@ -1,5 +1,6 @@
 //! Embeddings and reranking.
 
+pub mod cohere;
 pub mod handler;
 pub mod parse;
 pub mod rerank;

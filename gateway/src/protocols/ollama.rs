@@ -1,57 +1,12 @@
-//! `GET /api/tags` and `GET /api/version`, by which clients detect Ollama. Afterwards they use OpenAI's API.
+//! Ollama's API, for clients that speak no other.
+//!
+//! Answers are lines of JSON, one object each, or one object with `stream: false`. A failure inside a stream is a line with `error`.
 
-#![expect(missing_docs, reason = "the names and their meaning are Ollama's")]
-
-use schemars::JsonSchema;
-use serde::Serialize;
-
-/// The answer of `/api/tags`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OllamaTags")]
-pub struct Tags {
-    pub models: Vec<Model>,
-}
-
-/// One model.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OllamaModel")]
-pub struct Model {
-    pub name: String,
-    pub model: String,
-    /// RFC 3339.
-    pub modified_at: String,
-    /// Bytes of the weight files.
-    pub size: u64,
-    /// Always empty, because these models are not in Ollama's registry.
-    pub digest: &'static str,
-    pub details: Details,
-}
-
-/// Part of [`Model`].
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OllamaDetails")]
-pub struct Details {
-    pub parent_model: &'static str,
-    pub format: &'static str,
-    pub family: String,
-    pub families: [String; 1],
-    /// For example `8.0B` or `134.5M`.
-    pub parameter_size: String,
-    pub quantization_level: String,
-}
-
-/// An error.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OllamaError")]
-pub struct Problem {
-    /// One sentence for users.
-    pub error: String,
-}
-
-/// The answer of `/api/version`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OllamaVersion")]
-pub struct Version {
-    /// The version of Ollama with equivalent OpenAI endpoints. Clients reject older versions.
-    pub version: &'static str,
-}
+pub mod catalog;
+pub mod describe;
+pub mod folder;
+pub mod handler;
+pub mod models;
+pub mod parse;
+pub mod wire;
+pub mod write;

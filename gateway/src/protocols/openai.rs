@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod choices;
 pub mod completions;
+pub mod decisions;
 pub mod error;
 pub mod fields;
 pub mod handler;

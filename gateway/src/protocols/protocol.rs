@@ -5,6 +5,9 @@ use axum::http::{HeaderMap, HeaderName};
 /// Anthropic's clients send this header with every request.
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
+/// Paths of OpenAI's API that may lack `/v1`.
+const OPENAI_PATHS: [&str; 5] = ["/chat", "/completions", "/embeddings", "/rerank", "/decisions"];
+
 /// The protocol of a request, which determines the form of errors and model lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -14,34 +17,42 @@ pub enum Protocol {
     Responses,
     /// Anthropic's Messages.
     Anthropic,
-    /// The Ollama endpoints by which clients detect Ollama.
+    /// Ollama's API.
     Ollama,
     /// The admin API of this server.
     Admin,
 }
 
 impl Protocol {
-    /// Detects the protocol by the path if it belongs to one protocol, otherwise by the `anthropic-version` header.
+    /// Detects the protocol by the path if it belongs to one protocol, otherwise by the `anthropic-version` header. Paths of the
+    /// API may lack `/v1`.
     pub fn detect(path: &str, headers: &HeaderMap) -> Self {
-        let under = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let shared = || under("/v1/models") || !path.starts_with("/v1/");
-        if under("/admin") {
+        if is_under(path, "/admin") {
             return Self::Admin;
         }
-        if under("/api") {
+        // LM Studio's API has errors of OpenAI's form.
+        if is_under(path, "/api") && !is_under(path, "/api/v0") {
             return Self::Ollama;
         }
-        if under("/v1/responses") {
+        let (endpoint, versioned) = match path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) {
+            Some(endpoint) => (endpoint, true),
+            None => (path, false),
+        };
+        if is_under(endpoint, "/responses") {
             return Self::Responses;
         }
-        if under("/v1/messages") || (headers.contains_key(VERSION) && shared()) {
+        let is_openai = versioned || OPENAI_PATHS.iter().any(|prefix| is_under(endpoint, prefix));
+        let is_shared = is_under(endpoint, "/models") || !is_openai;
+        if is_under(endpoint, "/messages") || (headers.contains_key(VERSION) && is_shared) {
             Self::Anthropic
         } else {
             Self::OpenAi
         }
     }
+}
+
+fn is_under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -66,6 +77,22 @@ mod tests {
         assert_eq!(Protocol::detect("/v1/chat/completions", &headers), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/admin/v1/pool", &headers), Protocol::Admin);
         assert_eq!(Protocol::detect("/api/tags", &headers), Protocol::Ollama);
+        assert_eq!(Protocol::detect("/api/v0/models", &HeaderMap::new()), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/apis", &HeaderMap::new()), Protocol::OpenAi);
+    }
+
+    #[test]
+    fn path_without_version_has_the_same_protocol() {
+        let mut headers = HeaderMap::new();
+        for with_header in [false, true] {
+            if with_header {
+                headers.insert(VERSION, HeaderValue::from_static("2023-06-01"));
+            }
+            for path in ["/messages", "/responses/a/cancel", "/chat/completions", "/models/a", "/embeddings"]
+            {
+                let versioned = Protocol::detect(&format!("/v1{path}"), &headers);
+                assert_eq!(Protocol::detect(path, &headers), versioned, "{path} {with_header}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -16,7 +16,10 @@ use crate::openapi::handler as docs;
 use crate::protocols::anthropic::messages::handler as messages;
 use crate::protocols::embeddings::handler as embeddings;
 use crate::protocols::error::{ApiError, unroutable};
+use crate::protocols::lmstudio;
 use crate::protocols::models::handler as models;
+use crate::protocols::ollama::{catalog, handler as ollama};
+use crate::protocols::openai::decisions::handler as decisions;
 use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::handler as responses;
 use crate::protocols::prompts::handler as prompts;
@@ -24,9 +27,23 @@ use crate::server::health;
 use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id};
 use crate::server::state::AppState;
 
+/// The routes of the API. Paths below `/v1` are served without it too, for clients whose base URL lacks it.
+#[derive(Default)]
+struct ApiRoutes(Router<AppState>);
+
+impl ApiRoutes {
+    fn route(self, path: &str, methods: MethodRouter<AppState>) -> Self {
+        let router = match path.strip_prefix("/v1") {
+            Some(alias) => self.0.route(alias, methods.clone()),
+            None => self.0,
+        };
+        Self(router.route(path, methods))
+    }
+}
+
 /// The gateway's HTTP service.
 pub fn router(state: AppState) -> Router {
-    let api = Router::new()
+    let api = ApiRoutes::default()
         .route("/v1/chat/completions", post(generate::create_chat))
         .route("/v1/completions", post(generate::create_completion))
         .route("/v1/messages", post(messages::create))
@@ -43,13 +60,32 @@ pub fn router(state: AppState) -> Router {
         .route("/tokenize", post(prompts::tokenize))
         .route("/detokenize", post(prompts::detokenize))
         .route("/apply-template", post(prompts::apply_template))
+        .route("/v1/decisions", post(decisions::create))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/rerank", post(embeddings::rerank))
         .route("/v2/rerank", post(embeddings::rerank))
+        .route("/v2/embed", post(embeddings::embed_by_type))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
-        .route("/api/tags", get(models::tags))
-        .route("/api/version", get(models::version))
+        .route("/api/v0/models", get(lmstudio::list))
+        .route("/api/v0/models/{*id}", get(lmstudio::retrieve))
+        .route("/api/v0/chat/completions", post(generate::create_chat))
+        .route("/api/v0/completions", post(generate::create_completion))
+        .route("/api/v0/embeddings", post(embeddings::embed))
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/generate", post(ollama::generate))
+        .route("/api/embed", post(ollama::embed))
+        .route("/api/embeddings", post(ollama::embeddings))
+        .route("/api/tags", get(catalog::tags))
+        .route("/api/ps", get(catalog::ps))
+        .route("/api/show", post(catalog::show))
+        .route("/api/version", get(catalog::version))
+        .route("/api/pull", post(catalog::pull))
+        .route("/api/create", post(catalog::store_change))
+        .route("/api/copy", post(catalog::store_change))
+        .route("/api/push", post(catalog::store_change))
+        .route("/api/delete", delete(catalog::store_change))
+        .route("/api/blobs/{id}", post(catalog::store_change).head(catalog::store_change))
         .route("/admin/v1/pool", get(pool::pool))
         .route("/admin/v1/events", get(events::events))
         .route("/admin/v1/models", get(admin::list))
@@ -60,6 +96,7 @@ pub fn router(state: AppState) -> Router {
         .route("/admin/v1/models/{id}/restart", post(admin::restart))
         .route("/admin/v1/models/{id}/pin", post(admin::pin))
         .route("/metrics", get(metrics::metrics))
+        .0
         // Runs after the key check: stored responses belong to a tenant.
         .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
         .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::scoring;
+
 type Frames = UnboundedSender<Option<StepFrame>>;
 
 /// The capacity that the worker reports.
@@ -70,13 +72,15 @@ struct Calls {
     asked: Arc<AtomicUsize>,
     kept: Arc<Mutex<Vec<KeepAlive>>>,
     settings: Arc<Mutex<ModelSettings>>,
+    /// Whether there is only one model of each task.
+    one_per_task: Arc<AtomicBool>,
 }
 
 impl FakeSupervisor {
     fn known(&self, model: &str) -> Result<()> {
         let is_alias = self.calls.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
         match model {
-            "m" | "slow" => Ok(()),
+            "m" | "slow" | "vectors" | "ranker" => Ok(()),
             _ if is_alias => Ok(()),
             _ => Err(Error::not_found(Resource::Model, format!("no \"{model}\""))),
         }
@@ -103,7 +107,20 @@ impl Supervisor for FakeSupervisor {
         let slow = ModelEntry { id: "slow".into(), state: loading, ..ModelEntry::default() };
         let strange = Details { unserved: true, ..Details::default() };
         let strange = ModelEntry { id: "strange".into(), details: strange, ..ModelEntry::default() };
-        vec![strange, ModelEntry { state: ModelState::Ready, ..ready }, slow]
+        let ready = ModelEntry { state: ModelState::Ready, ..ready };
+        if self.calls.one_per_task.load(Ordering::Relaxed) {
+            let encoder = |id: &str, kind| {
+                let details = Details { kind, ..Details::default() };
+                ModelEntry { id: id.into(), details, ..ModelEntry::default() }
+            };
+            return vec![
+                ready,
+                encoder("ranker", ModelKind::Rerank),
+                strange,
+                encoder("vectors", ModelKind::Embed),
+            ];
+        }
+        vec![strange, ready, slow]
     }
 
     async fn model(self, context: Context, name: String) -> Result<ModelEntry> {
@@ -241,6 +258,11 @@ impl Worker for FakeWorker {
     }
 
     async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
+        let id = submission.choices[0].id;
+        if let Some(events) = scoring::events(id, &submission.generation) {
+            self.send(stream, events);
+            return Ok(Accepted { prompt_tokens: 3, capacity: CAPACITY });
+        }
         let prompt = match submission.generation.prompt {
             Prompt::Text(prompt) => prompt,
             Prompt::Chat(chat) => chat.messages.last().unwrap().content.text().into_owned(),
@@ -280,7 +302,7 @@ impl Worker for FakeWorker {
             Prompt::Text(text) => (text, None),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
-        if text == "refuse" {
+        if text.starts_with("refuse") {
             return Err(Error::invalid(Field::Messages, "the template refuses it"));
         }
         let tokens = text.bytes().map(u32::from).collect();
@@ -422,6 +444,11 @@ impl Gateway {
         let calls = Calls::default();
         let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &calls, keys));
         Self { address, backend, watch, worker: fake, calls, home, runtime }
+    }
+
+    /// From now on there is one model of each task: `m`, `vectors` and `ranker`.
+    pub(crate) fn serve_one_model_per_task(&self) {
+        self.calls.one_per_task.store(true, Ordering::Relaxed);
     }
 
     /// Runs a future on the gateway's runtime.

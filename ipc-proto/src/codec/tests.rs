@@ -188,14 +188,14 @@ fn generation() -> impl Strategy<Value = Generation> {
     let logprobs =
         any::<Option<(u8, bool)>>().prop_map(|wanted| wanted.map(|(top, prompt)| Logprobs { top, prompt }));
     let ends = (vec(any::<String>(), 0..4), vec(any::<u32>(), 0..3), any::<bool>());
-    let limits = any::<(Option<u32>, u32, Option<u32>, Option<u32>)>();
+    let limits = any::<(Option<u32>, u32, Option<u32>, Option<u32>, u32)>();
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     let rest = (priority, any::<bool>());
     (output, logprobs, ends, limits, rest).prop_map(|(output, logprobs, ends, limits, rest)| {
         let (priority, report_progress) = rest;
         let (prompt, sampling, constraint) = output;
         let (stop, stop_tokens, ignore_eos) = ends;
-        let (max_tokens, min_tokens, reasoning_budget, time_limit_ms) = limits;
+        let (max_tokens, min_tokens, reasoning_budget, time_limit_ms, scored_from) = limits;
         Generation {
             prompt,
             sampling,
@@ -206,6 +206,7 @@ fn generation() -> impl Strategy<Value = Generation> {
             stop_tokens,
             reasoning_budget,
             logprobs,
+            scored_from,
             constraint,
             priority,
             time_limit_ms,

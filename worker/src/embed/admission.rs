@@ -41,7 +41,7 @@ impl EncoderModel {
             let text = format!("{} inputs are too many for one answer of this model", request.inputs.len());
             return Err(Error::invalid(Field::Inputs, text));
         }
-        let prompt = self.find_prompt(request.prompt_name.as_deref())?;
+        let prompt = self.find_prompt(request.prompt_name.as_deref(), &request.prompt_candidates)?;
         let max_tokens = request.max_tokens.map_or(self.max_tokens, |tokens| tokens.min(self.max_tokens));
         let limit = LengthLimit { max_tokens, truncate: request.truncate };
         let inputs = request.inputs.into_iter().enumerate();
@@ -80,7 +80,12 @@ impl EncoderModel {
         }
     }
 
-    fn find_prompt(&self, name: Option<&str>) -> Result<&str> {
+    fn find_prompt(&self, name: Option<&str>, candidates: &[String]) -> Result<&str> {
+        if name.is_none()
+            && let Some(prompt) = self.first_candidate(candidates)
+        {
+            return Ok(prompt);
+        }
         let Some(name) = name.or(self.config.default_prompt.as_deref()) else { return Ok("") };
         let unknown = || {
             let names: Vec<&str> = self.config.prompts.keys().map(String::as_str).collect();
@@ -90,6 +95,14 @@ impl EncoderModel {
             )
         };
         self.config.prompts.get(name).map(String::as_str).ok_or_else(unknown)
+    }
+
+    /// The first of these prompts with text; an empty one if the model has only empty ones.
+    fn first_candidate(&self, candidates: &[String]) -> Option<&str> {
+        let mut known =
+            candidates.iter().filter_map(|name| self.config.prompts.get(name)).map(String::as_str);
+        let first = known.next()?;
+        Some(std::iter::once(first).chain(known).find(|prompt| !prompt.is_empty()).unwrap_or(first))
     }
 
     fn embed_input(&self, at: usize, input: Input, prompt: &str, limit: LengthLimit) -> Result<EncoderInput> {

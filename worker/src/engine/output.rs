@@ -58,7 +58,8 @@ impl Output {
             TokenLogprob { token, top: Vec::new() }
         };
         let scored = params.logprobs.is_some_and(|logprobs| logprobs.prompt);
-        let prompt = scored.then(|| params.prompt.first().map(first).into_iter().collect());
+        let unscored = params.prompt.first().filter(|_| params.scored_from == 0);
+        let prompt = scored.then(|| unscored.map(first).into_iter().collect());
         Self {
             detokenizer: Detokenizer::new(Arc::clone(&tokenizer)),
             parser: OutputParser::new(limits.output_format, call_id_seed(params)),

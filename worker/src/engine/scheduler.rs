@@ -466,7 +466,7 @@ fn blocks_to_join(allocator: &BlockAllocator, span: Option<u32>, sequence: &Sequ
 
 /// The sequence's share of `budget`, in prompt tokens.
 fn prefill_limit(sequence: &Sequence, budget: usize) -> usize {
-    if sequence.scores_prompt() { budget.min(SCORED_TOKENS) } else { budget }
+    if sequence.scores_prompt() { budget.min(sequence.pending_unscored() + SCORED_TOKENS) } else { budget }
 }
 
 /// How many of the `pending` tokens this step computes, and their cost. Decoding is free.

@@ -47,6 +47,8 @@ pub struct SequenceParams {
     pub cache_scope: String,
     /// Log probabilities to return, if any.
     pub logprobs: Option<Logprobs>,
+    /// Index of the first prompt token to score, if the prompt is scored.
+    pub scored_from: usize,
     /// Whether a token mask restricts each sample.
     pub masked: bool,
 }
@@ -76,7 +78,7 @@ pub struct Sequence {
     min_tokens: u32,
     ends: Arc<[u32]>,
     logprobs: Option<Logprobs>,
-    /// Number of prompt tokens already scored. Starts at 1: the first token has no log probability.
+    /// Number of prompt tokens that need no score any more. At least 1: the first token has no log probability.
     scored: usize,
     pub(super) masked: bool,
     /// Proposals of the draft model for the next tokens.
@@ -110,7 +112,16 @@ pub struct PrefixHit {
 impl Sequence {
     /// A sequence that arrives at step `since`.
     pub(super) fn new(id: SequenceId, order: SequenceParams, since: u64, blocks: &BlockAllocator) -> Self {
-        let SequenceParams { prompt, generated, sampling, priority, cache_scope, logprobs, masked } = order;
+        let SequenceParams {
+            prompt,
+            generated,
+            sampling,
+            priority,
+            cache_scope,
+            logprobs,
+            scored_from,
+            masked,
+        } = order;
         let SamplingParams { row, seed, penalties, min_tokens, ends } = sampling;
         let adjustments = Adjustments::new(penalties, &prompt);
         let mut sequence = Self {
@@ -130,7 +141,7 @@ impl Sequence {
             min_tokens,
             ends,
             logprobs,
-            scored: 1,
+            scored: scored_from.max(1),
             masked,
             proposed: Vec::new(),
             drafted: 0,
@@ -148,12 +159,15 @@ impl Sequence {
         blocks.find(&self.chain[..self.adoptable(blocks)], window)
     }
 
-    /// Full blocks that it may adopt. A prompt to be scored must be computed.
+    /// Full blocks that it may adopt. The tokens before one to score must be computed, the last of them at least.
     fn adoptable(&self, blocks: &BlockAllocator) -> usize {
-        if self.scores_prompt() {
-            return 0;
-        }
-        blocks.whole_blocks(self.tokens.len() - 1).min(self.chain.len())
+        let needed = if self.scores_prompt() { self.scored } else { self.tokens.len() };
+        blocks.whole_blocks(needed - 1).min(self.chain.len())
+    }
+
+    /// Pending prompt tokens whose successors need no score.
+    pub(super) fn pending_unscored(&self) -> usize {
+        (self.scored - 1).saturating_sub(self.computed)
     }
 
     /// Whether prompt tokens remain to be scored.

@@ -76,3 +76,25 @@ async fn long_prompt_is_scored_completely() {
     let late: f32 = long.prompt[100..].iter().filter_map(|scored| scored.token.logprob).sum();
     assert!(late > -0.5 * (long.prompt.len() - 100) as f32, "{late}");
 }
+
+/// The tokens before come from the prefix cache.
+#[tokio::test]
+async fn scores_from_a_token_on_equal_those_of_the_whole_prompt() {
+    let worker = real(&[]);
+    let mut gateway = worker.gateway(1).await;
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
+    let long = edited(text(0, long.trim_end(), 0), |submission| {
+        submission.generation.logprobs = TOP_5;
+        submission.generation.max_tokens = Some(0);
+    });
+    gateway.submit(long.clone()).await.unwrap();
+    let whole = gateway.answers(1).await.remove(0);
+    let from = whole.prompt.len() - 3;
+    gateway.submit(edited(long, |submission| submission.generation.scored_from = from as u32)).await.unwrap();
+    let part = gateway.answers(1).await.remove(0);
+    assert_eq!(bytes(&part.prompt), bytes(&whole.prompt[from..]));
+    for (a, b) in part.prompt.iter().zip(&whole.prompt[from..]) {
+        assert!((a.token.logprob.unwrap() - b.token.logprob.unwrap()).abs() < 1e-3);
+    }
+    assert!(finished(&part).1.cached_tokens > 100, "{:?}", finished(&part).1);
+}

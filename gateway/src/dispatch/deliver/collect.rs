@@ -5,6 +5,8 @@ use ipc_proto::generate::Event;
 use ipc_proto::worker::Capacity;
 
 use super::Job;
+use crate::audit::record::RequestRecorder;
+use crate::dispatch::choices::Choices;
 use crate::inference::output::{CompleteOutput, Output};
 
 /// Collects the output of each choice, and the worker's free capacity when it took the request, if known. Calls `on_event`
@@ -14,10 +16,23 @@ use crate::inference::output::{CompleteOutput, Output};
 /// When a choice cannot begin, or fails. The other choices are cancelled.
 pub async fn collect(
     job: Job,
-    mut on_event: impl FnMut(&Event),
+    on_event: impl FnMut(&Event),
 ) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
     let (services, mut recorder, requests) = job.into_requests();
     let mut choices = recorder.record_start(services.dispatcher.generate(requests).await)?;
+    let outputs = complete(&mut choices, &mut recorder, on_event).await?;
+    Ok((outputs, choices.capacity()))
+}
+
+/// Collects the output of each choice that has begun. Calls `on_event` with each event.
+///
+/// # Errors
+/// When a choice fails.
+pub async fn complete(
+    choices: &mut Choices,
+    recorder: &mut RequestRecorder,
+    mut on_event: impl FnMut(&Event),
+) -> Result<Vec<CompleteOutput>> {
     let mut outputs: Vec<Output> = (0..choices.count()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
     while !choices.is_over() {
@@ -38,5 +53,5 @@ pub async fn collect(
             complete.push(CompleteOutput { output, reason, usage });
         }
     }
-    Ok((complete, choices.capacity()))
+    Ok(complete)
 }

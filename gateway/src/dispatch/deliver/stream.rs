@@ -13,7 +13,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
-use super::{Job, event_stream_response};
+use super::{Job, stream_response};
 use crate::audit::record::RequestRecorder;
 use crate::dispatch::Services;
 use crate::dispatch::choices::Choices;
@@ -69,27 +69,24 @@ pub async fn stream<W: ResponseWriter>(
     let run = async move {
         match started {
             Some((choices, first)) => task.write_events(choices, first).await,
-            None => task.wait_for_start(start, || loading_comment(&fleet, &model)).await,
+            None => task.wait_for_start(start, || loading_percent(&fleet, &model)).await,
         }
     };
     tokio::spawn(run.in_current_span());
     let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>));
-    Ok(event_stream_response(body, capacity))
+    Ok(stream_response(W::MEDIA_TYPE, body, capacity))
 }
 
 /// Answers with a stream that holds nothing but a failure.
 pub fn failure_stream<W: ResponseWriter>(mut writer: W, failure: &Error) -> Response {
     let mut buffer = Vec::new();
     writer.fail(&mut buffer, failure);
-    event_stream_response(Body::from(buffer), failure.capacity)
+    stream_response(W::MEDIA_TYPE, Body::from(buffer), failure.capacity)
 }
 
-/// The loading progress of a model as an SSE comment. Empty if the model is not loading.
-async fn loading_comment(fleet: &FleetClient, model: &str) -> Vec<u8> {
-    match tokio::time::timeout(PROGRESS_TIMEOUT, fleet.loading_percent(model)).await {
-        Ok(Some(percent)) => format!(": loading {percent} %\n\n").into_bytes(),
-        _ => Vec::new(),
-    }
+/// The loading progress of a model in percent; `None` if the model is not loading.
+async fn loading_percent(fleet: &FleetClient, model: &str) -> Option<u64> {
+    tokio::time::timeout(PROGRESS_TIMEOUT, fleet.loading_percent(model)).await.ok()?
 }
 
 /// Writes one stream. When the client leaves, the channel closes and the task ends. That drops the choices, which cancels them.
@@ -102,14 +99,17 @@ struct StreamTask<W> {
 
 impl<W: ResponseWriter> StreamTask<W> {
     /// Sends keep-alives and the loading progress until the generation has begun, then writes its events. Clients skip comments.
-    async fn wait_for_start<P: Future<Output = Vec<u8>>>(
+    async fn wait_for_start<P: Future<Output = Option<u64>>>(
         &mut self,
         mut start: impl Future<Output = Started> + Unpin,
         progress: impl Fn() -> P,
     ) {
         loop {
-            let comment = progress().await;
-            if !self.send(comment).await || !self.send_keep_alive().await {
+            let mut buffer = Vec::new();
+            if let Some(percent) = progress().await {
+                self.writer.loading(&mut buffer, percent);
+            }
+            if !self.send(buffer).await || !self.send_keep_alive().await {
                 return;
             }
             tokio::select! {

@@ -26,11 +26,12 @@ pub fn refuse(name: &str, value: &Option<Value>, neutral: &[Value]) -> Result<()
     }
 }
 
-/// Checks a model's name.
+/// Checks a model's name. [`super::model_choice::fill`] sets it in requests that name none.
 ///
 /// # Errors
-/// Returns an error for a name that no model can have.
-pub fn model_name(name: String) -> Result<String> {
+/// Returns an error for a missing name, and for one that no model can have.
+pub fn model_name(name: Option<String>) -> Result<String> {
+    let name = name.ok_or_else(|| Error::invalid("model", "model is missing"))?;
     if name.is_empty() || name.len() > MAX_MODEL_BYTES || name.contains('\0') {
         return Err(Error::invalid("model", "model must be a model's id (GET /v1/models lists them)"));
     }

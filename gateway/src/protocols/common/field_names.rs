@@ -48,6 +48,14 @@ pub fn messages(field: &Field) -> Cow<'_, str> {
     }
 }
 
+/// Returns the name in Ollama's API.
+pub fn ollama(field: &Field) -> Cow<'_, str> {
+    match field {
+        Field::OutputFormat => "format".into(),
+        field => chat(field),
+    }
+}
+
 /// Returns the name of the field that `error` blames.
 pub fn param(error: &Error, names: FieldNames) -> Option<String> {
     error.field.as_ref().map(|field| names(field).into_owned())
@@ -77,6 +85,7 @@ mod tests {
             (chat as FieldNames, "response_format"),
             (responses, "text.format"),
             (messages, "output_config.format"),
+            (ollama, "format"),
         ] {
             assert_eq!(param(&schema, names).as_deref(), Some(name));
             assert_eq!(message(&schema, names), format!("{name}: no such keyword"));

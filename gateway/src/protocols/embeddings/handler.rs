@@ -1,4 +1,4 @@
-//! Handlers of `/v1/embeddings` and `/v1/rerank`.
+//! Handlers of `/v1/embeddings`, `/v2/embed` and `/v1/rerank`.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -10,9 +10,10 @@ use crate::dispatch::{Services, Target};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
-use crate::protocols::common::{body, labels};
+use crate::protocols::common::{body, labels, model_choice};
+use crate::protocols::embeddings::cohere::parse::ValidCohereEmbed;
 use crate::protocols::embeddings::parse::{self, Call, ValidEmbed, ValidRerank};
-use crate::protocols::embeddings::write;
+use crate::protocols::embeddings::{cohere, write};
 use crate::protocols::error::ApiError;
 
 /// `POST /v1/embeddings`.
@@ -25,11 +26,31 @@ pub async fn embed(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let ValidEmbed { call, request, encoding } = parse::parse_embed(body::json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidEmbed { call, request, encoding } = parse::parse_embed(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/embeddings", call, sender);
     let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
     Ok(json(write::embeddings(&target.model, &answer, encoding), Some(answer.capacity))?)
+}
+
+/// `POST /v2/embed`.
+///
+/// # Errors
+/// Returns every error of the request.
+pub async fn embed_by_type(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sender = labels::from_headers(request.headers());
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidCohereEmbed { call, request, texts, types } = cohere::parse::parse(request)?;
+    let (mut recorder, target) = start_recording(&services, &id, "/v2/embed", call, sender);
+    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    let response_id = uuid::Uuid::new_v4().to_string();
+    Ok(json(cohere::write::response(&response_id, &texts, &types, &answer), Some(answer.capacity))?)
 }
 
 /// `POST /v1/rerank`.
@@ -42,19 +63,22 @@ pub async fn rerank(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let ValidRerank { call, request, top_n, return_documents } =
-        parse::parse_rerank(body::json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ValidRerank { call, request, top_n, return_documents, is_tei } = parse::parse_rerank(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
     let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;
     record_end(&mut recorder, answer.tokens);
-    let response_id = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let documents = return_documents.then_some(&request.documents[..]);
+    if is_tei {
+        return Ok(json(write::tei_ranking(&answer, top_n, documents), Some(answer.capacity))?);
+    }
+    let response_id = format!("rerank-{}", uuid::Uuid::new_v4().simple());
     let body = write::ranking((&response_id, &target.model), &answer, top_n, documents);
     Ok(json(body, Some(answer.capacity))?)
 }
 
 /// Starts the audit record of a call. The dispatcher counts the recoveries of the returned target in it.
-fn start_recording(
+pub fn start_recording(
     services: &Services,
     id: &RequestId,
     endpoint: &'static str,
@@ -68,7 +92,8 @@ fn start_recording(
     (recorder, target)
 }
 
-fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
+/// Records the end of a call that has read so many tokens.
+pub fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
     recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);

@@ -79,6 +79,8 @@ pub struct ValidRerank {
     pub top_n: usize,
     /// Whether results include their documents.
     pub return_documents: bool,
+    /// Whether the answer has the form of Text Embeddings Inference.
+    pub is_tei: bool,
 }
 
 /// Parses an embeddings request.
@@ -106,9 +108,7 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
             return Err(Error::invalid(&field, format!("{field} must not be empty")));
         }
     }
-    if request.dimensions == Some(0) {
-        return Err(Error::invalid("dimensions", "dimensions must be at least 1"));
-    }
+    check_dimensions("dimensions", request.dimensions)?;
     if request.prompt_name.as_ref().is_some_and(|name| name.len() > MAX_PROMPT_NAME_BYTES) {
         let text = format!("prompt_name must have at most {MAX_PROMPT_NAME_BYTES} bytes");
         return Err(Error::invalid("prompt_name", text));
@@ -122,6 +122,7 @@ pub fn parse_embed(request: embeddings::Request) -> Result<ValidEmbed> {
             truncate: request.truncate.unwrap_or(request.truncate_prompt_tokens.is_some()),
             max_tokens,
             prompt_name: request.prompt_name,
+            prompt_candidates: Vec::new(),
         },
         encoding,
     })
@@ -164,20 +165,20 @@ pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     refuse("rank_fields", &request.rank_fields, &[json!([])])?;
     refuse("max_chunks_per_doc", &request.max_chunks_per_doc, &[])?;
     refuse("truncate_prompt_tokens", &request.truncate_prompt_tokens, &[])?;
+    refuse("raw_scores", &request.raw_scores, &[json!(false)])?;
+    refuse("truncation_direction", &request.truncation_direction, &[json!("Right"), json!("right")])?;
     request.unsupported.check()?;
-    check_count("documents", request.documents.len())?;
+    let is_tei = request.texts.is_some();
+    let documents = parse_documents(request.documents, request.texts)?;
     if request.query.is_empty() {
         return Err(Error::invalid("query", "query must not be empty"));
     }
-    let documents = request.documents.into_iter().map(|document| match document {
-        Document::Text(text) | Document::Object { text } => text,
-    });
-    let documents: Vec<String> = documents.collect();
     Ok(ValidRerank {
         call: parse_call(request.model, request.keep_alive, request.timeout, Labels::default())?,
         // vLLM's default is 0.
         top_n: request.top_n.filter(|n| *n > 0).unwrap_or(documents.len()),
-        return_documents: request.return_documents.unwrap_or(false),
+        return_documents: request.return_documents.or(request.return_text).unwrap_or(false),
+        is_tei,
         request: RerankRequest {
             query: request.query,
             documents,
@@ -191,8 +192,31 @@ pub fn parse_rerank(request: rerank::Request) -> Result<ValidRerank> {
     })
 }
 
-fn parse_call(
-    model: String,
+/// Returns the documents of either field.
+fn parse_documents(documents: Option<Vec<Document>>, texts: Option<Vec<String>>) -> Result<Vec<String>> {
+    let (field, documents) = match (documents, texts) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("texts", "texts cannot be given together with documents"));
+        }
+        (None, Some(texts)) => ("texts", texts),
+        (Some(documents), None) => {
+            let text = |document| match document {
+                Document::Text(text) | Document::Object { text } => text,
+            };
+            ("documents", documents.into_iter().map(text).collect())
+        }
+        (None, None) => return Err(Error::invalid("documents", "documents is missing")),
+    };
+    check_count(field, documents.len())?;
+    Ok(documents)
+}
+
+/// Parses the fields that do not go to the worker.
+///
+/// # Errors
+/// Returns an error that names the invalid field.
+pub(super) fn parse_call(
+    model: Option<String>,
     keep_alive: Option<KeepAliveField>,
     timeout: Option<f64>,
     labels: Labels,
@@ -205,7 +229,22 @@ fn parse_call(
     })
 }
 
-fn check_count(field: &str, count: usize) -> Result<()> {
+/// Checks the number of dimensions in `field`.
+///
+/// # Errors
+/// Returns an error for 0.
+pub(super) fn check_dimensions(field: &str, dimensions: Option<u32>) -> Result<()> {
+    match dimensions {
+        Some(0) => Err(Error::invalid(field, format!("{field} must be at least 1"))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the number of inputs in `field`.
+///
+/// # Errors
+/// Returns an error for none and for too many.
+pub(super) fn check_count(field: &str, count: usize) -> Result<()> {
     match count {
         0 => Err(Error::invalid(field, format!("{field} must not be empty"))),
         1..=MAX_INPUTS => Ok(()),

@@ -1,13 +1,15 @@
-//! `POST /v1/rerank` and `/v2/rerank` for Cohere's and Jina's clients.
+//! `POST /v1/rerank` and `/v2/rerank` for clients of Cohere, Jina and Text Embeddings Inference (TEI).
 
-#![expect(missing_docs, reason = "the names and their meaning are Cohere's and Jina's")]
+#![expect(missing_docs, reason = "the names and their meaning are Cohere's, Jina's and TEI's")]
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{NotInEmbeddings, Refused};
 use crate::protocols::embeddings::wire::Usage;
@@ -17,11 +19,16 @@ use crate::protocols::embeddings::wire::Usage;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "RerankRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub query: String,
-    pub documents: Vec<Document>,
+    pub documents: Option<Vec<Document>>,
+    /// TEI's name of `documents`. The answer then has TEI's form.
+    pub texts: Option<Vec<String>>,
     pub top_n: Option<usize>,
     pub return_documents: Option<bool>,
+    /// TEI's name of `return_documents`.
+    pub return_text: Option<bool>,
     /// Truncates pairs that are too long instead of refusing them.
     pub truncate: Option<bool>,
     /// The time until an idle model is unloaded.
@@ -33,11 +40,21 @@ pub struct Request {
     pub rank_fields: Option<Value>,
     pub max_chunks_per_doc: Option<Value>,
     pub truncate_prompt_tokens: Option<Value>,
+    pub raw_scores: Option<Value>,
+    pub truncation_direction: Option<Value>,
     #[serde(flatten)]
     pub unsupported: Refused<NotInEmbeddings>,
 }
 
 impl Body for Request {}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Rerank;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// A document: a string, or an object with one.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,6 +63,15 @@ impl Body for Request {}
 pub enum Document {
     Text(String),
     Object { text: String },
+}
+
+/// The score of one text, in TEI's form.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TeiRank {
+    pub index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    pub score: f32,
 }
 
 /// The response. The most relevant document comes first.

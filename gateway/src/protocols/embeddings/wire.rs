@@ -4,12 +4,14 @@
 
 use std::fmt;
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{NotInEmbeddings, Refused};
 
@@ -17,7 +19,8 @@ use crate::protocols::common::unsupported::{NotInEmbeddings, Refused};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub input: Input,
     pub encoding_format: Option<String>,
     pub dimensions: Option<u32>,
@@ -41,6 +44,14 @@ pub struct Request {
 }
 
 impl Body for Request {}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Embed;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// One input or several, each as text or as token ids.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]

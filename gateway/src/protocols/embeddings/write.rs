@@ -7,7 +7,7 @@ use ipc_proto::embed::{Embeddings, Scores};
 
 use crate::protocols::embeddings::parse::{ByteOrder, Encoding, NumberType};
 use crate::protocols::embeddings::rerank;
-use crate::protocols::embeddings::rerank::{Ranked, Shown};
+use crate::protocols::embeddings::rerank::{Ranked, Shown, TeiRank};
 use crate::protocols::embeddings::wire::{Data, Embedding, Response, Usage};
 
 /// Writes the response of an embeddings request.
@@ -20,14 +20,17 @@ pub fn embeddings(model: &str, answer: &Embeddings, encoding: Encoding) -> serde
         index,
         embedding: match encoding {
             Encoding::Numbers => Embedding::Floats(vector),
-            Encoding::Base64(number_type, byte_order) => to_base64(vector, number_type, byte_order),
+            Encoding::Base64(number_type, byte_order) => {
+                Embedding::Base64(to_base64(vector, number_type, byte_order))
+            }
         },
     });
     let response = Response { object: "list", data: data.collect(), model, usage: usage(answer.tokens) };
     serde_json::to_vec(&response)
 }
 
-fn to_base64(vector: &[f32], number_type: NumberType, byte_order: ByteOrder) -> Embedding<'static> {
+/// The bytes of the numbers in base64.
+pub(super) fn to_base64(vector: &[f32], number_type: NumberType, byte_order: ByteOrder) -> String {
     let little_endian: Vec<Vec<u8>> = match number_type {
         NumberType::Float32 => vector.iter().map(|x| x.to_le_bytes().to_vec()).collect(),
         NumberType::Float16 => vector.iter().map(|x| f16::from_f32(*x).to_le_bytes().to_vec()).collect(),
@@ -39,7 +42,31 @@ fn to_base64(vector: &[f32], number_type: NumberType, byte_order: ByteOrder) -> 
         }
         bytes
     });
-    Embedding::Base64(STANDARD.encode(ordered.collect::<Vec<u8>>()))
+    STANDARD.encode(ordered.collect::<Vec<u8>>())
+}
+
+/// Writes the response of a rerank request in TEI's form: a list, as in [`ranking`].
+///
+/// # Errors
+/// Returns an error if JSON serialization fails.
+pub fn tei_ranking(
+    answer: &Scores,
+    top_n: usize,
+    documents: Option<&[String]>,
+) -> serde_json::Result<Vec<u8>> {
+    let rank = |(index, score)| {
+        let text = documents.and_then(|documents| documents.get(index).cloned());
+        TeiRank { index, text, score }
+    };
+    serde_json::to_vec(&by_relevance(answer).take(top_n).map(rank).collect::<Vec<_>>())
+}
+
+/// The index and the score of each document, the most relevant first.
+fn by_relevance(answer: &Scores) -> impl Iterator<Item = (usize, f32)> + use<> {
+    let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
+    // The sort is stable: documents with equal scores stay in the client's order.
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    order.into_iter()
 }
 
 /// Writes the response of a rerank request: the `top_n` most relevant documents, with their texts if `documents` is set.
@@ -52,11 +79,8 @@ pub fn ranking(
     top_n: usize,
     documents: Option<&[String]>,
 ) -> serde_json::Result<Vec<u8>> {
-    let mut order: Vec<(usize, f32)> = answer.scores.iter().copied().enumerate().collect();
-    // The sort is stable: documents with equal scores stay in the client's order.
-    order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = |index: usize| Some(Shown { text: documents?.get(index)?.clone() });
-    let results = order.into_iter().take(top_n).map(|(index, relevance_score)| Ranked {
+    let results = by_relevance(answer).take(top_n).map(|(index, relevance_score)| Ranked {
         index,
         relevance_score,
         document: shown(index),

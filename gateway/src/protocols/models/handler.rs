@@ -1,4 +1,4 @@
-//! `GET /v1/models`, in the client's own protocol, and `GET /api/tags`, in Ollama's.
+//! `GET /v1/models`, in the client's own protocol.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -10,8 +10,7 @@ use ipc_proto::{Error, Resource};
 use crate::dispatch::Services;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::error::ApiError;
-use crate::protocols::models::write::{expand_aliases, paginate, to_anthropic, to_ollama, to_openai};
-use crate::protocols::ollama;
+use crate::protocols::models::write::{expand_aliases, paginate, to_anthropic, to_openai};
 use crate::protocols::openai::models::List;
 use crate::protocols::protocol::Protocol;
 
@@ -31,24 +30,6 @@ pub async fn list(
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     Ok(Json(paginate(models, &query)?).into_response())
-}
-
-/// The version of Ollama whose OpenAI endpoints match this server's. Codex requires it for Responses: with older versions it
-/// falls back to chat completions or gives up.
-const OLLAMA_VERSION: &str = "0.13.4";
-
-/// `GET /api/tags`: lists every model in Ollama's form.
-///
-/// # Errors
-/// Returns an error if the supervisor does not answer.
-pub async fn tags(State(services): State<Services>) -> Result<Json<ollama::Tags>, ApiError> {
-    let models = expand_aliases(services.fleet.models().await?).into_iter().map(to_ollama).collect();
-    Ok(Json(ollama::Tags { models }))
-}
-
-/// `GET /api/version`.
-pub async fn version() -> Json<ollama::Version> {
-    Json(ollama::Version { version: OLLAMA_VERSION })
 }
 
 /// Returns one model by its id, which may contain slashes.

@@ -6,7 +6,6 @@ use ipc_proto::{Error, Result};
 
 use super::details::{details, state};
 use crate::protocols::anthropic::models as anthropic;
-use crate::protocols::ollama;
 use crate::protocols::openai::models::Model;
 
 const DEFAULT_PAGE: usize = 20;
@@ -40,34 +39,8 @@ pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
     }
 }
 
-/// Writes a model in Ollama's form.
-pub fn to_ollama(entry: ModelEntry) -> ollama::Model {
-    let modified_at = rfc3339(entry.created);
-    let details = entry.details;
-    ollama::Model {
-        name: entry.id.clone(),
-        model: entry.id,
-        modified_at,
-        size: entry.bytes,
-        digest: "",
-        details: ollama::Details {
-            parent_model: "",
-            format: "safetensors",
-            families: [details.architecture.clone()],
-            family: details.architecture,
-            parameter_size: format_parameter_count(details.parameters),
-            quantization_level: details.quantization,
-        },
-    }
-}
-
-/// Formats a number of parameters in billions, or in millions below one billion.
-fn format_parameter_count(parameters: u64) -> String {
-    let millions = parameters as f64 / 1e6;
-    if millions < 1e3 { format!("{millions:.1}M") } else { format!("{:.1}B", millions / 1e3) }
-}
-
-fn rfc3339(seconds: u64) -> String {
+/// Formats seconds since the Unix epoch.
+pub fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -14,6 +14,7 @@ use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::{json, unix_seconds};
 use crate::protocols::common::body::{self, Body};
 use crate::protocols::common::labels;
+use crate::protocols::common::model_choice::{self, NamesModel};
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::choices::ChoicesRequest;
 use crate::protocols::openai::write::{AnswerHead, ChunkWriter, Endpoint, Timer};
@@ -45,7 +46,7 @@ pub async fn create_completion(
     Ok(generate(services, (id, tenant), Endpoint::Completions, completions::parse::parse, request).await?)
 }
 
-async fn generate<T: Body>(
+async fn generate<T: Body + NamesModel>(
     services: Services,
     sender: (RequestId, Tenant),
     endpoint: Endpoint,
@@ -53,7 +54,8 @@ async fn generate<T: Body>(
     request: Request,
 ) -> Result<Response> {
     let labels = labels::from_headers(request.headers());
-    let ChoicesRequest { request, form } = parse(body::json(request).await?)?.with_labels(labels);
+    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let ChoicesRequest { request, form } = parse(request)?.with_labels(labels);
     let mut timer = Timer::new(Instant::now());
     let (choices, streaming) = (request.outputs(), request.stream);
     let prefix = match endpoint {

@@ -12,8 +12,9 @@ use crate::access::Tenant;
 use crate::dispatch::{Services, Target};
 use crate::inference::request::PromptRequest;
 use crate::protocols::anthropic::messages::{parse as anthropic, wire as messages_api};
-use crate::protocols::common::body;
-use crate::protocols::common::body::MAX_PROMPT_BYTES;
+use crate::protocols::common::body::{self, MAX_PROMPT_BYTES};
+use crate::protocols::common::checks::model_name;
+use crate::protocols::common::model_choice::{self, NamesModel};
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::chat::parse as chat_request;
 use crate::protocols::openai::completions::parse as completion_request;
@@ -34,13 +35,14 @@ pub async fn tokenize(State(services): State<Services>, request: Request) -> Ans
     let body: Map<String, Value> = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let (form, model, request) = if body.get("messages").is_some_and(|messages| !messages.is_null()) {
         let extra = body::from_json(Value::Object(body.clone()))?;
-        let valid = chat_request::parse(body::from_json(with_model(&services, body).await?)?)?.request;
+        let chat = named(&services, body::from_json(Value::Object(body))?).await?;
+        let valid = chat_request::parse(chat)?.request;
         (Dialect::Vllm, valid.model, validate::parse_conversation(&extra, valid.generation.prompt)?)
     } else {
-        let mut request: Tokenize = body::from_json(Value::Object(body))?;
-        let name = request.model.take();
+        let mut request: Tokenize = named(&services, body::from_json(Value::Object(body))?).await?;
+        let model = model_name(request.model.take())?;
         let (form, request) = validate::parse_text(request)?;
-        (form, resolve_model(&services, name).await?, request)
+        (form, model, request)
     };
     let target = Target { model, ..Target::default() };
     let tokenized = services.dispatcher.tokenize(&target, &request).await?;
@@ -55,10 +57,11 @@ pub async fn tokenize(State(services): State<Services>, request: Request) -> Ans
 /// # Errors
 /// Returns an error for an invalid request, an unknown model, or token ids outside its vocabulary.
 pub async fn detokenize(State(services): State<Services>, request: Request) -> Answer<Json<Detokenized>> {
-    let mut request: Detokenize = body::json_within(request, MAX_PROMPT_BYTES).await?;
-    let name = request.model.take();
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let mut request: Detokenize = named(&services, request).await?;
+    let model = model_name(request.model.take())?;
     let tokens = validate::parse_ids(request)?;
-    let target = Target { model: resolve_model(&services, name).await?, ..Target::default() };
+    let target = Target { model, ..Target::default() };
     let prompt = services.dispatcher.detokenize(&target, &tokens).await?;
     Ok(Json(Detokenized { content: prompt.clone(), prompt }))
 }
@@ -68,8 +71,8 @@ pub async fn detokenize(State(services): State<Services>, request: Request) -> A
 /// # Errors
 /// Returns an error for an invalid request, an unknown model, or a template that rejects the conversation.
 pub async fn apply_template(State(services): State<Services>, request: Request) -> Answer<Json<Applied>> {
-    let body = body::json_within(request, MAX_PROMPT_BYTES).await?;
-    let valid = chat_request::parse(body::from_json(with_model(&services, body).await?)?)?;
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let valid = chat_request::parse(named(&services, request).await?)?;
     let rendered = render_one(&services, valid.request.into()).await?;
     Ok(Json(Applied { prompt: rendered.prompt }))
 }
@@ -79,7 +82,8 @@ pub async fn apply_template(State(services): State<Services>, request: Request) 
 /// # Errors
 /// The same as `POST /v1/chat/completions` before generation.
 pub async fn chat(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
-    let valid = chat_request::parse(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let valid = chat_request::parse(named(&services, request).await?)?;
     Ok(Json(render_one(&services, valid.request.into()).await?))
 }
 
@@ -88,7 +92,8 @@ pub async fn chat(State(services): State<Services>, request: Request) -> Answer<
 /// # Errors
 /// The same as `POST /v1/completions` before generation.
 pub async fn completions(State(services): State<Services>, request: Request) -> Answer<Json<RenderedList>> {
-    let valid = completion_request::parse(body::json_within(request, MAX_PROMPT_BYTES).await?)?;
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let valid = completion_request::parse(named(&services, request).await?)?;
     Ok(Json(RenderedList { object: "list", data: render(&services, valid.request.into()).await? }))
 }
 
@@ -102,7 +107,8 @@ pub async fn responses(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Rendered>> {
-    let mut request: responses_api::Request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
+    let mut request: responses_api::Request = named(&services, request).await?;
     let history = load_history(&stored, &tenant, &mut request).await?;
     let valid = responses::parse(request, &history)?;
     let rendered = render_one(&services, valid.request.into()).await;
@@ -114,7 +120,8 @@ pub async fn responses(
 /// # Errors
 /// The same as `POST /v1/messages` before generation.
 pub async fn messages(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
-    let mut request: messages_api::Request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
+    let request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
+    let mut request: messages_api::Request = named(&services, request).await?;
     request.max_tokens.get_or_insert(u32::MAX.into());
     let valid = anthropic::parse(request)?;
     let rendered = render_one(&services, valid.request.into()).await;
@@ -133,16 +140,6 @@ async fn render_one(services: &Services, prompts: PromptRequest) -> Result<Rende
     Ok(render(services, prompts).await?.remove(0))
 }
 
-/// Returns the model of the request, or else the only model that generates text.
-async fn resolve_model(services: &Services, name: Option<String>) -> Result<String> {
-    let models = if name.is_none() { services.fleet.models().await? } else { Vec::new() };
-    validate::resolve_model(name, &models)
-}
-
-/// Adds the model from [`resolve_model`] to a chat request without one.
-async fn with_model(services: &Services, mut body: Map<String, Value>) -> Result<Value> {
-    if body.get("model").is_none_or(Value::is_null) {
-        body.insert("model".to_owned(), resolve_model(services, None).await?.into());
-    }
-    Ok(Value::Object(body))
+async fn named<T: NamesModel>(services: &Services, request: T) -> Result<T> {
+    model_choice::fill(&services.fleet, request).await
 }

@@ -2,17 +2,12 @@
 
 use ipc_proto::generate::Prompt;
 use ipc_proto::prompt::TokenizeRequest;
-use ipc_proto::supervisor::ModelEntry;
-use ipc_proto::worker::ModelKind;
 use ipc_proto::{Error, Result};
 
-use crate::protocols::common::checks::model_name;
 use crate::protocols::prompts::wire::{Detokenize, Tokenize, TokenizeChat};
 
 /// Maximum number of token ids in one request, so that their text fits into one answer of a worker.
 const MAX_TOKENS: usize = 1 << 20;
-/// Maximum number of models that an error message lists.
-const MAX_LISTED_MODELS: usize = 8;
 
 /// The form of a request, which its answer follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,32 +94,6 @@ pub fn parse_ids(request: Detokenize) -> Result<Vec<u32>> {
         0..=MAX_TOKENS => Ok(request.tokens),
         count => Err(Error::invalid("tokens", format!("tokens: at most {MAX_TOKENS} ids, not {count}"))),
     }
-}
-
-/// Returns the model of the request, or else the only model of `all` that generates text.
-///
-/// # Errors
-/// Returns an error for an invalid name, or if there is not exactly one such model.
-pub fn resolve_model(name: Option<String>, all: &[ModelEntry]) -> Result<String> {
-    if let Some(name) = name {
-        return model_name(name);
-    }
-    let generates = |entry: &&ModelEntry| {
-        let details = &entry.details;
-        details.kind == ModelKind::Generate && !details.unserved && details.problem.is_none()
-    };
-    let ids: Vec<&str> = all.iter().filter(generates).map(|entry| &*entry.id).collect();
-    let text = match &ids[..] {
-        [only] => return Ok((*only).to_owned()),
-        [] => "model is missing, and no model that generates text is there".to_owned(),
-        several => {
-            let listed = several[..several.len().min(MAX_LISTED_MODELS)].join(", ");
-            let rest =
-                if several.len() > MAX_LISTED_MODELS { ", … (GET /v1/models lists all)" } else { "" };
-            format!("model is missing, and there are several: {listed}{rest}")
-        }
-    };
-    Err(Error::invalid("model", text))
 }
 
 #[cfg(test)]

@@ -3,18 +3,20 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are vLLM's and llama.cpp's")]
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::Body;
+use crate::protocols::common::model_choice::NamesModel;
 
 /// A text to tokenize: `prompt` in vLLM's form, `content` in llama.cpp's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "TokenizeRequest")]
 #[serde(deny_unknown_fields)]
 pub struct Tokenize {
-    /// Optional if the server has one model.
+    /// Optional if only one model can answer.
     pub model: Option<String>,
     /// vLLM's form.
     pub prompt: Option<String>,
@@ -33,6 +35,14 @@ pub struct Tokenize {
 }
 
 impl Body for Tokenize {}
+
+impl NamesModel for Tokenize {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// The fields of a conversation to tokenize besides those of a chat request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -93,12 +103,20 @@ pub enum Piece {
 #[schemars(rename = "DetokenizeRequest")]
 #[serde(deny_unknown_fields)]
 pub struct Detokenize {
-    /// Optional if the server has one model.
+    /// Optional if only one model can answer.
     pub model: Option<String>,
     pub tokens: Vec<u32>,
 }
 
 impl Body for Detokenize {}
+
+impl NamesModel for Detokenize {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
+}
 
 /// A text under the names of both servers.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -51,7 +51,7 @@ fn rewrite(protocol: Protocol, response: Response, error: &Error, id: &str) -> R
         Protocol::Responses => Json(openai::error::Body::new(error, field_names::responses)).into_response(),
         Protocol::Anthropic => Json(Body::new(error, head.status.as_u16(), id)).into_response(),
         Protocol::Ollama => {
-            Json(ollama::Problem { error: message(error, field_names::chat) }).into_response()
+            Json(ollama::wire::Problem { error: message(error, field_names::ollama) }).into_response()
         }
         Protocol::Admin => {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -69,7 +69,7 @@ fn rate_limits(protocol: Protocol, capacity: Capacity, is_refused: bool) -> Head
     match protocol {
         Protocol::OpenAi | Protocol::Responses => limits::openai(capacity, is_refused),
         Protocol::Anthropic => limits::anthropic(capacity, is_refused, Utc::now()),
-        // Endpoints of these protocols use no worker capacity.
+        // These protocols have no such headers.
         Protocol::Ollama | Protocol::Admin => HeaderMap::new(),
     }
 }

@@ -23,8 +23,11 @@ use tracing::Instrument;
 
 use crate::access::Tenant;
 use crate::dispatch::replay_buffer::{ReplayBuffer, replay_buffer};
+use crate::dispatch::sse;
+use crate::dispatch::writer::ResponseWriter;
 use crate::protocols::common::body;
 use crate::protocols::error::{ApiError, Failure};
+use crate::protocols::ollama::write::LineWriter;
 
 const HEADER: &str = "idempotency-key";
 const MAX_KEY_BYTES: usize = 255;
@@ -34,6 +37,9 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const MAX_RESPONSES: usize = 256;
 /// The maximum size of all stored responses together.
 const MAX_BYTES: usize = 64 << 20;
+
+/// Media types of streams, which are read as they arrive.
+const STREAM_TYPES: [&str; 2] = [sse::MEDIA_TYPE, LineWriter::MEDIA_TYPE];
 
 /// Responses to requests with a key.
 #[derive(Debug, Default)]
@@ -157,7 +163,8 @@ async fn read(mut stored: StoredResponse, is_first: bool) -> Result<Response> {
     let head = stored.head.wait_for(Option::is_some).await.map_err(|_| defect())?.clone();
     let ResponseHead { status, headers, failure, capacity } = head.ok_or_else(defect)?;
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let body = if content_type == Some(b"text/event-stream") {
+    let body = if content_type.is_some_and(|kind| STREAM_TYPES.iter().any(|stream| kind == stream.as_bytes()))
+    {
         Body::from_stream(stored.body.read(0).map(Ok::<Bytes, Infallible>))
     } else {
         Body::from(stored.body.read(0).collect::<Vec<_>>().await.concat())

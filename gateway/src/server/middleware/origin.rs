@@ -15,6 +15,7 @@ use ipc_proto::gateway::CorsOrigins;
 
 use crate::access::Keys;
 use crate::protocols::error::unroutable;
+use crate::server::middleware::cors::allows;
 
 /// What decides which pages may send requests.
 #[derive(Debug)]
@@ -40,11 +41,7 @@ fn is_foreign(method: &Method, headers: &HeaderMap, allowed: &CorsOrigins) -> bo
     let value = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
-        let is_allowed = match allowed {
-            CorsOrigins::Any => true,
-            CorsOrigins::Only(origins) => origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
-        };
-        return !is_allowed && !is_same_origin(origin, value(header::HOST).unwrap_or_default());
+        return !allows(allowed, origin) && !is_same_origin(origin, value(header::HOST).unwrap_or_default());
     }
     // A link may lead here. What a navigation shows is no page of the other origin.
     let navigates = *method == Method::GET

@@ -28,6 +28,26 @@ fn embed_inputs_get_special_tokens_and_prompts() {
 }
 
 #[test]
+fn prompt_for_a_purpose_is_the_first_that_the_model_has() {
+    let prompts = [("passage", "passage: "), ("document", ""), ("query", "q: ")];
+    let prompts = prompts.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let config = SentenceConfig {
+        prompts: prompts.into(),
+        default_prompt: Some("query".into()),
+        ..SentenceConfig::default()
+    };
+    let encoder = EncoderModel { config, ..encoder(16) };
+    let prompt = |candidates: &[&str]| {
+        let candidates: Vec<String> = candidates.iter().map(|name| (*name).into()).collect();
+        encoder.find_prompt(None, &candidates).unwrap()
+    };
+    assert_eq!(prompt(&["search_document", "document", "passage"]), "passage: ");
+    assert_eq!(prompt(&["document"]), "");
+    assert_eq!(prompt(&["clustering"]), "q: ", "the default prompt");
+    assert_eq!(encoder.find_prompt(Some("query"), &["passage".into()]).unwrap(), "q: ");
+}
+
+#[test]
 fn long_inputs_are_refused_or_truncated() {
     let encoder = encoder(5);
     let long = [text("a b c d e"), Input::Tokens(vec![9; 7])];

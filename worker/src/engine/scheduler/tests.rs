@@ -19,7 +19,16 @@ pub(crate) fn params(prompt: Vec<u32>, priority: Priority) -> SequenceParams {
     let sampling =
         SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) };
     let (generated, cache_scope) = (Vec::new(), String::new());
-    SequenceParams { prompt, generated, sampling, priority, cache_scope, logprobs: None, masked: false }
+    SequenceParams {
+        prompt,
+        generated,
+        sampling,
+        priority,
+        cache_scope,
+        logprobs: None,
+        scored_from: 0,
+        masked: false,
+    }
 }
 
 fn normal(prompt: Vec<u32>) -> SequenceParams {
@@ -520,4 +529,28 @@ fn scored_prompt_is_computed_in_small_chunks() {
     assert_eq!(sizes, [SCORED_TOKENS, SCORED_TOKENS, 150 - 2 * SCORED_TOKENS]);
     // The other prompt got the rest of the budget at once.
     assert_eq!(scheduler.decoding(), 2);
+}
+
+/// Only the tokens to score are computed in small chunks, and those before them come from the prefix cache.
+#[test]
+fn prompt_scored_from_a_token_on_adopts_the_blocks_before_it() {
+    let mut scheduler = Scheduler::new(limits(4, 512), capacity(100, 400));
+    let logprobs = Some(Logprobs { top: 0, prompt: true });
+    let mut batch = Batch::default();
+    let mut step = |scheduler: &mut Scheduler| {
+        scheduler.schedule(&mut batch, 512);
+        let row = &batch.rows[0];
+        let seen = (row.tokens.len(), row.score.clone().map(|score| (score.first, score.targets)));
+        let tokens = vec![7; batch.rows.iter().map(|row| row.samples.len()).sum()];
+        scheduler.commit(&batch, &tokens, |_| true);
+        seen
+    };
+    let prompt: Vec<u32> = (0..150).collect();
+    let scored = |from| SequenceParams { logprobs, scored_from: from, ..normal(prompt.clone()) };
+    scheduler.add(SequenceId(0), scored(147));
+    assert_eq!(step(&mut scheduler), (150, Some((146, vec![147, 148, 149]))), "a whole prompt in one step");
+    scheduler.add(SequenceId(1), scored(147));
+    let (computed, score) = step(&mut scheduler);
+    assert!(computed < 20, "{computed} tokens are computed");
+    assert_eq!(score.unwrap().1, [147, 148, 149]);
 }

@@ -12,7 +12,7 @@ use crate::protocols::anthropic::messages::parse::{self, ValidMessages};
 use crate::protocols::anthropic::messages::wire::Count;
 use crate::protocols::anthropic::messages::write::{MessageHead, MessageWriter};
 use crate::protocols::common::answer::json;
-use crate::protocols::common::{body, labels};
+use crate::protocols::common::{body, labels, model_choice};
 use crate::protocols::error::ApiError;
 
 /// `POST /v1/messages`.
@@ -26,7 +26,8 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let mut valid = parse::parse(body::lenient_json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::lenient_json(request).await?).await?;
+    let mut valid = parse::parse(request)?;
     valid.request = valid.request.with_labels(sender);
     let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
     let head = MessageHead {
@@ -55,7 +56,8 @@ pub async fn count_tokens(
     State(services): State<Services>,
     request: Request,
 ) -> Result<Json<Count>, ApiError> {
-    let valid = parse::parse_count(body::lenient_json(request).await?)?;
+    let request = model_choice::fill(&services.fleet, body::lenient_json(request).await?).await?;
+    let valid = parse::parse_count(request)?;
     let (target, prompts) = Target::from_prompts(valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { input_tokens }))

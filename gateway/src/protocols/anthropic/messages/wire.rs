@@ -2,12 +2,14 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are Anthropic's")]
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInMessages, Refused};
@@ -16,7 +18,8 @@ use crate::protocols::common::unsupported::{Everywhere, NotInMessages, Refused};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub messages: Vec<Message>,
     /// Required, except by `count_tokens`.
     pub max_tokens: Option<TokenLimit>,
@@ -57,6 +60,14 @@ pub struct Request {
 
 impl Body for Request {
     const PARTS: &'static [Check] = &[check_part::<SamplingFields>, check_part::<ExtensionFields>];
+}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
 }
 
 /// Metadata of the request.

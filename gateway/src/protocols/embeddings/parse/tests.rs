@@ -59,6 +59,11 @@ fn invalid_rerank_field_is_named() {
         (json!({"query": ""}), "query"),
         (json!({"rank_fields": ["title"]}), "rank_fields"),
         (json!({"use_activation": false}), "use_activation"),
+        (json!({"documents": null}), "documents"),
+        (json!({"documents": null, "texts": []}), "texts"),
+        (json!({"texts": ["a"]}), "texts"),
+        (json!({"raw_scores": true}), "raw_scores"),
+        (json!({"truncation_direction": "Left"}), "truncation_direction"),
         (json!({"timeout": -1}), "timeout"),
         (json!({"max_chunks_per_doc": 1}), "max_chunks_per_doc"),
     ] {
@@ -116,4 +121,15 @@ fn zero_is_no_limit_in_rerank() {
     assert_eq!(ranking(&json!({"max_tokens_per_doc": 7})).unwrap().request.max_document_tokens, Some(7));
     let error = ranking(&json!({"truncate_prompt_tokens": 5})).unwrap_err();
     assert_eq!(error.field, Some("truncate_prompt_tokens".into()));
+}
+
+#[test]
+fn texts_are_documents_in_teis_form() {
+    let valid =
+        ranking(&json!({"documents": null, "texts": ["a", "b"], "return_text": true, "raw_scores": false,
+                               "truncation_direction": "Right"}))
+        .unwrap();
+    assert_eq!(valid.request.documents, ["a", "b"]);
+    assert!(valid.is_tei && valid.return_documents);
+    assert!(!ranking(&json!({})).unwrap().is_tei);
 }

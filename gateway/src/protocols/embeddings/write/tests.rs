@@ -41,3 +41,17 @@ fn ranking_is_ordered_by_relevance() {
     assert_eq!(best["results"].as_array().unwrap().len(), 1);
     assert_eq!(best["results"][0]["document"], json!({"text": "b"}));
 }
+
+#[test]
+fn tei_ranking_is_a_list_ordered_by_relevance() {
+    let answer = Scores { scores: vec![0.25, 0.75], tokens: 9, ..Scores::default() };
+    let documents = ["a", "b"].map(str::to_owned);
+    assert_eq!(
+        to_value(tei_ranking(&answer, 2, None)),
+        json!([{"index": 1, "score": 0.75}, {"index": 0, "score": 0.25}])
+    );
+    assert_eq!(
+        to_value(tei_ranking(&answer, 1, Some(&documents))),
+        json!([{"index": 1, "text": "b", "score": 0.75}])
+    );
+}

@@ -57,12 +57,6 @@ fn servable_models_are_listed_under_id_and_aliases() {
 }
 
 #[test]
-fn parameter_counts_have_units() {
-    let words: Vec<_> = [0, 134_515_008, 999_000_000, 8_030_261_248].map(format_parameter_count).into();
-    assert_eq!(words, ["0.0M", "134.5M", "999.0M", "8.0B"]);
-}
-
-#[test]
 fn invalid_chat_template_is_shown_in_details() {
     let shown = |problem: Option<&str>| {
         let mut model = models().remove(0);

@@ -2,11 +2,13 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocols::common::body::{Body, Check};
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
@@ -15,7 +17,8 @@ use crate::protocols::openai::usage::Usage;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ChatRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub messages: Vec<Message>,
     pub max_tokens: Option<TokenLimit>,
     pub max_completion_tokens: Option<TokenLimit>,
@@ -59,6 +62,14 @@ pub struct Request {
 
 impl Body for Request {
     const PARTS: &'static [Check] = FieldGroups::PARTS;
+}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
 }
 
 /// The reasoning effort.

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::{Body, Check};
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::chat::wire::{Progress, Timings};
 use crate::protocols::openai::fields::FieldGroups;
@@ -18,7 +20,8 @@ use crate::protocols::openai::usage::Usage;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "CompletionRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub prompt: Prompt,
     pub max_tokens: Option<TokenLimit>,
     pub best_of: Option<u32>,
@@ -32,6 +35,14 @@ pub struct Request {
 
 impl Body for Request {
     const PARTS: &'static [Check] = FieldGroups::PARTS;
+}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
 }
 
 /// One prompt or several, as text or as token ids.

@@ -18,7 +18,7 @@ use crate::dispatch::writer::ResponseWriter;
 use crate::dispatch::{Services, Target, deliver};
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::unix_seconds;
-use crate::protocols::common::{body, labels};
+use crate::protocols::common::{body, labels, model_choice};
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::responses::answer::{Count, Deleted, Page};
 use crate::protocols::openai::responses::parse::ValidResponse;
@@ -47,7 +47,7 @@ pub async fn create(
     request: Request,
 ) -> Answer {
     let sender = labels::from_headers(request.headers());
-    let mut request: api::Request = body::json(request).await?;
+    let mut request: api::Request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
     let history = load_history(&responses, &tenant, &mut request).await?;
     let mut valid = parse::parse(request, &history)?;
     valid.request = valid.request.with_labels(sender);
@@ -246,7 +246,7 @@ pub async fn input_tokens(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Count>> {
-    let mut request: api::Request = body::json(request).await?;
+    let mut request: api::Request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
     let history = load_history(&responses, &tenant, &mut request).await?;
     let valid = parse::parse_count(request, &history)?;
     let (target, prompts) = Target::from_prompts(valid);

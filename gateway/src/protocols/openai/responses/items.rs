@@ -20,7 +20,11 @@ pub(super) fn user_message(text: String) -> Item {
 }
 
 /// Converts the items of previous responses and the new items to messages.
-pub(super) fn turns(instructions: Option<&str>, history: &[Item], input: &[Item]) -> Result<Vec<Message>> {
+pub(in crate::protocols::openai) fn turns(
+    instructions: Option<&str>,
+    history: &[Item],
+    input: &[Item],
+) -> Result<Vec<Message>> {
     let mut turns = Turns::default();
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
         turns.push_text(Role::System, instructions.to_owned());

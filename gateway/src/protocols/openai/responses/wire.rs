@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
+use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
@@ -19,7 +21,8 @@ use crate::protocols::openai::fields::Stop;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesRequest")]
 pub struct Request {
-    pub model: String,
+    /// Optional if only one model can answer.
+    pub model: Option<String>,
     pub input: Option<Input>,
     pub instructions: Option<String>,
     pub previous_response_id: Option<String>,
@@ -67,6 +70,14 @@ pub struct Request {
 
 impl Body for Request {
     const PARTS: &'static [Check] = &[check_part::<SamplingFields>, check_part::<ExtensionFields>];
+}
+
+impl NamesModel for Request {
+    const KIND: ModelKind = ModelKind::Generate;
+
+    fn model_mut(&mut self) -> &mut Option<String> {
+        &mut self.model
+    }
 }
 
 /// The input: a text or a list of items.

@@ -1,4 +1,3 @@
-use ipc_proto::supervisor::Details;
 use serde_json::{Value, json};
 
 use super::*;
@@ -90,35 +89,6 @@ fn too_many_token_ids_are_refused() {
     assert_eq!(ids(MAX_TOKENS).unwrap().len(), MAX_TOKENS);
     assert_eq!(blamed_field(ids(MAX_TOKENS + 1)), "tokens");
     assert_eq!(blamed_field(parsed::<Detokenize>(&json!({"tokens": [1], "modle": "m"}))), "modle");
-}
-
-fn entry(id: &str, change: impl FnOnce(&mut Details)) -> ModelEntry {
-    let mut entry = ModelEntry { id: id.into(), ..ModelEntry::default() };
-    change(&mut entry.details);
-    entry
-}
-
-#[test]
-fn missing_model_resolves_to_the_only_generating_model() {
-    let others = [
-        entry("vectors", |details| details.kind = ModelKind::Embed),
-        entry("strange", |details| details.unserved = true),
-        entry("broken", |details| details.problem = Some("no weights".into())),
-    ];
-    let mut all = others.to_vec();
-    assert_eq!(blamed_field(resolve_model(None, &all)), "model");
-    all.push(entry("m", |_| {}));
-    assert_eq!(resolve_model(None, &all).unwrap(), "m");
-    assert_eq!(resolve_model(Some("other".into()), &all).unwrap(), "other");
-    assert_eq!(blamed_field(resolve_model(Some(String::new()), &all)), "model");
-}
-
-#[test]
-fn missing_model_error_lists_the_first_models() {
-    let several = |count| (0..count).map(|at| entry(&format!("m{at}"), |_| {})).collect::<Vec<_>>();
-    let message = |count| resolve_model(None, &several(count)).unwrap_err().message;
-    assert!(message(2).ends_with(": m0, m1"), "{}", message(2));
-    assert!(message(9).contains("m7, …") && !message(9).contains("m8"), "{}", message(9));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Handlers of `/api/tags`, `/api/ps`, `/api/show`, `/api/version`, and of paths that are not built.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::Utc;
+use ipc_proto::{Error, ErrorKind, Origin, Resource};
+
+use super::describe;
+use super::folder::FolderTexts;
+use super::handler::resolve_tag;
+use super::models::{Running, Show, ShowRequest, Tags, Version};
+use crate::dispatch::Services;
+use crate::protocols::common::body;
+use crate::protocols::error::{ApiError, unroutable};
+use crate::protocols::models::write::expand_aliases;
+
+/// The version of Ollama whose OpenAI endpoints match this server's. Codex requires it for Responses: with older versions it
+/// falls back to chat completions or gives up.
+const OLLAMA_VERSION: &str = "0.13.4";
+
+/// `GET /api/tags`: lists every model.
+///
+/// # Errors
+/// Returns an error if the supervisor does not answer.
+pub async fn tags(State(services): State<Services>) -> Result<Json<Tags>, ApiError> {
+    let models = expand_aliases(services.fleet.models().await?).into_iter().map(describe::tag).collect();
+    Ok(Json(Tags { models }))
+}
+
+/// `GET /api/ps`: lists the loaded models.
+///
+/// # Errors
+/// Returns an error if the supervisor does not answer.
+pub async fn ps(State(services): State<Services>) -> Result<Json<Running>, ApiError> {
+    let (models, now) = (services.fleet.models().await?, Utc::now());
+    Ok(Json(Running {
+        models: models.into_iter().filter_map(|entry| describe::running(entry, now)).collect(),
+    }))
+}
+
+/// `POST /api/show`: describes a model.
+///
+/// # Errors
+/// Returns an error if there is no such model.
+pub async fn show(State(services): State<Services>, request: Request) -> Result<Json<Show>, ApiError> {
+    let request: ShowRequest = body::json(request).await?;
+    let name = resolve_tag(&services, request.model).await?;
+    let entry = services.fleet.model(&name).await?;
+    if entry.details.unserved {
+        let text = format!("the model \"{name}\" does not exist; GET /api/tags lists those that do");
+        return Err(Error::not_found(Resource::Model, text).into());
+    }
+    let folder = entry.details.folder.clone();
+    let texts = tokio::task::spawn_blocking(move || FolderTexts::read(&folder)).await;
+    let texts = texts.map_err(|e| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string()))?;
+    Ok(Json(describe::show(entry, texts)))
+}
+
+/// `GET /api/version`.
+pub async fn version() -> Json<Version> {
+    Json(Version { version: OLLAMA_VERSION })
+}
+
+/// `POST /api/pull`: downloads are not built.
+pub async fn pull() -> Response {
+    let text = "downloads are not built: put the model's folder (config.json, *.safetensors, tokenizer.json) into the models \
+                folder of mlxd, for example with `hf download ORG/MODEL --local-dir MODELS/ORG/MODEL`; it is then in \
+                /api/tags without a restart";
+    unroutable(StatusCode::NOT_IMPLEMENTED, text)
+}
+
+/// Other changes of the store of models.
+pub async fn store_change(request: Request) -> Response {
+    let path = request.uri().path();
+    let text = format!(
+        "{path} is not built: mlxd serves folders as they are; add, rename or remove them in the models folder"
+    );
+    unroutable(StatusCode::NOT_IMPLEMENTED, text)
+}

@@ -1,0 +1,182 @@
+//! Handlers of `/api/chat`, `/api/generate`, `/api/embed` and `/api/embeddings`.
+
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use ipc_proto::embed::Embeddings;
+use ipc_proto::supervisor::{KeepAlive, Want};
+use ipc_proto::{ErrorKind, Result};
+
+use super::parse::{self, Order, ValidEmbed};
+use super::wire::{
+    ChatRequest, EmbedRequest, EmbedResponse, EmbeddingsRequest, EmbeddingsResponse, GenerateRequest,
+};
+use super::write::{AnswerHead, Endpoint, LineWriter};
+use crate::access::Tenant;
+use crate::dispatch::deliver::Job;
+use crate::dispatch::{Services, Target, deliver};
+use crate::inference::labels::Labels;
+use crate::inference::request_id::RequestId;
+use crate::protocols::common::answer::json;
+use crate::protocols::common::model_choice::{self, NamesModel};
+use crate::protocols::common::{body, labels};
+use crate::protocols::embeddings::handler::{record_end, start_recording};
+use crate::protocols::embeddings::parse::Call;
+use crate::protocols::error::ApiError;
+
+/// The tag that Ollama's clients add to a name without one.
+const DEFAULT_TAG: &str = ":latest";
+
+/// `POST /api/chat`.
+///
+/// # Errors
+/// Returns every error before the first token.
+pub async fn chat(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sender = labels::from_headers(request.headers());
+    let request: ChatRequest = named(&services, body::json(request).await?).await?;
+    Ok(follow(services, (id, tenant), Endpoint::Chat, parse::chat(request)?, sender).await?)
+}
+
+/// `POST /api/generate`.
+///
+/// # Errors
+/// Returns every error before the first token.
+pub async fn generate(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sender = labels::from_headers(request.headers());
+    let request: GenerateRequest = named(&services, body::json(request).await?).await?;
+    let model = services.fleet.model(request.model.as_deref().unwrap_or_default()).await?;
+    let order = parse::generate(request, model.details.capabilities.chat)?;
+    Ok(follow(services, (id, tenant), Endpoint::Generate, order, sender).await?)
+}
+
+/// `POST /api/embed`.
+///
+/// # Errors
+/// Returns every error of the request.
+pub async fn embed(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (start, sender) = (Instant::now(), labels::from_headers(request.headers()));
+    let request: EmbedRequest = named(&services, body::json(request).await?).await?;
+    let valid = parse::embed(request)?;
+    let model = valid.model.clone();
+    let answer = run_embed(&services, &id, "/api/embed", valid, sender).await?;
+    let response = EmbedResponse {
+        model: &model,
+        embeddings: &answer.vectors,
+        total_duration: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        prompt_eval_count: answer.tokens,
+    };
+    Ok(json(serde_json::to_vec(&response), None)?)
+}
+
+/// `POST /api/embeddings`.
+///
+/// # Errors
+/// Returns every error of the request.
+pub async fn embeddings(
+    State(services): State<Services>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sender = labels::from_headers(request.headers());
+    let request: EmbeddingsRequest = named(&services, body::json(request).await?).await?;
+    let answer = run_embed(&services, &id, "/api/embeddings", parse::embeddings(request)?, sender).await?;
+    let embedding = answer.vectors.first().map(Vec::as_slice).unwrap_or_default();
+    Ok(json(serde_json::to_vec(&EmbeddingsResponse { embedding }), None)?)
+}
+
+async fn follow(
+    services: Services,
+    sender: (RequestId, Tenant),
+    endpoint: Endpoint,
+    order: Order,
+    labels: Labels,
+) -> Result<Response> {
+    let request = match order {
+        Order::Generate(request) => request.with_labels(labels),
+        Order::Load(model, keep_alive) => {
+            load(&services, &model, keep_alive).await?;
+            return json(AnswerHead::new(endpoint, model).without_text("load"), None);
+        }
+        Order::Unload(model) => {
+            let id = services.fleet.model(&model).await?.id;
+            services.fleet.unload(id, false).await?;
+            return json(AnswerHead::new(endpoint, model).without_text("unload"), None);
+        }
+    };
+    let mut head = AnswerHead::new(endpoint, request.model.clone());
+    let streamed = request.stream.is_some();
+    let job = Job::new(services, sender, endpoint.path(), request);
+    if streamed {
+        return deliver::stream(job, LineWriter::new(head), None).await;
+    }
+    let (mut all, capacity) = deliver::collect(job, |_| head.mark_token()).await?;
+    json(head.answer(all.remove(0)), capacity)
+}
+
+/// Waits until a worker serves the model.
+async fn load(services: &Services, model: &str, keep_alive: Option<KeepAlive>) -> Result<()> {
+    let id = services.fleet.model(model).await?.id;
+    services.fleet.ensure_ready(Want { keep_alive, ..Want::model(&id) }).await?;
+    match keep_alive {
+        Some(keep) => services.fleet.keep_alive(id, keep).await,
+        None => Ok(()),
+    }
+}
+
+/// Embeds the inputs, or loads the model if there are none.
+async fn run_embed(
+    services: &Services,
+    id: &RequestId,
+    endpoint: &'static str,
+    valid: ValidEmbed,
+    sender: Labels,
+) -> Result<Embeddings> {
+    let ValidEmbed { model, keep_alive, request } = valid;
+    if request.inputs.is_empty() {
+        load(services, &model, keep_alive).await?;
+        return Ok(Embeddings::default());
+    }
+    let call = Call { model, keep_alive, time_limit_ms: None, labels: Labels::default() };
+    let (mut recorder, target): (_, Target) = start_recording(services, id, endpoint, call, sender);
+    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    Ok(answer)
+}
+
+/// Sets the model of a request that names none, and removes the default tag.
+async fn named<T: NamesModel>(services: &Services, request: T) -> Result<T> {
+    let mut request = model_choice::fill(&services.fleet, request).await?;
+    if let Some(name) = request.model_mut().take() {
+        *request.model_mut() = Some(resolve_tag(services, name).await?);
+    }
+    Ok(request)
+}
+
+/// Returns the name without the default tag, unless a model has the name with it.
+///
+/// # Errors
+/// Returns an error if the supervisor does not answer.
+pub(super) async fn resolve_tag(services: &Services, name: String) -> Result<String> {
+    let Some(base) = name.strip_suffix(DEFAULT_TAG) else { return Ok(name) };
+    match services.fleet.model(&name).await {
+        Ok(_) => Ok(name),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound(_)) => Ok(base.to_owned()),
+        Err(error) => Err(error),
+    }
+}
