@@ -24,7 +24,7 @@ mod collect;
 mod replay;
 mod stream;
 
-pub use collect::collect;
+pub use collect::{Progress, collect, follow};
 pub use replay::replay;
 pub use stream::{EndHook, failure_stream, stream};
 

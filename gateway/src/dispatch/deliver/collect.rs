@@ -7,6 +7,18 @@ use ipc_proto::worker::Capacity;
 use super::Job;
 use crate::inference::output::{CompleteOutput, Output};
 
+/// What happens to a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// A server has taken it.
+    Begun {
+        /// Tokens of the first choice's prompt.
+        prompt_tokens: u32,
+    },
+    /// An event of one of its choices.
+    Event(&'a Event),
+}
+
 /// Collects the output of each choice, and the worker's free capacity when it took the request, if known. Calls `on_event`
 /// with each event.
 ///
@@ -16,13 +28,30 @@ pub async fn collect(
     job: Job,
     mut on_event: impl FnMut(&Event),
 ) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
+    let each = |progress: Progress<'_>| {
+        if let Progress::Event(event) = progress {
+            on_event(event);
+        }
+    };
+    follow(job, each).await
+}
+
+/// As [`collect`], and tells the beginning too.
+///
+/// # Errors
+/// As [`collect`].
+pub async fn follow(
+    job: Job,
+    mut on_progress: impl FnMut(Progress<'_>),
+) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
     let (services, mut recorder, requests) = job.into_requests();
     let mut choices = recorder.record_start(services.dispatcher.generate(requests).await)?;
+    on_progress(Progress::Begun { prompt_tokens: choices.prompt_tokens() });
     let mut outputs: Vec<Output> = (0..choices.count()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];
     while !choices.is_over() {
         let (choice, event) = choices.next().await;
-        on_event(&event);
+        on_progress(Progress::Event(&event));
         recorder.record_event(&event, choices.is_over());
         match event {
             Event::Prompt { tokens } => outputs[choice].prompt = tokens,

@@ -18,6 +18,8 @@ pub struct Response<'a> {
     pub id: &'a str,
     pub object: &'static str,
     pub created_at: u64,
+    /// `null` unless the response is completed.
+    pub completed_at: Option<u64>,
     pub status: &'static str,
     pub error: Option<Failure>,
     pub incomplete_details: Option<Incomplete>,

@@ -12,7 +12,7 @@ use ipc_proto::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::{EndHook, Job};
+use crate::dispatch::deliver::{EndHook, Job, Progress};
 use crate::dispatch::replay_buffer::{ReplayWriter, replay_buffer};
 use crate::dispatch::writer::ResponseWriter;
 use crate::dispatch::{Services, Target, deliver};
@@ -119,9 +119,14 @@ async fn generate_in_background(
     mut builder: ResponseBuilder,
     saver: ResponseSaver,
 ) -> Result<Response> {
+    let mut last = Vec::new();
+    builder.queue(&mut last);
     saver.responses.store_pending(saver.snapshot(&builder), unix_seconds()).await?;
     let streamed = job.request.stream.is_some();
     let (writer, replay) = replay_buffer();
+    if streamed {
+        writer.push_events(&mut last);
+    }
     let response =
         if streamed { deliver::replay(&replay, 0) } else { Json(builder.response()).into_response() };
     let (responses, id) = (Arc::clone(&saver.responses), builder.id().to_owned());
@@ -129,16 +134,17 @@ async fn generate_in_background(
         responses.add_replay(id.clone(), replay);
     }
     responses.run(id, async move {
-        let mut last = Vec::new();
-        if streamed {
-            builder.open(&mut last, 0);
-            writer.push_events(&mut last);
-        }
-        let add = |event: &Event| {
-            if !matches!(event, Event::Failed(_)) {
-                builder.push(&mut last, 0, event);
-            }
-            if event.is_last() {
+        let add = |progress: Progress<'_>| {
+            let is_last = match progress {
+                Progress::Begun { prompt_tokens } => {
+                    builder.open(&mut last, prompt_tokens);
+                    saver.responses.record_begin(saver.snapshot(&builder));
+                    false
+                }
+                Progress::Event(Event::Failed(_)) => true,
+                Progress::Event(event) => builder.push(&mut last, 0, event),
+            };
+            if is_last {
                 return;
             }
             if streamed {
@@ -147,7 +153,7 @@ async fn generate_in_background(
                 last.clear();
             }
         };
-        match deliver::collect(job, add).await {
+        match deliver::follow(job, add).await {
             Ok(_) => builder.end(&mut last, true),
             Err(error) => {
                 last.clear();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
+use crate::protocols::common::answer::unix_seconds;
 use crate::protocols::common::field_names;
 use crate::protocols::openai::responses::answer::{
     Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
@@ -66,8 +67,11 @@ enum Kind {
 /// The status of a response.
 #[derive(Debug, Clone)]
 enum Outcome {
+    /// A background response that no worker has begun.
+    Queued,
     Running,
-    Completed,
+    /// At this time, in seconds since the Unix epoch.
+    Completed(u64),
     Incomplete,
     Failed(Failure),
 }
@@ -86,6 +90,13 @@ impl ResponseBuilder {
         }
     }
 
+    /// Begins the response as queued, until [`ResponseWriter::open`].
+    pub fn queue(&mut self, buffer: &mut Vec<u8>) {
+        self.outcome = Outcome::Queued;
+        self.push_created(buffer);
+        self.push_response(buffer, "response.queued");
+    }
+
     /// Returns the response's id.
     pub fn id(&self) -> &str {
         &self.head.id
@@ -99,15 +110,18 @@ impl ResponseBuilder {
     /// Returns the response in its present state.
     pub fn response(&self) -> Response<'_> {
         let (status, error, incomplete) = match &self.outcome {
+            Outcome::Queued => ("queued", None, None),
             Outcome::Running => ("in_progress", None, None),
-            Outcome::Completed => ("completed", None, None),
+            Outcome::Completed(_) => ("completed", None, None),
             Outcome::Incomplete => ("incomplete", None, Some(Incomplete { reason: "max_output_tokens" })),
             Outcome::Failed(failure) => ("failed", Some(failure.clone()), None),
         };
+        let completed_at = if let Outcome::Completed(at) = self.outcome { Some(at) } else { None };
         Response {
             id: &self.head.id,
             object: "response",
             created_at: self.head.created_at,
+            completed_at,
             status,
             error,
             incomplete_details: incomplete,
@@ -279,7 +293,7 @@ impl ResponseBuilder {
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
         let (status, outcome) = match reason {
             FinishReason::Length => ("incomplete", Outcome::Incomplete),
-            _ => ("completed", Outcome::Completed),
+            _ => ("completed", Outcome::Completed(unix_seconds())),
         };
         self.close_item(buffer, status);
         self.outcome = outcome;
@@ -312,6 +326,9 @@ impl ResponseWriter for ResponseBuilder {
     const EAGER: bool = true;
 
     fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
+        if matches!(self.outcome, Outcome::Queued) {
+            self.outcome = Outcome::Running;
+        }
         self.push_created(buffer);
         self.push_response(buffer, "response.in_progress");
     }
@@ -340,9 +357,9 @@ impl ResponseWriter for ResponseBuilder {
             self.mark_not_stored();
         }
         match self.outcome {
-            Outcome::Completed => self.push_response(buffer, "response.completed"),
+            Outcome::Completed(_) => self.push_response(buffer, "response.completed"),
             Outcome::Incomplete => self.push_response(buffer, "response.incomplete"),
-            Outcome::Running | Outcome::Failed(_) => {}
+            Outcome::Queued | Outcome::Running | Outcome::Failed(_) => {}
         }
     }
 

@@ -65,6 +65,39 @@ fn last_event_shows_whether_the_response_was_stored() {
 }
 
 #[test]
+fn queued_response_is_in_progress_once_generation_begins() {
+    let (mut wire, mut buffer) = (builder(), Vec::new());
+    wire.queue(&mut buffer);
+    wire.open(&mut buffer, 7);
+    wire.push(&mut buffer, 0, &finished(FinishReason::Stop));
+    wire.end(&mut buffer, true);
+    let events = parse_events(&buffer);
+    let states = events.iter().map(|event| (&event["type"], &event["response"]["status"]));
+    let states: Vec<_> = states.map(|(name, status)| (name.as_str().unwrap(), status.as_str().unwrap())).collect();
+    let expected = [
+        ("response.created", "queued"),
+        ("response.queued", "queued"),
+        ("response.in_progress", "in_progress"),
+        ("response.completed", "completed"),
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn only_a_completed_response_has_a_time_of_completion() {
+    for (event, is_completed) in [
+        (finished(FinishReason::Stop), true),
+        (finished(FinishReason::Length), false),
+        (Neutral::Failed(failure(ErrorKind::Internal)), false),
+    ] {
+        let events = stream(&[event]);
+        let times: Vec<_> = events.iter().map(|event| &event["response"]["completed_at"]).collect();
+        assert!(times[..times.len() - 1].iter().all(|time| time.is_null()), "{times:?}");
+        assert_eq!(times[times.len() - 1].is_u64(), is_completed, "{times:?}");
+    }
+}
+
+#[test]
 fn stream_has_openais_event_order() {
     let call = Part::Call { id: "0".into(), name: "f".into() };
     let events = stream(&[
