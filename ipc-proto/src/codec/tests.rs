@@ -124,13 +124,13 @@ fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>)>())
+    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>, bool)>())
         .prop_map(
             |(
                 messages,
                 (tools, tool_choice, parallel_calls),
                 template_kwargs,
-                (continues, sanitize_control_tokens),
+                (continues, sanitize_control_tokens, truncates),
             )| {
                 Prompt::Chat(ChatPrompt {
                     messages,
@@ -140,6 +140,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
                     template_kwargs,
                     continues,
                     sanitize_control_tokens,
+                    truncates,
                 })
             },
         );

@@ -57,6 +57,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         template_kwargs,
         continues,
         sanitize_control_tokens: request.sanitize_control_tokens,
+        ..ChatPrompt::default()
     };
     let generation = Generation {
         prompt: Prompt::Chat(prompt),

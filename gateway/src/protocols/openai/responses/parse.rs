@@ -148,7 +148,6 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("access_programs", &request.access_programs, &[])?;
     refuse("image", &request.image, &[])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
-    refuse("truncation", &text(&request.truncation), &[json!("disabled")])?;
     let tiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"].map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &tiers)?;
     refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &cache_retentions())?;
@@ -249,8 +248,18 @@ fn parse_conversation(
         template_kwargs,
         continues: false,
         sanitize_control_tokens: request.sanitize_control_tokens,
+        truncates: truncates(request)?,
     };
     Ok((prompt, input, shown))
+}
+
+/// Returns whether the oldest turns may be left out.
+fn truncates(request: &Request) -> Result<bool> {
+    match request.truncation.as_deref() {
+        None | Some("disabled") => Ok(false),
+        Some("auto") => Ok(true),
+        Some(_) => Err(Error::invalid("truncation", "truncation must be auto or disabled")),
+    }
 }
 
 /// Returns the functions among the tools, and all tools as they are echoed.
@@ -348,7 +357,7 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "frequency_penalty": request.sampling.frequency_penalty.unwrap_or(0.0),
         "reasoning": {"effort": effort, "summary": summary(request)},
         "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
-        "truncation": "disabled",
+        "truncation": if prompt.truncates { "auto" } else { "disabled" },
         "service_tier": tier_name(request.service_tier.as_deref()),
         "background": request.background.unwrap_or(false),
         "metadata": request.metadata.clone().unwrap_or_default(),
