@@ -16,6 +16,7 @@ use gateway::fleet::watch::FleetWatch;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
+use gateway::server::middleware::host::HostPolicy;
 use gateway::server::middleware::origin::OriginPolicy;
 use gateway::server::shutdown::{Signals, Stage};
 use gateway::server::state::AppState;
@@ -95,6 +96,7 @@ async fn serve(
         services: Services { dispatcher: Arc::clone(&dispatcher), fleet, audit },
         watch: changes.clone(),
         responses: Arc::clone(&responses),
+        hosts: Arc::new(HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() }),
         origins: Arc::new(OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() }),
         keys,
         idempotency: Arc::default(),

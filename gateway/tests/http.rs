@@ -491,6 +491,7 @@ fn request_without_valid_key_or_host_is_refused() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.contains("evil.example") && answer.contains("MLXD_ALLOWED_HOSTS"), "{answer}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub fn router(state: AppState) -> Router {
         // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
-        .layer(from_fn_with_state(Arc::clone(&state.keys), host::check))
+        .layer(from_fn_with_state(Arc::clone(&state.hosts), host::check))
         .layer(from_fn(error_shape::apply))
         .layer(from_fn(request_id::assign))
         .with_state(state)

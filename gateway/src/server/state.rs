@@ -8,6 +8,7 @@ use crate::access::Keys;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
 use crate::protocols::openai::responses::store::ResponseStore;
+use crate::server::middleware::host::HostPolicy;
 use crate::server::middleware::idempotency::Idempotency;
 use crate::server::middleware::origin::OriginPolicy;
 
@@ -22,6 +23,8 @@ pub struct AppState {
     pub responses: Arc<ResponseStore>,
     /// The configured API keys.
     pub keys: Arc<Keys>,
+    /// The names under which the server answers.
+    pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
     pub origins: Arc<OriginPolicy>,
     /// Responses to requests with an idempotency key.

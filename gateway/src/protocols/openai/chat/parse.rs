@@ -8,6 +8,7 @@ use super::messages;
 use super::wire::{Effort, Request};
 use crate::inference::request::InferenceRequest;
 use crate::protocols::common::checks::{at_least_one, check_continuation, model_name, refuse, top_logprobs};
+use crate::protocols::common::prompt_cache;
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest};
 use crate::protocols::openai::fields::Parsed;
@@ -26,7 +27,8 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let logprobs = parse_logprobs(request.logprobs, request.top_logprobs)?;
     let is_background = messages::is_background_task(&request.messages);
     let continues = parse_continuation(&request)?;
-    let messages = messages::parse(request.messages)?;
+    let mut messages = messages::parse(request.messages)?;
+    request.verbosity.unwrap_or_default().apply(&mut messages);
     check_continuation("continue_final_message", continues, &messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
         (Some(tokens), _) => at_least_one("max_completion_tokens", Some(tokens))?,
@@ -86,10 +88,9 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("audio", &request.audio, &[])?;
     refuse("prediction", &request.prediction, &[])?;
     refuse("web_search_options", &request.web_search_options, &[])?;
-    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("prompt_cache_retention", &request.prompt_cache_retention, &cache_retentions())?;
-    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    prompt_cache::check(request.prompt_cache_options.as_ref())?;
     refuse("moderation", &request.moderation, &[])
 }
 

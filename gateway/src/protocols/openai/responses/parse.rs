@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::inference::request::{InferenceRequest, PromptRequest, Streaming};
 use crate::protocols::common::checks::{at_least_one, model_name, refuse, stop_texts, top_logprobs};
 use crate::protocols::common::extensions::Extensions;
-use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
+use crate::protocols::common::verbosity::Verbosity;
+use crate::protocols::common::{labels, prompt_cache};
 use crate::protocols::openai::chat::parse::cache_retentions;
 use crate::protocols::openai::chat::wire::Function;
 use crate::protocols::openai::fields::Stop;
@@ -144,7 +145,7 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("moderation", &request.moderation, &[])?;
     refuse("context_management", &request.context_management, &[json!([])])?;
     refuse("background_options", &request.background_options, &[])?;
-    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    prompt_cache::check(request.prompt_cache_options.as_ref())?;
     refuse("access_programs", &request.access_programs, &[])?;
     refuse("image", &request.image, &[])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
@@ -158,8 +159,6 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     }
     let obfuscation = request.stream_options.and_then(|options| options.include_obfuscation);
     refuse("stream_options.include_obfuscation", &obfuscation.map(Value::Bool), &[json!(false)])?;
-    let verbosity = request.text.as_ref().and_then(|text| text.verbosity.as_deref()).map(Value::from);
-    refuse("text.verbosity", &verbosity, &[json!("medium")])?;
     let reasoning = request.reasoning.as_ref();
     let mode = reasoning.and_then(|reasoning| reasoning.mode.as_deref()).map(Value::from);
     refuse("reasoning.mode", &mode, &[json!("standard")])?;
@@ -230,7 +229,8 @@ fn parse_conversation(
         Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
-    let messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let mut messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    verbosity(request).apply(&mut messages);
     let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
     let wish = ReasoningRequest::from_effort(effort).ok_or_else(|| {
@@ -251,6 +251,10 @@ fn parse_conversation(
         truncates: truncates(request)?,
     };
     Ok((prompt, input, shown))
+}
+
+fn verbosity(request: &Request) -> Verbosity {
+    request.text.as_ref().and_then(|text| text.verbosity).unwrap_or_default()
 }
 
 /// Returns whether the oldest turns may be left out.
@@ -356,7 +360,7 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "presence_penalty": request.sampling.presence_penalty.unwrap_or(0.0),
         "frequency_penalty": request.sampling.frequency_penalty.unwrap_or(0.0),
         "reasoning": {"effort": effort, "summary": summary(request)},
-        "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
+        "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": verbosity(request)},
         "truncation": if prompt.truncates { "auto" } else { "disabled" },
         "service_tier": tier_name(request.service_tier.as_deref()),
         "background": request.background.unwrap_or(false),

@@ -12,6 +12,7 @@ use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
+use crate::protocols::common::verbosity::Verbosity;
 use crate::protocols::openai::fields::Stop;
 
 /// The request. Fields of type [`Value`] are only echoed or refused.
@@ -216,7 +217,7 @@ pub struct Reasoning {
 #[schemars(rename = "ResponsesText")]
 pub struct Text {
     pub format: Option<Value>,
-    pub verbosity: Option<String>,
+    pub verbosity: Option<Verbosity>,
 }
 
 /// Settings of a stream.

@@ -104,6 +104,23 @@ fn service_tier_sets_the_priority() {
 }
 
 #[test]
+fn truncation_auto_is_echoed_and_lets_turns_go() {
+    for (name, truncates) in [("auto", true), ("disabled", false)] {
+        let more = json!({ "truncation": name });
+        assert_eq!((prompt(&more).truncates, &valid(&more).unwrap().echo["truncation"]), (truncates, &json!(name)));
+    }
+    assert!(!prompt(&json!({})).truncates);
+}
+
+#[test]
+fn verbosity_is_echoed_and_a_hint_in_the_system_message() {
+    let more = json!({"instructions": "a", "text": {"verbosity": "low"}});
+    assert_eq!(prompt(&more).messages[0], message(Role::System, "a\n\nAnswer briefly."));
+    assert_eq!(valid(&more).unwrap().echo["text"]["verbosity"], "low");
+    assert_eq!(prompt(&json!({"text": {"verbosity": "medium"}})), prompt(&json!({})));
+}
+
+#[test]
 fn instructions_and_developer_messages_form_one_system_message() {
     let more = json!({"instructions": "a", "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "b"}]},
@@ -211,11 +228,11 @@ fn invalid_field_is_named() {
         (json!({"max_output_tokens": 0}), "max_output_tokens"),
         (json!({"conversation": "c"}), "conversation"),
         (json!({"prompt": {"id": "p"}}), "prompt"),
-        (json!({"truncation": "auto"}), "truncation"),
+        (json!({"truncation": "sideways"}), "truncation"),
         (json!({"service_tier": "gold"}), "service_tier"),
         (json!({"context_management": [{"type": "compaction"}]}), "context_management"),
         (json!({"background": true, "store": false}), "background"),
-        (json!({"text": {"verbosity": "low"}}), "text.verbosity"),
+        (json!({"text": {"verbosity": "huge"}}), "text.verbosity"),
         (json!({"text": {"format": {"type": "xml"}}}), "text.format"),
         (json!({"text": {"format": {"type": "json_schema"}}}), "text.format"),
         (json!({"reasoning": {"effort": "huge"}}), "reasoning.effort"),
@@ -236,7 +253,7 @@ fn invalid_field_is_named() {
         (json!({"reasoning": {"summary": "long"}}), "reasoning.summary"),
         (json!({"reasoning": {"max_tokens": 0}}), "reasoning.max_tokens"),
         (json!({"prompt_cache_retention": "24h"}), "prompt_cache_retention"),
-        (json!({"prompt_cache_options": {}}), "prompt_cache_options"),
+        (json!({"prompt_cache_options": {"mode": "explicit"}}), "prompt_cache_options.mode"),
         (json!({"metadata": {"a": "x".repeat(1025)}}), "metadata"),
         (item(json!({"type": "custom_tool_call"})), "input[0].type"),
         (item(json!({"type": "item_reference", "id": "msg_x"})), "input[0].id"),
