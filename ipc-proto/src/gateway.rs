@@ -118,7 +118,9 @@ impl TryFrom<Vec<String>> for AllowedHosts {
         let hosts: Vec<String> = lower.filter(|entry| !entry.is_empty()).collect();
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         match hosts.iter().find(|host| !host.chars().all(fits)) {
-            Some(wrong) => Err(format!("\"{wrong}\" is no name without a port, such as host.docker.internal")),
+            Some(wrong) => {
+                Err(format!("\"{wrong}\" is no name without a port, such as host.docker.internal"))
+            }
             None => Ok(Self(hosts)),
         }
     }
