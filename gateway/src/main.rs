@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use clap::Parser;
-use gateway::access::Keys;
 use gateway::audit::{bus, sink};
 use gateway::backends::Backend;
 use gateway::backends::local::LocalBackend;
@@ -16,8 +15,6 @@ use gateway::fleet::watch::FleetWatch;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
-use gateway::server::middleware::host::HostPolicy;
-use gateway::server::middleware::origin::OriginPolicy;
 use gateway::server::shutdown::{Signals, Stage};
 use gateway::server::state::AppState;
 use gateway::server::{listener, router};
@@ -91,16 +88,8 @@ async fn serve(
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| backend.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let keys = Arc::new(Keys::new(config.api_keys.expose()));
-    let state = AppState {
-        services: Services { dispatcher: Arc::clone(&dispatcher), fleet, audit },
-        watch: changes.clone(),
-        responses: Arc::clone(&responses),
-        hosts: Arc::new(HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() }),
-        origins: Arc::new(OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() }),
-        keys,
-        idempotency: Arc::default(),
-    };
+    let services = Services { dispatcher: Arc::clone(&dispatcher), fleet, audit };
+    let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
     let (stage, mut draining) = watch::channel(Stage::Serving);
     let mut over = draining.clone();

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 #[path = "http/admin.rs"]
 mod admin;
+#[path = "http/compaction.rs"]
+mod compaction;
 #[path = "http/fakes.rs"]
 mod fakes;
 #[path = "http/keep_alive.rs"]

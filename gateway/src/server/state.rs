@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use ipc_proto::gateway::GatewayConfig;
 
 use crate::access::Keys;
 use crate::dispatch::Services;
@@ -29,4 +30,27 @@ pub struct AppState {
     pub origins: Arc<OriginPolicy>,
     /// Responses to requests with an idempotency key.
     pub idempotency: Arc<Idempotency>,
+}
+
+impl AppState {
+    /// The state of a gateway with these settings.
+    pub fn new(
+        config: &GatewayConfig,
+        services: Services,
+        watch: FleetWatch,
+        responses: Arc<ResponseStore>,
+    ) -> Self {
+        let keys = Arc::new(Keys::new(config.api_keys.expose()));
+        let hosts = HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() };
+        let origins = OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() };
+        Self {
+            services,
+            watch,
+            responses,
+            keys,
+            hosts: Arc::new(hosts),
+            origins: Arc::new(origins),
+            idempotency: Arc::default(),
+        }
+    }
 }

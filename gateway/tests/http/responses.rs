@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fakes::Gateway;
 use super::{json, wait_until};
 
-fn request(input: &str, more: &Value) -> String {
+pub(crate) fn request(input: &str, more: &Value) -> String {
     let mut body = json!({"model": "m", "input": input});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -16,7 +16,7 @@ fn request(input: &str, more: &Value) -> String {
     body.to_string()
 }
 
-fn respond(gateway: &Gateway, input: &str, more: &Value) -> (u16, Value) {
+pub(crate) fn respond(gateway: &Gateway, input: &str, more: &Value) -> (u16, Value) {
     let (status, _, body) = gateway.ask("POST", "/v1/responses", "", &request(input, more));
     (status, json(&body))
 }
@@ -26,7 +26,7 @@ fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
     (status, json(&body))
 }
 
-fn events(body: &str) -> Vec<Value> {
+pub(crate) fn events(body: &str) -> Vec<Value> {
     body.lines().filter_map(|line| line.strip_prefix("data: ")).map(json).collect()
 }
 

@@ -45,7 +45,8 @@ pub async fn follow(
     mut on_progress: impl FnMut(Progress<'_>),
 ) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
     let (services, mut recorder, requests) = job.into_requests();
-    let mut choices = recorder.record_start(services.dispatcher.generate(requests).await)?;
+    let started = async { services.dispatcher.generate(requests.await?).await };
+    let mut choices = recorder.record_start(started.await)?;
     on_progress(Progress::Begun { prompt_tokens: choices.prompt_tokens() });
     let mut outputs: Vec<Output> = (0..choices.count()).map(|_| Output::default()).collect();
     let mut ends = vec![None; outputs.len()];

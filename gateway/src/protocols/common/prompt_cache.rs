@@ -26,6 +26,11 @@ pub fn check(options: Option<&Value>) -> Result<()> {
     Ok(())
 }
 
+/// Whether the options ask to fill the cache and generate nothing.
+pub fn prewarms(options: Option<&Value>) -> bool {
+    options.is_some_and(|options| options["prewarm"] == true)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

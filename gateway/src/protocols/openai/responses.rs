@@ -1,6 +1,8 @@
 //! OpenAI's Responses API.
 
 pub mod answer;
+pub mod compaction;
+pub mod create;
 pub mod events;
 pub mod handler;
 pub mod items;

@@ -91,6 +91,10 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("prompt_cache_retention", &request.prompt_cache_retention, &cache_retentions())?;
     prompt_cache::check(request.prompt_cache_options.as_ref())?;
+    if prompt_cache::prewarms(request.prompt_cache_options.as_ref()) {
+        let text = "prompt_cache_options.prewarm is not supported here, only by Responses";
+        return Err(Error::invalid("prompt_cache_options.prewarm", text));
+    }
     refuse("moderation", &request.moderation, &[])
 }
 

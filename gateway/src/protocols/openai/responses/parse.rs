@@ -42,12 +42,27 @@ pub struct ValidResponse {
     pub store: Option<bool>,
     /// Whether to generate the response in the background.
     pub background: bool,
+    /// Whether a summary takes the place of earlier turns.
+    pub compaction: Compaction,
+    /// Whether to generate an output.
+    pub generates: bool,
     /// Whether to return the reasoning as encrypted content too.
     pub encrypt: bool,
     /// Whether to return the reasoning as a summary. No model here writes summaries, so it is returned unchanged.
     pub summarise: bool,
     /// The fields of the request that the response echoes.
     pub echo: Map<String, Value>,
+}
+
+/// Whether a summary takes the place of earlier turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compaction {
+    /// Never.
+    Never,
+    /// The response is nothing but the summary.
+    Now,
+    /// If the prompt has more tokens than this number, or than the server's default.
+    Above(Option<u32>),
 }
 
 /// Parses a request that continues `history`, the items of previous responses.
@@ -80,7 +95,9 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         _ => extensions.priority.unwrap_or_default(),
     };
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
+    let generates = generates(&request);
     let (prompt, input, tools) = parse_conversation(&mut request, history)?;
+    let compaction = compaction(&request, &input)?;
     if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
         let text = "text.format: an answer that must call a tool cannot fit a schema as well";
         return Err(Error::invalid("text.format", text));
@@ -116,6 +133,8 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         previous: request.previous_response_id,
         store: request.store,
         background,
+        compaction,
+        generates,
         encrypt,
         summarise,
         echo,
@@ -138,12 +157,40 @@ pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptReque
     })
 }
 
+/// Returns whether the request generates an output, or only fills the prefix cache.
+fn generates(request: &Request) -> bool {
+    request.generate.unwrap_or(true) && !prompt_cache::prewarms(request.prompt_cache_options.as_ref())
+}
+
+/// Parses `context_management` and a `compaction_trigger` among the new items.
+fn compaction(request: &Request, input: &[Item]) -> Result<Compaction> {
+    let is_trigger = |item: &Item| item.r#type.as_deref() == Some("compaction_trigger");
+    if let Some(at) = input.iter().position(is_trigger) {
+        if at + 1 < input.len() {
+            let name = format!("input[{at}].type");
+            return Err(Error::invalid(&name, format!("{name}: a compaction_trigger is the last item")));
+        }
+        return Ok(Compaction::Now);
+    }
+    let managements = request.context_management.iter().flatten();
+    for (at, management) in managements.clone().enumerate() {
+        if management.r#type != "compaction" {
+            let name = format!("context_management[{at}].type");
+            return Err(Error::invalid(&name, format!("{name} must be compaction")));
+        }
+        at_least_one(&format!("context_management[{at}].compact_threshold"), management.compact_threshold)?;
+    }
+    let thresholds = managements.map(|management| management.compact_threshold);
+    Ok(thresholds
+        .min_by_key(|threshold| threshold.unwrap_or(u32::MAX))
+        .map_or(Compaction::Never, Compaction::Above))
+}
+
 /// Refuses unsupported fields that would change the output.
 fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("conversation", &request.conversation, &[])?;
     refuse("prompt", &request.prompt, &[])?;
     refuse("moderation", &request.moderation, &[])?;
-    refuse("context_management", &request.context_management, &[json!([])])?;
     refuse("background_options", &request.background_options, &[])?;
     prompt_cache::check(request.prompt_cache_options.as_ref())?;
     refuse("access_programs", &request.access_programs, &[])?;

@@ -46,7 +46,9 @@ pub struct Request {
     pub conversation: Option<Value>,
     pub prompt: Option<Value>,
     pub moderation: Option<Value>,
-    pub context_management: Option<Value>,
+    pub context_management: Option<Vec<ContextManagement>>,
+    /// With `false` the prompt is computed and cached, and the output stays empty.
+    pub generate: Option<bool>,
     pub background_options: Option<Value>,
     pub prompt_cache_options: Option<Value>,
     pub access_programs: Option<Value>,
@@ -218,6 +220,15 @@ pub struct Reasoning {
 pub struct Text {
     pub format: Option<Value>,
     pub verbosity: Option<Verbosity>,
+}
+
+/// A way to keep the conversation within the context. The only `type` is `compaction`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesContextManagement")]
+pub struct ContextManagement {
+    pub r#type: String,
+    /// The number of tokens above which the conversation is compacted.
+    pub compact_threshold: Option<u32>,
 }
 
 /// Settings of a stream.

@@ -8,14 +8,18 @@ use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
+use crate::inference::output::Output;
 use crate::protocols::common::answer::unix_seconds;
 use crate::protocols::common::field_names;
 use crate::protocols::openai::responses::answer::{
     Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
+use crate::protocols::openai::responses::compaction::passes::OutcomeSlot;
 use crate::protocols::openai::responses::events::{Body, Event};
 use crate::protocols::openai::responses::{answer, sealed};
 use crate::protocols::openai::write::to_logprobs;
+
+mod compaction;
 
 /// The fields of a response that are known before generation.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,22 @@ pub struct ResponseHead {
     pub encrypt: bool,
     /// Whether to return reasoning as a summary.
     pub summarise: bool,
+    /// What the output of the model becomes.
+    pub form: Form,
+    /// What a compaction before the generation has found.
+    pub compacted: OutcomeSlot,
+}
+
+/// What the output of the model becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Messages, reasoning and calls.
+    #[default]
+    Answer,
+    /// One compaction, which holds the output as a summary.
+    Compaction,
+    /// Nothing: the request only fills the prefix cache.
+    Nothing,
 }
 
 /// Builds a response from events, and writes its stream.
@@ -44,6 +64,8 @@ pub struct ResponseBuilder {
     open: Option<Open>,
     outcome: Outcome,
     usage: Option<Usage>,
+    /// The summary so far, of [`Form::Compaction`].
+    summary: Option<Output>,
 }
 
 /// The item that later events may extend.
@@ -87,6 +109,7 @@ impl ResponseBuilder {
             open: None,
             outcome: Outcome::Running,
             usage: None,
+            summary: None,
         }
     }
 
@@ -146,6 +169,16 @@ impl ResponseBuilder {
     fn push_created(&mut self, buffer: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.created, true) {
             self.push_response(buffer, "response.created");
+        }
+    }
+
+    fn push_delta(&mut self, buffer: &mut Vec<u8>, delta: &generate::Delta) {
+        let mut logprobs = &*delta.logprobs;
+        for part in &delta.parts {
+            // The first text of the step has the log probabilities.
+            let part_logprobs =
+                if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
+            self.push_part(buffer, part, part_logprobs);
         }
     }
 
@@ -218,7 +251,7 @@ impl ResponseBuilder {
                 summary.clear();
                 content.clear();
             }
-            Item::FunctionCall { .. } => {}
+            Item::FunctionCall { .. } | Item::Compaction { .. } => {}
         }
         self.push_event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
         if let Some(part) = open.content_part(self.head.summarise) {
@@ -300,6 +333,12 @@ impl ResponseBuilder {
         self.usage = Some(to_usage(usage));
     }
 
+    /// Ends a response without output. It generated one token, only to fill the prefix cache.
+    fn finish_empty(&mut self, usage: generate::Usage) {
+        self.outcome = Outcome::Completed(unix_seconds());
+        self.usage = Some(to_usage(generate::Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage }));
+    }
+
     /// Records that the response could not be stored.
     pub fn mark_not_stored(&mut self) {
         self.head.echo.insert("store".into(), false.into());
@@ -331,22 +370,24 @@ impl ResponseWriter for ResponseBuilder {
         }
         self.push_created(buffer);
         self.push_response(buffer, "response.in_progress");
+        self.push_preface(buffer);
     }
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
         self.push_created(buffer);
+        self.push_preface(buffer);
         match event {
             generate::Event::Prompt { .. } => {}
-            generate::Event::Delta(delta) => {
-                let mut logprobs = &*delta.logprobs;
-                for part in &delta.parts {
-                    // The first text of the step has the log probabilities.
-                    let part_logprobs =
-                        if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
-                    self.push_part(buffer, part, part_logprobs);
-                }
-            }
-            generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
+            generate::Event::Delta(delta) => match self.head.form {
+                Form::Answer => self.push_delta(buffer, delta),
+                Form::Compaction => self.push_summary(buffer, delta),
+                Form::Nothing => {}
+            },
+            generate::Event::Finished { reason, usage } => match self.head.form {
+                Form::Answer => self.finish(buffer, *reason, *usage),
+                Form::Compaction => self.finish_summary(buffer, *usage),
+                Form::Nothing => self.finish_empty(*usage),
+            },
             generate::Event::Failed(failure) => self.fail(buffer, failure),
         }
         event.is_last()
@@ -428,7 +469,8 @@ fn to_failure(failure: &Error) -> Failure {
     }
 }
 
-fn to_usage(usage: generate::Usage) -> Usage {
+/// Converts token counts.
+pub fn to_usage(usage: generate::Usage) -> Usage {
     Usage {
         input_tokens: usage.prompt_tokens,
         input_tokens_details: InputDetails {
