@@ -94,6 +94,7 @@ async fn serve(
     let (stage, mut draining) = watch::channel(Stage::Serving);
     let mut over = draining.clone();
     tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
+    let (sockets, closing) = (Arc::clone(&state.sockets), Arc::clone(&state.sockets));
     let mut router = router::router(state);
     if let Some(cors) = cors::layer(&config.cors_origins)? {
         // Outermost: preflight requests carry no key.
@@ -101,9 +102,12 @@ async fn serve(
     }
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
+        closing.close();
     });
     let served = async {
         server.await?;
+        // Connections that were upgraded are no longer the server's.
+        sockets.wait_closed().await;
         // Background responses have as long as requests with a client.
         responses.wait_idle().await;
         Ok::<_, std::io::Error>(())

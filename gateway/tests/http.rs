@@ -25,6 +25,8 @@ mod origin;
 mod prompts;
 #[path = "http/responses.rs"]
 mod responses;
+#[path = "http/socket.rs"]
+mod socket;
 
 use fakes::{Gateway, completion};
 

@@ -8,6 +8,7 @@ use ipc_proto::gateway::GatewayConfig;
 use crate::access::Keys;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
+use crate::protocols::openai::responses::socket::Sockets;
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::server::middleware::host::HostPolicy;
 use crate::server::middleware::idempotency::Idempotency;
@@ -22,6 +23,8 @@ pub struct AppState {
     pub watch: FleetWatch,
     /// Stored responses.
     pub responses: Arc<ResponseStore>,
+    /// WebSocket connections.
+    pub sockets: Arc<Sockets>,
     /// The configured API keys.
     pub keys: Arc<Keys>,
     /// The names under which the server answers.
@@ -47,6 +50,7 @@ impl AppState {
             services,
             watch,
             responses,
+            sockets: Arc::default(),
             keys,
             hosts: Arc::new(hosts),
             origins: Arc::new(origins),

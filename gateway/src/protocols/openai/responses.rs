@@ -8,6 +8,7 @@ pub mod handler;
 pub mod items;
 pub mod parse;
 pub mod sealed;
+pub mod socket;
 pub mod store;
 pub mod wire;
 pub mod write;
