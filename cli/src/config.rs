@@ -42,6 +42,10 @@ pub(crate) struct Flags {
     /// none; environment: MLXD_CORS_ORIGINS].
     #[arg(long)]
     cors_origins: Option<String>,
+    /// Names besides localhost under which clients without a key may address the server: host.docker.internal,my-mac.local
+    /// [default: none; environment: MLXD_ALLOWED_HOSTS].
+    #[arg(long)]
+    allowed_hosts: Option<String>,
 }
 
 /// The variables that settings come from.

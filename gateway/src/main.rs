@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use clap::Parser;
-use gateway::access::Keys;
 use gateway::audit::{bus, sink};
 use gateway::backends::Backend;
 use gateway::backends::local::LocalBackend;
@@ -16,7 +15,6 @@ use gateway::fleet::watch::FleetWatch;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
-use gateway::server::middleware::origin::OriginPolicy;
 use gateway::server::shutdown::{Signals, Stage};
 use gateway::server::state::AppState;
 use gateway::server::{listener, router};
@@ -90,19 +88,13 @@ async fn serve(
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| backend.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let keys = Arc::new(Keys::new(config.api_keys.expose()));
-    let state = AppState {
-        services: Services { dispatcher: Arc::clone(&dispatcher), fleet, audit },
-        watch: changes.clone(),
-        responses: Arc::clone(&responses),
-        origins: Arc::new(OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() }),
-        keys,
-        idempotency: Arc::default(),
-    };
+    let services = Services { dispatcher: Arc::clone(&dispatcher), fleet, audit };
+    let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
     let (stage, mut draining) = watch::channel(Stage::Serving);
     let mut over = draining.clone();
     tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
+    let (sockets, closing) = (Arc::clone(&state.sockets), Arc::clone(&state.sockets));
     let mut router = router::router(state);
     if let Some(cors) = cors::layer(&config.cors_origins) {
         // Outermost: preflight requests carry no key.
@@ -110,9 +102,12 @@ async fn serve(
     }
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
+        closing.close();
     });
     let served = async {
         server.await?;
+        // Connections that were upgraded are no longer the server's.
+        sockets.wait_closed().await;
         // Background responses have as long as requests with a client.
         responses.wait_idle().await;
         Ok::<_, std::io::Error>(())

@@ -11,6 +11,8 @@ use serde_json::Value;
 mod admin;
 #[path = "http/aliases.rs"]
 mod aliases;
+#[path = "http/compaction.rs"]
+mod compaction;
 #[path = "http/decisions.rs"]
 mod decisions;
 #[path = "http/fakes.rs"]
@@ -31,6 +33,8 @@ mod prompts;
 mod responses;
 #[path = "http/scoring.rs"]
 mod scoring;
+#[path = "http/socket.rs"]
+mod socket;
 #[path = "http/unnamed.rs"]
 mod unnamed;
 
@@ -501,6 +505,7 @@ fn request_without_valid_key_or_host_is_refused() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.contains("evil.example") && answer.contains("MLXD_ALLOWED_HOSTS"), "{answer}");
 }
 
 #[test]

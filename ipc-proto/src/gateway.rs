@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub response_days: u32,
     /// Origins of web pages that may read answers.
     pub cors_origins: CorsOrigins,
+    /// Names besides `localhost` under which clients without a key may address the server.
+    pub allowed_hosts: AllowedHosts,
     /// Keys that clients must present; without any, clients need none.
     pub api_keys: ApiKeys,
 }
@@ -32,6 +34,7 @@ impl Default for GatewayConfig {
             drain_seconds: 600,
             response_days: 30,
             cors_origins: CorsOrigins::default(),
+            allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
         }
     }
@@ -97,6 +100,40 @@ impl From<CorsOrigins> for Vec<String> {
             CorsOrigins::Any => vec!["*".into()],
             CorsOrigins::Only(origins) => origins,
         }
+    }
+}
+
+/// Names of this server, in lower case and without a port, such as `host.docker.internal`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct AllowedHosts(Vec<String>);
+
+impl AllowedHosts {
+    /// Whether `name` is one of them. Case does not matter.
+    pub fn includes(&self, name: &str) -> bool {
+        self.0.iter().any(|host| host.eq_ignore_ascii_case(name))
+    }
+}
+
+impl TryFrom<Vec<String>> for AllowedHosts {
+    type Error = String;
+
+    fn try_from(entries: Vec<String>) -> Result<Self, String> {
+        let lower = entries.iter().map(|entry| entry.trim().to_ascii_lowercase());
+        let hosts: Vec<String> = lower.filter(|entry| !entry.is_empty()).collect();
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        match hosts.iter().find(|host| !host.chars().all(fits)) {
+            Some(wrong) => {
+                Err(format!("\"{wrong}\" is no name without a port, such as host.docker.internal"))
+            }
+            None => Ok(Self(hosts)),
+        }
+    }
+}
+
+impl From<AllowedHosts> for Vec<String> {
+    fn from(hosts: AllowedHosts) -> Self {
+        hosts.0
     }
 }
 
@@ -207,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_names_without_ports() {
+        let hosts = |entries: &[&str]| {
+            AllowedHosts::try_from(entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>())
+        };
+        let two = hosts(&[" Host.Docker.Internal ", "", "my-mac.local"]).unwrap();
+        assert!(two.includes("host.docker.internal") && two.includes("MY-MAC.local"));
+        assert!(!two.includes("local") && !two.includes(""));
+        for wrong in ["a:1", "http://a", "*", "*.local", "a b"] {
+            assert!(hosts(&[wrong]).unwrap_err().contains(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn empty_keys_are_dropped() {
         let config = parse(r#"{"api_keys": ["", " ", " sk-one "]}"#).unwrap();
         assert!(config.api_keys.expose().eq(["sk-one"]));
@@ -227,6 +277,7 @@ mod tests {
         #[test]
         fn document_restores_what_was_written(
             numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500),
+            names in proptest::collection::vec("[a-z]{1,9}(\\.local)?", 0..4),
             hosts in proptest::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?", 0..4),
             any_origin in any::<bool>(),
             keys in proptest::collection::vec("[!-~]{1,20}", 0..4),
@@ -236,6 +287,7 @@ mod tests {
                 drain_seconds: numbers.1,
                 response_days: numbers.2,
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
+                allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
             };
             let parsed = parse(&document(&config)).unwrap();

@@ -153,6 +153,8 @@ pub struct ChatPrompt {
     pub continues: bool,
     /// Whether control tokens in the client's text are read as text. `None`: as the model's setting says.
     pub sanitize_control_tokens: Option<bool>,
+    /// Whether the oldest turns may be left out if the conversation does not fit the context.
+    pub truncates: bool,
 }
 
 /// One turn of a conversation.

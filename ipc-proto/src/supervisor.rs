@@ -16,7 +16,9 @@ pub mod pool;
 pub mod settings;
 
 pub use changes::{Change, Changes, Subject};
-pub use models::{Capabilities, Details, Exit, ModelEntry, ModelState, WorkerEntry, WorkerState};
+pub use models::{
+    Capabilities, Details, Exit, ModelEntry, ModelState, ReasoningControl, WorkerEntry, WorkerState,
+};
 pub use pool::{Lease, Pool, Pressure};
 pub use settings::{KeepAlive, ModelSettings};
 

@@ -122,6 +122,8 @@ pub struct Health {
     pub kv_blocks_used: u32,
     /// KV blocks in total.
     pub kv_blocks_total: u32,
+    /// The maximum of prompt and output together, in tokens, under the present limit of the KV cache; 0 while unknown.
+    pub max_context: u32,
     /// The prefix cache since start.
     pub prefix: PrefixStatistics,
     /// Speculative decoding since start.

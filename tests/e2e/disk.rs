@@ -106,8 +106,10 @@ fn background_response_that_ends_on_a_full_disk_is_stored_when_there_is_room() {
     let more = json!({"background": true, "max_output_tokens": 60, "input": "Write a long story."});
     let begun = server.post("/v1/responses", &body(None, &more));
     assert_eq!(begun.status, 200, "{}", begun.body);
-    process::limit_files(gateway, true);
     let path = format!("/v1/responses/{}", begun.text("/id"));
+    let begins = || server.get(&path).text("/status") == "in_progress";
+    process::wait_for("it begins", Duration::from_secs(30), begins);
+    process::limit_files(gateway, true);
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(server.get(&path).text("/status"), "in_progress", "its end is not known to be kept");
     process::limit_files(gateway, false);

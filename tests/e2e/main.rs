@@ -22,6 +22,7 @@ mod logs;
 mod prompts;
 mod recovery;
 mod rerank;
+mod responses;
 mod resumption;
 mod sdk;
 mod shapes;

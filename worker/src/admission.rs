@@ -39,7 +39,8 @@ pub fn admit(
 ) -> Result<Vec<EngineRequest>> {
     let Submission { cache_scope, generation, choices, .. } = submission;
     let deadline = generation.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
-    let TokenizedPrompt { tokens: prompt, output_format } = prompts::encode(files, &generation.prompt)?;
+    let TokenizedPrompt { tokens: prompt, output_format } =
+        prompts::encode_within(files, &generation.prompt, max_length)?;
     check_prompt(files, &prompt, max_length, prompt_field(&generation.prompt))?;
     let max_output = max_length - prompt.len() as u32;
     let constraint = compile_constraint(files, &generation, &output_format)?;

@@ -8,6 +8,8 @@ use crate::text::infill::InfillTokens;
 use crate::text::model_files::ModelFiles;
 use crate::text::output_parser::OutputFormat;
 
+mod truncation;
+
 /// The tokens of a prompt, and the format of the output that follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are self-evident")]
@@ -26,11 +28,22 @@ pub fn encode(files: &ModelFiles, prompt: &Prompt) -> Result<TokenizedPrompt> {
         Prompt::Tokens(tokens) => tokens.clone(),
         Prompt::Infill { before, after } => infill(files, before, after)?,
         Prompt::Chat(chat) => {
-            let (text, tokens, _) = chat_prompt(files, chat)?;
+            let EncodedChat { text, tokens, .. } = chat_prompt(files, chat)?;
             return Ok(TokenizedPrompt { tokens, output_format: files.formats.output_format(chat, &text) });
         }
     };
     Ok(TokenizedPrompt { tokens, output_format: OutputFormat::default() })
+}
+
+/// As [`encode`], without the oldest turns of a conversation that fills `max_context` and allows that. `max_context` counts
+/// tokens, output included.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encode_within(files: &ModelFiles, prompt: &Prompt, max_context: u32) -> Result<TokenizedPrompt> {
+    let Prompt::Chat(chat) = prompt else { return encode(files, prompt) };
+    let EncodedChat { text, tokens, .. } = chat_prompt_within(files, chat, max_context)?;
+    Ok(TokenizedPrompt { tokens, output_format: files.formats.output_format(chat, &text) })
 }
 
 /// Renders a prompt as the model receives it. `max_context` counts tokens, output included.
@@ -46,7 +59,7 @@ pub fn render(files: &ModelFiles, prompt: &Prompt, max_context: u32) -> Result<R
         };
         return Ok(RenderedPrompt { text, tokens, max_context, template: None });
     };
-    let (text, tokens, template) = chat_prompt(files, chat)?;
+    let EncodedChat { text, tokens, template } = chat_prompt_within(files, chat, max_context)?;
     Ok(RenderedPrompt { text, tokens, max_context, template: Some(template) })
 }
 
@@ -82,8 +95,25 @@ pub fn detokenize(files: &ModelFiles, tokens: &[u32]) -> Result<String> {
     Ok(files.tokenizer.decode_all(tokens))
 }
 
-/// Renders and tokenises a conversation. Also describes the template and its use.
-fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<(String, Vec<u32>, TemplateUse)> {
+/// A rendered and tokenised conversation.
+#[derive(Debug, Default)]
+struct EncodedChat {
+    text: String,
+    tokens: Vec<u32>,
+    template: TemplateUse,
+}
+
+/// As [`chat_prompt`], without the oldest turns if the conversation is too long and allows that.
+fn chat_prompt_within(files: &ModelFiles, chat: &ChatPrompt, max_context: u32) -> Result<EncodedChat> {
+    let full = chat_prompt(files, chat)?;
+    if !chat.truncates || full.tokens.len() < max_context as usize {
+        return Ok(full);
+    }
+    truncation::shorten(chat, full, max_context as usize, |chat| chat_prompt(files, chat))
+}
+
+/// Renders and tokenises a conversation.
+fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<EncodedChat> {
     let invalid = |text: String| Error::invalid(Field::Messages, text);
     let (file, template) = files.templates.choose(chat).map_err(invalid)?;
     let sanitize = chat.sanitize_control_tokens.unwrap_or(files.sanitize_control_tokens);
@@ -97,7 +127,7 @@ fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<(String, Vec<u32
         reasoning_format: files.formats.reasoning_use.clone(),
         sanitized: rendered.sanitized.len() as u32,
     };
-    Ok((rendered.text, tokens, template))
+    Ok(EncodedChat { text: rendered.text, tokens, template })
 }
 
 fn infill(files: &ModelFiles, before: &str, after: &str) -> Result<Vec<u32>> {

@@ -7,15 +7,17 @@ use std::time::Instant;
 use crate::progress::{shown, step};
 use crate::{models, paths, setup, templates};
 
-/// The Python packages that the end-to-end tests use: the SDKs, and a fuzzer of OpenAPI documents.
-const PYTHON: [&str; 7] = [
-    "openai==3.54.0",
+/// The Python packages that the end-to-end tests use: the SDKs, a fuzzer of OpenAPI documents, and the types of a
+/// specification.
+const PYTHON: [&str; 8] = [
+    "openai[realtime]==3.54.0",
     "anthropic==2.12.0",
     "langchain-openai==1.7.4",
     "langchain-anthropic==1.7.10",
     "schemathesis==4.32.5",
     "cohere==7.3.1",
     "ollama==0.6.3",
+    "openresponses-types==2.4.0",
 ];
 /// The JavaScript packages.
 const NODE: [&str; 9] = [

@@ -94,6 +94,7 @@ fn wrong_variable_is_refused_by_name() {
         ("MLXD_RESPONSE_DAYS", "36501"),
         ("MLXD_MEMORY", "lots"),
         ("MLXD_CORS_ORIGINS", "https://a.example/x"),
+        ("MLXD_ALLOWED_HOSTS", "my-mac.local:10240"),
     ] {
         let error = resolve_all("", &[(name, value)], Flags::default()).unwrap_err();
         assert!(error.starts_with(&format!("{name}: ")), "{error}");
@@ -121,6 +122,19 @@ fn gateway_settings_come_from_the_file() {
     let origins = ["https://a.example", "https://b.example"].map(String::from);
     assert_eq!(gateway(&config).cors_origins, CorsOrigins::Only(origins.into()));
     assert_eq!((gateway(&config).response_days, config.drain_seconds), (7, 5));
+}
+
+#[test]
+fn allowed_hosts_come_from_flag_variable_and_file() {
+    let flags = Flags { allowed_hosts: Some("a.local, b.local".into()), ..Flags::default() };
+    for config in [
+        resolve_all("", &[], flags),
+        resolve_all("", &[("MLXD_ALLOWED_HOSTS", "a.local,b.local")], Flags::default()),
+        resolve_file("allowed_hosts = [\"a.local\", \"b.local\"]"),
+    ] {
+        let hosts = gateway(&config.unwrap()).allowed_hosts;
+        assert!(hosts.includes("a.local") && hosts.includes("b.local"), "{hosts:?}");
+    }
 }
 
 #[test]

@@ -5,11 +5,14 @@
 //! - [`replay()`] answers with the recorded events of an earlier stream.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
+use ipc_proto::Result;
 use ipc_proto::generate::Generation;
 use ipc_proto::worker::Capacity;
 
@@ -24,9 +27,12 @@ mod collect;
 mod replay;
 mod stream;
 
-pub use collect::{collect, complete};
+pub use collect::{Progress, collect, complete, follow};
 pub use replay::replay;
 pub use stream::{EndHook, failure_stream, stream};
+
+/// Completes a request before it goes to a model.
+pub type Preparation = BoxFuture<'static, Result<InferenceRequest>>;
 
 /// A request on its way to a model.
 pub struct Job {
@@ -40,6 +46,8 @@ pub struct Job {
     pub recorder: RequestRecorder,
     /// The sender.
     pub tenant: Tenant,
+    /// Returns the request that goes to the model instead of `request`. It may take as long as a generation.
+    preparation: Option<Preparation>,
 }
 
 impl Job {
@@ -51,15 +59,41 @@ impl Job {
         request: InferenceRequest,
     ) -> Self {
         let recorder = RequestRecorder::new(services.audit.clone(), &id.0, endpoint, &request);
-        Self { services, id, request, recorder, tenant }
+        Self { services, id, request, recorder, tenant, preparation: None }
     }
 
-    /// One request to the dispatcher for each prompt.
-    fn into_requests(self) -> (Services, RequestRecorder, Vec<GenerateRequest>) {
-        let Self { services, id, request, recorder, tenant } = self;
+    /// The same job, whose request `preparation` completes.
+    #[must_use]
+    pub fn prepared_by(mut self, preparation: Option<Preparation>) -> Self {
+        self.preparation = preparation;
+        self
+    }
+
+    /// One request to the dispatcher for each prompt, once the preparation has ended.
+    fn into_requests(
+        self,
+    ) -> (Services, RequestRecorder, impl Future<Output = Result<Vec<GenerateRequest>>> + Send + 'static)
+    {
+        let Self { services, id, request, recorder, tenant, preparation } = self;
+        let recoveries = recorder.recovery_counter();
+        let requests = async move {
+            let request = match preparation {
+                Some(preparation) => preparation.await?,
+                None => request,
+            };
+            Ok(Self::split(&id, &tenant, request, &recoveries))
+        };
+        (services, recorder, requests)
+    }
+
+    fn split(
+        id: &RequestId,
+        tenant: &Tenant,
+        request: InferenceRequest,
+        recoveries: &Arc<AtomicU32>,
+    ) -> Vec<GenerateRequest> {
         let cache_scope = tenant.scope(&request.cache_salt);
         let InferenceRequest { model, generation, more_prompts, choices, keep_alive, affinity, .. } = request;
-        let recoveries = recorder.recovery_counter();
         let mut generations = vec![generation];
         for prompt in more_prompts {
             generations.push(Generation { prompt, ..generations[0].clone() });
@@ -72,10 +106,9 @@ impl Job {
             choices,
             keep_alive,
             affinity: affinity.clone(),
-            recoveries: Arc::clone(&recoveries),
+            recoveries: Arc::clone(recoveries),
         };
-        let requests = generations.into_iter().map(with_generation).collect();
-        (services, recorder, requests)
+        generations.into_iter().map(with_generation).collect()
     }
 }
 

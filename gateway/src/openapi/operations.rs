@@ -137,6 +137,10 @@ pub(super) fn operations() -> Vec<Operation> {
             event: Some((EVENTS, schema_of::<response_events::Event>)),
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
         },
+        post::<responses::Request, answer::Compacted>(
+            "/v1/responses/compact",
+            "Replace the earlier turns of a conversation by a summary",
+        ),
         post::<responses::Request, answer::Count>("/v1/responses/input_tokens", "Count a request's tokens"),
         Operation {
             event: Some((EVENTS, schema_of::<response_events::Event>)),

@@ -7,3 +7,4 @@ pub mod host;
 pub mod idempotency;
 pub mod origin;
 pub mod request_id;
+pub mod upgrade;

@@ -21,10 +21,10 @@ use crate::protocols::models::handler as models;
 use crate::protocols::ollama::{catalog, handler as ollama};
 use crate::protocols::openai::decisions::handler as decisions;
 use crate::protocols::openai::handler as generate;
-use crate::protocols::openai::responses::handler as responses;
+use crate::protocols::openai::responses::{handler as responses, socket};
 use crate::protocols::prompts::handler as prompts;
 use crate::server::health;
-use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id};
+use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id, upgrade};
 use crate::server::state::AppState;
 
 /// The routes of the API. Paths below `/v1` are served without it too, for clients whose base URL lacks it.
@@ -48,7 +48,8 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/completions", post(generate::create_completion))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
-        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses", post(responses::create).get(socket::connect))
+        .route("/v1/responses/compact", post(responses::compact))
         .route("/v1/responses/input_tokens", post(responses::input_tokens))
         .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
@@ -110,8 +111,9 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
+        .layer(from_fn(upgrade::check))
         .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
-        .layer(from_fn_with_state(Arc::clone(&state.keys), host::check))
+        .layer(from_fn_with_state(Arc::clone(&state.hosts), host::check))
         .layer(from_fn(error_shape::apply))
         .layer(from_fn(request_id::assign))
         .with_state(state)

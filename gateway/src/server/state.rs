@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use ipc_proto::gateway::GatewayConfig;
 
 use crate::access::Keys;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
+use crate::protocols::openai::responses::socket::Sockets;
 use crate::protocols::openai::responses::store::ResponseStore;
+use crate::server::middleware::host::HostPolicy;
 use crate::server::middleware::idempotency::Idempotency;
 use crate::server::middleware::origin::OriginPolicy;
 
@@ -20,10 +23,38 @@ pub struct AppState {
     pub watch: FleetWatch,
     /// Stored responses.
     pub responses: Arc<ResponseStore>,
+    /// WebSocket connections.
+    pub sockets: Arc<Sockets>,
     /// The configured API keys.
     pub keys: Arc<Keys>,
+    /// The names under which the server answers.
+    pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
     pub origins: Arc<OriginPolicy>,
     /// Responses to requests with an idempotency key.
     pub idempotency: Arc<Idempotency>,
+}
+
+impl AppState {
+    /// The state of a gateway with these settings.
+    pub fn new(
+        config: &GatewayConfig,
+        services: Services,
+        watch: FleetWatch,
+        responses: Arc<ResponseStore>,
+    ) -> Self {
+        let keys = Arc::new(Keys::new(config.api_keys.expose()));
+        let hosts = HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() };
+        let origins = OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() };
+        Self {
+            services,
+            watch,
+            responses,
+            sockets: Arc::default(),
+            keys,
+            hosts: Arc::new(hosts),
+            origins: Arc::new(origins),
+            idempotency: Arc::default(),
+        }
+    }
 }

@@ -50,6 +50,16 @@ impl Db {
         Ok(())
     }
 
+    /// Stores the present state of a response that `instance` produces. Does nothing if it has ended or was deleted before.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn update_response(&self, id: &str, instance: &str, response: &str) -> Result<(), DbError> {
+        let update = sqlx::query("UPDATE responses SET response = ? WHERE id = ? AND maker = ?");
+        update.bind(response).bind(id).bind(instance).execute(self.pool().await?).await?;
+        Ok(())
+    }
+
     /// Stores the end of a response that `instance` produces. Returns false if it has ended or was deleted before.
     ///
     /// # Errors

@@ -102,7 +102,12 @@ async fn background_response_is_finished_once_by_its_instance() {
     assert_eq!(db.response("o", "a").await.unwrap(), Some(produced));
     assert!(db.is_produced_by("a", "one").await.unwrap() && !db.is_produced_by("a", "two").await.unwrap());
     assert!(!db.finish_response("a", "two", "no").await.unwrap());
+    for (instance, text) in [("two", "no"), ("one", "begun")] {
+        db.update_response("a", instance, text).await.unwrap();
+    }
+    assert_eq!(db.response("o", "a").await.unwrap().unwrap().response, "begun");
     assert!(db.finish_response("a", "one", "end").await.unwrap());
+    db.update_response("a", "one", "begun").await.unwrap();
     assert!(
         !db.finish_response("a", "one", "late").await.unwrap()
             && !db.is_produced_by("a", "one").await.unwrap()

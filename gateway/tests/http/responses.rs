@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fakes::Gateway;
 use super::{json, wait_until};
 
-fn request(input: &str, more: &Value) -> String {
+pub(crate) fn request(input: &str, more: &Value) -> String {
     let mut body = json!({"model": "m", "input": input});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -16,7 +16,7 @@ fn request(input: &str, more: &Value) -> String {
     body.to_string()
 }
 
-fn respond(gateway: &Gateway, input: &str, more: &Value) -> (u16, Value) {
+pub(crate) fn respond(gateway: &Gateway, input: &str, more: &Value) -> (u16, Value) {
     let (status, _, body) = gateway.ask("POST", "/v1/responses", "", &request(input, more));
     (status, json(&body))
 }
@@ -26,7 +26,7 @@ fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
     (status, json(&body))
 }
 
-fn events(body: &str) -> Vec<Value> {
+pub(crate) fn events(body: &str) -> Vec<Value> {
     body.lines().filter_map(|line| line.strip_prefix("data: ")).map(json).collect()
 }
 
@@ -97,13 +97,16 @@ fn background_response_can_be_polled_and_cancelled() {
     let gateway = Gateway::start("");
     let (status, begun) = respond(&gateway, "count 2", &json!({"background": true}));
     assert_eq!(status, 200);
-    assert_eq!(begun["status"], "in_progress");
+    assert_eq!(begun["status"], "queued");
+    assert_eq!(begun["completed_at"], Value::Null);
     let id = begun["id"].as_str().unwrap().to_owned();
     wait_until("it completes", || get(&gateway, &id).1["status"] == "completed");
-    assert_eq!(get(&gateway, &id).1["output"][0]["content"][0]["text"], "w0 w1 ");
+    let (_, ended) = get(&gateway, &id);
+    assert_eq!(ended["output"][0]["content"][0]["text"], "w0 w1 ");
+    assert!(ended["completed_at"].as_u64() >= ended["created_at"].as_u64(), "{ended}");
     let (_, begun) = respond(&gateway, "drip 3000", &json!({"background": true}));
     let id = begun["id"].as_str().unwrap().to_owned();
-    assert_eq!(get(&gateway, &id).1["status"], "in_progress");
+    wait_until("a worker begins it", || get(&gateway, &id).1["status"] == "in_progress");
     std::thread::sleep(Duration::from_millis(100));
     let (status, _, body) = gateway.ask("POST", &format!("/v1/responses/{id}/cancel"), "", "");
     assert_eq!(status, 200);

@@ -124,13 +124,13 @@ fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>)>())
+    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>, bool)>())
         .prop_map(
             |(
                 messages,
                 (tools, tool_choice, parallel_calls),
                 template_kwargs,
-                (continues, sanitize_control_tokens),
+                (continues, sanitize_control_tokens, truncates),
             )| {
                 Prompt::Chat(ChatPrompt {
                     messages,
@@ -140,6 +140,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
                     template_kwargs,
                     continues,
                     sanitize_control_tokens,
+                    truncates,
                 })
             },
         );
@@ -353,8 +354,10 @@ fn details() -> impl Strategy<Value = Details> {
     });
     let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>, Option<String>)>());
     let kinds = prop::sample::select(vec![ModelKind::Generate, ModelKind::Embed, ModelKind::Rerank]);
-    (texts, can, any::<(u64, Option<u32>, u64, u64)>(), (kinds, any::<bool>())).prop_map(
-        |((folder, texts), capabilities, numbers, (kind, unserved))| {
+    let controls = vec![ReasoningControl::Fixed, ReasoningControl::Switch, ReasoningControl::Effort];
+    let kinds = (kinds, any::<bool>(), prop::sample::select(controls));
+    (texts, can, any::<(u64, Option<u32>, u64, u64)>(), kinds).prop_map(
+        |((folder, texts), capabilities, numbers, (kind, unserved, reasoning_control))| {
             let (architecture, quantization, problem, chat_problem) = texts;
             let (parameters, context, weight_bytes, kv_bytes_per_token) = numbers;
             Details {
@@ -366,6 +369,7 @@ fn details() -> impl Strategy<Value = Details> {
                 quantization,
                 context,
                 capabilities,
+                reasoning_control,
                 weight_bytes,
                 kv_bytes_per_token,
                 problem,
@@ -385,10 +389,23 @@ fn exit() -> impl Strategy<Value = Exit> {
 
 fn entry() -> impl Strategy<Value = ModelEntry> {
     let names = (any::<String>(), vec(any::<String>(), 0..3));
-    let rest = (any::<(u64, u64, u32, bool)>(), vec(worker_entry(), 0..3), prop::option::of(exit()));
+    let rest =
+        (any::<(u64, u64, u32, bool, Option<u32>)>(), vec(worker_entry(), 0..3), prop::option::of(exit()));
     (names, details(), state(), rest).prop_map(|((id, aliases), details, state, rest)| {
-        let ((created, bytes, waiting, pinned), workers, last_exit) = rest;
-        ModelEntry { id, aliases, created, bytes, details, state, workers, waiting, pinned, last_exit }
+        let ((created, bytes, waiting, pinned, context), workers, last_exit) = rest;
+        ModelEntry {
+            id,
+            aliases,
+            created,
+            bytes,
+            details,
+            state,
+            context,
+            workers,
+            waiting,
+            pinned,
+            last_exit,
+        }
     })
 }
 
@@ -493,13 +510,19 @@ fn health() -> impl Strategy<Value = Health> {
         ..Memory::default()
     });
     let drafts = any::<(u64, u64)>().prop_map(|(proposed, accepted)| DraftStatistics { proposed, accepted });
-    (any::<(u64, u32, u32, u32, u32)>(), prefix, memory, drafts).prop_map(
-        |((steps, running, waiting, kv_blocks_used, kv_blocks_total), prefix, memory, drafts)| Health {
+    (any::<(u64, u32, u32, u32, u32, u32)>(), prefix, memory, drafts).prop_map(
+        |(
+            (steps, running, waiting, kv_blocks_used, kv_blocks_total, max_context),
+            prefix,
+            memory,
+            drafts,
+        )| Health {
             steps,
             running,
             waiting,
             kv_blocks_used,
             kv_blocks_total,
+            max_context,
             prefix,
             drafts,
             memory,

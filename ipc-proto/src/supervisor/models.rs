@@ -21,6 +21,9 @@ pub struct ModelEntry {
     pub details: Details,
     /// The state of its workers.
     pub state: ModelState,
+    /// The maximum of prompt and output together, in tokens, as served: the model's own, the setting's or, once a worker has
+    /// loaded it, what the KV cache holds.
+    pub context: Option<u32>,
     /// Its worker processes.
     pub workers: Vec<WorkerEntry>,
     /// Callers that wait for it to load.
@@ -50,6 +53,8 @@ pub struct Details {
     pub context: Option<u32>,
     /// The supported features.
     pub capabilities: Capabilities,
+    /// How a request controls its reasoning.
+    pub reasoning_control: ReasoningControl,
     /// Bytes of its weights in a worker's memory. More than on disk if loading unpacks them.
     pub weight_bytes: u64,
     /// Bytes that one token takes in the KV cache.
@@ -58,6 +63,18 @@ pub struct Details {
     pub problem: Option<String>,
     /// The reason why chats fail, if its chat template is invalid. Completions work.
     pub chat_problem: Option<String>,
+}
+
+/// How a request controls the reasoning of a model, as its chat template shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ReasoningControl {
+    /// Not at all: the model always reasons or never does.
+    #[default]
+    Fixed,
+    /// It turns reasoning on and off.
+    Switch,
+    /// It sets an effort: low, medium or high.
+    Effort,
 }
 
 /// The features of a model, as its files show them.

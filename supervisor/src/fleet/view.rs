@@ -34,11 +34,21 @@ impl FleetActor {
             id: id.to_owned(),
             aliases: self.settings(id).aliases,
             state: self.state(id),
+            context: self.context(id),
             workers: self.workers_of(id).map(|(number, worker)| self.worker_entry(number, worker)).collect(),
             waiting: slot.map_or(0, |slot| slot.callers.len() as u32),
             pinned: self.is_pinned(id),
             last_exit: slot.and_then(|slot| slot.last_exit.clone()),
         }
+    }
+
+    /// The smallest context of the loaded workers, or else what the files and the setting allow.
+    fn context(&self, id: &str) -> Option<u32> {
+        let loaded = self.workers_of(id).map(|(_, worker)| worker.process.health().max_context);
+        let loaded = loaded.filter(|tokens| *tokens > 0).min();
+        let files = self.registry.get(id).and_then(|model| model.details.context);
+        let allowed = [files, self.settings(id).context].into_iter().flatten().min();
+        loaded.or(allowed)
     }
 
     fn worker_entry(&self, number: u64, worker: &Worker) -> WorkerEntry {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chat_template::{Purpose, Templates};
 use ipc_proto::families;
-use ipc_proto::supervisor::{Capabilities, Details};
+use ipc_proto::supervisor::{Capabilities, Details, ReasoningControl};
 use ipc_proto::worker::ModelKind;
 use model_folder::{complete, json, quantization, weights};
 use serde::Deserialize;
@@ -125,6 +125,12 @@ fn apply_templates(details: &mut Details, folder: &Path) {
     *tools = *chat && text(Purpose::Tools).contains("tools");
     let marks = ["<think>", "reasoning_content", "<|channel|>"];
     *reasoning = *chat && marks.iter().any(|mark| text(Purpose::Chat).contains(mark));
+    details.reasoning_control = match text(Purpose::Chat) {
+        _ if !details.capabilities.reasoning => ReasoningControl::Fixed,
+        text if text.contains("reasoning_effort") => ReasoningControl::Effort,
+        text if text.contains("enable_thinking") || text.contains("if thinking") => ReasoningControl::Switch,
+        _ => ReasoningControl::Fixed,
+    };
 }
 
 fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<String, Tensor>) {

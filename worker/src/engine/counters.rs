@@ -40,6 +40,7 @@ impl Counters {
             waiting: self.waiting.load(Ordering::Relaxed),
             kv_blocks_used: used,
             kv_blocks_total: total,
+            max_context: self.kv_tokens.load(Ordering::Relaxed),
         }
     }
 

@@ -1,4 +1,4 @@
-use ipc_proto::generate::Message;
+use ipc_proto::generate::{Message, Role};
 
 use super::*;
 use crate::text::model_formats::Overrides;
@@ -103,4 +103,29 @@ fn detokenize_of_an_unknown_id_is_refused() {
     let error = detokenize(&smollm2(), &[1, 4_000_000_000]).unwrap_err();
     assert_eq!(error.field, Some(Field::Tokens));
     assert!(error.message.contains("4000000000"), "{error}");
+}
+
+/// A conversation of five questions, each of 20 words, with short answers.
+fn long_chat(truncates: bool) -> Prompt {
+    let mut messages = Vec::new();
+    for number in 0..5 {
+        messages.push(Message::text(Role::User, format!("Q{number}{}", " word".repeat(20))));
+        messages.push(Message::text(Role::Assistant, format!("A{number}")));
+    }
+    messages.push(Message::text(Role::User, "Last?"));
+    Prompt::Chat(ChatPrompt { messages, truncates, ..ChatPrompt::default() })
+}
+
+#[test]
+fn conversation_that_fills_the_context_loses_its_oldest_turns_if_it_may() {
+    let files = smollm2();
+    let rendered = render(&files, &long_chat(true), CONTEXT).unwrap();
+    assert!(rendered.tokens.len() < CONTEXT as usize, "{}", rendered.text);
+    assert!(rendered.text.contains("A4") && rendered.text.contains("Last?"), "{}", rendered.text);
+    assert!(!rendered.text.contains("Q0"), "{}", rendered.text);
+    assert_eq!(rendered.template.unwrap().adaptations.len(), 1);
+    assert_eq!(encode_within(&files, &long_chat(true), CONTEXT).unwrap().tokens, rendered.tokens);
+    let full = render(&files, &long_chat(false), CONTEXT).unwrap();
+    assert!(full.tokens.len() > CONTEXT as usize && full.text.contains("Q0"), "{}", full.text);
+    assert_eq!(render(&files, &long_chat(true), 1000).unwrap().tokens, full.tokens);
 }

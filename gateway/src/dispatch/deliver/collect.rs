@@ -9,6 +9,18 @@ use crate::audit::record::RequestRecorder;
 use crate::dispatch::choices::Choices;
 use crate::inference::output::{CompleteOutput, Output};
 
+/// What happens to a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// A server has taken it.
+    Begun {
+        /// Tokens of the first choice's prompt.
+        prompt_tokens: u32,
+    },
+    /// An event of one of its choices.
+    Event(&'a Event),
+}
+
 /// Collects the output of each choice, and the worker's free capacity when it took the request, if known. Calls `on_event`
 /// with each event.
 ///
@@ -16,11 +28,30 @@ use crate::inference::output::{CompleteOutput, Output};
 /// When a choice cannot begin, or fails. The other choices are cancelled.
 pub async fn collect(
     job: Job,
-    on_event: impl FnMut(&Event),
+    mut on_event: impl FnMut(&Event),
+) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
+    let each = |progress: Progress<'_>| {
+        if let Progress::Event(event) = progress {
+            on_event(event);
+        }
+    };
+    follow(job, each).await
+}
+
+/// As [`collect`], and tells the beginning too.
+///
+/// # Errors
+/// As [`collect`].
+pub async fn follow(
+    job: Job,
+    mut on_progress: impl FnMut(Progress<'_>),
 ) -> Result<(Vec<CompleteOutput>, Option<Capacity>)> {
     let (services, mut recorder, requests) = job.into_requests();
-    let mut choices = recorder.record_start(services.dispatcher.generate(requests).await)?;
-    let outputs = complete(&mut choices, &mut recorder, on_event).await?;
+    let started = async { services.dispatcher.generate(requests.await?).await };
+    let mut choices = recorder.record_start(started.await)?;
+    on_progress(Progress::Begun { prompt_tokens: choices.prompt_tokens() });
+    let each = |event: &Event| on_progress(Progress::Event(event));
+    let outputs = complete(&mut choices, &mut recorder, each).await?;
     Ok((outputs, choices.capacity()))
 }
 

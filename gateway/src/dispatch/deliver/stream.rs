@@ -49,7 +49,7 @@ pub async fn stream<W: ResponseWriter>(
     let model = job.request.model.clone();
     let (Services { dispatcher, fleet, .. }, mut recorder, requests) = job.into_requests();
     let mut start = Box::pin(async move {
-        let mut choices = dispatcher.generate(requests).await?;
+        let mut choices = dispatcher.generate(requests.await?).await?;
         if W::EAGER {
             return Ok((choices, None));
         }

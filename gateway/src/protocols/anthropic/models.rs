@@ -32,5 +32,8 @@ pub struct Model {
     pub display_name: String,
     pub created_at: String,
     pub lifecycle: &'static str,
+    /// The maximum of prompt and output together, in tokens, as served.
     pub max_input_tokens: Option<u32>,
+    /// The longest output, which shares the context with the prompt.
+    pub max_tokens: Option<u32>,
 }

@@ -10,8 +10,9 @@ use ipc_proto::{Error, Resource};
 use crate::dispatch::Services;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::error::ApiError;
+use crate::protocols::models::codex;
 use crate::protocols::models::write::{expand_aliases, paginate, to_anthropic, to_openai};
-use crate::protocols::openai::models::List;
+use crate::protocols::openai::models as openai;
 use crate::protocols::protocol::Protocol;
 
 /// Lists every model. Anthropic's clients request pages.
@@ -21,12 +22,14 @@ use crate::protocols::protocol::Protocol;
 pub async fn list(
     State(services): State<Services>,
     Extension(protocol): Extension<Protocol>,
+    own: Result<Query<openai::Query>, QueryRejection>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let models = expand_aliases(services.fleet.models().await?);
     if protocol == Protocol::OpenAi {
+        let catalogue = own.ok().and_then(|own| own.0.client_version).map(|_| codex::catalogue(&models));
         let data = models.into_iter().map(to_openai).collect();
-        return Ok(Json(List { object: "list", data }).into_response());
+        return Ok(Json(openai::List { object: "list", data, models: catalogue }).into_response());
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     Ok(Json(paginate(models, &query)?).into_response())

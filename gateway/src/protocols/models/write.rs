@@ -23,8 +23,16 @@ pub fn expand_aliases(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
 
 /// Writes a model in OpenAI's form.
 pub fn to_openai(entry: ModelEntry) -> Model {
-    let (state, details) = (state(entry.state), details(entry.details));
-    Model { id: entry.id, object: "model", created: entry.created, owned_by: "local", state, details }
+    Model {
+        id: entry.id,
+        object: "model",
+        created: entry.created,
+        owned_by: "local",
+        context_length: entry.context,
+        max_model_len: entry.context,
+        state: state(entry.state),
+        details: details(entry.details),
+    }
 }
 
 /// Writes a model in Anthropic's form.
@@ -35,7 +43,8 @@ pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
         id: entry.id,
         created_at: rfc3339(entry.created),
         lifecycle: "active",
-        max_input_tokens: entry.details.context,
+        max_input_tokens: entry.context,
+        max_tokens: entry.context,
     }
 }
 

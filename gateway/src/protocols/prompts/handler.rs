@@ -18,7 +18,7 @@ use crate::protocols::common::model_choice::{self, NamesModel};
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::chat::parse as chat_request;
 use crate::protocols::openai::completions::parse as completion_request;
-use crate::protocols::openai::responses::handler::load_history;
+use crate::protocols::openai::responses::create::load_history;
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::protocols::openai::responses::{parse as responses, wire as responses_api};
 use crate::protocols::prompts::parse::Dialect;

@@ -1,8 +1,8 @@
 //! Protects a server without API keys from web pages.
 //!
 //! A page on the internet can make its own name resolve to 127.0.0.1 (DNS rebinding). Its scripts then reach this server as if
-//! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses and `localhost` are
-//! valid hosts.
+//! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses, `localhost` and the
+//! configured names are valid hosts.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,36 +11,53 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use ipc_proto::gateway::AllowedHosts;
 
 use crate::access::Keys;
 use crate::protocols::error::unroutable;
 
+/// What decides under which names the server answers.
+#[derive(Debug)]
+pub struct HostPolicy {
+    /// The keys that open the API.
+    pub keys: Arc<Keys>,
+    /// The configured names.
+    pub allowed: AllowedHosts,
+}
+
 /// Rejects requests to a name that is not this machine's own.
-pub async fn check(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+pub async fn check(State(policy): State<Arc<HostPolicy>>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     // HTTP/1.0 has no Host. Browsers always send one.
-    if !keys.is_empty() || host.is_none_or(is_local) {
+    let Some(host) = host.filter(|host| policy.keys.is_empty() && !is_local(host, &policy.allowed)) else {
         return next.run(request).await;
-    }
-    unroutable(
-        StatusCode::FORBIDDEN,
-        "without API keys only requests to localhost or an IP address are answered",
-    )
+    };
+    let text = format!(
+        "requests to \"{}\" are not answered without API keys: list the name in allowed_hosts (MLXD_ALLOWED_HOSTS), \
+         or configure api_keys (MLXD_API_KEYS)",
+        name(host)
+    );
+    unroutable(StatusCode::FORBIDDEN, text)
 }
 
-fn is_local(host: &str) -> bool {
+fn is_local(host: &str, allowed: &AllowedHosts) -> bool {
     if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }
+    let name = name(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok() || allowed.includes(name)
+}
+
+/// The host without its port.
+fn name(host: &str) -> &str {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use super::*;
 
     #[test]
     fn host_is_local_for_addresses_and_localhost_only() {
@@ -53,12 +70,23 @@ mod tests {
             "192.168.0.7:10240",
             "localhost.",
         ] {
-            assert!(is_local(host), "{host}");
+            assert!(is_local(host, &AllowedHosts::default()), "{host}");
         }
         for host in
             ["evil.test", "evil.test:10240", "localhost.evil.test", "127.0.0.1.evil.test", "[evil]", ""]
         {
-            assert!(!is_local(host), "{host}");
+            assert!(!is_local(host, &AllowedHosts::default()), "{host}");
+        }
+    }
+
+    #[test]
+    fn configured_name_is_local_with_any_port() {
+        let allowed = AllowedHosts::try_from(vec!["host.docker.internal".to_owned()]).unwrap();
+        for host in ["host.docker.internal", "Host.Docker.Internal:10240", "host.docker.internal."] {
+            assert!(is_local(host, &allowed), "{host}");
+        }
+        for host in ["docker.internal", "host.docker.internal.evil.test", "x.host.docker.internal:1"] {
+            assert!(!is_local(host, &allowed), "{host}");
         }
     }
 }

@@ -220,6 +220,7 @@ fn parse_conversation(mut request: Request) -> Result<(String, ChatPrompt)> {
         template_kwargs,
         continues,
         sanitize_control_tokens: request.sanitize_control_tokens,
+        ..ChatPrompt::default()
     };
     Ok((model_name(request.model)?, prompt))
 }

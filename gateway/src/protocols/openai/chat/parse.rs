@@ -10,6 +10,7 @@ use crate::inference::request::InferenceRequest;
 use crate::protocols::common::checks::{
     applicable_format, check_continuation, model_name, must_call, refuse, token_limit, top_logprobs,
 };
+use crate::protocols::common::prompt_cache;
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::openai::choices::{self, AnswerForm, ChoicesRequest, Echo};
@@ -29,7 +30,8 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let logprobs = parse_logprobs(request.logprobs, request.top_logprobs)?;
     let is_background = messages::is_background_task(&request.messages);
     let continues = parse_continuation(&request)?;
-    let messages = messages::parse(request.messages)?;
+    let mut messages = messages::parse(request.messages)?;
+    request.verbosity.unwrap_or_default().apply(&mut messages);
     check_continuation("continue_final_message", continues, &messages)?;
     let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
         (Some(limit), _) => limit.positive("max_completion_tokens")?,
@@ -77,6 +79,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         template_kwargs,
         continues,
         sanitize_control_tokens: request.sanitize_control_tokens,
+        ..ChatPrompt::default()
     };
     let generation = Generation {
         prompt: Prompt::Chat(prompt),
@@ -105,10 +108,13 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("audio", &request.audio, &[])?;
     refuse("prediction", &request.prediction, &[])?;
     refuse("web_search_options", &request.web_search_options, &[])?;
-    refuse("verbosity", &request.verbosity, &[json!("medium")])?;
     refuse("store", &request.store.map(Value::Bool), &[json!(false)])?;
     refuse("prompt_cache_retention", &request.prompt_cache_retention, &cache_retentions())?;
-    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    prompt_cache::check(request.prompt_cache_options.as_ref())?;
+    if prompt_cache::prewarms(request.prompt_cache_options.as_ref()) {
+        let text = "prompt_cache_options.prewarm is not supported here, only by Responses";
+        return Err(Error::invalid("prompt_cache_options.prewarm", text));
+    }
     refuse("moderation", &request.moderation, &[])?;
     refuse("best_of", &request.best_of, &[json!(1)])?;
     refuse("add_special_tokens", &request.add_special_tokens, &[json!(false)])

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::protocols::common::body::{Body, Check};
 use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::token_limit::TokenLimit;
+use crate::protocols::common::verbosity::Verbosity;
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
@@ -49,7 +50,7 @@ pub struct Request {
     pub audio: Option<Value>,
     pub prediction: Option<Value>,
     pub web_search_options: Option<Value>,
-    pub verbosity: Option<Value>,
+    pub verbosity: Option<Verbosity>,
     pub store: Option<bool>,
     pub prompt_cache_retention: Option<Value>,
     pub prompt_cache_options: Option<Value>,

@@ -18,6 +18,8 @@ pub struct Response<'a> {
     pub id: &'a str,
     pub object: &'static str,
     pub created_at: u64,
+    /// `null` unless the response is completed.
+    pub completed_at: Option<u64>,
     pub status: &'static str,
     pub error: Option<Failure>,
     pub incomplete_details: Option<Incomplete>,
@@ -70,6 +72,11 @@ pub enum Item {
         name: String,
         arguments: String,
     },
+    /// A summary in place of earlier turns. An item that is not complete has an empty text.
+    Compaction {
+        id: String,
+        encrypted_content: String,
+    },
 }
 
 /// A part of a message or of reasoning.
@@ -114,6 +121,35 @@ pub struct OutputDetails {
 pub struct Count {
     pub object: &'static str,
     pub input_tokens: u32,
+}
+
+/// The answer of `/v1/responses/compact`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CompactedResponse")]
+pub struct Compacted {
+    pub id: String,
+    pub object: &'static str,
+    pub created_at: u64,
+    /// User messages that stay, then one compaction.
+    pub output: Vec<CompactedItem>,
+    pub usage: Usage,
+}
+
+/// An item of [`Compacted`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(rename = "CompactedItem")]
+pub enum CompactedItem {
+    Message { id: String, status: &'static str, role: &'static str, content: [InputText; 1] },
+    Compaction { id: String, encrypted_content: String },
+}
+
+/// The text of a user message.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ResponseInputText")]
+pub struct InputText {
+    pub r#type: &'static str,
+    pub text: String,
 }
 
 /// The answer to the deletion of a stored response.

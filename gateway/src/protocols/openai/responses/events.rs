@@ -86,6 +86,10 @@ pub enum Body<'a> {
         output_index: usize,
         delta: &'a str,
     },
+    Compacting {
+        item_id: &'a str,
+        output_index: usize,
+    },
     ArgumentsDone {
         item_id: &'a str,
         output_index: usize,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ipc_proto::generate::{Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
 
+use crate::protocols::openai::responses::compaction::Summary;
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
 
@@ -104,6 +105,18 @@ impl Turns {
                 self.turns.push(Message::result(Some(id), name, content));
                 Ok(())
             }
+            Some("compaction" | "compaction_summary" | "context_compaction") => {
+                let content = item.encrypted_content.as_deref();
+                let content = content.ok_or_else(|| missing(path, "encrypted_content"))?;
+                // Another server's summary cannot be read.
+                if let Some(summary) = Summary::open(content) {
+                    self.flush();
+                    summary.apply(&mut self.turns);
+                }
+                Ok(())
+            }
+            // The request itself is its effect.
+            Some("compaction_trigger") => Ok(()),
             Some(kind) if IGNORED_CALLS.contains(&kind) => Ok(()),
             Some(other) => {
                 let name = format!("{path}.type");

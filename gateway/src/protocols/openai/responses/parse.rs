@@ -9,9 +9,10 @@ use crate::protocols::common::checks::{
     applicable_format, model_name, refuse, stop_texts, token_limit, top_logprobs,
 };
 use crate::protocols::common::extensions::Extensions;
-use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::common::token_limit::TokenLimit;
+use crate::protocols::common::verbosity::Verbosity;
+use crate::protocols::common::{labels, prompt_cache};
 use crate::protocols::openai::chat::parse::cache_retentions;
 use crate::protocols::openai::chat::wire::Function;
 use crate::protocols::openai::fields::Stop;
@@ -45,12 +46,27 @@ pub struct ValidResponse {
     pub store: Option<bool>,
     /// Whether to generate the response in the background.
     pub background: bool,
+    /// Whether a summary takes the place of earlier turns.
+    pub compaction: Compaction,
+    /// Whether to generate an output.
+    pub generates: bool,
     /// Whether to return the reasoning as encrypted content too.
     pub encrypt: bool,
     /// Whether to return the reasoning as a summary. No model here writes summaries, so it is returned unchanged.
     pub summarise: bool,
     /// The fields of the request that the response echoes.
     pub echo: Map<String, Value>,
+}
+
+/// Whether a summary takes the place of earlier turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compaction {
+    /// Never.
+    Never,
+    /// The response is nothing but the summary.
+    Now,
+    /// If the prompt has more tokens than this number, or than the server's default.
+    Above(Option<u32>),
 }
 
 /// Parses a request that continues `history`, the items of previous responses.
@@ -83,7 +99,9 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         _ => extensions.priority.unwrap_or_default(),
     };
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
+    let generates = generates(&request);
     let (prompt, input, tools) = parse_conversation(&mut request, history)?;
+    let compaction = compaction(&request, &input)?;
     let constraint = applicable_format(&prompt.tool_choice, constraint);
     let echo = echo(&request, &prompt, &tools);
     let prompt = Prompt::Chat(prompt);
@@ -116,6 +134,8 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         previous: request.previous_response_id,
         store: request.store,
         background,
+        compaction,
+        generates,
         encrypt,
         summarise,
         echo,
@@ -138,18 +158,45 @@ pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptReque
     })
 }
 
+/// Returns whether the request generates an output, or only fills the prefix cache.
+fn generates(request: &Request) -> bool {
+    request.generate.unwrap_or(true) && !prompt_cache::prewarms(request.prompt_cache_options.as_ref())
+}
+
+/// Parses `context_management` and a `compaction_trigger` among the new items.
+fn compaction(request: &Request, input: &[Item]) -> Result<Compaction> {
+    let is_trigger = |item: &Item| item.r#type.as_deref() == Some("compaction_trigger");
+    if let Some(at) = input.iter().position(is_trigger) {
+        if at + 1 < input.len() {
+            let name = format!("input[{at}].type");
+            return Err(Error::invalid(&name, format!("{name}: a compaction_trigger is the last item")));
+        }
+        return Ok(Compaction::Now);
+    }
+    let managements = request.context_management.iter().flatten();
+    for (at, management) in managements.clone().enumerate() {
+        if management.r#type != "compaction" {
+            let name = format!("context_management[{at}].type");
+            return Err(Error::invalid(&name, format!("{name} must be compaction")));
+        }
+        at_least_one(&format!("context_management[{at}].compact_threshold"), management.compact_threshold)?;
+    }
+    let thresholds = managements.map(|management| management.compact_threshold);
+    Ok(thresholds
+        .min_by_key(|threshold| threshold.unwrap_or(u32::MAX))
+        .map_or(Compaction::Never, Compaction::Above))
+}
+
 /// Refuses unsupported fields that would change the output.
 fn refuse_unsupported(request: &Request) -> Result<()> {
     refuse("conversation", &request.conversation, &[])?;
     refuse("prompt", &request.prompt, &[])?;
     refuse("moderation", &request.moderation, &[])?;
-    refuse("context_management", &request.context_management, &[json!([])])?;
     refuse("background_options", &request.background_options, &[])?;
-    refuse("prompt_cache_options", &request.prompt_cache_options, &[])?;
+    prompt_cache::check(request.prompt_cache_options.as_ref())?;
     refuse("access_programs", &request.access_programs, &[])?;
     refuse("image", &request.image, &[])?;
     let text = |value: &Option<String>| value.as_deref().map(Value::from);
-    refuse("truncation", &text(&request.truncation), &[json!("disabled")])?;
     let tiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"].map(Value::from);
     refuse("service_tier", &text(&request.service_tier), &tiers)?;
     refuse("prompt_cache_retention", &text(&request.prompt_cache_retention), &cache_retentions())?;
@@ -160,8 +207,6 @@ fn refuse_unsupported(request: &Request) -> Result<()> {
     }
     let obfuscation = request.stream_options.and_then(|options| options.include_obfuscation);
     refuse("stream_options.include_obfuscation", &obfuscation.map(Value::Bool), &[json!(false)])?;
-    let verbosity = request.text.as_ref().and_then(|text| text.verbosity.as_deref()).map(Value::from);
-    refuse("text.verbosity", &verbosity, &[json!("medium")])?;
     let reasoning = request.reasoning.as_ref();
     let mode = reasoning.and_then(|reasoning| reasoning.mode.as_deref()).map(Value::from);
     refuse("reasoning.mode", &mode, &[json!("standard")])?;
@@ -222,7 +267,8 @@ fn parse_conversation(
         Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
-    let messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let mut messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    verbosity(request).apply(&mut messages);
     let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
     let wish = ReasoningRequest::from_effort(effort).ok_or_else(|| {
@@ -240,8 +286,22 @@ fn parse_conversation(
         template_kwargs,
         continues: false,
         sanitize_control_tokens: request.sanitize_control_tokens,
+        truncates: truncates(request)?,
     };
     Ok((prompt, input, shown))
+}
+
+fn verbosity(request: &Request) -> Verbosity {
+    request.text.as_ref().and_then(|text| text.verbosity).unwrap_or_default()
+}
+
+/// Returns whether the oldest turns may be left out.
+fn truncates(request: &Request) -> Result<bool> {
+    match request.truncation.as_deref() {
+        None | Some("disabled") => Ok(false),
+        Some("auto") => Ok(true),
+        Some(_) => Err(Error::invalid("truncation", "truncation must be auto or disabled")),
+    }
 }
 
 /// Returns the functions among the tools, and all tools as they are echoed.
@@ -338,8 +398,8 @@ fn echo(request: &Request, prompt: &ChatPrompt, tools: &[Value]) -> Map<String, 
         "presence_penalty": request.sampling.presence_penalty.unwrap_or(0.0),
         "frequency_penalty": request.sampling.frequency_penalty.unwrap_or(0.0),
         "reasoning": {"effort": effort, "summary": summary(request)},
-        "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": "medium"},
-        "truncation": "disabled",
+        "text": {"format": format.unwrap_or_else(|| json!({"type": "text"})), "verbosity": verbosity(request)},
+        "truncation": if prompt.truncates { "auto" } else { "disabled" },
         "service_tier": tier_name(request.service_tier.as_deref()),
         "background": request.background.unwrap_or(false),
         "metadata": request.metadata.clone().unwrap_or_default(),

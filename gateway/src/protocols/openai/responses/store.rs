@@ -116,7 +116,7 @@ impl ResponseStore {
         let mut items = Vec::new();
         for stored in chain {
             let response: Value = parse_json(&stored.response)?;
-            if is_in_progress(&response) {
+            if is_unfinished(&response) {
                 let made = stored.instance.is_some_and(|instance| self.is_produced_by(&instance, &stored.id));
                 let what = if made { "is not finished" } else { "has failed" };
                 let text = format!("the previous response \"{}\" {what}", stored.id);
@@ -137,11 +137,11 @@ impl ResponseStore {
         self.load_current(owner, id).await.map(|(response, _)| response)
     }
 
-    /// Returns a response and, if it is in progress, the name of the gateway that produces it.
+    /// Returns a response and, if it is unfinished, the name of the gateway that produces it.
     async fn load_current(&self, owner: &str, id: &str) -> Result<(Value, Option<String>)> {
         let stored = self.load(owner, id).await?;
         let response: Value = parse_json(&stored.response)?;
-        if !is_in_progress(&response) {
+        if !is_unfinished(&response) {
             return Ok((response, None));
         }
         if let Some(instance) = stored.instance
@@ -151,7 +151,7 @@ impl ResponseStore {
         }
         // The response may have ended since it was read. If not, no gateway is left to finish it.
         let mut response: Value = parse_json(&self.load(owner, id).await?.response)?;
-        if is_in_progress(&response) {
+        if is_unfinished(&response) {
             response["status"] = "failed".into();
             let text = "the server was restarted while the response was made, or could not keep it";
             response["error"] = json!({"code": "server_error", "message": text});
@@ -241,6 +241,20 @@ impl ResponseStore {
         });
     }
 
+    /// Stores that the generation of a background response has begun. Does not wait for the database. A response that has ended
+    /// meanwhile stays as it is.
+    pub fn record_begin(self: &Arc<Self>, begun: StoredResponse) {
+        let this = Arc::clone(self);
+        let write = async move {
+            let StoredResponse { id, response, .. } = begun;
+            if let Err(error) = this.db.update_response(&id, this.instance.name(), &response).await {
+                // Clients see it as queued until its end.
+                tracing::warn!(id, %error, "the beginning of a response could not be kept");
+            }
+        };
+        tokio::spawn(write.in_current_span());
+    }
+
     /// Waits until this gateway produces no response.
     pub async fn wait_idle(&self) {
         // `self` owns the sender, so the channel cannot be closed.
@@ -323,8 +337,9 @@ impl Drop for RunningGuard {
     }
 }
 
-fn is_in_progress(response: &Value) -> bool {
-    response["status"] == "in_progress"
+/// Whether the response is queued or in progress.
+fn is_unfinished(response: &Value) -> bool {
+    response["status"] == "queued" || response["status"] == "in_progress"
 }
 
 fn not_found(id: &str) -> Error {

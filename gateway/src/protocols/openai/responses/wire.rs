@@ -15,6 +15,7 @@ use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
+use crate::protocols::common::verbosity::Verbosity;
 use crate::protocols::openai::fields::Stop;
 
 /// The request. Fields of type [`Value`] are only echoed or refused.
@@ -49,7 +50,9 @@ pub struct Request {
     pub conversation: Option<Value>,
     pub prompt: Option<Value>,
     pub moderation: Option<Value>,
-    pub context_management: Option<Value>,
+    pub context_management: Option<Vec<ContextManagement>>,
+    /// With `false` the prompt is computed and cached, and the output stays empty.
+    pub generate: Option<bool>,
     pub background_options: Option<Value>,
     pub prompt_cache_options: Option<Value>,
     pub access_programs: Option<Value>,
@@ -228,7 +231,16 @@ pub struct Reasoning {
 #[schemars(rename = "ResponsesText")]
 pub struct Text {
     pub format: Option<Value>,
-    pub verbosity: Option<String>,
+    pub verbosity: Option<Verbosity>,
+}
+
+/// A way to keep the conversation within the context. The only `type` is `compaction`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesContextManagement")]
+pub struct ContextManagement {
+    pub r#type: String,
+    /// The number of tokens above which the conversation is compacted.
+    pub compact_threshold: Option<u32>,
 }
 
 /// Settings of a stream.

@@ -9,13 +9,18 @@ use serde_json::{Map, Value};
 
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
+use crate::inference::output::Output;
+use crate::protocols::common::answer::unix_seconds;
 use crate::protocols::common::field_names;
 use crate::protocols::openai::responses::answer::{
     Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
+use crate::protocols::openai::responses::compaction::passes::OutcomeSlot;
 use crate::protocols::openai::responses::events::{Body, Event};
 use crate::protocols::openai::responses::{answer, sealed};
 use crate::protocols::openai::write::to_logprobs;
+
+mod compaction;
 
 /// The fields of a response that are known before generation.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +37,22 @@ pub struct ResponseHead {
     pub encrypt: bool,
     /// Whether to return reasoning as a summary.
     pub summarise: bool,
+    /// What the output of the model becomes.
+    pub form: Form,
+    /// What a compaction before the generation has found.
+    pub compacted: OutcomeSlot,
+}
+
+/// What the output of the model becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Messages, reasoning and calls.
+    #[default]
+    Answer,
+    /// One compaction, which holds the output as a summary.
+    Compaction,
+    /// Nothing: the request only fills the prefix cache.
+    Nothing,
 }
 
 /// Builds a response from events, and writes its stream.
@@ -44,6 +65,8 @@ pub struct ResponseBuilder {
     open: Option<Open>,
     outcome: Outcome,
     usage: Option<Usage>,
+    /// The summary so far, of [`Form::Compaction`].
+    summary: Option<Output>,
 }
 
 /// The item that later events may extend.
@@ -67,8 +90,11 @@ enum Kind {
 /// The status of a response.
 #[derive(Debug, Clone)]
 enum Outcome {
+    /// A background response that no worker has begun.
+    Queued,
     Running,
-    Completed,
+    /// At this time, in seconds since the Unix epoch.
+    Completed(u64),
     Incomplete,
     Failed(Failure),
 }
@@ -84,7 +110,15 @@ impl ResponseBuilder {
             open: None,
             outcome: Outcome::Running,
             usage: None,
+            summary: None,
         }
+    }
+
+    /// Begins the response as queued, until [`ResponseWriter::open`].
+    pub fn queue(&mut self, buffer: &mut Vec<u8>) {
+        self.outcome = Outcome::Queued;
+        self.push_created(buffer);
+        self.push_response(buffer, "response.queued");
     }
 
     /// Returns the response's id.
@@ -100,15 +134,18 @@ impl ResponseBuilder {
     /// Returns the response in its present state.
     pub fn response(&self) -> Response<'_> {
         let (status, error, incomplete) = match &self.outcome {
+            Outcome::Queued => ("queued", None, None),
             Outcome::Running => ("in_progress", None, None),
-            Outcome::Completed => ("completed", None, None),
+            Outcome::Completed(_) => ("completed", None, None),
             Outcome::Incomplete => ("incomplete", None, Some(Incomplete { reason: "max_output_tokens" })),
             Outcome::Failed(failure) => ("failed", Some(failure.clone()), None),
         };
+        let completed_at = if let Outcome::Completed(at) = self.outcome { Some(at) } else { None };
         Response {
             id: &self.head.id,
             object: "response",
             created_at: self.head.created_at,
+            completed_at,
             status,
             error,
             incomplete_details: incomplete,
@@ -133,6 +170,16 @@ impl ResponseBuilder {
     fn push_created(&mut self, buffer: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.created, true) {
             self.push_response(buffer, "response.created");
+        }
+    }
+
+    fn push_delta(&mut self, buffer: &mut Vec<u8>, delta: &generate::Delta) {
+        let mut logprobs = &*delta.logprobs;
+        for part in &delta.parts {
+            // The first text of the step has the log probabilities.
+            let part_logprobs =
+                if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
+            self.push_part(buffer, part, part_logprobs);
         }
     }
 
@@ -205,7 +252,7 @@ impl ResponseBuilder {
                 summary.clear();
                 content.clear();
             }
-            Item::FunctionCall { .. } => {}
+            Item::FunctionCall { .. } | Item::Compaction { .. } => {}
         }
         self.push_event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
         if let Some(part) = open.content_part(self.head.summarise) {
@@ -281,11 +328,17 @@ impl ResponseBuilder {
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
         let (status, outcome) = match reason {
             FinishReason::Length => ("incomplete", Outcome::Incomplete),
-            _ => ("completed", Outcome::Completed),
+            _ => ("completed", Outcome::Completed(unix_seconds())),
         };
         self.close_item(buffer, status);
         self.outcome = outcome;
         self.usage = Some(to_usage(usage));
+    }
+
+    /// Ends a response without output. It generated one token, only to fill the prefix cache.
+    fn finish_empty(&mut self, usage: generate::Usage) {
+        self.outcome = Outcome::Completed(unix_seconds());
+        self.usage = Some(to_usage(generate::Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage }));
     }
 
     /// Records that the response could not be stored.
@@ -319,24 +372,29 @@ impl ResponseWriter for ResponseBuilder {
     const EAGER: bool = true;
 
     fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
+        if matches!(self.outcome, Outcome::Queued) {
+            self.outcome = Outcome::Running;
+        }
         self.push_created(buffer);
         self.push_response(buffer, "response.in_progress");
+        self.push_preface(buffer);
     }
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
         self.push_created(buffer);
+        self.push_preface(buffer);
         match event {
             generate::Event::Progress(_) | generate::Event::Prompt { .. } => {}
-            generate::Event::Delta(delta) => {
-                let mut logprobs = &*delta.logprobs;
-                for part in &delta.parts {
-                    // The first text of the step has the log probabilities.
-                    let part_logprobs =
-                        if matches!(part, Part::Text(_)) { std::mem::take(&mut logprobs) } else { &[] };
-                    self.push_part(buffer, part, part_logprobs);
-                }
-            }
-            generate::Event::Finished { reason, usage } => self.finish(buffer, *reason, *usage),
+            generate::Event::Delta(delta) => match self.head.form {
+                Form::Answer => self.push_delta(buffer, delta),
+                Form::Compaction => self.push_summary(buffer, delta),
+                Form::Nothing => {}
+            },
+            generate::Event::Finished { reason, usage } => match self.head.form {
+                Form::Answer => self.finish(buffer, *reason, *usage),
+                Form::Compaction => self.finish_summary(buffer, *usage),
+                Form::Nothing => self.finish_empty(*usage),
+            },
             generate::Event::Failed(failure) => self.fail(buffer, failure),
         }
         event.is_last()
@@ -347,9 +405,9 @@ impl ResponseWriter for ResponseBuilder {
             self.mark_not_stored();
         }
         match self.outcome {
-            Outcome::Completed => self.push_response(buffer, "response.completed"),
+            Outcome::Completed(_) => self.push_response(buffer, "response.completed"),
             Outcome::Incomplete => self.push_response(buffer, "response.incomplete"),
-            Outcome::Running | Outcome::Failed(_) => {}
+            Outcome::Queued | Outcome::Running | Outcome::Failed(_) => {}
         }
     }
 
@@ -418,7 +476,8 @@ fn to_failure(failure: &Error) -> Failure {
     }
 }
 
-fn to_usage(usage: generate::Usage) -> Usage {
+/// Converts token counts.
+pub fn to_usage(usage: generate::Usage) -> Usage {
     Usage {
         input_tokens: usage.prompt_tokens,
         input_tokens_details: InputDetails {

@@ -199,18 +199,28 @@ fn missing_required_field_is_named() {
 fn unsupported_field_is_refused_unless_neutral() {
     for (name, on, off) in [
         ("prompt_cache_retention", json!("24h"), json!("in_memory")),
-        ("verbosity", json!("low"), json!("medium")),
         ("modalities", json!(["audio"]), json!(["text"])),
         ("audio", json!({"voice": "alloy", "format": "wav"}), json!(null)),
         ("prediction", json!({"type": "content", "content": "x"}), json!(null)),
         ("web_search_options", json!({}), json!(null)),
         ("store", json!(true), json!(false)),
-        ("prompt_cache_options", json!({}), json!(null)),
     ] {
         assert_eq!(blamed_field(chat_of(&with(hello(), &json!({ name: on })))), name);
         chat_of(&with(hello(), &json!({ name: off }))).unwrap();
         chat_of(&with(hello(), &json!({ name: null }))).unwrap();
     }
+}
+
+#[test]
+fn verbosity_is_a_hint_in_the_system_message() {
+    let first = |level: &str| {
+        let valid = chat_of(&with(hello(), &json!({ "verbosity": level })))?;
+        let Prompt::Chat(chat) = valid.generation.prompt else { panic!("no chat") };
+        Ok::<_, Error>(chat.messages[0].content.text().into_owned())
+    };
+    assert_eq!(first("low").unwrap(), "Answer briefly.");
+    assert_eq!(first("medium").unwrap(), "Hi");
+    assert_eq!(first("huge").unwrap_err().field, Some("verbosity".into()));
 }
 
 #[test]

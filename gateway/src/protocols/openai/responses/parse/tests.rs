@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocols::common::body;
+use crate::protocols::openai::responses::compaction::Summary;
 use crate::protocols::openai::responses::sealed;
 
 fn valid_after(history: &[Item], more: &Value) -> Result<ValidResponse> {
@@ -101,6 +102,67 @@ fn service_tier_sets_the_priority() {
             (priority, &json!(tier))
         );
     }
+}
+
+#[test]
+fn truncation_auto_is_echoed_and_lets_turns_go() {
+    for (name, truncates) in [("auto", true), ("disabled", false)] {
+        let more = json!({ "truncation": name });
+        assert_eq!(
+            (prompt(&more).truncates, &valid(&more).unwrap().echo["truncation"]),
+            (truncates, &json!(name))
+        );
+    }
+    assert!(!prompt(&json!({})).truncates);
+}
+
+#[test]
+fn verbosity_is_echoed_and_a_hint_in_the_system_message() {
+    let more = json!({"instructions": "a", "text": {"verbosity": "low"}});
+    assert_eq!(prompt(&more).messages[0], message(Role::System, "a\n\nAnswer briefly."));
+    assert_eq!(valid(&more).unwrap().echo["text"]["verbosity"], "low");
+    assert_eq!(prompt(&json!({"text": {"verbosity": "medium"}})), prompt(&json!({})));
+}
+
+#[test]
+fn trigger_or_threshold_asks_for_a_compaction() {
+    let compaction = |more: Value| valid(&more).unwrap().compaction;
+    assert_eq!(compaction(json!({})), Compaction::Never);
+    assert_eq!(compaction(json!({"context_management": []})), Compaction::Never);
+    let above = json!([{"type": "compaction", "compact_threshold": 900}, {"type": "compaction"}]);
+    assert_eq!(compaction(json!({ "context_management": above })), Compaction::Above(Some(900)));
+    assert_eq!(compaction(json!({"context_management": [{"type": "compaction"}]})), Compaction::Above(None));
+    let trigger = json!([{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]);
+    assert_eq!(compaction(json!({"input": trigger, "context_management": above})), Compaction::Now);
+}
+
+#[test]
+fn compaction_item_is_read_as_a_summary_and_a_foreign_one_passed_over() {
+    let sealed = Summary { text: "S".into(), kept_bytes: 100, before_question: false }.seal();
+    let texts = |kind: &str, content: &str| {
+        let more = json!({"input": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a"},
+            {"type": kind, "encrypted_content": content},
+            {"role": "user", "content": "next"},
+        ]});
+        let messages = prompt(&more).messages;
+        messages.iter().map(|message| message.content.text().into_owned()).collect::<Vec<_>>()
+    };
+    for kind in ["compaction", "context_compaction"] {
+        let texts = texts(kind, &sealed);
+        assert_eq!((texts.len(), &*texts[0], &*texts[2]), (3, "q", "next"), "{texts:?}");
+        assert!(texts[1].ends_with("\n\nS"), "{texts:?}");
+    }
+    assert_eq!(texts("compaction", "gAAAA"), ["q", "a", "next"]);
+}
+
+#[test]
+fn generate_false_and_prewarm_generate_nothing() {
+    for more in [json!({"generate": false}), json!({"prompt_cache_options": {"prewarm": true}})] {
+        assert!(!valid(&more).unwrap().generates, "{more}");
+    }
+    assert!(valid(&json!({"generate": true})).unwrap().generates && valid(&json!({})).unwrap().generates);
 }
 
 #[test]
@@ -211,11 +273,20 @@ fn invalid_field_is_named() {
         (json!({"max_output_tokens": 0}), "max_output_tokens"),
         (json!({"conversation": "c"}), "conversation"),
         (json!({"prompt": {"id": "p"}}), "prompt"),
-        (json!({"truncation": "auto"}), "truncation"),
+        (json!({"truncation": "sideways"}), "truncation"),
         (json!({"service_tier": "gold"}), "service_tier"),
-        (json!({"context_management": [{"type": "compaction"}]}), "context_management"),
+        (json!({"context_management": [{"type": "magic"}]}), "context_management[0].type"),
+        (
+            json!({"context_management": [{"type": "compaction", "compact_threshold": 0}]}),
+            "context_management[0].compact_threshold",
+        ),
+        (item(json!({"type": "compaction"})), "input[0].encrypted_content"),
+        (
+            json!({"input": [{"type": "compaction_trigger"}, {"role": "user", "content": "x"}]}),
+            "input[0].type",
+        ),
         (json!({"background": true, "store": false}), "background"),
-        (json!({"text": {"verbosity": "low"}}), "text.verbosity"),
+        (json!({"text": {"verbosity": "huge"}}), "text.verbosity"),
         (json!({"text": {"format": {"type": "xml"}}}), "text.format"),
         (json!({"text": {"format": {"type": "json_schema"}}}), "text.format"),
         (json!({"reasoning": {"effort": "huge"}}), "reasoning.effort"),
@@ -236,7 +307,7 @@ fn invalid_field_is_named() {
         (json!({"reasoning": {"summary": "long"}}), "reasoning.summary"),
         (json!({"reasoning": {"max_tokens": 0}}), "reasoning.max_tokens"),
         (json!({"prompt_cache_retention": "24h"}), "prompt_cache_retention"),
-        (json!({"prompt_cache_options": {}}), "prompt_cache_options"),
+        (json!({"prompt_cache_options": {"mode": "explicit"}}), "prompt_cache_options.mode"),
         (json!({"metadata": {"a": "x".repeat(1025)}}), "metadata"),
         (item(json!({"type": "custom_tool_call"})), "input[0].type"),
         (item(json!({"type": "item_reference", "id": "msg_x"})), "input[0].id"),

@@ -4,12 +4,14 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::protocols::openai::responses::compaction::{Summary, passes};
 use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
 
 fn builder() -> ResponseBuilder {
     let echo = json!({"tools": []}).as_object().unwrap().clone();
     let (id, model) = ("resp_1".into(), "m".into());
-    ResponseBuilder::new(ResponseHead { id, created_at: 5, model, echo, encrypt: true, summarise: false })
+    let head = ResponseHead { id, created_at: 5, model, echo, encrypt: true, ..ResponseHead::default() };
+    ResponseBuilder::new(head)
 }
 
 fn parts(parts: Vec<Part>) -> Neutral {
@@ -62,6 +64,119 @@ fn last_event_shows_whether_the_response_was_stored() {
         let last = parse_events(&buffer).pop().unwrap();
         assert_eq!((&last["type"], &last["response"]["store"]), (&"response.completed".into(), &kept.into()));
     }
+}
+
+#[test]
+fn queued_response_is_in_progress_once_generation_begins() {
+    let (mut wire, mut buffer) = (builder(), Vec::new());
+    wire.queue(&mut buffer);
+    wire.open(&mut buffer, 7);
+    wire.push(&mut buffer, 0, &finished(FinishReason::Stop));
+    wire.end(&mut buffer, true);
+    let events = parse_events(&buffer);
+    let states = events.iter().map(|event| (&event["type"], &event["response"]["status"]));
+    let states: Vec<_> =
+        states.map(|(name, status)| (name.as_str().unwrap(), status.as_str().unwrap())).collect();
+    let expected = [
+        ("response.created", "queued"),
+        ("response.queued", "queued"),
+        ("response.in_progress", "in_progress"),
+        ("response.completed", "completed"),
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn only_a_completed_response_has_a_time_of_completion() {
+    for (event, is_completed) in [
+        (finished(FinishReason::Stop), true),
+        (finished(FinishReason::Length), false),
+        (Neutral::Failed(failure(ErrorKind::Internal)), false),
+    ] {
+        let events = stream(&[event]);
+        let times: Vec<_> = events.iter().map(|event| &event["response"]["completed_at"]).collect();
+        assert!(times[..times.len() - 1].iter().all(|time| time.is_null()), "{times:?}");
+        assert_eq!(times[times.len() - 1].is_u64(), is_completed, "{times:?}");
+    }
+}
+
+/// A builder of this form, whose preparation has found `outcome`.
+fn prepared(form: Form, outcome: passes::Outcome) -> ResponseBuilder {
+    let compacted = OutcomeSlot::default();
+    compacted.set(outcome).unwrap();
+    ResponseBuilder::new(ResponseHead { form, compacted, ..builder().head().clone() })
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn compaction_is_one_item_without_text() {
+    let earlier = generate::Usage { prompt_tokens: 100, ..generate::Usage::default() };
+    let wire = prepared(Form::Compaction, passes::Outcome { usage: earlier, kept_bytes: 9, summary: None });
+    let events = stream_of(
+        wire,
+        &[
+            parts(vec![Part::Reasoning("hm".into()), Part::Text(" so".into())]),
+            parts(vec![Part::Text("me ".into())]),
+            finished(FinishReason::Length),
+        ],
+    );
+    let compacting = "response.compaction.compacting";
+    let expected = [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        compacting,
+        compacting,
+        "response.output_item.done",
+        "response.completed",
+    ];
+    assert_eq!(names(&events), expected);
+    assert_eq!(events[2]["item"], json!({"type": "compaction", "id": "cmp_1_0", "encrypted_content": ""}));
+    assert_eq!((&events[3]["item_id"], &events[3]["output_index"]), (&json!("cmp_1_0"), &json!(0)));
+    let response = &events[6]["response"];
+    let sealed = response["output"][0]["encrypted_content"].as_str().unwrap();
+    let summary = Summary { text: "some".into(), kept_bytes: 9, before_question: false };
+    assert_eq!(Summary::open(sealed), Some(summary));
+    assert_eq!(
+        (response["output"].as_array().unwrap().len(), &response["usage"]["input_tokens"]),
+        (1, &json!(107))
+    );
+}
+
+#[test]
+fn model_that_writes_no_summary_fails_the_compaction() {
+    let events =
+        stream_of(prepared(Form::Compaction, passes::Outcome::default()), &[finished(FinishReason::Stop)]);
+    assert_eq!(names(&events).pop(), Some("response.failed"));
+}
+
+#[test]
+fn automatic_compaction_precedes_the_answer() {
+    let summary = Summary { text: "S".into(), kept_bytes: 9, before_question: true };
+    let outcome = passes::Outcome { summary: Some(summary.clone()), ..passes::Outcome::default() };
+    let events = stream_of(
+        prepared(Form::Answer, outcome),
+        &[parts(vec![Part::Text("x".into())]), finished(FinishReason::Stop)],
+    );
+    let added: Vec<_> = events.iter().filter(|event| event["type"] == "response.output_item.added").collect();
+    assert_eq!((&added[0]["item"]["type"], &added[0]["output_index"]), (&json!("compaction"), &json!(0)));
+    assert_eq!((&added[1]["item"]["type"], &added[1]["output_index"]), (&json!("message"), &json!(1)));
+    let output = &events.last().unwrap()["response"]["output"];
+    assert_eq!(output[0]["encrypted_content"], summary.seal());
+    assert_eq!(output[1]["content"][0]["text"], "x");
+}
+
+#[test]
+fn prefill_has_no_output() {
+    let head = ResponseHead { form: Form::Nothing, ..builder().head().clone() };
+    let delta = parts(vec![Part::Text("x".into())]);
+    let events = stream_of(ResponseBuilder::new(head), &[delta, finished(FinishReason::Length)]);
+    assert_eq!(names(&events), ["response.created", "response.in_progress", "response.completed"]);
+    let response = &events[2]["response"];
+    assert_eq!((&response["output"], &response["usage"]["output_tokens"]), (&json!([]), &json!(0)));
 }
 
 #[test]

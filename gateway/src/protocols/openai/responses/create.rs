@@ -1,0 +1,334 @@
+//! Makes responses: whole, streamed or in the background.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures::FutureExt;
+use ipc_proto::generate::{Event, Generation};
+use ipc_proto::worker::Capacity;
+use ipc_proto::{Error, ErrorKind, Result};
+
+use crate::access::Tenant;
+use crate::dispatch::deliver::{EndHook, Job, Preparation, Progress};
+use crate::dispatch::replay_buffer::{ReplayWriter, replay_buffer};
+use crate::dispatch::writer::ResponseWriter;
+use crate::dispatch::{Services, deliver};
+use crate::inference::labels::Labels;
+use crate::inference::request::InferenceRequest;
+use crate::inference::request_id::RequestId;
+use crate::protocols::common::answer::unix_seconds;
+use crate::protocols::openai::responses::compaction::passes::{Compactor, LastPass, OutcomeSlot};
+use crate::protocols::openai::responses::parse::{Compaction, ValidResponse};
+use crate::protocols::openai::responses::store::ResponseStore;
+use crate::protocols::openai::responses::wire::Item;
+use crate::protocols::openai::responses::write::{Form, ResponseBuilder, ResponseHead};
+use crate::protocols::openai::responses::{parse, wire as api};
+use crate::store::responses::StoredResponse;
+
+const ENDPOINT: &str = "/v1/responses";
+/// Maximum number of item references in one request. Each one costs a database query.
+const MAX_REFERENCES: usize = 100;
+
+/// What responses are made with.
+#[derive(Clone)]
+pub struct Context {
+    /// The way to the models.
+    pub services: Services,
+    /// The stored responses.
+    pub responses: Arc<ResponseStore>,
+    /// The id of the client's request.
+    pub id: RequestId,
+    /// The sender.
+    pub tenant: Tenant,
+    /// The labels of the request's headers.
+    pub labels: Labels,
+}
+
+/// A response that is about to be made.
+pub struct Creation {
+    job: Job,
+    builder: ResponseBuilder,
+    /// `None` if the response is not stored.
+    saver: Option<ResponseSaver>,
+    background: bool,
+    input: Vec<Item>,
+}
+
+impl Creation {
+    /// Parses a request that continues `history`.
+    ///
+    /// # Errors
+    /// Returns an error that names the invalid field.
+    pub fn new(context: &Context, request: api::Request, history: &[Item]) -> Result<Self> {
+        let Context { services, responses, id, tenant, labels } = context.clone();
+        let mut valid = parse::parse(request, history)?;
+        valid.request = valid.request.with_labels(labels);
+        let stores = valid.store.unwrap_or(true) || valid.background;
+        valid.echo.insert("store".into(), stores.into());
+        let slot = OutcomeSlot::default();
+        let head = ResponseHead {
+            id: format!("resp_{}", uuid::Uuid::new_v4().simple()),
+            created_at: unix_seconds(),
+            model: valid.request.model.clone(),
+            echo: std::mem::take(&mut valid.echo),
+            encrypt: valid.encrypt,
+            summarise: valid.summarise,
+            form: form(&valid),
+            compacted: Arc::clone(&slot),
+        };
+        let saver = stores.then(|| ResponseSaver::new(&responses, &tenant, &valid));
+        let (background, input) = (valid.background, std::mem::take(&mut valid.input));
+        let (sender, preparing) = ((id, tenant), services.clone());
+        let request = if valid.generates { valid.request } else { prefill_only(valid.request) };
+        let preparation = match valid.compaction {
+            Compaction::Never => None,
+            _ if !valid.generates => None,
+            Compaction::Now => {
+                let compactor = Compactor::new(preparing, sender.clone(), ENDPOINT, request.clone());
+                Some(prepare_summary(compactor, slot))
+            }
+            Compaction::Above(threshold) => {
+                let compactor = Compactor::new(preparing, sender.clone(), ENDPOINT, request.clone());
+                Some(compactor.compact_above(threshold, slot).boxed())
+            }
+        };
+        let job = Job::new(services, sender, ENDPOINT, request).prepared_by(preparation);
+        Ok(Self { job, builder: ResponseBuilder::new(head), saver, background, input })
+    }
+
+    /// Returns the new input items.
+    pub fn input(&self) -> &[Item] {
+        &self.input
+    }
+
+    /// Stores the response with `history` instead of the previous response, which is not stored.
+    pub fn detach(&mut self, history: &[Item]) {
+        if let Some(saver) = &mut self.saver {
+            saver.previous = None;
+            saver.input.splice(..0, history.iter().cloned());
+        }
+    }
+
+    /// Makes the response, and answers with it, with its stream, or with its beginning.
+    ///
+    /// # Errors
+    /// Returns every error before the response begins.
+    pub async fn respond(self) -> Result<Response> {
+        let Self { job, builder, saver, background, .. } = self;
+        let streamed = job.request.stream.is_some();
+        match saver {
+            Some(saver) if background => generate_in_background(job, builder, saver).await,
+            saver if streamed => stream(job, builder, saver).await,
+            saver => generate(job, builder, saver).await,
+        }
+    }
+}
+
+fn form(valid: &ValidResponse) -> Form {
+    match valid.compaction {
+        _ if !valid.generates => Form::Nothing,
+        Compaction::Now => Form::Compaction,
+        Compaction::Never | Compaction::Above(_) => Form::Answer,
+    }
+}
+
+/// The request with the least output there is.
+fn prefill_only(request: InferenceRequest) -> InferenceRequest {
+    let generation =
+        Generation { max_tokens: Some(1), constraint: None, logprobs: None, ..request.generation };
+    InferenceRequest { generation, ..request }
+}
+
+/// Runs a compaction up to its last pass, whose output the response holds.
+fn prepare_summary(compactor: Compactor, slot: OutcomeSlot) -> Preparation {
+    let prepare = async move {
+        let LastPass { request, outcome } = compactor.prepare().await?;
+        // Nobody else fills the slot.
+        let _ = slot.set(outcome);
+        Ok(request)
+    };
+    prepare.boxed()
+}
+
+async fn generate(job: Job, mut builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
+    let capacity = collect(job, &mut builder).await?;
+    if let Some(saver) = saver
+        && saver.store(saver.snapshot(&builder)).await.is_err()
+    {
+        // The client still gets its response.
+        builder.mark_not_stored();
+    }
+    Ok((capacity.map(Extension), Json(builder.response())).into_response())
+}
+
+/// Collects a generation event by event, so that each log probability stays with its text.
+async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Option<Capacity>> {
+    let mut ignored = Vec::new();
+    let add = |event: &Event| {
+        if !matches!(event, Event::Failed(_)) {
+            builder.push(&mut ignored, 0, event);
+            ignored.clear();
+        }
+    };
+    deliver::collect(job, add).await.map(|(_, capacity)| capacity)
+}
+
+async fn stream(job: Job, builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
+    let failed = ResponseBuilder::new(builder.head().clone());
+    let end_hook = saver.map(|saver| -> EndHook<ResponseBuilder> {
+        Box::new(move |builder| {
+            let stored = saver.snapshot(builder);
+            Box::pin(async move { saver.store(stored).await.is_ok() })
+        })
+    });
+    match deliver::stream(job, builder, end_hook).await {
+        // Codex handles the codes of these errors inside a stream, but gives up at their HTTP statuses.
+        Err(error) if matches!(error.kind, ErrorKind::ContextLength | ErrorKind::Overloaded) => {
+            Ok(deliver::failure_stream(failed, &error))
+        }
+        outcome => outcome,
+    }
+}
+
+async fn generate_in_background(
+    job: Job,
+    mut builder: ResponseBuilder,
+    saver: ResponseSaver,
+) -> Result<Response> {
+    let mut last = Vec::new();
+    builder.queue(&mut last);
+    saver.responses.store_pending(saver.snapshot(&builder), unix_seconds()).await?;
+    let streamed = job.request.stream.is_some();
+    let (writer, replay) = replay_buffer();
+    if streamed {
+        writer.push_events(&mut last);
+    }
+    let response =
+        if streamed { deliver::replay(&replay, 0) } else { Json(builder.response()).into_response() };
+    let (responses, id) = (Arc::clone(&saver.responses), builder.id().to_owned());
+    if streamed {
+        responses.add_replay(id.clone(), replay);
+    }
+    responses.run(id, async move {
+        let add = |progress: Progress<'_>| {
+            let is_last = match progress {
+                Progress::Begun { prompt_tokens } => {
+                    builder.open(&mut last, prompt_tokens);
+                    saver.responses.record_begin(saver.snapshot(&builder));
+                    false
+                }
+                Progress::Event(Event::Failed(_)) => true,
+                Progress::Event(event) => builder.push(&mut last, 0, event),
+            };
+            if is_last {
+                return;
+            }
+            if streamed {
+                writer.push_events(&mut last);
+            } else {
+                last.clear();
+            }
+        };
+        match deliver::follow(job, add).await {
+            Ok(_) => builder.end(&mut last, true),
+            Err(error) => {
+                last.clear();
+                builder.fail(&mut last, &error);
+            }
+        }
+        (saver.snapshot(&builder).response, FinalEvents { writer, last })
+    });
+    Ok(response)
+}
+
+/// The last events of a stream. They are pushed on drop, after the response was stored.
+struct FinalEvents {
+    writer: ReplayWriter,
+    last: Vec<u8>,
+}
+
+impl Drop for FinalEvents {
+    fn drop(&mut self) {
+        self.writer.push_events(&mut self.last);
+    }
+}
+
+/// Stores one response.
+struct ResponseSaver {
+    responses: Arc<ResponseStore>,
+    owner: String,
+    previous: Option<String>,
+    input: Vec<Item>,
+}
+
+impl ResponseSaver {
+    fn new(responses: &Arc<ResponseStore>, tenant: &Tenant, valid: &ValidResponse) -> Self {
+        let mut input = valid.input.clone();
+        for item in &mut input {
+            item.id.get_or_insert_with(|| format!("item_{}", uuid::Uuid::new_v4().simple()));
+        }
+        let (owner, previous) = (tenant.name().to_owned(), valid.previous.clone());
+        Self { responses: Arc::clone(responses), owner, previous, input }
+    }
+
+    /// Returns the database row of the response in its present state.
+    fn snapshot(&self, builder: &ResponseBuilder) -> StoredResponse {
+        // Strings, numbers, lists and objects with string keys always serialize.
+        let input = serde_json::to_string(&self.input).unwrap_or_default();
+        let response = serde_json::to_string(&builder.response()).unwrap_or_default();
+        let (id, owner) = (builder.id().to_owned(), self.owner.clone());
+        StoredResponse { id, owner, previous: self.previous.clone(), input, response, instance: None }
+    }
+
+    async fn store(&self, stored: StoredResponse) -> Result<()> {
+        self.responses.store(&stored, unix_seconds()).await
+    }
+}
+
+/// Loads the items of previous responses, and replaces item references in the request by the items.
+///
+/// # Errors
+/// Returns an error for an unknown previous response or too many references.
+pub async fn load_history(
+    responses: &ResponseStore,
+    tenant: &Tenant,
+    request: &mut api::Request,
+) -> Result<Vec<Item>> {
+    let history = match &request.previous_response_id {
+        Some(id) => responses.history(tenant.name(), id).await?,
+        None => Vec::new(),
+    };
+    resolve_references(responses, tenant, request, &history).await?;
+    Ok(history)
+}
+
+/// Replaces item references in the request by the items.
+///
+/// # Errors
+/// Returns an error for too many references.
+pub async fn resolve_references(
+    responses: &ResponseStore,
+    tenant: &Tenant,
+    request: &mut api::Request,
+    history: &[Item],
+) -> Result<()> {
+    let Some(api::Input::Items(items)) = &mut request.input else { return Ok(()) };
+    let mut referred = 0;
+    for item in items {
+        let Some(id) = item.reference() else { continue };
+        referred += 1;
+        if referred > MAX_REFERENCES {
+            return Err(Error::invalid("input", format!("input: at most {MAX_REFERENCES} references")));
+        }
+        let known = history.iter().find(|item| item.id.as_deref() == Some(id)).cloned();
+        let found = match known {
+            Some(known) => Some(known),
+            None => responses.item(tenant.name(), id).await?,
+        };
+        if let Some(found) = found {
+            *item = found;
+        }
+    }
+    Ok(())
+}
