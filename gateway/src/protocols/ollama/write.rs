@@ -214,7 +214,7 @@ impl ResponseWriter for LineWriter {
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &Event) -> bool {
         match event {
-            Event::Prompt { .. } => {}
+            Event::Progress(_) | Event::Prompt { .. } => {}
             Event::Delta(delta) => {
                 self.head.mark_token();
                 self.push_delta(buffer, delta);

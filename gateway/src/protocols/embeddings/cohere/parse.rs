@@ -46,6 +46,7 @@ pub fn parse(request: Request) -> Result<ValidCohereEmbed> {
         inputs: texts.iter().cloned().map(Input::Text).collect(),
         dimensions: request.output_dimension,
         truncate,
+        max_tokens: None,
         prompt_name: None,
         prompt_candidates: prompt_names(request.input_type)?,
     };

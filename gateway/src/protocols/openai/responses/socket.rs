@@ -27,7 +27,7 @@ use crate::access::Tenant;
 use crate::dispatch::Services;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::body::{self, Body, MAX_BODY_BYTES};
-use crate::protocols::common::{field_names, labels};
+use crate::protocols::common::{field_names, labels, model_choice};
 use crate::protocols::error::{status, unroutable};
 use crate::protocols::openai::error;
 use crate::protocols::openai::responses::create::{Context, Creation, load_history, resolve_references};
@@ -192,7 +192,8 @@ impl Session {
                 format!("type: \"{kind}\" is not supported, only \"response.create\""),
             ));
         }
-        let mut request: api::Request = body::parse(request)?;
+        let request = body::parse(request)?;
+        let mut request: api::Request = model_choice::fill(&self.context.services.fleet, request).await?;
         if request.background == Some(true) {
             let text = "background: a response over a WebSocket is not made in the background; POST it";
             return Err(Error::invalid("background", text));
