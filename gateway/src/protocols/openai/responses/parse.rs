@@ -179,9 +179,9 @@ fn compaction(request: &Request, input: &[Item]) -> Result<Compaction> {
             let name = format!("context_management[{at}].type");
             return Err(Error::invalid(&name, format!("{name} must be compaction")));
         }
-        at_least_one(&format!("context_management[{at}].compact_threshold"), management.compact_threshold)?;
+        token_limit(&format!("context_management[{at}].compact_threshold"), management.compact_threshold)?;
     }
-    let thresholds = managements.map(|management| management.compact_threshold);
+    let thresholds = managements.map(|management| management.compact_threshold.and_then(TokenLimit::tokens));
     Ok(thresholds
         .min_by_key(|threshold| threshold.unwrap_or(u32::MAX))
         .map_or(Compaction::Never, Compaction::Above))

@@ -240,7 +240,7 @@ pub struct Text {
 pub struct ContextManagement {
     pub r#type: String,
     /// The number of tokens above which the conversation is compacted.
-    pub compact_threshold: Option<u32>,
+    pub compact_threshold: Option<TokenLimit>,
 }
 
 /// Settings of a stream.
