@@ -29,6 +29,17 @@ pub struct Error {
     pub field: Option<Field>,
     /// The capacity of the worker, if it refused the request because it is full.
     pub capacity: Option<Capacity>,
+    /// Both lengths, if the prompt of a generation is too long.
+    pub overflow: Option<Overflow>,
+}
+
+/// A prompt that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overflow {
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens of the longest prompt that leaves room for output.
+    pub limit: u32,
 }
 
 /// The classes of failure.
@@ -182,7 +193,15 @@ impl Error {
             }
             _ => Disposition::Final,
         };
-        Self { kind, origin, disposition, message: message.into(), field: None, capacity: None }
+        Self {
+            kind,
+            origin,
+            disposition,
+            message: message.into(),
+            field: None,
+            capacity: None,
+            overflow: None,
+        }
     }
 
     /// An invalid value of `field` in the client's request.

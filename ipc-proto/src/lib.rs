@@ -19,4 +19,4 @@ pub mod stream;
 pub mod supervisor;
 pub mod worker;
 
-pub use error::{Disposition, Error, ErrorKind, Field, Origin, Resource, Result};
+pub use error::{Disposition, Error, ErrorKind, Field, Origin, Overflow, Resource, Result};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::generate::{Choice, Constraint, Generation, Prompt, Submission, ToolChoice};
 use ipc_proto::stream::StreamId;
-use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Overflow, Result};
 use tracing::Span;
 
 use crate::engine::command::EngineRequest;
@@ -104,7 +104,9 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: Fiel
         let text = format!(
             "the prompt has {length} tokens; this model's context holds {max_length}, output included"
         );
-        return Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field));
+        let overflow = Some(Overflow { prompt: length, limit: max_length.saturating_sub(1) });
+        let error = Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field);
+        return Err(Error { overflow, ..error });
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::generate::*;
 use crate::stream::*;
 use crate::supervisor::*;
 use crate::worker::*;
-use crate::{Disposition, Error, ErrorKind, Field, Origin, Resource};
+use crate::{Disposition, Error, ErrorKind, Field, Origin, Overflow, Resource};
 
 fn kind() -> impl Strategy<Value = ErrorKind> {
     prop::sample::select(vec![
@@ -71,15 +71,17 @@ fn field() -> impl Strategy<Value = Field> {
 }
 
 fn error() -> impl Strategy<Value = Error> {
-    let blame = (prop::option::of(field()), prop::option::of(capacity()));
+    let overflow = any::<(u32, u32)>().prop_map(|(prompt, limit)| Overflow { prompt, limit });
+    let blame = (prop::option::of(field()), prop::option::of(capacity()), prop::option::of(overflow));
     (kind(), origin(), disposition(), any::<String>(), blame).prop_map(
-        |(kind, origin, disposition, message, (field, capacity))| Error {
+        |(kind, origin, disposition, message, (field, capacity, overflow))| Error {
             kind,
             origin,
             disposition,
             message,
             field,
             capacity,
+            overflow,
         },
     )
 }

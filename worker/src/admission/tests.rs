@@ -68,6 +68,7 @@ fn a_prompt_that_fills_the_context_is_refused_with_both_numbers() {
     let error = admitted(text(&"word ".repeat(90))).unwrap_err();
     assert_eq!((error.kind, error.origin), (ErrorKind::ContextLength, Origin::Client));
     assert!(error.message.contains("91") && error.message.contains("64"), "{error}");
+    assert_eq!(error.overflow, Some(Overflow { prompt: 91, limit: 63 }));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Errors as `{"type": "error", "error": {…}, "request_id": …}`, in bodies and in streams.
 
-use ipc_proto::{Error, ErrorKind, Field};
+use ipc_proto::{Error, ErrorKind, Field, Overflow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -49,13 +49,34 @@ impl Body {
         };
         let message = message(error, field_names::messages);
         let message = match error.kind {
-            // Clients recognize by these words that they must shorten the conversation.
-            ErrorKind::ContextLength => format!("prompt is too long: {message}"),
+            // By these words clients know that they must shorten the conversation. Claude Code also reads both numbers.
+            ErrorKind::ContextLength => match error.overflow {
+                Some(Overflow { prompt, limit }) => {
+                    format!("prompt is too long: {prompt} tokens > {limit} maximum")
+                }
+                None => format!("prompt is too long: {message}"),
+            },
             _ => message,
         };
         let is_thread = matches!(&error.field, Some(Field::Named(name)) if name == "thread");
         let details = is_thread
             .then_some(Details { error_code: "thread_unsupported_request", unsupported: ["thread"] });
         Self { r#type: "error", error: Inner { r#type, message, details }, request_id: request_id.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::Origin;
+
+    use super::*;
+
+    #[test]
+    fn overflow_is_worded_as_anthropics_clients_expect() {
+        let overflow = Some(Overflow { prompt: 300, limit: 255 });
+        let error = Error::new(ErrorKind::ContextLength, Origin::Client, "the prompt has 300 tokens");
+        let body = serde_json::to_value(Body::new(&Error { overflow, ..error }, 400, "req_1")).unwrap();
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+        assert_eq!(body["error"]["message"], "prompt is too long: 300 tokens > 255 maximum");
     }
 }
