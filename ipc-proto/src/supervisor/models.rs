@@ -46,7 +46,8 @@ pub struct Details {
     pub parameters: u64,
     /// Such as `bf16` or `4-bit`.
     pub quantization: String,
-    /// The maximum of prompt and output together, in tokens, if config.json gives it.
+    /// The maximum of prompt and output together, in tokens: as config.json says, unless the settings or the KV pool of a running worker
+    /// allow less. `None` if none of them says.
     pub context: Option<u32>,
     /// The supported features.
     pub capabilities: Capabilities,

@@ -383,7 +383,9 @@ async fn settings_reach_the_worker_as_flags_and_aliases_resolve() {
     ] {
         assert!(error.message.contains(flag), "{flag}: {error}");
     }
-    assert!(setup.fleet.models().await[0].pinned);
+    let shown = &setup.fleet.models().await[0];
+    assert!(shown.pinned);
+    assert_eq!(shown.details.context, Some(128), "the context that requests can use");
     setup.fleet.pin("nick".into(), false).await.unwrap();
     assert!(!setup.fleet.models().await[0].pinned);
     settings.replicas = 0;

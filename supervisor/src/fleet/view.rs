@@ -27,12 +27,17 @@ impl FleetActor {
     pub(super) fn model_entry(&self, id: &str) -> ModelEntry {
         let slot = self.slots.get(id);
         let model = self.registry.get(id);
+        let settings = self.settings(id);
+        let mut details = model.as_ref().map(|model| model.details.clone()).unwrap_or_default();
+        // Clients shorten conversations by this number, so it is what requests can use. A KV pool may hold less than the model allows.
+        let served = self.ready_addresses(id).into_iter().map(|address| address.model.max_context).min();
+        details.context = [details.context, settings.context, served].into_iter().flatten().min();
         ModelEntry {
             created: model.as_ref().map_or(0, |model| model.folder.created),
             bytes: model.as_ref().map_or(0, |model| model.folder.bytes),
-            details: model.map(|model| model.details.clone()).unwrap_or_default(),
+            details,
             id: id.to_owned(),
-            aliases: self.settings(id).aliases,
+            aliases: settings.aliases,
             state: self.state(id),
             workers: self.workers_of(id).map(|(number, worker)| self.worker_entry(number, worker)).collect(),
             waiting: slot.map_or(0, |slot| slot.callers.len() as u32),

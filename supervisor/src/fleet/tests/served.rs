@@ -190,6 +190,16 @@ async fn pinned_or_preloaded_model_that_dies_idle_starts_again_and_another_does_
 }
 
 #[tokio::test]
+async fn context_of_a_running_model_is_what_its_worker_serves() {
+    let (setup, _) =
+        serving_fleet(policy_with(ModelSettings { context: Some(128), ..ModelSettings::default() }));
+    assert_eq!(setup.fleet.models().await[0].details.context, Some(128));
+    setup.load().await;
+    let entry = setup.until(|entry| count_ready(entry) == 1).await;
+    assert_eq!(entry.details.context, Some(64));
+}
+
+#[tokio::test]
 async fn model_lifetime_is_set_by_the_last_request_then_the_loading_caller_then_settings() {
     let (setup, _) = serving_fleet(Policy { idle_seconds: Some(600), ..Policy::default() });
     // Has no effect on a model that does not run.
