@@ -1,6 +1,6 @@
 //! Parses chat requests into neutral ones.
 
-use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Priority, Prompt, ToolChanges, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -52,6 +52,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let prompt = ChatPrompt {
         messages,
         tools,
+        tool_changes: ToolChanges::default(),
         tool_choice,
         parallel_calls,
         template_kwargs,
