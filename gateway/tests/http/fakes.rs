@@ -235,6 +235,15 @@ impl FakeWorker {
     }
 }
 
+/// The script in a message. The gateway's own messages for a compaction have a script each.
+fn scripted(text: &str) -> String {
+    match text.split_whitespace().next() {
+        Some("Summarise") => "count 2".to_owned(),
+        Some("The") => "count 1".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
 impl Worker for FakeWorker {
     async fn wait_ready(self, _: Context) -> Result<ModelInfo> {
         Ok(info())
@@ -243,7 +252,7 @@ impl Worker for FakeWorker {
     async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
         let prompt = match submission.generation.prompt {
             Prompt::Text(prompt) => prompt,
-            Prompt::Chat(chat) => chat.messages.last().unwrap().content.text().into_owned(),
+            Prompt::Chat(chat) => scripted(&chat.messages.last().unwrap().content.text()),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         if prompt == "drain" && self.is_leaving() {
