@@ -14,6 +14,8 @@ pub enum Adaptation {
     DocumentsAsText,
     /// The template writes one call per turn.
     OneCallPerTurn,
+    /// The template refuses or drops system messages after the beginning.
+    LaterSystemAsUser,
     /// The template refuses or drops system messages.
     SystemInFirstUserTurn,
     /// The template requires alternating roles.
@@ -36,6 +38,9 @@ impl fmt::Display for Adaptation {
             }
             Self::DocumentsAsText => "the template has no documents: they are text in the system message",
             Self::OneCallPerTurn => "the template writes one call a turn: turns with several calls are split",
+            Self::LaterSystemAsUser => {
+                "the template takes system messages at the beginning only: later ones are user turns"
+            }
             Self::SystemInFirstUserTurn => {
                 "the template has no system messages: the first user turn begins with them"
             }
@@ -87,10 +92,21 @@ fn assistant() -> Message {
     Message { role: Role::Assistant, ..Message::default() }
 }
 
-/// Moves system messages to the beginning of the first user message.
+/// Turns system messages after the beginning into user messages. In their places they leave the prompt before them as it was, so its
+/// blocks stay cached.
+pub(crate) fn later_system_as_user(messages: &[Message]) -> Vec<Message> {
+    let leading = messages.iter().take_while(|message| message.role == Role::System).count();
+    let mut messages = messages.to_vec();
+    for message in messages[leading..].iter_mut().filter(|message| message.role == Role::System) {
+        message.role = Role::User;
+    }
+    messages
+}
+
+/// Moves the system messages at the beginning into the first user message. Later ones become user messages.
 pub(crate) fn fold_system_messages(messages: &[Message]) -> Vec<Message> {
     let (system, mut rest): (Vec<Message>, Vec<Message>) =
-        messages.iter().cloned().partition(|message| message.role == Role::System);
+        later_system_as_user(messages).into_iter().partition(|message| message.role == Role::System);
     if system.is_empty() {
         return rest;
     }

@@ -238,13 +238,18 @@ fn alternatives(base: History) -> Vec<History> {
         let adaptations = base.adaptations.iter().chain(more).copied().collect();
         History { messages, adaptations }
     };
+    let later = conversation::later_system_as_user(&base.messages);
     let folded = conversation::fold_system_messages(&base.messages);
+    let moved: &[Adaptation] = if later == base.messages { &[] } else { &[Adaptation::LaterSystemAsUser] };
+    let with = |last: &[Adaptation]| [moved, last].concat();
     let candidates = [
         other(conversation::merge_turns(&base.messages), &[Adaptation::TurnsMerged]),
-        other(folded.clone(), &[Adaptation::SystemInFirstUserTurn]),
+        other(later.clone(), moved),
+        other(conversation::merge_turns(&later), &with(&[Adaptation::TurnsMerged])),
+        other(folded.clone(), &with(&[Adaptation::SystemInFirstUserTurn])),
         other(
             conversation::merge_turns(&folded),
-            &[Adaptation::SystemInFirstUserTurn, Adaptation::TurnsMerged],
+            &with(&[Adaptation::SystemInFirstUserTurn, Adaptation::TurnsMerged]),
         ),
     ];
     let mut all = vec![base];

@@ -159,7 +159,9 @@ fn is_ours(adaptations: &[Adaptation], expected: &str, prompt: &ChatPrompt) -> b
     let drops_system = system.any(|message| !expected.contains(message.content.text().trim()));
     adaptations.iter().any(|adaptation| match adaptation {
         Adaptation::ToolsAsText | Adaptation::OneCallPerTurn => true,
-        Adaptation::SystemInFirstUserTurn | Adaptation::TurnsMerged => drops_system,
+        Adaptation::LaterSystemAsUser | Adaptation::SystemInFirstUserTurn | Adaptation::TurnsMerged => {
+            drops_system
+        }
         _ => false,
     })
 }

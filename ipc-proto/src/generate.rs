@@ -140,8 +140,10 @@ impl Default for Prompt {
 pub struct ChatPrompt {
     /// In order of time.
     pub messages: Vec<Message>,
-    /// Functions that the model may call.
+    /// Functions that the model may call. The head of the prompt lists them.
     pub tools: Vec<Tool>,
+    /// What later turns change about the functions.
+    pub tool_changes: ToolChanges,
     /// Whether the model calls functions.
     pub tool_choice: ToolChoice,
     /// Whether one turn may hold several calls.
@@ -155,6 +157,25 @@ pub struct ChatPrompt {
     pub sanitize_control_tokens: Option<bool>,
     /// Whether the oldest turns may be left out if the conversation does not fit the context.
     pub truncates: bool,
+}
+
+impl ChatPrompt {
+    /// The functions that the model may call at the end of the conversation.
+    pub fn callable_tools(&self) -> Vec<Tool> {
+        let ToolChanges { added, withdrawn } = &self.tool_changes;
+        let listed = self.tools.iter().filter(|tool| !withdrawn.contains(&tool.name));
+        listed.chain(added).cloned().collect()
+    }
+}
+
+/// Changes of the functions during a conversation, as its turns describe them. The head of the prompt does not change with them, so
+/// what is cached of the prompt stays valid.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ToolChanges {
+    /// Functions that the model may call besides the listed ones. A turn describes each.
+    pub added: Vec<Tool>,
+    /// Names of listed functions that the model may not call any more.
+    pub withdrawn: Vec<String>,
 }
 
 /// One turn of a conversation.

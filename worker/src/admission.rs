@@ -161,7 +161,7 @@ fn compile_constraint(
 ) -> Result<Option<Matcher>> {
     let answer = generation.constraint.as_ref();
     let Prompt::Chat(chat) = &generation.prompt else { return compile_answer(files, answer) };
-    let tools = if output_format.functions.is_some() { chat.tools.as_slice() } else { &[] };
+    let tools = if output_format.functions.is_some() { chat.callable_tools() } else { Vec::new() };
     if let ToolChoice::Named(name) = &chat.tool_choice
         && !tools.iter().any(|tool| tool.name == *name)
     {
@@ -179,7 +179,7 @@ fn compile_constraint(
     }
     let compile = |lenient| {
         let spec = GrammarSpec {
-            tools,
+            tools: &tools,
             choice: &chat.tool_choice,
             parallel: !output_format.single_call,
             reasoning: tags,

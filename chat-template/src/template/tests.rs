@@ -158,7 +158,7 @@ fn conversation_is_adapted_to_restrictions_of_the_template() {
         (vec![("user", "a"), ("assistant", "b")], "[user:a][assistant:b]"),
         (vec![("system", "s"), ("user", "a")], "[user:s\n\na]"),
         (vec![("user", "a"), ("user", "b"), ("assistant", "c")], "[user:a\n\nb][assistant:c]"),
-        (vec![("system", "s"), ("user", "a"), ("user", "b"), ("system", "t")], "[user:s\n\nt\n\na\n\nb]"),
+        (vec![("system", "s"), ("user", "a"), ("user", "b"), ("system", "t")], "[user:s\n\na\n\nb\n\nt]"),
         (vec![("system", "s")], "[user:s]"),
     ] {
         assert_eq!(plain(&template, &prompt(&turns, None)).unwrap(), expected);
@@ -167,6 +167,24 @@ fn conversation_is_adapted_to_restrictions_of_the_template() {
     let deaf = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.content }}]{% endif %}{% endfor %}";
     let template = ChatTemplate::new(deaf, BTreeMap::new()).unwrap();
     assert_eq!(plain(&template, &prompt(&[("system", "s"), ("user", "a")], None)).unwrap(), "[s\n\na]");
+}
+
+/// What precedes a later system message does not change with it, so it stays cached.
+#[test]
+fn later_system_message_stays_in_its_place() {
+    let first_only = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('First') }}{% endif %}\
+        [{{ m.role }}:{{ m.content }}]{% endfor %}";
+    let drops_later = "{% for m in messages %}{% if m.role != 'system' or loop.first %}[{{ m.role }}:{{ m.content }}]{% endif %}{% endfor %}";
+    let turns = [("system", "s"), ("user", "a"), ("assistant", "b"), ("system", "Later.")];
+    for (template, expected) in [
+        (first_only, "[system:s][user:a][assistant:b][user:Later.]"),
+        (drops_later, "[system:s][user:a][assistant:b][user:Later.]"),
+        (STRICT, "[user:s\n\na][assistant:b][user:Later.]"),
+    ] {
+        let template = ChatTemplate::new(template, BTreeMap::new()).unwrap();
+        assert_eq!(plain(&template, &prompt(&turns, None)).unwrap(), expected);
+        assert!(expected.starts_with(&plain(&template, &prompt(&turns[..3], None)).unwrap()));
+    }
 }
 
 /// The prompt ends where the text ends, whatever the template would write after it.

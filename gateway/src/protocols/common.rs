@@ -7,6 +7,7 @@ pub mod extensions;
 pub mod field_names;
 pub mod keep_alive;
 pub mod labels;
+pub mod media;
 pub mod model_choice;
 pub mod prompt_cache;
 pub mod rate_limits;

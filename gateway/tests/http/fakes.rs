@@ -250,6 +250,15 @@ impl FakeWorker {
     }
 }
 
+/// The script in a message. The gateway's own messages for a compaction have a script each.
+fn scripted(text: &str) -> String {
+    match text.split_whitespace().next() {
+        Some("Summarise") => "count 2".to_owned(),
+        Some("The") => "count 1".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
 impl Worker for FakeWorker {
     async fn wait_ready(self, _: Context) -> Result<ModelInfo> {
         Ok(info())
@@ -263,7 +272,7 @@ impl Worker for FakeWorker {
         }
         let prompt = match submission.generation.prompt {
             Prompt::Text(prompt) => prompt,
-            Prompt::Chat(chat) => chat.messages.last().unwrap().content.text().into_owned(),
+            Prompt::Chat(chat) => scripted(&chat.messages.last().unwrap().content.text()),
             Prompt::Tokens(_) | Prompt::Infill { .. } => panic!("only texts and chats are asked here"),
         };
         // The gateway's own instruction.

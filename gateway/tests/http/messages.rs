@@ -115,6 +115,50 @@ fn foreign_host_and_large_body_are_refused_in_anthropics_form() {
     }
 }
 
+/// The fake worker counts three tokens in any prompt.
+fn compacting(edit: &Value, stream: bool) -> String {
+    let mut body = json(&message("count 1", stream));
+    body["context_management"] = json!({"edits": [edit]});
+    body.to_string()
+}
+
+#[test]
+fn long_prompt_is_compacted_before_the_answer() {
+    let gateway = Gateway::start("");
+    let edit = |trigger: u32, pause: bool| {
+        let trigger = json!({"type": "input_tokens", "value": trigger});
+        json!({"type": "compact_20260112", "trigger": trigger, "pause_after_compaction": pause})
+    };
+    let answer = |edit: &Value| json(&gateway.ask("POST", "/v1/messages", "", &compacting(edit, false)).2);
+    let kinds = |answer: &Value| {
+        let blocks = answer["content"].as_array().unwrap().iter();
+        blocks.map(|block| block["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let short = answer(&edit(4, false));
+    assert_eq!((kinds(&short), &short["usage"]["iterations"]), (vec!["text".into()], &Value::Null));
+    let long = answer(&edit(3, false));
+    assert_eq!(kinds(&long), ["compaction", "text"]);
+    assert_eq!((&long["content"][0]["content"], &long["stop_reason"]), (&json!("w0 w1"), &json!("end_turn")));
+    assert_eq!(long["usage"]["iterations"][0]["type"], "compaction");
+    let paused = answer(&edit(3, true));
+    assert_eq!((kinds(&paused), &paused["stop_reason"]), (vec!["compaction".into()], &json!("compaction")));
+    let (_, _, body) = gateway.ask("POST", "/v1/messages", "", &compacting(&edit(3, false), true));
+    let data: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("data: ")).map(json).collect();
+    assert_eq!(data[2]["delta"]["content"], "w0 w1", "{body}");
+    assert_eq!((&data[4]["index"], &data[4]["content_block"]["type"]), (&json!(1), &json!("text")));
+}
+
+#[test]
+fn compaction_parameter_is_answered_by_a_summary() {
+    let gateway = Gateway::start("");
+    let mut body = json(&message("Hi", false));
+    body["compaction"] = json!({"type": "summarize", "instructions": "count 3"});
+    let (status, _, answer) = gateway.ask("POST", "/v1/messages", "", &body.to_string());
+    let answer = json(&answer);
+    assert_eq!((status, &answer["stop_reason"]), (200, &json!("compaction")), "{answer}");
+    assert_eq!(answer["content"][0]["content"], "w0 w1 w2");
+}
+
 #[test]
 fn failure_within_a_stream_is_an_error_event() {
     let gateway = Gateway::start("");

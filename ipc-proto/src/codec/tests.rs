@@ -111,30 +111,40 @@ fn tool_call() -> impl Strategy<Value = ToolCall> {
     any::<(String, String, String)>().prop_map(|(id, name, arguments)| ToolCall { id, name, arguments })
 }
 
+fn tool() -> impl Strategy<Value = Tool> {
+    any::<(String, Option<String>, Option<String>, bool)>()
+        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict })
+}
+
+fn tool_changes() -> impl Strategy<Value = ToolChanges> {
+    (vec(tool(), 0..2), vec(any::<String>(), 0..2))
+        .prop_map(|(added, withdrawn)| ToolChanges { added, withdrawn })
+}
+
 fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
-    let tool = any::<(String, Option<String>, Option<String>, bool)>()
-        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict });
     let choice = prop_oneof![
         Just(ToolChoice::Auto),
         Just(ToolChoice::None),
         Just(ToolChoice::Required),
         any::<String>().prop_map(ToolChoice::Named),
     ];
-    (vec(tool, 0..3), choice, any::<bool>())
+    (vec(tool(), 0..3), choice, any::<bool>())
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
-    let chat = (vec(message(), 0..4), tools(), any::<Option<String>>(), any::<(bool, Option<bool>, bool)>())
+    let tools = (tools(), tool_changes());
+    let chat = (vec(message(), 0..4), tools, any::<Option<String>>(), any::<(bool, Option<bool>, bool)>())
         .prop_map(
             |(
                 messages,
-                (tools, tool_choice, parallel_calls),
+                ((tools, tool_choice, parallel_calls), tool_changes),
                 template_kwargs,
                 (continues, sanitize_control_tokens, truncates),
             )| {
                 Prompt::Chat(ChatPrompt {
                     messages,
                     tools,
+                    tool_changes,
                     tool_choice,
                     parallel_calls,
                     template_kwargs,

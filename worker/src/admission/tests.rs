@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool};
+use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool, ToolChanges};
 use proptest::prelude::*;
 
 use super::*;
@@ -295,6 +295,40 @@ fn tool_choice_and_strict_determine_the_constraint() {
     assert!(with_tools(ToolChoice::Required, unique, false).is_ok(), "a hint only");
     let strict = with_tools(ToolChoice::Auto, unique, true).unwrap_err();
     assert!(strict.field == Some(Field::Tools) && strict.message.contains("uniqueItems"), "{strict}");
+}
+
+/// The head of the prompt is the same before and after a change, so its blocks stay cached.
+#[test]
+fn tool_changes_alter_the_callable_tools_and_not_the_prompt() {
+    let tool = |name: &str| Tool { name: name.into(), parameters: Some("{}".into()), ..Tool::default() };
+    let admitted = |added: &[&str], withdrawn: &[&str], choice| {
+        let chat = ChatPrompt {
+            messages: vec![Message { content: "Hi".into(), ..Message::default() }],
+            tools: vec![tool("f")],
+            tool_changes: ToolChanges {
+                added: added.iter().map(|name| tool(name)).collect(),
+                withdrawn: withdrawn.iter().map(|name| (*name).to_owned()).collect(),
+            },
+            tool_choice: choice,
+            ..ChatPrompt::default()
+        };
+        admit_one(&QWEN, 4096, submission(Prompt::Chat(chat)))
+    };
+    let callable = |added: &[&str], withdrawn: &[&str]| {
+        let functions = admitted(added, withdrawn, ToolChoice::Auto).unwrap().limits.output_format.functions;
+        functions.map(|functions| ["f", "g"].map(|name| functions.contains(name)))
+    };
+    assert_eq!(callable(&[], &[]), Some([true, false]));
+    assert_eq!(callable(&["g"], &[]), Some([true, true]));
+    assert_eq!(callable(&["g"], &["f"]), Some([false, true]));
+    assert_eq!(callable(&[], &["f"]), None);
+    let prompt = |added: &[&str], withdrawn: &[&str]| {
+        admitted(added, withdrawn, ToolChoice::Auto).unwrap().params.prompt
+    };
+    assert_eq!(prompt(&["g"], &["f"]), prompt(&[], &[]));
+    let named = |name: &str| admitted(&["g"], &["f"], ToolChoice::Named(name.into()));
+    assert!(named("g").unwrap().constraint.is_some());
+    assert_eq!(named("f").unwrap_err().field, Some(Field::ToolChoice));
 }
 
 #[test]

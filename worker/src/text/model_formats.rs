@@ -80,7 +80,8 @@ impl ModelFormats {
 
     /// The format of the output that follows `prompt`, the rendered `chat`.
     pub fn output_format(&self, chat: &ChatPrompt, prompt: &str) -> OutputFormat {
-        let may_call = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
+        let tools = chat.callable_tools();
+        let may_call = !tools.is_empty() && chat.tool_choice != ToolChoice::None;
         let single_call = !chat.parallel_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
         let continued = chat.messages.last().filter(|_| chat.continues).map(|last| last.content.text());
         let (end, tags) = (prompt.trim_end(), self.reasoning.tags());
@@ -94,7 +95,7 @@ impl ModelFormats {
             reasoning_closed: tags.is_some_and(|(_, close)| end.ends_with(close)),
             in_answer: continued.is_some() && !reasoning_open,
             tool_format: self.tools,
-            functions: may_call.then(|| Functions::from_tools(&chat.tools)),
+            functions: may_call.then(|| Functions::from_tools(&tools)),
             single_call,
             constrained: false,
         }

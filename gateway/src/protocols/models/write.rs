@@ -40,11 +40,15 @@ pub fn to_anthropic(entry: ModelEntry) -> anthropic::Model {
     anthropic::Model {
         r#type: "model",
         display_name: entry.id.rsplit('/').next().unwrap_or_default().to_owned(),
-        id: entry.id,
         created_at: rfc3339(entry.created),
         lifecycle: "active",
+        deprecated_at: None,
+        retires_at: None,
+        line: anthropic::line(&entry.id),
+        id: entry.id,
         max_input_tokens: entry.context,
         max_tokens: entry.context,
+        capabilities: entry.details.capabilities.into(),
     }
 }
 

@@ -45,6 +45,7 @@ pub enum Delta<'a> {
     ThinkingDelta { thinking: &'a str },
     SignatureDelta { signature: &'a str },
     InputJsonDelta { partial_json: &'a str },
+    CompactionDelta { content: Option<&'a str>, encrypted_content: Option<()> },
 }
 
 /// The end of a message.

@@ -3,14 +3,17 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::{Extension, Json};
+use ipc_proto::generate::Prompt;
 
 use crate::access::Tenant;
 use crate::dispatch::deliver::Job;
 use crate::dispatch::{Services, Target, deliver};
+use crate::inference::request::InferenceRequest;
 use crate::inference::request_id::RequestId;
+use crate::protocols::anthropic::messages::compaction::{self, MAX_SUMMARY_TOKENS};
 use crate::protocols::anthropic::messages::parse::{self, ValidMessages};
 use crate::protocols::anthropic::messages::wire::Count;
-use crate::protocols::anthropic::messages::write::{MessageHead, MessageWriter};
+use crate::protocols::anthropic::messages::write::{Compacted, MessageHead, MessageWriter};
 use crate::protocols::common::answer::json;
 use crate::protocols::common::{body, labels, model_choice};
 use crate::protocols::error::ApiError;
@@ -29,7 +32,8 @@ pub async fn create(
     let request = model_choice::fill(&services.fleet, body::lenient_json(request).await?).await?;
     let mut valid = parse::parse(request)?;
     valid.request = valid.request.with_labels(sender);
-    let ValidMessages { request, max_tokens, hide_thinking, diagnose } = valid;
+    let compacted = compact(&services, (&id, &tenant), &mut valid).await?;
+    let ValidMessages { request, max_tokens, hide_thinking, diagnose, summarises, tool_changes, .. } = valid;
     let head = MessageHead {
         id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
         request_id: id.0.clone(),
@@ -38,6 +42,10 @@ pub async fn create(
         max_tokens,
         hide_thinking,
         diagnose,
+        silent: max_tokens == 0,
+        summarises,
+        tool_changes,
+        compacted,
     };
     let streamed = request.stream.is_some();
     let job = Job::new(services, (id, tenant), "/v1/messages", request);
@@ -46,6 +54,39 @@ pub async fn create(
     }
     let (mut all, capacity) = deliver::collect(job, |_| {}).await?;
     Ok(json(head.answer(all.remove(0)), capacity)?)
+}
+
+/// Compacts the conversation if the request asks for it and its prompt is long enough. Returns the compaction, unless the answer
+/// itself becomes the compaction.
+///
+/// # Errors
+/// Returns an error if the summary fails.
+async fn compact(
+    services: &Services,
+    (id, tenant): (&RequestId, &Tenant),
+    valid: &mut ValidMessages,
+) -> Result<Option<Compacted>, ApiError> {
+    let Some(asked) = valid.compaction.take() else { return Ok(None) };
+    let (target, prompts) = Target::from_prompts(valid.request.clone().into());
+    if services.dispatcher.count_tokens(&target, &prompts).await? < asked.trigger {
+        return Ok(None);
+    }
+    if asked.pause {
+        valid.summarises = true;
+        compaction::make_request(&asked, &mut valid.request);
+        return Ok(None);
+    }
+    let mut request = InferenceRequest { stream: None, ..valid.request.clone() };
+    compaction::make_request(&asked, &mut request);
+    request.generation.max_tokens = Some(MAX_SUMMARY_TOKENS);
+    let job = Job::new(services.clone(), (id.clone(), tenant.clone()), "/v1/messages", request);
+    let (mut all, _) = deliver::collect(job, |_| {}).await?;
+    let whole = all.remove(0);
+    let summary = compaction::summary_of(&whole);
+    if let (Some(summary), Prompt::Chat(prompt)) = (&summary, &mut valid.request.generation.prompt) {
+        compaction::replace(prompt, summary);
+    }
+    Ok(Some(Compacted { summary, usage: whole.usage }))
 }
 
 /// `POST /v1/messages/count_tokens`.

@@ -41,8 +41,9 @@ pub struct Request {
     pub metadata: Option<Metadata>,
     pub inference_geo: Option<Value>,
     pub thread: Option<Value>,
-    pub compaction: Option<Value>,
+    pub compaction: Option<Compaction>,
     pub fallbacks: Option<Value>,
+    pub cache_control: Option<CacheControl>,
     /// An extension of this server: variables of the model's chat template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// An extension of this server: reads control tokens in the client's text as plain text, like `sanitize_control_tokens`
@@ -82,7 +83,12 @@ pub struct Metadata {
 #[schemars(rename = "MessagesTurn")]
 pub struct Message {
     pub role: Role,
-    pub content: Content,
+    /// Required, except in a system message with `output_config`.
+    pub content: Option<Content>,
+    /// How long the model sees a system message: `never` or `next_user_message`.
+    pub clear_at: Option<String>,
+    /// In a system message: the effort from here on.
+    pub output_config: Option<OutputConfig>,
 }
 
 /// The author of a message.
@@ -95,16 +101,18 @@ pub enum Role {
     System,
 }
 
-/// The content of a message.
+/// The content of a message or block.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of content blocks")]
 #[schemars(rename = "MessagesContent")]
 pub enum Content {
     Text(String),
     Blocks(Vec<Block>),
+    /// Only as the content of a block: the result of a server tool.
+    One(Box<Block>),
 }
 
-/// A block of any kind: `text`, `thinking`, `redacted_thinking`, `tool_use`, `tool_result`, `document` or `search_result`.
+/// A block of any kind, such as `text`, `tool_use` or `tool_addition`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesInputBlock")]
 pub struct Block {
@@ -124,6 +132,36 @@ pub struct Block {
     /// An object in documents and search results, where it is refused if enabled. In texts of earlier turns it is a list,
     /// which is ignored.
     pub citations: Option<Value>,
+    /// In `tool_addition` and `tool_removal`.
+    pub tool: Option<ChangedTool>,
+    /// An older form of `tool` in `tool_addition`: definitions.
+    pub tools: Option<Value>,
+    /// In `tool_reference`.
+    pub tool_name: Option<String>,
+    /// In the result of a tool search.
+    pub tool_references: Option<Vec<Self>>,
+    /// In an error of a tool search.
+    pub error_code: Option<String>,
+    /// In `compaction`: the changes of the tools in the part that it replaces.
+    pub tool_changes: Option<Vec<Self>>,
+    pub cache_control: Option<CacheControl>,
+}
+
+/// The tool that a block adds or removes: `tool_reference` with a name, or `tool_definition`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MessagesChangedTool")]
+pub struct ChangedTool {
+    pub r#type: String,
+    pub name: Option<String>,
+    pub definition: Option<Box<Tool>>,
+}
+
+/// A mark up to which the prompt is to be cached. Every prompt is cached here anyway.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "MessagesCacheControl")]
+pub struct CacheControl {
+    pub r#type: Option<String>,
+    pub ttl: Option<String>,
 }
 
 /// A function that the model may call.
@@ -139,6 +177,7 @@ pub struct Tool {
     pub allowed_callers: Option<Value>,
     /// The model sees the examples after the description.
     pub input_examples: Option<Vec<Value>>,
+    pub cache_control: Option<CacheControl>,
 }
 
 /// Controls which functions the model calls: `auto`, `any`, `tool` or `none`.
@@ -150,7 +189,7 @@ pub struct ToolChoice {
     pub disable_parallel_tool_use: Option<bool>,
 }
 
-/// The reasoning mode: `enabled`, `disabled` or `adaptive`.
+/// The reasoning mode: `enabled`, `disabled`, `adaptive` or `between_tools`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "MessagesThinking")]
 pub struct Thinking {
@@ -195,7 +234,20 @@ pub struct ContextManagement {
 #[schemars(rename = "MessagesContextEdit")]
 pub struct Edit {
     pub r#type: String,
+    /// In `clear_thinking_20251015`.
     pub keep: Option<Value>,
+    /// In `compact_20260112`, like the next two.
+    pub trigger: Option<Value>,
+    pub pause_after_compaction: Option<bool>,
+    pub instructions: Option<String>,
+}
+
+/// Asks for a summary in place of an answer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MessagesCompaction")]
+pub struct Compaction {
+    pub r#type: String,
+    pub instructions: Option<String>,
 }
 
 /// The response, also in the first event of a stream.
@@ -237,6 +289,15 @@ pub enum AnswerBlock {
         name: String,
         input: Value,
     },
+    /// A summary that replaces the conversation before it.
+    Compaction {
+        /// Null if the model wrote no complete summary.
+        content: Option<String>,
+        encrypted_content: Option<()>,
+        signature: String,
+        /// The changes of the tools before it, as `tool_addition` and `tool_removal`.
+        tool_changes: Vec<Value>,
+    },
 }
 
 /// The answer to `diagnostics`: the reason of a cache miss is unknown.
@@ -262,6 +323,20 @@ pub struct Usage {
     pub cache_read_input_tokens: u32,
     pub output_tokens: u32,
     pub output_tokens_details: OutputDetails,
+    /// The counts of a compaction and of the answer, if both were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<[Iteration; 2]>,
+}
+
+/// Part of [`Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "MessagesIteration")]
+pub struct Iteration {
+    pub r#type: &'static str,
+    pub input_tokens: u32,
+    pub cache_creation_input_tokens: u32,
+    pub cache_read_input_tokens: u32,
+    pub output_tokens: u32,
 }
 
 /// Part of [`Usage`].

@@ -8,9 +8,10 @@ use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::anthropic::error;
+use crate::protocols::anthropic::messages::compaction;
 use crate::protocols::anthropic::messages::events::{Delta, Event, MessageDelta};
 use crate::protocols::anthropic::messages::wire::{
-    AnswerBlock, Diagnosis, OutputDetails, Response, Unavailable, Usage,
+    AnswerBlock, Diagnosis, Iteration, OutputDetails, Response, Unavailable, Usage,
 };
 
 /// The fields of a message that are known before generation, and the settings of its answer.
@@ -30,6 +31,23 @@ pub struct MessageHead {
     pub hide_thinking: bool,
     /// Whether the client requested cache diagnostics.
     pub diagnose: bool,
+    /// Whether the client wants no output: the request only fills the cache.
+    pub silent: bool,
+    /// Whether the output is a summary of the conversation.
+    pub summarises: bool,
+    /// The changes of the tools during the conversation, as blocks.
+    pub tool_changes: Vec<Value>,
+    /// The compaction that was made before the answer, with its counts.
+    pub compacted: Option<Compacted>,
+}
+
+/// A compaction that was made before the answer.
+#[derive(Debug, Clone, Default)]
+pub struct Compacted {
+    /// The summary, if the model wrote a complete one.
+    pub summary: Option<String>,
+    /// The counts of the request for it.
+    pub usage: generate::Usage,
 }
 
 impl MessageHead {
@@ -38,8 +56,9 @@ impl MessageHead {
     /// # Errors
     /// Returns an error if JSON serialization fails.
     pub fn answer(&self, whole: CompleteOutput) -> serde_json::Result<Vec<u8>> {
-        let mut content: Vec<AnswerBlock> = Vec::new();
-        for part in whole.output.parts {
+        let mut content = self.first_blocks(&whole);
+        let parts = if self.shows_output() { whole.output.parts } else { Vec::new() };
+        for part in parts {
             match (part, content.last_mut()) {
                 (Part::Text(text), _) => content.push(AnswerBlock::Text { text, citations: None }),
                 (Part::Reasoning(text), _) => {
@@ -58,11 +77,39 @@ impl MessageHead {
             }
         }
         let (stop_reason, stop_sequence) = self.stop_reason(whole.reason, whole.usage);
-        let mut response = self.response(to_usage(whole.usage));
+        let mut response = self.response(self.usage(whole.usage));
         response.content = content;
         response.stop_reason = Some(stop_reason);
         response.stop_sequence = stop_sequence;
         serde_json::to_vec(&response)
+    }
+
+    /// The blocks before the output: a compaction.
+    fn first_blocks(&self, whole: &CompleteOutput) -> Vec<AnswerBlock> {
+        let made = self.compacted.as_ref().map(|compacted| compacted.summary.clone());
+        let asked = || self.summarises.then(|| compaction::summary_of(whole));
+        made.or_else(asked).map(|summary| self.compaction_block(0, summary)).into_iter().collect()
+    }
+
+    /// Whether the parts of the output are blocks of the message.
+    fn shows_output(&self) -> bool {
+        !self.summarises && !self.silent
+    }
+
+    fn compaction_block(&self, index: usize, content: Option<String>) -> AnswerBlock {
+        let (signature, tool_changes) = (self.signature(index), self.tool_changes.clone());
+        AnswerBlock::Compaction { content, encrypted_content: None, signature, tool_changes }
+    }
+
+    fn usage(&self, usage: generate::Usage) -> Usage {
+        let mut counts = to_usage(usage);
+        if self.silent {
+            counts.output_tokens = 0;
+        }
+        counts.iterations = self.compacted.as_ref().map(|compacted| {
+            [to_iteration("compaction", to_usage(compacted.usage)), to_iteration("message", counts)]
+        });
+        counts
     }
 
     fn response(&self, usage: Usage) -> Response<'_> {
@@ -84,6 +131,8 @@ impl MessageHead {
 
     fn stop_reason(&self, reason: FinishReason, usage: generate::Usage) -> (&'static str, Option<&str>) {
         match reason {
+            _ if self.summarises => ("compaction", None),
+            _ if self.silent => ("max_tokens", None),
             FinishReason::Stop => ("end_turn", None),
             FinishReason::StopText(at) => ("stop_sequence", self.stops.get(usize::from(at)).map(|s| &**s)),
             FinishReason::ToolCalls => ("tool_use", None),
@@ -113,6 +162,8 @@ pub struct MessageWriter {
     open: Option<Kind>,
     /// The number of blocks so far, including the open one.
     count: u32,
+    /// The text of a summary so far. It is one block and one delta, at the end.
+    summary: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,17 +171,20 @@ enum Kind {
     Text,
     Thinking,
     Call,
+    Compaction,
 }
 
 impl MessageWriter {
     /// Creates the writer of an empty stream.
     pub fn new(head: MessageHead) -> Self {
-        Self { head, opened: false, open: None, count: 0 }
+        Self { head, opened: false, open: None, count: 0, summary: String::new() }
     }
 
     fn push_part(&mut self, buffer: &mut Vec<u8>, part: &Part) {
         match part {
             Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text) if text.is_empty() => {}
+            Part::Text(text) if self.head.summarises => self.summary.push_str(text),
+            _ if !self.head.shows_output() => {}
             Part::Text(text) => self.push_text(buffer, text),
             Part::Reasoning(text) => {
                 self.ensure_open(buffer, Kind::Thinking);
@@ -165,7 +219,9 @@ impl MessageWriter {
         self.close_block(buffer);
         let block = match kind {
             Kind::Thinking => AnswerBlock::Thinking { thinking: String::new(), signature: String::new() },
-            Kind::Text | Kind::Call => AnswerBlock::Text { text: String::new(), citations: None },
+            Kind::Text | Kind::Call | Kind::Compaction => {
+                AnswerBlock::Text { text: String::new(), citations: None }
+            }
         };
         self.open_block(buffer, kind, block);
     }
@@ -190,11 +246,22 @@ impl MessageWriter {
         push(buffer, &Event::ContentBlockStop { index });
     }
 
+    fn push_compaction(&mut self, buffer: &mut Vec<u8>, summary: Option<&str>) {
+        let block = self.head.compaction_block(self.count as usize, None);
+        self.open_block(buffer, Kind::Compaction, block);
+        self.push_delta(buffer, Delta::CompactionDelta { content: summary, encrypted_content: None });
+        self.close_block(buffer);
+    }
+
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
         self.close_block(buffer);
+        if self.head.summarises {
+            let summary = compaction::summary(&self.summary, reason);
+            self.push_compaction(buffer, summary.as_deref());
+        }
         let (stop_reason, stop_sequence) = self.head.stop_reason(reason, usage);
         let delta = MessageDelta { stop_reason, stop_sequence, stop_details: None, container: None };
-        push(buffer, &Event::MessageDelta { delta, usage: to_usage(usage) });
+        push(buffer, &Event::MessageDelta { delta, usage: self.head.usage(usage) });
         push(buffer, &Event::MessageStop);
     }
 }
@@ -207,6 +274,9 @@ impl ResponseWriter for MessageWriter {
         let usage = Usage { input_tokens: prompt_tokens, ..Usage::default() };
         push(buffer, &Event::MessageStart { message: self.head.response(usage) });
         self.opened = true;
+        if let Some(compacted) = self.head.compacted.clone() {
+            self.push_compaction(buffer, compacted.summary.as_deref());
+        }
     }
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &generate::Event) -> bool {
@@ -245,6 +315,17 @@ fn to_usage(usage: generate::Usage) -> Usage {
         cache_read_input_tokens: usage.cached_tokens,
         output_tokens: usage.completion_tokens,
         output_tokens_details: OutputDetails { thinking_tokens: usage.reasoning_tokens },
+        iterations: None,
+    }
+}
+
+fn to_iteration(r#type: &'static str, counts: Usage) -> Iteration {
+    Iteration {
+        r#type,
+        input_tokens: counts.input_tokens,
+        cache_creation_input_tokens: counts.cache_creation_input_tokens,
+        cache_read_input_tokens: counts.cache_read_input_tokens,
+        output_tokens: counts.output_tokens,
     }
 }
 

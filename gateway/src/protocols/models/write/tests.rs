@@ -47,6 +47,32 @@ fn creation_time_is_rfc_3339() {
 }
 
 #[test]
+fn alias_in_the_place_of_a_claude_has_its_line_and_true_limits() {
+    let mut model = models().remove(0);
+    model.aliases = vec!["claude-opus-5-5".into(), "haiku".into()];
+    model.details.context = Some(4096);
+    let shown: Vec<_> = expand_aliases(vec![model]).into_iter().map(to_anthropic).collect();
+    let lines: Vec<_> = shown.iter().map(|model| (&*model.id, model.line)).collect();
+    assert_eq!(lines, [("a", None), ("claude-opus-5-5", Some("opus")), ("haiku", Some("haiku"))]);
+    assert!(shown.iter().all(|model| (model.max_input_tokens, model.max_tokens) == (Some(4096), Some(4096))));
+}
+
+#[test]
+fn capabilities_follow_the_template() {
+    let mut model = models().remove(0);
+    model.details.capabilities.chat = true;
+    let shown = serde_json::to_value(to_anthropic(model.clone())).unwrap();
+    assert_eq!(shown["capabilities"]["structured_outputs"]["supported"], true);
+    assert_eq!(shown["capabilities"]["thinking"]["supported"], false);
+    assert_eq!(shown["capabilities"]["thinking"]["types"]["disabled"]["supported"], true);
+    model.details.capabilities.reasoning = true;
+    let shown = serde_json::to_value(to_anthropic(model)).unwrap();
+    for path in ["/thinking/supported", "/thinking/types/adaptive/supported", "/effort/max/supported"] {
+        assert_eq!(shown["capabilities"].pointer(path), Some(&true.into()), "{path}");
+    }
+}
+
+#[test]
 fn servable_models_are_listed_under_id_and_aliases() {
     let mut model = models().remove(0);
     model.aliases = vec!["claude-local".into()];

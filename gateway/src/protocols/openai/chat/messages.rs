@@ -5,6 +5,7 @@ use ipc_proto::{Error, Result};
 use serde_json::Value;
 
 use crate::protocols::common::checks::refuse;
+use crate::protocols::common::media::{self, Author};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{Called, CalledTool, Content};
 
@@ -28,9 +29,11 @@ pub fn parse(messages: Vec<chat::Message>) -> Result<Vec<Message>> {
     if messages.is_empty() {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
+    let authors: Vec<Author> = messages.iter().map(author).collect();
+    let refused_from = media::refused_from(&authors);
     let mut all: Vec<Message> = Vec::with_capacity(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
-        let mut message = parse_message(&format!("messages[{at}]"), message)?;
+        let mut message = parse_message(&format!("messages[{at}]"), message, at >= refused_from)?;
         if message.role == Role::Tool && message.name.is_none() {
             let mut calls = all.iter().rev().flat_map(|message| &message.tool_calls);
             let call = calls.find(|call| Some(&call.id) == message.tool_call_id.as_ref());
@@ -41,7 +44,17 @@ pub fn parse(messages: Vec<chat::Message>) -> Result<Vec<Message>> {
     Ok(all)
 }
 
-fn parse_message(path: &str, message: chat::Message) -> Result<Message> {
+fn author(message: &chat::Message) -> Author {
+    match message.role {
+        chat::Role::User => Author::User,
+        chat::Role::Assistant => Author::Assistant,
+        chat::Role::Tool | chat::Role::Function => Author::Tool,
+        chat::Role::System | chat::Role::Developer => Author::Other,
+    }
+}
+
+/// Parses one message. `refuses_media` holds in the newest turn.
+fn parse_message(path: &str, message: chat::Message, refuses_media: bool) -> Result<Message> {
     let role = match message.role {
         chat::Role::System | chat::Role::Developer => Role::System,
         chat::Role::User => Role::User,
@@ -54,7 +67,8 @@ fn parse_message(path: &str, message: chat::Message) -> Result<Message> {
     let content = match message.content.or(message.refusal.map(Content::Text)) {
         Some(Content::Text(text)) => text,
         Some(Content::Parts(parts)) => {
-            let texts = parts.into_iter().enumerate().map(|(n, part)| part_text(path, n, part));
+            let read = |(n, part)| part_text(&format!("{path}.content[{n}]"), part, refuses_media);
+            let texts = parts.into_iter().enumerate().map(read);
             texts.collect::<Result<Vec<_>>>()?.concat()
         }
         None if role == Role::Assistant => String::new(),
@@ -112,19 +126,22 @@ fn to_tool_call(id: String, call: Called) -> ToolCall {
     ToolCall { id, name: call.name, arguments }
 }
 
-fn part_text(path: &str, n: usize, part: chat::Part) -> Result<String> {
+fn part_text(path: &str, part: chat::Part, refuses_media: bool) -> Result<String> {
     let (field, text) = match &*part.r#type {
         "text" => ("text", part.text),
         "refusal" => ("refusal", part.refusal),
         other => {
-            let name = format!("{path}.content[{n}].type");
+            let name = format!("{path}.type");
+            if let Some(medium) = media::medium(other) {
+                return media::stand_in(&name, medium, refuses_media);
+            }
             return Err(Error::invalid(
                 &name,
                 format!("{name}: \"{other}\" is not supported, only \"text\""),
             ));
         }
     };
-    let name = format!("{path}.content[{n}].{field}");
+    let name = format!("{path}.{field}");
     text.ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
 }
 

@@ -1,6 +1,6 @@
 //! Parses chat requests into neutral ones.
 
-use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Message, Priority, Prompt, Role};
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Message, Priority, Prompt, Role, ToolChanges};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -74,6 +74,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let prompt = ChatPrompt {
         messages,
         tools,
+        tool_changes: ToolChanges::default(),
         tool_choice,
         parallel_calls,
         template_kwargs,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ipc_proto::generate::{Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
 
+use crate::protocols::common::media::{self, Author};
 use crate::protocols::openai::responses::compaction::Summary;
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
@@ -30,10 +31,14 @@ pub(in crate::protocols::openai) fn turns(
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
         turns.push_text(Role::System, instructions.to_owned());
     }
+    let authors: Vec<Author> = history.iter().chain(input).map(author).collect();
+    let refused_from = media::refused_from(&authors);
     for (at, item) in history.iter().enumerate() {
+        turns.refuses_media = at >= refused_from;
         turns.push_item(&format!("previous_response_id: items[{at}]"), item)?;
     }
     for (at, item) in input.iter().enumerate() {
+        turns.refuses_media = history.len() + at >= refused_from;
         turns.push_item(&format!("input[{at}]"), item)?;
     }
     turns.flush();
@@ -43,6 +48,15 @@ pub(in crate::protocols::openai) fn turns(
     Ok(turns.turns)
 }
 
+fn author(item: &Item) -> Author {
+    match (item.r#type.as_deref(), item.role) {
+        (None | Some("message"), Some(api::Role::User)) => Author::User,
+        (None | Some("message"), Some(api::Role::System | api::Role::Developer)) => Author::Other,
+        (Some(kind), _) if kind.ends_with("_output") => Author::Tool,
+        _ => Author::Assistant,
+    }
+}
+
 /// Groups items: consecutive reasoning, text and calls of the model form one assistant message.
 #[derive(Default)]
 struct Turns {
@@ -50,6 +64,8 @@ struct Turns {
     /// The assistant message that later items may extend.
     open: Option<Message>,
     called: HashMap<String, String>,
+    /// Whether media in the current item are refused.
+    refuses_media: bool,
 }
 
 impl Turns {
@@ -99,7 +115,7 @@ impl Turns {
             Some("function_call_output") => {
                 let id = item.call_id.clone().ok_or_else(|| missing(path, "call_id"))?;
                 let output = item.output.as_ref().ok_or_else(|| missing(path, "output"))?;
-                let content = parse_text(&format!("{path}.output"), output)?;
+                let content = parse_text(&format!("{path}.output"), output, false)?;
                 self.flush();
                 let name = self.called.get(&id).cloned();
                 self.turns.push(Message::result(Some(id), name, content));
@@ -127,7 +143,7 @@ impl Turns {
 
     fn push_message(&mut self, path: &str, item: &Item) -> Result<()> {
         let content = item.content.as_ref().ok_or_else(|| missing(path, "content"))?;
-        let content = parse_text(&format!("{path}.content"), content)?;
+        let content = parse_text(&format!("{path}.content"), content, self.refuses_media)?;
         match item.role.ok_or_else(|| missing(path, "role"))? {
             api::Role::System | api::Role::Developer => self.push_text(Role::System, content),
             api::Role::User => self.push_text(Role::User, content),
@@ -150,10 +166,10 @@ impl Turns {
         let content = item.content.as_ref().filter(|content| **content != Content::Parts(Vec::new()));
         let sealed = || item.encrypted_content.as_deref().and_then(sealed::open);
         let thought = match (content, sealed()) {
-            (Some(content), _) => parse_text(&format!("{path}.content"), content)?,
+            (Some(content), _) => parse_text(&format!("{path}.content"), content, false)?,
             (None, Some(thought)) => thought,
             (None, None) => match summary() {
-                Some(summary) => parse_text(&format!("{path}.summary"), &summary)?,
+                Some(summary) => parse_text(&format!("{path}.summary"), &summary, false)?,
                 None => return Ok(()),
             },
         };
@@ -171,22 +187,25 @@ fn missing(path: &str, field: &str) -> Error {
     Error::invalid(&name, format!("{name} is missing"))
 }
 
-fn parse_text(name: &str, content: &Content) -> Result<String> {
+fn parse_text(name: &str, content: &Content, refuses_media: bool) -> Result<String> {
     match content {
         Content::Text(text) => Ok(text.clone()),
         Content::Parts(parts) => {
-            let read = |(at, part)| part_text(&format!("{name}[{at}]"), part);
+            let read = |(at, part)| part_text(&format!("{name}[{at}]"), part, refuses_media);
             Ok(parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?.concat())
         }
     }
 }
 
-fn part_text(name: &str, part: &Part) -> Result<String> {
+fn part_text(name: &str, part: &Part, refuses_media: bool) -> Result<String> {
     let given = match &*part.r#type {
         "input_text" | "output_text" | "text" | "reasoning_text" | "summary_text" => &part.text,
         "refusal" => &part.refusal,
         other => {
             let name = format!("{name}.type");
+            if let Some(medium) = media::medium(other) {
+                return media::stand_in(&name, medium, refuses_media);
+            }
             return Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported, only texts")));
         }
     };

@@ -1,6 +1,8 @@
 //! Parses Responses requests.
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChoice};
+use ipc_proto::generate::{
+    ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChanges, ToolChoice,
+};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -281,6 +283,7 @@ fn parse_conversation(
     let prompt = ChatPrompt {
         messages,
         tools,
+        tool_changes: ToolChanges::default(),
         tool_choice,
         parallel_calls,
         template_kwargs,

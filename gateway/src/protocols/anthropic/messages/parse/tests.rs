@@ -1,4 +1,4 @@
-use ipc_proto::generate::{Message, Priority, Role, ToolCall};
+use ipc_proto::generate::{Message, Priority, Role, Tool, ToolCall};
 use proptest::prelude::*;
 
 use super::*;
@@ -26,6 +26,13 @@ fn user(content: &Value) -> Value {
     json!({"messages": [{"role": "user", "content": content}]})
 }
 
+/// A system message after the user's.
+fn system_message(fields: Value) -> Value {
+    let mut message = json!({"role": "system"});
+    message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({"messages": [{"role": "user", "content": "Hi"}, message]})
+}
+
 fn kwargs(more: &Value) -> Value {
     serde_json::from_str(&prompt(more).template_kwargs.unwrap()).unwrap()
 }
@@ -39,7 +46,7 @@ fn tools() -> Value {
 fn every_setting_is_parsed() {
     let more = json!({"stream": true, "temperature": 0.5, "top_p": 0.25, "top_k": 7, "stop_sequences": ["a", "b"],
         "min_p": 0.125, "repeat_penalty": 1.5, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3, "priority": "low", "metadata": {"user_id": "u"}, "service_tier": "auto", "speed": "standard",
-        "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {}, "timeout": 2, "cache_salt": "x",
+        "cache_control": {"type": "ephemeral"}, "betas": ["x"], "inference_geo": "global", "diagnostics": {"previous_message_id": "msg_1"}, "timeout": 2, "cache_salt": "x",
         "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "max"}});
     let valid = valid(&more).unwrap();
     let generation = valid.request.generation;
@@ -67,14 +74,21 @@ fn every_setting_is_parsed() {
 #[test]
 fn system_text_is_first_without_attribution() {
     let line = "x-anthropic-billing-header: cc_version=2.1.37.0d9; cc_entrypoint=cli; cch=fa690;";
-    let blocks = |first: &str| {
-        json!({"system": [{"type": "text", "text": first}, {"type": "text", "text": "b",
-            "cache_control": {"type": "ephemeral"}}]})
-    };
-    assert_eq!(turns(&blocks("a"))[0], (Role::System, "a\nb".into()));
-    assert_eq!(turns(&blocks(line))[0], (Role::System, "b".into()));
+    let joined = format!("{line}\nrule");
+    let block = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
+    for system in [
+        json!("rule"),
+        json!(joined),
+        json!([block(&joined)]),
+        json!([block(line), block("rule")]),
+        json!([block("rule"), block(line)]),
+    ] {
+        assert_eq!(turns(&json!({"system": system}))[0], (Role::System, "rule".into()), "{system}");
+    }
+    assert_eq!(turns(&json!({"system": [block("a"), block("b")]}))[0], (Role::System, "a\nb".into()));
     assert_eq!(turns(&json!({"system": line})).len(), 1);
-    assert_eq!(turns(&json!({"system": "s"}))[0], (Role::System, "s".into()));
+    let later = turns(&system_message(json!({"content": joined})));
+    assert_eq!(later[1], (Role::System, "rule".into()));
 }
 
 #[test]
@@ -116,6 +130,194 @@ fn blocks_become_messages() {
         said(Role::User, "f"),
     ];
     assert_eq!(prompt(&body).messages, expected);
+}
+
+#[test]
+fn system_message_is_cleared_by_the_next_user_message() {
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let mut note = turn("system", "note");
+    note["clear_at"] = "next_user_message".into();
+    let shown = json!({"messages": [turn("user", "a"), note]});
+    assert_eq!(turns(&shown).last(), Some(&(Role::System, "note".into())));
+    let cleared = json!({"messages": [turn("user", "a"), note, turn("assistant", "b"), turn("user", "c")]});
+    assert_eq!(turns(&cleared).len(), 3);
+}
+
+#[test]
+fn effort_of_a_system_message_overrides_the_requests() {
+    let mut body = system_message(json!({"output_config": {"effort": "low"}}));
+    body["output_config"] = json!({"effort": "max"});
+    assert_eq!(kwargs(&body)["reasoning_effort"], "low");
+    assert_eq!(turns(&body), [(Role::User, "Hi".into())]);
+}
+
+#[test]
+fn media_of_earlier_turns_and_of_tools_get_a_stand_in() {
+    let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
+    let pdf = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}});
+    let said = |role: &str, content: Value| json!({"role": role, "content": content});
+    let earlier = json!({"messages": [said("user", json!([image, pdf])), said("assistant", json!("No.")), said("user", json!("Go on."))]});
+    let stand_in = "[image left out: this model reads text only]";
+    let text =
+        format!("{stand_in}\n<document>\n[document left out: this model reads text only]\n</document>");
+    assert_eq!(turns(&earlier)[0], (Role::User, text));
+    let call = json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]);
+    let result = json!({"type": "tool_result", "tool_use_id": "t", "content": [image]});
+    // Claude Code sends a PDF that a tool has read beside the result.
+    let agent = json!({"messages": [said("user", json!("Look.")), said("assistant", call), said("user", json!([result, image]))]});
+    assert_eq!(turns(&agent)[2..], [(Role::Tool, stand_in.into()), (Role::User, stand_in.into())]);
+}
+
+#[test]
+fn added_tool_is_described_in_its_turn_and_callable() {
+    let late = json!({"name": "late", "description": "x", "input_schema": {"type": "object"}});
+    let addition = json!({"type": "tool_addition", "tool": {"type": "tool_definition", "definition": late}});
+    let described = "These functions can be called from here on:\n<tools>\n\
+        {\"type\":\"function\",\"function\":{\"name\":\"late\",\"description\":\"x\",\"parameters\":{\"type\":\"object\"}}}\n</tools>";
+    let in_user = user(&json!([{"type": "text", "text": "a"}, addition, {"type": "text", "text": "b"}]));
+    let in_system = system_message(json!({"content": [addition]}));
+    for (mut body, role, text) in
+        [(in_user, Role::User, format!("a\n{described}\nb")), (in_system, Role::System, described.to_owned())]
+    {
+        body["tools"] = tools();
+        body["tool_choice"] = json!({"type": "tool", "name": "late"});
+        assert_eq!(turns(&body).last(), Some(&(role, text)));
+        let prompt = prompt(&body);
+        assert_eq!((prompt.tools.len(), &*prompt.tool_changes.added[0].name), (2, "late"));
+    }
+}
+
+/// The prompt before an added tool is the same without it, so it stays cached.
+#[test]
+fn earlier_turns_do_not_change_when_a_tool_is_added() {
+    let mut late = tools();
+    late[1]["defer_loading"] = true.into();
+    let call = json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]);
+    let found = json!([{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference", "tool_name": "g"}]}]);
+    let history = [
+        json!({"role": "user", "content": "a"}),
+        json!({"role": "assistant", "content": call}),
+        json!({"role": "user", "content": found}),
+    ];
+    let before = prompt(&json!({"tools": late, "messages": history[..1]}));
+    let after = prompt(&json!({"tools": late, "messages": history}));
+    let longer = [&history[..], &[json!({"role": "user", "content": "b"})]].concat();
+    let later = prompt(&json!({"tools": late, "messages": longer}));
+    assert_eq!((&before.tools, &before.messages[..]), (&after.tools, &after.messages[..1]));
+    assert_eq!((&after.tools, &after.tool_changes), (&later.tools, &later.tool_changes));
+    assert_eq!(after.messages[..], later.messages[..3]);
+    assert_eq!((before.tool_changes.added.len(), &*after.tool_changes.added[0].name), (0, "g"));
+    assert!(after.messages[2].content.text().contains("\"name\":\"g\""));
+}
+
+#[test]
+fn results_of_server_tools_become_calls_or_are_left_out() {
+    let content = json!([
+        {"type": "server_tool_use", "id": "w", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "w", "content": [{"type": "web_search_result", "title": "t", "url": "u", "encrypted_content": "e"}]},
+        {"type": "server_tool_use", "id": "s", "name": "tool_search_tool_regex", "input": {"query": "x"}},
+        {"type": "tool_search_tool_result", "tool_use_id": "s", "content":
+            {"type": "tool_search_tool_search_result", "tool_references": [{"type": "tool_reference", "tool_name": "g"}]}},
+        {"type": "mcp_tool_use", "id": "m", "name": "look", "server_name": "eyes", "input": {}},
+        {"type": "mcp_tool_result", "tool_use_id": "m", "is_error": false, "content": [{"type": "text", "text": "seen"}]},
+        {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}},
+        {"type": "text", "text": "Found."},
+    ]);
+    let history = json!({"tools": tools(), "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": content}, {"role": "user", "content": "b"}]});
+    let prompt = prompt(&history);
+    let calls: Vec<_> =
+        prompt.messages.iter().flat_map(|turn| &turn.tool_calls).map(|call| &*call.name).collect();
+    assert_eq!(calls, ["tool_search_tool_regex", "look"]);
+    let texts: Vec<_> =
+        prompt.messages.iter().map(|turn| (turn.role, turn.content.text().into_owned())).collect();
+    let expected = [
+        (Role::User, "a"),
+        (Role::Assistant, ""),
+        (Role::Tool, "These functions can be called: g"),
+        (Role::Assistant, ""),
+        (Role::Tool, "seen"),
+        (Role::Assistant, "Found."),
+        (Role::User, "b"),
+    ];
+    assert_eq!(texts, expected.map(|(role, text)| (role, text.to_owned())));
+}
+
+#[test]
+fn compaction_replaces_what_precedes_it() {
+    let summary =
+        json!({"type": "compaction", "content": "So far: x.", "encrypted_content": null, "signature": "s"});
+    let said = |role: &str, content: Value| json!({"role": role, "content": content});
+    let text = "The earlier part of this conversation was replaced by this summary:\n<summary>\nSo far: x.\n</summary>";
+    let first =
+        json!({"system": "s", "messages": [said("user", json!([summary])), said("user", json!("b"))]});
+    assert_eq!(
+        turns(&first),
+        [(Role::System, "s".into()), (Role::User, text.into()), (Role::User, "b".into())]
+    );
+    let old = json!([{"type": "text", "text": "old"}, summary, {"type": "text", "text": "new"}]);
+    let failed = json!([{"type": "compaction", "content": null}, {"type": "text", "text": "c"}]);
+    let within = json!({"messages": [said("user", json!("a")), said("assistant", old), said("user", json!("b")), said("assistant", failed), said("user", json!("d"))]});
+    let expected = [
+        (Role::User, text),
+        (Role::Assistant, "new"),
+        (Role::User, "b"),
+        (Role::Assistant, "c"),
+        (Role::User, "d"),
+    ];
+    assert_eq!(turns(&within), expected.map(|(role, text)| (role, text.to_owned())));
+    // The answer to a paused compaction begins anew.
+    let paused = json!({"messages": [said("user", json!("a")), said("assistant", json!([summary]))]});
+    assert_eq!(turns(&paused), [(Role::User, text.into())]);
+    assert!(!prompt(&paused).continues);
+}
+
+#[test]
+fn tools_of_a_replaced_part_stay_offered() {
+    let mut late = tools();
+    late[1]["defer_loading"] = true.into();
+    let addition = json!({"type": "tool_addition", "tool": {"type": "tool_reference", "name": "g"}});
+    let summary = json!({"type": "compaction", "content": "x"});
+    let mut stated = summary.clone();
+    stated["tool_changes"] = json!([addition]);
+    for messages in [
+        json!([{"role": "user", "content": [{"type": "text", "text": "a"}, addition]}, {"role": "assistant", "content": [summary]}, {"role": "user", "content": "b"}]),
+        json!([{"role": "user", "content": [stated]}, {"role": "user", "content": "b"}]),
+    ] {
+        let prompt = prompt(&json!({"tools": late, "messages": messages}));
+        assert_eq!(&*prompt.tool_changes.added[0].name, "g");
+        assert!(prompt.messages[0].content.text().contains("\"name\":\"g\""), "{messages}");
+    }
+}
+
+#[test]
+fn compaction_parameter_asks_for_a_summary_only() {
+    let body = json!({"compaction": {"type": "summarize", "instructions": "Be short."}, "tools": tools(), "stop_sequences": ["x"],
+        "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+    let valid = valid(&body).unwrap();
+    assert!(valid.summarises && valid.request.generation.stop.is_empty());
+    let prompt = prompt(&body);
+    assert_eq!(prompt.messages.last().unwrap().content.text(), "Be short.");
+    assert!(prompt.callable_tools().is_empty() && prompt.tools.len() == 2 && !prompt.continues);
+    let count = body::parse(json!({"model": "m", "compaction": {"type": "summarize"}, "messages": [{"role": "user", "content": "Hi"}]}).to_string().as_bytes());
+    assert_eq!(count.and_then(parse_count).unwrap().prompts, [Prompt::Chat(self::prompt(&json!({})))]);
+}
+
+#[test]
+fn edits_clear_reasoning_and_compact() {
+    let edits = json!([{"type": "clear_thinking_20251015", "keep": {"type": "thinking_turns", "value": 1}}, {"type": "compact_20260112"}]);
+    let thought = |text: &str| json!({"role": "assistant", "content": [{"type": "thinking", "thinking": text}, {"type": "text", "text": "x"}]});
+    let asked = json!({"role": "user", "content": "q"});
+    let body = json!({"context_management": {"edits": edits}, "messages": [asked, thought("a"), asked, thought("b"), asked]});
+    let thoughts: Vec<_> = prompt(&body).messages.into_iter().filter_map(|turn| turn.reasoning).collect();
+    assert_eq!(thoughts, ["b"]);
+    assert_eq!(valid(&body).unwrap().compaction.unwrap().trigger, 150_000);
+}
+
+/// Anthropic's API fills the cache so.
+#[test]
+fn request_for_no_tokens_takes_one() {
+    let valid = valid(&json!({"max_tokens": 0})).unwrap();
+    assert_eq!((valid.max_tokens, valid.request.generation.max_tokens), (0, Some(1)));
 }
 
 #[test]
@@ -168,6 +370,11 @@ fn thinking_becomes_template_variables() {
     let thinks = json!({"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}});
     assert_eq!(kwargs(&thinks), json!({"enable_thinking": true, "thinking": true, "thinking_budget": 1024}));
     assert_eq!(valid(&thinks).unwrap().request.generation.reasoning_budget, Some(1024));
+    for off in ["disabled", "between_tools"] {
+        assert_eq!(kwargs(&json!({"thinking": {"type": off}}))["enable_thinking"], false);
+    }
+    let updates = json!({"thinking": {"type": "adaptive", "display": "updates", "block_binding": {}}});
+    assert!(valid(&updates).unwrap().hide_thinking && kwargs(&updates)["enable_thinking"] == true);
     let adaptive = json!({"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "xhigh"},
         "chat_template_kwargs": {"thinking": 7}});
     let expected = json!({"enable_thinking": true, "thinking": 7, "reasoning_effort": "high"});
@@ -200,7 +407,6 @@ fn invalid_field_is_named() {
     for (more, param) in [
         (json!({"messages": []}), "messages"),
         (json!({"max_tokens": null}), "max_tokens"),
-        (json!({"max_tokens": 0}), "max_tokens"),
         (json!({"temperature": -0.1}), "temperature"),
         (json!({"temperature": 1.5}), "temperature"),
         (json!({"top_p": 2}), "top_p"),
@@ -214,12 +420,21 @@ fn invalid_field_is_named() {
         (json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens"),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking.budget_tokens"),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 2048}}), "thinking.budget_tokens"),
-        (json!({"thinking": {"type": "between_tools"}}), "thinking.type"),
+        (json!({"thinking": {"type": "dreaming"}}), "thinking.type"),
         (json!({"thinking": {"type": "adaptive", "display": "x"}}), "thinking.display"),
         (json!({"output_config": {"effort": "x"}}), "output_config.effort"),
         (json!({"output_config": {"format": {"type": "json"}}}), "output_config.format"),
         (json!({"output_format": {"type": "json_schema"}}), "output_format"),
         (json!({"context_management": {"edits": [{"type": "compact"}]}}), "context_management.edits[0]"),
+        (json!({"compaction": {"type": "shorten"}}), "compaction.type"),
+        (
+            json!({"compaction": {"type": "summarize"}, "context_management": {"edits": [{"type": "compact_20260112"}]}}),
+            "compaction",
+        ),
+        (
+            json!({"compaction": {"type": "summarize"}, "messages": [{"role": "system", "content": "x"}]}),
+            "messages",
+        ),
         (json!({"tools": [{"type": "web_search_20250305", "name": "w"}]}), "tools[0].type"),
         (json!({"tools": [{"name": "a b", "input_schema": {}}]}), "tools[0].name"),
         (json!({"tools": [{"name": "a"}]}), "tools[0].input_schema"),
@@ -235,13 +450,8 @@ fn invalid_field_is_named() {
         (json!({"cache_salt": "x".repeat(257)}), "cache_salt"),
         (json!({"metadata": {"user_id": "x".repeat(1025)}}), "metadata.user_id"),
         (json!({"thread": {"id": "t"}}), "thread"),
-        (json!({"compaction": {}}), "compaction"),
         (json!({"fallbacks": [{}]}), "fallbacks"),
         (json!({"inference_geo": "us"}), "inference_geo"),
-        (
-            json!({"tools": [{"name": "a", "input_schema": {}, "defer_loading": true}]}),
-            "tools[0].defer_loading",
-        ),
         (
             json!({"tools": [{"name": "a", "input_schema": {}, "allowed_callers": ["code"]}]}),
             "tools[0].allowed_callers",
@@ -256,9 +466,37 @@ fn invalid_field_is_named() {
         (user(&json!([{"type": "text"}])), "messages[0].content[0].text"),
         (user(&json!([{"type": "document", "source": {"type": "url"}}])), "messages[0].content[0].source"),
         (user(&json!([{"type": "tool_result"}])), "messages[0].content[0].tool_use_id"),
+        (user(&json!([{"type": "compaction", "content": ""}])), "messages[0].content[0].content"),
+        (user(&json!([{"type": "container_upload", "file_id": "f"}])), "messages[0].content[0]"),
+        (user(&json!([{"type": "tool_removal"}])), "messages[0].content[0].tool"),
+        (user(&json!({"type": "text", "text": "a"})), "messages[0].content"),
+        (json!({"messages": [{"role": "user"}]}), "messages[0].content"),
         (
-            user(&json!([{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]}])),
-            "messages[0].content[0].content[0]",
+            json!({"messages": [{"role": "user", "content": "x", "clear_at": "never"}]}),
+            "messages[0].clear_at",
+        ),
+        (system_message(json!({"content": "x", "clear_at": "noon"})), "messages[1].clear_at"),
+        (
+            system_message(json!({"content": [{"type": "compaction", "content": "x"}]})),
+            "messages[1].content[0]",
+        ),
+        (system_message(json!({"output_config": {}})), "messages[1].content"),
+        (system_message(json!({"output_config": {"effort": "x"}})), "messages[1].output_config.effort"),
+        (
+            system_message(json!({"content": "x", "output_config": {"format": {"type": "json_schema"}}})),
+            "messages[1].output_config.format",
+        ),
+        (json!({"cache_control": {"type": "eternal"}}), "cache_control.type"),
+        (
+            json!({"system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1d"}}]}),
+            "system[0].cache_control.ttl",
+        ),
+        (
+            user(&json!(vec![
+                json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}});
+                5
+            ])),
+            "cache_control",
         ),
         (json!({"system": [{"type": "image"}]}), "system[0]"),
         (json!({"messages": [{"role": "user", "content": 3}]}), "messages[0].content"),

@@ -160,6 +160,80 @@ fn hidden_thinking_keeps_its_signature() {
     assert!(!String::from_utf8(head.answer(whole).unwrap()).unwrap().contains("secret"));
 }
 
+fn whole(parts: Vec<Part>, reason: FinishReason) -> CompleteOutput {
+    CompleteOutput { output: Output { parts, ..Output::default() }, reason, usage: COUNTS }
+}
+
+fn answered(head: &MessageHead, whole: CompleteOutput) -> Value {
+    serde_json::from_slice(&head.answer(whole).unwrap()).unwrap()
+}
+
+#[test]
+fn summary_is_one_compaction_block() {
+    let change = json!({"type": "tool_removal", "tool": {"type": "tool_reference", "name": "f"}});
+    let head = MessageHead { summarises: true, tool_changes: vec![change.clone()], ..head() };
+    let said = || vec![Part::Reasoning("hm".into()), text("So far: x.")];
+    let block = |content: Value| {
+        json!({"type": "compaction", "content": content, "encrypted_content": null, "signature": "mlxd.1.0",
+        "tool_changes": [change]})
+    };
+    for (reason, content) in [(FinishReason::Stop, json!("So far: x.")), (FinishReason::Length, Value::Null)]
+    {
+        let answer = answered(&head, whole(said(), reason));
+        assert_eq!(
+            (&answer["content"], &answer["stop_reason"]),
+            (&json!([block(content.clone())]), &json!("compaction"))
+        );
+        let events = stream(head.clone(), &[parts(said()), finished(reason)]);
+        let shown: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        let names = [
+            "message_start",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop",
+        ];
+        assert_eq!(shown, names);
+        assert_eq!(events[1]["content_block"], block(Value::Null));
+        let delta = json!({"type": "compaction_delta", "content": content, "encrypted_content": null});
+        assert_eq!((&events[2]["delta"], &events[4]["delta"]["stop_reason"]), (&delta, &json!("compaction")));
+    }
+}
+
+#[test]
+fn compaction_before_an_answer_is_its_first_block() {
+    let compacted = Compacted { summary: Some("x".into()), usage: COUNTS };
+    let head = MessageHead { compacted: Some(compacted), ..head() };
+    let answer = answered(&head, whole(vec![text("Hi")], FinishReason::Stop));
+    let kinds = |blocks: &[Value]| {
+        blocks.iter().map(|block| block["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(answer["content"].as_array().unwrap()), ["compaction", "text"]);
+    let iteration = |kind: &str| {
+        json!({"type": kind, "input_tokens": 1, "cache_creation_input_tokens": 4,
+        "cache_read_input_tokens": 2, "output_tokens": 5})
+    };
+    assert_eq!(answer["usage"]["iterations"], json!([iteration("compaction"), iteration("message")]));
+    let events = stream(head, &[parts(vec![text("Hi")]), finished(FinishReason::Stop)]);
+    assert_eq!(
+        (&events[1]["content_block"]["type"], &events[2]["delta"]["content"]),
+        (&json!("compaction"), &json!("x"))
+    );
+    assert_eq!((&events[4]["index"], &events[4]["content_block"]["type"]), (&json!(1), &json!("text")));
+    assert_eq!(events[7]["delta"]["stop_reason"], "end_turn");
+}
+
+#[test]
+fn request_for_no_tokens_gets_an_empty_message() {
+    let head = MessageHead { silent: true, ..head() };
+    let answer = answered(&head, whole(vec![text("Hi")], FinishReason::Length));
+    assert_eq!((&answer["content"], &answer["stop_reason"]), (&json!([]), &json!("max_tokens")));
+    assert_eq!(answer["usage"]["output_tokens"], 0);
+    let events = stream(head, &[parts(vec![text("Hi")]), finished(FinishReason::Length)]);
+    assert_eq!(events.len(), 3);
+}
+
 #[test]
 fn truncated_arguments_are_kept_as_invalid_json() {
     assert_eq!(parse_arguments(" "), json!({}));

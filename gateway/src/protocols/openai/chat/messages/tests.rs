@@ -51,6 +51,30 @@ fn tool_result_in_parts_is_joined() {
     assert_eq!((&*turns[1].content.text(), turns[1].name.as_deref()), ("ab", Some("f")));
 }
 
+fn image() -> Value {
+    json!([{"type": "text", "text": "See: "}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}])
+}
+
+#[test]
+fn image_in_an_earlier_turn_gets_a_stand_in() {
+    let asked = json!({"role": "user", "content": image()});
+    let turns = turns_of(
+        &json!([asked, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Go on."}]),
+    );
+    assert_eq!(turns.unwrap()[0].content.text(), "See: [image left out: this model reads text only]");
+    let newest = turns_of(&json!([{"role": "assistant", "content": "Hi"}, asked])).unwrap_err();
+    assert_eq!(newest.field, Some("messages[1].content[1].type".into()));
+}
+
+/// Results of tools are texts in this protocol, so agents send images of tools as the user's.
+#[test]
+fn image_that_follows_a_tool_result_gets_a_stand_in() {
+    let result = json!({"role": "tool", "tool_call_id": "c1", "content": "an image follows"});
+    let turns =
+        turns_of(&json!([calling(&json!(null)), result, {"role": "user", "content": image()}])).unwrap();
+    assert_eq!(turns[2].content.text(), "See: [image left out: this model reads text only]");
+}
+
 #[test]
 fn null_field_equals_a_missing_field() {
     let full = json!({"role": "user", "content": "Hi", "name": null, "tool_calls": null, "function_call": null,

@@ -176,6 +176,21 @@ fn instructions_and_developer_messages_form_one_system_message() {
 }
 
 #[test]
+fn images_of_earlier_turns_and_of_functions_get_a_stand_in() {
+    let image = json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="});
+    let file = json!({"type": "input_file", "file_data": "x"});
+    let asked = json!({"role": "user", "content": [image, file]});
+    let answer = json!({"role": "assistant", "content": "No."});
+    let earlier = prompt(&json!({"input": [asked, answer, {"role": "user", "content": "Go on."}]}));
+    let text = "[image left out: this model reads text only][file left out: this model reads text only]";
+    assert_eq!(earlier.messages[0], message(Role::User, text));
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+    let output = json!({"type": "function_call_output", "call_id": "c", "output": [image]});
+    let agent = prompt(&json!({"input": [{"role": "user", "content": "Look."}, call, output]}));
+    assert_eq!(agent.messages[2].content.text(), "[image left out: this model reads text only]");
+}
+
+#[test]
 fn items_are_grouped_into_messages() {
     let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
     let result = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "r"});
