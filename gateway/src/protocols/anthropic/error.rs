@@ -54,10 +54,3 @@ impl Body {
         Self { r#type: "error", error: Inner { r#type, message, details }, request_id: request_id.to_owned() }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use ipc_proto::Origin;
-
-    use super::*;
-}
