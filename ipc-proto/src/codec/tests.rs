@@ -112,8 +112,17 @@ fn tool_call() -> impl Strategy<Value = ToolCall> {
 }
 
 fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, bool)> {
-    let tool = any::<(String, Option<String>, Option<String>, bool)>()
-        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict });
+    let input = prop_oneof![
+        any::<(Option<String>, bool)>().prop_map(|(schema, strict)| ToolInput::Json { schema, strict }),
+        Just(ToolInput::Text(None)),
+        any::<String>().prop_map(|text| ToolInput::Text(Some(TextGrammar::Lark(text)))),
+        any::<String>().prop_map(|text| ToolInput::Text(Some(TextGrammar::Regex(text)))),
+    ];
+    let tool = (any::<(String, Option<String>)>(), input).prop_map(|((name, description), input)| Tool {
+        name,
+        description,
+        input,
+    });
     let choice = prop_oneof![
         Just(ToolChoice::Auto),
         Just(ToolChoice::None),

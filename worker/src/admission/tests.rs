@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool};
+use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool, ToolInput};
 use proptest::prelude::*;
 
 use super::*;
@@ -266,7 +266,8 @@ fn stop_tokens_extend_the_models_end_tokens() {
 static QWEN: LazyLock<ModelFiles> = LazyLock::new(|| ModelFiles::read(&model("toy-qwen2")).unwrap());
 
 fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<EngineRequest> {
-    let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+    let input = ToolInput::Json { schema: Some(schema.into()), strict };
+    let tool = Tool { name: "f".into(), input, ..Tool::default() };
     let message = Message { content: "Hi".into(), ..Message::default() };
     let chat = ChatPrompt {
         messages: vec![message],
@@ -337,7 +338,8 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     files.formats.tools = ToolFormat::QwenXml;
     let schema = r#"{"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}]}"#;
     for strict in [true, false] {
-        let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+        let input = ToolInput::Json { schema: Some(schema.into()), strict };
+        let tool = Tool { name: "f".into(), input, ..Tool::default() };
         let message = Message { content: "Hi".into(), ..Message::default() };
         let chat = ChatPrompt {
             messages: vec![message],

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ipc_proto::generate::{Tool, ToolChoice};
+use ipc_proto::generate::{Tool, ToolChoice, ToolInput};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
@@ -101,8 +101,8 @@ pub fn parse_function(path: &str, function: Function) -> Result<Tool> {
         let text = format!("{field} must have 1 to {MAX_NAME_BYTES} letters, digits, '_', '-' or '.'");
         return Err(Error::invalid(field, text));
     }
-    let parameters = parameters.map(|schema| Value::Object(schema).to_string());
-    Ok(Tool { name, description, parameters, strict: strict.unwrap_or(false) })
+    let schema = parameters.map(|schema| Value::Object(schema).to_string());
+    Ok(Tool { name, description, input: ToolInput::Json { schema, strict: strict.unwrap_or(false) } })
 }
 
 /// Checks the number and the names of the functions in the field `name`.

@@ -1,6 +1,8 @@
 //! Parses Messages requests.
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Prompt, Sampling, Tool, ToolChoice};
+use ipc_proto::generate::{
+    ChatPrompt, Constraint, Generation, Prompt, Sampling, Tool, ToolChoice, ToolInput,
+};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -260,8 +262,10 @@ fn parse_tools(tools: Vec<messages::Tool>) -> Result<Vec<Tool>> {
         Ok(Tool {
             name: tool.name,
             description: description.filter(|text| !text.is_empty()),
-            parameters: Some(Value::Object(schema).to_string()),
-            strict: tool.strict.unwrap_or(false),
+            input: ToolInput::Json {
+                schema: Some(Value::Object(schema).to_string()),
+                strict: tool.strict.unwrap_or(false),
+            },
         })
     };
     tools.into_iter().enumerate().map(one).collect()

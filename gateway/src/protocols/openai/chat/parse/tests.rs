@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use ipc_proto::generate::{Constraint, Message, Role, Sampling, Tool, ToolCall};
+use ipc_proto::generate::{Constraint, Message, Role, Sampling, Tool, ToolCall, ToolInput};
 
 use super::*;
 use crate::inference::request::{PromptRequest, Streaming};
@@ -365,8 +365,7 @@ fn functions_are_parsed_in_modern_and_legacy_form() {
     let expected = Tool {
         name: "f".into(),
         description: Some("d".into()),
-        parameters: Some(r#"{"type":"object"}"#.into()),
-        strict: true,
+        input: ToolInput::Json { schema: Some(r#"{"type":"object"}"#.into()), strict: true },
     };
     let chat = prompt_of(&json!({"tools": [tool("f")]})).unwrap();
     assert_eq!(

@@ -179,7 +179,7 @@ fn functions_are_parsed_and_other_tools_omitted() {
     };
     let auto = with(json!("auto"));
     assert_eq!(
-        auto.tools.iter().map(|tool| (&*tool.name, tool.strict)).collect::<Vec<_>>(),
+        auto.tools.iter().map(|tool| (&*tool.name, tool.is_strict())).collect::<Vec<_>>(),
         [("f", true), ("g", false)]
     );
     assert_eq!((auto.tool_choice, auto.parallel_calls), (ToolChoice::Auto, false));
