@@ -1,11 +1,14 @@
 //! OpenAI's Responses API.
 
 pub mod answer;
+mod calls;
 pub mod events;
 pub mod handler;
 pub mod items;
 pub mod parse;
 pub mod sealed;
 pub mod store;
+pub mod tools;
+mod updates;
 pub mod wire;
 pub mod write;

@@ -37,13 +37,14 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     if is_background && !has_priority {
         generation.priority = Priority::Low;
     }
-    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
+    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy, calls } = tools;
     let must_call = matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_));
     check_combination(must_call, generation.constraint.is_some(), continues)?;
     let form = AnswerForm {
         candidates,
         returned: candidates,
         legacy,
+        calls,
         logprobs: logprobs.is_some(),
         tier,
         hide_reasoning: reasoning.hidden,

@@ -68,7 +68,26 @@ pub enum Item {
         status: &'static str,
         call_id: String,
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         arguments: String,
+    },
+    CustomToolCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        input: String,
+    },
+    ToolSearchCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        execution: &'static str,
+        /// An object, or the text of arguments that were cut off.
+        arguments: Value,
     },
 }
 

@@ -61,6 +61,7 @@ pub async fn create(
         echo: std::mem::take(&mut valid.echo),
         encrypt: valid.encrypt,
         summarise: valid.summarise,
+        calls: std::mem::take(&mut valid.calls),
     };
     let builder = ResponseBuilder::new(head);
     let saver = stores.then(|| ResponseSaver::new(&responses, &tenant, &valid));

@@ -1,4 +1,9 @@
 //! Converts items to neutral messages.
+//!
+//! Calls of every kind become calls of functions, and their outputs results. Items that only mark something are left out. An item of
+//! an unknown kind becomes text, so that it does not end a session.
+
+mod calls;
 
 use std::collections::HashMap;
 
@@ -7,11 +12,7 @@ use ipc_proto::{Error, Result};
 
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
-
-/// Items of tools that OpenAI's servers ran in earlier turns. Their results are in the following message. The model here has no such
-/// tools, so these items are omitted.
-const IGNORED_CALLS: [&str; 4] =
-    ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools"];
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 /// Builds a user message.
 pub(super) fn user_message(text: String) -> Item {
@@ -19,17 +20,26 @@ pub(super) fn user_message(text: String) -> Item {
     Item { r#type: Some("message".into()), role: Some(api::Role::User), content, ..Item::default() }
 }
 
-/// Converts the items of previous responses and the new items to messages.
-pub(super) fn turns(instructions: Option<&str>, history: &[Item], input: &[Item]) -> Result<Vec<Message>> {
-    let mut turns = Turns::default();
+/// The items of previous responses and the new items, with their paths for errors.
+pub(super) fn paths<'a>(history: &'a [Item], input: &'a [Item]) -> Vec<(String, &'a Item)> {
+    let old = history.iter().enumerate();
+    let old = old.map(|(at, item)| (format!("previous_response_id: items[{at}]"), item));
+    let new = input.iter().enumerate().map(|(at, item)| (format!("input[{at}]"), item));
+    old.chain(new).collect()
+}
+
+/// Converts items to messages. `calls` gives the names by which the model knows tools.
+pub(super) fn turns(
+    instructions: Option<&str>,
+    items: &[(String, &Item)],
+    calls: &CallForms,
+) -> Result<Vec<Message>> {
+    let mut turns = Turns { turns: Vec::new(), open: None, called: HashMap::new(), calls };
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
         turns.push_text(Role::System, instructions.to_owned());
     }
-    for (at, item) in history.iter().enumerate() {
-        turns.push_item(&format!("previous_response_id: items[{at}]"), item)?;
-    }
-    for (at, item) in input.iter().enumerate() {
-        turns.push_item(&format!("input[{at}]"), item)?;
+    for (path, item) in items {
+        turns.push_item(path, item)?;
     }
     turns.flush();
     if turns.turns.iter().all(|turn| turn.role == Role::System) {
@@ -39,15 +49,16 @@ pub(super) fn turns(instructions: Option<&str>, history: &[Item], input: &[Item]
 }
 
 /// Groups items: consecutive reasoning, text and calls of the model form one assistant message.
-#[derive(Default)]
-struct Turns {
+struct Turns<'a> {
     turns: Vec<Message>,
     /// The assistant message that later items may extend.
     open: Option<Message>,
+    /// The names of the called tools, by the calls' ids.
     called: HashMap<String, String>,
+    calls: &'a CallForms,
 }
 
-impl Turns {
+impl Turns<'_> {
     fn push_text(&mut self, role: Role, content: String) {
         self.flush();
         match self.turns.last_mut() {
@@ -68,6 +79,17 @@ impl Turns {
         self.open.get_or_insert_with(|| Message { role: Role::Assistant, ..Message::default() })
     }
 
+    fn push_call(&mut self, call: ToolCall) {
+        self.called.insert(call.id.clone(), call.name.clone());
+        self.assistant_turn().tool_calls.push(call);
+    }
+
+    fn push_result(&mut self, id: String, content: String) {
+        self.flush();
+        let name = self.called.get(&id).cloned();
+        self.turns.push(Message::result(Some(id), name, content));
+    }
+
     fn push_item(&mut self, path: &str, item: &Item) -> Result<()> {
         if let Some(id) = item.reference() {
             let name = format!("{path}.id");
@@ -75,36 +97,8 @@ impl Turns {
         }
         match item.r#type.as_deref() {
             None | Some("message") => self.push_message(path, item),
-            Some("reasoning") => {
-                self.push_reasoning(path, item)?;
-                Ok(())
-            }
-            Some("function_call") => {
-                let needed =
-                    |field: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(path, field));
-                let call = ToolCall {
-                    id: needed("call_id", &item.call_id)?,
-                    name: needed("name", &item.name)?,
-                    arguments: needed("arguments", &item.arguments)?,
-                };
-                self.called.insert(call.id.clone(), call.name.clone());
-                self.assistant_turn().tool_calls.push(call);
-                Ok(())
-            }
-            Some("function_call_output") => {
-                let id = item.call_id.clone().ok_or_else(|| missing(path, "call_id"))?;
-                let output = item.output.as_ref().ok_or_else(|| missing(path, "output"))?;
-                let content = parse_text(&format!("{path}.output"), output)?;
-                self.flush();
-                let name = self.called.get(&id).cloned();
-                self.turns.push(Message::result(Some(id), name, content));
-                Ok(())
-            }
-            Some(kind) if IGNORED_CALLS.contains(&kind) => Ok(()),
-            Some(other) => {
-                let name = format!("{path}.type");
-                Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported by this server")))
-            }
+            Some("reasoning") => self.push_reasoning(path, item),
+            Some(kind) => self.push_other(path, kind, item),
         }
     }
 
@@ -161,6 +155,9 @@ fn parse_text(name: &str, content: &Content) -> Result<String> {
             let read = |(at, part)| part_text(&format!("{name}[{at}]"), part);
             Ok(parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?.concat())
         }
+        Content::Other(_) => {
+            Err(Error::invalid(name, format!("{name}: expected a string or a list of content parts")))
+        }
     }
 }
 
@@ -175,3 +172,6 @@ fn part_text(name: &str, part: &Part) -> Result<String> {
     };
     given.clone().ok_or_else(|| missing(name, "text"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Parses Responses requests.
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, ToolChoice};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -10,11 +10,10 @@ use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::labels;
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::openai::chat::parse::cache_retentions;
-use crate::protocols::openai::chat::wire::Function;
 use crate::protocols::openai::fields::Stop;
 use crate::protocols::openai::responses::wire::{Item, Request};
-use crate::protocols::openai::responses::{items, wire as api};
-use crate::protocols::openai::tools as functions;
+use crate::protocols::openai::responses::{items, tools, updates, wire as api};
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 /// Accepted values of `include`. Values of items that this server never produces have no effect.
 const INCLUDABLE: [&str; 8] = [
@@ -45,6 +44,8 @@ pub struct ValidResponse {
     pub encrypt: bool,
     /// Whether to return the reasoning as a summary. No model here writes summaries, so it is returned unchanged.
     pub summarise: bool,
+    /// The forms of calls.
+    pub calls: CallForms,
     /// The fields of the request that the response echoes.
     pub echo: Map<String, Value>,
 }
@@ -54,6 +55,7 @@ pub struct ValidResponse {
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
+    updates::apply(&mut request, history)?;
     refuse_unsupported(&request)?;
     let sampling = request.sampling.parse(None)?;
     request.unsupported.check(&sampling)?;
@@ -79,12 +81,12 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         _ => extensions.priority.unwrap_or_default(),
     };
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
-    let (prompt, input, tools) = parse_conversation(&mut request, history)?;
+    let Conversation { prompt, input, calls, shown } = parse_conversation(&mut request, history)?;
     if constraint.is_some() && matches!(prompt.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
         let text = "text.format: an answer that must call a tool cannot fit a schema as well";
         return Err(Error::invalid("text.format", text));
     }
-    let echo = echo(&request, &prompt, &tools);
+    let echo = echo(&request, &prompt, &shown);
     let prompt = Prompt::Chat(prompt);
     let generation = Generation {
         prompt,
@@ -117,6 +119,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         background,
         encrypt,
         summarise,
+        calls,
         echo,
     })
 }
@@ -126,9 +129,10 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptRequest> {
+    updates::apply(&mut request, history)?;
     refuse_unsupported(&request)?;
     let Extensions { keep_alive, time_limit_ms, .. } = std::mem::take(&mut request.extensions).parse()?;
-    let (prompt, _, _) = parse_conversation(&mut request, history)?;
+    let Conversation { prompt, .. } = parse_conversation(&mut request, history)?;
     Ok(PromptRequest {
         model: model_name(request.model)?,
         prompts: vec![Prompt::Chat(prompt)],
@@ -218,20 +222,27 @@ fn constraint(request: &Request) -> Result<Option<Constraint>> {
     }
 }
 
-/// Returns the prompt, the new items, and the echoed tools.
-fn parse_conversation(
-    request: &mut Request,
-    history: &[Item],
-) -> Result<(ChatPrompt, Vec<Item>, Vec<Value>)> {
-    let (mut tools, shown) = parse_tools(request.tools.take().unwrap_or_default())?;
-    let tool_choice = parse_tool_choice(request.tool_choice.as_ref(), &mut tools)?;
+/// The conversation of a request.
+struct Conversation {
+    prompt: ChatPrompt,
+    /// The new items.
+    input: Vec<Item>,
+    /// The forms of calls.
+    calls: CallForms,
+    /// The echoed tools.
+    shown: Vec<Value>,
+}
+
+fn parse_conversation(request: &mut Request, history: &[Item]) -> Result<Conversation> {
     let input = match request.input.take() {
         None if history.is_empty() => return Err(Error::invalid("input", "input is missing")),
         None => Vec::new(),
         Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
-    let messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let paths = items::paths(history, &input);
+    let offer = tools::parse(request.tools.take().unwrap_or_default(), request.tool_choice.as_ref(), &paths)?;
+    let messages = items::turns(request.instructions.as_deref(), &paths, &offer.calls)?;
     let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
     let wish = ReasoningRequest::from_effort(effort).ok_or_else(|| {
@@ -243,78 +254,14 @@ fn parse_conversation(
     let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
     let prompt = ChatPrompt {
         messages,
-        tools,
-        tool_choice,
+        tools: offer.tools,
+        tool_choice: offer.choice,
         parallel_calls,
         template_kwargs,
         continues: false,
         sanitize_control_tokens: request.sanitize_control_tokens,
     };
-    Ok((prompt, input, shown))
-}
-
-/// Returns the functions among the tools, and all tools as they are echoed.
-fn parse_tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
-    let mut known = Vec::new();
-    let mut shown = Vec::new();
-    for (at, tool) in tools.into_iter().enumerate() {
-        // Codex sends kinds that only OpenAI's own servers run. The model does not see them.
-        if tool.r#type != "function" {
-            // Strings, numbers, lists and objects with string keys always serialise.
-            shown.push(serde_json::to_value(&tool).unwrap_or_default());
-            continue;
-        }
-        let path = format!("tools[{at}]");
-        let name = tool.name.ok_or_else(|| {
-            let name = format!("{path}.name");
-            Error::invalid(&name, format!("{name} is missing"))
-        })?;
-        let strict = tool.strict.unwrap_or(false);
-        shown.push(json!({"type": "function", "name": name, "description": tool.description,
-            "parameters": tool.parameters, "strict": strict}));
-        let api::Tool { description, parameters, .. } = tool;
-        known.push(functions::parse_function(
-            &path,
-            Function { name, description, parameters, strict: Some(strict) },
-        )?);
-    }
-    functions::check_names("tools", &known)?;
-    Ok((known, shown))
-}
-
-/// Parses the tool choice, and removes tools that it does not allow.
-fn parse_tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
-    let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
-    let mode = match choice {
-        None => return Ok(ToolChoice::Auto),
-        Some(api::ToolChoice::Mode(mode)) => mode.clone(),
-        Some(api::ToolChoice::Some(chosen)) => match (&*chosen.r#type, &chosen.name, &chosen.tools) {
-            ("function", Some(name), _) if tools.iter().any(|tool| tool.name == *name) => {
-                return Ok(ToolChoice::Named(name.clone()));
-            }
-            ("function", _, _) => return wrong("name must be the name of a function among the tools"),
-            ("allowed_tools", _, Some(allowed)) => {
-                let unknown = allowed.iter().find(|one| {
-                    one.r#type == "function"
-                        && !tools.iter().any(|tool| one.name.as_ref() == Some(&tool.name))
-                });
-                if unknown.is_some() {
-                    return wrong("allowed_tools names a function that is not among the tools");
-                }
-                let named = |tool: &Tool| allowed.iter().any(|one| one.name.as_ref() == Some(&tool.name));
-                tools.retain(named);
-                chosen.mode.clone().unwrap_or_default()
-            }
-            (other, _, _) => return wrong(&format!("type \"{other}\" is not supported")),
-        },
-    };
-    match &*mode {
-        "auto" => Ok(ToolChoice::Auto),
-        "none" => Ok(ToolChoice::None),
-        "required" if tools.is_empty() => wrong("no function is among the tools"),
-        "required" => Ok(ToolChoice::Required),
-        _ => wrong("must be none, auto, required, a function or allowed_tools"),
-    }
+    Ok(Conversation { prompt, input, calls: offer.calls, shown: offer.shown })
 }
 
 /// Returns the tier that serves the request.
