@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Characters of an escape, at most: a surrogate pair.
 const MAX_ESCAPE: usize = 12;
-/// Characters of `\uXXXX`.
+/// Characters of `\u` and its four digits.
 const CODE: usize = 6;
 
 /// The arguments that pass `text`.
