@@ -372,8 +372,8 @@ fn arguments_that_are_no_object_become_one() {
         prompt.messages[1].tool_calls[0].arguments = arguments.into();
         prompt
     };
-    let items = "{% for m in messages %}{% for c in m.tool_calls %}{% for k, v in c.function.arguments|items %}<{{ k }}={{ v }}>{% endfor %}{% endfor %}{% endfor %}";
-    let printed = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}";
+    let items = "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}{% for k, v in c.function.arguments|items %}<{{ k }}={{ v }}>{% endfor %}{% endfor %}{% endfor %}";
+    let printed = "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}";
     for (arguments, text) in [
         (r#"{"a":1}"#, "<a=1>"),
         (r#"{"a": "#, r#"<INVALID_JSON={"a": >"#),
