@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use ipc_proto::generate::{ChatPrompt, ContentPart};
+use ipc_proto::generate::{ChatPrompt, ContentPart, TextGrammar, ToolInput};
 use serde_json::Value;
 
 /// Private-use characters. One that does not occur in a request becomes its mark.
@@ -47,7 +47,15 @@ impl ControlTokens {
         }
         for tool in &mut prompt.tools {
             tool.description.iter_mut().for_each(|text| self.mark_text(text, mark));
-            tool.parameters.iter_mut().for_each(|text| self.mark_json(text, mark));
+            match &mut tool.input {
+                ToolInput::Json { schema, .. } => {
+                    schema.iter_mut().for_each(|text| self.mark_json(text, mark));
+                }
+                ToolInput::Text(Some(TextGrammar::Lark(text) | TextGrammar::Regex(text))) => {
+                    self.mark_text(text, mark);
+                }
+                ToolInput::Text(None) => {}
+            }
         }
         prompt.template_kwargs.iter_mut().for_each(|text| self.mark_json(text, mark));
         Some(mark)
@@ -118,8 +126,14 @@ impl Mark {
                 let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
                 texts.chain([&message.reasoning, &message.name].into_iter().flatten()).chain(calls)
             });
-            let tools =
-                prompt.tools.iter().flat_map(|tool| [tool.description.as_ref(), tool.parameters.as_ref()]);
+            let tools = prompt.tools.iter().flat_map(|tool| {
+                let input = match &tool.input {
+                    ToolInput::Json { schema, .. } => schema.as_ref(),
+                    ToolInput::Text(Some(TextGrammar::Lark(text) | TextGrammar::Regex(text))) => Some(text),
+                    ToolInput::Text(None) => None,
+                };
+                [tool.description.as_ref(), input]
+            });
             messages.chain(tools.flatten()).chain(&prompt.template_kwargs)
         };
         let absent = |mark: &char| !texts().any(|text| text.contains(*mark));

@@ -180,7 +180,7 @@ fn message_as_text(message: &Message) -> Message {
     }
     let mut message = message.clone();
     for call in std::mem::take(&mut message.tool_calls) {
-        let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::String(call.arguments));
+        let arguments = super::values::arguments(&call.arguments);
         let call = json!({"name": call.name, "arguments": arguments});
         let gap = if message.content.is_empty() { "" } else { "\n" };
         message.content.push_text(&format!("{gap}<tool_call>\n{call}\n</tool_call>"));

@@ -1,9 +1,13 @@
 //! Converts messages and tools into template values.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use ipc_proto::generate::{Message, Tool, ToolCall};
+use ipc_proto::generate::{Message, TextGrammar, Tool, ToolCall, ToolInput};
 use serde_json::{Map, Value, json};
+
+/// The name of a call's arguments that are no JSON object.
+const BROKEN_ARGUMENTS: &str = "INVALID_JSON";
 
 /// Choices between two forms of the same value. The default is the form of Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,10 +84,21 @@ pub(crate) fn message(message: &Message, style: Style, short_ids: bool) -> Value
 }
 
 fn call(call: &ToolCall, as_text: bool, short_ids: bool) -> Value {
-    let parsed = if as_text { None } else { serde_json::from_str(&call.arguments).ok() };
-    let arguments: Value = parsed.unwrap_or_else(|| call.arguments.as_str().into());
+    let arguments =
+        if as_text { call.arguments.as_str().into() } else { Value::Object(arguments(&call.arguments)) };
     let function = json!({"name": call.name, "arguments": arguments});
     json!({"id": call_id(&call.id, short_ids), "type": "function", "function": function})
+}
+
+/// The arguments of a call as an object. Templates iterate over it, so any other text becomes its only member, under the same name
+/// as in the gateway's answers. No arguments at all are an empty object.
+pub(crate) fn arguments(text: &str) -> Map<String, Value> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(members)) => members,
+        Ok(Value::Null) => Map::new(),
+        _ if text.trim().is_empty() => Map::new(),
+        _ => [(BROKEN_ARGUMENTS.to_owned(), text.into())].into_iter().collect(),
+    }
 }
 
 /// The id of a call. For Mistral's templates a deterministic id of nine letters and digits.
@@ -101,13 +116,29 @@ fn call_id(id: &str, short: bool) -> String {
 pub(crate) fn tool(tool: &Tool) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), tool.name.as_str().into());
-    if let Some(description) = &tool.description {
-        function.insert("description".into(), description.as_str().into());
+    if let Some(description) = description(tool) {
+        function.insert("description".into(), description.into());
     }
-    if let Some(parameters) = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok()) {
+    if let Some(parameters) = tool.parameters().and_then(|text| serde_json::from_str(text).ok()) {
         function.insert("parameters".into(), parameters);
     }
     json!({"type": "function", "function": function})
+}
+
+/// A tool's description. The grammar of its text follows: no schema could show it.
+fn description(tool: &Tool) -> Option<Cow<'_, str>> {
+    let own = tool.description.as_deref();
+    let (kind, grammar) = match &tool.input {
+        ToolInput::Text(Some(TextGrammar::Lark(text))) => ("this Lark grammar", text),
+        ToolInput::Text(Some(TextGrammar::Regex(text))) => ("this regular expression", text),
+        ToolInput::Json { .. } | ToolInput::Text(None) => return own.map(Cow::Borrowed),
+    };
+    let gap = if own.is_some_and(|text| !text.is_empty()) { "\n\n" } else { "" };
+    let argument = Tool::TEXT_ARGUMENT;
+    Some(
+        format!("{}{gap}The text in \"{argument}\" matches {kind}:\n{grammar}", own.unwrap_or_default())
+            .into(),
+    )
 }
 
 /// A tool with a schema of its parameters, which Hermes' form requires.

@@ -286,10 +286,56 @@ pub struct Tool {
     pub name: String,
     /// A description for the model.
     pub description: Option<String>,
-    /// JSON schema of its arguments, an object, in text form.
-    pub parameters: Option<String>,
-    /// Whether arguments must match the schema: calls are constrained then.
-    pub strict: bool,
+    /// What a call passes to it.
+    pub input: ToolInput,
+}
+
+/// What a call passes to a [`Tool`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToolInput {
+    /// Arguments: a JSON object.
+    Json {
+        /// Their JSON schema, an object, in text form.
+        schema: Option<String>,
+        /// Whether arguments must match the schema: calls are constrained then.
+        strict: bool,
+    },
+    /// Free text. Calls carry it as the only argument, [`Tool::TEXT_ARGUMENT`], and are always constrained to that form.
+    Text(Option<TextGrammar>),
+}
+
+impl Default for ToolInput {
+    fn default() -> Self {
+        Self::Json { schema: None, strict: false }
+    }
+}
+
+/// The form of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextGrammar {
+    /// A grammar in Lark; its first rule is `start`.
+    Lark(String),
+    /// A regular expression that matches the text from beginning to end (Rust's syntax, without look-around).
+    Regex(String),
+}
+
+impl Tool {
+    /// The argument that holds the text of a tool whose input is text.
+    pub const TEXT_ARGUMENT: &str = "input";
+    const TEXT_PARAMETERS: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"The whole input, as text."}},"required":["input"],"additionalProperties":false}"#;
+
+    /// JSON schema of the arguments as calls have them, in text form.
+    pub fn parameters(&self) -> Option<&str> {
+        match &self.input {
+            ToolInput::Json { schema, .. } => schema.as_deref(),
+            ToolInput::Text(_) => Some(Self::TEXT_PARAMETERS),
+        }
+    }
+
+    /// Whether calls must match [`Self::parameters`].
+    pub fn is_strict(&self) -> bool {
+        matches!(self.input, ToolInput::Json { strict: true, .. } | ToolInput::Text(_))
+    }
 }
 
 /// Whether the model calls functions.

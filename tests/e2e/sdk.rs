@@ -71,6 +71,12 @@ fn responses_python_tools() {
 }
 
 #[test]
+fn custom_tools_python() {
+    let server = Server::start();
+    scripts::run("custom_tools.py", &[&server.url("/v1"), places::SMOLLM2]);
+}
+
+#[test]
 fn responses_javascript_tools() {
     tools("responses_tools.mjs");
 }

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{Choice, Constraint, Generation, Prompt, Submission, ToolChoice};
+use ipc_proto::generate::{
+    Choice, Constraint, Generation, Prompt, Submission, TextGrammar, Tool, ToolChoice, ToolInput,
+};
 use ipc_proto::stream::StreamId;
 use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use tracing::Span;
@@ -172,7 +174,7 @@ fn compile_constraint(
     let tags = output_format.reasoning.tags().filter(|_| may_reason);
     let tags = tags.map(|(open, close)| (open, close, output_format.reasoning_open));
     let must_call = !tools.is_empty() && chat.tool_choice != ToolChoice::Auto;
-    let is_strict = tools.iter().any(|tool| tool.strict);
+    let is_strict = tools.iter().any(Tool::is_strict);
     let is_embedded = !tools.is_empty() || tags.is_some() || output_format.tool_format == ToolFormat::Harmony;
     if !(must_call || is_strict || (answer.is_some() && is_embedded)) {
         return compile_answer(files, answer);
@@ -195,7 +197,20 @@ fn compile_constraint(
     compiled.map(Some).or_else(|text| {
         // Blame the answer's constraint if that alone does not compile either.
         compile_answer(files, answer)?;
-        Err(Error::invalid(Field::Tools, text))
+        Err(Error::invalid(Field::Tools, blame_text_tool(files, &tools).unwrap_or(text)))
+    })
+}
+
+/// The error of the first tool whose grammar alone cannot be compiled, because it is too large for example.
+fn blame_text_tool(files: &ModelFiles, tools: &[Tool]) -> Option<String> {
+    tools.iter().find_map(|tool| {
+        let ToolInput::Text(Some(grammar)) = &tool.input else { return None };
+        let constraint = match grammar {
+            TextGrammar::Lark(text) => Constraint::Lark(text.clone()),
+            TextGrammar::Regex(text) => Constraint::Regex(text.clone()),
+        };
+        let error = files.grammars.compile(&constraint).err()?;
+        Some(format!("the grammar of the tool {:?} cannot be used: {error}", tool.name))
     })
 }
 

@@ -3,7 +3,7 @@
 
 use chat_template::ChatTemplate;
 use clap::ValueEnum;
-use ipc_proto::generate::{ChatPrompt, Content, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Content, Message, Part, Role, Tool, ToolCall, ToolChoice, ToolInput};
 
 use crate::text::output_parser::{OutputFormat, OutputParser};
 use crate::text::reasoning::ReasoningFormat;
@@ -56,7 +56,7 @@ pub fn output(data: &[u8]) {
     let format = variant::<ToolFormat>(format);
     let tool = |name: &str, schema: &str| Tool {
         name: name.into(),
-        parameters: Some(schema.into()),
+        input: ToolInput::Json { schema: Some(schema.into()), strict: false },
         ..Tool::default()
     };
     let tools = [
@@ -125,7 +125,8 @@ fn assert_arguments_are_json(parts: &[Part]) {
 /// A function's schema: compiling its grammar and finding its string parameters must not panic.
 pub fn schema(data: &[u8]) {
     let ([format, flags], text) = split_choices(data);
-    let tool = Tool { name: "f".into(), parameters: Some(text), strict: flags & 1 == 1, ..Tool::default() };
+    let input = ToolInput::Json { schema: Some(text), strict: flags & 1 == 1 };
+    let tool = Tool { name: "f".into(), input, ..Tool::default() };
     let tools = [tool];
     let spec = GrammarSpec {
         tools: &tools,
@@ -169,8 +170,8 @@ pub fn conversation(data: &[u8]) {
             ..Message::default()
         });
     }
-    let tool =
-        Tool { name: "f".into(), parameters: text.lines().last().map(str::to_owned), ..Tool::default() };
+    let input = ToolInput::Json { schema: text.lines().last().map(str::to_owned), strict: false };
+    let tool = Tool { name: "f".into(), input, ..Tool::default() };
     let chat = ChatPrompt {
         messages,
         tools: if flags & 1 == 1 { vec![tool] } else { Vec::new() },

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use ipc_proto::generate::{Role, Tool};
+use ipc_proto::generate::{Role, TextGrammar, Tool, ToolInput};
 use serde::Deserialize;
 
 use super::*;
@@ -225,8 +225,7 @@ fn with_tools() -> ChatPrompt {
     prompt.tools = vec![Tool {
         name: "f".into(),
         description: Some("does".into()),
-        parameters: Some(r#"{"type":"object"}"#.into()),
-        strict: false,
+        input: ToolInput::Json { schema: Some(r#"{"type":"object"}"#.into()), strict: false },
     }];
     prompt
 }
@@ -383,11 +382,55 @@ fn line_ends_are_newlines() {
     assert_eq!(render("a\r\n{% if true %}\r\nb{% endif %}.\rc", None).unwrap(), "a\nb.\nc");
 }
 
+/// Templates iterate over arguments or print them. Text that is no object must not break either.
+#[test]
+fn arguments_that_are_no_object_become_one() {
+    let called = |arguments: &str| {
+        let mut prompt = with_tools();
+        prompt.messages[1].tool_calls[0].arguments = arguments.into();
+        prompt
+    };
+    let items = "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}{% for k, v in c.function.arguments|items %}<{{ k }}={{ v }}>{% endfor %}{% endfor %}{% endfor %}";
+    let printed = "{% if tools %}{% endif %}{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}";
+    for (arguments, text) in [
+        (r#"{"a":1}"#, "<a=1>"),
+        (r#"{"a": "#, r#"<INVALID_JSON={"a": >"#),
+        ("[1,2]", "<INVALID_JSON=[1,2]>"),
+        (r#""Oslo""#, r#"<INVALID_JSON="Oslo">"#),
+        ("7", "<INVALID_JSON=7>"),
+        ("null", ""),
+        ("", ""),
+    ] {
+        let template = ChatTemplate::new(items, BTreeMap::new()).unwrap();
+        assert_eq!(plain(&template, &called(arguments)).unwrap(), text, "{arguments}");
+        let template = ChatTemplate::new(printed, BTreeMap::new()).unwrap();
+        assert!(plain(&template, &called(arguments)).unwrap().starts_with('{'), "{arguments}");
+    }
+}
+
+#[test]
+fn tool_with_text_is_shown_as_a_function_with_one_argument() {
+    let shown = |grammar: Option<TextGrammar>| {
+        let mut prompt = with_tools();
+        prompt.tools[0].input = ToolInput::Text(grammar);
+        let template = ChatTemplate::new("{{ tools[0].function | tojson }}", BTreeMap::new()).unwrap();
+        serde_json::from_str::<serde_json::Value>(&plain(&template, &prompt).unwrap()).unwrap()
+    };
+    let plain = shown(None);
+    assert_eq!((&plain["name"], &plain["description"]), (&"f".into(), &"does".into()));
+    assert_eq!(plain["parameters"]["required"], serde_json::json!(["input"]));
+    assert_eq!(plain["parameters"]["properties"]["input"]["type"], "string");
+    let lark = shown(Some(TextGrammar::Lark("start: \"x\"".into())));
+    assert_eq!(lark["description"], "does\n\nThe text in \"input\" matches this Lark grammar:\nstart: \"x\"");
+    let regex = shown(Some(TextGrammar::Regex("x+".into())));
+    assert_eq!(regex["description"], "does\n\nThe text in \"input\" matches this regular expression:\nx+");
+}
+
 #[test]
 fn missing_tool_fields_are_added_only_if_the_template_reads_them() {
     let tool = |parameters: Option<&str>| Tool {
         name: "f".into(),
-        parameters: parameters.map(Into::into),
+        input: ToolInput::Json { schema: parameters.map(Into::into), strict: false },
         ..Tool::default()
     };
     let prompt = |tool| ChatPrompt { tools: vec![tool], ..prompt(&[("user", "q")], None) };

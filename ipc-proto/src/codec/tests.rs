@@ -112,8 +112,14 @@ fn tool_call() -> impl Strategy<Value = ToolCall> {
 }
 
 fn tool() -> impl Strategy<Value = Tool> {
-    any::<(String, Option<String>, Option<String>, bool)>()
-        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict })
+    let input = prop_oneof![
+        any::<(Option<String>, bool)>().prop_map(|(schema, strict)| ToolInput::Json { schema, strict }),
+        Just(ToolInput::Text(None)),
+        any::<String>().prop_map(|text| ToolInput::Text(Some(TextGrammar::Lark(text)))),
+        any::<String>().prop_map(|text| ToolInput::Text(Some(TextGrammar::Regex(text)))),
+    ];
+    let texts = any::<(String, Option<String>)>();
+    (texts, input).prop_map(|((name, description), input)| Tool { name, description, input })
 }
 
 fn tool_changes() -> impl Strategy<Value = ToolChanges> {

@@ -1,6 +1,8 @@
 use std::sync::LazyLock;
 
-use ipc_proto::generate::{ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool, ToolChanges};
+use ipc_proto::generate::{
+    ChatPrompt, ChoiceId, Logprobs, Message, Role, Sampling, Tool, ToolChanges, ToolInput,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -266,7 +268,8 @@ fn stop_tokens_extend_the_models_end_tokens() {
 static QWEN: LazyLock<ModelFiles> = LazyLock::new(|| ModelFiles::read(&model("toy-qwen2")).unwrap());
 
 fn with_tools(choice: ToolChoice, schema: &str, strict: bool) -> Result<EngineRequest> {
-    let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+    let input = ToolInput::Json { schema: Some(schema.into()), strict };
+    let tool = Tool { name: "f".into(), input, ..Tool::default() };
     let message = Message { content: "Hi".into(), ..Message::default() };
     let chat = ChatPrompt {
         messages: vec![message],
@@ -300,7 +303,11 @@ fn tool_choice_and_strict_determine_the_constraint() {
 /// The head of the prompt is the same before and after a change, so its blocks stay cached.
 #[test]
 fn tool_changes_alter_the_callable_tools_and_not_the_prompt() {
-    let tool = |name: &str| Tool { name: name.into(), parameters: Some("{}".into()), ..Tool::default() };
+    let tool = |name: &str| Tool {
+        name: name.into(),
+        input: ToolInput::Json { schema: Some("{}".into()), strict: false },
+        ..Tool::default()
+    };
     let admitted = |added: &[&str], withdrawn: &[&str], choice| {
         let chat = ChatPrompt {
             messages: vec![Message { content: "Hi".into(), ..Message::default() }],
@@ -371,7 +378,8 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     files.formats.tools = ToolFormat::QwenXml;
     let schema = r#"{"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}]}"#;
     for strict in [true, false] {
-        let tool = Tool { name: "f".into(), parameters: Some(schema.into()), strict, ..Tool::default() };
+        let input = ToolInput::Json { schema: Some(schema.into()), strict };
+        let tool = Tool { name: "f".into(), input, ..Tool::default() };
         let message = Message { content: "Hi".into(), ..Message::default() };
         let chat = ChatPrompt {
             messages: vec![message],

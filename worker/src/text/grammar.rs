@@ -10,6 +10,7 @@ mod matcher;
 mod numbers;
 mod place;
 mod schema;
+mod texts;
 mod vocabulary;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use self::compile::Compiler;
 pub(crate) use self::compile::{function_comment, json_text};
 pub use self::matcher::Matcher;
 pub(crate) use self::schema::prepare as prepare_schema;
+pub(crate) use self::texts::{TextForm, text_terminal};
 use self::vocabulary::Vocabulary;
 use super::tokenizer::Tokenizer;
 

@@ -4,6 +4,7 @@ use ipc_proto::{Error, Result};
 
 use crate::inference::labels::Labels;
 use crate::inference::request::InferenceRequest;
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 /// Maximum number of choices of one request.
 const MAX_CHOICES: usize = 128;
@@ -26,6 +27,8 @@ pub struct AnswerForm {
     pub returned: usize,
     /// Whether calls have the deprecated form, `function_call`.
     pub legacy: bool,
+    /// The forms of calls.
+    pub calls: CallForms,
     /// The echoed text before the choices of each prompt. Empty if there is none.
     pub echo: Vec<Echo>,
     /// Whether the answer includes log probabilities.
@@ -82,6 +85,7 @@ impl Default for AnswerForm {
             candidates: 1,
             returned: 1,
             legacy: false,
+            calls: CallForms::default(),
             echo: Vec::new(),
             logprobs: false,
             tier: None,

@@ -1,6 +1,7 @@
 //! OpenAI's Responses API.
 
 pub mod answer;
+mod calls;
 pub mod compaction;
 pub mod create;
 pub mod events;
@@ -10,5 +11,7 @@ pub mod parse;
 pub mod sealed;
 pub mod socket;
 pub mod store;
+pub mod tools;
+mod updates;
 pub mod wire;
 pub mod write;

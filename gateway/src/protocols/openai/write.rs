@@ -13,6 +13,7 @@ use crate::protocols::common::field_names;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::Timings;
 use crate::protocols::openai::choices::AnswerForm;
+use crate::protocols::openai::tools::text_input::TextInput;
 use crate::protocols::openai::{error, usage};
 
 pub(in crate::protocols::openai) use crate::protocols::openai::chat::write::to_logprobs;
@@ -87,6 +88,8 @@ pub(in crate::protocols::openai) struct Progress {
     finished: bool,
     /// The number of calls so far.
     pub(in crate::protocols::openai) calls: u32,
+    /// The text of the last call, if it is one of a custom tool.
+    pub(in crate::protocols::openai) input: Option<TextInput>,
     /// The number of characters so far.
     pub(in crate::protocols::openai) offset: usize,
 }

@@ -16,7 +16,7 @@ use super::vocabulary::Vocabulary;
 use super::{place, schema};
 
 /// Bytes of a schema, regular expression or grammar, at most.
-const MAX_TEXT: usize = 256 << 10;
+pub(super) const MAX_TEXT: usize = 256 << 10;
 /// Bytes of the compiler's stack. Compilers recurse as deep as their input is nested. Unused stack costs no memory.
 const STACK: usize = 64 << 20;
 /// White space between JSON's tokens: a space, or up to two line breaks and an indentation. Without a bound, small models may
@@ -99,11 +99,7 @@ impl Compiler {
                 }
             })
         };
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("grammar".into()).stack_size(STACK);
-            let thread = thread.spawn_scoped(scope, compile).map_err(|e| e.to_string())?;
-            thread.join().unwrap_or_else(|_| Err("the grammar cannot be compiled".into()))
-        })
+        on_large_stack(compile)
     }
 
     /// A matcher, or llguidance's errors from the outermost.
@@ -133,6 +129,17 @@ impl Compiler {
         }
         TopLevelGrammar { grammars, max_tokens: None }
     }
+}
+
+/// Runs `compile` on a thread with a large stack.
+pub(super) fn on_large_stack<T: Send>(
+    compile: impl FnOnce() -> Result<T, String> + Send,
+) -> Result<T, String> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("grammar".into()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, compile).map_err(|e| e.to_string())?;
+        thread.join().unwrap_or_else(|_| Err("the grammar cannot be compiled".into()))
+    })
 }
 
 /// A function's name and the argument, if the schema is of one, and the prepared schema.
@@ -206,7 +213,7 @@ fn compile_alone(schema: Value) -> anyhow::Result<()> {
 }
 
 /// The messages of an error, from the outermost. Those of a schema inside Lark come without their position in it.
-fn causes(error: &anyhow::Error) -> Vec<String> {
+pub(super) fn causes(error: &anyhow::Error) -> Vec<String> {
     let own =
         |text: String| text.split_once(SCHEMA_ERROR).map_or_else(|| text.clone(), |(_, own)| own.to_owned());
     error.chain().map(|error| own(error.to_string())).collect()
@@ -258,7 +265,7 @@ fn description(constraint: &Constraint) -> &'static str {
 }
 
 /// llguidance's error as a sentence. `causes` begin with the outermost.
-fn error_sentence(name: &str, causes: &[String]) -> String {
+pub(super) fn error_sentence(name: &str, causes: &[String]) -> String {
     let inner = causes.last().map_or("", String::as_str);
     if let Some(keys) = inner.strip_prefix("Unimplemented keys: ") {
         let keys = keys.trim_matches(['[', ']']);

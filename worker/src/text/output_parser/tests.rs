@@ -1,5 +1,5 @@
 use clap::ValueEnum;
-use ipc_proto::generate::Tool;
+use ipc_proto::generate::{Tool, ToolInput};
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +7,7 @@ use super::*;
 fn functions() -> Functions {
     let tool = |name: &str, schema: &str| Tool {
         name: name.into(),
-        parameters: Some(schema.into()),
+        input: ToolInput::Json { schema: Some(schema.into()), strict: false },
         ..Tool::default()
     };
     Functions::from_tools(&[

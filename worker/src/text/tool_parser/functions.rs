@@ -25,7 +25,7 @@ impl Functions {
     /// Reads the names and the schemas of `tools`. A schema that is no JSON has no string parameters.
     pub fn from_tools(tools: &[Tool]) -> Self {
         let strings = |tool: &Tool| -> HashMap<String, Values> {
-            let schema = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
+            let schema = tool.parameters().and_then(|text| serde_json::from_str(text).ok());
             let parameters = schema::text_parameters(&schema.unwrap_or_default());
             let values = |nullable| if nullable { Values::NullableText } else { Values::Text };
             parameters.into_iter().map(|(name, nullable)| (name, values(nullable))).collect()

@@ -7,11 +7,11 @@ mod members;
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use ipc_proto::generate::{Tool, ToolChoice};
+use ipc_proto::generate::{Tool, ToolChoice, ToolInput};
 use serde_json::{Map, Value, json};
 
 use super::{ToolFormat, gemma, hermes, mistral, phi};
-use crate::text::grammar::{function_comment, json_text};
+use crate::text::grammar::{TextForm, function_comment, json_text, text_terminal};
 
 /// The demands on an output.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +33,15 @@ pub struct GrammarSpec<'a> {
 /// The grammar in Lark. `marker` converts a marker to Lark: to a special token in some models, to text in others.
 ///
 /// # Errors
-/// A sentence that names the part of a strict function's schema that this format cannot express.
+/// A sentence that names the part of a strict function's schema that this format cannot express, or a tool with a grammar that
+/// cannot be used.
 pub fn lark_grammar(
     format: ToolFormat,
     spec: &GrammarSpec,
     marker: &dyn Fn(&str) -> String,
 ) -> Result<String, String> {
     let mut builder = LarkBuilder { spec, marker, rules: String::new(), names: HashSet::new() };
-    let start = if format == ToolFormat::Harmony { builder.harmony() } else { builder.start(format)? };
+    let start = if format == ToolFormat::Harmony { builder.harmony()? } else { builder.start(format)? };
     Ok(format!("start: {start}\n{}", builder.rules))
 }
 
@@ -149,15 +150,15 @@ impl LarkBuilder<'_> {
                 self.tagged_calls()
             }
             ToolFormat::Hermes | ToolFormat::Harmony => {
-                self.json_calls("arguments");
+                self.json_calls("arguments")?;
                 self.tagged_calls()
             }
             ToolFormat::Mistral => {
-                self.json_calls("arguments");
+                self.json_calls("arguments")?;
                 CallSyntax { open: Some(mistral::OPEN), first: self.call_list(), ..CallSyntax::default() }
             }
             ToolFormat::Phi => {
-                self.json_calls("arguments");
+                self.json_calls("arguments")?;
                 let first = format!("{} {}", self.call_list(), self.marker(phi::CLOSE));
                 CallSyntax { open: Some(phi::OPEN), first, ..CallSyntax::default() }
             }
@@ -165,7 +166,7 @@ impl LarkBuilder<'_> {
                 self.call_rules(|builder, at, tool| {
                     let args = builder.marker(mistral::ARGS);
                     format!("{} {args} args{at}", literal(&tool.name))
-                });
+                })?;
                 let next = Some(format!("{} call", self.marker(mistral::OPEN)));
                 CallSyntax { open: Some(mistral::OPEN), first: "call".into(), next, no_call: None }
             }
@@ -182,7 +183,7 @@ impl LarkBuilder<'_> {
                 CallSyntax { first: self.call_list(), no_call, ..CallSyntax::default() }
             }
             ToolFormat::Llama | ToolFormat::Json => {
-                self.json_calls(if format == ToolFormat::Llama { "parameters" } else { "arguments" });
+                self.json_calls(if format == ToolFormat::Llama { "parameters" } else { "arguments" })?;
                 let no_call = Some(r"/[^{\[`\s](?s:.*)/");
                 CallSyntax { first: "call".into(), no_call, ..CallSyntax::default() }
             }
@@ -204,26 +205,55 @@ impl LarkBuilder<'_> {
     }
 
     /// The rule `call`, an alternative for each function, and a rule for the arguments of each.
-    fn call_rules(&mut self, call: impl Fn(&Self, usize, &Tool) -> String) {
+    fn call_rules(&mut self, call: impl Fn(&Self, usize, &Tool) -> String) -> Result<(), String> {
         let tools = self.tools();
         let calls: Vec<String> = tools.iter().enumerate().map(|(at, tool)| call(self, at, tool)).collect();
         for (at, tool) in tools.iter().enumerate() {
+            if let Some(text) = self.json_string(&at.to_string(), tool)? {
+                let open = literal(&format!("{{{}: ", Value::from(Tool::TEXT_ARGUMENT)));
+                self.rule(&format!("args{at}"), &format!(r#"{open} {text} "}}""#));
+                continue;
+            }
             let schema = self.schema(tool);
             self.rules += &function_comment(&tool.name, "");
             self.rule(&format!("args{at}"), &format!("%json {}", json_text(schema)));
         }
         self.rule("call", &calls.join(" | "));
+        Ok(())
     }
 
-    fn json_calls(&mut self, key: &str) {
+    /// The terminal of a JSON string with a text of the tool's grammar, if it has one. One terminal with its quotes: it is never
+    /// empty, and the quote ends it.
+    ///
+    /// # Errors
+    /// A sentence that names the tool.
+    fn json_string(&mut self, id: &str, tool: &Tool) -> Result<Option<String>, String> {
+        let Some(text) = self.text_terminal(id, tool, TextForm::Json)? else { return Ok(None) };
+        let name = format!("QUOTED{}", id.to_uppercase());
+        self.rule(&name, &format!(r#""\"" {text} "\"""#));
+        Ok(Some(name))
+    }
+
+    /// The terminal of a text of the tool's grammar, if it has one.
+    ///
+    /// # Errors
+    /// A sentence that names the tool.
+    fn text_terminal(&mut self, id: &str, tool: &Tool, form: TextForm) -> Result<Option<String>, String> {
+        let ToolInput::Text(Some(grammar)) = &tool.input else { return Ok(None) };
+        let name = format!("OF{}", id.to_uppercase());
+        self.rules += &text_terminal(&tool.name, grammar, &name, form)?;
+        Ok(Some(name))
+    }
+
+    fn json_calls(&mut self, key: &str) -> Result<(), String> {
         self.call_rules(|_, at, tool| {
             let name = Value::from(tool.name.as_str());
             format!(r#"{} args{at} "}}""#, literal(&format!(r#"{{"name": {name}, "{key}": "#)))
-        });
+        })
     }
 
     /// gpt-oss' messages. The prompt ends with the assistant's `<|start|>`. The marker that ends the turn is not included.
-    fn harmony(&mut self) -> String {
+    fn harmony(&mut self) -> Result<String, String> {
         let [start, channel, message, constrain, end] =
             ["<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>"].map(|m| self.marker(m));
         self.rule("TEXT", "/(?s:.+)/");
@@ -231,16 +261,16 @@ impl LarkBuilder<'_> {
         let answer = if self.spec.answer { "@answer" } else { "TEXT?" };
         let answer = format!(r#"{channel} "final" {message} {answer}"#);
         if self.spec.tools.is_empty() {
-            return format!("reasoning? {answer}");
+            return Ok(format!("reasoning? {answer}"));
         }
         self.call_rules(|_, at, tool| {
             let head = literal(&format!("commentary to=functions.{} ", tool.name));
             format!(r#"{head} {constrain} "json" {message} args{at}"#)
-        });
-        match self.spec.choice {
+        })?;
+        Ok(match self.spec.choice {
             ToolChoice::Auto => format!("reasoning? ({answer} | {channel} call)"),
             _ => format!("reasoning? {channel} call"),
-        }
+        })
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -253,10 +283,10 @@ impl LarkBuilder<'_> {
 
     /// The schema of a function's arguments. Closes the object to members that it does not name.
     fn schema(&self, tool: &Tool) -> Value {
-        if self.spec.lenient && !tool.strict {
+        if self.spec.lenient && !tool.is_strict() {
             return json!({"type": "object"});
         }
-        let given = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
+        let given = tool.parameters().and_then(|text| serde_json::from_str(text).ok());
         let mut schema: Map<String, Value> = given.unwrap_or_default();
         schema.remove("$schema");
         schema.entry("type").or_insert_with(|| "object".into());

@@ -51,6 +51,8 @@ pub(super) struct StringRules {
     pub(super) length: (u64, Option<u64>),
     /// A regular expression that must match the whole string.
     pub(super) pattern: Option<String>,
+    /// A terminal that must match the whole string.
+    pub(super) terminal: Option<String>,
 }
 
 /// The arguments in a schema.
@@ -194,7 +196,7 @@ pub(super) fn string_rules(schema: &Value, strict: bool) -> Result<StringRules, 
     let values = constant.or(listed).map(|values| {
         values.iter().filter(fits).filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
     });
-    Ok(StringRules { values, length, pattern })
+    Ok(StringRules { values, length, pattern, terminal: None })
 }
 
 /// Collects a schema and the parts of its `allOf`, recursively.

@@ -1,6 +1,6 @@
 //! Parses Messages requests.
 
-use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Prompt, Sampling, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Prompt, Sampling};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 

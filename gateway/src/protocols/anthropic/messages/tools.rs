@@ -3,7 +3,7 @@
 //! Later tools do not join the list at the head of the prompt: the turn that offers a tool describes it. So the prompt before that
 //! turn stays the same, and the prefix cache matches it.
 
-use ipc_proto::generate::{Tool, ToolChanges, ToolChoice};
+use ipc_proto::generate::{Tool, ToolChanges, ToolChoice, ToolInput};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ impl Toolset {
         let defined = self.listed[self.declared..].iter().chain(added);
         let defined = defined.map(|tool| {
             let definition = json!({"name": tool.name, "description": tool.description,
-                "input_schema": parameters(tool), "strict": tool.strict});
+                "input_schema": parameters(tool), "strict": tool.is_strict()});
             json!({"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}})
         });
         let gone = withdrawn.iter().filter(|name| !added.iter().any(|tool| tool.name == **name));
@@ -222,7 +222,7 @@ fn describe(tool: &Tool) -> Value {
 }
 
 fn parameters(tool: &Tool) -> Value {
-    let schema = tool.parameters.as_deref().and_then(|schema| serde_json::from_str(schema).ok());
+    let schema = tool.parameters().and_then(|schema| serde_json::from_str(schema).ok());
     schema.unwrap_or_else(|| json!({"type": "object"}))
 }
 
@@ -248,8 +248,10 @@ fn parse_tool(path: &str, tool: messages::Tool) -> Result<Tool> {
     Ok(Tool {
         name: tool.name,
         description: description.filter(|text| !text.is_empty()),
-        parameters: Some(Value::Object(schema).to_string()),
-        strict: tool.strict.unwrap_or(false),
+        input: ToolInput::Json {
+            schema: Some(Value::Object(schema).to_string()),
+            strict: tool.strict.unwrap_or(false),
+        },
     })
 }
 

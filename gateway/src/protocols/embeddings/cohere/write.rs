@@ -20,8 +20,9 @@ pub fn response(
     let wants = |kind| types.contains(&kind);
     let embeddings = Embeddings {
         float: wants(EmbeddingType::Float).then_some(vectors),
-        base64: wants(EmbeddingType::Base64)
-            .then(|| vectors.iter().map(|vector| to_base64(vector, NumberType::Float32, ByteOrder::Little)).collect()),
+        base64: wants(EmbeddingType::Base64).then(|| {
+            vectors.iter().map(|vector| to_base64(vector, NumberType::Float32, ByteOrder::Little)).collect()
+        }),
         ubinary: wants(EmbeddingType::Ubinary)
             .then(|| vectors.iter().map(|vector| pack_signs(vector).collect()).collect()),
         binary: wants(EmbeddingType::Binary)

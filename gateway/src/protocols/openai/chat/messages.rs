@@ -8,6 +8,7 @@ use crate::protocols::common::checks::refuse;
 use crate::protocols::common::media::{self, Author};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{Called, CalledTool, Content};
+use crate::protocols::openai::tools::text_input;
 
 /// The beginning of Open WebUI's background requests for titles, tags and the like.
 const TASK_PREFIX: &str = "### Task:\n";
@@ -107,12 +108,21 @@ fn parse_message(path: &str, message: chat::Message, refuses_media: bool) -> Res
 }
 
 fn parse_call(path: &str, call: CalledTool) -> Result<ToolCall> {
-    if let Some(kind) = call.r#type.as_deref().filter(|kind| *kind != "function") {
-        let name = format!("{path}.type");
-        return Err(Error::invalid(&name, format!("{name}: \"{kind}\" is not supported, only \"function\"")));
+    let missing =
+        |field: &str| Error::invalid(format!("{path}.{field}"), format!("{path}.{field} is missing"));
+    let id = call.id.unwrap_or_default();
+    match call.r#type.as_deref() {
+        None | Some("function") => Ok(to_tool_call(id, call.function.ok_or_else(|| missing("function"))?)),
+        Some("custom") => {
+            let called = call.custom.ok_or_else(|| missing("custom"))?;
+            Ok(ToolCall { id, name: called.name, arguments: text_input::arguments(&called.input) })
+        }
+        Some(kind) => {
+            let name = format!("{path}.type");
+            let text = format!("{name}: \"{kind}\" is neither \"function\" nor \"custom\"");
+            Err(Error::invalid(&name, text))
+        }
     }
-    let missing = || Error::invalid(format!("{path}.function"), format!("{path}.function is missing"));
-    Ok(to_tool_call(call.id.unwrap_or_default(), call.function.ok_or_else(missing)?))
 }
 
 fn to_tool_call(id: String, call: Called) -> ToolCall {

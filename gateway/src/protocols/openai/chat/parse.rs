@@ -52,7 +52,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     if is_background && !has_priority {
         generation.priority = Priority::Low;
     }
-    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy } = tools;
+    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy, calls } = tools;
     if continues && (must_call(&tool_choice) || generation.constraint.is_some()) {
         let text =
             "continue_final_message: an answer with a format, or that must call a function, begins anew";
@@ -63,6 +63,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         candidates,
         returned: candidates,
         legacy,
+        calls,
         logprobs: logprobs.is_some(),
         tier,
         hide_reasoning: reasoning.hidden,

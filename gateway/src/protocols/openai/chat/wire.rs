@@ -96,12 +96,43 @@ pub struct Reasoning {
     pub exclude: Option<bool>,
 }
 
-/// A tool. Only functions are supported.
+/// A tool: a function, or a custom tool.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(rename = "ChatTool")]
 pub struct Tool {
     pub r#type: String,
     pub function: Option<Function>,
+    pub custom: Option<CustomTool>,
+}
+
+/// A tool whose input is text.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ChatCustomTool")]
+pub struct CustomTool {
+    pub name: String,
+    pub description: Option<String>,
+    pub format: Option<TextFormat>,
+}
+
+/// The form of a text: `text`, or `grammar`. Chat completions have the grammar in an object, Responses beside the type.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CustomToolFormat")]
+pub struct TextFormat {
+    pub r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<GrammarText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+}
+
+/// A grammar and its syntax: `lark` or `regex`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CustomToolGrammar")]
+pub struct GrammarText {
+    pub syntax: String,
+    pub definition: String,
 }
 
 /// A function that the model may call.
@@ -131,6 +162,7 @@ pub enum ToolChoice {
 pub struct Chosen {
     pub r#type: String,
     pub function: Option<Name>,
+    pub custom: Option<Name>,
     pub allowed_tools: Option<Allowed>,
 }
 
@@ -185,6 +217,15 @@ pub struct CalledTool {
     pub id: Option<String>,
     pub r#type: Option<String>,
     pub function: Option<Called>,
+    pub custom: Option<CalledCustom>,
+}
+
+/// The name and text of a custom tool's call in a request.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "ChatCalledCustom")]
+pub struct CalledCustom {
+    pub name: String,
+    pub input: String,
 }
 
 /// The name and arguments of a call in a request.
@@ -293,7 +334,18 @@ pub struct Answer {
 pub struct ToolCall {
     pub id: String,
     pub r#type: &'static str,
-    pub function: FunctionCall,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<FunctionCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomCall>,
+}
+
+/// The name and text of a custom tool's call in a response.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChatCustomCall")]
+pub struct CustomCall {
+    pub name: String,
+    pub input: String,
 }
 
 /// The name and arguments of a call in a response.
@@ -396,7 +448,19 @@ pub struct ToolDelta<'a> {
     pub id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#type: Option<&'static str>,
-    pub function: FunctionDelta<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<FunctionDelta<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomDelta<'a>>,
+}
+
+/// A fragment of a custom tool's call: its name or more of its text.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChatCustomDelta")]
+pub struct CustomDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    pub input: &'a str,
 }
 
 /// A fragment of a call: its name or more of its arguments.

@@ -6,9 +6,12 @@ use crate::dispatch::sse;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{
-    Answer, Choice, Chunk, ChunkChoice, FunctionCall, FunctionDelta, Progress, Timings, ToolCall, ToolDelta,
+    Answer, Choice, Chunk, ChunkChoice, CustomCall, CustomDelta, FunctionCall, FunctionDelta, Progress,
+    Timings, ToolCall, ToolDelta,
 };
 use crate::protocols::openai::choices::{AnswerForm, Echo};
+use crate::protocols::openai::tools::call_forms::CallKind;
+use crate::protocols::openai::tools::text_input::TextInput;
 use crate::protocols::openai::usage::Usage;
 use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, clamp_logprob};
 
@@ -50,10 +53,22 @@ impl ChunkWriter {
         let AnswerForm { legacy, hide_reasoning, .. } = self.head.form;
         let shown = |part: &&Part| !(hide_reasoning && matches!(part, Part::Reasoning(_)));
         for part in delta.parts.iter().filter(shown) {
-            if matches!(part, Part::Call { .. }) {
-                self.choices[choice].calls += 1;
+            if let Part::Call { name, .. } = part {
+                self.end_custom_call(buffer, choice);
+                let is_custom = self.head.form.calls.form(name).kind == CallKind::Custom;
+                let progress = &mut self.choices[choice];
+                progress.calls += 1;
+                progress.input = is_custom.then(TextInput::default);
             }
-            let delta = part_delta(part, self.choices[choice].calls.saturating_sub(1), legacy);
+            if let (Part::Arguments(arguments), Some(input)) = (part, &mut self.choices[choice].input) {
+                let text = input.push(arguments);
+                self.push_custom_input(buffer, choice, &text);
+                continue;
+            }
+            let progress = &self.choices[choice];
+            let call =
+                CallAt { index: progress.calls.saturating_sub(1), is_custom: progress.input.is_some() };
+            let delta = part_delta(part, call, legacy);
             self.push_chat(buffer, choice, delta, logprobs.take());
         }
         if let Some(logprobs) = logprobs {
@@ -61,13 +76,32 @@ impl ChunkWriter {
         }
     }
 
+    /// Ends the last call if it is one of a custom tool.
+    fn end_custom_call(&mut self, buffer: &mut Vec<u8>, choice: usize) {
+        if let Some(mut input) = self.choices[choice].input.take() {
+            let rest = input.finish();
+            self.push_custom_input(buffer, choice, &rest);
+        }
+    }
+
+    fn push_custom_input(&self, buffer: &mut Vec<u8>, choice: usize, input: &str) {
+        if !input.is_empty() {
+            let index = self.choices[choice].calls.saturating_sub(1);
+            let custom = Some(CustomDelta { name: None, input });
+            let call = ToolDelta { index, id: None, r#type: None, function: None, custom };
+            let delta = chat::Delta { tool_calls: Some([call]), ..chat::Delta::default() };
+            self.push_chat(buffer, choice, delta, None);
+        }
+    }
+
     pub(in crate::protocols::openai) fn push_chat_end(
-        &self,
+        &mut self,
         buffer: &mut Vec<u8>,
         choice: usize,
         reason: FinishReason,
         timings: Option<Timings>,
     ) {
+        self.end_custom_call(buffer, choice);
         let finish_reason = Some(finish_reason_name(reason, self.head.form.legacy));
         let index = choice as u32;
         let choices = [ChunkChoice { index, delta: chat::Delta::default(), logprobs: None, finish_reason }];
@@ -88,15 +122,28 @@ impl ChunkWriter {
     }
 }
 
-/// Converts a part to a delta. `call` is the index of the last call.
-fn part_delta(part: &Part, call: u32, legacy: bool) -> chat::Delta<'_> {
-    let calling = |id, name, arguments| {
+/// The last call of a choice.
+#[derive(Clone, Copy)]
+struct CallAt {
+    index: u32,
+    is_custom: bool,
+}
+
+/// Converts a part to a delta. `call` is the last call.
+fn part_delta(part: &Part, call: CallAt, legacy: bool) -> chat::Delta<'_> {
+    let calling = |id, name: Option<_>, arguments| {
         let function = FunctionDelta { name, arguments };
         if legacy {
             return chat::Delta { function_call: Some(function), ..chat::Delta::default() };
         }
-        let kind = if name.is_some() { Some("function") } else { None };
-        let call = ToolDelta { index: call, id, r#type: kind, function };
+        let kind = if call.is_custom { "custom" } else { "function" };
+        let (function, custom) = if call.is_custom {
+            (None, Some(CustomDelta { name, input: arguments }))
+        } else {
+            (Some(function), None)
+        };
+        let r#type = name.is_some().then_some(kind);
+        let call = ToolDelta { index: call.index, id, r#type, function, custom };
         chat::Delta { tool_calls: Some([call]), ..chat::Delta::default() }
     };
     match part {
@@ -163,32 +210,43 @@ fn message(parts: Vec<Part>, form: &AnswerForm) -> Answer {
         Echo::None | Echo::Tokens => String::new(),
     };
     let mut reasoning = String::new();
-    let mut calls: Vec<ToolCall> = Vec::new();
+    let mut calls: Vec<(String, FunctionCall)> = Vec::new();
     for part in parts {
         match part {
             Part::Text(more) => text.push_str(&more),
             Part::Reasoning(more) => reasoning.push_str(&more),
             Part::Call { id, name } => {
-                let function = FunctionCall { name, arguments: String::new() };
-                calls.push(ToolCall { id, r#type: "function", function });
+                calls.push((id, FunctionCall { name, arguments: String::new() }));
             }
             Part::Arguments(more) => {
-                if let Some(call) = calls.last_mut() {
-                    call.function.arguments.push_str(&more);
+                if let Some((_, call)) = calls.last_mut() {
+                    call.arguments.push_str(&more);
                 }
             }
         }
     }
     let content = if text.is_empty() && !calls.is_empty() { None } else { Some(text) };
-    let function_call = if legacy && !calls.is_empty() { Some(calls.swap_remove(0).function) } else { None };
+    let function_call = if legacy && !calls.is_empty() { Some(calls.swap_remove(0).1) } else { None };
+    let calls = if legacy { Vec::new() } else { calls };
     Answer {
         role: "assistant",
         content,
         refusal: None,
         reasoning_content: Some(reasoning).filter(|text| !text.is_empty() && !hide_reasoning),
-        tool_calls: if legacy { Vec::new() } else { calls },
+        tool_calls: calls.into_iter().map(|(id, call)| tool_call(id, call, form)).collect(),
         function_call,
     }
+}
+
+/// Converts a call to one of a function or of a custom tool.
+fn tool_call(id: String, call: FunctionCall, form: &AnswerForm) -> ToolCall {
+    if form.calls.form(&call.name).kind != CallKind::Custom {
+        return ToolCall { id, r#type: "function", function: Some(call), custom: None };
+    }
+    let mut text = TextInput::default();
+    let begun = text.push(&call.arguments);
+    let custom = CustomCall { name: call.name, input: begun + &text.finish() };
+    ToolCall { id, r#type: "custom", function: None, custom: Some(custom) }
 }
 
 /// Returns `None` if there are no log probabilities.

@@ -12,6 +12,7 @@ use crate::protocols::common::extensions::Extensions;
 use crate::protocols::common::reasoning::ReasoningRequest;
 use crate::protocols::common::{body, labels};
 use crate::protocols::openai::responses::items;
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 const MAX_QUESTIONS: usize = 400;
 /// Maximum number of answers to all questions together.
@@ -91,7 +92,7 @@ fn parse_input(input: Value) -> Result<Vec<Message>> {
         Value::Array(mut items) => {
             items.iter_mut().for_each(json_parts_to_texts);
             let Items { input } = body::from_json(json!({ "input": items }))?;
-            items::turns(None, &[], &input)
+            items::turns(None, &items::paths(&[], &input), &CallForms::default())
         }
         _ => Err(Error::invalid("input", "input must be a string or a list of input items")),
     }

@@ -70,12 +70,31 @@ pub enum Item {
         status: &'static str,
         call_id: String,
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         arguments: String,
     },
     /// A summary in place of earlier turns. An item that is not complete has an empty text.
     Compaction {
         id: String,
         encrypted_content: String,
+    },
+    CustomToolCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        input: String,
+    },
+    ToolSearchCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        execution: &'static str,
+        /// An object, or the text of arguments that were cut off.
+        arguments: Value,
     },
 }
 

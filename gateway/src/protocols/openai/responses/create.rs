@@ -74,6 +74,7 @@ impl Creation {
             echo: std::mem::take(&mut valid.echo),
             encrypt: valid.encrypt,
             summarise: valid.summarise,
+            calls: std::mem::take(&mut valid.calls),
             form: form(&valid),
             compacted: Arc::clone(&slot),
         };

@@ -96,4 +96,9 @@ pub enum Body<'a> {
         name: &'a str,
         arguments: &'a str,
     },
+    InputDone {
+        item_id: &'a str,
+        output_index: usize,
+        input: &'a str,
+    },
 }

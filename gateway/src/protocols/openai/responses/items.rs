@@ -1,4 +1,9 @@
 //! Converts items to neutral messages.
+//!
+//! Calls of every kind become calls of functions, and their outputs results. Items that only mark something are left out. An item of
+//! an unknown kind becomes text, so that it does not end a session.
+
+mod calls;
 
 use std::collections::HashMap;
 
@@ -9,11 +14,7 @@ use crate::protocols::common::media::{self, Author};
 use crate::protocols::openai::responses::compaction::Summary;
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
-
-/// Items of tools that OpenAI's servers ran in earlier turns. Their results are in the following message. The model here has no such
-/// tools, so these items are omitted.
-const IGNORED_CALLS: [&str; 4] =
-    ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools"];
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 /// Builds a user message.
 pub(super) fn user_message(text: String) -> Item {
@@ -21,25 +22,33 @@ pub(super) fn user_message(text: String) -> Item {
     Item { r#type: Some("message".into()), role: Some(api::Role::User), content, ..Item::default() }
 }
 
-/// Converts the items of previous responses and the new items to messages.
+/// The items of previous responses and the new items, with their paths for errors.
+pub(in crate::protocols::openai) fn paths<'a>(
+    history: &'a [Item],
+    input: &'a [Item],
+) -> Vec<(String, &'a Item)> {
+    let old = history.iter().enumerate();
+    let old = old.map(|(at, item)| (format!("previous_response_id: items[{at}]"), item));
+    let new = input.iter().enumerate().map(|(at, item)| (format!("input[{at}]"), item));
+    old.chain(new).collect()
+}
+
+/// Converts items to messages. `calls` gives the names by which the model knows tools.
 pub(in crate::protocols::openai) fn turns(
     instructions: Option<&str>,
-    history: &[Item],
-    input: &[Item],
+    items: &[(String, &Item)],
+    calls: &CallForms,
 ) -> Result<Vec<Message>> {
-    let mut turns = Turns::default();
+    let mut turns =
+        Turns { turns: Vec::new(), open: None, called: HashMap::new(), refuses_media: false, calls };
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
         turns.push_text(Role::System, instructions.to_owned());
     }
-    let authors: Vec<Author> = history.iter().chain(input).map(author).collect();
+    let authors: Vec<Author> = items.iter().map(|(_, item)| author(item)).collect();
     let refused_from = media::refused_from(&authors);
-    for (at, item) in history.iter().enumerate() {
+    for (at, (path, item)) in items.iter().enumerate() {
         turns.refuses_media = at >= refused_from;
-        turns.push_item(&format!("previous_response_id: items[{at}]"), item)?;
-    }
-    for (at, item) in input.iter().enumerate() {
-        turns.refuses_media = history.len() + at >= refused_from;
-        turns.push_item(&format!("input[{at}]"), item)?;
+        turns.push_item(path, item)?;
     }
     turns.flush();
     if turns.turns.iter().all(|turn| turn.role == Role::System) {
@@ -53,22 +62,24 @@ fn author(item: &Item) -> Author {
         (None | Some("message"), Some(api::Role::User)) => Author::User,
         (None | Some("message"), Some(api::Role::System | api::Role::Developer)) => Author::Other,
         (Some(kind), _) if kind.ends_with("_output") => Author::Tool,
+        (Some("additional_tools" | "configuration_update" | "mcp_approval_response"), _) => Author::Other,
         _ => Author::Assistant,
     }
 }
 
 /// Groups items: consecutive reasoning, text and calls of the model form one assistant message.
-#[derive(Default)]
-struct Turns {
+struct Turns<'a> {
     turns: Vec<Message>,
     /// The assistant message that later items may extend.
     open: Option<Message>,
+    /// The names of the called tools, by the calls' ids.
     called: HashMap<String, String>,
     /// Whether media in the current item are refused.
     refuses_media: bool,
+    calls: &'a CallForms,
 }
 
-impl Turns {
+impl Turns<'_> {
     fn push_text(&mut self, role: Role, content: String) {
         self.flush();
         match self.turns.last_mut() {
@@ -89,6 +100,17 @@ impl Turns {
         self.open.get_or_insert_with(|| Message { role: Role::Assistant, ..Message::default() })
     }
 
+    fn push_call(&mut self, call: ToolCall) {
+        self.called.insert(call.id.clone(), call.name.clone());
+        self.assistant_turn().tool_calls.push(call);
+    }
+
+    fn push_result(&mut self, id: String, content: String) {
+        self.flush();
+        let name = self.called.get(&id).cloned();
+        self.turns.push(Message::result(Some(id), name, content));
+    }
+
     fn push_item(&mut self, path: &str, item: &Item) -> Result<()> {
         if let Some(id) = item.reference() {
             let name = format!("{path}.id");
@@ -96,48 +118,11 @@ impl Turns {
         }
         match item.r#type.as_deref() {
             None | Some("message") => self.push_message(path, item),
-            Some("reasoning") => {
-                self.push_reasoning(path, item)?;
-                Ok(())
-            }
-            Some("function_call") => {
-                let needed =
-                    |field: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(path, field));
-                let call = ToolCall {
-                    id: needed("call_id", &item.call_id)?,
-                    name: needed("name", &item.name)?,
-                    arguments: needed("arguments", &item.arguments)?,
-                };
-                self.called.insert(call.id.clone(), call.name.clone());
-                self.assistant_turn().tool_calls.push(call);
-                Ok(())
-            }
-            Some("function_call_output") => {
-                let id = item.call_id.clone().ok_or_else(|| missing(path, "call_id"))?;
-                let output = item.output.as_ref().ok_or_else(|| missing(path, "output"))?;
-                let content = parse_text(&format!("{path}.output"), output, false)?;
-                self.flush();
-                let name = self.called.get(&id).cloned();
-                self.turns.push(Message::result(Some(id), name, content));
-                Ok(())
-            }
+            Some("reasoning") => self.push_reasoning(path, item),
             Some("compaction" | "compaction_summary" | "context_compaction") => {
-                let content = item.encrypted_content.as_deref();
-                let content = content.ok_or_else(|| missing(path, "encrypted_content"))?;
-                // Another server's summary cannot be read.
-                if let Some(summary) = Summary::open(content) {
-                    self.flush();
-                    summary.apply(&mut self.turns);
-                }
-                Ok(())
+                self.push_compaction(path, item)
             }
-            // The request itself is its effect.
-            Some("compaction_trigger") => Ok(()),
-            Some(kind) if IGNORED_CALLS.contains(&kind) => Ok(()),
-            Some(other) => {
-                let name = format!("{path}.type");
-                Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported by this server")))
-            }
+            Some(kind) => self.push_other(path, kind, item),
         }
     }
 
@@ -156,6 +141,17 @@ impl Turns {
                     self.assistant_turn().content = content.into();
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn push_compaction(&mut self, path: &str, item: &Item) -> Result<()> {
+        let content = item.encrypted_content.as_deref();
+        let content = content.ok_or_else(|| missing(path, "encrypted_content"))?;
+        // Another server's summary cannot be read.
+        if let Some(summary) = Summary::open(content) {
+            self.flush();
+            summary.apply(&mut self.turns);
         }
         Ok(())
     }
@@ -194,6 +190,9 @@ fn parse_text(name: &str, content: &Content, refuses_media: bool) -> Result<Stri
             let read = |(at, part)| part_text(&format!("{name}[{at}]"), part, refuses_media);
             Ok(parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?.concat())
         }
+        Content::Other(_) => {
+            Err(Error::invalid(name, format!("{name}: expected a string or a list of content parts")))
+        }
     }
 }
 
@@ -211,3 +210,6 @@ fn part_text(name: &str, part: &Part, refuses_media: bool) -> Result<String> {
     };
     given.clone().ok_or_else(|| missing(name, "text"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,6 @@
 //! Parses Responses requests.
 
-use ipc_proto::generate::{
-    ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, Tool, ToolChanges, ToolChoice,
-};
+use ipc_proto::generate::{ChatPrompt, Constraint, Generation, Logprobs, Priority, Prompt, ToolChanges};
 use ipc_proto::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -16,12 +14,11 @@ use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::verbosity::Verbosity;
 use crate::protocols::common::{labels, prompt_cache};
 use crate::protocols::openai::chat::parse::cache_retentions;
-use crate::protocols::openai::chat::wire::Function;
 use crate::protocols::openai::fields::Stop;
 use crate::protocols::openai::output_format::{FormatField, parse_format};
 use crate::protocols::openai::responses::wire::{Item, Request};
-use crate::protocols::openai::responses::{items, wire as api};
-use crate::protocols::openai::tools as functions;
+use crate::protocols::openai::responses::{items, tools, updates, wire as api};
+use crate::protocols::openai::tools::call_forms::CallForms;
 
 /// Accepted values of `include`. Values of items that this server never produces have no effect.
 const INCLUDABLE: [&str; 8] = [
@@ -56,6 +53,8 @@ pub struct ValidResponse {
     pub encrypt: bool,
     /// Whether to return the reasoning as a summary. No model here writes summaries, so it is returned unchanged.
     pub summarise: bool,
+    /// The forms of calls.
+    pub calls: CallForms,
     /// The fields of the request that the response echoes.
     pub echo: Map<String, Value>,
 }
@@ -76,6 +75,7 @@ pub enum Compaction {
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
+    updates::apply(&mut request, history)?;
     refuse_unsupported(&request)?;
     let sampling = request.sampling.parse(None)?;
     request.unsupported.check(&sampling)?;
@@ -102,10 +102,10 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     };
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
     let generates = generates(&request);
-    let (prompt, input, tools) = parse_conversation(&mut request, history)?;
+    let Conversation { prompt, input, calls, shown } = parse_conversation(&mut request, history)?;
     let compaction = compaction(&request, &input)?;
     let constraint = applicable_format(&prompt.tool_choice, constraint);
-    let echo = echo(&request, &prompt, &tools);
+    let echo = echo(&request, &prompt, &shown);
     let prompt = Prompt::Chat(prompt);
     let generation = Generation {
         prompt,
@@ -140,6 +140,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         generates,
         encrypt,
         summarise,
+        calls,
         echo,
     })
 }
@@ -149,9 +150,10 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
 /// # Errors
 /// Returns an error that names the invalid field.
 pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptRequest> {
+    updates::apply(&mut request, history)?;
     refuse_unsupported(&request)?;
     let Extensions { keep_alive, time_limit_ms, .. } = std::mem::take(&mut request.extensions).parse()?;
-    let (prompt, _, _) = parse_conversation(&mut request, history)?;
+    let Conversation { prompt, .. } = parse_conversation(&mut request, history)?;
     Ok(PromptRequest {
         model: model_name(request.model)?,
         prompts: vec![Prompt::Chat(prompt)],
@@ -256,20 +258,27 @@ fn constraint(request: &Request) -> Result<Option<Constraint>> {
     parse_format(&FormatField { name: "text.format", schema: "schema" }, format)
 }
 
-/// Returns the prompt, the new items, and the echoed tools.
-fn parse_conversation(
-    request: &mut Request,
-    history: &[Item],
-) -> Result<(ChatPrompt, Vec<Item>, Vec<Value>)> {
-    let (mut tools, shown) = parse_tools(request.tools.take().unwrap_or_default())?;
-    let tool_choice = parse_tool_choice(request.tool_choice.as_ref(), &mut tools)?;
+/// The conversation of a request.
+struct Conversation {
+    prompt: ChatPrompt,
+    /// The new items.
+    input: Vec<Item>,
+    /// The forms of calls.
+    calls: CallForms,
+    /// The echoed tools.
+    shown: Vec<Value>,
+}
+
+fn parse_conversation(request: &mut Request, history: &[Item]) -> Result<Conversation> {
     let input = match request.input.take() {
         None if history.is_empty() => return Err(Error::invalid("input", "input is missing")),
         None => Vec::new(),
         Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
-    let mut messages = items::turns(request.instructions.as_deref(), history, &input)?;
+    let paths = items::paths(history, &input);
+    let offer = tools::parse(request.tools.take().unwrap_or_default(), request.tool_choice.as_ref(), &paths)?;
+    let mut messages = items::turns(request.instructions.as_deref(), &paths, &offer.calls)?;
     verbosity(request).apply(&mut messages);
     let budget = reasoning_budget(request)?;
     let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
@@ -282,16 +291,16 @@ fn parse_conversation(
     let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
     let prompt = ChatPrompt {
         messages,
-        tools,
+        tools: offer.tools,
         tool_changes: ToolChanges::default(),
-        tool_choice,
+        tool_choice: offer.choice,
         parallel_calls,
         template_kwargs,
         continues: false,
         sanitize_control_tokens: request.sanitize_control_tokens,
         truncates: truncates(request)?,
     };
-    Ok((prompt, input, shown))
+    Ok(Conversation { prompt, input, calls: offer.calls, shown: offer.shown })
 }
 
 fn verbosity(request: &Request) -> Verbosity {
@@ -304,70 +313,6 @@ fn truncates(request: &Request) -> Result<bool> {
         None | Some("disabled") => Ok(false),
         Some("auto") => Ok(true),
         Some(_) => Err(Error::invalid("truncation", "truncation must be auto or disabled")),
-    }
-}
-
-/// Returns the functions among the tools, and all tools as they are echoed.
-fn parse_tools(tools: Vec<api::Tool>) -> Result<(Vec<Tool>, Vec<Value>)> {
-    let mut known = Vec::new();
-    let mut shown = Vec::new();
-    for (at, tool) in tools.into_iter().enumerate() {
-        // Codex sends kinds that only OpenAI's own servers run. The model does not see them.
-        if tool.r#type != "function" {
-            // Strings, numbers, lists and objects with string keys always serialise.
-            shown.push(serde_json::to_value(&tool).unwrap_or_default());
-            continue;
-        }
-        let path = format!("tools[{at}]");
-        let name = tool.name.ok_or_else(|| {
-            let name = format!("{path}.name");
-            Error::invalid(&name, format!("{name} is missing"))
-        })?;
-        let strict = tool.strict.unwrap_or(false);
-        shown.push(json!({"type": "function", "name": name, "description": tool.description,
-            "parameters": tool.parameters, "strict": strict}));
-        let api::Tool { description, parameters, .. } = tool;
-        known.push(functions::parse_function(
-            &path,
-            Function { name, description, parameters, strict: Some(strict) },
-        )?);
-    }
-    functions::check_names("tools", &known)?;
-    Ok((known, shown))
-}
-
-/// Parses the tool choice, and removes tools that it does not allow.
-fn parse_tool_choice(choice: Option<&api::ToolChoice>, tools: &mut Vec<Tool>) -> Result<ToolChoice> {
-    let wrong = |text: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {text}")));
-    let mode = match choice {
-        None => return Ok(ToolChoice::Auto),
-        Some(api::ToolChoice::Mode(mode)) => mode.clone(),
-        Some(api::ToolChoice::Some(chosen)) => match (&*chosen.r#type, &chosen.name, &chosen.tools) {
-            ("function", Some(name), _) if tools.iter().any(|tool| tool.name == *name) => {
-                return Ok(ToolChoice::Named(name.clone()));
-            }
-            ("function", _, _) => return wrong("name must be the name of a function among the tools"),
-            ("allowed_tools", _, Some(allowed)) => {
-                let unknown = allowed.iter().find(|one| {
-                    one.r#type == "function"
-                        && !tools.iter().any(|tool| one.name.as_ref() == Some(&tool.name))
-                });
-                if unknown.is_some() {
-                    return wrong("allowed_tools names a function that is not among the tools");
-                }
-                let named = |tool: &Tool| allowed.iter().any(|one| one.name.as_ref() == Some(&tool.name));
-                tools.retain(named);
-                chosen.mode.clone().unwrap_or_default()
-            }
-            (other, _, _) => return wrong(&format!("type \"{other}\" is not supported")),
-        },
-    };
-    match &*mode {
-        "auto" => Ok(ToolChoice::Auto),
-        "none" => Ok(ToolChoice::None),
-        "required" if tools.is_empty() => wrong("no function is among the tools"),
-        "required" => Ok(ToolChoice::Required),
-        _ => wrong("must be none, auto, required, a function or allowed_tools"),
     }
 }
 

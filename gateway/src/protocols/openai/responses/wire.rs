@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use ipc_proto::worker::ModelKind;
+use ipc_proto::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +17,7 @@ use crate::protocols::common::sampling::SamplingFields;
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
 use crate::protocols::common::verbosity::Verbosity;
+use crate::protocols::openai::chat::wire::TextFormat;
 use crate::protocols::openai::fields::Stop;
 
 /// The request. Fields of type [`Value`] are only echoed or refused.
@@ -93,7 +95,7 @@ pub enum Input {
     Items(Vec<Item>),
 }
 
-/// An item of any kind: `message`, `reasoning`, `function_call` or `function_call_output`.
+/// An item of any kind. A message, reasoning or a call has most of these fields; those of other kinds stay in `rest`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "ResponsesItem")]
@@ -113,13 +115,19 @@ pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<String>,
+    pub namespace: Option<String>,
+    /// A text, or an object in a `tool_search_call`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Vec<Part>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
+    /// The fields of other kinds.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl Item {
@@ -128,6 +136,16 @@ impl Item {
         let bare = self.r#type.is_none() && self.role.is_none() && self.content.is_none();
         let refers = bare || self.r#type.as_deref() == Some("item_reference");
         self.id.as_deref().filter(|_| refers)
+    }
+
+    /// The tools that this item adds.
+    ///
+    /// # Errors
+    /// Returns an error if they are no list of tools.
+    pub fn tools(&self, path: &str) -> Result<Vec<Tool>> {
+        let tools = self.rest.get("tools").cloned().unwrap_or_default();
+        let name = format!("{path}.tools");
+        serde_json::from_value(tools).map_err(|e| Error::invalid(&name, format!("{name}: {e}")))
     }
 }
 
@@ -149,6 +167,8 @@ pub enum Role {
 pub enum Content {
     Text(String),
     Parts(Vec<Part>),
+    /// The content of other kinds of items.
+    Other(Value),
 }
 
 /// A content part: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
@@ -162,7 +182,8 @@ pub struct Part {
     pub refusal: Option<String>,
 }
 
-/// A tool. Kinds other than `function` are echoed but not shown to the model, because this server runs none of them.
+/// A tool: `function`, `custom`, `namespace` or `tool_search`. Other kinds are echoed but not shown to the model, because only
+/// OpenAI's servers run them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesTool")]
 pub struct Tool {
@@ -175,6 +196,17 @@ pub struct Tool {
     pub parameters: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// The form of a custom tool's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<TextFormat>,
+    /// The tools of a namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<Tool>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defer_loading: Option<bool>,
+    /// Who runs a tool search: `server` or `client`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
     /// The fields of other kinds.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -187,17 +219,19 @@ pub struct Tool {
 pub enum ToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),
-    /// One function, or the allowed functions.
+    /// One tool, or the allowed tools.
     Some(ChosenTools),
 }
 
-/// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
+/// `{"type": "function", "name": …}`, the same with `custom`, or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesChosenTools")]
 pub struct ChosenTools {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,10 +245,12 @@ pub struct NamedTool {
     pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// Reasoning settings.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesReasoning")]
 pub struct Reasoning {
     pub effort: Option<String>,
@@ -227,7 +263,7 @@ pub struct Reasoning {
 }
 
 /// Settings of the output text.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesText")]
 pub struct Text {
     pub format: Option<Value>,

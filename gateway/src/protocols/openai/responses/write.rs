@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ipc_proto::generate::{self, FinishReason, Part, TokenLogprob};
 use ipc_proto::{Error, ErrorKind};
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
@@ -17,7 +17,9 @@ use crate::protocols::openai::responses::answer::{
 };
 use crate::protocols::openai::responses::compaction::passes::OutcomeSlot;
 use crate::protocols::openai::responses::events::{Body, Event};
-use crate::protocols::openai::responses::{answer, sealed};
+use crate::protocols::openai::responses::{answer, calls, sealed};
+use crate::protocols::openai::tools::call_forms::{CallForm, CallForms, CallKind};
+use crate::protocols::openai::tools::text_input::TextInput;
 use crate::protocols::openai::write::to_logprobs;
 
 mod compaction;
@@ -37,6 +39,8 @@ pub struct ResponseHead {
     pub encrypt: bool,
     /// Whether to return reasoning as a summary.
     pub summarise: bool,
+    /// The forms of calls.
+    pub calls: CallForms,
     /// What the output of the model becomes.
     pub form: Form,
     /// What a compaction before the generation has found.
@@ -75,8 +79,12 @@ struct Open {
     kind: Kind,
     id: String,
     text: String,
-    /// The function of a call.
-    name: String,
+    /// The arguments of a call, as the model writes them.
+    arguments: String,
+    /// The tool of a call.
+    form: CallForm,
+    /// The text of a call of a custom tool.
+    input: TextInput,
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -197,21 +205,17 @@ impl ResponseBuilder {
             }
             Part::Call { name, .. } => {
                 self.close_item(buffer, "completed");
-                self.open_item(buffer, Kind::Call, name.clone());
+                let form = self.head.calls.form(name);
+                self.open_item(buffer, Kind::Call, form);
             }
-            Part::Arguments(text) => {
-                let at = self.done.len();
-                let (sequence, open) = (&mut self.sequence, &mut self.open);
-                match open {
-                    Some(open) if open.kind == Kind::Call => {
-                        open.text.push_str(text);
-                        let body = Body::ArgumentsDelta { item_id: &open.id, output_index: at, delta: text };
-                        push(buffer, sequence, "response.function_call_arguments.delta", body);
-                    }
-                    // Arguments without a call become text.
-                    _ => self.push_text(buffer, text, &[]),
+            Part::Arguments(text) => match &mut self.open {
+                Some(open) if open.kind == Kind::Call => {
+                    let delta = open.push_arguments(text);
+                    push_call_delta(buffer, &mut self.sequence, open, self.done.len(), &delta);
                 }
-            }
+                // Arguments without a call become text.
+                _ => self.push_text(buffer, text, &[]),
+            },
         }
     }
 
@@ -231,20 +235,22 @@ impl ResponseBuilder {
     fn ensure_open(&mut self, buffer: &mut Vec<u8>, kind: Kind) -> usize {
         if self.open.as_ref().is_none_or(|open| open.kind != kind) {
             self.close_item(buffer, "completed");
-            self.open_item(buffer, kind, String::new());
+            self.open_item(buffer, kind, CallForm::default());
         }
         self.done.len()
     }
 
-    fn open_item(&mut self, buffer: &mut Vec<u8>, kind: Kind, name: String) {
+    fn open_item(&mut self, buffer: &mut Vec<u8>, kind: Kind, form: CallForm) {
         let at = self.done.len();
         let prefix = match kind {
             Kind::Message => "msg",
             Kind::Reasoning => "rs",
-            Kind::Call => "fc",
+            Kind::Call => calls::id_prefix(form.kind),
         };
         let id = format!("{prefix}_{}_{at}", self.id_suffix());
-        let open = Open { kind, id, text: String::new(), name, logprobs: Vec::new() };
+        let input = TextInput::default();
+        let (text, arguments) = (String::new(), String::new());
+        let open = Open { kind, id, text, arguments, form, input, logprobs: Vec::new() };
         let mut item = self.build_item(&open, "in_progress", None);
         match &mut item {
             Item::Message { content, .. } => content.clear(),
@@ -252,7 +258,8 @@ impl ResponseBuilder {
                 summary.clear();
                 content.clear();
             }
-            Item::FunctionCall { .. } | Item::Compaction { .. } => {}
+            Item::ToolSearchCall { arguments, .. } => *arguments = json!({}),
+            Item::FunctionCall { .. } | Item::CustomToolCall { .. } | Item::Compaction { .. } => {}
         }
         self.push_event(buffer, "response.output_item.added", Body::Item { output_index: at, item });
         if let Some(part) = open.content_part(self.head.summarise) {
@@ -263,32 +270,15 @@ impl ResponseBuilder {
     }
 
     fn close_item(&mut self, buffer: &mut Vec<u8>, status: &'static str) {
-        let Some(open) = self.open.take() else { return };
-        let (output_index, content_index, item_id) = (self.done.len(), 0, &*open.id);
-        let text = &*open.text;
+        let Some(mut open) = self.open.take() else { return };
+        let rest = open.end_arguments();
+        push_call_delta(buffer, &mut self.sequence, &open, self.done.len(), &rest);
+        // An end that comes within a call leaves it incomplete, whatever ended it.
         let status = if open.is_cut_off() { "incomplete" } else { status };
-        let (name, body) = match open.kind {
-            Kind::Message => {
-                let logprobs = to_logprobs(&open.logprobs);
-                (
-                    "response.output_text.done",
-                    Body::TextDone { item_id, output_index, content_index, text, logprobs },
-                )
-            }
-            Kind::Reasoning if self.head.summarise => {
-                let body = Body::SummaryDone { item_id, output_index, summary_index: 0, text };
-                ("response.reasoning_summary_text.done", body)
-            }
-            Kind::Reasoning => {
-                let body = Body::ReasoningDone { item_id, output_index, content_index, text };
-                ("response.reasoning_text.done", body)
-            }
-            Kind::Call => {
-                let body = Body::ArgumentsDone { item_id, output_index, name: &open.name, arguments: text };
-                ("response.function_call_arguments.done", body)
-            }
-        };
-        push(buffer, &mut self.sequence, name, body);
+        let (output_index, item_id) = (self.done.len(), &*open.id);
+        if let Some((name, body)) = done_event(&open, output_index, self.head.summarise) {
+            push(buffer, &mut self.sequence, name, body);
+        }
         if let Some(part) = open.content_part(self.head.summarise) {
             let (name, body) = part_event(item_id, output_index, part, false);
             push(buffer, &mut self.sequence, name, body);
@@ -310,14 +300,11 @@ impl ResponseBuilder {
                     if self.head.summarise { (content, Vec::new()) } else { (Vec::new(), content) };
                 Item::Reasoning { id, status, summary, content, encrypted_content }
             }
-            Kind::Call => Item::FunctionCall {
-                id,
-                status,
+            Kind::Call => {
                 // Unique in a whole conversation, unlike the model's own ids.
-                call_id: format!("call_{}_{}", self.id_suffix(), self.done.len()),
-                name: open.name.clone(),
-                arguments: open.text.clone(),
-            },
+                let call_id = format!("call_{}_{}", self.id_suffix(), self.done.len());
+                calls::item((id, call_id, status), &open.form, &open.text)
+            }
         }
     }
 
@@ -348,9 +335,28 @@ impl ResponseBuilder {
 }
 
 impl Open {
+    /// Takes more of a call's arguments. Returns more of the text that the client gets.
+    fn push_arguments(&mut self, arguments: &str) -> String {
+        self.arguments.push_str(arguments);
+        let delta = match self.form.kind {
+            CallKind::Custom => self.input.push(arguments),
+            CallKind::Function | CallKind::ToolSearch => arguments.to_owned(),
+        };
+        self.text.push_str(&delta);
+        delta
+    }
+
+    /// Ends a call's arguments. Returns the rest of the text.
+    fn end_arguments(&mut self) -> String {
+        let is_custom = self.kind == Kind::Call && self.form.kind == CallKind::Custom;
+        let rest = if is_custom { self.input.finish() } else { String::new() };
+        self.text.push_str(&rest);
+        rest
+    }
+
     /// Whether the item is a call whose arguments are not a whole JSON value.
     fn is_cut_off(&self) -> bool {
-        self.kind == Kind::Call && serde_json::from_str::<IgnoredAny>(&self.text).is_err()
+        self.kind == Kind::Call && serde_json::from_str::<IgnoredAny>(&self.arguments).is_err()
     }
 
     /// Returns the content part of the item. Calls have none.
@@ -438,6 +444,35 @@ fn reasoning_delta<'a>(
     }
     let body = Body::ReasoningDelta { item_id, output_index: at, content_index: 0, delta };
     ("response.reasoning_text.delta", body)
+}
+
+/// Pushes more of a call's arguments, unless it is empty.
+fn push_call_delta(buffer: &mut Vec<u8>, sequence: &mut u64, open: &Open, at: usize, delta: &str) {
+    let name = calls::delta_event(open.form.kind).filter(|_| open.kind == Kind::Call && !delta.is_empty());
+    if let Some(name) = name {
+        push(buffer, sequence, name, Body::ArgumentsDelta { item_id: &open.id, output_index: at, delta });
+    }
+}
+
+/// Returns the event with an item's whole text.
+fn done_event(open: &Open, output_index: usize, summarise: bool) -> Option<(&'static str, Body<'_>)> {
+    let (item_id, content_index, text) = (&*open.id, 0, &*open.text);
+    Some(match open.kind {
+        Kind::Message => {
+            let logprobs = to_logprobs(&open.logprobs);
+            let body = Body::TextDone { item_id, output_index, content_index, text, logprobs };
+            ("response.output_text.done", body)
+        }
+        Kind::Reasoning if summarise => {
+            let body = Body::SummaryDone { item_id, output_index, summary_index: 0, text };
+            ("response.reasoning_summary_text.done", body)
+        }
+        Kind::Reasoning => {
+            let body = Body::ReasoningDone { item_id, output_index, content_index, text };
+            ("response.reasoning_text.done", body)
+        }
+        Kind::Call => return calls::done_event(&open.form, (item_id, output_index), text),
+    })
 }
 
 /// Returns the event that begins or ends a part.

@@ -11,7 +11,8 @@ fn tool_of(tools: &str) -> Tool {
 
 fn with_parameters(schema: &str) -> Option<String> {
     tool_of(&format!(r#"[{{"type": "function", "function": {{"name": "f", "parameters": {schema}}}}}]"#))
-        .parameters
+        .parameters()
+        .map(str::to_owned)
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::inference::output::Output;
 use crate::protocols::openai::choices::{Echo, Telemetry};
+use crate::protocols::openai::tools::call_forms::{CallForm, CallForms, CallKind};
 
 const USAGE: Usage = Usage {
     prompt_tokens: 7,
@@ -173,6 +174,54 @@ fn streamed_calls_and_reasoning_have_openais_form() {
     ];
     assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
     assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "tool_calls");
+}
+
+/// A head whose tool `patch` is a custom one.
+fn custom_head() -> AnswerHead {
+    let mut calls = CallForms::default();
+    let form = CallForm { kind: CallKind::Custom, namespace: None, name: "patch".into() };
+    calls.insert("patch".into(), form);
+    AnswerHead { form: AnswerForm { calls, ..AnswerForm::default() }, ..head(Endpoint::Chat) }
+}
+
+fn custom_call() -> Vec<Part> {
+    let arguments = |text: &str| Part::Arguments(text.into());
+    vec![
+        Part::Call { id: "call_p".into(), name: "patch".into() },
+        arguments(r#"{"input": "a\"#),
+        arguments(r#"nb"}"#),
+        Part::Call { id: "call_f".into(), name: "f".into() },
+        arguments("{}"),
+    ]
+}
+
+#[test]
+fn custom_call_has_its_text() {
+    let answered = answer(&custom_head(), vec![whole(custom_call(), Vec::new(), FinishReason::ToolCalls)]);
+    let calls = json!([
+        {"id": "call_p", "type": "custom", "custom": {"name": "patch", "input": "a\nb"}},
+        {"id": "call_f", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+    ]);
+    assert_eq!(answered["choices"][0]["message"]["tool_calls"], calls);
+}
+
+#[test]
+fn streamed_custom_call_has_its_text() {
+    let delta =
+        |part: Part| Event::Delta(generate::Delta { parts: vec![part], ..generate::Delta::default() });
+    let mut events: Vec<(usize, Event)> = custom_call().into_iter().map(|part| (0, delta(part))).collect();
+    events.push((0, finished(FinishReason::ToolCalls)));
+    let chunks = chunked(custom_head(), 1, false, &events);
+    let deltas: Vec<&Value> =
+        chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/tool_calls/0")).collect();
+    let expected = [
+        json!({"index": 0, "id": "call_p", "type": "custom", "custom": {"name": "patch", "input": ""}}),
+        json!({"index": 0, "custom": {"input": "a"}}),
+        json!({"index": 0, "custom": {"input": "\nb"}}),
+        json!({"index": 1, "id": "call_f", "type": "function", "function": {"name": "f", "arguments": ""}}),
+        json!({"index": 1, "function": {"arguments": "{}"}}),
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::schema::{self, Member, StringRules};
 use super::super::{ToolFormat, gemma, qwen_xml};
 use super::{LarkBuilder, escape_pattern, literal};
-use crate::text::grammar::{function_comment, json_text, prepare_schema};
+use crate::text::grammar::{TextForm, function_comment, json_text, prepare_schema};
 
 /// Argument names, for functions whose schema does not list them.
 const NAME: &str = r"/[A-Za-z_][A-Za-z0-9_]{0,63}/";
@@ -56,8 +56,12 @@ impl LarkBuilder<'_> {
 
     /// The value of a `<parameter=…>` element, and its closing tag.
     fn xml_parameter(&mut self, id: &str, member: &Member, tool: &Tool) -> Result<String, String> {
+        if let Some(terminal) = self.text_terminal(id, tool, TextForm::Raw)? {
+            let rules = StringRules { terminal: Some(terminal), ..StringRules::default() };
+            return Ok(self.unquoted(id, &[rules], false, "\n</parameter>"));
+        }
         if let Some(texts) = schema::texts(&member.schema, &member.schema) {
-            let rules = texts.schemas.iter().map(|schema| schema::string_rules(schema, tool.strict));
+            let rules = texts.schemas.iter().map(|schema| schema::string_rules(schema, tool.is_strict()));
             let rules = rules.collect::<Result<Vec<_>, _>>();
             let rules = rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?;
             return Ok(self.unquoted(id, &rules, texts.nullable, "\n</parameter>"));
@@ -108,11 +112,15 @@ impl LarkBuilder<'_> {
         let rule = format!("value{id}");
         match member {
             Some((member, tool)) if format == ToolFormat::Gemma && schema::is_string(&member.schema) => {
-                let rules = schema::string_rules(&member.schema, tool.strict);
-                Ok(self
-                    .gemma_string(id, &rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?))
+                let rules = schema::string_rules(&member.schema, tool.is_strict());
+                let rules = rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?;
+                let terminal = self.text_terminal(id, tool, TextForm::Raw)?;
+                Ok(self.gemma_string(id, &StringRules { terminal, ..rules }))
             }
             Some((member, tool)) => {
+                if let Some(text) = self.json_string(id, tool)? {
+                    return Ok(text);
+                }
                 self.rules += &function_comment(&tool.name, &member.name);
                 Ok(self.json(&rule, member.schema.clone()))
             }
@@ -190,19 +198,19 @@ impl LarkBuilder<'_> {
     /// # Errors
     /// As for [`Self::xml_calls`].
     fn parameters(&self, tool: &Tool, format: ToolFormat) -> Result<Parameters, String> {
-        if self.spec.lenient && !tool.strict {
+        if self.spec.lenient && !tool.is_strict() {
             return Ok(Parameters::Any);
         }
-        let schema = tool.parameters.as_ref().and_then(|text| serde_json::from_str(text).ok());
+        let schema = tool.parameters().and_then(|text| serde_json::from_str(text).ok());
         let mut schema = schema.unwrap_or_else(|| json!({}));
         prepare_schema(&mut schema);
         let members = match schema::members(&schema) {
-            Err(keyword) if tool.strict => return Err(inexpressible(tool, None, keyword)),
+            Err(keyword) if tool.is_strict() => return Err(inexpressible(tool, None, keyword)),
             Err(_) => return Ok(Parameters::Any),
             Ok(members) => members,
         };
         match members.iter().find(|member| !is_writable(format, &member.name)) {
-            Some(member) if tool.strict => Err(format!(
+            Some(member) if tool.is_strict() => Err(format!(
                 "an argument's name cannot be written in this model's form of calls: {:?}",
                 member.name
             )),
@@ -220,6 +228,7 @@ fn string_terminal(rules: &StringRules, marker: &str) -> String {
         let values: Vec<String> = values.iter().map(|value| literal(value)).collect();
         all.push(format!("({})", values.join(" | ")));
     }
+    all.extend(rules.terminal.clone());
     if let Some(pattern) = &rules.pattern {
         all.push(format!("/{}/", llguidance::regex_to_lark(pattern, "dw")));
     }

@@ -1,7 +1,7 @@
 use std::sync::{Arc, LazyLock};
 
 use clap::ValueEnum;
-use ipc_proto::generate::{Constraint, Part};
+use ipc_proto::generate::{Constraint, Part, TextGrammar, ToolInput};
 use serde_json::Value;
 
 use super::*;
@@ -38,8 +38,7 @@ static QWEN: LazyLock<Subject> =
 fn tools(strict: bool) -> Vec<Tool> {
     let tool = |name: &str, schema: Option<&str>| Tool {
         name: name.into(),
-        parameters: schema.map(str::to_owned),
-        strict,
+        input: ToolInput::Json { schema: schema.map(str::to_owned), strict },
         ..Tool::default()
     };
     vec![
@@ -127,6 +126,13 @@ impl Subject {
 }
 
 impl Subject {
+    /// Whether a constraint accepts a whole text.
+    fn accepts(&self, constraint: &Constraint, text: &str) -> bool {
+        let mut matcher = self.grammars.compile(constraint).unwrap();
+        let tokens = self.tokenizer.encode(text, false).unwrap();
+        tokens.iter().all(|token| matcher.push(*token).is_ok()) && matcher.may_end()
+    }
+
     /// Pushes `added` if it may come. Returns whether it may.
     fn add(&self, matcher: &mut Matcher, added: &str, text: &mut Detokenizer, out: &mut String) -> bool {
         let tokens = self.tokenizer.encode(added, false).unwrap();
@@ -175,8 +181,7 @@ fn parse_calls(format: ToolFormat, tools: &[Tool], think: bool, text: &str) -> V
 fn complex_tools(strict: bool) -> Vec<Tool> {
     let tool = |name: &str, schema: Value| Tool {
         name: name.into(),
-        parameters: Some(schema.to_string()),
-        strict,
+        input: ToolInput::Json { schema: Some(schema.to_string()), strict },
         ..Tool::default()
     };
     let made = json!({"type": "object", "required": ["kind", "unit", "code", "short", "tags", "size"], "properties": {
@@ -228,13 +233,11 @@ fn fits(name: &str, arguments: &Value) -> bool {
 fn allowed_calls_are_parsed_and_match_their_schema() {
     let plain = tools(false);
     let [strict, place] = [complex_tools(true), complex_tools(true).split_off(1)];
+    let schema = r#"{"anyOf": [{"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
+            "additionalProperties": false}]}"#;
     let either = Tool {
         name: "either".into(),
-        parameters: Some(
-            r#"{"anyOf": [{"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
-            "additionalProperties": false}]}"#
-                .into(),
-        ),
+        input: ToolInput::Json { schema: Some(schema.into()), strict: false },
         ..Tool::default()
     };
     let named = ToolChoice::Named("get_weather".into());
@@ -284,7 +287,8 @@ fn allowed_calls_are_parsed_and_match_their_schema() {
 #[test]
 fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     let refusal = |format, schema: Value, strict| {
-        let tool = Tool { name: "f".into(), parameters: Some(schema.to_string()), strict, ..Tool::default() };
+        let input = ToolInput::Json { schema: Some(schema.to_string()), strict };
+        let tool = Tool { name: "f".into(), input, ..Tool::default() };
         let tools = [tool];
         let choice = &ToolChoice::Required;
         let spec = GrammarSpec {
@@ -319,8 +323,8 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
 /// A schema that the format cannot express allows any arguments, not only empty ones.
 #[test]
 fn inexpressible_schema_allows_any_arguments() {
-    let tools =
-        [Tool { name: "f".into(), parameters: Some(r#"{"oneOf": [{}, {}]}"#.into()), ..Tool::default() }];
+    let input = ToolInput::Json { schema: Some(r#"{"oneOf": [{}, {}]}"#.into()), strict: false };
+    let tools = [Tool { name: "f".into(), input, ..Tool::default() }];
     let choice = &ToolChoice::Required;
     let spec = GrammarSpec {
         tools: &tools,
@@ -473,5 +477,88 @@ fn harmony_messages_are_constrained() {
         });
         let taken = tokens.into_iter().all(|token| matcher.push(token).is_ok());
         assert_eq!(taken && matcher.may_end(), fits, "{pieces:?}");
+    }
+}
+
+/// A grammar of short edits. Every walk ends soon.
+const EDITS: &str =
+    "start: \"Begin\\n\" line{1,3} \"End\" LF?\nline: /[+\\-]/ /[^\\n]{0,4}/ LF\n%import common.LF\n";
+
+/// In every format, the text of a call matches the tool's grammar, and the parser reads it unchanged.
+#[test]
+fn text_of_a_call_matches_the_tools_grammar() {
+    let tool = |name: &str, grammar: Option<TextGrammar>| Tool {
+        name: name.into(),
+        input: ToolInput::Text(grammar),
+        ..Tool::default()
+    };
+    let choice = &ToolChoice::Required;
+    let regex = TextGrammar::Regex(r#"["\\\n]{1,3}x"#.into());
+    let cases = [
+        (TextGrammar::Lark(EDITS.into()), Constraint::Lark(EDITS.into())),
+        (regex.clone(), Constraint::Regex(r#"["\\\n]{1,3}x"#.into())),
+    ];
+    for subject in [&*SMOLLM2, &QWEN] {
+        for format in formats() {
+            for (seed, (grammar, original)) in (1..).zip(&cases) {
+                let tools = [tool("edit", Some(grammar.clone()))];
+                let spec = GrammarSpec {
+                    tools: &tools,
+                    choice,
+                    parallel: false,
+                    reasoning: None,
+                    answer: false,
+                    lenient: false,
+                };
+                let text = subject.walk(subject.compile(format, &spec, None), format, "", seed, false);
+                let calls = parse_calls(format, &tools, false, &text);
+                let [(name, arguments)] = &calls[..] else { panic!("{format:?}: {text}") };
+                assert_eq!(name, "edit");
+                let input = arguments[Tool::TEXT_ARGUMENT].as_str().unwrap();
+                assert_eq!(*arguments, json!({ Tool::TEXT_ARGUMENT: input }));
+                assert!(subject.accepts(original, input), "{format:?}: {input:?} of {text}");
+            }
+        }
+    }
+}
+
+/// Without a grammar, a call has the one argument too, even if other functions are not strict.
+#[test]
+fn text_without_grammar_is_the_only_argument() {
+    let tools = [Tool { name: "say".into(), input: ToolInput::Text(None), ..Tool::default() }];
+    let choice = &ToolChoice::Required;
+    for format in formats() {
+        for lenient in [false, true] {
+            let spec = GrammarSpec {
+                tools: &tools,
+                choice,
+                parallel: false,
+                reasoning: None,
+                answer: false,
+                lenient,
+            };
+            let text = SMOLLM2.walk(SMOLLM2.compile(format, &spec, None), format, "", 3, false);
+            let calls = parse_calls(format, &tools, false, &text);
+            let members = calls[0].1.as_object().unwrap();
+            assert!(members.len() == 1 && members[Tool::TEXT_ARGUMENT].is_string(), "{format:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn unusable_grammar_names_the_tool() {
+    let grammar = TextGrammar::Lark("start: \"a\" start".into());
+    let tools = [Tool { name: "edit".into(), input: ToolInput::Text(Some(grammar)), ..Tool::default() }];
+    for format in ToolFormat::value_variants() {
+        let spec = GrammarSpec {
+            tools: &tools,
+            choice: &ToolChoice::Auto,
+            parallel: false,
+            reasoning: None,
+            answer: false,
+            lenient: false,
+        };
+        let error = lark_grammar(*format, &spec, &|marker| literal(marker)).unwrap_err();
+        assert!(error.starts_with("the grammar of the tool \"edit\" "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-use ipc_proto::generate::{Message, Priority, Role, Tool, ToolCall};
+use ipc_proto::generate::{Message, Priority, Role, Tool, ToolCall, ToolChoice, ToolInput};
 use proptest::prelude::*;
 
 use super::*;
@@ -338,8 +338,7 @@ fn tools_and_tool_choice_are_parsed() {
     let first = Tool {
         name: "f".into(),
         description: Some("d".into()),
-        parameters: Some(r#"{"type":"object"}"#.into()),
-        strict: true,
+        input: ToolInput::Json { schema: Some(r#"{"type":"object"}"#.into()), strict: true },
     };
     assert_eq!((&auto.tools[0], auto.tools.len()), (&first, 2));
     assert_eq!((auto.tool_choice, auto.parallel_calls), (ToolChoice::Auto, true));

@@ -33,6 +33,17 @@ fn reasoning_is_parsed_under_each_of_its_names() {
 }
 
 #[test]
+fn custom_call_passes_its_text_as_the_argument() {
+    let call = json!({"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "a\n\"b\""}});
+    let result = json!({"role": "tool", "tool_call_id": "c1", "content": "done"});
+    let turns = turns_of(&json!([{"role": "assistant", "tool_calls": [call]}, result])).unwrap();
+    let arguments = r#"{"input":"a\n\"b\""}"#;
+    let expected = ToolCall { id: "c1".into(), name: "patch".into(), arguments: arguments.into() };
+    assert_eq!(turns[0].tool_calls, [expected]);
+    assert_eq!(turns[1].name.as_deref(), Some("patch"));
+}
+
+#[test]
 fn missing_null_and_empty_content_beside_calls_are_equal() {
     let mut missing = calling(&json!(null));
     missing.as_object_mut().unwrap().remove("content");

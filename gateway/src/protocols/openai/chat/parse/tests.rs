@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
-use ipc_proto::generate::{Constraint, Message, Role, Sampling, Tool, ToolCall, ToolChoice};
+use ipc_proto::generate::{
+    Constraint, Message, Role, Sampling, TextGrammar, Tool, ToolCall, ToolChoice, ToolInput,
+};
 
 use super::*;
 use crate::inference::request::{PromptRequest, Streaming};
@@ -132,6 +134,10 @@ fn invalid_field_is_named() {
         ),
         (
             json!({"messages": [{"role": "assistant", "tool_calls": [{"type": "custom", "custom": {}}]}]}),
+            "messages[0].tool_calls[0].custom",
+        ),
+        (
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"type": "other"}]}]}),
             "messages[0].tool_calls[0].type",
         ),
         (
@@ -373,12 +379,39 @@ fn prompt_of(more: &Value) -> Result<ChatPrompt> {
 }
 
 #[test]
+fn custom_tools_and_their_choice_are_parsed() {
+    let custom =
+        |name: &str, format: Value| json!({"type": "custom", "custom": {"name": name, "format": format}});
+    let lark = json!({"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: \"x\""}});
+    let regex = json!({"type": "grammar", "grammar": {"syntax": "regex", "definition": "x+"}});
+    let tools = json!([
+        custom("a", Value::Null),
+        custom("b", json!({"type": "text"})),
+        custom("c", lark),
+        custom("d", regex),
+        tool("f")
+    ]);
+    let chat = prompt_of(&json!({ "tools": tools })).unwrap();
+    let texts =
+        [None, None, Some(TextGrammar::Lark("start: \"x\"".into())), Some(TextGrammar::Regex("x+".into()))];
+    for (tool, text) in chat.tools.iter().zip(texts) {
+        assert_eq!(tool.input, ToolInput::Text(text), "{}", tool.name);
+    }
+    let with = |choice: Value| prompt_of(&json!({"tools": tools, "tool_choice": choice})).unwrap();
+    let named = with(json!({"type": "custom", "custom": {"name": "c"}}));
+    assert_eq!(named.tool_choice, ToolChoice::Named("c".into()));
+    let allowed = with(json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [
+        {"type": "custom", "custom": {"name": "d"}}, {"type": "function", "function": {"name": "f"}}]}}));
+    let names: Vec<_> = allowed.tools.iter().map(|tool| &*tool.name).collect();
+    assert_eq!((names, allowed.tool_choice), (vec!["d", "f"], ToolChoice::Required));
+}
+
+#[test]
 fn functions_are_parsed_in_modern_and_legacy_form() {
     let expected = Tool {
         name: "f".into(),
         description: Some("d".into()),
-        parameters: Some(r#"{"type":"object"}"#.into()),
-        strict: true,
+        input: ToolInput::Json { schema: Some(r#"{"type":"object"}"#.into()), strict: true },
     };
     let chat = prompt_of(&json!({"tools": [tool("f")]})).unwrap();
     assert_eq!(
@@ -408,7 +441,22 @@ fn functions_are_parsed_in_modern_and_legacy_form() {
 #[test]
 fn invalid_function_field_is_named() {
     for (more, param) in [
-        (json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}), "tools[0].type"),
+        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type"),
+        (json!({"tools": [{"type": "custom"}]}), "tools[0].custom"),
+        (json!({"tools": [{"type": "custom", "custom": {"name": "a b"}}]}), "tools[0].custom.name"),
+        (
+            json!({"tools": [{"type": "custom", "custom": {"name": "c", "format": {"type": "xml"}}}]}),
+            "tools[0].custom.format.type",
+        ),
+        (
+            json!({"tools": [{"type": "custom", "custom": {"name": "c",
+                "format": {"type": "grammar", "grammar": {"syntax": "ebnf", "definition": ""}}}}]}),
+            "tools[0].custom.format.syntax",
+        ),
+        (
+            json!({"tools": [tool("f")], "tool_choice": {"type": "custom", "custom": {"name": "f"}}}),
+            "tool_choice",
+        ),
         (json!({"tools": [{"type": "function"}]}), "tools[0].function"),
         (json!({"tools": [{"type": "function", "function": {"name": "a b"}}]}), "tools[0].function.name"),
         (
@@ -423,7 +471,8 @@ fn invalid_function_field_is_named() {
             "tool_choice",
         ),
         (json!({"tools": [tool("f")], "tool_choice": {"type": "function"}}), "tool_choice.function"),
-        (json!({"tools": [tool("f")], "tool_choice": {"type": "custom"}}), "tool_choice.type"),
+        (json!({"tools": [tool("f")], "tool_choice": {"type": "web_search"}}), "tool_choice.type"),
+        (json!({"tools": [tool("f")], "tool_choice": {"type": "custom"}}), "tool_choice.custom"),
         (json!({"tools": [tool("f")], "functions": [{"name": "g"}]}), "functions"),
         (json!({"functions": [{"name": "f"}], "function_call": "required"}), "function_call"),
     ] {

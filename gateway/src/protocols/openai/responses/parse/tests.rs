@@ -1,4 +1,4 @@
-use ipc_proto::generate::{Message, Role, Sampling, ToolCall};
+use ipc_proto::generate::{Message, Role, Sampling, ToolCall, ToolChoice};
 use proptest::prelude::*;
 
 use super::*;
@@ -250,14 +250,14 @@ fn history_precedes_the_new_items() {
 }
 
 #[test]
-fn functions_are_parsed_and_other_tools_omitted() {
+fn client_tools_are_parsed_and_other_tools_omitted() {
     let with = |choice: Value| {
         prompt(&json!({"tools": tools(), "tool_choice": choice, "parallel_tool_calls": false}))
     };
     let auto = with(json!("auto"));
     assert_eq!(
-        auto.tools.iter().map(|tool| (&*tool.name, tool.strict)).collect::<Vec<_>>(),
-        [("f", true), ("g", false)]
+        auto.tools.iter().map(|tool| (&*tool.name, tool.is_strict())).collect::<Vec<_>>(),
+        [("f", true), ("patch", true), ("g", false)]
     );
     assert_eq!((auto.tool_choice, auto.parallel_calls), (ToolChoice::Auto, false));
     assert_eq!(with(json!("none")).tool_choice, ToolChoice::None);
@@ -324,7 +324,10 @@ fn invalid_field_is_named() {
         (json!({"prompt_cache_retention": "24h"}), "prompt_cache_retention"),
         (json!({"prompt_cache_options": {"mode": "explicit"}}), "prompt_cache_options.mode"),
         (json!({"metadata": {"a": "x".repeat(1025)}}), "metadata"),
-        (item(json!({"type": "custom_tool_call"})), "input[0].type"),
+        (item(json!({"type": "custom_tool_call"})), "input[0].call_id"),
+        (item(json!({"type": "custom_tool_call", "call_id": "c", "name": "f"})), "input[0].input"),
+        (item(json!({"role": "user", "content": {"text": "x"}})), "input[0].content"),
+        (item(json!({"type": "additional_tools", "tools": 3})), "input[0].tools"),
         (item(json!({"type": "item_reference", "id": "msg_x"})), "input[0].id"),
         (item(json!({"role": "user"})), "input[0].content"),
         (item(json!({"content": "x"})), "input[0].role"),

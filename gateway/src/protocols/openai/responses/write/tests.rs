@@ -10,7 +10,17 @@ use crate::protocols::openai::usage::TEST_COUNTS as COUNTS;
 fn builder() -> ResponseBuilder {
     let echo = json!({"tools": []}).as_object().unwrap().clone();
     let (id, model) = ("resp_1".into(), "m".into());
-    let head = ResponseHead { id, created_at: 5, model, echo, encrypt: true, ..ResponseHead::default() };
+    let mut calls = CallForms::default();
+    let form = |kind, namespace: Option<&str>, name: &str| CallForm {
+        kind,
+        namespace: namespace.map(Into::into),
+        name: name.into(),
+    };
+    calls.insert("patch".into(), form(CallKind::Custom, None, "patch"));
+    calls.insert("wx__get".into(), form(CallKind::Function, Some("wx"), "get"));
+    calls.insert("tool_search".into(), form(CallKind::ToolSearch, None, "tool_search"));
+    let head =
+        ResponseHead { id, created_at: 5, model, echo, encrypt: true, calls, ..ResponseHead::default() };
     ResponseBuilder::new(head)
 }
 
@@ -263,6 +273,87 @@ fn summary_has_its_own_events() {
     assert_eq!(events[8]["item"], item);
 }
 
+fn call(name: &str, pieces: &[&str]) -> Vec<Neutral> {
+    let begin = parts(vec![Part::Call { id: "0".into(), name: name.into() }]);
+    let more = pieces.iter().map(|piece| parts(vec![Part::Arguments((*piece).into())]));
+    std::iter::once(begin).chain(more).collect()
+}
+
+/// Name, delta and item of each event after the opening ones.
+fn call_events(name: &str, pieces: &[&str], reason: FinishReason) -> Vec<Value> {
+    let mut events = call(name, pieces);
+    events.push(finished(reason));
+    stream(&events).split_off(2)
+}
+
+#[test]
+fn custom_call_is_streamed_as_text() {
+    let pieces = [r#"{"input": "a\"#, r#"nb\ud83d"#, r#"\ude00"#, r#"\"c"}"#];
+    let events = call_events("patch", &pieces, FinishReason::ToolCalls);
+    let item = |status: &str, input: &str| {
+        json!({"type": "custom_tool_call", "id": "ctc_1_0", "status": status, "call_id": "call_1_0",
+            "name": "patch", "input": input})
+    };
+    let place = |kind: &str, number: usize| {
+        json!({"type": format!("response.custom_tool_call_input.{kind}"), "sequence_number": number,
+            "item_id": "ctc_1_0", "output_index": 0})
+    };
+    let with = |mut event: Value, field: &str, text: &str| {
+        event[field] = text.into();
+        event
+    };
+    assert_eq!(events[0]["item"], item("in_progress", ""));
+    let deltas = [("a", 3), ("\nb", 4), ("😀", 5), ("\"c", 6)];
+    for (event, (text, number)) in events[1..5].iter().zip(deltas) {
+        assert_eq!(*event, with(place("delta", number), "delta", text));
+    }
+    assert_eq!(events[5], with(place("done", 7), "input", "a\nb😀\"c"));
+    let whole = item("completed", "a\nb😀\"c");
+    assert_eq!((&events[6]["type"], &events[6]["item"]), (&json!("response.output_item.done"), &whole));
+    assert_eq!(events[7]["response"]["output"], json!([whole]));
+}
+
+#[test]
+fn call_that_is_cut_off_is_incomplete() {
+    for (name, pieces, shown) in [
+        ("patch", &[r#"{"input": "a\"#][..], json!("a")),
+        ("patch", &[r#"{"input": "a""#], json!("a")),
+        ("f", &[r#"{"a": "#], json!(r#"{"a": "#)),
+        ("tool_search", &[r#"{"query": "x"#], json!(r#"{"query": "x"#)),
+    ] {
+        for reason in [FinishReason::Length, FinishReason::StopText(0)] {
+            let events = call_events(name, pieces, reason);
+            let item = &events.last().unwrap()["response"]["output"][0];
+            let text = item.get("input").unwrap_or(&item["arguments"]);
+            assert_eq!((&item["status"], text), (&json!("incomplete"), &shown), "{name}");
+        }
+    }
+}
+
+#[test]
+fn call_in_a_namespace_has_both_names_apart() {
+    let events = call_events("wx__get", &["{}"], FinishReason::ToolCalls);
+    let named = |item: &Value| (item["name"].clone(), item["namespace"].clone());
+    let expected = (json!("get"), json!("wx"));
+    assert_eq!(named(&events[0]["item"]), expected);
+    assert_eq!(events[2]["name"], "get");
+    assert_eq!(named(&events[3]["item"]), expected);
+    assert_eq!(named(&events[4]["response"]["output"][0]), expected);
+}
+
+#[test]
+fn tool_search_has_arguments_as_an_object_and_no_deltas() {
+    let events = call_events("tool_search", &[r#"{"query":"#, r#" "x"}"#], FinishReason::ToolCalls);
+    let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(names, ["response.output_item.added", "response.output_item.done", "response.completed"]);
+    let item = |status: &str, arguments: Value| {
+        json!({"type": "tool_search_call", "id": "tsc_1_0", "status": status, "call_id": "call_1_0",
+            "execution": "client", "arguments": arguments})
+    };
+    assert_eq!(events[0]["item"], item("in_progress", json!({})));
+    assert_eq!(events[1]["item"], item("completed", json!({"query": "x"})));
+}
+
 #[test]
 fn last_event_has_the_outcome() {
     let last = |event: Neutral| stream(&[parts(vec![Part::Text("x".into())]), event]).pop().unwrap();
@@ -349,7 +440,7 @@ fn any_part() -> impl Strategy<Value = Part> {
     prop_oneof![
         "\\PC{0,6}".prop_map(Part::Text),
         "\\PC{0,6}".prop_map(Part::Reasoning),
-        "[a-z]{1,4}".prop_map(|name| Part::Call { id: "x".into(), name }),
+        "[a-z]{1,4}|wx__get".prop_map(|name| Part::Call { id: "x".into(), name }),
         "[{}\":1]{0,6}".prop_map(Part::Arguments),
     ]
 }
