@@ -50,7 +50,7 @@ fn creation_time_is_rfc_3339() {
 fn alias_in_the_place_of_a_claude_has_its_line_and_true_limits() {
     let mut model = models().remove(0);
     model.aliases = vec!["claude-opus-5-5".into(), "haiku".into()];
-    model.details.context = Some(4096);
+    model.context = Some(4096);
     let shown: Vec<_> = expand_aliases(vec![model]).into_iter().map(to_anthropic).collect();
     let lines: Vec<_> = shown.iter().map(|model| (&*model.id, model.line)).collect();
     assert_eq!(lines, [("a", None), ("claude-opus-5-5", Some("opus")), ("haiku", Some("haiku"))]);
