@@ -7,6 +7,7 @@ mod api;
 mod background;
 mod browser;
 mod chaos;
+mod clients;
 mod cors;
 mod cut_off;
 #[cfg(target_os = "linux")]

@@ -46,6 +46,11 @@ pub fn node() -> PathBuf {
     from_env("MLXD_TEST_NODE", ".mlx/test-node", "cargo xtask test")
 }
 
+/// The folder whose `node_modules` hold the coding agents.
+pub fn clients() -> PathBuf {
+    from_env("MLXD_TEST_CLIENTS", ".mlx/test-clients", "cargo xtask test")
+}
+
 /// A Python that can import the SDKs.
 pub fn python() -> PathBuf {
     from_env("MLXD_TEST_PYTHON", ".mlx/test-venv/bin/python", "cargo xtask test")

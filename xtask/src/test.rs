@@ -32,6 +32,10 @@ const NODE: [&str; 9] = [
     "ollama@0.6.4",
 ];
 
+/// The coding agents, each in its newest version of November 2026.
+const CLIENTS: [&str; 3] =
+    ["@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.171.0", "opencode-ai@1.18.33"];
+
 /// Durations of the finished steps.
 #[derive(Default)]
 struct Times(Vec<(&'static str, f64)>);
@@ -69,6 +73,7 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("models", || models::fetch("all"))?;
     let python = times.take("python environment", test_python)?;
     let node = times.take("node packages", test_node)?;
+    let clients = times.take("coding agents", test_clients)?;
     let templates = times.take("chat templates", templates::prepare)?;
     let cargo_test = |last: &str| {
         let mut cargo = Command::new("cargo");
@@ -82,20 +87,30 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
         }
         cargo
     };
-    let browser = find_browser();
     // This builds the programs too: cargo does so for packages with integration tests.
     times.take("build", || shown("cargo test --no-run", &mut cargo_test("--no-run")))?;
     let mut tests = cargo_test("--no-fail-fast");
-    match browser {
+    let mut skipped = Vec::new();
+    match find_browser() {
         Some(path) => drop(tests.env("MLXD_TEST_CHROMIUM", path)),
         None => {
             println!("SKIPPED: the tests with a browser, as no Chromium was found (set MLXD_TEST_CHROMIUM)");
-            if !arguments.iter().any(|argument| argument == "--") {
-                tests.arg("--");
-            }
-            tests.args(["--skip", "browser::"]);
+            skipped.push("browser::");
         }
     }
+    match clients {
+        Ok(folder) => drop(tests.env("MLXD_TEST_CLIENTS", folder)),
+        Err(unreachable) => {
+            println!(
+                "SKIPPED: the tests with coding agents, as npm's registry cannot be reached: {unreachable}"
+            );
+            skipped.push("clients::");
+        }
+    }
+    if !skipped.is_empty() && !arguments.iter().any(|argument| argument == "--") {
+        tests.arg("--");
+    }
+    tests.args(skipped.into_iter().flat_map(|module| ["--skip", module]));
     times.take("tests", || shown("cargo test", &mut tests))
 }
 
@@ -115,13 +130,51 @@ fn test_python() -> anyhow::Result<PathBuf> {
 }
 
 fn test_node() -> anyhow::Result<PathBuf> {
+    npm_install("test-node", &NODE)
+}
+
+/// The agents' folder; inside, the reason why npm's registry cannot be reached.
+fn test_clients() -> anyhow::Result<Result<PathBuf, String>> {
+    match npm_install("test-clients", &CLIENTS) {
+        Ok(folder) => Ok(Ok(folder)),
+        Err(failed) => match unreachable_registry(&failed.to_string()) {
+            Some(reason) => Ok(Err(reason.to_owned())),
+            None => Err(failed),
+        },
+    }
+}
+
+/// npm's code for a network that does not answer, if its output has one.
+fn unreachable_registry(output: &str) -> Option<&str> {
+    let codes = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT"];
+    codes.into_iter().find(|code| output.contains(&format!("code {code}")))
+}
+
+fn npm_install(name: &'static str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     setup::require_node()?;
-    let folder = paths::mlx().join("test-node");
-    setup::Stamp::new("test-node", &NODE).once(|| {
+    let folder = paths::mlx().join(name);
+    setup::Stamp::new(name, packages).once(|| {
         std::fs::create_dir_all(&folder)?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(NODE);
-        step(&format!("fetching {}", NODE.join(", ")), &mut npm)
+        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(packages);
+        step(&format!("fetching {}", packages.join(", ")), &mut npm)
     })?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_is_unreachable_only_where_npm_says_so() {
+        let silent =
+            "fetching x failed (exit status: 1):\nnpm error code ENOTFOUND\nnpm error syscall getaddrinfo";
+        assert_eq!(unreachable_registry(silent), Some("ENOTFOUND"));
+        assert_eq!(
+            unreachable_registry("npm error code ETARGET\nnpm error notarget No matching version"),
+            None
+        );
+        assert_eq!(unreachable_registry("npm error code E404"), None);
+    }
 }

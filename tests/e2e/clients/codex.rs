@@ -1,0 +1,57 @@
+//! Codex, by the Responses API.
+
+use std::process::Command;
+
+use e2e::induction::{SCRIPTED, Script, Turn};
+use serde_json::json;
+
+use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER};
+
+pub(super) struct Codex;
+
+impl Agent for Codex {
+    fn script(&self, _place: &Place) -> Script {
+        let turns = vec![
+            Turn::Call("exec_command", json!({"cmd": "cat note.txt"})),
+            Turn::Call("exec_command", json!({"cmd": format!("echo '{RESULT}' > result.txt")})),
+            Turn::Say(FIRST_ANSWER.into()),
+            Turn::Say(SECOND_ANSWER.into()),
+        ];
+        Script { turns, aside: "A note" }
+    }
+
+    fn configure(&self, place: &Place) {
+        let config = format!(
+            "model = \"{SCRIPTED}\"\nmodel_provider = \"mlxd\"\ncheck_for_update_on_startup = false\n\
+             [analytics]\nenabled = false\n\
+             [features]\nplugins = false\nremote_plugin = false\napps = false\n\
+             [model_providers.mlxd]\nname = \"mlxd\"\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n",
+            place.base
+        );
+        std::fs::write(place.home().join("config.toml"), config).unwrap();
+    }
+
+    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
+        let mut codex = place.program("codex");
+        codex.env("CODEX_HOME", place.home());
+        codex.arg("exec");
+        if continued {
+            codex.args(["resume", "--last"]);
+        }
+        codex.args([
+            "--json",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            question,
+        ]);
+        codex
+    }
+
+    fn call_mark(&self) -> &'static str {
+        "response.function_call_arguments.delta"
+    }
+
+    fn path(&self) -> &'static str {
+        "/v1/responses"
+    }
+}

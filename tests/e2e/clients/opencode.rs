@@ -1,0 +1,68 @@
+//! OpenCode, by chat completions.
+
+use std::process::Command;
+
+use e2e::induction::{SCRIPTED, Script, Turn};
+use serde_json::json;
+
+use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER};
+
+pub(super) struct OpenCode;
+
+impl Agent for OpenCode {
+    fn script(&self, place: &Place) -> Script {
+        let note = place.work().join("note.txt").display().to_string();
+        let turns = vec![
+            Turn::Call("read", json!({"filePath": note})),
+            Turn::Call(
+                "bash",
+                json!({"command": format!("echo '{RESULT}' > result.txt"), "description": "Writes the result"}),
+            ),
+            Turn::Say(FIRST_ANSWER.into()),
+            Turn::Say(SECOND_ANSWER.into()),
+        ];
+        Script { turns, aside: "A note" }
+    }
+
+    fn configure(&self, place: &Place) {
+        let limit = json!({"context": 32768, "output": 4096});
+        let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "mlxd",
+            "options": {"baseURL": format!("{}/v1", place.base), "apiKey": "none"},
+            "models": {SCRIPTED: {"name": "Scripted", "tool_call": true, "limit": limit}}});
+        let config = json!({"$schema": "https://opencode.ai/config.json", "autoupdate": false, "share": "disabled",
+            "provider": {"mlxd": provider}, "model": format!("mlxd/{SCRIPTED}"), "permission": "allow"});
+        std::fs::write(place.work().join("opencode.json"), config.to_string()).unwrap();
+        // OpenCode fetches its own plugin library from npm, with no switch against it, unless it finds it installed.
+        let own = place.home().join(".config/opencode");
+        std::fs::create_dir_all(own.join("node_modules")).unwrap();
+        let lock =
+            json!({"lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}});
+        std::fs::write(own.join("package-lock.json"), lock.to_string()).unwrap();
+    }
+
+    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
+        let mut opencode = place.program("opencode");
+        opencode.args(["run", "--format", "json", "--model", &format!("mlxd/{SCRIPTED}")]);
+        if continued {
+            opencode.arg("--continue");
+        }
+        opencode.arg(question);
+        for switch in [
+            "OPENCODE_DISABLE_AUTOUPDATE",
+            "OPENCODE_DISABLE_MODELS_FETCH",
+            "OPENCODE_DISABLE_LSP_DOWNLOAD",
+            "OPENCODE_DISABLE_DEFAULT_PLUGINS",
+        ] {
+            opencode.env(switch, "1");
+        }
+        opencode
+    }
+
+    fn call_mark(&self) -> &'static str {
+        "\"tool_calls\":[{"
+    }
+
+    fn path(&self) -> &'static str {
+        "/v1/chat/completions"
+    }
+}
