@@ -1,4 +1,4 @@
-//! Coding agents from npm: Codex and OpenCode run a session of two questions. `cargo xtask test` skips these
+//! Coding agents from npm: Claude Code, Codex and OpenCode run a session of two questions. `cargo xtask test` skips these
 //! tests, and says so, where npm cannot be reached.
 //!
 //! The agents, the server and its engine are real. The model is `induction`: it says what a script says, so that calls are
@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod claude;
 mod codex;
 mod opencode;
 
@@ -227,6 +228,16 @@ fn session_survives_a_killed_worker(agent: &dyn Agent) {
     // The new worker's cache has the prompt too.
     session.expect_cached();
     assert!(session.log.contains("a request goes on"), "{}", session.story());
+}
+
+#[test]
+fn claude_code_session_calls_and_is_cached() {
+    session_ends_well_and_is_cached(&claude::ClaudeCode);
+}
+
+#[test]
+fn claude_code_session_survives_a_killed_worker() {
+    session_survives_a_killed_worker(&claude::ClaudeCode);
 }
 
 #[test]
