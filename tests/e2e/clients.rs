@@ -32,12 +32,15 @@ const WORD: &str = "heliotrope";
 /// What the model writes into `result.txt` by a call.
 const RESULT: &str = "The note in this folder consists of one word and it is heliotrope, which is the name of a plant \
     with small purple flowers that turn towards the sun, and of a colour, and of a stone that is green with red spots";
+/// Requests of the conversation.
+const TURNS: usize = 5;
 const FIRST_ANSWER: &str = "The note says heliotrope, and I have written that down in result.txt.";
 const SECOND_ANSWER: &str = "Heliotrope is a plant, a colour and a stone.";
 
 /// An agent under test.
 trait Agent {
-    /// The model's turns: reads `note.txt`, writes [`RESULT`], gives the first answer, then the second.
+    /// The model's turns: reads `note.txt`, writes [`RESULT`], asks [`mcp_server`] about [`WORD`], gives the first answer, then
+    /// the second.
     fn script(&self, place: &Place) -> Script;
     /// Writes its configuration.
     fn configure(&self, place: &Place);
@@ -92,10 +95,17 @@ impl Place {
     }
 }
 
+/// The command line of a server of the Model Context Protocol. Its tool `describe_plant` writes into the folder.
+fn mcp_server(place: &Place) -> [String; 3] {
+    let script = places::repository().join("tests/sdk/mcp_server.mjs");
+    ["node".into(), script.display().to_string(), place.work().display().to_string()]
+}
+
 /// What a session left.
 struct Session {
     ends: Vec<Ended>,
-    result: String,
+    /// `result.txt` and `asked.txt`.
+    written: [String; 2],
     exchanges: Vec<Exchange>,
     /// Requests to other hosts.
     outside: Vec<String>,
@@ -121,15 +131,20 @@ fn run(agent: &dyn Agent, kills: bool) -> Session {
     });
     place.base = recorder.url("");
     agent.configure(&place);
-    let questions = ["What does note.txt say? Write it into result.txt.", "What is that?"];
+    let questions = [
+        "What does note.txt say? Write it into result.txt, and ask the plants server about it.",
+        "What is that?",
+    ];
     let ends = questions.iter().enumerate().map(|(turn, question)| {
         bounded::run(&mut agent.ask(&place, question, turn > 0), place.root.path(), LIMIT)
     });
     let ends = ends.collect();
     expect_no_process_of(&place);
-    let result = std::fs::read_to_string(place.work().join("result.txt")).unwrap_or_default();
+    let written = ["result.txt", "asked.txt"].map(|name| {
+        std::fs::read_to_string(place.work().join(name)).unwrap_or_default().trim_end().to_owned()
+    });
     let (exchanges, outside) = (recorder.exchanges(), place.outside.wanted());
-    Session { ends, result, exchanges, outside, log: server.log(), path: agent.path() }
+    Session { ends, written, exchanges, outside, log: server.log(), path: agent.path() }
 }
 
 /// A process that left its group still has the session's home.
@@ -177,7 +192,7 @@ impl Session {
         for (ended, answer) in self.ends.iter().zip([FIRST_ANSWER, SECOND_ANSWER]) {
             assert!(ended.out.contains(answer), "no \"{answer}\": {}", self.story());
         }
-        assert!(self.result.trim_end() == RESULT, "result.txt: {:?}\n{}", self.result, self.story());
+        assert!(self.written == [RESULT, WORD], "{:?}\n{}", self.written, self.story());
         let refused = self.exchanges.iter().any(|exchange| !(200..400).contains(&exchange.status));
         assert!(!refused, "{}", self.story());
         let failed = |exchange: &Exchange| {
@@ -188,7 +203,7 @@ impl Session {
         };
         assert!(!self.exchanges.iter().any(failed), "{}", self.story());
         assert!(self.outside.is_empty(), "{}", self.story());
-        assert_eq!(self.turns().count(), 4, "{}", self.story());
+        assert_eq!(self.turns().count(), TURNS, "{}", self.story());
     }
 
     /// Each prompt of the conversation has at least nine tenths of the one before from the cache.

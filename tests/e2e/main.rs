@@ -25,6 +25,7 @@ mod recovery;
 mod rerank;
 mod responses;
 mod resumption;
+mod scripted;
 mod sdk;
 mod shapes;
 mod shutdown;

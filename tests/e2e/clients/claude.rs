@@ -5,7 +5,7 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER};
+use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
 
 pub(super) struct ClaudeCode;
 
@@ -15,6 +15,7 @@ impl Agent for ClaudeCode {
         let turns = vec![
             Turn::Call("Read", json!({"file_path": note})),
             Turn::Call("Bash", json!({"command": format!("echo '{RESULT}' > result.txt")})),
+            Turn::Call("mcp__plants__describe_plant", json!({"plant": WORD})),
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
@@ -26,7 +27,10 @@ impl Agent for ClaudeCode {
     fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
         let mut claude = place.program("claude");
         claude.args(["-p", question, "--output-format", "stream-json", "--verbose", "--model", SCRIPTED]);
-        claude.args(["--allowedTools", "Read,Bash"]);
+        claude.args(["--allowedTools", "Read,Bash,mcp__plants__describe_plant"]);
+        let [command, arguments @ ..] = mcp_server(place);
+        let servers = json!({"mcpServers": {"plants": {"command": command, "args": arguments}}});
+        claude.args(["--strict-mcp-config", "--mcp-config", &servers.to_string()]);
         if continued {
             claude.arg("--continue");
         }

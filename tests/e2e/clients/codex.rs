@@ -5,7 +5,7 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER};
+use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
 
 pub(super) struct Codex;
 
@@ -14,6 +14,7 @@ impl Agent for Codex {
         let turns = vec![
             Turn::Call("exec_command", json!({"cmd": "cat note.txt"})),
             Turn::Call("exec_command", json!({"cmd": format!("echo '{RESULT}' > result.txt")})),
+            Turn::Call("mcp__plants__describe_plant", json!({"plant": WORD})),
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
@@ -21,11 +22,13 @@ impl Agent for Codex {
     }
 
     fn configure(&self, place: &Place) {
+        let [command, arguments @ ..] = mcp_server(place);
         let config = format!(
             "model = \"{SCRIPTED}\"\nmodel_provider = \"mlxd\"\ncheck_for_update_on_startup = false\n\
              [analytics]\nenabled = false\n\
              [features]\nplugins = false\nremote_plugin = false\napps = false\n\
-             [model_providers.mlxd]\nname = \"mlxd\"\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n",
+             [model_providers.mlxd]\nname = \"mlxd\"\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n\
+             [mcp_servers.plants]\ncommand = {command:?}\nargs = {arguments:?}\n",
             place.base
         );
         std::fs::write(place.home().join("config.toml"), config).unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER};
+use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
 
 pub(super) struct OpenCode;
 
@@ -18,6 +18,7 @@ impl Agent for OpenCode {
                 "bash",
                 json!({"command": format!("echo '{RESULT}' > result.txt"), "description": "Writes the result"}),
             ),
+            Turn::Call("plants_describe_plant", json!({"plant": WORD})),
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
@@ -30,7 +31,8 @@ impl Agent for OpenCode {
             "options": {"baseURL": format!("{}/v1", place.base), "apiKey": "none"},
             "models": {SCRIPTED: {"name": "Scripted", "tool_call": true, "limit": limit}}});
         let config = json!({"$schema": "https://opencode.ai/config.json", "autoupdate": false, "share": "disabled",
-            "provider": {"mlxd": provider}, "model": format!("mlxd/{SCRIPTED}"), "permission": "allow"});
+            "provider": {"mlxd": provider}, "model": format!("mlxd/{SCRIPTED}"), "permission": "allow",
+            "mcp": {"plants": {"type": "local", "command": mcp_server(place), "enabled": true}}});
         std::fs::write(place.work().join("opencode.json"), config.to_string()).unwrap();
         // OpenCode fetches its own plugin library from npm, with no switch against it, unless it finds it installed.
         let own = place.home().join(".config/opencode");
