@@ -41,11 +41,11 @@ const SECOND_ANSWER: &str = "Heliotrope is a plant, a colour and a stone.";
 trait Agent {
     /// The model's turns: reads `note.txt`, writes [`RESULT`], asks [`mcp_server`] about [`WORD`], gives the first answer, then
     /// the second.
-    fn script(&self, place: &Place) -> Script;
+    fn script(&self, workspace: &Workspace) -> Script;
     /// Writes its configuration.
-    fn configure(&self, place: &Place);
+    fn configure(&self, workspace: &Workspace);
     /// Asks a question, in the session before if it is `continued`.
-    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command;
+    fn ask(&self, workspace: &Workspace, question: &str, continued: bool) -> Command;
     /// Occurs in the stream of an answer as soon as it calls a function.
     fn call_mark(&self) -> &'static str;
     /// The path of the requests that generate.
@@ -53,21 +53,21 @@ trait Agent {
 }
 
 /// Where an agent runs: it sees no other home.
-struct Place {
+struct Workspace {
     root: TempDir,
     /// The proxy's URL.
     base: String,
     outside: Outside,
 }
 
-impl Place {
+impl Workspace {
     fn new() -> Self {
-        let place =
+        let workspace =
             Self { root: tempfile::tempdir().unwrap(), base: String::new(), outside: Outside::start() };
-        std::fs::create_dir(place.home()).unwrap();
-        std::fs::create_dir(place.work()).unwrap();
-        std::fs::write(place.work().join("note.txt"), format!("{WORD}\n")).unwrap();
-        place
+        std::fs::create_dir(workspace.home()).unwrap();
+        std::fs::create_dir(workspace.work()).unwrap();
+        std::fs::write(workspace.work().join("note.txt"), format!("{WORD}\n")).unwrap();
+        workspace
     }
 
     fn home(&self) -> PathBuf {
@@ -96,9 +96,9 @@ impl Place {
 }
 
 /// The command line of a server of the Model Context Protocol. Its tool `describe_plant` writes into the folder.
-fn mcp_server(place: &Place) -> [String; 3] {
+fn mcp_server(workspace: &Workspace) -> [String; 3] {
     let script = places::repository().join("tests/sdk/mcp_server.mjs");
-    ["node".into(), script.display().to_string(), place.work().display().to_string()]
+    ["node".into(), script.display().to_string(), workspace.work().display().to_string()]
 }
 
 /// What a session left.
@@ -115,9 +115,9 @@ struct Session {
 
 /// Runs both questions. If `kills`, the worker is killed at the first piece of the first call.
 fn run(agent: &dyn Agent, kills: bool) -> Session {
-    let mut place = Place::new();
+    let mut workspace = Workspace::new();
     let models = tempfile::tempdir().unwrap();
-    induction::write(models.path(), &agent.script(&place));
+    induction::write(models.path(), &agent.script(&workspace));
     let server = Server::builder().models(models.path()).start();
     server.mlxd(&["load", SCRIPTED]);
     // 0: there is nobody left to kill.
@@ -129,30 +129,30 @@ fn run(agent: &dyn Agent, kills: bool) -> Session {
             process::signal(pid, Signal::SIGKILL);
         }
     });
-    place.base = recorder.url("");
-    agent.configure(&place);
+    workspace.base = recorder.url("");
+    agent.configure(&workspace);
     let questions = [
         "What does note.txt say? Write it into result.txt, and ask the plants server about it.",
         "What is that?",
     ];
     let ends = questions.iter().enumerate().map(|(turn, question)| {
-        bounded::run(&mut agent.ask(&place, question, turn > 0), place.root.path(), LIMIT)
+        bounded::run(&mut agent.ask(&workspace, question, turn > 0), workspace.root.path(), LIMIT)
     });
     let ends = ends.collect();
-    expect_no_process_of(&place);
+    expect_no_process_of(&workspace);
     let written = ["result.txt", "asked.txt"].map(|name| {
-        std::fs::read_to_string(place.work().join(name)).unwrap_or_default().trim_end().to_owned()
+        std::fs::read_to_string(workspace.work().join(name)).unwrap_or_default().trim_end().to_owned()
     });
-    let (exchanges, outside) = (recorder.exchanges(), place.outside.wanted());
+    let (exchanges, outside) = (recorder.exchanges(), workspace.outside.wanted());
     Session { ends, written, exchanges, outside, log: server.log(), path: agent.path() }
 }
 
 /// A process that left its group still has the session's home.
-fn expect_no_process_of(place: &Place) {
+fn expect_no_process_of(workspace: &Workspace) {
     if !Path::new("/proc/self/environ").exists() {
         return;
     }
-    let home = format!("HOME={}", place.home().display());
+    let home = format!("HOME={}", workspace.home().display());
     let has_home = |pid: i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())

@@ -130,11 +130,11 @@ impl Connection {
             messages::requests(&sent.iter().flat_map(|(_, piece)| piece.clone()).collect::<Vec<_>>());
         let answers = messages::answers(&self.received.lock().unwrap());
         let mut answers = answers.into_iter();
-        requests.into_iter().map(|request| exchange(request, answers.next(), &sent)).collect()
+        requests.iter().map(|request| exchange(request, answers.next(), &sent)).collect()
     }
 }
 
-fn exchange(request: Message, answer: Option<Message>, sent: &[(Instant, Vec<u8>)]) -> Exchange {
+fn exchange(request: &Message, answer: Option<Message>, sent: &[(Instant, Vec<u8>)]) -> Exchange {
     let mut end = 0;
     let piece = sent.iter().find(|(_, piece)| {
         end += piece.len();

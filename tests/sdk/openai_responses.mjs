@@ -33,6 +33,8 @@ const next = await client.responses.create({ ...request, input: "And then?", pre
 assert(next.usage.input_tokens > plain.usage.input_tokens);
 await client.responses.delete(plain.id);
 await assert.rejects(client.responses.retrieve(plain.id), OpenAI.NotFoundError);
-await assert.rejects(client.responses.create({ ...request, truncation: "auto" }), (error) => error.param === "truncation");
+const short = await client.responses.create({ ...request, truncation: "auto" });
+assert.equal(short.output_text, text);
+await assert.rejects(client.responses.create({ ...request, truncation: "none" }), (error) => error.param === "truncation");
 
 console.log("all checks passed");

@@ -170,19 +170,6 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         post::<decisions::Request, decisions::Response>("/v1/decisions", "Score given answers to questions"),
-        post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
-        Operation {
-            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
-            ..post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance")
-        },
-        Operation {
-            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
-            ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
-        },
-        post::<cohere::wire::Request, cohere::wire::Response>(
-            "/v2/embed",
-            "Embed texts, for Cohere's clients",
-        ),
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
@@ -202,11 +189,31 @@ pub(super) fn operations() -> Vec<Operation> {
         text("/docs", "text/html", "This description, for people"),
         bodyless::<Value>("get", "/openapi.json", "This description, for programs"),
     ];
+    all.extend(embedding_operations());
     all.extend(prompt_operations());
     all.extend(lmstudio_operations());
     all.extend(ollama_operations());
     all.extend(admin_operations());
     all
+}
+
+/// Embeddings and rerank.
+fn embedding_operations() -> [Operation; 4] {
+    [
+        post::<embeddings::Request, embeddings::Response>("/v1/embeddings", "Embed texts"),
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v1/rerank", "Sort documents by relevance")
+        },
+        Operation {
+            answer: (JSON, Some(either::<rerank::Response, Vec<rerank::TeiRank>>)),
+            ..post::<rerank::Request, rerank::Response>("/v2/rerank", "The same, for Cohere's newer clients")
+        },
+        post::<cohere::wire::Request, cohere::wire::Response>(
+            "/v2/embed",
+            "Embed texts, for Cohere's clients",
+        ),
+    ]
 }
 
 /// LM Studio's API.

@@ -5,13 +5,13 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
+use super::{Agent, FIRST_ANSWER, RESULT, SECOND_ANSWER, WORD, Workspace, mcp_server};
 
 pub(super) struct ClaudeCode;
 
 impl Agent for ClaudeCode {
-    fn script(&self, place: &Place) -> Script {
-        let note = place.work().join("note.txt").display().to_string();
+    fn script(&self, workspace: &Workspace) -> Script {
+        let note = workspace.work().join("note.txt").display().to_string();
         let turns = vec![
             Turn::Call("Read", json!({"file_path": note})),
             Turn::Call("Bash", json!({"command": format!("echo '{RESULT}' > result.txt")})),
@@ -22,19 +22,19 @@ impl Agent for ClaudeCode {
         Script { turns, aside: "A note" }
     }
 
-    fn configure(&self, _place: &Place) {}
+    fn configure(&self, _workspace: &Workspace) {}
 
-    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
-        let mut claude = place.program("claude");
+    fn ask(&self, workspace: &Workspace, question: &str, continued: bool) -> Command {
+        let mut claude = workspace.program("claude");
         claude.args(["-p", question, "--output-format", "stream-json", "--verbose", "--model", SCRIPTED]);
         claude.args(["--allowedTools", "Read,Bash,mcp__plants__describe_plant"]);
-        let [command, arguments @ ..] = mcp_server(place);
+        let [command, arguments @ ..] = mcp_server(workspace);
         let servers = json!({"mcpServers": {"plants": {"command": command, "args": arguments}}});
         claude.args(["--strict-mcp-config", "--mcp-config", &servers.to_string()]);
         if continued {
             claude.arg("--continue");
         }
-        claude.env("ANTHROPIC_BASE_URL", &place.base).env("ANTHROPIC_AUTH_TOKEN", "none");
+        claude.env("ANTHROPIC_BASE_URL", &workspace.base).env("ANTHROPIC_AUTH_TOKEN", "none");
         claude.env("ANTHROPIC_SMALL_FAST_MODEL", SCRIPTED).env("ANTHROPIC_DEFAULT_HAIKU_MODEL", SCRIPTED);
         for switch in [
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",

@@ -5,12 +5,12 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
+use super::{Agent, FIRST_ANSWER, RESULT, SECOND_ANSWER, WORD, Workspace, mcp_server};
 
 pub(super) struct Codex;
 
 impl Agent for Codex {
-    fn script(&self, _place: &Place) -> Script {
+    fn script(&self, _workspace: &Workspace) -> Script {
         let turns = vec![
             Turn::Call("exec_command", json!({"cmd": "cat note.txt"})),
             Turn::Call("exec_command", json!({"cmd": format!("echo '{RESULT}' > result.txt")})),
@@ -21,22 +21,22 @@ impl Agent for Codex {
         Script { turns, aside: "A note" }
     }
 
-    fn configure(&self, place: &Place) {
-        let [command, arguments @ ..] = mcp_server(place);
+    fn configure(&self, workspace: &Workspace) {
+        let [command, arguments @ ..] = mcp_server(workspace);
         let config = format!(
             "model = \"{SCRIPTED}\"\nmodel_provider = \"mlxd\"\ncheck_for_update_on_startup = false\n\
              [analytics]\nenabled = false\n\
              [features]\nplugins = false\nremote_plugin = false\napps = false\n\
              [model_providers.mlxd]\nname = \"mlxd\"\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n\
              [mcp_servers.plants]\ncommand = {command:?}\nargs = {arguments:?}\n",
-            place.base
+            workspace.base
         );
-        std::fs::write(place.home().join("config.toml"), config).unwrap();
+        std::fs::write(workspace.home().join("config.toml"), config).unwrap();
     }
 
-    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
-        let mut codex = place.program("codex");
-        codex.env("CODEX_HOME", place.home());
+    fn ask(&self, workspace: &Workspace, question: &str, continued: bool) -> Command {
+        let mut codex = workspace.program("codex");
+        codex.env("CODEX_HOME", workspace.home());
         codex.arg("exec");
         if continued {
             codex.args(["resume", "--last"]);

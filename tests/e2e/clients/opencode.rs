@@ -5,13 +5,13 @@ use std::process::Command;
 use e2e::induction::{SCRIPTED, Script, Turn};
 use serde_json::json;
 
-use super::{Agent, FIRST_ANSWER, Place, RESULT, SECOND_ANSWER, WORD, mcp_server};
+use super::{Agent, FIRST_ANSWER, RESULT, SECOND_ANSWER, WORD, Workspace, mcp_server};
 
 pub(super) struct OpenCode;
 
 impl Agent for OpenCode {
-    fn script(&self, place: &Place) -> Script {
-        let note = place.work().join("note.txt").display().to_string();
+    fn script(&self, workspace: &Workspace) -> Script {
+        let note = workspace.work().join("note.txt").display().to_string();
         let turns = vec![
             Turn::Call("read", json!({"filePath": note})),
             Turn::Call(
@@ -25,25 +25,25 @@ impl Agent for OpenCode {
         Script { turns, aside: "A note" }
     }
 
-    fn configure(&self, place: &Place) {
+    fn configure(&self, workspace: &Workspace) {
         let limit = json!({"context": 32768, "output": 4096});
         let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "mlxd",
-            "options": {"baseURL": format!("{}/v1", place.base), "apiKey": "none"},
+            "options": {"baseURL": format!("{}/v1", workspace.base), "apiKey": "none"},
             "models": {SCRIPTED: {"name": "Scripted", "tool_call": true, "limit": limit}}});
         let config = json!({"$schema": "https://opencode.ai/config.json", "autoupdate": false, "share": "disabled",
             "provider": {"mlxd": provider}, "model": format!("mlxd/{SCRIPTED}"), "permission": "allow",
-            "mcp": {"plants": {"type": "local", "command": mcp_server(place), "enabled": true}}});
-        std::fs::write(place.work().join("opencode.json"), config.to_string()).unwrap();
+            "mcp": {"plants": {"type": "local", "command": mcp_server(workspace), "enabled": true}}});
+        std::fs::write(workspace.work().join("opencode.json"), config.to_string()).unwrap();
         // OpenCode fetches its own plugin library from npm, with no switch against it, unless it finds it installed.
-        let own = place.home().join(".config/opencode");
+        let own = workspace.home().join(".config/opencode");
         std::fs::create_dir_all(own.join("node_modules")).unwrap();
         let lock =
             json!({"lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}});
         std::fs::write(own.join("package-lock.json"), lock.to_string()).unwrap();
     }
 
-    fn ask(&self, place: &Place, question: &str, continued: bool) -> Command {
-        let mut opencode = place.program("opencode");
+    fn ask(&self, workspace: &Workspace, question: &str, continued: bool) -> Command {
+        let mut opencode = workspace.program("opencode");
         opencode.args(["run", "--format", "json", "--model", &format!("mlxd/{SCRIPTED}")]);
         if continued {
             opencode.arg("--continue");

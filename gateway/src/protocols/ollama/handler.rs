@@ -126,7 +126,7 @@ async fn follow(
         return deliver::stream(job, LineWriter::new(head), None).await;
     }
     let (mut all, capacity) = deliver::collect(job, |_| head.mark_token()).await?;
-    json(head.answer(all.remove(0)), capacity)
+    json(head.answer(&all.remove(0)), capacity)
 }
 
 /// Waits until a worker serves the model.

@@ -66,7 +66,7 @@ impl AnswerHead {
     ///
     /// # Errors
     /// Returns an error if JSON serialization fails.
-    pub fn answer(&self, whole: CompleteOutput) -> serde_json::Result<Vec<u8>> {
+    pub fn answer(&self, whole: &CompleteOutput) -> serde_json::Result<Vec<u8>> {
         let mut calls = Calls::default();
         let mut piece = Piece { logprobs: to_logprobs(&whole.output.logprobs), ..Piece::default() };
         whole.output.parts.iter().for_each(|part| calls.add(part, &mut piece));

@@ -132,6 +132,8 @@ fn call_that_is_cut_off_does_not_end_the_turn() {
             let is_whole = ["|f|{\"city\": \"Oslo\"}", "|f|{\"city\":\"Oslo\"}"]
                 .iter()
                 .any(|call| found.starts_with(call));
+            // In Harmony, a call with an empty message is one without arguments.
+            let is_whole = is_whole || (format == ToolFormat::Harmony && found == "|f|{}");
             let expected = if is_whole { FinishReason::ToolCalls } else { FinishReason::Stop };
             assert_eq!(reason, expected, "{format:?} at {length}: {found}");
             whole_calls += usize::from(is_whole);

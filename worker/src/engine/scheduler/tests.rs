@@ -549,6 +549,7 @@ fn prompt_scored_from_a_token_on_adopts_the_blocks_before_it() {
     let scored = |from| SequenceParams { logprobs, scored_from: from, ..normal(prompt.clone()) };
     scheduler.add(SequenceId(0), scored(147));
     assert_eq!(step(&mut scheduler), (150, Some((146, vec![147, 148, 149]))), "a whole prompt in one step");
+    scheduler.remove(SequenceId(0));
     scheduler.add(SequenceId(1), scored(147));
     let (computed, score) = step(&mut scheduler);
     assert!(computed < 20, "{computed} tokens are computed");

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn parsed(edit: Value) -> Result<Edits> {
-        parse(Some(&serde_json::from_value(json!({"edits": [edit]})).unwrap()))
+        parse(Some(&serde_json::from_value(json!({"edits": Value::Array(vec![edit])})).unwrap()))
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn complete_answer_is_one_object() {
     ];
     let output = Output { parts, ..Output::default() };
     let whole = CompleteOutput { output, reason: FinishReason::ToolCalls, usage: TEST_COUNTS };
-    let written = head(Endpoint::Chat).answer(whole).unwrap();
+    let written = head(Endpoint::Chat).answer(&whole).unwrap();
     let message = json!({"role": "assistant", "content": "a", "thinking": "hm",
         "tool_calls": [{"id": "c1", "function": {"index": 0, "name": "f", "arguments": {}}}]});
     assert_eq!(

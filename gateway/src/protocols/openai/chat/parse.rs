@@ -70,7 +70,6 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         echo,
         telemetry,
         request_id,
-        ..AnswerForm::default()
     };
     let prompt = ChatPrompt {
         messages,

@@ -64,8 +64,7 @@ pub async fn connect(
     State(services): State<Services>,
     State(responses): State<Arc<ResponseStore>>,
     State(sockets): State<Arc<Sockets>>,
-    Extension(id): Extension<RequestId>,
-    Extension(tenant): Extension<Tenant>,
+    (Extension(id), Extension(tenant)): (Extension<RequestId>, Extension<Tenant>),
     headers: HeaderMap,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {

@@ -28,6 +28,7 @@ const NO_MEDIA: &str = "there are no media";
 const NEEDS_ANOTHER: &str = "does nothing without another field, which is refused";
 
 /// Fields that chat completions and completions have in vLLM and llama.cpp.
+#[expect(clippy::too_many_lines, reason = "a table of fields")]
 fn shared() -> Fields {
     vec![
         // OpenAI.

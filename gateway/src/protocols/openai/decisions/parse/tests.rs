@@ -10,7 +10,7 @@ fn parsed(change: &Value) -> Result<ValidDecision> {
 }
 
 fn question(question: Value) -> Result<ValidQuestion> {
-    parsed(&json!({"questions": [question]})).map(|mut valid| valid.questions.remove(0))
+    parsed(&json!({"questions": Value::Array(vec![question])})).map(|mut valid| valid.questions.remove(0))
 }
 
 #[test]

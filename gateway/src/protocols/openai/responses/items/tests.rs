@@ -14,7 +14,8 @@ fn turns_of(items: &Value) -> Result<Vec<Message>> {
 /// The turns in short: `role text`, and `name arguments` of each call.
 fn short(items: Value) -> Vec<String> {
     let mut all = vec![json!({"role": "user", "content": "q"})];
-    all.extend(items.as_array().unwrap().clone());
+    let Value::Array(items) = items else { panic!("{items} is no list") };
+    all.extend(items);
     let turn = |turn: &Message| {
         let calls: String =
             turn.tool_calls.iter().map(|call| format!(" {} {}", call.name, call.arguments)).collect();
