@@ -63,7 +63,9 @@ fn call_that_was_cut_off_is_announced_as_such_in_chats() {
     let (arguments, reason) = chat(&server, &json!({"max_tokens": 200, "stop": ["\"city\"", "aa"]}));
     assert_eq!((arguments.parse::<Value>().unwrap(), &*reason), (city, "tool_calls"));
     let (arguments, reason) = chat(&server, &json!({"max_tokens": 200, "stop_token_ids": letters(&server)}));
-    assert_eq!((&*arguments, &*reason), ("{\"city\": \"", "stop"));
+    // The white space is the model's.
+    let arguments: String = arguments.split_whitespace().collect();
+    assert_eq!((&*arguments, &*reason), ("{\"city\":\"", "stop"));
     let (arguments, reason) = chat(&server, &json!({"max_tokens": 22}));
     assert!(reason == "length" && arguments.parse::<Value>().is_err(), "{reason}: {arguments}");
 }

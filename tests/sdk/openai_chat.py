@@ -187,10 +187,10 @@ def errors():
     expect(openai.BadRequestError, lambda: create(top_logprobs=3), param="top_logprobs")
     broken = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "uniqueItems": True}}}
     expect(openai.BadRequestError, lambda: create(response_format=broken), "uniqueItems", param="response_format")
-    expect(openai.BadRequestError, lambda: create(tools=[{"type": "custom", "custom": {"name": "f"}}]),
+    expect(openai.BadRequestError, lambda: create(tools=[{"type": "web_search"}]),
            param="tools[0].type")
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
-    expect(openai.BadRequestError, lambda: create(messages=image), "image_url", param="messages[0].content[0].type")
+    expect(openai.BadRequestError, lambda: create(messages=image), "reads text only", param="messages[0].content[0].type")
     long = [{"role": "user", "content": "word " * 9000}]
     expect(openai.BadRequestError, lambda: create(messages=long), "8192", code="context_length_exceeded")
     expect(openai.BadRequestError, lambda: create(messages=long, stream=True), "8192",
