@@ -100,7 +100,8 @@ async fn serve(
         // Outermost: preflight requests carry no key.
         router = router.layer(cors);
     }
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    // A bare router would be copied with all its routes for each connection.
+    let server = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
         closing.close();
     });
