@@ -64,7 +64,9 @@ pub fn run() -> std::io::Result<i32> {
 /// A wrong request, an unknown or broken model, a template that refuses the conversation.
 pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
-    let request = chat::parse(model_choice::fill(&fleet, body::parse(body)?).await?)?.request;
+    let mut request = body::parse(body)?;
+    model_choice::fill(&fleet, &mut request).await?;
+    let request = chat::parse(request)?.request;
     let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), GatewayConfig::default().recoveries);
     let model = request.model.clone();
     let mut tokens = Vec::new();

@@ -213,6 +213,16 @@ fn call<'a, R: ?Sized>(target: &'a Target, request: &'a R, tried: Tried) -> Call
     Call { model: &target.model, keep_alive: target.keep_alive, request, tried }
 }
 
+/// The rest of a time limit in milliseconds, for a request that arrived at `arrived`. `None` if there is no limit.
+///
+/// # Errors
+/// The limit has passed.
+pub fn time_left_ms(limit_ms: Option<u32>, arrived: Instant) -> Result<Option<u32>> {
+    let Some(limit) = limit_ms else { return Ok(None) };
+    let elapsed = u32::try_from(arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
+    limit.checked_sub(elapsed).filter(|left| *left > 0).ok_or_else(too_late).map(Some)
+}
+
 fn too_late() -> Error {
     let text = "the request did not end within its time limit";
     Error::new(ErrorKind::Timeout, Origin::Gateway, text).with_disposition(Disposition::Final)
@@ -310,10 +320,7 @@ impl GenerateAttempts {
     fn attempt(&self) -> Result<GenerateAttempt> {
         let request = &*self.request;
         let mut generation = request.generation.clone();
-        if let Some(limit) = &mut generation.time_limit_ms {
-            let elapsed = u32::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
-            *limit = limit.checked_sub(elapsed).filter(|left| *left > 0).ok_or_else(too_late)?;
-        }
+        generation.time_limit_ms = time_left_ms(generation.time_limit_ms, self.arrived)?;
         if let Some(logprobs) = &mut generation.logprobs {
             logprobs.prompt &= !self.has_prompt_scores;
         }

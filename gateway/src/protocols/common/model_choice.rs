@@ -18,16 +18,17 @@ pub trait NamesModel {
     fn model_mut(&mut self) -> &mut Option<String>;
 }
 
-/// Sets the model of a request that names none, or an empty name.
+/// Sets the model of a request that names none, or an empty name. Borrows the request: a future that owned it would hold it twice
+/// while the request waits, which takes kilobytes.
 ///
 /// # Errors
 /// Returns an error if not exactly one model can answer, or the supervisor does not answer.
-pub async fn fill<T: NamesModel>(fleet: &FleetClient, mut request: T) -> Result<T> {
+pub async fn fill<T: NamesModel>(fleet: &FleetClient, request: &mut T) -> Result<()> {
     let name = request.model_mut();
     if name.as_deref().is_none_or(str::is_empty) {
         *name = Some(only_model(T::KIND, &fleet.models().await?)?);
     }
-    Ok(request)
+    Ok(())
 }
 
 /// Returns the id of the only model of `all` with this task.

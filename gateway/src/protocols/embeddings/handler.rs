@@ -3,6 +3,8 @@
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use ipc_proto::Error;
+use ipc_proto::embed::{EmbedRequest, Embeddings};
 use ipc_proto::generate::{Event, FinishReason, Usage};
 
 use crate::audit::record::RequestRecorder;
@@ -26,12 +28,12 @@ pub async fn embed(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.fleet, &mut request).await?;
     let ValidEmbed { call, request, encoding } = parse::parse_embed(request)?;
-    let (mut recorder, target) = start_recording(&services, &id, "/v1/embeddings", call, sender);
-    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
-    record_end(&mut recorder, answer.tokens);
-    Ok(json(write::embeddings(&target.model, &answer, encoding), Some(answer.capacity))?)
+    let model = call.model.clone();
+    let answer = run_embed(&services, (&id, "/v1/embeddings"), (call, sender), &request).await?;
+    Ok(json(write::embeddings(&model, &answer, encoding), Some(answer.capacity))?)
 }
 
 /// `POST /v2/embed`.
@@ -44,11 +46,10 @@ pub async fn embed_by_type(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.fleet, &mut request).await?;
     let ValidCohereEmbed { call, request, texts, types } = cohere::parse::parse(request)?;
-    let (mut recorder, target) = start_recording(&services, &id, "/v2/embed", call, sender);
-    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
-    record_end(&mut recorder, answer.tokens);
+    let answer = run_embed(&services, (&id, "/v2/embed"), (call, sender), &request).await?;
     let response_id = uuid::Uuid::new_v4().to_string();
     Ok(json(cohere::write::response(&response_id, &texts, &types, &answer), Some(answer.capacity))?)
 }
@@ -63,7 +64,8 @@ pub async fn rerank(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.fleet, &mut request).await?;
     let ValidRerank { call, request, top_n, return_documents, is_tei } = parse::parse_rerank(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
     let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;
@@ -77,8 +79,24 @@ pub async fn rerank(
     Ok(json(body, Some(answer.capacity))?)
 }
 
+/// Embeds texts for a request to an endpoint, and records the call.
+///
+/// # Errors
+/// Returns every error of the request.
+pub async fn run_embed(
+    services: &Services,
+    (id, endpoint): (&RequestId, &'static str),
+    (call, sender): (Call, Labels),
+    request: &EmbedRequest,
+) -> Result<Embeddings, Error> {
+    let (mut recorder, target) = start_recording(services, id, endpoint, call, sender);
+    let answer = recorder.record_start(services.dispatcher.embed(&target, request).await)?;
+    record_end(&mut recorder, answer.tokens);
+    Ok(answer)
+}
+
 /// Starts the audit record of a call. The dispatcher counts the recoveries of the returned target in it.
-pub fn start_recording(
+fn start_recording(
     services: &Services,
     id: &RequestId,
     endpoint: &'static str,
@@ -93,7 +111,7 @@ pub fn start_recording(
 }
 
 /// Records the end of a call that has read so many tokens.
-pub fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
+fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
     recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);

@@ -16,13 +16,13 @@ use super::wire::{
 use super::write::{AnswerHead, Endpoint, LineWriter};
 use crate::access::Tenant;
 use crate::dispatch::deliver::Job;
-use crate::dispatch::{Services, Target, deliver};
+use crate::dispatch::{Services, deliver};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
 use crate::protocols::common::model_choice::{self, NamesModel};
 use crate::protocols::common::{body, labels};
-use crate::protocols::embeddings::handler::{record_end, start_recording};
+use crate::protocols::embeddings::handler;
 use crate::protocols::embeddings::parse::Call;
 use crate::protocols::error::ApiError;
 
@@ -153,15 +153,12 @@ async fn run_embed(
         return Ok(Embeddings::default());
     }
     let call = Call { model, keep_alive, time_limit_ms: None, labels: Labels::default() };
-    let (mut recorder, target): (_, Target) = start_recording(services, id, endpoint, call, sender);
-    let answer = recorder.record_start(services.dispatcher.embed(&target, &request).await)?;
-    record_end(&mut recorder, answer.tokens);
-    Ok(answer)
+    handler::run_embed(services, (id, endpoint), (call, sender), &request).await
 }
 
 /// Sets the model of a request that names none, and removes the default tag.
-async fn named<T: NamesModel>(services: &Services, request: T) -> Result<T> {
-    let mut request = model_choice::fill(&services.fleet, request).await?;
+async fn named<T: NamesModel>(services: &Services, mut request: T) -> Result<T> {
+    model_choice::fill(&services.fleet, &mut request).await?;
     if let Some(name) = request.model_mut().take() {
         *request.model_mut() = Some(resolve_tag(services, name).await?);
     }

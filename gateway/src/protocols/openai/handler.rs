@@ -54,7 +54,8 @@ async fn generate<T: Body + NamesModel>(
     request: Request,
 ) -> Result<Response> {
     let labels = labels::from_headers(request.headers());
-    let request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.fleet, &mut request).await?;
     let ChoicesRequest { request, form } = parse(request)?.with_labels(labels);
     let mut timer = Timer::new(Instant::now());
     let (choices, streaming) = (request.outputs(), request.stream);

@@ -140,6 +140,7 @@ async fn render_one(services: &Services, prompts: PromptRequest) -> Result<Rende
     Ok(render(services, prompts).await?.remove(0))
 }
 
-async fn named<T: NamesModel>(services: &Services, request: T) -> Result<T> {
-    model_choice::fill(&services.fleet, request).await
+async fn named<T: NamesModel>(services: &Services, mut request: T) -> Result<T> {
+    model_choice::fill(&services.fleet, &mut request).await?;
+    Ok(request)
 }

@@ -32,7 +32,8 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (arrived, sender) = (Instant::now(), labels::from_headers(request.headers()));
-    let request: wire::Request = model_choice::fill(&services.fleet, body::json(request).await?).await?;
+    let mut request: wire::Request = body::json(request).await?;
+    model_choice::fill(&services.fleet, &mut request).await?;
     let mut decision = parse(request)?;
     let labels = std::mem::take(&mut decision.labels).or(sender);
     let (model, extensions) = (decision.model.clone(), &decision.extensions);

@@ -6,12 +6,13 @@ use std::time::Instant;
 use ipc_proto::generate::{Event, Generation, Logprobs, Prompt};
 use ipc_proto::prompt::TokenizeRequest;
 use ipc_proto::worker::Capacity;
-use ipc_proto::{Disposition, Error, ErrorKind, Field, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
 use super::parse::ValidDecision;
 use super::questions::ANSWER_PREFIX;
 use super::wire::{InputDetails, Usage};
 use crate::audit::record::RequestRecorder;
+use crate::dispatch::dispatcher::time_left_ms;
 use crate::dispatch::{GenerateRequest, Services, Target, deliver};
 use crate::inference::output::CompleteOutput;
 
@@ -48,20 +49,6 @@ pub struct Route {
     pub arrived: Instant,
 }
 
-impl Route {
-    /// What is left of the time limit, in milliseconds; `None` if there is none.
-    fn time_left_ms(&self) -> Result<Option<u32>> {
-        let Some(limit) = self.target.time_limit_ms else { return Ok(None) };
-        let elapsed = u32::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let left = limit.checked_sub(elapsed).filter(|left| *left > 0);
-        let late = || {
-            let text = "the request did not end within its time limit";
-            Error::new(ErrorKind::Timeout, Origin::Gateway, text).with_disposition(Disposition::Final)
-        };
-        left.ok_or_else(late).map(Some)
-    }
-}
-
 /// Scores every answer of every question.
 ///
 /// # Errors
@@ -75,7 +62,7 @@ pub async fn score(
     let answers = tokenize(services, &route.target, decision).await?;
     let mut scores = Scores { logprobs: vec![Vec::new(); decision.questions.len()], ..Scores::default() };
     for wave in answers.chunks(WAVE) {
-        let left = route.time_left_ms()?;
+        let left = time_left_ms(route.target.time_limit_ms, route.arrived)?;
         let requests = wave.iter().map(|scored| request(route, decision, scored, left)).collect();
         let mut choices = services.dispatcher.generate(requests).await?;
         scores.capacity = choices.capacity();

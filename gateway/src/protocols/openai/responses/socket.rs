@@ -191,8 +191,8 @@ impl Session {
                 format!("type: \"{kind}\" is not supported, only \"response.create\""),
             ));
         }
-        let request = body::parse(request)?;
-        let mut request: api::Request = model_choice::fill(&self.context.services.fleet, request).await?;
+        let mut request: api::Request = body::parse(request)?;
+        model_choice::fill(&self.context.services.fleet, &mut request).await?;
         if request.background == Some(true) {
             let text = "background: a response over a WebSocket is not made in the background; POST it";
             return Err(Error::invalid("background", text));

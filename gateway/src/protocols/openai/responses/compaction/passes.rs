@@ -10,6 +10,7 @@ use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use super::{Summary, is_compactable, ordinary_turn, part_turn, transcript};
 use crate::access::Tenant;
 use crate::dispatch::deliver::{self, Job};
+use crate::dispatch::dispatcher::time_left_ms;
 use crate::dispatch::{Services, Target};
 use crate::inference::output::Output;
 use crate::inference::request::InferenceRequest;
@@ -237,14 +238,7 @@ impl Compactor {
 
     /// The rest of the client's time limit, in milliseconds.
     fn time_left(&self) -> Result<Option<u32>> {
-        let Some(limit) = self.request.generation.time_limit_ms else { return Ok(None) };
-        let spent = u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let left = limit.checked_sub(spent).filter(|left| *left > 0);
-        let late = || {
-            let text = "the request did not end within its time limit";
-            Error::new(ErrorKind::Timeout, Origin::Gateway, text)
-        };
-        left.map(Some).ok_or_else(late)
+        time_left_ms(self.request.generation.time_limit_ms, self.started)
     }
 }
 
