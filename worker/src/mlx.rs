@@ -141,9 +141,11 @@ impl MlxRunner {
         let length = batch.tokens.len() as i32;
         let ids = Array::from_slice(&batch.tokens, &[length]);
         let positions: Vec<f32> = batch.positions.iter().map(|p| *p as f32).collect();
-        let extended: Vec<bool> =
-            batch.rows.iter().flat_map(|row| row.tokens.clone().map(|_| row.extended)).collect();
-        let positions = Positions::new(&positions).with_extended(&extended);
+        let mut positions = Positions::new(&positions);
+        if batch.rows.iter().any(|row| row.extended) {
+            let extended = batch.rows.iter().flat_map(|row| row.tokens.clone().map(|_| row.extended));
+            positions = positions.with_extended(&extended.collect::<Vec<_>>());
+        }
         let mut step = KvStep::new(&mut self.pool, batch)?;
         let hidden = self.model.hidden(&ids, &positions, &mut step)?;
         let rows: Vec<u32> = batch.rows.iter().flat_map(logit_rows).map(|at| at as u32).collect();

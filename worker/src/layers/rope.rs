@@ -117,8 +117,7 @@ impl Positions {
 
     /// Marks the tokens whose text is longer than the original context; one flag per token.
     pub fn with_extended(self, flags: &[bool]) -> Self {
-        let shape = [flags.len() as i32, 1];
-        Self { extended: flags.contains(&true).then(|| Array::from_slice(flags, &shape)), ..self }
+        Self { extended: Some(Array::from_slice(flags, &[flags.len() as i32, 1])), ..self }
     }
 }
 
