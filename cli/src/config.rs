@@ -54,6 +54,8 @@ pub(crate) struct Environment {
     /// Those named `MLXD_`. An empty one counts as unset.
     settings: BTreeMap<String, String>,
     user_home: Option<PathBuf>,
+    /// The others, among which a provider's key may be.
+    others: BTreeMap<String, String>,
 }
 
 /// Settings of the server's root process.
@@ -121,8 +123,8 @@ impl Environment {
             }
         }
         let user_home = variables.remove("HOME").map(PathBuf::from);
-        variables.retain(|name, _| name.starts_with("MLXD_"));
-        Self { settings: variables, user_home }
+        let (settings, others) = variables.into_iter().partition(|(name, _)| name.starts_with("MLXD_"));
+        Self { settings, user_home, others }
     }
 }
 
@@ -153,7 +155,11 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     };
     let server: ServerSettings = layers.group()?;
     let fleet: FleetSettings = layers.group()?;
-    let gateway: GatewayConfig = layers.group()?;
+    let mut gateway: GatewayConfig = layers.group()?;
+    let variable =
+        |name: &str| layers.environment.get(name).or_else(|| environment.others.get(name)).cloned();
+    let unset = |problem| ConfigError::Value { name: "providers", problem };
+    gateway.providers.read_keys(variable).map_err(unset)?;
     layers.refuse_unknown_keys()?;
     if gateway.api_keys.is_empty() && !is_loopback(&server.host) {
         return Err(ConfigError::Open(server.host));

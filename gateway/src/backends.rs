@@ -1,4 +1,4 @@
-//! Backends: each serves neutral requests for some models. The dispatcher chooses a backend and retries.
+//! Backends: each serves neutral requests for some models. [`by_name`] chooses one by the model's name; the dispatcher retries.
 
 use std::task::{Context, Poll};
 
@@ -11,12 +11,14 @@ use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tokio::sync::mpsc;
 
+pub mod by_name;
 pub mod local;
+pub mod providers;
 
 /// Serves requests. Each call is one attempt at one server: a worker process, or a provider.
 pub trait Backend: Send + Sync + 'static {
-    /// The features that the dispatcher depends on.
-    fn capabilities(&self) -> Capabilities;
+    /// The features that the dispatcher depends on, of the server of `model`.
+    fn capabilities(&self, model: &str) -> Capabilities;
 
     /// Begins a generation: one stream for each of its choices.
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::bus::Bus;
 use crate::fleet::FleetClient;
+use crate::inference::provider_models::ProviderModels;
 
 pub mod choices;
 pub mod deliver;
@@ -21,6 +22,8 @@ pub struct Services {
     pub dispatcher: Arc<Dispatcher>,
     /// The supervisor.
     pub fleet: Arc<FleetClient>,
+    /// The models of providers.
+    pub providers: Arc<ProviderModels>,
     /// The queue for the records of ended requests.
     pub audit: Bus,
 }

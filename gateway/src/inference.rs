@@ -2,6 +2,7 @@
 
 pub mod labels;
 pub mod output;
+pub mod provider_models;
 pub mod record;
 pub mod request;
 pub mod request_id;

@@ -29,6 +29,8 @@ mod ollama;
 mod origin;
 #[path = "http/prompts.rs"]
 mod prompts;
+#[path = "http/providers.rs"]
+mod providers;
 #[path = "http/responses.rs"]
 mod responses;
 #[path = "http/scoring.rs"]

@@ -4,6 +4,9 @@
 //! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check: the field's name is
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
+mod providers;
+
+pub use providers::{Provider, ProviderKind, ProviderModel, Providers};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
@@ -25,6 +28,8 @@ pub struct GatewayConfig {
     pub allowed_hosts: AllowedHosts,
     /// Keys that clients must present; without any, clients need none.
     pub api_keys: ApiKeys,
+    /// Servers elsewhere that answer for models of theirs.
+    pub providers: Providers,
 }
 
 impl Default for GatewayConfig {
@@ -36,6 +41,7 @@ impl Default for GatewayConfig {
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
+            providers: Providers::default(),
         }
     }
 }
@@ -289,6 +295,7 @@ mod tests {
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
+                providers: Providers::default(),
             };
             let parsed = parse(&document(&config)).unwrap();
             prop_assert_eq!(document(&parsed), document(&config));

@@ -531,6 +531,8 @@ pub enum FinishReason {
     ToolCalls,
     /// `max_tokens` or the end of the context.
     Length,
+    /// A provider withheld the rest.
+    Filtered,
 }
 
 /// Token counts of one request.

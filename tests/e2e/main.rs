@@ -21,6 +21,7 @@ mod footprint;
 mod gateway;
 mod logs;
 mod prompts;
+mod providers;
 mod recovery;
 mod rerank;
 mod responses;

@@ -10,7 +10,10 @@ fn environment(file: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, En
     std::fs::write(folder.path().join("config.toml"), file).unwrap();
     let home = ("MLXD_HOME".to_owned(), folder.path().to_str().unwrap().to_owned());
     let others = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    (folder, Environment { settings: others.chain([home]).collect(), user_home: None })
+    (
+        folder,
+        Environment { settings: others.chain([home]).collect(), user_home: None, ..Environment::default() },
+    )
 }
 
 fn resolve_all(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, String> {

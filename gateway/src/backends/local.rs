@@ -177,7 +177,7 @@ fn attempted<T>(link: &Link, outcome: Result<T>) -> Attempted<T> {
 }
 
 impl Backend for LocalBackend {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: &str) -> Capabilities {
         Capabilities { resumable: true }
     }
 

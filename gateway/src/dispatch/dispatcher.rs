@@ -284,9 +284,12 @@ pub(super) struct GenerateAttempts {
 pub(super) type Failover = BoxFuture<'static, (GenerateAttempts, Result<EventStream>)>;
 
 impl GenerateAttempts {
-    /// For a request that has just arrived. Sets a seed if it has none, so that all servers generate the same output.
+    /// For a request that has just arrived. Sets a seed if it has none and another server could continue its output, so that both
+    /// generate the same.
     fn new(dispatcher: Arc<Dispatcher>, mut request: GenerateRequest) -> Self {
-        request.generation.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
+        if dispatcher.backend.capabilities(&request.model).resumable {
+            request.generation.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
+        }
         let choices = (0..request.choices).map(|index| Choice { index, ..Choice::default() }).collect();
         let budget = Budget::new(dispatcher.retries, Arc::clone(&request.recoveries));
         let request = Arc::new(request);
@@ -364,7 +367,8 @@ impl GenerateAttempts {
     /// Moves the choices to another server after `failure`. `None` if another server cannot help, or no retry is left.
     pub(super) fn fail_over(&mut self, failure: &Error) -> Option<Failover> {
         let server = self.server?;
-        let continues = self.dispatcher.backend.capabilities().resumable || self.generated() == 0;
+        let continues =
+            self.dispatcher.backend.capabilities(&self.request.model).resumable || self.generated() == 0;
         if failure.disposition != Disposition::RetryElsewhere || !continues || !self.spend(server, failure) {
             return None;
         }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use gateway::audit::{bus, sink};
-use gateway::backends::Backend;
+use gateway::backends::by_name::ByName;
 use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
 use gateway::fleet::FleetClient;
 use gateway::fleet::watch::FleetWatch;
+use gateway::inference::provider_models::ProviderModels;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::router::router;
 use gateway::server::state::AppState;
@@ -446,12 +447,22 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(keys: &str) -> Self {
+        Self::configured(&GatewayConfig { api_keys: keys.split(',').collect(), ..GatewayConfig::default() })
+    }
+
+    /// A gateway that knows these providers.
+    pub(crate) fn with_providers(providers: serde_json::Value) -> Self {
+        let providers = serde_json::from_value(providers).unwrap();
+        Self::configured(&GatewayConfig { providers, ..GatewayConfig::default() })
+    }
+
+    fn configured(config: &GatewayConfig) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
         let fake = FakeWorker::default();
         let calls = Calls::default();
-        let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &calls, keys));
+        let (address, backend, watch) = runtime.block_on(serve(&home, &fake, &calls, config));
         Self { address, backend, watch, worker: fake, calls, home, runtime }
     }
 
@@ -565,7 +576,7 @@ async fn serve(
     home: &TempDir,
     fake: &FakeWorker,
     calls: &Calls,
-    keys: &str,
+    config: &GatewayConfig,
 ) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
     let path = home.path().join("w.sock");
     tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
@@ -585,11 +596,13 @@ async fn serve(
     let responses = Arc::new(ResponseStore::new(db, home.path(), 30));
     let fleet = Arc::new(FleetClient::new(path));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
-    let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&backend) as Arc<dyn Backend>, 2));
+    let providers = Arc::new(ProviderModels::new(&config.providers));
+    let by_name =
+        ByName::new(Arc::clone(&backend), Arc::clone(&fleet), &config.providers, Arc::clone(&providers));
+    let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name.unwrap()), 2));
     let watch = FleetWatch::default();
-    let services = Services { dispatcher, fleet, audit };
-    let config = GatewayConfig { api_keys: keys.split(',').collect(), ..GatewayConfig::default() };
-    let state = AppState::new(&config, services, watch.clone(), responses);
+    let services = Services { dispatcher, fleet, providers, audit };
+    let state = AppState::new(config, services, watch.clone(), responses);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

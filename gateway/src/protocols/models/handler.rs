@@ -10,8 +10,9 @@ use ipc_proto::{Error, Resource};
 use crate::dispatch::Services;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::error::ApiError;
+use crate::protocols::models::catalogue;
 use crate::protocols::models::codex;
-use crate::protocols::models::write::{expand_aliases, paginate, to_anthropic, to_openai};
+use crate::protocols::models::write::{paginate, to_anthropic, to_openai};
 use crate::protocols::openai::models as openai;
 use crate::protocols::protocol::Protocol;
 
@@ -25,10 +26,10 @@ pub async fn list(
     own: Result<Query<openai::Query>, QueryRejection>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let models = expand_aliases(services.fleet.models().await?);
+    let models = catalogue::all(&services).await?;
     if protocol == Protocol::OpenAi {
         let catalogue = own.ok().and_then(|own| own.0.client_version).map(|_| codex::catalogue(&models));
-        let data = models.into_iter().map(to_openai).collect();
+        let data = models.into_iter().map(|entry| to_openai(entry, &services.providers)).collect();
         return Ok(Json(openai::List { object: "list", data, models: catalogue }).into_response());
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
@@ -44,7 +45,7 @@ pub async fn retrieve(
     Extension(protocol): Extension<Protocol>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let found = services.fleet.model(&id).await?;
+    let found = catalogue::one(&services, &id).await?;
     if found.details.unserved {
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
         return Err(Error::not_found(Resource::Model, text).with_field("model").into());
@@ -53,7 +54,7 @@ pub async fn retrieve(
     let found = ModelEntry { id, ..found };
     Ok(match protocol {
         Protocol::OpenAi | Protocol::Responses | Protocol::Ollama | Protocol::Admin => {
-            Json(to_openai(found)).into_response()
+            Json(to_openai(found, &services.providers)).into_response()
         }
         Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
     })

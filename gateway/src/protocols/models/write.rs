@@ -5,6 +5,7 @@ use ipc_proto::supervisor::ModelEntry;
 use ipc_proto::{Error, Result};
 
 use super::details::{details, state};
+use crate::inference::provider_models::ProviderModels;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::openai::models::Model;
 
@@ -22,12 +23,14 @@ pub fn expand_aliases(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
 }
 
 /// Writes a model in OpenAI's form.
-pub fn to_openai(entry: ModelEntry) -> Model {
+pub fn to_openai(entry: ModelEntry, providers: &ProviderModels) -> Model {
+    // A model of this machine has a folder, also if a provider has one of the same name.
+    let provider = providers.find(&entry.id).filter(|_| entry.details.folder.as_os_str().is_empty());
     Model {
+        owned_by: provider.map_or_else(|| "local".to_owned(), |listed| listed.provider.clone()),
         id: entry.id,
         object: "model",
         created: entry.created,
-        owned_by: "local",
         context_length: entry.context,
         max_model_len: entry.context,
         state: state(entry.state),

@@ -97,7 +97,10 @@ impl AnswerHead {
             eval_duration: nanoseconds(first, now),
         };
         let reason = match reason {
-            FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => "stop",
+            FinishReason::Stop
+            | FinishReason::StopText(_)
+            | FinishReason::ToolCalls
+            | FinishReason::Filtered => "stop",
             FinishReason::Length => "length",
         };
         End { done: true, done_reason: Some(reason), counts: Some(counts) }

@@ -32,7 +32,8 @@ pub struct Model {
     pub id: String,
     pub object: &'static str,
     pub created: u64,
-    pub owned_by: &'static str,
+    /// `local`, or the name of the provider that answers.
+    pub owned_by: String,
     /// The maximum of prompt and output together, in tokens, as served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u32>,

@@ -140,6 +140,7 @@ impl MessageHead {
                 ("model_context_window_exceeded", None)
             }
             FinishReason::Length => ("max_tokens", None),
+            FinishReason::Filtered => ("refusal", None),
         }
     }
 

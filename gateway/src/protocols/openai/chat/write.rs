@@ -275,5 +275,6 @@ fn finish_reason_name(reason: FinishReason, legacy: bool) -> &'static str {
         FinishReason::ToolCalls if legacy => "function_call",
         FinishReason::ToolCalls => "tool_calls",
         FinishReason::Length => "length",
+        FinishReason::Filtered => "content_filter",
     }
 }

@@ -185,5 +185,6 @@ fn finish_reason_name(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => "stop",
         FinishReason::Length => "length",
+        FinishReason::Filtered => "content_filter",
     }
 }

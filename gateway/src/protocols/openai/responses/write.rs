@@ -103,7 +103,8 @@ enum Outcome {
     Running,
     /// At this time, in seconds since the Unix epoch.
     Completed(u64),
-    Incomplete,
+    /// With the reason's name in the protocol.
+    Incomplete(&'static str),
     Failed(Failure),
 }
 
@@ -145,7 +146,7 @@ impl ResponseBuilder {
             Outcome::Queued => ("queued", None, None),
             Outcome::Running => ("in_progress", None, None),
             Outcome::Completed(_) => ("completed", None, None),
-            Outcome::Incomplete => ("incomplete", None, Some(Incomplete { reason: "max_output_tokens" })),
+            Outcome::Incomplete(reason) => ("incomplete", None, Some(Incomplete { reason })),
             Outcome::Failed(failure) => ("failed", Some(failure.clone()), None),
         };
         let completed_at = if let Outcome::Completed(at) = self.outcome { Some(at) } else { None };
@@ -314,7 +315,8 @@ impl ResponseBuilder {
 
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
         let (status, outcome) = match reason {
-            FinishReason::Length => ("incomplete", Outcome::Incomplete),
+            FinishReason::Length => ("incomplete", Outcome::Incomplete("max_output_tokens")),
+            FinishReason::Filtered => ("incomplete", Outcome::Incomplete("content_filter")),
             _ => ("completed", Outcome::Completed(unix_seconds())),
         };
         self.close_item(buffer, status);
@@ -412,7 +414,7 @@ impl ResponseWriter for ResponseBuilder {
         }
         match self.outcome {
             Outcome::Completed(_) => self.push_response(buffer, "response.completed"),
-            Outcome::Incomplete => self.push_response(buffer, "response.incomplete"),
+            Outcome::Incomplete(_) => self.push_response(buffer, "response.incomplete"),
             Outcome::Queued | Outcome::Running | Outcome::Failed(_) => {}
         }
     }

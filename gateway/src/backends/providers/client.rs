@@ -1,0 +1,161 @@
+//! The HTTP client of one provider.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use backon::{ExponentialBuilder, Retryable};
+use ipc_proto::gateway::{Provider, ProviderKind};
+use ipc_proto::{Error, Result};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Response, Url};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::translator::broken;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Retries of a request whose answer has not begun.
+const RETRIES: usize = 2;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A longer pause than this is left to the client.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The version of Anthropic's API.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// A request to a provider.
+pub(super) struct Post {
+    /// The path below the provider's address.
+    pub path: &'static str,
+    /// The body.
+    pub body: Value,
+}
+
+/// Sends requests to one provider, over a pool of connections.
+pub(super) struct Client {
+    name: String,
+    url: String,
+    timeout: Duration,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub(super) fn new(name: &str, provider: &Provider) -> anyhow::Result<Self> {
+        Url::parse(&provider.url).with_context(|| format!("providers.{name}.url: {}", provider.url))?;
+        // Fails if it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let timeout = Duration::from_secs(provider.timeout_seconds.into());
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("mlxd/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers(name, provider)?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            // A redirect could carry prompts and the key to another host.
+            .redirect(Policy::none())
+            .build()
+            .with_context(|| format!("providers.{name}"))?;
+        let url = match provider.kind {
+            // Its paths begin with the version; many write it into the address too.
+            ProviderKind::Anthropic => provider.url.trim_end_matches("/v1"),
+            _ => &provider.url,
+        };
+        Ok(Self { name: name.to_owned(), url: url.to_owned(), timeout, http })
+    }
+
+    /// The provider's name in the settings.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a request, and returns the answer once it has begun. Retries failures that may pass.
+    ///
+    /// # Errors
+    /// The provider refuses the request, cannot be reached, or does not answer in time.
+    pub(super) async fn stream(&self, post: Post) -> Result<Response> {
+        let pauses =
+            ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
+        (|| self.send(&post))
+            .retry(pauses)
+            .when(|failure| failure.is_passing && failure.pause.is_none_or(|pause| pause <= LONGEST_PAUSE))
+            .adjust(|failure, pause| pause.map(|pause| failure.pause.map_or(pause, |asked| asked.max(pause))))
+            .notify(|failure, pause| {
+                let (provider, cause) = (&self.name, &failure.error);
+                tracing::warn!(provider, %cause, after_ms = pause.as_millis() as u64, "asks a provider again");
+            })
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    /// Sends a request, and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::stream`], and the answer is no JSON.
+    pub(super) async fn call(&self, post: Post) -> Result<Value> {
+        let body = self.stream(post).await?.bytes().await.map_err(|error| self.lost(&error))?;
+        serde_json::from_slice(&body).map_err(|error| broken(&format!("{}: no JSON: {error}", self.name)))
+    }
+
+    async fn send(&self, post: &Post) -> Result<Response, Failure> {
+        let sent = self.http.post(format!("{}{}", self.url, post.path)).json(&post.body).send().await;
+        let response = sent.map_err(|error| self.unsent(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let headers = response.headers().clone();
+        let body = response.text().await.unwrap_or_default();
+        Err(Failure::from_status(&self.name, status, &headers, &body))
+    }
+
+    fn unsent(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() && !error.is_connect() {
+            return Failure::late(&self.name, self.timeout);
+        }
+        Failure::unreachable(&self.name, &chain(&error.without_url()))
+    }
+
+    /// An answer that broke off.
+    pub(super) fn lost(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        let is_timeout = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+        if is_timeout {
+            return Failure::late(&self.name, self.timeout).error;
+        }
+        broken(&format!("{} broke off its answer: {}", self.name, chain(error)))
+    }
+}
+
+/// The headers of every request.
+fn headers(name: &str, provider: &Provider) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let is_anthropic = provider.kind == ProviderKind::Anthropic;
+    if is_anthropic {
+        let version = HeaderName::from_static("anthropic-version");
+        headers.insert(version, HeaderValue::from_static(ANTHROPIC_VERSION));
+    }
+    if let Some(key) = &provider.api_key {
+        let (header, value) = if is_anthropic {
+            (HeaderName::from_static("x-api-key"), key.expose_secret().to_owned())
+        } else {
+            (AUTHORIZATION, format!("Bearer {}", key.expose_secret()))
+        };
+        // The usual error would not say which key it is about.
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            anyhow::anyhow!("providers.{name}.api_key has characters that no header may have")
+        })?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    Ok(headers)
+}
+
+/// An error with its causes. The outer one alone says only that sending failed.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

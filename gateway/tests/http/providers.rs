@@ -1,0 +1,223 @@
+//! Models of providers. The provider is another gateway, or a script that answers with given bytes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::fakes::Gateway;
+use super::{json, text};
+
+/// A gateway whose providers `far` and `claude` are `upstream`, by either protocol.
+fn in_front_of(upstream: &Gateway) -> Gateway {
+    let address = upstream.address;
+    Gateway::with_providers(json!({
+        "far": {
+            "kind": "openai-compatible",
+            "url": format!("http://{address}/v1"),
+            "api_key": "sk-far",
+            "models": ["m", {"id": "gone", "alias": "quick", "context": 4096}],
+        },
+        "claude": {
+            "kind": "anthropic",
+            "url": format!("http://{address}"),
+            "api_key": "sk-far",
+            "models": ["m"],
+        },
+    }))
+}
+
+fn chat(model: &str, prompt: &str, stream: bool) -> String {
+    let messages = json!([{"role": "user", "content": prompt}]);
+    json!({"model": model, "max_tokens": 99, "messages": messages, "stream": stream}).to_string()
+}
+
+#[test]
+fn every_protocol_is_answered_by_either_provider() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = in_front_of(&upstream);
+    for model in ["far/m", "claude/m"] {
+        let (status, _, body) =
+            gateway.ask("POST", "/v1/chat/completions", "", &chat(model, "count 3", false));
+        let body = json(&body);
+        assert_eq!((status, &body["choices"][0]["message"]["content"]), (200, &json!("w0 w1 w2 ")), "{body}");
+        assert_eq!((&body["model"], &body["usage"]["completion_tokens"]), (&json!(model), &json!(9)));
+        let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &chat(model, "count 3", false));
+        let body = json(&body);
+        assert_eq!((status, &body["content"][0]["text"]), (200, &json!("w0 w1 w2 ")), "{body}");
+        assert_eq!(
+            body["usage"],
+            json(&gateway.ask("POST", "/v1/messages", "", &chat("m", "count 3", false)).2)["usage"]
+        );
+        let request = json!({"model": model, "input": "count 3"}).to_string();
+        let (status, _, body) = gateway.ask("POST", "/v1/responses", "", &request);
+        assert_eq!(
+            (status, &json(&body)["output"][0]["content"][0]["text"]),
+            (200, &json!("w0 w1 w2 ")),
+            "{body}"
+        );
+        let (status, _, body) =
+            gateway.ask("POST", "/v1/chat/completions", "", &chat(model, "count 3", true));
+        let words = body.matches("\"content\":\"w").count();
+        assert!(status == 200 && words == 3 && body.contains("data: [DONE]"), "{body}");
+    }
+    let completion = json!({"model": "far/m", "prompt": "count 2", "stream": true}).to_string();
+    let (status, _, body) = gateway.ask("POST", "/v1/completions", "", &completion);
+    assert_eq!((status, text(&body)), (200, "w0 w1 ".to_owned()));
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/messages/count_tokens", "", &chat("claude/m", "x", false));
+    assert_eq!((status, json(&body)), (200, json!({"input_tokens": 3})));
+}
+
+#[test]
+fn several_choices_are_one_request_upstream() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = in_front_of(&upstream);
+    let request =
+        json!({"model": "far/m", "n": 2, "messages": [{"role": "user", "content": "count 2"}]}).to_string();
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &request);
+    let texts: Vec<_> =
+        json(&body)["choices"].as_array().unwrap().iter().map(|c| c["message"]["content"].clone()).collect();
+    assert_eq!((status, texts), (200, vec![json!("w0 w1 "); 2]));
+    assert_eq!(upstream.records(1).len(), 1);
+}
+
+#[test]
+fn lists_have_the_providers_models_with_their_owner() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = in_front_of(&upstream);
+    let body = json(&gateway.ask("GET", "/v1/models", "", "").2);
+    let listed: Vec<_> =
+        body["data"].as_array().unwrap().iter().map(|m| (&m["id"], &m["owned_by"])).collect();
+    for (id, owner) in
+        [("m", "local"), ("far/m", "far"), ("quick", "far"), ("far/gone", "far"), ("claude/m", "claude")]
+    {
+        assert!(listed.contains(&(&json!(id), &json!(owner))), "{id}: {listed:?}");
+    }
+    let one = json(&gateway.ask("GET", "/v1/models/far/gone", "", "").2);
+    assert_eq!((&one["id"], &one["context_length"]), (&json!("far/gone"), &json!(4096)));
+}
+
+#[test]
+fn only_listed_models_leave_the_machine() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = in_front_of(&upstream);
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/chat/completions", "", &chat("far/slow", "count 1", false));
+    assert_eq!(status, 404);
+    assert!(body.contains("not among providers.far.models"), "{body}");
+    assert_eq!(gateway.ask("POST", "/v1/chat/completions", "", &chat("gone", "count 1", false)).0, 404);
+    // The alias is known, and the provider does not have the model.
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("quick", "count 1", false));
+    assert!(status == 404 && body.contains("the provider far: "), "{body}");
+    assert_eq!(upstream.records(1).len(), 1);
+}
+
+#[test]
+fn client_that_leaves_cancels_the_provider() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = in_front_of(&upstream);
+    let mut connection = gateway.send("POST", "/v1/chat/completions", "", &chat("far/m", "drip 400", true));
+    connection.read_exact(&mut [0; 600]).unwrap();
+    drop(connection);
+    super::wait_until("the upstream's worker was not told", || upstream.cancelled() > 0);
+}
+
+/// A provider that answers each connection with the next script, and the requests that it got.
+fn scripted(answers: Vec<String>) -> (Gateway, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        for answer in answers {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut head, mut line) = (String::new(), String::new());
+            while reader.read_line(&mut line).unwrap() > 2 {
+                head += &std::mem::take(&mut line).to_lowercase();
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let mut body = vec![0; length.trim().parse().unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            seen.lock().unwrap().push(head + std::str::from_utf8(&body).unwrap());
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let provider = json!({"kind": "openai", "url": format!("http://{address}/v1"), "api_key": "sk-hidden", "models": ["m"]});
+    (Gateway::with_providers(json!({"far": provider})), requests)
+}
+
+fn answer(status: &str, headers: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+fn stream(events: &[Value]) -> String {
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n{events}")
+}
+
+fn word(text: &str, reason: Option<&str>) -> Value {
+    json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]})
+}
+
+#[test]
+fn passing_failures_are_tried_again_before_the_answer_begins() {
+    let full = answer("503 Busy", "", &json!({"error": {"message": "busy"}}));
+    let (gateway, requests) = scripted(vec![full.clone(), full, stream(&[word("ok", Some("stop"))])]);
+    let start = Instant::now();
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("far/m", "x", false));
+    assert_eq!((status, &json(&body)["choices"][0]["message"]["content"]), (200, &json!("ok")));
+    assert!(start.elapsed() >= Duration::from_millis(500), "it did not pause");
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[0].contains("authorization: bearer sk-hidden"), "{}", requests[0]);
+}
+
+#[test]
+fn failures_reach_the_client_in_its_protocol() {
+    let limit = answer("429 Slow", "retry-after: 33\r\n", &json!({"error": {"message": "slow down"}}));
+    let key = answer("401 No", "", &json!({"error": {"message": "wrong key sk-hid***"}}));
+    let long = json!({"error": {"message": "too many tokens", "code": "context_length_exceeded"}});
+    let moved = "HTTP/1.1 307 Moved\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let (gateway, requests) = scripted(vec![limit, key, answer("400 Bad", "", &long), moved.into()]);
+    let ask = || gateway.ask("POST", "/v1/chat/completions", "", &chat("far/m", "x", false));
+    let (status, head, body) = ask();
+    assert!(status == 429 && head.contains("retry-after: 33") && body.contains("slow down"), "{head} {body}");
+    let (status, _, body) = ask();
+    assert!(
+        status == 502 && body.contains("refuses the configured API key") && !body.contains("sk-"),
+        "{body}"
+    );
+    let (status, _, body) = ask();
+    assert_eq!((status, &json(&body)["error"]["code"]), (400, &json!("context_length_exceeded")), "{body}");
+    let (status, _, body) = ask();
+    assert!(status == 502, "{status} {body}");
+    assert_eq!(requests.lock().unwrap().len(), 4, "none of them is tried again");
+}
+
+#[test]
+fn stream_that_breaks_off_fails_and_is_not_begun_anew() {
+    let (gateway, requests) =
+        scripted(vec![stream(&[word("half", None)]), stream(&[word("x", Some("stop"))])]);
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("far/m", "x", true));
+    assert!(status == 200 && body.contains("half") && body.contains("\"error\""), "{body}");
+    assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_a_provider_does_not_do_is_refused() {
+    let (gateway, requests) = scripted(Vec::new());
+    for (path, body) in [
+        ("/v1/embeddings", json!({"model": "far/m", "input": "x"})),
+        ("/v1/rerank", json!({"model": "far/m", "query": "x", "documents": ["y"]})),
+        ("/tokenize", json!({"model": "far/m", "prompt": "x"})),
+    ] {
+        let (status, _, body) = gateway.ask("POST", path, "", &body.to_string());
+        assert!(status == 400 && body.contains("the provider far"), "{path}: {status} {body}");
+    }
+    assert_eq!(requests.lock().unwrap().len(), 0);
+}
