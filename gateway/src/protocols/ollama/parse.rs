@@ -17,7 +17,7 @@ use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::fields::Stop;
 use crate::protocols::openai::tools::{check_names, parse_function};
 
-/// What a request asks for.
+/// The action that a request asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
     /// A text.

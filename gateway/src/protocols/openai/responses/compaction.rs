@@ -19,7 +19,7 @@ const INSTRUCTION: &str = "Summarise the conversation above for whoever continue
                            names, numbers, file paths and code, what was done with which result, and what is left to do. Use the \
                            language of the conversation. Write only the summary.";
 
-/// What a `compaction` item holds.
+/// The content of a `compaction` item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The text that the model wrote.

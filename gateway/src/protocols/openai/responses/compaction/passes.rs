@@ -37,16 +37,16 @@ pub struct Compactor {
     started: Instant,
 }
 
-/// The last pass of a compaction, and what the earlier ones have cost.
+/// The last pass of a compaction, and the cost of the earlier ones.
 #[derive(Debug)]
 pub struct LastPass {
     /// Its output is the summary.
     pub request: InferenceRequest,
-    /// What the builder of the response has to know.
+    /// The result of the earlier passes, for the builder of the response.
     pub outcome: Outcome,
 }
 
-/// What a compaction has found before the response begins.
+/// The result of a compaction before the response begins.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The summary, if it is complete.
