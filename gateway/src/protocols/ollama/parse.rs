@@ -22,7 +22,7 @@ use crate::protocols::openai::tools::{check_names, parse_function};
 pub enum Order {
     /// A text.
     Generate(Box<InferenceRequest>),
-    /// To load the model, and to keep it for so long.
+    /// To load the model, and to keep it for this time.
     Load(String, Option<KeepAlive>),
     /// To unload the model.
     Unload(String),

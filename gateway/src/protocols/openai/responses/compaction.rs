@@ -24,7 +24,7 @@ const INSTRUCTION: &str = "Summarise the conversation above for whoever continue
 pub struct Summary {
     /// The text that the model wrote.
     pub text: String,
-    /// User messages before the item stay, up to so many bytes; the newest first.
+    /// User messages before the item stay, up to this number of bytes; the newest first.
     pub kept_bytes: usize,
     /// Whether the last user message before the item is a question that the summary does not cover.
     pub before_question: bool,

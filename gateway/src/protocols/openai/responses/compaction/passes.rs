@@ -18,13 +18,13 @@ use crate::inference::request_id::RequestId;
 
 /// A summary has at most this part of the context: an eighth.
 const SUMMARY_PART: u32 = 8;
-/// And at most so many tokens.
+/// And at most this number of tokens.
 const MAX_SUMMARY_TOKENS: u32 = 2048;
 /// An automatic compaction without a threshold begins at three quarters of the context.
 const DEFAULT_THRESHOLD: (u32, u32) = (3, 4);
 /// The first guess of a token's length in bytes.
 const TOKEN_BYTES: usize = 4;
-/// A part of a transcript has at least so many bytes.
+/// A part of a transcript has at least this number of bytes.
 const MIN_PART_BYTES: usize = 64;
 
 /// Writes summaries for one request.
