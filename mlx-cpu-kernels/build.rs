@@ -9,7 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Instruction sets, and what the compiler calls them.
+/// Instruction sets, and the compiler's flag for each.
 const LEVELS: [(&str, Option<&str>); 3] =
     [("baseline", None), ("avx2", Some("-march=x86-64-v3")), ("avx512", Some("-march=x86-64-v4"))];
 const SIMD: [&str; 4] = ["skinny_product", "elementwise", "rows", "table"];
@@ -46,7 +46,7 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
 }
 
-/// What `cargo xtask setup` has found.
+/// A path that `cargo xtask setup` has found.
 fn prepared(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("MLX is not prepared: run `cargo xtask setup`"))
 }

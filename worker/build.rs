@@ -2,8 +2,8 @@
 //!
 //! `mlx-cpu-kernels` names the folders. They become the binaries' search path, so that no LD_LIBRARY_PATH
 //! is needed; `cargo xtask dist` replaces it. `libmlxd_blas.so` is linked although nothing in Rust may
-//! refer to it: MLX calls its BLAS instead of the reference one in MLX's wheel only if the executable
-//! itself names it.
+//! refer to it. Only if the executable itself names it does MLX call its BLAS, and not the reference one in
+//! MLX's wheel.
 
 fn main() {
     let Ok(folders) = std::env::var("DEP_MLXD_KERNELS_FOLDERS") else { return };

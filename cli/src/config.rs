@@ -93,7 +93,7 @@ impl Default for FleetSettings {
     }
 }
 
-/// What is wrong, and where.
+/// A wrong setting and its place.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("{}: {problem}", path.display())]

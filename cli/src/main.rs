@@ -16,7 +16,7 @@ mod settings;
 mod show;
 mod table;
 
-/// A local AI server for MLX models, speaking the OpenAI API.
+/// A local AI server for MLX models that speaks OpenAI's and Anthropic's APIs.
 #[derive(Parser)]
 #[command(name = "mlxd", version)]
 struct Arguments {

@@ -79,7 +79,7 @@ pub struct GenerateAttempt {
     pub request_id: String,
     /// Requests of different scopes share no cached text.
     pub cache_scope: String,
-    /// What to generate.
+    /// The prompt and the parameters of its outputs.
     pub generation: Generation,
     /// The outputs to generate or continue. The backend assigns their ids.
     pub choices: Vec<Choice>,

@@ -1,5 +1,6 @@
-//! Every chat template that llama.cpp and vLLM publish, in every conversation of `xtask/scripts/chat_template_cases.py`: an OpenAI
-//! request goes through the gateway's checks and the worker's renderer, and the prompt is compared with that of Transformers.
+//! Every chat template that llama.cpp and vLLM publish, in every conversation of `xtask/scripts/chat_template_cases.py`.
+//!
+//! An OpenAI request goes through the gateway's checks and the worker's renderer. The prompt is compared with that of Transformers.
 //!
 //! `cargo xtask test` fetches the templates and lets Transformers render them (`xtask/scripts/chat_templates.py`). To sweep over other
 //! templates, put them into a folder `llama.cpp`, render them with that script, and name the folder in `MLXD_TEST_TEMPLATES`.
@@ -35,7 +36,7 @@ struct Case {
     request: Value,
 }
 
-/// What Transformers made of a case, in the forms in which a client could have written it.
+/// Transformers' rendering of a case, for each form in which a client could have written it.
 #[derive(Deserialize)]
 struct Rendering {
     template: String,

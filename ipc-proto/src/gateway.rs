@@ -1,7 +1,7 @@
 //! The gateway's settings.
 //!
 //! The command line resolves them, and each gateway receives them at its start as one JSON document. The supervisor forwards
-//! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check: the field's name is
+//! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check. The field's name is
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
 mod providers;

@@ -413,8 +413,8 @@ pub struct Sampling {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
-/// An event of one choice. A choice has any number of `Progress` if it was requested, at most one `Prompt`, any number of `Delta`,
-/// then exactly one `Finished` or `Failed`; nothing follows.
+/// An event of one choice. A choice has any number of `Progress` if it was requested, at most one `Prompt`, and any number of
+/// `Delta`. Exactly one `Finished` or `Failed` ends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// More of the prompt is computed, if it was requested.

@@ -64,7 +64,7 @@ mod measured {
         });
     }
 
-    /// Each of `count` sequences has so many tokens and gets `tokens` more.
+    /// Each of `count` sequences has `position` tokens and gets `tokens` more.
     fn paged(criterion: &mut Criterion, name: &str, count: usize, position: usize, tokens: usize) {
         let ([heads, kv_heads, width], block_size) = ([9, 3, 64], 16);
         let blocks = (position + tokens).div_ceil(block_size);

@@ -1,5 +1,5 @@
-//! Additions to MLX's CPU backend on Linux, in C++: matrix products by OpenBLAS and by our own kernels, a
-//! thread pool for both, and primitives for MLX's graph. `README.md` explains the parts.
+//! Additions to MLX's CPU backend on Linux, in C++. They are matrix products by OpenBLAS and by our own
+//! kernels, a thread pool for both, and primitives for MLX's graph. `README.md` explains the parts.
 //!
 //! This crate holds only the C interface's declarations. bindgen makes them from `include/mlxd/*.h`, so
 //! that layouts are defined once. The worker's `kernels` module is the safe interface. On macOS the crate is

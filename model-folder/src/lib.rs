@@ -1,8 +1,8 @@
 //! Model folders as people have them.
 //!
-//! The supervisor lists a folder, and the worker loads it. Both ask this crate, so that a list promises only what loads:
-//! [`json`] parses the files of Python programs, [`weights`] selects the weight files, [`complete`] names missing ones, and
-//! [`quantization`] refuses other libraries' formats.
+//! The supervisor lists a folder, and the worker loads it. Both ask this crate, so that a list promises only models
+//! that load. [`json`] parses the files of Python programs, and [`weights`] selects the weight files. [`complete`] names missing
+//! files, and [`quantization`] refuses other libraries' formats.
 
 pub mod complete;
 pub mod json;

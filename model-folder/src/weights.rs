@@ -80,7 +80,7 @@ impl Series {
     }
 }
 
-/// What a folder holds, by file name.
+/// The files of a folder, by name.
 struct Listing<'a> {
     folder: &'a Path,
     /// Names that end in `.safetensors`. Hidden files, like the `._` files of macOS, are left out.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes that a worker has beside weights and KV cache: the program, its tokenizer, freed buffers that MLX keeps (256 MiB
-/// at most), the temporary memory of a step.
+/// Bytes that a worker has beside weights and KV cache. They hold the program, its tokenizer, freed buffers that MLX keeps
+/// (256 MiB at most), and the temporary memory of a step.
 pub(crate) const TRANSIENT: u64 = 384 << 20;
 
 /// The lease of one worker, in bytes.

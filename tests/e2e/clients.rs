@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const BLOCK: u64 = 32;
 /// The word that only the file has.
 const WORD: &str = "heliotrope";
-/// What the model writes into `result.txt` by a call.
+/// The text that the model writes into `result.txt` by a call.
 const RESULT: &str = "The note in this folder consists of one word and it is heliotrope, which is the name of a plant \
     with small purple flowers that turn towards the sun, and of a colour, and of a stone that is green with red spots";
 /// Requests of the conversation.
@@ -101,7 +101,7 @@ fn mcp_server(workspace: &Workspace) -> [String; 3] {
     ["node".into(), script.display().to_string(), workspace.work().display().to_string()]
 }
 
-/// What a session left.
+/// The results of a session.
 struct Session {
     ends: Vec<Ended>,
     /// `result.txt` and `asked.txt`.
@@ -120,7 +120,7 @@ fn run(agent: &dyn Agent, kills: bool) -> Session {
     induction::write(models.path(), &agent.script(&workspace));
     let server = Server::builder().models(models.path()).start();
     server.mlxd(&["load", SCRIPTED]);
-    // 0: there is nobody left to kill.
+    // 0: no worker is left to kill.
     let doomed = Arc::new(AtomicI32::new(if kills { server.workers().remove(0).pid } else { 0 }));
     let mark = agent.call_mark();
     let recorder = Recorder::start(server.address(), move |piece| {

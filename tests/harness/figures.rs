@@ -1,6 +1,6 @@
 //! Figures that tests measure: printed (`--nocapture`) in a form that `cargo xtask bench fleet` reads.
 
-/// What stands before a figure.
+/// The text before a figure.
 pub const MARK: &str = "figure ";
 
 /// Prints `name` and its value, whose unit is the end of the name.

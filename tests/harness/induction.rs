@@ -1,8 +1,8 @@
 //! A model that follows a script: the real engine runs it, and its weights are made by hand.
 //!
 //! The network is an induction circuit (Olsson et al. 2022, <https://arxiv.org/abs/2209.11895>). It searches the prompt for the
-//! place whose last 31 tokens resemble its own last 31 most, and says what followed there. The chat template writes a script
-//! at the beginning of each prompt and the number of the turn at its end, so the answer is that turn of the script.
+//! place whose last 31 tokens resemble its own last 31 most, and repeats the text after it. The chat template writes a script
+//! at the beginning of each prompt and the number of the turn at its end. So the answer is that turn of the script.
 //!
 //! Real are the tokenizer, the chat template, prefill, decode, KV cache, prefix cache, sampling and parsing of calls. The model
 //! reads its script from cached blocks: a wrong block gives a wrong answer. Nothing else that a prompt says changes an answer.
@@ -26,7 +26,7 @@ pub enum Turn {
     Call(&'static str, Value),
 }
 
-/// What the model says.
+/// The turns and answers that the model writes.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// Its turns in a conversation with tools. The last one repeats.
@@ -55,7 +55,7 @@ fn replace(model: &Path, name: &str, bytes: &[u8]) {
 // ---------------------------------------------------------------- the chat template
 
 /// ChatML. The script stands first, each turn as it is rendered in a conversation. The mark before a turn fills the model's
-/// context, so that nothing before it matters. Turns that begin alike for 31 tokens cannot be told apart.
+/// context, so that nothing before it matters. Turns with the same first 31 tokens cannot be distinguished.
 const TEMPLATE: &str = r#"
 {%- set mark = '[The script at the beginning of this prompt goes on, word by word and without a change, with the following turn of the assistant, which has the number ' %}
 {%- set position = namespace(turn=0) %}
@@ -112,7 +112,7 @@ const HEAD: usize = 128;
 const INTERMEDIATE: usize = 32;
 const LAYERS: usize = COLLECTING + 1;
 const VOCABULARY: usize = 49_152;
-/// Small, so that all waves are short: a position is told from its neighbour, and from every other one up to `POSITIONS`.
+/// Small, so that all waves are short: a position differs from its neighbour, and from every other one up to `POSITIONS`.
 const THETA: f32 = 3.0;
 const POSITIONS: usize = 32_768;
 

@@ -20,7 +20,7 @@ pub struct Recorder {
 
 type Connections = Arc<Mutex<Vec<Arc<Connection>>>>;
 
-/// What went through one connection.
+/// The bytes of one connection.
 #[derive(Default)]
 struct Connection {
     /// From the client, with the time at which each piece came.

@@ -1,4 +1,5 @@
-//! Measures texts per second of the encoder engine, without sockets, and the time of the tokeniser:
+//! Measures texts per second of the encoder engine, without sockets, and the time of the tokeniser.
+//!
 //! `cargo run --release -p worker --example embed -- MODEL_DIR TEXTS.json [ROUNDS]`.
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 

@@ -31,7 +31,7 @@ use crate::text::tool_parser::grammar::{GrammarSpec, lark_grammar};
 /// limits prompt and output together, in tokens. `span` goes with the requests.
 ///
 /// # Errors
-/// When the model cannot serve the request: it has no chat template, the prompt is empty or too long, a token id is unknown, or
+/// When the model cannot serve the request. It has no chat template, the prompt is empty or too long, a token id is unknown, or
 /// the constraint cannot be compiled.
 pub fn admit(
     files: &ModelFiles,

@@ -30,7 +30,7 @@ use crate::weights::config::Config;
 /// Context, in tokens, of a model whose configuration does not state it.
 const DEFAULT_CONTEXT: u32 = 4096;
 
-/// What to load and how to run it.
+/// The model to load, and how to run it.
 #[derive(Debug)]
 pub struct Options {
     /// Model folder.

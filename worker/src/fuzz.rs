@@ -46,8 +46,8 @@ fn merge_parts(parts: impl Iterator<Item = Part>) -> Vec<Part> {
     all
 }
 
-/// An output in any format, cut into arbitrary pieces. Checks three invariants: the cuts do not change the result, an output
-/// without calls loses no text, and arguments that the parser itself assembles are JSON.
+/// An output in any format, cut into arbitrary pieces. Checks three invariants. The cuts do not change the result. An output
+/// without calls loses no text. Arguments that the parser itself assembles are JSON.
 ///
 /// # Panics
 /// When an invariant breaks.

@@ -205,10 +205,10 @@ pub fn rotate(x: &Array, cos: &Array, sin: &Array) -> Option<Result<Array>> {
 /// pool's arrays as inputs and not that they change.
 ///
 /// # Safety
-/// - Only the caller's pool holds arrays that share a buffer with `keys` and `values`, views included, and the two do not
-///   share one with each other.
-/// - Everything that reads or writes these buffers is evaluated on the stream on which it was built, the current one, and
-///   in the order in which it was built. So the caller starts evaluation of the result before it builds anything else on
+/// - Only the caller's pool holds arrays that share a buffer with `keys` and `values`, views included. The two do not share
+///   one with each other.
+/// - All operations on these buffers are evaluated on the current stream, on which they were built, and in the order in
+///   which they were built. So the caller starts evaluation of the result before it builds anything else on
 ///   the pool.
 /// - A slot that the step writes belongs to one sequence of the step, and no other step that may still run reads it.
 ///

@@ -1,6 +1,6 @@
 //! The worker: one process that serves one model.
 //!
-//! [`rpc`] receives requests, [`text`] turns them into tokens, the [`engine`] schedules them, and [`mlx`] runs one ragged
+//! [`rpc`] receives requests, [`text`] turns them into tokens, and the [`engine`] schedules them. [`mlx`] runs one ragged
 //! step at a time with the architectures in [`models`]. The engine never handles a tensor and a model never handles a
 //! sequence: [`engine::runner`] is the interface between them.
 //!

@@ -1,9 +1,9 @@
 //! Prepares MLX.
 //!
 //! On macOS mlx-sys builds MLX itself and this module only checks the tools. On Linux the build script of mlx-sys
-//! cannot work. A link override in a generated .mlx/cargo.toml makes cargo use the parts prepared here: MLX from its
-//! PyPI wheel, mlx-c built from the sources in mlx-sys, bindings generated as mlx-sys does, and OpenBLAS. The
-//! published crates stay unchanged.
+//! cannot work. A link override in a generated .mlx/cargo.toml makes cargo use the parts prepared here. They are
+//! MLX from its PyPI wheel, mlx-c built from the sources in mlx-sys, bindings generated as mlx-sys does, and OpenBLAS.
+//! The published crates stay unchanged.
 
 use std::process::Command;
 

@@ -23,7 +23,7 @@ fn string(value: &Value) -> Value {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over")]
-/// `int(value, default=0, base=10)`; what is no number is the default.
+/// `int(value, default=0, base=10)`; `default` replaces a value that is no number.
 fn int(value: &Value, default: Option<Value>, base: Option<u32>, options: Kwargs) -> Result<Value, Error> {
     let default = default.or(options.get("default")?).unwrap_or_else(|| Value::from(0));
     let base = base.or(options.get("base")?).unwrap_or(10);
@@ -38,7 +38,7 @@ fn int(value: &Value, default: Option<Value>, base: Option<u32>, options: Kwargs
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over")]
-/// `float(value, default=0.0)`; what is no number is the default.
+/// `float(value, default=0.0)`; `default` replaces a value that is no number.
 fn float(value: &Value, default: Option<Value>, options: Kwargs) -> Result<Value, Error> {
     let default = default.or(options.get("default")?).unwrap_or_else(|| Value::from(0.0));
     options.assert_all_used()?;

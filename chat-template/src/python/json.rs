@@ -3,7 +3,7 @@
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Error, ErrorKind};
 
-/// Deeper values are an error: what a request brings is not so deep.
+/// Deeper values are an error. No value of a request is so deep.
 const MAX_DEPTH: usize = 256;
 /// Spaces of one level, at most.
 const MAX_INDENT: usize = 16;
@@ -36,7 +36,7 @@ pub(crate) fn tojson(value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Va
     Ok(Value::from_safe_string(dump.text))
 }
 
-/// What each level is indented by: so many spaces, or this text.
+/// The indentation of each level: a number of spaces, or a text.
 #[expect(clippy::needless_pass_by_value, reason = "it is mapped over")]
 fn indentation(value: Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use minijinja::value::{Value, ValueKind};
 
-/// Deeper values are cut off with "...": what a request holds is not so deep.
+/// Deeper values are cut off with "...". No value of a request is so deep.
 const MAX_DEPTH: usize = 256;
 
 /// `repr(value)` for what JSON can hold.

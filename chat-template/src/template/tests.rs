@@ -50,7 +50,7 @@ fn render(template: &str, extra: Option<serde_json::Value>) -> Result<String, St
     plain(&template, &prompt(&[("user", "Hello <b>\"you\"</b>!")], extra))
 }
 
-/// What Transformers rendered, or that it could not.
+/// Each golden holds the text that Transformers rendered, or that it could not.
 #[test]
 fn templates_render_as_transformers_renders_them() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/tests/golden/templates.json");

@@ -50,7 +50,7 @@ pub struct GenerateRequest {
     pub request_id: String,
     /// Requests of different scopes share no cached text.
     pub cache_scope: String,
-    /// What to generate.
+    /// The prompt and the parameters of its outputs.
     pub generation: Generation,
     /// The number of outputs; at least 1.
     pub choices: u32,

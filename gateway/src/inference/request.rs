@@ -10,7 +10,7 @@ use super::labels::Labels;
 pub struct InferenceRequest {
     /// The model's name as the client gave it.
     pub model: String,
-    /// What to generate.
+    /// The prompt and the parameters of its outputs.
     pub generation: Generation,
     /// Further prompts, with the same parameters.
     pub more_prompts: Vec<Prompt>,

@@ -10,8 +10,8 @@ const INSERT: &str = "INSERT INTO requests (id, started_at_ms, endpoint, model, 
                       cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries, sender, session, notes) ";
 
 impl Db {
-    /// Inserts `records`, at most 2,000, in one statement. A transaction of several would be wrong: when a full disk ends it, sqlx
-    /// does not notice, and later statements on the connection are never committed.
+    /// Inserts `records`, at most 2,000, in one statement. A transaction of several would be wrong. sqlx does not
+    /// notice when a full disk ends it, and later statements on the connection are never committed.
     ///
     /// # Errors
     /// The database refuses. Nothing was inserted.

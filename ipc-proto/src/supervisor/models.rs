@@ -21,8 +21,8 @@ pub struct ModelEntry {
     pub details: Details,
     /// The state of its workers.
     pub state: ModelState,
-    /// The maximum of prompt and output together, in tokens, as served: the model's own, the setting's or, once a worker has
-    /// loaded it, what the KV cache holds.
+    /// The maximum of prompt and output together, in tokens, as served: the model's own or the setting's. Once a worker has
+    /// loaded the model, the size of the KV cache counts too.
     pub context: Option<u32>,
     /// Its worker processes.
     pub workers: Vec<WorkerEntry>,

@@ -42,7 +42,7 @@ impl FleetActor {
         }
     }
 
-    /// The smallest context of the loaded workers, or else what the files and the setting allow.
+    /// The smallest context of the loaded workers, or else the smaller of the files' and the setting's.
     fn context(&self, id: &str) -> Option<u32> {
         let loaded = self.workers_of(id).map(|(_, worker)| worker.process.health().max_context);
         let loaded = loaded.filter(|tokens| *tokens > 0).min();

@@ -1,4 +1,4 @@
-//! Reads what a model is from the headers of its files, trusting none of them.
+//! Determines a model's properties from the headers of its files, and trusts none of them.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};

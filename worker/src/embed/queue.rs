@@ -1,8 +1,8 @@
 //! Decides which texts run together. Pure.
 //!
 //! Requests take turns. A request's turn puts its longest text into the step. Then texts of about the same length join, from any
-//! request, until the step has enough tokens. So little of a step is padding, no request waits for more steps than there are
-//! requests, and a request with many texts runs its long ones together, then its short ones.
+//! request, until the step has enough tokens. So little of a step is padding, and no request waits for more steps than
+//! there are requests. A request with many texts runs its long ones together, then its short ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -13,7 +13,7 @@
 //! Unknown or old figures are measured again: now and then a step only decodes.
 
 /// Longest step with tokens of one prompt, as a multiple of a decode-only step. Well below 2: steps vary, and towards the
-/// end of a long prompt each token costs more (at 1.6 the median beside 4,000 tokens was 2.06).
+/// end of a long prompt each token costs more. At 1.6 the median beside 4,000 tokens was 2.06.
 const LONGEST: f64 = 1.4;
 /// The same for several prompts, once they have taken more than [`CROWDED_STEPS`] steps.
 const LONGEST_CROWDED: f64 = 3.0;

@@ -1,7 +1,8 @@
 //! Counter-based random numbers: a pure function of seed and position.
 //!
-//! SplitMix64's finaliser (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") over seed and
-//! counter, so that a resumed or re-batched request draws the same numbers.
+//! SplitMix64's finaliser over seed and counter, so that a resumed or re-batched request draws the same numbers.
+//!
+//! Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators".
 
 /// 2⁶⁴ divided by the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,11 +1,11 @@
 //! Decides what each step computes. Pure: sequences and block ids, no tensors, no clock, no I/O.
 //!
-//! Continuous batching with chunked prefill. A step serves every running sequence: one token for each that decodes, and
-//! as much of a prompt as the token budget allows for each that prefills. Waiting sequences join while there are blocks
+//! Continuous batching with chunked prefill. A step serves every running sequence. One that decodes gets one token, and
+//! one that prefills gets as much of its prompt as the token budget allows. Waiting sequences join while there are blocks
 //! for all of their tokens.
 //!
 //! Order: by priority class, then by arrival. A sequence that waits long enough counts as the next higher class. When
-//! blocks run out, the scheduler preempts the sequence of the lowest class that joined last: it frees its blocks, returns
+//! blocks run out, the scheduler preempts the sequence of the lowest class that joined last. It frees its blocks, returns
 //! to its place in the queue and is recomputed later. A waiting sequence of a higher class preempts running ones of lower
 //! classes if there is no room otherwise.
 //!
@@ -433,7 +433,7 @@ fn rank(sequence: &Sequence, now: u64) -> u8 {
     sequence.precedence.class.saturating_sub(aged.min(u64::from(u8::MAX)) as u8)
 }
 
-/// Longest prompt plus output, in tokens: the model's context, or what the whole pool holds. A windowed model frees blocks
+/// Longest prompt plus output, in tokens: the model's context, or the capacity of the whole pool. A windowed model frees blocks
 /// behind its window, so its pool holds longer texts.
 pub fn max_length(limits: StepLimits, capacity: RunnerCapacity) -> usize {
     if max_blocks(limits, capacity, capacity.max_context) <= capacity.blocks {

@@ -289,8 +289,10 @@ impl Llama3 {
 /// YaRN: stretches waves with few rotations in the original context and keeps those with many, with a ramp in between. The
 /// rotated coordinates grow a little, which sharpens attention.
 ///
-/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `modeling_rope_utils.py` of Transformers 5.24. mlx-lm 0.32.2
-/// ignores `attention_factor` and `truncate`, applies `mscale` alone, and takes 4096 tokens for a missing original length.
+/// Peng et al. 2023 (<https://arxiv.org/abs/2309.00071>); reference: `modeling_rope_utils.py` of Transformers 5.24.
+///
+/// mlx-lm 0.32.2 ignores `attention_factor` and `truncate`, applies `mscale` alone, and takes 4096 tokens for a missing original
+/// length.
 struct Yarn {
     waves: i32,
     factor: f32,

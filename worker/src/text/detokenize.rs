@@ -5,7 +5,7 @@
 //!
 //! The pieces concatenate to the decoding of all tokens without special ones, with two exceptions. An incomplete character at the
 //! end is dropped. With byte tokens (SentencePiece's byte fallback), bytes that are no UTF-8 do not change the characters before
-//! them in the same run, while decoding all tokens at once turns these into U+FFFD.
+//! them in the same run. Decoding all tokens at once turns these characters into U+FFFD.
 
 use std::sync::Arc;
 

@@ -132,7 +132,7 @@ impl ReasoningParser {
         matches!(self.state, State::Answer(_))
     }
 
-    /// Takes a closing tag in the answer as text from here on: it stands in a call, or in an answer with a form of its own.
+    /// Takes a closing tag in the answer as text from here on. It stands in a call, or in an answer with a form of its own.
     pub fn keep_closing_tags(&mut self) {
         self.may_close = false;
         if let State::Answer(answer) = &mut self.state {

@@ -1,7 +1,7 @@
 //! Finds stop texts in text that arrives in pieces. Never releases a part of one.
 //!
-//! Stop texts count in the answer only, neither in reasoning nor in the arguments of calls: there they would cut off what leads
-//! to the answer.
+//! Stop texts count in the answer only, neither in reasoning nor in the arguments of calls. There they would end the output
+//! before the answer.
 
 use ipc_proto::generate::Part;
 

@@ -1,8 +1,8 @@
 //! Loads tensors by name and shape.
 //!
 //! A model is built twice by the same code. The first pass checks: it looks up every requested tensor, collects all
-//! problems, and reads nothing. The second pass loads. So only the constructors of layers and models know names and shapes,
-//! and a folder with ten wrong tensors reports all of them at once instead of ten minutes into a load.
+//! problems, and reads nothing. The second pass loads. So only the constructors of layers and models know names and shapes.
+//! A folder with ten wrong tensors reports all of them at once instead of one after ten minutes of loading.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -39,9 +39,9 @@ pub(super) fn today() -> String {
     said("date", &["-u", "+%F"])
 }
 
-/// Bytes a second that all cores together read from memory: the median of a few passes over more than any cache holds, in huge
-/// pages where there are any. (A virtual machine's share varies, so measure it beside the
-/// figures that it is compared with.)
+/// Bytes a second that all cores together read from memory, in huge pages where there are any. It is the median of a few passes
+/// over more memory than any cache holds. A virtual machine's share varies, so measure it beside the figures that it is compared
+/// with.
 ///
 /// # Errors
 /// Without the memory for it.

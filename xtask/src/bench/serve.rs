@@ -1,7 +1,8 @@
 //! `cargo xtask bench serve`: throughput and latency beside mlx-lm's server, the targets of the engine.
 //!
-//! Three servers in one run, measured in turn with new prompts each time: mlxd; mlx-lm with OpenBLAS, as its users on Linux would
-//! run it; and mlx-lm with our BLAS, which separates the engine's share from that of the matrix products. All compute in fp32.
+//! Three servers in one run, measured in turn with new prompts each time: mlxd, mlx-lm with OpenBLAS, and mlx-lm with our BLAS.
+//! OpenBLAS is the choice of mlx-lm's users on Linux. Our BLAS separates the engine's share from that of the matrix products.
+//! All compute in fp32.
 
 use super::client::{self, Measured, Prompt};
 use super::servers::Server;

@@ -1,9 +1,10 @@
 //! Chooses the worker of a model that takes a request. Pure.
 //!
 //! Requests with the same beginning go to the same worker, whose prefix cache holds it, unless that worker is much busier than the
-//! others. The method is rendezvous hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018, "Consistent Hashing with
-//! Bounded Loads"): no worker gets more than 1.25 times the mean. A worker that starts or ends moves no requests between the
-//! others.
+//! others. No worker gets more than 1.25 times the mean. A worker that starts or ends moves no requests between the others.
+//!
+//! The method is rendezvous hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018, "Consistent Hashing with Bounded
+//! Loads").
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

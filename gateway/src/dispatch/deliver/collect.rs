@@ -9,7 +9,7 @@ use crate::audit::record::RequestRecorder;
 use crate::dispatch::choices::Choices;
 use crate::inference::output::{CompleteOutput, Output};
 
-/// What happens to a request.
+/// An event in the course of a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
     /// A server has taken it.
@@ -38,7 +38,7 @@ pub async fn collect(
     follow(job, each).await
 }
 
-/// As [`collect`], and tells the beginning too.
+/// As [`collect`], and also reports the beginning.
 ///
 /// # Errors
 /// As [`collect`].

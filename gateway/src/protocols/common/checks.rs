@@ -46,8 +46,8 @@ pub fn token_limit(name: &str, limit: Option<TokenLimit>) -> Result<Option<u32>>
     limit.map_or(Ok(None), |limit| limit.positive(name))
 }
 
-/// Returns the form of an answer. An answer that must call a function has no text of its own, so the form does not apply: clients
-/// send it with every request of a conversation.
+/// Returns the form of an answer. An answer that must call a function has no text of its own, so the form does not apply. It is
+/// no error: clients send the form with every request of a conversation.
 pub fn applicable_format(choice: &ToolChoice, format: Option<Constraint>) -> Option<Constraint> {
     format.filter(|_| !must_call(choice))
 }

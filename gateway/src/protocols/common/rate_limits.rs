@@ -10,8 +10,8 @@ use ipc_proto::worker::Capacity;
 
 use crate::protocols::error::whole_seconds;
 
-/// Returns OpenAI's headers. The reset header is absent unless the capacity is used up or the request was refused for lack of it:
-/// one with several choices can be refused while some capacity is free.
+/// Returns OpenAI's headers. The reset header is absent unless the capacity is used up or the request was refused for lack of it.
+/// A request with several choices can be refused while some capacity is free.
 pub fn openai(capacity: Capacity, is_refused: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("x-ratelimit-limit-requests"), capacity.limit.into());

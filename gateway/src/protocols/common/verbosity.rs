@@ -1,10 +1,10 @@
-//! The wished length of an answer, of OpenAI's protocols. It is a hint to the model in words: models here know no such setting.
+//! The requested length of an answer, in OpenAI's protocols. It is a hint to the model in words: models here know no such setting.
 
 use ipc_proto::generate::{Message, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The wished length of an answer.
+/// The requested length of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the variants are self-evident")]

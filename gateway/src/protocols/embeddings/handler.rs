@@ -110,7 +110,7 @@ fn start_recording(
     (recorder, target)
 }
 
-/// Records the end of a call that has read so many tokens.
+/// Records the end of a call that has read this number of tokens.
 fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };

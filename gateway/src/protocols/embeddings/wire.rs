@@ -29,7 +29,7 @@ pub struct Request {
     pub truncate: Option<bool>,
     /// The name of the model's own prompt to put before each text.
     pub prompt_name: Option<String>,
-    /// Truncates each input to so many tokens, as in vLLM; -1 is the model's limit.
+    /// Truncates each input to this number of tokens, as in vLLM; -1 is the model's limit.
     pub truncate_prompt_tokens: Option<TokenLimit>,
     /// The type of the numbers in base64, as in vLLM: `float32`, `float16` or `bfloat16`.
     pub embed_dtype: Option<String>,

@@ -17,12 +17,12 @@ use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::fields::Stop;
 use crate::protocols::openai::tools::{check_names, parse_function};
 
-/// What a request asks for.
+/// The action that a request asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
     /// A text.
     Generate(Box<InferenceRequest>),
-    /// To load the model, and to keep it for so long.
+    /// To load the model, and to keep it for this time.
     Load(String, Option<KeepAlive>),
     /// To unload the model.
     Unload(String),

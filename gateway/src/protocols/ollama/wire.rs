@@ -84,7 +84,7 @@ pub enum Think {
 pub struct Options {
     #[serde(flatten)]
     pub sampling: SamplingFields,
-    /// At most so many tokens; no limit if it is not positive.
+    /// The maximum number of tokens; no limit if it is not positive.
     pub num_predict: Option<i64>,
     pub stop: Option<Stop>,
     pub penalize_newline: Option<bool>,

@@ -118,8 +118,8 @@ pub fn parse_format(field: &FormatField, format: &Value) -> Result<Option<Constr
     }
 }
 
-/// Finds the schema of a format. It may be where OpenAI's two APIs have it (`json_schema.schema` and `schema`), or take the
-/// place of `json_schema`. llama.cpp's clients put it beside the type `json_object`, too.
+/// Finds the schema of a format. It may be where OpenAI's two APIs have it (`json_schema.schema` and `schema`). llama.cpp's
+/// clients also put it in the place of `json_schema`, or beside the type `json_object`.
 fn find_schema(format: &Value) -> Option<&Value> {
     const KEYWORDS: [&str; 8] = ["type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
     let nested = format.get("json_schema");

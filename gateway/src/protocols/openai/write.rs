@@ -138,7 +138,7 @@ impl Total {
 }
 
 impl ChunkWriter {
-    /// Creates the writer of a stream with so many choices.
+    /// Creates the writer of a stream with this number of choices.
     pub fn new(head: AnswerHead, choices: usize, include_usage: bool, timer: Timer) -> Self {
         let progress = (0..choices).map(|_| Progress::default()).collect();
         let (total, running) = (Total::default(), choices);

@@ -16,7 +16,7 @@ use ipc_proto::gateway::AllowedHosts;
 use crate::access::Keys;
 use crate::protocols::error::unroutable;
 
-/// What decides under which names the server answers.
+/// The settings that decide under which names the server answers.
 #[derive(Debug)]
 pub struct HostPolicy {
     /// The keys that open the API.

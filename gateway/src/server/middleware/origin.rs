@@ -17,7 +17,7 @@ use crate::access::Keys;
 use crate::protocols::error::unroutable;
 use crate::server::middleware::cors::allows;
 
-/// What decides which pages may send requests.
+/// The settings that decide which pages may send requests.
 #[derive(Debug)]
 pub struct OriginPolicy {
     /// The keys that open the API.
@@ -43,7 +43,7 @@ fn is_foreign(method: &Method, headers: &HeaderMap, allowed: &CorsOrigins) -> bo
         let origin = origin.to_str().unwrap_or_default();
         return !allows(allowed, origin) && !is_same_origin(origin, value(header::HOST).unwrap_or_default());
     }
-    // A link may lead here. What a navigation shows is no page of the other origin.
+    // A link may lead here. A navigation replaces the page of the other origin.
     let navigates = *method == Method::GET
         && headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
         && headers.get("sec-fetch-dest").is_some_and(|target| target == "document");

@@ -1,7 +1,7 @@
 //! Drafts from a second, smaller model: the tokens that it computes and proposes. Pure, like the scheduler.
 //!
-//! The draft model has its own KV pool with the block ids and slots of the served model, so block tables and shared prefixes
-//! serve both. After each step it computes the same tokens. For decoding rows it continues token by token, and the next
+//! The draft model has its own KV pool with the block ids and slots of the served model. Block tables and shared prefixes
+//! therefore serve both. After each step it computes the same tokens. For decoding rows it continues token by token, and the next
 //! step of the served model verifies its proposals. A gap or error in its cache makes drafts worse and never changes the
 //! text.
 

@@ -1,8 +1,8 @@
 //! Draws tokens in proportion to their weights.
 //!
-//! An exponential race: the token with the smallest E / w wins, where E is exponentially distributed, so the probability is
+//! An exponential race: the token with the smallest E / w wins, where E is exponentially distributed. Its probability is
 //! proportional to w (the Gumbel trick without logarithms). Inverting the cumulative distribution would need only one random
-//! number. But its result depends on the last digits of all weights, which vary with the other rows of the batch: with
+//! number. But its result depends on the last digits of all weights, which vary with the other rows of the batch. With
 //! thousands of likely tokens it drew a different one once in a hundred tokens. In a race, the runner-up is within ε of the
 //! winner only with probability ε.
 //!

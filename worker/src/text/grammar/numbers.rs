@@ -1,5 +1,5 @@
-//! Numbers that llguidance 1.9.1 cannot express. It allows no exponent in a number that has a bound, so that a model that means
-//! 1e-7 writes 1, and it computes with 64 bits.
+//! Numbers that llguidance 1.9.1 cannot express. It allows no exponent in a number that has a bound, so a model that means
+//! 1e-7 writes 1. It also computes with 64 bits.
 //!
 //! A stand-in, an integer that the schema has nowhere else, takes the place of such numbers until the grammar's lexemes exist.
 //! Then [`Numbers::substitute`] puts the numbers' own expression in the place of the stand-in's.

@@ -1,8 +1,8 @@
-//! Grammars of texts inside of calls: rewrites a tool's grammar into one terminal of llguidance's variant of Lark, for a text
-//! that a call writes raw or as a JSON string.
+//! Grammars of texts inside of calls: rewrites a tool's grammar into one terminal of llguidance's variant of Lark. A call writes
+//! the text raw or as a JSON string.
 //!
-//! One terminal, and not rules: llguidance's lexer looks one byte ahead, so a terminal that may continue with an escape could
-//! never be followed by another escape. A terminal is a regular expression, so a grammar that refers to itself is refused.
+//! One terminal, and not rules, because llguidance's lexer looks one byte ahead. No escape could follow a terminal that may
+//! continue with an escape. A terminal is a regular expression, so a grammar that refers to itself is refused.
 
 mod lark;
 mod pattern;

@@ -1,6 +1,6 @@
 //! Replaces decoders that contradict the vocabulary.
 //!
-//! Converted files may have the vocabulary of one kind of tokenizer and the decoder of another: Devstral Small 2's has a
+//! Converted files may have the vocabulary of one kind of tokenizer and the decoder of another. Devstral Small 2's has a
 //! byte-level vocabulary and SentencePiece's decoder, and decodes to `HelloĠworld` (ml-explore/mlx-lm#1041). The steps before
 //! the model decide how the vocabulary is written, so they decide on the decoder.
 

@@ -33,8 +33,8 @@ pub struct GrammarSpec<'a> {
 /// The grammar in Lark. `marker` converts a marker to Lark: to a special token in some models, to text in others.
 ///
 /// # Errors
-/// A sentence that names the part of a strict function's schema that this format cannot express, or a tool with a grammar that
-/// cannot be used.
+/// A sentence that names the problem: a part of a strict function's schema that this format cannot express, or a tool with an
+/// unusable grammar.
 pub fn lark_grammar(
     format: ToolFormat,
     spec: &GrammarSpec,

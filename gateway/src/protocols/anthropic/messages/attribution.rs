@@ -1,6 +1,6 @@
 //! Claude Code's attribution line in system texts. Pure.
 //!
-//! The line names the version and the current request, so it differs in every request, and the prefix cache would never match the
+//! The line names the version and the current request, so it differs in every request. The prefix cache would never match the
 //! text after it. Claude Code sends it as a block of its own; proxies join it with other text.
 
 /// The beginning of the line. Pairs such as `cc_version=2.1.37.0d9;` follow.

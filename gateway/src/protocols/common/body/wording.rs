@@ -1,6 +1,6 @@
-//! Says in a client's words what is wrong with a value. serde's messages name Rust's types. Pure.
+//! Describes a wrong value in a client's words. serde's messages name Rust's types. Pure.
 
-/// Returns what is wrong with the value at `path`, from serde's message.
+/// Describes the problem with the value at `path`, from serde's message.
 pub(super) fn sentence(path: &str, message: &str) -> String {
     let message = without_position(message);
     if let Some((got, wanted)) = split_mismatch(message) {

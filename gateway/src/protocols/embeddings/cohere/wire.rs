@@ -86,7 +86,7 @@ pub enum EmbeddingType {
     Uint8,
 }
 
-/// What happens to a text that is too long.
+/// How a text that is too long is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(rename = "CohereTruncate")]
 #[serde(rename_all = "UPPERCASE")]

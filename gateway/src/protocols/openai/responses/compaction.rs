@@ -19,12 +19,12 @@ const INSTRUCTION: &str = "Summarise the conversation above for whoever continue
                            names, numbers, file paths and code, what was done with which result, and what is left to do. Use the \
                            language of the conversation. Write only the summary.";
 
-/// What a `compaction` item holds.
+/// The content of a `compaction` item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The text that the model wrote.
     pub text: String,
-    /// User messages before the item stay, up to so many bytes; the newest first.
+    /// User messages before the item stay, up to this number of bytes; the newest first.
     pub kept_bytes: usize,
     /// Whether the last user message before the item is a question that the summary does not cover.
     pub before_question: bool,

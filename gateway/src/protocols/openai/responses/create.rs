@@ -30,7 +30,7 @@ const ENDPOINT: &str = "/v1/responses";
 /// Maximum number of item references in one request. Each one costs a database query.
 const MAX_REFERENCES: usize = 100;
 
-/// What responses are made with.
+/// The services and values that making a response needs.
 #[derive(Clone)]
 pub struct Context {
     /// The way to the models.

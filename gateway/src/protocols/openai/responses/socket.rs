@@ -112,7 +112,7 @@ struct Envelope {
 
 impl Body for Envelope {}
 
-/// What a client sends.
+/// A message from the client.
 enum Incoming {
     Request(Bytes),
     /// A frame larger than [`MAX_BODY_BYTES`].

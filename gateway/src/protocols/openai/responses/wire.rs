@@ -204,7 +204,7 @@ pub struct Tool {
     pub tools: Option<Vec<Tool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defer_loading: Option<bool>,
-    /// Who runs a tool search: `server` or `client`.
+    /// The side that runs a tool search: `server` or `client`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<String>,
     /// The fields of other kinds.

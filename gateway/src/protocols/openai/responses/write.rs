@@ -41,13 +41,13 @@ pub struct ResponseHead {
     pub summarise: bool,
     /// The forms of calls.
     pub calls: CallForms,
-    /// What the output of the model becomes.
+    /// The kind of items that the model's output becomes.
     pub form: Form,
-    /// What a compaction before the generation has found.
+    /// The result of a compaction before the generation.
     pub compacted: OutcomeSlot,
 }
 
-/// What the output of the model becomes.
+/// The kind of items that the model's output becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
     /// Messages, reasoning and calls.

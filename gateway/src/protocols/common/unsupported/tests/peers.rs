@@ -11,7 +11,7 @@ use crate::protocols::openai::chat::{parse as chat, wire as chat_wire};
 use crate::protocols::openai::completions::{parse as completions, wire as completion};
 use ipc_proto::Result;
 
-/// What becomes of a field with a value that is not neutral.
+/// The effect of a field with a value that is not neutral.
 enum Fate {
     Works,
     Refused,

@@ -18,13 +18,13 @@ use crate::inference::request_id::RequestId;
 
 /// A summary has at most this part of the context: an eighth.
 const SUMMARY_PART: u32 = 8;
-/// And at most so many tokens.
+/// And at most this number of tokens.
 const MAX_SUMMARY_TOKENS: u32 = 2048;
 /// An automatic compaction without a threshold begins at three quarters of the context.
 const DEFAULT_THRESHOLD: (u32, u32) = (3, 4);
 /// The first guess of a token's length in bytes.
 const TOKEN_BYTES: usize = 4;
-/// A part of a transcript has at least so many bytes.
+/// A part of a transcript has at least this number of bytes.
 const MIN_PART_BYTES: usize = 64;
 
 /// Writes summaries for one request.
@@ -37,16 +37,16 @@ pub struct Compactor {
     started: Instant,
 }
 
-/// The last pass of a compaction, and what the earlier ones have cost.
+/// The last pass of a compaction, and the cost of the earlier ones.
 #[derive(Debug)]
 pub struct LastPass {
     /// Its output is the summary.
     pub request: InferenceRequest,
-    /// What the builder of the response has to know.
+    /// The result of the earlier passes, for the builder of the response.
     pub outcome: Outcome,
 }
 
-/// What a compaction has found before the response begins.
+/// The result of a compaction before the response begins.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The summary, if it is complete.

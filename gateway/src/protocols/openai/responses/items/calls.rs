@@ -9,8 +9,8 @@ use crate::protocols::openai::responses::wire::{Content, Item};
 use crate::protocols::openai::tools::call_forms::CallKind;
 use crate::protocols::openai::tools::text_input;
 
-/// Items that only mark something, or whose content is in other items: lists of tools, searches on the web, which the following
-/// message reports, and settings and requests that are read elsewhere.
+/// Items that only mark something, or whose content is in other items: lists of tools, and settings and requests that are read
+/// elsewhere. The message after a search on the web reports its results.
 const MARKS: [&str; 5] =
     ["web_search_call", "mcp_list_tools", "additional_tools", "configuration_update", "compaction_trigger"];
 /// Fields that say nothing to the model.

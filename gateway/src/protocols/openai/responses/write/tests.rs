@@ -446,7 +446,7 @@ fn any_part() -> impl Strategy<Value = Part> {
 }
 
 proptest! {
-    /// For parts in any order: items open and close one after another, deltas join to the text of their item, and the last event
+    /// For parts in any order: items open and close one after another, and deltas join to the text of their item. The last event
     /// contains all items.
     #[test]
     fn arbitrary_stream_is_well_formed_and_complete(
