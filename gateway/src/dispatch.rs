@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipc_proto::gateway::Routes;
+
 use crate::audit::bus::Bus;
 use crate::fleet::FleetClient;
 use crate::inference::provider_models::ProviderModels;
@@ -24,6 +26,8 @@ pub struct Services {
     pub fleet: Arc<FleetClient>,
     /// The models of providers.
     pub providers: Arc<ProviderModels>,
+    /// The models that answer for further names.
+    pub routes: Arc<Routes>,
     /// The queue for the records of ended requests.
     pub audit: Bus,
 }

@@ -86,13 +86,18 @@ async fn serve(
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let local = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
     let providers = Arc::new(ProviderModels::new(&config.providers));
-    let backend =
-        ByName::new(Arc::clone(&local), Arc::clone(&fleet), &config.providers, Arc::clone(&providers))?;
+    let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), config, Arc::clone(&providers))?;
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let services = Services { dispatcher: Arc::clone(&dispatcher), fleet, providers, audit };
+    let services = Services {
+        dispatcher: Arc::clone(&dispatcher),
+        fleet,
+        providers,
+        routes: Arc::new(config.routes.clone()),
+        audit,
+    };
     let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
     let (stage, mut draining) = watch::channel(Stage::Serving);

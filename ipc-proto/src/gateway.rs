@@ -5,8 +5,10 @@
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
 mod providers;
+mod routes;
 
 pub use providers::{Provider, ProviderKind, ProviderModel, Providers};
+pub use routes::{NamePattern, Route, Routes};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
@@ -30,6 +32,8 @@ pub struct GatewayConfig {
     pub api_keys: ApiKeys,
     /// Servers elsewhere that answer for models of theirs.
     pub providers: Providers,
+    /// The models that answer for further names.
+    pub routes: Routes,
 }
 
 impl Default for GatewayConfig {
@@ -42,6 +46,7 @@ impl Default for GatewayConfig {
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
             providers: Providers::default(),
+            routes: Routes::default(),
         }
     }
 }
@@ -296,6 +301,7 @@ mod tests {
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
                 providers: Providers::default(),
+                routes: Routes::default(),
             };
             let parsed = parse(&document(&config)).unwrap();
             prop_assert_eq!(document(&parsed), document(&config));

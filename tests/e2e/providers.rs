@@ -22,6 +22,10 @@ fn servers() -> (Server, Server) {
         url = "{0}"
         api_key = "{KEY}"
         models = ["{SMOLLM2}"]
+
+        [[routes]]
+        model = "assistant"
+        targets = ["not-here", "{SMOLLM2}", "far/{SMOLLM2}"]
         "#,
         upstream.url("/v1"),
     );
@@ -41,7 +45,8 @@ fn ask(server: &Server, model: &str) -> Value {
 fn providers_model_answers_as_the_local_one() {
     let (server, _upstream) = servers();
     let local = ask(&server, SMOLLM2);
-    for model in [format!("far/{SMOLLM2}"), "remote".to_owned(), format!("claude/{SMOLLM2}")] {
+    let names = [format!("far/{SMOLLM2}"), "remote".into(), format!("claude/{SMOLLM2}"), "assistant".into()];
+    for model in names {
         let far = ask(&server, &model);
         assert_eq!(far["choices"][0]["message"], local["choices"][0]["message"], "{model}");
         assert_eq!(far["choices"][0]["finish_reason"], local["choices"][0]["finish_reason"]);

@@ -99,11 +99,10 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: Fiel
     if length == 0 {
         return Err(Error::invalid(field, "the prompt is empty"));
     }
-    if prompt.iter().any(|token| *token >= files.vocabulary) {
-        return Err(Error::invalid(
-            field,
-            "the prompt has a token that the tokenizer knows and the model does not",
-        ));
+    if let Some(token) = prompt.iter().find(|token| **token >= files.vocabulary) {
+        let text =
+            format!("the prompt has token {token}; the model's tokens end at {}", files.vocabulary - 1);
+        return Err(Error::invalid(field, text));
     }
     if length >= max_length {
         // Agents know by these words that they must shorten the conversation, and read the two numbers.

@@ -213,7 +213,8 @@ impl Worker for Server {
     }
 
     async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
-        let span = tracing::info_span!("request", id = submission.request_id);
+        // The level of errors: a filter for warnings must keep the id.
+        let span = tracing::error_span!("request", id = submission.request_id);
         self.admit(stream, submission, span.clone()).instrument(span).await
     }
 

@@ -1,7 +1,7 @@
 //! Chooses the backend of a request by its model's name: a model of this machine, or one of a provider.
 //!
 //! A name that both have means the model of this machine. Only names in the settings go to a provider, so nothing leaves the
-//! machine because a local model is missing.
+//! machine because a local model is missing. A route gives other models for a name: the first that can answer does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::Providers;
+use ipc_proto::gateway::{GatewayConfig, Routes};
 use ipc_proto::generate::Prompt;
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
-use ipc_proto::{Error, ErrorKind, Resource, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Resource, Result};
 
 use super::local::LocalBackend;
 use super::providers::ProviderBackend;
@@ -26,6 +26,7 @@ pub struct ByName {
     fleet: Arc<FleetClient>,
     providers: HashMap<String, ProviderBackend>,
     models: Arc<ProviderModels>,
+    routes: Routes,
 }
 
 impl ByName {
@@ -36,14 +37,40 @@ impl ByName {
     pub fn new(
         local: Arc<LocalBackend>,
         fleet: Arc<FleetClient>,
-        providers: &Providers,
+        config: &GatewayConfig,
         models: Arc<ProviderModels>,
     ) -> anyhow::Result<Self> {
-        let mut backends = HashMap::new();
-        for (name, provider) in providers.iter() {
-            backends.insert(name.to_owned(), ProviderBackend::new(name, provider)?);
+        let mut providers = HashMap::new();
+        for (name, provider) in config.providers.iter() {
+            providers.insert(name.to_owned(), ProviderBackend::new(name, provider)?);
         }
-        Ok(Self { local, fleet, providers: backends, models })
+        Ok(Self { local, fleet, providers, models, routes: config.routes.clone() })
+    }
+
+    /// The first model that answers for a name. Only generations go on to the next.
+    fn first_target<'a>(&'a self, name: &'a str) -> &'a str {
+        let route = self.routes.find(name);
+        route.and_then(|route| route.targets.first()).map_or(name, String::as_str)
+    }
+
+    /// Asks the models of a route, if one has the name, until one answers.
+    async fn generate_along(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+        let name = attempt.model.clone();
+        let targets = self.routes.find(&name).map_or(&[][..], |route| &route.targets);
+        let Some((last, others)) = targets.split_last() else {
+            return self.generate_at(&name, attempt).await;
+        };
+        for target in others {
+            let outcome = self.generate_at(target, attempt.clone()).await;
+            let Some(cause) = reason_to_go_on(&outcome, &attempt) else { return outcome };
+            tracing::warn!(route = name, target, %cause, "a request goes to the next model of its route");
+        }
+        self.generate_at(last, attempt).await
+    }
+
+    async fn generate_at(&self, target: &str, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+        let (backend, model) = self.choose(target).await?;
+        backend.generate(GenerateAttempt { model, ..attempt }).await
     }
 
     /// The backend of `model`, and the model's name there.
@@ -74,6 +101,31 @@ fn unlisted(provider: &str, model: &str) -> Error {
     Error::not_found(Resource::Model, text)
 }
 
+/// The error after which the next model of a route takes a request. `None` if no model could take it, or its output has begun:
+/// another model would not continue it.
+fn reason_to_go_on<'a, T>(outcome: &'a Attempt<T>, attempt: &GenerateAttempt) -> Option<&'a Error> {
+    let (error, is_final) = match outcome {
+        Ok(attempted) => (attempted.outcome.as_ref().err()?, false),
+        Err(error) => (error, true),
+    };
+    // The dispatcher asks the same model once more first.
+    let is_retried =
+        !is_final && error.disposition == Disposition::RetryElsewhere && attempt.tried.excluded.is_empty();
+    let has_begun = attempt.choices.iter().any(|choice| !choice.generated.is_empty());
+    let concerns_the_model = matches!(
+        error.kind,
+        ErrorKind::NotFound(Resource::Model)
+            | ErrorKind::ModelBroken
+            | ErrorKind::Unavailable
+            | ErrorKind::Overloaded
+            | ErrorKind::RateLimited
+            | ErrorKind::Upstream
+            | ErrorKind::Timeout
+            | ErrorKind::ContextLength
+    );
+    (concerns_the_model && !has_begun && !is_retried).then_some(error)
+}
+
 /// The same call for the backend's own name of the model.
 fn renamed<'a, R: ?Sized>(call: &'a Call<'_, R>, model: &'a str) -> Call<'a, R> {
     Call { model, keep_alive: call.keep_alive, request: call.request, tried: call.tried.clone() }
@@ -81,24 +133,21 @@ fn renamed<'a, R: ?Sized>(call: &'a Call<'_, R>, model: &'a str) -> Call<'a, R> 
 
 impl Backend for ByName {
     fn capabilities(&self, model: &str) -> Capabilities {
-        match self.models.find(model) {
+        let target = self.first_target(model);
+        match self.models.find(target) {
             // The name may also be that of a local model. Then less than possible is used of it.
             Some(_) => Capabilities { resumable: false },
-            None => self.local.capabilities(model),
+            None => self.local.capabilities(target),
         }
     }
 
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
-        async move {
-            let (backend, model) = self.choose(&attempt.model).await?;
-            backend.generate(GenerateAttempt { model, ..attempt }).await
-        }
-        .boxed()
+        self.generate_along(attempt).boxed()
     }
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.embed(renamed(&call, &model)).await
         }
         .boxed()
@@ -106,7 +155,7 @@ impl Backend for ByName {
 
     fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.rerank(renamed(&call, &model)).await
         }
         .boxed()
@@ -114,7 +163,7 @@ impl Backend for ByName {
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.count_tokens(renamed(&call, &model)).await
         }
         .boxed()
@@ -122,7 +171,7 @@ impl Backend for ByName {
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.render(renamed(&call, &model)).await
         }
         .boxed()
@@ -130,7 +179,7 @@ impl Backend for ByName {
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.tokenize(renamed(&call, &model)).await
         }
         .boxed()
@@ -138,7 +187,7 @@ impl Backend for ByName {
 
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         async move {
-            let (backend, model) = self.choose(call.model).await?;
+            let (backend, model) = self.choose(self.first_target(call.model)).await?;
             backend.detokenize(renamed(&call, &model)).await
         }
         .boxed()

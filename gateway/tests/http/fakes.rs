@@ -452,8 +452,14 @@ impl Gateway {
 
     /// A gateway that knows these providers.
     pub(crate) fn with_providers(providers: serde_json::Value) -> Self {
+        Self::with_routes(providers, serde_json::json!([]))
+    }
+
+    /// A gateway that knows these providers and routes.
+    pub(crate) fn with_routes(providers: serde_json::Value, routes: serde_json::Value) -> Self {
         let providers = serde_json::from_value(providers).unwrap();
-        Self::configured(&GatewayConfig { providers, ..GatewayConfig::default() })
+        let routes = serde_json::from_value(routes).unwrap();
+        Self::configured(&GatewayConfig { providers, routes, ..GatewayConfig::default() })
     }
 
     fn configured(config: &GatewayConfig) -> Self {
@@ -597,11 +603,10 @@ async fn serve(
     let fleet = Arc::new(FleetClient::new(path));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
     let providers = Arc::new(ProviderModels::new(&config.providers));
-    let by_name =
-        ByName::new(Arc::clone(&backend), Arc::clone(&fleet), &config.providers, Arc::clone(&providers));
+    let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), config, Arc::clone(&providers));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name.unwrap()), 2));
     let watch = FleetWatch::default();
-    let services = Services { dispatcher, fleet, providers, audit };
+    let services = Services { dispatcher, fleet, providers, routes: Arc::new(config.routes.clone()), audit };
     let state = AppState::new(config, services, watch.clone(), responses);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

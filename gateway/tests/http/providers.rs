@@ -12,8 +12,12 @@ use super::{json, text};
 
 /// A gateway whose providers `far` and `claude` are `upstream`, by either protocol.
 fn in_front_of(upstream: &Gateway) -> Gateway {
+    Gateway::with_providers(providers(upstream))
+}
+
+fn providers(upstream: &Gateway) -> Value {
     let address = upstream.address;
-    Gateway::with_providers(json!({
+    json!({
         "far": {
             "kind": "openai-compatible",
             "url": format!("http://{address}/v1"),
@@ -26,7 +30,7 @@ fn in_front_of(upstream: &Gateway) -> Gateway {
             "api_key": "sk-far",
             "models": ["m"],
         },
-    }))
+    })
 }
 
 fn chat(model: &str, prompt: &str, stream: bool) -> String {
@@ -220,4 +224,71 @@ fn what_a_provider_does_not_do_is_refused() {
         assert!(status == 400 && body.contains("the provider far"), "{path}: {status} {body}");
     }
     assert_eq!(requests.lock().unwrap().len(), 0);
+}
+
+/// Routes of this machine's model `m`, and of `upstream`'s.
+fn routed(upstream: &Gateway) -> Gateway {
+    let routes = json!([
+        {"model": "claude-*", "targets": ["m", "far/m"]},
+        {"model": "best", "targets": ["absent", "crashing", "far/gone", "claude/m"]},
+        {"model": "nothing", "targets": ["absent", "far/gone"]},
+    ]);
+    Gateway::with_routes(providers(upstream), routes)
+}
+
+#[test]
+fn route_stays_here_while_the_local_model_answers() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = routed(&upstream);
+    let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &chat("claude-opus-9", "count 2", false));
+    assert_eq!((status, &json(&body)["content"][0]["text"]), (200, &json!("w0 w1 ")), "{body}");
+    // The model's own worker is full, and the provider has room.
+    let (status, _, body) = gateway.ask("POST", "/v1/messages", "", &chat("claude-opus-9", "refuse", false));
+    assert!(status == 429 || status == 529, "both refuse this prompt: {status} {body}");
+    assert_eq!(upstream.records(1).len(), 1, "only the refused request left the machine");
+}
+
+#[test]
+fn route_goes_on_until_a_model_answers() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = routed(&upstream);
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("best", "count 2", true));
+    assert!(status == 200 && body.contains("w1 "), "{status} {body}");
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/chat/completions", "", &chat("nothing", "count 2", false));
+    assert!(status == 404 && body.contains("the provider far: "), "the last model's error counts: {body}");
+}
+
+#[test]
+fn route_does_not_go_on_after_a_fault_of_the_request_or_in_its_output() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = routed(&upstream);
+    let wrong =
+        json!({"model": "claude-1", "messages": [{"role": "user", "content": "x"}], "temperature": 9})
+            .to_string();
+    assert_eq!(gateway.ask("POST", "/v1/chat/completions", "", &wrong).0, 400);
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/chat/completions", "", &chat("claude-1", "fail 2", true));
+    assert!(status == 200 && body.contains("w1 ") && body.contains("on fire"), "{body}");
+    // A lost worker's request continues at the local model.
+    let (status, _, body) =
+        gateway.ask("POST", "/v1/chat/completions", "", &chat("claude-1", "lose 3", true));
+    assert!(status == 200 && body.contains("w2 ") && !body.contains("error"), "{body}");
+    assert_eq!(gateway.ask("POST", "/v1/chat/completions", "", &chat("far/m", "count 1", false)).0, 200);
+    assert_eq!(upstream.records(1).len(), 1, "no other request left the machine");
+}
+
+#[test]
+fn routes_are_listed_with_their_first_models_owner() {
+    let upstream = Gateway::start("sk-far");
+    let routes =
+        json!([{"model": "cloud", "targets": ["far/gone"]}, {"model": "home", "targets": ["m", "far/m"]}]);
+    let gateway = Gateway::with_routes(providers(&upstream), routes);
+    let body = json(&gateway.ask("GET", "/v1/models", "", "").2);
+    let listed: Vec<_> =
+        body["data"].as_array().unwrap().iter().map(|m| (&m["id"], &m["owned_by"])).collect();
+    assert!(listed.contains(&(&json!("cloud"), &json!("far"))), "{listed:?}");
+    assert!(listed.contains(&(&json!("home"), &json!("local"))), "{listed:?}");
+    let one = json(&gateway.ask("GET", "/v1/models/cloud", "", "").2);
+    assert_eq!((&one["id"], &one["context_length"]), (&json!("cloud"), &json!(4096)));
 }

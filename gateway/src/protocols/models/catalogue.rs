@@ -1,5 +1,6 @@
-//! All models that clients can name: those of this machine, and those of providers.
+//! All models that clients can name: those of this machine, those of providers, and routes to them.
 
+use ipc_proto::gateway::NamePattern;
 use ipc_proto::supervisor::{Capabilities, Details, ModelEntry, ModelState};
 use ipc_proto::{ErrorKind, Resource, Result};
 
@@ -7,7 +8,8 @@ use super::write::expand_aliases;
 use crate::dispatch::Services;
 use crate::inference::provider_models::ListedModel;
 
-/// Lists every name of every model. A provider's model is left out where a model of this machine has its name.
+/// Lists every name of every model. A provider's model is left out where a model of this machine has its name. A route has the
+/// properties of its first model. A route for the beginning of names has no name to list.
 ///
 /// # Errors
 /// Returns an error if the supervisor does not answer.
@@ -17,6 +19,13 @@ pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
     let elsewhere = elsewhere.filter(|(name, _)| !models.iter().any(|entry| entry.id == *name));
     let elsewhere: Vec<ModelEntry> = elsewhere.map(|(name, listed)| entry(name, listed)).collect();
     models.extend(elsewhere);
+    for route in services.routes.iter() {
+        let NamePattern::Exactly(name) = &route.model else { continue };
+        let first = models.iter().find(|entry| route.targets.first() == Some(&entry.id));
+        if let Some(first) = first.filter(|_| !models.iter().any(|entry| entry.id == *name)) {
+            models.push(ModelEntry { id: name.clone(), ..first.clone() });
+        }
+    }
     Ok(models)
 }
 
@@ -25,12 +34,26 @@ pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
 /// # Errors
 /// Returns an error if there is none, or the supervisor does not answer.
 pub async fn one(services: &Services, name: &str) -> Result<ModelEntry> {
-    match services.fleet.model(name).await {
+    let target = first_target(services, name);
+    match services.fleet.model(target).await {
         Err(error) if error.kind == ErrorKind::NotFound(Resource::Model) => {
-            services.providers.find(name).map(|listed| entry(name, listed)).ok_or(error)
+            services.providers.find(target).map(|listed| entry(target, listed)).ok_or(error)
         }
         found => found,
     }
+}
+
+/// Returns the provider that answers for a listed model; `local` if this machine does.
+pub fn owner(services: &Services, entry: &ModelEntry) -> String {
+    // A model of this machine has a folder, also if a provider has one of the same name.
+    let is_local = !entry.details.folder.as_os_str().is_empty();
+    let provider = services.providers.find(first_target(services, &entry.id)).filter(|_| !is_local);
+    provider.map_or_else(|| "local".to_owned(), |listed| listed.provider.clone())
+}
+
+fn first_target<'a>(services: &'a Services, name: &'a str) -> &'a str {
+    let route = services.routes.find(name);
+    route.and_then(|route| route.targets.first()).map_or(name, String::as_str)
 }
 
 /// Describes a provider's model as far as the settings do.

@@ -29,7 +29,11 @@ pub async fn list(
     let models = catalogue::all(&services).await?;
     if protocol == Protocol::OpenAi {
         let catalogue = own.ok().and_then(|own| own.0.client_version).map(|_| codex::catalogue(&models));
-        let data = models.into_iter().map(|entry| to_openai(entry, &services.providers)).collect();
+        let owned = |entry| {
+            let owner = catalogue::owner(&services, &entry);
+            to_openai(entry, owner)
+        };
+        let data = models.into_iter().map(owned).collect();
         return Ok(Json(openai::List { object: "list", data, models: catalogue }).into_response());
     }
     let Query(query) = query.map_err(|e| Error::invalid("limit", e.body_text()))?;
@@ -50,11 +54,12 @@ pub async fn retrieve(
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
         return Err(Error::not_found(Resource::Model, text).with_field("model").into());
     }
+    let owner = catalogue::owner(&services, &found);
     // An alias is shown as the model's id.
     let found = ModelEntry { id, ..found };
     Ok(match protocol {
         Protocol::OpenAi | Protocol::Responses | Protocol::Ollama | Protocol::Admin => {
-            Json(to_openai(found, &services.providers)).into_response()
+            Json(to_openai(found, owner)).into_response()
         }
         Protocol::Anthropic => Json(to_anthropic(found)).into_response(),
     })

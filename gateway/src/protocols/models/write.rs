@@ -5,7 +5,6 @@ use ipc_proto::supervisor::ModelEntry;
 use ipc_proto::{Error, Result};
 
 use super::details::{details, state};
-use crate::inference::provider_models::ProviderModels;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::openai::models::Model;
 
@@ -23,11 +22,9 @@ pub fn expand_aliases(models: Vec<ModelEntry>) -> Vec<ModelEntry> {
 }
 
 /// Writes a model in OpenAI's form.
-pub fn to_openai(entry: ModelEntry, providers: &ProviderModels) -> Model {
-    // A model of this machine has a folder, also if a provider has one of the same name.
-    let provider = providers.find(&entry.id).filter(|_| entry.details.folder.as_os_str().is_empty());
+pub fn to_openai(entry: ModelEntry, owned_by: String) -> Model {
     Model {
-        owned_by: provider.map_or_else(|| "local".to_owned(), |listed| listed.provider.clone()),
+        owned_by,
         id: entry.id,
         object: "model",
         created: entry.created,

@@ -25,6 +25,7 @@ use crate::protocols::common::{body, labels};
 use crate::protocols::embeddings::handler;
 use crate::protocols::embeddings::parse::Call;
 use crate::protocols::error::ApiError;
+use crate::protocols::models::catalogue;
 
 /// The tag that Ollama's clients add to a name without one.
 const DEFAULT_TAG: &str = ":latest";
@@ -56,7 +57,7 @@ pub async fn generate(
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let request: GenerateRequest = named(&services, body::json(request).await?).await?;
-    let model = services.fleet.model(request.model.as_deref().unwrap_or_default()).await?;
+    let model = catalogue::one(&services, request.model.as_deref().unwrap_or_default()).await?;
     let order = parse::generate(request, model.details.capabilities.chat)?;
     Ok(follow(services, (id, tenant), Endpoint::Generate, order, sender).await?)
 }

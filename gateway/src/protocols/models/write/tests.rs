@@ -87,7 +87,7 @@ fn invalid_chat_template_is_shown_in_details() {
     let shown = |problem: Option<&str>| {
         let mut model = models().remove(0);
         model.details.chat_problem = problem.map(str::to_owned);
-        serde_json::to_value(to_openai(model, &ProviderModels::default())).unwrap()["details"].clone()
+        serde_json::to_value(to_openai(model, "local".into())).unwrap()["details"].clone()
     };
     assert_eq!(shown(Some("line 3"))["chat_problem"], "line 3");
     assert!(shown(None).get("chat_problem").is_none());
