@@ -77,9 +77,8 @@ async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let db = Db::new(&arguments.home);
-    if let Err(error) = db.open().await {
-        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
-    }
+    // Requests do not wait for a database that is locked or on a slow disk.
+    tokio::spawn(open(db.clone()));
     let (audit, receiver) = bus::bus();
     let sink = tokio::spawn(sink::run(receiver, db.clone()));
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
@@ -122,4 +121,10 @@ async fn serve(
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())
+}
+
+async fn open(db: Db) {
+    if let Err(error) = db.open().await {
+        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
+    }
 }
