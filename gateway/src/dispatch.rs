@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::bus::Bus;
-use crate::fleet::FleetClient;
+use crate::fleet::{Catalogue, FleetClient};
 
 pub mod choices;
 pub mod deliver;
@@ -21,6 +21,16 @@ pub struct Services {
     pub dispatcher: Arc<Dispatcher>,
     /// The supervisor.
     pub fleet: Arc<FleetClient>,
+    /// The models, also while the supervisor is silent.
+    pub catalogue: Catalogue,
     /// The queue for the records of ended requests.
     pub audit: Bus,
+}
+
+impl Services {
+    /// The services over this dispatcher and supervisor.
+    pub fn new(dispatcher: Arc<Dispatcher>, fleet: Arc<FleetClient>, audit: Bus) -> Self {
+        let catalogue = Catalogue::new(Arc::clone(&fleet));
+        Self { dispatcher, fleet, catalogue, audit }
+    }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use clap::Parser;
 use gateway::audit::{bus, sink};
 use gateway::backends::Backend;
@@ -15,9 +14,9 @@ use gateway::fleet::watch::FleetWatch;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
-use gateway::server::shutdown::{Signals, Stage};
+use gateway::server::shutdown::{Signals, Stage, draining};
 use gateway::server::state::AppState;
-use gateway::server::{listener, router};
+use gateway::server::{connections, listener, router};
 use gateway::store::Db;
 use gateway::{config, render};
 use ipc_proto::gateway::GatewayConfig;
@@ -72,10 +71,7 @@ async fn serve(
     listener: std::net::TcpListener,
 ) -> anyhow::Result<()> {
     let (gate, closed) = watch::channel(false);
-    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
-        // Disables Nagle's algorithm, which would delay tokens. A closing socket may refuse.
-        let _ = stream.set_nodelay(true);
-    });
+    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed);
     let db = Db::new(&arguments.home);
     // Requests do not wait for a database that is locked or on a slow disk.
     tokio::spawn(open(db.clone()));
@@ -87,11 +83,12 @@ async fn serve(
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| backend.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let services = Services { dispatcher: Arc::clone(&dispatcher), fleet, audit };
+    let services = Services::new(Arc::clone(&dispatcher), fleet, audit);
     let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
-    let (stage, mut draining) = watch::channel(Stage::Serving);
-    let mut over = draining.clone();
+    let idle = Duration::from_secs(config.idle_connection_seconds.into());
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let mut over = stages.clone();
     tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
     let (sockets, closing) = (Arc::clone(&state.sockets), Arc::clone(&state.sockets));
     let mut router = router::router(state);
@@ -99,21 +96,20 @@ async fn serve(
         // Outermost: preflight requests carry no key.
         router = router.layer(cors);
     }
-    // A bare router would be copied with all its routes for each connection.
-    let server = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(async move {
-        let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
+    let drains = draining(stages.clone());
+    tokio::spawn(async move {
+        drains.await;
         closing.close();
     });
     let served = async {
-        server.await?;
+        connections::serve(listener, router, idle, stages).await;
         // Connections that were upgraded are no longer the server's.
         sockets.wait_closed().await;
         // Background responses have as long as requests with a client.
         responses.wait_idle().await;
-        Ok::<_, std::io::Error>(())
     };
     tokio::select! {
-        ended = served => ended?,
+        () = served => {}
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
     // Dropping an aborted request writes its record. Unfinished background responses are stored incomplete.

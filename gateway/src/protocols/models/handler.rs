@@ -18,14 +18,14 @@ use crate::protocols::protocol::Protocol;
 /// Lists every model. Anthropic's clients request pages.
 ///
 /// # Errors
-/// Returns an error if the supervisor does not answer.
+/// Returns an error if the supervisor has never answered.
 pub async fn list(
     State(services): State<Services>,
     Extension(protocol): Extension<Protocol>,
     own: Result<Query<openai::Query>, QueryRejection>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let models = expand_aliases(services.fleet.models().await?);
+    let models = expand_aliases(services.catalogue.models().await?);
     if protocol == Protocol::OpenAi {
         let catalogue = own.ok().and_then(|own| own.0.client_version).map(|_| codex::catalogue(&models));
         let data = models.into_iter().map(to_openai).collect();
@@ -44,7 +44,7 @@ pub async fn retrieve(
     Extension(protocol): Extension<Protocol>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let found = services.fleet.model(&id).await?;
+    let found = services.catalogue.model(&id).await?;
     if found.details.unserved {
         let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
         return Err(Error::not_found(Resource::Model, text).with_field("model").into());
