@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use ipc_proto::gateway::Routes;
-
 use crate::audit::bus::Bus;
-use crate::fleet::FleetClient;
-use crate::inference::provider_models::ProviderModels;
+use crate::fleet::{Catalogue, FleetClient};
+use crate::inference::names::Names;
 
 pub mod choices;
 pub mod deliver;
@@ -24,10 +22,18 @@ pub struct Services {
     pub dispatcher: Arc<Dispatcher>,
     /// The supervisor.
     pub fleet: Arc<FleetClient>,
-    /// The models of providers.
-    pub providers: Arc<ProviderModels>,
-    /// The models that answer for further names.
-    pub routes: Arc<Routes>,
+    /// The models, also while the supervisor is silent.
+    pub catalogue: Catalogue,
+    /// The names of providers' models, and the routes.
+    pub names: Arc<Names>,
     /// The queue for the records of ended requests.
     pub audit: Bus,
+}
+
+impl Services {
+    /// The services over this dispatcher and supervisor.
+    pub fn new(dispatcher: Arc<Dispatcher>, fleet: Arc<FleetClient>, names: Arc<Names>, audit: Bus) -> Self {
+        let catalogue = Catalogue::new(Arc::clone(&fleet));
+        Self { dispatcher, fleet, catalogue, names, audit }
+    }
 }

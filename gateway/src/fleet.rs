@@ -1,6 +1,8 @@
 //! The supervisor, as the gateway sees it.
 
+pub mod catalogue;
 pub mod client;
 pub mod watch;
 
+pub use catalogue::Catalogue;
 pub use client::FleetClient;

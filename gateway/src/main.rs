@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use clap::Parser;
 use gateway::audit::{bus, sink};
 use gateway::backends::by_name::ByName;
@@ -12,13 +11,13 @@ use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
 use gateway::fleet::client::FleetClient;
 use gateway::fleet::watch::FleetWatch;
-use gateway::inference::provider_models::ProviderModels;
+use gateway::inference::names::Names;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::middleware::cors;
-use gateway::server::shutdown::{Signals, Stage};
+use gateway::server::shutdown::{Signals, Stage, draining};
 use gateway::server::state::AppState;
-use gateway::server::{listener, router};
+use gateway::server::{connections, listener, router};
 use gateway::store::Db;
 use gateway::{config, render};
 use ipc_proto::gateway::GatewayConfig;
@@ -73,35 +72,26 @@ async fn serve(
     listener: std::net::TcpListener,
 ) -> anyhow::Result<()> {
     let (gate, closed) = watch::channel(false);
-    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed).tap_io(|stream| {
-        // Disables Nagle's algorithm, which would delay tokens. A closing socket may refuse.
-        let _ = stream.set_nodelay(true);
-    });
+    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed);
     let db = Db::new(&arguments.home);
-    if let Err(error) = db.open().await {
-        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
-    }
+    // Requests do not wait for a database that is locked or on a slow disk.
+    tokio::spawn(open(db.clone()));
     let (audit, receiver) = bus::bus();
     let sink = tokio::spawn(sink::run(receiver, db.clone()));
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let local = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
-    let providers = Arc::new(ProviderModels::new(&config.providers));
-    let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), config, Arc::clone(&providers))?;
+    let names = Arc::new(Names::new(config));
+    let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), config, Arc::clone(&names))?;
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let services = Services {
-        dispatcher: Arc::clone(&dispatcher),
-        fleet,
-        providers,
-        routes: Arc::new(config.routes.clone()),
-        audit,
-    };
+    let services = Services::new(Arc::clone(&dispatcher), fleet, names, audit);
     let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
-    let (stage, mut draining) = watch::channel(Stage::Serving);
-    let mut over = draining.clone();
+    let idle = Duration::from_secs(config.idle_connection_seconds.into());
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let mut over = stages.clone();
     tokio::spawn(Signals::listen()?.handle(gate, (dispatcher, changes), drain, stage));
     let (sockets, closing) = (Arc::clone(&state.sockets), Arc::clone(&state.sockets));
     let mut router = router::router(state);
@@ -109,21 +99,20 @@ async fn serve(
         // Outermost: preflight requests carry no key.
         router = router.layer(cors);
     }
-    // A bare router would be copied with all its routes for each connection.
-    let server = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(async move {
-        let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
+    let drains = draining(stages.clone());
+    tokio::spawn(async move {
+        drains.await;
         closing.close();
     });
     let served = async {
-        server.await?;
+        connections::serve(listener, router, idle, stages).await;
         // Connections that were upgraded are no longer the server's.
         sockets.wait_closed().await;
         // Background responses have as long as requests with a client.
         responses.wait_idle().await;
-        Ok::<_, std::io::Error>(())
     };
     tokio::select! {
-        ended = served => ended?,
+        () = served => {}
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
     // Dropping an aborted request writes its record. Unfinished background responses are stored incomplete.
@@ -131,4 +120,10 @@ async fn serve(
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())
+}
+
+async fn open(db: Db) {
+    if let Err(error) = db.open().await {
+        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
+    }
 }

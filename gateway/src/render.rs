@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::backends::local::LocalBackend;
 use crate::dispatch::{Dispatcher, Target};
-use crate::fleet::FleetClient;
+use crate::fleet::{Catalogue, FleetClient};
 use crate::protocols::common::{body, model_choice};
 use crate::protocols::openai::chat::parse as chat;
 use crate::protocols::prompts::wire::{Rendered, Token};
@@ -65,7 +65,7 @@ pub fn run() -> std::io::Result<i32> {
 pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let mut request = body::parse(body)?;
-    model_choice::fill(&fleet, &mut request).await?;
+    model_choice::fill(&Catalogue::new(Arc::clone(&fleet)), &mut request).await?;
     let request = chat::parse(request)?.request;
     let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), GatewayConfig::default().recoveries);
     let model = request.model.clone();

@@ -1,6 +1,7 @@
 //! The HTTP server: routes, middleware, listening sockets and shutdown.
 
 pub mod closable_listener;
+pub mod connections;
 pub mod health;
 pub mod listener;
 pub mod middleware;

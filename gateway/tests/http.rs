@@ -13,10 +13,14 @@ mod admin;
 mod aliases;
 #[path = "http/compaction.rs"]
 mod compaction;
+#[path = "http/connections.rs"]
+mod connections;
 #[path = "http/decisions.rs"]
 mod decisions;
 #[path = "http/fakes.rs"]
 mod fakes;
+#[path = "http/intake.rs"]
+mod intake;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
 #[path = "http/limits.rs"]
@@ -31,12 +35,18 @@ mod origin;
 mod prompts;
 #[path = "http/providers.rs"]
 mod providers;
+#[path = "http/records.rs"]
+mod records;
 #[path = "http/responses.rs"]
 mod responses;
 #[path = "http/scoring.rs"]
 mod scoring;
+#[path = "http/silence.rs"]
+mod silence;
 #[path = "http/socket.rs"]
 mod socket;
+#[path = "http/stack.rs"]
+mod stack;
 #[path = "http/unnamed.rs"]
 mod unnamed;
 

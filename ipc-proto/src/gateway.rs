@@ -21,6 +21,12 @@ pub struct GatewayConfig {
     pub recoveries: u32,
     /// Seconds that a replaced gateway has to finish its requests.
     pub drain_seconds: u32,
+    /// Seconds after which a connection without a complete request head ends.
+    #[serde(deserialize_with = "within::<1, 86_400, _>")]
+    pub idle_connection_seconds: u32,
+    /// Seconds in which each further part of a request's body must come.
+    #[serde(deserialize_with = "within::<1, 86_400, _>")]
+    pub body_seconds: u32,
     /// Days after which stored responses are deleted.
     #[serde(deserialize_with = "within::<1, 36_500, _>")]
     pub response_days: u32,
@@ -41,6 +47,8 @@ impl Default for GatewayConfig {
         Self {
             recoveries: 2,
             drain_seconds: 600,
+            idle_connection_seconds: 120,
+            body_seconds: 30,
             response_days: 30,
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
@@ -287,7 +295,7 @@ mod tests {
     proptest! {
         #[test]
         fn document_restores_what_was_written(
-            numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500),
+            numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500, 1u32..=86_400, 1u32..=86_400),
             names in proptest::collection::vec("[a-z]{1,9}(\\.local)?", 0..4),
             hosts in proptest::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?", 0..4),
             any_origin in any::<bool>(),
@@ -297,6 +305,8 @@ mod tests {
                 recoveries: numbers.0,
                 drain_seconds: numbers.1,
                 response_days: numbers.2,
+                idle_connection_seconds: numbers.3,
+                body_seconds: numbers.4,
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),

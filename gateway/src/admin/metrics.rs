@@ -12,19 +12,17 @@ use ipc_proto::supervisor::{Lease, Pool, Pressure};
 
 use crate::audit::totals::Sums;
 use crate::dispatch::Services;
-use crate::protocols::error::ApiError;
+use crate::fleet::catalogue::within;
 use crate::protocols::openai::responses::store::ResponseStore;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `GET /metrics`: counters and gauges of the whole server. Requests and tokens are counted by this gateway process.
-///
-/// # Errors
-/// The supervisor does not answer.
+/// `GET /metrics`: counters and gauges of the whole server. Requests and tokens are counted by this gateway process. Without an
+/// answer of the supervisor there are only these.
 pub async fn metrics(
     State(services): State<Services>,
     State(responses): State<Arc<ResponseStore>>,
-) -> Result<Response, ApiError> {
+) -> Response {
     let counters = &services.dispatcher.counters;
     let gateway = GatewayMetrics {
         sums: services.audit.totals().snapshot(),
@@ -33,8 +31,8 @@ pub async fn metrics(
         records_lost: services.audit.lost(),
         responses_lost: responses.lost(),
     };
-    let text = text(&services.fleet.pool().await?, &gateway);
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    let pool = within(services.fleet.pool()).await.ok();
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text(pool.as_ref(), &gateway)).into_response()
 }
 
 /// The gateway's own counters.
@@ -89,8 +87,8 @@ const WORKER_METRICS: [(&str, &str, &str, ReadValue); 22] = [
     ("kv_lease_bytes", "gauge", "KV cache that it may have.", |l| l.kv),
 ];
 
-/// All metrics, in the text format.
-pub fn text(pool: &Pool, gateway: &GatewayMetrics) -> String {
+/// All metrics, in the text format. Those of `pool` are absent without it.
+pub fn text(pool: Option<&Pool>, gateway: &GatewayMetrics) -> String {
     let mut text = String::new();
     push_head(&mut text, "mlxd_requests_total", "counter", "Requests that ended, by path and how.");
     for ((endpoint, outcome), count) in &gateway.sums.requests {
@@ -103,11 +101,6 @@ pub fn text(pool: &Pool, gateway: &GatewayMetrics) -> String {
     {
         push_sample(&mut text, "mlxd_tokens_total", &[("kind", kind)], count);
     }
-    let pressure = match pool.pressure {
-        Pressure::Normal => 0,
-        Pressure::Warn => 1,
-        Pressure::Critical => 2,
-    };
     for (name, kind, help, value) in [
         (
             "mlxd_recoveries_total",
@@ -123,6 +116,25 @@ pub fn text(pool: &Pool, gateway: &GatewayMetrics) -> String {
             gateway.records_lost,
         ),
         ("mlxd_responses_lost_total", "counter", "Responses that could not be kept.", gateway.responses_lost),
+        ("mlxd_supervisor_up", "gauge", "1 if the supervisor answers.", pool.is_some().into()),
+    ] {
+        push_head(&mut text, name, kind, help);
+        push_sample(&mut text, name, &[], value);
+    }
+    if let Some(pool) = pool {
+        push_pool(&mut text, pool);
+    }
+    text
+}
+
+/// Appends the metrics of the memory and of each worker.
+fn push_pool(text: &mut String, pool: &Pool) {
+    let pressure = match pool.pressure {
+        Pressure::Normal => 0,
+        Pressure::Warn => 1,
+        Pressure::Critical => 2,
+    };
+    for (name, kind, help, value) in [
         ("mlxd_evictions_total", "counter", "Workers ended to make room.", pool.evictions),
         ("mlxd_models_queued", "gauge", "Models that wait for memory.", pool.queue.len() as u64),
         ("mlxd_memory_budget_bytes", "gauge", "What workers may have together.", pool.budget),
@@ -131,19 +143,18 @@ pub fn text(pool: &Pool, gateway: &GatewayMetrics) -> String {
         ("mlxd_memory_available_bytes", "gauge", "What the system could give.", pool.available),
         ("mlxd_memory_pressure", "gauge", "0 normal, 1 warn, 2 critical.", pressure),
     ] {
-        push_head(&mut text, name, kind, help);
-        push_sample(&mut text, name, &[], value);
+        push_head(text, name, kind, help);
+        push_sample(text, name, &[], value);
     }
     for (name, kind, help, read_value) in WORKER_METRICS {
         let name = format!("mlxd_worker_{name}");
-        push_head(&mut text, &name, kind, help);
+        push_head(text, &name, kind, help);
         for lease in &pool.leases {
             let incarnation = lease.incarnation.to_string();
             let labels = [("model", lease.model.as_str()), ("incarnation", &incarnation)];
-            push_sample(&mut text, &name, &labels, read_value(lease));
+            push_sample(text, &name, &labels, read_value(lease));
         }
     }
-    text
 }
 
 /// Appends the `HELP` and `TYPE` lines of a metric.
@@ -181,13 +192,15 @@ mod tests {
             GatewayMetrics { recoveries: 2, records_lost: 3, responses_lost: 1, ..GatewayMetrics::default() };
         gateway.sums.requests.insert(("/v1/messages", "failed"), 4);
         gateway.sums.cached_tokens = 5;
-        let text = text(&pool, &gateway);
+        assert!(!text(None, &gateway).contains("mlxd_memory"));
+        let text = text(Some(&pool), &gateway);
         for line in [
             "mlxd_requests_total{endpoint=\"/v1/messages\",outcome=\"failed\"} 4",
             "mlxd_tokens_total{kind=\"cached\"} 5",
             "mlxd_recoveries_total 2",
             "mlxd_records_lost_total 3",
             "mlxd_responses_lost_total 1",
+            "mlxd_supervisor_up 1",
             "mlxd_memory_budget_bytes 9",
             "mlxd_memory_pressure 1",
             "mlxd_worker_lease_bytes{model=\"a\\\"\\n\\\\b\",incarnation=\"3\"} 7",
@@ -197,6 +210,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-        assert_eq!(types, 2 + 11 + WORKER_METRICS.len());
+        assert_eq!(types, 2 + 12 + WORKER_METRICS.len());
     }
 }

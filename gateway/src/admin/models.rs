@@ -8,6 +8,7 @@ use ipc_proto::supervisor::{ModelSettings, Restart, Want};
 use super::view;
 use super::wire::{self, Load, Model, Models, Pin, Unload};
 use crate::dispatch::Services;
+use crate::fleet::catalogue::within;
 use crate::protocols::common::{body, keep_alive};
 use crate::protocols::error::ApiError;
 
@@ -18,7 +19,7 @@ type JsonResult<T> = Result<Json<T>, ApiError>;
 /// # Errors
 /// The supervisor does not answer.
 pub async fn list(State(services): State<Services>) -> JsonResult<Models> {
-    let models = services.fleet.models().await?;
+    let models = within(services.fleet.models()).await?;
     Ok(Json(Models { models: models.into_iter().map(view::model).collect() }))
 }
 
@@ -119,5 +120,5 @@ pub async fn pin(
 }
 
 async fn model_response(services: &Services, name: &str) -> Result<Json<Model>> {
-    Ok(Json(view::model(services.fleet.model(name).await?)))
+    Ok(Json(view::model(within(services.fleet.model(name)).await?)))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::{GatewayConfig, Routes};
+use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::generate::Prompt;
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Disposition, Error, ErrorKind, Resource, Result};
@@ -18,15 +18,14 @@ use super::local::LocalBackend;
 use super::providers::ProviderBackend;
 use super::{Attempt, Backend, Call, Capabilities, EventStream, GenerateAttempt};
 use crate::fleet::FleetClient;
-use crate::inference::provider_models::ProviderModels;
+use crate::inference::names::Names;
 
-/// The models of this machine, and those of providers.
+/// The models of this machine, those of providers, and routes to them. Only generations go on along a route.
 pub struct ByName {
     local: Arc<LocalBackend>,
     fleet: Arc<FleetClient>,
     providers: HashMap<String, ProviderBackend>,
-    models: Arc<ProviderModels>,
-    routes: Routes,
+    names: Arc<Names>,
 }
 
 impl ByName {
@@ -38,25 +37,19 @@ impl ByName {
         local: Arc<LocalBackend>,
         fleet: Arc<FleetClient>,
         config: &GatewayConfig,
-        models: Arc<ProviderModels>,
+        names: Arc<Names>,
     ) -> anyhow::Result<Self> {
         let mut providers = HashMap::new();
         for (name, provider) in config.providers.iter() {
             providers.insert(name.to_owned(), ProviderBackend::new(name, provider)?);
         }
-        Ok(Self { local, fleet, providers, models, routes: config.routes.clone() })
-    }
-
-    /// The first model that answers for a name. Only generations go on to the next.
-    fn first_target<'a>(&'a self, name: &'a str) -> &'a str {
-        let route = self.routes.find(name);
-        route.and_then(|route| route.targets.first()).map_or(name, String::as_str)
+        Ok(Self { local, fleet, providers, names })
     }
 
     /// Asks the models of a route, if one has the name, until one answers.
     async fn generate_along(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
         let name = attempt.model.clone();
-        let targets = self.routes.find(&name).map_or(&[][..], |route| &route.targets);
+        let targets = self.names.route(&name).map_or(&[][..], |route| &route.targets);
         let Some((last, others)) = targets.split_last() else {
             return self.generate_at(&name, attempt).await;
         };
@@ -75,8 +68,8 @@ impl ByName {
 
     /// The backend of `model`, and the model's name there.
     async fn choose(&self, model: &str) -> Result<(&dyn Backend, String)> {
-        let Some(listed) = self.models.find(model) else {
-            return match self.models.provider_of(model) {
+        let Some(listed) = self.names.find(model) else {
+            return match self.names.provider_of(model) {
                 Some(provider) if self.is_missing_here(model).await? => Err(unlisted(provider, model)),
                 _ => Ok((&*self.local, model.to_owned())),
             };
@@ -133,8 +126,8 @@ fn renamed<'a, R: ?Sized>(call: &'a Call<'_, R>, model: &'a str) -> Call<'a, R> 
 
 impl Backend for ByName {
     fn capabilities(&self, model: &str) -> Capabilities {
-        let target = self.first_target(model);
-        match self.models.find(target) {
+        let target = self.names.first_target(model);
+        match self.names.find(target) {
             // The name may also be that of a local model. Then less than possible is used of it.
             Some(_) => Capabilities { resumable: false },
             None => self.local.capabilities(target),
@@ -147,7 +140,7 @@ impl Backend for ByName {
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.embed(renamed(&call, &model)).await
         }
         .boxed()
@@ -155,7 +148,7 @@ impl Backend for ByName {
 
     fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.rerank(renamed(&call, &model)).await
         }
         .boxed()
@@ -163,7 +156,7 @@ impl Backend for ByName {
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.count_tokens(renamed(&call, &model)).await
         }
         .boxed()
@@ -171,7 +164,7 @@ impl Backend for ByName {
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.render(renamed(&call, &model)).await
         }
         .boxed()
@@ -179,7 +172,7 @@ impl Backend for ByName {
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.tokenize(renamed(&call, &model)).await
         }
         .boxed()
@@ -187,7 +180,7 @@ impl Backend for ByName {
 
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         async move {
-            let (backend, model) = self.choose(self.first_target(call.model)).await?;
+            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
             backend.detokenize(renamed(&call, &model)).await
         }
         .boxed()

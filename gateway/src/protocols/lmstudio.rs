@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dispatch::Services;
+use crate::fleet::catalogue::within;
 use crate::protocols::error::ApiError;
 use crate::protocols::models::write::expand_aliases;
 
@@ -51,7 +52,7 @@ pub struct Model {
 /// Returns an error if the supervisor does not answer.
 pub async fn list(State(services): State<Services>) -> Result<Json<List>, ApiError> {
     let mut data = Vec::new();
-    for entry in expand_aliases(services.fleet.models().await?) {
+    for entry in expand_aliases(services.catalogue.models().await?) {
         data.extend(describe(&services, entry).await?);
     }
     Ok(Json(List { object: "list", data }))
@@ -65,7 +66,7 @@ pub async fn retrieve(
     State(services): State<Services>,
     Path(id): Path<String>,
 ) -> Result<Json<Model>, ApiError> {
-    let found = services.fleet.model(&id).await?;
+    let found = services.catalogue.model(&id).await?;
     let found = ModelEntry { id: id.clone(), ..found };
     let missing = || {
         let text = format!("the model \"{id}\" does not exist; GET /api/v0/models lists those that do");
@@ -76,7 +77,7 @@ pub async fn retrieve(
 }
 
 async fn describe(services: &Services, entry: ModelEntry) -> Result<Option<Model>> {
-    let settings = services.fleet.settings(entry.id.clone()).await?;
+    let settings = within(services.fleet.settings(entry.id.clone())).await?;
     Ok(to_model(entry, &settings))
 }
 

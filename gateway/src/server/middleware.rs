@@ -5,6 +5,8 @@ pub mod cors;
 pub mod error_shape;
 pub mod host;
 pub mod idempotency;
+pub mod intake;
 pub mod origin;
+pub mod path;
 pub mod request_id;
 pub mod upgrade;

@@ -24,7 +24,9 @@ use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::{handler as responses, socket};
 use crate::protocols::prompts::handler as prompts;
 use crate::server::health;
-use crate::server::middleware::{auth, error_shape, host, idempotency, origin, request_id, upgrade};
+use crate::server::middleware::{
+    auth, error_shape, host, idempotency, intake, origin, path, request_id, upgrade,
+};
 use crate::server::state::AppState;
 
 /// The routes of the API. Paths below `/v1` are served without it too, for clients whose base URL lacks it.
@@ -112,8 +114,11 @@ pub fn router(state: AppState) -> Router {
         // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         .layer(from_fn(upgrade::check))
+        .layer(from_fn(path::check))
         .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
         .layer(from_fn_with_state(Arc::clone(&state.hosts), host::check))
+        // Outside of all checks, so that a client can read their answers.
+        .layer(from_fn_with_state(state.intake, intake::apply))
         .layer(from_fn(error_shape::apply))
         .layer(from_fn(request_id::assign))
         .with_state(state)

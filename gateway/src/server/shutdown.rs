@@ -28,6 +28,12 @@ pub enum Stage {
     Over,
 }
 
+/// Waits until the gateway drains.
+pub async fn draining(mut stage: watch::Receiver<Stage>) {
+    // The result holds a lock.
+    drop(stage.wait_for(|stage| *stage >= Stage::Draining).await);
+}
+
 /// The signals that end the gateway: SIGTERM, and SIGHUP after another gateway has taken over.
 #[derive(Debug)]
 pub struct Signals {

@@ -1,6 +1,7 @@
 //! The state behind all handlers. Each handler extracts only the parts that it uses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use ipc_proto::gateway::GatewayConfig;
@@ -12,6 +13,7 @@ use crate::protocols::openai::responses::socket::Sockets;
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::server::middleware::host::HostPolicy;
 use crate::server::middleware::idempotency::Idempotency;
+use crate::server::middleware::intake::IntakePolicy;
 use crate::server::middleware::origin::OriginPolicy;
 
 /// Shared by all requests. Cheap to clone.
@@ -31,6 +33,8 @@ pub struct AppState {
     pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
     pub origins: Arc<OriginPolicy>,
+    /// What bodies of requests may take.
+    pub intake: IntakePolicy,
     /// Responses to requests with an idempotency key.
     pub idempotency: Arc<Idempotency>,
 }
@@ -54,6 +58,7 @@ impl AppState {
             keys,
             hosts: Arc::new(hosts),
             origins: Arc::new(origins),
+            intake: IntakePolicy { patience: Duration::from_secs(config.body_seconds.into()) },
             idempotency: Arc::default(),
         }
     }

@@ -40,7 +40,8 @@ impl Db {
                 .push_bind(&record.labels.notes);
         });
         // Each number of records is a different statement, so caching it is useless.
-        insert.build().persistent(false).execute(self.pool().await?).await?;
+        let insert = insert.build().persistent(false);
+        insert.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
         Ok(())
     }
 }

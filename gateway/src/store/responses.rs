@@ -38,15 +38,17 @@ impl Db {
         let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
         let now = signed(now);
         let oldest = now.saturating_sub(signed(seconds));
+        let writer = self.writer().await?;
         sqlx::query("DELETE FROM responses WHERE created_at < ?")
             .bind(oldest)
-            .execute(self.pool().await?)
-            .await?;
+            .execute(&writer)
+            .await
+            .map_err(|error| self.failed(error))?;
         let text = "INSERT INTO responses (id, owner, created_at, previous, input, response, maker)
             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET response = excluded.response";
         let insert = sqlx::query(text).bind(&stored.id).bind(&stored.owner).bind(now).bind(&stored.previous);
         let insert = insert.bind(&stored.input).bind(&stored.response).bind(&stored.instance);
-        insert.execute(self.pool().await?).await?;
+        insert.execute(&writer).await.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
@@ -56,7 +58,8 @@ impl Db {
     /// The database refuses.
     pub async fn update_response(&self, id: &str, instance: &str, response: &str) -> Result<(), DbError> {
         let update = sqlx::query("UPDATE responses SET response = ? WHERE id = ? AND maker = ?");
-        update.bind(response).bind(id).bind(instance).execute(self.pool().await?).await?;
+        let update = update.bind(response).bind(id).bind(instance);
+        update.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
@@ -67,7 +70,8 @@ impl Db {
     pub async fn finish_response(&self, id: &str, instance: &str, response: &str) -> Result<bool, DbError> {
         let update =
             sqlx::query("UPDATE responses SET response = ?, maker = NULL WHERE id = ? AND maker = ?");
-        let done = update.bind(response).bind(id).bind(instance).execute(self.pool().await?).await?;
+        let update = update.bind(response).bind(id).bind(instance);
+        let done = update.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -77,7 +81,8 @@ impl Db {
     /// The database refuses.
     pub async fn is_produced_by(&self, id: &str, instance: &str) -> Result<bool, DbError> {
         let query = sqlx::query("SELECT 1 FROM responses WHERE id = ? AND maker = ?").bind(id).bind(instance);
-        Ok(query.fetch_optional(self.pool().await?).await?.is_some())
+        let found = query.fetch_optional(&self.reader().await?).await.map_err(|error| self.failed(error))?;
+        Ok(found.is_some())
     }
 
     /// The response `id` of `owner`.
@@ -87,7 +92,8 @@ impl Db {
     pub async fn response(&self, owner: &str, id: &str) -> Result<Option<StoredResponse>, DbError> {
         let text =
             "SELECT id, owner, previous, input, response, maker FROM responses WHERE id = ? AND owner = ?";
-        Ok(sqlx::query_as(text).bind(id).bind(owner).fetch_optional(self.pool().await?).await?)
+        let query = sqlx::query_as(text).bind(id).bind(owner);
+        query.fetch_optional(&self.reader().await?).await.map_err(|error| self.failed(error))
     }
 
     /// The response `id` of `owner` and all responses that it continues, the earliest first.
@@ -102,7 +108,8 @@ impl Db {
                 FROM responses AS r JOIN chain ON r.id = chain.previous AND r.owner = chain.owner WHERE depth < ?
             )
             SELECT id, owner, previous, input, response, maker FROM chain ORDER BY depth DESC";
-        Ok(sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN).fetch_all(self.pool().await?).await?)
+        let query = sqlx::query_as(text).bind(id).bind(owner).bind(MAX_CHAIN);
+        query.fetch_all(&self.reader().await?).await.map_err(|error| self.failed(error))
     }
 
     /// Deletes a response of `owner`. Returns false if there is none.
@@ -111,6 +118,7 @@ impl Db {
     /// The database refuses.
     pub async fn delete_response(&self, owner: &str, id: &str) -> Result<bool, DbError> {
         let delete = sqlx::query("DELETE FROM responses WHERE id = ? AND owner = ?").bind(id).bind(owner);
-        Ok(delete.execute(self.pool().await?).await?.rows_affected() > 0)
+        let done = delete.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
+        Ok(done.rows_affected() > 0)
     }
 }

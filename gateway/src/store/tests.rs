@@ -31,12 +31,12 @@ async fn records_survive_a_restart() {
     let db = Db::new(home.path());
     let rows: Vec<(String, String, Option<String>, i64)> =
         sqlx::query_as("SELECT id, outcome, error, completion_tokens FROM requests ORDER BY id")
-            .fetch_all(db.pool().await.unwrap())
+            .fetch_all(&db.reader().await.unwrap())
             .await
             .unwrap();
     let labels: (Option<String>, Option<String>, Option<String>) =
         sqlx::query_as("SELECT sender, session, notes FROM requests LIMIT 1")
-            .fetch_one(db.pool().await.unwrap())
+            .fetch_one(&db.reader().await.unwrap())
             .await
             .unwrap();
     assert_eq!(labels, (Some("u".into()), None, Some("{}".into())));
@@ -51,7 +51,7 @@ async fn batch_with_a_bad_record_inserts_nothing() {
     let twice = [record("a", Outcome::Cancelled), record("a", Outcome::Cancelled)];
     assert!(db.insert_requests(&twice).await.is_err());
     let (count,): (i64,) =
-        sqlx::query_as("SELECT count(*) FROM requests").fetch_one(db.pool().await.unwrap()).await.unwrap();
+        sqlx::query_as("SELECT count(*) FROM requests").fetch_one(&db.reader().await.unwrap()).await.unwrap();
     assert_eq!(count, 0);
 }
 
@@ -117,15 +117,13 @@ async fn background_response_is_finished_once_by_its_instance() {
     assert!(!db.finish_response("b", "one", "not there").await.unwrap());
 }
 
-/// Limits the growth of the database to `more` pages of 4 KiB, on all of its connections.
+/// Limits the growth of the database to `more` pages of 4 KiB.
 async fn limit_growth(db: &Db, more: u32) {
-    let pool = db.pool().await.unwrap();
-    let mut connections = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
-    let (pages,): (u32,) = sqlx::query_as("PRAGMA page_count").fetch_one(&mut *connections[0]).await.unwrap();
-    for connection in &mut connections {
-        let text = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + more));
-        sqlx::query(text).execute(&mut **connection).await.unwrap();
-    }
+    // It has one connection.
+    let writer = db.writer().await.unwrap();
+    let (pages,): (u32,) = sqlx::query_as("PRAGMA page_count").fetch_one(&writer).await.unwrap();
+    let text = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + more));
+    sqlx::query(text).execute(&writer).await.unwrap();
 }
 
 #[tokio::test]
@@ -154,7 +152,7 @@ async fn full_database_refuses_and_recovers_when_there_is_room() {
     db.close().await;
     let db = Db::new(home.path());
     let text = "SELECT id FROM requests ORDER BY id";
-    let ids: Vec<(String,)> = sqlx::query_as(text).fetch_all(db.pool().await.unwrap()).await.unwrap();
+    let ids: Vec<(String,)> = sqlx::query_as(text).fetch_all(&db.reader().await.unwrap()).await.unwrap();
     assert_eq!(ids, ["a", "b", "c"].map(|id| (id.to_owned(),)), "all of a batch or nothing");
     assert!(db.response("o", "k").await.unwrap().is_some());
 }
@@ -167,4 +165,99 @@ async fn database_that_cannot_be_opened_is_retried() {
     assert!(db.open().await.is_err() && db.insert_requests(&[record("a", Outcome::Finished)]).await.is_err());
     std::fs::create_dir(&home).unwrap();
     db.insert_requests(&[record("a", Outcome::Finished)]).await.unwrap();
+}
+
+/// The modes of the database's files.
+fn modes(home: &Path) -> Vec<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let file = |suffix| home.join(format!("mlxd.db{suffix}"));
+    let mode = |path: PathBuf| std::fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
+    ["", "-wal", "-shm"].into_iter().map(|suffix| mode(file(suffix)).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    db.insert_requests(&[record("a", Outcome::Finished)]).await.unwrap();
+    assert_eq!(modes(home.path()), [0o600; 3]);
+    // A database of an earlier version, which others could read.
+    for suffix in ["", "-wal", "-shm"] {
+        let file = home.path().join(format!("mlxd.db{suffix}"));
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let next = Db::new(home.path());
+    next.insert_requests(&[record("b", Outcome::Finished)]).await.unwrap();
+    assert_eq!(modes(home.path()), [0o600; 3]);
+}
+
+/// The files that were set aside, without those of SQLite beside them.
+fn set_aside(home: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(home).unwrap().map(|file| file.unwrap().path());
+    let is_broken = |file: &PathBuf| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("mlxd.db.broken-") && !name.ends_with("-wal") && !name.ends_with("-shm")
+    };
+    files.filter(is_broken).collect()
+}
+
+#[tokio::test]
+async fn file_that_is_no_database_is_set_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "not a database ".repeat(1000);
+    std::fs::write(home.path().join("mlxd.db"), &text).unwrap();
+    let db = Db::new(home.path());
+    db.store_response(&stored("a", None), 5_000_000, 3600).await.unwrap();
+    assert!(db.response("o", "a").await.unwrap().is_some());
+    let [aside] = &set_aside(home.path())[..] else { panic!("one file is set aside") };
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
+}
+
+/// The header is whole, so only a statement finds out.
+#[tokio::test]
+async fn database_found_corrupt_while_it_is_used_is_set_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let mut long = stored("a", None);
+    long.response = "x".repeat(100_000);
+    db.store_response(&long, 5_000_000, 3600).await.unwrap();
+    db.close().await;
+    let path = home.path().join("mlxd.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let db = Db::new(home.path());
+    // Depending on the page, opening fails or the statements do.
+    for _ in 0..3 {
+        let _ = db.store_response(&stored("b", None), 5_000_000, 3600).await;
+    }
+    db.store_response(&stored("c", None), 5_000_000, 3600).await.unwrap();
+    assert!(db.response("o", "c").await.unwrap().is_some());
+    assert_eq!(set_aside(home.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn lock_of_another_program_stops_writing_but_not_reading() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    db.store_response(&stored("a", None), 5_000_000, 3600).await.unwrap();
+    let other = Db::new(home.path()).writer().await.unwrap();
+    let mut lock = other.acquire().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut *lock).await.unwrap();
+    let begun = std::time::Instant::now();
+    let writes = (0..4).map(|n| {
+        let (db, row) = (db.clone(), stored(&format!("w{n}"), None));
+        tokio::spawn(async move { db.store_response(&row, 5_000_000, 3600).await })
+    });
+    let writes: Vec<_> = writes.collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(db.response("o", "a").await.unwrap().is_some());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    for write in writes {
+        let error = write.await.unwrap().unwrap_err();
+        assert!(error.is_temporary(), "{error}");
+    }
+    sqlx::query("COMMIT").execute(&mut *lock).await.unwrap();
+    db.store_response(&stored("b", None), 5_000_000, 3600).await.unwrap();
 }

@@ -8,17 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use gateway::audit::{bus, sink};
-use gateway::backends::by_name::ByName;
 use gateway::backends::local::LocalBackend;
-use gateway::dispatch::{Dispatcher, Services};
-use gateway::fleet::FleetClient;
 use gateway::fleet::watch::FleetWatch;
-use gateway::inference::provider_models::ProviderModels;
-use gateway::protocols::openai::responses::store::ResponseStore;
-use gateway::server::router::router;
-use gateway::server::state::AppState;
-use gateway::store::Db;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Prompt, Submission, Usage};
@@ -31,15 +22,13 @@ use ipc_proto::supervisor::{
 };
 use ipc_proto::worker::{Accepted, Capacity, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Resource, Result};
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::scoring;
+use super::{scoring, stack};
 
 type Frames = UnboundedSender<Option<StepFrame>>;
 
@@ -73,9 +62,18 @@ struct Calls {
     settings: Arc<Mutex<ModelSettings>>,
     /// Whether there is only one model of each task.
     one_per_task: Arc<AtomicBool>,
+    /// Whether the supervisor answers nothing more about models and memory.
+    silent: Arc<AtomicBool>,
 }
 
 impl FakeSupervisor {
+    /// Never returns once the supervisor is silent.
+    async fn answers(&self) {
+        if self.calls.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn known(&self, model: &str) -> Result<()> {
         let is_alias = self.calls.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
         match model {
@@ -101,6 +99,7 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
+        self.answers().await;
         let ready = ModelEntry { id: "m".into(), created: 5, bytes: 9, ..ModelEntry::default() };
         let loading = ModelState::Loading { loaded: 9, total: 20 };
         let slow = ModelEntry { id: "slow".into(), state: loading, ..ModelEntry::default() };
@@ -152,6 +151,7 @@ impl Supervisor for FakeSupervisor {
     async fn stop(self, _: Context) {}
 
     async fn pool(self, _: Context) -> Pool {
+        self.answers().await;
         Pool::default()
     }
 
@@ -440,14 +440,14 @@ pub(crate) struct Gateway {
     pub(crate) watch: FleetWatch,
     worker: FakeWorker,
     calls: Calls,
-    home: TempDir,
+    pub(crate) home: TempDir,
     // Dropped last: everything runs on it.
     runtime: tokio::runtime::Runtime,
 }
 
 impl Gateway {
     pub(crate) fn start(keys: &str) -> Self {
-        Self::configured(&GatewayConfig { api_keys: keys.split(',').collect(), ..GatewayConfig::default() })
+        Self::with(GatewayConfig { api_keys: keys.split(',').collect(), ..GatewayConfig::default() })
     }
 
     /// A gateway that knows these providers.
@@ -459,10 +459,10 @@ impl Gateway {
     pub(crate) fn with_routes(providers: serde_json::Value, routes: serde_json::Value) -> Self {
         let providers = serde_json::from_value(providers).unwrap();
         let routes = serde_json::from_value(routes).unwrap();
-        Self::configured(&GatewayConfig { providers, routes, ..GatewayConfig::default() })
+        Self::with(GatewayConfig { providers, routes, ..GatewayConfig::default() })
     }
 
-    fn configured(config: &GatewayConfig) -> Self {
+    pub(crate) fn with(config: GatewayConfig) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
@@ -475,6 +475,11 @@ impl Gateway {
     /// From now on there is one model of each task: `m`, `vectors` and `ranker`.
     pub(crate) fn serve_one_model_per_task(&self) {
         self.calls.one_per_task.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the supervisor answers nothing about models and memory.
+    pub(crate) fn silence_supervisor(&self) {
+        self.calls.silent.store(true, Ordering::Relaxed);
     }
 
     /// Runs a future on the gateway's runtime.
@@ -505,44 +510,6 @@ impl Gateway {
     /// Calls of `ensure_ready` that the supervisor has received.
     pub(crate) fn asked(&self) -> usize {
         self.calls.asked.load(Ordering::Relaxed)
-    }
-
-    /// The number of retries of each recorded request.
-    pub(crate) fn recoveries(&self) -> Vec<i64> {
-        let file = self.home.path().join("mlxd.db");
-        self.runtime.block_on(async move {
-            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
-            let all = "SELECT recoveries FROM requests ORDER BY started_at_ms";
-            sqlx::query_scalar(all).fetch_all(&pool).await.unwrap()
-        })
-    }
-
-    /// The labels of the last request: sender, session and notes.
-    pub(crate) fn labels(&self) -> [Option<String>; 3] {
-        let file = self.home.path().join("mlxd.db");
-        self.runtime.block_on(async move {
-            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
-            let last = "SELECT sender, session, notes FROM requests ORDER BY started_at_ms DESC LIMIT 1";
-            let (user, session, notes) = sqlx::query_as(last).fetch_one(&pool).await.unwrap();
-            [user, session, notes]
-        })
-    }
-
-    /// Waits for `count` records. Returns outcome and error of each.
-    pub(crate) fn records(&self, count: usize) -> Vec<(String, Option<String>)> {
-        let file = self.home.path().join("mlxd.db");
-        self.runtime.block_on(async move {
-            let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
-            for _ in 0..500 {
-                let all = "SELECT outcome, error FROM requests ORDER BY started_at_ms";
-                let rows: Vec<_> = sqlx::query_as(all).fetch_all(&pool).await.unwrap();
-                if rows.len() >= count {
-                    return rows;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            panic!("fewer than {count} records");
-        })
     }
 
     /// Opens a connection and sends a request.
@@ -582,7 +549,7 @@ async fn serve(
     home: &TempDir,
     fake: &FakeWorker,
     calls: &Calls,
-    config: &GatewayConfig,
+    config: GatewayConfig,
 ) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
     let path = home.path().join("w.sock");
     tokio::spawn(worker(socket::listen(&path).unwrap(), fake.clone()));
@@ -595,21 +562,5 @@ async fn serve(
             tokio::spawn(supervisor(stream, fake.clone()));
         }
     });
-    let db = Db::new(home.path());
-    db.open().await.unwrap();
-    let (audit, receiver) = bus::bus();
-    tokio::spawn(sink::run(receiver, db.clone()));
-    let responses = Arc::new(ResponseStore::new(db, home.path(), 30));
-    let fleet = Arc::new(FleetClient::new(path));
-    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
-    let providers = Arc::new(ProviderModels::new(&config.providers));
-    let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), config, Arc::clone(&providers));
-    let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name.unwrap()), 2));
-    let watch = FleetWatch::default();
-    let services = Services { dispatcher, fleet, providers, routes: Arc::new(config.routes.clone()), audit };
-    let state = AppState::new(config, services, watch.clone(), responses);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(state)).await });
-    (address, backend, watch)
+    stack::gateway(home.path(), path, config).await
 }

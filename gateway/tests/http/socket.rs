@@ -28,11 +28,11 @@ fn open(gateway: &Gateway, path: &str, headers: &[(&'static str, &str)]) -> Hand
     }
 }
 
-fn connect(gateway: &Gateway) -> WebSocket<TcpStream> {
+pub(crate) fn connect(gateway: &Gateway) -> WebSocket<TcpStream> {
     open(gateway, "/v1/responses", &[]).unwrap()
 }
 
-fn send(socket: &mut WebSocket<TcpStream>, input: &str, more: &Value) {
+pub(crate) fn send(socket: &mut WebSocket<TcpStream>, input: &str, more: &Value) {
     let mut frame = json!({"type": "response.create", "model": "m", "input": input});
     for (name, value) in more.as_object().unwrap() {
         frame[name] = value.clone();
@@ -48,7 +48,7 @@ fn next(socket: &mut WebSocket<TcpStream>) -> Value {
 }
 
 /// The events of one response, or one error.
-fn events(socket: &mut WebSocket<TcpStream>) -> Vec<Value> {
+pub(crate) fn events(socket: &mut WebSocket<TcpStream>) -> Vec<Value> {
     let mut events = Vec::new();
     loop {
         let event = next(socket);

@@ -42,37 +42,6 @@ pub async fn json_or_default<T: Body + Default>(request: Request) -> Result<T> {
     if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
 }
 
-/// Like [`json`], for clients that send invalid escapes.
-///
-/// # Errors
-/// The same as [`json`].
-pub async fn lenient_json<T: Body>(request: Request) -> Result<T> {
-    lenient_json_within(request, MAX_BODY_BYTES).await
-}
-
-/// Like [`lenient_json`], with a limit in bytes.
-///
-/// # Errors
-/// The same as [`json`].
-pub async fn lenient_json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
-    parse_lenient(&bytes_within(request, limit).await?)
-}
-
-/// Like [`parse`], but repairs invalid escapes.
-///
-/// # Errors
-/// The same as [`parse`].
-pub fn parse_lenient<T: Body>(bytes: &[u8]) -> Result<T> {
-    parse(bytes).or_else(|error| {
-        let repaired = || escapes::repair_escapes(&String::from_utf8_lossy(bytes));
-        // An error that names a field means that the JSON was valid.
-        if error.field.is_some() || !bytes.contains(&b'\\') {
-            return Err(error);
-        }
-        parse(repaired().as_bytes()).map_err(|second| if second.field.is_some() { second } else { error })
-    })
-}
-
 /// Reads the request's body.
 ///
 /// # Errors
@@ -99,11 +68,24 @@ fn too_large(limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, Origin::Client, text)
 }
 
-/// Parses `bytes` as a `T`.
+/// Parses `bytes` as a `T`. Repairs invalid escapes and halves of surrogate pairs, which clients of every protocol send: paths
+/// that were not escaped, and texts that were cut in the middle of an emoji. They stay in the history of a conversation.
 ///
 /// # Errors
 /// Returns an error for invalid JSON, or an error that names the path of the invalid field.
 pub fn parse<T: Body>(bytes: &[u8]) -> Result<T> {
+    parse_exactly(bytes).or_else(|error| {
+        let repaired = || escapes::repair_escapes(&String::from_utf8_lossy(bytes));
+        // An error that names a field means that the JSON was valid.
+        if error.field.is_some() || !bytes.contains(&b'\\') {
+            return Err(error);
+        }
+        parse_exactly(repaired().as_bytes())
+            .map_err(|second| if second.field.is_some() { second } else { error })
+    })
+}
+
+fn parse_exactly<T: Body>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = deserialize(&mut json).map_err(|error| blame_part::<T>(error, bytes))?;
     let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));

@@ -4,7 +4,7 @@ use ipc_proto::supervisor::ModelEntry;
 use ipc_proto::worker::ModelKind;
 use ipc_proto::{Error, Result};
 
-use crate::fleet::FleetClient;
+use crate::fleet::Catalogue;
 
 /// Maximum number of models that an error message lists.
 const MAX_LISTED_MODELS: usize = 8;
@@ -23,10 +23,10 @@ pub trait NamesModel {
 ///
 /// # Errors
 /// Returns an error if not exactly one model can answer, or the supervisor does not answer.
-pub async fn fill<T: NamesModel>(fleet: &FleetClient, request: &mut T) -> Result<()> {
+pub async fn fill<T: NamesModel>(catalogue: &Catalogue, request: &mut T) -> Result<()> {
     let name = request.model_mut();
     if name.as_deref().is_none_or(str::is_empty) {
-        *name = Some(only_model(T::KIND, &fleet.models().await?)?);
+        *name = Some(only_model(T::KIND, &catalogue.models().await?)?);
     }
     Ok(())
 }

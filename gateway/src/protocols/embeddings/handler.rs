@@ -29,7 +29,7 @@ pub async fn embed(
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let mut request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let ValidEmbed { call, request, encoding } = parse::parse_embed(request)?;
     let model = call.model.clone();
     let answer = run_embed(&services, (&id, "/v1/embeddings"), (call, sender), &request).await?;
@@ -47,7 +47,7 @@ pub async fn embed_by_type(
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let mut request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let ValidCohereEmbed { call, request, texts, types } = cohere::parse::parse(request)?;
     let answer = run_embed(&services, (&id, "/v2/embed"), (call, sender), &request).await?;
     let response_id = uuid::Uuid::new_v4().to_string();
@@ -65,7 +65,7 @@ pub async fn rerank(
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let mut request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let ValidRerank { call, request, top_n, return_documents, is_tei } = parse::parse_rerank(request)?;
     let (mut recorder, target) = start_recording(&services, &id, "/v1/rerank", call, sender);
     let answer = recorder.record_start(services.dispatcher.rerank(&target, &request).await)?;

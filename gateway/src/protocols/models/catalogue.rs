@@ -6,7 +6,7 @@ use ipc_proto::{ErrorKind, Resource, Result};
 
 use super::write::expand_aliases;
 use crate::dispatch::Services;
-use crate::inference::provider_models::ListedModel;
+use crate::inference::names::ListedModel;
 
 /// Lists every name of every model. A provider's model is left out where a model of this machine has its name. A route has the
 /// properties of its first model. A route for the beginning of names has no name to list.
@@ -14,12 +14,12 @@ use crate::inference::provider_models::ListedModel;
 /// # Errors
 /// Returns an error if the supervisor does not answer.
 pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
-    let mut models = expand_aliases(services.fleet.models().await?);
-    let elsewhere = services.providers.listed().into_iter();
+    let mut models = expand_aliases(services.catalogue.models().await?);
+    let elsewhere = services.names.listed().into_iter();
     let elsewhere = elsewhere.filter(|(name, _)| !models.iter().any(|entry| entry.id == *name));
     let elsewhere: Vec<ModelEntry> = elsewhere.map(|(name, listed)| entry(name, listed)).collect();
     models.extend(elsewhere);
-    for route in services.routes.iter() {
+    for route in services.names.routes() {
         let NamePattern::Exactly(name) = &route.model else { continue };
         let first = models.iter().find(|entry| route.targets.first() == Some(&entry.id));
         if let Some(first) = first.filter(|_| !models.iter().any(|entry| entry.id == *name)) {
@@ -34,10 +34,10 @@ pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
 /// # Errors
 /// Returns an error if there is none, or the supervisor does not answer.
 pub async fn one(services: &Services, name: &str) -> Result<ModelEntry> {
-    let target = first_target(services, name);
-    match services.fleet.model(target).await {
+    let target = services.names.first_target(name);
+    match services.catalogue.model(target).await {
         Err(error) if error.kind == ErrorKind::NotFound(Resource::Model) => {
-            services.providers.find(target).map(|listed| entry(target, listed)).ok_or(error)
+            services.names.find(target).map(|listed| entry(target, listed)).ok_or(error)
         }
         found => found,
     }
@@ -47,13 +47,8 @@ pub async fn one(services: &Services, name: &str) -> Result<ModelEntry> {
 pub fn owner(services: &Services, entry: &ModelEntry) -> String {
     // A model of this machine has a folder, also if a provider has one of the same name.
     let is_local = !entry.details.folder.as_os_str().is_empty();
-    let provider = services.providers.find(first_target(services, &entry.id)).filter(|_| !is_local);
+    let provider = services.names.find(services.names.first_target(&entry.id)).filter(|_| !is_local);
     provider.map_or_else(|| "local".to_owned(), |listed| listed.provider.clone())
-}
-
-fn first_target<'a>(services: &'a Services, name: &'a str) -> &'a str {
-    let route = services.routes.find(name);
-    route.and_then(|route| route.targets.first()).map_or(name, String::as_str)
 }
 
 /// Describes a provider's model as far as the settings do.

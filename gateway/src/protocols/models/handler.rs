@@ -19,7 +19,7 @@ use crate::protocols::protocol::Protocol;
 /// Lists every model. Anthropic's clients request pages.
 ///
 /// # Errors
-/// Returns an error if the supervisor does not answer.
+/// Returns an error if the supervisor has never answered.
 pub async fn list(
     State(services): State<Services>,
     Extension(protocol): Extension<Protocol>,

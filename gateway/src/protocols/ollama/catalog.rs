@@ -12,6 +12,7 @@ use super::folder::FolderTexts;
 use super::handler::resolve_tag;
 use super::models::{Running, Show, ShowRequest, Tags, Version};
 use crate::dispatch::Services;
+use crate::fleet::catalogue::within;
 use crate::protocols::common::body;
 use crate::protocols::error::{ApiError, unroutable};
 use crate::protocols::models::write::expand_aliases;
@@ -25,7 +26,7 @@ const OLLAMA_VERSION: &str = "0.13.4";
 /// # Errors
 /// Returns an error if the supervisor does not answer.
 pub async fn tags(State(services): State<Services>) -> Result<Json<Tags>, ApiError> {
-    let models = expand_aliases(services.fleet.models().await?).into_iter().map(describe::tag).collect();
+    let models = expand_aliases(services.catalogue.models().await?).into_iter().map(describe::tag).collect();
     Ok(Json(Tags { models }))
 }
 
@@ -34,7 +35,7 @@ pub async fn tags(State(services): State<Services>) -> Result<Json<Tags>, ApiErr
 /// # Errors
 /// Returns an error if the supervisor does not answer.
 pub async fn ps(State(services): State<Services>) -> Result<Json<Running>, ApiError> {
-    let (models, now) = (services.fleet.models().await?, Utc::now());
+    let (models, now) = (within(services.fleet.models()).await?, Utc::now());
     Ok(Json(Running {
         models: models.into_iter().filter_map(|entry| describe::running(entry, now)).collect(),
     }))
@@ -47,7 +48,7 @@ pub async fn ps(State(services): State<Services>) -> Result<Json<Running>, ApiEr
 pub async fn show(State(services): State<Services>, request: Request) -> Result<Json<Show>, ApiError> {
     let request: ShowRequest = body::json(request).await?;
     let name = resolve_tag(&services, request.model).await?;
-    let entry = services.fleet.model(&name).await?;
+    let entry = services.catalogue.model(&name).await?;
     if entry.details.unserved {
         let text = format!("the model \"{name}\" does not exist; GET /api/tags lists those that do");
         return Err(Error::not_found(Resource::Model, text).into());

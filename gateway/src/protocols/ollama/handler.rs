@@ -159,7 +159,7 @@ async fn run_embed(
 
 /// Sets the model of a request that names none, and removes the default tag.
 async fn named<T: NamesModel>(services: &Services, mut request: T) -> Result<T> {
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     if let Some(name) = request.model_mut().take() {
         *request.model_mut() = Some(resolve_tag(services, name).await?);
     }

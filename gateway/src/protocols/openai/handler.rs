@@ -55,7 +55,7 @@ async fn generate<T: Body + NamesModel>(
 ) -> Result<Response> {
     let labels = labels::from_headers(request.headers());
     let mut request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let ChoicesRequest { request, form } = parse(request)?.with_labels(labels);
     let mut timer = Timer::new(Instant::now());
     let (choices, streaming) = (request.outputs(), request.stream);

@@ -120,7 +120,7 @@ pub async fn responses(
 /// # Errors
 /// The same as `POST /v1/messages` before generation.
 pub async fn messages(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
-    let request = body::lenient_json_within(request, MAX_PROMPT_BYTES).await?;
+    let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let mut request: messages_api::Request = named(&services, request).await?;
     request.max_tokens.get_or_insert(u32::MAX.into());
     let valid = anthropic::parse(request)?;
@@ -141,6 +141,6 @@ async fn render_one(services: &Services, prompts: PromptRequest) -> Result<Rende
 }
 
 async fn named<T: NamesModel>(services: &Services, mut request: T) -> Result<T> {
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     Ok(request)
 }

@@ -1,8 +1,9 @@
 //! Protects a server without API keys from web pages.
 //!
 //! A page on the internet can make its own name resolve to 127.0.0.1 (DNS rebinding). Its scripts then reach this server as if
-//! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses, `localhost` and the
-//! configured names are valid hosts.
+//! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses, `localhost`, names below
+//! it and the configured names are valid hosts. `localhost` belongs to no one (RFC 6761). Names such as `host.docker.internal` and
+//! `my-mac.local` have to be configured: other machines of a network can answer for them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -46,7 +47,8 @@ fn is_local(host: &str, allowed: &AllowedHosts) -> bool {
         return address.parse::<Ipv6Addr>().is_ok();
     }
     let name = name(host);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok() || allowed.includes(name)
+    let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
+    last.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok() || allowed.includes(name)
 }
 
 /// The host without its port.
@@ -69,12 +71,20 @@ mod tests {
             "[::1]:80",
             "192.168.0.7:10240",
             "localhost.",
+            "chat.localhost:3000",
+            "a.b.LocalHost.",
         ] {
             assert!(is_local(host, &AllowedHosts::default()), "{host}");
         }
-        for host in
-            ["evil.test", "evil.test:10240", "localhost.evil.test", "127.0.0.1.evil.test", "[evil]", ""]
-        {
+        for host in [
+            "evil.test",
+            "evil.test:10240",
+            "localhost.evil.test",
+            "evillocalhost",
+            "127.0.0.1.evil.test",
+            "[evil]",
+            "",
+        ] {
             assert!(!is_local(host, &AllowedHosts::default()), "{host}");
         }
     }

@@ -29,8 +29,8 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let mut request = body::lenient_json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let mut valid = parse::parse(request)?;
     valid.request = valid.request.with_labels(sender);
     let compacted = compact(&services, (&id, &tenant), &mut valid).await?;
@@ -98,8 +98,8 @@ pub async fn count_tokens(
     State(services): State<Services>,
     request: Request,
 ) -> Result<Json<Count>, ApiError> {
-    let mut request = body::lenient_json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    let mut request = body::json(request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let valid = parse::parse_count(request)?;
     let (target, prompts) = Target::from_prompts(valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;

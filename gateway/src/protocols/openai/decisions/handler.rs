@@ -33,7 +33,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let (arrived, sender) = (Instant::now(), labels::from_headers(request.headers()));
     let mut request: wire::Request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let mut decision = parse(request)?;
     let labels = std::mem::take(&mut decision.labels).or(sender);
     let (model, extensions) = (decision.model.clone(), &decision.extensions);

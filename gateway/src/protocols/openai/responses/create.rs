@@ -283,7 +283,7 @@ impl ResponseSaver {
     }
 
     async fn store(&self, stored: StoredResponse) -> Result<()> {
-        self.responses.store(&stored, unix_seconds()).await
+        self.responses.store(stored, unix_seconds()).await
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn create(
     let labels = labels::from_headers(request.headers());
     let context = Context { services, responses, id, tenant, labels };
     let mut request: api::Request = body::json(request).await?;
-    model_choice::fill(&context.services.fleet, &mut request).await?;
+    model_choice::fill(&context.services.catalogue, &mut request).await?;
     let history = load_history(&context.responses, &context.tenant, &mut request).await?;
     Ok(Creation::new(&context, request, &history)?.respond().await?)
 }
@@ -64,7 +64,7 @@ pub async fn compact(
 ) -> Answer<Json<Compacted>> {
     let labels = labels::from_headers(request.headers());
     let mut request: api::Request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     for (name, value) in [("stream", request.stream), ("background", request.background)] {
         refuse(name, &value.map(Value::from), &[json!(false)])?;
     }
@@ -110,7 +110,7 @@ pub async fn input_tokens(
     request: Request,
 ) -> Answer<Json<Count>> {
     let mut request: api::Request = body::json(request).await?;
-    model_choice::fill(&services.fleet, &mut request).await?;
+    model_choice::fill(&services.catalogue, &mut request).await?;
     let history = load_history(&responses, &tenant, &mut request).await?;
     let valid = parse::parse_count(request, &history)?;
     let (target, prompts) = Target::from_prompts(valid);

@@ -192,7 +192,7 @@ impl Session {
             ));
         }
         let mut request: api::Request = body::parse(request)?;
-        model_choice::fill(&self.context.services.fleet, &mut request).await?;
+        model_choice::fill(&self.context.services.catalogue, &mut request).await?;
         if request.background == Some(true) {
             let text = "background: a response over a WebSocket is not made in the background; POST it";
             return Err(Error::invalid("background", text));

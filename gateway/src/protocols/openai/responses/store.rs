@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::dispatch::replay_buffer::ReplayBuffer;
@@ -29,6 +31,10 @@ pub struct ResponseStore {
     db: Db,
     /// The number of responses that could not be stored.
     lost: AtomicU64,
+    /// KiB that responses may take that wait for the disk.
+    room: Arc<Semaphore>,
+    /// The writes of responses.
+    writes: TaskTracker,
     /// The retention of a response, in seconds.
     retention_seconds: u64,
     /// This gateway.
@@ -43,6 +49,10 @@ const MAX_REPLAYS: usize = 64;
 /// Maximum total size of replayable streams.
 const MAX_REPLAY_BYTES: usize = 32 << 20;
 
+/// How long an answer waits until its response is stored.
+const STORE_PATIENCE: Duration = Duration::from_millis(250);
+/// Limit of the responses together that wait for the disk.
+const MAX_WAITING_KIB: u32 = 64 << 10;
 /// Seconds between attempts to store the end of a background response: two minutes in total.
 const RETRY_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 13, 40, 60];
 /// Interval of checks whether another gateway has cancelled a response of this one.
@@ -56,6 +66,8 @@ impl ResponseStore {
         Self {
             db,
             lost: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(MAX_WAITING_KIB as usize)),
+            writes: TaskTracker::new(),
             retention_seconds,
             instance: GatewayInstance::new(home),
             running,
@@ -68,11 +80,34 @@ impl ResponseStore {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Stores a response. A failure is counted and logged.
+    /// Stores a response. Waits only briefly for a database that is locked or slow: writing goes on, but the client should not
+    /// count on it. A failure is counted and logged.
     ///
     /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn store(&self, stored: &StoredResponse, now: u64) -> Result<()> {
+    /// Returns an error if the response is not stored, or not yet.
+    pub async fn store(self: &Arc<Self>, stored: StoredResponse, now: u64) -> Result<()> {
+        let kib = (stored.input.len() + stored.response.len()) / 1024 + 1;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(MAX_WAITING_KIB);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+            return Err(self.record_lost(&stored.id, &"too many others wait for the database"));
+        };
+        let this = Arc::clone(self);
+        let write = async move {
+            let _room = room;
+            this.store_now(&stored, now).await
+        };
+        let write = self.writes.spawn(write.in_current_span());
+        let late = |_| {
+            let text = "the response is not stored yet: the database is locked or slow";
+            Error::new(ErrorKind::Unavailable, Origin::Gateway, text)
+        };
+        let defect =
+            |_| Error::new(ErrorKind::Internal, Origin::Gateway, "a write of the gateway has a defect");
+        timeout(STORE_PATIENCE, write).await.map_err(late)?.map_err(defect)?
+    }
+
+    /// Stores a response, as long as it may take.
+    async fn store_now(&self, stored: &StoredResponse, now: u64) -> Result<()> {
         let kept = self.db.store_response(stored, now, self.retention_seconds).await;
         kept.map_err(|error| self.record_lost(&stored.id, &error))
     }
@@ -84,7 +119,8 @@ impl ResponseStore {
     pub async fn store_pending(&self, mut stored: StoredResponse, now: u64) -> Result<()> {
         self.instance.acquire_lock().map_err(|error| self.record_lost(&stored.id, &error))?;
         stored.instance = Some(self.instance.name().to_owned());
-        self.store(&stored, now).await
+        // Its client can find it nowhere else.
+        self.store_now(&stored, now).await
     }
 
     fn record_lost(&self, id: &str, error: &dyn Display) -> Error {
@@ -255,10 +291,12 @@ impl ResponseStore {
         tokio::spawn(write.in_current_span());
     }
 
-    /// Waits until this gateway produces no response.
+    /// Waits until this gateway produces and stores no response.
     pub async fn wait_idle(&self) {
         // `self` owns the sender, so the channel cannot be closed.
         let _ = self.running.subscribe().wait_for(HashMap::is_empty).await;
+        self.writes.close();
+        self.writes.wait().await;
     }
 
     /// Waits until another gateway has cancelled a response of this one.
@@ -348,7 +386,8 @@ fn not_found(id: &str) -> Error {
 }
 
 fn to_error(error: &DbError) -> Error {
-    Error::new(ErrorKind::Internal, Origin::Gateway, error.to_string())
+    let kind = if error.is_temporary() { ErrorKind::Unavailable } else { ErrorKind::Internal };
+    Error::new(kind, Origin::Gateway, error.to_string())
 }
 
 fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {

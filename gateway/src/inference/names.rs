@@ -1,14 +1,15 @@
-//! The names of providers' models.
+//! The names in the settings: those of providers' models, and routes.
 
 use std::collections::HashMap;
 
-use ipc_proto::gateway::{ProviderModel, Providers};
+use ipc_proto::gateway::{GatewayConfig, ProviderModel, Route, Routes};
 
-/// The models of all providers, by the names that clients use.
+/// The models of all providers by the names that clients use, and the routes.
 #[derive(Debug, Default)]
-pub struct ProviderModels {
+pub struct Names {
     by_name: HashMap<String, ListedModel>,
     providers: Vec<String>,
+    routes: Routes,
 }
 
 /// A provider's model.
@@ -20,11 +21,11 @@ pub struct ListedModel {
     pub model: ProviderModel,
 }
 
-impl ProviderModels {
-    /// The models that the settings name: each as `provider/id`, and by its alias.
-    pub fn new(providers: &Providers) -> Self {
-        let mut all = Self::default();
-        for (name, provider) in providers.iter() {
+impl Names {
+    /// The names in these settings. A provider's model is named `provider/id`, and by its alias.
+    pub fn new(config: &GatewayConfig) -> Self {
+        let mut all = Self { routes: config.routes.clone(), ..Self::default() };
+        for (name, provider) in config.providers.iter() {
             all.providers.push(name.to_owned());
             for model in &provider.models {
                 let listed = ListedModel { provider: name.to_owned(), model: model.clone() };
@@ -48,7 +49,23 @@ impl ProviderModels {
         self.providers.iter().find(|provider| *provider == before).map(String::as_str)
     }
 
-    /// All names with their models, sorted.
+    /// The route of a name, if it has one.
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.find(name)
+    }
+
+    /// All routes, in order.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    /// The first model that answers for a name: what its route says, or the name itself.
+    pub fn first_target<'a>(&'a self, name: &'a str) -> &'a str {
+        let target = self.route(name).and_then(|route| route.targets.first());
+        target.map_or(name, String::as_str)
+    }
+
+    /// All names of providers' models, sorted.
     pub fn listed(&self) -> Vec<(&str, &ListedModel)> {
         let mut all: Vec<_> = self.by_name.iter().map(|(name, model)| (name.as_str(), model)).collect();
         all.sort_by_key(|(name, _)| *name);

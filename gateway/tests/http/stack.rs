@@ -1,0 +1,56 @@
+//! The gateway itself, put together as its `main` does it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::audit::{bus, sink};
+use gateway::backends::by_name::ByName;
+use gateway::backends::local::LocalBackend;
+use gateway::dispatch::{Dispatcher, Services};
+use gateway::fleet::FleetClient;
+use gateway::fleet::watch::FleetWatch;
+use gateway::inference::names::Names;
+use gateway::protocols::openai::responses::store::ResponseStore;
+use gateway::server::closable_listener::ClosableListener;
+use gateway::server::connections;
+use gateway::server::router::router;
+use gateway::server::shutdown::Stage;
+use gateway::server::state::AppState;
+use gateway::store::Db;
+use ipc_proto::gateway::GatewayConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Serves the gateway of the supervisor at this socket.
+pub(crate) async fn gateway(
+    home: &Path,
+    supervisor: PathBuf,
+    config: GatewayConfig,
+) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
+    let db = Db::new(home);
+    db.open().await.unwrap();
+    let (audit, receiver) = bus::bus();
+    tokio::spawn(sink::run(receiver, db.clone()));
+    let responses = Arc::new(ResponseStore::new(db, home, 30));
+    let fleet = Arc::new(FleetClient::new(supervisor));
+    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
+    let names = Arc::new(Names::new(&config));
+    let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), &config, Arc::clone(&names));
+    let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name.unwrap()), 2));
+    let watch = FleetWatch::default();
+    let services = Services::new(dispatcher, fleet, names, audit);
+    let state = AppState::new(&config, services, watch.clone(), responses);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ((gate, closed), (stage, stages)) = (watch::channel(false), watch::channel(Stage::Serving));
+    let listener = ClosableListener::new(listener, closed);
+    let idle = Duration::from_secs(config.idle_connection_seconds.into());
+    tokio::spawn(async move {
+        connections::serve(listener, router(state), idle, stages).await;
+        // Without them the server would end.
+        drop((gate, stage));
+    });
+    (address, backend, watch)
+}
