@@ -46,6 +46,7 @@ fn model(priority: usize, entry: &ModelEntry) -> CodexModel {
         truncation_policy: TruncationPolicy { mode: "bytes", limit: MAX_RESULT_BYTES },
         supports_parallel_tool_calls: true,
         supports_image_detail_original: false,
+        // With true, Codex shows no tool of an MCP server until the model searches for it. Small models do not think of that.
         supports_search_tool: false,
         context_window: entry.context,
         max_context_window: entry.context,
