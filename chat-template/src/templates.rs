@@ -112,8 +112,7 @@ impl Templates {
             if self.0.is_empty() {
                 return Err("this model has no chat template: use plain completions".to_owned());
             }
-            let names: Vec<&str> = self.0.iter().map(|(file, _)| &*file.name).collect();
-            return Err(format!("this model has no default chat template, only {}", names.join(", ")));
+            return Err(self.missing_default());
         };
         let template = template.as_ref().map_err(|error| {
             format!("this model's chat template cannot be used, plain completions can ({error})")
@@ -126,15 +125,23 @@ impl Templates {
         self.entry(purpose).map(|(file, _)| &*file.text)
     }
 
-    /// The error of the template for plain chats, if it is invalid.
-    pub fn problem(&self) -> Option<&str> {
-        let (_, template) = self.entry(Purpose::Chat)?;
-        template.as_ref().err().map(String::as_str)
+    /// Why plain chats fail: their template is invalid, or only chats with tools or documents have one.
+    pub fn problem(&self) -> Option<String> {
+        match self.entry(Purpose::Chat) {
+            Some((_, template)) => template.as_ref().err().cloned(),
+            None => (!self.0.is_empty()).then(|| self.missing_default()),
+        }
     }
 
-    /// Whether chats can be rendered.
+    fn missing_default(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|(file, _)| &*file.name).collect();
+        format!("this model has no default chat template, only {}", names.join(", "))
+    }
+
+    /// Whether chats of some purpose can be rendered.
     pub fn can_chat(&self) -> bool {
-        self.entry(Purpose::Chat).is_some_and(|(_, template)| template.is_ok())
+        let purposes = [Purpose::Chat, Purpose::Tools, Purpose::Documents];
+        purposes.iter().any(|purpose| self.entry(*purpose).is_some_and(|(_, template)| template.is_ok()))
     }
 
     /// All template texts.

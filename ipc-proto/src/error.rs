@@ -71,6 +71,8 @@ pub enum Resource {
     Model,
     /// A stored response.
     Response,
+    /// The response that a request continues.
+    PreviousResponse,
 }
 
 /// The process or party in which a failure arose.

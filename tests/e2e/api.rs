@@ -21,6 +21,45 @@ fn completion_stream_ends_with_done_and_matches_the_plain_answer() {
     assert_eq!(text, plain.text("/choices/0/text"));
 }
 
+/// Texts that a constraint demands arrive whole: without the end token, and with what looks like a control token.
+#[test]
+fn demanded_texts_are_kept_whole_in_answers_and_streams() {
+    let server = Server::start();
+    let turns = json!([{"role": "user", "content": "Choose"}]);
+    let question = json!({"model": SMOLLM2, "messages": turns, "temperature": 0});
+    let ask = |more: &Value| {
+        let mut body = question.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = server.post("/v1/chat/completions", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        body["stream"] = true.into();
+        let events = server.stream("/v1/chat/completions", &body).filter(|event| event != "[DONE]");
+        let chunks = events.map(|event| serde_json::from_str::<Value>(&event).unwrap());
+        let deltas = chunks.map(|chunk| chunk["choices"][0]["delta"]["content"].clone());
+        let streamed: String = deltas.filter_map(|delta| delta.as_str().map(str::to_owned)).collect();
+        (answer.body, streamed)
+    };
+    for (constraint, texts, max_tokens) in [
+        (json!({"guided_choice": ["A", "B"]}), &["A", "B"][..], 1),
+        (json!({"structured_outputs": {"choice": ["apple", "banana"]}}), &["apple", "banana"], 8),
+        (json!({"guided_regex": "a<\\|im_start\\|>b"}), &["a<|im_start|>b"], 30),
+    ] {
+        let mut more = constraint;
+        more["max_tokens"] = max_tokens.into();
+        let (answer, streamed) = ask(&more);
+        let choice = &answer["choices"][0];
+        let text = choice["message"]["content"].as_str().unwrap();
+        assert!(texts.contains(&text) && choice["finish_reason"] == "stop", "{answer}");
+        assert_eq!(streamed, text);
+    }
+    let write = json!({"type": "function", "function": {"name": "write", "parameters": {"type": "object",
+        "properties": {"text": {"enum": ["a<|im_end|>b"]}}, "required": ["text"]}}});
+    let (answer, _) = ask(&json!({"tools": [write], "tool_choice": "required", "max_tokens": 60}));
+    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"];
+    let arguments: Value = serde_json::from_str(call.as_str().unwrap()).unwrap();
+    assert_eq!(arguments, json!({"text": "a<|im_end|>b"}));
+}
+
 #[test]
 fn models_and_health_start_no_worker() {
     let server = Server::start();

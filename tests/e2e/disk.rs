@@ -35,7 +35,7 @@ fn stream(server: &Server) -> (String, bool) {
 
 fn expect_not_found(server: &Server, id: &str) {
     let answer = server.post("/v1/responses", &body(Some(id), &json!({})));
-    let message = answer.expect_error(404);
+    let message = answer.expect_error(400);
     assert!(message.contains(id) && message.contains("was not kept"), "{message}");
     server.get(&format!("/v1/responses/{id}")).expect_error(404);
 }

@@ -29,7 +29,7 @@ def answers_as_over_http():
         second = respond(connection, input="And then?", store=False, previous_response_id=first.id)[-1].response
         assert second.usage.input_tokens > first.usage.input_tokens
         error = respond(connection, input=EVEN, previous_response_id=first.id)[-1]
-        assert error.type == "error" and error.status == 404, error
+        assert error.type == "error" and error.status == 400, error
         assert respond(connection, input=EVEN)[-1].type in LAST[:2]
 
 

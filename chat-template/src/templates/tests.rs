@@ -86,6 +86,7 @@ fn folder_without_template_is_reported() {
     assert!(none.choose(&prompt(false, false)).unwrap_err().contains("no chat template"));
     let only = templates(&[("additional_chat_templates/rag.jinja", "R")]);
     assert!(only.choose(&prompt(false, false)).unwrap_err().contains("only rag"));
+    assert!(only.can_chat() && only.problem().unwrap().contains("only rag"));
 }
 
 #[test]

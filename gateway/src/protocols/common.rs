@@ -13,6 +13,7 @@ pub mod prompt_cache;
 pub mod rate_limits;
 pub mod reasoning;
 pub mod sampling;
+pub mod summary;
 pub mod token_limit;
 pub mod unsupported;
 pub mod verbosity;

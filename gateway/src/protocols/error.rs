@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ipc_proto::{Error, ErrorKind, Origin};
+use ipc_proto::{Error, ErrorKind, Origin, Resource};
 
 use crate::protocols::common::field_names;
 use crate::protocols::openai::error::Body;
@@ -32,7 +32,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::InvalidRequest | ErrorKind::ContextLength => StatusCode::BAD_REQUEST,
         ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
-        ErrorKind::NotFound(_) => StatusCode::NOT_FOUND,
+        // As in OpenAI's API: the id is a field of a body, not the path.
+        ErrorKind::NotFound(Resource::PreviousResponse) => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound(Resource::Model | Resource::Response) => StatusCode::NOT_FOUND,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Overloaded | ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Upstream => StatusCode::BAD_GATEWAY,

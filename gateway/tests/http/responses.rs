@@ -51,8 +51,9 @@ fn stored_response_can_be_continued_and_deleted() {
     assert_eq!(gateway.ask("DELETE", &path, "", "").0, 404);
     for gone in [id, third["id"].as_str().unwrap(), "resp_x"] {
         let (status, error) = respond(&gateway, "count 1", &json!({"previous_response_id": gone}));
-        assert_eq!(status, 404);
-        assert_eq!(error["error"]["param"], "previous_response_id");
+        assert_eq!(status, 400);
+        let expected = json!(["previous_response_id", "previous_response_not_found"]);
+        assert_eq!(json!([error["error"]["param"], error["error"]["code"]]), expected);
     }
 }
 

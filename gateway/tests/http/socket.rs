@@ -104,8 +104,35 @@ fn latest_response_of_a_connection_can_be_continued_though_it_is_not_stored() {
     // The first is neither the latest nor stored.
     send(&mut socket, "count 1", &json!({"previous_response_id": first["id"]}));
     let error = events(&mut socket).remove(0);
-    assert_eq!((&error["status"], &error["error"]["param"]), (&json!(404), &json!("previous_response_id")));
+    assert_eq!((&error["status"], &error["error"]["param"]), (&json!(400), &json!("previous_response_id")));
     respond(&mut socket, "count 1", &unkept);
+}
+
+#[test]
+fn failed_continuation_forgets_a_response_that_is_not_stored() {
+    let gateway = Gateway::start("");
+    let mut socket = connect(&gateway);
+    let result = json!([{"type": "function_call_output", "call_id": "c", "output": "x"}]);
+    for stored in [false, true] {
+        let first = respond(&mut socket, "count 1", &json!({"store": stored}));
+        let more = json!({"store": stored, "previous_response_id": first["id"]});
+        let mut wrong = more.clone();
+        wrong["input"] = result.clone();
+        send(&mut socket, "", &wrong);
+        let error = events(&mut socket).remove(0);
+        assert_eq!(
+            (&error["status"], &error["error"]["param"]),
+            (&json!(400), &json!("input[0].call_id")),
+            "{error}"
+        );
+        send(&mut socket, "count 1", &more);
+        let last = events(&mut socket).pop().unwrap();
+        if stored {
+            assert_eq!(last["type"], "response.completed", "{last}");
+        } else {
+            assert_eq!(last["error"]["code"], "previous_response_not_found", "{last}");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn kind() -> impl Strategy<Value = ErrorKind> {
         ErrorKind::PermissionDenied,
         ErrorKind::NotFound(Resource::Model),
         ErrorKind::NotFound(Resource::Response),
+        ErrorKind::NotFound(Resource::PreviousResponse),
         ErrorKind::ModelBroken,
         ErrorKind::Overloaded,
         ErrorKind::RateLimited,

@@ -120,7 +120,7 @@ fn apply_templates(details: &mut Details, folder: &Path) {
     };
     let Capabilities { chat, tools, reasoning, .. } = &mut details.capabilities;
     *chat = templates.can_chat();
-    details.chat_problem = templates.problem().map(str::to_owned);
+    details.chat_problem = templates.problem();
     let text = |purpose| templates.text(purpose).unwrap_or_default();
     *tools = *chat && text(Purpose::Tools).contains("tools");
     let marks = ["<think>", "reasoning_content", "<|channel|>"];

@@ -231,6 +231,10 @@ fn invalid_chat_template_is_reported_until_it_changes() {
     fs::create_dir(root.path().join("additional_chat_templates")).unwrap();
     fs::write(root.path().join("additional_chat_templates/tool_use.jinja"), "{{ tools }}").unwrap();
     assert!(details().capabilities.tools);
+    // Without a default template, chats with tools still work.
+    fs::remove_file(root.path().join("chat_template.jinja")).unwrap();
+    assert!(details().capabilities.chat && details().capabilities.tools);
+    assert!(details().chat_problem.unwrap().contains("only tool_use"));
 }
 
 #[test]

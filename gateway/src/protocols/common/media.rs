@@ -37,7 +37,8 @@ pub fn medium(kind: &str) -> Option<&'static str> {
         "audio" | "audio_url" | "input_audio" => Some("audio"),
         "video" | "video_url" | "input_video" => Some("video"),
         "document" => Some("document"),
-        "file" | "input_file" | "container_upload" => Some("file"),
+        "file" | "input_file" => Some("file"),
+        "container_upload" => Some("container_upload"),
         _ => None,
     }
 }
@@ -81,6 +82,18 @@ mod tests {
             &[User, Assistant, Tool, Assistant],
         ] {
             assert_eq!(refused_from(authors), authors.len(), "{authors:?}");
+        }
+    }
+
+    #[test]
+    fn media_of_every_protocol_are_known() {
+        for (kind, name) in [
+            ("input_image", Some("image")),
+            ("input_file", Some("file")),
+            ("container_upload", Some("container_upload")),
+            ("text", None),
+        ] {
+            assert_eq!(medium(kind), name, "{kind}");
         }
     }
 

@@ -57,7 +57,7 @@ pub struct Details {
     /// The reason why the model cannot be served, if its files have a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The error of an invalid chat template. Chats fail while completions work.
+    /// Why chats without tools fail while completions work: their template is invalid or missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_problem: Option<String>,
 }

@@ -33,6 +33,9 @@ impl Body {
             ErrorKind::PermissionDenied => ("invalid_request_error", Some("permission_denied")),
             ErrorKind::NotFound(Resource::Model) => ("invalid_request_error", Some("model_not_found")),
             ErrorKind::NotFound(Resource::Response) => ("invalid_request_error", Some("response_not_found")),
+            ErrorKind::NotFound(Resource::PreviousResponse) => {
+                ("invalid_request_error", Some("previous_response_not_found"))
+            }
             ErrorKind::ModelBroken => ("server_error", Some("model_broken")),
             ErrorKind::Overloaded => ("rate_limit_error", Some("overloaded")),
             ErrorKind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),

@@ -1,19 +1,16 @@
 //! Compactions: a summary that the model writes replaces the conversation. Pure.
 
-use ipc_proto::generate::{ChatPrompt, FinishReason, Message, Prompt, Role, ToolChanges, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, FinishReason, Message, Prompt, Role, ToolChanges};
 use ipc_proto::{Error, Result};
 
 use crate::inference::output::CompleteOutput;
 use crate::inference::request::InferenceRequest;
 use crate::protocols::anthropic::messages::tools;
 use crate::protocols::anthropic::messages::wire::Compaction;
+use crate::protocols::common::summary::{self, INSTRUCTION};
 
 /// Maximum number of tokens of a summary within another request.
 pub(super) const MAX_SUMMARY_TOKENS: u32 = 8192;
-const PROMPT: &str = "Summarise this conversation, so that it can go on without its earlier messages. Write down what the \
-    user wants, with the newest request in the user's own words; what was done and found so far; the files, functions and \
-    commands that matter; decisions with their reasons; errors; and the next steps. Call no functions. Answer with the \
-    summary only.";
 
 /// A compaction that happens when the prompt has reached a number of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +28,9 @@ pub(super) fn make_request(asked: &AutoCompaction, request: &mut InferenceReques
     let generation = &mut request.generation;
     (generation.stop, generation.constraint) = (Vec::new(), None);
     let more = asked.instructions.iter().filter(|text| !text.trim().is_empty());
-    let text = std::iter::once(PROMPT).chain(more.map(String::as_str)).collect::<Vec<_>>().join("\n\n");
+    let text = std::iter::once(INSTRUCTION).chain(more.map(String::as_str)).collect::<Vec<_>>().join("\n\n");
     if let Prompt::Chat(prompt) = &mut generation.prompt {
-        ask_for_summary(prompt, text);
+        summary::ask(prompt, text);
     }
 }
 
@@ -49,17 +46,8 @@ pub(super) fn ask(compaction: &Compaction, prompt: &mut ChatPrompt) -> Result<()
         return Err(Error::invalid("messages", "messages: there is nothing to summarise"));
     }
     let own = compaction.instructions.as_deref().filter(|text| !text.trim().is_empty());
-    ask_for_summary(prompt, own.unwrap_or(PROMPT).to_owned());
+    summary::ask(prompt, own.unwrap_or(INSTRUCTION).to_owned());
     Ok(())
-}
-
-/// Appends the instruction. The tools stay listed, so that the prompt before it is cached, and none can be called.
-fn ask_for_summary(prompt: &mut ChatPrompt, instruction: String) {
-    prompt.messages.push(Message::text(Role::User, instruction));
-    prompt.continues = false;
-    prompt.tool_choice = ToolChoice::Auto;
-    let withdrawn = prompt.tools.iter().map(|tool| tool.name.clone()).collect();
-    prompt.tool_changes = ToolChanges { added: Vec::new(), withdrawn };
 }
 
 /// Returns the summary in an output, or `None` if there is no complete one.
@@ -98,7 +86,7 @@ pub(super) fn text(summary: &str, tool_changes: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ipc_proto::generate::Tool;
+    use ipc_proto::generate::{Tool, ToolChoice};
     use serde_json::json;
 
     use super::*;
@@ -142,7 +130,7 @@ mod tests {
         };
         assert_eq!(
             (&*asked(Some("Be short.")), &*asked(Some(" ")), &*asked(None)),
-            ("Be short.", PROMPT, PROMPT)
+            ("Be short.", INSTRUCTION, INSTRUCTION)
         );
     }
 

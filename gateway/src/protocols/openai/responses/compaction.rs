@@ -4,20 +4,17 @@
 //! The summary travels in the `encrypted_content` of a `compaction` item. Where the item stands in a conversation, the model reads
 //! the summary as a user message. System messages and the newest user messages before it stay.
 
-use ipc_proto::generate::{ChatPrompt, Message, Role, ToolChoice};
+use ipc_proto::generate::{ChatPrompt, Message, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::protocols::common::summary::{self, INSTRUCTION};
 use crate::protocols::openai::responses::sealed;
 
 pub mod passes;
 
 /// The beginning of a summary's message.
 const HEAD: &str = "Summary of the conversation so far, in place of the earlier answers and results:\n\n";
-/// The last message of a turn that writes a summary.
-const INSTRUCTION: &str = "Summarise the conversation above for whoever continues it. Keep what the user wants, decisions, facts, \
-                           names, numbers, file paths and code, what was done with which result, and what is left to do. Use the \
-                           language of the conversation. Write only the summary.";
 
 /// The content of a `compaction` item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +85,7 @@ fn is_compactable(messages: &[Message]) -> bool {
 /// Returns the conversation with the instruction to summarise it as its last turn.
 fn ordinary_turn(chat: &ChatPrompt) -> ChatPrompt {
     let mut turn = chat.clone();
-    turn.messages.push(Message::text(Role::User, INSTRUCTION));
+    summary::ask(&mut turn, INSTRUCTION.to_owned());
     without_thinking(turn)
 }
 
@@ -97,11 +94,12 @@ fn part_turn(chat: &ChatPrompt, earlier: Option<&str>, part: &str) -> ChatPrompt
     let earlier =
         earlier.map(|text| format!("{HEAD}{text}\n\nThe conversation goes on:\n\n")).unwrap_or_default();
     let text = format!("{earlier}{part}\n\n{INSTRUCTION}");
-    let messages = vec![Message::text(Role::User, text)];
-    without_thinking(ChatPrompt { messages, tools: Vec::new(), ..chat.clone() })
+    let mut turn = ChatPrompt { messages: Vec::new(), tools: Vec::new(), ..chat.clone() };
+    summary::ask(&mut turn, text);
+    without_thinking(turn)
 }
 
-/// The turn without calls and, as far as the template allows, without reasoning.
+/// The turn without reasoning, as far as the template allows.
 fn without_thinking(chat: ChatPrompt) -> ChatPrompt {
     let own = chat.template_kwargs.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut kwargs: Map<String, Value> = own.unwrap_or_default();
@@ -109,7 +107,7 @@ fn without_thinking(chat: ChatPrompt) -> ChatPrompt {
         kwargs.insert(name.into(), false.into());
     }
     let template_kwargs = Some(Value::Object(kwargs).to_string());
-    ChatPrompt { template_kwargs, tool_choice: ToolChoice::None, continues: false, truncates: false, ..chat }
+    ChatPrompt { template_kwargs, truncates: false, ..chat }
 }
 
 /// Writes a conversation without its system messages as a text.

@@ -5,7 +5,7 @@
 
 mod calls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipc_proto::generate::{Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
@@ -31,6 +31,25 @@ pub(in crate::protocols::openai) fn paths<'a>(
     let old = old.map(|(at, item)| (format!("previous_response_id: items[{at}]"), item));
     let new = input.iter().enumerate().map(|(at, item)| (format!("input[{at}]"), item));
     old.chain(new).collect()
+}
+
+/// Refuses a new result whose call is neither in the previous responses nor in the request. A client that sends the whole
+/// conversation may have cut off its beginning.
+pub(super) fn check_results(history: &[Item], input: &[Item]) -> Result<()> {
+    if history.is_empty() {
+        return Ok(());
+    }
+    let is_output = |item: &Item| item.r#type.as_deref().is_some_and(|kind| kind.ends_with("_output"));
+    let calls = history.iter().chain(input).filter(|item| !is_output(item));
+    let called: HashSet<&str> = calls.filter_map(|item| item.call_id.as_deref()).collect();
+    for (at, item) in input.iter().enumerate().filter(|(_, item)| is_output(item)) {
+        if let Some(id) = item.call_id.as_deref().filter(|id| !called.contains(id)) {
+            let name = format!("input[{at}].call_id");
+            let text = format!("{name}: neither the previous response nor the input has a call \"{id}\"");
+            return Err(Error::invalid(&name, text));
+        }
+    }
+    Ok(())
 }
 
 /// Converts items to messages. `calls` gives the names by which the model knows tools.

@@ -276,6 +276,7 @@ fn parse_conversation(request: &mut Request, history: &[Item]) -> Result<Convers
         Some(api::Input::Text(text)) => vec![items::user_message(text)],
         Some(api::Input::Items(items)) => items,
     };
+    items::check_results(history, &input)?;
     let paths = items::paths(history, &input);
     let offer = tools::parse(request.tools.take().unwrap_or_default(), request.tool_choice.as_ref(), &paths)?;
     let mut messages = items::turns(request.instructions.as_deref(), &paths, &offer.calls)?;

@@ -184,7 +184,7 @@ impl Session {
     }
 
     /// Returns the conversation before the request, and the response that is about to be made.
-    async fn begin(&self, kind: &str, request: &[u8]) -> Result<(Vec<Item>, Creation)> {
+    async fn begin(&mut self, kind: &str, request: &[u8]) -> Result<(Vec<Item>, Creation)> {
         if kind != "response.create" {
             return Err(Error::invalid(
                 "type",
@@ -200,18 +200,18 @@ impl Session {
         request.stream = Some(true);
         let id = RequestId(format!("{}-{}", self.context.id.0, self.requests));
         let context = Context { id, ..self.context.clone() };
-        let latest = self.latest.as_ref();
-        let latest = latest.filter(|latest| request.previous_response_id.as_ref() == Some(&latest.id));
+        // A continuation that fails forgets it, as in OpenAI's API. A stored one is still in the database.
+        let latest = self.latest.take_if(|latest| request.previous_response_id.as_ref() == Some(&latest.id));
+        let is_unstored = latest.as_ref().is_some_and(|latest| !latest.stored);
         let history = match latest {
-            Some(latest) => {
-                let items = latest.items.clone();
+            Some(Latest { items, .. }) => {
                 resolve_references(&context.responses, &context.tenant, &mut request, &items).await?;
                 items
             }
             None => load_history(&context.responses, &context.tenant, &mut request).await?,
         };
         let mut creation = Creation::new(&context, request, &history)?;
-        if latest.is_some_and(|latest| !latest.stored) {
+        if is_unstored {
             creation.detach(&history);
         }
         Ok((history, creation))

@@ -136,7 +136,7 @@ impl ResponseStore {
     /// Returns an error if it, or a previous response, is missing or not finished.
     pub async fn history(&self, owner: &str, id: &str) -> Result<Vec<Item>> {
         let wrong = |text: String| {
-            let error = Error::not_found(Resource::Response, text);
+            let error = Error::not_found(Resource::PreviousResponse, text);
             Err(error.with_field("previous_response_id"))
         };
         let chain = self.db.response_chain(owner, id).await.map_err(|e| to_error(&e))?;

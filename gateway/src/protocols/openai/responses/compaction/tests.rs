@@ -1,4 +1,4 @@
-use ipc_proto::generate::ToolCall;
+use ipc_proto::generate::{Tool, ToolCall, ToolChoice};
 
 use super::*;
 
@@ -80,6 +80,7 @@ fn transcript_has_every_turn_but_system_messages() {
 fn turn_that_summarises_calls_nothing_and_does_not_think() {
     let chat = ChatPrompt {
         messages: conversation("ua"),
+        tools: vec![Tool { name: "f".into(), ..Tool::default() }],
         tool_choice: ToolChoice::Required,
         template_kwargs: Some(r#"{"x":1,"enable_thinking":true}"#.into()),
         truncates: true,
@@ -87,7 +88,9 @@ fn turn_that_summarises_calls_nothing_and_does_not_think() {
     };
     let turn = ordinary_turn(&chat);
     assert_eq!(turn.messages.last(), Some(&Message::text(Role::User, INSTRUCTION)));
-    assert_eq!((turn.tool_choice, turn.truncates), (ToolChoice::None, false));
+    // The tools stay in the prompt, which is cached.
+    assert_eq!((&turn.tools, &turn.tool_choice), (&chat.tools, &ToolChoice::Auto));
+    assert!(turn.callable_tools().is_empty() && !turn.truncates);
     let kwargs: Value = serde_json::from_str(&turn.template_kwargs.unwrap()).unwrap();
     assert_eq!(kwargs, serde_json::json!({"x": 1, "enable_thinking": false, "thinking": false}));
     let part = part_turn(&chat, Some("S"), "more").messages.remove(0).content.text().into_owned();

@@ -183,3 +183,21 @@ fn item_keeps_the_fields_of_its_kind() {
     let read: Item = serde_json::from_value(item.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), item);
 }
+
+#[test]
+fn result_of_an_unknown_call_is_refused_after_a_previous_response_only() {
+    let items = |items: Value| serde_json::from_value::<Vec<Item>>(items).unwrap();
+    let call = items(json!([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]));
+    let text = items(json!([{"role": "user", "content": "Hi"}]));
+    let result = |id| {
+        items(
+            json!([{"role": "user", "content": "x"}, {"type": "function_call_output", "call_id": id, "output": ""}]),
+        )
+    };
+    assert!(check_results(&call, &result("c")).is_ok());
+    assert!(check_results(&text, &[call.clone(), result("c")].concat()).is_ok());
+    assert!(check_results(&[], &result("d")).is_ok());
+    let error = check_results(&call, &result("d")).unwrap_err();
+    assert_eq!(error.field, Some("input[1].call_id".into()));
+    assert!(error.message.contains("\"d\""), "{error}");
+}
