@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use sqlx::SqlitePool;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -76,6 +77,12 @@ impl DbError {
 
 /// SQLite's result code, without what extends it.
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    if let sqlx::Error::Migrate(failed) = error {
+        return match &**failed {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => primary_code(error),
+            _ => None,
+        };
+    }
     let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
 }

@@ -1,8 +1,10 @@
-//! The disk under `mlxd.db` is full. The server still answers requests; it reports, counts and drops what it cannot write, and
-//! writes again when there is room. A limit on the gateway's files makes its writes fail, which needs no privileges.
+//! The disk under `mlxd.db` is full, or the file is locked or corrupt. The server still answers requests; it reports, counts and
+//! drops what it cannot write, and writes again when it can. A limit on the gateway's files makes its writes fail, which needs
+//! no privileges.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use e2e::locked::Lock;
 use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
@@ -140,5 +142,68 @@ fn gateway_started_on_a_full_disk_serves_and_stores_when_there_is_room() {
     assert!(stored && respond(&server, Some(&id)).1);
     assert_eq!(server.gateways().remove(0).pid, next);
     process::limit_files(supervisor, false);
+    assert!(server.stop(Signal::SIGTERM).success());
+}
+
+/// The limit of an answer that takes a moment. Waiting for the lock would take five seconds.
+const SOON: Duration = Duration::from_secs(4);
+
+/// Runs `work`, which must not wait for the lock.
+fn soon<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    assert!(begun.elapsed() < SOON, "{what}: {:?}", begun.elapsed());
+    done
+}
+
+#[test]
+fn locked_database_delays_no_answer() {
+    let server = Server::start();
+    let (kept, stored) = respond(&server, None);
+    assert!(stored);
+    let lock = Lock::take(&server.home().join("mlxd.db"));
+    for _ in 0..3 {
+        let (_, stored) = soon("whole", || respond(&server, Some(&kept)));
+        assert!(!stored, "it is not stored when its answer is sent");
+    }
+    assert!(!soon("streamed", || stream(&server)).1);
+    assert_eq!(soon("get", || server.get(&format!("/v1/responses/{kept}"))).status, 200);
+    let (late, _) = soon("last", || respond(&server, None));
+    drop(lock);
+    process::wait_for("it is stored after all", Duration::from_secs(10), || {
+        server.get(&format!("/v1/responses/{late}")).status == 200
+    });
+    assert!(respond(&server, Some(&late)).1);
+    assert!(server.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn gateway_started_on_a_locked_database_serves_and_stores_later() {
+    let server = Server::start();
+    assert_eq!(server.count().status, 200);
+    let gateway = server.gateways().remove(0).pid;
+    let lock = Lock::take(&server.home().join("mlxd.db"));
+    process::signal(gateway, Signal::SIGKILL);
+    assert!(!soon("at the start", || respond(&server, None)).1);
+    drop(lock);
+    process::wait_for("responses are stored", Duration::from_secs(15), || respond(&server, None).1);
+    assert!(server.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn corrupt_database_is_set_aside() {
+    let server = Server::start();
+    let (lost, stored) = respond(&server, None);
+    assert!(stored);
+    for name in ["mlxd.db-wal", "mlxd.db-shm"] {
+        std::fs::remove_file(server.home().join(name)).unwrap();
+    }
+    std::fs::write(server.home().join("mlxd.db"), "no database ".repeat(999)).unwrap();
+    process::signal(server.gateways().remove(0).pid, Signal::SIGKILL);
+    process::wait_for("responses are stored again", Duration::from_secs(20), || respond(&server, None).1);
+    let files = std::fs::read_dir(server.home()).unwrap().map(|file| file.unwrap().file_name());
+    let aside = files.filter(|name| name.to_string_lossy().starts_with("mlxd.db.broken-")).count();
+    assert!(aside > 0 && server.log().contains("is corrupt"), "{}", server.log());
+    server.get(&format!("/v1/responses/{lost}")).expect_error(404);
     assert!(server.stop(Signal::SIGTERM).success());
 }

@@ -5,6 +5,8 @@
 mod agents;
 mod api;
 mod background;
+#[cfg(target_os = "linux")]
+mod bad_day;
 mod browser;
 mod chaos;
 mod clients;
@@ -30,5 +32,8 @@ mod scripted;
 mod sdk;
 mod shapes;
 mod shutdown;
+mod silence;
+#[cfg(target_os = "linux")]
+mod slow;
 mod thinking;
 mod tracing;

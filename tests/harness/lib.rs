@@ -7,17 +7,20 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 pub mod bounded;
+pub mod broken;
 pub mod caller;
 pub mod derived;
 pub mod figures;
 pub mod http;
 pub mod induction;
+pub mod locked;
 pub mod outside;
 pub mod places;
 pub mod process;
 pub mod recorder;
 pub mod scripts;
 pub mod server;
+pub mod slow;
 pub mod thinker;
 
 pub use server::Server;

@@ -52,9 +52,18 @@ pub fn signal(pid: i32, signal: Signal) {
 /// # Panics
 /// When `prlimit` refuses.
 pub fn limit_files(pid: i32, full: bool) {
+    assert!(try_limit_files(pid, full), "prlimit refuses for {pid}");
+}
+
+/// Like [`limit_files`], for a process that may have ended. Returns whether it has the limit.
+///
+/// # Panics
+/// When `prlimit` is missing.
+pub fn try_limit_files(pid: i32, full: bool) -> bool {
     let limit = if full { "--fsize=0:" } else { "--fsize=unlimited:" };
-    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), limit]).status().unwrap();
-    assert!(status.success(), "{status}");
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &pid.to_string(), limit]).stderr(std::process::Stdio::null());
+    prlimit.status().unwrap().success()
 }
 
 /// Checks every 20 ms until `condition` holds.
