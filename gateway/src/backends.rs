@@ -83,6 +83,8 @@ pub struct GenerateAttempt {
     pub generation: Generation,
     /// The outputs to generate or continue. The backend assigns their ids.
     pub choices: Vec<Choice>,
+    /// The seed for a request without one. It is the same for all attempts, so that another server generates the same output.
+    pub drawn_seed: u64,
     /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
     /// Requests with the same value go to the same server, whose prefix cache holds their beginning.

@@ -1,6 +1,6 @@
 //! A second server as a provider of the first: cloud models stand behind the same address.
 
-use e2e::places::SMOLLM2;
+use e2e::places::{self, SMOLLM2};
 use e2e::{Server, http};
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const KEY: &str = "sk-upstream-1234";
 
 /// Two servers. The first asks the second, by either protocol, for the model that both have.
 fn servers() -> (Server, Server) {
-    let upstream = Server::builder().env("MLXD_API_KEYS", KEY).start();
+    let upstream = Server::builder().models(&places::models()).env("MLXD_API_KEYS", KEY).start();
     let config = format!(
         r#"
         [providers.far]
@@ -29,7 +29,7 @@ fn servers() -> (Server, Server) {
         "#,
         upstream.url("/v1"),
     );
-    let server = Server::builder().env("FAR_KEY", KEY).config(&config).start();
+    let server = Server::builder().models(&places::models()).env("FAR_KEY", KEY).config(&config).start();
     (server, upstream)
 }
 

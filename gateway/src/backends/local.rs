@@ -131,7 +131,8 @@ impl LocalBackend {
     }
 
     async fn submit(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
-        let GenerateAttempt { model, request_id, cache_scope, generation, choices, .. } = attempt;
+        let GenerateAttempt { model, request_id, cache_scope, mut generation, choices, .. } = attempt;
+        generation.sampling.seed.get_or_insert(attempt.drawn_seed);
         let Tried { excluded, lost } = attempt.tried;
         let affinity = affinity(attempt.affinity.as_deref(), &cache_scope, &generation.prompt);
         let want = Want { priority: generation.priority, lost, ..Want::model(&model) };

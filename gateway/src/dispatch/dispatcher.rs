@@ -272,6 +272,7 @@ pub(super) struct GenerateAttempts {
     dispatcher: Arc<Dispatcher>,
     request: Arc<GenerateRequest>,
     choices: Vec<Choice>,
+    drawn_seed: u64,
     /// The client already has the log probabilities of the prompt.
     has_prompt_scores: bool,
     arrived: Instant,
@@ -284,17 +285,23 @@ pub(super) struct GenerateAttempts {
 pub(super) type Failover = BoxFuture<'static, (GenerateAttempts, Result<EventStream>)>;
 
 impl GenerateAttempts {
-    /// For a request that has just arrived. Sets a seed if it has none and another server could continue its output, so that both
-    /// generate the same.
-    fn new(dispatcher: Arc<Dispatcher>, mut request: GenerateRequest) -> Self {
-        if dispatcher.backend.capabilities(&request.model).resumable {
-            request.generation.sampling.seed.get_or_insert_with(|| uuid::Uuid::new_v4().as_u64_pair().0);
-        }
+    /// For a request that has just arrived.
+    fn new(dispatcher: Arc<Dispatcher>, request: GenerateRequest) -> Self {
+        let drawn_seed = uuid::Uuid::new_v4().as_u64_pair().0;
         let choices = (0..request.choices).map(|index| Choice { index, ..Choice::default() }).collect();
         let budget = Budget::new(dispatcher.retries, Arc::clone(&request.recoveries));
         let request = Arc::new(request);
         let arrived = Instant::now();
-        Self { dispatcher, request, choices, has_prompt_scores: false, arrived, budget, server: None }
+        Self {
+            dispatcher,
+            request,
+            choices,
+            drawn_seed,
+            has_prompt_scores: false,
+            arrived,
+            budget,
+            server: None,
+        }
     }
 
     /// Attempts for each choice alone. From here on each choice fails over by itself.
@@ -335,6 +342,7 @@ impl GenerateAttempts {
             cache_scope: request.cache_scope.clone(),
             generation,
             choices: self.choices.clone(),
+            drawn_seed: self.drawn_seed,
             keep_alive: request.keep_alive,
             affinity: request.affinity.clone(),
             tried: self.budget.tried.clone(),

@@ -172,14 +172,14 @@ fn response_is_visible_to_its_own_key_only() {
     let id = first["id"].as_str().unwrap();
     let path = format!("/v1/responses/{id}");
     let next = request("count 1", &json!({"previous_response_id": id}));
-    for (method, path, body) in [
-        ("GET", &*path, ""),
-        ("GET", &*format!("{path}/input_items"), ""),
-        ("POST", &*format!("{path}/cancel"), ""),
-        ("DELETE", &*path, ""),
-        ("POST", "/v1/responses", &*next),
+    for (method, path, body, expected) in [
+        ("GET", &*path, "", 404),
+        ("GET", &*format!("{path}/input_items"), "", 404),
+        ("POST", &*format!("{path}/cancel"), "", 404),
+        ("DELETE", &*path, "", 404),
+        ("POST", "/v1/responses", &*next, 400),
     ] {
-        assert_eq!(ask("sk-two", method, path, body).0, 404, "{method} {path}");
+        assert_eq!(ask("sk-two", method, path, body).0, expected, "{method} {path}");
     }
     assert_eq!(ask("sk-one", "POST", "/v1/responses", &next).0, 200);
     assert_eq!(ask("sk-one", "GET", &path, "").1, first);

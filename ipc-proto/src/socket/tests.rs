@@ -43,13 +43,15 @@ async fn other_version_is_named_on_both_ends() {
     };
     let accept = async { welcome(listener.accept().await.unwrap().0).await };
     let (error, answer) = tokio::join!(accept, old_client);
-    assert!(error.unwrap_err().to_string().contains("protocol 99, this process 1"));
+    assert!(
+        error.unwrap_err().to_string().contains(&format!("protocol 99, this process {PROTOCOL_VERSION}"))
+    );
     assert_eq!(answer.0, PROTOCOL_VERSION);
 }
 
 #[tokio::test]
 async fn peer_without_magic_is_refused() {
-    for hello in [&b"GET / HTTP/1.1\r\n"[..], b"MLXD\x00\x01\x09\x00"] {
+    for hello in [&b"GET / HTTP/1.1\r\n"[..], b"MLXD\x00\x02\x09\x00"] {
         let (client, server) = UnixStream::pair().unwrap();
         let mut client = client;
         client.write_all(hello).await.unwrap();
