@@ -74,8 +74,7 @@ async fn serve(
     let (gate, closed) = watch::channel(false);
     let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed);
     let db = Db::new(&arguments.home);
-    // Requests do not wait for a database that is locked or on a slow disk.
-    tokio::spawn(open(db.clone()));
+    db.open_in_background();
     let (audit, receiver) = bus::bus();
     let sink = tokio::spawn(sink::run(receiver, db.clone()));
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
@@ -87,6 +86,7 @@ async fn serve(
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
     let services = Services::new(Arc::clone(&dispatcher), fleet, names, audit);
+    services.catalogue.fill();
     let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
     let drain = Duration::from_secs(config.drain_seconds.into());
     let idle = Duration::from_secs(config.idle_connection_seconds.into());
@@ -120,10 +120,4 @@ async fn serve(
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())
-}
-
-async fn open(db: Db) {
-    if let Err(error) = db.open().await {
-        tracing::error!(%error, "until the database can be opened no request is recorded and no response kept");
-    }
 }

@@ -103,6 +103,17 @@ impl Db {
         self.pools().await.map(drop)
     }
 
+    /// Opens the database beside serving: requests do not wait for a lock or a slow disk. Needs a runtime.
+    pub fn open_in_background(&self) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = this.open().await {
+                let text = "until the database can be opened no request is recorded and no response kept";
+                tracing::error!(%error, "{text}");
+            }
+        });
+    }
+
     async fn reader(&self) -> Result<SqlitePool, DbError> {
         Ok(self.pools().await?.reader)
     }

@@ -25,6 +25,12 @@ impl Catalogue {
         Self { fleet, last: Arc::default() }
     }
 
+    /// Asks for the models, so that there is a last answer even if nobody lists them before. Does not wait. Needs a runtime.
+    pub fn fill(&self) {
+        let this = self.clone();
+        tokio::spawn(async move { this.models().await.map(drop) });
+    }
+
     /// All models, loaded or not.
     ///
     /// # Errors
