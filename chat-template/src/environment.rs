@@ -7,10 +7,18 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, escape_formatter};
 
-use crate::python;
+use crate::{assignments, python};
 
-/// The instruction limit of one rendering: a thousand times the need of a long conversation.
-const FUEL: u64 = 50_000_000;
+/// The budget of a rendering. Instructions cost 1, and so do 64 bytes of any text or list that a template makes: so this bounds
+/// its time, and its memory to 256 MiB.
+const FUEL: u64 = 4_000_000;
+/// More for each byte of the conversation: templates copy its texts, some of them a few dozen times.
+const FUEL_PER_BYTE: u64 = 1;
+
+/// The budget of a rendering of a conversation with so many bytes.
+pub(crate) fn fuel(bytes: usize) -> u64 {
+    FUEL + FUEL_PER_BYTE * bytes as u64
+}
 
 /// Returns the local time for `strftime_now`.
 pub type Clock = fn() -> NaiveDateTime;
@@ -26,14 +34,14 @@ pub(crate) fn environment(clock: Clock) -> Result<Environment<'static>, String> 
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.map_err(|e| e.to_string())?);
-    environment.set_fuel(Some(FUEL));
-    environment.set_formatter(|out, state, value| match python::text(value) {
+    environment.set_formatter(|out, state, value| match python::text(state, value)? {
         Some(text) => out.write_str(&text).map_err(Error::from),
         None => escape_formatter(out, state, value),
     });
     environment.set_unknown_method_callback(python::methods::call);
     python::filters::add(&mut environment);
     python::tests::add(&mut environment);
+    environment.add_function(assignments::CHECK, assignments::check);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", move |format: &str| python::time::strftime(clock(), format));
     Ok(environment)
@@ -43,6 +51,7 @@ pub(crate) fn environment(clock: Clock) -> Result<Environment<'static>, String> 
 ///
 /// - All line ends are newlines, as Jinja2's lexer makes them.
 /// - `{% generation %}` marks the model's turns for training and changes no rendering: it becomes `{% if true %}`.
+/// - Assignments to attributes are checked ([`assignments`]).
 /// - Raw blocks become string literals: minijinja trims white space in them that Jinja2 keeps.
 pub(crate) fn to_minijinja(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -65,7 +74,7 @@ pub(crate) fn to_minijinja(text: &str) -> String {
         }
     }
     out.push_str(rest);
-    out
+    assignments::checked(&out)
 }
 
 /// A block tag such as `{%- raw %}`.

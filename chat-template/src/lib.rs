@@ -7,8 +7,9 @@
 //! - [`ChatTemplate`] compiles and renders one template.
 //! - [`ControlTokens`] finds control tokens in a client's text, which must be tokenised as plain text.
 //!
-//! Templates come with models and are untrusted programs: instructions, recursion and time are bounded.
+//! Templates come with models and are untrusted programs: instructions, memory, depth and time are bounded.
 
+mod assignments;
 mod control_tokens;
 mod conversation;
 mod environment;

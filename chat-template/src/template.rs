@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{ChatPrompt, Message, Role, ToolCall, ToolChoice};
+use ipc_proto::generate::{
+    ChatPrompt, ContentPart, Message, Role, TextGrammar, ToolCall, ToolChoice, ToolInput,
+};
 use minijinja::value::{Serde, Value, merge_maps};
 use minijinja::{Environment, ErrorKind, context};
 
@@ -17,7 +20,9 @@ use crate::values::{self, Style};
 const NAME: &str = "chat";
 /// Marks the end of the last turn's text if the model continues that turn. Everything after it is cut off.
 const CONTINUES_HERE: &str = "\u{e000}here\u{e000}";
-const TOO_LONG: &str = "the chat template took too long";
+const TOO_LONG: &str = "the chat template took too long or made too much text";
+/// Bytes of the stack of a rendering. Unused stack costs no memory.
+const STACK: usize = 256 << 20;
 /// Limit of trying alternative forms of a conversation.
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -116,12 +121,13 @@ impl ChatTemplate {
             Some(serde_json::Value::Array(tools)) => tools.clone(),
             _ => Vec::new(),
         };
+        let fuel = environment::fuel(bytes(prompt));
         let started = Instant::now();
         let mut first_error = None;
         let mut incomplete = None;
         for history in alternatives(base) {
             for style in Style::all(&history.messages, &tools) {
-                match self.try_render(&history.messages, style, &variables) {
+                match self.try_render(&history.messages, style, &variables, fuel) {
                     Ok(text) => {
                         let complete = has_system_messages(&text, &history.messages);
                         let rendered = Rendered {
@@ -194,7 +200,10 @@ impl ChatTemplate {
                 let mut messages = vec![asked, calling];
                 messages.extend(names.iter().map(|name| result(name)));
                 let styles = Style::all(&messages, &[]);
-                styles.into_iter().find_map(|style| self.try_render(&messages, style, &Variables::new()).ok())
+                let fuel = environment::fuel(0);
+                styles
+                    .into_iter()
+                    .find_map(|style| self.try_render(&messages, style, &Variables::new(), fuel).ok())
             };
             match probe(&names) {
                 Some(text) => text.contains(names[0]) && !text.contains(names[1]),
@@ -209,6 +218,7 @@ impl ChatTemplate {
         messages: &[Message],
         style: Style,
         variables: &Variables,
+        fuel: u64,
     ) -> Result<String, String> {
         let messages: Vec<_> =
             messages.iter().map(|message| values::message(message, style, self.short_ids)).collect();
@@ -224,12 +234,43 @@ impl ChatTemplate {
         // The last of two variables of one name counts: a client may set any but the messages.
         let tokens = Value::from(Serde(&self.tokens));
         let values = merge_maps([tokens, defaults, Value::from(Serde(variables)), completed, own]);
-        let rendered = self.environment.get_template(NAME).and_then(|template| template.render(values));
-        rendered.map_err(|e| match e.kind() {
-            ErrorKind::OutOfFuel => TOO_LONG.to_owned(),
-            _ => environment::error_message(&e),
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let render = || environment.get_template(NAME).and_then(|template| template.render(values));
+        on_large_stack(|| {
+            render().map_err(|e| match e.kind() {
+                ErrorKind::OutOfFuel => TOO_LONG.to_owned(),
+                _ => environment::error_message(&e),
+            })
         })
     }
+}
+
+/// Runs `render` on a thread with a large stack: a template may nest values as deep as its budget allows.
+fn on_large_stack(render: impl FnOnce() -> Result<String, String> + Send) -> Result<String, String> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("template".into()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, render).map_err(|e| e.to_string())?;
+        thread.join().unwrap_or_else(|_| Err("the chat template failed".into()))
+    })
+}
+
+/// The bytes that a client sent.
+fn bytes(prompt: &ChatPrompt) -> usize {
+    let messages = prompt.messages.iter().flat_map(|message| {
+        let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
+        let calls = message.tool_calls.iter().map(|call| &call.arguments);
+        texts.chain(&message.reasoning).chain(calls)
+    });
+    let tools = prompt.tools.iter().flat_map(|tool| {
+        let input = match &tool.input {
+            ToolInput::Json { schema, .. } => schema.as_ref(),
+            ToolInput::Text(Some(TextGrammar::Lark(text) | TextGrammar::Regex(text))) => Some(text),
+            ToolInput::Text(None) => None,
+        };
+        tool.description.iter().chain(input)
+    });
+    messages.chain(tools).chain(&prompt.template_kwargs).map(String::len).sum()
 }
 
 /// The conversation, and other ways to say the same for templates with rules about roles.

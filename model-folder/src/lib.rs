@@ -2,9 +2,10 @@
 //!
 //! The supervisor lists a folder, and the worker loads it. Both ask this crate, so that a list promises only models
 //! that load. [`json`] parses the files of Python programs, and [`weights`] selects the weight files. [`complete`] names missing
-//! files, and [`quantization`] refuses other libraries' formats.
+//! files. [`config`] refuses impossible values, and [`quantization`] other libraries' formats.
 
 pub mod complete;
+pub mod config;
 pub mod json;
 pub mod quantization;
 pub mod weights;

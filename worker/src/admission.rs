@@ -20,7 +20,7 @@ use crate::engine::penalties::Penalties;
 use crate::engine::reasoning_budget::ReasoningBudget;
 use crate::engine::runner::RowSampling;
 use crate::engine::sequence::{SamplingParams, SequenceParams};
-use crate::prompts::{self, TokenizedPrompt};
+use crate::prompts::{self, Limits, TokenizedPrompt};
 use crate::text::grammar::Matcher;
 use crate::text::model_files::ModelFiles;
 use crate::text::output_parser::OutputFormat;
@@ -28,7 +28,7 @@ use crate::text::tool_parser::ToolFormat;
 use crate::text::tool_parser::grammar::{GrammarSpec, lark_grammar};
 
 /// Tokenises `submission`, which arrived just now, for the gateway behind `stream`: one request for each choice. `max_length`
-/// limits prompt and output together, in tokens. `span` goes with the requests.
+/// limits prompt and output together, in tokens. `span` goes with the requests. Stops when `wanted` becomes false.
 ///
 /// # Errors
 /// When the model cannot serve the request. It has no chat template, the prompt is empty or too long, a token id is unknown, or
@@ -38,11 +38,13 @@ pub fn admit(
     max_length: u32,
     (stream, span): (StreamId, &Span),
     submission: Submission,
+    wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<EngineRequest>> {
     let Submission { cache_scope, generation, choices, .. } = submission;
     let deadline = generation.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
+    let limits = Limits { max_context: Some(max_length), wanted };
     let TokenizedPrompt { tokens: prompt, output_format } =
-        prompts::encode_within(files, &generation.prompt, max_length)?;
+        prompts::encode(files, &generation.prompt, limits)?;
     check_prompt(files, &prompt, max_length, prompt_field(&generation.prompt))?;
     let max_output = max_length - prompt.len() as u32;
     let constraint = compile_constraint(files, &generation, &output_format)?;
@@ -105,12 +107,7 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: Fiel
         return Err(Error::invalid(field, text));
     }
     if length >= max_length {
-        // Agents know by these words that they must shorten the conversation, and read the two numbers.
-        let text = format!(
-            "prompt is too long: {length} tokens > {max_length} maximum. This model's maximum context length is {max_length} \
-             tokens, output included"
-        );
-        return Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field));
+        return Err(prompts::too_long(field, length, max_length));
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub mod counters;
 pub mod drafts;
 pub mod frames;
 pub mod kv_limit;
+mod masked_rows;
+pub mod masks;
 pub mod output;
 pub mod pace;
 pub mod penalties;
@@ -42,11 +44,12 @@ use admission_limits::AdmissionPermit;
 use command::{Admitted, Command, EngineRequest};
 use counters::Counters;
 use kv_limit::KvLimit;
+use masks::{MaskLimits, Masks};
 use output::Output;
 use pace::Pace;
 use proposer::Proposer;
 use reasoning_budget::ReasoningBudget;
-use runner::{Batch, Runner, RunnerError, StepOutcome, TokenMask, TokenScore};
+use runner::{Batch, NO_TOKEN, Runner, RunnerError, StepOutcome, TokenScore};
 use scheduler::{Sampled, Scheduler, StepLimits};
 use sequence::SequenceId;
 use streams::Streams;
@@ -65,6 +68,9 @@ pub struct Engine<R> {
     limits: StepLimits,
     pace: Pace,
     kv_limit: KvLimit,
+    masks: Masks,
+    /// Requests whose grammar cannot be followed, and why.
+    broken: Vec<(SequenceId, String)>,
     /// Reused, to save allocations.
     batch: Batch,
     state: State,
@@ -75,6 +81,7 @@ struct Request {
     stream: StreamId,
     id: ChoiceId,
     output: Output,
+    /// `None` while [`Masks`] has it, too.
     constraint: Option<Matcher>,
     budget: Option<ReasoningBudget>,
     deadline: Option<Instant>,
@@ -116,6 +123,8 @@ impl<R: Runner> Engine<R> {
             limits,
             pace: Pace::default(),
             kv_limit,
+            masks: Masks::new(MaskLimits::default()),
+            broken: Vec::new(),
             batch: Batch::default(),
             state: State::Serving,
         }
@@ -125,6 +134,12 @@ impl<R: Runner> Engine<R> {
     #[must_use]
     pub fn with_proposer(self, proposer: Option<Proposer>) -> Self {
         Self { proposer, ..self }
+    }
+
+    /// Sets how long masks may take.
+    #[must_use]
+    pub fn with_mask_limits(self, limits: MaskLimits) -> Self {
+        Self { masks: Masks::new(limits), ..self }
     }
 
     /// Runs until drained or stopped, or until all command senders are dropped.
@@ -221,6 +236,9 @@ impl<R: Runner> Engine<R> {
             self.end(sequence);
             return self.flush();
         }
+        if let Some(matcher) = request.constraint.take() {
+            self.masks.start(sequence, matcher);
+        }
         self.requests.insert(sequence, request);
         self.scheduler.add(sequence, params);
         // Count it as waiting before it stops counting as arriving, so that no health report misses it.
@@ -286,8 +304,12 @@ impl<R: Runner> Engine<R> {
     fn step(&mut self) {
         let began = Instant::now();
         self.expire(began);
+        self.receive_masks();
         let decoding = self.schedule();
         if self.batch.rows.is_empty() {
+            if self.masks.is_busy() {
+                self.masks.wait();
+            }
             return self.flush();
         }
         self.counters.begin_step(&self.scheduler);
@@ -338,27 +360,15 @@ impl<R: Runner> Engine<R> {
 
     fn run_batch(&mut self) -> Result<StepOutcome, RunnerError> {
         self.runner.launch(&self.batch)?;
-        // Build the token masks while the device computes.
-        let masks = self.masks()?;
+        // Other threads make the token masks while the device computes.
+        let masks = self.take_masks();
         let outcome = self.runner.finish(&self.batch, &masks)?;
         check_outcome(&self.batch, outcome)
     }
 
-    /// One mask per masked row, in row order.
-    fn masks(&mut self) -> Result<Vec<TokenMask>, RunnerError> {
-        let rows = self.scheduler.scheduled().zip(&self.batch.rows).filter(|(_, row)| row.masked);
-        let mut masks = Vec::new();
-        for (sequence, _) in rows {
-            let mask = self.requests.get_mut(&sequence).and_then(Request::mask);
-            let mask = mask.ok_or_else(|| RunnerError("a masked row has no constraint".into()))?;
-            masks.push(mask.map_err(RunnerError)?);
-        }
-        Ok(masks)
-    }
-
     fn postprocess(&mut self, outcome: StepOutcome) {
         let mut scores = self.distribute_scores(outcome.scores);
-        let mut ended = Vec::new();
+        let (mut ended, mut sampled_rows) = (Vec::new(), Vec::new());
         let (requests, streams) = (&mut self.requests, &mut self.streams);
         self.scheduler.commit(&self.batch, &outcome.tokens, |sampled| {
             let Some(request) = requests.get_mut(&sampled.id) else { return true };
@@ -366,12 +376,20 @@ impl<R: Runner> Engine<R> {
             let over = request.push(sampled, scored, streams);
             if over {
                 ended.push(sampled.id);
+            } else if let Some(matcher) = request.constraint.take() {
+                sampled_rows.push((sampled.id, matcher));
             }
             over
         });
+        for (sequence, matcher) in sampled_rows {
+            if !self.masks.start(sequence, matcher) {
+                self.scheduler.hold(sequence);
+            }
+        }
         for sequence in ended {
             self.end(sequence);
         }
+        self.fail_broken();
     }
 
     /// Reports how much of each prompt is computed after the step that began at `began`.
@@ -422,6 +440,7 @@ impl<R: Runner> Engine<R> {
     /// Removes a request. Its blocks are free for the next step.
     fn end(&mut self, sequence: SequenceId) -> Option<Request> {
         self.scheduler.remove(sequence);
+        self.masks.forget(sequence);
         self.kv_limit.release(sequence);
         self.apply_kv_limit();
         self.requests.remove(&sequence)
@@ -452,6 +471,10 @@ impl Request {
     fn push(&mut self, sampled: Sampled, scored: Option<TokenScore>, streams: &mut Streams) -> bool {
         let (stream, id) = (self.stream, self.id);
         let Sampled { token, found, .. } = sampled;
+        if token == NO_TOKEN {
+            streams.push(stream, id, Event::Failed(no_numbers()));
+            return true;
+        }
         if !self.begun {
             self.begun = true;
             tracing::debug!(
@@ -496,27 +519,16 @@ impl Request {
         }
     }
 
-    /// The tokens allowed next; `None` if there is no restriction.
-    fn mask(&mut self) -> Option<Result<TokenMask, String>> {
-        let constrained = self.constraint.as_mut().map(|matcher| {
-            let mut mask = vec![0; matcher.words()];
-            matcher.mask(&mut mask).map(|()| mask)
-        });
-        let Some(budget) = &self.budget else { return constrained };
-        let mask = constrained.unwrap_or_else(|| Ok(budget.open_mask()));
-        Some(mask.map(|mut mask| {
-            budget.restrict(&mut mask);
-            mask
-        }))
-    }
-
     /// Advances the constraint by `token`; returns whether the output is complete.
     fn advance_constraint(&mut self, token: u32) -> Result<bool, Error> {
         let Some(matcher) = &mut self.constraint else { return Ok(false) };
-        matcher.push(token).map_err(|problem| {
+        if let Err(problem) = matcher.push(token) {
+            if matcher.is_broken() {
+                return Err(masked_rows::unusable(&problem));
+            }
             let text = format!("the constraint cannot go on: {problem}");
-            Error::new(ErrorKind::Internal, Origin::Worker, text)
-        })?;
+            return Err(Error::new(ErrorKind::Internal, Origin::Worker, text));
+        }
         Ok(matcher.is_complete())
     }
 }
@@ -535,6 +547,11 @@ fn check_outcome(batch: &Batch, outcome: StepOutcome) -> Result<StepOutcome, Run
         return Err(RunnerError("scores are missing".into()));
     }
     Ok(outcome)
+}
+
+fn no_numbers() -> Error {
+    let text = "the model computes no numbers (NaN): its weights or configuration are broken";
+    Error::new(ErrorKind::ModelBroken, Origin::Worker, text)
 }
 
 fn shutting_down() -> Error {

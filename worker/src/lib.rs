@@ -20,6 +20,7 @@ pub mod layers;
 pub mod memory;
 pub mod mlx;
 pub mod models;
+pub mod priority;
 pub mod prompts;
 pub mod rpc;
 pub mod shutdown;

@@ -4,8 +4,10 @@ use mlx_rs::Array;
 
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
+use crate::layers::mlp::Activation;
 use crate::layers::rope::Positions;
 use crate::weights::LoadError;
+use crate::weights::config::Config;
 use crate::weights::loader::Loader;
 
 pub mod bert;
@@ -70,6 +72,23 @@ pub trait Model: std::fmt::Debug {
 
     /// The final norm and the output layer: `[N, D]` → logits `[N, vocabulary]`.
     fn logits(&self, hidden: &Array) -> Result<Array>;
+}
+
+/// The activation that config.json names, for a family that has `usual`.
+///
+/// Files of Gemma name one form of GELU or another and mean the same. gpt-oss has an activation of its own, called SiLU.
+///
+/// # Errors
+/// When the activation is unknown, or not one that the family can have.
+fn activation(config: &Config, usual: Activation) -> std::result::Result<Activation, LoadError> {
+    let Some(name) = config.activation() else { return Ok(usual) };
+    let named = Activation::from_name(name).map_err(|problem| config.problem(problem))?;
+    match (usual, named) {
+        (Activation::Silu, named) => Ok(named),
+        (Activation::Gelu | Activation::GeluTanh, Activation::Gelu | Activation::GeluTanh)
+        | (Activation::Clipped, Activation::Silu) => Ok(usual),
+        _ => Err(config.problem(format!("the activation \"{name}\" is not supported for this architecture"))),
+    }
 }
 
 /// Finds the builder for `model_type`.

@@ -1,14 +1,20 @@
 //! Converts neutral prompts to token ids, and token ids back to text. Pure.
 
-use ipc_proto::generate::{ChatPrompt, Prompt};
+use std::fmt::Display;
+
+use ipc_proto::generate::{ChatPrompt, ContentPart, Message, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
 use crate::text::infill::InfillTokens;
 use crate::text::model_files::ModelFiles;
 use crate::text::output_parser::OutputFormat;
+use crate::text::tokenizer::long::{Bounds, EncodeError};
 
 mod truncation;
+
+/// Bytes of a token in a long text, on average, for the length of conversations that are too long to be tokenised.
+const TYPICAL_TOKEN: usize = 4;
 
 /// The tokens of a prompt, and the format of the output that follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,63 +24,134 @@ pub struct TokenizedPrompt {
     pub output_format: OutputFormat,
 }
 
-/// Tokenises a prompt and determines the format of the output that follows it.
+/// The bytes of a prompt's texts, without those of its tools.
+pub fn text_bytes(prompt: &Prompt) -> usize {
+    match prompt {
+        Prompt::Text(text) => text.len(),
+        Prompt::Tokens(_) => 0,
+        Prompt::Infill { before, after } => before.len() + after.len(),
+        Prompt::Chat(chat) => chat.messages.iter().map(message_bytes).sum(),
+    }
+}
+
+fn message_bytes(message: &Message) -> usize {
+    let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
+    let calls = message.tool_calls.iter().map(|call| &call.arguments);
+    texts.chain(&message.reasoning).chain(calls).map(String::len).sum()
+}
+
+/// The bounds of the work for a prompt.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// The model's context in tokens, output included. `None` for a prompt that is only counted or shown.
+    pub max_context: Option<u32>,
+    /// Whether the client still waits.
+    pub wanted: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Limits<'a> {
+    /// For tokenisation. A prompt that is up to a quarter too long is tokenised, for the exact number in its error.
+    fn bounds(self) -> Bounds<'a> {
+        let tokens = self.max_context.map_or(usize::MAX, |max| max as usize + max as usize / 4);
+        Bounds { tokens, wanted: self.wanted }
+    }
+
+    /// The error for a client whose text has no tokens.
+    fn refusal(self, error: EncodeError, field: Field) -> Error {
+        match error {
+            EncodeError::TooLong => too_long(
+                field,
+                format_args!("more than {}", self.bounds().tokens),
+                self.max_context.unwrap_or(0),
+            ),
+            EncodeError::Unwanted => {
+                Error::new(ErrorKind::Cancelled, Origin::Client, "the request was cancelled")
+            }
+            EncodeError::Uncut(bytes) => {
+                let text =
+                    format!("the text has {} KiB in a row that can only be tokenised together", bytes >> 10);
+                Error::invalid(field, text)
+            }
+            EncodeError::Failed(text) => internal(text),
+        }
+    }
+}
+
+/// The error of a prompt with `length` tokens. Agents know by these words that they must shorten the conversation, and read the
+/// two numbers.
+pub fn too_long(field: Field, length: impl Display, max_context: u32) -> Error {
+    let text = format!(
+        "prompt is too long: {length} tokens > {max_context} maximum. This model's maximum context length is {max_context} \
+         tokens, output included"
+    );
+    Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field)
+}
+
+/// Tokenises a prompt and determines the format of the output that follows it. Leaves out the oldest turns of a conversation that
+/// fills the context and allows that.
 ///
 /// # Errors
-/// When the model has no chat template, or its template refuses the conversation.
-pub fn encode(files: &ModelFiles, prompt: &Prompt) -> Result<TokenizedPrompt> {
+/// When the model has no chat template, or its template refuses the conversation, and when the prompt is much too long. A prompt
+/// that is a little too long is returned.
+pub fn encode(files: &ModelFiles, prompt: &Prompt, limits: Limits) -> Result<TokenizedPrompt> {
     let tokens = match prompt {
-        Prompt::Text(text) => files.tokenizer.encode(text, true).map_err(internal)?,
+        Prompt::Text(text) => text_tokens(files, text, true, limits)?,
         Prompt::Tokens(tokens) => tokens.clone(),
-        Prompt::Infill { before, after } => infill(files, before, after)?,
+        Prompt::Infill { before, after } => infill(files, before, after, limits)?,
         Prompt::Chat(chat) => {
-            let EncodedChat { text, tokens, .. } = chat_prompt(files, chat)?;
+            let EncodedChat { text, tokens, .. } = chat_prompt(files, chat, limits)?;
             return Ok(TokenizedPrompt { tokens, output_format: files.formats.output_format(chat, &text) });
         }
     };
     Ok(TokenizedPrompt { tokens, output_format: OutputFormat::default() })
 }
 
-/// As [`encode`], without the oldest turns of a conversation that fills `max_context` and allows that. `max_context` counts
-/// tokens, output included.
+/// Renders a prompt as a model with this context, in tokens, receives it.
 ///
 /// # Errors
-/// Those of [`encode`].
-pub fn encode_within(files: &ModelFiles, prompt: &Prompt, max_context: u32) -> Result<TokenizedPrompt> {
-    let Prompt::Chat(chat) = prompt else { return encode(files, prompt) };
-    let EncodedChat { text, tokens, .. } = chat_prompt_within(files, chat, max_context)?;
-    Ok(TokenizedPrompt { tokens, output_format: files.formats.output_format(chat, &text) })
-}
-
-/// Renders a prompt as the model receives it. `max_context` counts tokens, output included.
-///
-/// # Errors
-/// Those of [`encode`].
-pub fn render(files: &ModelFiles, prompt: &Prompt, max_context: u32) -> Result<RenderedPrompt> {
+/// Those of [`encode`], except that no prompt is too long.
+pub fn render(
+    files: &ModelFiles,
+    prompt: &Prompt,
+    max_context: u32,
+    wanted: &dyn Fn() -> bool,
+) -> Result<RenderedPrompt> {
+    let limits = Limits { max_context: None, wanted };
     let Prompt::Chat(chat) = prompt else {
-        let tokens = encode(files, prompt)?.tokens;
+        let tokens = encode(files, prompt, limits)?.tokens;
         let text = match prompt {
             Prompt::Text(text) => text.clone(),
             _ => files.tokenizer.decode_all(&tokens),
         };
         return Ok(RenderedPrompt { text, tokens, max_context, template: None });
     };
-    let EncodedChat { text, tokens, template } = chat_prompt_within(files, chat, max_context)?;
+    let full = rendered_chat(files, chat, limits)?;
+    let EncodedChat { text, tokens, template, .. } = shortened(files, chat, full, max_context, limits)?;
     Ok(RenderedPrompt { text, tokens, max_context, template: Some(template) })
 }
 
 /// Tokenises a text or prompt. `max_context` counts tokens, output included.
 ///
 /// # Errors
-/// Those of [`encode`].
-pub fn tokenize(files: &ModelFiles, request: &TokenizeRequest, max_context: u32) -> Result<Tokenized> {
+/// Those of [`render`].
+pub fn tokenize(
+    files: &ModelFiles,
+    request: &TokenizeRequest,
+    max_context: u32,
+    wanted: &dyn Fn() -> bool,
+) -> Result<Tokenized> {
+    let limits = Limits { max_context: None, wanted };
     let tokenizer = &files.tokenizer;
     let tokens = match &request.prompt {
-        Prompt::Text(text) if request.parse_special => tokenizer.encode(text, request.add_special),
-        Prompt::Text(text) => tokenizer.encode_as_text(text, request.add_special),
-        prompt => Ok(encode(files, prompt)?.tokens),
+        Prompt::Text(text) if request.parse_special => text_tokens(files, text, request.add_special, limits)?,
+        Prompt::Text(text) => {
+            let everything = 0..text.len();
+            let tokens = tokenizer.encode_within(text, std::slice::from_ref(&everything), limits.bounds());
+            let tokens = tokens.map_err(|error| limits.refusal(error, Field::Prompt))?;
+            if request.add_special { tokenizer.with_special(tokens).map_err(internal)? } else { tokens }
+        }
+        prompt => encode(files, prompt, limits)?.tokens,
     };
-    let tokens = tokens.map_err(internal)?;
     let pieces = if request.pieces {
         tokens.iter().map(|token| tokenizer.bytes(*token)).collect()
     } else {
@@ -99,26 +176,53 @@ pub fn detokenize(files: &ModelFiles, tokens: &[u32]) -> Result<String> {
 #[derive(Debug, Default)]
 struct EncodedChat {
     text: String,
+    /// Empty if the conversation is much too long.
     tokens: Vec<u32>,
+    /// The number of tokens, or an estimate if it is much too long.
+    length: usize,
     template: TemplateUse,
 }
 
-/// As [`chat_prompt`], without the oldest turns if the conversation is too long and allows that.
-fn chat_prompt_within(files: &ModelFiles, chat: &ChatPrompt, max_context: u32) -> Result<EncodedChat> {
-    let full = chat_prompt(files, chat)?;
-    if !chat.truncates || full.tokens.len() < max_context as usize {
+/// Renders and tokenises a conversation, without the oldest turns if it is too long and allows that.
+fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt, limits: Limits) -> Result<EncodedChat> {
+    let full = rendered_chat(files, chat, limits)?;
+    let encoded = match limits.max_context {
+        Some(max_context) => shortened(files, chat, full, max_context, limits)?,
+        None => full,
+    };
+    if encoded.tokens.len() < encoded.length {
+        return Err(limits.refusal(EncodeError::TooLong, Field::Messages));
+    }
+    Ok(encoded)
+}
+
+/// `full`, or the conversation without its oldest turns if it is too long and allows that.
+fn shortened(
+    files: &ModelFiles,
+    chat: &ChatPrompt,
+    full: EncodedChat,
+    max_context: u32,
+    limits: Limits,
+) -> Result<EncodedChat> {
+    if !chat.truncates || full.length < max_context as usize {
         return Ok(full);
     }
-    truncation::shorten(chat, full, max_context as usize, |chat| chat_prompt(files, chat))
+    truncation::shorten(chat, full, max_context as usize, |chat| rendered_chat(files, chat, limits))
 }
 
 /// Renders and tokenises a conversation.
-fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<EncodedChat> {
+fn rendered_chat(files: &ModelFiles, chat: &ChatPrompt, limits: Limits) -> Result<EncodedChat> {
     let invalid = |text: String| Error::invalid(Field::Messages, text);
     let (file, template) = files.templates.choose(chat).map_err(invalid)?;
     let sanitize = chat.sanitize_control_tokens.unwrap_or(files.sanitize_control_tokens);
     let rendered = template.render(chat, sanitize.then_some(&files.control_tokens)).map_err(invalid)?;
-    let tokens = files.tokenizer.encode_sanitized(&rendered.text, &rendered.sanitized).map_err(internal)?;
+    let bounds = limits.bounds();
+    let tokens = match files.tokenizer.encode_within(&rendered.text, &rendered.sanitized, bounds) {
+        Ok(tokens) => Some(tokens),
+        Err(EncodeError::TooLong) => None,
+        Err(error) => return Err(limits.refusal(error, Field::Messages)),
+    };
+    let estimate = || (rendered.text.len() / TYPICAL_TOKEN).max(bounds.tokens.saturating_add(1));
     let template = TemplateUse {
         name: file.name.clone(),
         file: file.source.path().to_owned(),
@@ -127,13 +231,20 @@ fn chat_prompt(files: &ModelFiles, chat: &ChatPrompt) -> Result<EncodedChat> {
         reasoning_format: files.formats.reasoning_use.clone(),
         sanitized: rendered.sanitized.len() as u32,
     };
-    Ok(EncodedChat { text: rendered.text, tokens, template })
+    let length = tokens.as_ref().map_or_else(estimate, Vec::len);
+    Ok(EncodedChat { text: rendered.text, tokens: tokens.unwrap_or_default(), length, template })
 }
 
-fn infill(files: &ModelFiles, before: &str, after: &str) -> Result<Vec<u32>> {
+fn text_tokens(files: &ModelFiles, text: &str, special: bool, limits: Limits) -> Result<Vec<u32>> {
+    let tokens = files.tokenizer.encode_within(text, &[], limits.bounds());
+    let tokens = tokens.map_err(|error| limits.refusal(error, Field::Prompt))?;
+    if special { files.tokenizer.with_special(tokens).map_err(internal) } else { Ok(tokens) }
+}
+
+fn infill(files: &ModelFiles, before: &str, after: &str, limits: Limits) -> Result<Vec<u32>> {
     let infill_tokens = InfillTokens::find(&files.tokenizer)
         .ok_or_else(|| Error::invalid(Field::Suffix, "this model has no tokens for filling in the middle"))?;
-    let encode = |text: &str| files.tokenizer.encode(text, false).map_err(internal);
+    let encode = |text: &str| text_tokens(files, text, false, limits);
     Ok(infill_tokens.prompt(&encode(before)?, &encode(after)?))
 }
 

@@ -23,16 +23,20 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
+use crate::admission;
 use crate::embed::admission::EncoderModel;
 use crate::engine::admission_limits::AdmissionLimits;
 use crate::engine::arrivals::{Arrival, Arrivals};
 use crate::engine::command::{Admitted, Command};
 use crate::engine::counters::Counters;
+use crate::prompts::{self, Limits};
 use crate::text::model_files::ModelFiles;
-use crate::{admission, prompts};
 
 mod embed;
 pub mod steps;
+mod texts;
+
+use texts::TextWork;
 
 /// A loaded model, as the RPC layer sees it.
 #[derive(Debug, Clone)]
@@ -57,6 +61,7 @@ pub struct Server {
     arrivals: Arrivals,
     open_streams: steps::OpenStreams,
     admission_limits: AdmissionLimits,
+    texts: TextWork,
     sending: TaskTracker,
     closing: Arc<AtomicBool>,
 }
@@ -76,6 +81,7 @@ impl Server {
             arrivals: Arrivals::default(),
             open_streams: steps::OpenStreams::default(),
             admission_limits,
+            texts: TextWork::default(),
             sending: TaskTracker::new(),
             closing: Arc::default(),
         }
@@ -148,17 +154,14 @@ impl Server {
         answer.await.map_err(|_| gone())
     }
 
-    /// Runs `work` on the blocking pool with the model's files and its maximum context in tokens.
+    /// Runs `work` on texts of this many bytes, with the model's files and its maximum context in tokens.
     async fn with_files<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ModelFiles, u32) -> Result<T> + Send + 'static,
+        bytes: usize,
+        work: impl FnOnce(&ModelFiles, u32, &dyn Fn() -> bool) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Ready { files, info, .. } = self.ready()?;
-        let done = tokio::task::spawn_blocking(move || work(&files, info.max_context));
-        let broken = |e: tokio::task::JoinError| {
-            Error::new(ErrorKind::Internal, Origin::Worker, format!("tokenising failed: {e}"))
-        };
-        done.await.map_err(broken)?
+        self.texts.run(bytes, move |wanted| work(&files, info.max_context, wanted)).await
     }
 
     async fn admit(&self, stream: StreamId, submission: Submission, span: Span) -> Result<Accepted> {
@@ -181,13 +184,13 @@ impl Server {
         let arrivals = arrivals.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
         let permits = self.admission_limits.acquire(ModelKind::Generate, choices)?;
         let max_length = ready.info.max_context.min(self.counters.max_length());
-        // Tokenising a long prompt takes milliseconds; keep it off the threads that move frames.
-        let admitted = tokio::task::spawn_blocking(move || {
-            admission::admit(&ready.files, max_length, (stream, &span), submission)
+        let bytes = prompts::text_bytes(&submission.generation.prompt);
+        let is_wanted = self.arrivals.watch(&arrivals);
+        let admitted = self.texts.run(bytes, move |wanted| {
+            let wanted = || wanted() && is_wanted();
+            admission::admit(&ready.files, max_length, (stream, &span), submission, &wanted)
         });
-        let broken =
-            |e: tokio::task::JoinError| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"));
-        let requests = admitted.await.map_err(broken)??;
+        let requests = admitted.await?;
         let prompt_tokens = requests.first().map_or(0, |request| request.params.prompt.len()) as u32;
         if !arrivals.iter().any(Arrival::is_wanted) {
             return Err(fault(ErrorKind::Cancelled, "the request was cancelled"));
@@ -219,20 +222,31 @@ impl Worker for Server {
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
-        let prompt = self.with_files(move |files, _| prompts::encode(files, &prompt)).await?;
-        Ok(prompt.tokens.len() as u32)
+        let bytes = prompts::text_bytes(&prompt);
+        let count = move |files: &ModelFiles, _, wanted: &dyn Fn() -> bool| {
+            prompts::encode(files, &prompt, Limits { max_context: None, wanted })
+        };
+        Ok(self.with_files(bytes, count).await?.tokens.len() as u32)
     }
 
     async fn render(self, _: Context, prompt: Prompt) -> Result<RenderedPrompt> {
-        self.with_files(move |files, max_context| prompts::render(files, &prompt, max_context)).await
+        let bytes = prompts::text_bytes(&prompt);
+        let render = move |files: &ModelFiles, max_context, wanted: &dyn Fn() -> bool| {
+            prompts::render(files, &prompt, max_context, wanted)
+        };
+        self.with_files(bytes, render).await
     }
 
     async fn tokenize(self, _: Context, request: TokenizeRequest) -> Result<Tokenized> {
-        self.with_files(move |files, max_context| prompts::tokenize(files, &request, max_context)).await
+        let bytes = prompts::text_bytes(&request.prompt);
+        let tokenize = move |files: &ModelFiles, max_context, wanted: &dyn Fn() -> bool| {
+            prompts::tokenize(files, &request, max_context, wanted)
+        };
+        self.with_files(bytes, tokenize).await
     }
 
     async fn detokenize(self, _: Context, tokens: Vec<u32>) -> Result<String> {
-        self.with_files(move |files, _| prompts::detokenize(files, &tokens)).await
+        self.with_files(0, move |files, _, _| prompts::detokenize(files, &tokens)).await
     }
 
     async fn embed(self, _: Context, request: EmbedRequest) -> Result<Embeddings> {

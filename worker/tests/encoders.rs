@@ -177,7 +177,7 @@ fn embedding_gemma_toy_with_prompts_matches_sentence_transformers() {
             prompt_name: case.prompt.clone(),
             prompt_candidates: Vec::new(),
         };
-        let inputs = model.embed_inputs(request).unwrap();
+        let inputs = model.embed_inputs(request, &|| true).unwrap();
         assert_eq!(inputs[0].tokens, case.tokens, "{:?} {}", case.prompt, case.text);
         longest = longest.max(case.tokens.len());
         let off = distance(&run(&mut runner, &inputs)[0], &case.vector);

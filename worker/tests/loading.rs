@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use worker::engine::runner::{Batch, NO_TOKEN, Row, RowSampling, Runner, ScoreRequest};
 use worker::mlx::{self, LoadOptions};
 use worker::text::model_files::ModelFiles;
 
@@ -65,7 +66,28 @@ fn load_with_wrong_config_names_the_problem() {
         ("llama-fp32", json!({"num_attention_heads": 0}), "num_attention_heads"),
         ("llama-fp32", json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic"),
         ("llama-fp32", json!({"rope_scaling": {"rope_type": "yarn"}}), "factor is missing"),
-        ("qwen2-fp32", json!({"num_hidden_layers": 100_000_000}), "is missing"),
+        ("qwen2-fp32", json!({"num_hidden_layers": 9_000}), "is missing"),
+        (
+            "qwen2-fp32",
+            json!({"num_hidden_layers": 100_000_000}),
+            "num_hidden_layers is 100000000: it must be between 1 and 10000",
+        ),
+        ("llama-fp32", json!({"num_hidden_layers": 1}), "the files have 2 layers, but num_hidden_layers of"),
+        ("llama-fp32", json!({"rope_theta": 0}), "config.json: rope_theta is 0: it must be above 0"),
+        ("llama-fp32", json!({"rms_norm_eps": -1}), "rms_norm_eps is -1: it must not be negative"),
+        (
+            "llama-fp32",
+            json!({"rope_scaling": {"rope_type": "linear", "factor": 0}}),
+            "rope_scaling.factor is 0: it must be above 0",
+        ),
+        ("llama-fp32", json!({"hidden_act": "bogus"}), "the activation \"bogus\" is not supported"),
+        ("mixtral-fp32", json!({"hidden_act": "bogus"}), "the activation \"bogus\" is not supported"),
+        ("gpt_oss-fp32", json!({"hidden_act": "gelu"}), "the activation \"gelu\" is not supported for"),
+        (
+            "gemma3_text-fp32",
+            json!({"hidden_activation": "silu"}),
+            "the activation \"silu\" is not supported for this architecture",
+        ),
         ("gemma3_text-fp32", json!({"head_dim": 64}), "expected"),
         ("mixtral-fp32", json!({"num_local_experts": 5}), "has shape [4, 64], expected [5, 64]"),
         ("mixtral-fp32", json!({"intermediate_size": 33}), "has shape [4, 32, 64], expected [4, 33, 64]"),
@@ -104,6 +126,43 @@ fn load_with_code_llama_config_succeeds() {
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replacen('{', "{\"rope_scaling\": null,", 1)).unwrap();
     mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
+}
+
+/// A Llama with GELU computes it.
+#[test]
+fn activation_of_the_configuration_is_the_one_that_is_computed() {
+    let logits = |activation: &str| {
+        let folder = copy_with("llama-fp32", &json!({"hidden_act": activation}));
+        let mut runner = mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
+        let row = Row { tokens: 0..2, blocks: vec![0], samples: vec![RowSampling::GREEDY], ..Row::default() };
+        let batch = Batch { tokens: vec![1, 2], positions: vec![0, 1], slots: vec![0, 1], rows: vec![row] };
+        runner.logits(&batch).unwrap().as_slice::<f32>().to_vec()
+    };
+    assert_ne!(logits("silu"), logits("gelu"));
+    assert_eq!(logits("silu"), logits("swish"));
+}
+
+/// As a broken conversion leaves them.
+#[test]
+fn model_without_numbers_samples_no_token() {
+    let folder = copy("llama-fp32");
+    for name in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if name.extension().is_some_and(|extension| extension == "safetensors") {
+            let mut bytes = fs::read(&name).unwrap();
+            let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            bytes[8 + header..].as_chunks_mut::<4>().0.fill(f32::NAN.to_le_bytes());
+            fs::write(&name, bytes).unwrap();
+        }
+    }
+    let mut runner = mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
+    for temperature in [0.0, 1.0] {
+        let samples = vec![RowSampling { temperature, ..RowSampling::GREEDY }];
+        let score = Some(ScoreRequest { top: 1, ..ScoreRequest::default() });
+        let row = Row { tokens: 0..1, blocks: vec![0], samples, score, ..Row::default() };
+        let batch = Batch { tokens: vec![1], positions: vec![0], slots: vec![0], rows: vec![row] };
+        runner.launch(&batch).unwrap();
+        assert_eq!(runner.finish(&batch, &[]).unwrap().tokens, [NO_TOKEN], "{temperature}");
+    }
 }
 
 #[test]

@@ -1,25 +1,27 @@
 //! Jinja2's filters whose results differ in minijinja, and Transformers' `tojson`.
 
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, State};
 
 use super::json;
 
 pub(crate) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", json::tojson);
     environment.add_filter("string", string);
+    // Python's breaks long lines. minijinja's takes minutes for deep values.
+    environment.add_filter("pprint", string);
     environment.add_filter("int", int);
     environment.add_filter("float", float);
     environment.add_filter("escape", escape);
     environment.add_filter("e", escape);
 }
 
-fn string(value: &Value) -> Value {
-    match super::text(value) {
+fn string(state: &State, value: &Value) -> Result<Value, Error> {
+    Ok(match super::text(state, value)? {
         Some(text) => text.into(),
         None if value.kind() == ValueKind::String => value.clone(),
         None => value.to_string().into(),
-    }
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over")]
@@ -88,11 +90,11 @@ fn digits(text: &str) -> Option<String> {
 }
 
 /// HTML escapes as MarkupSafe writes them.
-fn escape(value: &Value) -> Value {
+fn escape(state: &State, value: &Value) -> Result<Value, Error> {
     if value.is_safe() {
-        return value.clone();
+        return Ok(value.clone());
     }
-    let text = super::text(value).unwrap_or_else(|| value.to_string());
+    let text = super::text(state, value)?.unwrap_or_else(|| value.to_string());
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -104,5 +106,5 @@ fn escape(value: &Value) -> Value {
             c => escaped.push(c),
         }
     }
-    Value::from_safe_string(escaped)
+    Ok(Value::from_safe_string(escaped))
 }

@@ -1,7 +1,9 @@
 //! The filter `tojson` as Transformers has it: Python's `json.dumps` with its options, and no HTML escapes.
 
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
-use minijinja::{Error, ErrorKind};
+use minijinja::{Error, ErrorKind, State};
+
+use super::repr::BYTES_PER_FUEL;
 
 /// Deeper values are an error. No value of a request is so deep.
 const MAX_DEPTH: usize = 256;
@@ -11,8 +13,8 @@ const MAX_INDENT: usize = 16;
 /// `tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 ///
 /// # Errors
-/// An option that there is not, or is of a wrong form; a value that is too deep.
-pub(crate) fn tojson(value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+/// An option that there is not, or is of a wrong form; a value that is too deep, or larger than the template can pay for.
+pub(crate) fn tojson(state: &State, value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let arguments = arguments.into_values();
     let (given, options) = from_args::<(&[Value], Kwargs)>(&arguments)?;
     if given.len() > 4 {
@@ -31,7 +33,7 @@ pub(crate) fn tojson(value: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Va
     let ascii = is(option(0, "ensure_ascii")?);
     let sorted = is(option(3, "sort_keys")?);
     options.assert_all_used()?;
-    let mut dump = Dump { text: String::new(), indent, between, colon, ascii, sorted };
+    let mut dump = Dump { state, text: String::new(), paid: 0, indent, between, colon, ascii, sorted };
     dump.value(value, 0)?;
     Ok(Value::from_safe_string(dump.text))
 }
@@ -62,8 +64,11 @@ fn wrong(what: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"))
 }
 
-struct Dump {
+struct Dump<'a, 'template, 'env> {
+    state: &'a State<'template, 'env>,
     text: String,
+    /// Bytes of `text` that are paid for.
+    paid: usize,
     indent: Option<String>,
     between: String,
     colon: String,
@@ -71,8 +76,11 @@ struct Dump {
     sorted: bool,
 }
 
-impl Dump {
+impl Dump<'_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        let new = self.text.len() - self.paid;
+        self.paid = self.text.len();
+        self.state.consume_fuel(1 + new as u64 / BYTES_PER_FUEL)?;
         if depth > MAX_DEPTH {
             return Err(wrong("the value is too deep"));
         }

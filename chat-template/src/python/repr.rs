@@ -2,62 +2,87 @@
 
 use std::fmt::Write;
 
+use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 /// Deeper values are cut off with "...". No value of a request is so deep.
 const MAX_DEPTH: usize = 256;
+/// Bytes of a text that cost as much as an instruction, as in minijinja.
+pub(crate) const BYTES_PER_FUEL: u64 = 64;
+
+/// Pays for this much work of a template; an error if the template has used up its budget.
+pub(crate) type Pay<'a> = &'a dyn Fn(u64) -> Result<(), Error>;
 
 /// `repr(value)` for what JSON can hold.
-pub(crate) fn repr(value: &Value) -> String {
-    let mut out = String::new();
-    write(&mut out, value, 0);
-    out
+///
+/// # Errors
+/// The text is larger than the template can pay for. A value that holds another twice, and so on, has a huge text.
+pub(crate) fn repr(value: &Value, pay: Pay) -> Result<String, Error> {
+    let mut repr = Repr { out: String::new(), paid: 0, pay };
+    repr.write(value, 0)?;
+    Ok(repr.out)
 }
 
-fn write(out: &mut String, value: &Value, depth: usize) {
-    if depth > MAX_DEPTH {
-        return out.push_str("...");
-    }
-    match value.kind() {
-        ValueKind::String => quoted(out, value.as_str().unwrap_or_default()),
-        ValueKind::Map => map(out, value, depth),
-        ValueKind::Seq => sequence(out, value, depth),
-        ValueKind::Number if !value.is_integer() => match f64::try_from(value.clone()) {
-            Ok(number) => out.push_str(&float(number)),
-            Err(_) => out.push_str(&value.to_string()),
-        },
-        _ => out.push_str(&value.to_string()),
-    }
+struct Repr<'a> {
+    out: String,
+    /// Bytes of `out` that are paid for.
+    paid: usize,
+    pay: Pay<'a>,
 }
 
-fn map(out: &mut String, value: &Value, depth: usize) {
-    out.push('{');
-    for (at, key) in value.try_iter().into_iter().flatten().enumerate() {
-        if at > 0 {
-            out.push_str(", ");
+impl Repr<'_> {
+    fn write(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        let new = self.out.len() - self.paid;
+        self.paid = self.out.len();
+        (self.pay)(1 + new as u64 / BYTES_PER_FUEL)?;
+        if depth > MAX_DEPTH {
+            self.out.push_str("...");
+            return Ok(());
         }
-        write(out, &key, depth + 1);
-        out.push_str(": ");
-        write(out, &value.get_item(&key).unwrap_or_default(), depth + 1);
-    }
-    out.push('}');
-}
-
-fn sequence(out: &mut String, value: &Value, depth: usize) {
-    let tuple = value.is_tuple();
-    out.push(if tuple { '(' } else { '[' });
-    let mut length = 0;
-    for item in value.try_iter().into_iter().flatten() {
-        if length > 0 {
-            out.push_str(", ");
+        match value.kind() {
+            ValueKind::String => quoted(&mut self.out, value.as_str().unwrap_or_default()),
+            ValueKind::Map => return self.map(value, depth),
+            ValueKind::Seq => return self.sequence(value, depth),
+            ValueKind::Number if !value.is_integer() => match f64::try_from(value.clone()) {
+                Ok(number) => self.out.push_str(&float(number)),
+                Err(_) => self.out.push_str(&value.to_string()),
+            },
+            _ => self.out.push_str(&value.to_string()),
         }
-        write(out, &item, depth + 1);
-        length += 1;
+        Ok(())
     }
-    if tuple && length == 1 {
-        out.push(',');
+
+    fn map(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        self.out.push('{');
+        for (at, key) in value.try_iter().into_iter().flatten().enumerate() {
+            if at > 0 {
+                self.out.push_str(", ");
+            }
+            self.write(&key, depth + 1)?;
+            self.out.push_str(": ");
+            self.write(&value.get_item(&key).unwrap_or_default(), depth + 1)?;
+        }
+        self.out.push('}');
+        Ok(())
     }
-    out.push(if tuple { ')' } else { ']' });
+
+    fn sequence(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        let tuple = value.is_tuple();
+        self.out.push(if tuple { '(' } else { '[' });
+        let mut length = 0;
+        for item in value.try_iter().into_iter().flatten() {
+            if length > 0 {
+                self.out.push_str(", ");
+            }
+            self.write(&item, depth + 1)?;
+            length += 1;
+        }
+        if tuple && length == 1 {
+            self.out.push(',');
+        }
+        self.out.push(if tuple { ')' } else { ']' });
+        Ok(())
+    }
 }
 
 /// A string literal: in single quotes, unless it holds some and no double ones.
@@ -143,6 +168,6 @@ mod tests {
             {"a": ["it's", "say \"it's\"", "tab\t\u{1}\u{200b}é"], "b": {"n": null, "t": true, "f": 1e-7}, "c": []}
         )));
         let expected = r#"{'a': ["it's", 'say "it\'s"', 'tab\t\x01\u200bé'], 'b': {'n': None, 't': True, 'f': 1e-07}, 'c': []}"#;
-        assert_eq!(repr(&value), expected);
+        assert_eq!(repr(&value, &|_| Ok(())).unwrap(), expected);
     }
 }

@@ -62,7 +62,8 @@ fn templates_render_as_transformers_renders_them() {
         let template = ChatTemplate::new(&case.template, case.tokens).unwrap();
         let extra = serde_json::from_value(case.extra).unwrap();
         // In this very form: Transformers knows no others.
-        let rendered = template.try_render(&prompt(&turns, None).messages, Style::default(), &extra);
+        let fuel = environment::fuel(0);
+        let rendered = template.try_render(&prompt(&turns, None).messages, Style::default(), &extra, fuel);
         match case.rendered {
             Some(expected) => assert_eq!(rendered.as_ref(), Ok(&expected), "{}", case.name),
             None => assert!(rendered.is_err(), "{}: {rendered:?}", case.name),
@@ -127,7 +128,7 @@ fn tojson_matches_python() {
 #[test]
 fn endless_template_is_stopped() {
     let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
-    assert_eq!(render(endless, None).unwrap_err(), "the chat template took too long");
+    assert_eq!(render(endless, None).unwrap_err(), TOO_LONG);
     let deep = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}";
     assert!(render(deep, None).is_err());
 }
@@ -473,4 +474,59 @@ fn alternatives_stop_at_the_time_limit() {
     let started = Instant::now();
     assert!(plain(&template, &prompt).is_err());
     assert!(started.elapsed() < 5 * TRIAL_LIMIT, "{:?}", started.elapsed());
+}
+
+/// Templates that would need much more than what they are given.
+#[test]
+fn templates_are_bounded_in_memory_and_depth() {
+    let small = |text: &str| ChatTemplate::new(text, BTreeMap::new()).unwrap();
+    let shared =
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}";
+    for text in [
+        "{{ 'x' * 99999999 ~ 'x' * 99999999 ~ 'x' * 99999999 }}".to_owned(),
+        "{% set n = namespace(x='x' * 1000) %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x | length }}".to_owned(),
+        format!("{shared}{{{{ n.x }}}}"),
+        format!("{shared}{{{{ n.x | tojson }}}}"),
+        "{{ '%999999999d' | format(1) }}".to_owned(),
+        "{{ ('x' * 9999999) | replace('x', 'x' * 9999999) }}".to_owned(),
+    ] {
+        let before = peak();
+        let rendered = plain(&small(&text), &prompt(&[("user", "q")], None));
+        let used = peak().saturating_sub(before) >> 20;
+        assert!(rendered.as_ref().map_or(true, |text| text.len() < 1 << 20), "{text}");
+        assert!(used < 600, "{text}: {used} MiB");
+    }
+}
+
+/// Values as deep as the budget allows.
+#[test]
+fn deep_values_overflow_no_stack() {
+    let deep = "{% set n = namespace(x=[1]) %}{% for i in range(4000) %}{% set n.x = [n.x] %}{% endfor %}";
+    for (end, expected) in [
+        ("{{ (n.x ~ 'a') | length }}", "8004"),
+        ("{{ n.x == [n.x] }}", "False"),
+        ("{{ n.x | string | length > 500 }}", "True"),
+        ("{{ n.x | pprint | length > 500 }}", "True"),
+    ] {
+        let template = ChatTemplate::new(&format!("{deep}{end}"), BTreeMap::new()).unwrap();
+        assert_eq!(plain(&template, &prompt(&[("user", "q")], None)).as_deref(), Ok(expected), "{end}");
+    }
+}
+
+#[test]
+fn no_namespace_holds_itself() {
+    for assigned in ["n", "[n]", "{'a': [n]}", "[1, n] | reverse"] {
+        let text = format!("{{% set n = namespace() %}}{{% set n.x = {assigned} %}}{{{{ n }}}}");
+        let template = ChatTemplate::new(&text, BTreeMap::new()).unwrap();
+        let error = plain(&template, &prompt(&[("user", "q")], None)).unwrap_err();
+        assert_eq!(error, "a namespace cannot hold another one", "{assigned}");
+    }
+}
+
+/// The peak of this process's memory, in bytes; 0 where the system does not tell.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
 }

@@ -19,6 +19,9 @@ use crate::inference::request::PromptRequest;
 /// A worker reports the end of a request's time limit itself. If it does not, the gateway does so after this time.
 const WORKER_GRACE: Duration = Duration::from_secs(1);
 
+/// A request that so many servers ended with is not given to another one.
+const MAX_ENDED: u32 = 2;
+
 /// Resolves with the reason why a request must be aborted.
 pub(super) type Limit = BoxFuture<'static, Error>;
 
@@ -171,6 +174,7 @@ impl Dispatcher {
                 let Attempted { server, outcome } = attempt(budget.tried.clone()).await?;
                 match outcome {
                     Err(error) if error.disposition == Disposition::RetryElsewhere => {
+                        budget.blame(&self.counters, &error)?;
                         budget.tried.lost = Some(server);
                         let lost = Lost { model: &target.model, generated: 0, server };
                         if !budget.spend(&self.counters, &lost, &error) {
@@ -233,6 +237,8 @@ fn too_late() -> Error {
 struct Budget {
     left: u32,
     tried: Tried,
+    /// Servers that ended while they read the request.
+    ended: u32,
     recoveries: Arc<AtomicU32>,
 }
 
@@ -246,7 +252,27 @@ struct Lost<'a> {
 
 impl Budget {
     fn new(retries: u32, recoveries: Arc<AtomicU32>) -> Self {
-        Self { left: retries, tried: Tried::default(), recoveries }
+        Self { left: retries, tried: Tried::default(), ended: 0, recoveries }
+    }
+
+    /// Counts a server that has ended before it answered with `cause`.
+    ///
+    /// # Errors
+    /// It is the second one. The request is to blame then, and would end the next one too.
+    fn blame(&mut self, counters: &Counters, cause: &Error) -> Result<()> {
+        // A server that only refuses says so itself.
+        let ended = cause.kind == ErrorKind::Unavailable && cause.origin == Origin::Gateway;
+        self.ended += u32::from(ended);
+        if self.ended < MAX_ENDED {
+            return Ok(());
+        }
+        counters.given_up.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(servers = self.ended, %cause, "servers ended while they read a request: given up");
+        let text = format!(
+            "{} worker processes ended one after another while they read this request: it is not tried again",
+            self.ended
+        );
+        Err(Error::new(ErrorKind::Internal, Origin::Gateway, text).with_disposition(Disposition::Final))
     }
 
     /// Uses up one retry after a failure at a server. Returns false if none is left.
@@ -319,8 +345,12 @@ impl GenerateAttempts {
                     self.server = Some(server);
                     return Ok(streams);
                 }
-                Err(error)
-                    if error.disposition == Disposition::RetryElsewhere && self.spend(server, &error) => {}
+                Err(error) if error.disposition == Disposition::RetryElsewhere => {
+                    self.budget.blame(&self.dispatcher.counters, &error)?;
+                    if !self.spend(server, &error) {
+                        return Err(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -8,7 +8,7 @@ use chat_template::{Purpose, Templates};
 use ipc_proto::families;
 use ipc_proto::supervisor::{Capabilities, Details, ReasoningControl};
 use ipc_proto::worker::ModelKind;
-use model_folder::{complete, json, quantization, weights};
+use model_folder::{complete, config, json, quantization, weights};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,11 +69,12 @@ pub(super) fn inspect(folder: &Path) -> Details {
 }
 
 /// The first reason why the worker would refuse the folder before it reads weights and tokenizer.
-fn find_problem(folder: &Path, config: &Value) -> Option<String> {
+fn find_problem(folder: &Path, values: &Value) -> Option<String> {
     if let Err(problem) = complete::check(folder) {
         return Some(problem.to_string());
     }
-    quantization::refusal(config).map(|problem| format!("config.json: {problem}"))
+    let problem = config::impossible(values).or_else(|| quantization::refusal(values));
+    problem.map(|problem| format!("config.json: {problem}"))
 }
 
 /// Sets the kind by the worker's rules, and whether the family is supported.

@@ -31,7 +31,7 @@ fn text(text: &str) -> Submission {
 }
 
 fn admit_all(files: &ModelFiles, max_length: u32, submission: Submission) -> Result<Vec<EngineRequest>> {
-    admit(files, max_length, (StreamId(9), &Span::none()), submission)
+    admit(files, max_length, (StreamId(9), &Span::none()), submission, &|| true)
 }
 
 /// Admits a submission of one choice.

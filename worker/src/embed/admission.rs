@@ -8,6 +8,7 @@ use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use super::EncoderInput;
 use crate::text::sentence_transformers::SentenceConfig;
 use crate::text::tokenizer::Tokenizer;
+use crate::text::tokenizer::long::EncodeError;
 
 /// Bytes of a response's vectors, at most. The response must fit into a frame.
 const MAX_ANSWER_BYTES: usize = 48 << 20;
@@ -30,11 +31,15 @@ pub struct EncoderModel {
 }
 
 impl EncoderModel {
-    /// The texts of `request`, tokenised.
+    /// The texts of `request`, tokenised while they are `wanted`.
     ///
     /// # Errors
     /// When a text is empty or too long, and for dimensions or a prompt that the model does not have.
-    pub fn embed_inputs(&self, request: EmbedRequest) -> Result<Vec<EncoderInput>> {
+    pub fn embed_inputs(
+        &self,
+        request: EmbedRequest,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Vec<EncoderInput>> {
         self.check_dimensions(request.dimensions)?;
         let each = request.dimensions.unwrap_or(self.width) as usize * size_of::<f32>();
         if request.inputs.len().saturating_mul(each) > MAX_ANSWER_BYTES {
@@ -43,19 +48,23 @@ impl EncoderModel {
         }
         let prompt = self.find_prompt(request.prompt_name.as_deref(), &request.prompt_candidates)?;
         let max_tokens = request.max_tokens.map_or(self.max_tokens, |tokens| tokens.min(self.max_tokens));
-        let limit = LengthLimit { max_tokens, truncate: request.truncate };
+        let limit = LengthLimit { max_tokens, truncate: request.truncate, wanted };
         let inputs = request.inputs.into_iter().enumerate();
         inputs.map(|(at, input)| self.embed_input(at, input, prompt, limit)).collect()
     }
 
-    /// A pair of the query and a document for each document of `request`.
+    /// A pair of the query and a document for each document of `request`, tokenised while they are `wanted`.
     ///
     /// # Errors
     /// When a pair is too long.
-    pub fn rerank_inputs(&self, request: &RerankRequest) -> Result<Vec<EncoderInput>> {
+    pub fn rerank_inputs(
+        &self,
+        request: &RerankRequest,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Vec<EncoderInput>> {
         let documents = request.documents.iter().enumerate();
         let max_tokens = request.max_document_tokens.map_or(usize::MAX, |tokens| tokens as usize);
-        let limit = LengthLimit { max_tokens: self.max_tokens, truncate: request.truncate };
+        let limit = LengthLimit { max_tokens: self.max_tokens, truncate: request.truncate, wanted };
         documents
             .map(|(at, document)| {
                 let pair = (&*request.query, Some((&**document, max_tokens)));
@@ -119,7 +128,7 @@ impl EncoderModel {
                         format!("token ids of this model lie below {}, not at {token}", self.vocabulary);
                     return Err(Error::invalid(field, text));
                 }
-                limit.check(tokens.len(), &field)?;
+                limit.check(tokens.len(), false, &field)?;
                 tokens.truncate(limit.max_tokens as usize);
                 Ok(EncoderInput { second_start: tokens.len(), tokens })
             }
@@ -135,11 +144,17 @@ impl EncoderModel {
     ) -> Result<EncoderInput> {
         let to_lower_case =
             |text: &str| if self.config.lower_case { text.to_lowercase() } else { text.to_owned() };
-        let second = second.map(|(text, max_tokens)| (to_lower_case(text), max_tokens));
+        let first_text = self.beginning(first, limit, &field)?;
+        let second_text = second.map(|(text, _)| self.beginning(text, limit, &field)).transpose()?;
+        // Whether more of the texts follows.
+        let is_part = first_text.len() < first.len()
+            || second.zip(second_text).is_some_and(|((all, _), part)| part.len() < all.len());
+        let second = second.zip(second_text).map(|((_, max_tokens), text)| (to_lower_case(text), max_tokens));
         let second = second.as_ref().map(|(text, max_tokens)| (&**text, *max_tokens));
-        let encoded = self.tokenizer.encode_input(&to_lower_case(first), second, limit.max_tokens as usize);
-        let encoded = encoded.map_err(|text| Error::new(ErrorKind::Internal, Origin::Worker, text))?;
-        limit.check(encoded.full_length, &field)?;
+        let encoded =
+            self.tokenizer.encode_input(&to_lower_case(first_text), second, limit.max_tokens as usize);
+        let encoded = encoded.map_err(internal)?;
+        limit.check(encoded.full_length, is_part, &field)?;
         if encoded.tokens.is_empty() {
             return Err(Error::invalid(field, "it is empty"));
         }
@@ -149,24 +164,49 @@ impl EncoderModel {
         }
         Ok(EncoderInput { tokens: encoded.tokens, second_start: encoded.second_start })
     }
+
+    /// The beginning of a text that fills the limit: the rest of a long text is cut off or makes an error anyway.
+    fn beginning<'a>(&self, text: &'a str, limit: LengthLimit, field: &Field) -> Result<&'a str> {
+        // Twice the limit: in lower case the text may have fewer tokens.
+        let tokens = 2 * limit.max_tokens as usize;
+        self.tokenizer.beginning(text, tokens, limit.wanted).map_err(|error| match error {
+            EncodeError::Unwanted => {
+                Error::new(ErrorKind::Cancelled, Origin::Client, "the request was cancelled")
+            }
+            EncodeError::Uncut(bytes) => {
+                let text = format!("it has {} KiB in a row that can only be tokenised together", bytes >> 10);
+                Error::invalid(field.clone(), text)
+            }
+            EncodeError::Failed(text) => internal(text),
+            EncodeError::TooLong => internal("a text without a limit is too long".into()),
+        })
+    }
+}
+
+fn internal(text: String) -> Error {
+    Error::new(ErrorKind::Internal, Origin::Worker, text)
 }
 
 /// The limit on the length of a text.
-#[derive(Debug, Clone, Copy)]
-struct LengthLimit {
+#[derive(Clone, Copy)]
+struct LengthLimit<'a> {
     /// In tokens.
     max_tokens: u32,
     /// Whether longer texts are cut. Otherwise they are refused.
     truncate: bool,
+    /// Whether the client still waits.
+    wanted: &'a dyn Fn() -> bool,
 }
 
-impl LengthLimit {
-    fn check(self, length: usize, field: &Field) -> Result<()> {
+impl LengthLimit<'_> {
+    /// Checks the length of a text, or that of its first part.
+    fn check(self, length: usize, is_part: bool, field: &Field) -> Result<()> {
         if self.truncate || length <= self.max_tokens as usize {
             return Ok(());
         }
+        let more = if is_part { "more than " } else { "" };
         let text = format!(
-            "it has {length} tokens; this model's maximum context length is {} tokens (with truncate: true the rest is cut off)",
+            "it has {more}{length} tokens; this model's maximum context length is {} tokens (with truncate: true the rest is cut off)",
             self.max_tokens
         );
         Err(Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field.clone()))

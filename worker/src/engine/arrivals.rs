@@ -29,6 +29,15 @@ impl Arrivals {
         self.lock().insert(key).then(|| Arrival { all: self.clone(), key })
     }
 
+    /// Whether one of these requests is still there and not cancelled, as a test for other threads.
+    pub fn watch(&self, arrivals: &[Arrival]) -> impl Fn() -> bool + Send + 'static {
+        let (all, keys) = (self.clone(), arrivals.iter().map(|arrival| arrival.key).collect::<Vec<_>>());
+        move || {
+            let all = all.lock();
+            keys.iter().any(|key| all.contains(key))
+        }
+    }
+
     /// Number of arriving requests.
     pub fn count(&self) -> usize {
         self.lock().len()

@@ -1,6 +1,6 @@
 //! Runs the draft model between the steps of the served model.
 
-use super::runner::{Batch, Runner, RunnerError, TokenMask};
+use super::runner::{Batch, NO_TOKEN, Runner, RunnerError, TokenMask};
 use super::scheduler::Scheduler;
 
 /// A draft model on the same device.
@@ -33,6 +33,9 @@ impl Proposer {
             self.runner.launch(&self.batch)?;
             let masks: &[TokenMask] = &[];
             let tokens = self.runner.finish(&self.batch, masks)?.tokens;
+            if tokens.contains(&NO_TOKEN) {
+                return Err(RunnerError("it computes no numbers (NaN)".into()));
+            }
             more = scheduler.continue_proposals(&mut self.batch, &tokens);
         }
         Ok(())

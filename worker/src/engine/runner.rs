@@ -82,10 +82,13 @@ pub struct TokenScore {
 /// The tokens that a row may sample: bit `t % 32` of word `t / 32` is set if token t is allowed.
 pub type TokenMask = Vec<u32>;
 
+/// Stands for the token of a row whose logits are no finite numbers. No vocabulary is so large.
+pub const NO_TOKEN: u32 = u32::MAX;
+
 /// The result of a step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepOutcome {
-    /// The sampled tokens in row order, one per sample.
+    /// The sampled tokens in row order, one per sample. [`NO_TOKEN`] where the model computes no numbers.
     pub tokens: Vec<u32>,
     /// For each row with a [`ScoreRequest`], in order: its targets, then its sampled tokens.
     pub scores: Vec<Vec<TokenScore>>,

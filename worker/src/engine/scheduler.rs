@@ -74,6 +74,8 @@ struct Scheduled {
     count: usize,
     /// Number of drafted tokens after them.
     drafts: usize,
+    /// What the row samples is dropped.
+    sits_out: bool,
 }
 
 /// The waiting queue and the running sequences.
@@ -163,14 +165,41 @@ impl Scheduler {
         (self.running.len(), self.waiting.len())
     }
 
-    /// Number of running sequences that decode.
+    /// Number of running sequences that decode in the next step.
     pub fn decoding(&self) -> usize {
-        self.running.iter().filter(|sequence| sequence.pending() == 1).count()
+        self.running.iter().filter(|sequence| sequence.pending() == 1 && !sequence.held).count()
+    }
+
+    /// Drops what row `row` of the scheduled step samples, because nobody knows yet what it may sample. Its sequence is held: it
+    /// is in no step until [`Self::release`], and then computes its last token again.
+    pub fn sit_out(&mut self, row: usize) {
+        self.scheduled[row].sits_out = true;
+    }
+
+    /// Whether sequences are held.
+    pub fn holds_rows(&self) -> bool {
+        self.running.iter().any(|sequence| sequence.held)
+    }
+
+    /// Holds a running sequence, see [`Self::sit_out`].
+    pub fn hold(&mut self, id: SequenceId) {
+        self.set_held(id, true);
+    }
+
+    /// Returns a held sequence to the steps.
+    pub fn release(&mut self, id: SequenceId) {
+        self.set_held(id, false);
+    }
+
+    fn set_held(&mut self, id: SequenceId, held: bool) {
+        if let Some(sequence) = self.running.iter_mut().find(|sequence| sequence.id == id) {
+            sequence.held = held;
+        }
     }
 
     /// Number of unfinished prompts, running or waiting, for which there are rows.
     pub fn prompts(&self) -> usize {
-        let begun = self.running.len() - self.decoding();
+        let begun = self.running.iter().filter(|sequence| sequence.pending() > 1 && !sequence.held).count();
         let rows = self.limits.max_sequences.saturating_sub(self.running.len());
         begun + self.waiting.len().min(rows)
     }
@@ -197,7 +226,8 @@ impl Scheduler {
 
     /// Fills `batch` with the next step, with at most `prefill_tokens` prompt tokens.
     ///
-    /// It is empty only if the scheduler is idle, or if nothing decodes and `prefill_tokens` is 0.
+    /// It is empty only if the scheduler is idle, if all running sequences are held, or if nothing decodes and `prefill_tokens`
+    /// is 0.
     pub fn schedule(&mut self, batch: &mut Batch, prefill_tokens: usize) {
         self.spare.extend(batch.rows.drain(..).map(|row| row.blocks));
         batch.clear();
@@ -265,6 +295,10 @@ impl Scheduler {
         let running = self.running.len();
         let mut at = 0;
         while at < self.running.len() {
+            if self.running[at].held {
+                at += 1;
+                continue;
+            }
             let most = prefill_limit(&self.running[at], budget);
             let (count, cost) = prefill_share(self.running[at].pending(), most);
             if count > 0 && self.reserve_blocks(at, count) {
@@ -348,7 +382,7 @@ impl Scheduler {
             .score_request(count)
             .filter(|score| !row.samples.is_empty() || !score.targets.is_empty());
         batch.rows.push(row);
-        self.scheduled.push(Scheduled { at, count, drafts: drafts.len() });
+        self.scheduled.push(Scheduled { at, count, drafts: drafts.len(), sits_out: false });
     }
 
     /// Drafted tokens to verify after the next one, if the sequence decodes and has room.
@@ -383,11 +417,16 @@ impl Scheduler {
     /// Calls `each` with every new token; it returns whether that was the sequence's last.
     pub fn commit(&mut self, batch: &Batch, tokens: &[u32], mut each: impl FnMut(Sampled) -> bool) {
         let mut tokens = tokens;
-        for (Scheduled { at, count, drafts }, row) in self.scheduled.drain(..).zip(&batch.rows) {
+        for (Scheduled { at, count, drafts, sits_out }, row) in self.scheduled.drain(..).zip(&batch.rows) {
             let sequence = &mut self.running[at];
-            sequence.advance(count, &self.allocator);
             let (own, rest) = tokens.split_at(row.samples.len());
             tokens = rest;
+            if sits_out {
+                sequence.advance(count - 1, &self.allocator);
+                sequence.held = true;
+                continue;
+            }
+            sequence.advance(count, &self.allocator);
             let drafted = &batch.tokens[row.tokens.end - drafts..row.tokens.end];
             self.drafted.proposed += drafts as u64;
             for (ahead, token) in own.iter().enumerate() {

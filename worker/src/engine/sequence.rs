@@ -81,6 +81,8 @@ pub struct Sequence {
     /// Number of prompt tokens that need no score any more. At least 1: the first token has no log probability.
     scored: usize,
     pub(super) masked: bool,
+    /// Nobody knows yet what it may sample next.
+    pub(super) held: bool,
     /// Proposals of the draft model for the next tokens.
     pub(super) proposed: Vec<u32>,
     /// Number of tokens whose KV the draft model has.
@@ -143,6 +145,7 @@ impl Sequence {
             logprobs,
             scored: scored_from.max(1),
             masked,
+            held: false,
             proposed: Vec::new(),
             drafted: 0,
         };
@@ -221,6 +224,7 @@ impl Sequence {
         self.computed = 0;
         self.drafted = 0;
         self.proposed.clear();
+        self.held = false;
         self
     }
 

@@ -11,6 +11,7 @@ use super::arrivals::Arrivals;
 use super::command::EngineRequest;
 use super::frames::{self, FrameReceiver};
 use super::output;
+use super::runner::TokenMask;
 use super::scheduler::Drafts;
 use super::sequence::SequenceParams;
 use super::*;
@@ -21,15 +22,19 @@ const STREAM: StreamId = StreamId(1);
 /// Choices from this id on report the progress of their prompts.
 const PROGRESS: u64 = 1000;
 
+mod masks;
+
 /// How the device fails.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Fails,
     /// Returns too few tokens.
     Short,
+    /// The model computes no numbers.
+    NoNumbers,
 }
 
-/// Generates the letter "a" and fails at step `at`.
+/// Generates the letter "a", or what a mask demands, and fails at step `at`.
 struct Faulty {
     fault: Fault,
     at: usize,
@@ -65,18 +70,31 @@ impl Runner for Faulty {
         Ok(())
     }
 
-    fn finish(&mut self, batch: &Batch, _: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
+    fn finish(&mut self, batch: &Batch, masks: &[TokenMask]) -> Result<StepOutcome, RunnerError> {
         let wrong = self.steps == self.at;
         match self.fault {
             Fault::Fails if wrong => Err(RunnerError("the device was disconnected".into())),
             Fault::Short if wrong => Ok(StepOutcome::default()),
-            // Token 259 is "a".
+            Fault::NoNumbers if wrong => {
+                Ok(StepOutcome { tokens: vec![NO_TOKEN; batch.rows.len()], scores: Vec::new() })
+            }
             _ => {
-                let tokens = batch.rows.iter().flat_map(|row| row.samples.iter().map(|_| 259)).collect();
+                let mut masks = masks.iter();
+                let rows = batch.rows.iter().filter(|row| !row.samples.is_empty());
+                let tokens =
+                    rows.map(|row| masked_token(if row.masked { masks.next() } else { None })).collect();
                 Ok(StepOutcome { tokens, scores: Vec::new() })
             }
         }
     }
+}
+
+/// Token 259, which is "a", if the mask allows it, else the first that it allows.
+fn masked_token(mask: Option<&TokenMask>) -> u32 {
+    let Some(mask) = mask else { return 259 };
+    let allows =
+        |token: &u32| mask.get(*token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1);
+    [259].into_iter().chain(0..512).find(allows).unwrap_or(259)
 }
 
 struct Running {
@@ -93,13 +111,17 @@ fn params() -> SequenceParams {
 
 impl Running {
     fn start(fault: Fault, at: usize) -> Self {
+        Self::start_with(fault, at, MaskLimits::default())
+    }
+
+    fn start_with(fault: Fault, at: usize, mask_limits: MaskLimits) -> Self {
         let (commands, queue) = channel();
         let (sender, frames) = frames::queue();
         let tokenizer = Arc::new(byte_fallback());
         let thread = std::thread::spawn(move || {
             let limits = StepLimits { max_sequences: 4, prefill_tokens: 8, drafts: Drafts::None };
             let runner = Faulty { fault, at, steps: 0, limit: 64 };
-            Engine::new(runner, limits, tokenizer, Arc::default()).run(&queue);
+            Engine::new(runner, limits, tokenizer, Arc::default()).with_mask_limits(mask_limits).run(&queue);
         });
         commands.send(Command::Open(STREAM, sender)).unwrap();
         Self {
@@ -116,6 +138,17 @@ impl Running {
     }
 
     fn submit_params(&self, id: u64, params: SequenceParams, max_tokens: u32, deadline: Option<Instant>) {
+        self.submit_constrained(id, params, max_tokens, deadline, None);
+    }
+
+    fn submit_constrained(
+        &self,
+        id: u64,
+        params: SequenceParams,
+        max_tokens: u32,
+        deadline: Option<Instant>,
+        constraint: Option<Matcher>,
+    ) {
         let id = ChoiceId(id);
         let limits = output::OutputLimits {
             eos: Arc::new(HashSet::new()),
@@ -130,7 +163,7 @@ impl Running {
             id,
             params,
             limits,
-            constraint: None,
+            constraint,
             budget: None,
             report_progress: id.0 >= PROGRESS,
             deadline,
@@ -168,6 +201,16 @@ async fn failed_step_fails_its_requests_and_later_ones_run() {
             matches!(event, Event::Finished { reason: FinishReason::Length, usage } if usage.completion_tokens == 4)
         );
     }
+}
+
+#[tokio::test]
+async fn model_without_numbers_is_named_as_broken() {
+    let mut engine = Running::start(Fault::NoNumbers, 3);
+    engine.submit(1, 50);
+    let (_, event) = engine.ends(1).await.remove(0);
+    let Event::Failed(error) = event else { panic!("{event:?}") };
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::ModelBroken, false));
+    assert!(error.message.contains("no numbers (NaN)"), "{error}");
 }
 
 #[tokio::test]

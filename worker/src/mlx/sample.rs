@@ -8,7 +8,7 @@ use std::f32::consts::LOG2_E;
 use mlx_rs::{Array, Dtype, ops};
 
 use super::logit_rows;
-use crate::engine::runner::{Batch, LogitAdjustment, RowSampling, TokenMask};
+use crate::engine::runner::{Batch, LogitAdjustment, NO_TOKEN, RowSampling, TokenMask};
 use crate::kernels::exponential;
 
 mod draw;
@@ -62,9 +62,16 @@ impl<'a> Samples<'a> {
             None => logits.clone(),
             Some(from) => logits.take_axis(Array::from_slice(from, &[from.len() as i32]), 0)?,
         };
-        let logits = restrict(adjust(logits, &self.adjust)?, &self.masks)?;
-        sample(&logits, &self.rows)
+        let restricted = restrict(adjust(logits.clone(), &self.adjust)?, &self.masks)?;
+        checked(&logits, &sample(&restricted, &self.rows)?)
     }
+}
+
+/// `chosen` `[N]`, with [`NO_TOKEN`] where the model's own logit of the token is NaN or infinite. Looks at one logit of each row:
+/// a NaN anywhere in a model spreads to all of them.
+fn checked(logits: &Array, chosen: &Array) -> Result<Array> {
+    let own = ops::indexing::take_along_axis(logits, &chosen.reshape(&[-1, 1])?, -1)?;
+    ops::select(own.reshape(&[-1])?.is_finite()?, chosen, Array::from_slice(&[NO_TOKEN], &[1]))
 }
 
 /// Sets the logits of masked-out tokens to -∞; logits `[N, vocabulary]`.

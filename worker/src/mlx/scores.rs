@@ -4,7 +4,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
 use super::logit_rows;
-use crate::engine::runner::{Batch, TokenScore};
+use crate::engine::runner::{Batch, NO_TOKEN, TokenScore};
 
 type Result<T> = mlx_rs::error::Result<T>;
 
@@ -68,7 +68,8 @@ impl ScoredTokens {
             chosen = rest;
             if let Some(score) = &row.score {
                 tokens.extend_from_slice(&score.targets);
-                tokens.extend_from_slice(sampled);
+                // The request of a token that there is not fails without its score.
+                tokens.extend(sampled.iter().map(|token| if *token == NO_TOKEN { 0 } else { *token }));
             }
         }
         tokens

@@ -88,9 +88,10 @@ impl TransformerBlock {
         let load_norm = |name: &str| norm(loader, &format!("{path}.{name}.weight"), shape.size, true);
         let biases = Biases { qkv: false, output: false };
         let sizes = (shape.size, hidden);
+        let activation = super::activation(loader.config(), Activation::GeluTanh)?;
         Ok(Self {
             self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
-            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, Activation::GeluTanh)?,
+            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, activation)?,
             input_layernorm: load_norm("input_layernorm")?,
             post_attention_layernorm: load_norm("post_attention_layernorm")?,
             pre_feedforward_layernorm: load_norm("pre_feedforward_layernorm")?,

@@ -38,7 +38,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
             experts: experts.num_local_experts,
             chosen: experts.num_experts_per_tok,
             weighting: Weighting::Chosen,
-            activation: Activation::Clipped,
+            activation: super::activation(loader.config(), Activation::Clipped)?,
             biases: true,
         },
         step: 1,

@@ -297,6 +297,7 @@ impl Model {
         } else {
             Linear::load(loader, "lm_head", args.hidden_size, args.vocab_size, false)?
         };
+        variant.activation = super::activation(loader.config(), variant.activation)?;
         let layers = 0..args.num_hidden_layers;
         let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
         let layers = layers.collect::<std::result::Result<_, _>>()?;

@@ -34,7 +34,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
             experts: experts.num_local_experts,
             chosen: experts.num_experts_per_tok,
             weighting: Weighting::Chosen,
-            activation: Activation::Silu,
+            activation: super::activation(loader.config(), Activation::Silu)?,
             biases: false,
         },
         step: 1,

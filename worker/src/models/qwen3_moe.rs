@@ -49,7 +49,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
             experts: experts.num_experts,
             chosen: experts.num_experts_per_tok,
             weighting: Weighting::All { normalized: experts.norm_topk_prob },
-            activation: Activation::Silu,
+            activation: super::activation(loader.config(), Activation::Silu)?,
             biases: false,
         },
         step: experts.decoder_sparse_step,

@@ -5,6 +5,11 @@ use crate::text::model_formats::Overrides;
 use crate::text::tokenizer::tests::model;
 
 const CONTEXT: u32 = 100;
+const WANTED: &dyn Fn() -> bool = &|| true;
+
+fn limits(max_context: Option<u32>) -> Limits<'static> {
+    Limits { max_context, wanted: WANTED }
+}
 
 fn smollm2() -> ModelFiles {
     ModelFiles::read(&model("SmolLM2-135M-Instruct")).unwrap()
@@ -27,12 +32,12 @@ fn text(prompt: &str) -> TokenizeRequest {
 #[test]
 fn render_of_a_chat_returns_the_prompt_of_the_model() {
     let files = smollm2();
-    let rendered = render(&files, &chat("Hi", None), CONTEXT).unwrap();
+    let rendered = render(&files, &chat("Hi", None), CONTEXT, WANTED).unwrap();
     assert!(
         rendered.text.ends_with("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
         "{rendered:?}"
     );
-    assert_eq!(rendered.tokens, encode(&files, &chat("Hi", None)).unwrap().tokens);
+    assert_eq!(rendered.tokens, encode(&files, &chat("Hi", None), limits(None)).unwrap().tokens);
     assert_eq!(files.tokenizer.decode_all(&rendered.tokens), rendered.text);
     assert_eq!(rendered.max_context, CONTEXT);
     let template = rendered.template.unwrap();
@@ -45,9 +50,9 @@ fn render_of_a_chat_returns_the_prompt_of_the_model() {
 #[test]
 fn render_of_other_prompts_has_no_template() {
     let files = smollm2();
-    let rendered = render(&files, &Prompt::Text("Hi".into()), CONTEXT).unwrap();
+    let rendered = render(&files, &Prompt::Text("Hi".into()), CONTEXT, WANTED).unwrap();
     assert_eq!((&*rendered.text, rendered.template), ("Hi", None));
-    let rendered = render(&files, &Prompt::Tokens(vec![1, 2]), CONTEXT).unwrap();
+    let rendered = render(&files, &Prompt::Tokens(vec![1, 2]), CONTEXT, WANTED).unwrap();
     assert_eq!((&*rendered.text, rendered.tokens), ("<|im_start|><|im_end|>", vec![1, 2]));
 }
 
@@ -55,7 +60,7 @@ fn render_of_other_prompts_has_no_template() {
 fn render_sanitizes_control_tokens_if_the_request_or_the_model_says_so() {
     let mut files = smollm2();
     let ends = |files: &ModelFiles, asked| {
-        let rendered = render(files, &chat("a<|im_end|>b", asked), CONTEXT).unwrap();
+        let rendered = render(files, &chat("a<|im_end|>b", asked), CONTEXT, WANTED).unwrap();
         assert!(rendered.text.contains("a<|im_end|>b"));
         assert_eq!(files.tokenizer.decode_all(&rendered.tokens), rendered.text);
         let ends = rendered.tokens.iter().filter(|token| **token == 2).count();
@@ -79,20 +84,20 @@ fn model_setting_sanitizes_control_tokens() {
 #[test]
 fn tokenize_parses_control_tokens_only_on_request() {
     let files = smollm2();
-    let ids = |request: &TokenizeRequest| tokenize(&files, request, CONTEXT).unwrap().tokens;
+    let ids = |request: &TokenizeRequest| tokenize(&files, request, CONTEXT, WANTED).unwrap().tokens;
     assert_eq!(ids(&text("<|im_start|>"))[..], [1]);
     let plain = TokenizeRequest { parse_special: false, ..text("<|im_start|>") };
     assert!(!ids(&plain).contains(&1));
     assert_eq!(files.tokenizer.decode_all(&ids(&plain)), "<|im_start|>");
     let chat = TokenizeRequest { prompt: chat("Hi", None), ..plain };
-    assert_eq!(ids(&chat), encode(&files, &chat.prompt).unwrap().tokens);
+    assert_eq!(ids(&chat), encode(&files, &chat.prompt, limits(None)).unwrap().tokens);
 }
 
 #[test]
 fn tokenize_returns_pieces_that_concatenate_to_the_text() {
     let files = smollm2();
     let request = TokenizeRequest { pieces: true, ..text("Grüße \u{1f600}") };
-    let tokenized = tokenize(&files, &request, CONTEXT).unwrap();
+    let tokenized = tokenize(&files, &request, CONTEXT, WANTED).unwrap();
     assert_eq!(tokenized.pieces.len(), tokenized.tokens.len());
     assert_eq!(tokenized.pieces.concat(), "Grüße \u{1f600}".as_bytes());
     assert_eq!(detokenize(&files, &tokenized.tokens).unwrap(), "Grüße \u{1f600}");
@@ -119,13 +124,55 @@ fn long_chat(truncates: bool) -> Prompt {
 #[test]
 fn conversation_that_fills_the_context_loses_its_oldest_turns_if_it_may() {
     let files = smollm2();
-    let rendered = render(&files, &long_chat(true), CONTEXT).unwrap();
+    let rendered = render(&files, &long_chat(true), CONTEXT, WANTED).unwrap();
     assert!(rendered.tokens.len() < CONTEXT as usize, "{}", rendered.text);
     assert!(rendered.text.contains("A4") && rendered.text.contains("Last?"), "{}", rendered.text);
     assert!(!rendered.text.contains("Q0"), "{}", rendered.text);
     assert_eq!(rendered.template.unwrap().adaptations.len(), 1);
-    assert_eq!(encode_within(&files, &long_chat(true), CONTEXT).unwrap().tokens, rendered.tokens);
-    let full = render(&files, &long_chat(false), CONTEXT).unwrap();
+    assert_eq!(encode(&files, &long_chat(true), limits(Some(CONTEXT))).unwrap().tokens, rendered.tokens);
+    let full = render(&files, &long_chat(false), CONTEXT, WANTED).unwrap();
     assert!(full.tokens.len() > CONTEXT as usize && full.text.contains("Q0"), "{}", full.text);
-    assert_eq!(render(&files, &long_chat(true), 1000).unwrap().tokens, full.tokens);
+    assert_eq!(render(&files, &long_chat(true), 1000, WANTED).unwrap().tokens, full.tokens);
+}
+
+/// A conversation of two questions, the first of this many words.
+fn huge_chat(words: usize, truncates: bool) -> Prompt {
+    let turns =
+        [(Role::User, "word ".repeat(words)), (Role::Assistant, "Yes.".into()), (Role::User, "Last?".into())];
+    let messages = turns.into_iter().map(|(role, text)| Message::text(role, text)).collect();
+    Prompt::Chat(ChatPrompt { messages, truncates, ..ChatPrompt::default() })
+}
+
+#[test]
+fn prompt_that_cannot_fit_is_refused_without_tokenising_it() {
+    let files = smollm2();
+    let refused = |prompt: &Prompt| encode(&files, prompt, limits(Some(CONTEXT))).unwrap_err();
+    let text = Prompt::Text("word ".repeat(2_000_000));
+    refused(&text);
+    let start = std::time::Instant::now();
+    for (prompt, field) in [(text, Field::Prompt), (huge_chat(2_000_000, false), Field::Messages)] {
+        let error = refused(&prompt);
+        assert_eq!((error.kind, error.field.as_ref()), (ErrorKind::ContextLength, Some(&field)));
+        assert!(
+            error.message.starts_with("prompt is too long: more than 125 tokens > 100 maximum"),
+            "{error}"
+        );
+    }
+    // Tokenising them takes seconds.
+    assert!(start.elapsed().as_secs_f64() < 5.0, "{:?}", start.elapsed());
+}
+
+#[test]
+fn huge_turn_is_left_out_of_a_conversation_that_may_be_shortened() {
+    let files = smollm2();
+    let encoded = encode(&files, &huge_chat(500_000, true), limits(Some(CONTEXT))).unwrap();
+    let text = files.tokenizer.decode_all(&encoded.tokens);
+    assert!(encoded.tokens.len() < CONTEXT as usize && text.contains("Last?"), "{text}");
+}
+
+#[test]
+fn nothing_is_tokenised_for_a_client_that_has_gone() {
+    let prompt = Prompt::Text("word ".repeat(100_000));
+    let gone = Limits { max_context: None, wanted: &|| false };
+    assert_eq!(encode(&smollm2(), &prompt, gone).unwrap_err().kind, ErrorKind::Cancelled);
 }

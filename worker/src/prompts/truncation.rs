@@ -26,21 +26,21 @@ pub(super) fn shorten(
     encode: impl Fn(&ChatPrompt) -> Result<EncodedChat>,
 ) -> Result<EncodedChat> {
     let cuts = cuts(&chat.messages);
-    let target = target(full.tokens.len(), context);
+    let target = target(full.length, context);
     let mut found = None;
     // A later cut leaves a shorter prompt. If none reaches the target, the last one is tried last.
     let (mut low, mut high) = (0, cuts.len());
     while low < high {
         let middle = usize::midpoint(low, high);
         let mut shortened = encode(&without_oldest(chat, cuts[middle]))?;
-        let length = shortened.tokens.len();
+        let length = shortened.length;
         if length <= target {
             high = middle;
         } else {
             low = middle + 1;
         }
         if length <= target || (low == cuts.len() && length < context) {
-            let note = format!("the oldest turns are left out: all have {} tokens", full.tokens.len());
+            let note = format!("the oldest turns are left out: all have {} tokens", full.length);
             shortened.template.adaptations.push(note);
             found = Some(shortened);
         }
@@ -108,7 +108,8 @@ mod tests {
     /// A prompt of ten tokens for each message.
     fn encode(chat: &ChatPrompt) -> Result<EncodedChat> {
         let texts: Vec<_> = chat.messages.iter().map(|message| message.content.text()).collect();
-        Ok(EncodedChat { text: texts.join(" "), tokens: vec![0; 10 * texts.len()], ..EncodedChat::default() })
+        let length = 10 * texts.len();
+        Ok(EncodedChat { text: texts.join(" "), tokens: vec![0; length], length, ..EncodedChat::default() })
     }
 
     fn shortened(roles: &str, context: usize) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::worker::{ModelInfo, ModelKind};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use tokio::sync::oneshot;
@@ -33,20 +33,32 @@ pub(super) fn require_kind(info: &ModelInfo, wanted: ModelKind) -> Result<()> {
     Err(Error::invalid(Field::Model, format!("this model {does} and {not}")))
 }
 
+/// The bytes of an input's text.
+fn text_bytes(input: &Input) -> usize {
+    match input {
+        Input::Text(text) => text.len(),
+        Input::Tokens(_) => 0,
+    }
+}
+
 impl Server {
     /// Texts → vectors.
     pub(super) async fn embed_texts(&self, request: EmbedRequest) -> Result<Embeddings> {
         let dimensions = request.dimensions;
-        let (mut vectors, tokens) =
-            self.run(ModelKind::Embed, move |reader| reader.embed_inputs(request)).await?;
+        let bytes = request.inputs.iter().map(text_bytes).sum();
+        let work =
+            move |reader: &EncoderModel, wanted: &dyn Fn() -> bool| reader.embed_inputs(request, wanted);
+        let (mut vectors, tokens) = self.run(ModelKind::Embed, bytes, work).await?;
         shorten(&mut vectors, dimensions);
         Ok(Embeddings { vectors, tokens, capacity: self.admission_limits.capacity(ModelKind::Embed) })
     }
 
     /// Pairs of query and document → scores.
     pub(super) async fn rerank_documents(&self, request: RerankRequest) -> Result<Scores> {
-        let (scores, tokens) =
-            self.run(ModelKind::Rerank, move |reader| reader.rerank_inputs(&request)).await?;
+        let bytes = request.documents.iter().chain([&request.query]).map(String::len).sum();
+        let work =
+            move |reader: &EncoderModel, wanted: &dyn Fn() -> bool| reader.rerank_inputs(&request, wanted);
+        let (scores, tokens) = self.run(ModelKind::Rerank, bytes, work).await?;
         let capacity = self.admission_limits.capacity(ModelKind::Rerank);
         Ok(Scores { scores: scores.into_iter().flatten().collect(), tokens, capacity })
     }
@@ -55,7 +67,8 @@ impl Server {
     async fn run(
         &self,
         kind: ModelKind,
-        tokenise: impl FnOnce(&EncoderModel) -> Result<Vec<EncoderInput>> + Send + 'static,
+        bytes: usize,
+        tokenise: impl FnOnce(&EncoderModel, &dyn Fn() -> bool) -> Result<Vec<EncoderInput>> + Send + 'static,
     ) -> Result<(Vec<Vec<f32>>, u64)> {
         let fault = |kind, text: &str| Error::new(kind, Origin::Worker, text);
         let ready = self.ready()?;
@@ -63,10 +76,7 @@ impl Server {
         let reader = ready.reader.map(|reader| Arc::clone(&reader));
         let reader = reader.ok_or_else(|| fault(ErrorKind::Internal, "the model has no reader"))?;
         let permit = self.admission_limits.acquire(kind, 1)?.swap_remove(0);
-        // Tokenising many texts takes milliseconds; keep it off the threads that move frames.
-        let pieces = tokio::task::spawn_blocking(move || tokenise(&reader)).await;
-        let pieces =
-            pieces.map_err(|e| fault(ErrorKind::Internal, &format!("tokenising failed: {e}"))).flatten()?;
+        let pieces = self.texts.run(bytes, move |wanted| tokenise(&reader, wanted)).await?;
         let tokens = pieces.iter().map(|piece| piece.tokens.len() as u64).sum();
         let stopped = || fault(ErrorKind::Unavailable, "the worker has stopped");
         let (reply, answer) = oneshot::channel();

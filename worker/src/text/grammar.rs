@@ -21,7 +21,7 @@ use ipc_proto::generate::Constraint;
 
 use self::compile::Compiler;
 pub(crate) use self::compile::{function_comment, json_text};
-pub use self::matcher::Matcher;
+pub use self::matcher::{Cancel, Matcher};
 pub(crate) use self::schema::prepare as prepare_schema;
 pub(crate) use self::texts::{TextForm, text_terminal};
 use self::vocabulary::Vocabulary;

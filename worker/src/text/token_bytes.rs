@@ -84,7 +84,7 @@ fn byte_token(token: &str) -> Option<u8> {
 }
 
 /// GPT-2's `bytes_to_unicode`: printable Latin-1 stands for itself, the other bytes for U+0100 and above.
-fn alphabet() -> HashMap<char, u8> {
+pub(super) fn alphabet() -> HashMap<char, u8> {
     let mut next = 0x100;
     let mut letter = |byte: u8| match byte {
         b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),

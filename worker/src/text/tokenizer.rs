@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use tokenizers::{
     Encoding, Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
@@ -11,6 +12,10 @@ use tokenizers::{
 use super::token_bytes::TokenBytes;
 
 mod decoder;
+mod fewest;
+pub mod long;
+
+use fewest::LongestToken;
 
 /// A model's tokenizer. Converts text to token ids and back.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The mapping from tokens to bytes, if the decoder is known.
     token_bytes: Option<TokenBytes>,
+    /// Found for the first long text.
+    longest: OnceLock<Option<LongestToken>>,
 }
 
 /// A text or a pair of texts, with special tokens.
@@ -62,7 +69,7 @@ impl Tokenizer {
         }
         // Some files contain the truncation and padding settings of a training run.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
-        let mut tokenizer = Self { inner, token_bytes: None };
+        let mut tokenizer = Self { inner, token_bytes: None, longest: OnceLock::new() };
         tokenizer.token_bytes = TokenBytes::from_decoder(&tokenizer.decoder()).ok();
         Ok(tokenizer)
     }
@@ -94,9 +101,14 @@ impl Tokenizer {
     pub fn encode_as_text(&self, text: &str, special: bool) -> Result<Vec<u32>, String> {
         let everything = 0..text.len();
         let tokens = self.encode_sanitized(text, std::slice::from_ref(&everything))?;
-        if !special {
-            return Ok(tokens);
-        }
+        if special { self.with_special(tokens) } else { Ok(tokens) }
+    }
+
+    /// Adds the tokenizer's tokens around those of a text.
+    ///
+    /// # Errors
+    /// The tokenizer's error, as a sentence.
+    pub fn with_special(&self, tokens: Vec<u32>) -> Result<Vec<u32>, String> {
         let tokens: Vec<Token> = tokens.into_iter().map(|id| Token::new(id, String::new(), (0, 0))).collect();
         let whole = self.inner.post_process(Encoding::from_tokens(tokens, 0), None, true);
         Ok(whole.map_err(|e| e.to_string())?.get_ids().to_vec())

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ipc_proto::families;
+use model_folder::config::impossible;
 use model_folder::{complete, quantization};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,9 @@ impl Config {
         let value = model_folder::json::parse(&text).map_err(|e| problem(e.to_string()))?;
         let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);
         let model_type = model_type.ok_or_else(|| problem("\"model_type\" is missing".into()))?;
+        if let Some(text) = impossible(&value) {
+            return Err(problem(text));
+        }
         let value = language::language_model_config(value);
         let quantization = quantization(&value).map_err(problem)?;
         Ok(Self { path, value, model_type, quantization })
@@ -122,6 +126,22 @@ impl Config {
     /// Whether prefixes of the vectors are vectors too (matryoshka representation learning).
     pub fn is_matryoshka(&self) -> bool {
         self.flag("is_matryoshka") || self.value.get("matryoshka_dimensions").is_some_and(Value::is_array)
+    }
+
+    /// The name of the activation: `hidden_activation`, which newer Gemma files have, or `hidden_act`.
+    pub fn activation(&self) -> Option<&str> {
+        let name = |field: &str| self.value.get(field).and_then(Value::as_str);
+        name("hidden_activation").or_else(|| name("hidden_act"))
+    }
+
+    /// `num_hidden_layers`, if given.
+    pub fn layers(&self) -> Option<u32> {
+        self.number("num_hidden_layers")
+    }
+
+    /// The number of layers after the others that only predict further tokens, which nothing here uses.
+    pub fn predicting_layers(&self) -> u32 {
+        self.number("num_nextn_predict_layers").unwrap_or(0)
     }
 
     fn number(&self, name: &str) -> Option<u32> {

@@ -123,6 +123,9 @@ impl<'a> Loader<'a> {
         for name in of_adapter.filter(|name| !used.contains(*name)) {
             self.problem(format!("the adapter has {name}, for which the model has no place"));
         }
+        if let Some(problem) = self.left_over_layers(&used) {
+            self.problem(problem);
+        }
         let problems = self.problems.into_inner();
         if !problems.is_empty() {
             return Err(LoadError::Tensors(problems));
@@ -133,6 +136,16 @@ impl<'a> Loader<'a> {
             tracing::warn!(count = unused.len(), first, "the folder has tensors that the model does not use");
         }
         Ok(())
+    }
+
+    /// A model that leaves whole layers of the files out answers nonsense.
+    fn left_over_layers(&self, used: &BTreeSet<String>) -> Option<String> {
+        let layers = self.config.layers()?;
+        let unused = self.shards.names().filter(|name| !used.contains(*name));
+        let last = unused.filter_map(layer_of).max()?;
+        (last >= layers + self.config.predicting_layers()).then(|| {
+            format!("the files have {} layers, but num_hidden_layers of config.json is {layers}", last + 1)
+        })
     }
 
     fn problem(&self, text: String) {
@@ -435,6 +448,14 @@ fn packing_by_shapes(weight: &Entry, scales: &Entry, shape: &[i32]) -> Option<Pa
     let mode = if scales.dtype == Dtype::U8 { PackingMode::Mxfp4 } else { PackingMode::Affine };
     let (group_size, bits) = (i32::try_from(inputs / groups).ok()?, i32::try_from(bits / inputs).ok()?);
     Some(Packing { group_size, bits, mode }).filter(Packing::is_supported)
+}
+
+/// The layer to which a tensor of a language model or encoder belongs.
+fn layer_of(name: &str) -> Option<u32> {
+    let places =
+        ["model.layers.", "layers.", "encoder.layer.", "bert.encoder.layer.", "roberta.encoder.layer."];
+    let rest = places.iter().find_map(|place| name.strip_prefix(place))?;
+    rest.split_once('.')?.0.parse().ok()
 }
 
 /// Whether old checkpoints have this tensor although models do not use it: rotary tables, and a tied output layer.

@@ -9,6 +9,16 @@ fn encoder(max_tokens: u32) -> EncoderModel {
     EncoderModel { tokenizer, config, max_tokens, vocabulary: 30_522, width: 384, matryoshka: false }
 }
 
+impl EncoderModel {
+    fn embed_all(&self, request: EmbedRequest) -> Result<Vec<EncoderInput>> {
+        self.embed_inputs(request, &|| true)
+    }
+
+    fn rerank_all(&self, request: &RerankRequest) -> Result<Vec<EncoderInput>> {
+        self.rerank_inputs(request, &|| true)
+    }
+}
+
 fn embed(inputs: &[Input]) -> EmbedRequest {
     EmbedRequest { inputs: inputs.to_vec(), ..EmbedRequest::default() }
 }
@@ -20,11 +30,11 @@ fn text(text: &str) -> Input {
 #[test]
 fn embed_inputs_get_special_tokens_and_prompts() {
     let encoder = encoder(16);
-    let inputs = encoder.embed_inputs(embed(&[text("example sentence"), Input::Tokens(vec![7, 8])])).unwrap();
+    let inputs = encoder.embed_all(embed(&[text("example sentence"), Input::Tokens(vec![7, 8])])).unwrap();
     assert_eq!(inputs[0].tokens, [101, 2742, 6251, 102]);
     assert_eq!(inputs[1].tokens, [7, 8], "token ids are taken as they are");
     let named = EmbedRequest { prompt_name: Some("query".into()), ..embed(&[text("example")]) };
-    assert_eq!(encoder.embed_inputs(named).unwrap()[0].tokens, [101, 23_032, 1024, 2742, 102]);
+    assert_eq!(encoder.embed_all(named).unwrap()[0].tokens, [101, 23_032, 1024, 2742, 102]);
 }
 
 #[test]
@@ -52,7 +62,7 @@ fn long_inputs_are_refused_or_truncated() {
     let encoder = encoder(5);
     let long = [text("a b c d e"), Input::Tokens(vec![9; 7])];
     for input in &long {
-        let error = encoder.embed_inputs(embed(std::slice::from_ref(input))).unwrap_err();
+        let error = encoder.embed_all(embed(std::slice::from_ref(input))).unwrap_err();
         assert_eq!((error.kind, error.field), (ErrorKind::ContextLength, Some(Field::Input(0))));
         assert!(
             error.message.contains("7 tokens")
@@ -61,7 +71,7 @@ fn long_inputs_are_refused_or_truncated() {
             error.message
         );
     }
-    let cut = encoder.embed_inputs(EmbedRequest { truncate: true, ..embed(&long) }).unwrap();
+    let cut = encoder.embed_all(EmbedRequest { truncate: true, ..embed(&long) }).unwrap();
     assert_eq!(cut[0].tokens, [101, 1037, 1038, 1039, 102], "the last special token stays");
     assert_eq!(cut[1].tokens, [9; 5]);
 }
@@ -73,9 +83,9 @@ fn inputs_are_truncated_to_the_limit_of_the_request() {
         max_tokens: Some(max_tokens),
         ..embed(&[text("a b c d e"), Input::Tokens(vec![9; 7])])
     };
-    let cut = encoder(16).embed_inputs(limited(4)).unwrap();
+    let cut = encoder(16).embed_all(limited(4)).unwrap();
     assert_eq!((&*cut[0].tokens, &*cut[1].tokens), (&[101, 1037, 1038, 102][..], &[9; 4][..]));
-    let cut = encoder(5).embed_inputs(limited(100)).unwrap();
+    let cut = encoder(5).embed_all(limited(100)).unwrap();
     assert_eq!((cut[0].tokens.len(), cut[1].tokens.len()), (5, 5), "the model's limit holds");
 }
 
@@ -83,12 +93,12 @@ fn inputs_are_truncated_to_the_limit_of_the_request() {
 fn rerank_inputs_mark_the_second_text_and_truncate_the_longer_one() {
     let documents = vec!["c d e f".into()];
     let request = RerankRequest { query: "a b".into(), documents, max_document_tokens: None, truncate: true };
-    let inputs = encoder(16).rerank_inputs(&request).unwrap();
+    let inputs = encoder(16).rerank_all(&request).unwrap();
     assert_eq!(inputs[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 1041, 1042, 102]);
     assert_eq!(inputs[0].second_start, 4);
-    let cut = encoder(7).rerank_inputs(&request).unwrap();
+    let cut = encoder(7).rerank_all(&request).unwrap();
     assert_eq!(cut[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 102]);
-    let refused = encoder(7).rerank_inputs(&RerankRequest { truncate: false, ..request }).unwrap_err();
+    let refused = encoder(7).rerank_all(&RerankRequest { truncate: false, ..request }).unwrap_err();
     assert_eq!(refused.field, Some(Field::Document(0)));
 }
 
@@ -98,12 +108,12 @@ fn documents_are_truncated_to_max_document_tokens() {
     let documents = vec!["c d e f".into(), "c".into()];
     let request =
         RerankRequest { query: "a b".into(), documents, max_document_tokens: Some(2), truncate: false };
-    let inputs = encoder(7).rerank_inputs(&request).unwrap();
+    let inputs = encoder(7).rerank_all(&request).unwrap();
     assert_eq!(inputs[0].tokens, [101, 1037, 1038, 102, 1039, 1040, 102]);
     assert_eq!(inputs[1].tokens, [101, 1037, 1038, 102, 1039, 102]);
     assert_eq!((inputs[0].second_start, inputs[1].second_start), (4, 4));
     let whole = RerankRequest { max_document_tokens: Some(u32::MAX), ..request };
-    assert_eq!(encoder(16).rerank_inputs(&whole).unwrap()[0].tokens.len(), 9);
+    assert_eq!(encoder(16).rerank_all(&whole).unwrap()[0].tokens.len(), 9);
 }
 
 #[test]
@@ -117,11 +127,11 @@ fn unsupported_values_name_their_field() {
         (embed(&[text("a"), Input::Tokens(vec![])]), Field::Input(1)),
         (embed(&vec![Input::Tokens(vec![1]); 40_000]), Field::Inputs),
     ] {
-        assert_eq!(encoder.embed_inputs(request).unwrap_err().field, Some(field));
+        assert_eq!(encoder.embed_all(request).unwrap_err().field, Some(field));
     }
-    assert!(encoder.embed_inputs(EmbedRequest { dimensions: Some(384), ..embed(&[text("a")]) }).is_ok());
+    assert!(encoder.embed_all(EmbedRequest { dimensions: Some(384), ..embed(&[text("a")]) }).is_ok());
     let matryoshka = EncoderModel { matryoshka: true, ..encoder };
-    assert!(matryoshka.embed_inputs(EmbedRequest { dimensions: Some(100), ..embed(&[text("a")]) }).is_ok());
+    assert!(matryoshka.embed_all(EmbedRequest { dimensions: Some(100), ..embed(&[text("a")]) }).is_ok());
 }
 
 #[test]
@@ -133,4 +143,17 @@ fn shortened_vectors_have_length_one() {
     shorten(&mut whole, Some(2));
     shorten(&mut whole, None);
     assert_eq!(whole, [[3.0, 4.0]], "nothing was cut");
+}
+
+#[test]
+fn rest_of_a_huge_text_is_not_tokenised() {
+    let encoder = encoder(16);
+    let huge = [text(&"word ".repeat(3_000_000))];
+    let error = encoder.embed_all(embed(&huge)).unwrap_err();
+    assert_eq!((error.kind, error.field), (ErrorKind::ContextLength, Some(Field::Input(0))));
+    assert!(error.message.starts_with("it has more than 1"), "{}", error.message);
+    let cut = EmbedRequest { truncate: true, ..embed(&huge) };
+    let short = EmbedRequest { truncate: true, ..embed(&[text(&"word ".repeat(20))]) };
+    let tokens = |request| encoder.embed_all(request).unwrap().remove(0).tokens;
+    assert_eq!(tokens(cut), tokens(short));
 }

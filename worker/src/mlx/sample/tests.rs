@@ -183,3 +183,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rows_without_numbers_have_no_token() {
+    let rows = [vec![0.0, 2.0, 1.0], vec![f32::NAN; 3], vec![0.0, f32::INFINITY, 0.0], vec![3.0, 0.0, 0.0]];
+    let logits = Array::from_slice(&rows.concat(), &[4, 3]);
+    let chosen = Array::from_slice(&[1u32, 0, 1, 0], &[4]);
+    let tokens = checked(&logits, &chosen).unwrap();
+    assert_eq!((tokens.shape(), tokens.as_slice::<u32>()), (&[4][..], &[1, NO_TOKEN, NO_TOKEN, 0][..]));
+}

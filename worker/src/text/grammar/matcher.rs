@@ -2,14 +2,36 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use llguidance::api::StopReason;
 use llguidance::toktrie::{TokEnv, TokTrie};
-use llguidance::{Matcher as Inner, TokenParser};
+use llguidance::{CancellationHandle, Matcher as Inner, TokenParser};
+
+use crate::priority;
+
+/// llguidance's error of a cancelled mask.
+const CANCELLED: &str = "operation cancelled";
+const TOO_SLOW: &str = "it has too many readings of the same text, so that it takes too long to follow";
+/// Time of the first mask after which its thread gets a low priority.
+const LATE: Duration = Duration::from_millis(20);
+/// Time of the first mask. A grammar that needs more is refused.
+const FIRST_MASK: Duration = Duration::from_secs(5);
+
+/// Ends the work of a [`Matcher`] on another thread. The matcher is unusable afterwards.
+#[derive(Debug, Clone)]
+pub struct Cancel(Option<CancellationHandle>);
+
+impl Cancel {
+    /// Ends the work soon.
+    pub fn cancel(&self) {
+        self.0.iter().for_each(CancellationHandle::cancel);
+    }
+}
 
 /// Computes the tokens that may come next. The state depends only on the tokens so far, so pushing the same tokens rebuilds it.
-/// Clones advance independently. They share a cache of the grammar and should stay on one thread.
-#[derive(Clone)]
 pub struct Matcher {
     inner: Inner,
     tokens: TokEnv,
@@ -19,20 +41,75 @@ pub struct Matcher {
     ended: bool,
     /// The number of tokens so far, without the end token.
     length: usize,
+    /// Each mask takes this time at least.
+    #[cfg(feature = "test-doubles")]
+    delay: Duration,
 }
 
 impl Matcher {
     /// A matcher before the first token.
     pub(super) fn new(parser: TokenParser) -> Self {
         let tokens = parser.token_env.clone();
-        Self { inner: Inner::new(Ok(parser)), tokens, forced: VecDeque::new(), ended: false, length: 0 }
+        let inner = Inner::new(Ok(parser)).into_cancellable();
+        Self {
+            inner,
+            tokens,
+            forced: VecDeque::new(),
+            ended: false,
+            length: 0,
+            #[cfg(feature = "test-doubles")]
+            delay: Duration::ZERO,
+        }
     }
 
-    /// Computes the first mask. llguidance caches it.
+    /// Makes each mask take this time, as those of a grammar with many readings do.
+    #[cfg(feature = "test-doubles")]
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    #[cfg(feature = "test-doubles")]
+    fn wait(&self) {
+        let start = std::time::Instant::now();
+        while start.elapsed() < self.delay && !self.inner.is_cancelled() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends this matcher's work from another thread.
+    pub fn cancel(&self) -> Cancel {
+        Cancel(self.inner.cancellation_handle())
+    }
+
+    /// Computes the first mask, which llguidance caches. Refuses a grammar for which that takes too long.
     pub(super) fn prepare(&mut self) -> Result<(), String> {
+        self.prepare_within(FIRST_MASK)
+    }
+
+    fn prepare_within(&mut self, limit: Duration) -> Result<(), String> {
         if self.is_complete() {
             return Ok(());
         }
+        let (cancel, this) = (self.cancel(), priority::this_thread());
+        thread::scope(|scope| {
+            let (done, ended) = channel::<()>();
+            scope.spawn(move || {
+                let runs = |time| ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+                if runs(LATE.min(limit)) {
+                    priority::lower(this);
+                    if runs(limit.saturating_sub(LATE)) {
+                        cancel.cancel();
+                    }
+                }
+            });
+            let outcome = self.prepare_first();
+            drop(done);
+            outcome
+        })
+    }
+
+    fn prepare_first(&mut self) -> Result<(), String> {
         self.compute_forced()?;
         if self.forced.is_empty() {
             self.inner.compute_mask().map_err(|e| describe(&e.to_string()))?;
@@ -48,6 +125,8 @@ impl Matcher {
     /// A sentence, when the grammar exceeds llguidance's limits or leads to a dead end. The error is permanent.
     pub fn mask(&mut self, words: &mut [u32]) -> Result<(), String> {
         words.fill(0);
+        #[cfg(feature = "test-doubles")]
+        self.wait();
         if self.is_complete() {
             self.eos().for_each(|token| allow(words, token));
             return Ok(());
@@ -95,6 +174,11 @@ impl Matcher {
             Some(error) => describe(&error),
             None => format!("token {token} is not allowed by the grammar"),
         })
+    }
+
+    /// Whether the grammar exceeds llguidance's limits. That is permanent.
+    pub fn is_broken(&self) -> bool {
+        self.inner.get_error().is_some()
     }
 
     /// The number of leading `tokens` that may come next. The state does not change.
@@ -174,6 +258,22 @@ impl Matcher {
     }
 }
 
+/// Clones advance independently, also on other threads: each has its own cache of the grammar.
+impl Clone for Matcher {
+    fn clone(&self) -> Self {
+        let Self { inner, tokens, forced, ended, length, .. } = self;
+        Self {
+            inner: inner.deep_clone(),
+            tokens: tokens.clone(),
+            forced: forced.clone(),
+            ended: *ended,
+            length: *length,
+            #[cfg(feature = "test-doubles")]
+            delay: self.delay,
+        }
+    }
+}
+
 impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Matcher").field("complete", &self.is_complete()).finish_non_exhaustive()
@@ -186,8 +286,25 @@ fn allow(words: &mut [u32], token: u32) {
     }
 }
 
-/// llguidance's error as a sentence: its first line.
+/// llguidance's error as a sentence, in words that its client can act on where it is a usual one.
 fn describe(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    format!("the grammar cannot be followed: {line}")
+    if line == CANCELLED {
+        return TOO_SLOW.to_owned();
+    }
+    if line.contains("NoExtensionBias") {
+        return "it refers to itself without an end, so that no text matches it".into();
+    }
+    if let Some(rest) = line.strip_prefix("Current row has ") {
+        let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+        let most = rest.split_once("max is ").map_or_else(String::new, |(_, most)| number(most));
+        return format!(
+            "it allows too many things in one place, such as optional properties: {} of at most {most}",
+            number(rest)
+        );
+    }
+    if line.starts_with("Too many items") {
+        return "it has too many readings of the same text: make it less ambiguous".into();
+    }
+    format!("it cannot be followed: {line}")
 }
