@@ -5,6 +5,8 @@
 mod agents;
 mod api;
 mod background;
+#[cfg(target_os = "linux")]
+mod bad_day_supervisor;
 mod browser;
 mod chaos;
 mod clients;

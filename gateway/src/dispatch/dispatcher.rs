@@ -171,7 +171,9 @@ impl Dispatcher {
                 let Attempted { server, outcome } = attempt(budget.tried.clone()).await?;
                 match outcome {
                     Err(error) if error.disposition == Disposition::RetryElsewhere => {
-                        budget.tried.lost = Some(server);
+                        if budget.tried.lost.replace(server).is_some() {
+                            self.backend.excuse(&target.model, server);
+                        }
                         let lost = Lost { model: &target.model, generated: 0, server };
                         if !budget.spend(&self.counters, &lost, &error) {
                             return Err(error);
@@ -339,6 +341,9 @@ impl GenerateAttempts {
     }
 
     fn spend(&mut self, server: u64, cause: &Error) -> bool {
+        if self.budget.tried.lost.is_some() {
+            self.dispatcher.backend.excuse(&self.request.model, server);
+        }
         let lost = Lost { model: &self.request.model, generated: self.generated(), server };
         self.budget.spend(&self.dispatcher.counters, &lost, cause)
     }

@@ -445,6 +445,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 leases,
                 queue,
                 evictions,
+                hidden: unknown.clone(),
                 unknown,
             }
         },
