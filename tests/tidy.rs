@@ -25,6 +25,7 @@ const UNSAFE_MODULES: [&str; 12] = [
     "ipc-proto/src/lifeline.rs",
     "mlx-cpu-kernels/tests/native/arrays.rs",
     "mlx-cpu-kernels/tests/native/level.rs",
+    "supervisor/src/signals.rs",
     "worker/src/kernels.rs",
     "worker/src/kernels/linux.rs",
     "worker/src/kernels/none.rs",

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use ipc_proto::generate::{ChatPrompt, ToolChoice};
+use model_folder::files;
 use serde_json::Value;
 
 use crate::template::ChatTemplate;
@@ -222,18 +223,12 @@ fn in_json(folder: &Path, path: &str) -> Result<Vec<TemplateFile>, String> {
 fn read(folder: &Path, path: &str) -> Result<Option<String>, String> {
     let path = folder.join(path);
     let problem = |e: std::io::Error| format!("{}: {e}", path.display());
-    let size = match fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => meta.len(),
-        Ok(_) => return Err(format!("{} is not a file", path.display())),
+    let json = path.extension().is_some_and(|extension| extension == "json");
+    let text = match files::read_text(&path, if json { MAX_JSON_BYTES } else { MAX_BYTES }) {
+        Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(problem(e)),
     };
-    let json = path.extension().is_some_and(|extension| extension == "json");
-    let most = if json { MAX_JSON_BYTES } else { MAX_BYTES };
-    if size > most {
-        return Err(format!("{} has {size} bytes, more than {most}", path.display()));
-    }
-    let text = fs::read_to_string(&path).map_err(problem)?;
     Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
 }
 

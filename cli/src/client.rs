@@ -1,7 +1,7 @@
 //! Commands for a running server, over its control socket.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{KeepAlive, ModelEntry, Restart, SupervisorClient, Want};
@@ -21,7 +21,7 @@ const STOPPING: Duration = Duration::from_secs(30);
 pub(crate) enum Verb {
     /// List the loaded models and their memory.
     Ps {
-        /// All models on disk.
+        /// All models on disk, and those that failed more than ten minutes ago.
         #[arg(long, short)]
         all: bool,
         #[command(flatten)]
@@ -170,7 +170,8 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
         Verb::Ps { all, home } => {
             let server = connect_to(home).await?;
             let (models, pool) = (server.models(context()).await?, server.pool(context()).await?);
-            table::models(&models, all) + &table::pool(&pool)
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            table::models(&models, all, now) + &table::pool(&pool)
         }
         Verb::Load { model, keep_alive, home } => {
             let keep_alive = keep_alive.map(|seconds| match u32::try_from(seconds) {
@@ -196,13 +197,7 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
             text
         }
         Verb::Set { model, changes, home } => {
-            let server = connect_to(home).await?;
-            let mut settings = server.settings(context(), model.clone()).await??;
-            if !changes.is_empty() {
-                settings = settings::apply(&settings, &changes).map_err(ClientError::Settings)?;
-                server.set_settings(context(), model, settings.clone()).await??;
-            }
-            settings::to_toml(&settings).map_err(ClientError::Settings)?
+            return set(&connect_to(home).await?, model, &changes).await;
         }
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;
@@ -212,6 +207,20 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
         }
     };
     Ok(text.into())
+}
+
+/// Changes a model's settings and returns them.
+async fn set(server: &SupervisorClient, model: String, changes: &[String]) -> Result<Answer, ClientError> {
+    let before = server.settings(context(), model.clone()).await??;
+    if changes.is_empty() {
+        return Ok(settings::to_toml(&before).map_err(ClientError::Settings)?.into());
+    }
+    let entry = server.model(context(), model).await??;
+    let after = settings::apply(&before, changes).map_err(ClientError::Settings)?;
+    server.set_settings(context(), entry.id.clone(), after.clone()).await??;
+    let waiting = if entry.workers.is_empty() { Vec::new() } else { after.waiting_for_restart(&before) };
+    let note = settings::restart_note(&entry.id, &waiting);
+    Ok(Answer { text: settings::to_toml(&after).map_err(ClientError::Settings)?, note })
 }
 
 /// A model's prompt for the contents of a file; with `ids` its token ids, with `json` the gateway's answer.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipc_proto::gateway::GatewayConfig;
 use layers::Layers;
@@ -18,10 +19,13 @@ mod file;
 mod layers;
 mod memory;
 
+/// Time that a folder of models has to answer at the start.
+const FOLDER_LIMIT: Duration = Duration::from_secs(2);
+
 /// Flags of `mlxd serve`.
 #[derive(Debug, Default, clap::Args, Serialize)]
 pub(crate) struct Flags {
-    /// Address to listen on [default: 127.0.0.1; environment: MLXD_HOST].
+    /// Address to listen on [default: localhost, which is 127.0.0.1 and ::1; environment: MLXD_HOST].
     #[arg(long)]
     host: Option<String>,
     /// Port to listen on, 0 for any free one [default: 10240; environment: MLXD_PORT].
@@ -72,7 +76,7 @@ struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: 10240, models: None, model_folders: None }
+        Self { host: "localhost".into(), port: 10240, models: None, model_folders: None }
     }
 }
 
@@ -161,6 +165,9 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     let unset = |problem| ConfigError::Value { name: "providers", problem };
     gateway.providers.read_keys(variable).map_err(unset)?;
     layers.refuse_unknown_keys()?;
+    if server.host.trim().is_empty() {
+        return Err(ConfigError::Value { name: "--host", problem: "it is empty".into() });
+    }
     if gateway.api_keys.is_empty() && !is_loopback(&server.host) {
         return Err(ConfigError::Open(server.host));
     }
@@ -196,7 +203,21 @@ fn absolute(name: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
 fn existing(folder: &Path) -> Result<PathBuf, ConfigError> {
     let problem = format!("{} is no folder", folder.display());
     let path = absolute("--models", folder)?;
-    if path.is_dir() { Ok(path) } else { Err(ConfigError::Value { name: "--models", problem }) }
+    if may_be_folder(&path) { Ok(path) } else { Err(ConfigError::Value { name: "--models", problem }) }
+}
+
+/// Whether the path is a folder, or does not answer. The supervisor then goes on without it.
+fn may_be_folder(path: &Path) -> bool {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let asked = path.to_owned();
+    let ask = move || {
+        let _ = answer.send(asked.is_dir());
+    };
+    let started = std::thread::Builder::new().name("model-folder".into()).spawn(ask).is_ok();
+    match answered.recv_timeout(FOLDER_LIMIT) {
+        Ok(is_folder) => is_folder,
+        Err(_) => started,
+    }
 }
 
 #[cfg(test)]

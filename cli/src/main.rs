@@ -67,7 +67,12 @@ fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
     };
     // One thread: the supervisor does little, and the kernel kills children when the thread that started them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(supervisor::serve(config)));
+    let served = runtime.map_err(Into::into).and_then(|runtime| {
+        let served = runtime.block_on(supervisor::serve(config));
+        // Ends the children. A thread that hangs is not waited for.
+        runtime.shutdown_background();
+        served
+    });
     Log::settle(LAST_LINES);
     match served {
         Ok(()) => ExitCode::SUCCESS,

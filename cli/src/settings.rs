@@ -31,6 +31,14 @@ fn value(key: &str, text: &str) -> Option<Value> {
     Some(parsed.unwrap_or_else(plain))
 }
 
+/// Explains that some changes of a running model wait; empty if none does.
+pub(crate) fn restart_note(model: &str, waiting: &[&str]) -> String {
+    if waiting.is_empty() {
+        return String::new();
+    }
+    format!("these count from the next start of a worker (mlxd restart {model}): {}\n", waiting.join(", "))
+}
+
 /// The settings in TOML, one on each line.
 pub(crate) fn to_toml(settings: &ModelSettings) -> Result<String, String> {
     toml::to_string(settings).map_err(|e| e.to_string())
@@ -75,6 +83,18 @@ mod tests {
         let settings = set(&ModelSettings::default(), &["sanitize_control_tokens=true"]).unwrap();
         assert!(settings.sanitize_control_tokens);
         assert!(!set(&settings, &["sanitize_control_tokens="]).unwrap().sanitize_control_tokens);
+    }
+
+    #[test]
+    fn settings_that_wait_for_a_restart_are_named() {
+        let before = ModelSettings::default();
+        let after = set(&before, &["context=4096", "pin=true", "max_batch=4", "aliases=a"]).unwrap();
+        let waiting = after.waiting_for_restart(&before);
+        assert_eq!(
+            restart_note("m", &waiting),
+            "these count from the next start of a worker (mlxd restart m): context, max_batch\n"
+        );
+        assert_eq!(restart_note("m", &after.waiting_for_restart(&after)), "");
     }
 
     #[test]

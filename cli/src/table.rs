@@ -2,13 +2,23 @@
 
 use ipc_proto::supervisor::{ModelEntry, ModelState, Pool, Pressure, WorkerEntry};
 
-/// The loaded models, one line for each process; with `all` also the others.
-pub(crate) fn models(models: &[ModelEntry], all: bool) -> String {
+/// Seconds after which a failure is listed only with `all`.
+const RECENT: u64 = 600;
+/// Characters of a reason that a line shows.
+const SHOWN: usize = 90;
+
+/// The loaded models, one line for each process; with `all` also the others. `now` is in seconds since the epoch.
+pub(crate) fn models(models: &[ModelEntry], all: bool, now: u64) -> String {
     let mut rows =
         vec![["MODEL", "STATE", "PID", "MEMORY", "LEASE", "REQUESTS", "IDLE", "EXPIRES"].map(String::from)];
     for model in models {
         let workers: Vec<&WorkerEntry> = model.workers.iter().collect();
-        let quiet = matches!(model.state, ModelState::Stopped);
+        let ended = model.last_exit.as_ref().map_or(now, |exit| exit.at);
+        let quiet = match model.state {
+            ModelState::Stopped => true,
+            ModelState::Failed(_) => now.saturating_sub(ended) > RECENT,
+            _ => false,
+        };
         if workers.is_empty() && (all || !quiet) {
             let mut row = [const { String::new() }; 8];
             let problem = model.details.problem.as_ref().filter(|_| model.details.unserved);
@@ -75,11 +85,15 @@ pub(crate) fn state(state: &ModelState) -> String {
 }
 
 fn short(what: &str, reason: &str) -> String {
+    // The end of a reason says most: its beginning repeats the name and the folder.
     let line = reason.lines().next().unwrap_or_default();
-    format!("{what}: {}", line.chars().take(60).collect::<String>())
+    match line.chars().count().checked_sub(SHOWN) {
+        None | Some(0) => format!("{what}: {line}"),
+        Some(surplus) => format!("{what}: …{}", line.chars().skip(surplus).collect::<String>()),
+    }
 }
 
-/// The memory budget in one line, then settings of unknown models.
+/// The memory budget in one line, then settings of unknown models, then models that others hide.
 pub(crate) fn pool(pool: &Pool) -> String {
     let pressure = match pool.pressure {
         Pressure::Normal => "",
@@ -93,6 +107,9 @@ pub(crate) fn pool(pool: &Pool) -> String {
     let mut unknown = String::new();
     if !pool.unknown.is_empty() {
         unknown = format!("settings are there for models that do not exist: {}\n", pool.unknown.join(", "));
+    }
+    for text in &pool.hidden {
+        unknown.push_str(&format!("{text}\n"));
     }
     format!(
         "memory: {} of {} leased, {} used{pressure}{queue}\n{unknown}",
@@ -132,7 +149,7 @@ fn aligned(rows: &[[String; 8]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ipc_proto::supervisor::WorkerState;
+    use ipc_proto::supervisor::{Exit, WorkerState};
 
     use super::*;
 
@@ -162,16 +179,16 @@ mod tests {
             model("broken", ModelState::Failed("no\nweights".into())),
             model("half", ModelState::Loading { loaded: 1, total: 2 }),
         ];
-        let text = models(&all, false);
+        let text = models(&all, false, 0);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
         assert_eq!(lines[1], "org/name (short)  ready        77   700 MiB  3.0 GiB  2 + 1     -     5 s");
         assert_eq!(lines[3], "broken            failed: no");
         assert!(lines[4].ends_with("loading 50%"));
-        let text = models(&all, true);
+        let text = models(&all, true, 0);
         assert_eq!(text.lines().count(), 7);
         assert!(text.contains("unsupported: \"gpt2\" models"), "{text}");
-        assert_eq!(models(&[], false), "no model is loaded\n");
+        assert_eq!(models(&[], false, 0), "no model is loaded\n");
         let text = pool(&Pool {
             budget: 4 << 30,
             leased: 3 << 30,
@@ -188,12 +205,34 @@ mod tests {
     }
 
     #[test]
+    fn failure_shows_the_end_of_its_reason_and_an_old_one_only_with_all() {
+        let reason = format!("the model \"m\" cannot be loaded: /models/{}: no weights", "deep/".repeat(30));
+        let exit = Exit { at: 1000, ..Exit::default() };
+        let model = ModelEntry {
+            id: "m".into(),
+            state: ModelState::Failed(reason),
+            last_exit: Some(exit),
+            ..ModelEntry::default()
+        };
+        let listed = |all, now| models(std::slice::from_ref(&model), all, now);
+        assert!(listed(false, 1600).lines().nth(1).unwrap().ends_with("deep/: no weights"));
+        assert_eq!(listed(false, 1601), "no model is loaded\n");
+        assert!(listed(true, 9000).contains("failed: …"));
+    }
+
+    #[test]
+    fn model_that_another_one_hides_is_named() {
+        let pool = pool(&Pool { hidden: vec!["two models are named \"m\"".into()], ..Pool::default() });
+        assert!(pool.ends_with("two models are named \"m\"\n"), "{pool}");
+    }
+
+    #[test]
     fn chat_problem_is_listed_with_all() {
         let mut model = ModelEntry { id: "m".into(), ..ModelEntry::default() };
         model.details.chat_problem = Some("chat_template.jinja: line 3".into());
-        let text = models(&[model.clone()], true);
+        let text = models(&[model.clone()], true, 0);
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(lines, ["m      stopped", "       chats fail: chat_template.jinja: line 3"]);
-        assert_eq!(models(&[model], false), "no model is loaded\n");
+        assert_eq!(models(&[model], false, 0), "no model is loaded\n");
     }
 }

@@ -23,6 +23,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins a generation: one stream for each of its choices.
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>>;
 
+    /// Reports that a request lost `server` after it had lost another one. Does not wait.
+    fn excuse(&self, model: &str, server: u64);
+
     /// Texts → vectors.
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>>;
 

@@ -14,6 +14,7 @@ use gateway::fleet::watch::FleetWatch;
 use gateway::inference::names::Names;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
+use gateway::server::listener::Listeners;
 use gateway::server::middleware::cors;
 use gateway::server::shutdown::{Signals, Stage, draining};
 use gateway::server::state::AppState;
@@ -22,7 +23,6 @@ use gateway::store::Db;
 use gateway::{config, render};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::lifeline;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -33,9 +33,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The number of the inherited, listening descriptor.
-    #[arg(long)]
-    listen_fd: i32,
+    /// The numbers of the inherited, listening descriptors.
+    #[arg(long, required = true)]
+    listen_fd: Vec<i32>,
     /// The supervisor's socket.
     #[arg(long)]
     supervisor: PathBuf,
@@ -60,24 +60,27 @@ fn main() -> anyhow::Result<()> {
     if arguments.lifeline {
         lifeline::watch()?;
     }
-    let listener = listener::inherited(arguments.listen_fd)?;
+    let listeners =
+        arguments.listen_fd.iter().map(|fd| listener::inherited(*fd)).collect::<Result<_, _>>()?;
     let config = config::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(arguments, &config, listener))
+    runtime.block_on(serve(arguments, &config, listeners))
 }
 
 async fn serve(
     arguments: Arguments,
     config: &GatewayConfig,
-    listener: std::net::TcpListener,
+    listeners: Vec<std::net::TcpListener>,
 ) -> anyhow::Result<()> {
     let (gate, closed) = watch::channel(false);
-    let listener = ClosableListener::new(TcpListener::from_std(listener)?, closed);
+    let listener = ClosableListener::new(Listeners::from_std(listeners)?, closed);
     let db = Db::new(&arguments.home);
     db.open_in_background();
     let (audit, receiver) = bus::bus();
     let sink = tokio::spawn(sink::run(receiver, db.clone()));
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
+    let beating = Arc::clone(&fleet);
+    tokio::spawn(async move { beating.keep_beating().await });
     let local = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
     let names = Arc::new(Names::new(config));
     let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), config, Arc::clone(&names))?;

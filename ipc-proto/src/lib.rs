@@ -10,6 +10,7 @@ pub mod codec;
 pub mod embed;
 pub mod error;
 pub mod families;
+pub mod formats;
 pub mod gateway;
 pub mod generate;
 pub mod lifeline;

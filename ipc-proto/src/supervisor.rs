@@ -68,6 +68,13 @@ pub trait Supervisor {
     /// Replaces a model's settings, also for later runs of the server. Aliases, pin, idle time, priority and replicas take effect at
     /// once, the rest at the next start of a worker. If they cannot be written to disk, it fails and changes nothing.
     async fn set_settings(model: String, settings: ModelSettings) -> Result<()>;
+
+    /// The sign of life of a gateway, once a second. Without it, the supervisor replaces the gateway. The answer is a sign of life of
+    /// the supervisor.
+    async fn beat();
+
+    /// Does not count the death of a worker against its model: it had a request that has lost another worker before.
+    async fn excuse(model: String, incarnation: u64) -> Result<()>;
 }
 
 /// The argument of [`Supervisor::ensure_ready`].

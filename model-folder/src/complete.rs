@@ -3,12 +3,10 @@
 //! huggingface_hub 2.4 keeps the list of a repository's files: `trees/<commit>.json` beside `snapshots/<commit>/` in its cache.
 //! A folder may lack files on purpose, so only those count that a model needs.
 
-use std::fs;
-use std::io::Read;
 use std::path::Path;
 
-use crate::json;
 use crate::weights::{self, Problem};
+use crate::{files, json};
 
 /// Files without which a model fails, or computes something else.
 const NEEDED: [&str; 5] =
@@ -54,9 +52,7 @@ fn repository_files(folder: &Path) -> Option<Vec<String>> {
         return None;
     }
     let path = snapshots.parent()?.join("trees").join(format!("{commit}.json"));
-    fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-    let mut text = String::new();
-    fs::File::open(&path).ok()?.take(MAX_LIST).read_to_string(&mut text).ok()?;
+    let text = files::read_text(&path, MAX_LIST).ok()?;
     let list = json::parse(&text).ok()?;
     let mut files: Vec<String> = list.get("files")?.as_object()?.keys().cloned().collect();
     files.sort();
@@ -65,6 +61,8 @@ fn repository_files(folder: &Path) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// The form is that of huggingface_hub 2.4.0's `_tree_cache.py`.

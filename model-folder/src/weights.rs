@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use crate::json;
+use crate::{files, json};
 
 /// The file of weights that are not split.
 pub const SINGLE: &str = "model.safetensors";
@@ -228,14 +228,11 @@ fn is_in_series(name: &str, series: &Series) -> bool {
 fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, Problem> {
     let path = folder.join(INDEX);
     let problem = |text: String| Problem { file: path.clone(), text };
-    match fs::metadata(&path) {
-        Ok(meta) if !meta.is_file() => return Err(problem("is not a regular file".into())),
+    let text = match files::read_text(&path, MAX_INDEX) {
+        Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        _ => {}
-    }
-    let mut text = String::new();
-    let file = fs::File::open(&path).map_err(|e| problem(format!("cannot be read: {e}")))?;
-    file.take(MAX_INDEX).read_to_string(&mut text).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        Err(e) => return Err(problem(format!("cannot be read: {e}"))),
+    };
     let value = json::parse(&text).map_err(|e| problem(e.to_string()))?;
     let map = value.get("weight_map").and_then(|map| map.as_object());
     let map = map.ok_or_else(|| problem("\"weight_map\" is missing".into()))?;

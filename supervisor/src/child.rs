@@ -25,6 +25,9 @@ const MAX_LINE_BYTES: usize = 8 << 10;
 /// Beginnings of the `MLXD_` variables that children read themselves: log filter, CPU level and test doubles.
 const INHERITED: [&str; 4] = ["MLXD_LOG", "MLXD_CPU_LEVEL", "MLXD_TEST_", "MLXD_WORKER_"];
 
+/// Ends of the names of variables that hold secrets.
+const SECRETS: [&str; 6] = ["_KEY", "_KEYS", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS"];
+
 /// The programs that belong to `mlxd`.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
@@ -64,7 +67,7 @@ impl Child {
     /// Only this process holds its standard input open: end-of-file there means that the supervisor has died.
     /// The child has its own process group. Ctrl-C in a terminal reaches only the supervisor, which stops all in order.
     pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
-        for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_setting(variable)) {
+        for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_private(variable)) {
             command.env_remove(variable);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -72,7 +75,9 @@ impl Child {
         let lifeline = process.stdin.take();
         let stderr_tail = StderrTail::default();
         if let Some(stderr) = process.stderr.take() {
-            tokio::spawn(forward_stderr(stderr, name.to_owned(), stderr_tail.clone()));
+            // A line break in a model's name must not look like another line.
+            let name = name.escape_debug().to_string();
+            tokio::spawn(forward_stderr(stderr, name, stderr_tail.clone()));
         }
         Ok(Self { process, _lifeline: lifeline, stderr_tail })
     }
@@ -123,10 +128,13 @@ impl Child {
     }
 }
 
-/// Tests for a variable that children must not inherit: a setting of the server, which may be an API key.
-fn is_setting(variable: &OsStr) -> bool {
-    let name = variable.as_encoded_bytes();
-    name.starts_with(b"MLXD_") && !INHERITED.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+/// Tests for a variable that children must not inherit: a setting of the server, or a secret of another program. Processes of the
+/// same user can read a child's environment, and no child needs any of these.
+fn is_private(variable: &OsStr) -> bool {
+    let name = variable.as_encoded_bytes().to_ascii_uppercase();
+    let is_inherited = INHERITED.iter().any(|prefix| name.starts_with(prefix.as_bytes()));
+    let is_setting = name.starts_with(b"MLXD_") && !is_inherited;
+    is_setting || SECRETS.iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
 
 /// The exit of a process.
@@ -187,11 +195,13 @@ mod tests {
 
     #[test]
     fn only_variables_of_children_are_inherited() {
-        for setting in ["MLXD_API_KEYS", "MLXD_HOST", "MLXD_CORS_ORIGINS", "MLXD_UNKNOWN"] {
-            assert!(is_setting(setting.as_ref()), "{setting}");
+        for private in
+            ["MLXD_API_KEYS", "MLXD_HOST", "MLXD_UNKNOWN", "OPENAI_API_KEY", "HF_TOKEN", "db_password"]
+        {
+            assert!(is_private(private.as_ref()), "{private}");
         }
         for other in ["MLXD_LOG", "MLXD_CPU_LEVEL", "MLXD_TEST_ANY", "MLXD_WORKER_ANY", "PATH", "HF_HOME"] {
-            assert!(!is_setting(other.as_ref()), "{other}");
+            assert!(!is_private(other.as_ref()), "{other}");
         }
     }
 

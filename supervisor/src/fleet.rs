@@ -174,6 +174,11 @@ impl Fleet {
         self.call_model(model, |reply| ModelCall::KeepAlive(keep, reply)).await
     }
 
+    /// See [`ipc_proto::supervisor::Supervisor::excuse`].
+    pub(crate) async fn excuse(&self, model: String, incarnation: u64) -> Result<()> {
+        self.call_model(model, |reply| ModelCall::Excuse(incarnation, reply)).await
+    }
+
     /// Ends a model's workers. Returns when their memory is back.
     pub(crate) async fn unload(&self, model: String, force: bool) -> Result<()> {
         self.call_model(model, |reply| ModelCall::Unload { force, reply }).await

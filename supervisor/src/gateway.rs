@@ -1,4 +1,4 @@
-//! Keeps one gateway process running, and replaces it on request.
+//! Keeps one gateway process running. Replaces it on request, and if it gives no sign of life.
 
 use std::io::PipeReader;
 use std::net::TcpListener;
@@ -7,25 +7,33 @@ use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
+use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Death};
 use crate::child::Child;
+use crate::machine;
 
-/// The gateway inherits the public socket as this descriptor.
-const LISTEN_FD: i32 = 3;
+mod pulse;
+
+use pulse::Pulse;
+
+/// The gateway inherits the public sockets as these descriptors.
+const LISTEN_FDS: [i32; 2] = [3, 5];
 /// It reads its settings from this one.
 const CONFIG_FD: i32 = 4;
 
 /// The parameters of a start.
 pub(crate) struct GatewayLaunch {
     pub(crate) program: PathBuf,
-    pub(crate) listener: TcpListener,
+    /// One or two.
+    pub(crate) listeners: Vec<TcpListener>,
     /// The supervisor's control socket.
     pub(crate) supervisor: PathBuf,
     pub(crate) home: PathBuf,
@@ -33,6 +41,8 @@ pub(crate) struct GatewayLaunch {
     pub(crate) config: SecretString,
     /// Time that a replaced gateway has to finish its requests.
     pub(crate) drain: Duration,
+    /// A gateway without a sign of life for this time is hung.
+    pub(crate) hang: Duration,
 }
 
 /// A handle to the task that owns the gateway process.
@@ -45,6 +55,8 @@ pub(crate) struct Gateway {
 
 #[derive(Debug)]
 enum GatewayCommand {
+    /// The process with this id has given a sign of life.
+    Beat(u32),
     /// Replace the process and send the outcome.
     Restart(oneshot::Sender<Result<()>>),
     /// End the process, by SIGKILL after this time.
@@ -81,6 +93,11 @@ impl Gateway {
         outcome.await.map_err(|_| stopping())?
     }
 
+    /// Records a sign of life.
+    pub(crate) fn record_beat(&self, pid: u32) {
+        let _ = self.commands.send(GatewayCommand::Beat(pid));
+    }
+
     /// Records a connection to the supervisor.
     pub(crate) fn record_connection(&self, pid: u32) {
         self.connected.send_replace(pid);
@@ -90,13 +107,17 @@ impl Gateway {
 impl GatewayLaunch {
     fn spawn(&self) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
-        command.arg("--lifeline").arg("--listen-fd").arg(LISTEN_FD.to_string());
+        command.arg("--lifeline");
+        let mut inherited = Vec::new();
+        for (listener, child_fd) in self.listeners.iter().zip(LISTEN_FDS) {
+            command.arg(format!("--listen-fd={child_fd}"));
+            inherited.push(FdMapping { parent_fd: listener.try_clone()?.into(), child_fd });
+        }
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
         // Other users see command lines, and processes of the same user see environments. A pipe is seen by neither.
         command.arg("--config").arg(format!("/dev/fd/{CONFIG_FD}"));
-        let socket = FdMapping { parent_fd: self.listener.try_clone()?.into(), child_fd: LISTEN_FD };
-        let config = FdMapping { parent_fd: self.config_pipe()?.into(), child_fd: CONFIG_FD };
-        command.fd_mappings(vec![socket, config]).map_err(std::io::Error::other)?;
+        inherited.push(FdMapping { parent_fd: self.config_pipe()?.into(), child_fd: CONFIG_FD });
+        command.fd_mappings(inherited).map_err(std::io::Error::other)?;
         Child::spawn(command, "gateway")
     }
 
@@ -120,6 +141,7 @@ async fn supervise(
 ) {
     let mut backoff = Backoff::default();
     let mut retired = RetiredGateways::default();
+    let mut starts = 0;
     loop {
         let started_at = Instant::now();
         let end = match launch.spawn() {
@@ -129,7 +151,9 @@ async fn supervise(
             },
             Err(error) => error.to_string(),
         };
-        let wait = backoff.delay_after(started_at.elapsed());
+        starts += 1;
+        let death = Death { process: starts, lifetime: started_at.elapsed(), steps: 0 };
+        let wait = backoff.delay_after(death, Instant::now());
         tracing::error!(end, restart_in_ms = wait.as_millis() as u64, "the gateway ended");
         let waited = tokio::time::sleep(wait);
         tokio::pin!(waited);
@@ -144,6 +168,7 @@ async fn supervise(
                         let _ = done.send(());
                         return;
                     }
+                    Some(GatewayCommand::Beat(_)) => {}
                     None => return,
                 },
             }
@@ -159,13 +184,24 @@ async fn run_until_exit(
     pids: &mut watch::Receiver<u32>,
     retired: &mut RetiredGateways,
 ) -> Option<String> {
+    let mut pulse = Pulse::start(launch.hang, Instant::now());
+    let mut checks = tokio::time::interval(pulse::CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // After a pause of this process, the signs of life that came meanwhile count first.
+            biased;
             end = child.wait() => return Some(end.text),
             command = commands.recv() => match command {
+                Some(GatewayCommand::Beat(pid)) => {
+                    if child.id() == Some(pid) {
+                        pulse.beat(Instant::now());
+                    }
+                }
                 Some(GatewayCommand::Restart(reply)) => {
                     let outcome = start_successor(launch, pids).await.map(|new| {
                         let old = std::mem::replace(&mut child, new);
+                        pulse = Pulse::start(launch.hang, Instant::now());
                         retired.add(old, launch.drain + OVERDUE);
                     });
                     let _ = reply.send(outcome);
@@ -176,9 +212,23 @@ async fn run_until_exit(
                     return None;
                 }
                 None => return None,
+            },
+            _ = checks.tick() => {
+                if pulse.is_hung(Instant::now()) {
+                    return Some(end_hung(&mut child).await);
+                }
             }
         }
     }
+}
+
+/// Kills a gateway that gives no sign of life. Its connections end, and the next gateway takes new ones.
+async fn end_hung(child: &mut Child) -> String {
+    let pid = child.id().unwrap_or_default();
+    let threads = machine::threads(pid).await;
+    tracing::error!(pid, threads, "the gateway hangs: what its threads are doing, before it is killed");
+    child.signal(Signal::SIGKILL);
+    format!("{} (it gave no sign of life)", child.wait().await.text)
 }
 
 /// Replaced gateways that still have requests.

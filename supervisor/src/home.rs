@@ -1,14 +1,20 @@
 //! The home folder: locked by one server at a time, with a private folder for sockets.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ipc_proto::socket::{MAX_PATH_BYTES, private_directory};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
 
 /// The length of the longest file name in the run folder, with its slash.
 const LONGEST_NAME: usize = "/supervisor.sock".len();
+
+/// Files of the home that hold answers, keys or paths. Earlier versions let other users read them.
+const PRIVATE: [&str; 5] = ["mlxd.db", "mlxd.db-wal", "mlxd.db-shm", "settings.toml", "config.toml"];
 
 /// The control socket's name in the run folder.
 pub(crate) const CONTROL_SOCKET: &str = "supervisor.sock";
@@ -52,6 +58,24 @@ pub enum HomeError {
     },
 }
 
+/// Creates the home. Takes away the rights of other users to it, and to the files that hold answers and keys.
+///
+/// A home that belongs to another user keeps its mode.
+fn hide(home: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(home)?;
+    if fs::metadata(home)?.uid() == geteuid().as_raw() {
+        fs::set_permissions(home, Permissions::from_mode(0o700))?;
+    }
+    for name in PRIVATE {
+        let path = home.join(name);
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.is_file() && meta.uid() == geteuid().as_raw() {
+            fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
 /// A locked home folder. Dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -63,6 +87,9 @@ impl Home {
     /// Locks `home`. Creates it if it is missing.
     pub(crate) fn lock(home: &Path) -> Result<Self, HomeError> {
         let unusable = |cause| HomeError::Unusable { home: home.to_owned(), cause };
+        // Answers are kept here, and paths of settings. Files that this process and its children create are private, too.
+        umask(Mode::S_IRWXG | Mode::S_IRWXO);
+        hide(home).map_err(unusable)?;
         let named = home.join("run");
         private_directory(&named).map_err(unusable)?;
         let path = named.join("lock");
@@ -119,6 +146,24 @@ mod tests {
         drop(first);
         assert!(!run.join("w1.sock").exists());
         Home::lock(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn other_users_have_no_rights_to_the_home_and_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, mode) = (folder.path().join("home"), |path: &Path| {
+            fs::metadata(path).unwrap().permissions().mode() & 0o777
+        });
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, Permissions::from_mode(0o755)).unwrap();
+        for name in ["mlxd.db", "settings.toml", "other"] {
+            fs::write(home.join(name), "").unwrap();
+            fs::set_permissions(home.join(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        let _lock = Home::lock(&home).unwrap();
+        fs::write(home.join("new"), "").unwrap();
+        let modes = ["", "mlxd.db", "settings.toml", "other", "new"].map(|name| mode(&home.join(name)));
+        assert_eq!(modes, [0o700, 0o600, 0o600, 0o644, 0o600]);
     }
 
     #[test]

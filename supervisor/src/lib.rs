@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 mod backoff;
 mod child;
+mod descriptors;
 mod error;
 mod estimate;
 mod eviction;
@@ -26,6 +27,7 @@ mod process;
 mod registry;
 mod rpc;
 mod serve;
+mod signals;
 #[cfg(any(test, feature = "test-doubles"))]
 mod test_doubles;
 

@@ -1,7 +1,8 @@
 //! The models on disk, as the fleet's actor knows them: the last catalogue of every store.
 //!
 //! Each store has a thread that walks its folders and reads headers ([`scan`]). The actor only merges the results.
-//! A folder that is slow or hangs therefore delays neither the actor nor the other stores.
+//! A folder that is slow or hangs therefore delays neither the actor nor the other stores. Within a store, [`reader`]
+//! leaves folders behind that do not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::Details;
 
-mod files;
 mod inspect;
+mod reader;
 mod scan;
 mod stores;
 
@@ -37,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) folder: Folder,
     /// From the headers of its files.
     pub(crate) details: Details,
+    /// Its folder does not answer. `details` are the last known ones.
+    pub(crate) silent: bool,
 }
 
 /// A model's folder.
@@ -53,11 +56,10 @@ pub(crate) struct Folder {
     stamp: Vec<(u64, u64)>,
 }
 
-#[cfg(test)]
 impl Folder {
-    /// An empty folder.
-    pub(crate) fn at(path: &std::path::Path) -> Self {
-        Self { path: path.to_owned(), created: 0, bytes: 0, has_weights: false, stamp: Vec::new() }
+    /// A folder that has not been read.
+    pub(crate) fn unread(path: PathBuf) -> Self {
+        Self { path, created: 0, bytes: 0, has_weights: false, stamp: Vec::new() }
     }
 }
 
@@ -67,6 +69,8 @@ pub(crate) struct Registry {
     stores: Vec<ScannedStore>,
     merged: Catalogue,
     changed: BTreeSet<String>,
+    /// Models whose ids another folder has, as sentences.
+    hidden: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -110,7 +114,8 @@ impl Registry {
             })?;
             stores.push(ScannedStore::new(path, requests));
         }
-        let mut registry = Self { stores, merged: Catalogue::new(), changed: BTreeSet::new() };
+        let (merged, changed, hidden) = <_>::default();
+        let mut registry = Self { stores, merged, changed, hidden };
         registry.refresh(Instant::now());
         Ok(registry)
     }
@@ -132,7 +137,11 @@ impl Registry {
         let Some(store) = self.stores.get_mut(index) else { return };
         let is_first = store.completed == 0;
         store.complete(models, now);
-        let merged = self.merge();
+        let (merged, hidden) = self.merge();
+        for text in hidden.difference(&self.hidden) {
+            tracing::warn!("{text}");
+        }
+        self.hidden = hidden;
         let before = std::mem::replace(&mut self.merged, merged);
         // The first catalogue of a store is no change.
         if is_first {
@@ -146,14 +155,26 @@ impl Registry {
         }
     }
 
-    fn merge(&self) -> Catalogue {
-        let mut merged = Catalogue::new();
+    /// The models of all stores, and a sentence for each that is hidden by another.
+    fn merge(&self) -> (Catalogue, BTreeSet<String>) {
+        let (mut merged, mut hidden) = (Catalogue::new(), BTreeSet::new());
         for store in &self.stores {
             for (id, model) in &store.models {
-                merged.entry(id.clone()).or_insert_with(|| Arc::clone(model));
+                let first = merged.entry(id.clone()).or_insert_with(|| Arc::clone(model));
+                let (first, second) = (&first.folder.path, &model.folder.path);
+                if first != second {
+                    let (first, second) = (first.display(), second.display());
+                    hidden
+                        .insert(format!("two models are named \"{id}\": {first} is served, {second} is not"));
+                }
             }
         }
-        merged
+        (merged, hidden)
+    }
+
+    /// A sentence for each model that is hidden by another of the same id.
+    pub(crate) fn hidden(&self) -> Vec<String> {
+        self.hidden.iter().cloned().collect()
     }
 
     pub(crate) fn models(&self) -> &Catalogue {

@@ -49,15 +49,17 @@ async fn serve_connection(stream: UnixStream, services: Services) {
         Ok((Channel::Steps, _)) => return tracing::warn!("the supervisor sends no step frames"),
         Err(error) => return tracing::warn!(%error, "a connection was refused"),
     };
-    if let Some(pid) = peer.and_then(|pid| u32::try_from(pid).ok()) {
+    let peer = peer.and_then(|pid| u32::try_from(pid).ok());
+    if let Some(pid) = peer {
         services.gateway.record_connection(pid);
     }
-    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Server(services).serve());
+    let calls = BaseChannel::with_defaults(socket::framed(stream)).execute(Server(services, peer).serve());
     calls.for_each(|call| async { drop(tokio::spawn(call)) }).await;
 }
 
+/// Answers the calls of the process with this id.
 #[derive(Clone)]
-struct Server(Services);
+struct Server(Services, Option<u32>);
 
 impl Supervisor for Server {
     async fn ensure_ready(self, _: Context, want: Want) -> Result<Vec<WorkerAddress>> {
@@ -111,5 +113,14 @@ impl Supervisor for Server {
 
     async fn set_settings(self, _: Context, model: String, settings: ModelSettings) -> Result<()> {
         self.0.fleet.set_settings(model, settings).await
+    }
+    async fn beat(self, _: Context) {
+        if let Some(pid) = self.1 {
+            self.0.gateway.record_beat(pid);
+        }
+    }
+
+    async fn excuse(self, _: Context, model: String, incarnation: u64) -> Result<()> {
+        self.0.fleet.excuse(model, incarnation).await
     }
 }

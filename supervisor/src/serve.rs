@@ -1,45 +1,55 @@
 //! Puts the parts together, serves, and stops them in order.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::child::Programs;
 use crate::overrides::{self, SettingsOverrides};
 use crate::registry::{self, Store};
-use crate::{Config, ServeError, fleet, gateway, home, pressure, rpc};
+use crate::signals::StopSignals;
+use crate::{Config, ServeError, descriptors, fleet, gateway, home, pressure, rpc};
 
+/// The host that stands for both families.
+const LOCALHOST: &str = "localhost";
 /// Time that running requests have to finish when the server stops.
 const GATEWAY_GRACE: Duration = Duration::from_secs(5);
 /// Time that a worker has after the gateway has ended. Its tokens have no reader by then.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until SIGTERM or SIGINT, then stops all processes in order. A second signal kills them at once.
+/// Time for the whole stop. A disk or driver that hangs may keep a killed process for ever.
+const STOP_LIMIT: Duration = Duration::from_millis(6500);
+
+/// Serves until SIGTERM, SIGINT or SIGHUP, then stops all processes in order. A second signal kills them at once.
 ///
 /// Needs a current-thread runtime: the kernel kills children when the thread that spawned them ends.
 ///
 /// # Errors
 /// The server cannot start: the address is taken, the home is in use, or a program is missing.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
-    // First of all: the kernel then queues early clients instead of refusing them.
-    let listener = bind(&config.host, config.port).map_err(|cause| ServeError::Bind {
+    descriptors::raise_limit();
+    // First of the rest: the kernel then queues early clients instead of refusing them.
+    let listeners = bind(&config.host, config.port).map_err(|cause| ServeError::Bind {
         host: config.host.clone(),
         port: config.port,
         cause,
     })?;
-    let address = listener.local_addr()?;
+    let addresses = listeners.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
+    let addresses = addresses.collect::<std::io::Result<Vec<_>>>()?.join(" and ");
     let home = home::Home::lock(&config.home)?;
     let settings = config.home.join(overrides::FILE_NAME);
     let overrides = SettingsOverrides::load(settings.clone())
         .map_err(|problem| ServeError::Settings { path: settings, problem })?;
     let programs = Programs::beside_this()?;
     let stores = model_stores(&config)?;
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = StopSignals::listen()?;
+    let hang = Duration::from_secs(config.policy.hang_seconds.into());
     let fleet = fleet::start(fleet::FleetSetup {
         sources: registry::sources(stores),
         program: programs.worker,
@@ -53,25 +63,25 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let stop = Arc::new(Notify::new());
     let gateway = gateway::start(gateway::GatewayLaunch {
         program: programs.gateway,
-        listener: listener.into_std()?,
+        listeners: listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?,
         supervisor: socket,
         home: config.home,
         config: config.gateway,
         drain: Duration::from_secs(config.drain_seconds.into()),
+        hang,
     });
     let services = rpc::Services { fleet: fleet.clone(), gateway: gateway.clone(), stop: Arc::clone(&stop) };
     tokio::spawn(rpc::serve(calls, services));
-    tracing::info!("mlxd is listening on http://{address}");
+    tracing::info!("mlxd is listening on {addresses}");
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.next() => {}
         () = stop.notified() => {}
     }
     tracing::info!("stopping (a second signal stops at once)");
     tokio::select! {
         () = async { gateway.stop(GATEWAY_GRACE).await; fleet.stop(WORKER_GRACE).await } => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(STOP_LIMIT) => tracing::error!("a process does not end: it is left behind"),
     }
     // Dropping the runtime kills the remaining children.
     drop(home);
@@ -92,9 +102,31 @@ fn model_stores(config: &Config) -> std::io::Result<Vec<Store>> {
     Ok(stores)
 }
 
-fn bind(host: &str, port: u16) -> std::io::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    let address = *addresses.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+/// Listens on the first address of a host, and on both families of `localhost`: some clients try only one.
+fn bind(host: &str, port: u16) -> std::io::Result<Vec<TcpListener>> {
+    if host != LOCALHOST {
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        let address = *addresses.first().ok_or(ErrorKind::AddrNotAvailable)?;
+        return Ok(vec![listen(address)?]);
+    }
+    let first = listen((Ipv4Addr::LOCALHOST, port).into());
+    // A port chosen by the system may be taken in the other family.
+    let chosen = port == 0;
+    let port = first.as_ref().ok().and_then(|first| first.local_addr().ok()).map_or(port, |at| at.port());
+    match (first, listen((Ipv6Addr::LOCALHOST, port).into())) {
+        (Ok(first), Ok(second)) => Ok(vec![first, second]),
+        (Ok(only), Err(error)) if chosen || is_family_missing(&error) => Ok(vec![only]),
+        (Err(error), Ok(only)) if is_family_missing(&error) => Ok(vec![only]),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// Whether the machine has no address of this family.
+fn is_family_missing(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait until the last run's connections have timed out.
     socket.set_reuseaddr(true)?;

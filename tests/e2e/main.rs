@@ -7,6 +7,8 @@ mod api;
 mod background;
 #[cfg(target_os = "linux")]
 mod bad_day;
+#[cfg(target_os = "linux")]
+mod bad_day_supervisor;
 mod browser;
 mod chaos;
 mod clients;

@@ -27,7 +27,10 @@ pub struct Builder {
     arguments: Vec<String>,
     config: String,
     log: Log,
-    bounded: bool,
+    /// Commands of a shell that then becomes the server.
+    prelude: Vec<String>,
+    /// In namespaces of its own it may mount file systems.
+    namespaces: bool,
 }
 
 /// How the harness treats a server's standard error.
@@ -86,8 +89,27 @@ impl Builder {
     /// Lets [`process::limit_files`] make writes fail. Otherwise the kernel would kill a process over its limit.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        self.bounded = true;
+        // Child processes inherit ignored signals.
+        self.prelude("trap '' XFSZ")
+    }
+
+    /// Runs a command of the shell before the server, in the same process.
+    #[must_use]
+    pub fn prelude(mut self, command: &str) -> Self {
+        self.prelude.push(command.into());
         self
+    }
+
+    /// Puts a file system on this folder that never answers: a FUSE file system without its program. It is there for the
+    /// server and its children only, and ends with them. Linux only.
+    #[must_use]
+    pub fn silent(mut self, folder: &Path) -> Self {
+        self.namespaces = true;
+        let options = "fd=9,rootmode=40000,user_id=0,group_id=0";
+        self.prelude(&format!(
+            "exec 9<>/dev/fuse && mount -i -t fuse -o {options} silent '{}'",
+            folder.display()
+        ))
     }
 
     /// Sets how the harness treats its log.
@@ -99,12 +121,15 @@ impl Builder {
 
     fn program(&self) -> Command {
         let mlxd = places::binary("mlxd");
-        if !self.bounded {
+        if self.prelude.is_empty() {
             return Command::new(mlxd);
         }
-        // Child processes inherit ignored signals.
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(mlxd);
+        let script = format!("{} && exec \"$0\" \"$@\"", self.prelude.join(" && "));
+        let mut shell = Command::new(if self.namespaces { "unshare" } else { "/bin/sh" });
+        if self.namespaces {
+            shell.args(["--user", "--map-root-user", "--mount", "/bin/sh"]);
+        }
+        shell.args(["-c", &script]).arg(mlxd);
         shell
     }
 

@@ -48,5 +48,23 @@ pub(super) fn take_models(
         settings.check().map_err(|error| problem(&error))?;
         models.insert(id, settings);
     }
-    Ok(models)
+    match shared_name(&models) {
+        Some(problem) => Err(ConfigError::File { path: path.to_owned(), problem }),
+        None => Ok(models),
+    }
+}
+
+/// Names the first alias that is also the name of another model in the file.
+fn shared_name(models: &BTreeMap<String, ModelSettings>) -> Option<String> {
+    let mut owners: BTreeMap<&str, &str> = models.keys().map(|id| (id.as_str(), id.as_str())).collect();
+    for (id, settings) in models {
+        for alias in &settings.aliases {
+            if let Some(owner) = owners.insert(alias, id) {
+                return Some(format!(
+                    "models.\"{id}\": aliases: \"{alias}\" is already a name of \"{owner}\""
+                ));
+            }
+        }
+    }
+    None
 }

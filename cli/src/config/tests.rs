@@ -33,7 +33,7 @@ fn gateway(config: &Config) -> GatewayConfig {
 fn empty_configuration_gives_the_documented_defaults() {
     let environment = Environment { user_home: Some("/nowhere".into()), ..Environment::default() };
     let config = resolve(Flags::default(), environment).unwrap();
-    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 10240));
+    assert_eq!((config.host.as_str(), config.port), ("localhost", 10240));
     assert_eq!(config.home, Path::new("/nowhere/.mlxd"));
     assert_eq!(config.models, [Path::new("/nowhere/.mlxd/models")]);
     assert_eq!(config.drain_seconds, 600);

@@ -6,7 +6,7 @@ use ipc_proto::Result;
 use ipc_proto::supervisor::{ModelSettings, Restart, Want};
 
 use super::view;
-use super::wire::{self, Load, Model, Models, Pin, Unload};
+use super::wire::{self, EffectiveSettings, Load, Model, Models, Pin, Unload};
 use crate::dispatch::Services;
 use crate::fleet::catalogue::within;
 use crate::protocols::common::{body, keep_alive};
@@ -42,7 +42,8 @@ pub async fn settings(
     Ok(Json(services.fleet.settings(name).await?))
 }
 
-/// `PUT /admin/v1/models/{id}/settings`: replaces the settings. Answers with the effective ones.
+/// `PUT /admin/v1/models/{id}/settings`: replaces the settings. Answers with the effective ones, and names those that wait for a
+/// restart.
 ///
 /// # Errors
 /// Unknown model, an invalid setting.
@@ -50,12 +51,16 @@ pub async fn replace_settings(
     State(services): State<Services>,
     Path(name): Path<String>,
     request: Request,
-) -> JsonResult<ModelSettings> {
+) -> JsonResult<EffectiveSettings> {
     let settings: ModelSettings = body::json(request).await?;
     // Uses the id: the new settings may remove the alias.
-    let id = services.fleet.model(&name).await?.id;
-    services.fleet.set_settings(id.clone(), settings).await?;
-    Ok(Json(services.fleet.settings(id).await?))
+    let entry = services.fleet.model(&name).await?;
+    let before = services.fleet.settings(entry.id.clone()).await?;
+    services.fleet.set_settings(entry.id.clone(), settings).await?;
+    let settings = services.fleet.settings(entry.id).await?;
+    let waiting = settings.waiting_for_restart(&before);
+    let restart_needed = if entry.workers.is_empty() { Vec::new() } else { waiting };
+    Ok(Json(EffectiveSettings { settings, restart_needed }))
 }
 
 /// `POST /admin/v1/models/{id}/load`: answers when a worker serves the model.

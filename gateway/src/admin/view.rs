@@ -71,6 +71,7 @@ pub fn pool(pool: supervisor::Pool, recoveries: u64, given_up: u64) -> Pool {
         queue: pool.queue,
         evictions: pool.evictions,
         unknown_models: pool.unknown,
+        hidden_models: pool.hidden,
         recoveries,
         given_up,
     }

@@ -1,7 +1,7 @@
 //! The JSON types of the admin API. Field names end with their unit. Doc comments become descriptions in the OpenAPI document.
 #![expect(missing_docs, reason = "the names of some fields say all")]
 
-use ipc_proto::supervisor::{Exit, Lease};
+use ipc_proto::supervisor::{Exit, Lease, ModelSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,17 @@ pub struct Models {
     pub models: Vec<Model>,
 }
 
+/// A model's settings after a change.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EffectiveSettings {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: ModelSettings,
+    /// The changed settings of a running model that count from the next start of a worker. Restart the model for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restart_needed: Vec<&'static str>,
+}
+
 /// The memory budget and its leases.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "MemoryPool")]
@@ -108,6 +119,8 @@ pub struct Pool {
     pub evictions: u64,
     /// Ids with settings and without a model.
     pub unknown_models: Vec<String>,
+    /// A sentence for each model that is not served, because another folder has one of the same id.
+    pub hidden_models: Vec<String>,
     /// Retries at another worker since this gateway started.
     pub recoveries: u64,
     /// Requests that have used up their retries since this gateway started.

@@ -134,6 +134,13 @@ impl Backend for ByName {
         }
     }
 
+    fn excuse(&self, model: &str, server: u64) {
+        let target = self.names.first_target(model);
+        if self.names.find(target).is_none() {
+            self.local.excuse(target, server);
+        }
+    }
+
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         self.generate_along(attempt).boxed()
     }

@@ -182,6 +182,16 @@ impl Backend for LocalBackend {
         Capabilities { resumable: true }
     }
 
+    fn excuse(&self, model: &str, server: u64) {
+        let (fleet, model) = (Arc::clone(&self.fleet), model.to_owned());
+        let send = async move {
+            if let Err(error) = fleet.excuse(model, server).await {
+                tracing::debug!(%error, "the supervisor did not take the reason of a death");
+            }
+        };
+        tokio::spawn(send.in_current_span());
+    }
+
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         self.submit(attempt).boxed()
     }

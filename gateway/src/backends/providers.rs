@@ -99,6 +99,8 @@ impl Backend for ProviderBackend {
         Capabilities { resumable: false }
     }
 
+    fn excuse(&self, _: &str, _: u64) {}
+
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         // The client retries by itself. A provider is one server.
         async move { Ok(Attempted { server: 0, outcome: self.start(attempt).await }) }.boxed()

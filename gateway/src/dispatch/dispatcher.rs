@@ -174,8 +174,10 @@ impl Dispatcher {
                 let Attempted { server, outcome } = attempt(budget.tried.clone()).await?;
                 match outcome {
                     Err(error) if error.disposition == Disposition::RetryElsewhere => {
+                        if budget.tried.lost.replace(server).is_some() {
+                            self.backend.excuse(&target.model, server);
+                        }
                         budget.blame(&self.counters, &error)?;
-                        budget.tried.lost = Some(server);
                         let lost = Lost { model: &target.model, generated: 0, server };
                         if !budget.spend(&self.counters, &lost, &error) {
                             return Err(error);
@@ -346,7 +348,10 @@ impl GenerateAttempts {
                     return Ok(streams);
                 }
                 Err(error) if error.disposition == Disposition::RetryElsewhere => {
-                    self.budget.blame(&self.dispatcher.counters, &error)?;
+                    if let Err(blamed) = self.budget.blame(&self.dispatcher.counters, &error) {
+                        self.dispatcher.backend.excuse(&self.request.model, server);
+                        return Err(blamed);
+                    }
                     if !self.spend(server, &error) {
                         return Err(error);
                     }
@@ -380,6 +385,9 @@ impl GenerateAttempts {
     }
 
     fn spend(&mut self, server: u64, cause: &Error) -> bool {
+        if self.budget.tried.lost.is_some() {
+            self.dispatcher.backend.excuse(&self.request.model, server);
+        }
         let lost = Lost { model: &self.request.model, generated: self.generated(), server };
         self.budget.spend(&self.dispatcher.counters, &lost, cause)
     }

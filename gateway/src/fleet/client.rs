@@ -12,9 +12,14 @@ use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::client::{Config, RpcError};
 use tokio::sync::OnceCell;
 
-/// Loading has no limit of its own. A caller that leaves drops the call.
+/// Loading has no limit of its own. A caller that leaves drops the call, and a supervisor without a sign of life ends it.
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
-const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// The supervisor waits for a disk for five seconds at most.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Interval of the gateway's signs of life.
+const BEAT: Duration = Duration::from_secs(1);
+/// During a call that may take long, the supervisor is asked for a sign of life at this interval.
+const CHECK: Duration = Duration::from_secs(5);
 /// The supervisor answers a watch call after 20 s at the latest.
 const WATCH_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -35,7 +40,9 @@ impl FleetClient {
     /// # Errors
     /// Unknown or broken model, no memory for it.
     pub async fn ensure_ready(&self, want: Want) -> Result<Vec<WorkerAddress>> {
-        answer(self.connection().await?.ensure_ready(deadline(LOADING_DEADLINE), want).await)
+        let call =
+            async { answer(self.connection().await?.ensure_ready(deadline(LOADING_DEADLINE), want).await) };
+        self.patiently(call).await
     }
 
     /// All models, loaded or not.
@@ -43,7 +50,10 @@ impl FleetClient {
     /// # Errors
     /// The supervisor does not answer.
     pub async fn models(&self) -> Result<Vec<ModelEntry>> {
-        self.connection().await?.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+        let call = async {
+            self.connection().await?.models(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+        };
+        within(call).await
     }
 
     /// The model of this id or alias.
@@ -51,7 +61,8 @@ impl FleetClient {
     /// # Errors
     /// Unknown model.
     pub async fn model(&self, name: &str) -> Result<ModelEntry> {
-        answer(self.connection().await?.model(deadline(CALL_DEADLINE), name.to_owned()).await)
+        let name = name.to_owned();
+        within(async { answer(self.connection().await?.model(deadline(CALL_DEADLINE), name).await) }).await
     }
 
     /// The loading progress of a model in percent; `None` if it does not load, or the supervisor does not answer.
@@ -67,7 +78,9 @@ impl FleetClient {
     /// # Errors
     /// Unknown model.
     pub async fn unload(&self, model: String, force: bool) -> Result<()> {
-        answer(self.connection().await?.unload(deadline(LOADING_DEADLINE), model, force).await)
+        let call =
+            async { answer(self.connection().await?.unload(deadline(LOADING_DEADLINE), model, force).await) };
+        self.patiently(call).await
     }
 
     /// Restarts a model's workers or the gateway.
@@ -75,7 +88,8 @@ impl FleetClient {
     /// # Errors
     /// Unknown or broken model.
     pub async fn restart(&self, what: Restart) -> Result<()> {
-        answer(self.connection().await?.restart(deadline(LOADING_DEADLINE), what).await)
+        let call = async { answer(self.connection().await?.restart(deadline(LOADING_DEADLINE), what).await) };
+        self.patiently(call).await
     }
 
     /// Sets whether a model may be evicted.
@@ -83,7 +97,8 @@ impl FleetClient {
     /// # Errors
     /// Unknown model.
     pub async fn pin(&self, model: String, pinned: bool) -> Result<()> {
-        answer(self.connection().await?.pin(deadline(CALL_DEADLINE), model, pinned).await)
+        within(async { answer(self.connection().await?.pin(deadline(CALL_DEADLINE), model, pinned).await) })
+            .await
     }
 
     /// Sets how long a running model stays loaded when it is idle.
@@ -91,7 +106,10 @@ impl FleetClient {
     /// # Errors
     /// Unknown model.
     pub async fn keep_alive(&self, model: String, keep: KeepAlive) -> Result<()> {
-        answer(self.connection().await?.keep_alive(deadline(CALL_DEADLINE), model, keep).await)
+        within(async {
+            answer(self.connection().await?.keep_alive(deadline(CALL_DEADLINE), model, keep).await)
+        })
+        .await
     }
 
     /// The effective settings of a model.
@@ -99,7 +117,8 @@ impl FleetClient {
     /// # Errors
     /// Unknown model.
     pub async fn settings(&self, model: String) -> Result<ModelSettings> {
-        answer(self.connection().await?.settings(deadline(CALL_DEADLINE), model).await)
+        within(async { answer(self.connection().await?.settings(deadline(CALL_DEADLINE), model).await) })
+            .await
     }
 
     /// Replaces a model's settings.
@@ -107,7 +126,10 @@ impl FleetClient {
     /// # Errors
     /// Unknown model, an invalid value.
     pub async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
-        answer(self.connection().await?.set_settings(deadline(CALL_DEADLINE), model, settings).await)
+        within(async {
+            answer(self.connection().await?.set_settings(deadline(CALL_DEADLINE), model, settings).await)
+        })
+        .await
     }
 
     /// The memory budget and its leases.
@@ -115,7 +137,10 @@ impl FleetClient {
     /// # Errors
     /// The supervisor does not answer.
     pub async fn pool(&self) -> Result<Pool> {
-        self.connection().await?.pool(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+        let call = async {
+            self.connection().await?.pool(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+        };
+        within(call).await
     }
 
     /// The changes after `revision`, once there are any.
@@ -124,6 +149,55 @@ impl FleetClient {
     /// The supervisor does not answer.
     pub async fn changes(&self, revision: u64) -> Result<Changes> {
         self.connection().await?.watch(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
+    }
+
+    /// Tells the supervisor not to count the death of a worker against its model: a request is to blame that has lost another worker
+    /// before.
+    ///
+    /// # Errors
+    /// Unknown model.
+    pub async fn excuse(&self, model: String, incarnation: u64) -> Result<()> {
+        within(async {
+            answer(self.connection().await?.excuse(deadline(CALL_DEADLINE), model, incarnation).await)
+        })
+        .await
+    }
+
+    /// Exchanges signs of life with the supervisor.
+    ///
+    /// # Errors
+    /// The supervisor gives none.
+    pub async fn beat(&self) -> Result<()> {
+        let call = async {
+            self.connection().await?.beat(deadline(CALL_DEADLINE)).await.map_err(|e| unreachable(&e))
+        };
+        within(call).await
+    }
+
+    /// Gives signs of life; never returns. The supervisor replaces a gateway without them.
+    pub async fn keep_beating(&self) {
+        loop {
+            if let Err(error) = self.beat().await {
+                tracing::debug!(%error, "the supervisor gives no sign of life");
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Waits for a call that may take long, as long as the supervisor gives signs of life.
+    async fn patiently<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let silence = async {
+            loop {
+                tokio::time::sleep(CHECK).await;
+                if let Err(error) = self.beat().await {
+                    return error;
+                }
+            }
+        };
+        tokio::select! {
+            answer = call => answer,
+            error = silence => Err(error),
+        }
     }
 
     async fn connection(&self) -> Result<&SupervisorClient> {
@@ -145,12 +219,23 @@ pub(crate) fn deadline(limit: Duration) -> tarpc::context::Context {
     context
 }
 
+/// Bounds a call together with the connection that it may have to wait for.
+async fn within<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(unreachable(&RpcError::DeadlineExceeded));
+    tokio::time::timeout(CALL_DEADLINE, call).await.unwrap_or_else(late)
+}
+
 fn answer<T>(answer: Result<Result<T>, RpcError>) -> Result<T> {
     answer.map_err(|e| unreachable(&e)).flatten()
 }
 
 fn unreachable(error: &RpcError) -> Error {
-    let kind =
-        if matches!(error, RpcError::DeadlineExceeded) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-    Error::new(kind, Origin::Supervisor, format!("the supervisor does not answer: {error}"))
+    let (kind, text) = match error {
+        RpcError::DeadlineExceeded => {
+            let text = format!("the supervisor does not answer within {} s", CALL_DEADLINE.as_secs());
+            (ErrorKind::Timeout, text)
+        }
+        _ => (ErrorKind::Unavailable, format!("the supervisor does not answer: {error}")),
+    };
+    Error::new(kind, Origin::Supervisor, text)
 }

@@ -288,7 +288,7 @@ fn admin_operations() -> [Operation; 10] {
         admin_read::<ModelSettings>("/admin/v1/models/{id}/settings", "Its settings"),
         Operation {
             method: "put",
-            answer: (JSON, Some(schema_of::<ModelSettings>)),
+            answer: (JSON, Some(schema_of::<admin::EffectiveSettings>)),
             ..admin_command::<ModelSettings>("/admin/v1/models/{id}/settings", "Replace its settings")
         },
     ]

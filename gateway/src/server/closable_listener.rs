@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Descriptors for other purposes than connections, where the limit allows it.
@@ -21,10 +21,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
+use super::listener::Listeners;
+
 /// A listener that accepts until it is closed.
 #[derive(Debug)]
 pub struct ClosableListener {
-    listener: TcpListener,
+    listener: Listeners,
     closed: watch::Receiver<bool>,
     places: Arc<Semaphore>,
     most: usize,
@@ -42,7 +44,7 @@ pub struct Accepted {
 
 impl ClosableListener {
     /// Wraps `listener`. It closes when `closed` becomes true.
-    pub fn new(listener: TcpListener, closed: watch::Receiver<bool>) -> Self {
+    pub fn new(listener: Listeners, closed: watch::Receiver<bool>) -> Self {
         let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let most = most_connections(files);
         Self { listener, closed, places: Arc::new(Semaphore::new(most)), most, last_warning: None }

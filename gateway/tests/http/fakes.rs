@@ -59,6 +59,8 @@ struct FakeSupervisor {
 struct Calls {
     asked: Arc<AtomicUsize>,
     kept: Arc<Mutex<Vec<KeepAlive>>>,
+    /// Workers whose deaths requests are to blame for.
+    excused: Arc<Mutex<Vec<u64>>>,
     settings: Arc<Mutex<ModelSettings>>,
     /// Whether there is only one model of each task.
     one_per_task: Arc<AtomicBool>,
@@ -171,6 +173,13 @@ impl Supervisor for FakeSupervisor {
         settings.check()?;
         *self.calls.settings.lock().unwrap() = settings;
         Ok(())
+    }
+
+    async fn beat(self, _: Context) {}
+
+    async fn excuse(self, _: Context, model: String, incarnation: u64) -> Result<()> {
+        self.calls.excused.lock().unwrap().push(incarnation);
+        self.known(&model)
     }
 }
 
@@ -505,6 +514,11 @@ impl Gateway {
     /// The keep-alives that the supervisor has received.
     pub(crate) fn keep_alives(&self) -> Vec<KeepAlive> {
         self.calls.kept.lock().unwrap().clone()
+    }
+
+    /// Workers whose deaths requests are to blame for.
+    pub(crate) fn excused(&self) -> Vec<u64> {
+        self.calls.excused.lock().unwrap().clone()
     }
 
     /// Calls of `ensure_ready` that the supervisor has received.

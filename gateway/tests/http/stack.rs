@@ -1,6 +1,6 @@
 //! The gateway itself, put together as its `main` does it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use gateway::inference::names::Names;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::connections;
+use gateway::server::listener::Listeners;
 use gateway::server::router::router;
 use gateway::server::shutdown::Stage;
 use gateway::server::state::AppState;
 use gateway::store::Db;
 use ipc_proto::gateway::GatewayConfig;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Serves the gateway of the supervisor at this socket.
@@ -42,10 +42,11 @@ pub(crate) async fn gateway(
     let watch = FleetWatch::default();
     let services = Services::new(dispatcher, fleet, names, audit);
     let state = AppState::new(&config, services, watch.clone(), responses);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let ((gate, closed), (stage, stages)) = (watch::channel(false), watch::channel(Stage::Serving));
-    let listener = ClosableListener::new(listener, closed);
+    let listener = ClosableListener::new(Listeners::from_std(vec![listener]).unwrap(), closed);
     let idle = Duration::from_secs(config.idle_connection_seconds.into());
     tokio::spawn(async move {
         connections::serve(listener, router(state), idle, stages).await;

@@ -446,6 +446,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 leases,
                 queue,
                 evictions,
+                hidden: unknown.clone(),
                 unknown,
             }
         },

@@ -27,6 +27,8 @@ pub struct Pool {
     pub evictions: u64,
     /// Ids with settings and without a model.
     pub unknown: Vec<String>,
+    /// A sentence for each model that is not served, because another folder has one of the same id.
+    pub hidden: Vec<String>,
 }
 
 /// The memory granted to one worker.

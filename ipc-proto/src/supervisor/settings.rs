@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::Priority;
-use crate::{Error, Result};
+use crate::{Error, Result, formats};
 
 /// A model's settings. `None` leaves a choice to the supervisor or the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,19 +86,39 @@ impl ModelSettings {
         within("max_batch", self.max_batch, 1..=1024)?;
         within("replicas", Some(self.replicas), 1..=16)?;
         within("draft_tokens", Some(self.draft_tokens), 0..=16)?;
-        for (name, value) in
-            [("tool_format", &self.tool_format), ("reasoning_format", &self.reasoning_format)]
-        {
-            let word = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-            if !value.as_ref().is_none_or(word) {
-                return Err(Error::invalid(name, format!("{name} is one word")));
-            }
-        }
+        check_format("tool_format", self.tool_format.as_deref(), &formats::TOOLS)?;
+        check_format("reasoning_format", self.reasoning_format.as_deref(), &formats::REASONING)?;
         let is_invalid = |alias: &String| alias.is_empty() || alias.len() > 256;
         if self.aliases.iter().any(is_invalid) {
             return Err(Error::invalid("aliases", "aliases have 1 to 256 bytes"));
         }
         Ok(())
+    }
+
+    /// The names of the settings that differ from `before` and count only from the next start of a worker.
+    pub fn waiting_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        let differing = [
+            ("context", self.context != before.context),
+            ("kv_mib", self.kv_mib != before.kv_mib),
+            ("max_batch", self.max_batch != before.max_batch),
+            ("draft_tokens", self.draft_tokens != before.draft_tokens),
+            ("draft_model", self.draft_model != before.draft_model),
+            ("adapter", self.adapter != before.adapter),
+            ("tool_format", self.tool_format != before.tool_format),
+            ("reasoning_format", self.reasoning_format != before.reasoning_format),
+            ("sanitize_control_tokens", self.sanitize_control_tokens != before.sanitize_control_tokens),
+        ];
+        differing.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+fn check_format(name: &str, value: Option<&str>, known: &[&str]) -> Result<()> {
+    match value {
+        Some(other) if !known.contains(&other) => {
+            let text = format!("{name} must be one of {}, not \"{other}\"", known.join(", "));
+            Err(Error::invalid(name, text))
+        }
+        _ => Ok(()),
     }
 }
 

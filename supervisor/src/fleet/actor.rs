@@ -119,6 +119,8 @@ pub(super) struct Worker {
     pub(super) kv_floor: u64,
     /// Why it is being ended.
     pub(super) reason: String,
+    /// A request is to blame if it dies.
+    pub(super) excused: bool,
 }
 
 impl FleetActor {

@@ -47,7 +47,7 @@ impl FleetActor {
             self.slot(id).wanted = true;
             return answer(caller.reply, Ok(ready));
         }
-        if let Some(error) = self.unsupported(id) {
+        if let Some(error) = self.unsupported(id).or_else(|| self.silent(id)) {
             return answer(caller.reply, Err(error));
         }
         match self.slot(id).failures.verdict(now) {

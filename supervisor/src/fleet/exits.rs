@@ -7,6 +7,7 @@ use ipc_proto::{Error, ErrorKind, Origin};
 
 use super::actor::{FleetActor, Worker};
 use super::calls::answer;
+use crate::backoff::Death;
 use crate::child::ProcessExit;
 use crate::failures::Verdict;
 use crate::process::{Event, Fault};
@@ -47,14 +48,20 @@ impl FleetActor {
             last_words,
         });
         if !expected {
-            self.handle_failure(&worker, exit, &quoted, was_starting);
+            self.handle_failure((number, &worker), exit, &quoted, was_starting);
         }
         self.update_restart_after_exit(&id, number);
         self.finish_unloads(&id, number);
     }
 
     /// Records an unexpected end and decides whether callers keep waiting.
-    fn handle_failure(&mut self, worker: &Worker, exit: &ProcessExit, quoted: &str, was_starting: bool) {
+    fn handle_failure(
+        &mut self,
+        (number, worker): (u64, &Worker),
+        exit: &ProcessExit,
+        quoted: &str,
+        was_starting: bool,
+    ) {
         let id = worker.model.as_str();
         let failure =
             |kind, text: &str| Error::new(kind, Origin::Worker, format!("the worker for \"{id}\" {text}"));
@@ -77,15 +84,27 @@ impl FleetActor {
             None => failure(ErrorKind::Unavailable, &format!("ended ({}): {quoted}", exit.text)),
         };
         let now = Instant::now();
-        let lifetime = worker.process.age(now);
+        let (lifetime, steps) = (worker.process.age(now), worker.process.health().steps);
+        let excused = worker.excused;
         // Such models start again without a request.
         let stays = self.is_pinned(id) || self.settings(id).preload;
         let slot = self.slot(id);
         slot.preload |= stays;
         slot.note.clone_from(&error.message);
-        slot.failures.record_death(error.clone(), lifetime, now);
+        slot.failures.record_death(error.clone(), Death { process: number, lifetime, steps }, now);
+        if excused {
+            slot.failures.excuse(number);
+        }
         if let Verdict::Refuse(_) = slot.failures.verdict(now) {
             self.refuse_callers(id, &error);
+        }
+    }
+
+    /// Does not count the death of a worker against its model. The gateway may know of the death first.
+    pub(super) fn excuse(&mut self, id: &str, number: u64) {
+        match self.workers.get_mut(&number) {
+            Some(worker) => worker.excused = true,
+            None => self.slot(id).failures.excuse(number),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Finds the model that a caller names. If that needs a fresh catalogue, the call waits for a scan.
 //!
-//! - A model that runs needs no scan.
+//! - A model that runs needs no scan, except for a restart.
 //! - A known model waits for a scan of its own store, because its files may have changed.
 //! - An unknown name waits for a scan of every store: the model may have been added just now.
 //!
@@ -33,7 +33,12 @@ pub(super) enum ModelCall {
     Ensure(Caller),
     Entry(Reply<Result<ModelEntry>>),
     KeepAlive(KeepAlive, Reply<Result<()>>),
-    Unload { force: bool, reply: Reply<Result<()>> },
+    /// A request is to blame for the death of the worker with this incarnation.
+    Excuse(u64, Reply<Result<()>>),
+    Unload {
+        force: bool,
+        reply: Reply<Result<()>>,
+    },
     Restart(Reply<Result<()>>),
     Settings(Reply<Result<ModelSettings>>),
     Edit(Edit, Reply<Result<()>>),
@@ -51,6 +56,7 @@ impl ModelCall {
         match self {
             Self::Ensure(caller) => answer(caller.reply, Err(error)),
             Self::KeepAlive(_, reply)
+            | Self::Excuse(_, reply)
             | Self::Unload { reply, .. }
             | Self::Restart(reply)
             | Self::Edit(_, reply) => answer(reply, Err(error)),
@@ -65,7 +71,10 @@ impl FleetActor {
     pub(super) fn begin_lookup(&mut self, lookup: Lookup) {
         let now = Instant::now();
         let (max_age, limit) = match lookup {
-            Lookup::Model(name, call) if self.runs(&name) => return self.call_model(&name, call, &[]),
+            // A restart reads the files again.
+            Lookup::Model(name, call) if self.runs(&name) && !matches!(call, ModelCall::Restart(_)) => {
+                return self.call_model(&name, call, &[]);
+            }
             Lookup::Model(..) => (Duration::ZERO, SCAN_LIMIT),
             Lookup::List(_) => (FRESH, LIST_LIMIT),
         };
@@ -118,6 +127,10 @@ impl FleetActor {
                 self.set_keep_alive(&id, keep);
                 answer(reply, Ok(()));
             }
+            ModelCall::Excuse(number, reply) => {
+                self.excuse(&id, number);
+                answer(reply, Ok(()));
+            }
             ModelCall::Unload { force, reply } => self.unload(&id, force, reply),
             ModelCall::Restart(reply) => self.restart(&id, reply),
             ModelCall::Settings(reply) => answer(reply, Ok(self.settings(&id))),
@@ -161,6 +174,7 @@ impl FleetActor {
         self.preload_found();
         if self.registry.is_complete() && !was_complete {
             self.warn_about_missing_models();
+            self.warn_about_aliases();
         }
         self.finish_lookups(now);
     }

@@ -1,7 +1,7 @@
 //! Replaces a model's workers one after another.
 //!
-//! Each new worker serves before an old one drains, if both fit. Otherwise one old worker ends first and the new one
-//! gets its memory.
+//! Each new worker serves before an old one drains, if both fit. Idle workers of other models make room. Otherwise one old
+//! worker ends first and the new one gets its memory. The last one ends only if the files can be served.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,13 @@ impl FleetActor {
             return self.finish_restart(id, Err(error));
         };
         let has_pressure = self.pressure != Pressure::Normal;
-        let step = (!has_pressure)
-            .then(|| plan(self.ledger.budget(), &need, &self.residents(now), Duration::ZERO, false));
+        let mut residents = self.residents(now);
+        for resident in &mut residents {
+            // They serve until the new one does.
+            resident.pinned |= self.workers.get(&resident.worker).is_some_and(|worker| worker.model == id);
+        }
+        let step =
+            (!has_pressure).then(|| plan(self.ledger.budget(), &need, &residents, Duration::ZERO, true));
         match step {
             Some(Plan::Start { kv }) => {
                 let new = self.start_worker(id, need, kv, now);
@@ -75,6 +80,9 @@ impl FleetActor {
                 }
             }
             Some(Plan::Shrink(sizes)) => self.shrink_kv_pools(&sizes, now),
+            Some(Plan::Evict(victims)) => {
+                self.evict(&victims, &format!("evicted to make room for the restart of {id}"));
+            }
             _ if now.saturating_duration_since(since) > LONGEST_WAIT => {
                 let text = format!("there is no room for a new worker of \"{id}\": the restart was given up");
                 let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text);
@@ -103,6 +111,10 @@ impl FleetActor {
             let old = restart.old.remove(0);
             restart.owed = true;
             return self.end_worker(old, Some(DRAIN), "it is restarted");
+        }
+        if let Some(error) = self.silent(id).or_else(|| self.broken(id)) {
+            let text = format!("{}; the worker that serves it stays", error.message);
+            return self.finish_restart(id, Err(Error { message: text, ..error }));
         }
         // It is the only worker. Callers wait meanwhile, and this restart waits as one of them.
         let Some(restart) = self.slot(id).restart.take() else { return };

@@ -38,8 +38,46 @@ impl FleetActor {
         self.overrides.pinned(id).unwrap_or_else(|| self.settings(id).pin)
     }
 
+    /// Refuses aliases that already name a model.
+    fn check_aliases(&self, id: &str, settings: &ModelSettings) -> Result<()> {
+        for alias in &settings.aliases {
+            if let Some(owner) = self.owner(alias, id) {
+                let text = format!("aliases: \"{alias}\" is already a name of the model \"{owner}\"");
+                return Err(Error::invalid("aliases", text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model that has this name as its id, or as an alias although it is not `id`.
+    fn owner(&self, name: &str, id: &str) -> Option<String> {
+        if self.registry.get(name).is_some() || self.workers_of(name).next().is_some() {
+            return Some(name.to_owned());
+        }
+        let has_alias = |other: &&String| {
+            other.as_str() != id && self.settings(other).aliases.iter().any(|alias| alias == name)
+        };
+        self.configured_ids().find(has_alias).cloned()
+    }
+
+    /// Logs aliases that already name a model: only the files show that.
+    pub(super) fn warn_about_aliases(&self) {
+        for id in self.configured_ids().filter(|id| self.registry.get(id).is_some()) {
+            for alias in self.settings(id).aliases {
+                if let Some(owner) = self.owner(&alias, id) {
+                    tracing::warn!(model = id, alias, owner, "an alias is already a name of another model");
+                }
+            }
+        }
+    }
+
     /// Writes an edit after those that came before it.
     pub(super) fn edit_settings(&mut self, id: String, edit: Edit, reply: Reply<Result<()>>) {
+        if let Edit::Settings(settings) = &edit
+            && let Err(error) = self.check_aliases(&id, settings)
+        {
+            return answer(reply, Err(error));
+        }
         self.edits.push_back(PendingEdit { id, edit, reply });
         if self.edits.len() == 1 {
             self.write_next_edit();

@@ -156,6 +156,11 @@ impl FleetActor {
             self.refuse_for_memory(id, &need, why, Disposition::RetryAfter(RETRY_AFTER));
             return MayFollow::Any;
         }
+        if let Some(error) = self.broken(id).filter(|_| !self.has_room(&need, now)) {
+            // Its size may be as wrong as the rest. No other model makes room for it.
+            self.mark_broken(id, &error);
+            return MayFollow::Any;
+        }
         if self.pressure > Pressure::Normal || self.is_resizing(now) {
             return MayFollow::None;
         }
@@ -192,7 +197,13 @@ impl FleetActor {
         }
     }
 
-    fn evict(&mut self, victims: &[u64], reason: &str) {
+    /// Whether a worker can start without a change to the others.
+    fn has_room(&self, need: &Need, now: Instant) -> bool {
+        let next = plan(self.ledger.budget(), need, &self.residents(now), Duration::ZERO, false);
+        matches!(next, Plan::Start { .. })
+    }
+
+    pub(super) fn evict(&mut self, victims: &[u64], reason: &str) {
         self.evictions += victims.len() as u64;
         for victim in victims {
             self.end_worker(*victim, Some(DRAIN * 4), reason);
@@ -348,6 +359,7 @@ impl FleetActor {
             resizing: None,
             kv_floor: 0,
             reason: String::new(),
+            excused: false,
         };
         tracing::info!(
             model = id,

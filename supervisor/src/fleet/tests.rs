@@ -11,6 +11,7 @@ use ipc_proto::Resource;
 use ipc_proto::supervisor::ModelState;
 
 mod blocked;
+mod refused;
 mod served;
 
 /// A fleet of the models "m" and "n". Its worker program is a shell script.
@@ -31,9 +32,7 @@ fn stage(script: &str, policy: Policy) -> Stage {
 fn stage_with(script: &str, start: impl FnOnce(&std::path::Path) -> Fleet) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     for name in ["m", "n"] {
-        let model = folder.path().join("models").join(name);
-        fs::create_dir_all(&model).unwrap();
-        fs::write(model.join("config.json"), "{}").unwrap();
+        write_model(&folder.path().join("models").join(name));
     }
     let program = folder.path().join("worker.sh");
     let log = folder.path().join("starts");
@@ -41,6 +40,16 @@ fn stage_with(script: &str, start: impl FnOnce(&std::path::Path) -> Fleet) -> St
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let fleet = start(folder.path());
     Stage { fleet, folder }
+}
+
+/// A model without a visible problem. Its weights have four bytes.
+fn write_model(folder: &std::path::Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    fs::write(folder.join("tokenizer.json"), "{}").unwrap();
+    let header = r#"{"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 4]].concat();
+    fs::write(folder.join("model.safetensors"), file).unwrap();
 }
 
 fn fleet_in(folder: &std::path::Path, policy: Policy) -> Fleet {

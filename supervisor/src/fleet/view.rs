@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use ipc_proto::Error;
 use ipc_proto::supervisor::{Lease, ModelEntry, ModelState, Pool, WorkerEntry, WorkerState};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin};
 
 use super::actor::{FleetActor, Worker};
 use crate::machine;
+use crate::registry::SCAN_LIMIT;
 
 impl FleetActor {
     /// Every model on disk, then those that still run without files.
@@ -102,6 +103,23 @@ impl FleetActor {
         Some(Error::invalid("model", format!("the model \"{id}\" cannot be served: {problem}")))
     }
 
+    /// The error if the model's files show that no worker can load them.
+    pub(super) fn broken(&self, id: &str) -> Option<Error> {
+        let model = self.registry.get(id)?;
+        let problem = model.details.problem.as_ref()?;
+        let text = format!("the model \"{id}\" cannot be loaded: {problem}");
+        Some(Error::new(ErrorKind::ModelBroken, Origin::Supervisor, text))
+    }
+
+    /// The error if the model's folder does not answer. A worker would only hang while it loads.
+    pub(super) fn silent(&self, id: &str) -> Option<Error> {
+        let model = self.registry.get(id).filter(|model| model.silent)?;
+        let folder = model.folder.path.display();
+        let text = format!("the model \"{id}\" cannot be loaded: its folder {folder} does not answer");
+        let later = Disposition::RetryAfter(SCAN_LIMIT);
+        Some(Error::new(ErrorKind::Unavailable, Origin::Supervisor, text).with_disposition(later))
+    }
+
     /// Ids with settings but without a model. Empty until every store has been scanned.
     pub(super) fn unknown_ids(&self) -> Vec<String> {
         if !self.registry.is_complete() {
@@ -139,6 +157,7 @@ impl FleetActor {
             queue: self.queued_ids(Instant::now()),
             evictions: self.evictions,
             unknown: self.unknown_ids(),
+            hidden: self.registry.hidden(),
         }
     }
 }

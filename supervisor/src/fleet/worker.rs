@@ -136,7 +136,8 @@ impl WorkerLaunch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--lifeline").arg("--model").arg(&self.folder);
-        command.arg("--socket").arg(&self.socket).arg("--name").arg(&self.model);
+        // A name may begin with a dash, as a flag does.
+        command.arg("--socket").arg(&self.socket).arg(format!("--name={}", self.model));
         command.arg("--drain-seconds").arg(DRAIN_SECONDS).args(&self.flags);
         command
     }

@@ -20,11 +20,12 @@ fn launch(home: &Path, document: &str) -> GatewayLaunch {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     GatewayLaunch {
         program,
-        listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+        listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
         supervisor: home.join("s.sock"),
         home: home.to_owned(),
         config: document.into(),
         drain: Duration::ZERO,
+        hang: Duration::from_secs(60),
     }
 }
 

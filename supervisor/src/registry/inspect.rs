@@ -1,6 +1,7 @@
 //! Determines a model's properties from the headers of its files, and trusts none of them.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -8,18 +9,17 @@ use chat_template::{Purpose, Templates};
 use ipc_proto::families;
 use ipc_proto::supervisor::{Capabilities, Details, ReasoningControl};
 use ipc_proto::worker::ModelKind;
+use model_folder::files::{MAX_TEXT, open_regular, read_text};
 use model_folder::{complete, config, json, quantization, weights};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::files::{open_regular, read_text};
-
+/// The settings of a sentence-transformers model.
+pub(super) const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 /// Bytes. No supported model has a larger safetensors header.
 const MAX_HEADER: u64 = 64 << 20;
 /// Bytes of a safetensors file before the header: its length.
 const LENGTH_BYTES: u64 = 8;
-/// Bytes. No supported model has a larger config.json.
-const MAX_TEXT: u64 = 16 << 20;
 /// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
 const UNPACKED: bool = !cfg!(target_os = "macos");
 
@@ -55,6 +55,9 @@ pub(super) fn inspect(folder: &Path) -> Details {
     if details.kind == ModelKind::Generate {
         apply_templates(&mut details, folder);
     }
+    if details.kind == ModelKind::Embed {
+        apply_text_length(&mut details, folder);
+    }
     if let Some(problem) = find_problem(folder, &config) {
         details.problem.get_or_insert(problem);
     }
@@ -62,9 +65,13 @@ pub(super) fn inspect(folder: &Path) -> Details {
         Ok(tensors) => apply_tensors(&mut details, &config, &tensors),
         Err(problem) => drop(details.problem.get_or_insert(problem)),
     }
-    if !folder.join("tokenizer.json").is_file() {
-        details.problem.get_or_insert("tokenizer.json: is missing".into());
-    }
+    let tokenizer = match fs::metadata(folder.join("tokenizer.json")) {
+        Ok(meta) if meta.is_file() => None,
+        Ok(_) => Some("tokenizer.json: it is not a regular file".to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Some("tokenizer.json: is missing".into()),
+        Err(e) => Some(format!("tokenizer.json: {e}")),
+    };
+    details.problem = details.problem.or(tokenizer);
     details
 }
 
@@ -90,6 +97,13 @@ fn apply_kind(details: &mut Details, config: &Value, folder: &Path) {
         details.problem =
             Some(format!("\"{family}\" models are not supported; supported are {}", families::names()));
     }
+}
+
+/// Sentence-transformers cuts texts at a length of its own.
+fn apply_text_length(details: &mut Details, folder: &Path) {
+    let own = read_json(&folder.join(SENTENCE_CONFIG)).ok();
+    let own = own.and_then(|own| own.get("max_seq_length")?.as_u64()).and_then(|n| u32::try_from(n).ok());
+    details.context = [details.context, own].into_iter().flatten().min();
 }
 
 fn apply_config(details: &mut Details, config: &Value) {

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use ipc_proto::supervisor::Details;
 use model_folder::weights;
 
-use super::inspect::inspect;
-use super::stores::{Store, find_folders};
+use super::inspect::{SENTENCE_CONFIG, inspect};
+use super::reader::Reader;
+use super::stores::{Found, Place, Store, find_folders};
 use super::{Catalogue, Folder, Model};
 
 /// Finds the models of one store.
@@ -16,7 +18,7 @@ pub(crate) trait ModelSource: Send {
     /// The folder that an error message names if a scan does not end.
     fn path(&self) -> &Path;
 
-    /// Every model of the store. May block for as long as the disk does.
+    /// Every model of the store. May block for as long as the store's folder does.
     fn scan(&mut self) -> Catalogue;
 }
 
@@ -28,12 +30,37 @@ pub(crate) fn sources(stores: impl IntoIterator<Item = Store>) -> Vec<Box<dyn Mo
 /// Reads a store, and headers only of models whose files have changed.
 pub(super) struct StoreScanner {
     store: Store,
+    /// The models as they were when their folders answered.
     last: Catalogue,
+    places: Reader<Place>,
+    headers: Reader<Details>,
 }
 
 impl StoreScanner {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, last: Catalogue::new() }
+        Self { store, last: Catalogue::new(), places: Reader::new(), headers: Reader::new() }
+    }
+
+    /// A model whose folder answers.
+    fn read(&mut self, id: &str, folder: Folder) -> Arc<Model> {
+        if let Some(known) = self.last.get(id).filter(|model| model.folder == folder) {
+            return Arc::clone(known);
+        }
+        let path = folder.path.clone();
+        match self.headers.read(&folder.path, move || inspect(&path)) {
+            Some(details) => Arc::new(Model { folder, details, silent: false }),
+            None => self.silent(id, folder),
+        }
+    }
+
+    /// A model whose folder does not answer, with the details that are known.
+    fn silent(&self, id: &str, folder: Folder) -> Arc<Model> {
+        let known = self.last.get(id);
+        let problem = Some(format!("its folder {} does not answer", folder.path.display()));
+        let details = known.map(|model| model.details.clone()).unwrap_or_default();
+        let details = Details { folder: folder.path.clone(), problem, ..details };
+        let folder = known.map_or(folder, |model| model.folder.clone());
+        Arc::new(Model { folder, details, silent: true })
     }
 }
 
@@ -43,16 +70,19 @@ impl ModelSource for StoreScanner {
     }
 
     fn scan(&mut self) -> Catalogue {
-        let mut catalogue = Catalogue::new();
-        for (id, folder) in find_folders(&self.store) {
-            let known = self.last.get(&id).filter(|model| model.folder == folder);
-            let model = known.cloned().unwrap_or_else(|| {
-                let details = inspect(&folder.path);
-                Arc::new(Model { folder, details })
-            });
+        self.places.begin_scan();
+        self.headers.begin_scan();
+        let (mut catalogue, mut last) = (Catalogue::new(), Catalogue::new());
+        for (id, found) in find_folders(&self.store, &mut self.places) {
+            let model = match found {
+                Found::Folder(folder) => self.read(&id, folder),
+                Found::Silent(path) => self.silent(&id, Folder::unread(path)),
+            };
+            let answered = if model.silent { self.last.get(&id) } else { Some(&model) };
+            last.extend(answered.map(|model| (id.clone(), Arc::clone(model))));
             catalogue.insert(id, model);
         }
-        self.last.clone_from(&catalogue);
+        self.last = last;
         catalogue
     }
 }
@@ -96,6 +126,7 @@ fn other_files(path: &Path) -> Vec<PathBuf> {
         "chat_template.jinja",
         "chat_template.json",
         "modules.json",
+        SENTENCE_CONFIG,
         weights::INDEX,
     ];
     let mut files: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();

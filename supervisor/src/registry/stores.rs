@@ -1,12 +1,15 @@
 //! The layouts of model stores: plain folders, Hugging Face's cache, LM Studio's folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use model_folder::files::read_text;
+
 use super::Folder;
-use super::files::read_text;
+use super::reader::Reader;
 use super::scan::read_folder;
 
 /// Levels of folders that are searched. `organisation/model` needs two.
@@ -51,60 +54,156 @@ pub(crate) fn stores_of_other_programs(variable: impl Fn(&str) -> Option<PathBuf
     stores
 }
 
-/// Every model folder of a store, by id.
-pub(super) fn find_folders(store: &Store) -> BTreeMap<String, Folder> {
-    let mut found = BTreeMap::new();
+/// What a scan found under an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    Folder(Folder),
+    /// The path does not answer.
+    Silent(PathBuf),
+}
+
+/// What is at a path of a store.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Nothing,
+    Model(Folder),
+    /// A folder that is no model.
+    Folders {
+        /// Device and inode.
+        identity: (u64, u64),
+        /// Files are left out.
+        entries: Vec<Entry>,
+    },
+}
+
+/// An entry of a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    name: String,
+    path: PathBuf,
+    is_link: bool,
+}
+
+/// Every model folder of a store, by id. Blocks for as long as the store's own folder does, and not for long at those
+/// below it.
+pub(super) fn find_folders(store: &Store, reader: &mut Reader<Place>) -> BTreeMap<String, Found> {
     match store {
-        // A directory that is a model itself is named by its own name.
-        Store::Folder(path) => match (read_folder(path), path.file_name()) {
-            (Some(folder), Some(name)) => drop(found.insert(name.to_string_lossy().into_owned(), folder)),
-            _ => walk(path, "", MAX_DEPTH, &mut found),
-        },
+        Store::Folder(path) => Walk::new(reader).run(path, MAX_DEPTH),
         Store::Foreign(path) => {
-            walk(path, "", 2, &mut found);
-            found.retain(|_, folder| folder.has_weights);
+            let mut found = Walk::new(reader).run(path, 2);
+            found.retain(|_, found| !matches!(found, Found::Folder(folder) if !folder.has_weights));
+            found
         }
-        Store::Hub(path) => found.extend(find_snapshots(path)),
+        Store::Hub(path) => find_snapshots(path, reader),
+    }
+}
+
+/// A walk through the folders of a store.
+///
+/// It enters each folder once, by device and inode: links may form circles. Links come last, so that a folder keeps its
+/// own name. Models may have several names.
+struct Walk<'a> {
+    reader: &'a mut Reader<Place>,
+    entered: BTreeSet<(u64, u64)>,
+    /// Ids, paths and depths.
+    links: VecDeque<(String, PathBuf, usize)>,
+    found: BTreeMap<String, Found>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(reader: &'a mut Reader<Place>) -> Self {
+        Self { reader, entered: BTreeSet::new(), links: VecDeque::new(), found: BTreeMap::new() }
+    }
+
+    fn run(mut self, root: &Path, depth: usize) -> BTreeMap<String, Found> {
+        match look(root, true) {
+            // A folder that is a model itself is named by its own name.
+            Place::Model(folder) => {
+                if let Some(name) = root.file_name() {
+                    self.found.insert(name.to_string_lossy().into_owned(), Found::Folder(folder));
+                }
+            }
+            Place::Folders { identity, entries } => self.enter("", identity, entries, depth),
+            Place::Nothing => {}
+        }
+        while let Some((id, path, depth)) = self.links.pop_front() {
+            self.visit(id, path, depth);
+        }
+        self.found
+    }
+
+    fn enter(&mut self, prefix: &str, identity: (u64, u64), entries: Vec<Entry>, depth: usize) {
+        if !self.entered.insert(identity) {
+            return;
+        }
+        for Entry { name, path, is_link } in entries {
+            let id = format!("{prefix}{name}");
+            if is_link {
+                self.links.push_back((id, path, depth));
+            } else {
+                self.visit(id, path, depth);
+            }
+        }
+    }
+
+    fn visit(&mut self, id: String, path: PathBuf, depth: usize) {
+        let (at, is_entered) = (path.clone(), depth > 1);
+        match self.reader.read(&path, move || look(&at, is_entered)) {
+            None => drop(self.found.insert(id, Found::Silent(path))),
+            Some(Place::Model(folder)) => drop(self.found.insert(id, Found::Folder(folder))),
+            Some(Place::Folders { identity, entries }) => {
+                self.enter(&format!("{id}/"), identity, entries, depth - 1);
+            }
+            Some(Place::Nothing) => {}
+        }
+    }
+}
+
+/// Reads what is at a path. A folder that will not be entered counts as nothing.
+fn look(path: &Path, is_entered: bool) -> Place {
+    if let Some(folder) = read_folder(path) {
+        return Place::Model(folder);
+    }
+    let is_folder = |meta: &fs::Metadata| is_entered && meta.is_dir();
+    let Some(meta) = fs::metadata(path).ok().filter(is_folder) else { return Place::Nothing };
+    let Ok(entries) = fs::read_dir(path) else { return Place::Nothing };
+    let mut entries: Vec<Entry> = entries.filter_map(Result::ok).filter_map(|e| to_entry(&e)).collect();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Place::Folders { identity: (meta.dev(), meta.ino()), entries }
+}
+
+/// `None` for a file, and for a hidden folder. A request cannot name a folder whose name is not UTF-8.
+fn to_entry(entry: &fs::DirEntry) -> Option<Entry> {
+    let name = entry.file_name().to_str().filter(|name| !name.starts_with('.'))?.to_owned();
+    let kind = entry.file_type().ok().filter(|kind| kind.is_dir() || kind.is_symlink())?;
+    Some(Entry { name, path: entry.path(), is_link: kind.is_symlink() })
+}
+
+fn find_snapshots(cache: &Path, reader: &mut Reader<Place>) -> BTreeMap<String, Found> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix("models--")) else { continue };
+        let (id, path) = (id.replace("--", "/"), entry.path());
+        let at = path.clone();
+        match reader.read(&path, move || read_snapshot(&at).map_or(Place::Nothing, Place::Model)) {
+            None => drop(found.insert(id, Found::Silent(path))),
+            Some(Place::Model(folder)) => drop(found.insert(id, Found::Folder(folder))),
+            Some(_) => {}
+        }
     }
     found
-}
-
-fn walk(directory: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, Folder>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        // A request cannot name a folder whose name is not UTF-8.
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let path = entry.path();
-        if name.starts_with('.') || !path.is_dir() {
-            continue;
-        }
-        let id = format!("{prefix}{name}");
-        if let Some(folder) = read_folder(&path) {
-            found.insert(id, folder);
-        } else if depth > 1 {
-            // The depth also bounds symbolic links that form a cycle.
-            walk(&path, &format!("{id}/"), depth - 1, found);
-        }
-    }
-}
-
-fn find_snapshots(cache: &Path) -> Vec<(String, Folder)> {
-    let Ok(entries) = fs::read_dir(cache) else { return Vec::new() };
-    entries.filter_map(Result::ok).filter_map(|entry| read_snapshot(&entry)).collect()
 }
 
 /// The snapshot of a repository; `None` if none has weights.
 ///
 /// It is the one that `refs/main` names. The download of another revision writes no `refs/main`, or leaves an old one. Then it is
 /// the newest snapshot.
-fn read_snapshot(entry: &fs::DirEntry) -> Option<(String, Folder)> {
-    let name = entry.file_name();
-    let id = name.to_str()?.strip_prefix("models--")?.replace("--", "/");
-    let snapshots = entry.path().join("snapshots");
-    let folder = main_revision(&entry.path())
+fn read_snapshot(repository: &Path) -> Option<Folder> {
+    let snapshots = repository.join("snapshots");
+    main_revision(repository)
         .and_then(|revision| read_weights_folder(&snapshots.join(revision)))
-        .or_else(|| newest_snapshot(&snapshots))?;
-    Some((id, folder))
+        .or_else(|| newest_snapshot(&snapshots))
 }
 
 /// The revision in `refs/main`.

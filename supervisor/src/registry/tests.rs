@@ -65,6 +65,39 @@ fn first_store_wins_and_symbolic_links_may_form_cycles() {
     assert!(found.contains_key("linked") && found.contains_key("real"));
 }
 
+/// A link to its own folder once listed every model four times.
+#[test]
+fn folders_behind_links_are_listed_once_and_keep_their_own_names() {
+    let root = tempfile::tempdir().unwrap();
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(root.path().join(target), root.path().join(name)).unwrap();
+    };
+    for name in ["ok", "org/one", "z/deep/two"] {
+        write_model(root.path(), name);
+    }
+    fs::create_dir(root.path().join("b")).unwrap();
+    for (target, name) in [(".", "d-loop"), ("z/deep", "a-link"), ("b", "org/to-b"), ("org", "b/to-org")] {
+        link(target, name);
+    }
+    // A model may have several names.
+    link("ok", "also");
+    let found = scan_folders(&[root.path().to_owned()]);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["also", "ok", "org/one", "z/deep/two"]);
+}
+
+#[test]
+fn models_of_the_same_name_are_reported() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [first.path(), second.path()] {
+        write_model(folder, "same");
+    }
+    let stores = [first.path(), second.path(), first.path()].map(|path| Store::Folder(path.to_owned()));
+    let (registry, _) = scanned_registry(stores.into());
+    let hidden = registry.hidden();
+    let path = second.path().join("same").display().to_string();
+    assert!(hidden.len() == 1 && hidden[0].ends_with(&format!("{path} is not")), "{hidden:?}");
+}
+
 #[test]
 fn store_that_is_a_model_is_named_by_its_folder() {
     let root = tempfile::tempdir().unwrap();

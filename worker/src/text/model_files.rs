@@ -1,12 +1,12 @@
 //! Reads a model's text files: tokenizer, chat templates, end-of-turn tokens and default sampling.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use chat_template::{ControlTokens, Templates};
+use model_folder::files;
 use serde_json::Value;
 
 use super::grammar::Grammars;
@@ -126,7 +126,7 @@ impl SamplingDefaults {
 /// A file's JSON value. `Null` if the file does not exist.
 fn json(folder: &Path, name: &str) -> Result<Value, String> {
     let path = folder.join(name);
-    match fs::read_to_string(&path) {
+    match files::read_text(&path, files::MAX_TEXT) {
         Ok(text) => model_folder::json::parse(&text).map_err(|e| format!("{}: {e}", path.display())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(e) => Err(format!("{}: {e}", path.display())),

@@ -114,3 +114,21 @@ fn explain(format: &impl ValueEnum, is_set: bool, evidence: &[&str]) -> FormatUs
     };
     FormatUse { name, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::formats;
+
+    use super::*;
+
+    fn names<T: ValueEnum>() -> Vec<String> {
+        let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
+    }
+
+    #[test]
+    fn settings_know_the_same_formats() {
+        assert_eq!(names::<ToolFormat>(), formats::TOOLS);
+        assert_eq!(names::<ReasoningFormat>(), formats::REASONING);
+    }
+}

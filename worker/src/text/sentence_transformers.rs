@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use model_folder::files;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -255,7 +256,7 @@ impl DenseFile {
 /// Parses a JSON file. `None` if it does not exist.
 fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>, String> {
     let path = folder.join(name);
-    match std::fs::read_to_string(&path) {
+    match files::read_text(&path, files::MAX_TEXT) {
         Ok(text) => model_folder::json::parse(&text)
             .and_then(T::deserialize)
             .map(Some)

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use model_folder::files;
 use tokenizers::{
     Encoding, Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
     PostProcessor, PreTokenizedString, PreTokenizer, Token, TruncationDirection,
@@ -57,7 +58,7 @@ impl Tokenizer {
     pub fn read(folder: &Path) -> Result<Self, String> {
         let path = folder.join("tokenizer.json");
         let error = |e: tokenizers::Error| format!("{}: {e}", path.display());
-        let text = std::fs::read(&path).map_err(|e| error(e.into()))?;
+        let text = files::read(&path, files::MAX_TOKENIZER).map_err(|e| error(e.into()))?;
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(error)?;
         if let Some(decoder) = decoder::replacement(&inner) {

@@ -5,10 +5,10 @@
 //! <https://arxiv.org/abs/2402.09353>): each row of that is scaled to a learned length. Full: tensors that replace those
 //! of the base. Reference: `tuner/{lora,dora,utils}.py` of mlx-lm 0.32.2. PEFT's format is refused.
 
-use std::fs;
 use std::path::Path;
 
 use mlx_rs::{Array, Dtype, ops};
+use model_folder::files;
 use serde::Deserialize;
 
 use super::LoadError;
@@ -63,7 +63,8 @@ impl Adapter {
     /// Names the missing or wrong file or tensor.
     pub fn open(folder: &Path) -> Result<Self, LoadError> {
         let path = folder.join("adapter_config.json");
-        let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
+        let text = files::read_text(&path, files::MAX_TEXT)
+            .map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };
         let value = model_folder::json::parse(&text).map_err(|e| problem(e.to_string()))?;
         if value.get("peft_type").is_some() {

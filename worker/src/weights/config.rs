@@ -1,11 +1,10 @@
 //! config.json: the fields that all architectures share, and quantisation. Each model's `Args` has the rest.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ipc_proto::families;
 use model_folder::config::impossible;
-use model_folder::{complete, quantization};
+use model_folder::{complete, files, quantization};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -77,7 +76,8 @@ impl Config {
         complete::check(folder)
             .map_err(|problem| LoadError::File { path: problem.file, problem: problem.text })?;
         let path = folder.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
+        let text = files::read_text(&path, files::MAX_TEXT)
+            .map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };
         let value = model_folder::json::parse(&text).map_err(|e| problem(e.to_string()))?;
         let model_type = value.get("model_type").and_then(Value::as_str).map(str::to_owned);

@@ -4,11 +4,10 @@
 //! (offsets in range and without gaps, sizes that match shapes). This module adds shards and error messages.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use model_folder::{complete, weights};
+use model_folder::{complete, files, weights};
 pub use safetensors::Dtype;
 use safetensors::SafeTensors;
 
@@ -60,7 +59,7 @@ impl Shards {
 
     /// Maps one more file. If several files have a tensor, the one in `index` counts.
     fn map(&mut self, path: PathBuf, index: &BTreeMap<String, String>) -> Result<(), LoadError> {
-        let opened = File::open(&path).and_then(|file| super::mapping::map(&file));
+        let opened = files::open_regular(&path).and_then(|file| super::mapping::map(&file));
         let data = opened.map_err(|cause| LoadError::Io { path: path.clone(), cause })?;
         let file = self.files.len();
         let problem = |problem: String| LoadError::File { path: path.clone(), problem };

@@ -40,7 +40,7 @@ pub struct Details {
     pub architecture: String,
     /// `text`, `embeddings` or `rerank`.
     pub modality: &'static str,
-    /// Whether this server implements the architecture.
+    /// Whether this server can serve it, as far as its files show. `problem` has the reason why not.
     pub supported: bool,
     /// The number of weights before packing.
     pub parameters: u64,
@@ -83,7 +83,7 @@ pub fn details(details: supervisor::Details) -> Details {
             ModelKind::Embed => "embeddings",
             ModelKind::Rerank => "rerank",
         },
-        supported: !details.unserved,
+        supported: !details.unserved && details.problem.is_none(),
         parameters: details.parameters,
         quantization: details.quantization,
         context: details.context,

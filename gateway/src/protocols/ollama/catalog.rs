@@ -1,5 +1,7 @@
 //! Handlers of `/api/tags`, `/api/ps`, `/api/show`, `/api/version`, and of paths that are not built.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -20,6 +22,9 @@ use crate::protocols::models::write::expand_aliases;
 /// The version of Ollama whose OpenAI endpoints match this server's. Codex requires it for Responses: with older versions it
 /// falls back to chat completions or gives up.
 const OLLAMA_VERSION: &str = "0.13.4";
+
+/// Time for reading a model's folder.
+const FOLDER_LIMIT: Duration = Duration::from_secs(3);
 
 /// `GET /api/tags`: lists every model.
 ///
@@ -54,8 +59,12 @@ pub async fn show(State(services): State<Services>, request: Request) -> Result<
         return Err(Error::not_found(Resource::Model, text).into());
     }
     let folder = entry.details.folder.clone();
-    let texts = tokio::task::spawn_blocking(move || FolderTexts::read(&folder)).await;
-    let texts = texts.map_err(|e| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string()))?;
+    let read = tokio::task::spawn_blocking(move || FolderTexts::read(&folder));
+    // A disk that sleeps may take longer. The rest of the answer does not need it.
+    let texts = match tokio::time::timeout(FOLDER_LIMIT, read).await {
+        Ok(read) => read.map_err(|e| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string()))?,
+        Err(_) => FolderTexts::default(),
+    };
     Ok(Json(describe::show(entry, texts)))
 }
 

@@ -1,8 +1,8 @@
 //! Reads the texts in a model folder that `/api/show` returns.
 
-use std::fs;
 use std::path::Path;
 
+use model_folder::files;
 use serde_json::Value;
 
 /// Keys of `generation_config.json`, with Ollama's names.
@@ -29,7 +29,7 @@ impl FolderTexts {
         let templates = chat_template::read_template_files(folder).unwrap_or_default();
         let default = templates.iter().position(|file| file.name == "default").unwrap_or_default();
         let template = templates.into_iter().nth(default).map(|file| file.text).unwrap_or_default();
-        let config = fs::read(folder.join("generation_config.json")).unwrap_or_default();
+        let config = files::read(&folder.join("generation_config.json"), files::MAX_TEXT).unwrap_or_default();
         let config: Value = serde_json::from_slice(&config).unwrap_or_default();
         let line = |(key, name): (&str, &str)| {
             let number = config.get(key).filter(|value| value.is_number())?;

@@ -34,7 +34,8 @@ fn fleet_with_blocked_store(script: &str, policy: Policy) -> (Stage, Sender<Cata
 }
 
 fn catalogue(id: &str, folder: &Path) -> Catalogue {
-    let model = Model { folder: Folder::at(folder), details: Details::default() };
+    let model =
+        Model { folder: Folder::unread(folder.to_owned()), details: Details::default(), silent: false };
     Catalogue::from([(id.to_owned(), Arc::new(model))])
 }
 
@@ -102,6 +103,20 @@ async fn model_in_a_store_that_stops_answering_is_served_from_the_last_catalogue
     let waiting = stage.fleet.ensure_ready(Want::model("late"));
     let error = tokio::time::timeout(SCAN_LIMIT * 3, waiting).await.unwrap().unwrap_err();
     assert_eq!(error.kind, ErrorKind::ModelBroken, "its worker was started: {error}");
+}
+
+#[tokio::test]
+async fn model_whose_folder_does_not_answer_is_refused_at_once_and_starts_no_worker() {
+    let (stage, catalogues) = fleet_with_blocked_store("exec sleep 100", Policy::default());
+    let model = Model { silent: true, ..(*catalogue("late", stage.folder.path())["late"]).clone() };
+    for _ in 0..10 {
+        catalogues.send(Catalogue::from([("late".to_owned(), Arc::new(model.clone()))])).unwrap();
+    }
+    let error = at_once(stage.fleet.ensure_ready(Want::model("late"))).await.unwrap_err();
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, true));
+    let folder = stage.folder.path().display().to_string();
+    assert!(error.message.contains(&folder) && error.message.contains("does not answer"), "{error}");
+    assert!(stage.starts().is_empty());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::*;
 
 /// The fake of all workers of a fleet.
 #[derive(Clone, Default)]
-struct FakeWorker {
+pub(super) struct FakeWorker {
     health: Arc<Mutex<Health>>,
     /// Loading ends when all bytes are loaded.
     progress: Arc<Mutex<Progress>>,
@@ -95,7 +95,7 @@ impl Worker for FakeWorker {
 }
 
 /// A fleet whose first nine workers are fake.
-fn serving_fleet(policy: Policy) -> (Stage, FakeWorker) {
+pub(super) fn serving_fleet(policy: Policy) -> (Stage, FakeWorker) {
     let setup = stage("exec sleep 100", policy);
     let fake = FakeWorker::default();
     fake.health.lock().unwrap().steps = 1;
@@ -117,7 +117,7 @@ fn policy_with(settings: ModelSettings) -> Policy {
     Policy { models: BTreeMap::from([("m".into(), settings)]), ..Policy::default() }
 }
 
-fn count_ready(entry: &ModelEntry) -> usize {
+pub(super) fn count_ready(entry: &ModelEntry) -> usize {
     entry.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count()
 }
 
@@ -128,7 +128,7 @@ impl Stage {
     }
 
     /// Process ids of the workers started so far. A fake worker may serve before its script has logged its start.
-    async fn wait_for_starts(&self, wanted: usize) -> Vec<i32> {
+    pub(super) async fn wait_for_starts(&self, wanted: usize) -> Vec<i32> {
         for _ in 0..500 {
             if self.starts().len() >= wanted {
                 break;
@@ -160,7 +160,7 @@ impl Stage {
     }
 }
 
-fn kill(pid: i32) {
+pub(super) fn kill(pid: i32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 

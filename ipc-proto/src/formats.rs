@@ -1,0 +1,8 @@
+//! The names of the formats that a model's settings can choose. A test compares the worker's own formats with them.
+
+/// How a model writes function calls.
+pub const TOOLS: [&str; 10] =
+    ["hermes", "qwen-xml", "llama", "pythonic", "mistral", "mistral-args", "gemma", "phi", "json", "harmony"];
+
+/// How a model marks its reasoning.
+pub const REASONING: [&str; 3] = ["none", "think", "mistral-think"];
