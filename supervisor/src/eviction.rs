@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ipc_proto::generate::Priority;
 
-use crate::memory::{Need, Share};
+use crate::memory::{Need, Share, TRANSIENT};
 
 pub(crate) mod overtaking;
 
@@ -24,6 +24,9 @@ pub(crate) mod overtaking;
 pub(crate) const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// After this wait, busy workers are drained.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A worker with so many more bytes than usual has caused the pressure.
+const OVERRUN: u64 = 512 << 20;
 
 /// A worker with a lease.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +87,12 @@ impl Resident {
             Activity::Busy | Activity::Idle(_) => self.share.kv.saturating_sub(self.kv_min),
             Activity::Starting | Activity::Leaving => 0,
         }
+    }
+
+    /// Bytes beside weights and KV cache beyond what a worker usually has; 0 if they are few. Its lease follows its footprint.
+    fn overrun(&self) -> u64 {
+        let over = self.share.transient.saturating_sub(TRANSIENT);
+        if over > OVERRUN { over } else { 0 }
     }
 
     fn is_leaving(&self) -> bool {
@@ -213,12 +222,13 @@ fn choose_victims(
     Some(chosen.into_iter().map(|resident| resident.worker).collect())
 }
 
-/// The worker to end if the system has no memory left. Pinned workers come last, busy ones before them.
+/// The worker to end if the system has no memory left. One that has taken much more than usual pays before idle neighbours.
+/// Pinned workers come last, busy ones before them.
 pub(crate) fn relief(residents: &[Resident]) -> Option<u64> {
     let present = residents.iter().filter(|resident| !resident.is_leaving());
     let order = |resident: &&Resident| {
         let is_busy = !matches!(resident.activity, Activity::Idle(_));
-        (resident.pinned, is_busy, resident.eviction_order())
+        (resident.pinned, Reverse(resident.overrun()), is_busy, resident.eviction_order())
     };
     present.min_by_key(order).map(|resident| resident.worker)
 }

@@ -161,3 +161,15 @@ fn worker_used_a_moment_ago_is_not_evicted_but_drained_later() {
     assert_eq!(plan(BUDGET, &need, &all, PATIENCE, true), Plan::Drain(vec![1]));
     assert_eq!(plan(BUDGET, &Need { weights: 101, ..need }, &all, PATIENCE, true), Plan::Never);
 }
+
+#[test]
+fn relief_ends_the_worker_that_takes_more_than_its_share() {
+    let greedy = |over: u64, pinned| {
+        let share = Share { weights: 1 << 30, transient: TRANSIENT + over, ..Share::default() };
+        Resident { share, pinned, ..at(2, 0, Activity::Busy) }
+    };
+    let idle = at(1, 1 << 30, Activity::Idle(Duration::from_secs(60)));
+    assert_eq!(relief(&[idle, greedy(2 << 30, false)]), Some(2));
+    assert_eq!(relief(&[idle, greedy(OVERRUN, false)]), Some(1), "a little more is usual");
+    assert_eq!(relief(&[idle, greedy(2 << 30, true)]), Some(1), "pinned workers come last");
+}
