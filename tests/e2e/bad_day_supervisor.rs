@@ -31,7 +31,6 @@ fn stop(server: Server) {
     let begun = Instant::now();
     assert!(server.stop(Signal::SIGTERM).success());
     let took = begun.elapsed();
-    println!("the server stopped in {took:?}");
     assert!(took < STOP, "{took:?}");
 }
 
@@ -267,7 +266,9 @@ fn odd_names_links_and_files_are_listed_as_they_are_served() {
     let (done, text) = server.command(&["set", "ok", "aliases=broken"]);
     assert!(!done && text.contains("\"broken\" is already a name of the model \"broken\""), "{text}");
     // A setting that a running model cannot take over says so.
-    let note = server.mlxd(&["set", "--", "-dash", "context=1024", "pin=true"]);
+    let mut set = Command::new(places::binary("mlxd"));
+    set.args(["set", "--home"]).arg(server.home()).args(["--", "-dash", "context=1024", "pin=true"]);
+    let note = String::from_utf8(set.output().unwrap().stderr).unwrap();
     assert!(note.contains("(mlxd restart -dash): context\n"), "{note}");
     let url = server.url("/admin/v1/models/-dash/settings");
     let answer =

@@ -88,7 +88,7 @@ impl Builder {
 
     /// Lets [`process::limit_files`] make writes fail. Otherwise the kernel would kill a process over its limit.
     #[must_use]
-    pub fn bounded(mut self) -> Self {
+    pub fn bounded(self) -> Self {
         // Child processes inherit ignored signals.
         self.prelude("trap '' XFSZ")
     }

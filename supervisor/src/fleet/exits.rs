@@ -20,7 +20,7 @@ impl FleetActor {
         self.ledger.release(number);
         let Some(worker) = self.workers.remove(&number) else { return };
         let expected = worker.process.was_requested();
-        let quoted = last_words.join("\n");
+        let quoted = quotable(&last_words);
         let status = if worker.reason.is_empty() {
             exit.text.clone()
         } else {
@@ -33,7 +33,7 @@ impl FleetActor {
                 model = worker.model,
                 incarnation = number,
                 status,
-                last_words = quoted,
+                last_words = last_words.join("\n"),
                 "a worker ended unasked"
             );
         }
@@ -78,10 +78,10 @@ impl FleetActor {
             }
             // It ended by itself and would do so again.
             None if was_starting && exit.signal.is_none() => {
-                let text = format!("ended while loading ({}): {quoted}", exit.text);
+                let text = format!("ended while loading ({}){quoted}", exit.text);
                 return self.mark_broken(id, &failure(ErrorKind::ModelBroken, &text));
             }
-            None => failure(ErrorKind::Unavailable, &format!("ended ({}): {quoted}", exit.text)),
+            None => failure(ErrorKind::Unavailable, &format!("ended ({}){quoted}", exit.text)),
         };
         let now = Instant::now();
         let (lifetime, steps) = (worker.process.age(now), worker.process.health().steps);
@@ -122,5 +122,37 @@ impl FleetActor {
         for done in slot.unloads.extract_if(.., |unload| unload.remaining.is_empty()) {
             answer(done.reply, Ok(()));
         }
+    }
+}
+
+/// The last words that a client can use, after a colon: neither lines of the log nor stacks, which are in this server's log.
+fn quotable(last_words: &[String]) -> String {
+    let is_logged = |line: &str| {
+        let mut date = line.bytes().take(11);
+        line.len() > 11 && date.all(|byte| byte.is_ascii_digit() || b"-T".contains(&byte))
+    };
+    let is_stack =
+        |line: &str| line.starts_with("thread ") || line.starts_with("aborted: ") || line.contains("0x");
+    let lines: Vec<&str> =
+        last_words.iter().map(String::as_str).filter(|line| !is_logged(line) && !is_stack(line)).collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_and_stacks_are_not_quoted() {
+        let words = [
+            "2026-11-28T10:00:00.000000Z  INFO mlxd_worker: loading",
+            "tensor x is missing",
+            "aborted: the stacks of 2 threads follow, inner frames first",
+            "thread engine (7): hanging::hang (engine.rs:5)",
+            "  at 0x7f00",
+        ];
+        let words = words.map(str::to_owned);
+        assert_eq!(quotable(&words), ": tensor x is missing");
+        assert_eq!(quotable(&words[2..]), "");
     }
 }

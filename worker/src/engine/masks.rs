@@ -172,9 +172,9 @@ impl Masks {
 
     /// Drops what belongs to a request that has ended.
     pub(super) fn forget(&mut self, sequence: SequenceId) {
-        match self.requests.remove(&sequence).map(|progress| progress.state) {
-            Some(State::Waiting(cancel) | State::Computing { cancel, .. }) => cancel.cancel(),
-            _ => {}
+        let state = self.requests.remove(&sequence).map(|progress| progress.state);
+        if let Some(State::Waiting(cancel) | State::Computing { cancel, .. }) = state {
+            cancel.cancel();
         }
     }
 

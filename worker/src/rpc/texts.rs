@@ -89,7 +89,7 @@ mod tests {
             Ok(())
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), waited).await.is_err());
-        tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_secs(10)))
+        spawn_blocking(move || ended.recv_timeout(Duration::from_secs(10)))
             .await
             .unwrap()
             .unwrap();

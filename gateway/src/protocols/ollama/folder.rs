@@ -42,6 +42,8 @@ impl FolderTexts {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -33,7 +33,8 @@ impl Cancel {
 
 /// Computes the tokens that may come next. The state depends only on the tokens so far, so pushing the same tokens rebuilds it.
 pub struct Matcher {
-    inner: Inner,
+    /// Boxed, since a matcher moves between threads for each token.
+    inner: Box<Inner>,
     tokens: TokEnv,
     /// The tokens that must come next, in the model's usual tokenisation. Computed once for each run of them.
     forced: VecDeque<u32>,
@@ -50,7 +51,7 @@ impl Matcher {
     /// A matcher before the first token.
     pub(super) fn new(parser: TokenParser) -> Self {
         let tokens = parser.token_env.clone();
-        let inner = Inner::new(Ok(parser)).into_cancellable();
+        let inner = Box::new(Inner::new(Ok(parser)).into_cancellable());
         Self {
             inner,
             tokens,
@@ -263,7 +264,7 @@ impl Clone for Matcher {
     fn clone(&self) -> Self {
         let Self { inner, tokens, forced, ended, length, .. } = self;
         Self {
-            inner: inner.deep_clone(),
+            inner: Box::new(inner.deep_clone()),
             tokens: tokens.clone(),
             forced: forced.clone(),
             ended: *ended,
