@@ -23,6 +23,7 @@ mod figures;
 mod fleet;
 mod footprint;
 mod gateway;
+mod hostile;
 mod logs;
 mod prompts;
 mod providers;
