@@ -22,6 +22,8 @@ pub(crate) fn models(models: &[ModelEntry], all: bool, now: u64) -> String {
         if workers.is_empty() && (all || !quiet) {
             let mut row = [const { String::new() }; 8];
             let problem = model.details.problem.as_ref().filter(|_| model.details.unserved);
+            // The list of supported families follows, which is too long for a table.
+            let problem = problem.map(|problem| problem.split(';').next().unwrap_or(problem));
             let state = problem.map_or_else(|| state(&model.state), |problem| short("unsupported", problem));
             (row[0], row[1]) = (name(model), state);
             rows.push(row);

@@ -63,6 +63,8 @@ struct BadDay {
     right: Vec<String>,
     over: AtomicBool,
     counts: Counts,
+    /// Held while the supervisor or a gateway is stopped: a stopped supervisor replaces no gateway.
+    stopping: Mutex<()>,
 }
 
 /// Ends all threads' work when it is dropped by a panic.
@@ -115,7 +117,8 @@ impl BadDay {
             .bounded()
             .start();
         let (over, counts) = (AtomicBool::new(false), Counts::default());
-        let mut day = Self { server, _folder: folder, right: Vec::new(), over, counts };
+        let stopping = Mutex::default();
+        let mut day = Self { server, _folder: folder, right: Vec::new(), over, counts, stopping };
         for prompt in PROMPTS {
             match day.whole(prompt) {
                 End::Text(text) => day.right.push(text),
@@ -287,6 +290,7 @@ impl BadDay {
         if self.is_over() {
             return;
         }
+        let _one = self.stopping.lock();
         hit(victim, if round.is_multiple_of(2) { Signal::SIGKILL } else { Signal::SIGSTOP });
         let begun = Instant::now();
         let is_there = || self.server.gateways().iter().any(|gateway| gateway.pid == victim);
@@ -302,6 +306,7 @@ impl BadDay {
 
     fn supervisor(&self) {
         self.pause(Duration::from_secs(5));
+        let _one = self.stopping.lock();
         hit(self.server.pid() as i32, Signal::SIGSTOP);
         std::thread::sleep(Duration::from_secs(2));
         let asked = Instant::now();

@@ -74,6 +74,8 @@ fn serve(archive: &Path, folder: &Path) -> (Server, String) {
     let mut log = Vec::new();
     let address = lines.by_ref().find_map(|line| {
         let address = line.split_once("listening on ").map(|(_, rest)| rest.trim().to_owned());
+        // `localhost` has an address of each family.
+        let address = address.map(|all| all.split(' ').next().unwrap_or_default().to_owned());
         log.push(line);
         address
     });

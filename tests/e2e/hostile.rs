@@ -82,7 +82,7 @@ fn models_with_impossible_values_are_named_before_and_at_the_request() {
     let server = Server::builder().models(folder.path()).start();
     for (name, _, expected) in cases {
         let entry = server.get(&format!("/v1/models/{name}")).body;
-        assert_eq!(entry["supported"], false, "{entry}");
+        assert_eq!(entry["details"]["supported"], false, "{entry}");
         assert!(entry.to_string().contains(expected), "{entry}");
         let mut request = chat("Hi");
         request["model"] = name.into();

@@ -188,7 +188,8 @@ impl FakeWorker {
     fn die(&self) -> Error {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
         self.deaths.fetch_add(1, Ordering::Relaxed);
-        Error::new(ErrorKind::Unavailable, Origin::Worker, "the worker stopped")
+        // What the link makes of a connection that ended.
+        Error::new(ErrorKind::Unavailable, Origin::Gateway, "the worker does not answer")
     }
 
     /// Whether it refuses requests because it is about to end. The next incarnation takes them.

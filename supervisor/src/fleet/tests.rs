@@ -201,7 +201,7 @@ async fn model_larger_than_the_budget_is_refused_with_the_numbers() {
     let setup = stage("exit 3", policy);
     let error = setup.refused().await;
     assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, false));
-    assert!(error.message.contains("384 MiB") && error.message.contains("budget of 100 MiB"), "{error}");
+    assert!(error.message.contains("385 MiB") && error.message.contains("budget of 100 MiB"), "{error}");
     assert!(setup.starts().is_empty());
     assert_eq!(setup.fleet.pool().await.leased, 0);
 }

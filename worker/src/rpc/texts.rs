@@ -89,9 +89,6 @@ mod tests {
             Ok(())
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), waited).await.is_err());
-        spawn_blocking(move || ended.recv_timeout(Duration::from_secs(10)))
-            .await
-            .unwrap()
-            .unwrap();
+        spawn_blocking(move || ended.recv_timeout(Duration::from_secs(10))).await.unwrap().unwrap();
     }
 }
