@@ -63,7 +63,7 @@ struct BadDay {
     right: Vec<String>,
     over: AtomicBool,
     counts: Counts,
-    /// Held while the supervisor or a gateway is stopped: a stopped supervisor replaces no gateway.
+    /// Held while the supervisor is stopped or a gateway is missing: a stopped supervisor replaces none.
     stopping: Mutex<()>,
 }
 
@@ -301,6 +301,9 @@ impl BadDay {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
+        // The next one has started.
+        let healthy = http::get(&self.url("/health")).map(|answer| answer.status);
+        assert!(matches!(healthy, Ok(200)), "{healthy:?}");
         add(&self.counts.gateways);
     }
 
