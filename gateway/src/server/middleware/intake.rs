@@ -29,7 +29,7 @@ const UNREAD_TIME: Duration = Duration::from_secs(10);
 /// What a request's body may take.
 #[derive(Debug, Clone, Copy)]
 pub struct IntakePolicy {
-    /// The time for each [`PIECE_BYTES`], or for the rest.
+    /// The time for each further 16 KiB, or for the rest.
     pub patience: Duration,
 }
 
