@@ -105,6 +105,8 @@ impl FleetActor {
                 self.overrides = overrides;
                 if matches!(done.edit, Edit::Settings(_)) {
                     self.end_surplus_workers(&done.id);
+                    // The failures were those of other settings.
+                    self.slot(&done.id).failures.reset();
                 }
                 answer(done.reply, Ok(()));
             }

@@ -91,3 +91,13 @@ async fn deaths_that_requests_are_to_blame_for_open_no_breaker() {
         stage.fleet.excuse("m".into(), incarnation).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn new_settings_end_the_rest_after_a_failed_load() {
+    let stage = setup("exit 3");
+    let first = stage.refused().await;
+    assert_eq!((stage.refused().await, stage.starts().len()), (first, 1));
+    set_aliases(&stage, "m", &["other"]).await.unwrap();
+    stage.refused().await;
+    assert_eq!(stage.starts().len(), 2, "it is tried with the new settings at once");
+}
