@@ -142,7 +142,12 @@ impl Backend for ByName {
     }
 
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
-        self.generate_along(attempt).boxed()
+        // A future that could also go elsewhere is larger, and a request that waits keeps its future.
+        if self.names.is_plain(&attempt.model) {
+            self.local.generate(attempt)
+        } else {
+            self.generate_along(attempt).boxed()
+        }
     }
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {

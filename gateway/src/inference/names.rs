@@ -49,6 +49,11 @@ impl Names {
         self.providers.iter().find(|provider| *provider == before).map(String::as_str)
     }
 
+    /// Whether the settings say nothing about a name: it can only be that of a model of this machine.
+    pub fn is_plain(&self, name: &str) -> bool {
+        self.route(name).is_none() && self.find(name).is_none() && self.provider_of(name).is_none()
+    }
+
     /// The route of a name, if it has one.
     pub fn route(&self, name: &str) -> Option<&Route> {
         self.routes.find(name)
