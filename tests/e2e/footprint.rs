@@ -18,14 +18,6 @@ fn idle_server_is_small_and_starts_quickly() {
     assert!(gateway <= 40 << 10, "gateway: {gateway} KiB");
 }
 
-/// A field of `/proc/PID/status` in MiB.
-#[cfg(target_os = "linux")]
-fn memory(pid: i32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
-
 /// A worker drops the file's pages as it reads the tensors. It never holds both file and weights.
 #[test]
 #[cfg(target_os = "linux")]
@@ -36,7 +28,7 @@ fn loaded_worker_holds_its_weights_once() {
     let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
     let weights = model["details"]["weight_bytes"].as_u64().unwrap() >> 20;
     let [resident, most, anonymous, mapped] =
-        ["VmRSS", "VmHWM", "RssAnon", "RssFile"].map(|field| memory(pid, field));
+        ["VmRSS", "VmHWM", "RssAnon", "RssFile"].map(|field| process::memory_mib(pid, field));
     println!(
         "{weights} MiB of weights: {resident} MiB resident ({anonymous} of it no file's), {most} at most"
     );

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use e2e::places::SMOLLM2;
-use e2e::{Server, derived, figures};
+use e2e::{Server, derived, figures, process};
 use serde_json::{Value, json};
 
 /// Bytes of a huge prompt: the largest body that the gateway takes.
@@ -15,14 +15,6 @@ fn chat(content: &str) -> Value {
     json!({"model": SMOLLM2, "messages": [{"role": "user", "content": content}], "max_tokens": 1})
 }
 
-/// A field of `/proc/PID/status` in MiB.
-#[cfg(target_os = "linux")]
-fn memory(pid: i32, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
-
 /// A log file that an agent's tool pastes, four times at once.
 #[test]
 #[cfg(target_os = "linux")]
@@ -30,7 +22,7 @@ fn huge_prompts_take_neither_memory_nor_time() {
     let server = Server::start();
     assert_eq!(server.post("/v1/chat/completions", &chat("Hi")).status, 200);
     let pid = server.workers().remove(0).pid;
-    let before = memory(pid, "VmHWM");
+    let before = process::memory_mib(pid, "VmHWM");
     let huge = chat(&"hello ".repeat(HUGE / 6));
     let start = Instant::now();
     let refused = server.post("/v1/chat/completions", &huge);
@@ -47,7 +39,7 @@ fn huge_prompts_take_neither_memory_nor_time() {
         }
         other
     });
-    let most = memory(pid, "VmHWM") - before;
+    let most = process::memory_mib(pid, "VmHWM") - before;
     println!("refused after {one:?}; another answer took {other:?} meanwhile; {most} MiB more at most");
     figures::print("huge_prompt_refused_ms", one.as_secs_f64() * 1e3);
     figures::print("huge_prompts_other_answer_ms", other.as_secs_f64() * 1e3);

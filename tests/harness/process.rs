@@ -78,6 +78,13 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
     }
 }
 
+/// A field of `/proc/PID/status` in MiB, such as `VmHWM`. Linux only.
+pub fn memory_mib(pid: i32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
 /// Processor time a process has used, in milliseconds, to the resolution of `ps` where there is no /proc.
 pub fn cpu_ms(pid: i32) -> u64 {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {

@@ -63,20 +63,26 @@ impl ByName {
 
     async fn generate_at(&self, target: &str, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
         let (backend, model) = self.choose(target).await?;
-        backend.generate(GenerateAttempt { model, ..attempt }).await
+        backend.generate(GenerateAttempt { model: model.to_owned(), ..attempt }).await
+    }
+
+    /// The backend of a call, and the call with the model's name there.
+    async fn redirect<'a, R: ?Sized>(&'a self, call: Call<'a, R>) -> Result<(&'a dyn Backend, Call<'a, R>)> {
+        let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
+        Ok((backend, Call { model, ..call }))
     }
 
     /// The backend of `model`, and the model's name there.
-    async fn choose(&self, model: &str) -> Result<(&dyn Backend, String)> {
-        let Some(listed) = self.names.find(model) else {
-            return match self.names.provider_of(model) {
-                Some(provider) if self.is_missing_here(model).await? => Err(unlisted(provider, model)),
-                _ => Ok((&*self.local, model.to_owned())),
-            };
-        };
-        match self.providers.get(&listed.provider) {
-            Some(provider) if self.is_missing_here(model).await? => Ok((provider, listed.model.id.clone())),
-            _ => Ok((&*self.local, model.to_owned())),
+    async fn choose<'a>(&'a self, model: &'a str) -> Result<(&'a dyn Backend, &'a str)> {
+        let listed = self.names.find(model);
+        let provider = listed.map(|listed| &*listed.provider).or_else(|| self.names.provider_of(model));
+        let Some(provider) = provider else { return Ok((&*self.local, model)) };
+        if !self.is_missing_here(model).await? {
+            return Ok((&*self.local, model));
+        }
+        match (listed, self.providers.get(provider)) {
+            (Some(listed), Some(backend)) => Ok((backend, &listed.model.id)),
+            _ => Err(unlisted(provider, model)),
         }
     }
 
@@ -119,11 +125,6 @@ fn reason_to_go_on<'a, T>(outcome: &'a Attempt<T>, attempt: &GenerateAttempt) ->
     (concerns_the_model && !has_begun && !is_retried).then_some(error)
 }
 
-/// The same call for the backend's own name of the model.
-fn renamed<'a, R: ?Sized>(call: &'a Call<'_, R>, model: &'a str) -> Call<'a, R> {
-    Call { model, keep_alive: call.keep_alive, request: call.request, tried: call.tried.clone() }
-}
-
 impl Backend for ByName {
     fn capabilities(&self, model: &str) -> Capabilities {
         let target = self.names.first_target(model);
@@ -152,48 +153,48 @@ impl Backend for ByName {
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.embed(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.embed(call).await
         }
         .boxed()
     }
 
     fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.rerank(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.rerank(call).await
         }
         .boxed()
     }
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.count_tokens(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.count_tokens(call).await
         }
         .boxed()
     }
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.render(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.render(call).await
         }
         .boxed()
     }
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.tokenize(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.tokenize(call).await
         }
         .boxed()
     }
 
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         async move {
-            let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
-            backend.detokenize(renamed(&call, &model)).await
+            let (backend, call) = self.redirect(call).await?;
+            backend.detokenize(call).await
         }
         .boxed()
     }

@@ -22,6 +22,7 @@ use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, Genera
 mod anthropic;
 mod client;
 mod failure;
+mod fields;
 mod openai;
 mod relay;
 mod translator;

@@ -43,6 +43,12 @@ pub(super) fn json(data: &str) -> Result<Value> {
     serde_json::from_str(data).map_err(|error| broken(&format!("sent an event that is not JSON: {error}")))
 }
 
+/// An error that the provider reports inside its stream.
+pub(super) fn reported(kind: ErrorKind, text: &str) -> Error {
+    let text = format!("the provider failed: {text}");
+    Error::new(kind, Origin::Upstream, text).with_disposition(Disposition::Final)
+}
+
 /// A stream that broke. No other server continues it.
 pub(super) fn broken(problem: &str) -> Error {
     let text = format!("the provider {problem}");

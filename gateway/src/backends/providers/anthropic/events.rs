@@ -1,12 +1,12 @@
 //! Reads streams of Anthropic's Messages.
 
 use ipc_proto::generate::{Event, FinishReason, Part, Usage};
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{ErrorKind, Result};
 use serde_json::Value;
 
 use super::super::count_at;
 use super::super::failure::message;
-use super::super::translator::{Events, Pieces, Translator, broken, json};
+use super::super::translator::{Events, Pieces, Translator, broken, json, reported};
 
 /// The state of one stream.
 pub(in super::super) struct Messages {
@@ -109,7 +109,10 @@ impl Translator for Messages {
                 self.finish = self.read_stop(&event["delta"]).or(self.finish);
                 Vec::new()
             }
-            Some("error") => return Err(reported(&event)),
+            Some("error") => {
+                let text = message(&event).unwrap_or_else(|| event.to_string());
+                return Err(reported(kind_of(&event), &text));
+            }
             _ => Vec::new(),
         };
         Ok(self.pieces.delta(parts).map(|event| (0, event)).into_iter().collect())
@@ -121,14 +124,11 @@ impl Translator for Messages {
     }
 }
 
-/// An error inside the stream.
-fn reported(event: &Value) -> Error {
-    let text = message(event).unwrap_or_else(|| event.to_string());
-    let kind = match event["error"]["type"].as_str() {
+/// The kind of an error inside the stream.
+fn kind_of(event: &Value) -> ErrorKind {
+    match event["error"]["type"].as_str() {
         Some("overloaded_error") => ErrorKind::Overloaded,
         Some("rate_limit_error") => ErrorKind::RateLimited,
         _ => ErrorKind::Upstream,
-    };
-    let text = format!("the provider failed: {text}");
-    Error::new(kind, Origin::Upstream, text).with_disposition(Disposition::Final)
+    }
 }

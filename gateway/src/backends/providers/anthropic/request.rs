@@ -3,8 +3,10 @@
 use ipc_proto::generate::{
     ChatPrompt, Constraint, Generation, Message, Prompt, Role, Sampling, Tool, ToolCall, ToolChoice,
 };
-use ipc_proto::{Error, Field, Result};
+use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
+
+use super::super::fields::{self, number, refused};
 
 /// The limit of an output if neither the client nor the settings give one. The protocol demands a limit.
 const DEFAULT_MAX_TOKENS: u32 = 8192;
@@ -185,8 +187,7 @@ fn write_sampling(body: &mut Map<String, Value>, generation: &Generation) -> Res
 
 fn schema(constraint: &Constraint) -> Result<Value> {
     match constraint {
-        Constraint::JsonSchema(schema) => serde_json::from_str(schema)
-            .map_err(|error| Error::invalid(Field::OutputFormat, format!("the schema is not JSON: {error}"))),
+        Constraint::JsonSchema(schema) => fields::schema(schema),
         Constraint::JsonObject => Err(refused(Field::OutputFormat, "a JSON object without a schema")),
         Constraint::Regex(_) => Err(refused(Field::OutputFormat, "a regular expression")),
         Constraint::Lark(_) => Err(refused(Field::OutputFormat, "a grammar")),
@@ -195,19 +196,19 @@ fn schema(constraint: &Constraint) -> Result<Value> {
 
 /// The wishes for reasoning. `budget` comes with the limit of the whole output.
 fn write_thinking(body: &mut Map<String, Value>, chat: &ChatPrompt, budget: Option<(u32, u32)>) {
-    let kwargs: Value =
-        chat.template_kwargs.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    if kwargs["enable_thinking"] == false {
+    let kwargs = fields::template_kwargs(chat.template_kwargs.as_deref());
+    let enabled = kwargs.get("enable_thinking").and_then(Value::as_bool);
+    if enabled == Some(false) {
         body.insert("thinking".into(), json!({"type": "disabled"}));
         return;
     }
-    if let Some(effort) = kwargs["reasoning_effort"].as_str() {
+    if let Some(effort) = kwargs.get("reasoning_effort").and_then(Value::as_str) {
         let config = body.entry("output_config").or_insert_with(|| json!({}));
         config["effort"] = effort.into();
     }
     // Within a round of calls the protocol demands the signed thinking of the round, which the neutral form does not carry.
     let is_in_calls = chat.messages.last().is_some_and(|message| message.role == Role::Tool);
-    if is_in_calls || kwargs["enable_thinking"] != true {
+    if is_in_calls || enabled != Some(true) {
         return;
     }
     // A budget must leave room for the answer.
@@ -216,13 +217,4 @@ fn write_thinking(body: &mut Map<String, Value>, chat: &ChatPrompt, budget: Opti
         None => json!({"type": "adaptive"}),
     };
     body.insert("thinking".into(), thinking);
-}
-
-/// A number as the client wrote it: 0.1 as `f64` is not the `f32` 0.1.
-fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
-fn refused(field: impl Into<Field>, what: &str) -> Error {
-    Error::invalid(field, format!("the model's provider does not take {what}"))
 }

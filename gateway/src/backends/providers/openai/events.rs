@@ -1,12 +1,12 @@
 //! Reads streams of OpenAI's chat completions and completions.
 
 use ipc_proto::generate::{Alternative, Delta, Event, FinishReason, Part, TokenLogprob, Usage};
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{ErrorKind, Result};
 use serde_json::Value;
 
 use super::super::count_at;
 use super::super::failure::message;
-use super::super::translator::{Events, Pieces, Translator, broken, json};
+use super::super::translator::{Events, Pieces, Translator, broken, json, reported};
 
 /// The state of one stream.
 pub(in super::super) struct Chat {
@@ -34,7 +34,8 @@ impl Translator for Chat {
     fn event(&mut self, data: &str) -> Result<Events> {
         let chunk = json(data)?;
         if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
-            return Err(reported(&chunk, error));
+            let text = message(&chunk).unwrap_or_else(|| error.to_string());
+            return Err(reported(kind_of(error), &text));
         }
         if chunk.get("usage").is_some_and(Value::is_object) {
             self.usage = read_usage(&chunk["usage"]);
@@ -125,16 +126,13 @@ impl Choice {
     }
 }
 
-/// An error inside the stream.
-fn reported(chunk: &Value, error: &Value) -> Error {
-    let text = message(chunk).unwrap_or_else(|| error.to_string());
-    let kind = match error["code"].as_str() {
+/// The kind of an error inside the stream.
+fn kind_of(error: &Value) -> ErrorKind {
+    match error["code"].as_str() {
         Some("context_length_exceeded") => ErrorKind::ContextLength,
         Some("rate_limit_exceeded") => ErrorKind::RateLimited,
         _ => ErrorKind::Upstream,
-    };
-    let text = format!("the provider failed: {text}");
-    Error::new(kind, Origin::Upstream, text).with_disposition(Disposition::Final)
+    }
 }
 
 fn read_usage(usage: &Value) -> Usage {

@@ -4,8 +4,10 @@ use ipc_proto::gateway::ProviderKind;
 use ipc_proto::generate::{
     ChatPrompt, Constraint, Generation, Message, Prompt, Role, Sampling, Tool, ToolCall, ToolChoice,
 };
-use ipc_proto::{Error, Field, Result};
+use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
+
+use super::super::fields::{self, number, refused};
 
 /// The body of a streamed request for `choices` outputs.
 ///
@@ -152,14 +154,13 @@ fn write_format(constraint: &Constraint) -> Result<Value> {
         Constraint::Regex(_) => return Err(refused(Field::OutputFormat, "a regular expression")),
         Constraint::Lark(_) => return Err(refused(Field::OutputFormat, "a grammar")),
     };
-    let schema: Value = serde_json::from_str(schema)
-        .map_err(|error| Error::invalid(Field::OutputFormat, format!("the schema is not JSON: {error}")))?;
+    let schema = fields::schema(schema)?;
     Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": true}}))
 }
 
 /// The wishes for reasoning. Compatible servers get all variables of the chat template, which are theirs to read.
 fn write_reasoning(body: &mut Map<String, Value>, kwargs: Option<&str>, kind: ProviderKind) {
-    let Some(Value::Object(kwargs)) = kwargs.and_then(|text| serde_json::from_str(text).ok()) else { return };
+    let kwargs = fields::template_kwargs(kwargs);
     let effort = match (kwargs.get("reasoning_effort"), kwargs.get("enable_thinking")) {
         (Some(effort), _) => Some(effort.clone()),
         (None, Some(Value::Bool(false))) => Some("none".into()),
@@ -168,7 +169,7 @@ fn write_reasoning(body: &mut Map<String, Value>, kwargs: Option<&str>, kind: Pr
     if let Some(effort) = effort {
         body.insert("reasoning_effort".into(), effort);
     }
-    if kind == ProviderKind::OpenaiCompatible {
+    if kind == ProviderKind::OpenaiCompatible && !kwargs.is_empty() {
         body.insert("chat_template_kwargs".into(), kwargs.into());
     }
 }
@@ -220,13 +221,4 @@ fn extensions(generation: &Generation) -> impl Iterator<Item = (&'static str, Va
         ("thinking_token_budget", generation.reasoning_budget.map(Value::from)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?)))
-}
-
-/// A number as the client wrote it: 0.1 as `f64` is not the `f32` 0.1.
-fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
-fn refused(field: impl Into<Field>, what: &str) -> Error {
-    Error::invalid(field, format!("the model's provider does not take {what}"))
 }

@@ -1,0 +1,28 @@
+//! What the requests of both protocols share.
+
+use ipc_proto::{Error, Field, Result};
+use serde_json::{Map, Value};
+
+/// A number as the client wrote it: 0.1 as `f64` is not the `f32` 0.1.
+pub(super) fn number(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+/// A schema, given as text.
+///
+/// # Errors
+/// It is not JSON.
+pub(super) fn schema(text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::invalid(Field::OutputFormat, format!("the schema is not JSON: {error}")))
+}
+
+/// The variables of a chat template, given as text.
+pub(super) fn template_kwargs(text: Option<&str>) -> Map<String, Value> {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The error of a setting that the provider's protocol cannot express.
+pub(super) fn refused(field: impl Into<Field>, what: &str) -> Error {
+    Error::invalid(field, format!("the model's provider does not take {what}"))
+}
