@@ -1,0 +1,295 @@
+// The conversations: the list, those that are open, and the answers that are being written.
+
+import { answer } from './answer';
+import { ApiError, call, reason, send } from './api';
+import {
+  branch,
+  children,
+  emptyConversation,
+  newestLeaf,
+  requestBody,
+  titleOf,
+  type Conversation,
+  type Turn,
+} from './conversation';
+import type { ChatSummaries, ChatSummary } from './types';
+
+const CHATS = '/ui/v1/chats';
+const ANSWERS = '/ui/v1/answers';
+/** How often an answer in progress is kept, in milliseconds. */
+const KEEP_MS = 4000;
+
+interface StoredChat extends ChatSummary {
+  body: Conversation;
+}
+
+function newId(): string {
+  // Pages of plain HTTP have no crypto.randomUUID.
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Ends a request. One that was stopped at once may not have reached the server yet. */
+async function cancel(key: string): Promise<void> {
+  for (const pause of [0, 500, 2000]) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const done = await send(`${ANSWERS}/${key}`, { method: 'DELETE' }).then(
+      () => true,
+      () => false,
+    );
+    if (done) return;
+  }
+}
+
+/** One conversation. */
+export class Chat {
+  title = $state('');
+  pinned = $state(false);
+  conversation: Conversation = $state(emptyConversation(''));
+  /** What the server says while an answer has not begun. */
+  note = $state('');
+  /** Why the conversation could not be kept. */
+  problem = $state('');
+  /** Whether an answer is being written. */
+  running = $state(false);
+  /** The branch that is shown. */
+  path = $derived(branch(this.conversation));
+  revision = 0;
+  #children = $derived(children(this.conversation));
+  #stop: AbortController | null = null;
+  #saving: Promise<void> | null = null;
+  #unsaved = false;
+
+  constructor(readonly id: string) {}
+
+
+  fill(stored: StoredChat): void {
+    this.title = stored.title;
+    this.pinned = stored.pinned;
+    this.revision = stored.revision;
+    this.conversation = stored.body;
+    void this.#resume();
+  }
+
+  /** The turns that stand in the place of this one, itself among them. */
+  siblings(turn: Turn): Turn[] {
+    return this.#children.get(turn.parent) ?? [];
+  }
+
+  /** Adds a question and asks for its answer. */
+  ask(text: string, parent = this.conversation.leaf): void {
+    if (!this.title) this.title = titleOf(text);
+    const id = newId();
+    this.conversation.turns.push({ id, parent, role: 'user', text, at: Date.now(), state: 'done' });
+    this.#answerTo(id);
+  }
+
+  /** Asks for another answer in the place of `turn`. */
+  regenerate(turn: Turn): void {
+    if (turn.parent) this.#answerTo(turn.parent);
+  }
+
+  /** Goes on with an answer that ended too early. */
+  continue(turn: Turn): void {
+    this.#run(turn, requestBody(this.conversation, turn.id), turn.text);
+  }
+
+  /** Shows the branch with `turn`. */
+  show(turn: Turn): void {
+    this.conversation.leaf = newestLeaf(this.conversation, turn.id);
+    void this.save();
+  }
+
+  stop(): void {
+    const turn = this.#turn(this.conversation.turns.find((one) => one.state === 'running')?.id);
+    this.#stop?.abort();
+    // The server would go on: the request outlives its page.
+    if (turn?.request) void cancel(turn.request.key);
+  }
+
+  #turn(id: string | undefined): Turn | undefined {
+    return this.conversation.turns.find((turn) => turn.id === id);
+  }
+
+  #answerTo(parent: string): void {
+    const { model } = this.conversation;
+    const body = requestBody(this.conversation, parent);
+    const id = newId();
+    this.conversation.turns.push({ id, parent, role: 'assistant', text: '', at: Date.now(), state: 'running', model });
+    this.conversation.leaf = id;
+    const turn = this.#turn(id);
+    if (turn) this.#run(turn, body, '');
+  }
+
+  #run(turn: Turn, body: Record<string, unknown>, before: string): void {
+    turn.request = { key: `ui-${newId()}`, body, before };
+    delete turn.error;
+    void this.#read(turn);
+  }
+
+  /** Reads on an answer that was written when the page closed. */
+  async #resume(): Promise<void> {
+    const turn = this.conversation.turns.find((one) => one.state === 'running');
+    if (!turn?.request) return;
+    try {
+      await call(`${ANSWERS}/${turn.request.key}`);
+      await this.#read(turn);
+    } catch (error) {
+      // Sending the request would make another answer.
+      turn.state = 'stopped';
+      delete turn.request;
+      if (!(error instanceof ApiError && error.status === 404)) turn.error = reason(error);
+    }
+  }
+
+  async #read(turn: Turn): Promise<void> {
+    const { request } = turn;
+    if (!request || this.running) return;
+    const control = new AbortController();
+    this.#stop = control;
+    this.running = true;
+    turn.state = 'running';
+    void this.save();
+    let kept = Date.now();
+    const listener = {
+      note: (text: string) => (this.note = text),
+      update: (draft: Turn) => {
+        this.note = '';
+        Object.assign(turn, draft);
+        if (Date.now() - kept > KEEP_MS) {
+          kept = Date.now();
+          void this.save();
+        }
+      },
+    };
+    try {
+      await answer(request, $state.snapshot(turn) as Turn, listener, control.signal);
+      turn.state = 'done';
+    } catch (error) {
+      turn.state = control.signal.aborted ? 'stopped' : 'failed';
+      if (turn.state === 'failed') turn.error = reason(error);
+    }
+    delete turn.request;
+    this.note = '';
+    this.running = false;
+    await this.save();
+  }
+
+  /** Keeps the conversation. Calls while one is on its way become one more. */
+  save(): Promise<void> {
+    this.#unsaved = true;
+    this.#saving ??= this.#saveAll().finally(() => (this.#saving = null));
+    return this.#saving;
+  }
+
+  async #saveAll(): Promise<void> {
+    while (this.#unsaved) {
+      this.#unsaved = false;
+      try {
+        await this.#put();
+        this.problem = '';
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 409) await this.#merge();
+        else this.problem = reason(error);
+      }
+    }
+  }
+
+  async #put(): Promise<void> {
+    const body = {
+      title: this.title || '…',
+      pinned: this.pinned,
+      revision: this.revision,
+      body: $state.snapshot(this.conversation),
+    };
+    const stored = await call<ChatSummary>(`${CHATS}/${this.id}`, { method: 'PUT', body });
+    this.revision = stored.revision;
+    chats.note(stored);
+  }
+
+  /** Takes over what another tab has added, and saves again. */
+  async #merge(): Promise<void> {
+    const stored = await call<StoredChat>(`${CHATS}/${this.id}`);
+    this.revision = stored.revision;
+    const known = new Set(this.conversation.turns.map((turn) => turn.id));
+    this.conversation.turns.push(...stored.body.turns.filter((turn) => !known.has(turn.id)));
+    this.#unsaved = true;
+  }
+}
+
+class Chats {
+  list = $state<ChatSummary[]>([]);
+  state = $state<'loading' | 'ready' | 'failed'>('loading');
+  problem = $state('');
+  search = $state('');
+  next = $state<string | null>(null);
+  #open = new Map<string, Chat>();
+
+  /** Loads the first page of the list, or the next one. */
+  async load(more = false): Promise<void> {
+    if (!more) this.state = 'loading';
+    const query = new URLSearchParams({ limit: '50' });
+    if (this.search.trim()) query.set('search', this.search.trim());
+    if (more && this.next) query.set('after', this.next);
+    try {
+      const page = await call<ChatSummaries>(`${CHATS}?${query}`);
+      this.list = more ? [...this.list, ...page.chats] : page.chats;
+      this.next = page.next;
+      this.state = 'ready';
+    } catch (error) {
+      this.problem = reason(error);
+      this.state = 'failed';
+    }
+  }
+
+  /** A conversation that is not kept before its first question. */
+  begin(model: string): Chat {
+    const chat = new Chat(newId());
+    chat.conversation.model = model;
+    this.#open.set(chat.id, chat);
+    return chat;
+  }
+
+  async open(id: string): Promise<Chat> {
+    const known = this.#open.get(id);
+    if (known) return known;
+    const stored = await call<StoredChat>(`${CHATS}/${encodeURIComponent(id)}`);
+    const chat = new Chat(id);
+    this.#open.set(id, chat);
+    chat.fill(stored);
+    return chat;
+  }
+
+  /** Renames or pins. */
+  async change(id: string, change: { title?: string; pinned?: boolean }): Promise<void> {
+    const stored = await call<ChatSummary>(`${CHATS}/${id}`, { method: 'PATCH', body: change });
+    const open = this.#open.get(id);
+    if (open) {
+      open.title = stored.title;
+      open.pinned = stored.pinned;
+      open.revision = stored.revision;
+    }
+    this.note(stored);
+  }
+
+  async delete(id: string): Promise<void> {
+    this.#open.get(id)?.stop();
+    await send(`${CHATS}/${id}`, { method: 'DELETE' });
+    this.#open.delete(id);
+    this.list = this.list.filter((chat) => chat.id !== id);
+  }
+
+  /** Puts a chat where it belongs in the list. */
+  note(stored: ChatSummary): void {
+    const others = this.list.filter((chat) => chat.id !== stored.id);
+    const order = (a: ChatSummary, b: ChatSummary) =>
+      Number(b.pinned) - Number(a.pinned) || b.updated_at_ms - a.updated_at_ms;
+    this.list = [stored, ...others].sort(order);
+  }
+
+  forget(): void {
+    this.#open.clear();
+    this.list = [];
+  }
+}
+
+export const chats = new Chats();

@@ -1,0 +1,150 @@
+// A conversation as a tree: an edit or another answer begins a branch. Pure functions; the server keeps the whole as JSON.
+
+export interface Call {
+  id: string;
+  name: string;
+  arguments: string;
+}
+
+export interface Statistics {
+  prompt: number;
+  cached: number;
+  output: number;
+  reasoning: number;
+  /** Tokens a second. */
+  rate: number | null;
+  /** Milliseconds to the first token. */
+  first: number | null;
+}
+
+export type TurnState = 'done' | 'running' | 'stopped' | 'failed';
+
+export interface Turn {
+  id: string;
+  parent: string | null;
+  role: 'user' | 'assistant';
+  text: string;
+  at: number;
+  state: TurnState;
+  model?: string;
+  reasoning?: string;
+  /** Milliseconds that the model reasoned. */
+  reasoned?: number;
+  calls?: Call[];
+  error?: string;
+  /** Whether the answer met its limit of tokens. */
+  cut?: boolean;
+  statistics?: Statistics;
+  /** While it runs: the request, with which it can be read again. */
+  request?: AnswerRequest;
+}
+
+/** A request that the server goes on with when its page closes. */
+export interface AnswerRequest {
+  key: string;
+  body: Record<string, unknown>;
+  /** The text that the answer continues. */
+  before: string;
+}
+
+/** Null and empty mean: as the model has it. */
+export interface Parameters {
+  temperature: number | null;
+  top_p: number | null;
+  top_k: number | null;
+  min_p: number | null;
+  max_tokens: number | null;
+  seed: number | null;
+  repetition_penalty: number | null;
+  stop: string;
+  reasoning_effort: string;
+}
+
+export interface Conversation {
+  model: string;
+  system: string;
+  parameters: Parameters;
+  turns: Turn[];
+  /** The last turn of the branch that is shown. */
+  leaf: string | null;
+}
+
+export const NO_PARAMETERS: Parameters = {
+  temperature: null,
+  top_p: null,
+  top_k: null,
+  min_p: null,
+  max_tokens: null,
+  seed: null,
+  repetition_penalty: null,
+  stop: '',
+  reasoning_effort: '',
+};
+
+export function emptyConversation(model: string): Conversation {
+  return { model, system: '', parameters: { ...NO_PARAMETERS }, turns: [], leaf: null };
+}
+
+/** The turns from the first to `leaf`. */
+export function branch(conversation: Conversation, leaf = conversation.leaf): Turn[] {
+  const byId = new Map(conversation.turns.map((turn) => [turn.id, turn]));
+  const path: Turn[] = [];
+  for (let turn = leaf ? byId.get(leaf) : undefined; turn; turn = turn.parent ? byId.get(turn.parent) : undefined) {
+    path.push(turn);
+  }
+  return path.reverse();
+}
+
+/** The turns below each turn, the oldest first. */
+export function children(conversation: Conversation): Map<string | null, Turn[]> {
+  const below = new Map<string | null, Turn[]>();
+  for (const turn of conversation.turns) {
+    const known = below.get(turn.parent);
+    if (known) known.push(turn);
+    else below.set(turn.parent, [turn]);
+  }
+  return below;
+}
+
+/** The newest leaf below a turn. */
+export function newestLeaf(conversation: Conversation, id: string): string {
+  const child = conversation.turns.findLast((turn) => turn.parent === id);
+  return child ? newestLeaf(conversation, child.id) : id;
+}
+
+/** The body of a chat completion that answers `leaf`, or continues it if it is an answer. */
+export function requestBody(conversation: Conversation, leaf: string): Record<string, unknown> {
+  const turns = branch(conversation, leaf);
+  const messages: Record<string, unknown>[] = turns.map((turn) => ({ role: turn.role, content: turn.text }));
+  if (conversation.system.trim()) messages.unshift({ role: 'system', content: conversation.system });
+  const body: Record<string, unknown> = {
+    model: conversation.model,
+    messages,
+    stream: true,
+    stream_options: { include_usage: true },
+  };
+  for (const [name, value] of Object.entries(conversation.parameters)) {
+    if (name !== 'stop' && value !== null && value !== '') body[name] = value;
+  }
+  const stop = conversation.parameters.stop.split('\n').filter((text) => text !== '');
+  if (stop.length > 0) body.stop = stop;
+  if (turns.at(-1)?.role === 'assistant') body.continue_final_message = true;
+  return body;
+}
+
+/** A title from the first question. */
+export function titleOf(text: string): string {
+  const line = text.trim().split('\n')[0] ?? '';
+  return line.length > 60 ? `${line.slice(0, 57).trimEnd()}…` : line;
+}
+
+/** The shown branch as Markdown. */
+export function toMarkdown(title: string, conversation: Conversation, names: Record<Turn['role'], string>): string {
+  const parts = [`# ${title}`];
+  if (conversation.system.trim()) parts.push(`> ${conversation.system.trim().replaceAll('\n', '\n> ')}`);
+  for (const turn of branch(conversation)) {
+    const model = turn.role === 'assistant' && turn.model ? ` (${turn.model})` : '';
+    parts.push(`## ${names[turn.role]}${model}`, turn.text);
+  }
+  return `${parts.join('\n\n')}\n`;
+}

@@ -1,0 +1,31 @@
+// The page that is open, in the address's fragment: paths belong to the API.
+
+export const PAGES = ['chat', 'models', 'activity', 'routes', 'keys', 'connect'] as const;
+export type Page = (typeof PAGES)[number];
+
+class Router {
+  page = $state<Page>('chat');
+  /** What follows the page: a chat's id, a request's id. */
+  id = $state('');
+
+  constructor() {
+    this.#read();
+    addEventListener('hashchange', () => this.#read());
+  }
+
+  #read(): void {
+    const [, page = '', ...rest] = location.hash.split('/');
+    this.page = PAGES.find((known) => known === page) ?? 'chat';
+    this.id = decodeURIComponent(rest.join('/'));
+  }
+}
+
+export const router = new Router();
+
+export function link(page: Page, id = ''): string {
+  return id ? `#/${page}/${encodeURIComponent(id)}` : `#/${page}`;
+}
+
+export function open(page: Page, id = ''): void {
+  location.hash = link(page, id);
+}

@@ -1,0 +1,244 @@
+// The server's JSON types. `@schema NAME` names the schema of /openapi.json that must have every field of an interface;
+// a test of the gateway compares them.
+
+export type StateName = 'stopped' | 'queued' | 'loading' | 'ready' | 'draining' | 'failed';
+
+/** What every form of a model says about its state. */
+export interface ModelState {
+  state: StateName;
+  loaded_bytes?: number;
+  total_bytes?: number;
+  reason?: string;
+}
+
+/** @schema Capabilities */
+export interface Capabilities {
+  chat: boolean;
+  tools: boolean;
+  reasoning: boolean;
+  vision: boolean;
+  embeddings: boolean;
+}
+
+/** @schema ModelDetails */
+export interface ModelDetails {
+  architecture: string;
+  modality: string;
+  supported: boolean;
+  parameters: number;
+  quantization: string;
+  context: number | null;
+  capabilities: Capabilities;
+  weight_bytes: number;
+  kv_bytes_per_token: number;
+  problem?: string;
+  chat_problem?: string;
+}
+
+/** @schema ModelWorker */
+export interface Worker {
+  incarnation: number;
+  pid: number | null;
+  state: string;
+  footprint_bytes: number;
+  lease_bytes: number;
+  running: number;
+  waiting: number;
+  steps: number;
+  idle_ms: number | null;
+  expires_ms: number | null;
+}
+
+/** @schema Exit */
+export interface Exit {
+  at: number;
+  status: string;
+  expected: boolean;
+  last_words: string[];
+}
+
+/** @schema AdminModel */
+export interface AdminModel extends ModelState {
+  id: string;
+  aliases: string[];
+  pinned: boolean;
+  waiting: number;
+  file_bytes: number;
+  details: ModelDetails;
+  workers: Worker[];
+  last_exit: Exit | null;
+}
+
+/** @schema Lease */
+export interface Lease {
+  model: string;
+  incarnation: number;
+  bytes: number;
+  weights: number;
+  kv: number;
+  transient: number;
+  footprint: number;
+}
+
+/** @schema MemoryPool */
+export interface Pool {
+  budget_bytes: number;
+  leased_bytes: number;
+  measured_bytes: number;
+  physical_bytes: number;
+  available_bytes: number;
+  pressure: 'normal' | 'warn' | 'critical';
+  leases: Lease[];
+  queue: string[];
+  evictions: number;
+  unknown_models: string[];
+  hidden_models: string[];
+  recoveries: number;
+  given_up: number;
+}
+
+/** @schema ModelChange */
+export interface ModelChange extends ModelState {
+  revision: number;
+  at_ms: number;
+  model: string;
+  ready: number;
+  note: string;
+}
+
+export type Priority = 'low' | 'normal' | 'high';
+
+/** @schema ModelSettings */
+export interface ModelSettings {
+  aliases: string[];
+  context: number | null;
+  kv_mib: number | null;
+  max_batch: number | null;
+  pin: boolean;
+  preload: boolean;
+  idle_seconds: number | null;
+  priority: Priority;
+  replicas: number;
+  draft_tokens: number;
+  draft_model: string | null;
+  adapter: string | null;
+  tool_format: string | null;
+  reasoning_format: string | null;
+  sanitize_control_tokens: boolean;
+}
+
+/** @schema EffectiveSettings */
+export interface EffectiveSettings extends ModelSettings {
+  restart_needed?: string[];
+}
+
+/** @schema RequestRecord */
+export interface RequestRecord {
+  id: string;
+  started_at_ms: number;
+  endpoint: string;
+  model: string;
+  used_model: string | null;
+  backend: string | null;
+  route: string | null;
+  fallback_reason: string | null;
+  attempts: number;
+  recoveries: number;
+  streamed: boolean;
+  status: 'finished' | 'failed' | 'cancelled';
+  error: string | null;
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+  reasoning_tokens: number;
+  first_token_ms: number | null;
+  total_ms: number;
+  key_id: string | null;
+  key_name: string | null;
+  sender: string | null;
+  session: string | null;
+  notes: string | null;
+}
+
+/** @schema RequestRecords */
+export interface RequestRecords {
+  requests: RequestRecord[];
+  next: string | null;
+}
+
+/** @schema RequestDetail */
+export interface RequestDetail extends RequestRecord {
+  trace: RouteTrace | null;
+}
+
+/** @schema RouteTrace */
+export interface RouteTrace {
+  route: string | null;
+  targets: string[];
+  steps: RouteStep[];
+  reasons: string[];
+}
+
+/** @schema RouteStep */
+export interface RouteStep {
+  route: string;
+  matched: boolean;
+  because: string | null;
+}
+
+/** @schema RouteDecision */
+export interface Decision {
+  route: string | null;
+  targets: string[];
+  steps: RouteStep[];
+}
+
+/** @schema ApiKey */
+export interface ApiKey {
+  id: string;
+  name: string;
+  status: 'active' | 'expired' | 'revoked';
+  last_four: string;
+  scopes: string[];
+  models: string[];
+  local_only: boolean;
+  priority: Priority | null;
+  requests_per_minute: number | null;
+  tokens_per_minute: number | null;
+  tokens_per_day: number | null;
+  tokens_per_month: number | null;
+  created_at: number;
+  expires_at: number | null;
+  last_used_at: number | null;
+  revoked_at: number | null;
+}
+
+/** @schema NewKey */
+export interface NewKey extends ApiKey {
+  secret: string;
+}
+
+/** @schema ChatSummary */
+export interface ChatSummary {
+  id: string;
+  title: string;
+  pinned: boolean;
+  created_at_ms: number;
+  updated_at_ms: number;
+  revision: number;
+}
+
+/** @schema ChatSummaries */
+export interface ChatSummaries {
+  chats: ChatSummary[];
+  next: string | null;
+}
+
+/** A model of GET /v1/models that can be asked: one on this machine, an alias, a provider's or a route. */
+export interface ListedModel {
+  id: string;
+  owned_by: string;
+  state?: StateName;
+  details?: ModelDetails;
+  context_length?: number;
+}
