@@ -1,0 +1,32 @@
+//! A limit on the bandwidth of all connections together.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Lets through at most so many bytes a second.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    bytes_per_second: Option<u64>,
+    /// When the bytes let through so far are paid for.
+    paid: Mutex<Instant>,
+}
+
+impl Limiter {
+    pub(super) fn new(bytes_per_second: Option<u64>) -> Self {
+        Self { bytes_per_second, paid: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits until these bytes, which have come, fit the limit.
+    pub(super) async fn pass(&self, bytes: u64) {
+        let Some(rate) = self.bytes_per_second else { return };
+        let until = {
+            let mut paid = self.paid.lock().await;
+            let cost = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+            *paid = (*paid).max(Instant::now()) + cost;
+            *paid
+        };
+        tokio::time::sleep_until(until).await;
+    }
+}
