@@ -9,6 +9,7 @@ use crate::{demo, dist, goldens, models, paths, setup};
 mod client;
 mod embed;
 mod fleet;
+mod grammars;
 mod machine;
 mod overhead;
 mod report;
@@ -43,6 +44,8 @@ enum What {
     Fleet(fleet::Arguments),
     /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
     Overhead,
+    /// How much requests with ambiguous grammars slow others; writes bench/results/grammars.md.
+    Grammars(grammars::Arguments),
     /// Texts embedded a second beside sentence-transformers; writes bench/results/embed.md.
     Embed(embed::Arguments),
 }
@@ -68,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(What::Serve(arguments)) => serve::run(arguments),
         Some(What::Fleet(arguments)) => fleet::run(arguments),
         Some(What::Overhead) => overhead::run(),
+        Some(What::Grammars(arguments)) => grammars::run(arguments),
         Some(What::Embed(arguments)) => embed::run(arguments),
         None => main_job(arguments),
     }

@@ -91,9 +91,9 @@ pub(crate) fn build_with_doubles() -> anyhow::Result<()> {
 }
 
 fn build_with(features: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = paths::cargo();
     let packages = ["-p", "cli", "-p", "gateway", "-p", "worker"];
-    cargo.current_dir(paths::root()).args(["build", "--release"]).args(packages).args(features);
+    cargo.args(["build", "--release"]).args(packages).args(features);
     shown("cargo build", &mut cargo)
 }
 
@@ -198,6 +198,7 @@ fn stream_answer(base: &str, model: &str, question: &str, stop: &AtomicBool) -> 
 fn explain(base: &str, model: &str) {
     println!(
         "mlxd serves at {base} until Ctrl-C. Ask it yourself:\n\n\
+         open {base} in a browser, or\n\n\
          curl {base}/v1/chat/completions -H 'content-type: application/json' \\\n  \
          -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'\n\n\
          or with OpenAI's Python SDK:\n\n\

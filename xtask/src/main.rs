@@ -16,6 +16,7 @@ mod progress;
 mod setup;
 mod templates;
 mod test;
+mod ui;
 
 /// Development tasks of mlxd.
 #[derive(Parser)]
@@ -27,7 +28,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Prepare MLX for this system (Linux: into .mlx/; macOS: checks the tools).
+    /// Prepare MLX for this system (Linux: into .mlx/; macOS: checks the tools), and build the web UI.
     Setup,
     /// Fetch small real models and make toy models in .mlx/models.
     Models {
@@ -49,6 +50,8 @@ enum Task {
     Goldens,
     /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
     Bench(bench::Arguments),
+    /// Build the web UI, which the gateway embeds when it is built next.
+    Ui(ui::Arguments),
     #[command(hide = true)]
     Bindings(setup::bindings::Arguments),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Goldens => goldens::run(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Ui(arguments) => ui::run(&arguments),
         Task::Bindings(arguments) => setup::bindings::write(&arguments),
     };
     match outcome {

@@ -1,14 +1,13 @@
-//! Prepares MLX.
+//! Prepares MLX, and builds the web UI.
 //!
-//! On macOS mlx-sys builds MLX itself and this module only checks the tools. On Linux the build script of mlx-sys
+//! On macOS mlx-sys builds MLX itself, and this module only checks the tools and sets the deployment target. On Linux the build script of mlx-sys
 //! cannot work. A link override in a generated .mlx/cargo.toml makes cargo use the parts prepared here. They are
 //! MLX from its PyPI wheel, mlx-c built from the sources in mlx-sys, bindings generated as mlx-sys does, and OpenBLAS.
 //! The published crates stay unchanged.
 
-use std::process::Command;
-
 use anyhow::{Context, bail};
 
+mod node;
 mod stamp;
 mod tools;
 mod venv;
@@ -20,20 +19,24 @@ pub(crate) mod bindings;
 pub(crate) mod bindings;
 #[cfg(not(target_os = "macos"))]
 mod linux;
+#[cfg(any(target_os = "macos", test))]
+mod macos;
 
+pub(crate) use node::node;
 pub(crate) use stamp::Stamp;
-pub(crate) use tools::{python, require_node};
+pub(crate) use tools::python;
 pub(crate) use venv::make_venv;
 
-/// Prepares MLX for this system. Finished steps are not repeated.
+/// Prepares MLX for this system, and builds the web UI, which the gateway embeds. Finished steps are not repeated.
 ///
 /// # Errors
 /// One line that names what is missing and how to get it, or the end of a failed step's output.
 pub(crate) fn run() -> anyhow::Result<()> {
     #[cfg(target_os = "macos")]
-    return tools::require_xcode();
+    macos::run()?;
     #[cfg(not(target_os = "macos"))]
-    linux::run()
+    linux::run()?;
+    crate::ui::build_if_possible()
 }
 
 /// The output of `cargo metadata`.
@@ -41,8 +44,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// # Errors
 /// When cargo fails.
 pub(crate) fn cargo_metadata() -> anyhow::Result<serde_json::Value> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(crate::paths::root());
+    let mut cargo = crate::paths::cargo();
+    cargo.args(["metadata", "--format-version", "1", "--locked"]);
     let output = cargo.output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));

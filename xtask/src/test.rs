@@ -1,15 +1,14 @@
 //! Prepares the tests' models, packages and templates, and runs all tests.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use crate::progress::{shown, step};
 use crate::{models, paths, setup, templates};
 
-/// The Python packages that the end-to-end tests use: the SDKs, a fuzzer of OpenAPI documents, and the types of a
-/// specification.
-const PYTHON: [&str; 8] = [
+/// The Python packages that the end-to-end tests use: the SDKs, a fuzzer of OpenAPI documents, the types of a
+/// specification, and the hub's own client.
+const PYTHON: [&str; 10] = [
     "openai[realtime]==3.54.0",
     "anthropic==2.12.0",
     "langchain-openai==1.7.4",
@@ -18,9 +17,11 @@ const PYTHON: [&str; 8] = [
     "cohere==7.3.1",
     "ollama==0.6.3",
     "openresponses-types==2.4.0",
+    "email-validator==2.4.0",
+    "huggingface_hub==2.4.0",
 ];
 /// The JavaScript packages.
-const NODE: [&str; 9] = [
+const NODE: [&str; 10] = [
     "openai@7.55.0",
     "@anthropic-ai/sdk@1.10.0",
     "ai@6.0.326",
@@ -30,6 +31,7 @@ const NODE: [&str; 9] = [
     "zod@4.6.7",
     "playwright-core@1.64.1",
     "ollama@0.6.4",
+    "axe-core@4.14.1",
 ];
 
 /// The coding agents, each in its newest version of November 2026.
@@ -75,12 +77,13 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     let node = times.take("node packages", test_node)?;
     let clients = times.take("coding agents", test_clients)?;
     let templates = times.take("chat templates", templates::prepare)?;
+    let path = setup::node()?.path();
     let cargo_test = |last: &str| {
-        let mut cargo = Command::new("cargo");
-        cargo.current_dir(paths::root()).args(["test", "--release", "--workspace", last]).args(arguments);
+        let mut cargo = paths::cargo();
+        cargo.args(["test", "--release", "--workspace", last]).args(arguments);
         cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
         cargo.env("MLXD_TEST_NODE", &node).env("MLXD_TEST_TEMPLATES", &templates);
-        cargo.env("MLXD_BIN_DIR", paths::root().join("target/release"));
+        cargo.env("PATH", &path).env("MLXD_BIN_DIR", paths::root().join("target/release"));
         if std::env::var_os("INSTA_UPDATE").is_none() {
             // A mismatch fails and writes nothing.
             cargo.env("INSTA_UPDATE", "no");
@@ -95,8 +98,12 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
         Some(path) => drop(tests.env("MLXD_TEST_CHROMIUM", path)),
         None => {
             println!("SKIPPED: the tests with a browser, as no Chromium was found (set MLXD_TEST_CHROMIUM)");
-            skipped.push("browser::");
+            skipped.extend(["browser::", "web_ui::"]);
         }
+    }
+    if !paths::ui().join("dist/index.html").exists() {
+        println!("SKIPPED: the tests of the web UI, as it is not built");
+        skipped.push("web_ui::");
     }
     match clients {
         Ok(folder) => drop(tests.env("MLXD_TEST_CLIENTS", folder)),
@@ -145,17 +152,16 @@ fn test_clients() -> anyhow::Result<Result<PathBuf, String>> {
 }
 
 /// npm's code for a network that does not answer, if its output has one.
-fn unreachable_registry(output: &str) -> Option<&str> {
+pub(crate) fn unreachable_registry(output: &str) -> Option<&str> {
     let codes = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT"];
     codes.into_iter().find(|code| output.contains(&format!("code {code}")))
 }
 
 fn npm_install(name: &'static str, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    setup::require_node()?;
     let folder = paths::mlx().join(name);
     setup::Stamp::new(name, packages).once(|| {
         std::fs::create_dir_all(&folder)?;
-        let mut npm = Command::new("npm");
+        let mut npm = setup::node()?.command("npm");
         npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(packages);
         step(&format!("fetching {}", packages.join(", ")), &mut npm)
     })?;

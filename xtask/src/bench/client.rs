@@ -95,12 +95,22 @@ pub(super) fn send_during(
     other: &Prompt,
     few: u32,
 ) -> anyhow::Result<(Vec<Stream>, Stream)> {
+    disturb(server, prompts, tokens, || stream(server, other, few))
+}
+
+/// Requests `tokens` tokens for each of `prompts`, and does `other` after six seconds. Returns all times.
+pub(super) fn disturb<T>(
+    server: &Server,
+    prompts: &[Prompt],
+    tokens: u32,
+    other: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(Vec<Stream>, T)> {
     std::thread::scope(|scope| {
         let running: Vec<_> =
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
         // Time for their own prompts, and for some undisturbed tokens.
         std::thread::sleep(Duration::from_secs(6));
-        let other = stream(server, other, few);
+        let other = other();
         let joined =
             running.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
         Ok((joined.collect::<anyhow::Result<_>>()?, other?))

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::process::Command;
 
 use anyhow::{Context, ensure};
 
@@ -101,8 +100,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Runs tests and returns their output.
 fn measure(tests: &Tests) -> anyhow::Result<String> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::root()).args(["test", "--release", "--package", tests.package]);
+    let mut cargo = paths::cargo();
+    cargo.args(["test", "--release", "--package", tests.package]);
     cargo.args(["--test", tests.program, "--"]).args(tests.names);
     cargo.args(["--exact", "--nocapture", "--test-threads", "1"]);
     cargo.env("MLXD_TEST_MODELS", paths::models());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -137,7 +138,18 @@ fn idle(server: &Server) -> anyhow::Result<(usize, f64)> {
     waiting
 }
 
+/// Lets this process open as many connections as [`IDLE`] needs: macOS's terminals allow 256 files.
+fn raise_descriptor_limit() -> anyhow::Result<()> {
+    let wanted = IDLE as u64 + 200;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+    }
+    Ok(())
+}
+
 fn wait(server: &Server) -> anyhow::Result<(usize, f64)> {
+    raise_descriptor_limit()?;
     let mut streams = (0..IDLE)
         .map(|_| Ok(send_request(server, "/v1/chat/completions", 2)?.0))
         .collect::<anyhow::Result<Vec<_>>>()?;

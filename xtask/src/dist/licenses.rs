@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Context;
 use serde_json::Value;
 
 use super::output;
-use crate::{paths, setup};
+use crate::{paths, setup, ui};
 
 /// The beginnings of license files' names.
 const TEXTS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
@@ -33,7 +32,22 @@ pub(super) fn collect(folder: &Path) -> anyhow::Result<()> {
         let text = setup::package_metadata(package)?.join("licenses").join(file);
         fs::copy(&text, folder.join(name)).with_context(|| format!("{} is missing", text.display()))?;
     }
-    crates(&folder.join("crates"))
+    crates(&folder.join("crates"))?;
+    page(&folder.join("web-ui"))
+}
+
+/// Writes a folder with the license texts of each package in the web UI.
+fn page(folder: &Path) -> anyhow::Result<()> {
+    if !paths::ui().join("dist/index.html").exists() {
+        return Ok(());
+    }
+    let mut table = String::from("| Package | License |\n|---|---|\n");
+    for (path, license) in ui::packages()? {
+        let name = path.trim_start_matches("node_modules/");
+        writeln!(table, "| {name} | {license} |")?;
+        copy_texts(&paths::ui().join(&path), &folder.join(name.replace('/', "-")))?;
+    }
+    Ok(fs::write(folder.join("README.md"), table)?)
 }
 
 /// Writes a folder with the license texts of each linked crate, and a table of all crates.
@@ -61,8 +75,8 @@ fn crates(folder: &Path) -> anyhow::Result<()> {
 
 /// `name vVERSION` of each crate that a program links.
 fn linked_crates() -> anyhow::Result<BTreeSet<String>> {
-    let mut tree = Command::new("cargo");
-    tree.current_dir(paths::root()).args(["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
+    let mut tree = paths::cargo();
+    tree.args(["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
     tree.args(["--package", "cli", "--package", "gateway", "--package", "worker", "--format", "{p}"]);
     let text = output(&mut tree)?;
     let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

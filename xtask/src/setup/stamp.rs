@@ -23,6 +23,17 @@ impl Stamp {
         }
     }
 
+    /// Forgets that the step has finished.
+    ///
+    /// # Errors
+    /// When the record cannot be removed.
+    pub(crate) fn forget(&self) -> anyhow::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `work` unless it has finished with the same inputs.
     ///
     /// # Errors

@@ -36,26 +36,18 @@ fn version_of(python: &str) -> Option<(u32, u32)> {
     parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn parse_version(text: &str) -> Option<(u32, u32)> {
+pub(super) fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split_whitespace().map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn runs(program: &str, argument: &str) -> bool {
-    let command = Command::new(program).arg(argument).stdin(Stdio::null()).output();
-    command.is_ok_and(|output| output.status.success())
+pub(super) fn runs(program: &str, argument: &str) -> bool {
+    succeeds(program, &[argument])
 }
 
-/// Node.js with npm, for the tests that use JavaScript SDKs.
-///
-/// # Errors
-/// One line with the way to install them.
-pub(crate) fn require_node() -> anyhow::Result<()> {
-    if runs("node", "--version") && runs("npm", "--version") {
-        return Ok(());
-    }
-    let get = if cfg!(target_os = "macos") { "brew install node" } else { "apt-get install nodejs npm" };
-    bail!("Node.js 20 or newer with npm is missing: install it with `{get}`")
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let command = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    command.is_ok_and(|output| output.status.success())
 }
 
 /// A C and a C++ compiler.
@@ -74,7 +66,7 @@ pub(crate) fn require_compilers() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The build tools of mlx-sys.
+/// The build tools of mlx-sys: Xcode with the Metal compiler, and CMake.
 ///
 /// # Errors
 /// One line with the way to install it.
@@ -85,6 +77,13 @@ pub(crate) fn require_xcode() -> anyhow::Result<()> {
     }
     if !runs("cmake", "--version") {
         bail!("cmake is missing: install it with `brew install cmake`");
+    }
+    // The command line tools alone do not have it, and MLX's build would fail minutes later.
+    if !succeeds("xcrun", &["-sdk", "macosx", "metal", "--version"]) {
+        bail!(
+            "the Metal compiler is missing: install Xcode, run `sudo xcode-select -s /Applications/Xcode.app`, \
+             and from Xcode 26 on `xcodebuild -downloadComponent MetalToolchain`"
+        );
     }
     Ok(())
 }
