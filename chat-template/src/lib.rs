@@ -21,5 +21,5 @@ mod values;
 pub use control_tokens::ControlTokens;
 pub use conversation::Adaptation;
 pub use environment::Clock;
-pub use template::{ChatTemplate, Rendered};
+pub use template::{ChatTemplate, Rendered, STACK_BYTES};
 pub use templates::{Purpose, Source, TemplateFile, Templates, read_template_files};

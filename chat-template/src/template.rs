@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ipc_proto::generate::{
@@ -21,8 +21,11 @@ const NAME: &str = "chat";
 /// Marks the end of the last turn's text if the model continues that turn. Everything after it is cut off.
 const CONTINUES_HERE: &str = "\u{e000}here\u{e000}";
 const TOO_LONG: &str = "the chat template took too long or made too much text";
-/// Bytes of the stack of a rendering. Unused stack costs no memory.
-const STACK: usize = 256 << 20;
+/// The stack of a rendering, in bytes: a template may nest values as deep as its budget allows. A thread that renders often
+/// should have as much. Unused stack costs no memory.
+pub const STACK_BYTES: usize = 256 << 20;
+/// What such a thread may have used before it renders.
+const USED_BYTES: usize = 1 << 20;
 /// Limit of trying alternative forms of a conversation.
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -246,13 +249,13 @@ impl ChatTemplate {
     }
 }
 
-/// Runs `render` on a thread with a large stack: a template may nest values as deep as its budget allows.
-fn on_large_stack(render: impl FnOnce() -> Result<String, String> + Send) -> Result<String, String> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("template".into()).stack_size(STACK);
-        let thread = thread.spawn_scoped(scope, render).map_err(|e| e.to_string())?;
-        thread.join().unwrap_or_else(|_| Err("the chat template failed".into()))
-    })
+/// Runs `render` with [`STACK_BYTES`] of stack: the thread's own if it has them, which spares new pages for each request.
+fn on_large_stack(render: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
+    let render = || {
+        let failed = |_| Err("the chat template failed".into());
+        catch_unwind(AssertUnwindSafe(render)).unwrap_or_else(failed)
+    };
+    stacker::maybe_grow(STACK_BYTES - USED_BYTES, STACK_BYTES, render)
 }
 
 /// The bytes that a client sent.

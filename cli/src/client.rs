@@ -9,7 +9,7 @@ use tarpc::client::RpcError;
 
 use crate::config::{self, ConfigError, Environment};
 use crate::prompt::Request;
-use crate::{prompt, settings, show, table};
+use crate::{keys, prompt, providers, requests, routes, secrets, settings, show, table};
 
 /// Limit of a call. A model of hundreds of gigabytes takes long to load.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -65,12 +65,12 @@ pub(crate) enum Verb {
         home: Home,
     },
     /// Replace a model's processes or the gateway without refusing a request.
+    #[command(group = clap::ArgGroup::new("restarted").required(true).args(["model", "gateway"]))]
     Restart {
         /// The model's id or alias.
-        #[arg(required_unless_present = "gateway")]
         model: Option<String>,
         /// Restart the gateway instead.
-        #[arg(long, conflicts_with = "model")]
+        #[arg(long)]
         gateway: bool,
         #[command(flatten)]
         home: Home,
@@ -85,6 +85,21 @@ pub(crate) enum Verb {
         #[command(flatten)]
         home: Home,
     },
+    /// Make, list or revoke API keys. Needs no running server.
+    #[command(subcommand)]
+    Key(keys::KeyVerb),
+    /// Make, list, test, change or remove providers. Needs no running server.
+    #[command(subcommand)]
+    Provider(providers::ProviderVerb),
+    /// List, replace or explain routes. Needs no running server.
+    #[command(subcommand)]
+    Route(routes::RouteVerb),
+    /// List ended requests. Needs no running server.
+    #[command(subcommand)]
+    Requests(requests::RequestVerb),
+    /// Replace the master key, which seals the API keys of providers.
+    #[command(subcommand)]
+    Secrets(secrets::SecretVerb),
     /// Stop the server and all its processes.
     Stop {
         #[command(flatten)]
@@ -98,6 +113,13 @@ pub(crate) struct Home {
     /// The server's home folder [default: ~/.mlxd; environment: MLXD_HOME].
     #[arg(long)]
     home: Option<PathBuf>,
+}
+
+impl Home {
+    /// The folder of the flag, if it was given.
+    pub(crate) fn folder(self) -> Option<PathBuf> {
+        self.home
+    }
 }
 
 /// A reason why a command failed.
@@ -118,7 +140,7 @@ pub(crate) enum ClientError {
     #[error("{}: {cause}", file.display())]
     File { file: PathBuf, cause: std::io::Error },
     #[error("{0}")]
-    Prompt(String),
+    Gateway(String),
     #[error("the server does not end within {} s", STOPPING.as_secs())]
     StillThere,
     #[error(transparent)]
@@ -158,15 +180,7 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
             connect(&home).await?;
             return show_prompt(&home, &model, &file, (ids, json));
         }
-        Verb::Show { model, prompt: None, home, .. } => {
-            let server = connect_to(home).await?;
-            // Fails if no model has that name.
-            let settings = server.settings(context(), model.clone()).await??;
-            let models = server.models(context()).await?;
-            let matches = |entry: &&ModelEntry| entry.id == model || entry.aliases.contains(&model);
-            let entry = models.iter().find(matches).cloned().unwrap_or_default();
-            show::facts(&entry, &settings).map_err(ClientError::Settings)?
-        }
+        Verb::Show { model, prompt: None, home, .. } => facts(&connect_to(home).await?, model).await?,
         Verb::Ps { all, home } => {
             let server = connect_to(home).await?;
             let (models, pool) = (server.models(context()).await?, server.pool(context()).await?);
@@ -199,6 +213,11 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
         Verb::Set { model, changes, home } => {
             return set(&connect_to(home).await?, model, &changes).await;
         }
+        Verb::Key(verb) => return keys::run(verb, environment),
+        Verb::Provider(verb) => return providers::run(verb, environment),
+        Verb::Route(verb) => return routes::run(verb, environment),
+        Verb::Requests(verb) => return requests::run(verb, environment),
+        Verb::Secrets(verb) => return secrets::run(verb, environment),
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;
             connect(&home).await?.stop(context()).await?;
@@ -207,6 +226,16 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
         }
     };
     Ok(text.into())
+}
+
+/// Returns what is known of a model.
+async fn facts(server: &SupervisorClient, model: String) -> Result<String, ClientError> {
+    // Fails if no model has that name.
+    let settings = server.settings(context(), model.clone()).await??;
+    let models = server.models(context()).await?;
+    let matches = |entry: &&ModelEntry| entry.id == model || entry.aliases.contains(&model);
+    let entry = models.iter().find(matches).cloned().unwrap_or_default();
+    show::facts(&entry, &settings).map_err(ClientError::Settings)
 }
 
 /// Changes a model's settings and returns them.
@@ -238,6 +267,44 @@ fn show_prompt(
     let rendered: show::Rendered = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
     let note = rendered.note(request.form);
     Ok(Answer { text: if ids { rendered.ids() } else { rendered.prompt }, note })
+}
+
+/// Whether a server uses `home`.
+///
+/// # Errors
+/// One is there, and does not answer.
+pub(crate) fn is_running(home: &Path) -> Result<bool, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(connect(home)) {
+        Ok(_) => Ok(true),
+        Err(ClientError::NotRunning(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The models of the server that uses `home`.
+///
+/// # Errors
+/// None runs, or it goes away.
+pub(crate) async fn models(home: &Path) -> Result<Vec<ModelEntry>, ClientError> {
+    Ok(connect(home).await?.models(context()).await?)
+}
+
+/// Unloads a model of the server that uses `home`. Returns whether it was loaded.
+///
+/// # Errors
+/// The server goes away, or refuses.
+pub(crate) async fn unload_if_running(home: &Path, model: &str) -> Result<bool, ClientError> {
+    let server = match connect(home).await {
+        Err(ClientError::NotRunning(_)) => return Ok(false),
+        server => server?,
+    };
+    let models = server.models(context()).await?;
+    if !models.iter().any(|entry| entry.id == model && !entry.workers.is_empty()) {
+        return Ok(false);
+    }
+    server.unload(context(), model.to_owned(), false).await??;
+    Ok(true)
 }
 
 async fn connect(home: &Path) -> Result<SupervisorClient, ClientError> {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipc_proto::gateway::GatewayConfig;
+use ipc_proto::gateway::{ApiKeys, GatewayConfig, KEYS_REQUIRED};
 use layers::Layers;
 use serde::{Deserialize, Serialize};
 use supervisor::{Config, Policy};
@@ -18,6 +18,7 @@ use toml::Table;
 mod file;
 mod layers;
 mod memory;
+pub(crate) mod wording;
 
 /// Time that a folder of models has to answer at the start.
 const FOLDER_LIMIT: Duration = Duration::from_secs(2);
@@ -52,8 +53,15 @@ pub(crate) struct Flags {
     allowed_hosts: Option<String>,
 }
 
+impl Flags {
+    /// No flags but the home folder.
+    pub(crate) fn at(home: Option<PathBuf>) -> Self {
+        Self { home, ..Self::default() }
+    }
+}
+
 /// The variables that settings come from.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Environment {
     /// Those named `MLXD_`. An empty one counts as unset.
     settings: BTreeMap<String, String>,
@@ -103,14 +111,14 @@ pub(crate) enum ConfigError {
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     #[error("{name}: {problem}")]
-    Value { name: &'static str, problem: String },
+    Value { name: String, problem: String },
     #[error(transparent)]
     Setting(#[from] serde::de::value::Error),
     #[error("the gateway's settings: {0}")]
     Document(#[from] serde_json::Error),
     #[error(
-        "listening on {0} would let other machines in, and no API key is configured: set MLXD_API_KEYS or api_keys in \
-         config.toml, or listen on 127.0.0.1"
+        "listening on {0} would let other machines in, and there is no API key: make one with `mlxd key add`, set \
+         MLXD_API_KEYS or api_keys in config.toml, or listen on 127.0.0.1"
     )]
     Open(String),
 }
@@ -130,6 +138,14 @@ impl Environment {
         let (settings, others) = variables.into_iter().partition(|(name, _)| name.starts_with("MLXD_"));
         Self { settings, user_home, others }
     }
+
+    /// A variable. An empty one counts as unset.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        if name == "HOME" {
+            return self.user_home.as_ref()?.to_str().map(str::to_owned);
+        }
+        self.settings.get(name).or_else(|| self.others.get(name)).cloned()
+    }
 }
 
 /// The home folder, which contains the configuration file. Every path is absolute from here on.
@@ -137,9 +153,23 @@ pub(crate) fn home(flag: Option<PathBuf>, environment: &Environment) -> Result<P
     let variable = environment.settings.get("MLXD_HOME").map(PathBuf::from);
     let default = || Some(environment.user_home.as_ref()?.join(".mlxd"));
     let home = flag.or(variable).or_else(default);
-    let home =
-        home.ok_or(ConfigError::Value { name: "--home", problem: "neither it nor HOME is set".into() })?;
+    let home = home
+        .ok_or(ConfigError::Value { name: "--home".into(), problem: "neither it nor HOME is set".into() })?;
     absolute("--home", &home)
+}
+
+/// The gateway's settings for a command on a home folder. A provider whose key is in a variable that is not set has none. Keys of
+/// clients are left out.
+pub(crate) fn gateway_settings(home: &Path, environment: &Environment) -> Result<GatewayConfig, ConfigError> {
+    let path = home.join("config.toml");
+    let mut file = file::read(&path)?;
+    file::take_models(&mut file, &path)?;
+    file::check_routes(&file, &path)?;
+    let mut layers = Layers { environment: environment.settings.clone(), file, path, ..Layers::default() };
+    let mut gateway: GatewayConfig = layers.group()?;
+    gateway.providers.read_set_keys(|name| environment.variable(name));
+    gateway.api_keys = ApiKeys::default();
+    Ok(gateway)
 }
 
 /// Combines flags, environment and file.
@@ -148,8 +178,9 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     let path = home.join("config.toml");
     let mut file = file::read(&path)?;
     let models = file::take_models(&mut file, &path)?;
+    file::check_routes(&file, &path)?;
     let unwritable =
-        |problem: toml::ser::Error| ConfigError::Value { name: "flags", problem: problem.to_string() };
+        |problem: toml::ser::Error| ConfigError::Value { name: "flags".into(), problem: problem.to_string() };
     let mut layers = Layers {
         flags: Table::try_from(&flags).map_err(unwritable)?,
         environment: environment.settings,
@@ -162,13 +193,14 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     let mut gateway: GatewayConfig = layers.group()?;
     let variable =
         |name: &str| layers.environment.get(name).or_else(|| environment.others.get(name)).cloned();
-    let unset = |problem| ConfigError::Value { name: "providers", problem };
+    let unset = |problem| ConfigError::Value { name: "providers".into(), problem };
     gateway.providers.read_keys(variable).map_err(unset)?;
     layers.refuse_unknown_keys()?;
     if server.host.trim().is_empty() {
-        return Err(ConfigError::Value { name: "--host", problem: "it is empty".into() });
+        return Err(ConfigError::Value { name: "--host".into(), problem: "it is empty".into() });
     }
-    if gateway.api_keys.is_empty() && !is_loopback(&server.host) {
+    let has_keys = !gateway.api_keys.is_empty() || home.join(KEYS_REQUIRED).exists();
+    if !has_keys && !is_loopback(&server.host) {
         return Err(ConfigError::Open(server.host));
     }
     let policy = Policy {
@@ -178,9 +210,15 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         models,
     };
     let folders = Some(flags.models).filter(|folders| !folders.is_empty());
+    let source = match &folders {
+        Some(_) => "--models".to_owned(),
+        None => layers.source("models").or_else(|| layers.source("model_folders")).unwrap_or_default(),
+    };
     Ok(Config {
         models: match folders.or(server.models).or(server.model_folders) {
-            Some(folders) => folders.iter().map(|folder| existing(folder)).collect::<Result<_, _>>()?,
+            Some(folders) => {
+                folders.iter().map(|folder| existing(&source, folder)).collect::<Result<_, _>>()?
+            }
             None => vec![home.join("models")],
         },
         host: server.host,
@@ -196,14 +234,15 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn absolute(name: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    std::path::absolute(path).map_err(|e| ConfigError::Value { name, problem: e.to_string() })
+fn absolute(name: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|e| ConfigError::Value { name: name.into(), problem: e.to_string() })
 }
 
-fn existing(folder: &Path) -> Result<PathBuf, ConfigError> {
+/// The path of a folder of models, which the setting at `source` names.
+fn existing(source: &str, folder: &Path) -> Result<PathBuf, ConfigError> {
     let problem = format!("{} is no folder", folder.display());
-    let path = absolute("--models", folder)?;
-    if may_be_folder(&path) { Ok(path) } else { Err(ConfigError::Value { name: "--models", problem }) }
+    let path = absolute(source, folder)?;
+    if may_be_folder(&path) { Ok(path) } else { Err(ConfigError::Value { name: source.into(), problem }) }
 }
 
 /// Whether the path is a folder, or does not answer. The supervisor then goes on without it.

@@ -2,16 +2,13 @@
 //!
 //! The prompt is therefore the one that the HTTP API makes of the same request. Neither port nor key is needed.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
 use crate::client::ClientError;
-
-/// The program beside this one that checks requests.
-const GATEWAY: &str = "mlxd-gateway";
+use crate::gateway;
 
 /// The text of a file, or of standard input if the name is `-`.
 ///
@@ -68,21 +65,9 @@ fn with_messages(messages: Value) -> Map<String, Value> {
 /// # Errors
 /// A wrong request, an unknown model, a template that refuses the conversation.
 pub(crate) fn render(supervisor: &Path, request: &Request, pieces: bool) -> Result<String, ClientError> {
-    let program = std::env::current_exe()?.with_file_name(GATEWAY);
-    let mut command = Command::new(&program);
-    command.arg("render").arg("--supervisor").arg(supervisor).args(pieces.then_some("--pieces"));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;
-    if let Some(mut input) = child.stdin.take() {
-        // If the program has ended already, its standard error has the reason.
-        let _ = input.write_all(request.body.to_string().as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(ClientError::Prompt(if reason.is_empty() { output.status.to_string() } else { reason }))
+    let mut arguments = vec![Path::new("render"), Path::new("--supervisor"), supervisor];
+    arguments.extend(pieces.then_some(Path::new("--pieces")));
+    gateway::run(&arguments, &request.body.to_string())
 }
 
 #[cfg(test)]

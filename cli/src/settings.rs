@@ -3,6 +3,8 @@
 use ipc_proto::supervisor::ModelSettings;
 use toml::{Table, Value};
 
+use crate::config::wording;
+
 /// Applies changes to `settings`. Texts need no quotes, and commas separate `aliases`. An empty value resets the setting.
 pub(crate) fn apply(settings: &ModelSettings, changes: &[String]) -> Result<ModelSettings, String> {
     let mut table = Table::try_from(settings).map_err(|e| e.to_string())?;
@@ -13,8 +15,7 @@ pub(crate) fn apply(settings: &ModelSettings, changes: &[String]) -> Result<Mode
             None => drop(table.remove(key)),
         }
     }
-    let settings: ModelSettings =
-        table.try_into().map_err(|e: toml::de::Error| e.to_string().trim().to_owned())?;
+    let settings: ModelSettings = table.try_into().map_err(|error| wording::sentence("settings", &error))?;
     settings.check().map_err(|e| e.message)?;
     Ok(settings)
 }

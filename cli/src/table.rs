@@ -136,9 +136,10 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-fn aligned(rows: &[[String; 8]]) -> String {
+/// Rows whose columns are as wide as their widest cell.
+pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..8).map(width).collect();
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let cells: Vec<String> =
@@ -147,6 +148,16 @@ fn aligned(rows: &[[String; 8]]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A span of time in its largest unit.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        86_400.. => format!("{} days", seconds / 86_400),
+        3600.. => format!("{} h", seconds / 3600),
+        60.. => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
 }
 
 #[cfg(test)]

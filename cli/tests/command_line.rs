@@ -86,3 +86,31 @@ fn ids_and_json_without_a_prompt_are_refused() {
         assert_eq!(alone(arguments).0, Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn completions_and_manual_have_every_command() {
+    let folder = home();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mlxd")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let script = run(&["completions", "bash"]);
+    run(&["man", "--out", folder.path().to_str().unwrap()]);
+    for command in ["serve", "pull", "search", "ls", "rm", "run", "ps", "doctor"] {
+        assert!(script.contains(&format!("mlxd,{command})")), "{command}");
+        let page = fs::read_to_string(folder.path().join(format!("mlxd-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+    assert!(run(&["man"]).contains("mlxd"));
+    assert!(folder.path().join("mlxd-key-add.1").exists());
+}
+
+#[test]
+fn empty_list_names_the_commands_that_fill_it() {
+    let home = home();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlxd"));
+    let output = command.env_clear().env("HOME", home.path()).arg("ls").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("mlxd search") && text.contains("mlxd pull"), "{text}");
+}

@@ -1,8 +1,17 @@
 //! The admin API.
 
+pub mod chat_wire;
+pub mod chats;
 pub mod events;
+pub mod key_wire;
+pub mod keys;
 pub mod metrics;
 pub mod models;
 pub mod pool;
+pub mod provider_wire;
+pub mod providers;
+pub mod refusal;
+pub mod requests;
+pub mod routes;
 pub mod view;
 pub mod wire;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::audit::bus::Bus;
 use crate::fleet::{Catalogue, FleetClient};
-use crate::inference::names::Names;
+use crate::inference::directory::Directory;
 
 pub mod choices;
 pub mod deliver;
 pub mod dispatcher;
+pub mod json_line;
+pub mod providers;
 pub mod replay_buffer;
 pub mod sse;
 pub mod writer;
@@ -25,14 +27,19 @@ pub struct Services {
     /// The models, also while the supervisor is silent.
     pub catalogue: Catalogue,
     /// The names of providers' models, and the routes.
-    pub names: Arc<Names>,
+    pub names: Arc<Directory>,
     /// The queue for the records of ended requests.
     pub audit: Bus,
 }
 
 impl Services {
     /// The services over this dispatcher and supervisor.
-    pub fn new(dispatcher: Arc<Dispatcher>, fleet: Arc<FleetClient>, names: Arc<Names>, audit: Bus) -> Self {
+    pub fn new(
+        dispatcher: Arc<Dispatcher>,
+        fleet: Arc<FleetClient>,
+        names: Arc<Directory>,
+        audit: Bus,
+    ) -> Self {
         let catalogue = Catalogue::new(Arc::clone(&fleet));
         Self { dispatcher, fleet, catalogue, names, audit }
     }

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod client;
+pub mod facts;
 pub mod watch;
 
 pub use catalogue::Catalogue;

@@ -1,4 +1,4 @@
-//! `mlxd-gateway`: the HTTP server in front of the workers. `mlxd serve` starts it, and `mlxd show` starts it to render one prompt.
+//! `mlxd-gateway`: the HTTP server in front of the workers. `mlxd serve` starts it; `mlxd key`, `mlxd provider` and others run its commands.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,21 +6,20 @@ use std::time::Duration;
 
 use clap::Parser;
 use gateway::audit::{bus, sink};
-use gateway::backends::by_name::ByName;
+use gateway::backends::by_name::{ByName, ProviderPool};
 use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
 use gateway::fleet::client::FleetClient;
 use gateway::fleet::watch::FleetWatch;
-use gateway::inference::names::Names;
 use gateway::protocols::openai::responses::store::ResponseStore;
 use gateway::server::closable_listener::ClosableListener;
 use gateway::server::listener::Listeners;
 use gateway::server::middleware::cors;
 use gateway::server::shutdown::{Signals, Stage, draining};
-use gateway::server::state::AppState;
+use gateway::server::state::{AppState, Stores};
 use gateway::server::{connections, listener, router};
-use gateway::store::Db;
-use gateway::{config, render};
+use gateway::store::{Db, key_store::KeyStore, routing_store::RoutingStore};
+use gateway::{commands, config};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::lifeline;
 use tokio::sync::watch;
@@ -51,11 +50,12 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(render::COMMAND) {
-        std::process::exit(render::run()?);
+    if let Some(status) = commands::run()? {
+        std::process::exit(status);
     }
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     if arguments.lifeline {
         lifeline::watch()?;
@@ -82,15 +82,19 @@ async fn serve(
     let beating = Arc::clone(&fleet);
     tokio::spawn(async move { beating.keep_beating().await });
     let local = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
-    let names = Arc::new(Names::new(config));
-    let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), config, Arc::clone(&names))?;
+    let pool = ProviderPool::new(config)?;
+    let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), Arc::clone(&pool));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let services = Services::new(Arc::clone(&dispatcher), fleet, names, audit);
+    let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), audit);
     services.catalogue.fill();
-    let state = AppState::new(config, services, changes.clone(), Arc::clone(&responses));
+    let keys = KeyStore::start(db.clone(), &arguments.home, config.api_keys.expose());
+    let routing =
+        RoutingStore::start(db.clone(), &arguments.home, config, move |table| pool.apply(table)).await;
+    let stores = Stores { responses: Arc::clone(&responses), keys: Arc::clone(&keys), routing };
+    let state = AppState::new(config, services, changes.clone(), stores);
     let drain = Duration::from_secs(config.drain_seconds.into());
     let idle = Duration::from_secs(config.idle_connection_seconds.into());
     let (stage, stages) = watch::channel(Stage::Serving);
@@ -119,7 +123,7 @@ async fn serve(
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
     // Dropping an aborted request writes its record. Unfinished background responses are stored incomplete.
-    let flushed = async { tokio::join!(responses.wait_idle(), sink) };
+    let flushed = async { tokio::join!(responses.wait_idle(), sink, keys.flush()) };
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())

@@ -54,7 +54,8 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     if let Some((media, event)) = operation.event {
         content[media] = json!({"schema": event(schemas)});
     }
-    let problem = if operation.path.starts_with("/admin/") { "application/problem+json" } else { JSON };
+    let is_own = operation.path.starts_with("/admin/") || operation.path.starts_with("/ui/");
+    let problem = if is_own { "application/problem+json" } else { JSON };
     let error = json!({"description": "What is wrong",
         "content": { problem: {"schema": (operation.error)(schemas)}}});
     let mut described = json!({
@@ -63,8 +64,8 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     });
     if let Some(request) = operation.request {
         let content = json!({ JSON: {"schema": request(schemas)}});
-        // Admin commands have an optional body. Settings have a required one.
-        let required = !operation.path.starts_with("/admin/") || operation.method == "put";
+        // Commands for a model have an optional body.
+        let required = !operation.path.starts_with("/admin/v1/models/") || operation.method == "put";
         described["requestBody"] = json!({"required": required, "content": content});
     }
     let query = operation.query.iter();

@@ -8,3 +8,5 @@ pub mod middleware;
 pub mod router;
 pub mod shutdown;
 pub mod state;
+pub mod ui;
+mod unread;

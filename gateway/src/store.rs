@@ -1,9 +1,14 @@
 //! The database. All SQL is here and in `migrations/`.
 
+pub mod chats;
 mod file;
 pub mod instance;
+pub mod key_store;
+pub mod keys;
 pub mod requests;
 pub mod responses;
+pub mod routing;
+pub mod routing_store;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
-use sqlx::SqlitePool;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -43,6 +48,10 @@ struct Pools {
 /// Limit of waiting for a connection or a lock.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_READERS: u32 = 4;
+/// Times that the tables are migrated. If the gateway and `mlxd key` both do it, one fails, and finds them migrated the next time.
+const MIGRATIONS: u32 = 4;
+/// Time between two of them.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
 /// An error of the database.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +76,11 @@ impl DbError {
             Self::Sql(error) => matches!(primary_code(error), Some(5 | 6)),
             Self::File(_) => false,
         }
+    }
+
+    /// Whether another program may have migrated the tables at the same time.
+    fn is_migration_race(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Migrate(_))) && !self.is_corruption() && !self.is_temporary()
     }
 
     fn is_corruption(&self) -> bool {
@@ -136,6 +150,14 @@ impl Db {
         error
     }
 
+    /// A connection for changes of several statements. Nothing else uses it, so that a failed commit confuses no other statement.
+    /// A commit reaches the disk: a master key that a change depends on is deleted after it.
+    async fn dedicated(&self) -> Result<SqliteConnection, DbError> {
+        self.pools().await?;
+        let options = self.0.options().synchronous(SqliteSynchronous::Full);
+        options.connect().await.map_err(|error| self.failed(error))
+    }
+
     /// Completes pending writes and closes the file.
     pub async fn close(&self) {
         if let Some(pools) = self.0.open.lock().await.take() {
@@ -186,8 +208,18 @@ impl Shared {
             .busy_timeout(TIMEOUT)
     }
 
-    /// Uses a connection of its own: after a commit that fails on a full disk, sqlx has a wrong view of the open transaction.
     async fn migrate(&self) -> Result<(), DbError> {
+        for _ in 1..MIGRATIONS {
+            match self.migrate_once().await {
+                Err(error) if error.is_migration_race() => tokio::time::sleep(MIGRATION_PAUSE).await,
+                done => return done,
+            }
+        }
+        self.migrate_once().await
+    }
+
+    /// Uses a connection of its own: after a commit that fails on a full disk, sqlx has a wrong view of the open transaction.
+    async fn migrate_once(&self) -> Result<(), DbError> {
         file::prepare(&self.path)?;
         let options = SqlitePoolOptions::new().max_connections(1).acquire_timeout(TIMEOUT);
         let pool = options.connect_with(self.options()).await?;

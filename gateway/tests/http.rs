@@ -23,8 +23,12 @@ mod fakes;
 mod intake;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
+#[path = "http/keys.rs"]
+mod keys;
 #[path = "http/limits.rs"]
 mod limits;
+#[path = "http/live.rs"]
+mod live;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/ollama.rs"]
@@ -39,6 +43,8 @@ mod providers;
 mod records;
 #[path = "http/responses.rs"]
 mod responses;
+#[path = "http/routes.rs"]
+mod routes;
 #[path = "http/scoring.rs"]
 mod scoring;
 #[path = "http/silence.rs"]
@@ -49,6 +55,8 @@ mod socket;
 mod stack;
 #[path = "http/unnamed.rs"]
 mod unnamed;
+#[path = "http/verbatim.rs"]
+mod verbatim;
 
 use fakes::{Gateway, completion};
 

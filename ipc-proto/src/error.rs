@@ -3,6 +3,7 @@
 //! An error holds the kind of failure, its origin, and its disposition for the caller. The gateway translates it into the client's
 //! protocol; no other process knows HTTP.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,10 @@ pub enum Resource {
     Response,
     /// The response that a request continues.
     PreviousResponse,
+    /// The record of an ended request.
+    Record,
+    /// A provider, by its name in the settings.
+    Provider,
 }
 
 /// The process or party in which a failure arose.
@@ -190,6 +195,16 @@ impl Error {
     /// An invalid value of `field` in the client's request.
     pub fn invalid(field: impl Into<Field>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, Origin::Client, message).with_field(field)
+    }
+
+    /// The error of a prompt with `length` tokens, for a context of `max_context`. Agents know by these words that they must
+    /// shorten the conversation, and read the two numbers.
+    pub fn too_long(field: Field, length: impl Display, max_context: u32) -> Self {
+        let text = format!(
+            "prompt is too long: {length} tokens > {max_context} maximum. This model's maximum context length is {max_context} \
+             tokens, output included"
+        );
+        Self::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field)
     }
 
     /// The named thing does not exist.

@@ -4,14 +4,24 @@
 //! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check. The field's name is
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
+mod master_key;
+mod prices;
 mod providers;
 mod routes;
 
+pub use master_key::MasterKey;
+pub use prices::{Price, PricedTokens, Prices, Rate};
 pub use providers::{Provider, ProviderKind, ProviderModel, Providers};
-pub use routes::{NamePattern, Route, Routes};
+pub use routes::{
+    LocalCondition, LocalState, NamePattern, NameRegex, Route, RouteFault, Routes, Share, TimeRange,
+    TokenRange, minute_of,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
+
+/// The file in the home folder that says that there are API keys in the database. It exists before the first one does.
+pub const KEYS_REQUIRED: &str = "keys-required";
 
 /// All settings of the gateway. `docs/src/configuration.md` documents each for users.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -36,6 +46,8 @@ pub struct GatewayConfig {
     pub allowed_hosts: AllowedHosts,
     /// Keys that clients must present; without any, clients need none.
     pub api_keys: ApiKeys,
+    /// The key that seals the keys of providers in the database; without it, it is in a file of the home folder.
+    pub master_key: Option<MasterKey>,
     /// Servers elsewhere that answer for models of theirs.
     pub providers: Providers,
     /// The models that answer for further names.
@@ -53,6 +65,7 @@ impl Default for GatewayConfig {
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
+            master_key: None,
             providers: Providers::default(),
             routes: Routes::default(),
         }
@@ -300,6 +313,7 @@ mod tests {
             hosts in proptest::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?", 0..4),
             any_origin in any::<bool>(),
             keys in proptest::collection::vec("[!-~]{1,20}", 0..4),
+            master_key in proptest::option::of(any::<[u8; 32]>()),
         ) {
             let config = GatewayConfig {
                 recoveries: numbers.0,
@@ -310,6 +324,7 @@ mod tests {
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
+                master_key: master_key.map(MasterKey::new),
                 providers: Providers::default(),
                 routes: Routes::default(),
             };

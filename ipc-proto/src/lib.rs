@@ -18,6 +18,11 @@ pub mod prompt;
 pub mod socket;
 pub mod stream;
 pub mod supervisor;
+pub mod wording;
 pub mod worker;
+
+/// The log filter of each process unless `MLXD_LOG` is set. tarpc reports every connection that ends before its answers, at each
+/// stop. The callers report a loss that matters.
+pub const DEFAULT_LOG: &str = "info,tarpc=off";
 
 pub use error::{Disposition, Error, ErrorKind, Field, Origin, Resource, Result};

@@ -8,6 +8,10 @@ use crate::generate::{ChoiceId, Prompt, Submission};
 use crate::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use crate::stream::StreamId;
 
+mod token_bound;
+
+pub use token_bound::TokenBound;
+
 /// The control interface of one loaded model. All calls but `wait_ready` are short.
 #[tarpc::service]
 pub trait Worker {
@@ -15,11 +19,13 @@ pub trait Worker {
     async fn wait_ready() -> Result<ModelInfo>;
 
     /// The loading progress.
-    async fn progress() -> Progress;
+    async fn progress() -> LoadProgress;
 
     /// Renders and tokenises a prompt and queues its choices. Their events go to `stream`. After an error nothing is queued, and no
     /// event follows.
-    async fn submit(stream: StreamId, submission: Submission) -> Result<Accepted>;
+    ///
+    /// Boxed: the client's future holds several copies of its request.
+    async fn submit(stream: StreamId, submission: Box<Submission>) -> Result<Accepted>;
 
     /// The number of tokens of the rendered `prompt`. Queues nothing.
     async fn count_tokens(prompt: Prompt) -> Result<u32>;
@@ -56,7 +62,7 @@ pub trait Worker {
 
 /// The loading progress, in bytes of weights on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub struct LoadProgress {
     /// Bytes read so far.
     pub loaded: u64,
     /// Bytes in total; 0 while unknown.
@@ -76,6 +82,10 @@ pub struct ModelInfo {
     pub has_chat_template: bool,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
+    /// What its tokens can stand for. `None` if its tokenizer may leave out parts of a text.
+    pub token_bound: Option<TokenBound>,
+    /// Whether the prompt of a chat has all of its last user turn, except white space.
+    pub keeps_user_turns: bool,
 }
 
 /// The task of a model. A request for another task is the client's error.

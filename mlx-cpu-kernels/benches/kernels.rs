@@ -3,7 +3,6 @@
 //! `MLXD_CPU_LEVEL=avx2 cargo bench -p mlx-cpu-kernels` measures a lower instruction set. LD_LIBRARY_PATH
 //! can put the libraries of another version in the place of these, as long as the four functions in use
 //! stay the same.
-#![cfg_attr(not(target_os = "linux"), expect(missing_docs, reason = "empty"))]
 
 #[cfg(target_os = "linux")]
 #[path = "../tests/native/arrays.rs"]

@@ -38,7 +38,8 @@ pub(crate) struct Programs {
 impl Programs {
     /// Finds the programs in the folder of this one.
     pub(crate) fn beside_this() -> Result<Self, ServeError> {
-        let this = std::env::current_exe()?;
+        // macOS gives the path as it was called, so a link has to be followed.
+        let this = std::env::current_exe()?.canonicalize()?;
         let folder = this.parent().unwrap_or(Path::new("."));
         let find = |name: &str| {
             let path = folder.join(name);
@@ -67,9 +68,7 @@ impl Child {
     /// Only this process holds its standard input open: end-of-file there means that the supervisor has died.
     /// The child has its own process group. Ctrl-C in a terminal reaches only the supervisor, which stops all in order.
     pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
-        for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_private(variable)) {
-            command.env_remove(variable);
-        }
+        hide_private_variables(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
         let lifeline = process.stdin.take();
@@ -125,6 +124,13 @@ impl Child {
             left = deadline => left,
         };
         self.stop(left).await;
+    }
+}
+
+/// Lets `command` inherit neither settings of the server nor secrets.
+pub(crate) fn hide_private_variables(command: &mut Command) {
+    for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_private(variable)) {
+        command.env_remove(variable);
     }
 }
 

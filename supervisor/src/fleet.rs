@@ -51,6 +51,8 @@ pub(crate) struct FleetSetup {
     pub(crate) program: PathBuf,
     /// The folder for sockets.
     pub(crate) run: PathBuf,
+    /// Bytes for all models together.
+    pub(crate) budget: u64,
     pub(crate) policy: Policy,
     /// Settings of earlier runs.
     pub(crate) overrides: SettingsOverrides,

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 mod backoff;
 mod child;
 mod descriptors;
+mod disk;
 mod error;
 mod estimate;
 mod eviction;
@@ -31,9 +32,12 @@ mod signals;
 #[cfg(any(test, feature = "test-doubles"))]
 mod test_doubles;
 
+pub use disk::{
+    DiskModel, Owner, header_details, memory_budget, memory_needed, models_on_disk, remote_details,
+};
 pub use error::ServeError;
 pub use fleet::Policy;
-pub use home::{HomeError, control_socket};
+pub use home::{HomeError, address, control_socket};
 pub use log::Log;
 pub use serve::serve;
 

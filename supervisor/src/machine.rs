@@ -1,17 +1,22 @@
 //! Measures memory: of the machine, of its control group, and of a process.
 
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as platform;
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
 mod macos;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(target_os = "macos", test))]
+mod macos_rules;
+#[cfg(target_os = "macos")]
 use macos as platform;
+#[cfg(any(target_os = "macos", test))]
+mod working_set;
 
-pub(crate) use platform::{pressure, threads};
+pub(crate) use platform::{HANG_SIGNAL, pressure, threads};
 
 /// The system's memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,8 +34,10 @@ pub(crate) fn memory() -> Memory {
 }
 
 /// The default budget in bytes: three quarters of the memory available to models.
-pub(crate) fn default_budget() -> u64 {
-    platform::memory_for_models().unwrap_or(memory().total) / 4 * 3
+///
+/// On macOS the worker `program` is asked for Metal's figure: the supervisor itself never links MLX.
+pub(crate) async fn default_budget(program: &Path) -> u64 {
+    platform::memory_for_models(program).await.unwrap_or(memory().total) / 4 * 3
 }
 
 /// Bytes of memory that a process has and the system cannot reclaim. `None` if the process has ended, or if the system
@@ -42,10 +49,48 @@ pub(crate) async fn footprint(pid: u32) -> Option<u64> {
 /// Waits until the memory of an ended process is free. It should be free at once.
 pub(crate) async fn wait_for_release(pid: u32) {
     for _ in 0..100 {
-        if footprint(pid).await.is_none_or(|bytes| bytes == 0) {
+        if is_released(footprint(pid).await) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tracing::warn!(pid, "the memory of a process that has ended is not back after two seconds");
+}
+
+/// Whether a process of this footprint has returned its memory. Until its parent has waited for it, an ended process has an
+/// entry without memory on both systems: XNU's `kern_exit.c` sets `ri_phys_footprint` to 0.
+fn is_released(footprint: Option<u64>) -> bool {
+    footprint.is_none_or(|bytes| bytes == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_released_once_the_process_has_none() {
+        for (footprint, released) in
+            [(None, true), (Some(0), true), (Some(1), false), (Some(u64::MAX), false)]
+        {
+            assert_eq!(is_released(footprint), released, "{footprint:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn default_budget_is_three_quarters_of_what_models_may_use() {
+        let budget = default_budget(Path::new("/no/such/worker")).await;
+        assert!(budget > 64 << 20 && budget <= memory().total / 4 * 3, "{budget}");
+    }
+
+    #[tokio::test]
+    async fn footprint_follows_allocations() {
+        let memory = memory();
+        assert!(memory.total > 100 << 20 && memory.available <= memory.total, "{memory:?}");
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        let with = footprint(std::process::id()).await.unwrap();
+        assert!(with > 64 << 20, "{with}");
+        drop(block);
+        assert!(footprint(std::process::id()).await.unwrap() < with - (60 << 20));
+        assert_eq!(footprint(u32::MAX).await, None);
+    }
 }

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! With work, a step is a sign of life. Without work, an answer is. A process that starts must answer, and from time to
-//! time read more bytes. A process without a sign of life gets SIGABRT. It then writes its threads' stacks, and the system
-//! may write a core file. SIGKILL follows, which also ends stopped processes.
+//! time read more bytes. A process without a sign of life gets SIGABRT, on macOS SIGKILL. At SIGABRT it writes its threads' stacks, and
+//! the system may write a core file. SIGKILL follows, which also ends stopped processes.
 
 use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::WorkerState;
-use ipc_proto::worker::{Health, Progress};
+use ipc_proto::worker::{Health, LoadProgress};
 
 /// Time that a process without requests has to end.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ pub(crate) struct Rules {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
     /// An answer while loading.
-    Progress(Progress),
+    Progress(LoadProgress),
     /// The model is loaded.
     Loaded,
     /// The worker reported that the model cannot be loaded.
@@ -66,7 +66,7 @@ pub(crate) enum Event {
 pub(crate) enum Signal {
     /// SIGTERM.
     Terminate,
-    /// SIGABRT.
+    /// SIGABRT, on macOS SIGKILL.
     Abort,
     /// SIGKILL.
     Kill,
@@ -86,7 +86,7 @@ pub(crate) struct Process {
     has_answered: bool,
     /// The time of the last event.
     last_event_at: Instant,
-    progress: Progress,
+    progress: LoadProgress,
     health: Health,
     idle_since: Option<Instant>,
     /// When draining or stopping must be over.
@@ -118,7 +118,7 @@ impl Process {
             answered_at: now,
             has_answered: false,
             last_event_at: now,
-            progress: Progress::default(),
+            progress: LoadProgress::default(),
             health: Health::default(),
             idle_since: None,
             deadline: None,
@@ -295,7 +295,7 @@ impl Process {
     }
 
     /// The last reported progress of loading.
-    pub(crate) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> LoadProgress {
         self.progress
     }
 

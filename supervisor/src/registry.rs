@@ -19,7 +19,8 @@ mod reader;
 mod scan;
 mod stores;
 
-pub(crate) use scan::{ModelSource, sources};
+pub(crate) use inspect::{header_details, remote_details};
+pub(crate) use scan::{ModelSource, scan_at_once, sources};
 pub(crate) use stores::{Store, stores_of_other_programs};
 
 /// A catalogue of this age is fresh enough for a list.
@@ -239,7 +240,10 @@ impl Registry {
             0 => {
                 let places: Vec<String> =
                     self.stores.iter().map(|store| store.path.display().to_string()).collect();
-                format!("there are no models yet; put model folders into {}", places.join(" or "))
+                format!(
+                    "there are no models yet; find one with `mlxd search`, or put model folders into {}",
+                    places.join(" or ")
+                )
             }
             n if n > LISTED => format!("available are {} and {} more", ids[..LISTED].join(", "), n - LISTED),
             _ => format!("available are {}", ids.join(", ")),

@@ -14,7 +14,7 @@ use crate::child::Programs;
 use crate::overrides::{self, SettingsOverrides};
 use crate::registry::{self, Store};
 use crate::signals::StopSignals;
-use crate::{Config, ServeError, descriptors, fleet, gateway, home, pressure, rpc};
+use crate::{Config, ServeError, descriptors, fleet, gateway, home, machine, pressure, rpc};
 
 /// The host that stands for both families.
 const LOCALHOST: &str = "localhost";
@@ -47,19 +47,28 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let overrides = SettingsOverrides::load(settings.clone())
         .map_err(|problem| ServeError::Settings { path: settings, problem })?;
     let programs = Programs::beside_this()?;
-    let stores = model_stores(&config)?;
+    std::fs::create_dir_all(own_models(&config))?;
+    let stores = model_stores(&config);
     let mut signals = StopSignals::listen()?;
     let hang = Duration::from_secs(config.policy.hang_seconds.into());
+    let budget = match config.policy.memory {
+        Some(bytes) => bytes,
+        None => machine::default_budget(&programs.worker).await,
+    };
     let fleet = fleet::start(fleet::FleetSetup {
         sources: registry::sources(stores),
         program: programs.worker,
         run: home.run().to_owned(),
+        budget,
         policy: config.policy,
         overrides,
         pressure: pressure::probe(),
     })?;
     let socket = home.run().join(home::CONTROL_SOCKET);
     let calls = ipc_proto::socket::listen(&socket)?;
+    if let Some(first) = listeners.first() {
+        home.write_address(first.local_addr()?)?;
+    }
     let stop = Arc::new(Notify::new());
     let gateway = gateway::start(gateway::GatewayLaunch {
         program: programs.gateway,
@@ -89,17 +98,21 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// The model stores in order of precedence. Creates the home's folder for models.
-fn model_stores(config: &Config) -> std::io::Result<Vec<Store>> {
-    let own = config.home.join("models");
-    std::fs::create_dir_all(&own)?;
+/// The home's folder for models.
+fn own_models(config: &Config) -> PathBuf {
+    config.home.join("models")
+}
+
+/// The model stores in order of precedence.
+pub(crate) fn model_stores(config: &Config) -> Vec<Store> {
+    let own = own_models(config);
     let mut folders: Vec<PathBuf> = config.models.iter().filter(|folder| **folder != own).cloned().collect();
     folders.push(own);
     let mut stores: Vec<Store> = folders.into_iter().map(Store::Folder).collect();
     stores.extend(registry::stores_of_other_programs(|name| {
         std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }));
-    Ok(stores)
+    stores
 }
 
 /// Listens on the first address of a host, and on both families of `localhost`: some clients try only one.

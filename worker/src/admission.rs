@@ -15,6 +15,7 @@ use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use tracing::Span;
 
 use crate::engine::command::EngineRequest;
+use crate::engine::masks;
 use crate::engine::output::OutputLimits;
 use crate::engine::penalties::Penalties;
 use crate::engine::reasoning_budget::ReasoningBudget;
@@ -73,7 +74,10 @@ pub fn admit(
         check_generated(files, &choice.generated, max_output)?;
         let mut params = SequenceParams { generated: choice.generated, ..params.clone() };
         params.sampling.seed = params.sampling.seed.wrapping_add(choice.index.into());
-        let (limits, constraint, budget) = (limits.clone(), constraint.clone(), budget.clone());
+        let (limits, mut constraint, budget) = (limits.clone(), constraint.clone(), budget.clone());
+        if let Some(matcher) = &mut constraint {
+            replay(matcher, &params.generated)?;
+        }
         Ok(EngineRequest {
             stream,
             id: choice.id,
@@ -107,7 +111,7 @@ fn check_prompt(files: &ModelFiles, prompt: &[u32], max_length: u32, field: Fiel
         return Err(Error::invalid(field, text));
     }
     if length >= max_length {
-        return Err(prompts::too_long(field, length, max_length));
+        return Err(Error::too_long(field, length, max_length));
     }
     Ok(())
 }
@@ -119,6 +123,12 @@ fn check_generated(files: &ModelFiles, generated: &[u32], max_output: u32) -> Re
         return Err(Error::invalid(Field::Generated, "these tokens are not this model's output"));
     }
     Ok(())
+}
+
+/// Follows the output of a choice that another worker began. The engine's thread must not: a grammar can take its time.
+fn replay(matcher: &mut Matcher, generated: &[u32]) -> Result<()> {
+    matcher
+        .watched(|matcher| generated.iter().try_for_each(|token| masks::advance(matcher, *token).map(drop)))
 }
 
 /// The tokens that end the output: the model's, unless the request ignores them, and those of the generation.

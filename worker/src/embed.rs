@@ -18,6 +18,7 @@ use crate::engine::admission_limits::AdmissionPermit;
 use crate::engine::command::Command;
 use crate::engine::counters::Counters;
 use crate::engine::frames::FrameSender;
+use crate::engine::no_numbers;
 use crate::engine::runner::RunnerError;
 
 pub mod admission;
@@ -73,7 +74,7 @@ const MAX_STEPS_IN_FLIGHT: usize = 2;
 pub struct EncoderEngine<R> {
     runner: R,
     queue: BatchQueue,
-    jobs: HashMap<JobId, Running>,
+    jobs: HashMap<JobId, OpenRequest>,
     /// The request and index of each text in each step, the oldest step first.
     in_flight: VecDeque<Vec<(JobId, usize)>>,
     next_id: u64,
@@ -85,7 +86,7 @@ pub struct EncoderEngine<R> {
 }
 
 /// A request with unfinished texts.
-struct Running {
+struct OpenRequest {
     results: Vec<Vec<f32>>,
     left: usize,
     reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
@@ -170,7 +171,8 @@ impl<R: BatchRunner> EncoderEngine<R> {
 
     fn submit(&mut self, job: Job) {
         let Job { inputs, reply, permit } = job;
-        let running = Running { results: vec![Vec::new(); inputs.len()], left: inputs.len(), reply, permit };
+        let running =
+            OpenRequest { results: vec![Vec::new(); inputs.len()], left: inputs.len(), reply, permit };
         if self.draining {
             return running.end(Err(shutting_down()));
         }
@@ -246,6 +248,10 @@ impl<R: BatchRunner> EncoderEngine<R> {
     }
 
     fn complete(&mut self, id: JobId, index: usize, result: Vec<f32>) {
+        if !result.iter().all(|number| number.is_finite()) {
+            self.queue.remove(id);
+            return self.jobs.remove(&id).into_iter().for_each(|running| running.end(Err(no_numbers())));
+        }
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.results[index] = result;
         running.left -= 1;
@@ -263,7 +269,7 @@ impl<R: BatchRunner> EncoderEngine<R> {
     }
 }
 
-impl Running {
+impl OpenRequest {
     fn end(self, outcome: Result<Vec<Vec<f32>>>) {
         let Self { reply, permit, .. } = self;
         // A client that has its answer must find the permit free.

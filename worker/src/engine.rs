@@ -44,6 +44,7 @@ use admission_limits::AdmissionPermit;
 use command::{Admitted, Command, EngineRequest};
 use counters::Counters;
 use kv_limit::KvLimit;
+use masked_rows::Unread;
 use masks::{MaskLimits, Masks};
 use output::Output;
 use pace::Pace;
@@ -83,6 +84,8 @@ struct Request {
     output: Output,
     /// `None` while [`Masks`] has it, too.
     constraint: Option<Matcher>,
+    /// Its last token, while [`Masks`] consumes it.
+    unread: Option<Unread>,
     budget: Option<ReasoningBudget>,
     deadline: Option<Instant>,
     span: tracing::Span,
@@ -222,6 +225,7 @@ impl<R: Runner> Engine<R> {
             id,
             output,
             constraint,
+            unread: None,
             budget,
             deadline,
             span,
@@ -368,27 +372,28 @@ impl<R: Runner> Engine<R> {
 
     fn postprocess(&mut self, outcome: StepOutcome) {
         let mut scores = self.distribute_scores(outcome.scores);
-        let (mut ended, mut sampled_rows) = (Vec::new(), Vec::new());
-        let (requests, streams) = (&mut self.requests, &mut self.streams);
+        let (mut ended, mut constrained) = (Vec::new(), Vec::new());
+        let Self { requests, streams, masks, .. } = self;
         self.scheduler.commit(&self.batch, &outcome.tokens, |sampled| {
             let Some(request) = requests.get_mut(&sampled.id) else { return true };
-            let scored = scores.get_mut(&sampled.id).and_then(Vec::pop);
-            let over = request.push(sampled, scored, streams);
+            let score = scores.get_mut(&sampled.id).and_then(Vec::pop);
+            if let Some(matcher) = request.constraint.take_if(|_| sampled.token != NO_TOKEN) {
+                // Other threads consume it, while this one serves the other rows.
+                let is_trusted = masks.consume(sampled.id, matcher, sampled.token);
+                constrained.push((sampled.id, is_trusted));
+                request.unread = Some(Unread { sampled, score });
+                return false;
+            }
+            let over = request.push(sampled, score, Ok(false), streams);
             if over {
                 ended.push(sampled.id);
-            } else if let Some(matcher) = request.constraint.take() {
-                sampled_rows.push((sampled.id, matcher));
             }
             over
         });
-        for (sequence, matcher) in sampled_rows {
-            if !self.masks.start(sequence, matcher) {
-                self.scheduler.hold(sequence);
-            }
-        }
         for sequence in ended {
             self.end(sequence);
         }
+        self.read_tokens(&constrained);
         self.fail_broken();
     }
 
@@ -467,8 +472,14 @@ impl<R: Runner> Engine<R> {
 }
 
 impl Request {
-    /// Appends a sampled token; returns whether it was the last.
-    fn push(&mut self, sampled: Sampled, scored: Option<TokenScore>, streams: &mut Streams) -> bool {
+    /// Appends a sampled token; returns whether it was the last. `complete` says whether the constraint allows no further one.
+    fn push(
+        &mut self,
+        sampled: Sampled,
+        scored: Option<TokenScore>,
+        complete: Result<bool, Error>,
+        streams: &mut Streams,
+    ) -> bool {
         let (stream, id) = (self.stream, self.id);
         let Sampled { token, found, .. } = sampled;
         if token == NO_TOKEN {
@@ -485,7 +496,7 @@ impl Request {
             );
             self.output.set_cached(found.tokens, found.inserted);
         }
-        match self.advance_constraint(token) {
+        match complete {
             Ok(complete) => {
                 let ended =
                     self.output.push(token, scored, complete, |event| streams.push(stream, id, event));
@@ -499,15 +510,15 @@ impl Request {
         }
     }
 
-    /// Replays tokens that another worker generated. Returns the final event if they end the request.
+    /// Replays tokens that another worker generated; the constraint has consumed them. Returns the final event if they end the
+    /// request.
     fn resume(&mut self, generated: &[u32]) -> Option<Event> {
-        generated.iter().find_map(|token| match self.advance_constraint(*token) {
-            Ok(complete) => {
-                let end = self.output.resume(*token, complete);
-                self.update_budget(*token);
-                end
-            }
-            Err(error) => Some(Event::Failed(error)),
+        let complete = self.constraint.as_ref().is_some_and(Matcher::is_complete);
+        let last = generated.len().saturating_sub(1);
+        generated.iter().enumerate().find_map(|(at, token)| {
+            let end = self.output.resume(*token, complete && at == last);
+            self.update_budget(*token);
+            end
         })
     }
 
@@ -517,19 +528,6 @@ impl Request {
             let (thought, thinking) = self.output.reasoning_state();
             budget.record(token, thought, thinking);
         }
-    }
-
-    /// Advances the constraint by `token`; returns whether the output is complete.
-    fn advance_constraint(&mut self, token: u32) -> Result<bool, Error> {
-        let Some(matcher) = &mut self.constraint else { return Ok(false) };
-        if let Err(problem) = matcher.push(token) {
-            if matcher.is_broken() {
-                return Err(masked_rows::unusable(&problem));
-            }
-            let text = format!("the constraint cannot go on: {problem}");
-            return Err(Error::new(ErrorKind::Internal, Origin::Worker, text));
-        }
-        Ok(matcher.is_complete())
     }
 }
 
@@ -549,7 +547,8 @@ fn check_outcome(batch: &Batch, outcome: StepOutcome) -> Result<StepOutcome, Run
     Ok(outcome)
 }
 
-fn no_numbers() -> Error {
+/// The error of a model that computes NaN or infinite numbers.
+pub(crate) fn no_numbers() -> Error {
     let text = "the model computes no numbers (NaN): its weights or configuration are broken";
     Error::new(ErrorKind::ModelBroken, Origin::Worker, text)
 }

@@ -18,6 +18,7 @@ use crate::engine::scheduler::{self, StepLimits};
 use crate::mlx::encoder_runner::{self, EncoderRunner};
 use crate::mlx::{self, LoadOptions};
 use crate::models::encoder;
+use crate::prompts;
 use crate::rpc::Ready;
 #[cfg(feature = "test-doubles")]
 use crate::test_doubles;
@@ -160,6 +161,8 @@ fn load_encoder(
         max_context: max_tokens,
         has_chat_template: false,
         weight_bytes: runner.weight_bytes(),
+        token_bound: None,
+        keeps_user_turns: false,
     };
     let width = sentence.dense.last().map_or(config.hidden_size().unwrap_or(0), |dense| dense.outputs as u32);
     let reader = EncoderModel {
@@ -278,6 +281,8 @@ fn ready(config: Config, files: ModelFiles, limits: StepLimits, capacity: Runner
         max_context: scheduler::max_length(limits, capacity) as u32,
         has_chat_template: files.templates.can_chat(),
         weight_bytes: capacity.weight_bytes,
+        token_bound: files.tokenizer.token_bound().cloned(),
+        keeps_user_turns: prompts::keeps_user_turns(&files),
     };
     Ready { info, files: Arc::new(files), reader: None }
 }

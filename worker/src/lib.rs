@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod arguments;
+pub mod doctor;
 pub mod embed;
 pub mod engine;
 pub mod engine_thread;

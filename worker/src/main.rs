@@ -1,5 +1,6 @@
 //! `mlxd-worker`: serves one model. `mlxd serve` starts it; start it by hand only for debugging.
 
+use std::ffi::OsStr;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -17,16 +18,31 @@ use worker::rpc::Server;
 use worker::shutdown::{drain, stop_signal};
 
 fn main() -> anyhow::Result<()> {
+    if let Some(answer) = question()? {
+        return Ok(serde_json::to_writer(std::io::stdout(), &answer)?);
+    }
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("MLXD_LOG").or_else(|_| EnvFilter::try_from_default_env());
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     arguments.lifeline.then(lifeline::watch).transpose().context("cannot watch the supervisor")?;
     worker::stacks::write_at_abort().context("cannot prepare for an abort")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Chat templates are rendered on its threads.
+    runtime.thread_stack_size(chat_template::STACK_BYTES);
     let runtime = runtime.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
     // Exit without MLX's exit handlers: the engine thread may still be computing.
     exit_now(runtime.block_on(serve(arguments))?)
+}
+
+/// The answer to a question about this machine, which needs no model: `mlxd doctor` asks the first, the supervisor the second.
+fn question() -> anyhow::Result<Option<serde_json::Value>> {
+    let first = std::env::args_os().nth(1);
+    Ok(match first.as_deref().and_then(OsStr::to_str) {
+        Some("doctor") => Some(worker::doctor::report()?),
+        Some("device") => Some(worker::doctor::device()),
+        _ => None,
+    })
 }
 
 /// Serves until a stop signal or the end of the engine; returns the exit status.

@@ -13,7 +13,7 @@ use crate::models::{self, Model};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
 use crate::weights::config::{Config, language};
-use crate::weights::loader::{Loader, Precision, Progress};
+use crate::weights::loader::{Loader, OnProgress, Precision};
 use crate::weights::safetensors::Shards;
 
 pub mod encoder_runner;
@@ -59,7 +59,7 @@ pub struct MlxRunner {
 ///
 /// # Errors
 /// Names the wrong file, field or tensor. Up to then only headers have been read.
-pub fn load(folder: &Path, options: &LoadOptions, progress: Progress) -> Result<MlxRunner, LoadError> {
+pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Result<MlxRunner, LoadError> {
     let config = Config::read(folder)?;
     let build = models::find(&config.model_type)?;
     let mut shards = Shards::open(folder)?;

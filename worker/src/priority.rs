@@ -23,11 +23,14 @@ mod platform {
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    /// Nothing: setpriority(2) means the whole process here.
-    pub type ThreadId = ();
+    /// A thread without a number: setpriority(2) means the whole process here.
+    #[derive(Debug, Clone, Copy)]
+    pub struct ThreadId;
 
     /// The calling thread.
-    pub fn this_thread() -> ThreadId {}
+    pub fn this_thread() -> ThreadId {
+        ThreadId
+    }
 
     /// Does nothing.
     pub fn lower(_: ThreadId) {}

@@ -1,8 +1,6 @@
 //! Converts neutral prompts to token ids, and token ids back to text. Pure.
 
-use std::fmt::Display;
-
-use ipc_proto::generate::{ChatPrompt, ContentPart, Message, Prompt};
+use ipc_proto::generate::{ChatPrompt, ContentPart, Message, Prompt, Role, Tool};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
@@ -59,7 +57,7 @@ impl<'a> Limits<'a> {
     /// The error for a client whose text has no tokens.
     fn refusal(self, error: EncodeError, field: Field) -> Error {
         match error {
-            EncodeError::TooLong => too_long(
+            EncodeError::TooLong => Error::too_long(
                 field,
                 format_args!("more than {}", self.bounds().tokens),
                 self.max_context.unwrap_or(0),
@@ -77,14 +75,17 @@ impl<'a> Limits<'a> {
     }
 }
 
-/// The error of a prompt with `length` tokens. Agents know by these words that they must shorten the conversation, and read the
-/// two numbers.
-pub fn too_long(field: Field, length: impl Display, max_context: u32) -> Error {
-    let text = format!(
-        "prompt is too long: {length} tokens > {max_context} maximum. This model's maximum context length is {max_context} \
-         tokens, output included"
-    );
-    Error::new(ErrorKind::ContextLength, Origin::Client, text).with_field(field)
+/// Whether the chat templates put all of the last user turn into the prompt, except white space.
+pub fn keeps_user_turns(files: &ModelFiles) -> bool {
+    // Longer than a template keeps if it shortens turns.
+    let text: String = (0..10_000).map(|number| format!("{number} ")).collect();
+    let turn = |text: &str| Message::text(Role::User, text);
+    let chat = ChatPrompt { messages: vec![turn(text.trim_end())], ..ChatPrompt::default() };
+    let tool = Tool { name: "probe".into(), ..Tool::default() };
+    let with_tools = ChatPrompt { tools: vec![tool], ..chat.clone() };
+    // A template that refuses them refuses each such request.
+    let rendered = [chat, with_tools].map(|chat| files.templates.choose(&chat)?.1.render(&chat, None));
+    rendered.iter().flatten().all(|rendered| rendered.text.contains(text.trim_end()))
 }
 
 /// Tokenises a prompt and determines the format of the output that follows it. Leaves out the oldest turns of a conversation that

@@ -14,7 +14,7 @@ use ipc_proto::generate::{ChoiceId, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
-use ipc_proto::worker::{Accepted, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::worker::{Accepted, Health, LoadProgress, Memory, ModelInfo, ModelKind, Worker};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
@@ -164,7 +164,7 @@ impl Server {
         self.texts.run(bytes, move |wanted| work(&files, info.max_context, wanted)).await
     }
 
-    async fn admit(&self, stream: StreamId, submission: Submission, span: Span) -> Result<Accepted> {
+    async fn admit(&self, stream: StreamId, submission: Box<Submission>, span: Span) -> Result<Accepted> {
         let fault = |kind, text: &str| Error::new(kind, Origin::Worker, text);
         let ready = self.ready()?;
         embed::require_kind(&ready.info, ModelKind::Generate)?;
@@ -188,7 +188,7 @@ impl Server {
         let is_wanted = self.arrivals.watch(&arrivals);
         let admitted = self.texts.run(bytes, move |wanted| {
             let wanted = || wanted() && is_wanted();
-            admission::admit(&ready.files, max_length, (stream, &span), submission, &wanted)
+            admission::admit(&ready.files, max_length, (stream, &span), *submission, &wanted)
         });
         let requests = admitted.await?;
         let prompt_tokens = requests.first().map_or(0, |request| request.params.prompt.len()) as u32;
@@ -215,7 +215,7 @@ impl Worker for Server {
         }
     }
 
-    async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
+    async fn submit(self, _: Context, stream: StreamId, submission: Box<Submission>) -> Result<Accepted> {
         // The level of errors: a filter for warnings must keep the id.
         let span = tracing::error_span!("request", id = submission.request_id);
         self.admit(stream, submission, span.clone()).instrument(span).await
@@ -267,7 +267,7 @@ impl Worker for Server {
         Health { waiting: self.waiting() as u32, ..self.counters.health() }
     }
 
-    async fn progress(self, _: Context) -> Progress {
+    async fn progress(self, _: Context) -> LoadProgress {
         self.counters.progress()
     }
 

@@ -199,7 +199,8 @@ async fn invalid_requests_are_refused_by_field() {
         assert_eq!((error.kind, &error.field), (ErrorKind::InvalidRequest, &Some(field)), "{error}");
     }
     let strange = ipc_proto::stream::StreamId(77);
-    let error = gateway.control.submit(context(), strange, text(0, "x", 5)).await.unwrap().unwrap_err();
+    let error =
+        gateway.control.submit(context(), strange, Box::new(text(0, "x", 5))).await.unwrap().unwrap_err();
     assert_eq!((error.kind, error.is_retryable()), (ErrorKind::Unavailable, true));
     assert_eq!(gateway.until(|_| true).await.waiting, 0);
 }

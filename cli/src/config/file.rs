@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use ipc_proto::gateway::{Route, Routes};
 use ipc_proto::supervisor::ModelSettings;
+use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::ConfigError;
+use super::{ConfigError, wording};
 
 /// The top-level table; empty without a file.
 pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
@@ -25,6 +27,35 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
+/// Checks the routes in the file, so that an error says where in it the wrong one is.
+pub(super) fn check_routes(file: &Table, path: &Path) -> Result<(), ConfigError> {
+    let Some(Value::Array(items)) = file.get("routes") else { return Ok(()) };
+    let place = |number: usize| match route_line(path, number) {
+        Some(line) => format!("line {line}: "),
+        None => String::new(),
+    };
+    let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+    let mut routes = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let route = Route::deserialize(item.clone()).map_err(|error| {
+            let sentence = wording::sentence(&format!("route {}", at + 1), &error);
+            problem(format!("{}{sentence}", place(at + 1)))
+        })?;
+        routes.push(route);
+    }
+    Routes::try_from(routes).map(drop).map_err(|text| {
+        let number = text.strip_prefix("route ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        problem(format!("{}{text}", number.map(place).unwrap_or_default()))
+    })
+}
+
+/// The line at which the route of this number begins, both counted from 1. `None` if the routes are not tables of their own.
+fn route_line(path: &Path, number: usize) -> Option<usize> {
+    let text = fs::read_to_string(path).ok()?;
+    let mut heads = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[routes]]"));
+    heads.nth(number.checked_sub(1)?).map(|(at, _)| at + 1)
+}
+
 /// Takes the tables of single models out of the file. `models` is a list of folders afterwards.
 pub(super) fn take_models(
     file: &mut Table,
@@ -40,12 +71,11 @@ pub(super) fn take_models(
     };
     let mut models = BTreeMap::new();
     for (id, table) in tables {
-        let problem = |problem: &dyn std::fmt::Display| ConfigError::File {
-            path: path.to_owned(),
-            problem: format!("models.\"{id}\": {problem}"),
-        };
-        let settings: ModelSettings = table.try_into().map_err(|error| problem(&error))?;
-        settings.check().map_err(|error| problem(&error))?;
+        let key = format!("models.\"{id}\"");
+        let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+        let settings: ModelSettings =
+            table.try_into().map_err(|error| problem(wording::sentence(&key, &error)))?;
+        settings.check().map_err(|error| problem(format!("{key}: {error}")))?;
         models.insert(id, settings);
     }
     match shared_name(&models) {

@@ -14,7 +14,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use toml::{Table, Value};
 
-use super::ConfigError;
+use super::{ConfigError, wording};
 
 /// The settings as they were written, each in up to three places.
 #[derive(Default)]
@@ -43,6 +43,11 @@ impl Layers {
         };
         let problem = format!("unknown field `{unknown}`, expected one of {}", self.keys.join(", "));
         Err(ConfigError::File { path: self.path.clone(), problem })
+    }
+
+    /// The flag, variable or key that a setting comes from, if any layer has it.
+    pub(super) fn source(&self, key: &'static str) -> Option<String> {
+        self.setting(key).map(|setting| setting.source)
     }
 
     fn setting(&self, key: &'static str) -> Option<Setting<'_>> {
@@ -116,18 +121,19 @@ impl<'de> MapAccess<'de> for Settings<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let setting = self.current.take().ok_or_else(|| Error::custom("a value has a key before it"))?;
-        let value = match setting.written {
+        let Setting { key, source, written } = setting;
+        let value = match written {
             Written::Text(text) => {
                 // A path may contain a comma.
-                let is_paths = matches!(setting.key, "models" | "model_folders");
+                let is_paths = matches!(key, "models" | "model_folders");
                 let separator = if is_paths { ':' } else { ',' };
-                seed.deserialize(Text { text, separator }).map_err(|error| error.to_string())
+                seed.deserialize(Text { text, separator }).map_err(|problem| format!("{source}: {problem}"))
             }
             Written::Value(value) => {
-                seed.deserialize(value.clone()).map_err(|error| error.message().to_owned())
+                seed.deserialize(value.clone()).map_err(|error| wording::sentence(&source, &error))
             }
         };
-        value.map_err(|problem| Error::custom(format!("{}: {problem}", setting.source)))
+        value.map_err(Error::custom)
     }
 }
 

@@ -83,6 +83,31 @@ fn wrong_file_is_refused_with_its_path_and_key() {
 }
 
 #[test]
+fn wrong_types_are_described_in_the_words_of_toml() {
+    for (text, sentence) in [
+        ("models = 3", "models must be a list, not 3"),
+        ("idle_seconds = \"x\"", "idle_seconds must be a whole number that is not negative, not \"x\""),
+        ("[models]\nm = 3", "models.\"m\" must be a table, not 3"),
+        ("[models.m]\naliases = 3", "models.\"m\".aliases must be a list, not 3"),
+        (
+            "[models.m]\npriority = \"x\"",
+            "models.\"m\".priority must be one of \"high\", \"normal\", \"low\", not \"x\"",
+        ),
+    ] {
+        let error = resolve_file(text).unwrap_err();
+        assert!(error.ends_with(&format!("config.toml: {sentence}")), "{error}");
+    }
+}
+
+#[test]
+fn missing_folder_of_models_is_blamed_on_its_setting() {
+    let error = resolve_all("", &[("MLXD_MODELS", "/no/such/folder")], Flags::default()).unwrap_err();
+    assert_eq!(error, "MLXD_MODELS: /no/such/folder is no folder");
+    let error = resolve_file("models = [\"/no/such/folder\"]").unwrap_err();
+    assert!(error.ends_with("config.toml: models: /no/such/folder is no folder"), "{error}");
+}
+
+#[test]
 fn unknown_key_is_refused_with_the_known_ones() {
     let error = resolve_file("recoverys = 1").unwrap_err();
     assert!(error.contains("recoverys") && error.contains("port") && error.contains("recoveries"), "{error}");
@@ -167,6 +192,9 @@ fn other_machines_are_let_in_with_a_key_only() {
         }
         assert!(resolve_all("api_keys = [\"sk-1\", \"sk-2\"]", &[], flags(host)).is_ok());
     }
+    let (folder, environment) = environment("", &[]);
+    std::fs::write(folder.path().join(KEYS_REQUIRED), "").unwrap();
+    assert!(resolve(flags("0.0.0.0"), environment).is_ok(), "the database has keys");
     for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
         assert!(resolve_all("", &[], flags(host)).is_ok());
     }
@@ -180,6 +208,25 @@ fn keys_are_never_printed() {
         let error = resolve_file(wrong).unwrap_err();
         assert!(!error.contains("sk-hidden"), "{error}");
     }
+}
+
+#[test]
+fn wrong_route_is_refused_with_its_line() {
+    let first = "[[routes]]\nmodel = \"a\"\ntargets = [\"m\"]\n\n";
+    for (second, parts) in [
+        ("[[routes]]\nmodel_regex = \"a(\"\ntargets = [\"m\"]", ["line 5: ", "character 2"]),
+        (
+            "[[routes]]\nhas_tools = 3\ntargets = [\"m\"]",
+            ["line 5: ", "has_tools must be true or false, not 3"],
+        ),
+        ("[[routes]]\nmodel = \"a\"\ntargets = [\"m\"]", ["line 5: ", "route 2 (a): it is never reached"]),
+        ("[[routes]]\nmodel = \"b\"\ntarget = [\"m\"]", ["line 5: ", "route 2"]),
+    ] {
+        let problem = resolve_file(&format!("{first}{second}")).unwrap_err();
+        assert!(parts.iter().all(|part| problem.contains(part)), "{problem}");
+        assert!(!problem.trim_end().contains('\n'), "{problem}");
+    }
+    assert!(resolve_file(first).is_ok());
 }
 
 #[test]

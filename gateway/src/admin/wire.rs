@@ -1,13 +1,18 @@
 //! The JSON types of the admin API. Field names end with their unit. Doc comments become descriptions in the OpenAPI document.
 #![expect(missing_docs, reason = "the names of some fields say all")]
 
+use std::collections::BTreeMap;
+
 use ipc_proto::supervisor::{Exit, Lease, ModelSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::inference::routing::Step;
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
 use crate::protocols::models::details::{Details, State};
+use crate::store::requests::RequestRow;
 
 /// An error (RFC 7807).
 #[derive(Debug, Serialize, JsonSchema)]
@@ -171,6 +176,114 @@ pub struct PressureChange {
     /// normal, warn or critical.
     pub pressure: &'static str,
 }
+
+/// The query of the request log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestQuery {
+    /// The model's name as the client gave it, or its id at the backend.
+    pub model: Option<String>,
+    /// `local` or the name of a provider.
+    pub backend: Option<String>,
+    /// `finished`, `failed` or `cancelled`.
+    pub status: Option<String>,
+    /// The id or the name of the sender's API key.
+    pub key: Option<String>,
+    /// The earliest start, as in RFC 3339.
+    pub since: Option<String>,
+    /// The `next` of an earlier page.
+    pub after: Option<String>,
+    /// The rows of a page.
+    pub limit: Option<u32>,
+}
+
+/// A page of the request log.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RequestRecords")]
+pub struct Requests {
+    /// The latest first.
+    pub requests: Vec<RequestRow>,
+    /// The `after` of the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+/// One ended request with the trace of its route.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RequestDetail {
+    /// The request.
+    #[serde(flatten)]
+    pub row: RequestRow,
+    /// How its route was chosen; null if the settings have no route for the model's name.
+    pub trace: Option<RouteTrace>,
+}
+
+/// How a route was chosen, and why its earlier models did not answer.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RouteTrace {
+    /// The route that applied; null if none did.
+    pub route: Option<String>,
+    /// The models in the order in which they are asked.
+    pub targets: Vec<String>,
+    /// Each route that was looked at, in order.
+    pub steps: Vec<Step>,
+    /// Why the first targets did not answer, in order.
+    pub reasons: Vec<String>,
+}
+
+/// The outcome of a provider's test.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ProviderTest {
+    /// Whether it answered, and took the key.
+    pub ok: bool,
+    /// Why not.
+    pub problem: Option<String>,
+    /// The number of models in its list.
+    pub listed_models: usize,
+    /// The models of the settings that are not in its list. Some providers list only a part.
+    pub missing_models: Vec<String>,
+    /// The models in its list, sorted by id.
+    pub models: Vec<DiscoveredModel>,
+    /// How long it took.
+    pub elapsed_ms: Option<u64>,
+}
+
+/// A model in a provider's list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DiscoveredModel {
+    /// Its id, as the provider's settings name it.
+    pub id: String,
+    /// The maximum of prompt and output together, in tokens, if the list says it.
+    pub context: Option<u32>,
+}
+
+/// A request to choose a route for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "RouteQuestion")]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// The model's name as a client gives it.
+    pub model: String,
+    /// Whether the request has tools.
+    #[serde(default)]
+    pub has_tools: bool,
+    /// Whether the request has images.
+    #[serde(default)]
+    pub has_images: bool,
+    /// The tokens of its prompt; a request without them generates nothing.
+    pub prompt_tokens: Option<u32>,
+    /// Its headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Its metadata.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// The local time, such as `22:15`; now by default.
+    pub time: Option<String>,
+    /// The `x-request-id`, which decides a split.
+    pub request_id: Option<String>,
+}
+
+impl Body for Explain {}
 
 /// The body of `load`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

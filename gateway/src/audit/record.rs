@@ -1,38 +1,45 @@
 //! Records the course of one request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::Utc;
 use ipc_proto::generate::{Event, Usage};
 use ipc_proto::{Error, Result};
 
+use crate::access::Tenant;
 use crate::audit::bus::Bus;
+use crate::inference::course::{Answerer, Course};
 use crate::inference::labels::Labels;
 use crate::inference::record::{Outcome, Record};
 use crate::inference::request::InferenceRequest;
+use crate::inference::request_id::RequestId;
 
 /// Records one request. Sends the record to the bus when it is dropped, also after a cancellation or a panic.
 pub struct RequestRecorder {
     bus: Bus,
     record: Record,
     start: Instant,
-    recoveries: Arc<AtomicU32>,
+    course: Arc<Course>,
+    sender: Tenant,
+    /// Tokens of the prompt, and of the outputs so far: what counts if the request does not end well.
+    read: u32,
+    generated: u32,
 }
 
 impl RequestRecorder {
     /// Starts to record a generation request.
-    pub fn new(bus: Bus, id: &str, endpoint: &'static str, request: &InferenceRequest) -> Self {
+    pub fn new(bus: Bus, id: &RequestId, endpoint: &'static str, request: &InferenceRequest) -> Self {
         let recorder = Self::for_model(bus, id, endpoint, &request.model, request.stream.is_some());
-        recorder.with_labels(request.labels.clone())
+        recorder.with_labels(request.labels.clone(), id)
     }
 
     /// Starts to record a request for `model`.
-    pub fn for_model(bus: Bus, id: &str, endpoint: &'static str, model: &str, streamed: bool) -> Self {
+    pub fn for_model(bus: Bus, id: &RequestId, endpoint: &'static str, model: &str, streamed: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
             // Clients may send an id twice.
-            id: format!("{id}/{:x}", now.as_nanos()),
+            id: format!("{}/{:x}", id.name, now.as_nanos()),
             started_at_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             endpoint,
             model: model.to_owned(),
@@ -41,22 +48,47 @@ impl RequestRecorder {
             usage: Usage::default(),
             first_token_ms: None,
             total_ms: 0,
+            attempts: 0,
             recoveries: 0,
+            cost: None,
+            answerer: Answerer::default(),
+            decision: None,
             labels: Labels::default(),
+            key: None,
         };
-        Self { bus, record, start: Instant::now(), recoveries: Arc::default() }
+        let course = Arc::new(Course::new(id.headers.clone(), None));
+        id.latest.set(&course);
+        Self { bus, record, start: Instant::now(), course, sender: Tenant::default(), read: 0, generated: 0 }
     }
 
     /// The recorder with the labels of the sender.
     #[must_use]
-    pub fn with_labels(mut self, labels: Labels) -> Self {
+    pub fn with_labels(mut self, labels: Labels, id: &RequestId) -> Self {
+        if labels.notes.is_some() {
+            // No attempt has the course yet.
+            self.course = Arc::new(Course::new(self.course.headers().cloned(), labels.notes.clone()));
+            id.latest.set(&self.course);
+        }
         self.record.labels = labels;
         self
     }
 
-    /// The counter of the request's recoveries.
-    pub fn recovery_counter(&self) -> Arc<AtomicU32> {
-        Arc::clone(&self.recoveries)
+    /// The recorder of a request of `sender`, whose key it counts the tokens for.
+    #[must_use]
+    pub fn sent_by(mut self, sender: &Tenant) -> Self {
+        self.record.key = sender.identity().cloned();
+        self.sender = sender.clone();
+        self
+    }
+
+    /// Notes the tokens of the prompt, once a server has taken the request.
+    pub fn record_prompt(&mut self, tokens: u32) {
+        self.read = tokens;
+    }
+
+    /// The course of the request, for its attempts.
+    pub fn course(&self) -> &Arc<Course> {
+        &self.course
     }
 
     /// Records a failure to start.
@@ -71,8 +103,11 @@ impl RequestRecorder {
     pub fn record_event(&mut self, event: &Event, is_last: bool) {
         match event {
             Event::Progress(_) | Event::Prompt { .. } => {}
-            Event::Delta(_) => {
+            Event::Delta(delta) => {
                 let start = self.start;
+                // Providers do not say which tokens a piece has.
+                let tokens = u32::try_from(delta.tokens.len().max(1)).unwrap_or(u32::MAX);
+                self.generated = self.generated.saturating_add(tokens);
                 self.record.first_token_ms.get_or_insert_with(|| ms(start));
             }
             Event::Finished { usage, .. } => {
@@ -94,7 +129,19 @@ impl RequestRecorder {
 impl Drop for RequestRecorder {
     fn drop(&mut self) {
         self.record.total_ms = ms(self.start);
-        self.record.recoveries = self.recoveries.load(Ordering::Relaxed);
+        self.record.attempts = self.course.attempts();
+        self.record.recoveries = self.course.recoveries();
+        self.record.answerer = self.course.answerer();
+        self.record.decision = self.course.decision().cloned();
+        let usage = &mut self.record.usage;
+        if self.record.outcome != Outcome::Finished {
+            usage.prompt_tokens = usage.prompt_tokens.max(self.read);
+            usage.completion_tokens = usage.completion_tokens.max(self.generated);
+        }
+        let today = Utc::now().format("%Y-%m-%d").to_string();
+        self.record.cost = self.course.cost(&self.record.usage, &today);
+        let usage = &self.record.usage;
+        self.sender.spend(u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens));
         self.bus.send(self.record.clone());
     }
 }

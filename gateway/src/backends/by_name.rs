@@ -1,87 +1,179 @@
 //! Chooses the backend of a request by its model's name: a model of this machine, or one of a provider.
 //!
 //! A name that both have means the model of this machine. Only names in the settings go to a provider, so nothing leaves the
-//! machine because a local model is missing. A route gives other models for a name: the first that can answer does.
+//! machine because a local model is missing. A route gives other models for a request: the first that can answer does.
+//!
+//! Here, and only here, the sender's key bounds the models: by the names that it may ask for, and to this machine if it is local
+//! only. Every call of every protocol comes through here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::GatewayConfig;
-use ipc_proto::generate::Prompt;
+use ipc_proto::generate::{Generation, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
-use ipc_proto::{Disposition, Error, ErrorKind, Resource, Result};
+use ipc_proto::{Error, ErrorKind, Resource, Result};
 
 use super::local::LocalBackend;
-use super::providers::ProviderBackend;
-use super::{Attempt, Backend, Call, Capabilities, EventStream, GenerateAttempt};
-use crate::fleet::FleetClient;
+use super::{Attempt, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe};
+use crate::access::Tenant;
+use crate::fleet::{FleetClient, facts as fleet_facts};
+use crate::inference::course::{BackendName, Course};
 use crate::inference::names::Names;
+use crate::inference::routing::{self, Decision};
+
+mod chain;
+mod facts;
+mod pool;
+
+pub use pool::ProviderPool;
+use pool::Slots;
 
 /// The models of this machine, those of providers, and routes to them. Only generations go on along a route.
 pub struct ByName {
     local: Arc<LocalBackend>,
     fleet: Arc<FleetClient>,
-    providers: HashMap<String, ProviderBackend>,
+    pool: Arc<ProviderPool>,
+}
+
+/// All models and routes as they are for one request.
+struct View<'a> {
+    local: &'a LocalBackend,
+    fleet: &'a FleetClient,
+    providers: Arc<Slots>,
     names: Arc<Names>,
 }
 
+/// A name to find the backend of.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The name.
+    name: &'a str,
+    /// Whether a route gives it.
+    along_route: bool,
+    /// Whether only a model of this machine may answer.
+    local_only: bool,
+}
+
 impl ByName {
-    /// Models of `local`, and of the configured providers.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be set up.
-    pub fn new(
-        local: Arc<LocalBackend>,
-        fleet: Arc<FleetClient>,
-        config: &GatewayConfig,
-        names: Arc<Names>,
-    ) -> anyhow::Result<Self> {
-        let mut providers = HashMap::new();
-        for (name, provider) in config.providers.iter() {
-            providers.insert(name.to_owned(), ProviderBackend::new(name, provider)?);
-        }
-        Ok(Self { local, fleet, providers, names })
+    /// Models of `local`, and of the providers in `pool`.
+    pub fn new(local: Arc<LocalBackend>, fleet: Arc<FleetClient>, pool: Arc<ProviderPool>) -> Self {
+        Self { local, fleet, pool }
     }
 
-    /// Asks the models of a route, if one has the name, until one answers.
-    async fn generate_along(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+    /// The view that all attempts of a request have. Its first attempt decides on the names.
+    fn view(&self, course: &Course) -> View<'_> {
+        let providers = self.pool.slots();
+        let names = Arc::clone(course.names(self.pool.directory()));
+        View { local: &self.local, fleet: &self.fleet, providers, names }
+    }
+}
+
+impl View<'_> {
+    /// The route of a generation, and the order of its models.
+    async fn decide(&self, attempt: &GenerateAttempt) -> Arc<Decision> {
+        if let Some(decided) = attempt.course.decision() {
+            return Arc::clone(decided);
+        }
+        let facts = facts::of_generation(&self.names, self.fleet, attempt).await;
+        Arc::clone(attempt.course.decide(routing::decide(self.names.routes(), &facts)))
+    }
+
+    /// Asks the models of the request's route, if one applies, until one answers.
+    async fn generate_routed(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+        attempt.sender.check_model(&attempt.model)?;
+        if self.names.routes_of(&attempt.model).next().is_some() {
+            let decision = self.decide(&attempt).await;
+            if decision.route.is_some() {
+                return self.generate_along(&decision, attempt).await;
+            }
+        }
         let name = attempt.model.clone();
-        let targets = self.names.route(&name).map_or(&[][..], |route| &route.targets);
-        let Some((last, others)) = targets.split_last() else {
-            return self.generate_at(&name, attempt).await;
-        };
-        for target in others {
-            let outcome = self.generate_at(target, attempt.clone()).await;
-            let Some(cause) = reason_to_go_on(&outcome, &attempt) else { return outcome };
-            tracing::warn!(route = name, target, %cause, "a request goes to the next model of its route");
-        }
-        self.generate_at(last, attempt).await
+        let asked = Asked { name: &name, along_route: false, local_only: false };
+        let (backend, model) = self.ask(asked, &attempt.sender, &attempt.course).await?;
+        backend.generate(GenerateAttempt { model: model.to_owned(), ..attempt }).await
     }
 
-    async fn generate_at(&self, target: &str, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
-        let (backend, model) = self.choose(target).await?;
-        backend.generate(GenerateAttempt { model: model.to_owned(), ..attempt }).await
+    /// Chooses the backend of a name, and notes the choice. The one place that keeps requests on this machine.
+    async fn ask<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        sender: &Tenant,
+        course: &Course,
+    ) -> Result<(&'a dyn Backend, &'a str)> {
+        let Asked { name, along_route, local_only } = asked;
+        let (backend, server, model) = self.choose(name, sender).await?;
+        if local_only && server != BackendName::Local {
+            let text =
+                format!("the model \"{name}\" is not on this machine, which the request must not leave");
+            return Err(Error::not_found(Resource::Model, text));
+        }
+        let own_id = (model != name || along_route).then(|| model.into());
+        course.ask(server, own_id, along_route.then(|| name.into()));
+        Ok((backend, model))
     }
 
     /// The backend of a call, and the call with the model's name there.
     async fn redirect<'a, R: ?Sized>(&'a self, call: Call<'a, R>) -> Result<(&'a dyn Backend, Call<'a, R>)> {
-        let (backend, model) = self.choose(self.names.first_target(call.model)).await?;
+        call.sender.check_model(call.model)?;
+        if self.names.routes_of(call.model).next().is_some() {
+            let facts = fleet_facts::of_call(&self.names, self.fleet, call.model, call.course).await;
+            let decision = call.course.decide(routing::decide(self.names.routes(), &facts));
+            if let Some(title) = &decision.route {
+                call.course.enter_route(&title.as_str().into());
+                let (backend, model) = self.first_of(decision, call.sender, call.course).await?;
+                return Ok((backend, Call { model, ..call }));
+            }
+        }
+        let asked = Asked { name: call.model, along_route: false, local_only: false };
+        let (backend, model) = self.ask(asked, call.sender, call.course).await?;
         Ok((backend, Call { model, ..call }))
     }
 
-    /// The backend of `model`, and the model's name there.
-    async fn choose<'a>(&'a self, model: &'a str) -> Result<(&'a dyn Backend, &'a str)> {
+    /// The backend of a route's first model: the first on this machine, if the sender is local only.
+    async fn first_of<'a>(
+        &'a self,
+        decision: &'a Decision,
+        sender: &Tenant,
+        course: &Course,
+    ) -> Result<(&'a dyn Backend, &'a str)> {
+        let local_only = decision.bounds.local_only;
+        let mut problem = Error::not_found(Resource::Model, "the route names no model");
+        for target in &decision.targets {
+            let asked = Asked { name: target, along_route: true, local_only };
+            match self.ask(asked, sender, course).await {
+                Err(error) if is_beyond(&error, sender) => problem = error,
+                outcome => return outcome,
+            }
+        }
+        Err(problem)
+    }
+
+    /// The backend of `model`, its name, and the model's name there. A provider is none for a sender that is local only.
+    async fn choose<'a>(
+        &'a self,
+        model: &'a str,
+        sender: &Tenant,
+    ) -> Result<(&'a dyn Backend, BackendName, &'a str)> {
         let listed = self.names.find(model);
         let provider = listed.map(|listed| &*listed.provider).or_else(|| self.names.provider_of(model));
-        let Some(provider) = provider else { return Ok((&*self.local, model)) };
+        let Some(provider) = provider else { return Ok((self.local, BackendName::Local, model)) };
         if !self.is_missing_here(model).await? {
-            return Ok((&*self.local, model));
+            return Ok((self.local, BackendName::Local, model));
+        }
+        if sender.is_local_only() {
+            return Err(Tenant::refuse_provider(model, provider));
         }
         match (listed, self.providers.get(provider)) {
-            (Some(listed), Some(backend)) => Ok((backend, &listed.model.id)),
+            (Some(listed), Some(slot)) => {
+                let backend = slot.backend(provider)?;
+                // The provider may have changed since the request began.
+                if !backend.offers(&listed.model.id) {
+                    return Err(unlisted(provider, model));
+                }
+                Ok((&**backend, BackendName::Provider(Arc::clone(backend.name())), &listed.model.id))
+            }
             _ => Err(unlisted(provider, model)),
         }
     }
@@ -96,64 +188,67 @@ impl ByName {
 }
 
 fn unlisted(provider: &str, model: &str) -> Error {
-    let text = format!("the model \"{model}\" is not among providers.{provider}.models in the settings");
+    let text =
+        format!("the model \"{model}\" is not among the models that the provider {provider} is to offer");
     Error::not_found(Resource::Model, text)
 }
 
-/// The error after which the next model of a route takes a request. `None` if no model could take it, or its output has begun:
-/// another model would not continue it.
-fn reason_to_go_on<'a, T>(outcome: &'a Attempt<T>, attempt: &GenerateAttempt) -> Option<&'a Error> {
-    let (error, is_final) = match outcome {
-        Ok(attempted) => (attempted.outcome.as_ref().err()?, false),
-        Err(error) => (error, true),
-    };
-    // The dispatcher asks the same model once more first.
-    let is_retried =
-        !is_final && error.disposition == Disposition::RetryElsewhere && attempt.tried.excluded.is_empty();
-    let has_begun = attempt.choices.iter().any(|choice| !choice.generated.is_empty());
-    let concerns_the_model = matches!(
-        error.kind,
-        ErrorKind::NotFound(Resource::Model)
-            | ErrorKind::ModelBroken
-            | ErrorKind::Unavailable
-            | ErrorKind::Overloaded
-            | ErrorKind::RateLimited
-            | ErrorKind::Upstream
-            | ErrorKind::Timeout
-            | ErrorKind::ContextLength
-    );
-    (concerns_the_model && !has_begun && !is_retried).then_some(error)
+/// Whether a target is none for the sender only because it is a provider's.
+fn is_beyond(error: &Error, sender: &Tenant) -> bool {
+    sender.is_local_only() && error.kind == ErrorKind::PermissionDenied
 }
 
 impl Backend for ByName {
-    fn capabilities(&self, model: &str) -> Capabilities {
-        let target = self.names.first_target(model);
-        match self.names.find(target) {
-            // The name may also be that of a local model. Then less than possible is used of it.
-            Some(_) => Capabilities { resumable: false },
-            None => self.local.capabilities(target),
+    fn capabilities(&self, course: &Course) -> Capabilities {
+        match course.answerer().backend {
+            Some(BackendName::Provider(_)) => Capabilities { resumable: false },
+            Some(BackendName::Local) | None => self.local.capabilities(course),
         }
     }
 
-    fn excuse(&self, model: &str, server: u64) {
-        let target = self.names.first_target(model);
-        if self.names.find(target).is_none() {
-            self.local.excuse(target, server);
+    fn excuse(&self, model: &str, course: &Course, server: u64) {
+        let answerer = course.answerer();
+        if !matches!(answerer.backend, Some(BackendName::Provider(_))) {
+            self.local.excuse(answerer.target.as_deref().unwrap_or(model), course, server);
         }
+    }
+
+    fn check(&self, model: &str, generation: &Generation) -> Result<()> {
+        // A model of a route may have a longer context, and so may one of a provider.
+        if self.pool.directory().now().is_plain(model) { self.local.check(model, generation) } else { Ok(()) }
     }
 
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         // A future that could also go elsewhere is larger, and a request that waits keeps its future.
-        if self.names.is_plain(&attempt.model) {
-            self.local.generate(attempt)
+        if attempt.course.names(self.pool.directory()).is_plain(&attempt.model) {
+            match attempt.sender.check_model(&attempt.model) {
+                Ok(()) => {
+                    attempt.course.ask(BackendName::Local, None, None);
+                    self.local.generate(attempt)
+                }
+                Err(refused) => std::future::ready(Err(refused)).boxed(),
+            }
         } else {
-            self.generate_along(attempt).boxed()
+            let view = self.view(&attempt.course);
+            async move { view.generate_routed(attempt).await }.boxed()
         }
+    }
+
+    fn probe<'a>(&'a self, provider: &'a str) -> BoxFuture<'a, Option<Result<Probe>>> {
+        async move {
+            let slots = self.pool.slots();
+            match slots.get(provider)?.backend(provider) {
+                Ok(backend) => Some(backend.probe().await),
+                Err(problem) => Some(Err(problem)),
+            }
+        }
+        .boxed()
     }
 
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.embed(call).await
         }
         .boxed()
@@ -161,7 +256,8 @@ impl Backend for ByName {
 
     fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.rerank(call).await
         }
         .boxed()
@@ -169,7 +265,8 @@ impl Backend for ByName {
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.count_tokens(call).await
         }
         .boxed()
@@ -177,7 +274,8 @@ impl Backend for ByName {
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.render(call).await
         }
         .boxed()
@@ -185,7 +283,8 @@ impl Backend for ByName {
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.tokenize(call).await
         }
         .boxed()
@@ -193,7 +292,8 @@ impl Backend for ByName {
 
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         async move {
-            let (backend, call) = self.redirect(call).await?;
+            let view = self.view(call.course);
+            let (backend, call) = view.redirect(call).await?;
             backend.detokenize(call).await
         }
         .boxed()

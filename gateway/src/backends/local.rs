@@ -10,17 +10,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::generate::{Prompt, Submission};
+use ipc_proto::generate::{Generation, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{Change, KeepAlive, Want};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use tracing::Instrument;
 
-use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Tried};
+use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe, Tried};
 use crate::fleet::FleetClient;
 use crate::fleet::client::deadline;
+use crate::inference::course::Course;
 
 mod balance;
+mod fits;
 mod link;
 mod worker_pool;
 
@@ -107,9 +109,18 @@ impl LocalBackend {
         }
         let id = self.fleet.model(name).await?.id;
         let mut pools = self.pools();
-        let pool = Arc::clone(pools.entry(id).or_default());
+        let new = || Arc::new(WorkerPool::new(&id));
+        let pool = Arc::clone(pools.entry(id.clone()).or_insert_with(new));
         pools.insert(name.to_owned(), Arc::clone(&pool));
         Ok(pool)
+    }
+
+    /// Notes the id of the model if `name` is only an alias.
+    fn identify(&self, name: &str, course: &Course) {
+        let id = self.pools().get(name).map(|pool| Arc::clone(pool.id()));
+        if let Some(id) = id.filter(|id| **id != *name) {
+            course.identify(id);
+        }
     }
 
     fn pools(&self) -> MutexGuard<'_, HashMap<String, Arc<WorkerPool>>> {
@@ -131,13 +142,17 @@ impl LocalBackend {
     }
 
     async fn submit(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+        attempt.need_neutral_form()?;
         let GenerateAttempt { model, request_id, cache_scope, mut generation, choices, .. } = attempt;
         generation.sampling.seed.get_or_insert(attempt.drawn_seed);
         let Tried { excluded, lost } = attempt.tried;
         let affinity = affinity(attempt.affinity.as_deref(), &cache_scope, &generation.prompt);
         let want = Want { priority: generation.priority, lost, ..Want::model(&model) };
         let link = self.link(&want, affinity, &excluded).await?;
-        let submission = Submission { request_id, cache_scope, generation, choices };
+        self.identify(&model, &attempt.course);
+        // The dispatcher could not check it if the model was not loaded yet.
+        self.check(&model, &generation)?;
+        let submission = Box::new(Submission { request_id, cache_scope, generation, choices });
         let attempted = attempted(&link, Arc::clone(&link).submit(submission).await);
         if attempted.outcome.is_ok() {
             // After the submission: a model with keep-alive 0 would be unloaded before it.
@@ -149,7 +164,7 @@ impl LocalBackend {
     /// Makes a call at a worker. Dropping the future cancels the call there. `keep` is the model's new keep-alive, if any.
     async fn call<T, F>(
         &self,
-        (model, tried): (&str, Tried),
+        (model, tried, course): (&str, Tried, &Course),
         keep: Option<KeepAlive>,
         call: impl FnOnce(Arc<Link>) -> F + Send,
     ) -> Attempt<T>
@@ -158,6 +173,7 @@ impl LocalBackend {
     {
         let want = Want { lost: tried.lost, ..Want::model(model) };
         let link = self.link(&want, 0, &tried.excluded).await?;
+        self.identify(model, course);
         let attempted = attempted(&link, call(Arc::clone(&link)).await);
         if attempted.outcome.is_ok()
             && let Some(keep) = keep
@@ -178,11 +194,11 @@ fn attempted<T>(link: &Link, outcome: Result<T>) -> Attempted<T> {
 }
 
 impl Backend for LocalBackend {
-    fn capabilities(&self, _: &str) -> Capabilities {
+    fn capabilities(&self, _: &Course) -> Capabilities {
         Capabilities { resumable: true }
     }
 
-    fn excuse(&self, model: &str, server: u64) {
+    fn excuse(&self, model: &str, _: &Course, server: u64) {
         let (fleet, model) = (Arc::clone(&self.fleet), model.to_owned());
         let send = async move {
             if let Err(error) = fleet.excuse(model, server).await {
@@ -192,32 +208,41 @@ impl Backend for LocalBackend {
         tokio::spawn(send.in_current_span());
     }
 
+    fn check(&self, model: &str, generation: &Generation) -> Result<()> {
+        let pool = self.pools().get(model).cloned();
+        pool.map_or(Ok(()), |pool| pool.check(&generation.prompt))
+    }
+
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         self.submit(attempt).boxed()
     }
 
+    fn probe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Result<Probe>>> {
+        std::future::ready(None).boxed()
+    }
+
     fn embed<'a>(&'a self, call: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
-        let Call { model, keep_alive, request, tried } = call;
+        let Call { model, keep_alive, request, tried, course, .. } = call;
         // A request without a value resets the keep-alive of an earlier request.
         let keep = Some(keep_alive.unwrap_or_default());
-        self.call((model, tried), keep, move |link| async move {
+        self.call((model, tried, course), keep, move |link| async move {
             answer(link.client().embed(deadline(ENCODER_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
 
     fn rerank<'a>(&'a self, call: Call<'a, RerankRequest>) -> BoxFuture<'a, Attempt<Scores>> {
-        let Call { model, keep_alive, request, tried } = call;
+        let Call { model, keep_alive, request, tried, course, .. } = call;
         let keep = Some(keep_alive.unwrap_or_default());
-        self.call((model, tried), keep, move |link| async move {
+        self.call((model, tried, course), keep, move |link| async move {
             answer(link.client().rerank(deadline(ENCODER_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
-        let Call { model, keep_alive, request, tried } = call;
-        self.call((model, tried), keep_alive, move |link| async move {
+        let Call { model, keep_alive, request, tried, course, .. } = call;
+        self.call((model, tried, course), keep_alive, move |link| async move {
             let mut count = 0;
             for prompt in request {
                 count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt.clone()).await)?;
@@ -228,8 +253,8 @@ impl Backend for LocalBackend {
     }
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
-        let Call { model, keep_alive, request, tried } = call;
-        self.call((model, tried), keep_alive, move |link| async move {
+        let Call { model, keep_alive, request, tried, course, .. } = call;
+        self.call((model, tried, course), keep_alive, move |link| async move {
             let mut rendered = Vec::with_capacity(request.len());
             for prompt in request {
                 rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt.clone()).await)?);
@@ -240,18 +265,48 @@ impl Backend for LocalBackend {
     }
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
-        let Call { model, keep_alive, request, tried } = call;
-        self.call((model, tried), keep_alive, move |link| async move {
+        let Call { model, keep_alive, request, tried, course, .. } = call;
+        self.call((model, tried, course), keep_alive, move |link| async move {
             answer(link.client().tokenize(deadline(CALL_DEADLINE), request.clone()).await)
         })
         .boxed()
     }
 
     fn detokenize<'a>(&'a self, call: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
-        let Call { model, keep_alive, request, tried } = call;
-        self.call((model, tried), keep_alive, move |link| async move {
+        let Call { model, keep_alive, request, tried, course, .. } = call;
+        self.call((model, tried, course), keep_alive, move |link| async move {
             answer(link.client().detokenize(deadline(CALL_DEADLINE), request.to_vec()).await)
         })
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request that waits for its first token keeps its future.
+    #[test]
+    fn waiting_requests_are_small() {
+        let fleet = Arc::new(FleetClient::new("/nowhere".into()));
+        let backend = LocalBackend::new(Arc::clone(&fleet));
+        let attempt = GenerateAttempt {
+            model: "m".into(),
+            sender: crate::access::Tenant::default(),
+            request_id: String::new(),
+            cache_scope: String::new(),
+            generation: Generation::default(),
+            choices: Vec::new(),
+            drawn_seed: 0,
+            keep_alive: None,
+            affinity: None,
+            original: None,
+            tried: Tried::default(),
+            course: Arc::default(),
+        };
+        let bytes = size_of_val(&backend.submit(attempt));
+        assert!(bytes <= 6 << 10, "a submission: {bytes} bytes");
+        let bytes = size_of_val(&fleet.ensure_ready(Want::model("m")));
+        assert!(bytes <= 512, "a call to the supervisor: {bytes} bytes");
     }
 }

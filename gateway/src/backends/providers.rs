@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,24 +13,36 @@ use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::gateway::{Provider, ProviderKind, ProviderModel};
 use ipc_proto::generate::{Event, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
-use ipc_proto::{Error, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt};
+use super::{
+    Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, ListedModel, Probe,
+    Verbatim,
+};
+use crate::inference::course::Course;
+use crate::inference::original::{Original, WireProtocol};
 
 mod anthropic;
+mod breaker;
 mod client;
 mod failure;
 mod fields;
+mod guard;
 mod openai;
 mod relay;
+mod spans;
 mod translator;
+mod verbatim;
 
+use breaker::{Breakers, Verdict};
 use client::{Client, Post};
 use relay::Relay;
-use translator::Translator;
+use translator::{Translator, broken};
+use verbatim::Passage;
 
 /// Events of a choice that its reader has not taken yet. A reader that is slower slows the provider down.
 const QUEUE: usize = 64;
@@ -39,6 +52,7 @@ pub struct ProviderBackend {
     client: Arc<Client>,
     kind: ProviderKind,
     models: HashMap<String, ProviderModel>,
+    breakers: Arc<Breakers>,
 }
 
 impl ProviderBackend {
@@ -48,7 +62,40 @@ impl ProviderBackend {
     /// The HTTP client cannot be set up.
     pub fn new(name: &str, provider: &Provider) -> anyhow::Result<Self> {
         let models = provider.models.iter().map(|model| (model.id.clone(), model.clone())).collect();
-        Ok(Self { client: Arc::new(Client::new(name, provider)?), kind: provider.kind, models })
+        let client = Arc::new(Client::new(name, provider)?);
+        let breakers = Arc::new(Breakers::new(client.name()));
+        Ok(Self { client, kind: provider.kind, models, breakers })
+    }
+
+    /// The provider's name in the settings.
+    pub fn name(&self) -> &Arc<str> {
+        self.client.name()
+    }
+
+    /// Whether the settings name this model. No other is asked for.
+    pub fn offers(&self, model: &str) -> bool {
+        self.models.contains_key(model)
+    }
+
+    /// Asks the provider for its list of models, once.
+    ///
+    /// # Errors
+    /// It cannot be reached, refuses the key, or has no such list.
+    pub async fn probe(&self) -> Result<Probe> {
+        let start = Instant::now();
+        let path = match self.kind {
+            // By default it lists twenty.
+            ProviderKind::Anthropic => "/v1/models?limit=1000",
+            ProviderKind::Openai | ProviderKind::OpenaiCompatible => "/models",
+        };
+        let list = self.client.get(path).await?;
+        let entries = list["data"].as_array().into_iter().flatten();
+        let mut listed: Vec<ListedModel> = entries.filter_map(listed_model).collect();
+        listed.sort_unstable();
+        let mut missing: Vec<String> = self.models.keys().cloned().collect();
+        missing.retain(|id| !listed.iter().any(|model| model.id == *id));
+        missing.sort_unstable();
+        Ok(Probe { listed, missing, elapsed: start.elapsed() })
     }
 
     /// The request in the provider's protocol, and the translator of its events.
@@ -60,7 +107,7 @@ impl ProviderBackend {
                 let max_output = self.models.get(model).and_then(|model| model.max_output);
                 let body = anthropic::request::write(model, generation, choices, max_output)?;
                 let translator = anthropic::events::Messages::new(&generation.stop);
-                Ok((Post { path: "/v1/messages", body }, Box::new(translator)))
+                Ok((Post::json("/v1/messages", &body), Box::new(translator)))
             }
             kind => {
                 let body = openai::request::write(model, generation, choices, kind)?;
@@ -68,25 +115,99 @@ impl ProviderBackend {
                     Prompt::Chat(_) => "/chat/completions",
                     _ => "/completions",
                 };
-                Ok((Post { path, body }, Box::new(openai::events::Chat::new(choices))))
+                Ok((Post::json(path, &body), Box::new(openai::events::Chat::new(choices))))
             }
         }
     }
 
-    async fn start(&self, attempt: GenerateAttempt) -> Result<Vec<EventStream>> {
+    /// Starts a generation, unless the provider has failed too often.
+    async fn start_if_sound(&self, attempt: GenerateAttempt) -> Result<Vec<EventStream>> {
+        let verdict =
+            self.breakers.admit(&attempt.model).map_err(|rest| self.paused(&attempt.model, rest))?;
+        self.start(attempt, &verdict).await.inspect_err(|error| verdict.fail(error))
+    }
+
+    fn paused(&self, model: &str, rest: Duration) -> Error {
+        let name = self.name();
+        let text = format!(
+            "the provider {name} has failed repeatedly for the model {model}: it is asked again in {} s",
+            rest.as_secs() + 1
+        );
+        Error::new(ErrorKind::Unavailable, Origin::Upstream, text)
+            .with_disposition(Disposition::RetryAfter(rest))
+    }
+
+    /// The client's protocol that this provider speaks too.
+    fn protocol(&self) -> WireProtocol {
+        match self.kind {
+            ProviderKind::Anthropic => WireProtocol::Messages,
+            ProviderKind::Openai | ProviderKind::OpenaiCompatible => WireProtocol::Chat,
+        }
+    }
+
+    async fn start(&self, attempt: GenerateAttempt, verdict: &Verdict) -> Result<Vec<EventStream>> {
+        if let Some(original) = attempt.original.clone().filter(|one| one.protocol == self.protocol()) {
+            return self.pass(&attempt, &original, verdict).await;
+        }
+        attempt.need_neutral_form()?;
         let (post, mut translator) = self.translate(&attempt)?;
-        let stream = self.client.stream(post).await?;
-        let (senders, receivers): (Vec<_>, Vec<mpsc::Receiver<Event>>) =
-            attempt.choices.iter().map(|_| mpsc::channel(QUEUE)).unzip();
-        let relay = Relay::new(Arc::clone(&self.client), senders);
+        let stream = self.client.stream(post, &attempt.course).await?;
+        verdict.begin();
+        let (relay, receivers) = self.relay(attempt.choices.len(), verdict);
         let task = tokio::spawn(async move { relay.run(stream, &mut *translator).await });
-        // Aborted once no choice has a reader.
-        let task = Arc::new(AbortOnDropHandle::new(task));
-        let each = |events| {
-            let task = Arc::clone(&task);
-            EventStream::new(events, move || drop(task))
+        Ok(streams(receivers, task))
+    }
+
+    /// Passes the client's own request on, and the answer as it comes.
+    async fn pass(
+        &self,
+        attempt: &GenerateAttempt,
+        original: &Original,
+        verdict: &Verdict,
+    ) -> Result<Vec<EventStream>> {
+        let (protocol, streamed) = (self.protocol(), original.streamed);
+        let hides_usage = streamed && protocol == WireProtocol::Chat && verbatim::lacks_usage(&original.body);
+        let body = verbatim::request(&original.body, &attempt.model, hides_usage);
+        let body = body.ok_or_else(|| broken("cannot get this body: it names no model"))?;
+        let (path, mut translator): (_, Box<dyn Translator>) = match protocol {
+            WireProtocol::Chat => {
+                ("/chat/completions", Box::new(openai::events::Chat::new(attempt.choices.len())))
+            }
+            WireProtocol::Messages => {
+                ("/v1/messages", Box::new(anthropic::events::Messages::new(&attempt.generation.stop)))
+            }
         };
-        Ok(receivers.into_iter().map(each).collect())
+        let post = Post { path, body: body.into(), headers: original.headers.clone() };
+        let response = self.client.stream(post, &attempt.course).await?;
+        verdict.begin();
+        let headers = verbatim::headers(response.headers());
+        let (relay, receivers) = self.relay(attempt.choices.len(), verdict);
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        let model = attempt.course.target().map_or_else(|| original.model.clone(), |name| name.to_string());
+        let client = Arc::clone(&self.client);
+        let passage = Passage { client, protocol, model, hides_usage, pieces: sender, relay };
+        let usage = match protocol {
+            WireProtocol::Chat => openai::events::usage_of,
+            WireProtocol::Messages => anthropic::events::usage_of,
+        };
+        let task = tokio::spawn(async move {
+            if streamed {
+                passage.stream(response, &mut *translator).await;
+            } else {
+                passage.whole(response, usage).await;
+            }
+        });
+        let mut streams = streams(receivers, task);
+        if let Some(first) = streams.first_mut() {
+            first.verbatim = Some(Box::new(Verbatim::new(headers, pieces)));
+        }
+        Ok(streams)
+    }
+
+    /// The relay of an answer with this number of choices, and their events.
+    fn relay(&self, choices: usize, verdict: &Verdict) -> (Relay, Vec<mpsc::Receiver<Event>>) {
+        let (senders, receivers) = (0..choices).map(|_| mpsc::channel(QUEUE)).unzip();
+        (Relay::new(Arc::clone(&self.client), senders, verdict.clone()), receivers)
     }
 
     fn refused<T: Send + 'static>(&self, what: &str) -> BoxFuture<'_, Attempt<T>> {
@@ -96,15 +217,25 @@ impl ProviderBackend {
 }
 
 impl Backend for ProviderBackend {
-    fn capabilities(&self, _: &str) -> Capabilities {
+    fn capabilities(&self, _: &Course) -> Capabilities {
         Capabilities { resumable: false }
     }
 
-    fn excuse(&self, _: &str, _: u64) {}
+    fn excuse(&self, _: &str, _: &Course, _: u64) {}
 
     fn generate(&self, attempt: GenerateAttempt) -> BoxFuture<'_, Attempt<Vec<EventStream>>> {
         // The client retries by itself. A provider is one server.
-        async move { Ok(Attempted { server: 0, outcome: self.start(attempt).await }) }.boxed()
+        async move { Ok(Attempted { server: 0, outcome: self.start_if_sound(attempt).await }) }.boxed()
+    }
+
+    fn probe<'a>(&'a self, provider: &'a str) -> BoxFuture<'a, Option<Result<Probe>>> {
+        async move {
+            match **self.name() == *provider {
+                true => Some(self.probe().await),
+                false => None,
+            }
+        }
+        .boxed()
     }
 
     fn embed<'a>(&'a self, _: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {
@@ -123,7 +254,8 @@ impl Backend for ProviderBackend {
             let mut total = 0;
             for prompt in call.request {
                 let body = anthropic::request::count(call.model, prompt)?;
-                let answer = self.client.call(Post { path: "/v1/messages/count_tokens", body }).await?;
+                let answer =
+                    self.client.call(Post::json("/v1/messages/count_tokens", &body), call.course).await?;
                 total += answer["input_tokens"].as_u64().map_or(0, saturated);
             }
             Ok(Attempted { server: 0, outcome: Ok(total) })
@@ -142,6 +274,31 @@ impl Backend for ProviderBackend {
     fn detokenize<'a>(&'a self, _: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         self.refused("does not show its tokens")
     }
+}
+
+/// A model in a provider's list.
+fn listed_model(entry: &Value) -> Option<ListedModel> {
+    // As OpenRouter and mlxd, vLLM, and Anthropic name it.
+    let fields = ["context_length", "max_model_len", "max_input_tokens"];
+    let context = fields.iter().find_map(|field| u32::try_from(entry[*field].as_u64()?).ok());
+    Some(ListedModel { id: entry["id"].as_str()?.to_owned(), context })
+}
+
+/// The streams of an answer that `task` carries. It is aborted once no choice has a reader.
+fn streams(receivers: Vec<mpsc::Receiver<Event>>, task: JoinHandle<()>) -> Vec<EventStream> {
+    let task = Arc::new(AbortOnDropHandle::new(task));
+    let each = |events| {
+        let task = Arc::clone(&task);
+        EventStream::new(events, move || match Arc::into_inner(task) {
+            // The connection is closed once the task has ended.
+            Some(task) => {
+                task.abort();
+                task.map(drop).boxed()
+            }
+            None => std::future::ready(()).boxed(),
+        })
+    };
+    receivers.into_iter().map(each).collect()
 }
 
 /// A count of the provider's as the gateway holds counts.

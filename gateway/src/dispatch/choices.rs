@@ -7,13 +7,13 @@ use ipc_proto::generate::Event;
 use ipc_proto::worker::Capacity;
 
 use super::dispatcher::{Failover, GenerateAttempts, Limit};
-use crate::backends::EventStream;
+use crate::backends::{EventStream, Verbatim};
 
 /// The choices that run. Dropping it cancels those that have not ended.
 pub struct Choices {
     prompt_tokens: u32,
     capacity: Option<Capacity>,
-    running: Vec<Running>,
+    running: Vec<RunningChoice>,
     ended: usize,
     /// The choice that is polled first, so that none starves.
     first: usize,
@@ -21,7 +21,7 @@ pub struct Choices {
     limit: Option<Limit>,
 }
 
-struct Running {
+struct RunningChoice {
     stream: EventStream,
     attempts: GenerateAttempts,
     /// Set while the choice moves to another server.
@@ -35,8 +35,8 @@ impl Choices {
         choices: impl IntoIterator<Item = (EventStream, GenerateAttempts)>,
         limit: Limit,
     ) -> Self {
-        let start = |(stream, attempts)| Running { stream, attempts, failover: None, ended: false };
-        let running: Vec<Running> = choices.into_iter().map(start).collect();
+        let start = |(stream, attempts)| RunningChoice { stream, attempts, failover: None, ended: false };
+        let running: Vec<RunningChoice> = choices.into_iter().map(start).collect();
         Self {
             prompt_tokens: running.first().map_or(0, |first| first.stream.prompt_tokens),
             capacity: running.last().and_then(|last| last.stream.capacity),
@@ -55,6 +55,11 @@ impl Choices {
     /// The server's free capacity when it took the last choice, if known.
     pub fn capacity(&self) -> Option<Capacity> {
         self.capacity
+    }
+
+    /// The answer in the client's own protocol, if it comes in it. The events go on beside it.
+    pub fn take_verbatim(&mut self) -> Option<Box<Verbatim>> {
+        self.running.first_mut()?.stream.verbatim.take()
     }
 
     /// The number of choices.
@@ -114,7 +119,7 @@ impl Choices {
     }
 }
 
-impl Running {
+impl RunningChoice {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         loop {
             if let Some(failover) = &mut self.failover {

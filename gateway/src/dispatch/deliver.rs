@@ -5,30 +5,30 @@
 //! - [`replay()`] answers with the recorded events of an earlier stream.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use ipc_proto::Result;
 use ipc_proto::generate::Generation;
-use ipc_proto::worker::Capacity;
 
 use super::Services;
 use super::dispatcher::GenerateRequest;
 use crate::access::Tenant;
 use crate::audit::record::RequestRecorder;
+use crate::inference::course::Course;
 use crate::inference::request::InferenceRequest;
 use crate::inference::request_id::RequestId;
 
 mod collect;
 mod replay;
+mod served;
 mod stream;
 
-pub use collect::{Progress, collect, complete, follow};
+pub use collect::{JobEvent, Whole, collect, complete, follow, whole};
 pub use replay::replay;
+pub use served::Served;
 pub use stream::{EndHook, failure_stream, stream};
 
 /// Completes a request before it goes to a model.
@@ -58,7 +58,7 @@ impl Job {
         endpoint: &'static str,
         request: InferenceRequest,
     ) -> Self {
-        let recorder = RequestRecorder::new(services.audit.clone(), &id.0, endpoint, &request);
+        let recorder = RequestRecorder::new(services.audit.clone(), &id, endpoint, &request).sent_by(&tenant);
         Self { services, id, request, recorder, tenant, preparation: None }
     }
 
@@ -75,13 +75,13 @@ impl Job {
     ) -> (Services, RequestRecorder, impl Future<Output = Result<Vec<GenerateRequest>>> + Send + 'static)
     {
         let Self { services, id, request, recorder, tenant, preparation } = self;
-        let recoveries = recorder.recovery_counter();
+        let course = Arc::clone(recorder.course());
         let requests = async move {
             let request = match preparation {
                 Some(preparation) => preparation.await?,
                 None => request,
             };
-            Ok(Self::split(&id, &tenant, request, &recoveries))
+            Ok(Self::split(&id, &tenant, request, &course))
         };
         (services, recorder, requests)
     }
@@ -90,35 +90,46 @@ impl Job {
         id: &RequestId,
         tenant: &Tenant,
         request: InferenceRequest,
-        recoveries: &Arc<AtomicU32>,
+        course: &Arc<Course>,
     ) -> Vec<GenerateRequest> {
         let cache_scope = tenant.scope(&request.cache_salt);
-        let InferenceRequest { model, generation, more_prompts, choices, keep_alive, affinity, .. } = request;
-        let mut generations = vec![generation];
-        for prompt in more_prompts {
-            generations.push(Generation { prompt, ..generations[0].clone() });
-        }
+        let InferenceRequest {
+            model,
+            mut generation,
+            more_prompts,
+            choices,
+            keep_alive,
+            affinity,
+            original,
+            ..
+        } = request;
+        // A prompt may be large: none is copied.
+        let first = std::mem::take(&mut generation.prompt);
+        let prompts = std::iter::once(first).chain(more_prompts);
+        let generations = prompts.map(|prompt| Generation { prompt, ..generation.clone() });
         let with_generation = |generation: Generation| GenerateRequest {
             model: model.clone(),
-            request_id: id.0.clone(),
+            sender: tenant.clone(),
+            request_id: id.name.clone(),
             cache_scope: cache_scope.clone(),
             generation,
             choices,
             keep_alive,
             affinity: affinity.clone(),
-            recoveries: Arc::clone(recoveries),
+            original: original.clone(),
+            course: Arc::clone(course),
         };
-        generations.into_iter().map(with_generation).collect()
+        generations.map(with_generation).collect()
     }
 }
 
-/// A streamed response. `capacity` is the worker's free capacity, if known.
-fn stream_response(media_type: &'static str, body: Body, capacity: Option<Capacity>) -> Response {
+/// A streamed response.
+fn stream_response(media_type: &'static str, body: Body, served: Served) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         // Without it nginx buffers the tokens.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (capacity.map(Extension), headers, body).into_response()
+    served.attach((headers, body).into_response())
 }

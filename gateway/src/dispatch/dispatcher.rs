@@ -1,7 +1,7 @@
 //! Gives requests to a backend. Generations and calls share one retry policy.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -9,11 +9,14 @@ use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::{Choice, Event, Generation, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::KeepAlive;
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::choices::Choices;
-use crate::backends::{Attempted, Backend, Call, EventStream, GenerateAttempt, Tried};
+use crate::access::Tenant;
+use crate::backends::{Attempted, Backend, Call, EventStream, GenerateAttempt, Probe, Tried};
+use crate::inference::course::Course;
+use crate::inference::original::Original;
 use crate::inference::request::PromptRequest;
 
 /// A worker reports the end of a request's time limit itself. If it does not, the gateway does so after this time.
@@ -49,6 +52,8 @@ pub struct Counters {
 pub struct GenerateRequest {
     /// Id or alias of the model.
     pub model: String,
+    /// The sender, whose key bounds the models and the priority.
+    pub sender: Tenant,
     /// The id of the client's request, for the logs.
     pub request_id: String,
     /// Requests of different scopes share no cached text.
@@ -61,8 +66,10 @@ pub struct GenerateRequest {
     pub keep_alive: Option<KeepAlive>,
     /// Requests with the same value go to the same server, whose prefix cache holds their beginning.
     pub affinity: Option<String>,
-    /// Counts the request's retries at other servers.
-    pub recoveries: Arc<AtomicU32>,
+    /// The request as the client sent it, if a provider of the same protocol may answer it.
+    pub original: Option<Arc<Original>>,
+    /// The course of the client's request.
+    pub course: Arc<Course>,
 }
 
 /// The model of a call without a stream, and the limits of the call.
@@ -70,12 +77,14 @@ pub struct GenerateRequest {
 pub struct Target {
     /// Id or alias of the model.
     pub model: String,
+    /// The sender, whose key bounds the models.
+    pub sender: Tenant,
     /// How long the model stays loaded when it is idle; `None` if the request does not set it.
     pub keep_alive: Option<KeepAlive>,
     /// Milliseconds after which the call fails, loading included.
     pub time_limit_ms: Option<u32>,
-    /// Counts the request's retries at other servers.
-    pub recoveries: Arc<AtomicU32>,
+    /// The course of the client's request.
+    pub course: Arc<Course>,
 }
 
 impl Dispatcher {
@@ -112,6 +121,15 @@ impl Dispatcher {
             error = &mut limit => return Err(error),
         };
         Ok(Choices::new(choices, limit))
+    }
+
+    /// Asks the provider of this name for its models.
+    ///
+    /// # Errors
+    /// There is no such provider. The inner error is the provider's.
+    pub async fn probe(&self, provider: &str) -> Result<Result<Probe>> {
+        let text = || format!("there is no provider \"{provider}\"");
+        self.backend.probe(provider).await.ok_or_else(|| Error::not_found(Resource::Provider, text()))
     }
 
     /// Texts → vectors.
@@ -168,14 +186,14 @@ impl Dispatcher {
         F: Future<Output = Result<Attempted<T>>>,
     {
         let limit = target.time_limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit.into()));
-        let mut budget = Budget::new(self.retries, Arc::clone(&target.recoveries));
+        let mut budget = Budget::new(self.retries, Arc::clone(&target.course));
         let answer = async {
             loop {
                 let Attempted { server, outcome } = attempt(budget.tried.clone()).await?;
                 match outcome {
                     Err(error) if error.disposition == Disposition::RetryElsewhere => {
                         if budget.tried.lost.replace(server).is_some() {
-                            self.backend.excuse(&target.model, server);
+                            self.backend.excuse(&target.model, &target.course, server);
                         }
                         budget.blame(&self.counters, &error)?;
                         let lost = Lost { model: &target.model, generated: 0, server };
@@ -216,7 +234,8 @@ impl Dispatcher {
 }
 
 fn call<'a, R: ?Sized>(target: &'a Target, request: &'a R, tried: Tried) -> Call<'a, R> {
-    Call { model: &target.model, keep_alive: target.keep_alive, request, tried }
+    let Target { model, sender, keep_alive, course, .. } = target;
+    Call { model, sender, keep_alive: *keep_alive, request, tried, course }
 }
 
 /// The rest of a time limit in milliseconds, for a request that arrived at `arrived`. `None` if there is no limit.
@@ -241,7 +260,7 @@ struct Budget {
     tried: Tried,
     /// Servers that ended while they read the request.
     ended: u32,
-    recoveries: Arc<AtomicU32>,
+    course: Arc<Course>,
 }
 
 /// A request that a server has refused or lost, for the log.
@@ -253,8 +272,8 @@ struct Lost<'a> {
 }
 
 impl Budget {
-    fn new(retries: u32, recoveries: Arc<AtomicU32>) -> Self {
-        Self { left: retries, tried: Tried::default(), ended: 0, recoveries }
+    fn new(retries: u32, course: Arc<Course>) -> Self {
+        Self { left: retries, tried: Tried::default(), ended: 0, course }
     }
 
     /// Counts a server that has ended before it answered with `cause`.
@@ -287,7 +306,7 @@ impl Budget {
         };
         self.left = left;
         self.tried.excluded.push(server);
-        self.recoveries.fetch_add(1, Ordering::Relaxed);
+        self.course.recover();
         counters.recoveries.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(model, server, generated, left, %cause, "a request goes to another server");
         true
@@ -317,7 +336,7 @@ impl GenerateAttempts {
     fn new(dispatcher: Arc<Dispatcher>, request: GenerateRequest) -> Self {
         let drawn_seed = uuid::Uuid::new_v4().as_u64_pair().0;
         let choices = (0..request.choices).map(|index| Choice { index, ..Choice::default() }).collect();
-        let budget = Budget::new(dispatcher.retries, Arc::clone(&request.recoveries));
+        let budget = Budget::new(dispatcher.retries, Arc::clone(&request.course));
         let request = Arc::new(request);
         let arrived = Instant::now();
         Self {
@@ -340,6 +359,8 @@ impl GenerateAttempts {
 
     /// Gives the choices to a server. Retries while servers refuse them, or are lost before they accept them.
     async fn begin(&mut self) -> Result<Vec<EventStream>> {
+        // Before the first copy of the prompt.
+        self.dispatcher.backend.check(&self.request.model, &self.request.generation)?;
         loop {
             let Attempted { server, outcome } = self.dispatcher.backend.generate(self.attempt()?).await?;
             match outcome {
@@ -349,7 +370,7 @@ impl GenerateAttempts {
                 }
                 Err(error) if error.disposition == Disposition::RetryElsewhere => {
                     if let Err(blamed) = self.budget.blame(&self.dispatcher.counters, &error) {
-                        self.dispatcher.backend.excuse(&self.request.model, server);
+                        self.dispatcher.backend.excuse(&self.request.model, &self.request.course, server);
                         return Err(blamed);
                     }
                     if !self.spend(server, &error) {
@@ -365,6 +386,7 @@ impl GenerateAttempts {
     fn attempt(&self) -> Result<GenerateAttempt> {
         let request = &*self.request;
         let mut generation = request.generation.clone();
+        generation.priority = request.sender.priority(generation.priority);
         generation.time_limit_ms = time_left_ms(generation.time_limit_ms, self.arrived)?;
         if let Some(logprobs) = &mut generation.logprobs {
             logprobs.prompt &= !self.has_prompt_scores;
@@ -373,6 +395,7 @@ impl GenerateAttempts {
         generation.report_progress &= self.generated() == 0;
         Ok(GenerateAttempt {
             model: request.model.clone(),
+            sender: request.sender.clone(),
             request_id: request.request_id.clone(),
             cache_scope: request.cache_scope.clone(),
             generation,
@@ -380,13 +403,15 @@ impl GenerateAttempts {
             drawn_seed: self.drawn_seed,
             keep_alive: request.keep_alive,
             affinity: request.affinity.clone(),
+            original: request.original.clone(),
             tried: self.budget.tried.clone(),
+            course: Arc::clone(&request.course),
         })
     }
 
     fn spend(&mut self, server: u64, cause: &Error) -> bool {
         if self.budget.tried.lost.is_some() {
-            self.dispatcher.backend.excuse(&self.request.model, server);
+            self.dispatcher.backend.excuse(&self.request.model, &self.request.course, server);
         }
         let lost = Lost { model: &self.request.model, generated: self.generated(), server };
         self.budget.spend(&self.dispatcher.counters, &lost, cause)
@@ -414,7 +439,7 @@ impl GenerateAttempts {
     pub(super) fn fail_over(&mut self, failure: &Error) -> Option<Failover> {
         let server = self.server?;
         let continues =
-            self.dispatcher.backend.capabilities(&self.request.model).resumable || self.generated() == 0;
+            self.dispatcher.backend.capabilities(&self.request.course).resumable || self.generated() == 0;
         if failure.disposition != Disposition::RetryElsewhere || !continues || !self.spend(server, failure) {
             return None;
         }
@@ -436,9 +461,9 @@ impl GenerateAttempts {
 }
 
 impl Target {
-    /// Splits a request about prompts into its target and the prompts.
-    pub fn from_prompts(request: PromptRequest) -> (Self, Vec<Prompt>) {
+    /// Splits a request of `sender` about prompts into its target and the prompts.
+    pub fn from_prompts(sender: Tenant, request: PromptRequest) -> (Self, Vec<Prompt>) {
         let PromptRequest { model, prompts, keep_alive, time_limit_ms } = request;
-        (Self { model, keep_alive, time_limit_ms, ..Self::default() }, prompts)
+        (Self { model, sender, keep_alive, time_limit_ms, ..Self::default() }, prompts)
     }
 }

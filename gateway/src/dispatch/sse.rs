@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::dispatch::json_line;
+
 /// The media type of streams of events.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
@@ -12,7 +14,9 @@ pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 pub fn push(buffer: &mut Vec<u8>, event: &impl Serialize) {
     buffer.extend_from_slice(b"data: ");
     // Wire types hold strings, numbers and options only, which always serialise.
-    if serde_json::to_writer(&mut *buffer, event).is_err() {
+    let start = buffer.len();
+    if json_line::write(buffer, event).is_err() {
+        buffer.truncate(start);
         buffer.extend_from_slice(b"{}");
     }
     buffer.extend_from_slice(b"\n\n");

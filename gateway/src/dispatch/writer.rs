@@ -14,6 +14,9 @@ pub trait ResponseWriter: Send + Sync + 'static {
     /// The media type of the stream.
     const MEDIA_TYPE: &'static str = sse::MEDIA_TYPE;
 
+    /// Replaces the client's name of the model by that of the route's model which answers. Called before [`Self::open`].
+    fn set_model(&mut self, model: &str);
+
     /// Begins the stream of a queued request, whose prompt has `prompt_tokens` tokens.
     fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32);
 

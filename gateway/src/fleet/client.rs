@@ -1,8 +1,10 @@
 //! Calls to the supervisor.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use ipc_proto::gateway::LocalState;
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, SupervisorClient, Want,
@@ -63,6 +65,21 @@ impl FleetClient {
     pub async fn model(&self, name: &str) -> Result<ModelEntry> {
         let name = name.to_owned();
         within(async { answer(self.connection().await?.model(deadline(CALL_DEADLINE), name).await) }).await
+    }
+
+    /// The state of a model of this machine, for routes. A supervisor that does not answer makes it unusable.
+    pub async fn state(&self, model: &str) -> LocalState {
+        let Ok(entry) = self.model(model).await else { return LocalState::Unusable };
+        if entry.details.unserved || entry.details.problem.is_some() {
+            return LocalState::Unusable;
+        }
+        if entry.state == ModelState::Ready {
+            return LocalState::Ready;
+        }
+        match self.pool().await {
+            Ok(pool) => state_in(&pool, entry.bytes),
+            Err(_) => LocalState::Unusable,
+        }
     }
 
     /// The loading progress of a model in percent; `None` if it does not load, or the supervisor does not answer.
@@ -185,7 +202,7 @@ impl FleetClient {
     }
 
     /// Waits for a call that may take long, as long as the supervisor gives signs of life.
-    async fn patiently<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    fn patiently<'a, T>(&'a self, call: impl Future<Output = Result<T>> + Send + 'a) -> Call<'a, T> {
         let silence = async {
             loop {
                 tokio::time::sleep(CHECK).await;
@@ -194,10 +211,12 @@ impl FleetClient {
                 }
             }
         };
-        tokio::select! {
-            answer = call => answer,
-            error = silence => Err(error),
-        }
+        Box::pin(async {
+            tokio::select! {
+                answer = call => answer,
+                error = silence => Err(error),
+            }
+        })
     }
 
     async fn connection(&self) -> Result<&SupervisorClient> {
@@ -212,6 +231,15 @@ impl FleetClient {
     }
 }
 
+/// The state of a model that is not loaded and whose files have this size.
+fn state_in(pool: &Pool, bytes: u64) -> LocalState {
+    match bytes {
+        _ if bytes > pool.budget => LocalState::Unusable,
+        _ if bytes > pool.budget.saturating_sub(pool.leased) => LocalState::WouldEvict,
+        _ => LocalState::Loadable,
+    }
+}
+
 /// A call context with this deadline. The default of tarpc is ten seconds.
 pub(crate) fn deadline(limit: Duration) -> tarpc::context::Context {
     let mut context = tarpc::context::current();
@@ -219,10 +247,18 @@ pub(crate) fn deadline(limit: Duration) -> tarpc::context::Context {
     context
 }
 
+/// A call to the supervisor. It is boxed: tarpc's futures have kilobytes, and every request that may make a call would have room
+/// for one, for as long as it waits.
+type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
 /// Bounds a call together with the connection that it may have to wait for.
-async fn within<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| Err(unreachable(&RpcError::DeadlineExceeded));
-    tokio::time::timeout(CALL_DEADLINE, call).await.unwrap_or_else(late)
+fn within<'a, T>(call: impl Future<Output = Result<T>> + Send + 'a) -> Call<'a, T> {
+    let call = tokio::time::timeout(CALL_DEADLINE, call);
+    let silent = || {
+        let text = format!("the supervisor does not answer within {} s", CALL_DEADLINE.as_secs());
+        Err(Error::new(ErrorKind::Timeout, Origin::Supervisor, text))
+    };
+    Box::pin(async move { call.await.unwrap_or_else(|_| silent()) })
 }
 
 fn answer<T>(answer: Result<Result<T>, RpcError>) -> Result<T> {
@@ -231,11 +267,24 @@ fn answer<T>(answer: Result<Result<T>, RpcError>) -> Result<T> {
 
 fn unreachable(error: &RpcError) -> Error {
     let (kind, text) = match error {
-        RpcError::DeadlineExceeded => {
-            let text = format!("the supervisor does not answer within {} s", CALL_DEADLINE.as_secs());
-            (ErrorKind::Timeout, text)
-        }
+        // The deadline differs from call to call.
+        RpcError::DeadlineExceeded => (ErrorKind::Timeout, "the supervisor does not answer in time".into()),
         _ => (ErrorKind::Unavailable, format!("the supervisor does not answer: {error}")),
     };
     Error::new(kind, Origin::Supervisor, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_follows_from_the_free_memory() {
+        let pool = Pool { budget: 100, leased: 60, ..Pool::default() };
+        for (bytes, state) in
+            [(40, LocalState::Loadable), (41, LocalState::WouldEvict), (101, LocalState::Unusable)]
+        {
+            assert_eq!(state_in(&pool, bytes), state, "{bytes}");
+        }
+    }
 }

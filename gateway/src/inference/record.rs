@@ -1,9 +1,14 @@
 //! The record of an ended request, for the audit log.
 
+use std::sync::Arc;
+
 use ipc_proto::ErrorKind;
 use ipc_proto::generate::Usage;
 
+use super::course::Answerer;
 use super::labels::Labels;
+use super::routing::Decision;
+use super::sender::KeyIdentity;
 
 /// One ended request. Holds no prompt, no output and no key. The labels of its sender come from the request itself.
 #[derive(Debug, Clone)]
@@ -26,10 +31,29 @@ pub struct Record {
     pub first_token_ms: Option<i64>,
     /// Milliseconds from the start to the end.
     pub total_ms: i64,
+    /// Requests to servers, retries included.
+    pub attempts: u32,
     /// Retries at another worker, after its worker was lost.
     pub recoveries: u32,
+    /// The cost at the provider, if its price is known.
+    pub cost: Option<Cost>,
+    /// The model that answered, or was asked last.
+    pub answerer: Answerer,
+    /// How the route was chosen, if there are routes for the model's name.
+    pub decision: Option<Arc<Decision>>,
     /// The labels of sender and purpose.
     pub labels: Labels,
+    /// The key, if it is one of the database.
+    pub key: Option<KeyIdentity>,
+}
+
+/// The cost of a request at a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Billionths of a US dollar.
+    pub nano_usd: u64,
+    /// The first day of the price, if it has one.
+    pub price_since: Option<String>,
 }
 
 /// How a request ended.

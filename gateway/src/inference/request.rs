@@ -1,9 +1,12 @@
 //! Requests after parsing, independent of the protocol.
 
+use std::sync::Arc;
+
 use ipc_proto::generate::{Generation, Prompt};
 use ipc_proto::supervisor::KeepAlive;
 
 use super::labels::Labels;
+use super::original::Original;
 
 /// A request to generate. Its values are checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,8 @@ pub struct InferenceRequest {
     pub labels: Labels,
     /// Requests with the same value go to the same worker, whose prefix cache holds their beginning.
     pub affinity: Option<String>,
+    /// The request as the client sent it, if a provider of the same protocol may answer it.
+    pub original: Option<Arc<Original>>,
 }
 
 /// How to stream.

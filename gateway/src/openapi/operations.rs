@@ -4,7 +4,8 @@ use ipc_proto::supervisor::ModelSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::admin::wire as admin;
+use crate::admin::{chat_wire as chats, key_wire as keys, provider_wire as providers, wire as admin};
+use crate::inference::routing::Decision;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
 use crate::protocols::embeddings::{cohere, rerank, wire as embeddings};
@@ -16,6 +17,7 @@ use crate::protocols::openai::decisions::wire as decisions;
 use crate::protocols::openai::responses::{answer, events as response_events, wire as responses};
 use crate::protocols::openai::{error, models};
 use crate::protocols::prompts::wire as prompts;
+use crate::store::chats::ChatSummary;
 
 /// Writes the schema of one type.
 pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -119,9 +121,28 @@ fn prompt_operations() -> [Operation; 7] {
     ]
 }
 
+/// Every operation.
 pub(super) fn operations() -> Vec<Operation> {
-    let anthropic = schema_of::<anthropic_error::Body> as Schema;
-    let mut all = vec![
+    let mut all = Vec::new();
+    all.extend(completion_operations());
+    all.extend(response_operations());
+    all.extend(message_operations());
+    all.extend(model_operations());
+    all.extend(embedding_operations());
+    all.extend(prompt_operations());
+    all.extend(lmstudio_operations());
+    all.extend(ollama_operations());
+    all.extend(server_operations());
+    all.extend(admin_operations());
+    all.extend(key_operations());
+    all.extend(ui_operations());
+    all.extend(provider_operations());
+    all
+}
+
+/// Chats, completions and decisions.
+fn completion_operations() -> [Operation; 3] {
+    [
         Operation {
             event: Some((EVENTS, schema_of::<chat::Chunk<chat::ChunkChoice>>)),
             ..post::<chat::Request, chat::Response>("/v1/chat/completions", "Answer a conversation")
@@ -133,6 +154,13 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Continue a text",
             )
         },
+        post::<decisions::Request, decisions::Response>("/v1/decisions", "Score given answers to questions"),
+    ]
+}
+
+/// OpenAI's Responses.
+fn response_operations() -> [Operation; 7] {
+    [
         Operation {
             event: Some((EVENTS, schema_of::<response_events::Event>)),
             ..post::<responses::Request, answer::Response>("/v1/responses", "Make a response")
@@ -157,6 +185,13 @@ pub(super) fn operations() -> Vec<Operation> {
             query: &[("limit", "integer"), ("after", "string"), ("order", "string")],
             ..bodyless::<answer::Page>("get", "/v1/responses/{id}/input_items", "What a response answered")
         },
+    ]
+}
+
+/// Anthropic's Messages.
+fn message_operations() -> [Operation; 2] {
+    let anthropic = schema_of::<anthropic_error::Body> as Schema;
+    [
         Operation {
             event: Some((EVENTS, schema_of::<message_events::Event>)),
             error: anthropic,
@@ -169,7 +204,12 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Count a message's tokens",
             )
         },
-        post::<decisions::Request, decisions::Response>("/v1/decisions", "Score given answers to questions"),
+    ]
+}
+
+/// The models, for OpenAI's and Anthropic's clients.
+fn model_operations() -> [Operation; 2] {
+    [
         Operation {
             answer: (JSON, Some(either::<models::List, anthropic_models::List>)),
             query: &[("limit", "integer"), ("after_id", "string"), ("before_id", "string")],
@@ -183,18 +223,18 @@ pub(super) fn operations() -> Vec<Operation> {
             answer: (JSON, Some(either::<models::Model, anthropic_models::Model>)),
             ..bodyless::<models::Model>("get", "/v1/models/{id}", "One model")
         },
+    ]
+}
+
+/// The server itself.
+fn server_operations() -> [Operation; 5] {
+    [
         bodyless::<Value>("get", "/health", "Whether requests are taken"),
-        text("/", "text/plain", "A greeting, for probes"),
+        text("/", "text/plain", "A greeting for probes, the web UI for browsers"),
         text("/metrics", "text/plain", "Counters, for Prometheus"),
         text("/docs", "text/html", "This description, for people"),
         bodyless::<Value>("get", "/openapi.json", "This description, for programs"),
-    ];
-    all.extend(embedding_operations());
-    all.extend(prompt_operations());
-    all.extend(lmstudio_operations());
-    all.extend(ollama_operations());
-    all.extend(admin_operations());
-    all
+    ]
 }
 
 /// Embeddings and rerank.
@@ -258,7 +298,7 @@ fn ollama_operations() -> Vec<Operation> {
         post::<ollama::EmbedRequest, ollama::EmbedResponse>("/api/embed", "Embed texts"),
         post::<ollama::EmbeddingsRequest, ollama::EmbeddingsResponse>("/api/embeddings", "Embed one text"),
         bodyless::<ollama_models::Tags>("get", "/api/tags", "Every model, as Ollama lists them"),
-        bodyless::<ollama_models::Running>("get", "/api/ps", "Every loaded model"),
+        bodyless::<ollama_models::RunningModels>("get", "/api/ps", "Every loaded model"),
         post::<ollama_models::ShowRequest, ollama_models::Show>("/api/show", "One model"),
         bodyless::<ollama_models::Version>("get", "/api/version", "The Ollama that this is like"),
         not_built("post", "/api/pull"),
@@ -272,7 +312,7 @@ fn ollama_operations() -> Vec<Operation> {
     all
 }
 
-fn admin_operations() -> [Operation; 10] {
+fn admin_operations() -> [Operation; 12] {
     [
         admin_read::<admin::Pool>("/admin/v1/pool", "The memory budget and who has what of it"),
         admin_read::<admin::Models>("/admin/v1/models", "Every model, and what its processes do"),
@@ -281,6 +321,22 @@ fn admin_operations() -> [Operation; 10] {
             answer: (EVENTS, Some(admin_event)),
             ..admin_read::<()>("/admin/v1/events", "All models, then every change")
         },
+        Operation {
+            query: &[
+                ("model", "string"),
+                ("backend", "string"),
+                ("status", "string"),
+                ("key", "string"),
+                ("since", "string"),
+                ("after", "string"),
+                ("limit", "integer"),
+            ],
+            ..admin_read::<admin::Requests>("/admin/v1/requests", "Ended requests, the latest first")
+        },
+        admin_read::<admin::RequestDetail>(
+            "/admin/v1/requests/{id}",
+            "One of them, with the trace of its route",
+        ),
         admin_command::<admin::Load>("/admin/v1/models/{id}/load", "Have it served"),
         admin_command::<admin::Unload>("/admin/v1/models/{id}/unload", "Give its memory back"),
         admin_command::<admin::Restart>("/admin/v1/models/{id}/restart", "Replace its processes"),
@@ -290,6 +346,93 @@ fn admin_operations() -> [Operation; 10] {
             method: "put",
             answer: (JSON, Some(schema_of::<admin::EffectiveSettings>)),
             ..admin_command::<ModelSettings>("/admin/v1/models/{id}/settings", "Replace its settings")
+        },
+    ]
+}
+
+/// API keys.
+fn key_operations() -> [Operation; 4] {
+    let error = schema_of::<admin::Problem> as Schema;
+    [
+        admin_read::<keys::ApiKeys>("/admin/v1/keys", "Every API key, without its secret"),
+        Operation { error, ..post::<keys::KeyOrder, keys::NewKey>("/admin/v1/keys", "Make an API key") },
+        admin_read::<keys::ApiKey>("/admin/v1/keys/{id}", "One of them"),
+        Operation { error, ..bodyless::<keys::ApiKey>("delete", "/admin/v1/keys/{id}", "Revoke an API key") },
+    ]
+}
+
+/// What the web UI keeps and does beside the APIs.
+fn ui_operations() -> [Operation; 8] {
+    let error = schema_of::<admin::Problem> as Schema;
+    let chat = "/ui/v1/chats/{id}";
+    [
+        text("/ui/assets/{id}", "application/octet-stream", "A file of the web UI"),
+        Operation {
+            query: &[("search", "string"), ("after", "string"), ("limit", "integer")],
+            ..admin_read::<chats::ChatSummaries>("/ui/v1/chats", "Conversations of the web UI")
+        },
+        admin_read::<chats::Chat>(chat, "One of them"),
+        Operation {
+            method: "put",
+            error,
+            ..post::<chats::ChatOrder, ChatSummary>(chat, "Store a conversation")
+        },
+        Operation {
+            method: "patch",
+            error,
+            ..post::<chats::ChatMark, ChatSummary>(chat, "Rename or pin a conversation")
+        },
+        Operation { error, ..bodyless::<Value>("delete", chat, "Delete a conversation") },
+        admin_read::<Value>(
+            "/ui/v1/answers/{id}",
+            "Whether the response to an Idempotency-Key can be read again",
+        ),
+        Operation {
+            error,
+            ..bodyless::<Value>("delete", "/ui/v1/answers/{id}", "End a request by its Idempotency-Key")
+        },
+    ]
+}
+
+/// Providers and routes.
+fn provider_operations() -> [Operation; 10] {
+    let error = schema_of::<admin::Problem> as Schema;
+    let one = "/admin/v1/providers/{id}";
+    let put = |operation: Operation| Operation { method: "put", error, ..operation };
+    [
+        admin_read::<providers::ProviderViews>("/admin/v1/providers", "Every provider, without its API key"),
+        Operation {
+            error,
+            ..post::<providers::ProviderOrder, providers::ProviderView>(
+                "/admin/v1/providers",
+                "Make a provider",
+            )
+        },
+        admin_read::<providers::ProviderView>(one, "One of them"),
+        put(post::<providers::ProviderOrder, providers::ProviderView>(one, "Replace its settings")),
+        Operation { error, ..bodyless::<providers::ProviderView>("delete", one, "Remove it") },
+        Operation {
+            method: "post",
+            ..admin_read::<admin::ProviderTest>(
+                "/admin/v1/providers/{id}/test",
+                "Ask a provider for its models",
+            )
+        },
+        Operation {
+            error,
+            ..post::<providers::ProviderOrder, admin::ProviderTest>(
+                "/admin/v1/test-provider",
+                "Ask a provider that is not made yet for its models",
+            )
+        },
+        admin_read::<providers::RouteViews>("/admin/v1/routes", "The routes; the etag is their revision"),
+        put(post::<providers::RouteList, providers::RouteViews>(
+            "/admin/v1/routes",
+            "Replace all routes that are not in config.toml; with if-match, those of that etag",
+        )),
+        Operation {
+            error,
+            ..post::<admin::Explain, Decision>("/admin/v1/routes/explain", "Choose a route, and ask no model")
         },
     ]
 }

@@ -89,3 +89,20 @@ fn every_route_is_described() {
         assert_eq!(failure["schema"]["$ref"], "#/components/schemas/OllamaError", "{path}");
     }
 }
+
+/// The page would read a field that nothing writes.
+#[test]
+fn fields_of_the_web_ui_are_in_the_document() {
+    let schemas = &document()["components"]["schemas"];
+    let mut count = 0;
+    for part in include_str!("../../../ui/src/lib/types.ts").split("/** @schema ").skip(1) {
+        let (name, rest) = part.split_once(" */").unwrap();
+        let fields = rest.split_once('{').unwrap().1.split_once("\n}").unwrap().0;
+        for field in fields.lines().filter_map(|line| line.split_once(':')) {
+            let field = field.0.trim().trim_end_matches('?');
+            assert!(schemas[name]["properties"].get(field).is_some(), "{name}.{field}");
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count}");
+}

@@ -34,7 +34,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
         // As in OpenAI's API: the id is a field of a body, not the path.
         ErrorKind::NotFound(Resource::PreviousResponse) => StatusCode::BAD_REQUEST,
-        ErrorKind::NotFound(Resource::Model | Resource::Response) => StatusCode::NOT_FOUND,
+        ErrorKind::NotFound(Resource::Model | Resource::Response | Resource::Record | Resource::Provider) => {
+            StatusCode::NOT_FOUND
+        }
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Overloaded | ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
@@ -49,6 +51,9 @@ pub fn whole_seconds(pause: Duration) -> u64 {
     pause.as_millis().div_ceil(1000) as u64
 }
 
+/// The longest pause after which SDKs shall try again by themselves.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = status(self.0.kind);
@@ -57,10 +62,13 @@ impl IntoResponse for ApiError {
         }
         let mut response = (status, Json(Body::new(&self.0, field_names::chat))).into_response();
         let headers = response.headers_mut();
-        if let Some(pause) = self.0.disposition.retry_after() {
+        let pause = self.0.disposition.retry_after();
+        if let Some(pause) = pause {
             headers.insert(header::RETRY_AFTER, whole_seconds(pause).into());
-        } else {
+        }
+        if pause.is_none_or(|pause| pause > LONGEST_PAUSE) {
             // SDKs retry every 5xx status without this header, but a retry cannot repair a broken model folder.
+            // Anthropic's sleep through any `retry-after`, be it until the end of the month.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(Failure(self.0));
@@ -74,4 +82,23 @@ pub fn unroutable(status: StatusCode, message: impl Into<String>) -> Response {
     let mut response = (status, Json(Body::new(&error, field_names::chat))).into_response();
     response.extensions_mut().insert(Failure(error));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::Disposition;
+
+    use super::*;
+
+    #[test]
+    fn long_pause_is_not_slept_through() {
+        for (seconds, shown) in [(60, None), (61, Some("false")), (2_000_000, Some("false"))] {
+            let error = Error::new(ErrorKind::RateLimited, Origin::Gateway, "the month is used up");
+            let error = error.with_disposition(Disposition::RetryAfter(Duration::from_secs(seconds)));
+            let response = ApiError(error).into_response();
+            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(header("retry-after"), Some(&*seconds.to_string()));
+            assert_eq!(header("x-should-retry"), shown, "{seconds}");
+        }
+    }
 }

@@ -2,14 +2,15 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are LM Studio's")]
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use ipc_proto::supervisor::{ModelEntry, ModelSettings, ModelState};
 use ipc_proto::worker::ModelKind;
 use ipc_proto::{Error, Resource, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::access::Tenant;
 use crate::dispatch::Services;
 use crate::fleet::catalogue::within;
 use crate::protocols::error::ApiError;
@@ -50,9 +51,13 @@ pub struct Model {
 ///
 /// # Errors
 /// Returns an error if the supervisor does not answer.
-pub async fn list(State(services): State<Services>) -> Result<Json<List>, ApiError> {
+pub async fn list(
+    State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
+) -> Result<Json<List>, ApiError> {
     let mut data = Vec::new();
-    for entry in expand_aliases(services.catalogue.models().await?) {
+    let models = expand_aliases(services.catalogue.models().await?).into_iter();
+    for entry in models.filter(|entry| tenant.may_use(&entry.id)) {
         data.extend(describe(&services, entry).await?);
     }
     Ok(Json(List { object: "list", data }))
@@ -64,8 +69,10 @@ pub async fn list(State(services): State<Services>) -> Result<Json<List>, ApiErr
 /// Returns an error if there is no model with that id.
 pub async fn retrieve(
     State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
     Path(id): Path<String>,
 ) -> Result<Json<Model>, ApiError> {
+    tenant.check_model(&id)?;
     let found = services.catalogue.model(&id).await?;
     let found = ModelEntry { id: id.clone(), ..found };
     let missing = || {

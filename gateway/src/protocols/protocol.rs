@@ -19,7 +19,7 @@ pub enum Protocol {
     Anthropic,
     /// Ollama's API.
     Ollama,
-    /// The admin API of this server.
+    /// The admin API of this server, and what its web UI keeps.
     Admin,
 }
 
@@ -27,7 +27,7 @@ impl Protocol {
     /// Detects the protocol by the path if it belongs to one protocol, otherwise by the `anthropic-version` header. Paths of the
     /// API may lack `/v1`.
     pub fn detect(path: &str, headers: &HeaderMap) -> Self {
-        if is_under(path, "/admin") {
+        if is_under(path, "/admin") || is_under(path, "/ui") {
             return Self::Admin;
         }
         // LM Studio's API has errors of OpenAI's form.
@@ -76,6 +76,7 @@ mod tests {
         }
         assert_eq!(Protocol::detect("/v1/chat/completions", &headers), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/admin/v1/pool", &headers), Protocol::Admin);
+        assert_eq!(Protocol::detect("/ui/v1/chats", &headers), Protocol::Admin);
         assert_eq!(Protocol::detect("/api/tags", &headers), Protocol::Ollama);
         assert_eq!(Protocol::detect("/api/v0/models", &HeaderMap::new()), Protocol::OpenAi);
         assert_eq!(Protocol::detect("/apis", &HeaderMap::new()), Protocol::OpenAi);

@@ -1,5 +1,5 @@
 //! Serves each connection in a task of its own. hyper ends connections that send no request; `axum::serve` has no setting for
-//! that. A stream or a WebSocket may last as long as it likes.
+//! that. A stream or a WebSocket may last as long as it likes, if its client reads.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,14 +8,17 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::server::closable_listener::{Accepted, ClosableListener};
 use crate::server::shutdown::{Stage, draining};
+use crate::server::unread::Impatient;
 
 /// Serves `router` until the gateway drains and the last request has ended. A connection ends that has no complete request head
-/// for `idle`: it was just opened, its request before was answered, or its head comes slowly.
+/// for `idle`: it was just opened, its request before was answered, or its head comes slowly. So does one whose client takes
+/// nothing of an answer for `idle`.
 pub async fn serve(
     mut listener: ClosableListener,
     router: Router,
@@ -33,7 +36,9 @@ pub async fn serve(
             biased;
             () = &mut drains => break,
             accepted = listener.accept() => {
-                connections.spawn(connection(accepted, router.clone(), http.clone(), stage.clone()));
+                let Accepted { stream, place } = accepted;
+                let stream = Impatient::new(stream, idle);
+                connections.spawn(connection(stream, place, router.clone(), http.clone(), stage.clone()));
             }
         }
     }
@@ -42,8 +47,13 @@ pub async fn serve(
     connections.wait().await;
 }
 
-async fn connection(accepted: Accepted, router: Router, http: http1::Builder, stage: watch::Receiver<Stage>) {
-    let Accepted { stream, place } = accepted;
+async fn connection(
+    stream: Impatient<TcpStream>,
+    place: OwnedSemaphorePermit,
+    router: Router,
+    http: http1::Builder,
+    stage: watch::Receiver<Stage>,
+) {
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::admin::{events, metrics, models as admin, pool};
+use crate::admin::{chats, events, keys, metrics, models as admin, pool, providers, requests, routes};
 use crate::openapi::handler as docs;
 use crate::protocols::anthropic::messages::handler as messages;
 use crate::protocols::embeddings::handler as embeddings;
@@ -23,11 +23,11 @@ use crate::protocols::openai::decisions::handler as decisions;
 use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::{handler as responses, socket};
 use crate::protocols::prompts::handler as prompts;
-use crate::server::health;
 use crate::server::middleware::{
     auth, error_shape, host, idempotency, intake, origin, path, request_id, upgrade,
 };
 use crate::server::state::AppState;
+use crate::server::{health, ui};
 
 /// The routes of the API. Paths below `/v1` are served without it too, for clients whose base URL lacks it.
 #[derive(Default)]
@@ -45,7 +45,39 @@ impl ApiRoutes {
 
 /// The gateway's HTTP service.
 pub fn router(state: AppState) -> Router {
-    let api = ApiRoutes::default()
+    let api = inference_routes()
+        .merge(lmstudio_routes())
+        .merge(ollama_routes())
+        .merge(admin_routes())
+        .merge(ui_routes())
+        // Runs after the key check: stored responses belong to a tenant.
+        .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
+        .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
+    Router::new()
+        .route("/", get(ui::index))
+        .route("/ui/assets/{id}", get(ui::asset))
+        .route("/health", get(health::health))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .merge(api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
+        .layer(CatchPanicLayer::custom(|_| internal_error()))
+        .layer(from_fn(upgrade::check))
+        .layer(from_fn(path::check))
+        .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
+        .layer(from_fn_with_state(Arc::clone(&state.hosts), host::check))
+        // Outside of all checks, so that a client can read their answers.
+        .layer(from_fn_with_state(state.intake, intake::apply))
+        .layer(from_fn(error_shape::apply))
+        .layer(from_fn_with_state(Arc::clone(&state.services.names), request_id::assign))
+        .with_state(state)
+}
+
+/// OpenAI's and Anthropic's APIs, and those for prompts, embeddings and rerank.
+fn inference_routes() -> Router<AppState> {
+    ApiRoutes::default()
         .route("/v1/chat/completions", post(generate::create_chat))
         .route("/v1/completions", post(generate::create_completion))
         .route("/v1/messages", post(messages::create))
@@ -70,11 +102,20 @@ pub fn router(state: AppState) -> Router {
         .route("/v2/embed", post(embeddings::embed_by_type))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .0
+}
+
+fn lmstudio_routes() -> Router<AppState> {
+    Router::new()
         .route("/api/v0/models", get(lmstudio::list))
         .route("/api/v0/models/{*id}", get(lmstudio::retrieve))
         .route("/api/v0/chat/completions", post(generate::create_chat))
         .route("/api/v0/completions", post(generate::create_completion))
         .route("/api/v0/embeddings", post(embeddings::embed))
+}
+
+fn ollama_routes() -> Router<AppState> {
+    Router::new()
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/embed", post(ollama::embed))
@@ -89,6 +130,11 @@ pub fn router(state: AppState) -> Router {
         .route("/api/push", post(catalog::store_change))
         .route("/api/delete", delete(catalog::store_change))
         .route("/api/blobs/{id}", post(catalog::store_change).head(catalog::store_change))
+}
+
+/// The admin API, and the counters.
+fn admin_routes() -> Router<AppState> {
+    Router::new()
         .route("/admin/v1/pool", get(pool::pool))
         .route("/admin/v1/events", get(events::events))
         .route("/admin/v1/models", get(admin::list))
@@ -98,30 +144,28 @@ pub fn router(state: AppState) -> Router {
         .route("/admin/v1/models/{id}/unload", post(admin::unload))
         .route("/admin/v1/models/{id}/restart", post(admin::restart))
         .route("/admin/v1/models/{id}/pin", post(admin::pin))
+        .route("/admin/v1/keys", get(keys::list).post(keys::create))
+        .route("/admin/v1/keys/{id}", get(keys::get).delete(keys::revoke))
+        .route("/admin/v1/requests", get(requests::list))
+        .route("/admin/v1/requests/{id}", get(requests::get))
+        .route("/admin/v1/providers", get(providers::list).post(providers::create))
+        .route(
+            "/admin/v1/providers/{id}",
+            get(providers::get).put(providers::replace).delete(providers::remove),
+        )
+        .route("/admin/v1/providers/{id}/test", post(providers::test))
+        .route("/admin/v1/test-provider", post(providers::try_out))
+        .route("/admin/v1/routes", get(routes::list).put(routes::replace))
+        .route("/admin/v1/routes/explain", post(routes::explain))
         .route("/metrics", get(metrics::metrics))
-        .0
-        // Runs after the key check: stored responses belong to a tenant.
-        .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
-        .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
+}
+
+/// What the web UI keeps and does beside the APIs.
+fn ui_routes() -> Router<AppState> {
     Router::new()
-        .route("/", get(health::greet))
-        .route("/health", get(health::health))
-        .route("/openapi.json", get(docs::document))
-        .route("/docs", get(docs::page))
-        .merge(api)
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        // Layers run from the last to the first: they set the id and the protocol of a request, then check its host.
-        .layer(CatchPanicLayer::custom(|_| internal_error()))
-        .layer(from_fn(upgrade::check))
-        .layer(from_fn(path::check))
-        .layer(from_fn_with_state(Arc::clone(&state.origins), origin::check))
-        .layer(from_fn_with_state(Arc::clone(&state.hosts), host::check))
-        // Outside of all checks, so that a client can read their answers.
-        .layer(from_fn_with_state(state.intake, intake::apply))
-        .layer(from_fn(error_shape::apply))
-        .layer(from_fn(request_id::assign))
-        .with_state(state)
+        .route("/ui/v1/chats", get(chats::list))
+        .route("/ui/v1/chats/{id}", get(chats::get).put(chats::put).patch(chats::mark).delete(chats::delete))
+        .route("/ui/v1/answers/{id}", get(idempotency::find).delete(idempotency::cancel))
 }
 
 async fn not_found(request: Request) -> Response {
@@ -136,4 +180,27 @@ async fn method_not_allowed(request: Request) -> Response {
 fn internal_error() -> Response {
     ApiError(Error::new(ErrorKind::Internal, Origin::Gateway, "the gateway has a defect; its log says more"))
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of a handler's future, in bytes.
+    fn future_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A request that waits for its first token keeps its future.
+    #[test]
+    fn waiting_requests_are_small() {
+        let sizes = [
+            ("chat", future_bytes(generate::create_chat)),
+            ("completion", future_bytes(generate::create_completion)),
+            ("message", future_bytes(messages::create)),
+        ];
+        for (handler, bytes) in sizes {
+            assert!(bytes <= 9 << 10, "{handler}: {bytes} bytes");
+        }
+    }
 }

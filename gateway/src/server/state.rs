@@ -15,6 +15,9 @@ use crate::server::middleware::host::HostPolicy;
 use crate::server::middleware::idempotency::Idempotency;
 use crate::server::middleware::intake::IntakePolicy;
 use crate::server::middleware::origin::OriginPolicy;
+use crate::store::Db;
+use crate::store::key_store::KeyStore;
+use crate::store::routing_store::RoutingStore;
 
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone, FromRef)]
@@ -25,10 +28,16 @@ pub struct AppState {
     pub watch: FleetWatch,
     /// Stored responses.
     pub responses: Arc<ResponseStore>,
+    /// The database.
+    pub db: Db,
     /// WebSocket connections.
     pub sockets: Arc<Sockets>,
-    /// The configured API keys.
+    /// The API keys in use.
     pub keys: Arc<Keys>,
+    /// Those in the database.
+    pub key_store: Arc<KeyStore>,
+    /// The providers and routes.
+    pub routing: Arc<RoutingStore>,
     /// The names under which the server answers.
     pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
@@ -39,23 +48,33 @@ pub struct AppState {
     pub idempotency: Arc<Idempotency>,
 }
 
+/// The things that are stored in the home folder.
+#[derive(Clone)]
+pub struct Stores {
+    /// Responses.
+    pub responses: Arc<ResponseStore>,
+    /// API keys.
+    pub keys: Arc<KeyStore>,
+    /// Providers and routes.
+    pub routing: Arc<RoutingStore>,
+}
+
 impl AppState {
     /// The state of a gateway with these settings.
-    pub fn new(
-        config: &GatewayConfig,
-        services: Services,
-        watch: FleetWatch,
-        responses: Arc<ResponseStore>,
-    ) -> Self {
-        let keys = Arc::new(Keys::new(config.api_keys.expose()));
+    pub fn new(config: &GatewayConfig, services: Services, watch: FleetWatch, stores: Stores) -> Self {
+        let Stores { responses, keys: key_store, routing } = stores;
+        let keys = key_store.keys();
         let hosts = HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() };
         let origins = OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() };
         Self {
             services,
             watch,
+            db: responses.db().clone(),
             responses,
             sockets: Arc::default(),
             keys,
+            key_store,
+            routing,
             hosts: Arc::new(hosts),
             origins: Arc::new(origins),
             intake: IntakePolicy { patience: Duration::from_secs(config.body_seconds.into()) },

@@ -1,16 +1,173 @@
 //! The table of ended requests.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use sqlx::QueryBuilder;
+use sqlx::sqlite::Sqlite;
 
+use crate::inference::course::BackendName;
 use crate::inference::record::{Outcome, Record};
+use crate::inference::routing::Decision;
 use crate::store::{Db, DbError};
 
 /// Names the columns: during an upgrade the old and the new gateway write at the same time.
 const INSERT: &str = "INSERT INTO requests (id, started_at_ms, endpoint, model, streamed, outcome, error, prompt_tokens, \
-                      cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries, sender, session, notes) ";
+                      cached_tokens, completion_tokens, first_token_ms, total_ms, recoveries, sender, session, notes, \
+                      key_id, key_name, reasoning_tokens, attempts, backend, used_model, route, fallback_reason, trace, \
+                      cost_nanousd, price_since) ";
+
+/// The columns of a [`RequestRow`].
+const SELECT: &str = "SELECT id, started_at_ms, endpoint, model, used_model, backend, route, fallback_reason, attempts, recoveries, \
+                      streamed, outcome, error, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, first_token_ms, \
+                      total_ms, key_id, key_name, sender, session, notes, cost_nanousd / 1e9 AS cost_usd, price_since FROM requests WHERE TRUE";
+
+/// One ended request, as the admin API shows it.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Serialize, JsonSchema)]
+#[schemars(rename = "RequestRecord")]
+pub struct RequestRow {
+    /// The `x-request-id` of its response, a slash, and a suffix that makes it unique.
+    pub id: String,
+    /// Milliseconds since the epoch.
+    pub started_at_ms: i64,
+    /// The path of the request.
+    pub endpoint: String,
+    /// The model's name as the client gave it.
+    pub model: String,
+    /// The model's id at the backend, where it differs.
+    pub used_model: Option<String>,
+    /// `local` or the name of a provider; null if none was asked.
+    pub backend: Option<String>,
+    /// The route that applied.
+    pub route: Option<String>,
+    /// Why the route's earlier models did not answer, in order.
+    pub fallback_reason: Option<String>,
+    /// Requests to servers, retries included.
+    pub attempts: i64,
+    /// Retries at another worker, after a worker was lost.
+    pub recoveries: i64,
+    /// Whether the answer was streamed.
+    pub streamed: bool,
+    /// `finished`, `failed` or `cancelled`.
+    #[sqlx(rename = "outcome")]
+    pub status: String,
+    /// The kind of failure.
+    pub error: Option<String>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: i64,
+    /// Tokens of the prompt that came from a cache.
+    pub cached_tokens: i64,
+    /// Generated tokens.
+    pub completion_tokens: i64,
+    /// Generated tokens of reasoning.
+    pub reasoning_tokens: i64,
+    /// Milliseconds from the start to the first token; null where none came.
+    pub first_token_ms: Option<i64>,
+    /// Milliseconds from the start to the end.
+    pub total_ms: i64,
+    /// The id of the sender's API key, if it is one of the database.
+    pub key_id: Option<String>,
+    /// The name of that key.
+    pub key_name: Option<String>,
+    /// The person or program behind the request, as the client says.
+    pub sender: Option<String>,
+    /// The conversation, as the client says.
+    pub session: Option<String>,
+    /// The client's metadata, as JSON.
+    pub notes: Option<String>,
+    /// The cost at the provider in US dollars; null without a known price.
+    pub cost_usd: Option<f64>,
+    /// The first day of the price; null if it has none.
+    pub price_since: Option<String>,
+}
+
+/// One ended request with the trace of its route.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct TracedRequest {
+    /// The request.
+    #[sqlx(flatten)]
+    pub row: RequestRow,
+    /// The trace, as JSON; `None` without routes for the model's name.
+    pub trace: Option<String>,
+}
+
+/// The trace of a record, as JSON.
+fn trace(record: &Record) -> Option<String> {
+    let decision = record.decision.as_ref()?;
+    serde_json::to_string(&Trace { decision, reasons: &record.answerer.reasons }).ok()
+}
+
+/// How a route was chosen, and why its earlier models did not answer.
+#[derive(Serialize)]
+struct Trace<'a> {
+    #[serde(flatten)]
+    decision: &'a Decision,
+    reasons: &'a [&'static str],
+}
+
+/// Which requests to list. All conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct RequestFilter {
+    /// The model's name as the client gave it, or its id at the backend.
+    pub model: Option<String>,
+    /// `local` or the name of a provider.
+    pub backend: Option<String>,
+    /// `finished`, `failed` or `cancelled`.
+    pub status: Option<String>,
+    /// The id or the name of the sender's API key.
+    pub key: Option<String>,
+    /// Requests that started at this time or later, in milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// Only requests that the list has after this one: its start and its id.
+    pub after: Option<(i64, String)>,
+}
 
 impl Db {
-    /// Inserts `records`, at most 2,000, in one statement. A transaction of several would be wrong. sqlx does not
+    /// The latest requests first, at most `limit`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<RequestRow>, DbError> {
+        let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+        if let Some(model) = &filter.model {
+            query.push(" AND (model = ").push_bind(model);
+            query.push(" OR used_model = ").push_bind(model).push(")");
+        }
+        if let Some(backend) = &filter.backend {
+            query.push(" AND backend = ").push_bind(backend);
+        }
+        if let Some(status) = &filter.status {
+            query.push(" AND outcome = ").push_bind(status);
+        }
+        if let Some(key) = &filter.key {
+            query.push(" AND (key_id = ").push_bind(key);
+            query.push(" OR key_name = ").push_bind(key).push(")");
+        }
+        if let Some(since) = filter.since_ms {
+            query.push(" AND started_at_ms >= ").push_bind(since);
+        }
+        if let Some((start, id)) = &filter.after {
+            query.push(" AND (started_at_ms, id) < (").push_bind(start).push(", ").push_bind(id).push(")");
+        }
+        query.push(" ORDER BY started_at_ms DESC, id DESC LIMIT ").push_bind(limit);
+        let rows = query.build_query_as().fetch_all(&self.reader().await?).await;
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// The request of this id, or the latest one whose response had it as its `x-request-id`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn request(&self, id: &str) -> Result<Option<TracedRequest>, DbError> {
+        let mut query = QueryBuilder::<Sqlite>::new(SELECT.replacen(" FROM ", ", trace FROM ", 1));
+        query.push(" AND (id = ").push_bind(id);
+        // The character after the slash.
+        query.push(" OR (id > ").push_bind(format!("{id}/")).push(" AND id < ").push_bind(format!("{id}0"));
+        query.push(")) ORDER BY started_at_ms DESC, id DESC LIMIT 1");
+        let row = query.build_query_as().fetch_optional(&self.reader().await?).await;
+        row.map_err(|error| self.failed(error))
+    }
+
+    /// Inserts `records`, at most 1,000, in one statement. A transaction of several would be wrong. sqlx does not
     /// notice when a full disk ends it, and later statements on the connection are never committed.
     ///
     /// # Errors
@@ -37,7 +194,18 @@ impl Db {
                 .push_bind(record.recoveries)
                 .push_bind(&record.labels.user)
                 .push_bind(&record.labels.session)
-                .push_bind(&record.labels.notes);
+                .push_bind(&record.labels.notes)
+                .push_bind(record.key.as_ref().map(|key| key.id.to_string()))
+                .push_bind(record.key.as_ref().map(|key| key.name.to_string()))
+                .push_bind(record.usage.reasoning_tokens)
+                .push_bind(record.attempts)
+                .push_bind(record.answerer.backend.as_ref().map(BackendName::as_str))
+                .push_bind(record.answerer.model.as_deref())
+                .push_bind(record.answerer.route.as_deref())
+                .push_bind(record.answerer.fallback_reason())
+                .push_bind(trace(record))
+                .push_bind(record.cost.as_ref().map(|cost| i64::try_from(cost.nano_usd).unwrap_or(i64::MAX)))
+                .push_bind(record.cost.as_ref().and_then(|cost| cost.price_since.as_deref()));
         });
         // Each number of records is a different statement, so caching it is useless.
         let insert = insert.build().persistent(false);

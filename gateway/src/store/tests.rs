@@ -2,6 +2,7 @@ use ipc_proto::ErrorKind;
 use ipc_proto::generate::Usage;
 
 use super::*;
+use crate::inference::course::{Answerer, BackendName};
 use crate::inference::labels::Labels;
 use crate::inference::record::{Outcome, Record};
 
@@ -16,8 +17,19 @@ fn record(id: &str, outcome: Outcome) -> Record {
         usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, ..Usage::default() },
         first_token_ms: None,
         total_ms: 9,
+        attempts: 2,
         recoveries: 1,
+        cost: None,
+        answerer: Answerer {
+            backend: Some(BackendName::Provider("far".into())),
+            model: Some("big".into()),
+            route: Some("claude-*".into()),
+            reasons: vec!["overloaded", "timeout"],
+            ..Answerer::default()
+        },
+        decision: None,
         labels: Labels { user: Some("u".into()), session: None, notes: Some("{}".into()) },
+        key: None,
     }
 }
 
@@ -42,6 +54,61 @@ async fn records_survive_a_restart() {
     assert_eq!(labels, (Some("u".into()), None, Some("{}".into())));
     let expected = [("a", "finished", None, 2), ("b", "failed", Some("Timeout".to_owned()), 2)];
     assert_eq!(rows, expected.map(|(id, outcome, error, n)| (id.into(), outcome.into(), error, n)));
+}
+
+#[tokio::test]
+async fn requests_are_listed_page_by_page() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let at = |id: &str, started_at_ms: i64| Record { started_at_ms, ..record(id, Outcome::Finished) };
+    // Two of one millisecond lie on the border of the pages.
+    let records = [at("a", 1), at("b", 2), at("c", 2), at("d", 3)];
+    db.insert_requests(&records).await.unwrap();
+    let ids = |rows: Vec<requests::RequestRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    let first = db.requests(&requests::RequestFilter::default(), 2).await.unwrap();
+    let row = &first[0];
+    assert_eq!((row.backend.as_deref(), row.used_model.as_deref()), (Some("far"), Some("big")));
+    assert_eq!(row.fallback_reason.as_deref(), Some("overloaded, timeout"));
+    assert_eq!((row.attempts, row.route.as_deref(), &*row.status), (2, Some("claude-*"), "finished"));
+    assert_eq!(ids(first), ["d", "c"]);
+    let after = requests::RequestFilter { after: Some((2, "c".into())), ..Default::default() };
+    assert_eq!(ids(db.requests(&after, 9).await.unwrap()), ["b", "a"]);
+    let since =
+        requests::RequestFilter { since_ms: Some(2), after: Some((3, "d".into())), ..Default::default() };
+    assert_eq!(ids(db.requests(&since, 9).await.unwrap()), ["c", "b"]);
+}
+
+#[tokio::test]
+async fn requests_are_filtered_by_every_condition() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let local = Answerer { backend: Some(BackendName::Local), ..Answerer::default() };
+    let here = Record { answerer: local, model: "n".into(), ..record("b", Outcome::Cancelled) };
+    db.insert_requests(&[record("a", Outcome::Finished), here]).await.unwrap();
+    let filter = requests::RequestFilter::default;
+    for (filter, expected) in [
+        (requests::RequestFilter { model: Some("big".into()), ..filter() }, vec!["a"]),
+        (requests::RequestFilter { model: Some("n".into()), ..filter() }, vec!["b"]),
+        (requests::RequestFilter { backend: Some("local".into()), ..filter() }, vec!["b"]),
+        (requests::RequestFilter { status: Some("finished".into()), ..filter() }, vec!["a"]),
+        (requests::RequestFilter { since_ms: Some(i64::MAX), ..filter() }, vec![]),
+    ] {
+        let rows = db.requests(&filter, 9).await.unwrap();
+        assert_eq!(rows.iter().map(|row| &*row.id).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn request_is_found_by_the_id_of_its_response() {
+    let home = tempfile::tempdir().unwrap();
+    let db = Db::new(home.path());
+    let later = Record { started_at_ms: 1_800_000_000_000, ..record("req/2", Outcome::Finished) };
+    db.insert_requests(&[record("req/1", Outcome::Finished), later, record("req0/1", Outcome::Finished)])
+        .await
+        .unwrap();
+    for (id, found) in [("req", Some("req/2")), ("req/1", Some("req/1")), ("re", None), ("req/", None)] {
+        assert_eq!(db.request(id).await.unwrap().map(|found| found.row.id).as_deref(), found, "{id}");
+    }
 }
 
 #[tokio::test]
@@ -260,4 +327,15 @@ async fn lock_of_another_program_stops_writing_but_not_reading() {
     }
     sqlx::query("COMMIT").execute(&mut *lock).await.unwrap();
     db.store_response(&stored("b", None), 5_000_000, 3600).await.unwrap();
+}
+
+/// As the gateway and `mlxd key` do at the first start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn new_database_is_opened_by_several_programs_at_once() {
+    for _ in 0..5 {
+        let home = tempfile::tempdir().unwrap();
+        let programs: Vec<Db> = (0..4).map(|_| Db::new(home.path())).collect();
+        let opened = futures::future::join_all(programs.iter().map(Db::open)).await;
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
 }

@@ -94,3 +94,18 @@ fn answers_and_sockets_outlive_the_limits() {
     socket::send(&mut idle, "count 2", &json!({}));
     assert_eq!(socket::events(&mut idle).last().unwrap()["type"], "response.completed");
 }
+
+/// The system takes some megabytes. Then nothing moves any more.
+#[test]
+fn connection_whose_client_reads_no_answers_ends() {
+    let gateway = impatient();
+    let requests = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
+    let mut stream = connect(&gateway, &requests);
+    let begun = Instant::now();
+    // A closed socket refuses what comes, an open one takes it.
+    while stream.write_all(b" ").is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(15), "the connection is still open");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+}

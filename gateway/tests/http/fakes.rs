@@ -12,7 +12,7 @@ use gateway::backends::local::LocalBackend;
 use gateway::fleet::watch::FleetWatch;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::gateway::GatewayConfig;
-use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Prompt, Submission, Usage};
+use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Priority, Prompt, Submission, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
@@ -20,7 +20,7 @@ use ipc_proto::supervisor::{
     Changes, Details, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want,
     WorkerAddress,
 };
-use ipc_proto::worker::{Accepted, Capacity, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::worker::{Accepted, Capacity, Health, LoadProgress, Memory, ModelInfo, ModelKind, Worker};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Resource, Result};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
@@ -41,6 +41,7 @@ struct FakeWorker {
     streams: Arc<Mutex<HashMap<StreamId, Frames>>>,
     cancelled: Arc<Mutex<Vec<ChoiceId>>>,
     scopes: Arc<Mutex<Vec<String>>>,
+    priorities: Arc<Mutex<Vec<Priority>>>,
     /// Calls that ended it.
     poisoned: Arc<AtomicUsize>,
     /// How often it died. Each death is followed by a new incarnation.
@@ -275,7 +276,7 @@ impl Worker for FakeWorker {
         Ok(info())
     }
 
-    async fn submit(self, _: Context, stream: StreamId, submission: Submission) -> Result<Accepted> {
+    async fn submit(self, _: Context, stream: StreamId, submission: Box<Submission>) -> Result<Accepted> {
         let id = submission.choices[0].id;
         if let Some(events) = scoring::events(id, &submission.generation) {
             self.send(stream, events);
@@ -294,6 +295,7 @@ impl Worker for FakeWorker {
         if prompt == "refuse" {
             return Err(Error::full(Capacity { free: 0, ..CAPACITY }, 1));
         }
+        self.priorities.lock().unwrap().push(submission.generation.priority);
         let free = if prompt == "last" { 0 } else { CAPACITY.free };
         self.scopes.lock().unwrap().push(submission.cache_scope);
         for choice in submission.choices {
@@ -389,8 +391,8 @@ impl Worker for FakeWorker {
         Health::default()
     }
 
-    async fn progress(self, _: Context) -> Progress {
-        Progress::default()
+    async fn progress(self, _: Context) -> LoadProgress {
+        LoadProgress::default()
     }
 
     async fn resize_kv(self, _: Context, bytes: u64) -> Result<u64> {
@@ -409,6 +411,8 @@ fn info() -> ModelInfo {
         max_context: 64,
         has_chat_template: true,
         weight_bytes: 0,
+        token_bound: None,
+        keeps_user_turns: false,
     }
 }
 
@@ -505,6 +509,11 @@ impl Gateway {
     /// The cache scopes that the worker has received, in order.
     pub(crate) fn scopes(&self) -> Vec<String> {
         self.worker.scopes.lock().unwrap().clone()
+    }
+
+    /// The priorities of the requests that the worker has received, in order.
+    pub(crate) fn priorities(&self) -> Vec<Priority> {
+        self.worker.priorities.lock().unwrap().clone()
     }
 
     /// Calls that ended the worker.

@@ -1,10 +1,12 @@
 //! Models of providers. The provider is another gateway, or a script that answers with given bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use gateway::backends::by_name::ProviderPool;
+use ipc_proto::gateway::GatewayConfig;
 use serde_json::{Value, json};
 
 use super::fakes::Gateway;
@@ -111,7 +113,7 @@ fn only_listed_models_leave_the_machine() {
     let (status, _, body) =
         gateway.ask("POST", "/v1/chat/completions", "", &chat("far/slow", "count 1", false));
     assert_eq!(status, 404);
-    assert!(body.contains("not among providers.far.models"), "{body}");
+    assert!(body.contains("not among the models that the provider far is to offer"), "{body}");
     assert_eq!(gateway.ask("POST", "/v1/chat/completions", "", &chat("gone", "count 1", false)).0, 404);
     // The alias is known, and the provider does not have the model.
     let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("quick", "count 1", false));
@@ -129,8 +131,18 @@ fn client_that_leaves_cancels_the_provider() {
     super::wait_until("the upstream's worker was not told", || upstream.cancelled() > 0);
 }
 
-/// A provider that answers each connection with the next script, and the requests that it got.
-fn scripted(answers: Vec<String>) -> (Gateway, Arc<Mutex<Vec<String>>>) {
+/// The requests that a script has received: the head in lower case, then the body.
+pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A gateway with the provider `far`, which answers as [`script`] does.
+fn scripted(answers: Vec<String>) -> (Gateway, Seen) {
+    let (address, requests) = script(answers);
+    let provider = json!({"kind": "openai", "url": format!("http://{address}/v1"), "api_key": "sk-hidden", "models": ["m"]});
+    (Gateway::with_providers(json!({"far": provider})), requests)
+}
+
+/// A server that answers each connection with the next text.
+pub(crate) fn script(answers: Vec<String>) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -150,28 +162,29 @@ fn scripted(answers: Vec<String>) -> (Gateway, Arc<Mutex<Vec<String>>>) {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let provider = json!({"kind": "openai", "url": format!("http://{address}/v1"), "api_key": "sk-hidden", "models": ["m"]});
-    (Gateway::with_providers(json!({"far": provider})), requests)
+    (address, requests)
 }
 
-fn answer(status: &str, headers: &str, body: &Value) -> String {
+pub(crate) fn answer(status: &str, headers: &str, body: &Value) -> String {
     let body = body.to_string();
     format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
 }
 
-fn stream(events: &[Value]) -> String {
+pub(crate) fn stream(events: &[Value]) -> String {
     let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n{events}")
 }
 
-fn word(text: &str, reason: Option<&str>) -> Value {
+pub(crate) fn word(text: &str, reason: Option<&str>) -> Value {
     json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]})
 }
 
 #[test]
 fn passing_failures_are_tried_again_before_the_answer_begins() {
     let full = answer("503 Busy", "", &json!({"error": {"message": "busy"}}));
-    let (gateway, requests) = scripted(vec![full.clone(), full, stream(&[word("ok", Some("stop"))])]);
+    let choice = json!({"index": 0, "message": {"content": "ok"}, "finish_reason": "stop"});
+    let (gateway, requests) =
+        scripted(vec![full.clone(), full, answer("200 OK", "", &json!({"choices": [choice]}))]);
     let start = Instant::now();
     let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &chat("far/m", "x", false));
     assert_eq!((status, &json(&body)["choices"][0]["message"]["content"]), (200, &json!("ok")));
@@ -291,4 +304,175 @@ fn routes_are_listed_with_their_first_models_owner() {
     assert!(listed.contains(&(&json!("home"), &json!("local"))), "{listed:?}");
     let one = json(&gateway.ask("GET", "/v1/models/cloud", "", "").2);
     assert_eq!((&one["id"], &one["context_length"]), (&json!("cloud"), &json!(4096)));
+}
+
+/// The answer's `model` and the headers about the model that answered.
+fn answered_by(answer: &(u16, String, String)) -> [Option<String>; 4] {
+    let (status, head, body) = answer;
+    assert_eq!(*status, 200, "{body}");
+    let header = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(&format!("x-mlxd-{name}: ")))
+            .map(|value| value.trim().to_owned())
+    };
+    let data = body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(body);
+    let data = json(data);
+    let model =
+        data.pointer("/message/model").or_else(|| data.pointer("/response/model")).unwrap_or(&data["model"]);
+    [model.as_str().map(str::to_owned), header("backend"), header("route"), header("fallback-reason")]
+}
+
+fn some(values: [&str; 4]) -> [Option<String>; 4] {
+    values.map(|value| (!value.is_empty()).then(|| value.to_owned()))
+}
+
+#[test]
+fn answers_say_which_model_answered() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = routed(&upstream);
+    for stream in [false, true] {
+        for (model, expected) in [
+            ("m", ["m", "local", "", ""]),
+            ("far/m", ["far/m", "far", "", ""]),
+            ("claude-1", ["m", "local", "claude-*", ""]),
+            ("best", ["claude/m", "claude", "best", "not_found, unavailable, not_found"]),
+        ] {
+            for path in ["/v1/chat/completions", "/v1/messages"] {
+                let answer = gateway.ask("POST", path, "", &chat(model, "count 1", stream));
+                assert_eq!(answered_by(&answer), some(expected), "{path} {model} {stream}");
+            }
+            let request = json!({"model": model, "input": "count 1", "stream": stream}).to_string();
+            let answer = gateway.ask("POST", "/v1/responses", "", &request);
+            assert_eq!(answered_by(&answer), some(expected), "responses {model} {stream}");
+        }
+    }
+    let request = json!({"model": "claude-1", "input": "x"}).to_string();
+    let answer = gateway.ask("POST", "/v1/embeddings", "", &request);
+    assert_eq!(answered_by(&answer), some(["m", "local", "claude-*", ""]));
+}
+
+/// The records that the admin API lists, once there are `count` of them.
+fn listed(gateway: &Gateway, query: &str, count: usize) -> Vec<Value> {
+    gateway.records(count);
+    let (status, _, body) = gateway.ask("GET", &format!("/admin/v1/requests?{query}"), "", "");
+    assert_eq!(status, 200, "{body}");
+    json(&body)["requests"].as_array().unwrap().clone()
+}
+
+#[test]
+fn request_log_says_which_model_answered() {
+    let upstream = Gateway::start("sk-far");
+    let gateway = routed(&upstream);
+    for model in ["m", "quick", "best"] {
+        gateway.ask(
+            "POST",
+            "/v1/chat/completions",
+            "x-request-id: my-id\r\n",
+            &chat(model, "count 2", false),
+        );
+    }
+    let rows = listed(&gateway, "", 3);
+    let part = |row: &Value| {
+        ["model", "backend", "used_model", "route", "fallback_reason", "attempts", "status"]
+            .map(|name| row[name].clone())
+    };
+    let reasons = "not_found, unavailable, not_found";
+    let expected = [
+        [
+            json!("best"),
+            json!("claude"),
+            json!("m"),
+            json!("best"),
+            json!(reasons),
+            json!(4),
+            json!("finished"),
+        ],
+        [json!("quick"), json!("far"), json!("gone"), json!(null), json!(null), json!(1), json!("failed")],
+        [json!("m"), json!("local"), json!(null), json!(null), json!(null), json!(1), json!("finished")],
+    ];
+    assert_eq!(rows.iter().map(part).collect::<Vec<_>>(), expected);
+    assert_eq!(rows[0]["completion_tokens"], 9);
+    assert_eq!(listed(&gateway, "backend=far", 3), rows[1..2]);
+    assert_eq!(listed(&gateway, "model=m&status=finished", 3), [rows[0].clone(), rows[2].clone()]);
+    let id = rows[1]["id"].as_str().unwrap().replace('/', "%2F");
+    for (id, row) in [(&*id, &rows[1]), ("my-id", &rows[0])] {
+        let mut one = json(&gateway.ask("GET", &format!("/admin/v1/requests/{id}"), "", "").2);
+        assert!(one.as_object_mut().unwrap().remove("trace").is_some(), "only one row has it: {one}");
+        assert_eq!(one, *row);
+    }
+}
+
+#[test]
+fn request_log_has_pages_and_refuses_wrong_queries() {
+    let gateway = Gateway::start("");
+    for _ in 0..3 {
+        gateway.complete("count 1", false);
+    }
+    gateway.records(3);
+    let page = |query: &str| json(&gateway.ask("GET", &format!("/admin/v1/requests?{query}"), "", "").2);
+    let first = page("limit=2");
+    assert_eq!(first["requests"].as_array().unwrap().len(), 2);
+    let second = page(&format!("limit=2&after={}", first["next"].as_str().unwrap()));
+    assert_eq!(second["requests"].as_array().unwrap().len(), 1);
+    assert_eq!(second["next"], json!(null));
+    for query in ["limit=0", "limit=501", "since=noon", "after=x", "status=done", "colour=red"] {
+        let (status, head, body) = gateway.ask("GET", &format!("/admin/v1/requests?{query}"), "", "");
+        assert_eq!(status, 400, "{query}: {body}");
+        assert!(head.contains("application/problem+json"), "{head}");
+    }
+    assert_eq!(gateway.ask("GET", "/admin/v1/requests/nothing", "", "").0, 404);
+}
+
+#[test]
+fn test_of_a_provider_says_what_is_wrong() {
+    let upstream = Gateway::start("sk-far");
+    let mut settings = providers(&upstream);
+    settings["wrong"] = settings["far"].clone();
+    settings["wrong"]["api_key"] = json!("sk-bad");
+    settings["wrong"]["models"] = json!(["m"]);
+    settings["silent"] = json!({"kind": "openai", "url": "http://127.0.0.1:9/v1", "models": ["m"]});
+    let gateway = Gateway::with_providers(settings);
+    let test = |name: &str| {
+        let (status, _, body) = gateway.ask("POST", &format!("/admin/v1/providers/{name}/test"), "", "");
+        (status, json(&body))
+    };
+    for (name, missing) in [("far", json!(["gone"])), ("claude", json!([]))] {
+        let (status, found) = test(name);
+        assert_eq!(
+            (status, &found["ok"], &found["missing_models"]),
+            (200, &json!(true), &missing),
+            "{found}"
+        );
+        assert!(found["listed_models"].as_u64().unwrap() > 0, "{found}");
+    }
+    for (name, part) in [("wrong", "refuses the configured API key"), ("silent", "cannot be reached")] {
+        let (status, found) = test(name);
+        assert_eq!((status, &found["ok"]), (200, &json!(false)));
+        assert!(found["problem"].as_str().unwrap().contains(part), "{found}");
+    }
+    assert_eq!(test("nothing").0, 404);
+    assert_eq!(upstream.records(0).len(), 0);
+}
+
+#[test]
+fn link_local_address_is_refused_unless_allowed() {
+    for url in [
+        "http://169.254.169.254/v1",
+        "http://[fe80::1]/v1",
+        "http://0xa9fea9fe/v1",
+        "http://[::ffff:169.254.1.1]",
+    ] {
+        let settings = |allowed: bool| {
+            let far = json!({"kind": "openai", "url": url, "models": ["m"], "allow_link_local": allowed});
+            let providers = serde_json::from_value(json!({"far": far})).unwrap();
+            GatewayConfig { providers, ..GatewayConfig::default() }
+        };
+        let start = |config: &GatewayConfig| ProviderPool::new(config).map(drop);
+        let problem = start(&settings(false)).unwrap_err().to_string();
+        assert!(
+            problem.contains("providers.far.url") && problem.contains("allow_link_local"),
+            "{url}: {problem}"
+        );
+        assert!(start(&settings(true)).is_ok(), "{url}");
+    }
 }

@@ -13,7 +13,7 @@ use super::wait_until;
 type Handshake = Result<WebSocket<TcpStream>, u16>;
 
 /// Opens a connection with these headers. An error is the status of the refusal.
-fn open(gateway: &Gateway, path: &str, headers: &[(&'static str, &str)]) -> Handshake {
+pub(crate) fn open(gateway: &Gateway, path: &str, headers: &[(&'static str, &str)]) -> Handshake {
     let stream = TcpStream::connect(gateway.address).unwrap();
     let mut request = format!("ws://localhost{path}").into_client_request().unwrap();
     for (name, value) in headers {

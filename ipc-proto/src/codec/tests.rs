@@ -304,13 +304,18 @@ fn frame() -> impl Strategy<Value = StreamFrame> {
 
 fn model_info() -> impl Strategy<Value = ModelInfo> {
     let kind = prop_oneof![Just(ModelKind::Generate), Just(ModelKind::Embed), Just(ModelKind::Rerank)];
-    (any::<String>(), kind, any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
-        |(architecture, kind, max_context, has_chat_template, weight_bytes)| ModelInfo {
+    let bound = (any::<u32>(), vec(any::<u8>(), 0..4), any::<bool>())
+        .prop_map(|(bytes, untokenized, skips_space)| TokenBound { bytes, untokenized, skips_space });
+    let sizes = (any::<u32>(), any::<u64>());
+    (any::<String>(), kind, sizes, any::<(bool, bool)>(), proptest::option::of(bound)).prop_map(
+        |(architecture, kind, (max_context, weight_bytes), flags, token_bound)| ModelInfo {
             architecture,
             kind,
             max_context,
-            has_chat_template,
+            has_chat_template: flags.0,
             weight_bytes,
+            token_bound,
+            keeps_user_turns: flags.1,
         },
     )
 }
@@ -591,7 +596,7 @@ proptest! {
     #[test]
     fn settings_round_trip(m in settings(), cut: usize) { round_trip(&m, cut); }
     #[test]
-    fn progress_round_trips(loaded: u64, total: u64, cut: usize) { round_trip(&Progress { loaded, total }, cut); }
+    fn progress_round_trips(loaded: u64, total: u64, cut: usize) { round_trip(&LoadProgress { loaded, total }, cut); }
     #[test]
     fn wants_round_trip(m in want(), cut: usize) { round_trip(&m, cut); }
     #[test]

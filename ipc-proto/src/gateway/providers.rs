@@ -6,6 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use super::prices::Prices;
+
+/// The longest name of a provider, in bytes.
+const MAX_NAME: usize = 100;
+
 /// All providers, by name. A model of one is named `provider/model`.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "BTreeMap<String, Provider>")]
@@ -26,10 +31,13 @@ pub struct Provider {
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all.
     pub timeout_seconds: u32,
+    /// Whether its address may be link-local, as those of metadata services are.
+    pub allow_link_local: bool,
 }
 
 /// The protocol of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ProviderKind {
     /// OpenAI's chat completions, without fields that OpenAI does not know.
@@ -42,6 +50,7 @@ pub enum ProviderKind {
 
 /// One model of a provider: its id, or a table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(from = "ModelForm")]
 pub struct ProviderModel {
     /// The provider's name of the model.
@@ -52,30 +61,47 @@ pub struct ProviderModel {
     pub context: Option<u32>,
     /// The maximum of the output, in tokens, if known.
     pub max_output: Option<u32>,
+    /// The prices of its tokens, if known.
+    #[serde(skip_serializing_if = "Prices::is_empty")]
+    pub price: Prices,
 }
 
 #[derive(serde::Deserialize)]
-#[serde(untagged, expecting = "must be the id of a model, or a table with id, alias, context and max_output")]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema), schemars(rename = "ProviderModelForm"))]
+#[serde(
+    untagged,
+    expecting = "must be the id of a model, or a table with id, alias, context, max_output and price"
+)]
 enum ModelForm {
     Id(String),
     Table(ModelTable),
 }
 
 #[derive(serde::Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema), schemars(rename = "ProviderModelTable"))]
 #[serde(deny_unknown_fields)]
 struct ModelTable {
+    /// The provider's name of the model.
     id: String,
+    /// Another name under which clients may ask for it, besides `provider/id`.
     alias: Option<String>,
+    /// The maximum of prompt and output together, in tokens.
     context: Option<u32>,
+    /// The maximum of the output, in tokens.
     max_output: Option<u32>,
+    /// The price of a million tokens in US dollars, or several with the days from which they count.
+    #[serde(default)]
+    price: Prices,
 }
 
 impl From<ModelForm> for ProviderModel {
     fn from(form: ModelForm) -> Self {
         match form {
-            ModelForm::Id(id) => Self { id, alias: None, context: None, max_output: None },
-            ModelForm::Table(ModelTable { id, alias, context, max_output }) => {
-                Self { id, alias, context, max_output }
+            ModelForm::Id(id) => {
+                Self { id, alias: None, context: None, max_output: None, price: Prices::default() }
+            }
+            ModelForm::Table(ModelTable { id, alias, context, max_output, price }) => {
+                Self { id, alias, context, max_output, price }
             }
         }
     }
@@ -85,6 +111,31 @@ impl Providers {
     /// Each provider with its name, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Provider)> {
         self.0.iter().map(|(name, provider)| (name.as_str(), provider))
+    }
+
+    /// The provider of this name.
+    pub fn get(&self, name: &str) -> Option<&Provider> {
+        self.0.get(name)
+    }
+
+    /// These providers and another one, which replaces the one of its name.
+    ///
+    /// # Errors
+    /// The other one is wrong, or has an alias of another provider. The text begins with a provider's name.
+    pub fn with(&self, name: &str, provider: Provider) -> Result<Self, String> {
+        let mut all = self.0.clone();
+        all.insert(name.to_owned(), provider);
+        all.try_into()
+    }
+
+    /// Replaces `api_key_env` by the variable's value, where the variable is set.
+    pub fn read_set_keys(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for provider in self.0.values_mut() {
+            if let Some(key) = provider.api_key_env.as_deref().and_then(&variable) {
+                provider.api_key = Some(key.into());
+                provider.api_key_env = None;
+            }
+        }
     }
 
     /// Replaces `api_key_env` by the variable's value.
@@ -110,7 +161,7 @@ impl TryFrom<BTreeMap<String, Provider>> for Providers {
     fn try_from(providers: BTreeMap<String, Provider>) -> Result<Self, String> {
         let mut aliases = BTreeMap::new();
         for (name, provider) in &providers {
-            check(name, provider).map_err(|problem| format!("{name}.{problem}"))?;
+            provider.check(name).map_err(|problem| format!("{name}.{problem}"))?;
             for alias in provider.models.iter().filter_map(|model| model.alias.as_deref()) {
                 if let Some(other) = aliases.insert(alias, name) {
                     return Err(format!("the alias \"{alias}\" is used twice, by {other} and by {name}"));
@@ -121,24 +172,49 @@ impl TryFrom<BTreeMap<String, Provider>> for Providers {
     }
 }
 
-fn check(name: &str, provider: &Provider) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err("name: a provider's name has letters, digits, \"-\", \"_\" and \".\" only".into());
+impl Provider {
+    /// Checks a provider that is to have this name.
+    ///
+    /// # Errors
+    /// The field that is wrong, a colon, and the problem.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
+            return Err(format!(
+                "name: a provider's name has 1 to {MAX_NAME} letters, digits, \"-\", \"_\" and \".\" only"
+            ));
+        }
+        if name == "local" {
+            return Err("name: \"local\" is this machine; give the provider another name".into());
+        }
+        let host = ["http://", "https://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
+        if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#', ' '])) {
+            return Err(format!("url: \"{}\" is no address such as https://host/v1", self.url));
+        }
+        if self.api_key.is_some() && self.api_key_env.is_some() {
+            return Err("api_key_env: api_key is given as well".into());
+        }
+        if self.models.is_empty() {
+            return Err("models: name at least one model; no other is ever asked for".into());
+        }
+        match self.models.iter().find(|model| model.id.is_empty() || model.alias.as_deref() == Some("")) {
+            Some(_) => Err("models: an id or an alias is empty".into()),
+            None => Ok(()),
+        }
     }
-    let host = ["http://", "https://"].iter().find_map(|scheme| provider.url.strip_prefix(scheme));
-    if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#', ' '])) {
-        return Err(format!("url: \"{}\" is no address such as https://host/v1", provider.url));
+
+    fn exposed_key(&self) -> Option<&str> {
+        self.api_key.as_ref().map(SecretString::expose_secret)
     }
-    if provider.api_key.is_some() && provider.api_key_env.is_some() {
-        return Err("api_key_env: api_key is given as well".into());
-    }
-    if provider.models.is_empty() {
-        return Err("models: name at least one model; no other is ever asked for".into());
-    }
-    match provider.models.iter().find(|model| model.id.is_empty() || model.alias.as_deref() == Some("")) {
-        Some(_) => Err("models: an id or an alias is empty".into()),
-        None => Ok(()),
+}
+
+impl PartialEq for Provider {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { kind, url, api_key: _, api_key_env, models, timeout_seconds, allow_link_local } = self;
+        self.exposed_key() == other.exposed_key()
+            && (kind, url, api_key_env, models)
+                == (&other.kind, &other.url, &other.api_key_env, &other.models)
+            && (timeout_seconds, allow_link_local) == (&other.timeout_seconds, &other.allow_link_local)
     }
 }
 
@@ -154,6 +230,8 @@ struct ProviderForm {
     models: Vec<ProviderModel>,
     #[serde(default = "default_timeout")]
     timeout_seconds: u32,
+    #[serde(default)]
+    allow_link_local: bool,
 }
 
 fn default_timeout() -> u32 {
@@ -173,6 +251,7 @@ impl<'de> Deserialize<'de> for Provider {
             api_key_env: form.api_key_env,
             models: form.models,
             timeout_seconds: form.timeout_seconds,
+            allow_link_local: form.allow_link_local,
         })
     }
 }
@@ -180,13 +259,14 @@ impl<'de> Deserialize<'de> for Provider {
 impl Serialize for Provider {
     /// With the key in clear text, for the document.
     fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
-        let mut form = target.serialize_struct("Provider", 6)?;
+        let mut form = target.serialize_struct("Provider", 7)?;
         form.serialize_field("kind", &self.kind)?;
         form.serialize_field("url", &self.url)?;
-        form.serialize_field("api_key", &self.api_key.as_ref().map(SecretString::expose_secret))?;
+        form.serialize_field("api_key", &self.exposed_key())?;
         form.serialize_field("api_key_env", &self.api_key_env)?;
         form.serialize_field("models", &self.models)?;
         form.serialize_field("timeout_seconds", &self.timeout_seconds)?;
+        form.serialize_field("allow_link_local", &self.allow_link_local)?;
         form.end()
     }
 }

@@ -1,50 +1,236 @@
-//! Routes: names that clients use, and the models that answer for them.
+//! Routes: rules that choose the models which answer a request.
 
-use serde::de::Error as _;
+use std::collections::BTreeMap;
 
-/// All routes, in order. The first one that matches a name counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+mod conditions;
+
+pub use conditions::{LocalCondition, LocalState, NamePattern, NameRegex, TimeRange, TokenRange, minute_of};
+
+/// All routes, in order. The first one whose conditions all hold counts.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Vec<Route>")]
 pub struct Routes(Vec<Route>);
 
-/// One route.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One route: conditions, and the models that answer where they hold.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
 pub struct Route {
+    /// Its name in headers, records and traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The name that a client asks for.
-    pub model: NamePattern,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub model: Option<NamePattern>,
+    /// A regular expression for names that clients ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub model_regex: Option<NameRegex>,
+    /// Whether the request has tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_tools: Option<bool>,
+    /// Whether the request has images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_images: Option<bool>,
+    /// The size of the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<TokenRange>,
+    /// The values of headers, by their names in lower case.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The values in the request's metadata.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// The state of a model of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalCondition>,
+    /// The time of the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub time: Option<TimeRange>,
     /// The models that answer: the first one that can. They are names of models, not of routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// Models of which one is asked first, by their weights. `targets` follow it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<Share>,
+    /// Seconds after which the next model is asked if no output has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_seconds: Option<u32>,
+    /// Whether requests of this route never leave the machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub local_only: bool,
 }
 
-/// A name, or the beginning of names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamePattern {
-    /// This name.
-    Exactly(String),
-    /// Names that begin so, written with `*` at the end.
-    StartsWith(String),
+/// A model's share of a split.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema), schemars(rename = "RouteShare"))]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// The model.
+    pub model: String,
+    /// Its part of the sum of all weights.
+    pub weight: u32,
+}
+
+/// The problem with one route of a list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("route {} ({title}): {problem}", place + 1)]
+pub struct RouteFault {
+    /// The place of the route, from 0.
+    pub place: usize,
+    /// The name of the route.
+    pub title: String,
+    /// The problem. It begins with the field, if one is to blame.
+    pub problem: String,
+}
+
+/// The fields that a problem may begin with.
+const FIELDS: [&str; 6] = ["name", "model_regex", "targets", "split", "headers", "first_token_seconds"];
+
+impl RouteFault {
+    /// The field that is to blame, if it is one.
+    pub fn field(&self) -> Option<&str> {
+        let word = self.problem.split([' ', ':']).next()?;
+        FIELDS.contains(&word).then_some(word)
+    }
 }
 
 impl Routes {
-    /// The first route that matches a name.
-    pub fn find(&self, name: &str) -> Option<&Route> {
-        self.0.iter().find(|route| route.model.matches(name))
+    /// The routes of a list.
+    ///
+    /// # Errors
+    /// The first wrong one, and its problem.
+    pub fn new(mut routes: Vec<Route>) -> Result<Self, RouteFault> {
+        check(&mut routes)?;
+        Ok(Self(routes))
+    }
+
+    /// These routes, and `later` ones after them. A later one may be hidden by an earlier one.
+    #[must_use]
+    pub fn followed_by(&self, later: &Self) -> Self {
+        Self(self.0.iter().chain(&later.0).cloned().collect())
+    }
+
+    /// The number of routes.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// All routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }
+
+    /// Whether there is no route.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-impl NamePattern {
-    /// Whether `name` fits.
-    pub fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Exactly(own) => own == name,
-            Self::StartsWith(beginning) => name.starts_with(beginning.as_str()),
+impl Route {
+    /// Whether a name that a client asks for fits.
+    pub fn takes(&self, name: &str) -> bool {
+        self.model.as_ref().is_none_or(|pattern| pattern.matches(name))
+            && self.model_regex.as_ref().is_none_or(|regex| regex.matches(name))
+    }
+
+    /// Whether nothing but the name decides.
+    pub fn is_unconditional(&self) -> bool {
+        let Self { has_tools, has_images, prompt_tokens, headers, metadata, local, time, .. } = self;
+        has_tools.is_none()
+            && has_images.is_none()
+            && prompt_tokens.is_none()
+            && headers.is_empty()
+            && metadata.is_empty()
+            && local.is_none()
+            && time.is_none()
+    }
+
+    /// Every model that may answer.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.split.iter().map(|share| &*share.model).chain(self.targets.iter().map(String::as_str))
+    }
+
+    /// Its name in headers, records and traces. `place` counts the routes from 0.
+    pub fn title(&self, place: usize) -> String {
+        let pattern = || self.model.as_ref().map(String::from);
+        let regex = || self.model_regex.as_ref().map(|regex| regex.as_str().to_owned());
+        self.name.clone().or_else(pattern).or_else(regex).unwrap_or_else(|| format!("route {}", place + 1))
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.headers = std::mem::take(&mut self.headers)
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
+        if self.model.is_some() && self.model_regex.is_some() {
+            return Err("model_regex: model is given as well".into());
         }
+        if self.models().next().is_none() || self.models().any(str::is_empty) {
+            return Err("targets or split must name at least one model, and no name may be empty".into());
+        }
+        if self.split.iter().any(|share| share.weight == 0 || share.weight > MAX_WEIGHT) {
+            return Err(format!("split: a weight must lie between 1 and {MAX_WEIGHT}"));
+        }
+        if self.name.as_deref() == Some("") {
+            return Err("name: it is empty".into());
+        }
+        let is_plain = |name: &String| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        if let Some(wrong) = self.headers.keys().find(|name| !is_plain(name)) {
+            return Err(format!("headers: \"{wrong}\" is no name of a header"));
+        }
+        if let Some(seconds) = self.first_token_seconds {
+            let asks_another = self.targets.len() + usize::from(!self.split.is_empty()) > 1;
+            if seconds == 0 || !asks_another {
+                return Err("first_token_seconds must be at least 1, and needs a further model to ask".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+const MAX_WEIGHT: u32 = 1_000_000;
+
+/// Checks all routes.
+fn check(routes: &mut [Route]) -> Result<(), RouteFault> {
+    for place in 0..routes.len() {
+        let (earlier, rest) = routes.split_at_mut(place);
+        let route = &mut rest[0];
+        let title = route.title(place);
+        let fault = |problem: String| RouteFault { place, title, problem };
+        if let Err(problem) = route.check() {
+            return Err(fault(problem));
+        }
+        if let Some(at) = earlier.iter().position(|one| one.is_unconditional() && covers(one, route)) {
+            let hiding = earlier[at].title(at);
+            return Err(fault(format!("it is never reached, as the route for {hiding} comes before it")));
+        }
+        if route.name.is_some() && earlier.iter().any(|one| one.name == route.name) {
+            return Err(fault("another route has this name".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every name that fits `later` fits `earlier` too, as far as that can be said of regular expressions.
+fn covers(earlier: &Route, later: &Route) -> bool {
+    if earlier.model_regex.is_some() {
+        return earlier.model_regex == later.model_regex;
+    }
+    match (&earlier.model, &later.model) {
+        (None, _) => true,
+        (Some(pattern), None) => pattern.covers_all(),
+        (Some(pattern), Some(other)) => pattern.covers(other),
+    }
+}
+
+impl From<Routes> for Vec<Route> {
+    fn from(routes: Routes) -> Self {
+        routes.0
     }
 }
 
@@ -52,123 +238,9 @@ impl TryFrom<Vec<Route>> for Routes {
     type Error = String;
 
     fn try_from(routes: Vec<Route>) -> Result<Self, String> {
-        for (at, route) in routes.iter().enumerate() {
-            let problem = |text: String| format!("route {} ({}): {text}", at + 1, String::from(&route.model));
-            if route.targets.is_empty() || route.targets.iter().any(String::is_empty) {
-                return Err(problem("targets must name at least one model, and no name may be empty".into()));
-            }
-            let hidden = routes[..at].iter().find(|earlier| earlier.model.covers(&route.model));
-            if let Some(earlier) = hidden {
-                let earlier = String::from(&earlier.model);
-                return Err(problem(format!(
-                    "it is never reached, as the route for {earlier} comes before it"
-                )));
-            }
-        }
-        Ok(Self(routes))
-    }
-}
-
-impl NamePattern {
-    /// Whether every name that fits `other` fits this one too.
-    fn covers(&self, other: &Self) -> bool {
-        match other {
-            Self::Exactly(name) => self.matches(name),
-            Self::StartsWith(beginning) => {
-                matches!(self, Self::StartsWith(own) if beginning.starts_with(own.as_str()))
-            }
-        }
-    }
-}
-
-impl From<&NamePattern> for String {
-    fn from(pattern: &NamePattern) -> Self {
-        match pattern {
-            NamePattern::Exactly(name) => name.clone(),
-            NamePattern::StartsWith(beginning) => format!("{beginning}*"),
-        }
-    }
-}
-
-impl serde::Serialize for NamePattern {
-    fn serialize<S: serde::Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
-        target.serialize_str(&String::from(self))
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for NamePattern {
-    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(source)?;
-        let (name, is_beginning) = match text.strip_suffix('*') {
-            Some(beginning) => (beginning, true),
-            None => (text.as_str(), false),
-        };
-        if name.contains('*') || (name.is_empty() && !is_beginning) {
-            let problem = format!("\"{text}\" is neither a name nor the beginning of one with * at its end");
-            return Err(D::Error::custom(problem));
-        }
-        Ok(if is_beginning { Self::StartsWith(name.into()) } else { Self::Exactly(name.into()) })
+        Self::new(routes).map_err(|fault| fault.to_string())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(text: &str) -> Result<Routes, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn first_route_that_matches_counts() {
-        let routes = parse(
-            r#"[{"model": "claude-haiku", "targets": ["small"]}, {"model": "claude-*", "targets": ["big", "far/big"]},
-                {"model": "*", "targets": ["other"]}]"#,
-        )
-        .unwrap();
-        let target = |name: &str| routes.find(name).unwrap().targets[0].as_str();
-        assert_eq!(["claude-haiku", "claude-haiku-4", "gpt-5"].map(target), ["small", "big", "other"]);
-        assert!(Routes::default().find("gpt-5").is_none());
-    }
-
-    #[test]
-    fn wrong_route_is_refused_by_its_place() {
-        for (text, part) in [
-            (r#"[{"model": "a", "targets": []}]"#, "route 1 (a): targets"),
-            (r#"[{"model": "a", "targets": [""]}]"#, "route 1 (a): targets"),
-            (r#"[{"model": "a*b", "targets": ["m"]}]"#, "\"a*b\" is neither"),
-            (r#"[{"model": "", "targets": ["m"]}]"#, "is neither"),
-            (r#"[{"model": "a", "targets": ["m"], "to": 1}]"#, "to"),
-            (
-                r#"[{"model": "a*", "targets": ["m"]}, {"model": "ab", "targets": ["n"]}]"#,
-                "route 2 (ab): it is never",
-            ),
-            (
-                r#"[{"model": "a*", "targets": ["m"]}, {"model": "ab*", "targets": ["n"]}]"#,
-                "route for a* comes before",
-            ),
-        ] {
-            let problem = parse(text).unwrap_err();
-            assert!(problem.contains(part), "{problem}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn covered_patterns_match_no_name_alone(
-            names in proptest::collection::vec(("[ab]{0,3}", any::<bool>()), 2),
-            name in "[ab]{0,4}",
-        ) {
-            let pattern = |(text, is_beginning): &(String, bool)| match is_beginning {
-                true => NamePattern::StartsWith(text.clone()),
-                false => NamePattern::Exactly(text.clone()),
-            };
-            let (first, second) = (pattern(&names[0]), pattern(&names[1]));
-            if first.covers(&second) {
-                prop_assert!(!second.matches(&name) || first.matches(&name));
-            }
-        }
-    }
-}
+mod tests;

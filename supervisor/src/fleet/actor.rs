@@ -126,12 +126,11 @@ pub(super) struct Worker {
 impl FleetActor {
     /// Starts the scan threads. No worker runs yet.
     pub(super) fn new(setup: FleetSetup, commands: UnboundedSender<FleetCommand>) -> io::Result<Self> {
-        let FleetSetup { sources, program, run, policy, overrides, pressure } = setup;
+        let FleetSetup { sources, program, run, budget, policy, overrides, pressure } = setup;
         let reports = commands.clone();
         let registry = Registry::start(sources, move |store, catalogue| {
             let _ = reports.send(FleetCommand::Scanned(store, catalogue));
         })?;
-        let budget = policy.memory.unwrap_or_else(machine::default_budget);
         let mut actor = Self {
             registry,
             program,

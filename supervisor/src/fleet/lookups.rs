@@ -155,7 +155,7 @@ impl FleetActor {
     fn not_found(&self, name: &str, unanswered: &[String]) -> Error {
         let available = self.registry.describe_available();
         if unanswered.is_empty() {
-            let text = format!("the model \"{name}\" does not exist; {available}");
+            let text = format!("the model \"{name}\" does not exist{}; {available}", download_hint(name));
             return Error::not_found(Resource::Model, text).with_field("model");
         }
         let text = format!(
@@ -198,5 +198,18 @@ impl FleetActor {
         for id in self.unknown_ids() {
             tracing::warn!(model = id, "settings are there for a model that does not exist; {available}");
         }
+    }
+}
+
+/// The command that downloads a model, if its name is one of the hub's: `organisation/name`.
+fn download_hint(name: &str) -> String {
+    let is_plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match name.split_once('/') {
+        Some((organisation, rest)) if is_plain(organisation) && is_plain(rest) => {
+            format!(" here: download it with `mlxd pull {name}`")
+        }
+        _ => String::new(),
     }
 }

@@ -84,7 +84,14 @@ impl FleetActor {
                 self.evict(&victims, &format!("evicted to make room for the restart of {id}"));
             }
             _ if now.saturating_duration_since(since) > LONGEST_WAIT => {
-                let text = format!("there is no room for a new worker of \"{id}\": the restart was given up");
+                let why = match has_pressure {
+                    true => "the system is short of memory",
+                    false => "neither idle models nor its own old worker have made room for a new one",
+                };
+                let text = format!(
+                    "the restart of \"{id}\" was given up after {} s: {why}. Its remaining workers stay",
+                    LONGEST_WAIT.as_secs()
+                );
                 let error = Error::new(ErrorKind::Unavailable, Origin::Supervisor, text);
                 self.finish_restart(id, Err(error));
             }

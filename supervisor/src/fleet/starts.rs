@@ -148,7 +148,8 @@ impl FleetActor {
             self.refuse_callers(id, &error);
             return MayFollow::Any;
         };
-        if waited > LONGEST_WAIT {
+        // A caller may have waited for something else: a start that took long, or failed.
+        if waited > LONGEST_WAIT && (self.pressure > Pressure::Normal || !self.has_room(&need, now)) {
             let why = match self.pressure {
                 Pressure::Normal => "the models that have the memory are busy",
                 Pressure::Warn | Pressure::Critical => "the system is short of memory",

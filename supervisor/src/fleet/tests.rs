@@ -61,6 +61,7 @@ fn fleet_of(folder: &std::path::Path, policy: Policy, sources: Vec<Box<dyn Model
         sources,
         program: folder.join("worker.sh"),
         run: folder.to_owned(),
+        budget: policy.memory.unwrap_or(8 << 30),
         policy,
         overrides: SettingsOverrides::load(folder.join(crate::overrides::FILE_NAME)).unwrap(),
         pressure: Box::new(ScriptedProbe(folder.join("pressure"))),

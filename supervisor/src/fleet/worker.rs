@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::Result;
 use ipc_proto::socket::{self, Channel};
-use ipc_proto::worker::{Health, ModelInfo, Progress, WorkerClient};
+use ipc_proto::worker::{Health, LoadProgress, ModelInfo, WorkerClient};
 use nix::sys::signal;
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -56,7 +56,7 @@ pub(super) enum WorkerCommand {
 pub(super) enum Report {
     /// The process runs and has this id.
     Spawned(u32),
-    Progress(Progress),
+    Progress(LoadProgress),
     /// Loading has ended.
     Loaded(Result<ModelInfo>),
     /// An answer to a health check, and the process's memory in bytes.
@@ -125,9 +125,9 @@ async fn send_signal(child: &Child, signal: Signal, model: &str) {
                 model,
                 pid,
                 threads,
-                "a worker hangs: what its threads are doing, before it is aborted"
+                "a worker hangs: what its threads are doing, before it is ended"
             );
-            child.signal(signal::Signal::SIGABRT);
+            child.signal(machine::HANG_SIGNAL);
         }
     }
 }

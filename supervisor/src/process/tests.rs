@@ -13,7 +13,7 @@ fn health(steps: u64, running: u32) -> Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        any::<u64>().prop_map(|loaded| Event::Progress(Progress { loaded, total: 0 })),
+        any::<u64>().prop_map(|loaded| Event::Progress(LoadProgress { loaded, total: 0 })),
         Just(Event::Loaded),
         Just(Event::Broken),
         (0u64..9, 0u32..3).prop_map(|(steps, running)| health(steps, running)),
@@ -141,7 +141,7 @@ fn process_that_does_not_answer_is_aborted_even_without_work() {
 }
 
 fn progress(loaded: u64) -> Event {
-    Event::Progress(Progress { loaded, total: 100 })
+    Event::Progress(LoadProgress { loaded, total: 100 })
 }
 
 #[test]

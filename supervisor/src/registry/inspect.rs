@@ -12,7 +12,7 @@ use ipc_proto::worker::ModelKind;
 use model_folder::files::{MAX_TEXT, open_regular, read_text};
 use model_folder::{complete, config, json, quantization, weights};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The settings of a sentence-transformers model.
 pub(super) const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
@@ -50,7 +50,7 @@ pub(super) fn inspect(folder: &Path) -> Details {
         }
     };
     apply_config(&mut details, &config);
-    apply_kind(&mut details, &config, folder);
+    apply_kind(&mut details, &config, folder.join("modules.json").is_file());
     // Some encoders still carry the template of their base model. It has no use there.
     if details.kind == ModelKind::Generate {
         apply_templates(&mut details, folder);
@@ -75,6 +75,57 @@ pub(super) fn inspect(folder: &Path) -> Details {
     details
 }
 
+/// The details of a model that is not here, from its config.json and its number of weights by their types.
+pub(crate) fn remote_details<'a>(
+    config: &Value,
+    elements: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Details {
+    let mut details = Details::default();
+    apply_config(&mut details, config);
+    apply_kind(&mut details, config, false);
+    let problem = config::impossible(config).or_else(|| quantization::refusal(config));
+    details.problem = details.problem.take().or(problem);
+    let bits = quantization::settings(config).and_then(|settings| settings.get("bits")?.as_u64());
+    let bits = bits.filter(|bits| (1..=32).contains(bits));
+    let mut stored = 0u64;
+    for (kind, count) in elements {
+        stored = stored.saturating_add(count.saturating_mul(element_bits(kind)) / 8);
+        let packed = bits.filter(|_| kind == "U32");
+        let count = packed.map_or(count, |bits| count.saturating_mul(32) / bits);
+        details.parameters = details.parameters.saturating_add(count);
+    }
+    details.quantization = bits.map_or_else(String::new, |bits| format!("{bits}-bit"));
+    details.weight_bytes = if UNPACKED { details.parameters.saturating_mul(4) } else { stored };
+    if !UNPACKED {
+        // Published weights have 16 bits, and so have keys and values then.
+        details.kv_bytes_per_token /= 2;
+    }
+    details
+}
+
+/// The details of a model that is not here, from its config.json and the headers of all its weight files.
+pub(crate) fn header_details(config: &Value, tensors: Map<String, Value>) -> serde_json::Result<Details> {
+    let tensors = tensors.into_iter().map(|(name, entry)| Ok((name, serde_json::from_value(entry)?)));
+    let tensors: BTreeMap<String, Tensor> = tensors.collect::<serde_json::Result<_>>()?;
+    let mut details = Details::default();
+    apply_config(&mut details, config);
+    apply_kind(&mut details, config, false);
+    let problem = config::impossible(config).or_else(|| quantization::refusal(config));
+    details.problem = details.problem.take().or(problem);
+    apply_tensors(&mut details, config, &tensors);
+    Ok(details)
+}
+
+/// Bits of an element of a safetensors type.
+fn element_bits(kind: &str) -> u64 {
+    match kind {
+        "F64" | "I64" | "U64" => 64,
+        "F32" | "I32" | "U32" => 32,
+        "F16" | "BF16" | "I16" | "U16" => 16,
+        _ => 8,
+    }
+}
+
 /// The first reason why the worker would refuse the folder before it reads weights and tokenizer.
 fn find_problem(folder: &Path, values: &Value) -> Option<String> {
     if let Err(problem) = complete::check(folder) {
@@ -85,11 +136,11 @@ fn find_problem(folder: &Path, values: &Value) -> Option<String> {
 }
 
 /// Sets the kind by the worker's rules, and whether the family is supported.
-fn apply_kind(details: &mut Details, config: &Value, folder: &Path) {
+fn apply_kind(details: &mut Details, config: &Value, has_modules: bool) {
     let family = &details.architecture;
     let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
     let classifies = families::classifies(names.filter_map(Value::as_str));
-    details.kind = families::kind(family, folder.join("modules.json").is_file(), classifies);
+    details.kind = families::kind(family, has_modules, classifies);
     details.capabilities.embeddings = details.kind == ModelKind::Embed;
     // Without a name the file is at fault, not the family.
     details.unserved = !family.is_empty() && !families::is_served(family);
@@ -240,9 +291,9 @@ fn read_header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
         return Err(invalid(format!("the header has {length} bytes, more than {MAX_HEADER}")));
     }
     file.seek(SeekFrom::Start(LENGTH_BYTES))?;
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(length.min(size) as usize);
     file.take(length).read_to_end(&mut text)?;
-    let mut entries: serde_json::Map<String, Value> =
+    let mut entries: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|e| invalid(e.to_string()))?;
     entries.remove("__metadata__");
     let tensor =

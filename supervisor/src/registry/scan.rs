@@ -27,6 +27,12 @@ pub(crate) fn sources(stores: impl IntoIterator<Item = Store>) -> Vec<Box<dyn Mo
     stores.into_iter().map(|store| Box::new(StoreScanner::new(store)) as Box<dyn ModelSource>).collect()
 }
 
+/// Scans stores once, one after another.
+pub(crate) fn scan_at_once(stores: Vec<Store>) -> Vec<(Store, Catalogue)> {
+    let scan = |store: Store| (store.clone(), StoreScanner::new(store).scan());
+    stores.into_iter().map(scan).collect()
+}
+
 /// Reads a store, and headers only of models whose files have changed.
 pub(super) struct StoreScanner {
     store: Store,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use model_folder::files::read_text;
+use model_folder::hub_cache;
 
 use super::Folder;
 use super::reader::Reader;
@@ -41,13 +42,9 @@ impl Store {
 /// Hugging Face's cache: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, ~/.cache.
 /// LM Studio's models: ~/.lmstudio, formerly ~/.cache/lm-studio.
 pub(crate) fn stores_of_other_programs(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<Store> {
-    let home = variable("HOME");
-    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(home.as_ref()?.join(".cache")));
-    let hub = variable("HF_HUB_CACHE")
-        .or_else(|| Some(variable("HF_HOME")?.join("hub")))
-        .or_else(|| Some(cache?.join("huggingface/hub")));
+    let hub = hub_cache::location(&variable);
     let mut stores: Vec<Store> = hub.map(Store::Hub).into_iter().collect();
-    if let Some(home) = home {
+    if let Some(home) = variable("HOME") {
         stores.push(Store::Foreign(home.join(".lmstudio/models")));
         stores.push(Store::Foreign(home.join(".cache/lm-studio/models")));
     }
@@ -183,8 +180,8 @@ fn find_snapshots(cache: &Path, reader: &mut Reader<Place>) -> BTreeMap<String, 
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_prefix("models--")) else { continue };
-        let (id, path) = (id.replace("--", "/"), entry.path());
+        let Some(id) = name.to_str().and_then(hub_cache::model_id) else { continue };
+        let path = entry.path();
         let at = path.clone();
         match reader.read(&path, move || read_snapshot(&at).map_or(Place::Nothing, Place::Model)) {
             None => drop(found.insert(id, Found::Silent(path))),

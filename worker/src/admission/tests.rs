@@ -227,6 +227,25 @@ fn constraint_is_compiled_or_refused() {
 }
 
 #[test]
+fn constraint_has_consumed_what_another_worker_generated() {
+    let encode = |text: &str| FILES.tokenizer.encode(text, false).unwrap();
+    let resumed = |generated: &str| {
+        let generated = encode(generated);
+        edited(text("x"), |submission| {
+            submission.generation.constraint = Some(Constraint::Regex("one two".into()));
+            submission.choices[0].generated = generated;
+        })
+    };
+    let mut rest = admitted(resumed("one")).unwrap().constraint.unwrap();
+    assert!(!rest.is_complete());
+    for token in encode(" two") {
+        rest.push(token).unwrap();
+    }
+    assert!(admitted(resumed("one two")).unwrap().constraint.unwrap().is_complete());
+    assert_eq!(refused(resumed("two")).0, ErrorKind::Internal);
+}
+
+#[test]
 fn time_limit_becomes_a_deadline() {
     let timed = edited(text("x"), |submission| submission.generation.time_limit_ms = Some(5));
     assert!(admitted(timed).unwrap().deadline.is_some());

@@ -5,7 +5,7 @@ use ipc_proto::worker::ModelKind;
 use super::*;
 use crate::engine::admission_limits::AdmissionLimits;
 
-/// Returns the length of each text. Fails to finish a text of 13 tokens, and to launch one of 14.
+/// Returns the length of each text, and of 15 tokens no number. Fails to finish a text of 13 tokens, and to launch one of 14.
 #[derive(Default)]
 struct Lengths {
     launched: VecDeque<Vec<usize>>,
@@ -25,7 +25,8 @@ impl BatchRunner for Lengths {
         if lengths.contains(&13) {
             return Err(RunnerError("thirteen".into()));
         }
-        Ok(lengths.into_iter().map(|length| vec![length as f32]).collect())
+        let result = |length| if length == 15 { vec![1.0, f32::NAN] } else { vec![length as f32] };
+        Ok(lengths.into_iter().map(result).collect())
     }
 
     fn trim(&mut self) {}
@@ -73,6 +74,17 @@ fn failed_step_fails_only_its_requests() {
         assert_eq!(one.try_recv().unwrap().unwrap_err().kind, ErrorKind::Internal);
         assert_eq!(two.try_recv().unwrap().unwrap(), [[64.0]]);
     }
+}
+
+#[test]
+fn result_without_numbers_fails_only_its_request() {
+    let ((first, mut one), (second, mut two)) = (job(&[60, 15, 3]), job(&[2]));
+    let counters = run([first, second, Command::Drain]);
+    let error = one.try_recv().unwrap().unwrap_err();
+    assert_eq!((error.kind, error.is_retryable()), (ErrorKind::ModelBroken, false));
+    assert!(error.message.contains("no numbers (NaN)"), "{error}");
+    assert_eq!(two.try_recv().unwrap().unwrap(), [[2.0]]);
+    assert_eq!(counters.health().running, 0);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub struct EngineRequest {
     pub params: SequenceParams,
     /// Stop conditions and output format.
     pub limits: output::OutputLimits,
-    /// The grammar that the output must match.
+    /// The grammar that the output must match, after the tokens that another worker generated.
     pub constraint: Option<Matcher>,
     /// The limit on reasoning tokens.
     pub budget: Option<ReasoningBudget>,

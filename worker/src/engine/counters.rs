@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ipc_proto::worker::{DraftStatistics, Health, Memory, PrefixStatistics, Progress};
+use ipc_proto::worker::{DraftStatistics, Health, LoadProgress, Memory, PrefixStatistics};
 
 use super::scheduler::Scheduler;
 
@@ -45,9 +45,9 @@ impl Counters {
     }
 
     /// Bytes of weights loaded, and in total.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> LoadProgress {
         let [loaded, total] = load_all(&self.loading);
-        Progress { loaded, total }
+        LoadProgress { loaded, total }
     }
 
     /// Publishes the loading progress, in bytes.

@@ -1,37 +1,53 @@
-//! Computes the masks of constrained rows on threads of their own, beside the step that everybody shares.
+//! Follows the grammars of constrained rows on threads of their own, beside the step that everybody shares.
 //!
-//! A step waits briefly for its masks. A row whose mask is late sits the step out, and a request whose masks take too long fails.
-//! So no grammar slows other requests much.
+//! A thread consumes the sampled token, then computes the mask of the next one. A step waits briefly for both. A row that is
+//! late sits the step out, and a request that takes too long fails. So no grammar slows other requests much.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use ipc_proto::{Error, ErrorKind, Origin};
 
 use super::runner::TokenMask;
 use super::sequence::SequenceId;
 use crate::priority::{self, ThreadId};
 use crate::text::grammar::{Cancel, Matcher};
 
-/// Threads, at most. One is enough unless masks are late.
+mod threads;
+
+use threads::{Ended, Job, Lane, Report};
+
+/// Threads of a lane, at most. One is enough unless work is late.
 const MAX_THREADS: usize = 8;
-/// After a late mask no step waits for so many further ones of the request.
+/// After a late token no step waits for so many further ones of the request.
 const DISTRUST: u8 = 8;
 
-/// How long masks may take.
+/// How long grammars may take. Their work for one token is to consume it and to compute the next mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaskLimits {
-    /// Time that a step waits for masks. A row whose mask is later sits the step out.
+    /// Time that a step waits in all. A row whose mask is later sits the step out.
     pub step: Duration,
-    /// Time of one mask. A request that needs more fails.
+    /// Time that a step waits until the sampled tokens are consumed. The model computes nothing meanwhile.
+    pub token: Duration,
+    /// Time of the work for one token. A request that needs more fails.
     pub mask: Duration,
-    /// Time of all late masks of a request. One that needs more fails.
+    /// Time of the work for all late tokens of a request. One that needs more fails.
     pub late: Duration,
+    /// As `late`, with the time of waiting for a thread.
+    pub total: Duration,
 }
 
 impl Default for MaskLimits {
     fn default() -> Self {
-        Self { step: Duration::from_millis(20), mask: Duration::from_secs(5), late: Duration::from_secs(20) }
+        Self {
+            step: Duration::from_millis(20),
+            token: Duration::from_millis(10),
+            mask: Duration::from_secs(5),
+            late: Duration::from_secs(20),
+            total: Duration::from_secs(40),
+        }
     }
 }
 
@@ -46,90 +62,143 @@ pub(super) enum Mask {
     Ready(Matcher, Result<TokenMask, String>),
 }
 
-struct Job {
-    sequence: SequenceId,
-    matcher: Matcher,
-}
+/// A consumed token: whether the output is complete.
+pub(super) type Consumed = (SequenceId, Result<bool, Error>);
 
-/// What a thread reports.
-enum Report {
-    Began { sequence: SequenceId, thread: ThreadId, at: Instant },
-    Ended { job: Job, mask: Result<TokenMask, String>, took: Duration },
-}
-
-/// The masks of one request.
+/// The work for one request.
 struct Progress {
     state: State,
-    /// Time of its late masks so far.
+    /// Its token is not consumed.
+    unread: bool,
+    /// The beginning of the work for this token.
+    asked: Instant,
+    /// Time spent on this token, before the present part of the work.
+    spent: Duration,
+    /// Consuming the token took longer than a step waits.
+    slow_token: bool,
+    /// Time spent on late tokens so far, and with waiting.
     late: Duration,
-    /// The number of next masks for which no step waits.
+    total: Duration,
+    /// The number of next tokens for which no step waits.
     distrust: u8,
 }
 
 enum State {
+    /// No thread has it at present.
     Waiting(Cancel),
-    Computing {
+    Working {
         cancel: Cancel,
         thread: ThreadId,
         since: Instant,
         lowered: bool,
     },
     Ready(Matcher, Result<TokenMask, String>),
-    /// The engine has the matcher.
+    /// The engine has the matcher, or none is needed any more.
     Taken,
 }
 
-/// The threads, and the requests whose masks they compute. Belongs to the engine's thread.
+/// The threads, and the requests for which they work. Belongs to the engine's thread.
 pub(super) struct Masks {
     limits: MaskLimits,
-    jobs: Sender<Job>,
-    queue: Arc<Mutex<Receiver<Job>>>,
+    prompt: Arc<Lane>,
+    /// For requests that were late.
+    slow: Arc<Lane>,
     reports: (Sender<Report>, Receiver<Report>),
     requests: HashMap<SequenceId, Progress>,
-    /// Threads that take further jobs.
+    /// Requests that have ended while a thread of the prompt lane worked for them, until it notices.
+    abandoned: HashSet<SequenceId>,
+    consumed: Vec<Consumed>,
+    /// Threads of the prompt lane that take further jobs.
     threads: usize,
+    slow_threads: usize,
     /// Jobs that have not ended, those of forgotten requests included.
     outstanding: usize,
+    /// Time that this step may still wait.
+    patience: Duration,
 }
 
 impl Masks {
     pub(super) fn new(limits: MaskLimits) -> Self {
-        let (jobs, queue) = channel();
-        let queue = Arc::new(Mutex::new(queue));
-        Self { limits, jobs, queue, reports: channel(), requests: HashMap::new(), threads: 0, outstanding: 0 }
+        Self {
+            limits,
+            prompt: Arc::default(),
+            slow: Arc::default(),
+            reports: channel(),
+            requests: HashMap::new(),
+            abandoned: HashSet::new(),
+            consumed: Vec::new(),
+            threads: 0,
+            slow_threads: 0,
+            outstanding: 0,
+            patience: limits.step,
+        }
     }
 
-    /// Begins to compute the mask of the next token. Returns whether a step may wait for it: not if it is likely to be late.
-    pub(super) fn start(&mut self, sequence: SequenceId, matcher: Matcher) -> bool {
-        if self.threads == 0 {
-            self.add_thread();
+    /// Begins to compute the first mask of a request.
+    pub(super) fn start(&mut self, sequence: SequenceId, matcher: Matcher) {
+        self.queue(sequence, matcher, None);
+    }
+
+    /// Begins to consume a token and to compute the mask of the next one. Returns whether a step may wait: not if the work is
+    /// likely to be late.
+    pub(super) fn consume(&mut self, sequence: SequenceId, matcher: Matcher, token: u32) -> bool {
+        self.queue(sequence, matcher, Some(token))
+    }
+
+    fn queue(&mut self, sequence: SequenceId, matcher: Matcher, token: Option<u32>) -> bool {
+        let (asked, state) = (Instant::now(), State::Waiting(matcher.cancel()));
+        let progress = self.requests.entry(sequence).or_insert_with(|| Progress::new(asked));
+        let (unread, spent, slow_token) = (token.is_some(), Duration::ZERO, false);
+        let Progress { late, total, distrust, .. } = *progress;
+        *progress = Progress { state, unread, asked, spent, slow_token, late, total, distrust };
+        let is_trusted = distrust == 0;
+        self.outstanding += 1;
+        let job = Job::new(sequence, matcher, token);
+        if is_trusted {
+            self.prompt.push(job);
+            if self.threads == 0 {
+                self.add_thread();
+            }
+        } else {
+            self.slow.push(job);
+            let distrusted = self.requests.values().filter(|progress| progress.distrust > 0).count();
+            if self.slow_threads < distrusted.min(MAX_THREADS) {
+                self.add_slow_thread();
+            }
         }
-        let cancel = matcher.cancel();
-        let progress = self.requests.entry(sequence).or_insert(Progress {
-            state: State::Taken,
-            late: Duration::ZERO,
-            distrust: 0,
-        });
-        progress.state = State::Waiting(cancel);
-        let is_trusted = progress.distrust == 0;
-        // The queue lives as long as `self`.
-        self.outstanding += usize::from(self.jobs.send(Job { sequence, matcher }).is_ok());
         is_trusted
     }
 
-    /// Whether masks are being computed.
+    /// Whether work is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.outstanding > 0
     }
 
+    /// Gives the next step its time to wait.
+    pub(super) fn begin_step(&mut self) {
+        self.patience = self.limits.step;
+    }
+
+    /// Waits until the tokens of `rows` are consumed, for as long as a step may wait.
+    pub(super) fn wait_for_tokens(&mut self, rows: &[SequenceId]) {
+        self.wait_while(rows, self.limits.token, |progress| progress.unread);
+    }
+
     /// Waits until the masks of `rows` are there, for as long as a step may wait.
-    pub(super) fn wait_for(&mut self, rows: &[SequenceId]) {
-        let deadline = Instant::now() + self.limits.step;
-        while rows.iter().any(|row| self.is_missing(*row)) {
+    pub(super) fn wait_for_masks(&mut self, rows: &[SequenceId]) {
+        self.wait_while(rows, self.limits.step, |progress| progress.state.is_missing());
+    }
+
+    fn wait_while(&mut self, rows: &[SequenceId], most: Duration, waits: fn(&Progress) -> bool) {
+        let start = Instant::now();
+        let deadline = start + most.min(self.patience);
+        while rows.iter().any(|row| self.requests.get(row).is_some_and(waits)) {
             if !self.receive(deadline) {
-                return self.relieve();
+                self.relieve();
+                break;
             }
         }
+        self.patience = self.patience.saturating_sub(start.elapsed());
     }
 
     /// Waits for any report, for as long as a step may wait.
@@ -139,16 +208,17 @@ impl Masks {
         }
     }
 
-    /// Takes in what the threads have reported. Returns the requests whose masks take too long: their masks are cancelled.
+    /// Takes in what the threads have reported. Returns the requests that take too long.
     pub(super) fn update(&mut self) -> Vec<SequenceId> {
         while self.receive(Instant::now()) {}
         self.relieve();
-        let MaskLimits { mask, late, .. } = self.limits;
-        let hopeless = self.requests.iter().filter(|(_, progress)| match &progress.state {
-            State::Computing { since, .. } => since.elapsed() > mask.min(late.saturating_sub(progress.late)),
-            _ => false,
-        });
+        let hopeless = self.requests.iter().filter(|(_, progress)| progress.is_hopeless(&self.limits));
         hopeless.map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// The tokens that have been consumed, each once.
+    pub(super) fn take_consumed(&mut self) -> Vec<Consumed> {
+        std::mem::take(&mut self.consumed)
     }
 
     /// The requests whose masks are there.
@@ -172,15 +242,15 @@ impl Masks {
 
     /// Drops what belongs to a request that has ended.
     pub(super) fn forget(&mut self, sequence: SequenceId) {
-        let state = self.requests.remove(&sequence).map(|progress| progress.state);
-        if let Some(State::Waiting(cancel) | State::Computing { cancel, .. }) = state {
+        let Some(Progress { state, distrust, .. }) = self.requests.remove(&sequence) else { return };
+        if let State::Waiting(cancel) | State::Working { cancel, .. } = state {
             cancel.cancel();
+            let waiting = self.prompt.remove(sequence) + self.slow.remove(sequence);
+            self.outstanding -= waiting;
+            if waiting == 0 && distrust == 0 {
+                self.abandoned.insert(sequence);
+            }
         }
-    }
-
-    fn is_missing(&self, sequence: SequenceId) -> bool {
-        let state = self.requests.get(&sequence).map(|progress| &progress.state);
-        matches!(state, Some(State::Waiting(_) | State::Computing { .. }))
     }
 
     /// Takes in one report. Returns false if none comes by `deadline`.
@@ -192,47 +262,58 @@ impl Masks {
             self.reports.1.recv_timeout(left)
         };
         match report {
-            Ok(Report::Began { sequence, thread, at }) => self.begin(sequence, thread, at),
-            Ok(Report::Ended { job, mask, took }) => self.end(job, mask, took),
+            Ok(Report::Began { sequence, thread, at }) => self.began(sequence, thread, at),
+            Ok(Report::Consumed { sequence, outcome, took }) => self.read(sequence, outcome, took),
+            Ok(Report::Ended(ended)) => self.ended(ended),
             Err(_) => return false,
         }
         true
     }
 
-    fn begin(&mut self, sequence: SequenceId, thread: ThreadId, since: Instant) {
+    fn began(&mut self, sequence: SequenceId, thread: ThreadId, since: Instant) {
         let Some(progress) = self.requests.get_mut(&sequence) else { return };
         if let State::Waiting(cancel) = &progress.state {
             let cancel = cancel.clone();
-            progress.state = State::Computing { cancel, thread, since, lowered: false };
+            progress.state = State::Working { cancel, thread, since, lowered: progress.distrust > 0 };
         }
     }
 
-    fn end(&mut self, job: Job, mask: Result<TokenMask, String>, took: Duration) {
+    fn read(&mut self, sequence: SequenceId, outcome: Result<bool, Error>, took: Duration) {
+        let Some(progress) = self.requests.get_mut(&sequence) else { return };
+        progress.unread = false;
+        progress.spent = took;
+        progress.slow_token = took > self.limits.token;
+        if let State::Working { cancel, .. } = &progress.state {
+            progress.state = State::Waiting(cancel.clone());
+        }
+        self.consumed.push((sequence, outcome));
+    }
+
+    fn ended(&mut self, Ended { sequence, made, took, left }: Ended) {
         self.outstanding -= 1;
-        let is_late = took > self.limits.step;
-        if is_late {
-            // Its thread has ended.
+        self.abandoned.remove(&sequence);
+        if left {
             self.threads -= 1;
             if self.threads == 0 && self.outstanding > 0 {
                 self.add_thread();
             }
         }
-        if let Some(progress) = self.requests.get_mut(&job.sequence) {
-            if is_late {
-                progress.late += took;
-                progress.distrust = DISTRUST;
-            } else {
-                progress.distrust = progress.distrust.saturating_sub(1);
-            }
-            progress.state = State::Ready(job.matcher, mask);
+        let Some(progress) = self.requests.get_mut(&sequence) else { return };
+        if progress.slow_token || took > self.limits.step {
+            progress.late += took;
+            progress.total += progress.asked.elapsed();
+            progress.distrust = DISTRUST;
+        } else {
+            progress.distrust = progress.distrust.saturating_sub(1);
         }
+        progress.state = made.map_or(State::Taken, |(matcher, mask)| State::Ready(matcher, mask));
     }
 
-    /// Lowers the priority of threads whose mask is late, and adds one for the others.
+    /// Lowers the priority of threads that are late, and adds one for the others.
     fn relieve(&mut self) {
         let limit = self.limits.step;
         for progress in self.requests.values_mut() {
-            if let State::Computing { thread, since, lowered, .. } = &mut progress.state
+            if let State::Working { thread, since, lowered, .. } = &mut progress.state
                 && !*lowered
                 && since.elapsed() > limit
             {
@@ -242,49 +323,100 @@ impl Masks {
             }
         }
         // Each thread that serves others is held up.
-        let waiting = self.requests.values().any(|progress| matches!(progress.state, State::Waiting(_)));
-        let held_up = |progress: &&Progress| matches!(progress.state, State::Computing { lowered: true, .. });
-        let held_up = self.requests.values().filter(held_up).count();
+        let trusted = || self.requests.values().filter(|progress| progress.distrust == 0);
+        let waiting = trusted().any(|progress| matches!(progress.state, State::Waiting(_)));
+        let held_up =
+            trusted().filter(|progress| matches!(progress.state, State::Working { lowered: true, .. }));
+        let held_up = held_up.count() + self.abandoned.len();
         if waiting && held_up >= self.threads && self.threads < MAX_THREADS {
             self.add_thread();
         }
     }
 
     fn add_thread(&mut self) {
-        let (queue, reports, limit) = (Arc::clone(&self.queue), self.reports.0.clone(), self.limits.step);
-        let thread = std::thread::Builder::new().name("masks".into());
-        match thread.spawn(move || serve(&queue, &reports, limit)) {
-            Ok(_) => self.threads += 1,
-            Err(error) => tracing::error!(%error, "no thread for masks"),
+        let (lane, reports, limit) = (Arc::clone(&self.prompt), self.reports.0.clone(), self.limits.step);
+        self.threads += spawn(move || threads::serve(&lane, &reports, limit));
+    }
+
+    fn add_slow_thread(&mut self) {
+        let (lane, reports) = (Arc::clone(&self.slow), self.reports.0.clone());
+        self.slow_threads += spawn(move || threads::serve_slow(&lane, &reports));
+    }
+}
+
+/// Starts a thread. Returns how many it started.
+fn spawn(work: impl FnOnce() + Send + 'static) -> usize {
+    let spawned = std::thread::Builder::new().name("masks".into()).spawn(work);
+    usize::from(spawned.inspect_err(|error| tracing::error!(%error, "no thread for masks")).is_ok())
+}
+
+impl Progress {
+    fn new(asked: Instant) -> Self {
+        Self {
+            state: State::Taken,
+            unread: false,
+            asked,
+            spent: Duration::ZERO,
+            slow_token: false,
+            late: Duration::ZERO,
+            total: Duration::ZERO,
+            distrust: 0,
         }
+    }
+
+    fn is_hopeless(&self, limits: &MaskLimits) -> bool {
+        let spent = match &self.state {
+            State::Working { since, .. } => self.spent + since.elapsed(),
+            State::Waiting(_) => self.spent,
+            State::Ready(..) | State::Taken => return false,
+        };
+        spent > limits.mask.min(limits.late.saturating_sub(self.late))
+            || self.asked.elapsed() > limits.total.saturating_sub(self.total)
+    }
+}
+
+impl State {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::Working { .. })
+    }
+}
+
+/// The threads end.
+impl Drop for Masks {
+    fn drop(&mut self) {
+        self.prompt.close();
+        self.slow.close();
     }
 }
 
 impl std::fmt::Debug for Masks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, outstanding, .. } = self;
+        let Self { threads, slow_threads, outstanding, .. } = self;
         f.debug_struct("Masks")
             .field("threads", threads)
+            .field("slow_threads", slow_threads)
             .field("outstanding", outstanding)
             .finish_non_exhaustive()
     }
 }
 
-/// Computes masks until the engine ends, or one takes longer than `limit`: its thread has a low priority then.
-fn serve(queue: &Mutex<Receiver<Job>>, reports: &Sender<Report>, limit: Duration) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { sequence, mut matcher }) = job else { return };
-        let at = Instant::now();
-        if reports.send(Report::Began { sequence, thread: priority::this_thread(), at }).is_err() {
-            return;
+/// Advances a constraint by `token`. Returns whether the output is complete.
+///
+/// # Errors
+/// When the grammar cannot be followed, or does not allow the token.
+pub fn advance(matcher: &mut Matcher, token: u32) -> Result<bool, Error> {
+    if let Err(problem) = matcher.push(token) {
+        if matcher.is_broken() {
+            return Err(unusable(&problem));
         }
-        let mut mask = vec![0; matcher.words()];
-        let mask = matcher.mask(&mut mask).map(|()| mask);
-        let took = at.elapsed();
-        let ended = Report::Ended { job: Job { sequence, matcher }, mask, took };
-        if reports.send(ended).is_err() || took > limit {
-            return;
-        }
+        let text = format!("the constraint cannot go on: {problem}");
+        return Err(Error::new(ErrorKind::Internal, Origin::Worker, text));
     }
+    Ok(matcher.is_complete())
+}
+
+/// The error of a request whose grammar cannot be followed.
+pub(super) fn unusable(problem: &str) -> Error {
+    let text = format!("the grammar or schema cannot be used: {problem}");
+    Error::new(ErrorKind::InvalidRequest, Origin::Client, text)
 }

@@ -18,7 +18,7 @@ use crate::models::encoder::{self, Encoder, Tokens};
 use crate::text::sentence_transformers::{Dense, Pooling, SentenceConfig};
 use crate::weights::LoadError;
 use crate::weights::config::Config;
-use crate::weights::loader::{Loader, Precision, Progress};
+use crate::weights::loader::{Loader, OnProgress, Precision};
 use crate::weights::safetensors::Shards;
 
 /// Lower bound of the norm that vectors are divided by, against division by zero.
@@ -57,7 +57,7 @@ pub fn load(
     folder: &Path,
     sentence: &SentenceConfig,
     requested: Option<Precision>,
-    progress: Progress,
+    progress: OnProgress,
 ) -> std::result::Result<EncoderRunner, LoadError> {
     let config = Config::read(folder)?;
     let classifies = config.classifies();

@@ -75,6 +75,23 @@ fn render_sanitizes_control_tokens_if_the_request_or_the_model_says_so() {
 }
 
 #[test]
+fn template_that_shortens_user_turns_is_known() {
+    assert!(keeps_user_turns(&smollm2()));
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(model("SmolLM2-135M-Instruct")).unwrap().map(std::result::Result::unwrap) {
+        std::os::unix::fs::symlink(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    for (template, keeps) in [
+        ("{% for message in messages %}{{ message.content | trim }}{% endfor %}", true),
+        ("{{ messages[-1].content[:1000] }}", false),
+        ("{{ messages[-1].content | upper | replace('1', '') }}", false),
+    ] {
+        std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        assert_eq!(keeps_user_turns(&ModelFiles::read(folder.path()).unwrap()), keeps, "{template}");
+    }
+}
+
+#[test]
 fn model_setting_sanitizes_control_tokens() {
     let overrides = Overrides { sanitize_control_tokens: true, ..Overrides::default() };
     let files = ModelFiles::read_with(&model("SmolLM2-135M-Instruct"), overrides).unwrap();

@@ -6,6 +6,7 @@
 
 mod compile;
 mod decimal;
+mod formats;
 mod matcher;
 mod numbers;
 mod place;

@@ -16,7 +16,7 @@ mod decoder;
 mod fewest;
 pub mod long;
 
-use fewest::LongestToken;
+use ipc_proto::worker::TokenBound;
 
 /// A model's tokenizer. Converts text to token ids and back.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The mapping from tokens to bytes, if the decoder is known.
     token_bytes: Option<TokenBytes>,
-    /// Found for the first long text.
-    longest: OnceLock<Option<LongestToken>>,
+    /// Found for the first long text, or when the model is loaded.
+    bound: OnceLock<Option<TokenBound>>,
 }
 
 /// A text or a pair of texts, with special tokens.
@@ -70,7 +70,7 @@ impl Tokenizer {
         }
         // Some files contain the truncation and padding settings of a training run.
         inner.with_truncation(None).map_err(error)?.with_padding(None);
-        let mut tokenizer = Self { inner, token_bytes: None, longest: OnceLock::new() };
+        let mut tokenizer = Self { inner, token_bytes: None, bound: OnceLock::new() };
         tokenizer.token_bytes = TokenBytes::from_decoder(&tokenizer.decoder()).ok();
         Ok(tokenizer)
     }

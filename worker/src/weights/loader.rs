@@ -40,7 +40,7 @@ enum AdapterLayout {
 }
 
 /// Called with the bytes read so far and the total.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// One pass over a model's weights.
 pub struct Loader<'a> {
@@ -50,7 +50,7 @@ pub struct Loader<'a> {
     precision: Precision,
     headless: bool,
     /// `None` while checking.
-    progress: Option<RefCell<Progress<'a>>>,
+    progress: Option<RefCell<OnProgress<'a>>>,
     bytes_read: Cell<u64>,
     problems: RefCell<Vec<String>>,
     used: RefCell<BTreeSet<String>>,
@@ -83,7 +83,7 @@ impl<'a> Loader<'a> {
         shards: &'a Shards,
         config: &'a Config,
         precision: Precision,
-        progress: Progress<'a>,
+        progress: OnProgress<'a>,
     ) -> Self {
         Self { progress: Some(RefCell::new(progress)), ..Self::checking(shards, config, precision) }
     }

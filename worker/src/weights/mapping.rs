@@ -19,6 +19,8 @@ pub(super) fn map(file: &File) -> io::Result<Mmap> {
 }
 
 /// Releases the pages of a part that was read, so that weights do not count twice. Reading it again loads it from the file.
+///
+/// Darwin only deactivates the pages. They then leave memory when it is needed, and its physical footprint never counts them.
 pub(super) fn release(map: &Mmap, part: Range<usize>) {
     // SAFETY: MADV_DONTNEED discards writes, and this mapping is never written: the next access loads the file's bytes, under
     // the same condition as in `map`.

@@ -140,7 +140,7 @@ impl Gateway {
 
     /// Submits a request.
     pub(crate) async fn submit(&self, request: Submission) -> ipc_proto::Result<Accepted> {
-        self.control.submit(context(), self.stream, request).await.unwrap()
+        self.control.submit(context(), self.stream, Box::new(request)).await.unwrap()
     }
 
     /// Collects events until requests `0 .. count` have ended.

@@ -1,6 +1,6 @@
 //! A generation resumed in another worker continues exactly as the undisturbed one, wherever the cut is.
 
-use ipc_proto::generate::{ChoiceId, Constraint, Event, FinishReason, Logprobs, Sampling, Submission};
+use ipc_proto::generate::{ChoiceId, Constraint, FinishReason, Logprobs, Sampling, Submission};
 use ipc_proto::{ErrorKind, Field, Origin};
 
 use super::harness::{Answer, Gateway, chat, edited, text};
@@ -127,12 +127,8 @@ async fn stop_conditions_apply_to_resumed_outputs() {
     assert!(serde_json::from_str::<serde_json::Value>(&whole.text).is_ok(), "{}", whole.text);
     // Tokens that violate the grammar cannot have been generated under it.
     let strange = edited(described, |submission| submission.choices[0].generated = vec![28, 28]);
-    match run_alone(&mut gateway, &strange).await.end {
-        Some(Event::Failed(error)) => {
-            assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Origin::Worker))
-        }
-        other => panic!("{other:?}"),
-    }
+    let error = gateway.submit(strange).await.unwrap_err();
+    assert_eq!((error.kind, error.origin), (ErrorKind::Internal, Origin::Worker), "{error}");
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::SinkExt;
+use futures::future::BoxFuture;
 use futures::stream::{FusedStream, StreamExt};
+use futures::{FutureExt, SinkExt};
 use ipc_proto::generate::{ChoiceId, Event, Submission};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{GatewayEnd, StepFrame, StreamFrame, StreamHello, StreamId};
@@ -119,7 +120,7 @@ impl Link {
     }
 
     /// Submits a request to the worker. Assigns the ids of its choices and returns one stream for each.
-    pub(super) async fn submit(self: Arc<Self>, mut submission: Submission) -> Result<Vec<EventStream>> {
+    pub(super) async fn submit(self: Arc<Self>, mut submission: Box<Submission>) -> Result<Vec<EventStream>> {
         // Before the call: the first frame may arrive before the answer. Also, a client that leaves during the call cancels.
         let mut streams = Vec::with_capacity(submission.choices.len());
         for choice in &mut submission.choices {
@@ -141,16 +142,18 @@ impl Link {
         Some(EventStream::new(events, move || link.cancel(id)))
     }
 
-    /// Removes a choice, and cancels it at the worker if the connection is still there.
-    fn cancel(self: Arc<Self>, id: ChoiceId) {
+    /// Removes a choice, and cancels it at the worker if the connection is still there. The future ends with the worker's answer.
+    fn cancel(self: Arc<Self>, id: ChoiceId) -> BoxFuture<'static, ()> {
         let known = self.requests().as_mut().is_some_and(|requests| requests.remove(&id).is_some());
-        if known {
-            tokio::spawn(async move {
-                // A lost worker has nothing to cancel.
-                let _ = self.client.cancel(deadline(CALL_DEADLINE), self.stream, id).await;
-                self.close_if_done();
-            });
+        if !known {
+            return std::future::ready(()).boxed();
         }
+        let cancelling = tokio::spawn(async move {
+            // A lost worker has nothing to cancel.
+            let _ = self.client.cancel(deadline(CALL_DEADLINE), self.stream, id).await;
+            self.close_if_done();
+        });
+        cancelling.map(drop).boxed()
     }
 
     /// Distributes frames until the connection ends.
@@ -183,7 +186,7 @@ impl Link {
             if let Some((sender, event)) = self.try_queue(id, event)
                 && tokio::time::timeout(FULL_QUEUE_TIMEOUT, sender.send(event)).await.is_err()
             {
-                Arc::clone(self).cancel(id);
+                drop(Arc::clone(self).cancel(id));
             } else if last && let Some(requests) = &mut *self.requests() {
                 requests.remove(&id);
             }

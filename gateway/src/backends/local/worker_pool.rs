@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipc_proto::Result;
+use ipc_proto::generate::Prompt;
 use ipc_proto::supervisor::{KeepAlive, WorkerAddress};
 
 use crate::backends::local::balance::{Candidate, choose};
+use crate::backends::local::fits;
 use crate::backends::local::link::Link;
 
 /// The addresses of a model's workers, and the links to them.
-#[derive(Default)]
 pub(super) struct WorkerPool {
+    /// The model's id.
+    id: Arc<str>,
     /// The addresses that the supervisor has sent last.
     known: Mutex<Vec<WorkerAddress>>,
     /// The lock makes simultaneous requests share one connection attempt.
@@ -19,9 +23,34 @@ pub(super) struct WorkerPool {
 }
 
 impl WorkerPool {
+    /// The pool of the model `id`, of which no worker is known yet.
+    pub(super) fn new(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            known: Mutex::default(),
+            links: tokio::sync::Mutex::default(),
+            keep_alive: Mutex::default(),
+        }
+    }
+
+    /// The model's id.
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
     /// Replaces the addresses of the workers that take requests.
     pub(super) fn set_workers(&self, addresses: Vec<WorkerAddress>) {
         *self.known() = addresses;
+    }
+
+    /// Refuses a prompt that fits none of the workers.
+    ///
+    /// # Errors
+    /// The prompt is too long.
+    pub(super) fn check(&self, prompt: &Prompt) -> Result<()> {
+        let known = self.known();
+        let largest = known.iter().max_by_key(|address| address.model.max_context);
+        largest.map_or(Ok(()), |address| fits::check(&address.model, prompt))
     }
 
     /// A live link for a request of this affinity, to a worker that is not in `excluded`. Connects to new workers first.

@@ -1,20 +1,26 @@
 //! The HTTP client of one provider.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
+use hyper::body::Bytes;
 use ipc_proto::gateway::{Provider, ProviderKind};
 use ipc_proto::{Error, Result};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Response, Url};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::guard::{Guard, is_guarded, refusal};
 use super::translator::broken;
+use crate::inference::course::Course;
 
+/// Limit of asking for a list.
+const GET_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Retries of a request whose answer has not begun.
 const RETRIES: usize = 2;
@@ -28,13 +34,22 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 pub(super) struct Post {
     /// The path below the provider's address.
     pub path: &'static str,
-    /// The body.
-    pub body: Value,
+    /// The body, which is JSON.
+    pub body: Bytes,
+    /// Headers besides those of every request, or instead of them.
+    pub headers: HeaderMap,
+}
+
+impl Post {
+    /// A request with this body.
+    pub(super) fn json(path: &'static str, body: &Value) -> Self {
+        Self { path, body: body.to_string().into(), headers: HeaderMap::new() }
+    }
 }
 
 /// Sends requests to one provider, over a pool of connections.
 pub(super) struct Client {
-    name: String,
+    name: Arc<str>,
     url: String,
     timeout: Duration,
     http: reqwest::Client,
@@ -42,11 +57,22 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(name: &str, provider: &Provider) -> anyhow::Result<Self> {
-        Url::parse(&provider.url).with_context(|| format!("providers.{name}.url: {}", provider.url))?;
+        let url =
+            Url::parse(&provider.url).with_context(|| format!("providers.{name}.url: {}", provider.url))?;
+        let address = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if !provider.allow_link_local
+            && let Some(address) = address.filter(|address| is_guarded(*address))
+        {
+            anyhow::bail!("providers.{name}.url: {}", refusal(&address.to_string()));
+        }
         // Fails if it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let timeout = Duration::from_secs(provider.timeout_seconds.into());
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if !provider.allow_link_local {
+            http = http.dns_resolver(Arc::new(Guard));
+        }
+        let http = http
             .user_agent(concat!("mlxd/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(name, provider)?)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -60,11 +86,11 @@ impl Client {
             ProviderKind::Anthropic => provider.url.trim_end_matches("/v1"),
             _ => &provider.url,
         };
-        Ok(Self { name: name.to_owned(), url: url.to_owned(), timeout, http })
+        Ok(Self { name: name.into(), url: url.to_owned(), timeout, http })
     }
 
     /// The provider's name in the settings.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -72,7 +98,7 @@ impl Client {
     ///
     /// # Errors
     /// The provider refuses the request, cannot be reached, or does not answer in time.
-    pub(super) async fn stream(&self, post: Post) -> Result<Response> {
+    pub(super) async fn stream(&self, post: Post, course: &Course) -> Result<Response> {
         let pauses =
             ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
         (|| self.send(&post))
@@ -80,7 +106,8 @@ impl Client {
             .when(|failure| failure.is_passing && failure.pause.is_none_or(|pause| pause <= LONGEST_PAUSE))
             .adjust(|failure, pause| pause.map(|pause| failure.pause.map_or(pause, |asked| asked.max(pause))))
             .notify(|failure, pause| {
-                let (provider, cause) = (&self.name, &failure.error);
+                course.ask_again();
+                let (provider, cause) = (&*self.name, &failure.error);
                 tracing::warn!(provider, %cause, after_ms = pause.as_millis() as u64, "asks a provider again");
             })
             .await
@@ -91,13 +118,30 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::stream`], and the answer is no JSON.
-    pub(super) async fn call(&self, post: Post) -> Result<Value> {
-        let body = self.stream(post).await?.bytes().await.map_err(|error| self.lost(&error))?;
+    pub(super) async fn call(&self, post: Post, course: &Course) -> Result<Value> {
+        let body = self.stream(post, course).await?.bytes().await.map_err(|error| self.lost(&error))?;
+        serde_json::from_slice(&body).map_err(|error| broken(&format!("{}: no JSON: {error}", self.name)))
+    }
+
+    /// Asks for a JSON document, once.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(super) async fn get(&self, path: &str) -> Result<Value> {
+        let sent = self.http.get(format!("{}{path}", self.url)).timeout(GET_TIMEOUT).send().await;
+        let response = self.accepted(sent).await.map_err(|failure| failure.error)?;
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
         serde_json::from_slice(&body).map_err(|error| broken(&format!("{}: no JSON: {error}", self.name)))
     }
 
     async fn send(&self, post: &Post) -> Result<Response, Failure> {
-        let sent = self.http.post(format!("{}{}", self.url, post.path)).json(&post.body).send().await;
+        let request = self.http.post(format!("{}{}", self.url, post.path)).headers(post.headers.clone());
+        let request = request.header(CONTENT_TYPE, "application/json").body(post.body.clone());
+        self.accepted(request.send().await).await
+    }
+
+    /// The answer of the provider, if it is a success.
+    async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Failure> {
         let response = sent.map_err(|error| self.unsent(error))?;
         let status = response.status();
         if status.is_success() {

@@ -3,35 +3,57 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use ipc_proto::Result;
-use ipc_proto::generate::Event;
+use ipc_proto::generate::{Event, FinishReason, Usage};
+use ipc_proto::{Error, Result};
 use sse_stream::SseStream;
 use tokio::sync::mpsc::Sender;
 
+use super::breaker::Verdict;
 use super::client::Client;
 use super::translator::{Events, Translator, broken};
 
 /// The data of the event that ends a stream of OpenAI's.
-const DONE: &str = "[DONE]";
+pub(super) const DONE: &str = "[DONE]";
 
 /// One answer on its way.
 pub(super) struct Relay {
     client: Arc<Client>,
     /// By choice; `None` once the choice has ended or has no reader.
     readers: Vec<Option<Sender<Event>>>,
+    verdict: Verdict,
 }
 
 impl Relay {
-    pub(super) fn new(client: Arc<Client>, readers: Vec<Sender<Event>>) -> Self {
-        Self { client, readers: readers.into_iter().map(Some).collect() }
+    pub(super) fn new(client: Arc<Client>, readers: Vec<Sender<Event>>, verdict: Verdict) -> Self {
+        Self { client, readers: readers.into_iter().map(Some).collect(), verdict }
     }
 
     /// Carries every event of `response`. Each choice ends with one last event.
     pub(super) async fn run(mut self, response: reqwest::Response, translator: &mut dyn Translator) {
         if let Err(error) = self.carry(response, translator).await {
-            for choice in 0..self.readers.len() {
-                self.send(choice, Event::Failed(error.clone())).await;
-            }
+            self.fail(&error).await;
+        }
+    }
+
+    /// Fails every choice that has not ended.
+    pub(super) async fn fail(&mut self, error: &Error) {
+        self.verdict.fail(error);
+        for choice in 0..self.readers.len() {
+            self.send(choice, Event::Failed(error.clone())).await;
+        }
+    }
+
+    /// Notes that the provider's answer is complete.
+    pub(super) fn succeed(&self) {
+        self.verdict.succeed();
+    }
+
+    /// Ends every choice that has not ended. `usage` counts the tokens of all of them.
+    pub(super) async fn finish(&mut self, reason: FinishReason, mut usage: Usage) {
+        self.succeed();
+        for choice in 0..self.readers.len() {
+            self.send(choice, Event::Finished { reason, usage }).await;
+            usage = Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage };
         }
     }
 
@@ -54,11 +76,12 @@ impl Relay {
         if self.readers.iter().any(Option::is_some) {
             return Err(broken("ended its stream in the middle of an answer"));
         }
+        self.succeed();
         Ok(())
     }
 
     /// Sends events. Returns whether a choice still has a reader.
-    async fn send_all(&mut self, events: Events) -> bool {
+    pub(super) async fn send_all(&mut self, events: Events) -> bool {
         for (choice, event) in events {
             self.send(choice, event).await;
         }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use tokio_stream::StreamExt;
 
 use super::stream::KEEP_ALIVE_INTERVAL;
-use super::stream_response;
+use super::{Served, stream_response};
 use crate::dispatch::replay_buffer::ReplayBuffer;
 use crate::dispatch::sse;
 
@@ -21,5 +21,9 @@ pub fn replay(buffer: &ReplayBuffer, from: usize) -> Response {
         };
         Some((piece, pieces))
     });
-    stream_response(sse::MEDIA_TYPE, Body::from_stream(with_keep_alive.map(Ok::<_, Infallible>)), None)
+    stream_response(
+        sse::MEDIA_TYPE,
+        Body::from_stream(with_keep_alive.map(Ok::<_, Infallible>)),
+        Served::default(),
+    )
 }

@@ -7,18 +7,20 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
-use ipc_proto::{Error, Result};
+use ipc_proto::{Error, Origin, Result};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
-use super::{Job, stream_response};
+use super::{Job, Served, stream_response};
 use crate::audit::record::RequestRecorder;
+use crate::backends::Verbatim;
 use crate::dispatch::Services;
 use crate::dispatch::choices::Choices;
 use crate::dispatch::writer::ResponseWriter;
 use crate::fleet::FleetClient;
+use crate::inference::course::Course;
 
 /// How long a stream waits for its first event before it answers 200. A failure within this time has its own status.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,8 +36,14 @@ const BUFFER_BYTES: usize = 256;
 /// Runs when the end of a stream is known and not yet written. Returns whether the response was stored.
 pub type EndHook<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
 
-/// The choices of a generation that has begun, and the first event if the start waited for it.
-type Started = Result<(Choices, Option<(usize, Event)>)>;
+/// A generation that has begun.
+struct Begun {
+    choices: Choices,
+    /// The first event, if the start waited for it.
+    first: Option<(usize, Event)>,
+    /// The answer in the client's own protocol, and its first piece.
+    verbatim: Option<(Box<Verbatim>, Bytes)>,
+}
 
 /// Answers with a stream of the events of all choices.
 ///
@@ -49,39 +57,54 @@ pub async fn stream<W: ResponseWriter>(
     let model = job.request.model.clone();
     let (Services { dispatcher, fleet, .. }, mut recorder, requests) = job.into_requests();
     let mut start = Box::pin(async move {
-        let mut choices = dispatcher.generate(requests.await?).await?;
-        if W::EAGER {
-            return Ok((choices, None));
-        }
-        match choices.next().await {
-            (_, Event::Failed(error)) => Err(error),
-            first => Ok((choices, Some(first))),
-        }
+        let choices = dispatcher.generate(requests.await?).await?;
+        begin(choices, W::EAGER).await
     });
     let started = match tokio::time::timeout(STATUS_TIMEOUT, &mut start).await {
         Ok(started) => Some(recorder.record_start(started)?),
         Err(_) => None,
     };
-    // Unknown if the status goes out before a worker has taken the request.
-    let capacity = started.as_ref().and_then(|(choices, _)| choices.capacity());
+    // Unknown if the status goes out before a server has taken the request.
+    let served = started.as_ref().map_or_else(Served::default, |begun| Served {
+        headers: begun.verbatim.as_ref().map(|(verbatim, _)| Box::new(verbatim.headers.clone())),
+        ..Served::of(&begun.choices, &recorder)
+    });
     let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
     let mut task = StreamTask { writer, end_hook, recorder, sender };
     let run = async move {
         match started {
-            Some((choices, first)) => task.write_events(choices, first).await,
+            Some(begun) => task.write(begun).await,
             None => task.wait_for_start(start, || loading_percent(&fleet, &model)).await,
         }
     };
     tokio::spawn(run.in_current_span());
     let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>));
-    Ok(stream_response(W::MEDIA_TYPE, body, capacity))
+    Ok(stream_response(W::MEDIA_TYPE, body, served))
 }
 
-/// Answers with a stream that holds nothing but a failure.
-pub fn failure_stream<W: ResponseWriter>(mut writer: W, failure: &Error) -> Response {
+/// Waits for the first event, unless the stream is `eager`. An answer in the client's own protocol always begins with its first
+/// piece.
+async fn begin(mut choices: Choices, eager: bool) -> Result<Begun> {
+    if let Some(mut verbatim) = choices.take_verbatim() {
+        let first = verbatim.next().await.transpose()?.unwrap_or_default();
+        return Ok(Begun { choices, first: None, verbatim: Some((verbatim, first)) });
+    }
+    let first = match eager {
+        true => None,
+        false => Some(choices.next().await),
+    };
+    match first {
+        Some((_, Event::Failed(error))) => Err(error),
+        first => Ok(Begun { choices, first, verbatim: None }),
+    }
+}
+
+/// Answers with a stream that holds nothing but the failure of a request with this course.
+pub fn failure_stream<W: ResponseWriter>(mut writer: W, failure: &Error, course: &Course) -> Response {
     let mut buffer = Vec::new();
     writer.fail(&mut buffer, failure);
-    stream_response(W::MEDIA_TYPE, Body::from(buffer), failure.capacity)
+    let asked = Served::asked(course).unwrap_or_default();
+    stream_response(W::MEDIA_TYPE, Body::from(buffer), Served { capacity: failure.capacity, ..asked })
 }
 
 /// The loading progress of a model in percent; `None` if the model is not loading.
@@ -101,7 +124,7 @@ impl<W: ResponseWriter> StreamTask<W> {
     /// Sends keep-alives and the loading progress until the generation has begun, then writes its events. Clients skip comments.
     async fn wait_for_start<P: Future<Output = Option<u64>>>(
         &mut self,
-        mut start: impl Future<Output = Started> + Unpin,
+        mut start: impl Future<Output = Result<Begun>> + Unpin,
         progress: impl Fn() -> P,
     ) {
         loop {
@@ -114,7 +137,7 @@ impl<W: ResponseWriter> StreamTask<W> {
             }
             tokio::select! {
                 started = &mut start => match self.recorder.record_start(started) {
-                    Ok((choices, first)) => return self.write_events(choices, first).await,
+                    Ok(begun) => return self.write(begun).await,
                     Err(error) => return self.write_failure(&error).await,
                 },
                 () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {}
@@ -130,8 +153,61 @@ impl<W: ResponseWriter> StreamTask<W> {
         self.send(buffer).await;
     }
 
+    async fn write(&mut self, begun: Begun) {
+        let Begun { choices, first, verbatim } = begun;
+        match verbatim {
+            Some((verbatim, first)) => self.pass(choices, *verbatim, first).await,
+            None => self.write_events(choices, first).await,
+        }
+    }
+
+    /// Passes the pieces of an answer on, and records its events.
+    async fn pass(&mut self, mut choices: Choices, mut verbatim: Verbatim, first: Bytes) {
+        if !self.send_bytes(first).await {
+            return;
+        }
+        let mut failed = None;
+        loop {
+            tokio::select! {
+                // The events follow their pieces.
+                biased;
+                piece = verbatim.next() => match piece {
+                    Some(Ok(piece)) => if !self.send_bytes(piece).await {
+                        return;
+                    },
+                    Some(Err(error)) => failed = Some(error),
+                    None => break,
+                },
+                (_, event) = choices.next(), if !choices.is_over() => {
+                    self.recorder.record_event(&event, choices.is_over());
+                    // The time limit, which the provider does not know.
+                    if let Event::Failed(error) = event && error.origin == Origin::Gateway {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+                () = self.sender.closed() => return,
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => if !self.send_keep_alive().await {
+                    return;
+                },
+            }
+        }
+        while !choices.is_over()
+            && let Some((_, event)) = choices.try_next()
+        {
+            self.recorder.record_event(&event, choices.is_over());
+        }
+        if let Some(error) = failed {
+            self.write_failure(&error).await;
+        }
+    }
+
     async fn write_events(&mut self, mut choices: Choices, first: Option<(usize, Event)>) {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        self.recorder.record_prompt(choices.prompt_tokens());
+        if let Some(model) = self.recorder.course().target() {
+            self.writer.set_model(&model);
+        }
         self.writer.open(&mut buffer, choices.prompt_tokens());
         let mut next = first;
         if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
@@ -189,7 +265,11 @@ impl<W: ResponseWriter> StreamTask<W> {
 
     /// Returns false if the client has left.
     async fn send(&mut self, buffer: Vec<u8>) -> bool {
+        self.send_bytes(buffer.into()).await
+    }
+
+    async fn send_bytes(&mut self, bytes: Bytes) -> bool {
         // A writer that has nothing to write yet leaves the buffer empty.
-        buffer.is_empty() || self.sender.send(Bytes::from(buffer)).await.is_ok()
+        bytes.is_empty() || self.sender.send(bytes).await.is_ok()
     }
 }

@@ -1,12 +1,12 @@
 //! Parses request bodies with a size limit. Errors name the invalid field.
 
 pub mod escapes;
-mod wording;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
-use ipc_proto::{Error, ErrorKind, Origin, Result};
+use futures::StreamExt;
+use ipc_proto::{Error, ErrorKind, Origin, Result, wording};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
@@ -51,16 +51,22 @@ pub(crate) async fn bytes(request: Request) -> Result<Bytes> {
 }
 
 async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
-    let announced =
+    let announced: Option<u64> =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > limit as u64) {
+    if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    to_bytes(request.into_body(), limit).await.map_err(|e| {
-        let over =
-            std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if over { too_large(limit) } else { Error::invalid("body", format!("the body cannot be read: {e}")) }
-    })
+    let mut pieces = request.into_body().into_data_stream();
+    // Of a body whose length is known there is only one copy, and memory that the client has not filled yet costs nothing.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0) as usize);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|e| Error::invalid("body", format!("the body cannot be read: {e}")))?;
+        if bytes.len() + piece.len() > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
 }
 
 fn too_large(limit: usize) -> Error {
@@ -141,16 +147,19 @@ fn deserialize<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serd
     serde_path_to_error::deserialize(json).map_err(|e| {
         let path = e.path().to_string();
         let cause = e.into_inner();
+        if let Some((field, text)) = below(&path, &cause.to_string()) {
+            return Error::invalid(field, text);
+        }
         match cause.classify() {
             serde_json::error::Category::Data if path != "." => {
-                Error::invalid(&path, wording::sentence(&path, &cause.to_string()))
+                Error::invalid(&path, wording::JSON.sentence(&path, &cause.to_string()))
             }
             serde_json::error::Category::Data => match missing_field(&cause) {
                 Some(field) => Error::invalid(&field, format!("{field} is missing")),
                 None => Error::new(
                     ErrorKind::InvalidRequest,
                     Origin::Client,
-                    wording::sentence("the body", &cause.to_string()),
+                    wording::JSON.sentence("the body", &cause.to_string()),
                 ),
             },
             _ => Error::new(
@@ -160,6 +169,13 @@ fn deserialize<'a, T: DeserializeOwned>(json: impl Deserializer<'a, Error = serd
             ),
         }
     })
+}
+
+/// The whole path and the sentence of a message that begins with the rest of its path, as `.levels[0] must be …` does.
+fn below(path: &str, message: &str) -> Option<(String, String)> {
+    let rest = wording::without_position(message).strip_prefix('.').filter(|_| path != ".")?;
+    let end = rest.find([' ', ':'])?;
+    Some((format!("{path}.{}", &rest[..end]), format!("{path}.{rest}")))
 }
 
 /// Extracts a missing field from serde's message, because the path does not contain it.

@@ -76,14 +76,11 @@ pub fn stop_texts(name: &str, texts: Vec<String>) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Returns an error for more than [`MAX_TOP_LOGPROBS`].
-pub fn top_logprobs(name: &str, top: Option<u8>) -> Result<u8> {
-    match top.unwrap_or(0) {
-        top @ 0..=MAX_TOP_LOGPROBS => Ok(top),
-        top => {
-            let text = format!("{name} must lie between 0 and {MAX_TOP_LOGPROBS}, not {top}");
-            Err(Error::invalid(name, text))
-        }
-    }
+pub fn top_logprobs(name: &str, top: Option<u32>) -> Result<u8> {
+    let top = top.unwrap_or(0);
+    u8::try_from(top).ok().filter(|top| *top <= MAX_TOP_LOGPROBS).ok_or_else(|| {
+        Error::invalid(name, format!("{name} must lie between 0 and {MAX_TOP_LOGPROBS}, not {top}"))
+    })
 }
 
 /// Checks that the last message can be continued, if `continues` is set.

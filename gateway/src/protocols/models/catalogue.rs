@@ -2,31 +2,49 @@
 
 use ipc_proto::gateway::NamePattern;
 use ipc_proto::supervisor::{Capabilities, Details, ModelEntry, ModelState};
-use ipc_proto::{ErrorKind, Resource, Result};
+use ipc_proto::{Error, ErrorKind, Resource, Result};
 
 use super::write::expand_aliases;
+use crate::access::Tenant;
 use crate::dispatch::Services;
-use crate::inference::names::ListedModel;
+use crate::inference::names::{ListedModel, Names};
+
+/// The owner of the models of this machine.
+const LOCAL: &str = "local";
 
 /// Lists every name of every model. A provider's model is left out where a model of this machine has its name. A route has the
-/// properties of its first model. A route for the beginning of names has no name to list.
+/// properties of its first model. A route for the beginning of names has no name to list. A sender sees only the names that its
+/// key may ask for, and no provider's if the key is local only.
 ///
 /// # Errors
 /// Returns an error if the supervisor does not answer.
-pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
+pub async fn all(services: &Services, sender: &Tenant) -> Result<Vec<ModelEntry>> {
     let mut models = expand_aliases(services.catalogue.models().await?);
-    let elsewhere = services.names.listed().into_iter();
+    let names = services.names.now();
+    let elsewhere = names.listed().into_iter();
     let elsewhere = elsewhere.filter(|(name, _)| !models.iter().any(|entry| entry.id == *name));
     let elsewhere: Vec<ModelEntry> = elsewhere.map(|(name, listed)| entry(name, listed)).collect();
     models.extend(elsewhere);
-    for route in services.names.routes() {
-        let NamePattern::Exactly(name) = &route.model else { continue };
-        let first = models.iter().find(|entry| route.targets.first() == Some(&entry.id));
+    for route in names.routes().iter() {
+        let Some(NamePattern::Exactly(name)) = &route.model else { continue };
+        let first = models.iter().find(|entry| route.models().next() == Some(&entry.id));
         if let Some(first) = first.filter(|_| !models.iter().any(|entry| entry.id == *name)) {
             models.push(ModelEntry { id: name.clone(), ..first.clone() });
         }
     }
+    models.retain(|entry| sender.may_use(&entry.id) && is_within_reach(&names, sender, entry));
     Ok(models)
+}
+
+/// Whether a model may answer the sender: one of this machine, or any if the key is not local only.
+fn is_within_reach(names: &Names, sender: &Tenant, entry: &ModelEntry) -> bool {
+    !sender.is_local_only() || owner_in(names, entry) == LOCAL || has_local_target(names, entry)
+}
+
+/// Whether a model of this machine may answer for a route.
+fn has_local_target(names: &Names, entry: &ModelEntry) -> bool {
+    let is_local = |target: &str| names.find(target).is_none() && names.provider_of(target).is_none();
+    names.routes_of(&entry.id).any(|route| route.models().any(is_local))
 }
 
 /// Returns the model of this name.
@@ -34,21 +52,45 @@ pub async fn all(services: &Services) -> Result<Vec<ModelEntry>> {
 /// # Errors
 /// Returns an error if there is none, or the supervisor does not answer.
 pub async fn one(services: &Services, name: &str) -> Result<ModelEntry> {
-    let target = services.names.first_target(name);
+    let names = services.names.now();
+    let target = names.first_target(name);
     match services.catalogue.model(target).await {
         Err(error) if error.kind == ErrorKind::NotFound(Resource::Model) => {
-            services.names.find(target).map(|listed| entry(target, listed)).ok_or(error)
+            names.find(target).map(|listed| entry(target, listed)).ok_or(error)
         }
         found => found,
     }
 }
 
+/// Returns the model of this name if the sender finds it in the list, too.
+///
+/// # Errors
+/// As [`one`], and if the sender may not use the name.
+pub async fn listed(services: &Services, name: &str, sender: &Tenant) -> Result<ModelEntry> {
+    sender.check_model(name)?;
+    let found = one(services, name).await?;
+    // A route's entry has the name of its first model, by which the route is not found.
+    let named = ModelEntry { id: name.to_owned(), ..found.clone() };
+    let is_listed = !found.details.unserved && is_within_reach(&services.names.now(), sender, &named);
+    if is_listed { Ok(found) } else { Err(missing(name)) }
+}
+
+/// The error for a model that the sender does not find.
+fn missing(name: &str) -> Error {
+    let text = format!("the model \"{name}\" does not exist; GET /v1/models lists those that do");
+    Error::not_found(Resource::Model, text).with_field("model")
+}
+
 /// Returns the provider that answers for a listed model; `local` if this machine does.
 pub fn owner(services: &Services, entry: &ModelEntry) -> String {
+    owner_in(&services.names.now(), entry)
+}
+
+fn owner_in(names: &Names, entry: &ModelEntry) -> String {
     // A model of this machine has a folder, also if a provider has one of the same name.
     let is_local = !entry.details.folder.as_os_str().is_empty();
-    let provider = services.names.find(services.names.first_target(&entry.id)).filter(|_| !is_local);
-    provider.map_or_else(|| "local".to_owned(), |listed| listed.provider.clone())
+    let provider = names.find(names.first_target(&entry.id)).filter(|_| !is_local);
+    provider.map_or_else(|| LOCAL.to_owned(), |listed| listed.provider.clone())
 }
 
 /// Describes a provider's model as far as the settings do.

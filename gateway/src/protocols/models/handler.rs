@@ -4,9 +4,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use ipc_proto::Error;
 use ipc_proto::supervisor::ModelEntry;
-use ipc_proto::{Error, Resource};
 
+use crate::access::Tenant;
 use crate::dispatch::Services;
 use crate::protocols::anthropic::models as anthropic;
 use crate::protocols::error::ApiError;
@@ -22,11 +23,11 @@ use crate::protocols::protocol::Protocol;
 /// Returns an error if the supervisor has never answered.
 pub async fn list(
     State(services): State<Services>,
-    Extension(protocol): Extension<Protocol>,
+    (Extension(protocol), Extension(tenant)): (Extension<Protocol>, Extension<Tenant>),
     own: Result<Query<openai::Query>, QueryRejection>,
     query: Result<Query<anthropic::Query>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let models = catalogue::all(&services).await?;
+    let models = catalogue::all(&services, &tenant).await?;
     if protocol == Protocol::OpenAi {
         let catalogue = own.ok().and_then(|own| own.0.client_version).map(|_| codex::catalogue(&models));
         let owned = |entry| {
@@ -46,14 +47,10 @@ pub async fn list(
 /// Returns an error if there is no model with that id.
 pub async fn retrieve(
     State(services): State<Services>,
-    Extension(protocol): Extension<Protocol>,
+    (Extension(protocol), Extension(tenant)): (Extension<Protocol>, Extension<Tenant>),
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let found = catalogue::one(&services, &id).await?;
-    if found.details.unserved {
-        let text = format!("the model \"{id}\" does not exist; GET /v1/models lists those that do");
-        return Err(Error::not_found(Resource::Model, text).with_field("model").into());
-    }
+    let found = catalogue::listed(&services, &id, &tenant).await?;
     let owner = catalogue::owner(&services, &found);
     // An alias is shown as the model's id.
     let found = ModelEntry { id, ..found };

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
 use chrono::Utc;
 use ipc_proto::{Error, ErrorKind, Origin, Resource};
 
 use super::describe;
 use super::folder::FolderTexts;
 use super::handler::resolve_tag;
-use super::models::{Running, Show, ShowRequest, Tags, Version};
+use super::models::{RunningModels, Show, ShowRequest, Tags, Version};
+use crate::access::Tenant;
 use crate::dispatch::Services;
 use crate::fleet::catalogue::within;
 use crate::protocols::common::body;
@@ -30,8 +31,12 @@ const FOLDER_LIMIT: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Returns an error if the supervisor does not answer.
-pub async fn tags(State(services): State<Services>) -> Result<Json<Tags>, ApiError> {
-    let models = expand_aliases(services.catalogue.models().await?).into_iter().map(describe::tag).collect();
+pub async fn tags(
+    State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
+) -> Result<Json<Tags>, ApiError> {
+    let models = expand_aliases(services.catalogue.models().await?).into_iter();
+    let models = models.filter(|entry| tenant.may_use(&entry.id)).map(describe::tag).collect();
     Ok(Json(Tags { models }))
 }
 
@@ -39,10 +44,17 @@ pub async fn tags(State(services): State<Services>) -> Result<Json<Tags>, ApiErr
 ///
 /// # Errors
 /// Returns an error if the supervisor does not answer.
-pub async fn ps(State(services): State<Services>) -> Result<Json<Running>, ApiError> {
+pub async fn ps(
+    State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
+) -> Result<Json<RunningModels>, ApiError> {
     let (models, now) = (within(services.fleet.models()).await?, Utc::now());
-    Ok(Json(Running {
-        models: models.into_iter().filter_map(|entry| describe::running(entry, now)).collect(),
+    Ok(Json(RunningModels {
+        models: models
+            .into_iter()
+            .filter(|entry| tenant.may_use(&entry.id))
+            .filter_map(|entry| describe::running(entry, now))
+            .collect(),
     }))
 }
 
@@ -50,9 +62,14 @@ pub async fn ps(State(services): State<Services>) -> Result<Json<Running>, ApiEr
 ///
 /// # Errors
 /// Returns an error if there is no such model.
-pub async fn show(State(services): State<Services>, request: Request) -> Result<Json<Show>, ApiError> {
+pub async fn show(
+    State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
+    request: Request,
+) -> Result<Json<Show>, ApiError> {
     let request: ShowRequest = body::json(request).await?;
     let name = resolve_tag(&services, request.model).await?;
+    tenant.check_model(&name)?;
     let entry = services.catalogue.model(&name).await?;
     if entry.details.unserved {
         let text = format!("the model \"{name}\" does not exist; GET /api/tags lists those that do");
@@ -73,11 +90,11 @@ pub async fn version() -> Json<Version> {
     Json(Version { version: OLLAMA_VERSION })
 }
 
-/// `POST /api/pull`: downloads are not built.
+/// `POST /api/pull`: downloads are a command.
 pub async fn pull() -> Response {
-    let text = "downloads are not built: put the model's folder (config.json, *.safetensors, tokenizer.json) into the models \
-                folder of mlxd, for example with `hf download ORG/MODEL --local-dir MODELS/ORG/MODEL`; it is then in \
-                /api/tags without a restart";
+    let text = "this endpoint is not built: download a model of Hugging Face's hub with `mlxd pull ORG/MODEL`, or put its \
+                folder (config.json, *.safetensors, tokenizer.json) into the models folder of mlxd; it is then in /api/tags \
+                without a restart";
     unroutable(StatusCode::NOT_IMPLEMENTED, text)
 }
 

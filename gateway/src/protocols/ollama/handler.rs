@@ -15,7 +15,7 @@ use super::wire::{
 };
 use super::write::{AnswerHead, Endpoint, LineWriter};
 use crate::access::Tenant;
-use crate::dispatch::deliver::Job;
+use crate::dispatch::deliver::{Job, Served};
 use crate::dispatch::{Services, deliver};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
@@ -69,20 +69,22 @@ pub async fn generate(
 pub async fn embed(
     State(services): State<Services>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (start, sender) = (Instant::now(), labels::from_headers(request.headers()));
     let request: EmbedRequest = named(&services, body::json(request).await?).await?;
     let valid = parse::embed(request)?;
-    let model = valid.model.clone();
-    let answer = run_embed(&services, &id, "/api/embed", valid, sender).await?;
+    let mut model = valid.model.clone();
+    let (answer, served) = run_embed(&services, (&id, &tenant, "/api/embed"), valid, sender).await?;
+    served.rename(&mut model);
     let response = EmbedResponse {
         model: &model,
         embeddings: &answer.vectors,
         total_duration: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
         prompt_eval_count: answer.tokens,
     };
-    Ok(json(serde_json::to_vec(&response), None)?)
+    Ok(json(serde_json::to_vec(&response), served)?)
 }
 
 /// `POST /api/embeddings`.
@@ -92,13 +94,15 @@ pub async fn embed(
 pub async fn embeddings(
     State(services): State<Services>,
     Extension(id): Extension<RequestId>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
     let request: EmbeddingsRequest = named(&services, body::json(request).await?).await?;
-    let answer = run_embed(&services, &id, "/api/embeddings", parse::embeddings(request)?, sender).await?;
+    let valid = parse::embeddings(request)?;
+    let (answer, served) = run_embed(&services, (&id, &tenant, "/api/embeddings"), valid, sender).await?;
     let embedding = answer.vectors.first().map(Vec::as_slice).unwrap_or_default();
-    Ok(json(serde_json::to_vec(&EmbeddingsResponse { embedding }), None)?)
+    Ok(json(serde_json::to_vec(&EmbeddingsResponse { embedding }), served)?)
 }
 
 async fn follow(
@@ -111,13 +115,15 @@ async fn follow(
     let request = match order {
         Order::Generate(request) => request.with_labels(labels),
         Order::Load(model, keep_alive) => {
+            sender.1.check_model(&model)?;
             load(&services, &model, keep_alive).await?;
-            return json(AnswerHead::new(endpoint, model).without_text("load"), None);
+            return json(AnswerHead::new(endpoint, model).without_text("load"), Served::default());
         }
         Order::Unload(model) => {
+            sender.1.check_model(&model)?;
             let id = services.fleet.model(&model).await?.id;
             services.fleet.unload(id, false).await?;
-            return json(AnswerHead::new(endpoint, model).without_text("unload"), None);
+            return json(AnswerHead::new(endpoint, model).without_text("unload"), Served::default());
         }
     };
     let mut head = AnswerHead::new(endpoint, request.model.clone());
@@ -126,8 +132,9 @@ async fn follow(
     if streamed {
         return deliver::stream(job, LineWriter::new(head), None).await;
     }
-    let (mut all, capacity) = deliver::collect(job, |_| head.mark_token()).await?;
-    json(head.answer(&all.remove(0)), capacity)
+    let (mut all, served) = deliver::collect(job, |_| head.mark_token()).await?;
+    head.rename(&served);
+    json(head.answer(&all.remove(0)), served)
 }
 
 /// Waits until a worker serves the model.
@@ -143,18 +150,18 @@ async fn load(services: &Services, model: &str, keep_alive: Option<KeepAlive>) -
 /// Embeds the inputs, or loads the model if there are none.
 async fn run_embed(
     services: &Services,
-    id: &RequestId,
-    endpoint: &'static str,
+    from: (&RequestId, &Tenant, &'static str),
     valid: ValidEmbed,
     sender: Labels,
-) -> Result<Embeddings> {
+) -> Result<(Embeddings, Served)> {
     let ValidEmbed { model, keep_alive, request } = valid;
     if request.inputs.is_empty() {
+        from.1.check_model(&model)?;
         load(services, &model, keep_alive).await?;
-        return Ok(Embeddings::default());
+        return Ok(Default::default());
     }
     let call = Call { model, keep_alive, time_limit_ms: None, labels: Labels::default() };
-    handler::run_embed(services, (id, endpoint), (call, sender), &request).await
+    handler::run_embed(services, from, (call, sender), &request).await
 }
 
 /// Sets the model of a request that names none, and removes the default tag.

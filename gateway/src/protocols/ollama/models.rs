@@ -46,7 +46,7 @@ pub struct Details {
 /// The answer of `/api/ps`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OllamaRunning")]
-pub struct Running {
+pub struct RunningModels {
     pub models: Vec<RunningModel>,
 }
 

@@ -187,6 +187,7 @@ fn generate_order(model: Option<String>, prompt: Prompt, shared: SharedFields) -
         keep_alive: keep_alive::parse(shared.keep_alive)?,
         labels: Default::default(),
         affinity: None,
+        original: None,
     })))
 }
 
@@ -211,7 +212,7 @@ fn parse_format(format: &Value) -> Result<Option<Constraint>> {
     }
 }
 
-fn parse_logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
+fn parse_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<Logprobs>> {
     let top = top_logprobs("top_logprobs", top)?;
     if wanted != Some(true) && top > 0 {
         return Err(Error::invalid("top_logprobs", "top_logprobs is only allowed with logprobs: true"));

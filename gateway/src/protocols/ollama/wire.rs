@@ -62,7 +62,7 @@ pub struct SharedFields {
     pub think: Option<Think>,
     pub keep_alive: Option<KeepAlive>,
     pub logprobs: Option<bool>,
-    pub top_logprobs: Option<u8>,
+    pub top_logprobs: Option<u32>,
     /// Only `false` is accepted: a prompt that is too long is an error.
     pub truncate: Option<bool>,
     /// Only `false` is accepted: a full context ends the answer.

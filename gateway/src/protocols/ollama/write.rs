@@ -8,6 +8,8 @@ use ipc_proto::generate::{Delta, Event, FinishReason, Part, Usage};
 use serde_json::{Map, Value};
 
 use super::wire::{Answer, ChatResponse, Counts, End, Function, GenerateResponse, Problem, ToolCall};
+use crate::dispatch::deliver::Served;
+use crate::dispatch::json_line;
 use crate::dispatch::writer::ResponseWriter;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::common::field_names::{self, message};
@@ -52,6 +54,11 @@ struct Piece {
 }
 
 impl AnswerHead {
+    /// Replaces the client's name of the model by that of the route's model which answers.
+    pub fn rename(&mut self, served: &Served) {
+        served.rename(&mut self.model);
+    }
+
     /// Creates the head of an answer to a request that arrives now. `model` is its name as the client gave it.
     pub fn new(endpoint: Endpoint, model: String) -> Self {
         Self { endpoint, model, start: Instant::now(), first_token: None }
@@ -113,9 +120,9 @@ impl AnswerHead {
         match self.endpoint {
             Endpoint::Chat => {
                 let message = Answer { role: "assistant", content: text, thinking, tool_calls };
-                serde_json::to_vec(&ChatResponse { model, created_at, message, end, logprobs })
+                json_line::to_vec(&ChatResponse { model, created_at, message, end, logprobs })
             }
-            Endpoint::Generate => serde_json::to_vec(&GenerateResponse {
+            Endpoint::Generate => json_line::to_vec(&GenerateResponse {
                 model,
                 created_at,
                 response: text,
@@ -213,6 +220,10 @@ impl ResponseWriter for LineWriter {
     const EAGER: bool = false;
     const MEDIA_TYPE: &'static str = "application/x-ndjson";
 
+    fn set_model(&mut self, model: &str) {
+        model.clone_into(&mut self.head.model);
+    }
+
     fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
 
     fn push(&mut self, buffer: &mut Vec<u8>, _: usize, event: &Event) -> bool {
@@ -241,7 +252,7 @@ impl ResponseWriter for LineWriter {
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
         let problem = Problem { error: message(failure, field_names::ollama) };
-        if let Ok(line) = serde_json::to_vec(&problem) {
+        if let Ok(line) = json_line::to_vec(&problem) {
             buffer.extend_from_slice(&line);
             buffer.push(b'\n');
         }

@@ -8,13 +8,15 @@ use axum::response::Response;
 use ipc_proto::Result;
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::Job;
+use crate::dispatch::deliver::{Job, Whole};
 use crate::dispatch::{Services, deliver};
+use crate::inference::original::WireProtocol;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::{json, unix_seconds};
 use crate::protocols::common::body::{self, Body};
 use crate::protocols::common::labels;
 use crate::protocols::common::model_choice::{self, NamesModel};
+use crate::protocols::common::original;
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::choices::ChoicesRequest;
 use crate::protocols::openai::write::{AnswerHead, ChunkWriter, Endpoint, Timer};
@@ -54,9 +56,20 @@ async fn generate<T: Body + NamesModel>(
     request: Request,
 ) -> Result<Response> {
     let labels = labels::from_headers(request.headers());
-    let mut request = body::json(request).await?;
-    model_choice::fill(&services.catalogue, &mut request).await?;
-    let ChoicesRequest { request, form } = parse(request)?.with_labels(labels);
+    let names = services.names.now();
+    let headers = original::headers(&names, request.headers());
+    let body = body::bytes(request).await?;
+    let mut typed = body::parse(&body);
+    if let Ok(request) = &mut typed {
+        model_choice::fill(&services.catalogue, request).await?;
+    }
+    let mut parsed = typed.and_then(parse);
+    if endpoint == Endpoint::Chat {
+        let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
+        let original = original::keep(&names, (WireProtocol::Chat, headers), body, known);
+        parsed = original::join(parsed, original, parse, |valid| &mut valid.request);
+    }
+    let ChoicesRequest { request, form } = parsed?.with_labels(labels);
     let mut timer = Timer::new(Instant::now());
     let (choices, streaming) = (request.outputs(), request.stream);
     let prefix = match endpoint {
@@ -65,7 +78,7 @@ async fn generate<T: Body + NamesModel>(
     };
     let own_id = || uuid::Uuid::new_v4().simple().to_string();
     let answer_id = format!("{prefix}-{}", form.request_id.clone().unwrap_or_else(own_id));
-    let head =
+    let mut head =
         AnswerHead { endpoint, id: answer_id, created: unix_seconds(), model: request.model.clone(), form };
     let job = Job::new(services, sender, endpoint.path(), request);
     match streaming {
@@ -74,8 +87,12 @@ async fn generate<T: Body + NamesModel>(
             deliver::stream(job, chunks, None).await
         }
         None => {
-            let (all, capacity) = deliver::collect(job, |_| timer.mark_token()).await?;
-            json(head.answer(all, timer), capacity)
+            let (all, served) = match deliver::whole(job, |_| timer.mark_token()).await? {
+                Whole::Verbatim(response) => return Ok(response),
+                Whole::Outputs(all, served) => (all, served),
+            };
+            served.rename(&mut head.model);
+            json(head.answer(all, timer), served)
         }
     }
 }

@@ -73,7 +73,7 @@ pub struct ChunkWriter {
     pub(in crate::protocols::openai) include_usage: bool,
     /// Whether the opening chunks were written.
     opened: bool,
-    pub(in crate::protocols::openai) choices: Vec<Progress>,
+    pub(in crate::protocols::openai) choices: Vec<ChoiceProgress>,
     pub(in crate::protocols::openai) running: usize,
     pub(in crate::protocols::openai) total: Total,
     pub(in crate::protocols::openai) timer: Timer,
@@ -81,7 +81,7 @@ pub struct ChunkWriter {
 
 /// The progress of a choice.
 #[derive(Debug, Default)]
-pub(in crate::protocols::openai) struct Progress {
+pub(in crate::protocols::openai) struct ChoiceProgress {
     /// Token counts so far. Those of the prompt are known if the worker reports its progress.
     usage: Usage,
     /// Whether the counts are final.
@@ -140,7 +140,7 @@ impl Total {
 impl ChunkWriter {
     /// Creates the writer of a stream with this number of choices.
     pub fn new(head: AnswerHead, choices: usize, include_usage: bool, timer: Timer) -> Self {
-        let progress = (0..choices).map(|_| Progress::default()).collect();
+        let progress = (0..choices).map(|_| ChoiceProgress::default()).collect();
         let (total, running) = (Total::default(), choices);
         let include_usage = include_usage || head.form.telemetry.usage;
         Self { head, include_usage, opened: false, choices: progress, running, total, timer }
@@ -149,7 +149,7 @@ impl ChunkWriter {
     /// Returns the usage of a chunk before the last one. It is absent, null if the client requested the usage, or the counts of the
     /// choice so far if it requested them in each chunk.
     pub(in crate::protocols::openai) fn chunk_usage(&self, choice: usize) -> Option<Option<usage::Usage>> {
-        let Progress { usage, finished, .. } = &self.choices[choice];
+        let ChoiceProgress { usage, finished, .. } = &self.choices[choice];
         let counts = || {
             let so_far = usage::Usage { completion_tokens_details: None, ..to_usage(*usage) };
             if *finished { to_usage(*usage) } else { so_far }
@@ -177,7 +177,7 @@ impl ChunkWriter {
             return;
         }
         self.ensure_opened(buffer);
-        let progress = chat::Progress { total, cache: cached, processed, time_ms: elapsed_ms };
+        let progress = chat::PromptProgress { total, cache: cached, processed, time_ms: elapsed_ms };
         match self.head.endpoint {
             Endpoint::Chat => self.push_chat_progress(buffer, choice, progress),
             Endpoint::Completions => self.push_completion_progress(buffer, choice, progress),
@@ -229,6 +229,10 @@ impl ChunkWriter {
 
 impl ResponseWriter for ChunkWriter {
     const EAGER: bool = false;
+
+    fn set_model(&mut self, model: &str) {
+        model.clone_into(&mut self.head.model);
+    }
 
     fn open(&mut self, _: &mut Vec<u8>, _: u32) {}
 

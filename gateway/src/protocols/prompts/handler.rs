@@ -31,7 +31,11 @@ type Answer<T> = std::result::Result<T, ApiError>;
 ///
 /// # Errors
 /// Returns an error for an invalid request, an unknown model, or a template that rejects the conversation.
-pub async fn tokenize(State(services): State<Services>, request: Request) -> Answer<Response> {
+pub async fn tokenize(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Response> {
     let body: Map<String, Value> = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let (form, model, request) = if body.get("messages").is_some_and(|messages| !messages.is_null()) {
         let extra = body::from_json(Value::Object(body.clone()))?;
@@ -44,7 +48,7 @@ pub async fn tokenize(State(services): State<Services>, request: Request) -> Ans
         let (form, request) = validate::parse_text(request)?;
         (form, model, request)
     };
-    let target = Target { model, ..Target::default() };
+    let target = Target { model, sender, ..Target::default() };
     let tokenized = services.dispatcher.tokenize(&target, &request).await?;
     Ok(match form {
         Dialect::Vllm => Json(translate::tokens(tokenized, request.pieces)).into_response(),
@@ -56,12 +60,16 @@ pub async fn tokenize(State(services): State<Services>, request: Request) -> Ans
 ///
 /// # Errors
 /// Returns an error for an invalid request, an unknown model, or token ids outside its vocabulary.
-pub async fn detokenize(State(services): State<Services>, request: Request) -> Answer<Json<Detokenized>> {
+pub async fn detokenize(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<Detokenized>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let mut request: Detokenize = named(&services, request).await?;
     let model = model_name(request.model.take())?;
     let tokens = validate::parse_ids(request)?;
-    let target = Target { model, ..Target::default() };
+    let target = Target { model, sender, ..Target::default() };
     let prompt = services.dispatcher.detokenize(&target, &tokens).await?;
     Ok(Json(Detokenized { content: prompt.clone(), prompt }))
 }
@@ -70,10 +78,14 @@ pub async fn detokenize(State(services): State<Services>, request: Request) -> A
 ///
 /// # Errors
 /// Returns an error for an invalid request, an unknown model, or a template that rejects the conversation.
-pub async fn apply_template(State(services): State<Services>, request: Request) -> Answer<Json<Applied>> {
+pub async fn apply_template(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<Applied>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let valid = chat_request::parse(named(&services, request).await?)?;
-    let rendered = render_one(&services, valid.request.into()).await?;
+    let rendered = render_one(&services, sender, valid.request.into()).await?;
     Ok(Json(Applied { prompt: rendered.prompt }))
 }
 
@@ -81,20 +93,28 @@ pub async fn apply_template(State(services): State<Services>, request: Request) 
 ///
 /// # Errors
 /// The same as `POST /v1/chat/completions` before generation.
-pub async fn chat(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
+pub async fn chat(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<Rendered>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let valid = chat_request::parse(named(&services, request).await?)?;
-    Ok(Json(render_one(&services, valid.request.into()).await?))
+    Ok(Json(render_one(&services, sender, valid.request.into()).await?))
 }
 
 /// `POST /v1/completions/render`: each prompt of the request.
 ///
 /// # Errors
 /// The same as `POST /v1/completions` before generation.
-pub async fn completions(State(services): State<Services>, request: Request) -> Answer<Json<RenderedList>> {
+pub async fn completions(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<RenderedList>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let valid = completion_request::parse(named(&services, request).await?)?;
-    Ok(Json(RenderedList { object: "list", data: render(&services, valid.request.into()).await? }))
+    Ok(Json(RenderedList { object: "list", data: render(&services, sender, valid.request.into()).await? }))
 }
 
 /// `POST /v1/responses/render`.
@@ -104,14 +124,14 @@ pub async fn completions(State(services): State<Services>, request: Request) -> 
 pub async fn responses(
     State(services): State<Services>,
     State(stored): State<Arc<ResponseStore>>,
-    Extension(tenant): Extension<Tenant>,
+    Extension(sender): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Rendered>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let mut request: responses_api::Request = named(&services, request).await?;
-    let history = load_history(&stored, &tenant, &mut request).await?;
+    let history = load_history(&stored, &sender, &mut request).await?;
     let valid = responses::parse(request, &history)?;
-    let rendered = render_one(&services, valid.request.into()).await;
+    let rendered = render_one(&services, sender, valid.request.into()).await;
     Ok(Json(rendered?))
 }
 
@@ -119,25 +139,29 @@ pub async fn responses(
 ///
 /// # Errors
 /// The same as `POST /v1/messages` before generation.
-pub async fn messages(State(services): State<Services>, request: Request) -> Answer<Json<Rendered>> {
+pub async fn messages(
+    State(services): State<Services>,
+    Extension(sender): Extension<Tenant>,
+    request: Request,
+) -> Answer<Json<Rendered>> {
     let request = body::json_within(request, MAX_PROMPT_BYTES).await?;
     let mut request: messages_api::Request = named(&services, request).await?;
     request.max_tokens.get_or_insert(u32::MAX.into());
     let valid = anthropic::parse(request)?;
-    let rendered = render_one(&services, valid.request.into()).await;
+    let rendered = render_one(&services, sender, valid.request.into()).await;
     Ok(Json(rendered?))
 }
 
-async fn render(services: &Services, prompts: PromptRequest) -> Result<Vec<Rendered>> {
+async fn render(services: &Services, sender: Tenant, prompts: PromptRequest) -> Result<Vec<Rendered>> {
     let model = prompts.model.clone();
-    let (target, prompts) = Target::from_prompts(prompts);
+    let (target, prompts) = Target::from_prompts(sender, prompts);
     let all = services.dispatcher.render(&target, &prompts).await?;
     Ok(all.into_iter().map(|prompt| translate::rendered(model.clone(), prompt)).collect())
 }
 
 /// Renders a request with one prompt.
-async fn render_one(services: &Services, prompts: PromptRequest) -> Result<Rendered> {
-    Ok(render(services, prompts).await?.remove(0))
+async fn render_one(services: &Services, sender: Tenant, prompts: PromptRequest) -> Result<Rendered> {
+    Ok(render(services, sender, prompts).await?.remove(0))
 }
 
 async fn named<T: NamesModel>(services: &Services, mut request: T) -> Result<T> {

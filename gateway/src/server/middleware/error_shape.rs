@@ -1,4 +1,5 @@
-//! Detects the protocol that a client speaks, and writes errors and rate-limit headers in that protocol's form.
+//! Detects the protocol that a client speaks, and writes errors and rate-limit headers in that protocol's form. An error says which
+//! model was asked, as an answer does.
 
 use axum::Json;
 use axum::extract::Request;
@@ -9,7 +10,9 @@ use chrono::Utc;
 use ipc_proto::Error;
 use ipc_proto::worker::Capacity;
 
+use crate::access::budget::Standing;
 use crate::admin::view as admin;
+use crate::dispatch::deliver::Served;
 use crate::inference::request_id::RequestId;
 use crate::protocols::anthropic::error::Body;
 use crate::protocols::common::field_names::message;
@@ -24,7 +27,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// Passes the protocol to the handlers, rewrites errors for protocols other than OpenAI's, and adds the rate-limit headers.
 pub async fn apply(mut request: Request, next: Next) -> Response {
     let protocol = Protocol::detect(request.uri().path(), request.headers());
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let (id, latest) = match request.extensions().get::<RequestId>() {
+        Some(id) => (id.name.clone(), id.latest.clone()),
+        None => Default::default(),
+    };
     request.extensions_mut().insert(protocol);
     let mut response = next.run(request).await;
     let failure = response.extensions_mut().remove().map(|Failure(error)| error);
@@ -32,8 +38,14 @@ pub async fn apply(mut request: Request, next: Next) -> Response {
     response
         .headers_mut()
         .extend(capacity.map(|left| rate_limits(protocol, left, failure.is_some())).unwrap_or_default());
+    if let Some(standing) = response.extensions_mut().remove() {
+        response.headers_mut().extend(key_limits(protocol, standing));
+    }
     if let Some(error) = failure {
         response = rewrite(protocol, response, &error, &id);
+        if let Some(asked) = latest.get().and_then(|course| Served::asked(&course)) {
+            response = asked.attach(response);
+        }
     }
     if protocol == Protocol::Anthropic
         && let Ok(id) = HeaderValue::from_str(&id)
@@ -63,6 +75,15 @@ fn rewrite(protocol: Protocol, response: Response, error: &Error, id: &str) -> R
     }
     head.headers.extend(written.headers().clone());
     Response::from_parts(head, written.into_body())
+}
+
+/// What is left of the limits of the request's key.
+fn key_limits(protocol: Protocol, standing: Standing) -> HeaderMap {
+    match protocol {
+        Protocol::OpenAi | Protocol::Responses => limits::openai_key(standing),
+        Protocol::Anthropic => limits::anthropic_key(standing, Utc::now()),
+        Protocol::Ollama | Protocol::Admin => HeaderMap::new(),
+    }
 }
 
 fn rate_limits(protocol: Protocol, capacity: Capacity, is_refused: bool) -> HeaderMap {

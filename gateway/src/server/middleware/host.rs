@@ -31,7 +31,7 @@ pub async fn check(State(policy): State<Arc<HostPolicy>>, request: Request, next
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     // HTTP/1.0 has no Host. Browsers always send one.
-    let Some(host) = host.filter(|host| policy.keys.is_empty() && !is_local(host, &policy.allowed)) else {
+    let Some(host) = host.filter(|host| !policy.keys.are_needed() && !is_local(host, &policy.allowed)) else {
         return next.run(request).await;
     };
     let text = format!(

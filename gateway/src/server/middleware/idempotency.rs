@@ -10,15 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::StreamExt;
 use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tracing::Instrument;
 
 use crate::access::Tenant;
@@ -26,7 +29,7 @@ use crate::dispatch::replay_buffer::{ReplayBuffer, replay_buffer};
 use crate::dispatch::sse;
 use crate::dispatch::writer::ResponseWriter;
 use crate::protocols::common::body;
-use crate::protocols::error::{ApiError, Failure};
+use crate::protocols::error::{ApiError, Failure, unroutable};
 use crate::protocols::ollama::write::LineWriter;
 
 const HEADER: &str = "idempotency-key";
@@ -60,6 +63,8 @@ struct StoredResponse {
     /// `None` until the response begins.
     head: watch::Receiver<Option<ResponseHead>>,
     body: ReplayBuffer,
+    /// Ends the request.
+    task: AbortHandle,
 }
 
 /// All of a response but its body.
@@ -83,6 +88,36 @@ pub async fn apply(State(stored): State<Arc<Idempotency>>, request: Request, nex
         Ok(response) => response,
         Err(error) => ApiError(error).into_response(),
     }
+}
+
+/// `GET /ui/v1/answers/{id}`: whether the response to the request with this key can be read again.
+pub async fn find(
+    State(stored): State<Arc<Idempotency>>,
+    Extension(tenant): Extension<Tenant>,
+    Path(key): Path<String>,
+) -> Response {
+    let key = ScopedKey { tenant: tenant.name().to_owned(), key };
+    match stored.responses().get(&key) {
+        Some(response) => Json(json!({"running": !response.body.is_complete()})).into_response(),
+        None => unknown(&key.key),
+    }
+}
+
+fn unknown(key: &str) -> Response {
+    unroutable(StatusCode::NOT_FOUND, format!("there is no request with the Idempotency-Key \"{key}\""))
+}
+
+/// `DELETE /ui/v1/answers/{id}`: ends the request with this key and forgets its response. Only so can a client end it: the request
+/// goes on without one.
+pub async fn cancel(
+    State(stored): State<Arc<Idempotency>>,
+    Extension(tenant): Extension<Tenant>,
+    Path(key): Path<String>,
+) -> Response {
+    let key = ScopedKey { tenant: tenant.name().to_owned(), key };
+    let Some(response) = stored.responses().remove(&key) else { return unknown(&key.key) };
+    response.task.abort();
+    Json(json!({"cancelled": !response.body.is_complete()})).into_response()
 }
 
 async fn answer(stored: &Arc<Idempotency>, key: String, request: Request, next: Next) -> Result<Response> {
@@ -144,8 +179,8 @@ fn start(
             body_writer.push(piece);
         }
     };
-    tokio::spawn(run.in_current_span());
-    StoredResponse { digest, started: Instant::now(), head, body }
+    let task = tokio::spawn(run.in_current_span()).abort_handle();
+    StoredResponse { digest, started: Instant::now(), head, body, task }
 }
 
 /// Whether the same request can succeed later.

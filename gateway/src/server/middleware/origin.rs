@@ -28,7 +28,7 @@ pub struct OriginPolicy {
 
 /// Refuses requests of pages of other origins.
 pub async fn check(State(policy): State<Arc<OriginPolicy>>, request: Request, next: Next) -> Response {
-    if !policy.keys.is_empty() || !is_foreign(request.method(), request.headers(), &policy.allowed) {
+    if policy.keys.are_needed() || !is_foreign(request.method(), request.headers(), &policy.allowed) {
         return next.run(request).await;
     }
     unroutable(

@@ -1,14 +1,16 @@
 //! Gives every request an id. Its response headers and all log lines about it carry the id.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
-use crate::inference::request_id::RequestId;
+use crate::inference::directory::Directory;
+use crate::inference::request_id::{LatestCourse, RequestId};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// OpenAI's clients read the time to the response from this header.
@@ -16,14 +18,15 @@ const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 const MAX_BYTES: usize = 128;
 
 /// Takes the client's `x-request-id`, or creates one, and handles the request in a span of that id.
-pub async fn assign(mut request: Request, next: Next) -> Response {
+pub async fn assign(State(names): State<Arc<Directory>>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).and_then(|id| id.to_str().ok());
     let usable = given.filter(|id| !id.is_empty() && id.len() <= MAX_BYTES).map(str::to_owned);
     let id = usable.unwrap_or_else(|| format!("req_{}", uuid::Uuid::new_v4().simple()));
     // The level of errors: a filter for warnings must keep the id.
     let span = tracing::error_span!("request", id);
     let value = HeaderValue::from_str(&id);
-    request.extensions_mut().insert(RequestId(id));
+    let headers = names.now().routed_headers(request.headers());
+    request.extensions_mut().insert(RequestId { name: id, headers, latest: LatestCourse::default() });
     let path = request.uri().path().to_owned();
     let start = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;

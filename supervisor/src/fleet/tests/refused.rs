@@ -101,3 +101,13 @@ async fn new_settings_end_the_rest_after_a_failed_load() {
     stage.refused().await;
     assert_eq!(stage.starts().len(), 2, "it is tried with the new settings at once");
 }
+
+/// It waited for a start that took long, or failed, and not for memory.
+#[tokio::test]
+async fn caller_that_has_waited_long_is_served_where_there_is_room() {
+    let (stage, _) = serving_fleet(small(500 * MIB));
+    let since = Instant::now() - Duration::from_secs(600);
+    let ensure = |reply| ModelCall::Ensure(Caller { want: Want::model("m"), since, reply });
+    let addresses = stage.fleet.call_model("m".into(), ensure).await.unwrap();
+    assert_eq!(addresses.len(), 1);
+}

@@ -10,7 +10,7 @@ use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::StreamId;
 use ipc_proto::supervisor::{Change, Pressure, Subject, WorkerEntry, WorkerState};
-use ipc_proto::worker::{Accepted, Capacity, Health, Memory, ModelInfo, ModelKind, Progress, Worker};
+use ipc_proto::worker::{Accepted, Capacity, Health, LoadProgress, Memory, ModelInfo, ModelKind, Worker};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 
@@ -21,7 +21,7 @@ use super::*;
 pub(super) struct FakeWorker {
     health: Arc<Mutex<Health>>,
     /// Loading ends when all bytes are loaded.
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Mutex<LoadProgress>>,
     /// The requested sizes of KV pools, in bytes.
     sizes: Arc<Mutex<Vec<u64>>>,
 }
@@ -43,14 +43,16 @@ impl Worker for FakeWorker {
             max_context: 64,
             has_chat_template: false,
             weight_bytes: WEIGHTS,
+            token_bound: None,
+            keeps_user_turns: false,
         })
     }
 
-    async fn progress(self, _: Context) -> Progress {
+    async fn progress(self, _: Context) -> LoadProgress {
         *self.progress.lock().unwrap()
     }
 
-    async fn submit(self, _: Context, _: StreamId, _: Submission) -> Result<Accepted> {
+    async fn submit(self, _: Context, _: StreamId, _: Box<Submission>) -> Result<Accepted> {
         Ok(Accepted { prompt_tokens: 0, capacity: Capacity::default() })
     }
 
@@ -301,7 +303,7 @@ async fn watcher_gets_progress_new_files_and_pressure() {
     let (setup, fake) = serving_fleet(Policy::default());
     setup.fleet.models().await;
     let revision = setup.fleet.watch(0).await.revision;
-    *fake.progress.lock().unwrap() = Progress { loaded: 5, total: 100 };
+    *fake.progress.lock().unwrap() = LoadProgress { loaded: 5, total: 100 };
     let loading = spawn_ensure(&setup);
     let half = |change: &Change| change.state == ModelState::Loading { loaded: 50, total: 100 };
     setup.until(|entry| entry.state == ModelState::Loading { loaded: 5, total: 100 }).await;

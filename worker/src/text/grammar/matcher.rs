@@ -15,10 +15,10 @@ use crate::priority;
 /// llguidance's error of a cancelled mask.
 const CANCELLED: &str = "operation cancelled";
 const TOO_SLOW: &str = "it has too many readings of the same text, so that it takes too long to follow";
-/// Time of the first mask after which its thread gets a low priority.
+/// Time of watched work after which its thread gets a low priority.
 const LATE: Duration = Duration::from_millis(20);
-/// Time of the first mask. A grammar that needs more is refused.
-const FIRST_MASK: Duration = Duration::from_secs(5);
+/// Time of watched work. A grammar that needs more is refused.
+const WATCHED: Duration = Duration::from_secs(5);
 
 /// Ends the work of a [`Matcher`] on another thread. The matcher is unusable afterwards.
 #[derive(Debug, Clone)]
@@ -42,9 +42,9 @@ pub struct Matcher {
     ended: bool,
     /// The number of tokens so far, without the end token.
     length: usize,
-    /// Each mask takes this time at least.
+    /// Each token takes this time at least, and each mask.
     #[cfg(feature = "test-doubles")]
-    delay: Duration,
+    delays: (Duration, Duration),
 }
 
 impl Matcher {
@@ -59,21 +59,21 @@ impl Matcher {
             ended: false,
             length: 0,
             #[cfg(feature = "test-doubles")]
-            delay: Duration::ZERO,
+            delays: (Duration::ZERO, Duration::ZERO),
         }
     }
 
-    /// Makes each mask take this time, as those of a grammar with many readings do.
+    /// Makes each token and each mask take these times, as those of a grammar with many readings do.
     #[cfg(feature = "test-doubles")]
     #[must_use]
-    pub fn with_delay(self, delay: Duration) -> Self {
-        Self { delay, ..self }
+    pub fn with_delays(self, token: Duration, mask: Duration) -> Self {
+        Self { delays: (token, mask), ..self }
     }
 
     #[cfg(feature = "test-doubles")]
-    fn wait(&self) {
+    fn wait(&self, delay: Duration) {
         let start = std::time::Instant::now();
-        while start.elapsed() < self.delay && !self.inner.is_cancelled() {
+        while start.elapsed() < delay && !self.inner.is_cancelled() {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -85,13 +85,15 @@ impl Matcher {
 
     /// Computes the first mask, which llguidance caches. Refuses a grammar for which that takes too long.
     pub(super) fn prepare(&mut self) -> Result<(), String> {
-        self.prepare_within(FIRST_MASK)
+        if self.is_complete() { Ok(()) } else { self.watched(Self::prepare_first) }
     }
 
-    fn prepare_within(&mut self, limit: Duration) -> Result<(), String> {
-        if self.is_complete() {
-            return Ok(());
-        }
+    /// Does work that may take long, on this thread: with a low priority soon, and cancelled after five seconds.
+    pub fn watched<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.watched_for(WATCHED, work)
+    }
+
+    fn watched_for<T>(&mut self, limit: Duration, work: impl FnOnce(&mut Self) -> T) -> T {
         let (cancel, this) = (self.cancel(), priority::this_thread());
         thread::scope(|scope| {
             let (done, ended) = channel::<()>();
@@ -104,7 +106,7 @@ impl Matcher {
                     }
                 }
             });
-            let outcome = self.prepare_first();
+            let outcome = work(self);
             drop(done);
             outcome
         })
@@ -127,7 +129,7 @@ impl Matcher {
     pub fn mask(&mut self, words: &mut [u32]) -> Result<(), String> {
         words.fill(0);
         #[cfg(feature = "test-doubles")]
-        self.wait();
+        self.wait(self.delays.1);
         if self.is_complete() {
             self.eos().for_each(|token| allow(words, token));
             return Ok(());
@@ -154,6 +156,8 @@ impl Matcher {
     /// # Errors
     /// A sentence, when the token may not come next. The state does not change.
     pub fn push(&mut self, token: u32) -> Result<(), String> {
+        #[cfg(feature = "test-doubles")]
+        self.wait(self.delays.0);
         if self.ended {
             return Err(format!("token {token} comes after the output's end"));
         }
@@ -270,7 +274,7 @@ impl Clone for Matcher {
             ended: *ended,
             length: *length,
             #[cfg(feature = "test-doubles")]
-            delay: self.delay,
+            delays: self.delays,
         }
     }
 }

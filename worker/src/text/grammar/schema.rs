@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-/// Formats that llguidance enforces. JSON Schema makes every other format an annotation.
+use super::formats;
+
+/// Formats that llguidance enforces. Those without a pattern in [`formats`], and every other one, are annotations.
 const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 /// Zod's patterns with look-around, which llguidance lacks, and the same without it. Each holds beside the format of its schema.
@@ -24,6 +26,8 @@ const LOOK_AROUND: [(&str, Option<&str>); 3] = [
 ];
 /// Characters of a host name, at most.
 const MAX_HOSTNAME: u64 = 253;
+/// Characters of an e-mail address, at most (RFC 5321, section 4.5.3.1.3).
+const MAX_EMAIL: u64 = 254;
 /// Keywords whose value is one schema.
 const SCHEMA: [&str; 11] = [
     "items",
@@ -168,34 +172,39 @@ fn prepare_string(keywords: &mut Map<String, Value>) {
     }
     let Some(format) = keywords.get("format").and_then(Value::as_str).map(str::to_owned) else { return };
     if format == "hostname" {
-        let most = keywords.get("maxLength").and_then(Value::as_u64).unwrap_or(MAX_HOSTNAME);
-        keywords.insert("maxLength".into(), most.min(MAX_HOSTNAME).into());
+        limit_length(keywords, MAX_HOSTNAME);
     }
-    if FORMATS.contains(&format.as_str()) {
+    let has_pattern = keywords.contains_key("pattern");
+    let pattern = formats::pattern(&format).filter(|_| !has_pattern);
+    if pattern.is_none() && FORMATS.contains(&format.as_str()) {
         return;
     }
     keywords.remove("format");
-    if keywords.contains_key("pattern") {
+    if let Some(pattern) = pattern {
+        keywords.insert("pattern".into(), pattern.into());
+        if format == "email" {
+            limit_length(keywords, MAX_EMAIL);
+        }
         return;
     }
-    // The library refuses other texts.
-    let pattern = match format.as_str() {
-        "ipv4network" | "ipv4interface" => return drop(keywords.insert("format".into(), "ipv4".into())),
-        "ipv6network" | "ipv6interface" => return drop(keywords.insert("format".into(), "ipv6".into())),
+    if has_pattern {
+        return;
+    }
+    match format.as_str() {
+        "ipv4network" | "ipv4interface" => drop(keywords.insert("format".into(), "ipv4".into())),
+        "ipv6network" | "ipv6interface" => drop(keywords.insert("format".into(), "ipv6".into())),
         "ipvanyaddress" | "ipvanynetwork" | "ipvanyinterface" if !keywords.contains_key("anyOf") => {
             let either = json!([{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]);
-            return drop(keywords.insert("anyOf".into(), either));
+            keywords.insert("anyOf".into(), either);
         }
-        "uuid1" | "uuid3" | "uuid4" | "uuid5" | "uuid6" | "uuid7" | "uuid8" => {
-            let version = &format["uuid".len()..];
-            format!("^[0-9a-f]{{8}}-[0-9a-f]{{4}}-{version}[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}$")
-        }
-        "base64" => r"^([0-9a-zA-Z+/]{4})*([0-9a-zA-Z+/]{2}==|[0-9a-zA-Z+/]{3}=)?$".into(),
-        "base64url" => r"^([0-9a-zA-Z_-]{4})*([0-9a-zA-Z_-]{2}==|[0-9a-zA-Z_-]{3}=)?$".into(),
-        "jwt" => r"^[0-9a-zA-Z_-]+\.[0-9a-zA-Z_-]+\.[0-9a-zA-Z_-]*$".into(),
-        _ => return,
-    };
-    keywords.insert("pattern".into(), pattern.into());
+        _ => {}
+    }
+}
+
+/// Limits a string to `most` characters, or to fewer if the schema does.
+fn limit_length(keywords: &mut Map<String, Value>, most: u64) {
+    let own = keywords.get("maxLength").and_then(Value::as_u64).unwrap_or(most);
+    keywords.insert("maxLength".into(), own.min(most).into());
 }
 
 /// Writes `propertyNames` as names or patterns of properties. Leaves it where that would change the schema's meaning.

@@ -1,26 +1,20 @@
 //! The fewest tokens that a text can have, without tokenising it.
 
+use ipc_proto::worker::TokenBound;
 use serde_json::Value;
 use tokenizers::{ModelWrapper, Tokenizer as Inner};
 
 use super::Tokenizer;
 use crate::text::token_bytes;
 
-/// What one token can stand for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LongestToken {
-    /// Bytes of a text before normalisation, at most.
-    bytes: usize,
-    /// The bytes that the model has tokens for. It leaves out others.
-    known: [bool; 256],
-    /// Added tokens may take any number of spaces along.
-    strips: bool,
-}
+impl Tokenizer {
+    /// What one token can stand for. `None` if this tokenizer may leave out parts of a text.
+    pub fn token_bound(&self) -> Option<&TokenBound> {
+        self.bound.get_or_init(|| self.find_bound()).as_ref()
+    }
 
-impl LongestToken {
-    /// `None` if this tokenizer may leave out parts of a text.
-    pub(super) fn of(tokenizer: &Tokenizer) -> Option<Self> {
-        let inner = &tokenizer.inner;
+    fn find_bound(&self) -> Option<TokenBound> {
+        let inner = &self.inner;
         let json = |part: serde_json::Result<Value>| part.unwrap_or_default();
         let shrinks = shrinks(&json(serde_json::to_value(inner.get_normalizer())))?;
         if !keeps(&json(serde_json::to_value(inner.get_pre_tokenizer()))) {
@@ -28,22 +22,19 @@ impl LongestToken {
         }
         let known = known_bytes(inner)?;
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
-        let strips = added.values().any(|token| token.lstrip || token.rstrip);
-        let longest = (0..tokenizer.vocabulary()).map(|id| tokenizer.bytes(id).len()).max();
+        let longest = (0..self.vocabulary()).map(|id| self.bytes(id).len()).max();
         // An added token may have an id above the vocabulary's size.
         let longest = longest.max(added.values().map(|token| token.content.len()).max())?;
-        Some(Self { bytes: longest * shrinks, known, strips })
+        Some(TokenBound {
+            bytes: u32::try_from(longest * shrinks).ok()?,
+            untokenized: (0..=u8::MAX).filter(|byte| !known[usize::from(*byte)]).collect(),
+            skips_space: added.values().any(|token| token.lstrip || token.rstrip),
+        })
     }
-}
 
-impl Tokenizer {
-    /// A lower bound of the number of tokens; 0 if none is known.
-    pub(super) fn fewest_tokens(&self, text: &str) -> usize {
-        let Some(longest) = self.longest.get_or_init(|| LongestToken::of(self)) else { return 0 };
-        let count = |text: &str| text.bytes().filter(|byte| longest.known[usize::from(*byte)]).count();
-        let bytes: usize =
-            if longest.strips { text.split_whitespace().map(count).sum() } else { count(text) };
-        bytes / longest.bytes.max(1)
+    /// Whether a text certainly has more than `tokens` tokens.
+    pub(super) fn has_more_tokens(&self, text: &str, tokens: usize) -> bool {
+        self.token_bound().is_some_and(|bound| bound.is_exceeded(std::iter::once(text), tokens))
     }
 }
 

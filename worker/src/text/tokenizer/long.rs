@@ -77,7 +77,7 @@ impl Tokenizer {
         if text.len() <= PIECE {
             return Ok(self.encode_sanitized(text, as_text)?);
         }
-        if self.fewest_tokens(text) > bounds.tokens {
+        if self.has_more_tokens(text, bounds.tokens) {
             return Err(EncodeError::TooLong);
         }
         let source = Source { text, as_text };

@@ -124,6 +124,13 @@ impl Translator for Messages {
     }
 }
 
+/// The token counts of a whole answer.
+pub(in super::super) fn usage_of(body: &Value) -> Usage {
+    let mut counts = Messages::new(&[]);
+    counts.read_usage(&body["usage"]);
+    counts.usage
+}
+
 /// The kind of an error inside the stream.
 fn kind_of(event: &Value) -> ErrorKind {
     match event["error"]["type"].as_str() {

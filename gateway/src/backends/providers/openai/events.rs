@@ -126,6 +126,11 @@ impl Choice {
     }
 }
 
+/// The token counts of a whole answer.
+pub(in super::super) fn usage_of(body: &Value) -> Usage {
+    read_usage(&body["usage"])
+}
+
 /// The kind of an error inside the stream.
 fn kind_of(error: &Value) -> ErrorKind {
     match error["code"].as_str() {

@@ -6,8 +6,9 @@ use axum::{Extension, Json};
 use ipc_proto::generate::Prompt;
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::Job;
+use crate::dispatch::deliver::{Job, Whole};
 use crate::dispatch::{Services, Target, deliver};
+use crate::inference::original::WireProtocol;
 use crate::inference::request::InferenceRequest;
 use crate::inference::request_id::RequestId;
 use crate::protocols::anthropic::messages::compaction::{self, MAX_SUMMARY_TOKENS};
@@ -15,7 +16,7 @@ use crate::protocols::anthropic::messages::parse::{self, ValidMessages};
 use crate::protocols::anthropic::messages::wire::Count;
 use crate::protocols::anthropic::messages::write::{Compacted, MessageHead, MessageWriter};
 use crate::protocols::common::answer::json;
-use crate::protocols::common::{body, labels, model_choice};
+use crate::protocols::common::{body, labels, model_choice, original};
 use crate::protocols::error::ApiError;
 
 /// `POST /v1/messages`.
@@ -28,16 +29,47 @@ pub async fn create(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    // In a box of its own: a request that waits for its first token keeps this future.
+    let (mut head, job, streamed) = Box::pin(prepare(services, (id, tenant), request)).await?;
+    if streamed {
+        return Ok(deliver::stream(job, MessageWriter::new(head), None).await?);
+    }
+    let (mut all, served) = match deliver::whole(job, |_| {}).await? {
+        Whole::Verbatim(response) => return Ok(response),
+        Whole::Outputs(all, served) => (all, served),
+    };
+    served.rename(&mut head.model);
+    Ok(json(head.answer(all.remove(0)), served)?)
+}
+
+/// Reads a request and compacts its conversation if it asks for that. Returns the head of the answer, the job, and whether the
+/// answer is streamed.
+///
+/// # Errors
+/// The request is wrong, or the summary fails.
+async fn prepare(
+    services: Services,
+    (id, tenant): (RequestId, Tenant),
+    request: Request,
+) -> Result<(MessageHead, Job, bool), ApiError> {
     let sender = labels::from_headers(request.headers());
-    let mut request = body::json(request).await?;
-    model_choice::fill(&services.catalogue, &mut request).await?;
-    let mut valid = parse::parse(request)?;
+    let names = services.names.now();
+    let headers = original::headers(&names, request.headers());
+    let body = body::bytes(request).await?;
+    let mut typed = body::parse(&body);
+    if let Ok(request) = &mut typed {
+        model_choice::fill(&services.catalogue, request).await?;
+    }
+    let parsed = typed.and_then(parse::parse);
+    let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
+    let original = original::keep(&names, (WireProtocol::Messages, headers), body, known);
+    let mut valid = original::join(parsed, original, parse::parse, |valid| &mut valid.request)?;
     valid.request = valid.request.with_labels(sender);
     let compacted = compact(&services, (&id, &tenant), &mut valid).await?;
     let ValidMessages { request, max_tokens, hide_thinking, diagnose, summarises, tool_changes, .. } = valid;
     let head = MessageHead {
         id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
-        request_id: id.0.clone(),
+        request_id: id.name.clone(),
         model: request.model.clone(),
         stops: request.generation.stop.clone(),
         max_tokens,
@@ -49,12 +81,7 @@ pub async fn create(
         compacted,
     };
     let streamed = request.stream.is_some();
-    let job = Job::new(services, (id, tenant), "/v1/messages", request);
-    if streamed {
-        return Ok(deliver::stream(job, MessageWriter::new(head), None).await?);
-    }
-    let (mut all, capacity) = deliver::collect(job, |_| {}).await?;
-    Ok(json(head.answer(all.remove(0)), capacity)?)
+    Ok((head, Job::new(services, (id, tenant), "/v1/messages", request), streamed))
 }
 
 /// Compacts the conversation if the request asks for it and its prompt is long enough. Returns the compaction, unless the answer
@@ -68,7 +95,13 @@ async fn compact(
     valid: &mut ValidMessages,
 ) -> Result<Option<Compacted>, ApiError> {
     let Some(asked) = valid.compaction.take() else { return Ok(None) };
-    let (target, prompts) = Target::from_prompts(valid.request.clone().into());
+    // A provider of this protocol gets the parameter, and compacts by itself.
+    let names = services.names.now();
+    let is_elsewhere = |model: &str| names.find(names.first_target(model)).is_some();
+    if valid.request.original.is_some() && is_elsewhere(&valid.request.model) {
+        return Ok(None);
+    }
+    let (target, prompts) = Target::from_prompts(tenant.clone(), valid.request.clone().into());
     if services.dispatcher.count_tokens(&target, &prompts).await? < asked.trigger {
         return Ok(None);
     }
@@ -77,7 +110,7 @@ async fn compact(
         compaction::make_request(&asked, &mut valid.request);
         return Ok(None);
     }
-    let mut request = InferenceRequest { stream: None, ..valid.request.clone() };
+    let mut request = InferenceRequest { stream: None, original: None, ..valid.request.clone() };
     compaction::make_request(&asked, &mut request);
     request.generation.max_tokens = Some(MAX_SUMMARY_TOKENS);
     let job = Job::new(services.clone(), (id.clone(), tenant.clone()), "/v1/messages", request);
@@ -96,12 +129,13 @@ async fn compact(
 /// Returns an error for an invalid request or an unknown model.
 pub async fn count_tokens(
     State(services): State<Services>,
+    Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Json<Count>, ApiError> {
     let mut request = body::json(request).await?;
     model_choice::fill(&services.catalogue, &mut request).await?;
     let valid = parse::parse_count(request)?;
-    let (target, prompts) = Target::from_prompts(valid);
+    let (target, prompts) = Target::from_prompts(tenant, valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { input_tokens }))
 }

@@ -98,6 +98,7 @@ pub fn parse(mut request: Request) -> Result<ValidMessages> {
         keep_alive: extensions.keep_alive,
         labels,
         affinity: None,
+        original: None,
     };
     let (hide_thinking, compaction) = (reasoning.hidden, edits.compaction);
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose, compaction, summarises, tool_changes })

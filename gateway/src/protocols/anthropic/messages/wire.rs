@@ -4,6 +4,7 @@
 
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,6 +12,7 @@ use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::text_or::{self, TextOr};
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInMessages, Refused};
 
@@ -102,14 +104,35 @@ pub enum Role {
 }
 
 /// The content of a message or block.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of content blocks")]
-#[schemars(rename = "MessagesContent")]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged, rename = "MessagesContent")]
 pub enum Content {
     Text(String),
     Blocks(Vec<Block>),
     /// Only as the content of a block: the result of a server tool.
     One(Box<Block>),
+}
+
+impl TextOr for Content {
+    const EXPECTED: &'static str = "expected a string or a list of content blocks";
+
+    fn from_text(text: String) -> Self {
+        Self::Text(text)
+    }
+
+    fn from_other(value: Value) -> Option<Self> {
+        match value {
+            Value::Array(_) => text_or::list(value).map(Self::Blocks),
+            Value::Object(_) => serde_json::from_value(value).ok().map(Self::One),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or::deserialize(deserializer)
+    }
 }
 
 /// A block of any kind, such as `text`, `tool_use` or `tool_addition`.

@@ -270,6 +270,10 @@ impl MessageWriter {
 impl ResponseWriter for MessageWriter {
     const EAGER: bool = true;
 
+    fn set_model(&mut self, model: &str) {
+        model.clone_into(&mut self.head.model);
+    }
+
     fn open(&mut self, buffer: &mut Vec<u8>, prompt_tokens: u32) {
         // The number of cached tokens is unknown until the end of the stream, which corrects the counts.
         let usage = Usage { input_tokens: prompt_tokens, ..Usage::default() };

@@ -26,5 +26,8 @@ fn other_values_are_refused() {
     for wrong in [json!(-2), json!(1.5), json!("9"), json!(true), json!([]), json!(-1.5)] {
         assert!(serde_json::from_value::<TokenLimit>(wrong.clone()).is_err(), "{wrong}");
     }
+    let error = serde_json::from_str::<TokenLimit>("\"9\"").unwrap_err().to_string();
+    let sentence = ipc_proto::wording::JSON.sentence("x", &error);
+    assert_eq!(sentence, "x must be a number of tokens, or -1 for no limit, not \"9\"");
     assert_eq!(TokenLimit::from(0).positive("max_tokens").unwrap_err().field, Some("max_tokens".into()));
 }

@@ -138,3 +138,14 @@ fn loading_is_answered_without_text_or_counts() {
     let line = json!({"model": "m", "response": "", "done": true, "done_reason": "load"});
     assert_eq!(lines(&written), [line]);
 }
+
+/// `httpx` splits a stream of Ollama's Python client wherever Unicode has a line break.
+#[test]
+fn stream_with_unicode_line_breaks_has_a_line_for_each_piece() {
+    let text = "a\u{2028}b\u{2029}c\u{85}d";
+    let (mut writer, mut buffer) = (LineWriter::new(head(Endpoint::Chat)), Vec::new());
+    writer.push(&mut buffer, 0, &delta(vec![Part::Text(text.into())]));
+    let line = std::str::from_utf8(&buffer).unwrap();
+    assert!(!line.contains(['\u{85}', '\u{2028}', '\u{2029}']), "{line}");
+    assert_eq!(lines(&buffer)[0]["message"]["content"], text);
+}

@@ -70,7 +70,8 @@ fn parse_message(path: &str, message: chat::Message, refuses_media: bool) -> Res
         Some(Content::Parts(parts)) => {
             let read = |(n, part)| part_text(&format!("{path}.content[{n}]"), part, refuses_media);
             let texts = parts.into_iter().enumerate().map(read);
-            texts.collect::<Result<Vec<_>>>()?.concat()
+            // The parts of a result are values of their own, such as the elements of a list.
+            texts.collect::<Result<Vec<_>>>()?.join(if role == Role::Tool { "\n" } else { "" })
         }
         None if role == Role::Assistant => String::new(),
         None => {

@@ -1,6 +1,6 @@
 //! Parses chat requests into neutral ones.
 
-use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Message, Priority, Prompt, Role, ToolChanges};
+use ipc_proto::generate::{ChatPrompt, Generation, Logprobs, Message, Priority, Prompt, Role};
 use ipc_proto::{Error, Result};
 use serde_json::{Value, json};
 
@@ -29,15 +29,10 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     let candidates = choices::parse_count("n", request.groups.shared.n)?;
     let logprobs = parse_logprobs(request.logprobs, request.top_logprobs)?;
     let is_background = messages::is_background_task(&request.messages);
-    let continues = parse_continuation(&request)?;
-    let mut messages = messages::parse(request.messages)?;
-    request.verbosity.unwrap_or_default().apply(&mut messages);
-    check_continuation("continue_final_message", continues, &messages)?;
-    let max_tokens = match (request.max_completion_tokens, request.max_tokens) {
-        (Some(limit), _) => limit.positive("max_completion_tokens")?,
-        (None, limit) => token_limit("max_tokens", limit)?,
-    };
-    let echo = if request.echo == Some(true) { echo_of(messages.last()) } else { Vec::new() };
+    let max_tokens = max_tokens(&request)?;
+    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy, calls } = tools;
+    let prompt = ChatPrompt { tools, tool_choice, parallel_calls, template_kwargs, ..prompt(&mut request)? };
+    let echo = if request.echo == Some(true) { echo_of(prompt.messages.last()) } else { Vec::new() };
     let Parsed {
         mut generation,
         extensions,
@@ -52,13 +47,8 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
     if is_background && !has_priority {
         generation.priority = Priority::Low;
     }
-    let Tools { tools, choice: tool_choice, parallel: parallel_calls, legacy, calls } = tools;
-    if continues && (must_call(&tool_choice) || generation.constraint.is_some()) {
-        let text =
-            "continue_final_message: an answer with a format, or that must call a function, begins anew";
-        return Err(Error::invalid("continue_final_message", text));
-    }
-    generation.constraint = applicable_format(&tool_choice, generation.constraint);
+    check_form_of_continuation(&prompt, generation.constraint.is_some())?;
+    generation.constraint = applicable_format(&prompt.tool_choice, generation.constraint);
     let form = AnswerForm {
         candidates,
         returned: candidates,
@@ -70,17 +60,6 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         echo,
         telemetry,
         request_id,
-    };
-    let prompt = ChatPrompt {
-        messages,
-        tools,
-        tool_changes: ToolChanges::default(),
-        tool_choice,
-        parallel_calls,
-        template_kwargs,
-        continues,
-        sanitize_control_tokens: request.sanitize_control_tokens,
-        ..ChatPrompt::default()
     };
     let generation = Generation {
         prompt: Prompt::Chat(prompt),
@@ -99,8 +78,36 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         keep_alive: extensions.keep_alive,
         labels,
         affinity,
+        original: None,
     };
     ChoicesRequest::new(request, form)
+}
+
+/// Parses the messages and how the prompt ends. It has no tools and no template variables yet.
+fn prompt(request: &mut Request) -> Result<ChatPrompt> {
+    let continues = parse_continuation(request)?;
+    let mut messages = messages::parse(std::mem::take(&mut request.messages))?;
+    request.verbosity.unwrap_or_default().apply(&mut messages);
+    check_continuation("continue_final_message", continues, &messages)?;
+    let sanitize_control_tokens = request.sanitize_control_tokens;
+    Ok(ChatPrompt { messages, continues, sanitize_control_tokens, ..ChatPrompt::default() })
+}
+
+/// Refuses a continuation that must have a form from its first token on.
+fn check_form_of_continuation(prompt: &ChatPrompt, has_format: bool) -> Result<()> {
+    if prompt.continues && (has_format || must_call(&prompt.tool_choice)) {
+        let text =
+            "continue_final_message: an answer with a format, or that must call a function, begins anew";
+        return Err(Error::invalid("continue_final_message", text));
+    }
+    Ok(())
+}
+
+fn max_tokens(request: &Request) -> Result<Option<u32>> {
+    match (request.max_completion_tokens, request.max_tokens) {
+        (Some(limit), _) => limit.positive("max_completion_tokens"),
+        (None, limit) => token_limit("max_tokens", limit),
+    }
 }
 
 /// Refuses unsupported fields that would change the output.
@@ -188,7 +195,7 @@ fn effort_name(effort: Effort) -> &'static str {
     }
 }
 
-fn parse_logprobs(wanted: Option<bool>, top: Option<u8>) -> Result<Option<Logprobs>> {
+fn parse_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<Logprobs>> {
     let top = top_logprobs("top_logprobs", top)?;
     if wanted == Some(true) {
         return Ok(Some(Logprobs { top, prompt: false }));

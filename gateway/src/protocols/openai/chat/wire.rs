@@ -4,11 +4,13 @@
 
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::protocols::common::body::{Body, Check};
 use crate::protocols::common::model_choice::NamesModel;
+use crate::protocols::common::text_or::{self, TextOr};
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::verbosity::Verbosity;
 use crate::protocols::openai::fields::FieldGroups;
@@ -33,7 +35,7 @@ pub struct Request {
     pub function_call: Option<FunctionChoice>,
     pub documents: Option<Vec<Value>>,
     pub logprobs: Option<bool>,
-    pub top_logprobs: Option<u8>,
+    pub top_logprobs: Option<u32>,
     pub continue_final_message: Option<bool>,
     pub add_generation_prompt: Option<bool>,
     /// Puts the last message's text before the answer if it is the assistant's, as in vLLM.
@@ -250,12 +252,30 @@ pub enum Role {
 }
 
 /// The content of a message.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of content parts")]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 pub enum Content {
     Text(String),
     /// Only text parts are supported.
     Parts(Vec<Part>),
+}
+
+impl TextOr for Content {
+    const EXPECTED: &'static str = "expected a string or a list of content parts";
+
+    fn from_text(text: String) -> Self {
+        Self::Text(text)
+    }
+
+    fn from_other(value: Value) -> Option<Self> {
+        text_or::list(value).map(Self::Parts)
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or::deserialize(deserializer)
+    }
 }
 
 /// A content part.
@@ -374,13 +394,12 @@ pub struct Chunk<'a, C> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_progress: Option<Progress>,
+    pub prompt_progress: Option<PromptProgress>,
 }
 
 /// How much of the prompt is computed, in the form of llama.cpp's server.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "PromptProgress")]
-pub struct Progress {
+pub struct PromptProgress {
     /// Tokens of the prompt.
     pub total: u32,
     /// The part of them from the prefix cache.

@@ -6,7 +6,7 @@ use crate::dispatch::sse;
 use crate::inference::output::CompleteOutput;
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{
-    Answer, Choice, Chunk, ChunkChoice, CustomCall, CustomDelta, FunctionCall, FunctionDelta, Progress,
+    Answer, Choice, Chunk, ChunkChoice, CustomCall, CustomDelta, FunctionCall, FunctionDelta, PromptProgress,
     Timings, ToolCall, ToolDelta,
 };
 use crate::protocols::openai::choices::{AnswerForm, Echo};
@@ -33,7 +33,7 @@ impl ChunkWriter {
         &self,
         buffer: &mut Vec<u8>,
         choice: usize,
-        progress: Progress,
+        progress: PromptProgress,
     ) {
         let index = choice as u32;
         let delta = chat::Delta::default();

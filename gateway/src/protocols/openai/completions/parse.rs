@@ -71,6 +71,7 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
         keep_alive: extensions.keep_alive,
         labels,
         affinity,
+        original: None,
     };
     ChoicesRequest::new(request, form)
 }

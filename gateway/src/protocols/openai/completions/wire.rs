@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::{Body, Check};
 use crate::protocols::common::model_choice::NamesModel;
+use crate::protocols::common::text_or::{self, TextOr};
 use crate::protocols::common::token_limit::TokenLimit;
-use crate::protocols::openai::chat::wire::{Progress, Timings};
+use crate::protocols::openai::chat::wire::{PromptProgress, Timings};
 use crate::protocols::openai::fields::FieldGroups;
 use crate::protocols::openai::usage::Usage;
 
@@ -27,7 +29,7 @@ pub struct Request {
     pub best_of: Option<u32>,
     pub echo: Option<bool>,
     pub suffix: Option<String>,
-    pub logprobs: Option<u8>,
+    pub logprobs: Option<u32>,
     pub add_special_tokens: Option<Value>,
     #[serde(flatten)]
     pub groups: FieldGroups,
@@ -46,12 +48,8 @@ impl NamesModel for Request {
 }
 
 /// One prompt or several, as text or as token ids.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
-)]
-#[schemars(rename = "CompletionPrompt")]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged, rename = "CompletionPrompt")]
 pub enum Prompt {
     Text(String),
     Texts(Vec<String>),
@@ -59,6 +57,30 @@ pub enum Prompt {
     Tokens(Vec<u32>),
     /// Token ids of several prompts.
     Batches(Vec<Vec<u32>>),
+}
+
+impl TextOr for Prompt {
+    const EXPECTED: &'static str =
+        "expected a string, a list of strings, a list of token ids, or a list of such lists";
+
+    fn from_text(text: String) -> Self {
+        Self::Text(text)
+    }
+
+    fn from_other(value: Value) -> Option<Self> {
+        match value.get(0) {
+            None => text_or::list(value).map(Self::Texts),
+            Some(Value::String(_)) => text_or::list(value).map(Self::Texts),
+            Some(Value::Array(_)) => text_or::list(value).map(Self::Batches),
+            Some(_) => text_or::list(value).map(Self::Tokens),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Prompt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or::deserialize(deserializer)
+    }
 }
 
 /// The response, and each chunk of a stream. `C` is the type of its choices.
@@ -74,7 +96,7 @@ pub struct Response<'a, C> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_progress: Option<Progress>,
+    pub prompt_progress: Option<PromptProgress>,
     /// Absent, null, or the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,

@@ -6,7 +6,7 @@ use ipc_proto::generate::{Alternative, Delta, FinishReason, TokenLogprob};
 
 use crate::dispatch::sse;
 use crate::inference::output::CompleteOutput;
-use crate::protocols::openai::chat::wire::{Progress, Timings};
+use crate::protocols::openai::chat::wire::{PromptProgress, Timings};
 use crate::protocols::openai::choices::Echo;
 use crate::protocols::openai::completions::wire::{Choice, Logprobs, Response};
 use crate::protocols::openai::usage::Usage;
@@ -78,7 +78,7 @@ impl ChunkWriter {
         &self,
         buffer: &mut Vec<u8>,
         choice: usize,
-        progress: Progress,
+        progress: PromptProgress,
     ) {
         let choices = [Choice { index: choice as u32, text: "", logprobs: None, finish_reason: None }];
         let chunk = self.head.completion_chunk(&choices, self.chunk_usage(choice));

@@ -1,6 +1,7 @@
 //! Scores the answers of all questions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipc_proto::generate::{Event, Generation, Logprobs, Prompt};
@@ -117,13 +118,15 @@ fn request(
     };
     GenerateRequest {
         model: route.target.model.clone(),
+        sender: route.target.sender.clone(),
         request_id: route.request_id.clone(),
         cache_scope: route.cache_scope.clone(),
         generation,
         choices: 1,
         keep_alive: extensions.keep_alive,
         affinity: decision.affinity.clone(),
-        recoveries: route.target.recoveries.clone(),
+        original: None,
+        course: Arc::clone(&route.target.course),
     }
 }
 

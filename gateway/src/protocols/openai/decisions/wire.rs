@@ -2,8 +2,10 @@
 
 #![expect(missing_docs, reason = "the names and their meaning are OpenAI's")]
 
+use ipc_proto::wording;
 use ipc_proto::worker::ModelKind;
 use schemars::JsonSchema;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -65,9 +67,43 @@ pub enum Question {
     /// Whether a statement is true.
     Predicate { instructions: Instructions, name: Option<String> },
     /// Which of some values fits.
-    Choice { instructions: Instructions, name: Option<String>, choices: Vec<ChoiceOption> },
+    Choice {
+        instructions: Instructions,
+        name: Option<String>,
+        #[serde(deserialize_with = "choices")]
+        choices: Vec<ChoiceOption>,
+    },
     /// Which of some ordered levels fits.
-    Score { instructions: Instructions, name: Option<String>, levels: Vec<Level> },
+    Score {
+        instructions: Instructions,
+        name: Option<String>,
+        #[serde(deserialize_with = "levels")]
+        levels: Vec<Level>,
+    },
+}
+
+fn choices<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ChoiceOption>, D::Error> {
+    items("choices", deserializer)
+}
+
+fn levels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Level>, D::Error> {
+    items("levels", deserializer)
+}
+
+/// Reads a list inside a question. serde loses the path to a value inside a tagged enum, so the error begins with it.
+fn items<'de, D, T>(field: &str, deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let values = Vec::<Value>::deserialize(deserializer)?.into_iter().enumerate();
+    let read = |(at, value)| {
+        let problem = |error: serde_json::Error| {
+            D::Error::custom(wording::JSON.sentence(&format!(".{field}[{at}]"), &error.to_string()))
+        };
+        T::deserialize::<Value>(value).map_err(problem)
+    };
+    values.map(read).collect()
 }
 
 /// The question's text, or its parts.

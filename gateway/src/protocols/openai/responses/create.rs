@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use futures::FutureExt;
 use ipc_proto::generate::{Event, Generation};
-use ipc_proto::worker::Capacity;
 use ipc_proto::{Error, ErrorKind, Result};
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::{EndHook, Job, Preparation, Progress};
+use crate::dispatch::deliver::{EndHook, Job, JobEvent, Preparation, Served};
 use crate::dispatch::replay_buffer::{ReplayWriter, replay_buffer};
 use crate::dispatch::writer::ResponseWriter;
 use crate::dispatch::{Services, deliver};
@@ -18,7 +17,7 @@ use crate::inference::labels::Labels;
 use crate::inference::request::InferenceRequest;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::unix_seconds;
-use crate::protocols::openai::responses::compaction::passes::{Compactor, LastPass, OutcomeSlot};
+use crate::protocols::openai::responses::compaction::passes::{CompactionSlot, Compactor, LastPass};
 use crate::protocols::openai::responses::parse::{Compaction, ValidResponse};
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::protocols::openai::responses::wire::Item;
@@ -66,7 +65,7 @@ impl Creation {
         valid.request = valid.request.with_labels(labels);
         let stores = valid.store.unwrap_or(true) || valid.background;
         valid.echo.insert("store".into(), stores.into());
-        let slot = OutcomeSlot::default();
+        let slot = CompactionSlot::default();
         let head = ResponseHead {
             id: format!("resp_{}", uuid::Uuid::new_v4().simple()),
             created_at: unix_seconds(),
@@ -142,7 +141,7 @@ fn prefill_only(request: InferenceRequest) -> InferenceRequest {
 }
 
 /// Runs a compaction up to its last pass, whose output the response holds.
-fn prepare_summary(compactor: Compactor, slot: OutcomeSlot) -> Preparation {
+fn prepare_summary(compactor: Compactor, slot: CompactionSlot) -> Preparation {
     let prepare = async move {
         let LastPass { request, outcome } = compactor.prepare().await?;
         // Nobody else fills the slot.
@@ -153,18 +152,21 @@ fn prepare_summary(compactor: Compactor, slot: OutcomeSlot) -> Preparation {
 }
 
 async fn generate(job: Job, mut builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
-    let capacity = collect(job, &mut builder).await?;
+    let served = collect(job, &mut builder).await?;
+    if let Some(model) = &served.answerer.target {
+        builder.set_model(model);
+    }
     if let Some(saver) = saver
         && saver.store(saver.snapshot(&builder)).await.is_err()
     {
         // The client still gets its response.
         builder.mark_not_stored();
     }
-    Ok((capacity.map(Extension), Json(builder.response())).into_response())
+    Ok(served.attach(Json(builder.response()).into_response()))
 }
 
 /// Collects a generation event by event, so that each log probability stays with its text.
-async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Option<Capacity>> {
+async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Served> {
     let mut ignored = Vec::new();
     let add = |event: &Event| {
         if !matches!(event, Event::Failed(_)) {
@@ -172,11 +174,12 @@ async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Option<Capac
             ignored.clear();
         }
     };
-    deliver::collect(job, add).await.map(|(_, capacity)| capacity)
+    deliver::collect(job, add).await.map(|(_, served)| served)
 }
 
 async fn stream(job: Job, builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
     let failed = ResponseBuilder::new(builder.head().clone());
+    let course = Arc::clone(job.recorder.course());
     let end_hook = saver.map(|saver| -> EndHook<ResponseBuilder> {
         Box::new(move |builder| {
             let stored = saver.snapshot(builder);
@@ -186,7 +189,7 @@ async fn stream(job: Job, builder: ResponseBuilder, saver: Option<ResponseSaver>
     match deliver::stream(job, builder, end_hook).await {
         // Codex handles the codes of these errors inside a stream, but gives up at their HTTP statuses.
         Err(error) if matches!(error.kind, ErrorKind::ContextLength | ErrorKind::Overloaded) => {
-            Ok(deliver::failure_stream(failed, &error))
+            Ok(deliver::failure_stream(failed, &error, &course))
         }
         outcome => outcome,
     }
@@ -212,15 +215,18 @@ async fn generate_in_background(
         responses.add_replay(id.clone(), replay);
     }
     responses.run(id, async move {
-        let add = |progress: Progress<'_>| {
+        let add = |progress: JobEvent<'_>| {
             let is_last = match progress {
-                Progress::Begun { prompt_tokens } => {
+                JobEvent::Begun { prompt_tokens, served } => {
+                    if let Some(model) = &served.answerer.target {
+                        builder.set_model(model);
+                    }
                     builder.open(&mut last, prompt_tokens);
                     saver.responses.record_begin(saver.snapshot(&builder));
                     false
                 }
-                Progress::Event(Event::Failed(_)) => true,
-                Progress::Event(event) => builder.push(&mut last, 0, event),
+                JobEvent::Event(Event::Failed(_)) => true,
+                JobEvent::Event(event) => builder.push(&mut last, 0, event),
             };
             if is_last {
                 return;

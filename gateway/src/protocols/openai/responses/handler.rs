@@ -20,7 +20,7 @@ use crate::protocols::error::ApiError;
 use crate::protocols::openai::responses::answer::{
     Compacted, CompactedItem, Count, Deleted, InputText, Page,
 };
-use crate::protocols::openai::responses::compaction::passes::{Compactor, Outcome};
+use crate::protocols::openai::responses::compaction::passes::{CompactionResult, Compactor};
 use crate::protocols::openai::responses::create::{Context, Creation, load_history};
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::protocols::openai::responses::wire::{GetQuery, Item, ItemsQuery};
@@ -77,7 +77,7 @@ pub async fn compact(
 }
 
 /// Returns the user messages that stay, and the summary of the rest.
-fn compacted(messages: &[Message], outcome: Outcome) -> Compacted {
+fn compacted(messages: &[Message], outcome: CompactionResult) -> Compacted {
     let suffix = uuid::Uuid::new_v4().simple().to_string();
     let kept = compaction::kept_texts(messages, outcome.kept_bytes).into_iter().enumerate();
     let message = |(at, text)| CompactedItem::Message {
@@ -113,7 +113,7 @@ pub async fn input_tokens(
     model_choice::fill(&services.catalogue, &mut request).await?;
     let history = load_history(&responses, &tenant, &mut request).await?;
     let valid = parse::parse_count(request, &history)?;
-    let (target, prompts) = Target::from_prompts(valid);
+    let (target, prompts) = Target::from_prompts(tenant, valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))
 }

@@ -52,6 +52,11 @@ pub(super) fn check_results(history: &[Item], input: &[Item]) -> Result<()> {
     Ok(())
 }
 
+/// Whether an item is neither a turn of the user nor one of the model, such as a developer's message.
+pub(super) fn is_setting(item: &Item) -> bool {
+    matches!(author(item), Author::Other)
+}
+
 /// Converts items to messages. `calls` gives the names by which the model knows tools.
 pub(in crate::protocols::openai) fn turns(
     instructions: Option<&str>,
@@ -203,11 +208,20 @@ fn missing(path: &str, field: &str) -> Error {
 }
 
 fn parse_text(name: &str, content: &Content, refuses_media: bool) -> Result<String> {
+    Ok(parse_parts(name, content, refuses_media)?.concat())
+}
+
+/// The output of a call. Its parts are values of their own, such as the elements of a list: each begins a line.
+fn parse_output(name: &str, content: &Content) -> Result<String> {
+    Ok(parse_parts(name, content, false)?.join("\n"))
+}
+
+fn parse_parts(name: &str, content: &Content, refuses_media: bool) -> Result<Vec<String>> {
     match content {
-        Content::Text(text) => Ok(text.clone()),
+        Content::Text(text) => Ok(vec![text.clone()]),
         Content::Parts(parts) => {
             let read = |(at, part)| part_text(&format!("{name}[{at}]"), part, refuses_media);
-            Ok(parts.iter().enumerate().map(read).collect::<Result<Vec<_>>>()?.concat())
+            parts.iter().enumerate().map(read).collect()
         }
         Content::Other(_) => {
             Err(Error::invalid(name, format!("{name}: expected a string or a list of content parts")))

@@ -88,27 +88,18 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
     let logprobs = logprobs(&request)?;
     let encrypt = includes(&request, "reasoning.encrypted_content");
     let stream = request.stream.unwrap_or(false).then_some(Streaming { include_usage: true });
-    let background = request.background.unwrap_or(false);
-    if background && request.store == Some(false) {
-        let text = "background: such a response is stored and asked for later: it cannot have store: false";
-        return Err(Error::invalid("background", text));
-    }
+    let background = in_background(&request)?;
     let max_tokens = token_limit("max_output_tokens", request.max_output_tokens)?;
     let constraint = constraint(&request)?;
-    let priority = match request.service_tier.as_deref() {
-        Some("priority" | "fast" | "ultrafast") => Priority::High,
-        Some("flex") => Priority::Low,
-        _ => extensions.priority.unwrap_or_default(),
-    };
+    let priority = priority_of_tier(&request).or(extensions.priority).unwrap_or_default();
     let stop = stop_texts("stop", request.stop.take().map(Stop::into_texts).unwrap_or_default())?;
     let generates = generates(&request);
     let Conversation { prompt, input, calls, shown } = parse_conversation(&mut request, history)?;
     let compaction = compaction(&request, &input)?;
     let constraint = applicable_format(&prompt.tool_choice, constraint);
     let echo = echo(&request, &prompt, &shown);
-    let prompt = Prompt::Chat(prompt);
     let generation = Generation {
-        prompt,
+        prompt: Prompt::Chat(prompt),
         sampling,
         stop,
         max_tokens,
@@ -119,10 +110,9 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
         time_limit_ms: extensions.time_limit_ms,
         ..Generation::default()
     };
-    let model = model_name(request.model)?;
     Ok(ValidResponse {
         request: InferenceRequest {
-            model,
+            model: model_name(request.model)?,
             generation,
             more_prompts: Vec::new(),
             choices: 1,
@@ -131,6 +121,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
             keep_alive: extensions.keep_alive,
             labels,
             affinity,
+            original: None,
         },
         input,
         previous: request.previous_response_id,
@@ -160,6 +151,24 @@ pub fn parse_count(mut request: Request, history: &[Item]) -> Result<PromptReque
         keep_alive,
         time_limit_ms,
     })
+}
+
+/// Returns whether the response is made in the background.
+fn in_background(request: &Request) -> Result<bool> {
+    let background = request.background.unwrap_or(false);
+    if background && request.store == Some(false) {
+        let text = "background: such a response is stored and asked for later: it cannot have store: false";
+        return Err(Error::invalid("background", text));
+    }
+    Ok(background)
+}
+
+fn priority_of_tier(request: &Request) -> Option<Priority> {
+    match request.service_tier.as_deref() {
+        Some("priority" | "fast" | "ultrafast") => Some(Priority::High),
+        Some("flex") => Some(Priority::Low),
+        _ => None,
+    }
 }
 
 /// Returns whether the request generates an output, or only fills the prefix cache.
@@ -277,7 +286,12 @@ fn parse_conversation(request: &mut Request, history: &[Item]) -> Result<Convers
         Some(api::Input::Items(items)) => items,
     };
     items::check_results(history, &input)?;
-    let paths = items::paths(history, &input);
+    // Codex warms the connection of a resumed session up before it has a question.
+    let nothing = items::user_message(String::new());
+    let mut paths = items::paths(history, &input);
+    if !generates(request) && paths.iter().all(|(_, item)| items::is_setting(item)) {
+        paths.push(("input".into(), &nothing));
+    }
     let offer = tools::parse(request.tools.take().unwrap_or_default(), request.tool_choice.as_ref(), &paths)?;
     let mut messages = items::turns(request.instructions.as_deref(), &paths, &offer.calls)?;
     verbosity(request).apply(&mut messages);

@@ -24,9 +24,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::access::Tenant;
+use crate::access::budget::Moment;
 use crate::dispatch::Services;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::body::{self, Body, MAX_BODY_BYTES};
+use crate::protocols::common::rate_limits::estimate;
 use crate::protocols::common::{field_names, labels, model_choice};
 use crate::protocols::error::{status, unroutable};
 use crate::protocols::openai::error;
@@ -191,6 +193,8 @@ impl Session {
                 format!("type: \"{kind}\" is not supported, only \"response.create\""),
             ));
         }
+        let tenant = self.context.tenant.admit(estimate(request.len() as u64), Moment::now());
+        let tenant = tenant.map_err(|refusal| refusal.error)?;
         let mut request: api::Request = body::parse(request)?;
         model_choice::fill(&self.context.services.catalogue, &mut request).await?;
         if request.background == Some(true) {
@@ -198,8 +202,9 @@ impl Session {
             return Err(Error::invalid("background", text));
         }
         request.stream = Some(true);
-        let id = RequestId(format!("{}-{}", self.context.id.0, self.requests));
-        let context = Context { id, ..self.context.clone() };
+        let of_socket = self.context.id.clone();
+        let id = RequestId { name: format!("{}-{}", of_socket.name, self.requests), ..of_socket };
+        let context = Context { id, tenant, ..self.context.clone() };
         // A continuation that fails forgets it, as in OpenAI's API. A stored one is still in the database.
         let latest = self.latest.take_if(|latest| request.previous_response_id.as_ref() == Some(&latest.id));
         let is_unstored = latest.as_ref().is_some_and(|latest| !latest.stored);

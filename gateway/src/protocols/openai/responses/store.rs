@@ -59,6 +59,11 @@ const RETRY_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 13, 40, 60];
 const RELEASE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl ResponseStore {
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
     /// Creates the store over the database of the home folder `home`, with the retention in days.
     pub fn new(db: Db, home: &Path, days: u32) -> Self {
         let retention_seconds = u64::from(days) * 24 * 3600;

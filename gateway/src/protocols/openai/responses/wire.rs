@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use ipc_proto::worker::ModelKind;
 use ipc_proto::{Error, Result};
 use schemars::JsonSchema;
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,6 +15,7 @@ use crate::protocols::common::body::{Body, Check, check_part};
 use crate::protocols::common::extensions::ExtensionFields;
 use crate::protocols::common::model_choice::NamesModel;
 use crate::protocols::common::sampling::SamplingFields;
+use crate::protocols::common::text_or::{self, TextOr};
 use crate::protocols::common::token_limit::TokenLimit;
 use crate::protocols::common::unsupported::{Everywhere, NotInResponses, Refused};
 use crate::protocols::common::verbosity::Verbosity;
@@ -34,7 +36,7 @@ pub struct Request {
     pub background: Option<bool>,
     pub max_output_tokens: Option<TokenLimit>,
     pub max_tool_calls: Option<u32>,
-    pub top_logprobs: Option<u8>,
+    pub top_logprobs: Option<u32>,
     pub include: Option<Vec<String>>,
     pub tools: Option<Vec<Tool>>,
     pub tool_choice: Option<ToolChoice>,
@@ -86,13 +88,30 @@ impl NamesModel for Request {
 }
 
 /// The input: a text or a list of items.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of input items")]
-#[schemars(rename = "ResponsesInput")]
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged, rename = "ResponsesInput")]
 pub enum Input {
     /// The text of one user message.
     Text(String),
     Items(Vec<Item>),
+}
+
+impl TextOr for Input {
+    const EXPECTED: &'static str = "expected a string or a list of input items";
+
+    fn from_text(text: String) -> Self {
+        Self::Text(text)
+    }
+
+    fn from_other(value: Value) -> Option<Self> {
+        text_or::list(value).map(Self::Items)
+    }
+}
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or::deserialize(deserializer)
+    }
 }
 
 /// An item of any kind. A message, reasoning or a call has most of these fields; those of other kinds stay in `rest`.

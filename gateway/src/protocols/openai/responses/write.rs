@@ -15,7 +15,7 @@ use crate::protocols::common::field_names;
 use crate::protocols::openai::responses::answer::{
     Failure, Incomplete, InputDetails, Item, OutputDetails, Response, Usage,
 };
-use crate::protocols::openai::responses::compaction::passes::OutcomeSlot;
+use crate::protocols::openai::responses::compaction::passes::CompactionSlot;
 use crate::protocols::openai::responses::events::{Body, Event};
 use crate::protocols::openai::responses::{answer, calls, sealed};
 use crate::protocols::openai::tools::call_forms::{CallForm, CallForms, CallKind};
@@ -44,7 +44,7 @@ pub struct ResponseHead {
     /// The kind of items that the model's output becomes.
     pub form: Form,
     /// The result of a compaction before the generation.
-    pub compacted: OutcomeSlot,
+    pub compacted: CompactionSlot,
 }
 
 /// The kind of items that the model's output becomes.
@@ -67,7 +67,7 @@ pub struct ResponseBuilder {
     sequence: u64,
     done: Vec<Item>,
     open: Option<Open>,
-    outcome: Outcome,
+    status: Status,
     usage: Option<Usage>,
     /// The summary so far, of [`Form::Compaction`].
     summary: Option<Output>,
@@ -97,7 +97,7 @@ enum Kind {
 
 /// The status of a response.
 #[derive(Debug, Clone)]
-enum Outcome {
+enum Status {
     /// A background response that no worker has begun.
     Queued,
     Running,
@@ -117,7 +117,7 @@ impl ResponseBuilder {
             sequence: 0,
             done: Vec::new(),
             open: None,
-            outcome: Outcome::Running,
+            status: Status::Running,
             usage: None,
             summary: None,
         }
@@ -125,7 +125,7 @@ impl ResponseBuilder {
 
     /// Begins the response as queued, until [`ResponseWriter::open`].
     pub fn queue(&mut self, buffer: &mut Vec<u8>) {
-        self.outcome = Outcome::Queued;
+        self.status = Status::Queued;
         self.push_created(buffer);
         self.push_response(buffer, "response.queued");
     }
@@ -142,14 +142,14 @@ impl ResponseBuilder {
 
     /// Returns the response in its present state.
     pub fn response(&self) -> Response<'_> {
-        let (status, error, incomplete) = match &self.outcome {
-            Outcome::Queued => ("queued", None, None),
-            Outcome::Running => ("in_progress", None, None),
-            Outcome::Completed(_) => ("completed", None, None),
-            Outcome::Incomplete(reason) => ("incomplete", None, Some(Incomplete { reason })),
-            Outcome::Failed(failure) => ("failed", Some(failure.clone()), None),
+        let (status, error, incomplete) = match &self.status {
+            Status::Queued => ("queued", None, None),
+            Status::Running => ("in_progress", None, None),
+            Status::Completed(_) => ("completed", None, None),
+            Status::Incomplete(reason) => ("incomplete", None, Some(Incomplete { reason })),
+            Status::Failed(failure) => ("failed", Some(failure.clone()), None),
         };
-        let completed_at = if let Outcome::Completed(at) = self.outcome { Some(at) } else { None };
+        let completed_at = if let Status::Completed(at) = self.status { Some(at) } else { None };
         Response {
             id: &self.head.id,
             object: "response",
@@ -314,19 +314,19 @@ impl ResponseBuilder {
     }
 
     fn finish(&mut self, buffer: &mut Vec<u8>, reason: FinishReason, usage: generate::Usage) {
-        let (status, outcome) = match reason {
-            FinishReason::Length => ("incomplete", Outcome::Incomplete("max_output_tokens")),
-            FinishReason::Filtered => ("incomplete", Outcome::Incomplete("content_filter")),
-            _ => ("completed", Outcome::Completed(unix_seconds())),
+        let (item_status, status) = match reason {
+            FinishReason::Length => ("incomplete", Status::Incomplete("max_output_tokens")),
+            FinishReason::Filtered => ("incomplete", Status::Incomplete("content_filter")),
+            _ => ("completed", Status::Completed(unix_seconds())),
         };
-        self.close_item(buffer, status);
-        self.outcome = outcome;
+        self.close_item(buffer, item_status);
+        self.status = status;
         self.usage = Some(to_usage(usage));
     }
 
     /// Ends a response without output. It generated one token, only to fill the prefix cache.
     fn finish_empty(&mut self, usage: generate::Usage) {
-        self.outcome = Outcome::Completed(unix_seconds());
+        self.status = Status::Completed(unix_seconds());
         self.usage = Some(to_usage(generate::Usage { completion_tokens: 0, reasoning_tokens: 0, ..usage }));
     }
 
@@ -379,9 +379,13 @@ impl Open {
 impl ResponseWriter for ResponseBuilder {
     const EAGER: bool = true;
 
+    fn set_model(&mut self, model: &str) {
+        model.clone_into(&mut self.head.model);
+    }
+
     fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
-        if matches!(self.outcome, Outcome::Queued) {
-            self.outcome = Outcome::Running;
+        if matches!(self.status, Status::Queued) {
+            self.status = Status::Running;
         }
         self.push_created(buffer);
         self.push_response(buffer, "response.in_progress");
@@ -412,17 +416,17 @@ impl ResponseWriter for ResponseBuilder {
         if !stored {
             self.mark_not_stored();
         }
-        match self.outcome {
-            Outcome::Completed(_) => self.push_response(buffer, "response.completed"),
-            Outcome::Incomplete(_) => self.push_response(buffer, "response.incomplete"),
-            Outcome::Queued | Outcome::Running | Outcome::Failed(_) => {}
+        match self.status {
+            Status::Completed(_) => self.push_response(buffer, "response.completed"),
+            Status::Incomplete(_) => self.push_response(buffer, "response.incomplete"),
+            Status::Queued | Status::Running | Status::Failed(_) => {}
         }
     }
 
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error) {
         self.push_created(buffer);
         self.close_item(buffer, "incomplete");
-        self.outcome = Outcome::Failed(to_failure(failure));
+        self.status = Status::Failed(to_failure(failure));
         self.push_response(buffer, "response.failed");
     }
 

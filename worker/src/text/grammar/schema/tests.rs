@@ -26,7 +26,8 @@ fn keywords_that_say_nothing_are_left_out() {
 #[test]
 fn keywords_that_restrict_stay() {
     for schema in [
-        json!({"type": "string", "format": "date"}),
+        json!({"type": "string", "format": "ipv6"}),
+        json!({"type": "string", "format": "date", "pattern": "^2"}),
         json!({"type": "array", "uniqueItems": true}),
         json!({"not": {"type": "null"}}),
         json!({"propertyNames": {"maxLength": 3}, "properties": {"a": {}}}),

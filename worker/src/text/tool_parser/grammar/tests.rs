@@ -302,14 +302,14 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
         lark_grammar(format, &spec, &|marker| QWEN.grammars.marker(marker)).err()
     };
     let either = json!({"anyOf": [{"properties": {"a": {}}, "required": ["a"]}]});
-    let date = json!({"properties": {"day": {"type": "string", "format": "date"}}});
+    let host = json!({"properties": {"host": {"type": "string", "format": "ipv6"}}});
     let name = json!({"properties": {"a>b: c": {"type": "string"}}});
     for format in formats() {
         let one_by_one = matches!(format, ToolFormat::QwenXml | ToolFormat::Gemma | ToolFormat::Pythonic);
         let quoted = format == ToolFormat::Pythonic;
         for (schema, word, refused) in [
             (&either, "\"anyOf\"", one_by_one),
-            (&date, "\"format\"", one_by_one && !quoted),
+            (&host, "\"format\"", one_by_one && !quoted),
             (&name, "a>b", one_by_one),
         ] {
             let error = refusal(format, schema.clone(), true);

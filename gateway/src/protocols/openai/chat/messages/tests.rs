@@ -55,11 +55,11 @@ fn missing_null_and_empty_content_beside_calls_are_equal() {
 }
 
 #[test]
-fn tool_result_in_parts_is_joined() {
+fn parts_of_a_tool_result_are_lines() {
     let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     let result = json!({"role": "tool", "tool_call_id": "c1", "content": parts});
     let turns = turns_of(&json!([calling(&json!(null)), result])).unwrap();
-    assert_eq!((&*turns[1].content.text(), turns[1].name.as_deref()), ("ab", Some("f")));
+    assert_eq!((&*turns[1].content.text(), turns[1].name.as_deref()), ("a\nb", Some("f")));
 }
 
 fn image() -> Value {

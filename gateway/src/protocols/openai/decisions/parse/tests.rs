@@ -81,6 +81,25 @@ fn levels_are_numbered_from_zero() {
 }
 
 #[test]
+fn invalid_item_of_a_question_is_named() {
+    for (question, text) in [
+        (json!({"type": "score", "levels": ["a"]}), "questions[0].levels[0] must be an object, not \"a\""),
+        (json!({"type": "score", "levels": [{}]}), "questions[0].levels[0].label is missing"),
+        (
+            json!({"type": "choice", "choices": [{"value": 3}]}),
+            "questions[0].choices[0] must be a string or a boolean",
+        ),
+    ] {
+        let mut question = question;
+        question["instructions"] = json!("a");
+        let error = parsed(&json!({"questions": [question]})).unwrap_err();
+        assert_eq!(error.message, text);
+        let field = text.split_whitespace().next().unwrap();
+        assert_eq!(error.field, Some(field.into()));
+    }
+}
+
+#[test]
 fn invalid_field_is_named() {
     let predicate = json!({"type": "predicate", "instructions": "a"});
     let many: Vec<_> = (0..401).map(|_| predicate.clone()).collect();

@@ -43,12 +43,12 @@ pub struct LastPass {
     /// Its output is the summary.
     pub request: InferenceRequest,
     /// The result of the earlier passes, for the builder of the response.
-    pub outcome: Outcome,
+    pub outcome: CompactionResult,
 }
 
 /// The result of a compaction before the response begins.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub struct CompactionResult {
     /// The summary, if it is complete.
     pub summary: Option<Summary>,
     /// The token counts of the passes before the response's own generation.
@@ -58,7 +58,7 @@ pub struct Outcome {
 }
 
 /// A slot for the outcome. The preparation of a job fills it, and the builder of the response reads it.
-pub type OutcomeSlot = Arc<OnceLock<Outcome>>;
+pub type CompactionSlot = Arc<OnceLock<CompactionResult>>;
 
 /// The number of tokens of a conversation, and of the context.
 struct Size {
@@ -90,7 +90,7 @@ impl Compactor {
     ///
     /// # Errors
     /// Those of [`Self::prepare`].
-    pub async fn summarise(&self, chat: &ChatPrompt) -> Result<Outcome> {
+    pub async fn summarise(&self, chat: &ChatPrompt) -> Result<CompactionResult> {
         let LastPass { request, mut outcome } = self.prepare_for(chat).await?;
         let (text, usage) = self.run(request).await?;
         outcome.usage = sum(outcome.usage, usage);
@@ -113,7 +113,11 @@ impl Compactor {
     ///
     /// # Errors
     /// Those of [`Self::prepare`].
-    pub async fn compact_above(self, threshold: Option<u32>, slot: OutcomeSlot) -> Result<InferenceRequest> {
+    pub async fn compact_above(
+        self,
+        threshold: Option<u32>,
+        slot: CompactionSlot,
+    ) -> Result<InferenceRequest> {
         let chat = self.chat()?;
         let Size { tokens, context } = self.measure(chat).await?;
         let (over, under) = DEFAULT_THRESHOLD;
@@ -146,7 +150,7 @@ impl Compactor {
         let room = (context / SUMMARY_PART).clamp(1, MAX_SUMMARY_TOKENS);
         let room = self.request.generation.max_tokens.map_or(room, |most| most.min(room));
         let kept_bytes = context as usize;
-        let outcome = Outcome { kept_bytes, ..Outcome::default() };
+        let outcome = CompactionResult { kept_bytes, ..CompactionResult::default() };
         if tokens + room <= context {
             return Ok(LastPass { request: self.pass(turn, room)?, outcome });
         }
@@ -157,7 +161,7 @@ impl Compactor {
         &self,
         chat: &ChatPrompt,
         (room, context): (u32, u32),
-        mut outcome: Outcome,
+        mut outcome: CompactionResult,
     ) -> Result<LastPass> {
         let transcript = transcript(&chat.messages);
         let (mut rest, mut earlier) = (&*transcript, None);
@@ -201,6 +205,7 @@ impl Compactor {
         let InferenceRequest { model, keep_alive, .. } = &self.request;
         let target = Target {
             model: model.clone(),
+            sender: self.sender.1.clone(),
             keep_alive: *keep_alive,
             time_limit_ms: self.time_left()?,
             ..Target::default()

@@ -4,7 +4,7 @@ use ipc_proto::Result;
 use ipc_proto::generate::{Role, ToolCall};
 use serde_json::{Map, Value, json};
 
-use super::{Turns, missing, parse_text};
+use super::{Turns, missing, parse_output, parse_text};
 use crate::protocols::openai::responses::wire::{Content, Item};
 use crate::protocols::openai::tools::call_forms::CallKind;
 use crate::protocols::openai::tools::text_input;
@@ -24,7 +24,7 @@ impl Turns<'_> {
             "function_call_output" | "custom_tool_call_output" => {
                 let id = item.call_id.clone().ok_or_else(|| missing(path, "call_id"))?;
                 let output = item.output.as_ref().ok_or_else(|| missing(path, "output"))?;
-                let content = parse_text(&format!("{path}.output"), output, false)?;
+                let content = parse_output(&format!("{path}.output"), output)?;
                 self.push_result(id, content);
             }
             "tool_search_output" => {
@@ -159,7 +159,7 @@ fn text_of(value: &Value) -> String {
 fn plain(content: &Content) -> String {
     // Any content serialises: it was parsed from JSON.
     let json = || serde_json::to_value(content).unwrap_or_default().to_string();
-    parse_text("", content, false).unwrap_or_else(|_| json())
+    parse_output("", content).unwrap_or_else(|_| json())
 }
 
 /// The text of an output of a kind that a vendor defines.

@@ -26,6 +26,16 @@ fn short(items: Value) -> Vec<String> {
 }
 
 #[test]
+fn parts_of_an_output_are_lines() {
+    let parts = json!([{"type": "input_text", "text": "a, b"}, {"type": "input_text", "text": "c"}]);
+    let items = json!([
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": parts},
+    ]);
+    assert_eq!(short(items)[1], "tool(f) a, b\nc");
+}
+
+#[test]
 fn custom_call_and_its_output_become_turns() {
     let items = json!([
         {"type": "custom_tool_call", "call_id": "c1", "name": "patch", "input": "a\n\"b\""},

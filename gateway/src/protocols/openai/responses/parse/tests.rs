@@ -166,6 +166,18 @@ fn generate_false_and_prewarm_generate_nothing() {
 }
 
 #[test]
+fn prefill_may_come_before_any_question() {
+    let developer = json!({"role": "developer", "content": "D"});
+    for (input, count) in [(json!([]), 0), (json!([developer]), 1)] {
+        let warm = valid(&json!({"generate": false, "input": input})).unwrap();
+        let Prompt::Chat(prompt) = warm.request.generation.prompt else { panic!("no chat") };
+        assert_eq!(prompt.messages.last(), Some(&message(Role::User, "")));
+        assert_eq!((prompt.messages.len(), warm.input.len()), (count + 1, count));
+        assert!(valid(&json!({"input": input})).is_err());
+    }
+}
+
+#[test]
 fn instructions_and_developer_messages_form_one_system_message() {
     let more = json!({"instructions": "a", "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "b"}]},

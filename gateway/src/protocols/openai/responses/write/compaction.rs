@@ -2,7 +2,7 @@
 
 use ipc_proto::generate::{Delta, Usage};
 
-use super::{Outcome, ResponseBuilder, to_usage};
+use super::{ResponseBuilder, Status, to_usage};
 use crate::dispatch::writer::ResponseWriter;
 use crate::inference::output::Output;
 use crate::protocols::common::answer::unix_seconds;
@@ -39,7 +39,7 @@ impl ResponseBuilder {
         let earlier = self.head.compacted.get().cloned().unwrap_or_default();
         let summary = Summary { text, kept_bytes: earlier.kept_bytes, before_question: false };
         self.end_compaction(buffer, &summary);
-        self.outcome = Outcome::Completed(unix_seconds());
+        self.status = Status::Completed(unix_seconds());
         self.usage = Some(to_usage(passes::sum(earlier.usage, usage)));
     }
 

@@ -111,8 +111,8 @@ fn only_a_completed_response_has_a_time_of_completion() {
 }
 
 /// A builder of this form, whose preparation has found `outcome`.
-fn prepared(form: Form, outcome: passes::Outcome) -> ResponseBuilder {
-    let compacted = OutcomeSlot::default();
+fn prepared(form: Form, outcome: passes::CompactionResult) -> ResponseBuilder {
+    let compacted = CompactionSlot::default();
     compacted.set(outcome).unwrap();
     ResponseBuilder::new(ResponseHead { form, compacted, ..builder().head().clone() })
 }
@@ -124,7 +124,8 @@ fn names(events: &[Value]) -> Vec<&str> {
 #[test]
 fn compaction_is_one_item_without_text() {
     let earlier = generate::Usage { prompt_tokens: 100, ..generate::Usage::default() };
-    let wire = prepared(Form::Compaction, passes::Outcome { usage: earlier, kept_bytes: 9, summary: None });
+    let wire =
+        prepared(Form::Compaction, passes::CompactionResult { usage: earlier, kept_bytes: 9, summary: None });
     let events = stream_of(
         wire,
         &[
@@ -158,15 +159,18 @@ fn compaction_is_one_item_without_text() {
 
 #[test]
 fn model_that_writes_no_summary_fails_the_compaction() {
-    let events =
-        stream_of(prepared(Form::Compaction, passes::Outcome::default()), &[finished(FinishReason::Stop)]);
+    let events = stream_of(
+        prepared(Form::Compaction, passes::CompactionResult::default()),
+        &[finished(FinishReason::Stop)],
+    );
     assert_eq!(names(&events).pop(), Some("response.failed"));
 }
 
 #[test]
 fn automatic_compaction_precedes_the_answer() {
     let summary = Summary { text: "S".into(), kept_bytes: 9, before_question: true };
-    let outcome = passes::Outcome { summary: Some(summary.clone()), ..passes::Outcome::default() };
+    let outcome =
+        passes::CompactionResult { summary: Some(summary.clone()), ..passes::CompactionResult::default() };
     let events = stream_of(
         prepared(Form::Answer, outcome),
         &[parts(vec![Part::Text("x".into())]), finished(FinishReason::Stop)],

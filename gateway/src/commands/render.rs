@@ -11,6 +11,7 @@ use ipc_proto::prompt::TokenizeRequest;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::Serialize;
 
+use crate::access::Tenant;
 use crate::backends::local::LocalBackend;
 use crate::dispatch::{Dispatcher, Target};
 use crate::fleet::{Catalogue, FleetClient};
@@ -76,7 +77,7 @@ pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
         let target = Target { model: model.clone(), ..Target::default() };
         tokens = translate::plain_tokens(dispatcher.tokenize(&target, &tokenize).await?, true).tokens;
     }
-    let (target, prompts) = Target::from_prompts(request.into());
+    let (target, prompts) = Target::from_prompts(Tenant::default(), request.into());
     let prompt = dispatcher.render(&target, &prompts).await?.remove(0);
     let answer = Answer { rendered: translate::rendered(model, prompt), tokens };
     let unwritable = |e: serde_json::Error| Error::new(ErrorKind::Internal, Origin::Gateway, e.to_string());

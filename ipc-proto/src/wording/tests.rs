@@ -2,7 +2,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::protocols::common::token_limit::TokenLimit;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -13,7 +12,7 @@ enum Level {
 }
 
 fn said<'a, T: Deserialize<'a> + std::fmt::Debug>(value: &'a Value) -> String {
-    sentence("x", &T::deserialize(value).unwrap_err().to_string())
+    JSON.sentence("x", &T::deserialize(value).unwrap_err().to_string())
 }
 
 #[test]
@@ -27,7 +26,6 @@ fn wrong_values_are_described_without_names_of_types() {
         (said::<String>(&json!([1])), "x must be a string, not a list"),
         (said::<Vec<String>>(&json!({})), "x must be a list, not an object"),
         (said::<std::collections::BTreeMap<String, f32>>(&json!(null)), "x must be an object, not null"),
-        (said::<TokenLimit>(&json!("9")), "x must be a number of tokens, or -1 for no limit, not \"9\""),
         (said::<Level>(&json!("urgent")), "x must be one of \"high\", \"normal\", \"low\", not \"urgent\""),
     ] {
         assert_eq!(sentence, expected);
@@ -37,6 +35,18 @@ fn wrong_values_are_described_without_names_of_types() {
 #[test]
 fn position_in_the_body_is_left_out() {
     let error = serde_json::from_str::<f32>(" \"at line 3\"").unwrap_err().to_string();
-    assert_eq!(sentence("x", &error), "x must be a number, not \"at line 3\"");
-    assert_eq!(sentence("x", "at least at line one"), "x: at least at line one");
+    assert_eq!(JSON.sentence("x", &error), "x must be a number, not \"at line 3\"");
+    assert_eq!(JSON.sentence("x", "at least at line one"), "x: at least at line one");
+}
+
+#[test]
+fn tables_are_no_objects() {
+    assert_eq!(
+        TOML.sentence("x", "invalid type: map, expected u32"),
+        "x must be a whole number that is not negative, not a table"
+    );
+    assert_eq!(
+        TOML.sentence("x", "invalid type: integer `3`, expected struct Settings"),
+        "x must be a table, not 3"
+    );
 }

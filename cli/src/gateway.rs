@@ -1,0 +1,79 @@
+//! Runs the commands of `mlxd-gateway`, the program beside this one: it knows requests, prompts, keys, providers and routes.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::client::{ClientError, Home};
+use crate::config::{self, Environment};
+use crate::sibling;
+
+const PROGRAM: &str = "mlxd-gateway";
+
+/// The standard output of the program for these arguments and this standard input.
+///
+/// # Errors
+/// The program is missing, or refuses. Its sentence is the error.
+pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A], input: &str) -> Result<String, ClientError> {
+    let program = sibling::path(PROGRAM)?;
+    let mut command = Command::new(&program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // If the program has ended already, its standard error has the reason.
+        let _ = pipe.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ClientError::Gateway(if reason.is_empty() { output.status.to_string() } else { reason }))
+}
+
+/// The commands on one home folder, with or without a running server.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// The gateway's settings.
+    settings: Value,
+}
+
+impl Folder {
+    /// The home folder that the flag, the environment or the default names.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub(crate) fn new(home: Home, environment: &Environment) -> Result<Self, ClientError> {
+        let path = config::home(home.folder(), environment)?;
+        let settings = config::gateway_settings(&path, environment)?;
+        Ok(Self { path, settings: serde_json::to_value(settings).map_err(std::io::Error::from)? })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The answer of a command, as it is and parsed. The body is that of the same request over HTTP. It goes through a pipe: others
+    /// see command lines.
+    ///
+    /// # Errors
+    /// The program is missing, or refuses.
+    pub(crate) fn ask(
+        &self,
+        command: &str,
+        verb: &[&OsStr],
+        body: &impl Serialize,
+    ) -> Result<(String, Value), ClientError> {
+        let begin = [OsStr::new(command), OsStr::new("--home"), self.path.as_os_str()];
+        let arguments = [&begin[..], verb].concat();
+        let body = serde_json::to_value(body).map_err(std::io::Error::from)?;
+        let answer = run(&arguments, &json!({"settings": self.settings, "body": body}).to_string())?;
+        let parsed = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
+        Ok((answer, parsed))
+    }
+}

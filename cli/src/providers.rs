@@ -1,0 +1,411 @@
+//! `mlxd provider`: makes, lists, tests, changes and removes providers. Runs `mlxd-gateway provider` on the home folder, with or
+//! without a running server. A running server notices the changes.
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Read};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, ClientError, Home};
+use crate::config::Environment;
+use crate::gateway::Folder;
+use crate::table;
+
+/// What to do with providers.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ProviderVerb {
+    /// Make a provider. Its API key is read from standard input.
+    Add(Order),
+    /// List all providers.
+    Ls {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one of them.
+    Show(Named),
+    /// Remove it. Requests that it answers go on.
+    Rm(Named),
+    /// Ask it for its models.
+    Test(Named),
+    /// Offer its models.
+    Enable(Named),
+    /// Offer its models no longer.
+    Disable(Named),
+    /// Replace its API key, which is read from standard input.
+    SetKey {
+        /// The provider's name.
+        name: String,
+        #[command(flatten)]
+        key: KeySource,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// Selects the home folder and the output.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Form {
+    /// Write JSON, as the admin API answers.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) home: Home,
+}
+
+/// One provider.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// The provider's name.
+    name: String,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// Where an API key comes from. On a command line others would see it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeySource {
+    /// Read the API key from this environment variable instead of standard input.
+    #[arg(long, value_name = "NAME")]
+    key_env: Option<String>,
+    /// The provider asks for no API key.
+    #[arg(long, conflicts_with = "key_env")]
+    no_key: bool,
+}
+
+/// The provider to make.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Order {
+    /// Its name, the part of its models' names before the slash.
+    name: String,
+    /// The protocol that it speaks.
+    #[arg(long, value_parser = ["openai", "openai-compatible", "anthropic"])]
+    kind: String,
+    /// The address before /chat/completions or /v1/messages.
+    #[arg(long)]
+    url: String,
+    /// A model to offer: its id, and what is known of it, such as ID,alias=fast,context=32768,max_output=8192; may be given
+    /// several times.
+    #[arg(long = "model", value_name = "ID", required = true, value_parser = model)]
+    models: Vec<Value>,
+    #[command(flatten)]
+    key: KeySource,
+    /// Seconds that a request may take in all [default: 600].
+    #[arg(long, value_name = "SECONDS")]
+    timeout_seconds: Option<u32>,
+    /// Allow a link-local address, as those of metadata services are.
+    #[arg(long)]
+    allow_link_local: bool,
+    /// Do not offer its models yet.
+    #[arg(long)]
+    disabled: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// A provider, as far as the list shows it.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+    source: String,
+    kind: String,
+    url: String,
+    has_key: bool,
+    last_four: Option<String>,
+    models: Vec<Model>,
+    timeout_seconds: u32,
+    enabled: bool,
+    problem: Option<String>,
+}
+
+/// One of its models.
+#[derive(Debug, Deserialize)]
+struct Model {
+    id: String,
+    alias: Option<String>,
+    context: Option<u32>,
+}
+
+/// The outcome of a test.
+#[derive(Debug, Deserialize)]
+struct Test {
+    problem: Option<String>,
+    missing_models: Vec<String>,
+    models: Vec<Model>,
+    elapsed_ms: Option<u64>,
+}
+
+/// Runs a command and returns its output.
+pub(crate) fn run(verb: ProviderVerb, environment: &Environment) -> Result<Answer, ClientError> {
+    match verb {
+        ProviderVerb::Add(order) => {
+            let key = order.key.read(environment)?;
+            let document = document(&order, key.as_deref());
+            let folder = Folder::new(order.form.home, environment)?;
+            let (answer, _) = folder.ask("provider", &[OsStr::new("add")], &document)?;
+            let text = format!("{} is made; a running server offers its models at once\n", order.name);
+            Ok(if order.form.json { answer } else { text }.into())
+        }
+        ProviderVerb::Ls { form } => {
+            let folder = Folder::new(form.home, environment)?;
+            let (answer, mut parsed) = folder.ask("provider", &[OsStr::new("list")], &Value::Null)?;
+            if form.json {
+                return Ok(answer.into());
+            }
+            let all: Vec<Listed> =
+                serde_json::from_value(parsed["providers"].take()).map_err(std::io::Error::from)?;
+            Ok(list(&all).into())
+        }
+        ProviderVerb::Show(named) => named.change("show", environment, |one| Ok(facts(one))),
+        ProviderVerb::Rm(named) => named.change("remove", environment, |one| said(one, "removed")),
+        ProviderVerb::Enable(named) => named.change("enable", environment, |one| said(one, "enabled")),
+        ProviderVerb::Disable(named) => named.change("disable", environment, |one| said(one, "disabled")),
+        ProviderVerb::Test(named) => {
+            let name = named.name.clone();
+            named.ask("test", environment, &Value::Null, |test: Test| tested(&name, &test))
+        }
+        ProviderVerb::SetKey { name, key, form } => {
+            let key = key.read(environment)?;
+            let named = Named { name, form };
+            named.ask("set-key", environment, &json!(key), |one: Listed| {
+                Ok(format!("the API key of {} is {}\n", one.name, key_of(&one)))
+            })
+        }
+    }
+}
+
+impl Named {
+    fn change(
+        self,
+        verb: &str,
+        environment: &Environment,
+        text: impl FnOnce(&Listed) -> Result<String, ClientError>,
+    ) -> Result<Answer, ClientError> {
+        self.ask(verb, environment, &Value::Null, |one: Listed| text(&one))
+    }
+
+    fn ask<T: serde::de::DeserializeOwned>(
+        self,
+        verb: &str,
+        environment: &Environment,
+        body: &Value,
+        text: impl FnOnce(T) -> Result<String, ClientError>,
+    ) -> Result<Answer, ClientError> {
+        let folder = Folder::new(self.form.home, environment)?;
+        let (answer, parsed) =
+            folder.ask("provider", &[verb.as_ref(), "--".as_ref(), self.name.as_ref()], body)?;
+        if self.form.json {
+            return Ok(answer.into());
+        }
+        Ok(text(serde_json::from_value(parsed).map_err(std::io::Error::from)?)?.into())
+    }
+}
+
+impl KeySource {
+    /// The key; `None` if there is to be none.
+    fn read(&self, environment: &Environment) -> Result<Option<String>, ClientError> {
+        if self.no_key {
+            return Ok(None);
+        }
+        let key = match &self.key_env {
+            Some(name) => environment
+                .variable(name)
+                .ok_or_else(|| ClientError::Settings(format!("the environment has no variable {name}")))?,
+            None => from_standard_input()?,
+        };
+        let key = key.trim();
+        if key.is_empty() {
+            let text = "there is no API key on standard input: pass one, name a variable with --key-env, or say --no-key";
+            return Err(ClientError::Settings(text.into()));
+        }
+        Ok(Some(key.to_owned()))
+    }
+}
+
+/// The first line that a terminal's user enters, without showing it, or else all of standard input.
+fn from_standard_input() -> std::io::Result<String> {
+    let mut text = String::new();
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return input.lock().read_to_string(&mut text).map(|_| text);
+    }
+    let echo = |word: &str| {
+        let done = Command::new("stty").arg(word).stdin(Stdio::inherit()).stderr(Stdio::null()).status();
+        done.is_ok_and(|status| status.success())
+    };
+    let is_hidden = echo("-echo");
+    note(if is_hidden { "API key (it is not shown): " } else { "API key: " });
+    let read = input.read_line(&mut text);
+    if is_hidden {
+        echo("echo");
+        note("\n");
+    }
+    read.map(|_| text)
+}
+
+#[expect(clippy::print_stderr, reason = "a question to the user")]
+fn note(text: &str) {
+    eprint!("{text}");
+}
+
+/// The body of `POST /admin/v1/providers`.
+fn document(order: &Order, key: Option<&str>) -> Value {
+    json!({
+        "name": order.name,
+        "kind": order.kind,
+        "url": order.url,
+        "api_key": key,
+        "models": order.models,
+        "timeout_seconds": order.timeout_seconds,
+        "allow_link_local": order.allow_link_local,
+        "enabled": !order.disabled,
+    })
+}
+
+/// A model from the text of a flag.
+fn model(text: &str) -> Result<Value, String> {
+    let (id, facts) = text.split_once(',').unwrap_or((text, ""));
+    let mut model = json!({"id": id});
+    for fact in facts.split(',').filter(|fact| !fact.is_empty()) {
+        let (key, value) = fact.split_once('=').unwrap_or((fact, ""));
+        model[key] = match key {
+            "alias" => value.into(),
+            "context" | "max_output" => {
+                value.parse::<u32>().map_err(|_| format!("{key} must be a number of tokens"))?.into()
+            }
+            _ => return Err(format!("\"{key}\" is none of alias, context and max_output")),
+        };
+    }
+    Ok(model)
+}
+
+fn said(one: &Listed, what: &str) -> Result<String, ClientError> {
+    Ok(format!("{} is {what}\n", one.name))
+}
+
+fn key_of(one: &Listed) -> String {
+    match (&one.last_four, one.has_key) {
+        (Some(end), _) => format!("…{end}"),
+        (None, true) => "set".into(),
+        (None, false) => "none".into(),
+    }
+}
+
+fn status(one: &Listed) -> &'static str {
+    match (&one.problem, one.enabled) {
+        (_, false) => "disabled",
+        (Some(_), true) => "problem",
+        (None, true) => "enabled",
+    }
+}
+
+fn list(all: &[Listed]) -> String {
+    if all.is_empty() {
+        return "there is no provider\n".into();
+    }
+    let head = ["NAME", "KIND", "URL", "MODELS", "KEY", "STATUS", "FROM"].map(String::from);
+    let row = |one: &Listed| {
+        let models = one.models.len().to_string();
+        let (status, source) = (status(one).to_owned(), from(one).to_owned());
+        [one.name.clone(), one.kind.clone(), one.url.clone(), models, key_of(one), status, source]
+    };
+    let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
+    let problems = all.iter().filter_map(|one| Some(format!("{}: {}\n", one.name, one.problem.as_ref()?)));
+    table::aligned(&rows) + &problems.collect::<String>()
+}
+
+fn from(one: &Listed) -> &'static str {
+    if one.source == "config" { "config.toml" } else { "database" }
+}
+
+fn facts(one: &Listed) -> String {
+    let mut lines = vec![
+        ("name", one.name.clone()),
+        ("from", from(one).into()),
+        ("kind", one.kind.clone()),
+        ("url", one.url.clone()),
+        ("key", key_of(one)),
+        ("timeout", format!("{} s", one.timeout_seconds)),
+        ("status", status(one).into()),
+    ];
+    lines.extend(one.problem.clone().map(|problem| ("problem", problem)));
+    for model in &one.models {
+        let alias = model.alias.as_ref().map(|alias| format!(" ({alias})")).unwrap_or_default();
+        let context = model.context.map(|count| format!(", {count} tokens")).unwrap_or_default();
+        lines.push(("model", format!("{}/{}{alias}{context}", one.name, model.id)));
+    }
+    lines.into_iter().map(|(name, value)| format!("{name:8} {value}\n")).collect()
+}
+
+/// A failed test is an error, so that scripts notice it.
+fn tested(name: &str, test: &Test) -> Result<String, ClientError> {
+    if let Some(problem) = &test.problem {
+        return Err(ClientError::Settings(problem.clone()));
+    }
+    let mut text = format!(
+        "{name} answers after {} ms, with {} models\n",
+        test.elapsed_ms.unwrap_or(0),
+        test.models.len()
+    );
+    for model in &test.models {
+        let context = model.context.map(|count| format!("  {count} tokens")).unwrap_or_default();
+        text += &format!("  {}{context}\n", model.id);
+    }
+    if !test.missing_models.is_empty() {
+        text += &format!("its list lacks: {}\n", test.missing_models.join(", "));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(change: impl FnOnce(&mut Value)) -> Listed {
+        let mut one = json!({
+            "name": "far", "source": "database", "kind": "openai", "url": "https://far.example/v1", "has_key": true,
+            "last_four": "ab12", "models": [{"id": "m", "alias": "fast", "context": 4096, "max_output": null}],
+            "timeout_seconds": 600, "allow_link_local": false, "enabled": true, "problem": null,
+            "created_at": 1, "updated_at": 1,
+        });
+        change(&mut one);
+        serde_json::from_value(one).unwrap()
+    }
+
+    #[test]
+    fn list_shows_ends_of_keys_and_problems() {
+        let broken = listed(|one| (one["name"], one["problem"]) = ("near".into(), "no master key".into()));
+        let text = list(&[listed(|_| {}), listed(|one| one["enabled"] = false.into()), broken]);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines[1],
+            ["far", "openai", "https://far.example/v1", "1", "…ab12", "enabled", "database"]
+        );
+        assert_eq!((lines[2][5], lines[3][5]), ("disabled", "problem"));
+        assert!(text.ends_with("near: no master key\n"), "{text}");
+        assert!(facts(&listed(|_| {})).contains("model    far/m (fast), 4096 tokens\n"));
+    }
+
+    #[test]
+    fn model_of_a_flag_has_its_facts() {
+        assert_eq!(model("org/m:free"), Ok(json!({"id": "org/m:free"})));
+        let whole = json!({"id": "m", "alias": "fast", "context": 32768, "max_output": 8192});
+        assert_eq!(model("m,alias=fast,context=32768,max_output=8192"), Ok(whole));
+        for wrong in ["m,context=many", "m,price=3", "m,fast"] {
+            assert!(model(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn failed_test_is_an_error() {
+        let test = |more: Value| -> Test {
+            let mut all = json!({"problem": null, "missing_models": ["b"], "models": [{"id": "a", "context": 9}], "elapsed_ms": 3});
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(all).unwrap()
+        };
+        let text = tested("far", &test(json!({}))).unwrap();
+        assert_eq!(text, "far answers after 3 ms, with 1 models\n  a  9 tokens\nits list lacks: b\n");
+        assert!(tested("far", &test(json!({"problem": "it cannot be reached"}))).is_err());
+    }
+}

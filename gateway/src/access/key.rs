@@ -1,0 +1,159 @@
+//! One API key: whose it is, what it may do, and its use so far.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipc_proto::gateway::NamePattern;
+use ipc_proto::generate::Priority;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Budget, Limits, Moment};
+use super::secret::Digest;
+use crate::inference::sender::KeyIdentity;
+
+/// A key as the database holds it. Times are seconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// `key_` and 16 hexadecimal digits.
+    pub id: String,
+    /// The name that its maker gave it.
+    pub name: String,
+    /// The SHA-256 of its secret.
+    pub digest: Digest,
+    /// The end of its secret.
+    pub last_four: String,
+    /// What it may do.
+    pub rights: Rights,
+    /// How much of that.
+    pub limits: Limits,
+    /// When it was made.
+    pub created_at: i64,
+    /// From when on it is refused.
+    pub expires_at: Option<i64>,
+    /// Its last use, up to half a minute late.
+    pub last_used_at: Option<i64>,
+    /// When it was revoked.
+    pub revoked_at: Option<i64>,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// The parts of the API that it opens.
+    pub scopes: Vec<Scope>,
+    /// The names that it may ask for: models, aliases and routes. Empty: all.
+    pub models: Vec<NamePattern>,
+    /// Whether its requests never go to a provider.
+    pub local_only: bool,
+    /// The class of its requests in a model's queue. `None`: what each request says.
+    pub priority: Option<Priority>,
+}
+
+/// A part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "KeyScope")]
+pub enum Scope {
+    /// Everything but the admin API and the metrics.
+    Inference,
+    /// The admin API and the metrics.
+    Admin,
+    /// Only reading of them.
+    AdminRead,
+}
+
+impl Scope {
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Admin => "admin",
+            Self::AdminRead => "admin-read",
+        }
+    }
+}
+
+impl Rights {
+    /// All rights: those of a key from the settings.
+    pub fn all() -> Self {
+        let scopes = vec![Scope::Inference, Scope::Admin];
+        Self { scopes, models: Vec::new(), local_only: false, priority: None }
+    }
+
+    /// Whether they include a scope. `admin` includes `admin-read`.
+    pub fn include(&self, scope: Scope) -> bool {
+        let admin = scope == Scope::AdminRead && self.scopes.contains(&Scope::Admin);
+        admin || self.scopes.contains(&scope)
+    }
+
+    /// Whether they include a model's name.
+    pub fn allow(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// The priority of a request that asks for `wanted`: the key's class, or lower if the request asks for low.
+    pub fn priority(&self, wanted: Priority) -> Priority {
+        match self.priority {
+            Some(class) if wanted != Priority::Low => class,
+            _ => wanted,
+        }
+    }
+}
+
+/// A key in use.
+#[derive(Debug)]
+pub struct Key {
+    /// The name under which its data is kept: 32 hexadecimal digits, which do not reveal the secret.
+    pub tenant: String,
+    /// Id and name; `None` for a key from the settings.
+    pub identity: Option<KeyIdentity>,
+    /// What it may do.
+    pub rights: Rights,
+    /// From when on it is refused, in seconds since the epoch.
+    pub expires_at: Option<i64>,
+    /// Its use. A key that is read from the database again keeps it.
+    pub state: Arc<KeyState>,
+}
+
+/// The use of a key.
+#[derive(Debug)]
+pub struct KeyState {
+    budget: Mutex<Budget>,
+    revoked: AtomicBool,
+    /// Seconds since the epoch; 0 before the first use.
+    last_used: AtomicI64,
+}
+
+impl KeyState {
+    /// An unused key.
+    pub fn new(limits: Limits) -> Self {
+        let budget = Mutex::new(Budget::new(limits, Moment::now()));
+        Self { budget, revoked: AtomicBool::new(false), last_used: AtomicI64::new(0) }
+    }
+
+    /// The limits and their use.
+    pub fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses every further request, also on connections that are open.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the key was revoked.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
+
+    /// Notes a use at `now`, in seconds since the epoch.
+    pub fn touch(&self, now: i64) {
+        self.last_used.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// The last use, in seconds since the epoch; 0 if there was none since this process started.
+    pub fn last_used(&self) -> i64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,123 @@
+//! Gathers the facts about a generation that the conditions of its routes ask for.
+
+use ipc_proto::gateway::Route;
+use ipc_proto::generate::{ChatPrompt, Prompt};
+use serde_json::Value;
+
+use crate::backends::GenerateAttempt;
+use crate::fleet::{FleetClient, facts};
+use crate::inference::names::Names;
+use crate::inference::original::Original;
+use crate::inference::routing::{Facts, draw};
+
+/// The bytes of text that count as one token.
+const BYTES_PER_TOKEN: usize = 4;
+/// The types of parts of a message that are images, in the protocols of clients.
+const IMAGE_TYPES: [&str; 2] = ["image", "image_url"];
+
+/// The facts about a generation.
+pub(super) async fn of_generation(names: &Names, fleet: &FleetClient, attempt: &GenerateAttempt) -> Facts {
+    let routes: Vec<&Route> = names.routes_of(&attempt.model).collect();
+    let mut known = facts::of_call(names, fleet, &attempt.model, &attempt.course).await;
+    // The neutral form of a request that has none is a stand-in.
+    let original = attempt.original.as_deref();
+    let body = original.filter(|_| asks_for_body(&routes, original)).and_then(parse);
+    let neutral = original.is_none_or(|original| original.refused.is_none());
+    known.has_tools = match &attempt.generation.prompt {
+        Prompt::Chat(chat) if neutral => !chat.callable_tools().is_empty(),
+        _ => {
+            body.as_ref().is_some_and(|body| body["tools"].as_array().is_some_and(|tools| !tools.is_empty()))
+        }
+    };
+    known.has_images = body.as_ref().is_some_and(has_images);
+    known.prompt_tokens = match original {
+        Some(original) if !neutral => Some(tokens(original.body.len())),
+        _ => Some(estimate(&attempt.generation.prompt)),
+    };
+    if routes.iter().any(|route| !route.split.is_empty()) {
+        known.draw = draw(&attempt.request_id);
+    }
+    known
+}
+
+fn asks_for_body(routes: &[&Route], original: Option<&Original>) -> bool {
+    let is_refused = original.is_some_and(|original| original.refused.is_some());
+    routes.iter().any(|route| route.has_images.is_some() || (is_refused && route.has_tools.is_some()))
+}
+
+fn parse(original: &Original) -> Option<Value> {
+    serde_json::from_slice(&original.body).ok()
+}
+
+/// Whether a message of a request has an image.
+fn has_images(body: &Value) -> bool {
+    let messages = body["messages"].as_array().into_iter().flatten();
+    messages.flat_map(|message| message["content"].as_array().into_iter().flatten()).any(|part| {
+        let is_image = |part: &Value| part["type"].as_str().is_some_and(|kind| IMAGE_TYPES.contains(&kind));
+        // Results of tools have parts of their own.
+        is_image(part) || part["content"].as_array().into_iter().flatten().any(is_image)
+    })
+}
+
+/// About how many tokens a prompt has.
+fn estimate(prompt: &Prompt) -> u32 {
+    match prompt {
+        Prompt::Chat(chat) => tokens(chat_bytes(chat)),
+        Prompt::Text(text) => tokens(text.len()),
+        Prompt::Tokens(tokens) => u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+        Prompt::Infill { before, after } => tokens(before.len() + after.len()),
+    }
+}
+
+fn chat_bytes(chat: &ChatPrompt) -> usize {
+    let calls = |message: &ipc_proto::generate::Message| -> usize {
+        message.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum()
+    };
+    let messages: usize =
+        chat.messages.iter().map(|message| message.content.text().len() + calls(message)).sum();
+    let tools: usize = chat
+        .tools
+        .iter()
+        .map(|tool| {
+            let description = tool.description.as_deref().map_or(0, str::len);
+            tool.name.len() + description + tool.parameters().map_or(0, str::len)
+        })
+        .sum();
+    messages + tools
+}
+
+fn tokens(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc_proto::generate::{Message, Role};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn images_are_found_in_messages_and_results() {
+        for part in [
+            json!({"type": "image_url", "image_url": {"url": "x"}}),
+            json!({"type": "image", "source": {}}),
+            json!({"type": "tool_result", "content": [{"type": "image"}]}),
+        ] {
+            assert!(has_images(&json!({"messages": [{"content": "x"}, {"content": [part]}]})), "{part}");
+        }
+        let text = json!({"messages": [{"content": [{"type": "text", "text": "image"}]}], "type": "image"});
+        assert!(!has_images(&text));
+    }
+
+    #[test]
+    fn prompt_has_a_token_for_four_bytes() {
+        let chat = ChatPrompt {
+            messages: vec![Message::text(Role::User, "a".repeat(401))],
+            ..ChatPrompt::default()
+        };
+        assert_eq!(estimate(&Prompt::Chat(chat)), 101);
+        assert_eq!(estimate(&Prompt::Tokens(vec![1; 7])), 7);
+        assert_eq!(estimate(&Prompt::Text(String::new())), 0);
+    }
+}
