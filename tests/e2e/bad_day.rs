@@ -1,8 +1,8 @@
 //! One bad day: everything goes wrong at once, and healthy requests do not notice, or fail cleanly.
 //!
-//! Gateways are stopped and killed, the supervisor is stopped, a model's files hang, prompts are huge, a schema is slow, a model
-//! computes no numbers, the database is full and locked, and 2,000 connections stop halfway. `MLXD_CHAOS_SECONDS` sets the
-//! duration.
+//! Gateways are stopped and killed, the supervisor is stopped, a model's files hang, prompts are huge, a schema is slow, a
+//! grammar ambiguous, a model computes no numbers, the database is full and locked, and 2,000 connections stop halfway.
+//! `MLXD_CHAOS_SECONDS` sets the duration.
 
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -46,6 +46,8 @@ struct Counts {
     bad: AtomicU32,
     /// Slow schemas that were served.
     schemas: AtomicU32,
+    /// Ambiguous grammars that were served or refused.
+    grammars: AtomicU32,
     /// Connections that stopped halfway.
     slow: AtomicU32,
     /// Gateways that were killed or stopped, and replaced.
@@ -249,6 +251,17 @@ impl BadDay {
         self.pause(Duration::from_millis(500));
     }
 
+    /// A grammar with very many readings of each text, which has its rows sit steps out until it is refused.
+    fn ambiguous_grammar(&self) {
+        let grammar = "start: text\ntext: text text | text text text | /[a-z ,.]/\n";
+        let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 64, "guided_grammar": grammar});
+        if let Ok(answer) = http::post_within(&self.url("/v1/completions"), &body, PATIENCE) {
+            assert!(matches!(answer.status, 200 | 400 | 503 | 504), "{}: {}", answer.status, answer.body);
+            add(&self.counts.grammars);
+        }
+        self.pause(Duration::from_secs(1));
+    }
+
     /// Responses, which are stored, while the database is locked or its disk is full.
     fn response(&self) {
         let body = json!({"model": SMOLLM2, "input": "Say a word.", "max_output_tokens": 4});
@@ -337,11 +350,12 @@ impl BadDay {
                     self.client(number);
                 });
             }
-            let works: [fn(&Self); 8] = [
+            let works: [fn(&Self); 9] = [
                 Self::hanging_model,
                 Self::model_without_numbers,
                 Self::huge_prompt,
                 Self::slow_schema,
+                Self::ambiguous_grammar,
                 Self::response,
                 Self::database,
                 Self::supervisor,

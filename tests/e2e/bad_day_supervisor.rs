@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::places::{self, SMOLLM2};
-use e2e::{Server, derived, process};
+use e2e::{Server, derived, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The time that the whole server has to stop, whatever hangs.
 const STOP: Duration = Duration::from_secs(7);
 
-fn count_with(server: &Server, model: &str) -> e2e::http::Answer {
+fn count_with(server: &Server, model: &str) -> http::Answer {
     let body = json!({"model": model, "prompt": "2, 4, 6, 8,", "max_tokens": 8, "temperature": 0});
     server.post("/v1/completions", &body)
 }
@@ -224,6 +224,33 @@ fn home_is_private_and_children_have_no_secrets() {
         let environment = String::from_utf8_lossy(&environment);
         assert!(!environment.contains("sk-of"), "{}: {environment}", child.command);
         assert!(!child.command.contains("sk-of"), "{}", child.command);
+    }
+}
+
+/// SQLite's files beside the database hold the same answers.
+#[test]
+fn files_beside_the_database_are_private() {
+    let server = Server::start();
+    let body = json!({"model": SMOLLM2, "input": "Hi", "max_output_tokens": 1});
+    for name in ["mlxd.db-wal", "mlxd.db-shm"] {
+        let path = server.home().join(name);
+        process::wait_for(name, Duration::from_secs(20), || {
+            assert_eq!(server.post("/v1/responses", &body).status, 200);
+            path.exists()
+        });
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn localhost_is_served_on_every_family_of_the_machine() {
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let server = Server::start();
+    let port = server.address().rsplit(':').next().unwrap();
+    for (host, is_there) in [("127.0.0.1", true), ("[::1]", has_ipv6)] {
+        let answer = http::get(&format!("http://{host}:{port}/health"));
+        assert_eq!(answer.is_ok_and(|answer| answer.status == 200), is_there, "{host}");
     }
 }
 

@@ -21,7 +21,10 @@ use tempfile::TempDir;
 
 mod claude;
 mod codex;
+mod compaction;
 mod opencode;
+mod patch;
+mod socket;
 
 /// A question takes an agent at most this long.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -34,6 +37,10 @@ const RESULT: &str = "The note in this folder consists of one word and it is hel
     with small purple flowers that turn towards the sun, and of a colour, and of a stone that is green with red spots";
 /// Requests of the conversation.
 const TURNS: usize = 5;
+const QUESTIONS: [&str; 2] = [
+    "What does note.txt say? Write it into result.txt, and ask the plants server about it.",
+    "What is that?",
+];
 const FIRST_ANSWER: &str = "The note says heliotrope, and I have written that down in result.txt.";
 const SECOND_ANSWER: &str = "Heliotrope is a plant, a colour and a stone.";
 
@@ -50,6 +57,10 @@ trait Agent {
     fn call_mark(&self) -> &'static str;
     /// The path of the requests that generate.
     fn path(&self) -> &'static str;
+    /// Text of the note after [`WORD`].
+    fn rest_of_note(&self) -> String {
+        String::new()
+    }
 }
 
 /// Where an agent runs: it sees no other home.
@@ -66,7 +77,6 @@ impl Workspace {
             Self { root: tempfile::tempdir().unwrap(), base: String::new(), outside: Outside::start() };
         std::fs::create_dir(workspace.home()).unwrap();
         std::fs::create_dir(workspace.work()).unwrap();
-        std::fs::write(workspace.work().join("note.txt"), format!("{WORD}\n")).unwrap();
         workspace
     }
 
@@ -113,9 +123,11 @@ struct Session {
     path: &'static str,
 }
 
-/// Runs both questions. If `kills`, the worker is killed at the first piece of the first call.
-fn run(agent: &dyn Agent, kills: bool) -> Session {
+/// Asks the questions. If `kills`, the worker is killed at the first piece of the first call.
+fn run(agent: &dyn Agent, questions: &[&str], kills: bool) -> Session {
     let mut workspace = Workspace::new();
+    let note = format!("{WORD}\n{}", agent.rest_of_note());
+    std::fs::write(workspace.work().join("note.txt"), note).unwrap();
     let models = tempfile::tempdir().unwrap();
     induction::write(models.path(), &agent.script(&workspace));
     let server = Server::builder().models(models.path()).start();
@@ -131,10 +143,6 @@ fn run(agent: &dyn Agent, kills: bool) -> Session {
     });
     workspace.base = recorder.url("");
     agent.configure(&workspace);
-    let questions = [
-        "What does note.txt say? Write it into result.txt, and ask the plants server about it.",
-        "What is that?",
-    ];
     let ends = questions.iter().enumerate().map(|(turn, question)| {
         bounded::run(&mut agent.ask(&workspace, question, turn > 0), workspace.root.path(), LIMIT)
     });
@@ -166,7 +174,11 @@ impl Session {
     /// The requests of the conversation: those for titles have no tools.
     fn turns(&self) -> impl Iterator<Item = &Exchange> {
         let turns = self.exchanges.iter().filter(|exchange| exchange.path.starts_with(self.path));
-        turns.filter(|exchange| exchange.request["tools"].as_array().is_some_and(|tools| !tools.is_empty()))
+        let has_tools = |exchange: &&Exchange| {
+            exchange.request["tools"].as_array().is_some_and(|tools| !tools.is_empty())
+        };
+        // A request with `generate: false` only fills the cache.
+        turns.filter(has_tools).filter(|exchange| exchange.request["generate"] != false)
     }
 
     /// Everything that helps to understand a failure.
@@ -185,14 +197,21 @@ impl Session {
         format!("{:#?}\n{exchanges}\noutside: {:?}\n{}", self.ends, self.outside, self.log)
     }
 
+    /// The session of [`QUESTIONS`] went as scripted.
     fn expect_success(&self) {
+        self.expect_answers(&[FIRST_ANSWER, SECOND_ANSWER]);
+        assert!(self.written == [RESULT, WORD], "{:?}\n{}", self.written, self.story());
+        assert_eq!(self.turns().count(), TURNS, "{}", self.story());
+    }
+
+    /// Each question has its answer; no request failed, and none went to another host.
+    fn expect_answers(&self, answers: &[&str]) {
         for ended in &self.ends {
             assert!(ended.status.is_some_and(|status| status.success()), "{}", self.story());
         }
-        for (ended, answer) in self.ends.iter().zip([FIRST_ANSWER, SECOND_ANSWER]) {
+        for (ended, answer) in self.ends.iter().zip(answers) {
             assert!(ended.out.contains(answer), "no \"{answer}\": {}", self.story());
         }
-        assert!(self.written == [RESULT, WORD], "{:?}\n{}", self.written, self.story());
         let refused = self.exchanges.iter().any(|exchange| !(200..400).contains(&exchange.status));
         assert!(!refused, "{}", self.story());
         let failed = |exchange: &Exchange| {
@@ -203,7 +222,6 @@ impl Session {
         };
         assert!(!self.exchanges.iter().any(failed), "{}", self.story());
         assert!(self.outside.is_empty(), "{}", self.story());
-        assert_eq!(self.turns().count(), TURNS, "{}", self.story());
     }
 
     /// Each prompt of the conversation has at least nine tenths of the one before from the cache.
@@ -232,13 +250,13 @@ fn without_texts(exchange: &Exchange) -> Value {
 }
 
 fn session_ends_well_and_is_cached(agent: &dyn Agent) {
-    let session = run(agent, false);
+    let session = run(agent, &QUESTIONS, false);
     session.expect_success();
     session.expect_cached();
 }
 
 fn session_survives_a_killed_worker(agent: &dyn Agent) {
-    let session = run(agent, true);
+    let session = run(agent, &QUESTIONS, true);
     session.expect_success();
     // The new worker's cache has the prompt too.
     session.expect_cached();
@@ -257,20 +275,20 @@ fn claude_code_session_survives_a_killed_worker() {
 
 #[test]
 fn codex_session_calls_and_is_cached() {
-    session_ends_well_and_is_cached(&codex::Codex);
+    session_ends_well_and_is_cached(&codex::Codex::default());
 }
 
 #[test]
 fn codex_session_survives_a_killed_worker() {
-    session_survives_a_killed_worker(&codex::Codex);
+    session_survives_a_killed_worker(&codex::Codex::default());
 }
 
 #[test]
 fn opencode_session_calls_and_is_cached() {
-    session_ends_well_and_is_cached(&opencode::OpenCode);
+    session_ends_well_and_is_cached(&opencode::OpenCode::default());
 }
 
 #[test]
 fn opencode_session_survives_a_killed_worker() {
-    session_survives_a_killed_worker(&opencode::OpenCode);
+    session_survives_a_killed_worker(&opencode::OpenCode::default());
 }

@@ -109,6 +109,31 @@ fn unknown_model_is_404_with_its_name() {
 }
 
 #[test]
+fn wrong_priority_is_named() {
+    let server = Server::start();
+    for wrong in [json!("soon"), json!([5]), json!({})] {
+        let mut body = chat(SMOLLM2);
+        body["priority"] = wrong;
+        let answer = server.post("/v1/chat/completions", &body);
+        let message = answer.expect_error(400);
+        assert!(message.contains("priority must be \"high\""), "{message}");
+        assert_eq!(answer.text("/error/param"), "priority", "{}", answer.body);
+    }
+    let mut body = chat(SMOLLM2);
+    // vLLM's numbers.
+    body["priority"] = json!(5);
+    assert_eq!(server.post("/v1/chat/completions", &body).status, 200);
+}
+
+#[test]
+fn unknown_response_is_a_404_of_its_own() {
+    let server = Server::start();
+    let answer = server.get("/v1/responses/resp_unknown");
+    assert!(answer.expect_error(404).contains("resp_unknown"), "{}", answer.body);
+    assert_eq!(answer.text("/error/code"), "response_not_found");
+}
+
+#[test]
 fn request_without_a_key_is_401() {
     let server =
         Server::builder().models(&places::models()).env("MLXD_API_KEYS", "sk-test-one,sk-test-two").start();

@@ -176,10 +176,15 @@ fn command_line_loads_lists_restarts_unloads_and_stops() {
     assert!(server.mlxd(&["set", "short"]).contains("context = 2048"), "without changes they are shown");
     let (done, text) = server.command(&["set", SMOLLM2, "contxt=9"]);
     assert!(!done && text.contains("contxt"), "{text}");
+    let (done, text) = server.command(&["restart"]);
+    assert!(!done && text.contains("MODEL|--gateway"), "{text}");
     assert!(server.mlxd(&["stop"]).contains("stopped"));
     let (done, text) = server.command(&["ps"]);
     assert!(!done && text.contains("no server runs"), "{text}");
     assert!(server.sockets().is_empty());
+    let log = server.log();
+    let end = log.rsplit("stopping (").next().unwrap();
+    assert!(!end.contains(" WARN ") && !end.contains(" ERROR "), "{end}");
 }
 
 #[test]

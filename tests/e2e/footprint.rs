@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::places::SMOLLM2;
-use e2e::{Server, figures, process};
+use e2e::{Server, process};
+#[cfg(target_os = "linux")]
+use e2e::{figures, places::SMOLLM2};
 
 #[test]
 fn idle_server_is_small_and_starts_quickly() {

@@ -9,6 +9,7 @@ mod background;
 mod bad_day;
 #[cfg(target_os = "linux")]
 mod bad_day_supervisor;
+mod broken_models;
 mod browser;
 mod chaos;
 mod clients;
@@ -18,12 +19,21 @@ mod cut_off;
 mod disk;
 #[cfg(target_os = "linux")]
 mod dist;
+mod doctor;
 mod errors;
 mod figures;
 mod fleet;
 mod footprint;
 mod gateway;
-mod hostile;
+mod hub;
+#[cfg(target_os = "linux")]
+mod hub_disk;
+mod hub_faults;
+mod hub_rate;
+#[cfg(target_os = "linux")]
+mod huge_prompts;
+mod keys;
+mod live_providers;
 mod logs;
 mod prompts;
 mod providers;
@@ -40,3 +50,4 @@ mod silence;
 mod slow;
 mod thinking;
 mod tracing;
+mod web_ui;

@@ -10,7 +10,7 @@ fn script() -> Script {
         Turn::Call("read_file", json!({"path": "b.txt"})),
         Turn::Say("Both files are empty.".into()),
     ];
-    Script { turns, aside: "Two files" }
+    Script { turns, aside: "Two files", summary: None }
 }
 
 fn chat(server: &Server, messages: &[Value], tools: bool) -> Answer {

@@ -175,3 +175,9 @@ fn pydantic_schemas() {
     let server = Server::start();
     scripts::run("schemas_pydantic.py", &[&server.url("/v1"), places::SMOLLM2]);
 }
+
+#[test]
+fn zod_schemas() {
+    let server = Server::start();
+    scripts::run("schemas_zod.mjs", &[&server.url("/v1"), places::SMOLLM2]);
+}

@@ -1,5 +1,7 @@
 //! Thousands of connections that stop halfway disturb nobody, and end.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use e2e::places::{self, SMOLLM2};
@@ -11,6 +13,55 @@ const COUNT: usize = 2000;
 
 fn descriptors(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The running requests of all workers.
+fn running(server: &Server) -> u64 {
+    let models = server.get("/admin/v1/models").body;
+    let models = models["models"].as_array().unwrap_or_else(|| panic!("{models}"));
+    let workers = models.iter().flat_map(|model| model["workers"].as_array().unwrap());
+    workers.map(|worker| worker["running"].as_u64().unwrap() + worker["waiting"].as_u64().unwrap()).sum()
+}
+
+/// The system takes some megabytes for it. Then nothing moves, until the connection ends.
+#[test]
+fn client_that_never_reads_ends_and_frees_its_rows() {
+    let server = Server::builder()
+        .models(&places::models())
+        .env("MLXD_IDLE_CONNECTION_SECONDS", "3")
+        .env("MLXD_WORKER_RUNNER", "null")
+        .start();
+    let body = json!({"model": SMOLLM2, "prompt": "Hi", "max_tokens": 8000, "n": 8, "stream": true, "ignore_eos": true});
+    let (body, address) = (body.to_string(), server.address());
+    // Opens what stays open.
+    assert_eq!(
+        server.post("/v1/completions", &json!({"model": SMOLLM2, "prompt": "Hi", "max_tokens": 1})).status,
+        200
+    );
+    let gateway = server.gateways().remove(0).pid;
+    let before = descriptors(gateway);
+    let mut client = TcpStream::connect(address).unwrap();
+    write!(
+        client,
+        "POST /v1/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let begun = Instant::now();
+    process::wait_for("it is served", Duration::from_secs(10), || descriptors(gateway) > before);
+    process::wait_for("its connection ends", Duration::from_secs(30), || descriptors(gateway) <= before);
+    let ended = begun.elapsed();
+    process::wait_for("its rows are free", Duration::from_secs(10), || running(&server) == 0);
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut read = Vec::new();
+    // What the system holds is still there, and then the end, clean or not.
+    let _ = client.read_to_end(&mut read);
+    println!("the connection ended after {ended:?}; the client found {} bytes", read.len());
+    assert!(ended > Duration::from_secs(2), "{ended:?}");
+    assert!(
+        read.starts_with(b"HTTP/1.1 200") && !read.ends_with(b"data: [DONE]\n\n\r\n0\r\n\r\n"),
+        "it was cut"
+    );
 }
 
 #[test]

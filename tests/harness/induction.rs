@@ -31,8 +31,19 @@ pub enum Turn {
 pub struct Script {
     /// Its turns in a conversation with tools. The last one repeats.
     pub turns: Vec<Turn>,
-    /// Its answer where there are no tools: agents ask for titles.
+    /// Its answer where there are no tools: agents ask for titles and summaries.
     pub aside: &'static str,
+    /// How one of its turns sums up the conversation.
+    pub summary: Option<Summary>,
+}
+
+/// A turn that sums up. Agents ask for it, and replace messages by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// Words of the turn. After a message that has them, the conversation goes on with the next turn of the script.
+    pub words: &'static str,
+    /// Words of a last message that asks for the turn, whatever stands before.
+    pub asked_by: &'static str,
 }
 
 /// Writes the model into `folder`.
@@ -58,7 +69,8 @@ fn replace(model: &Path, name: &str, bytes: &[u8]) {
 /// context, so that nothing before it matters. Turns with the same first 31 tokens cannot be distinguished.
 const TEMPLATE: &str = r#"
 {%- set mark = '[The script at the beginning of this prompt goes on, word by word and without a change, with the following turn of the assistant, which has the number ' %}
-{%- set position = namespace(turn=0) %}
+{%- set position = namespace(turn=0, summary=0) %}
+{%- for step in script %}{% if summary and summary.words in (step.text or '') %}{% set position.summary = loop.index %}{% endif %}{% endfor %}
 {{- '<|im_start|>system\n' }}
 {%- for step in script %}
 {{- '<|im_start|>assistant\n' + mark + (loop.index | string) + ']\n' }}
@@ -70,20 +82,31 @@ const TEMPLATE: &str = r#"
 {{- '<|im_end|>\n' }}
 {%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\n' }}
-{%- if message.role == 'assistant' %}{% set position.turn = position.turn + 1 %}{{ mark + (position.turn | string) + ']\n' }}{% endif %}
+{%- if message.role == 'assistant' %}{% set position.turn = position.turn + 1 %}{% endif %}
+{%- if summary and summary.words in (message.content | string) %}{% set position.turn = position.summary %}{% endif %}
+{%- if message.role == 'assistant' %}{{ mark + (position.turn | string) + ']\n' }}{% endif %}
 {{- message.content or '' }}
 {%- for call in message.tool_calls or [] %}
 {{- '<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' + (call.function.arguments | tojson) + '}\n</tool_call>' }}
 {%- endfor %}
 {{- '<|im_end|>\n' }}
 {%- endfor %}
+{%- if summary and summary.asked_by in (messages[-1].content | string) %}{% set position.turn = position.summary - 1 %}{% endif %}
 {{- '<|im_start|>assistant\n' + mark }}
 {%- if tools %}{{ [position.turn + 1, script | length] | min }}{% else %}aside{% endif %}{{ ']\n' }}"#;
 
 fn template(script: &Script) -> String {
     let turns: Vec<Value> = script.turns.iter().map(written).collect();
     // A JSON value of strings is an expression of Jinja.
-    format!("{{%- set script = {} %}}{{%- set aside = {} %}}{TEMPLATE}", json!(turns), json!(script.aside))
+    let summary =
+        script.summary.map(|Summary { words, asked_by }| json!({"words": words, "asked_by": asked_by}));
+    let values = [
+        ("script", json!(turns)),
+        ("aside", json!(script.aside)),
+        ("summary", json!(summary.unwrap_or(false.into()))),
+    ];
+    let set = values.map(|(name, value)| format!("{{%- set {name} = {value} %}}"));
+    set.concat() + TEMPLATE
 }
 
 fn written(turn: &Turn) -> Value {

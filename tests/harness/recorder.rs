@@ -1,5 +1,5 @@
-//! A proxy that records HTTP exchanges. It forwards bytes as they are, so a client meets the server itself, and parses them
-//! afterwards.
+//! A proxy that records HTTP exchanges, and those within a WebSocket. It forwards bytes as they are, so a client meets the
+//! server itself, and parses them afterwards.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+mod frames;
 mod messages;
 
 use messages::Message;
@@ -34,7 +35,7 @@ struct Connection {
 pub struct Exchange {
     /// When the request began.
     pub begun: Instant,
-    /// The method.
+    /// The method, or `WebSocket`.
     pub method: String,
     /// Path and query.
     pub path: String,
@@ -130,19 +131,61 @@ impl Connection {
             messages::requests(&sent.iter().flat_map(|(_, piece)| piece.clone()).collect::<Vec<_>>());
         let answers = messages::answers(&self.received.lock().unwrap());
         let mut answers = answers.into_iter();
-        requests.iter().map(|request| exchange(request, answers.next(), &sent)).collect()
+        let mut all = Vec::new();
+        for request in &requests {
+            match answers.next() {
+                Some(answer) if answer.line == "101" => all.extend(socket(request, &answer.body, &sent)),
+                answer => all.push(exchange(request, answer, &sent)),
+            }
+        }
+        all
     }
 }
 
-fn exchange(request: &Message, answer: Option<Message>, sent: &[(Instant, Vec<u8>)]) -> Exchange {
+/// When the byte at `place` came.
+fn time(sent: &[(Instant, Vec<u8>)], place: usize) -> Instant {
     let mut end = 0;
     let piece = sent.iter().find(|(_, piece)| {
         end += piece.len();
-        end > request.begin
+        end > place
     });
+    piece.unwrap().0
+}
+
+/// The exchanges within a connection that `upgrade` has made a WebSocket: a text of the client, and the texts of the server up
+/// to an error or the end of a response.
+fn socket(upgrade: &Message, received: &[u8], sent: &[(Instant, Vec<u8>)]) -> Vec<Exchange> {
+    let bytes: Vec<u8> = sent.iter().flat_map(|(_, piece)| piece.clone()).collect();
+    let path = upgrade.line.split_once(' ').unwrap_or_default().1;
+    let mut answers = frames::texts(received).into_iter().map(|text| text.text);
+    let requests = frames::texts(&bytes[upgrade.end..]);
+    let exchanges = requests.into_iter().map(|request| {
+        let (mut answer, mut status) = (String::new(), 0);
+        for text in answers.by_ref() {
+            let event: Value = serde_json::from_str(&text).unwrap_or_default();
+            answer.push_str(&format!("data: {text}\n\n"));
+            status = event["status"].as_u64().map_or(200, |status| status as u16);
+            let ends = ["response.completed", "response.incomplete", "response.failed", "error"];
+            if ends.iter().any(|end| event["type"] == *end) {
+                break;
+            }
+        }
+        Exchange {
+            begun: time(sent, upgrade.end + request.begin),
+            method: "WebSocket".to_owned(),
+            path: path.to_owned(),
+            request: serde_json::from_str(&request.text).unwrap_or(Value::Null),
+            status,
+            answer,
+        }
+    });
+    exchanges.collect()
+}
+
+fn exchange(request: &Message, answer: Option<Message>, sent: &[(Instant, Vec<u8>)]) -> Exchange {
     let (method, path) = request.line.split_once(' ').unwrap_or_default();
     Exchange {
-        begun: piece.unwrap().0,
+        begun: time(sent, request.begin),
         method: method.to_owned(),
         path: path.to_owned(),
         request: serde_json::from_slice(&request.body).unwrap_or(Value::Null),

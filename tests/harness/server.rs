@@ -1,7 +1,7 @@
 //! One `mlxd serve` with a home of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -261,6 +261,17 @@ impl Server {
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// As [`Self::command`], with this standard input.
+    pub fn command_with(&self, arguments: &[&str], input: &str) -> (bool, String) {
+        let mut command = Command::new(places::binary("mlxd"));
+        command.args(arguments).arg("--home").arg(self.home()).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Runs a client verb that must succeed. Returns its output.
     pub fn mlxd(&self, arguments: &[&str]) -> String {
         let (done, text) = self.command(arguments);
@@ -324,10 +335,7 @@ impl Drop for Server {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = self.log.lock().map(|l| l.join("\n")).unwrap_or_default();
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("--- mlxd's log\n{log}\n---\n").as_bytes(),
-            );
+            let _ = std::io::stderr().write_all(format!("--- mlxd's log\n{log}\n---\n").as_bytes());
         }
     }
 }

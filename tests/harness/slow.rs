@@ -13,13 +13,17 @@ const SENT: [&str; 3] = [
     "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{",
 ];
 
+/// The most open files that macOS takes as a soft limit, whatever the hard limit is.
+const OPEN_MAX: u64 = 10_240;
+
 /// Lets this process and its children open as many files as the system allows.
 ///
 /// # Panics
 /// When the system refuses.
 pub fn raise_descriptor_limit() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let soft = if cfg!(target_os = "macos") { hard.min(OPEN_MAX) } else { hard };
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
 }
 
 /// Opens `count` connections.

@@ -102,6 +102,13 @@ def structured_output():
         assert isinstance(json.loads(answer.message.content), dict)
 
 
+def unicode_line_breaks_within_a_stream():
+    """httpx splits a stream at them too."""
+    text = "one\u2028two\u2029three\u0085four"
+    pieces = list(client.chat(model=model, messages=ASK, format={"const": text}, options=GREEDY, stream=True))
+    assert json.loads("".join(piece.message.content for piece in pieces)) == text
+
+
 def embeddings():
     texts = ["A cat sits on the mat.", "A kitten rests on a rug.", "Interest rates rose by half a percent."]
     answer = client.embed(model=embedder, input=texts)
@@ -131,6 +138,7 @@ loading_and_unloading()
 chat_and_generate_agree_with_their_streams()
 calls_and_their_results()
 structured_output()
+unicode_line_breaks_within_a_stream()
 embeddings()
 refusals()
 print("all checks passed")

@@ -114,6 +114,7 @@ FEATURES = {
     "date": datetime.date,
     "time": datetime.time,
     "timedelta": datetime.timedelta,
+    "email": pydantic.EmailStr,
     "ipv4": ipaddress.IPv4Address,
     "ipv6": ipaddress.IPv6Address,
     "ip_any": pydantic.IPvAnyAddress,
@@ -173,7 +174,7 @@ FEATURES = {
     "json_string": pydantic.create_model("Wrapped", a=(pydantic.Json[bool], ...)),
 }
 # The library checks more than its schema says: that a scheme is http, that bytes are UTF-8, that a text is a number or JSON.
-BEYOND_THE_SCHEMA = {"http_url", "base64", "decimal", "decimal_bounds", "json_string", "timedelta"}
+BEYOND_THE_SCHEMA = {"http_url", "base64", "decimal", "decimal_bounds", "json_string"}
 # What no answer can be held to: the keyword and the place stand in the message.
 REFUSED = {
     "set": (pydantic.create_model("Sets", ids=(set[int], ...)), "uniqueItems", "ids"),

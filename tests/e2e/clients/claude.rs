@@ -19,7 +19,7 @@ impl Agent for ClaudeCode {
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
-        Script { turns, aside: "A note" }
+        Script { turns, aside: "A note", summary: None }
     }
 
     fn configure(&self, _workspace: &Workspace) {}

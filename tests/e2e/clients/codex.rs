@@ -7,7 +7,21 @@ use serde_json::json;
 
 use super::{Agent, FIRST_ANSWER, RESULT, SECOND_ANSWER, WORD, Workspace, mcp_server};
 
-pub(super) struct Codex;
+/// The configuration beyond the one that the documentation shows first.
+pub(super) struct Codex {
+    /// Lines before the first table.
+    pub(super) settings: &'static str,
+    /// The provider's `name`. Codex knows OpenAI and Azure by it.
+    pub(super) provider: &'static str,
+    /// Lines of the provider's table.
+    pub(super) provider_settings: &'static str,
+}
+
+impl Default for Codex {
+    fn default() -> Self {
+        Self { settings: "", provider: "mlxd", provider_settings: "" }
+    }
+}
 
 impl Agent for Codex {
     fn script(&self, _workspace: &Workspace) -> Script {
@@ -18,16 +32,18 @@ impl Agent for Codex {
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
-        Script { turns, aside: "A note" }
+        Script { turns, aside: "A note", summary: None }
     }
 
     fn configure(&self, workspace: &Workspace) {
         let [command, arguments @ ..] = mcp_server(workspace);
+        let Self { settings, provider, provider_settings } = self;
         let config = format!(
-            "model = \"{SCRIPTED}\"\nmodel_provider = \"mlxd\"\ncheck_for_update_on_startup = false\n\
+            "model = \"{SCRIPTED}\"\nmodel_provider = \"mlxd\"\ncheck_for_update_on_startup = false\n{settings}\
              [analytics]\nenabled = false\n\
              [features]\nplugins = false\nremote_plugin = false\napps = false\n\
-             [model_providers.mlxd]\nname = \"mlxd\"\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n\
+             [model_providers.mlxd]\nname = {provider:?}\nbase_url = \"{}/v1\"\nwire_api = \"responses\"\n\
+             {provider_settings}\
              [mcp_servers.plants]\ncommand = {command:?}\nargs = {arguments:?}\n",
             workspace.base
         );

@@ -7,7 +7,16 @@ use serde_json::json;
 
 use super::{Agent, FIRST_ANSWER, RESULT, SECOND_ANSWER, WORD, Workspace, mcp_server};
 
-pub(super) struct OpenCode;
+pub(super) struct OpenCode {
+    /// The model's context, as OpenCode knows it.
+    pub(super) context: u32,
+}
+
+impl Default for OpenCode {
+    fn default() -> Self {
+        Self { context: 32_768 }
+    }
+}
 
 impl Agent for OpenCode {
     fn script(&self, workspace: &Workspace) -> Script {
@@ -22,11 +31,11 @@ impl Agent for OpenCode {
             Turn::Say(FIRST_ANSWER.into()),
             Turn::Say(SECOND_ANSWER.into()),
         ];
-        Script { turns, aside: "A note" }
+        Script { turns, aside: "A note", summary: None }
     }
 
     fn configure(&self, workspace: &Workspace) {
-        let limit = json!({"context": 32768, "output": 4096});
+        let limit = json!({"context": self.context, "output": 4096});
         let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "mlxd",
             "options": {"baseURL": format!("{}/v1", workspace.base), "apiKey": "none"},
             "models": {SCRIPTED: {"name": "Scripted", "tool_call": true, "limit": limit}}});

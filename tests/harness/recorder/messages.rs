@@ -7,6 +7,8 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Message {
     /// Where it begins in the bytes.
     pub(super) begin: usize,
+    /// The first byte after it.
+    pub(super) end: usize,
     /// Method and path of a request; status of an answer.
     pub(super) line: String,
     /// The body as far as it came, without its framing.
@@ -71,8 +73,9 @@ fn messages(bytes: &[u8], head: impl Fn(&[u8]) -> Option<(usize, String, Framing
     let (mut all, mut begin) = (Vec::new(), 0);
     while let Some((length, line, framing)) = head(&bytes[begin..]) {
         let (body, used) = body(&bytes[begin + length..], framing);
-        all.push(Message { begin, line, body });
-        begin += length + used;
+        let end = begin + length + used;
+        all.push(Message { begin, end, line, body });
+        begin = end;
     }
     all
 }
