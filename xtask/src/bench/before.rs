@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::client::{self, Prompt};
 use super::overhead;
 use super::servers::Server;
-use super::{MODEL, OURS_PORT, PREFIX_WORDS, machine};
+use super::{OURS_PORT, PREFIX_WORDS, machine};
 use crate::{demo, models, paths, setup};
 
 /// Options of `cargo xtask bench before`.
