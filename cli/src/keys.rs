@@ -13,7 +13,7 @@ use crate::{gateway, table};
 
 const DAY_SECONDS: u64 = 86_400;
 
-/// What to do with keys.
+/// Subcommands of `mlxd key`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum KeyVerb {
     /// Make a key. It goes to standard output, this once.
@@ -45,7 +45,7 @@ pub(crate) struct Form {
 /// The key to make.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Order {
-    /// Who or what uses it.
+    /// Its user, a person or a program.
     name: String,
     /// A part of the API that it opens: inference, admin or admin-read; may be given several times [default: inference].
     #[arg(long = "scope", value_parser = ["inference", "admin", "admin-read"])]
@@ -57,7 +57,7 @@ pub(crate) struct Order {
     /// Never send its requests to a provider.
     #[arg(long)]
     local_only: bool,
-    /// The class of its requests in a model's queue [default: what each request says].
+    /// The class of its requests in a model's queue [default: the one of each request].
     #[arg(long, value_parser = ["high", "normal", "low"])]
     priority: Option<String>,
     /// POST requests in a minute.
@@ -190,7 +190,7 @@ fn list(keys: &[Listed], now: u64) -> String {
     table::aligned(&rows)
 }
 
-/// What a key may not do.
+/// The limits of a key, for the list.
 fn bounds(key: &Listed) -> String {
     let limit = |limit: Option<u64>, unit: &str| limit.map(|limit| format!("{limit} {unit}"));
     let all = [

@@ -26,7 +26,7 @@ pub(crate) enum Verb {
     Search(search::Flags),
     /// List the models on disk.
     Ls(listing::Flags),
-    /// Remove a model from disk, and what its download has left.
+    /// Remove a model from disk, and the rest of an interrupted download.
     Rm(removal::Flags),
 }
 

@@ -13,7 +13,7 @@ use crate::config::Environment;
 use crate::gateway::Folder;
 use crate::table;
 
-/// What to do with providers.
+/// Subcommands of `mlxd provider`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ProviderVerb {
     /// Make a provider. Its API key is read from standard input.
@@ -63,7 +63,7 @@ pub(crate) struct Named {
     form: Form,
 }
 
-/// Where an API key comes from. On a command line others would see it.
+/// The source of an API key. On a command line others would see it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeySource {
     /// Read the API key from this environment variable instead of standard input.
@@ -85,7 +85,7 @@ pub(crate) struct Order {
     /// The address before /chat/completions or /v1/messages.
     #[arg(long)]
     url: String,
-    /// A model to offer: its id, and what is known of it, such as ID,alias=fast,context=32768,max_output=8192; may be given
+    /// A model to offer: its id, and known facts, such as ID,alias=fast,context=32768,max_output=8192; may be given
     /// several times.
     #[arg(long = "model", value_name = "ID", required = true, value_parser = model)]
     models: Vec<Value>,

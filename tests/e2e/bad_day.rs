@@ -32,10 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const REFUSAL: Duration = Duration::from_secs(60);
 /// Seconds, a third of a short day, that are not compared.
 const WARM_UP: usize = 60;
-/// What the processes may grow by from the first third of the day to the last, besides a quarter.
+/// Growth of the processes' memory that is allowed from the first third of the day to the last, besides a quarter.
 const GROWTH_KIB: u64 = 256 << 10;
 
-/// What became of the requests.
+/// The outcomes of the requests.
 #[derive(Debug, Default)]
 struct Counts {
     /// Healthy ones with the right answer.

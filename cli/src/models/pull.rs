@@ -22,7 +22,7 @@ const CONNECTIONS: u16 = 8;
 pub(crate) struct Flags {
     /// organisation/name, or organisation/name@revision for a branch, a tag or a commit.
     model: String,
-    /// Also download files with this name, * for any text; may be given several times [default: what the model needs].
+    /// Also download files with this name, * for any text; may be given several times [default: the files that the model needs].
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
     /// Bytes a second at most, such as 10MB [default: no limit].

@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     home: Home,
 }
 
-/// What a removal would do.
+/// The effects of a removal.
 struct Plan {
     folder: PathBuf,
     /// Bytes.

@@ -64,7 +64,7 @@ enum Order {
     Trending,
 }
 
-/// A result with what this machine makes of it.
+/// A result, with its verdict for this machine.
 struct Judged {
     found: Found,
     details: Option<Details>,
@@ -125,7 +125,7 @@ async fn judge(hub: &Hub, found: Found, machine: Machine, exact: bool) -> Judged
     Judged { found, details, memory, verdict }
 }
 
-/// What the files of a model say. `None` if they cannot be read.
+/// The details of a model from its files. `None` if they cannot be read.
 async fn read_details(hub: &Hub, found: &Found, exact: bool) -> Option<Details> {
     let name: ModelName = found.id.parse().ok()?;
     let config = remote::config(hub, &name.id, &name.revision).await.ok()??;

@@ -56,7 +56,7 @@ pub struct ChatOrder {
 
 impl Body for ChatOrder {}
 
-/// A change of what the list shows.
+/// A change of the title or of the pin.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatMark {

@@ -22,7 +22,7 @@ const MAX_ID_BYTES: usize = 64;
 const MAX_TITLE_CHARS: usize = 200;
 /// The largest conversation with its envelope, in bytes.
 const MAX_CHAT_BYTES: usize = 4 << 20;
-/// What one owner may have.
+/// The limits of one owner.
 const MOST: ChatUse = ChatUse { chats: 10_000, bytes: 1 << 30 };
 
 /// `GET /ui/v1/chats`.

@@ -13,7 +13,7 @@ use crate::protocols::common::body::Body;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyOrder {
-    /// Who or what uses it, in 1 to 100 characters.
+    /// Its user, a person or a program, in 1 to 100 characters.
     pub name: String,
     /// The parts of the API that it opens; `inference` if absent.
     pub scopes: Option<Vec<Scope>>,
@@ -34,7 +34,7 @@ pub struct KeyOrder {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month (UTC).
     pub tokens_per_month: Option<u64>,
-    /// From when on it is refused.
+    /// The time from which it is refused.
     pub expires_at: Option<i64>,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::Body;
-use crate::store::routing_store::Source;
+use crate::store::routing_store::ProviderSource;
 
 /// A provider to make, or its settings from now on.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,8 +57,8 @@ impl Body for ProviderOrder {}
 #[schemars(rename = "Provider")]
 pub struct ProviderView {
     pub name: String,
-    /// Where it stands. One of `config.toml` is changed there.
-    pub source: Source,
+    /// The place of its definition. A provider of `config.toml` is changed there.
+    pub source: ProviderSource,
     /// The protocol that it speaks.
     pub kind: ProviderKind,
     /// The address before `/chat/completions` or `/v1/messages`.

@@ -361,7 +361,7 @@ fn key_operations() -> [Operation; 4] {
     ]
 }
 
-/// What the web UI keeps and does beside the APIs.
+/// The web UI's own endpoints: its conversations and running answers.
 fn ui_operations() -> [Operation; 8] {
     let error = schema_of::<admin::Problem> as Schema;
     let chat = "/ui/v1/chats/{id}";

@@ -74,7 +74,7 @@ mod tests {
         let large = tokio::join!(one(LARGE), one(LARGE), one(LARGE));
         assert_eq!(large, (Ok(0), Ok(0), Ok(0)));
         let small = tokio::join!(one(LARGE), one(1), one(1));
-        assert!(small.1.unwrap() + small.2.unwrap() > 0, "small texts wait for nobody");
+        assert!(small.1.unwrap() + small.2.unwrap() > 0, "small texts do not wait");
     }
 
     #[tokio::test]
