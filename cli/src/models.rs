@@ -41,9 +41,7 @@ pub(crate) enum ModelsError {
     Client(#[from] ClientError),
     #[error("{0}")]
     Refused(String),
-    #[error(
-        "stopped: what has come so far is kept, and `mlxd pull {0}` goes on from there; `mlxd rm {0}` gives the room back"
-    )]
+    #[error("stopped: `mlxd pull {0}` continues this download, `mlxd rm {0}` removes it")]
     Stopped(String),
     #[error("{}: {cause}", path.display())]
     File { path: PathBuf, cause: std::io::Error },

@@ -17,7 +17,7 @@ use crate::table;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ProviderVerb {
     /// Make a provider. Its API key is read from standard input.
-    Add(Order),
+    Add(AddOptions),
     /// List all providers.
     Ls {
         #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct KeySource {
 
 /// The provider to make.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Order {
+pub(crate) struct AddOptions {
     /// Its name, the part of its models' names before the slash.
     name: String,
     /// The protocol that it speaks.
@@ -139,13 +139,13 @@ struct Test {
 /// Runs a command and returns its output.
 pub(crate) fn run(verb: ProviderVerb, environment: &Environment) -> Result<Answer, ClientError> {
     match verb {
-        ProviderVerb::Add(order) => {
-            let key = order.key.read(environment)?;
-            let document = document(&order, key.as_deref());
-            let folder = Folder::new(order.form.home, environment)?;
+        ProviderVerb::Add(options) => {
+            let key = options.key.read(environment)?;
+            let document = document(&options, key.as_deref());
+            let folder = Folder::new(options.form.home, environment)?;
             let (answer, _) = folder.ask("provider", &[OsStr::new("add")], &document)?;
-            let text = format!("{} is made; a running server offers its models at once\n", order.name);
-            Ok(if order.form.json { answer } else { text }.into())
+            let text = format!("{} is made; a running server offers its models at once\n", options.name);
+            Ok(if options.form.json { answer } else { text }.into())
         }
         ProviderVerb::Ls { form } => {
             let folder = Folder::new(form.home, environment)?;
@@ -158,9 +158,13 @@ pub(crate) fn run(verb: ProviderVerb, environment: &Environment) -> Result<Answe
             Ok(list(&all).into())
         }
         ProviderVerb::Show(named) => named.change("show", environment, |one| Ok(facts(one))),
-        ProviderVerb::Rm(named) => named.change("remove", environment, |one| said(one, "removed")),
-        ProviderVerb::Enable(named) => named.change("enable", environment, |one| said(one, "enabled")),
-        ProviderVerb::Disable(named) => named.change("disable", environment, |one| said(one, "disabled")),
+        ProviderVerb::Rm(named) => named.change("remove", environment, |one| confirmation(one, "removed")),
+        ProviderVerb::Enable(named) => {
+            named.change("enable", environment, |one| confirmation(one, "enabled"))
+        }
+        ProviderVerb::Disable(named) => {
+            named.change("disable", environment, |one| confirmation(one, "disabled"))
+        }
         ProviderVerb::Test(named) => {
             let name = named.name.clone();
             named.ask("test", environment, &Value::Null, |test: Test| tested(&name, &test))
@@ -250,16 +254,16 @@ fn note(text: &str) {
 }
 
 /// The body of `POST /admin/v1/providers`.
-fn document(order: &Order, key: Option<&str>) -> Value {
+fn document(options: &AddOptions, key: Option<&str>) -> Value {
     json!({
-        "name": order.name,
-        "kind": order.kind,
-        "url": order.url,
+        "name": options.name,
+        "kind": options.kind,
+        "url": options.url,
         "api_key": key,
-        "models": order.models,
-        "timeout_seconds": order.timeout_seconds,
-        "allow_link_local": order.allow_link_local,
-        "enabled": !order.disabled,
+        "models": options.models,
+        "timeout_seconds": options.timeout_seconds,
+        "allow_link_local": options.allow_link_local,
+        "enabled": !options.disabled,
     })
 }
 
@@ -280,7 +284,7 @@ fn model(text: &str) -> Result<Value, String> {
     Ok(model)
 }
 
-fn said(one: &Listed, what: &str) -> Result<String, ClientError> {
+fn confirmation(one: &Listed, what: &str) -> Result<String, ClientError> {
     Ok(format!("{} is {what}\n", one.name))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn run(verb: SecretVerb, environment: &Environment) -> Result<Answer,
     let note = if is_given {
         "restart the server with MLXD_MASTER_KEY set to the new key\n"
     } else {
-        "backups of the database before this need the key before it\n"
+        "earlier backups of the database need the earlier key\n"
     };
     Ok(Answer { text: sentence(&parsed), note: note.into() })
 }

@@ -128,7 +128,7 @@ pub enum HubError {
     },
     /// The disk became full.
     #[error(
-        "the disk of {} is full: make room, then pull again, which continues; `mlxd rm` of the model gives back what has come so far",
+        "the disk of {} is full: make room, then pull again, which continues; `mlxd rm` removes the incomplete model",
         .0.display()
     )]
     Full(PathBuf),

@@ -1,5 +1,5 @@
 //! The JSON types of API keys. Times are seconds since the epoch.
-#![expect(missing_docs, reason = "the names of some fields say all")]
+#![expect(missing_docs, reason = "some fields are self-evident")]
 
 use ipc_proto::generate::Priority;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use crate::protocols::common::body::Body;
 /// A key to make.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct KeyOrder {
+pub struct KeyInput {
     /// Its user, a person or a program, in 1 to 100 characters.
     pub name: String,
     /// The parts of the API that it opens; `inference` if absent.
@@ -38,7 +38,7 @@ pub struct KeyOrder {
     pub expires_at: Option<i64>,
 }
 
-impl Body for KeyOrder {}
+impl Body for KeyInput {}
 
 /// A key without its secret.
 #[derive(Debug, Serialize, JsonSchema)]

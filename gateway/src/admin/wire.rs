@@ -1,5 +1,5 @@
 //! The JSON types of the admin API. Field names end with their unit. Doc comments become descriptions in the OpenAPI document.
-#![expect(missing_docs, reason = "the names of some fields say all")]
+#![expect(missing_docs, reason = "some fields are self-evident")]
 
 use std::collections::BTreeMap;
 

@@ -89,7 +89,7 @@ pub(super) fn prepare(home: &Path) -> Result<()> {
     let user = nix::unistd::geteuid();
     if user.as_raw() != owner {
         let home = home.display();
-        let text = format!("{home} belongs to the user {owner}: run this as that user, and not as {user}");
+        let text = format!("{home} belongs to the user {owner}: run this as that user, not as {user}");
         return Err(refused(text));
     }
     Ok(())

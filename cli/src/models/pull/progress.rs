@@ -40,7 +40,9 @@ fn sentence(event: &Event) -> Option<String> {
         Event::Retrying { path, cause, after } => {
             Some(format!("{path}: {cause}; again in {}", units::duration(*after)))
         }
-        Event::Restarted { path, .. } => Some(format!("{path}: what was here is damaged; it begins again")),
+        Event::Restarted { path, .. } => {
+            Some(format!("{path}: the earlier download is damaged; it begins again"))
+        }
         Event::Received { .. } | Event::Completed { .. } => None,
     }
 }
