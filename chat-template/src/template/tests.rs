@@ -523,7 +523,7 @@ fn no_namespace_holds_itself() {
     }
 }
 
-/// The peak of this process's memory, in bytes; 0 where the system does not tell.
+/// The peak of this process's memory, in bytes; 0 where the system does not report it.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -69,7 +69,7 @@ impl Input {
 ///
 /// # Errors
 /// Standard output or error fails.
-pub(super) fn run(command: impl Future<Output = std::result::Result<String, String>>) -> io::Result<i32> {
+pub(super) fn run(command: impl Future<Output = Result<String, String>>) -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(command) {
         Ok(answer) => io::stdout().write_all(answer.as_bytes()).map(|()| 0),

@@ -79,13 +79,13 @@ mod tests {
 
     #[tokio::test]
     async fn work_learns_that_its_caller_has_gone() {
-        let (told, ended) = std::sync::mpsc::channel();
+        let (sender, ended) = std::sync::mpsc::channel();
         let work = TextWork::default();
         let waited = work.run(1, move |wanted| {
             while wanted() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            told.send(()).unwrap();
+            sender.send(()).unwrap();
             Ok(())
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), waited).await.is_err());

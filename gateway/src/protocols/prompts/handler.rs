@@ -25,7 +25,7 @@ use crate::protocols::prompts::parse::TokenizeApi;
 use crate::protocols::prompts::wire::{Applied, Detokenize, Detokenized, Rendered, RenderedList, Tokenize};
 use crate::protocols::prompts::{parse as validate, write as translate};
 
-type Answer<T> = std::result::Result<T, ApiError>;
+type Answer<T> = Result<T, ApiError>;
 
 /// `POST /tokenize`.
 ///

@@ -32,7 +32,7 @@ pub struct Bounds<'a> {
 pub enum EncodeError {
     /// It has more tokens than [`Bounds::tokens`].
     TooLong,
-    /// Nobody waits for them any more.
+    /// No request waits for them any more.
     Unwanted,
     /// It has this many bytes in a row, at least, that can only be tokenised together.
     Uncut(usize),
