@@ -235,7 +235,7 @@ impl BadDay {
         self.refuse(&json!({"model": NO_NUMBERS, "prompt": "Hi", "max_tokens": 4}), &[500]);
     }
 
-    /// Ten megabytes, of which no model's context holds a tenth.
+    /// Almost eight megabytes, of which no model's context holds a tenth.
     fn huge_prompt(&self) {
         let prompt = "hello ".repeat(10 << 20 >> 3);
         self.refuse(&json!({"model": SMOLLM2, "prompt": prompt, "max_tokens": 4}), &[400, 413]);

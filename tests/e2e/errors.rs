@@ -162,6 +162,18 @@ fn schemas_that_no_text_can_follow_are_400_in_plain_words() {
     }
 }
 
+/// MiniLM's config.json says 512, and sentence-transformers cuts its texts at 256.
+#[test]
+fn refusal_of_a_long_text_names_the_context_of_the_list() {
+    let server = Server::start();
+    let entry = server.get(&format!("/v1/models/{}", places::MINILM)).body;
+    let context = entry["details"]["context"].as_u64().unwrap_or_else(|| panic!("{entry}"));
+    let body = json!({"model": places::MINILM, "input": "word ".repeat(context as usize + 1)});
+    let answer = server.post("/v1/embeddings", &body);
+    let message = answer.expect_error(400);
+    assert!(message.contains(&format!("maximum context length is {context} tokens")), "{message}");
+}
+
 #[test]
 fn unknown_response_is_a_404_of_its_own() {
     let server = Server::start();
