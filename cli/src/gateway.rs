@@ -14,6 +14,15 @@ use crate::sibling;
 
 const PROGRAM: &str = "mlxd-gateway";
 
+/// A secret from the environment, since others see a command line.
+///
+/// # Errors
+/// The variable is not set.
+pub(crate) fn variable(name: &str, environment: &Environment) -> Result<String, ClientError> {
+    let unset = || ClientError::Settings(format!("the environment has no variable {name}"));
+    environment.variable(name).ok_or_else(unset)
+}
+
 /// The standard output of the program for these arguments and this standard input.
 ///
 /// # Errors
@@ -33,6 +42,16 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A], input: &str) -> Result<Strin
     }
     let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(ClientError::Gateway(if reason.is_empty() { output.status.to_string() } else { reason }))
+}
+
+/// Selects the home folder and the output.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Form {
+    /// Write JSON, as the admin API answers.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) home: Home,
 }
 
 /// The commands on one home folder, with or without a running server.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, ClientError, Home};
 use crate::config::{self, Environment};
-use crate::{gateway, table};
+use crate::gateway::{self, Form};
+use crate::table;
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -30,16 +31,6 @@ pub(crate) enum KeyVerb {
         #[command(flatten)]
         form: Form,
     },
-}
-
-/// Selects the server and the output.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Form {
-    /// Write JSON, as the admin API answers.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    home: Home,
 }
 
 /// The key to make.

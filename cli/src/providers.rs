@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, ClientError, Home};
+use crate::client::{Answer, ClientError};
 use crate::config::Environment;
-use crate::gateway::Folder;
+use crate::gateway::{self, Folder, Form};
 use crate::table;
 
 /// Subcommands of `mlxd provider`.
@@ -42,16 +42,6 @@ pub(crate) enum ProviderVerb {
         #[command(flatten)]
         form: Form,
     },
-}
-
-/// Selects the home folder and the output.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Form {
-    /// Write JSON, as the admin API answers.
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) home: Home,
 }
 
 /// One provider.
@@ -213,9 +203,7 @@ impl KeySource {
             return Ok(None);
         }
         let key = match &self.key_env {
-            Some(name) => environment
-                .variable(name)
-                .ok_or_else(|| ClientError::Settings(format!("the environment has no variable {name}")))?,
+            Some(name) => gateway::variable(name, environment)?,
             None => from_standard_input()?,
         };
         let key = key.trim();

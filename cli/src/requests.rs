@@ -7,8 +7,7 @@ use serde_json::json;
 
 use crate::client::{Answer, ClientError};
 use crate::config::Environment;
-use crate::gateway::Folder;
-use crate::providers::Form;
+use crate::gateway::{Folder, Form};
 use crate::table;
 
 /// Subcommands of `mlxd requests`.

@@ -8,9 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Answer, ClientError};
 use crate::config::Environment;
-use crate::gateway::Folder;
+use crate::gateway::{Folder, Form};
 use crate::prompt;
-use crate::providers::Form;
 
 /// Subcommands of `mlxd route`.
 #[derive(Debug, clap::Subcommand)]

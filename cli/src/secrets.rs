@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, ClientError};
 use crate::config::Environment;
-use crate::gateway::Folder;
-use crate::providers::Form;
+use crate::gateway::{self, Folder, Form};
 
 /// Subcommands of `mlxd secrets`.
 #[derive(Debug, clap::Subcommand)]
@@ -23,9 +22,7 @@ pub(crate) enum SecretVerb {
 /// Runs a command and returns its output.
 pub(crate) fn run(verb: SecretVerb, environment: &Environment) -> Result<Answer, ClientError> {
     let SecretVerb::Rotate { new_key_env, form } = verb;
-    let unset = |name: &String| ClientError::Settings(format!("the environment has no variable {name}"));
-    let next = new_key_env.as_ref().map(|name| environment.variable(name).ok_or_else(|| unset(name)));
-    let next = next.transpose()?;
+    let next = new_key_env.map(|name| gateway::variable(&name, environment)).transpose()?;
     let is_given = next.is_some();
     let (answer, parsed) =
         Folder::new(form.home, environment)?.ask("secrets", &["rotate".as_ref()], &json!(next))?;

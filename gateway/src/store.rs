@@ -48,10 +48,10 @@ struct Pools {
 /// Limit of waiting for a connection or a lock.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_READERS: u32 = 4;
-/// Times that the tables are migrated. If the gateway and `mlxd key` both do it, one fails, and finds them migrated the next time.
-const MIGRATIONS: u32 = 4;
+/// Times that the tables are migrated. If the gateway and `mlxd key` both do it, one fails, and finds them migrated a little later.
+const MIGRATIONS: u32 = 12;
 /// Time between two of them.
-const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 
 /// An error of the database.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +78,11 @@ impl DbError {
         }
     }
 
-    /// Whether another program may have migrated the tables at the same time.
+    /// Whether another program may have opened the file or migrated the tables at the same time. SQLite does not wait for a lock
+    /// where a new file becomes one with WAL: of several programs one goes on, and the others are refused at once.
     fn is_migration_race(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Migrate(_))) && !self.is_corruption() && !self.is_temporary()
+        let is_migration = matches!(self, Self::Sql(sqlx::Error::Migrate(_)));
+        self.is_temporary() || (is_migration && !self.is_corruption())
     }
 
     fn is_corruption(&self) -> bool {

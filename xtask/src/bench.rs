@@ -6,6 +6,7 @@ use std::fs;
 
 use crate::{demo, dist, goldens, models, paths, setup};
 
+mod before;
 mod client;
 mod embed;
 mod fleet;
@@ -44,6 +45,8 @@ enum What {
     Fleet(fleet::Arguments),
     /// Time and memory of the gateway around a worker that does not compute; writes bench/results/overhead.md.
     Overhead,
+    /// Both of these and serving beside the programs of an earlier build; writes bench/results/before.md.
+    Before(before::Arguments),
     /// How much requests with ambiguous grammars slow others; writes bench/results/grammars.md.
     Grammars(grammars::Arguments),
     /// Texts embedded a second beside sentence-transformers; writes bench/results/embed.md.
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(What::Serve(arguments)) => serve::run(arguments),
         Some(What::Fleet(arguments)) => fleet::run(arguments),
         Some(What::Overhead) => overhead::run(),
+        Some(What::Before(arguments)) => before::run(arguments),
         Some(What::Grammars(arguments)) => grammars::run(arguments),
         Some(What::Embed(arguments)) => embed::run(arguments),
         None => main_job(arguments),

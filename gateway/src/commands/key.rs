@@ -53,7 +53,7 @@ pub fn run() -> std::io::Result<i32> {
     if matches!(arguments.verb, Verb::Add) {
         std::io::stdin().read_to_end(&mut document)?;
     }
-    offline::run(async { answer(arguments, &document).await.map_err(|error| error.to_string()) })
+    offline::run(answer(arguments, &document))
 }
 
 async fn answer(Arguments { home, verb }: Arguments, document: &[u8]) -> Result<String> {

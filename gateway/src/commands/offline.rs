@@ -1,10 +1,12 @@
 //! The common parts of all commands on a home folder. They need no key and no running server: the owner of the folder owns all that is in
 //! it. A running server notices the changes.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
+use clap::Parser;
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use serde::de::DeserializeOwned;
@@ -65,11 +67,26 @@ impl Input {
     }
 }
 
+/// Runs a command on its arguments and its standard input, as [`run`] does.
+///
+/// # Errors
+/// Standard input, output or error fails.
+pub(super) fn run_with_input<A, F, E>(command: impl FnOnce(A, Input) -> F) -> io::Result<i32>
+where
+    A: Parser,
+    F: Future<Output = Result<String, E>>,
+    E: From<Error> + Display,
+{
+    let arguments = A::parse_from(std::env::args_os().skip(1));
+    let input = Input::read()?;
+    run(async { command(arguments, input?).await })
+}
+
 /// Runs a command. Writes its answer to standard output, or an error as one sentence to standard error. Returns the exit status.
 ///
 /// # Errors
 /// Standard output or error fails.
-pub(super) fn run(command: impl Future<Output = Result<String, String>>) -> io::Result<i32> {
+pub(super) fn run<E: Display>(command: impl Future<Output = Result<String, E>>) -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(command) {
         Ok(answer) => io::stdout().write_all(answer.as_bytes()).map(|()| 0),

@@ -26,12 +26,7 @@ struct Arguments {
 /// # Errors
 /// Standard input or output fails.
 pub fn run() -> std::io::Result<i32> {
-    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
-    let input = Input::read()?;
-    offline::run(async {
-        let answer = async { answer(arguments, input?).await };
-        answer.await.map_err(|error| error.to_string())
-    })
+    offline::run_with_input(answer)
 }
 
 async fn answer(Arguments { home }: Arguments, mut input: Input) -> Result<String> {

@@ -45,12 +45,7 @@ struct Answer {
 /// # Errors
 /// Standard input or output fails.
 pub fn run() -> std::io::Result<i32> {
-    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
-    let input = Input::read()?;
-    offline::run(async {
-        let answer = async { rotate(arguments, input?).await };
-        answer.await.map_err(|refusal: Refusal| refusal.to_string())
-    })
+    offline::run_with_input(rotate)
 }
 
 async fn rotate(

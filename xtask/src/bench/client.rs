@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::servers::Server;
 
+/// Time for the prompts of running streams, and for some undisturbed tokens.
+pub(super) const UNTIL_DISTURBED: Duration = Duration::from_secs(6);
+
 /// A text that differs for each seed.
 #[derive(Debug, Clone)]
 pub(super) struct Prompt(String);
@@ -69,7 +72,7 @@ impl Stream {
     }
 
     /// Milliseconds from each text to the next.
-    fn gaps(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn gaps(&self) -> impl Iterator<Item = f64> {
         self.texts.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
     }
 }
@@ -95,21 +98,21 @@ pub(super) fn send_during(
     other: &Prompt,
     few: u32,
 ) -> anyhow::Result<(Vec<Stream>, Stream)> {
-    disturb(server, prompts, tokens, || stream(server, other, few))
+    disturb(server, prompts, tokens, UNTIL_DISTURBED, || stream(server, other, few))
 }
 
-/// Requests `tokens` tokens for each of `prompts`, and does `other` after six seconds. Returns all times.
+/// Requests `tokens` tokens for each of `prompts`, and does `other` after a pause. Returns all times.
 pub(super) fn disturb<T>(
     server: &Server,
     prompts: &[Prompt],
     tokens: u32,
+    pause: Duration,
     other: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<(Vec<Stream>, T)> {
     std::thread::scope(|scope| {
         let running: Vec<_> =
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
-        // Time for their own prompts, and for some undisturbed tokens.
-        std::thread::sleep(Duration::from_secs(6));
+        std::thread::sleep(pause);
         let other = other();
         let joined =
             running.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);

@@ -83,7 +83,8 @@ fn measure(
         })?;
         Ok((began, Instant::now(), ends))
     };
-    let (streams, (began, ended, ends)) = client::disturb(server, &prompts, arguments.tokens, started)?;
+    let (streams, (began, ended, ends)) =
+        client::disturb(server, &prompts, arguments.tokens, client::UNTIL_DISTURBED, started)?;
     for pair in streams.iter().flat_map(|stream| stream.texts.windows(2)) {
         let gap = (pair[1] - pair[0]).as_secs_f64() * 1e3;
         if pair[1] < began {

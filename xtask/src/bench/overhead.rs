@@ -27,12 +27,19 @@ const DOUBLE_MIB: f64 = 200.0;
 const UNTIL_ANSWERED: Duration = Duration::from_secs(13);
 
 /// One protocol's figures.
-struct Figures {
-    path: &'static str,
-    ttft_p50_ms: f64,
-    ttft_p99_ms: f64,
+pub(super) struct Protocol {
+    pub(super) path: &'static str,
+    pub(super) ttft_p50_ms: f64,
+    pub(super) ttft_p99_ms: f64,
     /// Of the gateway, for each token, in microseconds.
-    token_us: f64,
+    pub(super) token_us: f64,
+}
+
+/// All figures of a server.
+pub(super) struct Overhead {
+    pub(super) protocols: Vec<Protocol>,
+    /// The gateway's memory with [`IDLE`] waiting streams.
+    pub(super) idle_mib: f64,
 }
 
 /// Measures, and writes bench/results/overhead.md.
@@ -42,28 +49,36 @@ struct Figures {
 pub(super) fn run() -> anyhow::Result<()> {
     setup::run()?;
     demo::build_with_doubles()?;
-    let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
-    read_timed(send_request(&server, "/v1/chat/completions", 4)?, b"")?;
-    let worker_mib = server.child("mlxd-worker")?.mib;
-    ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
-    let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
-    let figures = paths.map(|path| measure(&server, path)).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let (answered, idle_mib) = idle(&server)?;
-    ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
+    let Overhead { protocols, idle_mib } = measure(&Server::mlxd(OURS_PORT, &paths::models(), true)?)?;
     let mut text = format!(
         "# What the gateway costs\n\n`cargo xtask bench overhead`, {}, {}\n\n\
          | | first token p50 | p99 | processor time for a token, {STREAMS} streams |\n|---|---|---|---|\n",
         machine::today(),
         machine::description(),
     );
-    for Figures { path, ttft_p50_ms, ttft_p99_ms, token_us } in figures {
+    for Protocol { path, ttft_p50_ms, ttft_p99_ms, token_us } in protocols {
         writeln!(text, "| {path} | {ttft_p50_ms:.2} ms | {ttft_p99_ms:.2} ms | {token_us:.1} µs |")?;
     }
     writeln!(text, "\nWith {IDLE} streams waiting the gateway takes {idle_mib:.0} MiB.")?;
     super::write("overhead.md", &text)
 }
 
-fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
+/// Measures a server whose worker generates without computing.
+///
+/// # Errors
+/// A request fails, or the worker has loaded a model.
+pub(super) fn measure(server: &Server) -> anyhow::Result<Overhead> {
+    read_timed(send_request(server, "/v1/chat/completions", 4)?, b"")?;
+    let worker_mib = server.child("mlxd-worker")?.mib;
+    ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
+    let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
+    let protocols = paths.into_iter().map(|path| protocol(server, path)).collect::<anyhow::Result<_>>()?;
+    let (answered, idle_mib) = idle(server)?;
+    ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
+    Ok(Overhead { protocols, idle_mib })
+}
+
+fn protocol(server: &Server, path: &'static str) -> anyhow::Result<Protocol> {
     let mut first = Vec::new();
     for _ in 0..REQUESTS {
         first.push(read_timed(send_request(server, path, 2)?, b"\"delta\"")?.context("no token came")? * 1e3);
@@ -79,7 +94,7 @@ fn measure(server: &Server, path: &'static str) -> anyhow::Result<Figures> {
         streams.into_iter().try_for_each(|stream| join(stream).map(drop))
     })?;
     let used = server.gateway_cpu()? - before;
-    Ok(Figures {
+    Ok(Protocol {
         path,
         ttft_p99_ms: first[first.len() * 99 / 100],
         ttft_p50_ms: client::median(first),

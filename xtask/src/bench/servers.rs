@@ -33,8 +33,13 @@ impl Server {
     /// mlxd with the models below `models`; `null` generates without computing, which needs
     /// [`crate::demo::build_with_doubles`].
     pub(super) fn mlxd(port: u16, models: &Path, null: bool) -> anyhow::Result<Self> {
+        Self::built_in(&paths::program(""), port, models, null)
+    }
+
+    /// mlxd from the folder `programs`, as [`Self::mlxd`] starts this build's.
+    pub(super) fn built_in(programs: &Path, port: u16, models: &Path, null: bool) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
-        let mut command = Command::new(paths::program("mlxd"));
+        let mut command = Command::new(programs.join("mlxd"));
         command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path());
         command.arg("--models").arg(models).env("MLXD_LOG", "warn");
         if null {

@@ -20,6 +20,7 @@ pub struct ProviderPool {
 }
 
 /// One provider.
+#[derive(Clone)]
 pub(super) struct Slot {
     offered: OfferedProvider,
     /// The backend, or the reason why there is none.
@@ -46,10 +47,6 @@ impl Slot {
             let text = format!("the provider {name} cannot be asked: {problem}");
             Error::new(ErrorKind::Unavailable, Origin::Gateway, text).with_disposition(Disposition::Final)
         })
-    }
-
-    fn share(&self) -> Self {
-        Self { offered: self.offered.clone(), backend: self.backend.clone() }
     }
 
     fn is_for(&self, offered: &OfferedProvider) -> bool {
@@ -85,7 +82,7 @@ impl ProviderPool {
         let names = Names::new(&table);
         let slot = |(name, offered): (String, OfferedProvider)| {
             let kept = before.get(&name).filter(|slot| slot.is_for(&offered));
-            let slot = kept.map_or_else(|| Slot::new(&name, offered), Slot::share);
+            let slot = kept.map_or_else(|| Slot::new(&name, offered), Slot::clone);
             (name, slot)
         };
         let slots: Slots = table.providers.into_iter().map(slot).collect();
