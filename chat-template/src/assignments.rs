@@ -1,7 +1,7 @@
 //! Keeps templates from making values that hold themselves. Whatever reads such a value, such as a comparison or a text of it,
 //! would go on until the stack overflows.
 //!
-//! Only an assignment to a namespace's attribute changes a value. So each of them gets a check of what it assigns.
+//! Only an assignment to a namespace's attribute changes a value. So each of them gets a check of the assigned value.
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};

@@ -24,7 +24,7 @@ const TOO_LONG: &str = "the chat template took too long or made too much text";
 /// The stack of a rendering, in bytes: a template may nest values as deep as its budget allows. A thread that renders often
 /// should have as much. Unused stack costs no memory.
 pub const STACK_BYTES: usize = 256 << 20;
-/// What such a thread may have used before it renders.
+/// Stack that such a thread may have used before it renders.
 const USED_BYTES: usize = 1 << 20;
 /// Limit of trying alternative forms of a conversation.
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);

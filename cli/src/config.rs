@@ -63,7 +63,7 @@ impl Flags {
 /// The variables that settings come from.
 #[derive(Default, Clone)]
 pub(crate) struct Environment {
-    /// Those named `MLXD_`. An empty one counts as unset.
+    /// Variables named `MLXD_`. An empty one counts as unset.
     settings: BTreeMap<String, String>,
     user_home: Option<PathBuf>,
     /// The others, among which a provider's key may be.

@@ -75,7 +75,7 @@ fn operations() -> Result<Value, DoctorError> {
         .map_err(|_| DoctorError::Worker(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// What the system's own programs say, a line each. A program that this system does not have is left out.
+/// Facts from the system's own programs, a line each. A program that is not installed is left out.
 fn system() -> Vec<(&'static str, String)> {
     let programs: [(&str, &str, &[&str]); 9] = [
         ("Kernel", "uname", &["-srm"]),

@@ -14,11 +14,11 @@ use crate::table;
 
 const DAY_SECONDS: u64 = 86_400;
 
-/// What to do with keys.
+/// Subcommands of `mlxd key`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum KeyVerb {
     /// Make a key. It goes to standard output, this once.
-    Add(Order),
+    Add(AddOptions),
     /// List all keys, without their secrets.
     Ls {
         #[command(flatten)]
@@ -35,8 +35,8 @@ pub(crate) enum KeyVerb {
 
 /// The key to make.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Order {
-    /// Who or what uses it.
+pub(crate) struct AddOptions {
+    /// Its user, a person or a program.
     name: String,
     /// A part of the API that it opens: inference, admin or admin-read; may be given several times [default: inference].
     #[arg(long = "scope", value_parser = ["inference", "admin", "admin-read"])]
@@ -48,7 +48,7 @@ pub(crate) struct Order {
     /// Never send its requests to a provider.
     #[arg(long)]
     local_only: bool,
-    /// The class of its requests in a model's queue [default: what each request says].
+    /// The class of its requests in a model's queue [default: the one of each request].
     #[arg(long, value_parser = ["high", "normal", "low"])]
     priority: Option<String>,
     /// POST requests in a minute.
@@ -93,15 +93,15 @@ struct Listed {
 pub(crate) fn run(verb: KeyVerb, environment: &Environment) -> Result<Answer, ClientError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     match verb {
-        KeyVerb::Add(order) => {
-            let document = document(&order, now).to_string();
-            let (answer, parsed) = ask(order.form.home, environment, &["add"], &document)?;
-            if order.form.json {
+        KeyVerb::Add(options) => {
+            let document = document(&options, now).to_string();
+            let (answer, parsed) = ask(options.form.home, environment, &["add"], &document)?;
+            if options.form.json {
                 return Ok(answer.into());
             }
             let text = |field: &str| parsed[field].as_str().unwrap_or_default().to_owned();
             let note = format!(
-                "{} is made, and shown this once. From now on the server answers no request without a key.\n",
+                "{} is made and shown only once. From now on the server answers no request without a key.\n",
                 text("id")
             );
             Ok(Answer { text: text("secret") + "\n", note })
@@ -138,19 +138,19 @@ fn ask(
 }
 
 /// The body of `POST /admin/v1/keys`.
-fn document(order: &Order, now: u64) -> Value {
-    let scopes = if order.scopes.is_empty() { &["inference".to_owned()][..] } else { &order.scopes };
+fn document(options: &AddOptions, now: u64) -> Value {
+    let scopes = if options.scopes.is_empty() { &["inference".to_owned()][..] } else { &options.scopes };
     json!({
-        "name": order.name,
+        "name": options.name,
         "scopes": scopes,
-        "models": order.models,
-        "local_only": order.local_only,
-        "priority": order.priority,
-        "requests_per_minute": order.requests_per_minute,
-        "tokens_per_minute": order.tokens_per_minute,
-        "tokens_per_day": order.tokens_per_day,
-        "tokens_per_month": order.tokens_per_month,
-        "expires_at": order.expires.map(|days| now + u64::from(days) * DAY_SECONDS),
+        "models": options.models,
+        "local_only": options.local_only,
+        "priority": options.priority,
+        "requests_per_minute": options.requests_per_minute,
+        "tokens_per_minute": options.tokens_per_minute,
+        "tokens_per_day": options.tokens_per_day,
+        "tokens_per_month": options.tokens_per_month,
+        "expires_at": options.expires.map(|days| now + u64::from(days) * DAY_SECONDS),
     })
 }
 
@@ -181,7 +181,7 @@ fn list(keys: &[Listed], now: u64) -> String {
     table::aligned(&rows)
 }
 
-/// What a key may not do.
+/// The limits of a key, for the list.
 fn bounds(key: &Listed) -> String {
     let limit = |limit: Option<u64>, unit: &str| limit.map(|limit| format!("{limit} {unit}"));
     let all = [
@@ -238,16 +238,16 @@ mod tests {
         #[derive(Parser)]
         struct Line {
             #[command(flatten)]
-            order: Order,
+            options: AddOptions,
         }
         let line =
             Line::parse_from(["x", "laptop", "--expires", "2", "--scope", "admin", "--scope", "inference"]);
-        let written = document(&line.order, 1000);
+        let written = document(&line.options, 1000);
         assert_eq!(
             (&written["expires_at"], &written["scopes"]),
             (&json!(1000 + 2 * DAY_SECONDS), &json!(["admin", "inference"]))
         );
-        assert_eq!(document(&Line::parse_from(["x", "laptop"]).order, 0)["scopes"], json!(["inference"]));
+        assert_eq!(document(&Line::parse_from(["x", "laptop"]).options, 0)["scopes"], json!(["inference"]));
         assert!(Line::try_parse_from(["x", "laptop", "--scope", "root"]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `mlxd completions` and `mlxd man`: what a shell and `man` know about this command.
+//! `mlxd completions` and `mlxd man`: this command's description for a shell and for `man`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

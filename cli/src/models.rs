@@ -26,7 +26,7 @@ pub(crate) enum Verb {
     Search(search::Flags),
     /// List the models on disk.
     Ls(listing::Flags),
-    /// Remove a model from disk, and what its download has left.
+    /// Remove a model from disk, and the rest of an interrupted download.
     Rm(removal::Flags),
 }
 
@@ -41,9 +41,7 @@ pub(crate) enum ModelsError {
     Client(#[from] ClientError),
     #[error("{0}")]
     Refused(String),
-    #[error(
-        "stopped: what has come so far is kept, and `mlxd pull {0}` goes on from there; `mlxd rm {0}` gives the room back"
-    )]
+    #[error("stopped: `mlxd pull {0}` continues this download, `mlxd rm {0}` removes it")]
     Stopped(String),
     #[error("{}: {cause}", path.display())]
     File { path: PathBuf, cause: std::io::Error },

@@ -13,11 +13,11 @@ use crate::config::Environment;
 use crate::gateway::{self, Folder, Form};
 use crate::table;
 
-/// What to do with providers.
+/// Subcommands of `mlxd provider`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ProviderVerb {
     /// Make a provider. Its API key is read from standard input.
-    Add(Order),
+    Add(AddOptions),
     /// List all providers.
     Ls {
         #[command(flatten)]
@@ -53,7 +53,7 @@ pub(crate) struct Named {
     form: Form,
 }
 
-/// Where an API key comes from. On a command line others would see it.
+/// The source of an API key. On a command line others would see it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeySource {
     /// Read the API key from this environment variable instead of standard input.
@@ -66,7 +66,7 @@ pub(crate) struct KeySource {
 
 /// The provider to make.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Order {
+pub(crate) struct AddOptions {
     /// Its name, the part of its models' names before the slash.
     name: String,
     /// The protocol that it speaks.
@@ -75,7 +75,7 @@ pub(crate) struct Order {
     /// The address before /chat/completions or /v1/messages.
     #[arg(long)]
     url: String,
-    /// A model to offer: its id, and what is known of it, such as ID,alias=fast,context=32768,max_output=8192; may be given
+    /// A model to offer: its id, and known facts, such as ID,alias=fast,context=32768,max_output=8192; may be given
     /// several times.
     #[arg(long = "model", value_name = "ID", required = true, value_parser = model)]
     models: Vec<Value>,
@@ -129,13 +129,13 @@ struct Test {
 /// Runs a command and returns its output.
 pub(crate) fn run(verb: ProviderVerb, environment: &Environment) -> Result<Answer, ClientError> {
     match verb {
-        ProviderVerb::Add(order) => {
-            let key = order.key.read(environment)?;
-            let document = document(&order, key.as_deref());
-            let folder = Folder::new(order.form.home, environment)?;
+        ProviderVerb::Add(options) => {
+            let key = options.key.read(environment)?;
+            let document = document(&options, key.as_deref());
+            let folder = Folder::new(options.form.home, environment)?;
             let (answer, _) = folder.ask("provider", &[OsStr::new("add")], &document)?;
-            let text = format!("{} is made; a running server offers its models at once\n", order.name);
-            Ok(if order.form.json { answer } else { text }.into())
+            let text = format!("{} is made; a running server offers its models at once\n", options.name);
+            Ok(if options.form.json { answer } else { text }.into())
         }
         ProviderVerb::Ls { form } => {
             let folder = Folder::new(form.home, environment)?;
@@ -148,9 +148,13 @@ pub(crate) fn run(verb: ProviderVerb, environment: &Environment) -> Result<Answe
             Ok(list(&all).into())
         }
         ProviderVerb::Show(named) => named.change("show", environment, |one| Ok(facts(one))),
-        ProviderVerb::Rm(named) => named.change("remove", environment, |one| said(one, "removed")),
-        ProviderVerb::Enable(named) => named.change("enable", environment, |one| said(one, "enabled")),
-        ProviderVerb::Disable(named) => named.change("disable", environment, |one| said(one, "disabled")),
+        ProviderVerb::Rm(named) => named.change("remove", environment, |one| confirmation(one, "removed")),
+        ProviderVerb::Enable(named) => {
+            named.change("enable", environment, |one| confirmation(one, "enabled"))
+        }
+        ProviderVerb::Disable(named) => {
+            named.change("disable", environment, |one| confirmation(one, "disabled"))
+        }
         ProviderVerb::Test(named) => {
             let name = named.name.clone();
             named.ask("test", environment, &Value::Null, |test: Test| tested(&name, &test))
@@ -238,16 +242,16 @@ fn note(text: &str) {
 }
 
 /// The body of `POST /admin/v1/providers`.
-fn document(order: &Order, key: Option<&str>) -> Value {
+fn document(options: &AddOptions, key: Option<&str>) -> Value {
     json!({
-        "name": order.name,
-        "kind": order.kind,
-        "url": order.url,
+        "name": options.name,
+        "kind": options.kind,
+        "url": options.url,
         "api_key": key,
-        "models": order.models,
-        "timeout_seconds": order.timeout_seconds,
-        "allow_link_local": order.allow_link_local,
-        "enabled": !order.disabled,
+        "models": options.models,
+        "timeout_seconds": options.timeout_seconds,
+        "allow_link_local": options.allow_link_local,
+        "enabled": !options.disabled,
     })
 }
 
@@ -268,7 +272,7 @@ fn model(text: &str) -> Result<Value, String> {
     Ok(model)
 }
 
-fn said(one: &Listed, what: &str) -> Result<String, ClientError> {
+fn confirmation(one: &Listed, what: &str) -> Result<String, ClientError> {
     Ok(format!("{} is {what}\n", one.name))
 }
 

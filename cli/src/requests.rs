@@ -10,14 +10,14 @@ use crate::config::Environment;
 use crate::gateway::{Folder, Form};
 use crate::table;
 
-/// What to do with the request log.
+/// Subcommands of `mlxd requests`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum RequestVerb {
     /// List ended requests, the latest first. All conditions must hold.
     Ls(Query),
 }
 
-/// Which requests to list.
+/// A filter for the list of requests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Query {
     /// The model's name as the client gave it, or its id at the backend.
@@ -26,7 +26,7 @@ pub(crate) struct Query {
     /// `local` or the name of a provider.
     #[arg(long)]
     backend: Option<String>,
-    /// How they ended.
+    /// Their outcome.
     #[arg(long, value_parser = ["finished", "failed", "cancelled"])]
     status: Option<String>,
     /// The id or the name of the sender's API key.

@@ -11,7 +11,7 @@ use crate::config::Environment;
 use crate::gateway::{Folder, Form};
 use crate::prompt;
 
-/// What to do with routes.
+/// Subcommands of `mlxd route`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum RouteVerb {
     /// List all routes in order.
@@ -159,9 +159,10 @@ fn explanation(decision: &Value) -> String {
     }
     let targets: Vec<&str> =
         decision["targets"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match targets.is_empty() {
-        true => text + "no route applies: the name itself is the model\n",
-        false => text + &format!("models in order: {}\n", targets.join(", ")),
+    if targets.is_empty() {
+        text + "no route applies: the name itself is the model\n"
+    } else {
+        text + &format!("models in order: {}\n", targets.join(", "))
     }
 }
 

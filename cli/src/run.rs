@@ -57,7 +57,7 @@ pub(crate) enum RunError {
     Key,
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
-    #[error("there is no prompt: write it behind the model's name")]
+    #[error("there is no prompt: write it after the model's name")]
     NoPrompt,
     #[error("the line editor failed: {0}")]
     Editor(#[from] rustyline::error::ReadlineError),

@@ -6,7 +6,7 @@ use crate::client::{Answer, ClientError};
 use crate::config::Environment;
 use crate::gateway::{self, Folder, Form};
 
-/// What to do with the master key.
+/// Subcommands of `mlxd secrets`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum SecretVerb {
     /// Seal all API keys of providers by a new master key: a random one in HOME/master.key, or that of --new-key-env.
@@ -29,9 +29,10 @@ pub(crate) fn run(verb: SecretVerb, environment: &Environment) -> Result<Answer,
     if form.json {
         return Ok(answer.into());
     }
-    let note = match is_given {
-        true => "restart the server with MLXD_MASTER_KEY set to the new key\n",
-        false => "backups of the database before this need the key before it\n",
+    let note = if is_given {
+        "restart the server with MLXD_MASTER_KEY set to the new key\n"
+    } else {
+        "earlier backups of the database need the earlier key\n"
     };
     Ok(Answer { text: sentence(&parsed), note: note.into() })
 }

@@ -24,7 +24,7 @@ use secret::Digest;
 
 use crate::inference::sender::KeyIdentity;
 
-/// How long a request waits for the keys to be read from the database.
+/// The time that a request waits for the keys of the database.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 type KeysByDigest = HashMap<Digest, Arc<Key>>;
@@ -88,7 +88,7 @@ impl Keys {
         self.required.load(Ordering::Relaxed) || !self.configured.is_empty()
     }
 
-    /// From now on requests need a key, whatever the database holds.
+    /// From now on requests need a key, even if the database holds none.
     pub fn require(&self) {
         self.required.store(true, Ordering::Relaxed);
     }
@@ -232,7 +232,7 @@ impl Tenant {
         Ok(Self(Some(Arc::new(Admission { key, reserved: AtomicU32::new(estimate) }))))
     }
 
-    /// What is left of the key's limits of a minute. `None` if it has none.
+    /// The remaining limits of a minute. `None` if the key has none.
     pub fn standing(&self, now: Moment) -> Option<Standing> {
         let standing = self.key()?.state.budget().standing(now);
         (standing != Standing::default()).then_some(standing)

@@ -56,7 +56,7 @@ fn describe(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     }
     let is_own = operation.path.starts_with("/admin/") || operation.path.starts_with("/ui/");
     let problem = if is_own { "application/problem+json" } else { JSON };
-    let error = json!({"description": "What is wrong",
+    let error = json!({"description": "The error",
         "content": { problem: {"schema": (operation.error)(schemas)}}});
     let mut described = json!({
         "summary": operation.summary,

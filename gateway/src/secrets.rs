@@ -1,8 +1,8 @@
 //! Seals secrets for the database: XChaCha20-Poly1305 under the master key.
 //!
-//! A sealed secret is the version (1 byte), the id of the master key (8), a random nonce (24), and the ciphertext with its tag (16
-//! bytes more than the secret). The place in the database is authenticated with it: a value that was copied into another row or
-//! column does not open.
+//! A sealed secret has four parts: the version (1 byte), the id of the master key (8), a random nonce (24), and the ciphertext with
+//! its tag. The last part is 16 bytes longer than the secret. The place in the database is authenticated with it: a value that was
+//! copied into another row or column does not open.
 
 pub mod keyring;
 

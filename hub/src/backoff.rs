@@ -1,4 +1,4 @@
-//! How long to wait after a failure. Pure.
+//! The wait after a failure. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The cache of huggingface_hub: its folders, its locks, and what they hold.
+//! The cache of huggingface_hub: its folders, its locks and its contents.
 //!
 //! A model is `models--organisation--name`: `blobs/` has contents by their digests, `snapshots/COMMIT/` links to them by their
 //! names, `refs/` names the commits of branches, `trees/COMMIT.json` lists the repository. Since version 2 a blob may be a link into
@@ -46,7 +46,7 @@ impl Cache {
         self.repository(id).folder().is_dir()
     }
 
-    /// What removing a model would free. Also of one whose download is incomplete.
+    /// The bytes that the removal of a model would free, also of an incomplete download.
     ///
     /// # Errors
     /// The cache does not have it.
@@ -54,7 +54,7 @@ impl Cache {
         Removal::plan(&self.repository(id), id)
     }
 
-    /// Removes a model, and what its download has left. Contents that other models share stay.
+    /// Removes a model, and the rest of an interrupted download. Contents that other models share stay.
     ///
     /// # Errors
     /// The cache does not have it, a download of it runs, or files cannot be removed.

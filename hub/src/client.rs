@@ -46,7 +46,7 @@ pub struct Hub {
     settings: Settings,
 }
 
-/// Where a file's bytes are.
+/// The location of a file's bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Location {
     pub(crate) url: Url,

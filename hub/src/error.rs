@@ -1,4 +1,4 @@
-//! Reasons why the hub or the cache cannot do something, as sentences that say what to do.
+//! Errors of the hub and the cache, as sentences that name a remedy.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,7 +102,7 @@ pub enum HubError {
     Answer {
         /// The server.
         host: String,
-        /// What is wrong.
+        /// The problem, as a clause.
         problem: String,
     },
     /// The model has no files that mlxd can serve.
@@ -110,7 +110,7 @@ pub enum HubError {
     NoWeights {
         /// The model.
         id: String,
-        /// Which weights it has instead, in brackets.
+        /// The weights that it has instead, in brackets.
         instead: String,
     },
     /// The disk has too little room, before anything was downloaded.
@@ -128,22 +128,22 @@ pub enum HubError {
     },
     /// The disk became full.
     #[error(
-        "the disk of {} is full: make room, then pull again, which continues; `mlxd rm` of the model gives back what has come so far",
+        "the disk of {} is full: make room, then pull again, which continues; `mlxd rm` removes the incomplete model",
         .0.display()
     )]
     Full(PathBuf),
-    /// What came is not what the hub promised.
+    /// The digest of a downloaded file differs from the hub's.
     #[error(
         "{file} is damaged: its digest is {found}, the hub's is {expected}; pull again, and if it stays so, report it at {page}"
     )]
     Digest {
         /// The file.
         file: String,
-        /// The digest of what came.
+        /// The digest of the downloaded bytes.
         found: String,
         /// The hub's.
         expected: String,
-        /// Where to report it.
+        /// The page for a report.
         page: String,
     },
     /// The file's size or version changed.
@@ -156,7 +156,7 @@ pub enum HubError {
     GivenUp {
         /// The file, or the question.
         file: String,
-        /// How often.
+        /// The number of attempts.
         failures: u32,
         /// The last reason.
         cause: Box<HubError>,

@@ -1,4 +1,4 @@
-//! What the hub says about a model: the wire types, and what they mean.
+//! The hub's description of a model: the wire types and their meaning.
 
 use serde::Deserialize;
 use serde_json::Value;

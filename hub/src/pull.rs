@@ -33,7 +33,7 @@ const FILES: usize = 4;
 /// Bytes that a disk must have beyond the download.
 const RESERVE: u64 = 64 << 20;
 
-/// What to download, and how.
+/// A download: the model, the files, the options.
 #[derive(Debug, Clone)]
 pub struct Pull {
     /// The model.
@@ -97,9 +97,9 @@ pub enum Event {
     Retrying {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         cause: String,
-        /// When.
+        /// The time until then.
         after: Duration,
     },
     /// An earlier download of a file is damaged. The file begins again.
@@ -117,7 +117,7 @@ pub trait Progress: Send + Sync {
     fn event(&self, event: Event);
 }
 
-/// What all files of a download share.
+/// State that all files of a download share.
 struct Shared<'a> {
     hub: &'a Hub,
     repository: &'a Repository,
@@ -128,7 +128,7 @@ struct Shared<'a> {
     name: ModelName,
 }
 
-/// Downloads a model, or what is missing of it. Dropping the future stops; what has come so far stays for the next time.
+/// Downloads the missing files of a model. Dropping the future stops; the received bytes stay for the next time.
 ///
 /// # Errors
 /// The hub refuses, cannot be reached, or sends wrong bytes. The disk has too little room.

@@ -1,11 +1,11 @@
-//! The question of a search, and what the hub answers.
+//! A search's parameters, and the hub's results.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What to search for.
+/// A search: words, filters and order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// Words of the name.
@@ -34,7 +34,7 @@ pub enum Sort {
     Modified,
     /// The creation.
     Created,
-    /// What is popular now.
+    /// Popularity in the last days.
     Trending,
 }
 

@@ -1,4 +1,4 @@
-//! Which files of a repository a model needs. Pure.
+//! Selects the files of a repository that a model needs. Pure.
 //!
 //! Repositories also hold weights for other programs, pictures and notes: they are not downloaded unless asked for.
 

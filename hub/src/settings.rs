@@ -14,7 +14,7 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The revision if none is named.
 const MAIN: &str = "main";
 
-/// Where the hub is, who asks, and where models go.
+/// The hub's address, the token, and the folder of the cache.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// HF_ENDPOINT: the hub or a mirror.

@@ -21,7 +21,7 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The process or party in which it arose.
     pub origin: Origin,
-    /// What a caller can do about it.
+    /// The caller's next step.
     pub disposition: Disposition,
     /// One sentence for people. Holds no secret. It does not begin with the name of a neutral [`Field`]: each protocol puts its own
     /// name in front.
@@ -95,7 +95,7 @@ pub enum Origin {
     Upstream,
 }
 
-/// What a caller can do about a failure.
+/// The caller's next step after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Disposition {
     /// Nothing: the same request would fail again.

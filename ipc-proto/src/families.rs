@@ -43,7 +43,7 @@ pub fn is_part(model_type: &str) -> bool {
 }
 
 /// Whether a tensor of a multimodal model belongs to its vision part.
-pub fn sees(tensor: &str) -> bool {
+pub fn is_vision_tensor(tensor: &str) -> bool {
     let name = tensor.strip_prefix("model.").unwrap_or(tensor);
     name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")
 }

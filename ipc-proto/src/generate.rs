@@ -21,7 +21,7 @@ pub struct Submission {
     /// Generations of different scopes never share cached text, so that response times reveal nothing about other scopes.
     /// Empty: the scope of all clients that name none.
     pub cache_scope: String,
-    /// What to generate. Its prompt is rendered and tokenised once.
+    /// The prompt and the parameters. The prompt is rendered and tokenised once.
     pub generation: Generation,
     /// The outputs to generate; at least one. They are admitted together or not at all.
     pub choices: Vec<Choice>,
@@ -142,7 +142,7 @@ pub struct ChatPrompt {
     pub messages: Vec<Message>,
     /// Functions that the model may call. The head of the prompt lists them.
     pub tools: Vec<Tool>,
-    /// What later turns change about the functions.
+    /// Changes of the functions by later turns.
     pub tool_changes: ToolChanges,
     /// Whether the model calls functions.
     pub tool_choice: ToolChoice,
@@ -286,11 +286,11 @@ pub struct Tool {
     pub name: String,
     /// A description for the model.
     pub description: Option<String>,
-    /// What a call passes to it.
+    /// The form of its input.
     pub input: ToolInput,
 }
 
-/// What a call passes to a [`Tool`].
+/// The form of a [`Tool`]'s input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToolInput {
     /// Arguments: a JSON object.
@@ -368,7 +368,7 @@ pub struct ToolCall {
 pub enum Role {
     /// Instructions for the whole conversation.
     System,
-    /// The person who talks to the model.
+    /// The user of the model.
     #[default]
     User,
     /// The model.

@@ -82,7 +82,7 @@ pub struct ModelInfo {
     pub has_chat_template: bool,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
-    /// What its tokens can stand for. `None` if its tokenizer may leave out parts of a text.
+    /// The longest text of one token. `None` if its tokenizer may leave out parts of a text.
     pub token_bound: Option<TokenBound>,
     /// Whether the prompt of a chat has all of its last user turn, except white space.
     pub keeps_user_turns: bool,

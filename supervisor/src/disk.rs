@@ -22,11 +22,11 @@ pub struct DiskModel {
     pub bytes: u64,
     /// Modification time of its config.json, seconds since the epoch.
     pub created: u64,
-    /// Who keeps it.
+    /// The program whose folder holds it.
     pub owner: Owner,
 }
 
-/// Who keeps a model.
+/// The program whose folder holds a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// A folder of models.

@@ -51,7 +51,7 @@ fn run_directory(named: PathBuf) -> PathBuf {
     short_folder().join(format!("mlxd-{}-{}", geteuid(), std::process::id()))
 }
 
-/// Where short paths begin. macOS clears the temporary folder of a user daily of whatever is old, but /tmp of regular files only
+/// The folder of short paths. macOS clears the temporary folder of a user daily of whatever is old, but /tmp of regular files only
 /// (`/usr/libexec/tmp_cleaner`): sockets and the folder around them stay.
 fn short_folder() -> PathBuf {
     if cfg!(target_os = "macos") { PathBuf::from("/tmp") } else { std::env::temp_dir() }

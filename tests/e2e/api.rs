@@ -21,7 +21,7 @@ fn completion_stream_ends_with_done_and_matches_the_plain_answer() {
     assert_eq!(text, plain.text("/choices/0/text"));
 }
 
-/// Texts that a constraint demands arrive whole: without the end token, and with what looks like a control token.
+/// Texts that a constraint demands arrive whole: without the end token, and with texts that look like control tokens.
 #[test]
 fn demanded_texts_are_kept_whole_in_answers_and_streams() {
     let server = Server::start();

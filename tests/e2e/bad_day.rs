@@ -1,8 +1,8 @@
 //! One bad day: everything goes wrong at once, and healthy requests do not notice, or fail cleanly.
 //!
-//! Gateways are stopped and killed, the supervisor is stopped, a model's files hang, prompts are huge, a schema is slow, a
-//! grammar ambiguous, a model computes no numbers, the database is full and locked, and 2,000 connections stop halfway.
-//! `MLXD_CHAOS_SECONDS` sets the duration.
+//! Gateways are stopped and killed, the supervisor is stopped, weights are a pipe, a file system does not answer, prompts are huge,
+//! a schema is slow, a grammar ambiguous, a model computes no numbers, the database is full and locked, and 2,000 connections
+//! stop halfway. `MLXD_CHAOS_SECONDS` sets the duration.
 
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -21,6 +21,8 @@ const CLIENTS: usize = 4;
 const PROMPTS: [&str; 4] = ["2, 4, 6, 8,", "Once upon a time", "The capital of France is", "def main():"];
 const TOKENS: u32 = 24;
 const HANGING: &str = "hanging";
+/// A folder on a file system that never answers.
+const SILENT: &str = "silent";
 const NO_NUMBERS: &str = "no-numbers";
 const SLOW_CONNECTIONS: usize = 2000;
 const HANG_SECONDS: u64 = 6;
@@ -30,10 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const REFUSAL: Duration = Duration::from_secs(60);
 /// Seconds, a third of a short day, that are not compared.
 const WARM_UP: usize = 60;
-/// What the processes may grow by from the first third of the day to the last, besides a quarter.
+/// Growth of the processes' memory that is allowed from the first third of the day to the last, besides a quarter.
 const GROWTH_KIB: u64 = 256 << 10;
 
-/// What became of the requests.
+/// The outcomes of the requests.
 #[derive(Debug, Default)]
 struct Counts {
     /// Healthy ones with the right answer.
@@ -107,6 +109,8 @@ impl BadDay {
         let folder = tempfile::tempdir().unwrap();
         broken::hanging(folder.path(), HANGING);
         broken::without_numbers(folder.path(), NO_NUMBERS);
+        let silent = folder.path().join(SILENT);
+        std::fs::create_dir(&silent).unwrap();
         let server = Server::builder()
             .models(&places::models())
             .models(folder.path())
@@ -117,6 +121,7 @@ impl BadDay {
             // A small cache is full soon, and then stays so.
             .config(&format!("[models.\"{SMOLLM2}\"]\nkv_mib = 64\n"))
             .bounded()
+            .silent(&silent)
             .start();
         let (over, counts) = (AtomicBool::new(false), Counts::default());
         let stopping = Mutex::default();
@@ -223,13 +228,14 @@ impl BadDay {
 
     fn hanging_model(&self) {
         self.refuse(&json!({"model": HANGING, "prompt": "Hi"}), &[400, 404, 500]);
+        self.refuse(&json!({"model": SILENT, "prompt": "Hi"}), &[503]);
     }
 
     fn model_without_numbers(&self) {
         self.refuse(&json!({"model": NO_NUMBERS, "prompt": "Hi", "max_tokens": 4}), &[500]);
     }
 
-    /// Ten megabytes, of which no model's context holds a tenth.
+    /// Almost eight megabytes, of which no model's context holds a tenth.
     fn huge_prompt(&self) {
         let prompt = "hello ".repeat(10 << 20 >> 3);
         self.refuse(&json!({"model": SMOLLM2, "prompt": prompt, "max_tokens": 4}), &[400, 413]);

@@ -77,6 +77,11 @@ fn pipes_and_devices_in_model_folders_are_named_and_hang_nothing() {
     assert!(took < Duration::from_secs(30), "{took:?}");
     count_with(&server, "config").expect_error(404);
     assert_eq!(count_with(&server, "ok").status, 200);
+    replace(folder.path(), "late", "model.safetensors", pipe);
+    process::wait_for("a folder that comes later is named", Duration::from_secs(20), || {
+        count_with(&server, "late").text("/error/message").contains("not a regular file")
+    });
+    assert_eq!(count_with(&server, "ok").status, 200);
     stop(server);
 }
 
@@ -205,6 +210,18 @@ fn limit_of_open_files_is_raised_for_all_processes() {
     drop(idle);
 }
 
+/// The gateway keeps descriptors for workers and the database.
+#[test]
+fn connections_beyond_the_limit_of_open_files_wait_and_are_logged() {
+    let server = Server::builder().models(&places::models()).prelude("ulimit -n 128").start();
+    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(server.address()).unwrap()).collect();
+    process::wait_for("the limit is logged", Duration::from_secs(20), || {
+        server.log().contains("64 connections are open, as many as the limit of open files allows")
+    });
+    drop(idle);
+    assert_eq!(server.count().status, 200, "{}", server.log());
+}
+
 #[test]
 fn home_is_private_and_children_have_no_secrets() {
     let server = Server::builder()
@@ -277,15 +294,19 @@ fn hangup_drains_like_sigterm() {
 fn odd_names_links_and_files_are_listed_as_they_are_served() {
     let (folder, second) = (with_good_model(), tempfile::tempdir().unwrap());
     derived::link(folder.path(), "-dash");
+    derived::link(folder.path(), "two\nlines");
     derived::link(second.path(), "ok");
     symlink(".", folder.path().join("loop")).unwrap();
     replace(folder.path(), "broken", "config.json", |path| std::fs::write(path, "{").unwrap());
     let server = Server::builder().models(folder.path()).models(second.path()).start();
     let answer = count_with(&server, "-dash");
     assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = count_with(&server, "two\nlines");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(!server.log().lines().any(|line| line.starts_with("lines")), "{}", server.log());
     let list = server.get("/v1/models").body;
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), 3, "{ids:?}");
+    assert_eq!(ids.len(), 4, "{ids:?}");
     let broken = listed(&server, "broken");
     assert_eq!(broken["details"]["supported"], false, "{broken}");
     assert!(broken["details"]["problem"].as_str().unwrap().contains("config.json"), "{broken}");

@@ -44,6 +44,21 @@ fn files_that_are_no_weights_are_named_in_the_list_and_at_the_request() {
     }
 }
 
+/// A grammar refuses tokens that no numbers chose, so it must not see them.
+#[test]
+fn model_without_numbers_is_a_500_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    broken::without_numbers(folder.path(), "no-numbers");
+    let server = Server::builder().models(folder.path()).start();
+    let mut body = chat("Hi");
+    body["model"] = "no-numbers".into();
+    for format in ["text", "json_object"] {
+        body["response_format"] = json!({ "type": format });
+        let answer = server.post("/v1/chat/completions", &body);
+        assert!(answer.expect_error(500).contains("computes no numbers (NaN)"), "{format}: {}", answer.body);
+    }
+}
+
 #[test]
 fn encoder_without_numbers_is_a_500_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,6 +68,22 @@ fn encoder_without_numbers_is_a_500_that_says_so() {
         |model: &str| server.post("/v1/embeddings", &json!({"model": model, "input": ["one", "two"]}));
     assert!(embed("no-numbers").expect_error(500).contains("computes no numbers (NaN)"));
     let answer = embed(places::MINILM);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Python's json module writes `NaN` and `Infinity`; some editors write a byte order mark.
+#[test]
+fn config_of_python_or_of_an_editor_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = derived::link(folder.path(), "edited").join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let edited = config.replacen('{', "\u{feff}{\"time_step_limit\": [NaN, -Infinity],", 1);
+    fs::write(&path, edited).unwrap();
+    let server = Server::builder().models(folder.path()).start();
+    let mut body = chat("Hi");
+    body["model"] = "edited".into();
+    let answer = server.post("/v1/chat/completions", &body);
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 

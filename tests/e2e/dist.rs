@@ -42,7 +42,7 @@ fn unpack(folder: &Path) -> PathBuf {
     let entries = fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().path());
     let archive = entries.into_iter().find(|path| path.extension().is_some_and(|end| end == "gz")).unwrap();
     run(Command::new("tar").arg("-C").arg(folder).arg("-xzf").arg(&archive));
-    // What was packed must not serve in the archive's place.
+    // The packed folder must not serve in the archive's place.
     fs::remove_dir_all(folder.join("out")).unwrap();
     let name = archive.file_name().unwrap().to_str().unwrap().strip_suffix(".tar.gz").unwrap();
     folder.join(name)

@@ -1,4 +1,4 @@
-//! `mlxd doctor` with the real programs and models: what it measures, writes, leaves behind and says with its exit status.
+//! `mlxd doctor` with the real programs and models: its measurements, files, remains and exit status.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What the command has left. MLX itself keeps compiled code in `mlx`.
+/// The files that the command has left. MLX itself keeps compiled code in `mlx`.
 fn left_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     entries.map(|name| name.into_string().unwrap()).filter(|name| name != "mlx").collect()

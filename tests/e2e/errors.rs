@@ -125,6 +125,55 @@ fn wrong_priority_is_named() {
     assert_eq!(server.post("/v1/chat/completions", &body).status, 200);
 }
 
+/// LM Studio and llama.cpp write -1 for no limit, and JavaScript may write a whole number with a point.
+#[test]
+fn token_limits_are_read_as_clients_write_them() {
+    let server = Server::start();
+    let with = |limit: &str| {
+        let body = format!(
+            r#"{{"model": "{SMOLLM2}", "prompt": "2, 4, 6, 8,", "temperature": 0, "stop": ",", "max_tokens": {limit}}}"#
+        );
+        http::post_bytes(&server.url("/v1/completions"), body.as_bytes()).unwrap()
+    };
+    assert_eq!(with("-1").text("/choices/0/finish_reason"), "stop");
+    let one = with("1.0");
+    assert_eq!(one.body["usage"]["completion_tokens"], 1, "{}", one.body);
+    let answer = with("1.5");
+    let message = answer.expect_error(400);
+    assert!(message.contains("max_tokens must be a number of tokens, or -1 for no limit"), "{message}");
+}
+
+/// These are the client's errors: SDKs would send a request with a 500 again.
+#[test]
+fn schemas_that_no_text_can_follow_are_400_in_plain_words() {
+    let server = Server::start();
+    let properties: serde_json::Map<_, _> =
+        (0..1000).map(|n| (format!("p{n}"), json!({"type": "integer"}))).collect();
+    for (schema, words) in [
+        (json!({"type": "object", "properties": properties}), "optional properties"),
+        (json!({"$ref": "#"}), "refers to itself without an end"),
+    ] {
+        let mut body = chat(SMOLLM2);
+        body["response_format"] =
+            json!({"type": "json_schema", "json_schema": {"name": "odd", "schema": schema}});
+        let answer = server.post("/v1/chat/completions", &body);
+        let message = answer.expect_error(400);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// MiniLM's config.json says 512, and sentence-transformers cuts its texts at 256.
+#[test]
+fn refusal_of_a_long_text_names_the_context_of_the_list() {
+    let server = Server::start();
+    let entry = server.get(&format!("/v1/models/{}", places::MINILM)).body;
+    let context = entry["details"]["context"].as_u64().unwrap_or_else(|| panic!("{entry}"));
+    let body = json!({"model": places::MINILM, "input": "word ".repeat(context as usize + 1)});
+    let answer = server.post("/v1/embeddings", &body);
+    let message = answer.expect_error(400);
+    assert!(message.contains(&format!("maximum context length is {context} tokens")), "{message}");
+}
+
 #[test]
 fn unknown_response_is_a_404_of_its_own() {
     let server = Server::start();

@@ -36,7 +36,7 @@ fn cold_start_and_recovery() {
     let (mut longest, mut next) = (Duration::ZERO, killed);
     for (count, _) in server.stream("/v1/completions", &body).enumerate() {
         let now = Instant::now();
-        // What comes after the longest pause is the first of the new worker's.
+        // The event after the longest pause is the new worker's first.
         if count > 40 && now - last > longest {
             (longest, next) = (now - last, now);
         }

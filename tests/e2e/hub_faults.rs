@@ -63,7 +63,7 @@ fn killed_download_goes_on_where_it_was() {
     }
     assert!(kills >= 5, "{kills}");
     assert_equal(&hub, &user);
-    // Two connections were open. Each loses a piece, and what the kernel held.
+    // Two connections were open. Each loses a piece, and the bytes that the kernel held.
     let bound = 2 * size as u64 + kills * 2 * (512 << 10) + 10_000 * (kills + 1);
     assert!(hub.sent() <= bound, "{} bytes went out, {kills} kills", hub.sent());
 }

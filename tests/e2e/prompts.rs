@@ -61,6 +61,35 @@ fn invalid_template_fails_chats_and_not_completions() {
     assert!(server.mlxd(&["show", MODEL]).contains(problem));
 }
 
+/// A template comes with a downloaded model. Each of these would take the memory, the time or the stack of the worker.
+#[test]
+fn template_without_bounds_is_refused_and_its_worker_goes_on() {
+    let twice = "{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}";
+    let texts = [
+        format!("{{% set n = namespace(x='x' * 1000) %}}{twice}{{{{ n.x | length }}}}"),
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}".to_owned(),
+        "{% set n = namespace() %}{% set n.x = [n] %}{{ n }}".to_owned(),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["memory", "time", "stack"];
+    for (name, text) in names.into_iter().zip(&texts) {
+        derived::write(folder.path(), name, text);
+    }
+    let server = Server::builder().models(folder.path()).start();
+    for name in names {
+        let mut body = chat("Hi");
+        body["model"] = name.into();
+        let complete =
+            || server.post("/v1/completions", &json!({"model": name, "prompt": "Hi", "max_tokens": 1}));
+        assert_eq!(complete().status, 200, "{name}");
+        let worker = server.workers().remove(0).pid;
+        server.post("/v1/chat/completions", &body).expect_error(400);
+        assert_eq!(complete().status, 200, "{name}");
+        assert_eq!(server.workers().remove(0).pid, worker, "{name}: {}", server.log());
+        server.mlxd(&["unload", name]);
+    }
+}
+
 #[test]
 fn control_tokens_in_a_message_are_text_by_request_or_setting() {
     let (_folder, server) = start_with(None);

@@ -1,4 +1,4 @@
-//! The supervisor is stopped: what a gateway knows is answered, and nothing waits for ever.
+//! The supervisor is stopped: a gateway answers from its own knowledge, and nothing waits for ever.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Thousands of connections that stop halfway disturb nobody, and end.
+//! Thousands of connections that stop halfway disturb no request, and end.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -54,7 +54,7 @@ fn client_that_never_reads_ends_and_frees_its_rows() {
     process::wait_for("its rows are free", Duration::from_secs(10), || running(&server) == 0);
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut read = Vec::new();
-    // What the system holds is still there, and then the end, clean or not.
+    // The bytes that the system holds are still there, and then the end, clean or not.
     let _ = client.read_to_end(&mut read);
     println!("the connection ended after {ended:?}; the client found {} bytes", read.len());
     assert!(ended > Duration::from_secs(2), "{ended:?}");

@@ -7,7 +7,7 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
-/// The bound of what a browser needs before it shows the page, compressed.
+/// The largest size of the files that a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;
 
 fn run(server: &Server, case: &str, more: &[&str]) {

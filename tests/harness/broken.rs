@@ -8,7 +8,7 @@ use safetensors::{SafeTensors, serialize_to_file, tensor::TensorView};
 
 use crate::places;
 
-/// Writes a folder whose weights are a pipe that nobody writes to, as a file on a disk that sleeps.
+/// Writes a folder whose weights are a pipe without a writer, as a file on a disk that sleeps.
 ///
 /// # Panics
 /// When the files cannot be made.

@@ -44,7 +44,7 @@ impl Model {
     }
 }
 
-/// What goes wrong.
+/// Faults to inject.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// Bytes a second of each connection's answers.

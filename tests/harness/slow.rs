@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What each connection sends, in turn.
+/// The bytes that each connection sends, in turn.
 const SENT: [&str; 3] = [
     "",
     "POST /v1/chat/completions HTTP/1.1\r\nhost: loc",

@@ -29,7 +29,7 @@ try {
   });
   // Another site than 127.0.0.1: a site is a name without its port.
   await page.goto(`http://localhost:${port}/`);
-  // What a page may send without asking first, and what needs a preflight.
+  // Requests that a page may send without a preflight, and one that needs it.
   const outcomes = await page.evaluate(async ([base, model]) => {
     const send = (path, options) =>
       fetch(base + path, options).then((answer) => answer.type === "opaque" ? "opaque" : answer.status, () => "failed");

@@ -101,7 +101,7 @@ const features = {
 };
 // The library checks more than its schema says: that a text is one of "yes", "no" and the like.
 const beyondTheSchema = ["string_boolean"];
-// What no answer can be held to: the keyword and the place stand in the message.
+// Constraints that no answer can be held to: the message names the keyword and the place.
 const refused = {
   look_around: [z.object({ code: z.string().regex(/^(?=a)b/) }), "pattern", "code"],
 };

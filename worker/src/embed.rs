@@ -52,13 +52,13 @@ pub trait BatchRunner {
     ///
     /// # Errors
     /// When the device fails. Then no step is in flight for these texts.
-    fn launch(&mut self, inputs: &[EncoderInput]) -> std::result::Result<(), RunnerError>;
+    fn launch(&mut self, inputs: &[EncoderInput]) -> Result<(), RunnerError>;
 
     /// Waits for the oldest step. Returns a vector or one score for each text.
     ///
     /// # Errors
     /// When the device fails.
-    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError>;
+    fn finish(&mut self) -> Result<Vec<Vec<f32>>, RunnerError>;
 
     /// Frees memory that only caches hold.
     fn trim(&mut self);

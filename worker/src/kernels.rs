@@ -11,7 +11,7 @@ use mlx_rs::Array;
 pub mod exponential;
 
 /// The result of an MLX operation.
-pub type Result<T> = mlx_rs::error::Result<T>;
+pub type Result<T, E = mlx_rs::error::Exception> = std::result::Result<T, E>;
 
 /// An element-wise function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,7 +65,8 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
     if families::is_part(&config.model_type) {
-        shards.rename(|name| (!families::sees(name)).then(|| language::language_model_name(name)));
+        shards
+            .rename(|name| (!families::is_vision_tensor(name)).then(|| language::language_model_name(name)));
         if let Some(adapter) = &mut adapter {
             adapter.shards.rename(|name| Some(language::language_model_name(name)));
         }

@@ -28,7 +28,7 @@ pub mod qwen3_moe;
 pub mod smollm3;
 
 /// Builds a model from its weights. With a checking loader it only checks them.
-pub type Build = fn(&Loader) -> std::result::Result<Box<dyn Model>, LoadError>;
+pub type Build = fn(&Loader) -> Result<Box<dyn Model>, LoadError>;
 
 /// Every supported `model_type` of a decoder.
 const ARCHITECTURES: [(&str, Build); 14] = [
@@ -80,7 +80,7 @@ pub trait Model: std::fmt::Debug {
 ///
 /// # Errors
 /// When the activation is unknown, or not one that the family can have.
-fn activation(config: &Config, usual: Activation) -> std::result::Result<Activation, LoadError> {
+fn activation(config: &Config, usual: Activation) -> Result<Activation, LoadError> {
     let Some(name) = config.activation() else { return Ok(usual) };
     let named = Activation::from_name(name).map_err(|problem| config.problem(problem))?;
     match (usual, named) {
@@ -95,7 +95,7 @@ fn activation(config: &Config, usual: Activation) -> std::result::Result<Activat
 ///
 /// # Errors
 /// When the architecture is not supported.
-pub fn find(model_type: &str) -> std::result::Result<Build, LoadError> {
+pub fn find(model_type: &str) -> Result<Build, LoadError> {
     let found = ARCHITECTURES.iter().find(|(name, _)| *name == model_type);
     found.map(|(_, build)| *build).ok_or_else(|| LoadError::Architecture { found: model_type.to_owned() })
 }

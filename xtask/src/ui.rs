@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// What the built page depends on, below `ui`.
+/// The sources of the built page, below `ui`.
 const SOURCES: [&str; 7] =
     ["src", "public", "index.html", "vite.config.ts", "tsconfig.json", "package.json", "package-lock.json"];
 

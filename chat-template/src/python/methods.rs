@@ -144,7 +144,7 @@ fn swapped(c: char) -> Vec<char> {
 mod tests {
     use minijinja::Environment;
 
-    /// What Python 3.11 answers.
+    /// Compares with Python 3.11's results.
     #[test]
     fn methods_answer_as_in_python() {
         let mut environment = Environment::new();

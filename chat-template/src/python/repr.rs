@@ -13,7 +13,7 @@ pub(crate) const BYTES_PER_FUEL: u64 = 64;
 /// Pays for this much work of a template; an error if the template has used up its budget.
 pub(crate) type Pay<'a> = &'a dyn Fn(u64) -> Result<(), Error>;
 
-/// `repr(value)` for what JSON can hold.
+/// `repr(value)` for JSON values.
 ///
 /// # Errors
 /// The text is larger than the template can pay for. A value that holds another twice, and so on, has a huge text.

@@ -44,7 +44,7 @@ fn is_known(directive: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What Python 3.11 writes on Linux.
+    /// Compares with the output of Python 3.11 on Linux.
     #[test]
     fn directives_read_as_python_writes_them() {
         let time =

@@ -93,7 +93,7 @@ fn strftime_now_formats_dates() {
     assert_eq!(render("{{ strftime_now('%Q%') }}", None).unwrap(), "%Q%");
 }
 
-/// What Python 3.11's `json.dumps` writes.
+/// Compares with the output of Python 3.11's `json.dumps`.
 #[test]
 fn tojson_matches_python() {
     let extra = || Some(serde_json::json!({"v": {"b": [1, {}, []], "a": "é\u{1f600}\"<"}}));
@@ -164,13 +164,13 @@ fn conversation_is_adapted_to_restrictions_of_the_template() {
     ] {
         assert_eq!(plain(&template, &prompt(&turns, None)).unwrap(), expected);
     }
-    // What it silently leaves out is said too.
+    // A system message that it silently leaves out is folded, too.
     let deaf = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.content }}]{% endif %}{% endfor %}";
     let template = ChatTemplate::new(deaf, BTreeMap::new()).unwrap();
     assert_eq!(plain(&template, &prompt(&[("system", "s"), ("user", "a")], None)).unwrap(), "[s\n\na]");
 }
 
-/// What precedes a later system message does not change with it, so it stays cached.
+/// The prompt before a later system message does not change with it, so it stays cached.
 #[test]
 fn later_system_message_stays_in_its_place() {
     let first_only = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('First') }}{% endif %}\
@@ -315,7 +315,7 @@ fn template_with_several_calls_per_turn_gets_one_turn() {
     assert!(rendered.adaptations.is_empty());
 }
 
-/// Each expression with what Jinja2 3.1.6 writes for it.
+/// Each expression with Jinja2 3.1.6's output.
 #[test]
 fn expressions_have_jinja2s_results() {
     let extra = serde_json::json!({"n": null, "s": "text", "m": {"a": [1, "x", true, null, 1e-7]}, "f": 1e16, "l": [1, 2, 3]});
@@ -361,7 +361,7 @@ fn generation_blocks_change_nothing() {
     assert_eq!(render(text, None).unwrap(), "ab c");
 }
 
-/// What Jinja2 3.1.6 writes.
+/// Compares with the output of Jinja2 3.1.6.
 #[test]
 fn raw_blocks_keep_their_white_space() {
     for (text, expected) in [
@@ -476,7 +476,7 @@ fn alternatives_stop_at_the_time_limit() {
     assert!(started.elapsed() < 5 * TRIAL_LIMIT, "{:?}", started.elapsed());
 }
 
-/// Templates that would need much more than what they are given.
+/// Templates that would need much more memory than they are given.
 #[test]
 fn templates_are_bounded_in_memory_and_depth() {
     let small = |text: &str| ChatTemplate::new(text, BTreeMap::new()).unwrap();
@@ -523,7 +523,7 @@ fn no_namespace_holds_itself() {
     }
 }
 
-/// The peak of this process's memory, in bytes; 0 where the system does not tell.
+/// The peak of this process's memory, in bytes; 0 where the system does not report it.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

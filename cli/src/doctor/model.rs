@@ -22,7 +22,7 @@ const DECODED: u32 = 128;
 /// Times that the prefill prompt repeats its sentence: about 1,100 tokens.
 const SENTENCES: usize = 100;
 
-/// What was measured.
+/// The measurements of one model.
 pub(super) struct Measurement {
     /// Recorded and given continuation of each prompt.
     pub(super) texts: Vec<(&'static str, String)>,
@@ -30,7 +30,7 @@ pub(super) struct Measurement {
     pub(super) decode_per_second: f64,
     /// The server's view of its memory: `/admin/v1/pool`.
     pub(super) pool: Value,
-    /// What the system's programs say of the worker's memory.
+    /// The worker's memory, by the system's programs.
     pub(super) worker: Vec<(&'static str, String)>,
 }
 
@@ -80,7 +80,7 @@ fn complete(
     Ok((answer, start.elapsed()))
 }
 
-/// The worker's footprint as mlxd and as the system's programs measure it. footprint(1) is what Activity Monitor shows.
+/// The worker's footprint as mlxd and as the system's programs measure it. Activity Monitor shows the figure of footprint(1).
 fn worker_memory(server: &PrivateServer, name: &str) -> Result<Vec<(&'static str, String)>, DoctorError> {
     let model = server.get(&format!("/admin/v1/models/{name}"))?;
     let worker = &model["workers"][0];

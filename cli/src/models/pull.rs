@@ -22,7 +22,7 @@ const CONNECTIONS: u16 = 8;
 pub(crate) struct Flags {
     /// organisation/name, or organisation/name@revision for a branch, a tag or a commit.
     model: String,
-    /// Also download files with this name, * for any text; may be given several times [default: what the model needs].
+    /// Also download files with this name, * for any text; may be given several times [default: the files that the model needs].
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
     /// Bytes a second at most, such as 10MB [default: no limit].
@@ -46,7 +46,7 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
     let name: ModelName = flags.model.parse()?;
     let hub = hub(environment)?;
     let budget = supervisor::memory_budget(&server_config(flags.home, environment)?).await?;
-    let order = Pull {
+    let request = Pull {
         name: name.clone(),
         include: flags.include,
         connections: flags.connections.into(),
@@ -61,14 +61,14 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
         }
         let start = Instant::now();
         let pulled = if flags.json {
-            pull(&hub, &order, &JsonLines).await
+            pull(&hub, &request, &JsonLines).await
         } else if std::io::stderr().is_terminal() {
             let bars = Bars::new();
-            let pulled = pull(&hub, &order, &bars).await;
+            let pulled = pull(&hub, &request, &bars).await;
             bars.clear();
             pulled
         } else {
-            pull(&hub, &order, &Lines::new()).await
+            pull(&hub, &request, &Lines::new()).await
         };
         Ok::<_, ModelsError>((pulled?, start.elapsed()))
     };

@@ -1,4 +1,4 @@
-//! What a model needs, before it is downloaded: its config.json, and the headers of its weights.
+//! Reads the needs of a model before its download: from its config.json and the headers of its weights.
 
 use futures::{StreamExt, TryStreamExt};
 use hub::{Hub, HubError, ModelName, Selection, select};

@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     home: Home,
 }
 
-/// What a removal would do.
+/// The effects of a removal.
 struct Plan {
     folder: PathBuf,
     /// Bytes.
@@ -96,7 +96,7 @@ fn plan(cache: &Cache, id: &str, own: &Path, models: &[DiskModel]) -> Result<Pla
 fn describe(id: &str, plan: &Plan) -> String {
     let folder = plan.folder.display();
     match (plan.is_link, plan.shared) {
-        (true, _) => format!("{id}: the link {folder} goes, and what it leads to stays"),
+        (true, _) => format!("{id}: the link {folder} is removed, and its target stays"),
         (_, 0) => format!("{id}: {folder} goes, which frees {}", units::bytes(plan.freed)),
         (_, shared) => format!(
             "{id}: {folder} goes, which frees {}; other models share {} of it, which stay",
@@ -163,7 +163,7 @@ mod tests {
             "{}",
             describe("a", &own_model)
         );
-        assert!(describe("b", &of("b").unwrap()).contains("what it leads to stays"));
+        assert!(describe("b", &of("b").unwrap()).contains("its target stays"));
         for id in ["c", "d"] {
             assert!(of(id).err().unwrap().to_string().contains("/elsewhere"), "{id}");
         }

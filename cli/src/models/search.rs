@@ -43,7 +43,7 @@ pub(crate) struct Flags {
     exact: bool,
     /// The order.
     #[arg(long, value_enum, default_value = "downloads")]
-    sort: Order,
+    sort: SortKey,
     /// Results at most.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
@@ -56,7 +56,7 @@ pub(crate) struct Flags {
 
 /// The order of results, greatest or newest first.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Order {
+enum SortKey {
     Downloads,
     Likes,
     Modified,
@@ -64,8 +64,8 @@ enum Order {
     Trending,
 }
 
-/// A result with what this machine makes of it.
-struct Judged {
+/// A result, with its verdict for this machine.
+struct RatedResult {
     found: Found,
     details: Option<Details>,
     /// Bytes.
@@ -83,20 +83,20 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
         tags.insert(0, MLX.to_owned());
     }
     let sort = match flags.sort {
-        Order::Downloads => Sort::Downloads,
-        Order::Likes => Sort::Likes,
-        Order::Modified => Sort::Modified,
-        Order::Created => Sort::Created,
-        Order::Trending => Sort::Trending,
+        SortKey::Downloads => Sort::Downloads,
+        SortKey::Likes => Sort::Likes,
+        SortKey::Modified => Sort::Modified,
+        SortKey::Created => Sort::Created,
+        SortKey::Trending => Sort::Trending,
     };
     let (text, limit) = (flags.words.join(" "), flags.limit.into());
     let query = Query { text, author: flags.author, task: flags.task, tags, sort, limit };
     let found = hub.search(&query).await?;
-    let judged =
-        futures::stream::iter(found).map(|found| judge(&hub, found, machine, flags.exact)).buffered(AT_ONCE);
-    let mut all: Vec<Judged> = judged.collect().await;
+    let rated =
+        futures::stream::iter(found).map(|found| rate(&hub, found, machine, flags.exact)).buffered(AT_ONCE);
+    let mut all: Vec<RatedResult> = rated.collect().await;
     if flags.fits {
-        all.retain(|judged| judged.verdict == Verdict::Fits);
+        all.retain(|rated| rated.verdict == Verdict::Fits);
     }
     let text = if flags.json {
         format!("{}\n", Value::from_iter(all.iter().map(document)))
@@ -108,7 +108,7 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
 }
 
 /// Reads a model's config.json, unless the search has shown already that mlxd does not serve it.
-async fn judge(hub: &Hub, found: Found, machine: Machine, exact: bool) -> Judged {
+async fn rate(hub: &Hub, found: Found, machine: Machine, exact: bool) -> RatedResult {
     let first = supervisor::remote_details(&found.config, found.elements());
     let is_known = found.config.get("model_type").is_some();
     let mut details = if is_known { Some(first) } else { None };
@@ -122,10 +122,10 @@ async fn judge(hub: &Hub, found: Found, machine: Machine, exact: bool) -> Judged
         Some(details) => Verdict::new(details, memory.unwrap_or(0), machine),
         None => Verdict::Unknown,
     };
-    Judged { found, details, memory, verdict }
+    RatedResult { found, details, memory, verdict }
 }
 
-/// What the files of a model say. `None` if they cannot be read.
+/// The details of a model from its files. `None` if they cannot be read.
 async fn read_details(hub: &Hub, found: &Found, exact: bool) -> Option<Details> {
     let name: ModelName = found.id.parse().ok()?;
     let config = remote::config(hub, &name.id, &name.revision).await.ok()??;
@@ -136,13 +136,13 @@ async fn read_details(hub: &Hub, found: &Found, exact: bool) -> Option<Details> 
     Some(remote::exact_details(hub, &name, &config).await.unwrap_or(details))
 }
 
-fn table(all: &[Judged], machine: Machine) -> String {
+fn table(all: &[RatedResult], machine: Machine) -> String {
     if all.is_empty() {
         return "nothing found: try fewer words, or --all for models that are not marked as MLX models\n"
             .into();
     }
     let mut rows = vec![["MODEL", "FAMILY", "SIZE", "MEMORY", "DOWNLOADS", "HERE"].map(String::from)];
-    for Judged { found, details, memory, verdict } in all {
+    for RatedResult { found, details, memory, verdict } in all {
         let known = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), units::bytes);
         let is_served = !matches!(verdict, Verdict::NotServed(_));
         let gated = if found.is_gated() { ", gated" } else { "" };
@@ -158,8 +158,8 @@ fn table(all: &[Judged], machine: Machine) -> String {
     table::aligned(&rows)
 }
 
-fn document(judged: &Judged) -> Value {
-    let Judged { found, details, memory, verdict } = judged;
+fn document(rated: &RatedResult) -> Value {
+    let RatedResult { found, details, memory, verdict } = rated;
     json!({
         "id": found.id, "family": details.as_ref().map(|details| &details.architecture),
         "weight_bytes": found.weight_bytes(), "memory_bytes": memory, "verdict": verdict.word(),

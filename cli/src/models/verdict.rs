@@ -4,7 +4,7 @@ use ipc_proto::supervisor::Details;
 
 use super::units;
 
-/// What the machine offers, in bytes.
+/// The machine's memory and disk, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine {
     /// Memory that all models may have together.

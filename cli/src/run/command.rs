@@ -1,6 +1,6 @@
 //! Lines of a conversation that begin with a slash. Pure.
 
-/// What a line means.
+/// A line of the user, by its meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Line {
     /// A question for the model.

@@ -17,7 +17,7 @@ use serde::Serialize;
 const MINUTE_SECONDS: f64 = 60.0;
 /// The time after which a request that running ones leave no room for may try again.
 const RUNNING: Duration = Duration::from_secs(5);
-/// What a level may lack through rounding.
+/// The largest rounding error of a level.
 const ROUNDING: f64 = 1e-9;
 
 /// The limits of a key. `None`: no limit.
@@ -229,7 +229,7 @@ impl Budget {
         self.limits.tokens_per_day.is_some() || self.limits.tokens_per_month.is_some()
     }
 
-    /// What is left of the limits of a minute.
+    /// The remaining limits of a minute.
     pub fn standing(&mut self, now: Moment) -> Standing {
         self.enter(now);
         Standing {

@@ -1,4 +1,4 @@
-//! One API key: whose it is, what it may do, and its use so far.
+//! One API key: its tenant, its rights, and its use so far.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,21 +23,21 @@ pub struct KeyRecord {
     pub digest: Digest,
     /// The end of its secret.
     pub last_four: String,
-    /// What it may do.
+    /// Its scopes, models and priority.
     pub rights: Rights,
-    /// How much of that.
+    /// Its limits of requests and tokens.
     pub limits: Limits,
-    /// When it was made.
+    /// Its creation, in seconds since the epoch.
     pub created_at: i64,
-    /// From when on it is refused.
+    /// Its expiry, in seconds since the epoch.
     pub expires_at: Option<i64>,
     /// Its last use, up to half a minute late.
     pub last_used_at: Option<i64>,
-    /// When it was revoked.
+    /// Its revocation, in seconds since the epoch.
     pub revoked_at: Option<i64>,
 }
 
-/// What a key may do.
+/// The rights of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
     /// The parts of the API that it opens.
@@ -46,7 +46,7 @@ pub struct Rights {
     pub models: Vec<NamePattern>,
     /// Whether its requests never go to a provider.
     pub local_only: bool,
-    /// The class of its requests in a model's queue. `None`: what each request says.
+    /// The class of its requests in a model's queue. `None`: each request sets it.
     pub priority: Option<Priority>,
 }
 
@@ -108,9 +108,9 @@ pub struct Key {
     pub tenant: String,
     /// Id and name; `None` for a key from the settings.
     pub identity: Option<KeyIdentity>,
-    /// What it may do.
+    /// Its scopes, models and priority.
     pub rights: Rights,
-    /// From when on it is refused, in seconds since the epoch.
+    /// Its expiry, in seconds since the epoch.
     pub expires_at: Option<i64>,
     /// Its use. A key that is read from the database again keeps it.
     pub state: Arc<KeyState>,

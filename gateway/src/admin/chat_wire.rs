@@ -42,7 +42,7 @@ pub struct Chat {
 /// A conversation to store.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ChatOrder {
+pub struct ChatInput {
     /// 1 to 200 characters.
     pub title: String,
     /// Whether it stands before the others.
@@ -54,9 +54,9 @@ pub struct ChatOrder {
     pub body: Value,
 }
 
-impl Body for ChatOrder {}
+impl Body for ChatInput {}
 
-/// A change of what the list shows.
+/// A change of the title or of the pin.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatMark {

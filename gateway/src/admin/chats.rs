@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use chrono::Utc;
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 
-use super::chat_wire::{Chat, ChatMark, ChatOrder, ChatQuery, ChatSummaries};
+use super::chat_wire::{Chat, ChatInput, ChatMark, ChatQuery, ChatSummaries};
 use crate::access::Tenant;
 use crate::protocols::common::body;
 use crate::protocols::error::{ApiError, unroutable};
@@ -22,7 +22,7 @@ const MAX_ID_BYTES: usize = 64;
 const MAX_TITLE_CHARS: usize = 200;
 /// The largest conversation with its envelope, in bytes.
 const MAX_CHAT_BYTES: usize = 4 << 20;
-/// What one owner may have.
+/// The limits of one owner.
 const MOST: ChatUse = ChatUse { chats: 10_000, bytes: 1 << 30 };
 
 /// `GET /ui/v1/chats`.
@@ -38,7 +38,7 @@ pub async fn list(
         query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Error::invalid("limit", format!("limit must lie between 1 and {MAX_PAGE}")).into());
+        return Err(Error::invalid("limit", format!("limit must be between 1 and {MAX_PAGE}")).into());
     }
     let after = after.as_deref().map(cursor).transpose()?;
     let found = db.chats(owner(&tenant), search.as_deref(), after.as_ref(), limit + 1).await;
@@ -71,17 +71,17 @@ pub async fn put(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let order: ChatOrder = body::json_within(request, MAX_CHAT_BYTES).await?;
+    let input: ChatInput = body::json_within(request, MAX_CHAT_BYTES).await?;
     check_id(&id)?;
-    let title = check_title(&order.title)?;
-    if !order.body.is_object() {
+    let title = check_title(&input.title)?;
+    if !input.body.is_object() {
         return Err(Error::invalid("body", "body must be an object").into());
     }
-    let (owner, body) = (owner(&tenant), order.body.to_string());
+    let (owner, body) = (owner(&tenant), input.body.to_string());
     let others = db.chat_use(owner, &id).await.map_err(|error| refused(&error))?;
     check_room(others, body.len())?;
-    let revision = i64::from(order.revision);
-    let chat = ChatChange { id: &id, title, pinned: order.pinned, revision, body: &body };
+    let revision = i64::from(input.revision);
+    let chat = ChatChange { id: &id, title, pinned: input.pinned, revision, body: &body };
     let stored = db.store_chat(owner, &chat, Utc::now().timestamp_millis()).await;
     Ok(match stored.map_err(|error| refused(&error))? {
         Some(stored) => Json(stored).into_response(),

@@ -1,5 +1,5 @@
 //! The JSON types of API keys. Times are seconds since the epoch.
-#![expect(missing_docs, reason = "the names of some fields say all")]
+#![expect(missing_docs, reason = "some fields are self-evident")]
 
 use ipc_proto::generate::Priority;
 use schemars::JsonSchema;
@@ -12,8 +12,8 @@ use crate::protocols::common::body::Body;
 /// A key to make.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct KeyOrder {
-    /// Who or what uses it, in 1 to 100 characters.
+pub struct KeyInput {
+    /// Its user, a person or a program, in 1 to 100 characters.
     pub name: String,
     /// The parts of the API that it opens; `inference` if absent.
     pub scopes: Option<Vec<Scope>>,
@@ -34,11 +34,11 @@ pub struct KeyOrder {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month (UTC).
     pub tokens_per_month: Option<u64>,
-    /// From when on it is refused.
+    /// The time from which it is refused.
     pub expires_at: Option<i64>,
 }
 
-impl Body for KeyOrder {}
+impl Body for KeyInput {}
 
 /// A key without its secret.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -12,7 +12,7 @@ use ipc_proto::{Error, ErrorKind, Origin, Result};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::key_wire::{ApiKey, ApiKeys, KeyOrder, KeyStatus, NewKey};
+use super::key_wire::{ApiKey, ApiKeys, KeyInput, KeyStatus, NewKey};
 use crate::access::budget::Limits;
 use crate::access::key::{KeyRecord, Rights, Scope};
 use crate::access::secret;
@@ -43,8 +43,8 @@ pub async fn get(State(store): State<Arc<KeyStore>>, Path(id): Path<String>) -> 
 /// # Errors
 /// A wrong field, or the database refuses.
 pub async fn create(State(store): State<Arc<KeyStore>>, request: Request) -> Result<Response, ApiError> {
-    let order = body::json(request).await?;
-    Ok((StatusCode::CREATED, Json(make(&store, order).await?)).into_response())
+    let input = body::json(request).await?;
+    Ok((StatusCode::CREATED, Json(make(&store, input).await?)).into_response())
 }
 
 /// `DELETE /admin/v1/keys/{id}`: revokes a key. It stays in the list.
@@ -76,13 +76,13 @@ pub async fn all(store: &KeyStore) -> Result<ApiKeys> {
 ///
 /// # Errors
 /// A wrong field, or the database refuses.
-pub async fn make(store: &KeyStore, order: KeyOrder) -> Result<NewKey> {
+pub async fn make(store: &KeyStore, input: KeyInput) -> Result<NewKey> {
     let no_randomness = |e: getrandom::Error| {
         Error::new(ErrorKind::Internal, Origin::Gateway, format!("no random bytes: {e}"))
     };
     let text = secret::generate().map_err(no_randomness)?;
     let id = secret::generate_id().map_err(no_randomness)?;
-    let record = check(order, id, text.expose_secret(), Utc::now().timestamp())?;
+    let record = check(input, id, text.expose_secret(), Utc::now().timestamp())?;
     store.add(&record).await.map_err(|e| refusal(&e))?;
     Ok(NewKey { key: view(record), secret: text.expose_secret().to_owned() })
 }
@@ -100,18 +100,18 @@ fn refusal(error: &DbError) -> Error {
     Error::new(kind, Origin::Gateway, error.to_string())
 }
 
-/// The key that an order describes.
+/// The key that an input describes.
 ///
 /// # Errors
 /// A field that cannot be. It is named.
-fn check(order: KeyOrder, id: String, secret: &str, now: i64) -> Result<KeyRecord> {
-    let name = order.name.trim().to_owned();
+fn check(input: KeyInput, id: String, secret: &str, now: i64) -> Result<KeyRecord> {
+    let name = input.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         let text = format!("name must have 1 to {MAX_NAME_CHARS} characters, and no control characters");
         return Err(Error::invalid("name", text));
     }
     let mut scopes: Vec<Scope> = Vec::new();
-    for scope in order.scopes.unwrap_or_else(|| vec![Scope::Inference]) {
+    for scope in input.scopes.unwrap_or_else(|| vec![Scope::Inference]) {
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }
@@ -122,24 +122,24 @@ fn check(order: KeyOrder, id: String, secret: &str, now: i64) -> Result<KeyRecor
             "scopes must name at least one: inference, admin or admin-read",
         ));
     }
-    if order.models.len() > MAX_MODELS {
+    if input.models.len() > MAX_MODELS {
         return Err(Error::invalid("models", format!("models has more than {MAX_MODELS} names")));
     }
-    let models = order.models.into_iter().map(pattern).collect::<Result<Vec<_>>>()?;
+    let models = input.models.into_iter().map(pattern).collect::<Result<Vec<_>>>()?;
     for (field, value) in [
-        ("requests_per_minute", order.requests_per_minute.map(u64::from)),
-        ("tokens_per_minute", order.tokens_per_minute.map(u64::from)),
-        ("tokens_per_day", order.tokens_per_day),
-        ("tokens_per_month", order.tokens_per_month),
+        ("requests_per_minute", input.requests_per_minute.map(u64::from)),
+        ("tokens_per_minute", input.tokens_per_minute.map(u64::from)),
+        ("tokens_per_day", input.tokens_per_day),
+        ("tokens_per_month", input.tokens_per_month),
     ] {
         if value == Some(0) {
             return Err(Error::invalid(field, format!("{field} must be at least 1")));
         }
     }
-    if order.expires_at.is_some_and(|at| at <= now) {
+    if input.expires_at.is_some_and(|at| at <= now) {
         return Err(Error::invalid(
             "expires_at",
-            format!("expires_at must lie in the future: it is {now} now"),
+            format!("expires_at must be in the future: it is {now} now"),
         ));
     }
     Ok(KeyRecord {
@@ -147,15 +147,15 @@ fn check(order: KeyOrder, id: String, secret: &str, now: i64) -> Result<KeyRecor
         name,
         digest: secret::digest(secret),
         last_four: secret::last_four(secret),
-        rights: Rights { scopes, models, local_only: order.local_only, priority: order.priority },
+        rights: Rights { scopes, models, local_only: input.local_only, priority: input.priority },
         limits: Limits {
-            requests_per_minute: order.requests_per_minute,
-            tokens_per_minute: order.tokens_per_minute,
-            tokens_per_day: order.tokens_per_day,
-            tokens_per_month: order.tokens_per_month,
+            requests_per_minute: input.requests_per_minute,
+            tokens_per_minute: input.tokens_per_minute,
+            tokens_per_day: input.tokens_per_day,
+            tokens_per_month: input.tokens_per_month,
         },
         created_at: now,
-        expires_at: order.expires_at,
+        expires_at: input.expires_at,
         last_used_at: None,
         revoked_at: None,
     })
@@ -194,13 +194,13 @@ mod tests {
 
     use super::*;
 
-    fn order(value: Value) -> Result<KeyRecord> {
+    fn input(value: Value) -> Result<KeyRecord> {
         check(body::from_json(value)?, "key_1".into(), "mlxd_secret", 1000)
     }
 
     #[test]
     fn key_without_further_fields_may_infer_without_limits() {
-        let key = order(json!({"name": " laptop "})).unwrap();
+        let key = input(json!({"name": " laptop "})).unwrap();
         assert_eq!((&*key.name, &*key.last_four, key.created_at), ("laptop", "cret", 1000));
         assert_eq!(key.rights.scopes, [Scope::Inference]);
         assert_eq!((key.limits, key.expires_at), (Limits::default(), None));
@@ -220,17 +220,17 @@ mod tests {
             (json!({"name": "a", "expires_at": 1000}), "expires_at"),
             (json!({"name": "a", "priority": "urgent"}), "priority"),
         ] {
-            let error = order(value.clone()).unwrap_err();
+            let error = input(value.clone()).unwrap_err();
             assert_eq!(error.field, Some(field.into()), "{value}: {error}");
         }
-        let unknown = order(json!({"name": "a", "cost_per_day": 1})).unwrap_err();
+        let unknown = input(json!({"name": "a", "cost_per_day": 1})).unwrap_err();
         assert!(unknown.message.contains("cost_per_day"), "{unknown}");
     }
 
     #[test]
     fn shown_key_has_no_digest() {
         let key =
-            order(json!({"name": "a", "scopes": ["admin-read", "admin-read"], "models": ["org/*"]})).unwrap();
+            input(json!({"name": "a", "scopes": ["admin-read", "admin-read"], "models": ["org/*"]})).unwrap();
         let shown = serde_json::to_value(view(key)).unwrap();
         assert_eq!((&shown["scopes"], &shown["models"]), (&json!(["admin-read"]), &json!(["org/*"])));
         assert_eq!(shown["status"], "active");

@@ -55,46 +55,54 @@ type ReadValue = fn(&Lease) -> u64;
 
 /// The metrics of each worker: name, type, help text, value.
 const WORKER_METRICS: [(&str, &str, &str, ReadValue); 22] = [
-    ("lease_bytes", "gauge", "Memory that it may have.", |l| l.bytes),
-    ("footprint_bytes", "gauge", "Memory that it has, as measured.", |l| l.footprint),
-    ("requests_running", "gauge", "Requests that it generates for.", |l| l.health.running.into()),
-    ("requests_waiting", "gauge", "Requests that wait in it.", |l| l.health.waiting.into()),
+    ("lease_bytes", "gauge", "Memory in the lease.", |l| l.bytes),
+    ("footprint_bytes", "gauge", "Measured memory.", |l| l.footprint),
+    ("requests_running", "gauge", "Running requests.", |l| l.health.running.into()),
+    ("requests_waiting", "gauge", "Waiting requests.", |l| l.health.waiting.into()),
     ("steps_total", "counter", "Engine steps.", |l| l.health.steps),
-    ("kv_blocks_used", "gauge", "KV blocks that hold text of running requests.", |l| {
-        l.health.kv_blocks_used.into()
-    }),
-    ("kv_blocks", "gauge", "KV blocks that may exist.", |l| l.health.kv_blocks_total.into()),
+    ("kv_blocks_used", "gauge", "KV blocks of running requests.", |l| l.health.kv_blocks_used.into()),
+    ("kv_blocks", "gauge", "KV blocks at most.", |l| l.health.kv_blocks_total.into()),
     ("prefix_hits_total", "counter", "Full prompt blocks found in the prefix cache.", |l| {
         l.health.prefix.hits
     }),
-    ("prefix_misses_total", "counter", "Full prompt blocks that were not.", |l| l.health.prefix.misses),
-    ("prefix_misses_after_eviction_total", "counter", "Of these, blocks that had been there.", |l| {
-        l.health.prefix.misses_after_eviction
+    ("prefix_misses_total", "counter", "Full prompt blocks not found in the prefix cache.", |l| {
+        l.health.prefix.misses
     }),
-    ("prefix_evictions_total", "counter", "Blocks given up for room.", |l| l.health.prefix.evictions),
-    ("prefix_last_miss_at", "gauge", "First block that the last prompt not found whole lacked.", |l| {
-        l.health.prefix.last_miss_at
+    (
+        "prefix_misses_after_eviction_total",
+        "counter",
+        "Blocks not found because they had been evicted.",
+        |l| l.health.prefix.misses_after_eviction,
+    ),
+    ("prefix_evictions_total", "counter", "Blocks evicted from the prefix cache.", |l| {
+        l.health.prefix.evictions
     }),
-    ("drafts_proposed_total", "counter", "Tokens guessed ahead.", |l| l.health.drafts.proposed),
-    ("drafts_accepted_total", "counter", "Of these, tokens that held.", |l| l.health.drafts.accepted),
+    (
+        "prefix_last_miss_at",
+        "gauge",
+        "Index of the first missing block of the last prompt that was not found as a whole.",
+        |l| l.health.prefix.last_miss_at,
+    ),
+    ("drafts_proposed_total", "counter", "Drafted tokens.", |l| l.health.drafts.proposed),
+    ("drafts_accepted_total", "counter", "Drafted tokens that were accepted.", |l| l.health.drafts.accepted),
     ("weights_bytes", "gauge", "Weights in the device's memory.", |l| l.health.memory.weights),
     ("kv_used_bytes", "gauge", "KV cache in use.", |l| l.health.memory.kv_used),
-    ("kv_allocated_bytes", "gauge", "KV cache that exists.", |l| l.health.memory.kv_allocated),
-    ("kv_limit_bytes", "gauge", "KV cache that may exist.", |l| l.health.memory.kv_limit),
-    ("device_active_bytes", "gauge", "What the device holds.", |l| l.health.memory.active),
+    ("kv_allocated_bytes", "gauge", "Allocated KV cache.", |l| l.health.memory.kv_allocated),
+    ("kv_limit_bytes", "gauge", "KV cache at most.", |l| l.health.memory.kv_limit),
+    ("device_active_bytes", "gauge", "Memory in use on the device.", |l| l.health.memory.active),
     ("device_cached_bytes", "gauge", "Freed buffers that the device keeps.", |l| l.health.memory.cached),
-    ("device_peak_bytes", "gauge", "The most that the device has held.", |l| l.health.memory.peak),
-    ("kv_lease_bytes", "gauge", "KV cache that it may have.", |l| l.kv),
+    ("device_peak_bytes", "gauge", "Peak of the memory in use on the device.", |l| l.health.memory.peak),
+    ("kv_lease_bytes", "gauge", "KV cache in the lease.", |l| l.kv),
 ];
 
 /// All metrics, in the text format. Those of `pool` are absent without it.
 pub fn text(pool: Option<&Pool>, gateway: &GatewayMetrics) -> String {
     let mut text = String::new();
-    push_head(&mut text, "mlxd_requests_total", "counter", "Requests that ended, by path and how.");
+    push_head(&mut text, "mlxd_requests_total", "counter", "Ended requests, by path and outcome.");
     for ((endpoint, outcome), count) in &gateway.sums.requests {
         push_sample(&mut text, "mlxd_requests_total", &[("endpoint", endpoint), ("outcome", outcome)], count);
     }
-    push_head(&mut text, "mlxd_tokens_total", "counter", "Tokens of requests that ended.");
+    push_head(&mut text, "mlxd_tokens_total", "counter", "Tokens of ended requests.");
     let Sums { prompt_tokens, cached_tokens, completion_tokens, .. } = gateway.sums;
     for (kind, count) in
         [("prompt", prompt_tokens), ("cached", cached_tokens), ("completion", completion_tokens)]
@@ -102,20 +110,20 @@ pub fn text(pool: Option<&Pool>, gateway: &GatewayMetrics) -> String {
         push_sample(&mut text, "mlxd_tokens_total", &[("kind", kind)], count);
     }
     for (name, kind, help, value) in [
-        (
-            "mlxd_recoveries_total",
-            "counter",
-            "Times that requests went to another worker.",
-            gateway.recoveries,
-        ),
-        ("mlxd_given_up_total", "counter", "Requests that were lost too often.", gateway.given_up),
+        ("mlxd_recoveries_total", "counter", "Retries at another worker.", gateway.recoveries),
+        ("mlxd_given_up_total", "counter", "Requests without retries left.", gateway.given_up),
         (
             "mlxd_records_lost_total",
             "counter",
             "Records of requests that could not be written.",
             gateway.records_lost,
         ),
-        ("mlxd_responses_lost_total", "counter", "Responses that could not be kept.", gateway.responses_lost),
+        (
+            "mlxd_responses_lost_total",
+            "counter",
+            "Responses that could not be stored.",
+            gateway.responses_lost,
+        ),
         ("mlxd_supervisor_up", "gauge", "1 if the supervisor answers.", pool.is_some().into()),
     ] {
         push_head(&mut text, name, kind, help);
@@ -135,12 +143,12 @@ fn push_pool(text: &mut String, pool: &Pool) {
         Pressure::Critical => 2,
     };
     for (name, kind, help, value) in [
-        ("mlxd_evictions_total", "counter", "Workers ended to make room.", pool.evictions),
+        ("mlxd_evictions_total", "counter", "Evicted workers.", pool.evictions),
         ("mlxd_models_queued", "gauge", "Models that wait for memory.", pool.queue.len() as u64),
-        ("mlxd_memory_budget_bytes", "gauge", "What workers may have together.", pool.budget),
-        ("mlxd_memory_leased_bytes", "gauge", "What is granted.", pool.leased),
-        ("mlxd_memory_measured_bytes", "gauge", "What workers have.", pool.measured),
-        ("mlxd_memory_available_bytes", "gauge", "What the system could give.", pool.available),
+        ("mlxd_memory_budget_bytes", "gauge", "Memory budget of all workers.", pool.budget),
+        ("mlxd_memory_leased_bytes", "gauge", "Memory in leases.", pool.leased),
+        ("mlxd_memory_measured_bytes", "gauge", "Measured memory of all workers.", pool.measured),
+        ("mlxd_memory_available_bytes", "gauge", "Memory that is available in the system.", pool.available),
         ("mlxd_memory_pressure", "gauge", "0 normal, 1 warn, 2 critical.", pressure),
     ] {
         push_head(text, name, kind, help);

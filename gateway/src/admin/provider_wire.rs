@@ -1,5 +1,5 @@
 //! The JSON types of providers and routes. Times are seconds since the epoch.
-#![expect(missing_docs, reason = "the names of some fields say all")]
+#![expect(missing_docs, reason = "some fields are self-evident")]
 
 use ipc_proto::gateway::{ProviderKind, ProviderModel, Route};
 use schemars::JsonSchema;
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocols::common::body::Body;
-use crate::store::routing_store::Source;
+use crate::store::routing_store::ProviderSource;
 
 /// A provider to make, or its settings from now on.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProviderOrder {
+pub struct ProviderInput {
     /// Its name, the part of its models' names before the slash. It cannot be changed later.
     pub name: Option<String>,
     /// The protocol that it speaks.
@@ -50,15 +50,15 @@ fn yes() -> bool {
     true
 }
 
-impl Body for ProviderOrder {}
+impl Body for ProviderInput {}
 
 /// A provider. Its API key is not shown.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Provider")]
 pub struct ProviderView {
     pub name: String,
-    /// Where it stands. One of `config.toml` is changed there.
-    pub source: Source,
+    /// The place of its definition. A provider of `config.toml` is changed there.
+    pub source: ProviderSource,
     /// The protocol that it speaks.
     pub kind: ProviderKind,
     /// The address before `/chat/completions` or `/v1/messages`.

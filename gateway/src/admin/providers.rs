@@ -10,7 +10,7 @@ use ipc_proto::gateway::Provider;
 use ipc_proto::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::provider_wire::{ProviderOrder, ProviderView, ProviderViews};
+use super::provider_wire::{ProviderInput, ProviderView, ProviderViews};
 use super::refusal::Refusal;
 use super::wire::{DiscoveredModel, ProviderTest};
 use crate::dispatch::{Services, providers};
@@ -36,8 +36,8 @@ pub async fn list(State(store): Store) -> Result<Json<ProviderViews>, Refusal> {
 /// # Errors
 /// A wrong field, a name or an alias that is taken, or the database refuses.
 pub async fn create(State(store): Store, request: Request) -> Result<Response, Refusal> {
-    let order = body::json(request).await?;
-    Ok((StatusCode::CREATED, Json(make(&store, order).await?)).into_response())
+    let input = body::json(request).await?;
+    Ok((StatusCode::CREATED, Json(make(&store, input).await?)).into_response())
 }
 
 /// `GET /admin/v1/providers/{id}`.
@@ -57,13 +57,13 @@ pub async fn replace(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<ProviderView>, Refusal> {
-    let order: ProviderOrder = body::json(request).await?;
-    if order.name.as_ref().is_some_and(|other| *other != name) {
+    let input: ProviderInput = body::json(request).await?;
+    if input.name.as_ref().is_some_and(|other| *other != name) {
         let text = format!("name: the provider is {name}, and a name cannot be changed");
         return Err(Error::invalid("name", text).into());
     }
-    let key = order.api_key.clone().map_or(KeyChange::Keep, KeyChange::Set);
-    let (provider, enabled) = checked(&name, order)?;
+    let key = input.api_key.clone().map_or(KeyChange::Keep, KeyChange::Set);
+    let (provider, enabled) = checked(&name, input)?;
     let record = store.replace(&name, &provider, (key, enabled)).await?;
     tracing::info!(provider = name, "a provider was changed");
     Ok(Json(view(record)))
@@ -95,9 +95,9 @@ pub async fn test(
 /// # Errors
 /// A wrong field.
 pub async fn try_out(request: Request) -> Result<Json<ProviderTest>, Refusal> {
-    let mut order: ProviderOrder = body::json(request).await?;
-    let name = name_of(&mut order)?;
-    let (provider, _) = checked(&name, order)?;
+    let mut input: ProviderInput = body::json(request).await?;
+    let name = name_of(&mut input)?;
+    let (provider, _) = checked(&name, input)?;
     Ok(Json(outcome(providers::probe(&name, &provider).await)))
 }
 
@@ -114,23 +114,23 @@ pub async fn all(store: &RoutingStore) -> Result<ProviderViews, Refusal> {
 ///
 /// # Errors
 /// As [`create`].
-pub async fn make(store: &RoutingStore, mut order: ProviderOrder) -> Result<ProviderView, Refusal> {
-    let name = name_of(&mut order)?;
-    let (provider, enabled) = checked(&name, order)?;
+pub async fn make(store: &RoutingStore, mut input: ProviderInput) -> Result<ProviderView, Refusal> {
+    let name = name_of(&mut input)?;
+    let (provider, enabled) = checked(&name, input)?;
     let record = store.add(&name, &provider, enabled).await?;
     tracing::info!(provider = name, "a provider was made");
     Ok(view(record))
 }
 
-fn name_of(order: &mut ProviderOrder) -> Result<String> {
-    order.name.take().ok_or_else(|| Error::invalid("name", "name is missing"))
+fn name_of(input: &mut ProviderInput) -> Result<String> {
+    input.name.take().ok_or_else(|| Error::invalid("name", "name is missing"))
 }
 
-/// The provider that an order describes, and whether its models are to be offered.
+/// The provider that an input describes, and whether its models are to be offered.
 ///
 /// # Errors
 /// A field that cannot be. It is named.
-fn checked(name: &str, settings: ProviderOrder) -> Result<(Provider, bool)> {
+fn checked(name: &str, settings: ProviderInput) -> Result<(Provider, bool)> {
     let key = settings.api_key.flatten();
     check_key(key.as_ref())?;
     if settings.models.len() > MAX_MODELS {
@@ -217,17 +217,17 @@ mod tests {
 
     use super::*;
 
-    fn order(change: impl FnOnce(&mut Value)) -> Result<(Provider, bool)> {
-        let mut order =
+    fn input(change: impl FnOnce(&mut Value)) -> Result<(Provider, bool)> {
+        let mut input =
             json!({"name": "far", "kind": "openai", "url": "https://far.example/v1/", "models": ["m"]});
-        change(&mut order);
-        let mut order: ProviderOrder = body::from_json(order)?;
-        checked(&name_of(&mut order)?, order)
+        change(&mut input);
+        let mut input: ProviderInput = body::from_json(input)?;
+        checked(&name_of(&mut input)?, input)
     }
 
     #[test]
     fn provider_without_further_fields_is_enabled_and_has_no_key() {
-        let (provider, enabled) = order(|_| {}).unwrap();
+        let (provider, enabled) = input(|_| {}).unwrap();
         assert_eq!((&*provider.url, provider.timeout_seconds), ("https://far.example/v1", 600));
         assert!(enabled && provider.api_key.is_none() && !provider.allow_link_local);
     }
@@ -248,14 +248,14 @@ mod tests {
             ("name", json!("a/b")),
             ("name", json!("local")),
         ] {
-            let error = order(|order| order[field.split('[').next().unwrap()] = value.clone()).unwrap_err();
+            let error = input(|input| input[field.split('[').next().unwrap()] = value.clone()).unwrap_err();
             assert_eq!(error.field, Some(field.into()), "{value}: {error}");
             assert!(!error.message.contains("hidden") && !error.message.contains("7777"), "{error}");
         }
-        let nameless = order(|order| drop(order.as_object_mut().unwrap().remove("name"))).unwrap_err();
+        let nameless = input(|input| drop(input.as_object_mut().unwrap().remove("name"))).unwrap_err();
         assert_eq!(nameless.field, Some("name".into()));
         for field in ["api_key_env", "priority"] {
-            let error = order(|order| order[field] = "X".into()).unwrap_err();
+            let error = input(|input| input[field] = "X".into()).unwrap_err();
             assert!(error.message.contains(field), "{error}");
         }
     }
@@ -265,7 +265,7 @@ mod tests {
         let read = |more: Value| {
             let mut settings = json!({"kind": "openai", "url": "https://far.example", "models": ["m"]});
             settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            body::from_json::<ProviderOrder>(settings).unwrap().api_key.map(|key| key.is_some())
+            body::from_json::<ProviderInput>(settings).unwrap().api_key.map(|key| key.is_some())
         };
         assert_eq!(read(json!({})), None);
         assert_eq!(read(json!({"api_key": null})), Some(false));

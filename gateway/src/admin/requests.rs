@@ -35,7 +35,7 @@ pub async fn list(
 pub async fn page(db: &Db, query: RequestQuery) -> Result<Requests> {
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Error::invalid("limit", format!("limit must lie between 1 and {MAX_PAGE}")));
+        return Err(Error::invalid("limit", format!("limit must be between 1 and {MAX_PAGE}")));
     }
     // One more row shows whether there is another page.
     let mut requests = db.requests(&filter(query)?, limit + 1).await.map_err(|error| refused(&error))?;

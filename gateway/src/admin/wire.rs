@@ -1,5 +1,5 @@
 //! The JSON types of the admin API. Field names end with their unit. Doc comments become descriptions in the OpenAPI document.
-#![expect(missing_docs, reason = "the names of some fields say all")]
+#![expect(missing_docs, reason = "some fields are self-evident")]
 
 use std::collections::BTreeMap;
 
@@ -213,11 +213,11 @@ pub struct RequestDetail {
     /// The request.
     #[serde(flatten)]
     pub row: RequestRow,
-    /// How its route was chosen; null if the settings have no route for the model's name.
+    /// The choice of its route; null if the settings have no route for the model's name.
     pub trace: Option<RouteTrace>,
 }
 
-/// How a route was chosen, and why its earlier models did not answer.
+/// The choice of a route, and the reasons why its earlier models did not answer.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RouteTrace {
     /// The route that applied; null if none did.
@@ -243,7 +243,7 @@ pub struct ProviderTest {
     pub missing_models: Vec<String>,
     /// The models in its list, sorted by id.
     pub models: Vec<DiscoveredModel>,
-    /// How long it took.
+    /// The time that it took.
     pub elapsed_ms: Option<u64>,
 }
 

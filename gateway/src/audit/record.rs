@@ -22,7 +22,7 @@ pub struct RequestRecorder {
     start: Instant,
     course: Arc<Course>,
     sender: Tenant,
-    /// Tokens of the prompt, and of the outputs so far: what counts if the request does not end well.
+    /// Tokens of the prompt, and of the outputs so far. They count if the request does not end well.
     read: u32,
     generated: u32,
 }

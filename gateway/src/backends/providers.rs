@@ -229,13 +229,7 @@ impl Backend for ProviderBackend {
     }
 
     fn probe<'a>(&'a self, provider: &'a str) -> BoxFuture<'a, Option<Result<Probe>>> {
-        async move {
-            match **self.name() == *provider {
-                true => Some(self.probe().await),
-                false => None,
-            }
-        }
-        .boxed()
+        async move { if **self.name() == *provider { Some(self.probe().await) } else { None } }.boxed()
     }
 
     fn embed<'a>(&'a self, _: Call<'a, EmbedRequest>) -> BoxFuture<'a, Attempt<Embeddings>> {

@@ -74,7 +74,7 @@ impl Input {
 pub(super) fn run_with_input<A, F, E>(command: impl FnOnce(A, Input) -> F) -> io::Result<i32>
 where
     A: Parser,
-    F: Future<Output = std::result::Result<String, E>>,
+    F: Future<Output = Result<String, E>>,
     E: From<Error> + Display,
 {
     let arguments = A::parse_from(std::env::args_os().skip(1));
@@ -86,9 +86,7 @@ where
 ///
 /// # Errors
 /// Standard output or error fails.
-pub(super) fn run<E: Display>(
-    command: impl Future<Output = std::result::Result<String, E>>,
-) -> io::Result<i32> {
+pub(super) fn run<E: Display>(command: impl Future<Output = Result<String, E>>) -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(command) {
         Ok(answer) => io::stdout().write_all(answer.as_bytes()).map(|()| 0),
@@ -108,7 +106,7 @@ pub(super) fn prepare(home: &Path) -> Result<()> {
     let user = nix::unistd::geteuid();
     if user.as_raw() != owner {
         let home = home.display();
-        let text = format!("{home} belongs to the user {owner}: run this as that user, and not as {user}");
+        let text = format!("{home} belongs to the user {owner}: run this as that user, not as {user}");
         return Err(refused(text));
     }
     Ok(())

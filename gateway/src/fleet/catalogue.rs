@@ -25,7 +25,7 @@ impl Catalogue {
         Self { fleet, last: Arc::default() }
     }
 
-    /// Asks for the models, so that there is a last answer even if nobody lists them before. Does not wait. Needs a runtime.
+    /// Asks for the models, so that there is a last answer before the first request lists them. Does not wait. Needs a runtime.
     pub fn fill(&self) {
         let this = self.clone();
         tokio::spawn(async move { this.models().await.map(drop) });

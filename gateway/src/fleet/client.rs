@@ -168,7 +168,7 @@ impl FleetClient {
         self.connection().await?.watch(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
     }
 
-    /// Tells the supervisor not to count the death of a worker against its model: a request is to blame that has lost another worker
+    /// Asks the supervisor not to count the death of a worker against its model: a request is to blame that has lost another worker
     /// before.
     ///
     /// # Errors

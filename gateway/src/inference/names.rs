@@ -101,7 +101,7 @@ impl Names {
         Some(Arc::new(self.headers.iter().filter_map(named).collect()))
     }
 
-    /// The first model that answers for a name where no condition decides: what its route says, or the name itself.
+    /// The first model that answers for a name where no condition decides: the first of its route, or the name itself.
     pub fn first_target<'a>(&'a self, name: &'a str) -> &'a str {
         let is_named = |route: &Route| matches!(&route.model, Some(NamePattern::Exactly(own)) if own == name);
         let mut routes = self.routes.iter();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// What the conditions of routes ask about a request.
+/// The facts about a request that conditions of routes test.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The model's name as the client gave it.
@@ -39,7 +39,7 @@ pub struct Facts {
 pub struct Decision {
     /// The route that applies; null if none does.
     pub route: Option<String>,
-    /// What the route demands of its models.
+    /// The bounds of the route's models.
     #[serde(skip)]
     pub bounds: Bounds,
     /// The models in the order in which they are asked.
@@ -48,7 +48,7 @@ pub struct Decision {
     pub steps: Vec<Step>,
 }
 
-/// What a route demands of its models.
+/// The bounds that a route sets for its models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bounds {
     /// Whether only models of this machine may answer.

@@ -355,13 +355,13 @@ fn key_operations() -> [Operation; 4] {
     let error = schema_of::<admin::Problem> as Schema;
     [
         admin_read::<keys::ApiKeys>("/admin/v1/keys", "Every API key, without its secret"),
-        Operation { error, ..post::<keys::KeyOrder, keys::NewKey>("/admin/v1/keys", "Make an API key") },
+        Operation { error, ..post::<keys::KeyInput, keys::NewKey>("/admin/v1/keys", "Make an API key") },
         admin_read::<keys::ApiKey>("/admin/v1/keys/{id}", "One of them"),
         Operation { error, ..bodyless::<keys::ApiKey>("delete", "/admin/v1/keys/{id}", "Revoke an API key") },
     ]
 }
 
-/// What the web UI keeps and does beside the APIs.
+/// The web UI's own endpoints: its conversations and running answers.
 fn ui_operations() -> [Operation; 8] {
     let error = schema_of::<admin::Problem> as Schema;
     let chat = "/ui/v1/chats/{id}";
@@ -375,7 +375,7 @@ fn ui_operations() -> [Operation; 8] {
         Operation {
             method: "put",
             error,
-            ..post::<chats::ChatOrder, ChatSummary>(chat, "Store a conversation")
+            ..post::<chats::ChatInput, ChatSummary>(chat, "Store a conversation")
         },
         Operation {
             method: "patch",
@@ -403,13 +403,13 @@ fn provider_operations() -> [Operation; 10] {
         admin_read::<providers::ProviderViews>("/admin/v1/providers", "Every provider, without its API key"),
         Operation {
             error,
-            ..post::<providers::ProviderOrder, providers::ProviderView>(
+            ..post::<providers::ProviderInput, providers::ProviderView>(
                 "/admin/v1/providers",
                 "Make a provider",
             )
         },
         admin_read::<providers::ProviderView>(one, "One of them"),
-        put(post::<providers::ProviderOrder, providers::ProviderView>(one, "Replace its settings")),
+        put(post::<providers::ProviderInput, providers::ProviderView>(one, "Replace its settings")),
         Operation { error, ..bodyless::<providers::ProviderView>("delete", one, "Remove it") },
         Operation {
             method: "post",
@@ -420,7 +420,7 @@ fn provider_operations() -> [Operation; 10] {
         },
         Operation {
             error,
-            ..post::<providers::ProviderOrder, admin::ProviderTest>(
+            ..post::<providers::ProviderInput, admin::ProviderTest>(
                 "/admin/v1/test-provider",
                 "Ask a provider that is not made yet for its models",
             )

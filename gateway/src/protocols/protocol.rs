@@ -19,7 +19,7 @@ pub enum Protocol {
     Anthropic,
     /// Ollama's API.
     Ollama,
-    /// The admin API of this server, and what its web UI keeps.
+    /// The admin API of this server, and the endpoints of its web UI.
     Admin,
 }
 

@@ -15,10 +15,10 @@ use super::{KeyId, Location, OpenError, SealError, generate, id_of, open, sealed
 
 const OWNER_ONLY: u32 = 0o600;
 
-/// Where the master keys of one home folder come from.
+/// The sources of one home folder's master keys.
 #[derive(Debug, Clone)]
 pub struct Keyring {
-    /// The key of the settings. With it, the files are not looked at.
+    /// The key of the settings. With it, no file is read.
     given: Option<MasterKey>,
     home: PathBuf,
 }
@@ -28,9 +28,9 @@ pub struct Keyring {
 pub struct KeysAtHand {
     /// The present key first.
     keys: Vec<MasterKey>,
-    /// Where it comes from.
+    /// Its source, for messages.
     source: String,
-    /// Why a file cannot be read.
+    /// The reason why a file cannot be read.
     problem: Option<String>,
 }
 

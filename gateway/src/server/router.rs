@@ -160,7 +160,7 @@ fn admin_routes() -> Router<AppState> {
         .route("/metrics", get(metrics::metrics))
 }
 
-/// What the web UI keeps and does beside the APIs.
+/// The web UI's own endpoints: its conversations and running answers.
 fn ui_routes() -> Router<AppState> {
     Router::new()
         .route("/ui/v1/chats", get(chats::list))

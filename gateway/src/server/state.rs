@@ -42,7 +42,7 @@ pub struct AppState {
     pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
     pub origins: Arc<OriginPolicy>,
-    /// What bodies of requests may take.
+    /// Limits of request bodies.
     pub intake: IntakePolicy,
     /// Responses to requests with an idempotency key.
     pub idempotency: Arc<Idempotency>,

@@ -63,7 +63,7 @@ pub struct ChatChange<'a> {
     pub body: &'a str,
 }
 
-/// What an owner has.
+/// The number and the size of an owner's conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct ChatUse {
     /// Conversations.
@@ -168,7 +168,7 @@ impl Db {
         Ok(done.rows_affected() > 0)
     }
 
-    /// What `owner` has besides the conversation `id`.
+    /// The conversations of `owner` besides `id`, counted.
     ///
     /// # Errors
     /// The database refuses.

@@ -1,4 +1,4 @@
-//! The files of the database: `mlxd.db` and what SQLite puts beside it. They hold prompts and answers, so only their owner may
+//! The files of the database: `mlxd.db` and SQLite's files beside it. They hold prompts and answers, so only their owner may
 //! read them.
 
 use std::fs::{self, OpenOptions, Permissions};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-/// What SQLite appends to the name of the file.
+/// Suffixes of the database's files; SQLite appends them.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 const OWNER_ONLY: u32 = 0o600;
 
-/// Which file a path leads to: the device and the number of the inode.
+/// The identity of a file: its device and inode.
 pub(super) type FileId = (u64, u64);
 
 /// Creates the database file if it is missing, and takes it from other users. SQLite gives new files beside it the same mode.

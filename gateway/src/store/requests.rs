@@ -96,7 +96,7 @@ fn trace(record: &Record) -> Option<String> {
     serde_json::to_string(&Trace { decision, reasons: &record.answerer.reasons }).ok()
 }
 
-/// How a route was chosen, and why its earlier models did not answer.
+/// The choice of a route, and the reasons why its earlier models did not answer.
 #[derive(Serialize)]
 struct Trace<'a> {
     #[serde(flatten)]
@@ -104,7 +104,7 @@ struct Trace<'a> {
     reasons: &'a [&'static str],
 }
 
-/// Which requests to list. All conditions must hold.
+/// A filter for the list of requests. All conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct RequestFilter {
     /// The model's name as the client gave it, or its id at the backend.

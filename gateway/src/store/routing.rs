@@ -17,9 +17,9 @@ pub struct ProviderRow {
     pub last_four: Option<String>,
     /// Whether its models are offered.
     pub enabled: bool,
-    /// When it was made.
+    /// Its creation, in seconds since the epoch.
     pub created_at: i64,
-    /// When it was changed last.
+    /// Its last change, in seconds since the epoch.
     pub updated_at: i64,
 }
 
@@ -128,7 +128,7 @@ impl RoutingChange {
     pub async fn commit(mut self) -> Result<(), DbError> {
         self.run("UPDATE routing SET revision = revision + 1").await?;
         self.run("COMMIT").await?;
-        // The change is made, whatever closing says.
+        // The change is made, even if closing fails.
         let _ = self.connection.close().await;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The providers and routes in force: those of the settings, and those of the database, which may change while the server runs.
 //!
-//! Each change counts up a revision in the database. A running gateway looks at it twice a second, and so notices the changes of
+//! Each change counts up a revision in the database. A running gateway polls it twice a second, and so notices the changes of
 //! the command line and of another gateway. Its own changes are in force at once.
 
 use std::path::Path;
@@ -23,17 +23,17 @@ use crate::store::{Db, DbError};
 mod records;
 mod rotation;
 
-pub use records::{Loaded, ProviderRecord, Source};
+pub use records::{Loaded, ProviderRecord, ProviderSource};
 pub use rotation::Rotated;
 
-/// How long a starting gateway waits for the database, so that its first requests know all providers.
+/// The time that a starting gateway waits for the database, so that its first requests know all providers.
 const FIRST_LOAD: Duration = Duration::from_millis(1500);
-/// Pause between two looks at the revision.
-const LOOK: Duration = Duration::from_millis(500);
+/// Pause between two reads of the revision.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Pause after the database has refused.
-const REST: Duration = Duration::from_secs(5);
-/// Looks between two attempts to read API keys that could not be read: the master key may be back.
-const LOOKS_PER_RETRY: u32 = 10;
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Reads of the revision between two attempts to read API keys that could not be read: the master key may be back.
+const POLLS_PER_KEY_RETRY: u32 = 10;
 /// Characters of an API key from which on a list shows its end.
 const LONG_KEY: usize = 12;
 
@@ -144,21 +144,21 @@ impl RoutingStore {
 
     /// Publishes the changes of other processes; never returns.
     async fn run(self: Arc<Self>) {
-        let (mut looks, mut has_failed) = (0u32, false);
+        let (mut polls, mut has_failed) = (0u32, false);
         loop {
-            tokio::time::sleep(if has_failed { REST } else { LOOK }).await;
-            looks = looks.wrapping_add(1);
-            let looked = self.look(looks.is_multiple_of(LOOKS_PER_RETRY)).await;
-            if let Err(error) = &looked
+            tokio::time::sleep(if has_failed { RETRY_INTERVAL } else { POLL_INTERVAL }).await;
+            polls = polls.wrapping_add(1);
+            let polled = self.reload_if_changed(polls.is_multiple_of(POLLS_PER_KEY_RETRY)).await;
+            if let Err(error) = &polled
                 && !has_failed
             {
                 tracing::error!(%error, "providers and routes of the database cannot be read");
             }
-            has_failed = looked.is_err();
+            has_failed = polled.is_err();
         }
     }
 
-    async fn look(&self, tries_keys: bool) -> Result<(), RoutingError> {
+    async fn reload_if_changed(&self, tries_keys: bool) -> Result<(), RoutingError> {
         let now = self.db.routing_revision().await?;
         let applied = *self.applied.lock().await;
         if applied.revision != Some(now) || (applied.has_unreadable && tries_keys) {

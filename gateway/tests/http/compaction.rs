@@ -84,7 +84,7 @@ fn prompt_above_the_threshold_is_compacted_before_the_answer() {
     let output = compacted["output"].as_array().unwrap();
     assert_eq!((output.len(), &output[0]["type"]), (2, &json!("compaction")), "{compacted}");
     assert_eq!(output[1]["content"][0]["text"], "w0 ");
-    // What a client sends next: everything so far, and a new question.
+    // The client's next request: everything so far, and a new question.
     let mut next = conversation().as_array().unwrap().clone();
     next.extend(output.iter().cloned());
     next.push(json!({"role": "user", "content": "next"}));

@@ -189,7 +189,7 @@ impl FakeWorker {
     fn die(&self) -> Error {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
         self.deaths.fetch_add(1, Ordering::Relaxed);
-        // What the link makes of a connection that ended.
+        // The link's error for a connection that ended.
         Error::new(ErrorKind::Unavailable, Origin::Gateway, "the worker does not answer")
     }
 

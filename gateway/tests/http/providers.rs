@@ -128,7 +128,7 @@ fn client_that_leaves_cancels_the_provider() {
     let mut connection = gateway.send("POST", "/v1/chat/completions", "", &chat("far/m", "drip 400", true));
     connection.read_exact(&mut [0; 600]).unwrap();
     drop(connection);
-    super::wait_until("the upstream's worker was not told", || upstream.cancelled() > 0);
+    super::wait_until("the upstream's worker is cancelled", || upstream.cancelled() > 0);
 }
 
 /// The requests that a script has received: the head in lower case, then the body.

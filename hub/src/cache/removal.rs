@@ -10,7 +10,7 @@ use super::publish::remove_folder;
 use super::shared_store::SharedStore;
 use crate::error::HubError;
 
-/// What a removal frees.
+/// The files and bytes that a removal frees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
     /// The model's folder.

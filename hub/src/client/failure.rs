@@ -1,4 +1,4 @@
-//! Which failures may pass, and what they say.
+//! Decides which failures may pass, and describes them.
 
 use std::error::Error as _;
 use std::time::Duration;

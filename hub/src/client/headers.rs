@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::{ETAG, HeaderMap, LINK};
 
-/// What a path segment of a URL must not have unquoted.
+/// Characters that a path segment of a URL must quote.
 const SEGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

@@ -1,7 +1,7 @@
 //! Computes a file's digest while it comes.
 //!
-//! A thread follows the bytes from the file's beginning as far as they are without a gap, and reads them back while the system still
-//! has them in memory. The digest is known when the last byte is, and covers what is on disk.
+//! A thread follows the bytes from the file's beginning up to the first gap. It reads them back while the system still has them in
+//! memory. The digest is known with the last byte, and covers the bytes on disk.
 
 use std::io;
 use std::ops::Range;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Limiter {
     bytes_per_second: Option<u64>,
-    /// When the bytes let through so far are paid for.
+    /// The bytes so far use up the limit until this time.
     paid: Mutex<Instant>,
 }
 

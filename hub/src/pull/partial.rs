@@ -37,7 +37,7 @@ impl Paths {
         }
     }
 
-    /// What an earlier process has left. Nothing counts if one of the two files is missing or is for another size.
+    /// The ranges that an earlier process has downloaded. None if one of the two files is missing or is for another size.
     fn read(&self, size: u64) -> Ranges {
         let length = fs::metadata(&self.data).map_or(0, |meta| meta.len());
         match fs::read_to_string(&self.log) {

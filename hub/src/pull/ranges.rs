@@ -35,7 +35,7 @@ impl Ranges {
         self.0.iter().cloned()
     }
 
-    /// What is missing below `size`, in parts of at most `part` bytes.
+    /// The missing ranges below `size`, in parts of at most `part` bytes.
     pub(super) fn missing(&self, size: u64, part: u64) -> Vec<Range<u64>> {
         let mut parts = Vec::new();
         let mut at = 0;

@@ -31,11 +31,11 @@ pub(super) struct Transfer<'a> {
     address: Mutex<Address>,
 }
 
-/// Where the bytes are, until that expires.
+/// The address of the bytes, until it expires.
 #[derive(Default)]
 struct Address {
     location: Option<Location>,
-    /// What the server calls this version of the file.
+    /// The server's name of this version of the file.
     version: Option<String>,
     /// Counts the addresses.
     number: u64,
@@ -48,7 +48,7 @@ struct Open {
     checker: Checker,
 }
 
-/// How a read of a part ended early.
+/// The reason why a read of a part ended early.
 enum Stop {
     Failure(Failure),
     /// The server sends the whole file only.
@@ -61,7 +61,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// How a part ended without success.
+/// The reason why a part ended without success.
 enum Ended {
     Error(HubError),
     NoRanges,
@@ -72,7 +72,7 @@ impl<'a> Transfer<'a> {
         Self { shared, file, address: Mutex::default() }
     }
 
-    /// Downloads what is missing, checks the digest, and makes the file a blob.
+    /// Downloads the missing parts, checks the digest, and makes the file a blob.
     pub(super) async fn run(self) -> Result<(), HubError> {
         let (repository, file) = (self.shared.repository, self.file);
         if is_complete(repository, file) {
@@ -88,7 +88,7 @@ impl<'a> Transfer<'a> {
         if let Some((resumed, partial, _)) = &found
             && *resumed > 0
         {
-            // The old part may be what is wrong.
+            // The old part may be damaged.
             partial.discard().map_err(at(partial.path()))?;
             self.event(Event::Restarted { path: file.path.clone(), lost: file.size });
             found = self.attempt().await?;
@@ -103,7 +103,7 @@ impl<'a> Transfer<'a> {
         Err(HubError::Digest { file: file.path.clone(), found, expected, page })
     }
 
-    /// Downloads what is missing. With a wrong digest, returns the bytes that an earlier download had left, and the digest.
+    /// Downloads the missing parts. With a wrong digest, returns the bytes that an earlier download had left, and the digest.
     async fn attempt(&self) -> Result<Option<(u64, Arc<Partial>, String)>, HubError> {
         let (repository, file) = (self.shared.repository, self.file);
         let opened = Partial::open(repository, file.etag(), file.size);

@@ -553,7 +553,7 @@ fn health() -> impl Strategy<Value = Health> {
     )
 }
 
-/// What goes out through the framed codec comes back, alone and from a buffer that arrives in two pieces.
+/// A message passes the framed codec unchanged, whole and from a buffer that arrives in two pieces.
 fn round_trip<T>(message: &T, cut: usize)
 where
     T: Serialize + DeserializeOwned + PartialEq + Clone + std::fmt::Debug,

@@ -30,9 +30,10 @@ impl TokenBound {
         let mut found = 0;
         for part in parts {
             let beginning = &part[..part.floor_char_boundary(needed.saturating_mul(LOOK))];
-            found += match self.skips_space {
-                true => beginning.split_whitespace().map(counted).sum(),
-                false => counted(beginning),
+            found += if self.skips_space {
+                beginning.split_whitespace().map(counted).sum()
+            } else {
+                counted(beginning)
             };
             if found >= needed {
                 return true;

@@ -16,7 +16,7 @@ constexpr int key_block = 512;
 /// Rows of scores up to which `weighted_sum` beats a matrix product.
 constexpr int few_rows = 32;
 
-/// An `MlxdPagedStep` with its own copies of what that points to.
+/// An `MlxdPagedStep` with its own copies of the arrays that it points to.
 struct Step {
   std::vector<MlxdSequence> sequences;
   std::vector<uint32_t> block_table;

@@ -84,9 +84,10 @@ impl FleetActor {
                 self.evict(&victims, &format!("evicted to make room for the restart of {id}"));
             }
             _ if now.saturating_duration_since(since) > LONGEST_WAIT => {
-                let why = match has_pressure {
-                    true => "the system is short of memory",
-                    false => "neither idle models nor its own old worker have made room for a new one",
+                let why = if has_pressure {
+                    "the system is short of memory"
+                } else {
+                    "neither idle models nor its own old worker have made room for a new one"
                 };
                 let text = format!(
                     "the restart of \"{id}\" was given up after {} s: {why}. Its remaining workers stay",

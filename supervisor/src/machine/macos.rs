@@ -24,7 +24,7 @@ pub(super) fn memory() -> Option<Memory> {
     Some(Memory { total, available: available(total, free_percent()) })
 }
 
-/// What memory_pressure(1) prints as "System-wide memory free percentage".
+/// Free memory in percent, as memory_pressure(1) prints it ("System-wide memory free percentage").
 fn free_percent() -> u64 {
     calls::sysctl(c"kern.memorystatus_level").unwrap_or(100)
 }

@@ -31,7 +31,7 @@ pub(super) fn available(total: u64, free_percent: u64) -> u64 {
     total / 100 * free_percent.min(100)
 }
 
-/// The call graph of a report of sample(1), cut to what a log line holds. The lists of binaries and registers go.
+/// The call graph of a report of sample(1), cut to the length of a log line. The lists of binaries and registers go.
 pub(super) fn shorten_report(report: &str) -> String {
     let graph = report.split_once("Call graph:").map_or(report, |(_, rest)| rest);
     let graph = graph.split_once("Total number in stack").map_or(graph, |(graph, _)| graph).trim();

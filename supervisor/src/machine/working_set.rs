@@ -61,7 +61,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// What `ask` makes of a worker that runs this script.
+    /// The result of `ask` for a worker that runs this script.
     async fn answer_of(script: &str) -> Result<u64, String> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("worker.sh");

@@ -210,7 +210,9 @@ fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<Strin
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     // The worker loads only the language model of a vision model.
     let is_vision_model = families::is_part(&details.architecture);
-    for (name, tensor) in tensors.iter().filter(|(name, _)| !(is_vision_model && families::sees(name))) {
+    for (name, tensor) in
+        tensors.iter().filter(|(name, _)| !(is_vision_model && families::is_vision_tensor(name)))
+    {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));
         let count = tensor.shape.iter().fold(1u64, |product, n| product.saturating_mul(*n));

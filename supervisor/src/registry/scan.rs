@@ -10,7 +10,7 @@ use model_folder::weights;
 
 use super::inspect::{SENTENCE_CONFIG, inspect};
 use super::reader::Reader;
-use super::stores::{Found, Place, Store, find_folders};
+use super::stores::{Found, PathContent, Store, find_folders};
 use super::{Catalogue, Folder, Model};
 
 /// Finds the models of one store.
@@ -38,7 +38,7 @@ pub(super) struct StoreScanner {
     store: Store,
     /// The models as they were when their folders answered.
     last: Catalogue,
-    places: Reader<Place>,
+    places: Reader<PathContent>,
     headers: Reader<Details>,
 }
 

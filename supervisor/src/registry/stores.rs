@@ -51,7 +51,7 @@ pub(crate) fn stores_of_other_programs(variable: impl Fn(&str) -> Option<PathBuf
     stores
 }
 
-/// What a scan found under an id.
+/// The result of a scan under an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Folder(Folder),
@@ -59,9 +59,9 @@ pub(super) enum Found {
     Silent(PathBuf),
 }
 
-/// What is at a path of a store.
+/// The content of a path in a store.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PathContent {
     Nothing,
     Model(Folder),
     /// A folder that is no model.
@@ -83,7 +83,7 @@ pub(super) struct Entry {
 
 /// Every model folder of a store, by id. Blocks for as long as the store's own folder does, and not for long at those
 /// below it.
-pub(super) fn find_folders(store: &Store, reader: &mut Reader<Place>) -> BTreeMap<String, Found> {
+pub(super) fn find_folders(store: &Store, reader: &mut Reader<PathContent>) -> BTreeMap<String, Found> {
     match store {
         Store::Folder(path) => Walk::new(reader).run(path, MAX_DEPTH),
         Store::Foreign(path) => {
@@ -100,7 +100,7 @@ pub(super) fn find_folders(store: &Store, reader: &mut Reader<Place>) -> BTreeMa
 /// It enters each folder once, by device and inode: links may form circles. Links come last, so that a folder keeps its
 /// own name. Models may have several names.
 struct Walk<'a> {
-    reader: &'a mut Reader<Place>,
+    reader: &'a mut Reader<PathContent>,
     entered: BTreeSet<(u64, u64)>,
     /// Ids, paths and depths.
     links: VecDeque<(String, PathBuf, usize)>,
@@ -108,20 +108,20 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(reader: &'a mut Reader<Place>) -> Self {
+    fn new(reader: &'a mut Reader<PathContent>) -> Self {
         Self { reader, entered: BTreeSet::new(), links: VecDeque::new(), found: BTreeMap::new() }
     }
 
     fn run(mut self, root: &Path, depth: usize) -> BTreeMap<String, Found> {
-        match look(root, true) {
+        match inspect_path(root, true) {
             // A folder that is a model itself is named by its own name.
-            Place::Model(folder) => {
+            PathContent::Model(folder) => {
                 if let Some(name) = root.file_name() {
                     self.found.insert(name.to_string_lossy().into_owned(), Found::Folder(folder));
                 }
             }
-            Place::Folders { identity, entries } => self.enter("", identity, entries, depth),
-            Place::Nothing => {}
+            PathContent::Folders { identity, entries } => self.enter("", identity, entries, depth),
+            PathContent::Nothing => {}
         }
         while let Some((id, path, depth)) = self.links.pop_front() {
             self.visit(id, path, depth);
@@ -145,28 +145,28 @@ impl<'a> Walk<'a> {
 
     fn visit(&mut self, id: String, path: PathBuf, depth: usize) {
         let (at, is_entered) = (path.clone(), depth > 1);
-        match self.reader.read(&path, move || look(&at, is_entered)) {
+        match self.reader.read(&path, move || inspect_path(&at, is_entered)) {
             None => drop(self.found.insert(id, Found::Silent(path))),
-            Some(Place::Model(folder)) => drop(self.found.insert(id, Found::Folder(folder))),
-            Some(Place::Folders { identity, entries }) => {
+            Some(PathContent::Model(folder)) => drop(self.found.insert(id, Found::Folder(folder))),
+            Some(PathContent::Folders { identity, entries }) => {
                 self.enter(&format!("{id}/"), identity, entries, depth - 1);
             }
-            Some(Place::Nothing) => {}
+            Some(PathContent::Nothing) => {}
         }
     }
 }
 
 /// Reads what is at a path. A folder that will not be entered counts as nothing.
-fn look(path: &Path, is_entered: bool) -> Place {
+fn inspect_path(path: &Path, is_entered: bool) -> PathContent {
     if let Some(folder) = read_folder(path) {
-        return Place::Model(folder);
+        return PathContent::Model(folder);
     }
     let is_folder = |meta: &fs::Metadata| is_entered && meta.is_dir();
-    let Some(meta) = fs::metadata(path).ok().filter(is_folder) else { return Place::Nothing };
-    let Ok(entries) = fs::read_dir(path) else { return Place::Nothing };
+    let Some(meta) = fs::metadata(path).ok().filter(is_folder) else { return PathContent::Nothing };
+    let Ok(entries) = fs::read_dir(path) else { return PathContent::Nothing };
     let mut entries: Vec<Entry> = entries.filter_map(Result::ok).filter_map(|e| to_entry(&e)).collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Place::Folders { identity: (meta.dev(), meta.ino()), entries }
+    PathContent::Folders { identity: (meta.dev(), meta.ino()), entries }
 }
 
 /// `None` for a file, and for a hidden folder. A request cannot name a folder whose name is not UTF-8.
@@ -176,16 +176,17 @@ fn to_entry(entry: &fs::DirEntry) -> Option<Entry> {
     Some(Entry { name, path: entry.path(), is_link: kind.is_symlink() })
 }
 
-fn find_snapshots(cache: &Path, reader: &mut Reader<Place>) -> BTreeMap<String, Found> {
+fn find_snapshots(cache: &Path, reader: &mut Reader<PathContent>) -> BTreeMap<String, Found> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(cache).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name();
         let Some(id) = name.to_str().and_then(hub_cache::model_id) else { continue };
         let path = entry.path();
         let at = path.clone();
-        match reader.read(&path, move || read_snapshot(&at).map_or(Place::Nothing, Place::Model)) {
+        match reader.read(&path, move || read_snapshot(&at).map_or(PathContent::Nothing, PathContent::Model))
+        {
             None => drop(found.insert(id, Found::Silent(path))),
-            Some(Place::Model(folder)) => drop(found.insert(id, Found::Folder(folder))),
+            Some(PathContent::Model(folder)) => drop(found.insert(id, Found::Folder(folder))),
             Some(_) => {}
         }
     }

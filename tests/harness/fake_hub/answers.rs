@@ -1,4 +1,4 @@
-//! What the hub answers.
+//! The hub's answers.
 
 use std::sync::Arc;
 

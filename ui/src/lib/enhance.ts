@@ -1,4 +1,4 @@
-// What a block of Markdown gets once it is complete: colours and a copy button for code, and maths. Each part loads when needed.
+// Additions to a complete block of Markdown: colours and a copy button for code, and maths. Each part loads when needed.
 
 import { copy } from './clipboard';
 

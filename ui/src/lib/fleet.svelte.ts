@@ -1,4 +1,4 @@
-// The models and what they do, from the same events as the command line's.
+// The models and their states, from the same events as the command line's.
 
 import { ApiError, call, reason, send } from './api';
 import { session } from './session.svelte';

@@ -1,4 +1,4 @@
-// Markdown of models and people. Loaded when the first message is shown. What comes out has no element that loads anything.
+// Markdown of models and people. Loaded when the first message is shown. The result has no element that loads anything.
 
 import DOMPurify from 'dompurify';
 import { Marked, type Token } from 'marked';

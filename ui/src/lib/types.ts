@@ -3,7 +3,7 @@
 
 export type StateName = 'stopped' | 'queued' | 'loading' | 'ready' | 'draining' | 'failed';
 
-/** What every form of a model says about its state. */
+/** The state of a model, in every form of it. */
 export interface ModelState {
   state: StateName;
   loaded_bytes?: number;

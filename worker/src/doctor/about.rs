@@ -1,4 +1,4 @@
-//! What MLX says of itself and of its default device. mlx-rs 0.33 has no functions for either.
+//! MLX's version and its default device. mlx-rs 0.33 has no functions for either.
 #![expect(unsafe_code, reason = "calls of mlx-c")]
 
 use std::ffi::{CStr, c_char};

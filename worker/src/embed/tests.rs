@@ -12,7 +12,7 @@ struct Lengths {
 }
 
 impl BatchRunner for Lengths {
-    fn launch(&mut self, inputs: &[EncoderInput]) -> std::result::Result<(), RunnerError> {
+    fn launch(&mut self, inputs: &[EncoderInput]) -> Result<(), RunnerError> {
         if inputs.iter().any(|input| input.tokens.len() == 14) {
             return Err(RunnerError("fourteen".into()));
         }
@@ -20,7 +20,7 @@ impl BatchRunner for Lengths {
         Ok(())
     }
 
-    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
+    fn finish(&mut self) -> Result<Vec<Vec<f32>>, RunnerError> {
         let lengths = self.launched.pop_front().unwrap();
         if lengths.contains(&13) {
             return Err(RunnerError("thirteen".into()));

@@ -208,7 +208,7 @@ impl Masks {
         }
     }
 
-    /// Takes in what the threads have reported. Returns the requests that take too long.
+    /// Takes in the threads' reports. Returns the requests that take too long.
     pub(super) fn update(&mut self) -> Vec<SequenceId> {
         while self.receive(Instant::now()) {}
         self.relieve();

@@ -74,7 +74,7 @@ struct Scheduled {
     count: usize,
     /// Number of drafted tokens after them.
     drafts: usize,
-    /// What the row samples is dropped.
+    /// The row's sample is dropped.
     sits_out: bool,
 }
 
@@ -170,7 +170,7 @@ impl Scheduler {
         self.running.iter().filter(|sequence| sequence.pending() == 1 && !sequence.held).count()
     }
 
-    /// Drops what row `row` of the scheduled step samples, because nobody knows yet what it may sample. Its sequence is held: it
+    /// Drops the sample of row `row` of the scheduled step, because its mask is not known yet. Its sequence is held: it
     /// is in no step until [`Self::release`], and then computes its last token again.
     pub fn sit_out(&mut self, row: usize) {
         self.scheduled[row].sits_out = true;

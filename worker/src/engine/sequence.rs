@@ -81,7 +81,7 @@ pub struct Sequence {
     /// Number of prompt tokens that need no score any more. At least 1: the first token has no log probability.
     scored: usize,
     pub(super) masked: bool,
-    /// Nobody knows yet what it may sample next.
+    /// The mask for its next token is not known yet.
     pub(super) held: bool,
     /// Proposals of the draft model for the next tokens.
     pub(super) proposed: Vec<u32>,

@@ -34,7 +34,7 @@ enum Fault {
     NoNumbers,
 }
 
-/// Generates the letter "a", or what a mask demands, and fails at step `at`.
+/// Generates the letter "a", or the token that a mask demands, and fails at step `at`.
 struct Faulty {
     fault: Fault,
     at: usize,

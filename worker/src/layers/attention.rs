@@ -34,7 +34,7 @@ pub struct AttentionShape {
 
 impl AttentionShape {
     /// Checks that heads of this shape can be computed: the numbers come from a file.
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self { heads, kv_heads, head_dim, .. } = *self;
         if heads < 1 || kv_heads < 1 || heads % kv_heads != 0 {
             return Err(format!(
@@ -90,7 +90,7 @@ impl Attention {
         shape: AttentionShape,
         biases: Biases,
         norms: Option<HeadNorms>,
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         shape.check().map_err(|problem| loader.config().problem(problem))?;
         let AttentionShape { size, heads, kv_heads, head_dim, .. } = shape;
         let part = |name: &str, heads: i32| {

@@ -16,12 +16,7 @@ impl Embedding {
     ///
     /// # Errors
     /// Those of the loader.
-    pub fn load(
-        loader: &Loader,
-        path: &str,
-        vocabulary: i32,
-        width: i32,
-    ) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader, path: &str, vocabulary: i32, width: i32) -> Result<Self, LoadError> {
         loader.embedding(path, vocabulary, width).map(|weights| Self(weights.into()))
     }
 

@@ -77,7 +77,7 @@ impl Linear {
         inputs: i32,
         outputs: i32,
         biased: bool,
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         loader.linear(path, inputs, outputs, biased).map(Self::from)
     }
 

@@ -42,7 +42,7 @@ impl GatedMlp {
         (size, hidden): (i32, i32),
         bias: bool,
         activation: Activation,
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         let fused = format!("{path}.gate_up_proj");
         let part = |name: &str| Linear::load(loader, &format!("{path}.{name}_proj"), size, hidden, bias);
         let gate_up_proj = if loader.has(&format!("{fused}.weight")) {
@@ -72,7 +72,7 @@ impl Activation {
     ///
     /// # Errors
     /// A sentence, for unsupported names.
-    pub fn from_name(name: &str) -> std::result::Result<Self, String> {
+    pub fn from_name(name: &str) -> Result<Self, String> {
         match name {
             "silu" | "swish" => Ok(Self::Silu),
             "gelu" => Ok(Self::Gelu),

@@ -52,7 +52,7 @@ pub struct MoeShape {
 
 impl MoeShape {
     /// Checks that the mixture can be computed: the numbers come from a file.
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self { experts, chosen, .. } = *self;
         if experts > 0 && (1..=experts).contains(&chosen) {
             return Ok(());
@@ -226,12 +226,7 @@ impl SparseMoe {
     ///
     /// # Errors
     /// Those of the loader, and for sizes that cannot be computed.
-    pub fn load(
-        loader: &Loader,
-        path: &str,
-        names: MoeNames,
-        shape: MoeShape,
-    ) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader, path: &str, names: MoeNames, shape: MoeShape) -> Result<Self, LoadError> {
         shape.check().map_err(|problem| loader.config().problem(problem))?;
         let MoeShape { size, hidden, experts, biases, .. } = shape;
         let MoeNames { router, stacked, each: [gate, up, down] } = names;

@@ -30,13 +30,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// Those of the loader.
-    pub fn load(
-        loader: &Loader,
-        path: &str,
-        size: i32,
-        biased: bool,
-        eps: f32,
-    ) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader, path: &str, size: i32, biased: bool, eps: f32) -> Result<Self, LoadError> {
         let weight = loader.tensor(&format!("{path}.weight"), &[size])?;
         let bias = biased.then(|| loader.tensor(&format!("{path}.bias"), &[size])).transpose()?;
         Ok(Self { weight, bias, eps })

@@ -135,7 +135,7 @@ impl Rope {
     ///
     /// # Errors
     /// A sentence, if the scaling's type is not supported or a field is missing.
-    pub fn new(width: i32, theta: f32, scaling: Option<&RopeScaling>) -> std::result::Result<Self, String> {
+    pub fn new(width: i32, theta: f32, scaling: Option<&RopeScaling>) -> Result<Self, String> {
         let plain = Self::plain(width, theta);
         let Some(scaling) = scaling else { return Ok(plain) };
         let waves = plain.frequencies.as_slice::<f32>();
@@ -167,7 +167,7 @@ impl Rope {
     ///
     /// # Errors
     /// A sentence, if a field is missing or there is not one factor per wave.
-    pub fn long(width: i32, theta: f32, scaling: &RopeScaling) -> std::result::Result<Self, String> {
+    pub fn long(width: i32, theta: f32, scaling: &RopeScaling) -> Result<Self, String> {
         let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
         let stretch = scaling.factor.unwrap_or(1.0);
         // Longer contexts blur attention; this factor sharpens it again.
@@ -197,7 +197,7 @@ impl Rope {
     ///
     /// # Errors
     /// A sentence, if there is not one factor per wave.
-    pub fn stretched(&self, factors: &[f32], scale: f32) -> std::result::Result<Self, String> {
+    pub fn stretched(&self, factors: &[f32], scale: f32) -> Result<Self, String> {
         let waves = self.frequencies.as_slice::<f32>();
         if factors.len() != waves.len() {
             return Err(format!("rope_scaling has {} factors for {} waves", factors.len(), waves.len()));
@@ -302,7 +302,7 @@ struct Yarn {
 }
 
 impl Yarn {
-    fn new(width: i32, theta: f32, scaling: &RopeScaling) -> std::result::Result<Self, String> {
+    fn new(width: i32, theta: f32, scaling: &RopeScaling) -> Result<Self, String> {
         let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
         let original = scaling.original_max_position_embeddings.unwrap_or(4096.0);
         if !(factor > 0.0 && original > 0.0 && theta > 1.0) {

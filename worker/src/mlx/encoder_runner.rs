@@ -58,7 +58,7 @@ pub fn load(
     sentence: &SentenceConfig,
     requested: Option<Precision>,
     progress: OnProgress,
-) -> std::result::Result<EncoderRunner, LoadError> {
+) -> Result<EncoderRunner, LoadError> {
     let config = Config::read(folder)?;
     let classifies = config.classifies();
     let mut shards = Shards::open(folder)?;
@@ -76,7 +76,7 @@ pub fn load(
     let built = encoder::build(&loader, classifies)?;
     let dense = if classifies { &[][..] } else { &sentence.dense };
     let dense = dense.iter().map(|layer| load_dense(folder, layer, &config, precision));
-    let dense = dense.collect::<std::result::Result<_, _>>()?;
+    let dense = dense.collect::<Result<_, _>>()?;
     mlx_rs::memory::clear_cache()?;
     let weight_bytes = mlx_rs::memory::active_memory()?.saturating_sub(before) as u64;
     let device = Device::try_default()?;
@@ -106,7 +106,7 @@ fn load_dense(
     layer: &Dense,
     config: &Config,
     precision: Precision,
-) -> std::result::Result<(Linear, bool), LoadError> {
+) -> Result<(Linear, bool), LoadError> {
     let shards = Shards::single(folder.join(&layer.folder).join("model.safetensors"))?;
     let build = |loader: &Loader| Linear::load(loader, "linear", layer.inputs, layer.outputs, layer.bias);
     let check = Loader::checking(&shards, config, precision);
@@ -163,7 +163,7 @@ impl EncoderRunner {
 }
 
 impl BatchRunner for EncoderRunner {
-    fn launch(&mut self, pieces: &[EncoderInput]) -> std::result::Result<(), RunnerError> {
+    fn launch(&mut self, pieces: &[EncoderInput]) -> Result<(), RunnerError> {
         // Texts arrive longest first: dealing them round-robin gives parts of similar size, which end at the same time.
         let lanes = self.lanes.len();
         let parts = self.lanes.iter().enumerate().take(pieces.len()).map(|(at, lane)| {
@@ -176,7 +176,7 @@ impl BatchRunner for EncoderRunner {
         Ok(())
     }
 
-    fn finish(&mut self) -> std::result::Result<Vec<Vec<f32>>, RunnerError> {
+    fn finish(&mut self) -> Result<Vec<Vec<f32>>, RunnerError> {
         let parts = self.launched.pop_front().unwrap_or_default();
         transforms::eval(&parts).map_err(failed)?;
         let mut parts: Vec<_> = parts

@@ -51,7 +51,7 @@ fn default_hidden_act() -> String {
 }
 
 impl Args {
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self { hidden_size: size, num_attention_heads: heads, .. } = *self;
         if heads < 1 || size < 1 || size % heads != 0 {
             return Err(format!("hidden_size ({size}) must be a multiple of num_attention_heads ({heads})"));
@@ -80,7 +80,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(loader: &Loader, args: &Args, path: &str) -> std::result::Result<Self, LoadError> {
+    fn load(loader: &Loader, args: &Args, path: &str) -> Result<Self, LoadError> {
         let (size, hidden) = (args.hidden_size, args.intermediate_size);
         let linear = |name: &str, inputs: i32, outputs: i32| {
             Linear::load(loader, &format!("{path}.{name}"), inputs, outputs, true)
@@ -131,7 +131,7 @@ struct Model {
 ///
 /// # Errors
 /// Those of the loader.
-pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
+pub(super) fn load(loader: &Loader, classifies: bool) -> Result<LoadedEncoder, LoadError> {
     let args: Args = loader.config().args()?;
     let problem = |problem: String| loader.config().problem(problem);
     args.check().map_err(problem)?;
@@ -171,7 +171,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
             true,
             args.layer_norm_eps,
         )?,
-        layers: layers.collect::<std::result::Result<_, _>>()?,
+        layers: layers.collect::<Result<_, _>>()?,
     };
     let head = match (classifies, roberta) {
         (false, _) => None,

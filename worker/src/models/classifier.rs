@@ -55,7 +55,7 @@ impl Head {
         size: i32,
         biased: bool,
         (activation, pooling): (HeadActivation, ClassifierPooling),
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         let labels: Labels = loader.config().args()?;
         let count = labels.id2label.map(|labels| labels.len()).or(labels.num_labels).unwrap_or(2);
         if count != 1 {

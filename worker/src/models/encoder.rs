@@ -11,7 +11,7 @@ use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
 /// Loads an encoder; if `classifies`, with the head of a cross-encoder.
-type Load = fn(&Loader, bool) -> std::result::Result<LoadedEncoder, LoadError>;
+type Load = fn(&Loader, bool) -> Result<LoadedEncoder, LoadError>;
 
 /// Every supported `model_type` of an encoder.
 pub(super) const ENCODERS: [(&str, Load); 4] = [
@@ -67,7 +67,7 @@ pub struct LoadedEncoder {
 ///
 /// # Errors
 /// Those of the loader, and for unsupported architectures.
-pub fn build(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
+pub fn build(loader: &Loader, classifies: bool) -> Result<LoadedEncoder, LoadError> {
     let model_type = loader.config().model_type.as_str();
     if let Some((_, load)) = ENCODERS.iter().find(|(name, _)| *name == model_type) {
         return load(loader, classifies);

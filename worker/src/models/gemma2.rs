@@ -84,7 +84,7 @@ impl TransformerBlock {
         shape: AttentionShape,
         heads: Option<HeadNorms>,
         (hidden, eps): (i32, f32),
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         let load_norm = |name: &str| norm(loader, &format!("{path}.{name}.weight"), shape.size, true);
         let biases = Biases { qkv: false, output: false };
         let sizes = (shape.size, hidden);
@@ -133,7 +133,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of the loader.
-    pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader) -> Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let sizes = (args.intermediate_size, args.rms_norm_eps);
@@ -145,7 +145,7 @@ impl Model {
         let theta = args.rope_theta.or(newer.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);
         let rope = Rope::new(args.head_dim, theta, newer);
         Ok(Self {
-            layers: layers.collect::<std::result::Result<_, _>>()?,
+            layers: layers.collect::<Result<_, _>>()?,
             norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
             lm_head: embed_tokens.as_output(),
             rope: rope.map_err(|problem| loader.config().problem(problem))?,

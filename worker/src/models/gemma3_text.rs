@@ -80,7 +80,7 @@ impl Args {
     }
 
     /// Rotary embeddings of global layers and of sliding-window layers.
-    fn ropes(&self) -> std::result::Result<(Rope, Rope), String> {
+    fn ropes(&self) -> Result<(Rope, Rope), String> {
         let newer = self.rope_parameters.as_ref();
         let (full, sliding) = (newer.map(RopeScaling::full), newer.and_then(RopeScaling::sliding));
         let theta = full.and_then(|rope| rope.rope_theta).unwrap_or(self.rope_theta);
@@ -103,7 +103,7 @@ impl Args {
     }
 }
 
-fn block(loader: &Loader, args: &Args, layer: usize) -> std::result::Result<TransformerBlock, LoadError> {
+fn block(loader: &Loader, args: &Args, layer: usize) -> Result<TransformerBlock, LoadError> {
     let path = format!("model.layers.{layer}");
     let load_norm =
         |name: &str| norm(loader, &format!("{path}.self_attn.{name}.weight"), args.head_dim, true);
@@ -130,7 +130,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of the loader.
-    pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader) -> Result<Self, LoadError> {
         let args: Args = loader.config().args()?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let lm_head = if loader.has("lm_head.weight") {
@@ -143,7 +143,7 @@ impl Model {
         let (rope_global, rope_local) = ropes?;
         Ok(Self {
             embed_tokens,
-            layers: layers.collect::<std::result::Result<_, _>>()?,
+            layers: layers.collect::<Result<_, _>>()?,
             norm: norm(loader, "model.norm.weight", args.hidden_size, true)?,
             lm_head,
             rope_global,

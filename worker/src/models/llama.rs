@@ -150,7 +150,7 @@ impl Args {
         }
     }
 
-    fn rope(&self) -> std::result::Result<Rope, String> {
+    fn rope(&self) -> Result<Rope, String> {
         let scaling = self.rope_scaling.as_ref().or(self.rope_parameters.as_ref());
         let scaling = scaling.map(|scaling| scaling.with_lengths(self.context_lengths()));
         Rope::new(self.head_dim(), self.theta(), scaling.as_ref())
@@ -165,12 +165,7 @@ enum FeedForward {
 }
 
 impl FeedForward {
-    fn load(
-        loader: &Loader,
-        args: &Args,
-        variant: &Variant,
-        layer: usize,
-    ) -> std::result::Result<Self, LoadError> {
+    fn load(loader: &Loader, args: &Args, variant: &Variant, layer: usize) -> Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
         match &variant.sparse {
             Some(sparse) if sparse.applies_to(layer) => {
@@ -204,12 +199,7 @@ struct TransformerBlock {
 }
 
 /// Loads a norm's weight; adds one if it is stored minus one.
-pub(super) fn norm(
-    loader: &Loader,
-    name: &str,
-    size: i32,
-    from_one: bool,
-) -> std::result::Result<Array, LoadError> {
+pub(super) fn norm(loader: &Loader, name: &str, size: i32, from_one: bool) -> Result<Array, LoadError> {
     let stored = loader.tensor(name, &[size])?;
     if !from_one {
         return Ok(stored);
@@ -218,12 +208,7 @@ pub(super) fn norm(
 }
 
 impl TransformerBlock {
-    fn load(
-        loader: &Loader,
-        args: &Args,
-        variant: &Variant,
-        layer: usize,
-    ) -> std::result::Result<Self, LoadError> {
+    fn load(loader: &Loader, args: &Args, variant: &Variant, layer: usize) -> Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
         let (size, eps) = (args.hidden_size, args.rms_norm_eps);
         let load_norm =
@@ -276,7 +261,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of the loader.
-    pub fn load(loader: &Loader) -> std::result::Result<Self, LoadError> {
+    pub fn load(loader: &Loader) -> Result<Self, LoadError> {
         Self::load_variant(loader, loader.config().args()?, Variant::default())
     }
 
@@ -284,11 +269,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of the loader.
-    pub(super) fn load_variant(
-        loader: &Loader,
-        args: Args,
-        mut variant: Variant,
-    ) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load_variant(loader: &Loader, args: Args, mut variant: Variant) -> Result<Self, LoadError> {
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Without the setting, the output layer is tied if the files lack its weight.
         let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
@@ -300,7 +281,7 @@ impl Model {
         variant.activation = super::activation(loader.config(), variant.activation)?;
         let layers = 0..args.num_hidden_layers;
         let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
-        let layers = layers.collect::<std::result::Result<_, _>>()?;
+        let layers = layers.collect::<Result<_, _>>()?;
         let rope = match variant.rope.take() {
             Some(rope) => rope,
             None => args.rope().map_err(|problem| loader.config().problem(problem))?,

@@ -100,7 +100,7 @@ impl Args {
         (global, given.sliding_attention.rope_theta.unwrap_or(self.local_rope_theta))
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self { hidden_size: size, num_attention_heads: heads, .. } = *self;
         if heads < 1 || size < 1 || size % (2 * heads) != 0 {
             return Err(format!("hidden_size ({size}) cannot be {heads} heads (num_attention_heads)"));
@@ -124,12 +124,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(
-        loader: &Loader,
-        args: &Args,
-        prefix: &str,
-        layer: usize,
-    ) -> std::result::Result<Self, LoadError> {
+    fn load(loader: &Loader, args: &Args, prefix: &str, layer: usize) -> Result<Self, LoadError> {
         let (size, hidden) = (args.hidden_size, args.intermediate_size);
         let path = |name: &str| format!("{prefix}layers.{layer}.{name}");
         let norm = |name: &str| LayerNorm::load(loader, &path(name), size, args.norm_bias, args.norm_eps);
@@ -187,7 +182,7 @@ struct Model {
 ///
 /// # Errors
 /// Those of the loader.
-pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<LoadedEncoder, LoadError> {
+pub(super) fn load(loader: &Loader, classifies: bool) -> Result<LoadedEncoder, LoadError> {
     let args: Args = loader.config().args()?;
     let problem = |problem: String| loader.config().problem(problem);
     args.check().map_err(problem)?;
@@ -219,7 +214,7 @@ pub(super) fn load(loader: &Loader, classifies: bool) -> std::result::Result<Loa
             size,
         )?,
         norm: norm(&format!("{prefix}embeddings.norm"))?,
-        layers: layers.collect::<std::result::Result<_, _>>()?,
+        layers: layers.collect::<Result<_, _>>()?,
         final_norm: norm(&format!("{prefix}final_norm"))?,
         rope_global: Rope::plain(width, global),
         rope_local: Rope::plain(width, local),

@@ -74,18 +74,18 @@ mod tests {
         let large = tokio::join!(one(LARGE), one(LARGE), one(LARGE));
         assert_eq!(large, (Ok(0), Ok(0), Ok(0)));
         let small = tokio::join!(one(LARGE), one(1), one(1));
-        assert!(small.1.unwrap() + small.2.unwrap() > 0, "small texts wait for nobody");
+        assert!(small.1.unwrap() + small.2.unwrap() > 0, "small texts do not wait");
     }
 
     #[tokio::test]
     async fn work_learns_that_its_caller_has_gone() {
-        let (told, ended) = std::sync::mpsc::channel();
+        let (sender, ended) = std::sync::mpsc::channel();
         let work = TextWork::default();
         let waited = work.run(1, move |wanted| {
             while wanted() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            told.send(()).unwrap();
+            sender.send(()).unwrap();
             Ok(())
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), waited).await.is_err());

@@ -32,7 +32,7 @@ const AMBIGUOUS: &str = "start: text\ntext: text text | text text text | /[a-z ,
 const USUAL: &str = r#"{"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
     "required": ["name", "tags"], "additionalProperties": false}"#;
 
-/// Times between tokens, in milliseconds, and what became of the constrained requests.
+/// Times between tokens, in milliseconds, and the ends of the constrained requests.
 #[derive(Default)]
 struct Figures {
     before: Vec<f64>,

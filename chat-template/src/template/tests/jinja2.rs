@@ -1,4 +1,4 @@
-//! Small templates with what Jinja2 3.1.6 writes for them under Transformers 5.24.
+//! Small templates with Jinja2 3.1.6's output under Transformers 5.24.
 
 use super::*;
 

@@ -25,7 +25,7 @@ pub(super) fn print(value: &Value) {
     let _ = writeln!(std::io::stdout().lock(), "{value}");
 }
 
-/// What has to be said about an event in words, if anything.
+/// The message for an event, if it needs one.
 fn sentence(event: &Event) -> Option<String> {
     match event {
         Event::Waiting(what) => Some(format!("another program downloads {what}; waiting for it")),
@@ -40,7 +40,9 @@ fn sentence(event: &Event) -> Option<String> {
         Event::Retrying { path, cause, after } => {
             Some(format!("{path}: {cause}; again in {}", units::duration(*after)))
         }
-        Event::Restarted { path, .. } => Some(format!("{path}: what was here is damaged; it begins again")),
+        Event::Restarted { path, .. } => {
+            Some(format!("{path}: the earlier download is damaged; it begins again"))
+        }
         Event::Received { .. } | Event::Completed { .. } => None,
     }
 }
@@ -73,7 +75,7 @@ impl Progress for Bars {
             Event::Planned { bytes, present, .. } => {
                 self.bar.set_length(bytes);
                 self.bar.set_position(present);
-                // What is here already did not come at this rate.
+                // Bytes from an earlier download did not come at this rate.
                 self.bar.reset_eta();
             }
             Event::Received { path, bytes } => {

@@ -165,7 +165,7 @@ proptest! {
         }
     }
 
-    /// Whatever is asked, no more requests pass than the bucket holds and what flows in.
+    /// For any requests: no more pass than the bucket holds and than flow in.
     #[test]
     fn admitted_requests_never_exceed_the_rate(
         limit in 1u32..50,

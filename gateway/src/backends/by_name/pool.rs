@@ -24,7 +24,7 @@ pub struct ProviderPool {
 pub(super) struct Slot {
     offered: OfferedProvider,
     /// The backend, or the reason why there is none.
-    backend: std::result::Result<Arc<ProviderBackend>, String>,
+    backend: Result<Arc<ProviderBackend>, String>,
 }
 
 impl Slot {

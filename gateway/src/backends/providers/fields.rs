@@ -1,4 +1,4 @@
-//! What the requests of both protocols share.
+//! Fields that the requests of both protocols share.
 
 use ipc_proto::{Error, Field, Result};
 use serde_json::{Map, Value};

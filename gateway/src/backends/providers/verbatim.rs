@@ -17,7 +17,7 @@ use super::spans;
 use super::translator::{Translator, broken};
 use crate::inference::original::WireProtocol;
 
-/// What makes the chunks of chat completions end with the token counts.
+/// The field that makes a chat completion stream end with the token counts.
 const ASK_USAGE: &[u8] = br#""stream_options":{"include_usage":true},"#;
 /// The beginnings of the names of headers about a provider's limits.
 const LIMITS: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];

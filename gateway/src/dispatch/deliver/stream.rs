@@ -89,10 +89,7 @@ async fn begin(mut choices: Choices, eager: bool) -> Result<Begun> {
         let first = verbatim.next().await.transpose()?.unwrap_or_default();
         return Ok(Begun { choices, first: None, verbatim: Some((verbatim, first)) });
     }
-    let first = match eager {
-        true => None,
-        false => Some(choices.next().await),
-    };
+    let first = if eager { None } else { Some(choices.next().await) };
     match first {
         Some((_, Event::Failed(error))) => Err(error),
         first => Ok(Begun { choices, first, verbatim: None }),

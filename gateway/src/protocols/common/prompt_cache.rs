@@ -3,7 +3,7 @@
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
-/// The values that ask for what this server does anyway.
+/// The values that ask for this server's usual behaviour.
 const NEUTRAL: [(&str, &str); 2] = [("mode", "implicit"), ("ttl", "30m")];
 
 /// Refuses options other than implicit caching with the shortest lifetime. `comparison_response_id` has no effect: it asks for a

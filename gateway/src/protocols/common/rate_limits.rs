@@ -45,7 +45,7 @@ pub fn anthropic(capacity: Capacity, is_refused: bool, now: DateTime<Utc>) -> He
     headers
 }
 
-/// Returns OpenAI's headers for what is left of a key's limits.
+/// Returns OpenAI's headers for the remaining limits of a key.
 pub fn openai_key(standing: Standing) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (kind, gauge) in gauges(standing) {
@@ -58,7 +58,7 @@ pub fn openai_key(standing: Standing) -> HeaderMap {
     headers
 }
 
-/// Returns Anthropic's headers for what is left of a key's limits.
+/// Returns Anthropic's headers for the remaining limits of a key.
 pub fn anthropic_key(standing: Standing, now: DateTime<Utc>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (kind, gauge) in gauges(standing) {

@@ -2,7 +2,7 @@
 
 use ipc_proto::generate::{ChatPrompt, Message, Role, ToolChanges, ToolChoice};
 
-/// What a summary says, unless the client has instructions of its own.
+/// The instruction for a summary, unless the client sends its own.
 pub const INSTRUCTION: &str = "Summarise the conversation above, so that it can go on without its earlier messages. Write down what \
     the user wants, with the newest request in the user's own words; what was done and found so far; the files, functions and \
     commands that matter; decisions with their reasons; names, numbers and errors; and the next steps. Use the language of the \

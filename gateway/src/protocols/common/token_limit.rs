@@ -36,7 +36,7 @@ impl From<u32> for TokenLimit {
 }
 
 impl<'de> Deserialize<'de> for TokenLimit {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(LimitVisitor)
     }
 }
@@ -50,11 +50,11 @@ impl Visitor<'_> for LimitVisitor {
         f.write_str("a number of tokens, or -1 for no limit")
     }
 
-    fn visit_u64<E: de::Error>(self, tokens: u64) -> std::result::Result<TokenLimit, E> {
+    fn visit_u64<E: de::Error>(self, tokens: u64) -> Result<TokenLimit, E> {
         Ok(TokenLimit(Some(u32::try_from(tokens).unwrap_or(u32::MAX))))
     }
 
-    fn visit_i64<E: de::Error>(self, tokens: i64) -> std::result::Result<TokenLimit, E> {
+    fn visit_i64<E: de::Error>(self, tokens: i64) -> Result<TokenLimit, E> {
         match u64::try_from(tokens) {
             Ok(tokens) => self.visit_u64(tokens),
             Err(_) if tokens == -1 => Ok(TokenLimit(None)),
@@ -62,7 +62,7 @@ impl Visitor<'_> for LimitVisitor {
         }
     }
 
-    fn visit_f64<E: de::Error>(self, tokens: f64) -> std::result::Result<TokenLimit, E> {
+    fn visit_f64<E: de::Error>(self, tokens: f64) -> Result<TokenLimit, E> {
         // The conversion saturates.
         match tokens {
             -1.0 => Ok(TokenLimit(None)),

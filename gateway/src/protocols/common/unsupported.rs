@@ -313,7 +313,7 @@ fn has_penalty(sampling: &Sampling) -> bool {
 }
 
 impl<'de, T: FieldTable> Deserialize<'de> for Refused<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields<T>(PhantomData<T>);
 
         impl<'de, T: FieldTable> Visitor<'de> for Fields<T> {
@@ -323,7 +323,7 @@ impl<'de, T: FieldTable> Deserialize<'de> for Refused<T> {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut refused = Refused::default();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     match T::FIELDS.iter().copied().flatten().find(|(name, _)| *name == key) {

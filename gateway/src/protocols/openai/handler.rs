@@ -31,7 +31,7 @@ pub async fn create_chat(
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
-) -> std::result::Result<Response, ApiError> {
+) -> Result<Response, ApiError> {
     Ok(generate(services, (id, tenant), Endpoint::Chat, chat::parse::parse, request).await?)
 }
 
@@ -44,7 +44,7 @@ pub async fn create_completion(
     Extension(id): Extension<RequestId>,
     Extension(tenant): Extension<Tenant>,
     request: Request,
-) -> std::result::Result<Response, ApiError> {
+) -> Result<Response, ApiError> {
     Ok(generate(services, (id, tenant), Endpoint::Completions, completions::parse::parse, request).await?)
 }
 

@@ -21,11 +21,11 @@ use crate::protocols::openai::completions::parse as completion_request;
 use crate::protocols::openai::responses::create::load_history;
 use crate::protocols::openai::responses::store::ResponseStore;
 use crate::protocols::openai::responses::{parse as responses, wire as responses_api};
-use crate::protocols::prompts::parse::Dialect;
+use crate::protocols::prompts::parse::TokenizeApi;
 use crate::protocols::prompts::wire::{Applied, Detokenize, Detokenized, Rendered, RenderedList, Tokenize};
 use crate::protocols::prompts::{parse as validate, write as translate};
 
-type Answer<T> = std::result::Result<T, ApiError>;
+type Answer<T> = Result<T, ApiError>;
 
 /// `POST /tokenize`.
 ///
@@ -41,7 +41,7 @@ pub async fn tokenize(
         let extra = body::from_json(Value::Object(body.clone()))?;
         let chat = named(&services, body::from_json(Value::Object(body))?).await?;
         let valid = chat_request::parse(chat)?.request;
-        (Dialect::Vllm, valid.model, validate::parse_conversation(&extra, valid.generation.prompt)?)
+        (TokenizeApi::Vllm, valid.model, validate::parse_conversation(&extra, valid.generation.prompt)?)
     } else {
         let mut request: Tokenize = named(&services, body::from_json(Value::Object(body))?).await?;
         let model = model_name(request.model.take())?;
@@ -51,8 +51,8 @@ pub async fn tokenize(
     let target = Target { model, sender, ..Target::default() };
     let tokenized = services.dispatcher.tokenize(&target, &request).await?;
     Ok(match form {
-        Dialect::Vllm => Json(translate::tokens(tokenized, request.pieces)).into_response(),
-        Dialect::LlamaCpp => Json(translate::plain_tokens(tokenized, request.pieces)).into_response(),
+        TokenizeApi::Vllm => Json(translate::tokens(tokenized, request.pieces)).into_response(),
+        TokenizeApi::LlamaCpp => Json(translate::plain_tokens(tokenized, request.pieces)).into_response(),
     })
 }
 

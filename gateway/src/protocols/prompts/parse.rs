@@ -11,7 +11,7 @@ const MAX_TOKENS: usize = 1 << 20;
 
 /// The form of a request, which its answer follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub enum TokenizeApi {
     /// vLLM's.
     Vllm,
     /// llama.cpp's.
@@ -22,7 +22,7 @@ pub enum Dialect {
 ///
 /// # Errors
 /// Returns an error that names the invalid field.
-pub fn parse_text(request: Tokenize) -> Result<(Dialect, TokenizeRequest)> {
+pub fn parse_text(request: Tokenize) -> Result<(TokenizeApi, TokenizeRequest)> {
     let vllm_fields = [
         ("add_special_tokens", request.add_special_tokens),
         ("return_token_strs", request.return_token_strs),
@@ -42,7 +42,7 @@ pub fn parse_text(request: Tokenize) -> Result<(Dialect, TokenizeRequest)> {
                 parse_special: true,
                 pieces: value(request.return_token_strs, false),
             };
-            Ok((Dialect::Vllm, checked))
+            Ok((TokenizeApi::Vllm, checked))
         }
         (None, Some(text)) => {
             refuse_fields(&vllm_fields, "prompt")?;
@@ -52,7 +52,7 @@ pub fn parse_text(request: Tokenize) -> Result<(Dialect, TokenizeRequest)> {
                 parse_special: value(request.parse_special, true),
                 pieces: value(request.with_pieces, false),
             };
-            Ok((Dialect::LlamaCpp, checked))
+            Ok((TokenizeApi::LlamaCpp, checked))
         }
         (Some(_), Some(_)) => Err(Error::invalid("content", "content cannot be given together with prompt")),
         (None, None) => Err(Error::invalid("prompt", "prompt, content or messages is missing")),

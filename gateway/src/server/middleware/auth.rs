@@ -1,4 +1,4 @@
-//! Checks API keys: whose a request is, what its key opens, and the limits of the key.
+//! Checks API keys: the tenant of a request, the scopes of its key, and the key's limits.
 
 use std::sync::Arc;
 

@@ -77,7 +77,7 @@ fn rewrite(protocol: Protocol, response: Response, error: &Error, id: &str) -> R
     Response::from_parts(head, written.into_body())
 }
 
-/// What is left of the limits of the request's key.
+/// Headers with the remaining limits of the request's key.
 fn key_limits(protocol: Protocol, standing: Standing) -> HeaderMap {
     match protocol {
         Protocol::OpenAi | Protocol::Responses => limits::openai_key(standing),

@@ -1,4 +1,4 @@
-//! Bodies of requests: how slowly they may come, how they may be encoded, and what becomes of those that nobody reads.
+//! Limits on request bodies: their speed, their encoding, and those that no handler reads.
 //!
 //! A body may be large and slow, but it has to go on. Each further piece of it has a deadline, so that a client that stops
 //! halfway does not occupy a connection for ever. A body that was refused unread is read on for a while: a client that is still
@@ -21,19 +21,19 @@ use crate::protocols::error::unroutable;
 
 /// Bytes that must come within the time limit, unless the body ends before.
 const PIECE_BYTES: u64 = 16 << 10;
-/// The most that is read of a body that nobody wants.
+/// Bytes that are read at most of a body that no handler reads.
 const MAX_UNREAD_BYTES: usize = 128 << 20;
 /// The longest time for that.
 const UNREAD_TIME: Duration = Duration::from_secs(10);
 
-/// What a request's body may take.
+/// Limits of a request's body.
 #[derive(Debug, Clone, Copy)]
 pub struct IntakePolicy {
     /// The time for each further 16 KiB, or for the rest.
     pub patience: Duration,
 }
 
-/// What has come of a body, for the answer.
+/// The received part of a body, for the refusal.
 #[derive(Debug, Default)]
 struct Received {
     bytes: AtomicU64,
@@ -85,7 +85,7 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(coding).into_owned())
 }
 
-/// RFC 9110, section 12.5.3: the header tells which encodings there are.
+/// RFC 9110, section 12.5.3: the header lists the accepted encodings.
 fn unsupported_coding(coding: &str) -> Response {
     let text = format!("Content-Encoding: bodies in \"{coding}\" are not decoded; send the JSON itself");
     let mut response = unroutable(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);

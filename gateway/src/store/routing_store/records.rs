@@ -26,8 +26,8 @@ pub struct Loaded {
 pub struct ProviderRecord {
     /// Its name.
     pub name: String,
-    /// Where it stands.
-    pub source: Source,
+    /// The settings or the database.
+    pub source: ProviderSource,
     /// Its settings, with its API key if that can be read.
     pub provider: Provider,
     /// The end of its API key.
@@ -40,17 +40,16 @@ pub struct ProviderRecord {
     pub is_offered: bool,
     /// Why it cannot be asked.
     pub problem: Option<String>,
-    /// When it was made; `None` in `config.toml`.
+    /// Its creation, in seconds since the epoch; `None` in `config.toml`.
     pub created_at: Option<i64>,
-    /// When it was changed last; `None` in `config.toml`.
+    /// Its last change, in seconds since the epoch; `None` in `config.toml`.
     pub updated_at: Option<i64>,
 }
 
-/// Where a provider stands.
+/// The place of a provider's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-#[schemars(rename = "ProviderSource")]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum ProviderSource {
     /// In `config.toml`. It is changed there.
     Config,
     /// In the database.
@@ -108,7 +107,7 @@ pub(super) fn read(
 fn of_settings(name: &str, provider: &Provider) -> ProviderRecord {
     ProviderRecord {
         name: name.to_owned(),
-        source: Source::Config,
+        source: ProviderSource::Config,
         last_four: provider.api_key.as_ref().and_then(end_of),
         has_key: provider.api_key.is_some(),
         provider: provider.clone(),
@@ -132,7 +131,7 @@ fn of_row(row: &ProviderRow, keys: &KeysAtHand) -> Result<ProviderRecord, Routin
     };
     Ok(ProviderRecord {
         name: row.name.clone(),
-        source: Source::Database,
+        source: ProviderSource::Database,
         provider,
         last_four: row.last_four.clone(),
         has_key: row.sealed_key.is_some(),

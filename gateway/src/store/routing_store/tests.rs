@@ -56,7 +56,7 @@ async fn added_provider_is_in_force_until_it_is_removed() {
     let (store, published) = watched(home.path(), &GatewayConfig::default());
     let added = store.add("far", &provider(Some("sk-far-12345678")), true).await.unwrap();
     assert_eq!((key_of(&added), added.last_four.as_deref()), (Some("sk-far-12345678"), Some("5678")));
-    assert_eq!((added.source, added.is_offered, added.problem), (Source::Database, true, None));
+    assert_eq!((added.source, added.is_offered, added.problem), (ProviderSource::Database, true, None));
     assert!(published.lock().unwrap().providers.contains_key("far"));
     let disabled = store.set_enabled("far", false).await.unwrap();
     assert!(!disabled.is_offered && key_of(&disabled).is_some());
@@ -114,8 +114,11 @@ async fn settings_win_over_the_database_and_are_not_changed_there() {
     elsewhere.add("near", &provider(None), true).await.unwrap();
     let loaded = store.reload().await.unwrap();
     let view: Vec<_> = loaded.providers.iter().map(|one| (&*one.name, one.source, one.is_offered)).collect();
-    let expected =
-        [("far", Source::Config, true), ("far", Source::Database, false), ("near", Source::Database, false)];
+    let expected = [
+        ("far", ProviderSource::Config, true),
+        ("far", ProviderSource::Database, false),
+        ("near", ProviderSource::Database, false),
+    ];
     assert_eq!(view, expected);
     assert!(loaded.providers[1..].iter().all(|one| one.problem.is_some()));
     assert_eq!(published.lock().unwrap().providers["far"].provider.url, "https://file.example");

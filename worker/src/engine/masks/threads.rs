@@ -32,7 +32,7 @@ impl Job {
     }
 }
 
-/// What a thread reports.
+/// A report of a thread.
 pub(super) enum Report {
     /// A thread began to consume a token or to compute a mask.
     Began {

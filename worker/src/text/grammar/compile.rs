@@ -55,7 +55,7 @@ impl Compiler {
 
     /// See [`super::Grammars::compile`].
     pub(super) fn compile(&self, constraint: &Constraint) -> Result<Matcher, String> {
-        let mut source = Source::default();
+        let mut source = GrammarSource::default();
         let grammar = source.constraint(constraint)?;
         let grammar = self.with_leading_space(vec![grammar], r#"start: " " @text"#);
         self.make_matcher(grammar, source)
@@ -67,7 +67,7 @@ impl Compiler {
         lark: String,
         answer: Option<&Constraint>,
     ) -> Result<Matcher, String> {
-        let mut source = Source::default();
+        let mut source = GrammarSource::default();
         let mut grammars = vec![GrammarWithLexer::from_lark(source.lark(lark))];
         if let Some(answer) = answer {
             grammars.push(GrammarWithLexer { name: Some("answer".into()), ..source.constraint(answer)? });
@@ -78,9 +78,9 @@ impl Compiler {
         self.make_matcher(grammar, source)
     }
 
-    fn make_matcher(&self, grammar: TopLevelGrammar, source: Source) -> Result<Matcher, String> {
+    fn make_matcher(&self, grammar: TopLevelGrammar, source: GrammarSource) -> Result<Matcher, String> {
         let compile = || {
-            let Source { name, schemas, comparable, numbers } = source;
+            let GrammarSource { name, schemas, comparable, numbers } = source;
             let alternatives = comparable.into_iter().try_for_each(compile_alone);
             let matcher = alternatives.map_err(|e| causes(&e)).and_then(|()| self.build(grammar, numbers));
             matcher.map_err(|causes| {
@@ -147,7 +147,7 @@ type OriginalSchema = (Option<(String, String)>, Value);
 
 /// The source of a grammar, for errors and numbers.
 #[derive(Default)]
-struct Source {
+struct GrammarSource {
     name: String,
     schemas: Vec<OriginalSchema>,
     /// The schemas with `oneOf`, for llguidance to compare its options.
@@ -155,7 +155,7 @@ struct Source {
     numbers: Numbers,
 }
 
-impl Source {
+impl GrammarSource {
     fn constraint(&mut self, constraint: &Constraint) -> Result<GrammarWithLexer, String> {
         self.name = description(constraint).to_owned();
         let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint

@@ -8,7 +8,7 @@ use super::Tokenizer;
 use crate::text::token_bytes;
 
 impl Tokenizer {
-    /// What one token can stand for. `None` if this tokenizer may leave out parts of a text.
+    /// The longest text of one token. `None` if this tokenizer may leave out parts of a text.
     pub fn token_bound(&self) -> Option<&TokenBound> {
         self.bound.get_or_init(|| self.find_bound()).as_ref()
     }

@@ -1,4 +1,4 @@
-//! Tokenises long texts piece by piece: with the memory of a piece, and no longer than somebody wants the tokens.
+//! Tokenises long texts piece by piece: with the memory of a piece, and only while a request waits for the tokens.
 //!
 //! The pieces have exactly the tokens of the whole. A cut is only made where the text around it has the same tokens with the
 //! cut and without it.
@@ -23,7 +23,7 @@ const PER_CUT: usize = 16;
 pub struct Bounds<'a> {
     /// Tokens after which a text is too long. A text of one piece is tokenised whatever its length.
     pub tokens: usize,
-    /// Whether somebody waits for the tokens.
+    /// Whether a request still waits for the tokens.
     pub wanted: &'a dyn Fn() -> bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Bounds<'a> {
 pub enum EncodeError {
     /// It has more tokens than [`Bounds::tokens`].
     TooLong,
-    /// Nobody waits for them any more.
+    /// No request waits for them any more.
     Unwanted,
     /// It has this many bytes in a row, at least, that can only be tokenised together.
     Uncut(usize),
@@ -48,12 +48,12 @@ impl From<String> for EncodeError {
 
 /// A text and its ranges in which control tokens are ordinary text.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct SourceText<'a> {
     text: &'a str,
     as_text: &'a [Range<usize>],
 }
 
-impl Source<'_> {
+impl SourceText<'_> {
     /// The ranges within `part`, relative to its start.
     fn ranges(&self, part: &Range<usize>) -> Vec<Range<usize>> {
         let first = self.as_text.partition_point(|range| range.end <= part.start);
@@ -80,7 +80,7 @@ impl Tokenizer {
         if self.has_more_tokens(text, bounds.tokens) {
             return Err(EncodeError::TooLong);
         }
-        let source = Source { text, as_text };
+        let source = SourceText { text, as_text };
         let (mut tokens, mut start) = (Vec::new(), 0);
         while start < text.len() {
             let end = self.piece_end(source, start, tokens.len(), bounds)?;
@@ -103,7 +103,7 @@ impl Tokenizer {
         tokens: usize,
         wanted: &dyn Fn() -> bool,
     ) -> Result<&'a str, EncodeError> {
-        let source = Source { text, as_text: &[] };
+        let source = SourceText { text, as_text: &[] };
         let (mut count, mut start) = (0, 0);
         while text.len() - start > PIECE && count <= tokens {
             let end = self.piece_end(source, start, 0, Bounds { tokens: usize::MAX, wanted })?;
@@ -113,7 +113,7 @@ impl Tokenizer {
         Ok(if count > tokens { &text[..start] } else { text })
     }
 
-    fn encode_part(&self, source: Source, part: Range<usize>) -> Result<Vec<u32>, String> {
+    fn encode_part(&self, source: SourceText, part: Range<usize>) -> Result<Vec<u32>, String> {
         let ranges = source.ranges(&part);
         self.encode_sanitized(&source.text[part], &ranges)
     }
@@ -121,12 +121,12 @@ impl Tokenizer {
     /// The end of the piece that begins at `start`, after `before` tokens: the first safe cut.
     fn piece_end(
         &self,
-        source: Source,
+        source: SourceText,
         start: usize,
         before: usize,
         bounds: Bounds,
     ) -> Result<usize, EncodeError> {
-        let Source { text, .. } = source;
+        let SourceText { text, .. } = source;
         let (mut counted, mut count) = (start, before);
         loop {
             if !(bounds.wanted)() {
@@ -153,7 +153,7 @@ impl Tokenizer {
     }
 
     /// A place in `within` where a cut changes no token.
-    fn safe_cut(&self, source: Source, within: Range<usize>) -> Result<Option<usize>, String> {
+    fn safe_cut(&self, source: SourceText, within: Range<usize>) -> Result<Option<usize>, String> {
         for cut in changes_of_class(source.text, within).take(TRIES) {
             let left = source.text.floor_char_boundary(cut.saturating_sub(AROUND))..cut;
             let right = cut..source.text.ceil_char_boundary(cut + AROUND);

@@ -1,4 +1,4 @@
-//! The tools of a conversation: the declared ones, and what its turns change about them. Pure.
+//! The tools of a conversation: the declared ones, and their changes by its turns. Pure.
 //!
 //! Later tools do not join the list at the head of the prompt: the turn that offers a tool describes it. So the prompt before that
 //! turn stays the same, and the prefix cache matches it.

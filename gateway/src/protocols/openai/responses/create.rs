@@ -144,7 +144,7 @@ fn prefill_only(request: InferenceRequest) -> InferenceRequest {
 fn prepare_summary(compactor: Compactor, slot: CompactionSlot) -> Preparation {
     let prepare = async move {
         let LastPass { request, outcome } = compactor.prepare().await?;
-        // Nobody else fills the slot.
+        // Nothing else fills the slot.
         let _ = slot.set(outcome);
         Ok(request)
     };

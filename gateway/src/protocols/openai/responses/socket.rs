@@ -68,7 +68,7 @@ pub async fn connect(
     State(sockets): State<Arc<Sockets>>,
     (Extension(id), Extension(tenant)): (Extension<RequestId>, Extension<Tenant>),
     headers: HeaderMap,
-    upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade.max_message_size(MAX_BODY_BYTES).max_frame_size(MAX_BODY_BYTES),

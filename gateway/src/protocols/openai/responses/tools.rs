@@ -43,7 +43,7 @@ struct Declared {
 
 /// The place of a tool in the request, and its namespace.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Declaration<'a> {
     path: &'a str,
     namespace: Option<&'a str>,
     /// The description of the namespace.
@@ -63,7 +63,7 @@ pub(super) fn parse(
     let mut declared = Vec::new();
     for (at, tool) in tools.into_iter().enumerate() {
         let path = format!("tools[{at}]");
-        declare(Place { path: &path, namespace: None, group: None }, tool, &mut declared)?;
+        declare(Declaration { path: &path, namespace: None, group: None }, tool, &mut declared)?;
     }
     check_unique(&declared)?;
     let searches = declared.iter().any(|one| one.form.kind == CallKind::ToolSearch);
@@ -83,8 +83,8 @@ pub(super) fn parse(
 }
 
 /// Adds a tool, or those of a namespace. Leaves out kinds that only OpenAI's servers run.
-fn declare(place: Place, tool: api::Tool, all: &mut Vec<Declared>) -> Result<()> {
-    let Place { path, namespace, group } = place;
+fn declare(at: Declaration, tool: api::Tool, all: &mut Vec<Declared>) -> Result<()> {
+    let Declaration { path, namespace, group } = at;
     let kind = match &*tool.r#type {
         "function" => CallKind::Function,
         "custom" => CallKind::Custom,
@@ -111,7 +111,7 @@ fn declare_namespace(path: &str, tool: api::Tool, all: &mut Vec<Declared>) -> Re
     let group = tool.description.as_deref().filter(|text| !text.is_empty());
     for (at, inner) in tool.tools.ok_or_else(|| missing(path, "tools"))?.into_iter().enumerate() {
         let path = format!("{path}.tools[{at}]");
-        declare(Place { path: &path, namespace: Some(&name), group }, inner, all)?;
+        declare(Declaration { path: &path, namespace: Some(&name), group }, inner, all)?;
     }
     Ok(())
 }
@@ -138,7 +138,7 @@ fn loaded_tools(path: &str, item: &Item) -> Result<Vec<Declared>> {
     }
     for (at, tool) in item.tools(path)?.into_iter().enumerate() {
         let path = format!("{path}.tools[{at}]");
-        declare(Place { path: &path, namespace: None, group: None }, tool, &mut loaded)?;
+        declare(Declaration { path: &path, namespace: None, group: None }, tool, &mut loaded)?;
     }
     Ok(loaded)
 }

@@ -12,7 +12,7 @@ fn parsed<T: body::Body>(body: &Value) -> Result<T> {
     body::parse(body.to_string().as_bytes())
 }
 
-fn text_of(body: &Value) -> Result<(Dialect, TokenizeRequest)> {
+fn text_of(body: &Value) -> Result<(TokenizeApi, TokenizeRequest)> {
     parsed(body).and_then(parse_text)
 }
 
@@ -32,21 +32,21 @@ fn each_dialect_has_its_own_defaults() {
         pieces,
     };
     for (body, form, expected) in [
-        (json!({"prompt": "a"}), Dialect::Vllm, checked(true, true, false)),
+        (json!({"prompt": "a"}), TokenizeApi::Vllm, checked(true, true, false)),
         (
             json!({"prompt": "a", "add_special_tokens": false, "return_token_strs": true}),
-            Dialect::Vllm,
+            TokenizeApi::Vllm,
             checked(false, true, true),
         ),
-        (json!({"content": "a"}), Dialect::LlamaCpp, checked(false, true, false)),
+        (json!({"content": "a"}), TokenizeApi::LlamaCpp, checked(false, true, false)),
         (
             json!({"content": "a", "add_special": true, "parse_special": false, "with_pieces": true}),
-            Dialect::LlamaCpp,
+            TokenizeApi::LlamaCpp,
             checked(true, false, true),
         ),
         (
             json!({"content": "a", "prompt": null, "model": null}),
-            Dialect::LlamaCpp,
+            TokenizeApi::LlamaCpp,
             checked(false, true, false),
         ),
     ] {

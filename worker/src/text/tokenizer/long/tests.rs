@@ -77,7 +77,7 @@ proptest! {
 fn ordinary_long_text_is_cut_into_small_pieces() {
     let tokenizer = smollm2();
     let text = mixture(&["The", " quick", " brown", " fox.", "\n"], 3 * PIECE, 7);
-    let source = Source { text: &text, as_text: &[] };
+    let source = SourceText { text: &text, as_text: &[] };
     let end = tokenizer.piece_end(source, 0, 0, unbounded()).unwrap();
     assert!((PIECE..PIECE + 100).contains(&end), "{end}");
 }

@@ -136,7 +136,7 @@ impl Compactor {
         let tool_choice = chat.tool_choice.clone();
         // Clients take the counts of a response for the length of the conversation.
         outcome.usage = Usage::default();
-        // Nobody else fills the slot.
+        // Nothing else fills the slot.
         let _ = slot.set(outcome);
         let generation = self.request.generation.clone();
         let prompt = Prompt::Chat(ChatPrompt { tool_choice, ..covered });
