@@ -30,7 +30,11 @@ struct Tests {
 }
 
 const TESTS: [Tests; 2] = [
-    Tests { package: "gateway", program: "http", names: &["running_model_is_found_within_microseconds"] },
+    Tests {
+        package: "gateway",
+        program: "http",
+        names: &["requests::running_model_is_found_within_microseconds"],
+    },
     Tests {
         package: "e2e",
         program: "e2e",

@@ -1,82 +1,12 @@
-//! The gateway over HTTP, in front of a fake worker that the prompt controls.
-
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+//! Requests of all endpoints: answers, streams, errors, records, cancellation.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-#[path = "http/admin.rs"]
-mod admin;
-#[path = "http/aliases.rs"]
-mod aliases;
-#[path = "http/compaction.rs"]
-mod compaction;
-#[path = "http/connections.rs"]
-mod connections;
-#[path = "http/decisions.rs"]
-mod decisions;
-#[path = "http/fakes.rs"]
-mod fakes;
-#[path = "http/intake.rs"]
-mod intake;
-#[path = "http/keep_alive.rs"]
-mod keep_alive;
-#[path = "http/keys.rs"]
-mod keys;
-#[path = "http/limits.rs"]
-mod limits;
-#[path = "http/live.rs"]
-mod live;
-#[path = "http/messages.rs"]
-mod messages;
-#[path = "http/ollama.rs"]
-mod ollama;
-#[path = "http/origin.rs"]
-mod origin;
-#[path = "http/prompts.rs"]
-mod prompts;
-#[path = "http/providers.rs"]
-mod providers;
-#[path = "http/records.rs"]
-mod records;
-#[path = "http/responses.rs"]
-mod responses;
-#[path = "http/routes.rs"]
-mod routes;
-#[path = "http/scoring.rs"]
-mod scoring;
-#[path = "http/silence.rs"]
-mod silence;
-#[path = "http/socket.rs"]
-mod socket;
-#[path = "http/stack.rs"]
-mod stack;
-#[path = "http/unnamed.rs"]
-mod unnamed;
-#[path = "http/verbatim.rs"]
-mod verbatim;
-
-use fakes::{Gateway, completion};
-
-fn json(body: &str) -> Value {
-    serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"))
-}
-
-/// The accumulated text of a stream. The body also contains chunk lengths, which this skips.
-fn text(body: &str) -> String {
-    let data = body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
-    data.filter_map(|data| Some(json(data).pointer("/choices/0/text")?.as_str()?.to_owned())).collect()
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::fakes::{Gateway, completion};
+use crate::{json, text, wait_until};
 
 #[test]
 fn completion_is_answered_and_recorded() {
