@@ -294,6 +294,8 @@ fn allow(words: &mut [u32], token: u32) {
 /// llguidance's error as a sentence, in words that its client can act on where it is a usual one.
 fn describe(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
+    // Some come with the part of the library before them.
+    let line = line.strip_prefix("Parser Error: ").unwrap_or(line);
     if line == CANCELLED {
         return TOO_SLOW.to_owned();
     }
