@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
-v/bin/pip install -q --disable-pip-version-check mlx==0.32.2 mlx-cpu==0.32.2 numpy==2.3.5
+v/bin/pip install -q --disable-pip-version-check --no-compile mlx==0.32.2 mlx-cpu==0.32.2 numpy==2.3.5
 cat > t.py <<'PY'
 from importlib.metadata import version
 import mlx.core as mx

@@ -12,8 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
-v/bin/pip install -q --disable-pip-version-check mlx-lm==0.32.2 mlx==0.32.2 mlx-cpu==0.32.2 transformers==5.24.0
-v/bin/pip install -q --disable-pip-version-check --no-deps trl==1.16.0
+v/bin/pip install -q --disable-pip-version-check --no-compile mlx-lm==0.32.2 mlx==0.32.2 mlx-cpu==0.32.2 transformers==5.24.0
+v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps trl==1.16.0
 cat > t.py <<'PY'
 import json, os
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"

@@ -12,8 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
-v/bin/pip install -q --disable-pip-version-check transformers==5.24.0 jinja2==3.1.6
-v/bin/pip install -q --disable-pip-version-check --no-deps trl==1.16.0
+v/bin/pip install -q --disable-pip-version-check --no-compile transformers==5.24.0 jinja2==3.1.6
+v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps trl==1.16.0
 cat > t.py <<'PY'
 import os
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
