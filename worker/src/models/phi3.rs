@@ -1,7 +1,8 @@
 //! Phi 3 and 4: Llama with fused projections, partial rotary embeddings and long-context rotary factors.
 //!
 //! Abdin et al. 2024 (<https://arxiv.org/abs/2404.14219>); references: `phi3.py` of mlx-lm 0.32.2, which uses the long factors
-//! for every text, and `modeling_phi3.py` of Transformers 5.24, which uses the short ones up to the original context.
+//! for every text and omits the sliding window of the first 4K models, and `modeling_phi3.py` of Transformers 5.24, which uses
+//! the short ones up to the original context and has the window in every layer.
 
 use serde::Deserialize;
 
@@ -33,7 +34,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     llama::Model::load_variant(
         loader,
         args,
-        Variant { rope: Some(rope), tied: Some(false), ..Variant::default() },
+        Variant { rope: Some(rope), tied: Some(false), sliding_by_default: true, ..Variant::default() },
     )
 }
 
