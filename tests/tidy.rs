@@ -404,6 +404,47 @@ fn every_page_is_in_the_books_summary() {
     }
 }
 
+/// Packages that `cargo xtask test` installs and that are no clients of the server's APIs.
+const NO_CLIENTS: [&str; 4] = ["email-validator", "huggingface_hub", "playwright-core", "axe-core"];
+
+/// The tables of `docs/src/clients.md` have each client in the version that the tests install, and each row names its tests.
+#[test]
+fn tables_of_clients_name_installed_versions_and_tests() {
+    let root = repository();
+    let page = fs::read_to_string(root.join("docs/src/clients.md")).unwrap();
+    let tables: Vec<&str> = page.lines().filter(|line| line.starts_with('|')).collect();
+    let installed = fs::read_to_string(root.join("xtask/src/test.rs")).unwrap();
+    let quoted = installed.split('"').skip(1).step_by(2);
+    let packages = quoted.filter_map(|text| {
+        let (name, version) = text.split_once("==").or_else(|| text.rsplit_once('@'))?;
+        version.starts_with(|first: char| first.is_ascii_digit()).then_some((name, version))
+    });
+    let packages: Vec<_> = packages.collect();
+    assert!(packages.len() > 20, "{packages:?}");
+    for (name, version) in packages.into_iter().filter(|(name, _)| !NO_CLIENTS.contains(name)) {
+        let name = name.split('[').next().unwrap();
+        let shown = match name {
+            "@anthropic-ai/claude-code" => format!("Claude Code {version}"),
+            "@openai/codex" => format!("Codex {version}"),
+            "opencode-ai" => format!("OpenCode {version}"),
+            name => format!("`{name}` {version}"),
+        };
+        assert!(tables.iter().any(|line| line.contains(&shown)), "no table has {shown}");
+    }
+    let mut sources = Vec::new();
+    collect(&root.join("tests/e2e"), &mut sources);
+    let tests: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let is_row = |line: &&&str| !line.starts_with("|--") && !line.ends_with("| Test |");
+    for row in tables.iter().filter(is_row) {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "a row without a test: {row}");
+        for name in names {
+            assert!(tests.contains(&format!("{name}() {{")), "there is no test {name}");
+        }
+    }
+}
+
 /// Former names without meaning. Each has a standard term now.
 const OLD_VOCABULARY: [&str; 14] = [
     "fn told",
