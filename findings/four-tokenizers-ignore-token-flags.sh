@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
 v/bin/pip install -q --disable-pip-version-check --no-compile tokenizers==0.23.3 kitoken==0.11.1 basetenkenizer==0.2.8 numpy==2.3.5
-v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps pytorch-tokenizers==1.5.0 onnxruntime-extensions==0.15.2
+v/bin/pip install -q --disable-pip-version-check --no-compile pytorch-tokenizers==1.5.0 tiktoken==0.14.0 sentencepiece==0.2.3
+v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps onnxruntime-extensions==0.15.2
 cat > t.py <<'PY'
 import json
 from importlib.metadata import version

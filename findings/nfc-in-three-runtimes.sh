@@ -13,7 +13,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
 v/bin/pip install -q --disable-pip-version-check --no-compile tokenizers==0.23.3 gguf==0.19.0 numpy==2.3.5
-v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps pytorch-tokenizers==1.5.0 onnxruntime-extensions==0.15.2
+v/bin/pip install -q --disable-pip-version-check --no-compile pytorch-tokenizers==1.5.0 tiktoken==0.14.0 sentencepiece==0.2.3
+v/bin/pip install -q --disable-pip-version-check --no-compile --no-deps onnxruntime-extensions==0.15.2
 npm install --silent --no-fund --no-audit --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1 > /dev/null
 cat > t.py <<'PY'
 import json, subprocess, unicodedata
