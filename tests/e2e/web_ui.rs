@@ -7,12 +7,18 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
+mod routing;
+
 /// The bound of what a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;
 
+/// The browser's program.
+fn browser() -> String {
+    std::env::var("MLXD_TEST_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into())
+}
+
 fn run(server: &Server, case: &str, more: &[&str]) {
-    let browser = std::env::var("MLXD_TEST_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
-    scripts::run("ui.mjs", &[&[&*server.url(""), SMOLLM2, &browser, case], more].concat());
+    scripts::run("ui.mjs", &[&[&*server.url(""), SMOLLM2, &browser(), case], more].concat());
 }
 
 fn in_browser(case: &str) {

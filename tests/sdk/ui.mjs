@@ -1,21 +1,12 @@
 // The web UI in a real browser. Arguments: the server's address, a model, the browser's program, the name of a case.
 import { setTimeout as pause } from "node:timers/promises";
-import { ask, check, inspect, launch, settled } from "./ui_page.mjs";
+import { ask, body, check, inspect, run, settled, until } from "./ui_page.mjs";
 
 const [base, model, program, name] = process.argv.slice(2);
 const LONG = "Write a very long story about the sea, with many chapters.";
 
 const json = async (path, options) => (await fetch(base + path, options)).json();
-const body = (value) => ({ headers: { "content-type": "application/json" }, body: JSON.stringify(value) });
 const running = async () => (await json(`/admin/v1/models/${model}`)).workers[0]?.running ?? 0;
-
-async function until(what, holds) {
-  for (let tries = 0; tries < 100; tries += 1) {
-    if (await holds()) return;
-    await pause(100);
-  }
-  throw new Error(`not within ten seconds: ${what}`);
-}
 
 const answerOf = (page) => page.locator("article.assistant .text").last().innerText();
 
@@ -304,7 +295,7 @@ const cases = {
       const page = await context.newPage();
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const place of ["chat/shown", "chat", "models", "activity", "routes", "keys", "connect"]) {
+      for (const place of ["chat/shown", "chat", "models", "activity", "providers", "routes", "keys", "connect"]) {
         await page.goto(`${base}/#/${place}`);
         await page.locator(place === "chat/shown" ? ".text math" : "h1, h2").first().waitFor();
         await page.waitForFunction(() => !document.querySelector(".notice .spin"));
@@ -328,10 +319,4 @@ const cases = {
   },
 };
 
-const browser = await launch(base, program);
-try {
-  await cases[name](browser);
-} finally {
-  await browser.end();
-}
-console.log("all checks passed");
+await run(cases, name, base, program);
