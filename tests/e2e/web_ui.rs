@@ -7,18 +7,20 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
+mod downloads;
 mod routing;
 
 /// The bound of what a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;
 
-/// The browser's program.
-fn browser() -> String {
-    std::env::var("MLXD_TEST_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into())
+/// Runs a case of one of the scripts.
+fn script(name: &str, server: &Server, case: &str, more: &[&str]) {
+    let browser = std::env::var("MLXD_TEST_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    scripts::run(name, &[&[&*server.url(""), SMOLLM2, &browser, case], more].concat());
 }
 
 fn run(server: &Server, case: &str, more: &[&str]) {
-    scripts::run("ui.mjs", &[&[&*server.url(""), SMOLLM2, &browser(), case], more].concat());
+    script("ui.mjs", server, case, more);
 }
 
 fn in_browser(case: &str) {

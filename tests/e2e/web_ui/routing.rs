@@ -1,9 +1,9 @@
 //! The pages of providers and routes.
 
 use e2e::places::{self, SMOLLM2};
-use e2e::{Server, scripts};
+use e2e::Server;
 
-use super::browser;
+use super::script;
 
 const KEY: &str = "sk-upstream-0123456789abcdef";
 
@@ -15,12 +15,12 @@ fn provider_is_tested_made_changed_and_removed_and_its_key_is_never_shown() {
         "[providers.fixed]\nkind = \"openai-compatible\"\nurl = \"{far}\"\nmodels = [\"{SMOLLM2}\"]\n"
     );
     let server = Server::builder().models(&places::models()).config(&fixed).start();
-    scripts::run("ui_routing.mjs", &[&server.url(""), SMOLLM2, &browser(), "providers", &far, KEY]);
+    script("ui_routing.mjs", &server, "providers", &[&far, KEY]);
 }
 
 #[test]
 fn routes_are_made_ordered_changed_and_removed() {
     let config = format!("[[routes]]\nname = \"fast\"\nmodel = \"fast\"\ntargets = [\"{SMOLLM2}\"]\n");
     let server = Server::builder().models(&places::models()).config(&config).start();
-    scripts::run("ui_routing.mjs", &[&server.url(""), SMOLLM2, &browser(), "routes"]);
+    script("ui_routing.mjs", &server, "routes", &[]);
 }

@@ -337,3 +337,36 @@ export interface RouteLists {
   configured: Route[];
   routes: Route[];
 }
+
+export type DownloadState = 'queued' | 'running' | 'paused' | 'done' | 'failed';
+
+export interface Download {
+  id: string;
+  model: string;
+  revision: string;
+  state: DownloadState;
+  bytes_done: number;
+  bytes_total: number | null;
+  bytes_per_second: number;
+  seconds_left: number | null;
+  priority: Priority;
+  error: string | null;
+  note?: string | null;
+  created_at: number;
+}
+
+/** A model on the hub, with what this machine makes of it. */
+export interface FoundModel {
+  id: string;
+  family: string | null;
+  weight_bytes: number | null;
+  memory_bytes: number | null;
+  verdict: 'fits' | 'too_large' | 'not_served' | 'unknown';
+  reason: string | null;
+  gated: boolean;
+  license: string | null;
+  task: string | null;
+  downloads: number;
+  likes: number;
+  last_modified: string | null;
+}
