@@ -19,8 +19,10 @@ const middle = async (locator) => {
 
 const cases = {
   async providers({ open, context }) {
+    // The stream of events never finishes, and is left out.
     const seen = [];
-    context.on("response", (response) => seen.push(response.text().catch(() => "")));
+    const read = async (request) => (await request.response()).text();
+    context.on("requestfinished", (request) => seen.push(read(request).catch(() => "")));
     const page = await open("/#/providers");
     const fixed = page.getByRole("article", { name: "fixed" });
     await fixed.getByText("Stands in config.toml, and is changed there.").first().waitFor();
@@ -78,11 +80,12 @@ const cases = {
     await page.reload();
     await card.getByText(/Last \d+ requests, 0 failed/).waitFor();
 
-    // A model of the provider in the chat, as its alias.
+    // A model of the provider in the chat. It is asked only if somebody chooses it.
     const other = await context.newPage();
     await other.goto(base);
-    await other.getByRole("button", { name: model }).first().click();
-    await other.getByRole("button", { name: `far/${model}` }).click();
+    await other.getByRole("button", { name: `Model: ${model}` }).click();
+    await other.locator("li button").filter({ hasText: `far/${model}` }).click();
+    await other.getByRole("button", { name: `Model: far/${model}` }).waitFor();
     await ask(other, "What is the capital of France?");
     await other.close();
 
@@ -132,7 +135,7 @@ const cases = {
     check((await names()).join() === "helpers,never", "the routes are not stored");
 
     // The order, by keyboard and by mouse.
-    const handle = page.getByRole("button", { name: "Move the route never" });
+    const handle = page.getByRole("button", { name: "Move the route never", exact: true });
     await handle.focus();
     await page.keyboard.press("ArrowUp");
     await page.getByText("Now at place 1 of 2.").waitFor();
@@ -140,7 +143,7 @@ const cases = {
     check(await handle.evaluate((element) => element === document.activeElement), "the focus is lost");
     await page.mouse.move(...(await middle(handle)));
     await page.mouse.down();
-    const [x, y] = await middle(page.getByRole("button", { name: "Move the route helpers" }));
+    const [x, y] = await middle(page.getByRole("button", { name: "Move the route helpers", exact: true }));
     await page.mouse.move(x, y + 30, { steps: 8 });
     await page.mouse.up();
     await until("the order is stored again", async () => (await names()).join() === "helpers,never");

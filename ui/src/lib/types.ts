@@ -251,7 +251,7 @@ export interface Price {
   since?: string | null;
 }
 
-/** @schema ProviderModel */
+/** @schema ProviderModelTable */
 export interface ProviderModel {
   id: string;
   alias: string | null;
