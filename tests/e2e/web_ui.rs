@@ -53,6 +53,11 @@ fn conversation_is_exported_pinned_renamed_and_deleted() {
 }
 
 #[test]
+fn conversations_of_other_programs_are_imported_once() {
+    in_browser("import");
+}
+
+#[test]
 fn hostile_text_does_nothing() {
     in_browser("hostile");
 }

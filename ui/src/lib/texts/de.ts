@@ -67,6 +67,12 @@ const de: Record<keyof typeof en, string> = {
   title: 'Titel',
   delete_title: 'Diese Unterhaltung löschen?',
   delete_text: '„{title}“ geht mit allen Zweigen verloren.',
+  import: 'Unterhaltungen importieren',
+  import_hint:
+    'Von ChatGPT: conversations.json aus dem Export. Von Open WebUI: die Datei von „Chats exportieren“. Von hier: ein Export als JSON.',
+  import_file: 'Datei',
+  import_count: '{added} von {total} importiert, {known} waren schon da.',
+  import_failed: '{name} ist nicht lesbar: {reason}',
   conversation: 'Unterhaltung',
   welcome: 'Was soll es sein?',
   welcome_hint: 'Die Modelle laufen auf Ihrem Rechner. Textdateien können hier abgelegt werden.',

@@ -68,6 +68,12 @@ export default {
   title: 'Title',
   delete_title: 'Delete this conversation?',
   delete_text: '“{title}” and all its branches are lost.',
+  import: 'Import conversations',
+  import_hint:
+    'From ChatGPT: conversations.json of its export. From Open WebUI: the file of “Export chats”. From here: an export as JSON.',
+  import_file: 'File',
+  import_count: '{added} of {total} imported, {known} were there already.',
+  import_failed: '{name} cannot be read: {reason}',
   conversation: 'Conversation',
   welcome: 'What shall we do?',
   welcome_hint: 'The models run on your machine. Files of text can be dropped here.',
