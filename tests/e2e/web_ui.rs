@@ -8,6 +8,7 @@ use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
 mod downloads;
+mod hub;
 mod routing;
 
 /// The bound of what a browser needs before it shows the page, compressed.
