@@ -7,12 +7,21 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
+mod downloads;
+mod hub;
+mod routing;
+
 /// The largest size of the files that a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;
 
-fn run(server: &Server, case: &str, more: &[&str]) {
+/// Runs a case of one of the scripts.
+fn script(name: &str, server: &Server, case: &str, more: &[&str]) {
     let browser = std::env::var("MLXD_TEST_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
-    scripts::run("ui.mjs", &[&[&*server.url(""), SMOLLM2, &browser, case], more].concat());
+    scripts::run(name, &[&[&*server.url(""), SMOLLM2, &browser, case], more].concat());
+}
+
+fn run(server: &Server, case: &str, more: &[&str]) {
+    script("ui.mjs", server, case, more);
 }
 
 fn in_browser(case: &str) {
@@ -42,6 +51,11 @@ fn two_tabs_add_to_one_conversation() {
 #[test]
 fn conversation_is_exported_pinned_renamed_and_deleted() {
     in_browser("history");
+}
+
+#[test]
+fn conversations_of_other_programs_are_imported_once() {
+    in_browser("import");
 }
 
 #[test]

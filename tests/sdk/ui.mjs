@@ -1,21 +1,12 @@
 // The web UI in a real browser. Arguments: the server's address, a model, the browser's program, the name of a case.
 import { setTimeout as pause } from "node:timers/promises";
-import { ask, check, inspect, launch, settled } from "./ui_page.mjs";
+import { ask, body, check, inspect, run, settled, until } from "./ui_page.mjs";
 
 const [base, model, program, name] = process.argv.slice(2);
 const LONG = "Write a very long story about the sea, with many chapters.";
 
 const json = async (path, options) => (await fetch(base + path, options)).json();
-const body = (value) => ({ headers: { "content-type": "application/json" }, body: JSON.stringify(value) });
 const running = async () => (await json(`/admin/v1/models/${model}`)).workers[0]?.running ?? 0;
-
-async function until(what, holds) {
-  for (let tries = 0; tries < 100; tries += 1) {
-    if (await holds()) return;
-    await pause(100);
-  }
-  throw new Error(`not within ten seconds: ${what}`);
-}
 
 const answerOf = (page) => page.locator("article.assistant .text").last().innerText();
 
@@ -149,6 +140,45 @@ const cases = {
     await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByText("Conversations appear here.").waitFor();
     check((await json("/ui/v1/chats")).chats.length === 0, "it is still stored");
+  },
+
+  async import({ open }) {
+    const node = (id, parent, role, parts) =>
+      [id, { id, parent, message: role && { author: { role }, create_time: 1, content: { content_type: "text", parts } } }];
+    const gpt = { title: "From ChatGPT", conversation_id: "1-2", create_time: 1, update_time: 2, current_node: "d",
+      mapping: Object.fromEntries([node("root", null, null), node("s", "root", "system", [""]), node("a", "s", "user", ["One?"]),
+        node("t", "a", "tool", ["hidden"]), node("b", "t", "assistant", ["First"]), node("d", "t", "assistant", ["**Second**", {}])]) };
+    const message = (id, parentId, role, content) => ({ id, parentId, childrenIds: [], role, content, timestamp: 3, model: "llama" });
+    const webui = { id: "w-1", title: "From Open WebUI", pinned: true, updated_at: 3, chat: { params: { system: "Be brief" },
+      history: { currentId: "y", messages: { x: message("x", null, "user", "Two?"), y: message("y", "x", "assistant", "Yes") } } } };
+    const own = { title: "From here", model, system: "", leaf: "o2",
+      turns: [turn("o1", null, "user", "Three?"), turn("o2", "o1", "assistant", "No", { state: "running", request: { key: "k" } })] };
+    const page = await open();
+    await page.getByRole("button", { name: "Import conversations" }).click();
+    const file = (value) => ({ name: "file.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(value)) });
+    const choose = (value) => page.getByLabel("File", { exact: true }).setInputFiles(file(value));
+    await choose({ nothing: true });
+    await page.getByRole("alert").filter({ hasText: "no conversation of a known form" }).waitFor();
+    for (const [value, count] of [[[gpt], "1 of 1 imported, 0"], [[webui], "1 of 1 imported, 0"], [own, "1 of 1 imported, 0"],
+      [[gpt, webui], "0 of 2 imported, 2"]]) {
+      await choose(value);
+      await page.getByText(count).waitFor();
+    }
+    await inspect(page, "the import");
+    await page.getByRole("button", { name: "Done" }).click();
+    const titles = (await json("/ui/v1/chats")).chats.map((chat) => [chat.title, chat.pinned]);
+    const expected = [["From Open WebUI", true], ["From here", false], ["From ChatGPT", false]];
+    check(JSON.stringify(titles) === JSON.stringify(expected), JSON.stringify(titles));
+    await page.getByRole("link", { name: "From ChatGPT" }).click();
+    await page.locator("article.assistant strong").filter({ hasText: "Second" }).waitFor();
+    await page.getByText("2/2").waitFor();
+    check((await page.getByText("hidden").count()) === 0, "a tool's text became a turn");
+    await page.getByRole("link", { name: "From here" }).click();
+    await page.getByText("Stopped.").waitFor();
+    await page.getByRole("link", { name: "From Open WebUI" }).click();
+    await page.getByText("Yes").waitFor();
+    await page.getByRole("button", { name: "Parameters" }).click();
+    check((await page.getByLabel("System prompt").inputValue()) === "Be brief", "the system prompt is lost");
   },
 
   async hostile({ open }) {
@@ -304,7 +334,7 @@ const cases = {
       const page = await context.newPage();
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const place of ["chat/shown", "chat", "models", "activity", "routes", "keys", "connect"]) {
+      for (const place of ["chat/shown", "chat", "models", "activity", "providers", "routes", "keys", "connect"]) {
         await page.goto(`${base}/#/${place}`);
         await page.locator(place === "chat/shown" ? ".text math" : "h1, h2").first().waitFor();
         await page.waitForFunction(() => !document.querySelector(".notice .spin"));
@@ -328,10 +358,4 @@ const cases = {
   },
 };
 
-const browser = await launch(base, program);
-try {
-  await cases[name](browser);
-} finally {
-  await browser.end();
-}
-console.log("all checks passed");
+await run(cases, name, base, program);

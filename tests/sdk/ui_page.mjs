@@ -1,6 +1,7 @@
 // Opens the web UI in a browser that notes what must not happen: a request to another host, a broken policy, an error in a script.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { load } from "./packages.mjs";
 
 const { chromium } = await load("playwright-core");
@@ -65,3 +66,26 @@ export async function ask(page, text) {
 
 /** Waits until no answer is being written. */
 export const settled = (page) => page.waitForFunction(() => !document.querySelector("article[aria-busy=true]"));
+
+/** The options of a request with a JSON body. */
+export const body = (value) => ({ headers: { "content-type": "application/json" }, body: JSON.stringify(value) });
+
+/** Waits until `holds` says so. */
+export async function until(what, holds) {
+  for (let tries = 0; tries < 100; tries += 1) {
+    if (await holds()) return;
+    await pause(100);
+  }
+  throw new Error(`not within ten seconds: ${what}`);
+}
+
+/** Runs one of the cases in a browser. */
+export async function run(cases, name, base, program) {
+  const browser = await launch(base, program);
+  try {
+    await cases[name](browser);
+  } finally {
+    await browser.end();
+  }
+  console.log("all checks passed");
+}

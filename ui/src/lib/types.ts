@@ -242,3 +242,131 @@ export interface ListedModel {
   details?: ModelDetails;
   context_length?: number;
 }
+
+/** @schema ModelPrice */
+export interface Price {
+  input: number;
+  cached_input?: number | null;
+  output: number;
+  since?: string | null;
+}
+
+/** @schema ProviderModelTable */
+export interface ProviderModel {
+  id: string;
+  alias: string | null;
+  context: number | null;
+  max_output: number | null;
+  price?: Price[];
+}
+
+export type ProviderKind = 'openai' | 'openai-compatible' | 'anthropic';
+
+/** @schema Provider */
+export interface Provider {
+  name: string;
+  source: 'config' | 'database';
+  kind: ProviderKind;
+  url: string;
+  has_key: boolean;
+  last_four: string | null;
+  models: ProviderModel[];
+  timeout_seconds: number;
+  allow_link_local: boolean;
+  enabled: boolean;
+  problem: string | null;
+}
+
+/** @schema DiscoveredModel */
+export interface DiscoveredModel {
+  id: string;
+  context: number | null;
+}
+
+/** @schema ProviderTest */
+export interface ProviderTest {
+  ok: boolean;
+  problem: string | null;
+  listed_models: number;
+  missing_models: string[];
+  models: DiscoveredModel[];
+  elapsed_ms: number | null;
+}
+
+export type LocalState = 'ready' | 'loadable' | 'would_evict' | 'unusable';
+
+/** @schema RouteTokens */
+export interface TokenRange {
+  min: number | null;
+  max: number | null;
+}
+
+/** @schema RouteLocalModel */
+export interface LocalCondition {
+  model: string;
+  state: LocalState;
+}
+
+/** @schema RouteShare */
+export interface Share {
+  model: string;
+  weight: number;
+}
+
+/** @schema Route */
+export interface Route {
+  name?: string;
+  model?: string;
+  model_regex?: string;
+  has_tools?: boolean;
+  has_images?: boolean;
+  prompt_tokens?: TokenRange;
+  headers?: Record<string, string>;
+  metadata?: Record<string, string>;
+  local?: LocalCondition;
+  time?: string;
+  targets?: string[];
+  split?: Share[];
+  first_token_seconds?: number;
+  local_only?: boolean;
+}
+
+/** @schema Routes */
+export interface RouteLists {
+  revision: number;
+  configured: Route[];
+  routes: Route[];
+}
+
+export type DownloadState = 'queued' | 'running' | 'paused' | 'done' | 'failed';
+
+export interface Download {
+  id: string;
+  model: string;
+  revision: string;
+  state: DownloadState;
+  bytes_done: number;
+  bytes_total: number | null;
+  bytes_per_second: number;
+  seconds_left: number | null;
+  priority: Priority;
+  error: string | null;
+  note?: string | null;
+  created_at: number;
+}
+
+/** A model on the hub, with what this machine makes of it. */
+export interface FoundModel {
+  id: string;
+  family: string | null;
+  weight_bytes: number | null;
+  memory_bytes: number | null;
+  verdict: 'fits' | 'too_large' | 'not_served' | 'unknown';
+  reason: string | null;
+  gated: boolean;
+  license: string | null;
+  task: string | null;
+  downloads: number;
+  likes: number;
+  last_modified: string | null;
+}

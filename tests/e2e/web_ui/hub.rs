@@ -1,0 +1,33 @@
+//! A model is found, downloaded, paused and loaded on the page, over a hub of the tests.
+
+use std::fs;
+
+use e2e::fake_hub::{FakeHub, Model};
+use e2e::{Server, places};
+
+use super::script;
+
+/// Slow enough to be paused: the tokenizer takes some seconds.
+const BYTES_PER_SECOND: u64 = 300_000;
+
+#[test]
+fn model_is_found_downloaded_paused_and_loaded() {
+    let folder = places::models().join(places::TOY_QWEN2);
+    let names = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    let files = names.map(|name| (name, fs::read(folder.join(name)).unwrap()));
+    let hub = FakeHub::start([("mlx-community/toy-qwen2", Model::new(files))]);
+    hub.faults(|faults| faults.slow = Some(BYTES_PER_SECOND));
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::builder()
+        .models(&places::models())
+        .env("HF_ENDPOINT", &hub.endpoint())
+        .env("HF_HOME", cache.path().to_str().unwrap())
+        .start();
+    script("ui_downloads.mjs", &server, "hub", &[]);
+}

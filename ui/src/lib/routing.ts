@@ -1,0 +1,109 @@
+// What the form of a route holds, and what the server takes. Pure functions.
+
+import type { LocalState, Route, Share } from './types';
+
+export const LOCAL_STATES: LocalState[] = ['ready', 'loadable', 'would_evict', 'unusable'];
+
+type Presence = '' | 'with' | 'without';
+
+export interface RouteDraft {
+  name: string;
+  match: 'any' | 'model' | 'model_regex';
+  pattern: string;
+  tools: Presence;
+  images: Presence;
+  min: number | null;
+  max: number | null;
+  /** `name: value` in each line. */
+  headers: string;
+  metadata: string;
+  localModel: string;
+  localState: LocalState;
+  from: string;
+  to: string;
+  split: { model: string; weight: number | null }[];
+  targets: string[];
+  first: number | null;
+  localOnly: boolean;
+}
+
+/** `name: value` in each line. */
+export function pairs(text: string): Record<string, string> {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [name = '', ...value] = line.split(':');
+      return [name.trim(), value.join(':').trim()];
+    }),
+  );
+}
+
+const lines = (values: Record<string, string> = {}): string =>
+  Object.entries(values)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('\n');
+
+const presence = (value: boolean | undefined): Presence => (value === undefined ? '' : value ? 'with' : 'without');
+
+export function draftOf(route: Route | null): RouteDraft {
+  const { name, model, model_regex, prompt_tokens, local, time, targets, split } = route ?? {};
+  const [from = '', to = ''] = time?.split('-') ?? [];
+  return {
+    name: name ?? '',
+    match: model_regex !== undefined ? 'model_regex' : model !== undefined || !route ? 'model' : 'any',
+    pattern: model_regex ?? model ?? '',
+    tools: presence(route?.has_tools),
+    images: presence(route?.has_images),
+    min: prompt_tokens?.min ?? null,
+    max: prompt_tokens?.max ?? null,
+    headers: lines(route?.headers),
+    metadata: lines(route?.metadata),
+    localModel: local?.model ?? '',
+    localState: local?.state ?? 'ready',
+    from,
+    to,
+    split: [...(split ?? [])],
+    targets: targets?.length ? [...targets] : split?.length ? [] : [''],
+    first: route?.first_token_seconds ?? null,
+    localOnly: route?.local_only ?? false,
+  };
+}
+
+export function routeOf(draft: RouteDraft): Route {
+  const [headers, metadata] = [pairs(draft.headers), pairs(draft.metadata)];
+  const targets = draft.targets.map((name) => name.trim()).filter((name) => name !== '');
+  const named = draft.split.filter((share) => share.model.trim() !== '');
+  const split: Share[] = named.map(({ model, weight }) => ({ model: model.trim(), weight: weight ?? 1 }));
+  return {
+    ...(draft.name.trim() ? { name: draft.name.trim() } : {}),
+    ...(draft.match === 'any' ? {} : { [draft.match]: draft.pattern.trim() }),
+    ...(draft.tools ? { has_tools: draft.tools === 'with' } : {}),
+    ...(draft.images ? { has_images: draft.images === 'with' } : {}),
+    ...(draft.min !== null || draft.max !== null ? { prompt_tokens: { min: draft.min, max: draft.max } } : {}),
+    ...(Object.keys(headers).length > 0 ? { headers } : {}),
+    ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
+    ...(draft.localModel.trim() ? { local: { model: draft.localModel.trim(), state: draft.localState } } : {}),
+    ...(draft.from && draft.to ? { time: `${draft.from}-${draft.to}` } : {}),
+    ...(targets.length > 0 ? { targets } : {}),
+    ...(split.length > 0 ? { split } : {}),
+    ...(draft.first !== null ? { first_token_seconds: draft.first } : {}),
+    ...(draft.localOnly ? { local_only: true } : {}),
+  };
+}
+
+/** The name of a route in headers and traces, as the server gives it. `place` counts from 0 over all routes. */
+export function titleOf(route: Route, place: number): string {
+  return route.name ?? route.model ?? route.model_regex ?? `route ${place + 1}`;
+}
+
+/** Every model that a route may ask. */
+export function modelsOf(route: Route): string[] {
+  return [...(route.split ?? []).map((share) => share.model), ...(route.targets ?? [])];
+}
+
+/** A list with one item in another place. */
+export function moved<T>(list: T[], from: number, to: number): T[] {
+  const rest = list.filter((_, place) => place !== from);
+  const item = list[from];
+  return item === undefined ? list : rest.toSpliced(to, 0, item);
+}
