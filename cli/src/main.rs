@@ -3,17 +3,16 @@
 #![expect(clippy::print_stdout, reason = "and prints its result")]
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use supervisor::{Log, ServeError};
-use tracing_subscriber::EnvFilter;
 
 mod client;
 mod config;
 mod doctor;
 mod gateway;
 mod keys;
+mod launch;
+mod logs;
 mod manual;
 mod models;
 mod prompt;
@@ -22,6 +21,9 @@ mod requests;
 mod routes;
 mod run;
 mod secrets;
+mod serve;
+mod server;
+mod service;
 mod settings;
 mod show;
 mod sibling;
@@ -43,6 +45,13 @@ enum Command {
     Doctor(doctor::Flags),
     /// Ask a model in the terminal, once or in a conversation. Starts a server if none runs.
     Run(run::Flags),
+    /// Start a coding agent with this server, in a profile of its own. Starts a server if none runs.
+    Launch(launch::Flags),
+    /// Show the log of a server that runs in the background.
+    Logs(logs::Flags),
+    /// Have the system start the server at login.
+    #[command(subcommand)]
+    Service(service::Verb),
     #[command(flatten)]
     Models(models::Verb),
     #[command(flatten)]
@@ -53,18 +62,16 @@ enum Command {
     Man(manual::ManFlags),
 }
 
-/// Time that the last lines of the log have to be written.
-const LAST_LINES: Duration = Duration::from_millis(500);
-/// EX_USAGE of sysexits.h: the configuration is wrong.
-const WRONG_CONFIGURATION: u8 = 64;
-
 fn main() -> ExitCode {
     let environment = config::Environment::read();
     match Arguments::parse().command {
-        Command::Serve(flags) => serve(flags, environment),
+        Command::Serve(flags) => serve::run(flags, environment),
         Command::Doctor(flags) => diagnose(&flags),
         Command::Models(verb) => end(models::run(verb, &environment)),
         Command::Run(flags) => end(run::run(flags, &environment)),
+        Command::Launch(flags) => end(launch::run(flags, &environment)),
+        Command::Logs(flags) => end(logs::run(flags, &environment)),
+        Command::Service(verb) => end(service::run(verb, &environment)),
         Command::Completions { shell } => end(manual::completions::<Arguments>(shell)),
         Command::Man(flags) => end(manual::man::<Arguments>(&flags)),
         Command::Client(verb) => match client::run(verb, &environment) {
@@ -94,37 +101,5 @@ fn diagnose(flags: &doctor::Flags) -> ExitCode {
             if diagnosis.is_healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => fail(&error),
-    }
-}
-
-fn serve(flags: config::Flags, environment: config::Environment) -> ExitCode {
-    let filter =
-        EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Log::default).with_ansi(false).init();
-    let config = match config::resolve(flags, environment) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("mlxd: {error}");
-            return ExitCode::from(WRONG_CONFIGURATION);
-        }
-    };
-    // One thread: the supervisor does little, and the kernel kills children when the thread that started them ends.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.map_err(Into::into).and_then(|runtime| {
-        let served = runtime.block_on(supervisor::serve(config));
-        // Ends the children. A thread that hangs is not waited for.
-        runtime.shutdown_background();
-        served
-    });
-    Log::settle(LAST_LINES);
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mlxd: {error}");
-            match error {
-                ServeError::Settings { .. } => ExitCode::from(WRONG_CONFIGURATION),
-                _ => ExitCode::FAILURE,
-            }
-        }
     }
 }

@@ -3,16 +3,15 @@
 //! It is a client of the server's HTTP API like any other. If no server runs, it starts one and says so.
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
 
-use crate::client::{ClientError, Home};
+use crate::client::Home;
 use crate::config::{self, ConfigError, Environment};
+use crate::server::{self, ServerError};
 
 mod api;
 mod command;
 mod conversation;
 mod dialogue;
-mod server;
 
 use api::{Api, Piece};
 use conversation::Conversation;
@@ -46,11 +45,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("the server was started and ended: {reason} (its log is {})", log.display())]
-    Ended { reason: String, log: PathBuf },
-    #[error("the server was started and does not answer within {seconds} s: its log is {}", log.display())]
-    Silent { seconds: u64, log: PathBuf },
+    Server(#[from] ServerError),
     #[error("{0}")]
     Refused(String),
     #[error("the server asks for a key: make one with `mlxd key add NAME`, and set MLXD_API_KEY to it")]
@@ -61,8 +56,6 @@ pub(crate) enum RunError {
     NoPrompt,
     #[error("the line editor failed: {0}")]
     Editor(#[from] rustyline::error::ReadlineError),
-    #[error("{}: {cause}", path.display())]
-    File { path: PathBuf, cause: std::io::Error },
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

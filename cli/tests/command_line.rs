@@ -97,7 +97,8 @@ fn completions_and_manual_have_every_command() {
     };
     let script = run(&["completions", "bash"]);
     run(&["man", "--out", folder.path().to_str().unwrap()]);
-    for command in ["serve", "pull", "search", "ls", "rm", "run", "ps", "doctor"] {
+    for command in ["serve", "pull", "search", "ls", "rm", "run", "launch", "logs", "service", "ps", "doctor"]
+    {
         assert!(script.contains(&format!("mlxd,{command})")), "{command}");
         let page = fs::read_to_string(folder.path().join(format!("mlxd-{command}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{command}");
@@ -113,4 +114,14 @@ fn empty_list_names_the_commands_that_fill_it() {
     let output = command.env_clear().env("HOME", home.path()).arg("ls").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("mlxd search") && text.contains("mlxd pull"), "{text}");
+}
+
+#[test]
+fn help_is_as_recorded() {
+    for command in ["launch", "logs", "service", "service install"] {
+        let words = command.split(' ').chain(["--help"]);
+        let output = Command::new(env!("CARGO_BIN_EXE_mlxd")).args(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        insta::assert_snapshot!(command.replace(' ', "_"), String::from_utf8(output.stdout).unwrap());
+    }
 }

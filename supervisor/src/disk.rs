@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipc_proto::supervisor::{Details, ModelSettings};
 use serde_json::{Map, Value};
@@ -75,7 +75,10 @@ pub fn header_details(config: &Value, tensors: Map<String, Value>) -> Result<Det
 
 /// Bytes of memory that a worker needs at least to serve a model with default settings.
 pub fn memory_needed(details: &Details) -> u64 {
-    estimate::estimate_need(details, &ModelSettings::default(), machine::memory().total).minimum()
+    // The system is asked once: a list has hundreds of models.
+    static TOTAL: OnceLock<u64> = OnceLock::new();
+    let total = *TOTAL.get_or_init(|| machine::memory().total);
+    estimate::estimate_need(details, &ModelSettings::default(), total).minimum()
 }
 
 /// Bytes of memory that models may have together on this machine. On macOS the worker beside this program is asked.

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 mod claude;
 mod codex;
 mod compaction;
+mod launch;
 mod opencode;
 mod patch;
 mod socket;
@@ -89,9 +90,14 @@ impl Workspace {
         self.root.path().join("work")
     }
 
-    /// A program of the packages, with nothing of this process' environment but the path.
+    /// A program of the packages.
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(places::clients().join("node_modules/.bin").join(name));
+        self.command(&places::clients().join("node_modules/.bin").join(name))
+    }
+
+    /// A program with nothing of this process' environment but the path.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", self.home()).env("TMPDIR", self.root.path()).current_dir(self.work());
         // Requests to other hosts go there, and are refused.

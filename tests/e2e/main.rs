@@ -33,6 +33,7 @@ mod hub_rate;
 #[cfg(target_os = "linux")]
 mod huge_prompts;
 mod keys;
+mod launch;
 mod live_providers;
 mod logs;
 mod prompts;
@@ -43,6 +44,7 @@ mod responses;
 mod resumption;
 mod scripted;
 mod sdk;
+mod service;
 mod shapes;
 mod shutdown;
 mod silence;

@@ -1,4 +1,5 @@
 // The web UI in a real browser. Arguments: the server's address, a model, the browser's program, the name of a case.
+import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { ask, body, check, inspect, run, settled, until } from "./ui_page.mjs";
 
@@ -26,6 +27,31 @@ async function brief(page) {
   await page.getByLabel("Most tokens").fill("24");
   await page.getByLabel("Temperature").fill("0");
   await page.getByRole("button", { name: "Done" }).click();
+}
+
+/** The agents' set-ups on the page are those of the documentation, with this server's values. */
+async function expectDocumented(page) {
+  const chosen = await page.getByLabel("Model").inputValue();
+  const listed = (await json("/v1/models")).data.find((one) => one.id === chosen);
+  const output = Math.min(Math.floor(listed.context_length / 4), 32_000);
+  const values = { MODEL: listed.id, "http://127.0.0.1:10240": base, 32768: listed.context_length, 8192: output,
+    24576: listed.context_length - output };
+  const normal = (text) => {
+    try {
+      return JSON.stringify(JSON.parse(text));
+    } catch {
+      return text;
+    }
+  };
+  const documentation = readFileSync(new URL("../../docs/src/clients.md", import.meta.url), "utf8");
+  const blocks = [...documentation.matchAll(/^```\w+\n(.*?)\n```$/gms)].map((match) =>
+    normal(match[1].replace(/(?<!_)MODEL\b|http:\/\/127\.0\.0\.1:10240|32768|8192|24576/g, (word) => values[word])));
+  const agents = JSON.parse(readFileSync(new URL("../../ui/src/lib/clients.json", import.meta.url), "utf8"));
+  for (const { name } of agents) {
+    const texts = await page.getByRole("region", { name, exact: true }).locator("pre").allInnerTexts();
+    check(texts.length > 0, `${name} is not on the page`);
+    for (const text of texts) check(blocks.includes(normal(text)), `${name}: not in the documentation: ${text}`);
+  }
 }
 
 const turn = (id, parent, role, text, more = {}) => ({ id, parent, role, text, at: 0, state: "done", ...more });
@@ -283,6 +309,7 @@ const cases = {
     await page.getByRole("code").filter({ hasText: model }).waitFor();
     await page.goto(`${base}/#/connect`);
     await page.getByText(`ANTHROPIC_BASE_URL=${base}`).waitFor();
+    await expectDocumented(page);
   },
 
   /** Writes the pictures of the documentation into a folder. */

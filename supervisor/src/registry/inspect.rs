@@ -1,6 +1,7 @@
 //! Determines a model's properties from the headers of its files, and trusts none of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -12,12 +13,15 @@ use ipc_proto::worker::ModelKind;
 use model_folder::files::{MAX_TEXT, open_regular, read_text};
 use model_folder::{complete, config, json, quantization, weights};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The settings of a sentence-transformers model.
 pub(super) const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 /// Bytes. No supported model has a larger safetensors header.
 const MAX_HEADER: u64 = 64 << 20;
+/// The entry of a safetensors header that is no tensor.
+const METADATA: &str = "__metadata__";
 /// Bytes of a safetensors file before the header: its length.
 const LENGTH_BYTES: u64 = 8;
 /// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
@@ -37,6 +41,37 @@ struct Tensor {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
+}
+
+/// A safetensors header without its metadata. Models have thousands of tensors, so the entries are read without a document between.
+struct Header(BTreeMap<String, Tensor>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Header, A::Error> {
+        let mut tensors = BTreeMap::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if name == METADATA {
+                entries.next_value::<IgnoredAny>()?;
+            } else {
+                tensors.insert(name, entries.next_value()?);
+            }
+        }
+        Ok(Header(tensors))
+    }
 }
 
 /// Reads the headers of a folder's files. Problems become fields of the result.
@@ -295,12 +330,7 @@ fn read_header(path: &Path) -> io::Result<BTreeMap<String, Tensor>> {
     file.seek(SeekFrom::Start(LENGTH_BYTES))?;
     let mut text = Vec::with_capacity(length.min(size) as usize);
     file.take(length).read_to_end(&mut text)?;
-    let mut entries: Map<String, Value> =
-        serde_json::from_slice(&text).map_err(|e| invalid(e.to_string()))?;
-    entries.remove("__metadata__");
-    let tensor =
-        |(name, value)| Ok((name, serde_json::from_value(value).map_err(|e| invalid(e.to_string()))?));
-    let tensors: BTreeMap<String, Tensor> = entries.into_iter().map(tensor).collect::<io::Result<_>>()?;
+    let Header(tensors) = serde_json::from_slice(&text).map_err(|e| invalid(e.to_string()))?;
     let end = tensors.values().map(|tensor| tensor.data_offsets.1).max().unwrap_or(0);
     let expected = end.saturating_add(length).saturating_add(LENGTH_BYTES);
     if size < expected {

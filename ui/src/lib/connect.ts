@@ -1,4 +1,6 @@
-// The set-up of clients, as docs/src/clients.md has it, with this server's address.
+// The set-up of clients with this server's address. clients.json has the agents, for docs/src/clients.md and `mlxd launch` too.
+
+import table from './clients.json';
 
 export interface Step {
   /** The file that the text belongs to; a command without one. */
@@ -19,52 +21,88 @@ export interface Server {
   context: number;
 }
 
+/** An agent's set-up in clients.json, as far as a user who sets it up by hand needs it. */
+interface Agent {
+  name: string;
+  program: string;
+  arguments?: string[];
+  variables?: Record<string, string>;
+  /** Variables that are there only with a key. */
+  keyed_variables?: Record<string, string>;
+  files?: Template[];
+}
+
+interface Template {
+  place: string;
+  json?: unknown;
+  /** Lines, some of which are there only with a key. */
+  toml?: (string | { keyed: string })[];
+  /** The answer to a request for this path. */
+  fetched?: string;
+}
+
+type Values = Record<string, string | number>;
+
+/** The key where the server asks for none. */
+const NO_KEY = 'none';
+const MAX_OUTPUT = 32_000;
+
 export function clients(server: Server): Client[] {
-  return [claudeCode(server), codex(server), openCode(server), openAi(server), anthropic(server), curl(server)];
+  const agents = (table as unknown as Agent[]).map((agent) => setup(agent, server));
+  return [...agents, openAi(server), anthropic(server), curl(server)];
 }
 
-function claudeCode({ base, model, key, context }: Server): Client {
-  const text = `export ANTHROPIC_BASE_URL=${base}
-export ANTHROPIC_AUTH_TOKEN=${key}
-export ANTHROPIC_DEFAULT_HAIKU_MODEL=${model}
-export CLAUDE_CODE_MAX_CONTEXT_TOKENS=${context}
-claude --model ${model}`;
-  return { name: 'Claude Code', steps: [{ text }] };
+function setup(agent: Agent, server: Server): Client {
+  const { base, model, key, context } = server;
+  const output = Math.min(Math.floor(context / 4), MAX_OUTPUT);
+  const values = { base, model, key, context, output, prompt: context - output };
+  const keyed = key === NO_KEY ? {} : agent.keyed_variables;
+  const variables = Object.entries({ ...agent.variables, ...keyed });
+  const lines = variables.map(([name, text]) => `export ${name}=${quoted(fill(text, values))}`);
+  const steps = (agent.files ?? []).map((template) => file(template, values, server));
+  if (lines.length > 0) {
+    lines.push([agent.program, ...(agent.arguments ?? [])].join(' '));
+    steps.push({ text: lines.join('\n') });
+  }
+  return { name: agent.name, steps };
 }
 
-function codex({ base, model, key }: Server): Client {
-  const withKey = key === 'none' ? '' : '\nenv_key = "MLXD_API_KEY"';
-  const settings = `model = "${model}"
-model_provider = "mlxd"
-model_catalog_json = "mlxd.json"
-
-[model_providers.mlxd]
-name = "mlxd"
-base_url = "${base}/v1"
-wire_api = "responses"${withKey}`;
-  const header = key === 'none' ? '' : ` -H 'authorization: Bearer ${key}'`;
-  const catalogue = `curl -o ~/.codex/mlxd.json${header} '${base}/v1/models?client_version=0.171.0'`;
-  const steps: Step[] = [{ file: '~/.codex/config.toml', text: settings }, { text: catalogue }];
-  if (key !== 'none') steps.push({ text: `export MLXD_API_KEY=${key}` });
-  return { name: 'Codex', steps };
+function file({ place, json, toml, fetched }: Template, values: Values, { base, key }: Server): Step {
+  if (fetched !== undefined) {
+    const header = key === NO_KEY ? '' : ` -H 'authorization: Bearer ${key}'`;
+    return { text: `curl -o ${place}${header} '${base}${fetched}'` };
+  }
+  if (toml === undefined) return { file: place, text: JSON.stringify(fillAll(json, values), null, 2) };
+  const chosen = toml.filter((line) => typeof line === 'string' || key !== NO_KEY);
+  const escaped = (value: string | number) => JSON.stringify(String(value)).slice(1, -1);
+  const text = chosen.map((line) => fill(typeof line === 'string' ? line : line.keyed, values, escaped));
+  return { file: place, text: text.join('\n') };
 }
 
-function openCode({ base, model, key, context }: Server): Client {
-  const limit = { context, output: Math.min(4096, Math.floor(context / 2)) };
-  const settings = {
-    $schema: 'https://opencode.ai/config.json',
-    model: `mlxd/${model}`,
-    provider: {
-      mlxd: {
-        npm: '@ai-sdk/openai-compatible',
-        name: 'mlxd',
-        options: { baseURL: `${base}/v1`, apiKey: key },
-        models: { [model]: { name: model, limit } },
-      },
-    },
-  };
-  const text = JSON.stringify(settings, null, 2);
-  return { name: 'OpenCode', steps: [{ file: '~/.config/opencode/opencode.json', text }] };
+/** A text with its values. They are not searched for further names. */
+function fill(text: string, values: Values, written: (value: string | number) => string = String): string {
+  return text.replace(/\{(\w+)\}/g, (name: string, inner: string) => {
+    const value = values[inner];
+    return value === undefined ? name : written(value);
+  });
+}
+
+/** A document with its values. A text that is nothing but a number's name becomes the number. */
+function fillAll(value: unknown, values: Values): unknown {
+  if (typeof value === 'string') {
+    const number = values[value.slice(1, -1)];
+    return typeof number === 'number' && /^\{\w+\}$/.test(value) ? number : fill(value, values);
+  }
+  if (Array.isArray(value)) return value.map((item) => fillAll(item, values));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [fill(name, values), fillAll(item, values)]),
+  );
+}
+
+/** A word for a shell. */
+function quoted(word: string): string {
+  return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function openAi({ base, model, key }: Server): Client {
