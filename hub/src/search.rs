@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The tag of models for MLX.
+pub const MLX: &str = "mlx";
+
 /// What to search for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
