@@ -1,6 +1,6 @@
 //! Configuration: flags over the environment over `config.toml`, resolved once.
 //!
-//! The settings are in three groups: [`ServerSettings`], [`FleetSettings`], and the gateway's own
+//! The settings are in four groups: [`ServerSettings`], [`FleetSettings`], [`DownloadSettings`], and the gateway's own
 //! [`GatewayConfig`]. [`layers`] fills a group by the names of its fields, so a setting without a flag is named
 //! nowhere else here.
 
@@ -9,12 +9,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use downloads::DownloadSettings;
 use ipc_proto::gateway::{ApiKeys, GatewayConfig, KEYS_REQUIRED};
+use ipc_proto::hub::HubConfig;
 use layers::Layers;
 use serde::{Deserialize, Serialize};
 use supervisor::{Config, Policy};
 use toml::Table;
 
+mod downloads;
 mod file;
 mod layers;
 mod memory;
@@ -114,7 +117,7 @@ pub(crate) enum ConfigError {
     Value { name: String, problem: String },
     #[error(transparent)]
     Setting(#[from] serde::de::value::Error),
-    #[error("the gateway's settings: {0}")]
+    #[error("the settings of a process: {0}")]
     Document(#[from] serde_json::Error),
     #[error(
         "listening on {0} would let other machines in, and there is no API key: make one with `mlxd key add`, set \
@@ -190,6 +193,7 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     };
     let server: ServerSettings = layers.group()?;
     let fleet: FleetSettings = layers.group()?;
+    let downloads: DownloadSettings = layers.group()?;
     let mut gateway: GatewayConfig = layers.group()?;
     let variable =
         |name: &str| layers.environment.get(name).or_else(|| environment.others.get(name)).cloned();
@@ -203,6 +207,11 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
     if !has_keys && !is_loopback(&server.host) {
         return Err(ConfigError::Open(server.host));
     }
+    let variables = hub::PRIVATE_VARIABLES.iter().filter_map(|name| {
+        let value = environment.others.get(*name)?;
+        Some(((*name).to_owned(), value.clone().into()))
+    });
+    let hub = HubConfig { download_limit: downloads.download_limit, variables: variables.collect() };
     let policy = Policy {
         memory: fleet.memory,
         idle_seconds: fleet.idle_seconds,
@@ -227,6 +236,7 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         policy,
         drain_seconds: gateway.drain_seconds,
         gateway: serde_json::to_string(&gateway)?.into(),
+        hub: serde_json::to_string(&hub)?.into(),
     })
 }
 

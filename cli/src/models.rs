@@ -11,11 +11,9 @@ use crate::config::{self, ConfigError, Environment};
 
 mod listing;
 mod pull;
-mod remote;
 mod removal;
 mod search;
-mod units;
-mod verdict;
+pub(crate) mod units;
 
 /// Commands for models on the hub and on disk.
 #[derive(Debug, clap::Subcommand)]

@@ -2,6 +2,8 @@
 
 pub mod chat_wire;
 pub mod chats;
+pub mod download_wire;
+pub mod downloads;
 pub mod events;
 pub mod key_wire;
 pub mod keys;

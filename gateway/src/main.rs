@@ -81,12 +81,13 @@ async fn serve(
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let beating = Arc::clone(&fleet);
     tokio::spawn(async move { beating.keep_beating().await });
-    let local = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
+    let local = Arc::new(LocalBackend::new(Arc::clone(&fleet), config.auto_download));
     let pool = ProviderPool::new(config)?;
     let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), Arc::clone(&pool));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
+    tokio::spawn(changes.clone().follow_downloads(Arc::clone(&fleet)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
     let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), audit);
     services.catalogue.fill();

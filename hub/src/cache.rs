@@ -10,6 +10,7 @@ use model_folder::hub_cache;
 
 use crate::error::HubError;
 
+mod leftovers;
 mod locks;
 mod publish;
 mod removal;
@@ -60,6 +61,14 @@ impl Cache {
     /// The cache does not have it, a download of it runs, or files cannot be removed.
     pub fn remove(&self, id: &str) -> Result<Removal, HubError> {
         removal::remove(&self.repository(id), id)
+    }
+
+    /// Removes what an unfinished download of a model has left. Complete snapshots stay. Returns the bytes that are free again.
+    ///
+    /// # Errors
+    /// A download of it runs, or files cannot be removed.
+    pub fn discard(&self, id: &str) -> Result<u64, HubError> {
+        leftovers::discard(&self.repository(id), id)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipc_proto::{Error, ErrorKind, Field, Origin, Resource};
+
 /// A reason why something failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -167,6 +169,9 @@ pub enum HubError {
     /// Another process downloads the model.
     #[error("another mlxd downloads \"{0}\" now: end it first")]
     InUse(String),
+    /// No worker would load the model. The reason.
+    #[error("{0}; force downloads it all the same")]
+    NotServed(String),
     /// A file or folder cannot be used.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -175,6 +180,31 @@ pub enum HubError {
         /// The system's reason.
         cause: std::io::Error,
     },
+}
+
+impl HubError {
+    /// Whether the same download may succeed later, without anything that its user does.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::GivenUp { .. } | Self::Unreachable { .. } | Self::Busy { .. })
+    }
+
+    /// The error for other processes. It names the field `model` if the name is wrong.
+    pub(crate) fn for_callers(&self) -> Error {
+        let text = self.to_string();
+        match self {
+            Self::Name(_) => Error::invalid(Field::Named("model".into()), format!("model: {text}")),
+            Self::NotFound { .. } | Self::Revision { .. } => Error::not_found(Resource::Model, text),
+            Self::Gated { .. } | Self::Token => {
+                Error::new(ErrorKind::PermissionDenied, Origin::Upstream, text)
+            }
+            Self::Busy { .. } => Error::new(ErrorKind::RateLimited, Origin::Upstream, text),
+            Self::Offline(_) => Error::new(ErrorKind::Unavailable, Origin::Hub, text),
+            Self::Unreachable { .. } | Self::Status { .. } | Self::Answer { .. } | Self::GivenUp { .. } => {
+                Error::new(ErrorKind::Upstream, Origin::Upstream, text)
+            }
+            _ => Error::new(ErrorKind::Internal, Origin::Hub, text),
+        }
+    }
 }
 
 /// Turns an error of the system into one that names the path, and a full disk into its own.

@@ -24,7 +24,7 @@ mod partial;
 mod ranges;
 mod transfer;
 
-use limiter::Limiter;
+pub use limiter::Limiter;
 use partial::Partial;
 use transfer::Transfer;
 
@@ -42,8 +42,8 @@ pub struct Pull {
     pub include: Vec<String>,
     /// Connections at once.
     pub connections: usize,
-    /// Bytes a second at most.
-    pub limit: Option<u64>,
+    /// Bytes a second at most. Downloads may share a limit.
+    pub limiter: Limiter,
 }
 
 /// A complete model on disk.
@@ -70,6 +70,8 @@ pub enum Event {
     Waiting(String),
     /// The files are known. `present` bytes are on disk already.
     Planned {
+        /// The model's present name.
+        id: String,
         /// The commit.
         commit: String,
         /// Files.
@@ -123,7 +125,7 @@ struct Shared<'a> {
     repository: &'a Repository,
     progress: &'a dyn Progress,
     connections: Semaphore,
-    limiter: Limiter,
+    limiter: &'a Limiter,
     /// The model's present name, and the commit.
     name: ModelName,
 }
@@ -145,7 +147,13 @@ pub async fn pull(hub: &Hub, pull: &Pull, progress: &dyn Progress) -> Result<Pul
     repository.prepare()?;
     let bytes = files.iter().map(|file| file.size).sum();
     let present = files.iter().map(|file| present_bytes(&repository, file)).sum();
-    let event = Event::Planned { commit: info.commit.clone(), files: files.len(), bytes, present };
+    let event = Event::Planned {
+        id: info.id.clone(),
+        commit: info.commit.clone(),
+        files: files.len(),
+        bytes,
+        present,
+    };
     progress.event(event);
     require_room(&repository, bytes - present)?;
     download(hub, pull, &info, &repository, &files, progress).await?;
@@ -173,7 +181,7 @@ async fn download(
         repository,
         progress,
         connections: Semaphore::new(pull.connections.max(1)),
-        limiter: Limiter::new(pull.limit),
+        limiter: &pull.limiter,
         name: ModelName { id: info.id.clone(), revision: info.commit.clone() },
     };
     // Two names may have the same content.
@@ -183,8 +191,9 @@ async fn download(
             contents.push(file);
         }
     }
-    let transfers = futures::stream::iter(contents).map(|file| Transfer::new(&shared, file).run());
-    transfers.buffer_unordered(FILES).try_collect::<()>().await
+    // Made before the stream, whose type would otherwise keep the future from moving between threads.
+    let transfers: Vec<_> = contents.into_iter().map(|file| Transfer::new(&shared, file).run()).collect();
+    futures::stream::iter(transfers).buffer_unordered(FILES).try_collect::<()>().await
 }
 
 /// The files to download.

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The tag of models for MLX.
+pub const MLX: &str = "mlx";
+
 /// A search: words, filters and order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {

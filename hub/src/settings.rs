@@ -14,6 +14,10 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The revision if none is named.
 const MAIN: &str = "main";
 
+/// The variables among those of [`Settings`] that children of the server do not inherit: their names end as those of secrets do.
+pub const PRIVATE_VARIABLES: [&str; 3] =
+    ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN"];
+
 /// The hub's address, the token, and the folder of the cache.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -78,6 +78,8 @@ pub enum Resource {
     Record,
     /// A provider, by its name in the settings.
     Provider,
+    /// A download, by its id.
+    Download,
 }
 
 /// The process or party in which a failure arose.
@@ -91,6 +93,8 @@ pub enum Origin {
     Supervisor,
     /// A worker process.
     Worker,
+    /// The hub process.
+    Hub,
     /// A cloud provider.
     Upstream,
 }

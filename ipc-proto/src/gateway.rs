@@ -46,6 +46,8 @@ pub struct GatewayConfig {
     pub allowed_hosts: AllowedHosts,
     /// Keys that clients must present; without any, clients need none.
     pub api_keys: ApiKeys,
+    /// Whether a request for a model of the hub that is not here begins its download.
+    pub auto_download: bool,
     /// The key that seals the keys of providers in the database; without it, it is in a file of the home folder.
     pub master_key: Option<MasterKey>,
     /// Servers elsewhere that answer for models of theirs.
@@ -65,6 +67,7 @@ impl Default for GatewayConfig {
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
+            auto_download: false,
             master_key: None,
             providers: Providers::default(),
             routes: Routes::default(),
@@ -324,6 +327,7 @@ mod tests {
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
+                auto_download: any_origin,
                 master_key: master_key.map(MasterKey::new),
                 providers: Providers::default(),
                 routes: Routes::default(),

@@ -1,8 +1,8 @@
 //! The contract between mlxd's processes.
 //!
-//! Three processes communicate over Unix sockets. The gateway asks the supervisor for a worker of a model
+//! The processes communicate over Unix sockets. The gateway asks the supervisor for a worker of a model
 //! ([`supervisor::Supervisor`]) and submits a generation to that worker ([`worker::Worker`]). The worker sends the output on a
-//! second connection, one [`stream::StepFrame`] per engine step.
+//! second connection, one [`stream::StepFrame`] per engine step. The supervisor asks the hub process for downloads ([`hub::Hub`]).
 //!
 //! This crate holds types, traits, framing and socket helpers. It contains no routing, no scheduling and no vendor's field names.
 
@@ -13,6 +13,7 @@ pub mod families;
 pub mod formats;
 pub mod gateway;
 pub mod generate;
+pub mod hub;
 pub mod lifeline;
 pub mod prompt;
 pub mod socket;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::generate::Priority;
+use crate::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
 use crate::worker::ModelInfo;
 
 pub mod changes;
@@ -75,6 +76,24 @@ pub trait Supervisor {
 
     /// Does not count the death of a worker against its model: it had a request that has lost another worker before.
     async fn excuse(model: String, incarnation: u64) -> Result<()>;
+
+    /// As [`crate::hub::Hub::downloads`]. Without a file of downloads no hub process is started.
+    async fn downloads() -> Result<Vec<Download>>;
+
+    /// As [`crate::hub::Hub::add`].
+    async fn add_download(order: DownloadOrder) -> Result<Download>;
+
+    /// As [`crate::hub::Hub::change`].
+    async fn change_download(id: String, change: DownloadChange) -> Result<Download>;
+
+    /// As [`crate::hub::Hub::remove`].
+    async fn remove_download(id: String, keep: bool) -> Result<Download>;
+
+    /// As [`crate::hub::Hub::search`].
+    async fn search_hub(query: HubQuery) -> Result<Vec<FoundModel>>;
+
+    /// As [`crate::hub::Hub::watch`], twice a second at most. The revisions are the supervisor's own.
+    async fn watch_downloads(revision: u64) -> Downloads;
 }
 
 /// The argument of [`Supervisor::ensure_ready`].

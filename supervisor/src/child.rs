@@ -32,6 +32,7 @@ const SECRETS: [&str; 6] = ["_KEY", "_KEYS", "TOKEN", "SECRET", "PASSWORD", "CRE
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
     pub(crate) gateway: PathBuf,
+    pub(crate) hub: PathBuf,
     pub(crate) worker: PathBuf,
 }
 
@@ -45,7 +46,7 @@ impl Programs {
             let path = folder.join(name);
             if path.is_file() { Ok(path) } else { Err(ServeError::Program(path)) }
         };
-        Ok(Self { gateway: find("mlxd-gateway")?, worker: find("mlxd-worker")? })
+        Ok(Self { gateway: find("mlxd-gateway")?, hub: find("mlxd-hub")?, worker: find("mlxd-worker")? })
     }
 }
 

@@ -1,6 +1,5 @@
 //! Keeps one gateway process running. Replaces it on request, and if it gives no sign of life.
 
-use std::io::PipeReader;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,9 +7,7 @@ use std::time::{Duration, Instant};
 use command_fds::{CommandFdExt, FdMapping};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use nix::sys::signal::Signal;
-use secrecy::{ExposeSecret, SecretString};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::pipe;
+use secrecy::SecretString;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -18,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::backoff::{Backoff, Death};
 use crate::child::Child;
-use crate::machine;
+use crate::{document, machine};
 
 mod pulse;
 
@@ -114,23 +111,10 @@ impl GatewayLaunch {
             inherited.push(FdMapping { parent_fd: listener.try_clone()?.into(), child_fd });
         }
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
-        // Other users see command lines, and processes of the same user see environments. A pipe is seen by neither.
         command.arg("--config").arg(format!("/dev/fd/{CONFIG_FD}"));
-        inherited.push(FdMapping { parent_fd: self.config_pipe()?.into(), child_fd: CONFIG_FD });
+        inherited.push(FdMapping { parent_fd: document::pipe(&self.config)?.into(), child_fd: CONFIG_FD });
         command.fd_mappings(inherited).map_err(std::io::Error::other)?;
         Child::spawn(command, "gateway")
-    }
-
-    /// A pipe from which one gateway reads the settings. A task writes them, so a document of any length blocks nothing.
-    fn config_pipe(&self) -> std::io::Result<PipeReader> {
-        let (reader, writer) = std::io::pipe()?;
-        let mut writer = pipe::Sender::from_owned_fd(writer.into())?;
-        let config = self.config.clone();
-        tokio::spawn(async move {
-            // An error means that the gateway has ended, which its owner notices.
-            let _ = writer.write_all(config.expose_secret().as_bytes()).await;
-        });
-        Ok(reader)
     }
 }
 

@@ -21,6 +21,8 @@ const PRIVATE: [&str; 5] = ["mlxd.db", "mlxd.db-wal", "mlxd.db-shm", "settings.t
 
 /// The control socket's name in the run folder.
 pub(crate) const CONTROL_SOCKET: &str = "supervisor.sock";
+/// The hub process's socket in the run folder.
+pub(crate) const HUB_SOCKET: &str = "hub.sock";
 /// The file in the run folder with the address of the HTTP API.
 const ADDRESS: &str = "address";
 

@@ -12,6 +12,7 @@ mod backoff;
 mod child;
 mod descriptors;
 mod disk;
+mod document;
 mod error;
 mod estimate;
 mod eviction;
@@ -19,6 +20,7 @@ mod failures;
 mod fleet;
 mod gateway;
 mod home;
+mod hub;
 mod log;
 mod machine;
 mod memory;
@@ -58,6 +60,8 @@ pub struct Config {
     pub drain_seconds: u32,
     /// The gateway's settings: an `ipc_proto::gateway::GatewayConfig` in JSON. The supervisor does not read it.
     pub gateway: SecretString,
+    /// The hub process's settings: an `ipc_proto::hub::HubConfig` in JSON. The supervisor does not read it.
+    pub hub: SecretString,
 }
 
 /// Bytes of memory that the machine has, or its control group if that is less.

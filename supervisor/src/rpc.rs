@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ipc_proto::Result;
+use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Restart, Supervisor, Want, WorkerAddress,
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
+use crate::hub::HubProcess;
 
 /// A watcher without changes is answered after this time, so that departed watchers are noticed.
 const WATCH_LIMIT: Duration = Duration::from_secs(20);
@@ -25,6 +27,7 @@ const WATCH_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Services {
     pub(crate) fleet: Fleet,
     pub(crate) gateway: Gateway,
+    pub(crate) hub: HubProcess,
     /// Notified when the server has to stop.
     pub(crate) stop: Arc<Notify>,
 }
@@ -122,5 +125,30 @@ impl Supervisor for Server {
 
     async fn excuse(self, _: Context, model: String, incarnation: u64) -> Result<()> {
         self.0.fleet.excuse(model, incarnation).await
+    }
+
+    async fn downloads(self, _: Context) -> Result<Vec<Download>> {
+        self.0.hub.downloads().await
+    }
+
+    async fn add_download(self, _: Context, order: DownloadOrder) -> Result<Download> {
+        self.0.hub.add(order).await
+    }
+
+    async fn change_download(self, _: Context, id: String, change: DownloadChange) -> Result<Download> {
+        self.0.hub.change(id, change).await
+    }
+
+    async fn remove_download(self, _: Context, id: String, keep: bool) -> Result<Download> {
+        self.0.hub.remove(id, keep).await
+    }
+
+    async fn search_hub(self, _: Context, query: HubQuery) -> Result<Vec<FoundModel>> {
+        self.0.hub.search(query).await
+    }
+
+    async fn watch_downloads(self, _: Context, revision: u64) -> Downloads {
+        let same = || Downloads { revision, downloads: Vec::new() };
+        tokio::time::timeout(WATCH_LIMIT, self.0.hub.watch(revision)).await.unwrap_or_else(|_| same())
     }
 }

@@ -14,7 +14,7 @@ use crate::child::Programs;
 use crate::overrides::{self, SettingsOverrides};
 use crate::registry::{self, Store};
 use crate::signals::StopSignals;
-use crate::{Config, ServeError, descriptors, fleet, gateway, home, machine, pressure, rpc};
+use crate::{Config, ServeError, descriptors, fleet, gateway, home, hub, machine, pressure, rpc};
 
 /// The host that stands for both families.
 const LOCALHOST: &str = "localhost";
@@ -22,6 +22,9 @@ const LOCALHOST: &str = "localhost";
 const GATEWAY_GRACE: Duration = Duration::from_secs(5);
 /// Time that a worker has after the gateway has ended. Its tokens have no reader by then.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
+
+/// Time that the hub process has to write its list.
+const HUB_GRACE: Duration = Duration::from_secs(2);
 
 /// Time for the whole stop. A disk or driver that hangs may keep a killed process for ever.
 const STOP_LIMIT: Duration = Duration::from_millis(6500);
@@ -64,6 +67,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         overrides,
         pressure: pressure::probe(),
     })?;
+    let hub = hub::start(hub::HubLaunch {
+        program: programs.hub,
+        socket: home.run().join(home::HUB_SOCKET),
+        home: config.home.clone(),
+        config: config.hub,
+        budget,
+    });
     let socket = home.run().join(home::CONTROL_SOCKET);
     let calls = ipc_proto::socket::listen(&socket)?;
     if let Some(first) = listeners.first() {
@@ -79,7 +89,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         drain: Duration::from_secs(config.drain_seconds.into()),
         hang,
     });
-    let services = rpc::Services { fleet: fleet.clone(), gateway: gateway.clone(), stop: Arc::clone(&stop) };
+    let services = rpc::Services {
+        fleet: fleet.clone(),
+        gateway: gateway.clone(),
+        hub: hub.clone(),
+        stop: Arc::clone(&stop),
+    };
     tokio::spawn(rpc::serve(calls, services));
     tracing::info!("mlxd is listening on {addresses}");
     tokio::select! {
@@ -88,7 +103,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     tracing::info!("stopping (a second signal stops at once)");
     tokio::select! {
-        () = async { gateway.stop(GATEWAY_GRACE).await; fleet.stop(WORKER_GRACE).await } => {}
+        () = async {
+            tokio::join!(gateway.stop(GATEWAY_GRACE), hub.stop(HUB_GRACE));
+            fleet.stop(WORKER_GRACE).await;
+        } => {}
         () = signals.next() => {}
         () = tokio::time::sleep(STOP_LIMIT) => tracing::error!("a process does not end: it is left behind"),
     }

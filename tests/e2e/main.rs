@@ -20,6 +20,7 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod dist;
 mod doctor;
+mod downloads;
 mod errors;
 mod figures;
 mod fleet;

@@ -64,6 +64,25 @@ pub fn post(url: &str, body: &Value) -> Result<Answer, ureq::Error> {
     post_bytes(url, body.to_string().as_bytes())
 }
 
+/// PATCH of JSON.
+pub fn patch(url: &str, body: &Value) -> Result<Answer, ureq::Error> {
+    let request = agent(LIMIT).patch(url).header("content-type", "application/json");
+    request.send(body.to_string().as_bytes()).map(answer)
+}
+
+/// DELETE.
+pub fn delete(url: &str) -> Result<Answer, ureq::Error> {
+    agent(LIMIT).delete(url).call().map(answer)
+}
+
+/// GET whose answer is a stream. It breaks off after `limit`.
+pub fn listen(url: &str, limit: Duration) -> Result<Events, ureq::Error> {
+    let response = agent(limit).get(url).call()?;
+    let status = response.status().as_u16();
+    let reader: Box<dyn Read + Send> = Box::new(response.into_body().into_reader());
+    Ok(Events { status, lines: BufReader::new(reader).lines() })
+}
+
 /// POST of JSON with a time limit.
 pub fn post_within(url: &str, body: &Value, limit: Duration) -> Result<Answer, ureq::Error> {
     send(url, body.to_string().as_bytes(), limit).map(answer)

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::fake_hub::FakeHub;
 use crate::places;
+use crate::server::Server;
 
 /// The user.
 pub struct HubUser {
@@ -70,6 +71,18 @@ impl HubUser {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
+    }
+
+    /// A server of this user's, in this user's home, with this `config.toml`.
+    pub fn serve(&self, config: &str) -> Server {
+        let hub = [("HF_ENDPOINT", self.endpoint.as_str()), ("HF_HUB_DISABLE_TELEMETRY", "1")];
+        let mut builder = Server::builder().home(&self.home().join("mlxd")).config(config);
+        builder = builder.env("HF_HOME", self.hugging_face().to_str().unwrap());
+        let more = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in hub.into_iter().chain(more) {
+            builder = builder.env(name, value);
+        }
+        builder.start()
     }
 
     /// Runs `mlxd`.

@@ -23,6 +23,8 @@ const LISTENS: &str = "listening on http://";
 #[derive(Debug, Default)]
 pub struct Builder {
     models: Vec<PathBuf>,
+    /// A folder that stays; otherwise one of its own.
+    home: Option<PathBuf>,
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
     config: String,
@@ -48,7 +50,8 @@ pub enum Log {
 /// A running server. Dropping it kills it; [`Server::stop`] ends it as a user would and checks for remains.
 pub struct Server {
     child: Child,
-    home: TempDir,
+    home: PathBuf,
+    _own_home: Option<TempDir>,
     address: String,
     log: Arc<Mutex<Vec<String>>>,
     /// Whether its log is read.
@@ -62,6 +65,13 @@ impl Builder {
     #[must_use]
     pub fn models(mut self, folder: &Path) -> Self {
         self.models.push(folder.to_owned());
+        self
+    }
+
+    /// Uses this home folder, which may be that of an earlier server.
+    #[must_use]
+    pub fn home(mut self, folder: &Path) -> Self {
+        self.home = Some(folder.to_owned());
         self
     }
 
@@ -137,10 +147,13 @@ impl Builder {
     pub fn start(self) -> Server {
         // A log that cannot be read would hide a port chosen by the server.
         let port = if self.log == Log::Full { free_port() } else { 0 };
-        let home = tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap();
-        std::fs::write(home.path().join("config.toml"), &self.config).unwrap();
+        let own =
+            self.home.is_none().then(|| tempfile::Builder::new().prefix("mlxd-e2e-").tempdir().unwrap());
+        let home = own.as_ref().map(|own| own.path().to_owned()).or(self.home.clone()).unwrap();
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join("config.toml"), &self.config).unwrap();
         let mut command = self.program();
-        command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path()).args(&self.arguments);
+        command.args(["serve", "--port", &port.to_string(), "--home"]).arg(&home).args(&self.arguments);
         for folder in &self.models {
             command.arg("--models").arg(folder);
         }
@@ -156,7 +169,8 @@ impl Builder {
             collect(stderr, Arc::clone(&log), Arc::clone(&reads));
         }
         let address = if port == 0 { String::new() } else { format!("127.0.0.1:{port}") };
-        let mut server = Server { child, home, address, log, reads, accepting_after: Duration::ZERO };
+        let accepting_after = Duration::ZERO;
+        let mut server = Server { child, home, _own_home: own, address, log, reads, accepting_after };
         server.await_address();
         process::wait_for("it accepts connections", Duration::from_secs(10), || {
             std::net::TcpStream::connect(&server.address).is_ok()
@@ -230,7 +244,7 @@ impl Server {
 
     /// Its home directory.
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// The supervisor's process id.
@@ -251,6 +265,11 @@ impl Server {
     /// The worker processes.
     pub fn workers(&self) -> Vec<Process> {
         process::children(self.pid(), "mlxd-worker")
+    }
+
+    /// The hub processes.
+    pub fn hubs(&self) -> Vec<Process> {
+        process::children(self.pid(), "mlxd-hub")
     }
 
     /// Runs a client verb of the command line. Returns success, and standard output followed by standard error.
@@ -289,6 +308,16 @@ impl Server {
         http::post(&self.url(path), body).unwrap_or_else(|e| panic!("POST {path}: {e}\n{}", self.log()))
     }
 
+    /// PATCH of JSON.
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        http::patch(&self.url(path), body).unwrap_or_else(|e| panic!("PATCH {path}: {e}\n{}", self.log()))
+    }
+
+    /// DELETE.
+    pub fn delete(&self, path: &str) -> Answer {
+        http::delete(&self.url(path)).unwrap_or_else(|e| panic!("DELETE {path}: {e}\n{}", self.log()))
+    }
+
     /// POST whose answer is a stream.
     pub fn stream(&self, path: &str, body: &Value) -> Events {
         http::stream(&self.url(path), body)
@@ -303,7 +332,8 @@ impl Server {
 
     /// Stops the server by `signal` and waits. Asserts that none of its processes and sockets stays.
     pub fn stop(mut self, signal: Signal) -> ExitStatus {
-        let family: Vec<i32> = self.gateways().into_iter().chain(self.workers()).map(|p| p.pid).collect();
+        let family = self.gateways().into_iter().chain(self.workers()).chain(self.hubs());
+        let family: Vec<i32> = family.map(|p| p.pid).collect();
         process::signal(self.pid() as i32, signal);
         let mut status = None;
         process::wait_for("mlxd ends", Duration::from_secs(20), || {

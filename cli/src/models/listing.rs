@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use hub::appraisal::{Machine, Verdict};
 use ipc_proto::supervisor::ModelEntry;
 use serde_json::{Value, json};
 use supervisor::{DiskModel, Owner};
 
-use super::verdict::{Machine, Verdict};
+use super::search::cell;
 use super::{ModelsError, server_config, units};
 use crate::client::{self, Home};
 use crate::config::Environment;
@@ -63,7 +64,7 @@ fn table(models: &[DiskModel], machine: Machine) -> String {
             units::bytes(model.bytes),
             details.quantization.clone(),
             if is_served { units::bytes(memory) } else { "-".into() },
-            if verdict == Verdict::Fits { "yes".into() } else { verdict.text(machine) },
+            if verdict == Verdict::Fits { "yes".into() } else { cell(&verdict, machine) },
         ]);
     }
     table::aligned(&rows)

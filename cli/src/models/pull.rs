@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use hub::{Cache, Hub, ModelName, Pull, Pulled, pull};
+use hub::{Cache, Hub, Limiter, ModelName, Pull, Pulled, pull, remote};
 use serde_json::{Value, json};
 
-use super::{ModelsError, hub, remote, server_config, units};
+use super::{ModelsError, hub, server_config, units};
 use crate::client::Home;
 use crate::config::Environment;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
         name: name.clone(),
         include: flags.include,
         connections: flags.connections.into(),
-        limit: flags.limit,
+        limiter: Limiter::new(flags.limit),
     };
     let work = async {
         if !flags.force

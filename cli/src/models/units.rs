@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bytes in decimal units, as disks and downloads are measured.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let count = count as f64;
     match count {
         count if count >= 1e12 => format!("{:.1} TB", count / 1e12),
@@ -15,7 +15,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// A time in its two largest units.
-pub(super) fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, _) => format!("{:.1} s", time.as_secs_f64()),
@@ -28,7 +28,7 @@ pub(super) fn duration(time: Duration) -> String {
 ///
 /// # Errors
 /// Another text. The sentence says what is allowed.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("\"{text}\" is no size: write for example 500kB, 10MB or 1.5GB");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

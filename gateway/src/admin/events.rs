@@ -1,5 +1,6 @@
 //! `GET /admin/v1/events`: the state of every model, then each change, as server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +8,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, Stream};
+use ipc_proto::hub::Download;
 use ipc_proto::supervisor::{Change, Subject};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::watch;
 
+use super::download_wire::DownloadNews;
 use super::view;
 use super::wire::{FilesChange, PressureChange};
 use crate::dispatch::Services;
@@ -24,13 +28,23 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// - `models` with all models, at the beginning and after missed changes,
 /// - `change` for each change of a model's workers (ten while a worker loads),
 /// - `files` for each change of a model's files,
-/// - `pressure` for each change of the system's memory pressure.
+/// - `pressure` for each change of the system's memory pressure,
+/// - `download` for each download at the beginning, and for each one that changes or is removed, twice a second at most.
 pub async fn events(
     State(services): State<Services>,
     State(watch): State<FleetWatch>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     // Subscribes before the first list, so that no change is lost between them.
-    let subscriber = Subscriber { fleet: services.fleet, changes: watch.subscribe(), needs_models: true };
+    let mut downloads = watch.downloads();
+    downloads.mark_changed();
+    let subscriber = Subscriber {
+        fleet: services.fleet,
+        changes: watch.subscribe(),
+        needs_models: true,
+        downloads,
+        sent: Arc::new([]),
+        pending: VecDeque::new(),
+    };
     let events = stream::unfold(subscriber, Subscriber::next);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
 }
@@ -40,6 +54,11 @@ struct Subscriber {
     changes: Receiver<FleetEvent>,
     /// The next event is the list of all models.
     needs_models: bool,
+    downloads: watch::Receiver<Arc<[Download]>>,
+    /// The downloads as the client knows them.
+    sent: Arc<[Download]>,
+    /// Events of downloads that come next.
+    pending: VecDeque<Event>,
 }
 
 impl Subscriber {
@@ -50,10 +69,20 @@ impl Subscriber {
                 self.needs_models = false;
                 return Some((Ok(event), self));
             }
-            match self.changes.recv().await {
-                Ok(FleetEvent::Change(change)) => return Some((Ok(change_event(change)), self)),
-                Ok(FleetEvent::Missed) | Err(RecvError::Lagged(_)) => self.needs_models = true,
-                Ok(FleetEvent::End) | Err(RecvError::Closed) => return None,
+            if let Some(event) = self.pending.pop_front() {
+                return Some((Ok(event), self));
+            }
+            tokio::select! {
+                change = self.changes.recv() => match change {
+                    Ok(FleetEvent::Change(change)) => return Some((Ok(change_event(change)), self)),
+                    Ok(FleetEvent::Missed) | Err(RecvError::Lagged(_)) => self.needs_models = true,
+                    Ok(FleetEvent::End) | Err(RecvError::Closed) => return None,
+                },
+                Ok(()) = self.downloads.changed() => {
+                    let now = Arc::clone(&self.downloads.borrow_and_update());
+                    self.pending.extend(news(&self.sent, &now).iter().map(|news| event("download", news)));
+                    self.sent = now;
+                }
             }
         }
     }
@@ -67,6 +96,15 @@ impl Subscriber {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
+}
+
+/// What differs between two lists of downloads.
+fn news(before: &[Download], now: &[Download]) -> Vec<DownloadNews> {
+    let find = |list: &[Download], id: &str| list.iter().find(|other| other.id == id).cloned();
+    let gone = before.iter().filter(|old| find(now, &old.id).is_none());
+    let changed = now.iter().filter(|new| find(before, &new.id).as_ref() != Some(*new));
+    let gone = gone.map(|old| DownloadNews { download: old.clone(), removed: true });
+    gone.chain(changed.map(|new| DownloadNews { download: new.clone(), removed: false })).collect()
 }
 
 fn change_event(change: Change) -> Event {
@@ -85,4 +123,17 @@ fn change_event(change: Change) -> Event {
 fn event(name: &str, data: &impl serde::Serialize) -> Event {
     // These types always serialise.
     Event::default().event(name).json_data(data).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_the_downloads_that_differ() {
+        let one = |id: &str, bytes_done| Download { id: id.into(), bytes_done, ..Download::default() };
+        let news = news(&[one("a", 1), one("b", 1), one("c", 1)], &[one("b", 1), one("c", 2), one("d", 0)]);
+        let shown: Vec<_> = news.iter().map(|news| (&*news.download.id, news.removed)).collect();
+        assert_eq!(shown, [("a", true), ("c", false), ("d", false)]);
+    }
 }

@@ -13,7 +13,7 @@ use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::generate::{Generation, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{Change, KeepAlive, Want};
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource, Result};
 use tracing::Instrument;
 
 use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe, Tried};
@@ -24,6 +24,7 @@ use crate::inference::course::Course;
 mod balance;
 mod fits;
 mod link;
+mod missing;
 mod worker_pool;
 
 use balance::affinity;
@@ -43,14 +44,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The supervisor's workers.
 pub struct LocalBackend {
     fleet: Arc<FleetClient>,
+    /// Whether a request for a model of the hub begins its download.
+    downloads: bool,
     /// The pools of models that had requests, by id and by used alias.
     pools: Mutex<HashMap<String, Arc<WorkerPool>>>,
 }
 
 impl LocalBackend {
-    /// A backend for the workers of this supervisor.
-    pub fn new(fleet: Arc<FleetClient>) -> Self {
-        Self { fleet, pools: Mutex::default() }
+    /// A backend for the workers of this supervisor. `downloads`: a request for a model of the hub begins its download.
+    pub fn new(fleet: Arc<FleetClient>, downloads: bool) -> Self {
+        Self { fleet, downloads, pools: Mutex::default() }
     }
 
     /// Applies a change of a model's workers. Forgets the aliases of the model, because they may have changed.
@@ -87,7 +90,12 @@ impl LocalBackend {
         let mut last = None;
         // A worker may die before this process connects to it.
         for tried in 0..TRIES {
-            let addresses = self.fleet.ensure_ready(want.clone()).await?;
+            let addresses = match self.fleet.ensure_ready(want.clone()).await {
+                Err(error) if self.downloads && error.kind == ErrorKind::NotFound(Resource::Model) => {
+                    return Err(Box::pin(missing::download(&self.fleet, model, error)).await);
+                }
+                addresses => addresses?,
+            };
             let pool = self.pool(model).await?;
             pool.set_workers(addresses);
             let excluded = if tried < TRIES_ELSEWHERE { excluded } else { &[] };
@@ -289,7 +297,7 @@ mod tests {
     #[test]
     fn waiting_requests_are_small() {
         let fleet = Arc::new(FleetClient::new("/nowhere".into()));
-        let backend = LocalBackend::new(Arc::clone(&fleet));
+        let backend = LocalBackend::new(Arc::clone(&fleet), true);
         let attempt = GenerateAttempt {
             model: "m".into(),
             sender: crate::access::Tenant::default(),

@@ -68,7 +68,8 @@ pub async fn answer(arguments: Arguments, body: &[u8]) -> Result<String> {
     let mut request = body::parse(body)?;
     model_choice::fill(&Catalogue::new(Arc::clone(&fleet)), &mut request).await?;
     let request = chat::parse(request)?.request;
-    let dispatcher = Dispatcher::new(Arc::new(LocalBackend::new(fleet)), GatewayConfig::default().recoveries);
+    let dispatcher =
+        Dispatcher::new(Arc::new(LocalBackend::new(fleet, false)), GatewayConfig::default().recoveries);
     let model = request.model.clone();
     let mut tokens = Vec::new();
     if arguments.pieces {

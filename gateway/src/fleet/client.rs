@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use ipc_proto::gateway::LocalState;
+use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
     Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, SupervisorClient, Want,
@@ -18,6 +19,8 @@ use tokio::sync::OnceCell;
 const LOADING_DEADLINE: Duration = Duration::from_secs(3600);
 /// The supervisor waits for a disk for five seconds at most.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// A search waits for the hub, which may be slow.
+const SEARCH_DEADLINE: Duration = Duration::from_secs(28);
 /// Interval of the gateway's signs of life.
 const BEAT: Duration = Duration::from_secs(1);
 /// During a call that may take long, the supervisor is asked for a sign of life at this interval.
@@ -178,6 +181,64 @@ impl FleetClient {
             answer(self.connection().await?.excuse(deadline(CALL_DEADLINE), model, incarnation).await)
         })
         .await
+    }
+
+    /// All downloads, the oldest first.
+    ///
+    /// # Errors
+    /// The hub process does not answer.
+    pub async fn downloads(&self) -> Result<Vec<Download>> {
+        within(async { answer(self.connection().await?.downloads(deadline(CALL_DEADLINE)).await) }).await
+    }
+
+    /// Queues a download.
+    ///
+    /// # Errors
+    /// The name is none; the list cannot be written; the hub process does not answer.
+    pub async fn add_download(&self, order: DownloadOrder) -> Result<Download> {
+        within(async { answer(self.connection().await?.add_download(deadline(CALL_DEADLINE), order).await) })
+            .await
+    }
+
+    /// Changes a download.
+    ///
+    /// # Errors
+    /// There is none of this id; as [`Self::add_download`].
+    pub async fn change_download(&self, id: String, change: DownloadChange) -> Result<Download> {
+        within(async {
+            answer(self.connection().await?.change_download(deadline(CALL_DEADLINE), id, change).await)
+        })
+        .await
+    }
+
+    /// Takes a download off the list, and gives its room back unless `keep`.
+    ///
+    /// # Errors
+    /// As [`Self::change_download`].
+    pub async fn remove_download(&self, id: String, keep: bool) -> Result<Download> {
+        within(async {
+            answer(self.connection().await?.remove_download(deadline(CALL_DEADLINE), id, keep).await)
+        })
+        .await
+    }
+
+    /// Searches the hub.
+    ///
+    /// # Errors
+    /// The hub cannot be reached, or refuses.
+    pub async fn search_hub(&self, query: HubQuery) -> Result<Vec<FoundModel>> {
+        let call =
+            async { answer(self.connection().await?.search_hub(deadline(SEARCH_DEADLINE), query).await) };
+        self.patiently(call).await
+    }
+
+    /// The downloads, once they differ from those of `revision`. Of the same revision there is no news.
+    ///
+    /// # Errors
+    /// The supervisor does not answer.
+    pub async fn watch_downloads(&self, revision: u64) -> Result<Downloads> {
+        let connection = self.connection().await?;
+        connection.watch_downloads(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
     }
 
     /// Exchanges signs of life with the supervisor.

@@ -1,10 +1,11 @@
-//! Follows the supervisor's changes and distributes them to subscribers.
+//! Follows the supervisor's changes, and those of downloads, and distributes them to subscribers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipc_proto::hub::Download;
 use ipc_proto::supervisor::{Change, Changes};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::FleetClient;
 
@@ -26,18 +27,26 @@ pub enum FleetEvent {
 
 /// Distributes the supervisor's changes; clones share the subscribers.
 #[derive(Debug, Clone)]
-pub struct FleetWatch(broadcast::Sender<FleetEvent>);
+pub struct FleetWatch {
+    events: broadcast::Sender<FleetEvent>,
+    downloads: watch::Sender<Arc<[Download]>>,
+}
 
 impl Default for FleetWatch {
     fn default() -> Self {
-        Self(broadcast::Sender::new(QUEUE_CHANGES))
+        Self { events: broadcast::Sender::new(QUEUE_CHANGES), downloads: watch::Sender::new(Arc::new([])) }
     }
 }
 
 impl FleetWatch {
     /// Receives every change from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<FleetEvent> {
-        self.0.subscribe()
+        self.events.subscribe()
+    }
+
+    /// The downloads, which change twice a second at most.
+    pub fn downloads(&self) -> watch::Receiver<Arc<[Download]>> {
+        self.downloads.subscribe()
     }
 
     /// Notifies all subscribers that the server shuts down.
@@ -63,6 +72,24 @@ impl FleetWatch {
         }
     }
 
+    /// Follows the downloads; never returns.
+    pub async fn follow_downloads(self, fleet: Arc<FleetClient>) {
+        let mut revision = 0;
+        loop {
+            match fleet.watch_downloads(revision).await {
+                Ok(now) if now.revision == revision => {}
+                Ok(now) => {
+                    revision = now.revision;
+                    self.downloads.send_replace(now.downloads.into());
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the supervisor sends no downloads");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
     fn distribute(&self, changes: Changes, restarted: bool, apply: impl Fn(&Change)) {
         if changes.lost || restarted {
             self.send(FleetEvent::Missed);
@@ -75,6 +102,6 @@ impl FleetWatch {
 
     fn send(&self, event: FleetEvent) {
         // An error means that there is no subscriber.
-        let _ = self.0.send(event);
+        let _ = self.events.send(event);
     }
 }

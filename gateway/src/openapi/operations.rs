@@ -1,10 +1,14 @@
 //! The operations, by path.
 
+use ipc_proto::hub::Download;
 use ipc_proto::supervisor::ModelSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::admin::{chat_wire as chats, key_wire as keys, provider_wire as providers, wire as admin};
+use crate::admin::{
+    chat_wire as chats, download_wire as downloads, key_wire as keys, provider_wire as providers,
+    wire as admin,
+};
 use crate::inference::routing::Decision;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
@@ -137,6 +141,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(key_operations());
     all.extend(ui_operations());
     all.extend(provider_operations());
+    all.extend(download_operations());
     all
 }
 
@@ -437,6 +442,39 @@ fn provider_operations() -> [Operation; 10] {
     ]
 }
 
+/// Downloads, and the search for what to download.
+fn download_operations() -> [Operation; 5] {
+    let error = schema_of::<admin::Problem> as Schema;
+    let one = "/admin/v1/downloads/{id}";
+    [
+        admin_read::<downloads::DownloadList>("/admin/v1/downloads", "Every download"),
+        Operation {
+            error,
+            ..post::<downloads::NewDownload, Download>("/admin/v1/downloads", "Download a model of the hub")
+        },
+        Operation {
+            method: "patch",
+            error,
+            ..post::<downloads::ChangedDownload, Download>(one, "Pause it, let it go on, or change its class")
+        },
+        Operation {
+            error,
+            query: &[("keep", "boolean")],
+            ..bodyless::<Download>("delete", one, "Cancel it, and give its room back")
+        },
+        Operation {
+            query: &[
+                ("query", "string"),
+                ("author", "string"),
+                ("task", "string"),
+                ("sort", "string"),
+                ("limit", "integer"),
+            ],
+            ..admin_read::<downloads::FoundModels>("/admin/v1/hub/search", "Search the hub for MLX models")
+        },
+    ]
+}
+
 /// The data of one event of the admin API.
 fn admin_event(schemas: &mut SchemaGenerator) -> Value {
     let forms = [
@@ -444,6 +482,7 @@ fn admin_event(schemas: &mut SchemaGenerator) -> Value {
         schema_of::<admin::Change>(schemas),
         schema_of::<admin::FilesChange>(schemas),
         schema_of::<admin::PressureChange>(schemas),
+        schema_of::<downloads::DownloadNews>(schemas),
     ];
     json!({"anyOf": forms})
 }

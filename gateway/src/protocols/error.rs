@@ -34,9 +34,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
         // As in OpenAI's API: the id is a field of a body, not the path.
         ErrorKind::NotFound(Resource::PreviousResponse) => StatusCode::BAD_REQUEST,
-        ErrorKind::NotFound(Resource::Model | Resource::Response | Resource::Record | Resource::Provider) => {
-            StatusCode::NOT_FOUND
-        }
+        ErrorKind::NotFound(_) => StatusCode::NOT_FOUND,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Overloaded | ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Upstream => StatusCode::BAD_GATEWAY,

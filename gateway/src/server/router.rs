@@ -7,11 +7,13 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::admin::{chats, events, keys, metrics, models as admin, pool, providers, requests, routes};
+use crate::admin::{
+    chats, downloads, events, keys, metrics, models as admin, pool, providers, requests, routes,
+};
 use crate::openapi::handler as docs;
 use crate::protocols::anthropic::messages::handler as messages;
 use crate::protocols::embeddings::handler as embeddings;
@@ -155,6 +157,9 @@ fn admin_routes() -> Router<AppState> {
         )
         .route("/admin/v1/providers/{id}/test", post(providers::test))
         .route("/admin/v1/test-provider", post(providers::try_out))
+        .route("/admin/v1/downloads", get(downloads::list).post(downloads::create))
+        .route("/admin/v1/downloads/{id}", patch(downloads::change).delete(downloads::remove))
+        .route("/admin/v1/hub/search", get(downloads::search))
         .route("/admin/v1/routes", get(routes::list).put(routes::replace))
         .route("/admin/v1/routes/explain", post(routes::explain))
         .route("/metrics", get(metrics::metrics))

@@ -13,6 +13,7 @@ use gateway::fleet::watch::FleetWatch;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Priority, Prompt, Submission, Usage};
+use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
@@ -152,6 +153,33 @@ impl Supervisor for FakeSupervisor {
     }
 
     async fn stop(self, _: Context) {}
+
+    async fn downloads(self, _: Context) -> Result<Vec<Download>> {
+        Ok(Vec::new())
+    }
+
+    async fn add_download(self, _: Context, order: DownloadOrder) -> Result<Download> {
+        Ok(Download { model: order.model, ..Download::default() })
+    }
+
+    async fn change_download(self, _: Context, id: String, _: DownloadChange) -> Result<Download> {
+        Err(Error::not_found(Resource::Download, format!("no \"{id}\"")))
+    }
+
+    async fn remove_download(self, _: Context, id: String, _: bool) -> Result<Download> {
+        Err(Error::not_found(Resource::Download, format!("no \"{id}\"")))
+    }
+
+    async fn search_hub(self, _: Context, _: HubQuery) -> Result<Vec<FoundModel>> {
+        Ok(Vec::new())
+    }
+
+    async fn watch_downloads(self, _: Context, revision: u64) -> Downloads {
+        if revision > 0 {
+            std::future::pending::<()>().await;
+        }
+        Downloads { revision: 1, ..Downloads::default() }
+    }
 
     async fn pool(self, _: Context) -> Pool {
         self.answers().await;

@@ -37,7 +37,7 @@ pub(crate) async fn gateway(
     let responses = Arc::new(ResponseStore::new(db.clone(), home, 30));
     let keys = KeyStore::start(db.clone(), home, config.api_keys.expose());
     let fleet = Arc::new(FleetClient::new(supervisor));
-    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet)));
+    let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet), false));
     let pool = ProviderPool::new(&config).unwrap();
     let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), Arc::clone(&pool));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name), 2));

@@ -78,6 +78,11 @@ impl Repository {
         Lock::attempt(&self.own_lock())
     }
 
+    /// Takes huggingface_hub's lock on a blob unless another process has it.
+    pub(super) fn try_lock_blob(&self, etag: &str) -> Result<Option<Lock>, HubError> {
+        Lock::attempt(&self.locks().join(format!("{etag}.lock")))
+    }
+
     /// Takes huggingface_hub's lock on a blob.
     pub(crate) async fn lock_blob(&self, etag: &str, waiting: impl FnOnce()) -> Result<Lock, HubError> {
         Lock::wait(self.locks().join(format!("{etag}.lock")), waiting).await

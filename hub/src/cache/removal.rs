@@ -79,12 +79,17 @@ pub(super) fn remove(repository: &Repository, id: &str) -> Result<Removal, HubEr
     Ok(removal)
 }
 
+/// Bytes that a file occupies. Gaps occupy nothing.
+pub(super) fn disk_bytes(meta: &fs::Metadata) -> u64 {
+    meta.len().min(meta.blocks() * 512)
+}
+
 /// Bytes that the files below a folder occupy. An incomplete download has gaps that occupy nothing.
 fn disk_usage(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let usage = |path: PathBuf| match fs::symlink_metadata(&path) {
         Ok(meta) if meta.is_dir() => disk_usage(&path),
-        Ok(meta) if meta.is_file() => meta.len().min(meta.blocks() * 512),
+        Ok(meta) if meta.is_file() => disk_bytes(&meta),
         _ => 0,
     };
     entries.map(|entry| usage(entry.path())).sum()

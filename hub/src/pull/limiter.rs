@@ -1,21 +1,23 @@
 //! A limit on the bandwidth of all connections together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Lets through at most so many bytes a second.
-#[derive(Debug)]
-pub(super) struct Limiter {
+/// Lets through at most so many bytes a second. Clones share the limit.
+#[derive(Debug, Clone)]
+pub struct Limiter {
     bytes_per_second: Option<u64>,
     /// The bytes so far use up the limit until this time.
-    paid: Mutex<Instant>,
+    paid: Arc<Mutex<Instant>>,
 }
 
 impl Limiter {
-    pub(super) fn new(bytes_per_second: Option<u64>) -> Self {
-        Self { bytes_per_second, paid: Mutex::new(Instant::now()) }
+    /// A limit, or none.
+    pub fn new(bytes_per_second: Option<u64>) -> Self {
+        Self { bytes_per_second, paid: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// Waits until these bytes, which have come, fit the limit.

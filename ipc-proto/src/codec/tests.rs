@@ -33,7 +33,8 @@ fn kind() -> impl Strategy<Value = ErrorKind> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    let all = [Origin::Client, Origin::Gateway, Origin::Supervisor, Origin::Worker, Origin::Upstream];
+    let all =
+        [Origin::Client, Origin::Gateway, Origin::Supervisor, Origin::Worker, Origin::Hub, Origin::Upstream];
     prop::sample::select(all.to_vec())
 }
 

@@ -77,7 +77,18 @@ fn crates(folder: &Path) -> anyhow::Result<()> {
 fn linked_crates() -> anyhow::Result<BTreeSet<String>> {
     let mut tree = paths::cargo();
     tree.args(["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
-    tree.args(["--package", "cli", "--package", "gateway", "--package", "worker", "--format", "{p}"]);
+    tree.args([
+        "--package",
+        "cli",
+        "--package",
+        "gateway",
+        "--package",
+        "hub",
+        "--package",
+        "worker",
+        "--format",
+        "{p}",
+    ]);
     let text = output(&mut tree)?;
     let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
     Ok(text.lines().map(words).collect())

@@ -165,7 +165,7 @@ impl Progress for JsonLines {
 fn to_json(event: &Event) -> Value {
     match event {
         Event::Waiting(what) => json!({"event": "waiting", "for": what}),
-        Event::Planned { commit, files, bytes, present } => {
+        Event::Planned { commit, files, bytes, present, .. } => {
             json!({"event": "planned", "commit": commit, "files": files, "bytes": bytes, "present": present})
         }
         Event::Received { path, bytes } => json!({"event": "received", "file": path, "bytes": bytes}),
@@ -193,7 +193,11 @@ mod tests {
 
     #[test]
     fn plan_says_what_is_here() {
-        let plan = |present| Event::Planned { commit: String::new(), files: 2, bytes: 5_000_000, present };
+        let (id, commit) = (String::new(), String::new());
+        let plan = |present| {
+            let (id, commit) = (id.clone(), commit.clone());
+            Event::Planned { id, commit, files: 2, bytes: 5_000_000, present }
+        };
         assert_eq!(sentence(&plan(0)).unwrap(), "2 files, 5.0 MB");
         assert_eq!(sentence(&plan(1_000_000)).unwrap(), "2 files, 5.0 MB, of which 1.0 MB are here");
     }

@@ -37,6 +37,7 @@ impl Body {
                 ("invalid_request_error", Some("previous_response_not_found"))
             }
             ErrorKind::NotFound(Resource::Provider) => ("invalid_request_error", Some("provider_not_found")),
+            ErrorKind::NotFound(Resource::Download) => ("invalid_request_error", Some("download_not_found")),
             ErrorKind::NotFound(Resource::Record) => ("invalid_request_error", Some("record_not_found")),
             ErrorKind::ModelBroken => ("server_error", Some("model_broken")),
             ErrorKind::Overloaded => ("rate_limit_error", Some("overloaded")),

@@ -95,6 +95,8 @@ mod tests {
             (Method::PUT, "/admin/v1/models/m/settings", Scope::Admin),
             (Method::DELETE, "/admin/v1/keys/key_1", Scope::Admin),
             (Method::OPTIONS, "/admin", Scope::Admin),
+            (Method::GET, "/admin/v1/hub/search", Scope::AdminRead),
+            (Method::PATCH, "/admin/v1/downloads/d1", Scope::Admin),
             (Method::POST, "/v1/chat/completions", Scope::Inference),
             (Method::GET, "/administrators", Scope::Inference),
             (Method::DELETE, "/v1/responses/admin", Scope::Inference),

@@ -21,7 +21,7 @@ pub fn layer(origins: &CorsOrigins) -> Option<CorsLayer> {
     };
     let layer = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // SDKs send their own headers, such as X-Stainless-…, and add new ones.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::any());

@@ -1,9 +1,13 @@
 //! Reads the needs of a model before its download: from its config.json and the headers of its weights.
 
 use futures::{StreamExt, TryStreamExt};
-use hub::{Hub, HubError, ModelName, Selection, select};
 use ipc_proto::supervisor::Details;
 use serde_json::{Map, Value};
+
+use crate::client::Hub;
+use crate::error::HubError;
+use crate::select::{Selection, select};
+use crate::settings::ModelName;
 
 /// Bytes of a config.json at most.
 const MAX_CONFIG: usize = 16 << 20;
@@ -11,7 +15,10 @@ const MAX_CONFIG: usize = 16 << 20;
 const AT_ONCE: usize = 8;
 
 /// Reads a model's config.json. `None` if it has none, or none in JSON.
-pub(super) async fn config(hub: &Hub, id: &str, commit: &str) -> Result<Option<Value>, HubError> {
+///
+/// # Errors
+/// The hub cannot be reached, or refuses.
+pub async fn config(hub: &Hub, id: &str, commit: &str) -> Result<Option<Value>, HubError> {
     match hub.read(id, commit, "config.json", MAX_CONFIG).await {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(HubError::File { .. }) => Ok(None),
@@ -20,7 +27,10 @@ pub(super) async fn config(hub: &Hub, id: &str, commit: &str) -> Result<Option<V
 }
 
 /// The details as a worker will have them, from the headers of all weight files.
-pub(super) async fn exact_details(hub: &Hub, name: &ModelName, config: &Value) -> Result<Details, HubError> {
+///
+/// # Errors
+/// The hub cannot be reached, or refuses.
+pub async fn exact_details(hub: &Hub, name: &ModelName, config: &Value) -> Result<Details, HubError> {
     let info = hub.model(name).await?;
     let files = hub.files(&info.id, &info.commit).await?;
     let chosen = match select(&files, &[]) {
@@ -29,7 +39,7 @@ pub(super) async fn exact_details(hub: &Hub, name: &ModelName, config: &Value) -
     };
     let weights =
         chosen.into_iter().map(|file| file.path.as_str()).filter(|path| path.ends_with(".safetensors"));
-    let headers = weights.map(|path| hub.tensors(&info.id, &info.commit, path));
+    let headers: Vec<_> = weights.map(|path| hub.tensors(&info.id, &info.commit, path)).collect();
     let headers: Vec<Map<String, Value>> =
         futures::stream::iter(headers).buffer_unordered(AT_ONCE).try_collect().await?;
     let tensors: Map<String, Value> = headers.into_iter().flatten().collect();
