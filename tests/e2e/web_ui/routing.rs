@@ -1,7 +1,7 @@
 //! The pages of providers and routes.
 
-use e2e::places::{self, SMOLLM2};
 use e2e::Server;
+use e2e::places::{self, SMOLLM2};
 
 use super::script;
 
