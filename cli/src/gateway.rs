@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use crate::client::{ClientError, Home};
 use crate::config::{self, Environment};
-use crate::sibling;
 
 const PROGRAM: &str = "mlxd-gateway";
 
@@ -28,7 +27,7 @@ pub(crate) fn variable(name: &str, environment: &Environment) -> Result<String, 
 /// # Errors
 /// The program is missing, or refuses. Its sentence is the error.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A], input: &str) -> Result<String, ClientError> {
-    let program = sibling::path(PROGRAM)?;
+    let program = supervisor::sibling(PROGRAM)?;
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;

@@ -26,7 +26,6 @@ mod server;
 mod service;
 mod settings;
 mod show;
-mod sibling;
 mod table;
 
 /// A local AI server for MLX models that speaks OpenAI's and Anthropic's APIs.

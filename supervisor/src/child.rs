@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::ServeError;
 use crate::log::Log;
+use crate::sibling::sibling;
 
 /// Lines of a child's stderr that error messages can quote.
 const TAIL_LINES: usize = 20;
@@ -39,11 +40,8 @@ pub(crate) struct Programs {
 impl Programs {
     /// Finds the programs in the folder of this one.
     pub(crate) fn beside_this() -> Result<Self, ServeError> {
-        // macOS gives the path as it was called, so a link has to be followed.
-        let this = std::env::current_exe()?.canonicalize()?;
-        let folder = this.parent().unwrap_or(Path::new("."));
         let find = |name: &str| {
-            let path = folder.join(name);
+            let path = sibling(name)?;
             if path.is_file() { Ok(path) } else { Err(ServeError::Program(path)) }
         };
         Ok(Self { gateway: find("mlxd-gateway")?, hub: find("mlxd-hub")?, worker: find("mlxd-worker")? })

@@ -30,6 +30,7 @@ mod process;
 mod registry;
 mod rpc;
 mod serve;
+mod sibling;
 mod signals;
 #[cfg(any(test, feature = "test-doubles"))]
 mod test_doubles;
@@ -42,6 +43,7 @@ pub use fleet::Policy;
 pub use home::{HomeError, address, control_socket};
 pub use log::Log;
 pub use serve::serve;
+pub use sibling::sibling;
 
 /// The options of `mlxd serve`.
 #[derive(Debug, Clone)]

@@ -14,6 +14,8 @@ mod macos_rules;
 #[cfg(target_os = "macos")]
 use macos as platform;
 #[cfg(any(target_os = "macos", test))]
+mod sample;
+#[cfg(any(target_os = "macos", test))]
 mod working_set;
 
 pub(crate) use platform::{HANG_SIGNAL, pressure, threads};
@@ -61,6 +63,20 @@ pub(crate) async fn wait_for_release(pid: u32) {
 /// entry without memory on both systems: XNU's `kern_exit.c` sets `ri_phys_footprint` to 0.
 fn is_released(footprint: Option<u64>) -> bool {
     footprint.is_none_or(|bytes| bytes == 0)
+}
+
+/// A program that runs this shell script. It lies in the folder.
+///
+/// Another process writes it: while this one has it open, a child that another test starts would hold it open, too, and it
+/// could not be executed.
+#[cfg(test)]
+fn script(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program.sh");
+    let mut writer = std::process::Command::new("/bin/sh");
+    writer.args(["-c", r##"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod +x "$0""##]).arg(&program).arg(text);
+    assert!(writer.status().unwrap().success());
+    (folder, program)
 }
 
 #[cfg(test)]

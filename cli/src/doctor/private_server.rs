@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sibling;
-
 /// Time that the server has to answer at first.
 const START: Duration = Duration::from_secs(30);
 /// Time for one request. The first one loads the model.
@@ -37,7 +35,7 @@ pub(crate) enum DoctorError {
 
 /// The path of a program that belongs to `mlxd`.
 pub(super) fn program(name: &str) -> Result<PathBuf, DoctorError> {
-    let path = sibling::path(name)?;
+    let path = supervisor::sibling(name)?;
     if path.is_file() { Ok(path) } else { Err(DoctorError::Missing(path)) }
 }
 

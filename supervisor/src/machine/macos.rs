@@ -9,8 +9,8 @@ use ipc_proto::supervisor::Pressure;
 use nix::sys::signal::Signal;
 
 use super::Memory;
-use super::macos_rules::{available, classify, shorten_report};
-use super::working_set;
+use super::macos_rules::{available, classify};
+use super::{sample, working_set};
 
 /// Ends a hung process. SIGABRT would keep its memory until ReportCrash has read the corpse, and sample(1) has shown its stacks.
 pub(crate) const HANG_SIGNAL: Signal = Signal::SIGKILL;
@@ -49,15 +49,7 @@ pub(super) async fn footprint(pid: u32) -> Option<u64> {
 
 /// The stack of each thread of a process, from sample(1), or the reason why it gives none.
 pub(crate) async fn threads(pid: u32) -> String {
-    // Without -file it also leaves its report in /tmp.
-    let arguments = [&pid.to_string(), "1", "-mayDie", "-file", "/dev/stdout"];
-    let output = tokio::process::Command::new("/usr/bin/sample").args(arguments).kill_on_drop(true).output();
-    match tokio::time::timeout(SAMPLE_LIMIT, output).await {
-        Ok(Ok(output)) if output.status.success() => shorten_report(&String::from_utf8_lossy(&output.stdout)),
-        Ok(Ok(output)) => format!("sample failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
-        Ok(Err(error)) => format!("sample cannot be run: {error}"),
-        Err(_) => format!("sample did not end within {} s", SAMPLE_LIMIT.as_secs()),
-    }
+    sample::call_graph(Path::new("/usr/bin/sample"), pid, SAMPLE_LIMIT).await
 }
 
 /// From `kern.memorystatus_vm_pressure_level` and the free percentage.

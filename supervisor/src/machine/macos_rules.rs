@@ -5,9 +5,6 @@ use ipc_proto::supervisor::Pressure;
 /// With less free memory than this percentage, the system's warning counts.
 const LITTLE_FREE: u64 = 15;
 
-/// The longest report of sample(1) that a log line holds, in bytes.
-const LONGEST_REPORT: usize = 16 << 10;
-
 /// The pressure from `kern.memorystatus_vm_pressure_level` (1 normal, 2 warning, 4 critical) and the free memory in percent.
 ///
 /// XNU's warning begins when less than half of the pages outside wired memory are uncompressed (`VM_PRESSURE_NORMAL_TO_WARNING`).
@@ -29,13 +26,6 @@ pub(super) fn integer(bytes: [u8; 8], length: usize) -> Option<u64> {
 /// Free bytes of `total` from the free percentage.
 pub(super) fn available(total: u64, free_percent: u64) -> u64 {
     total / 100 * free_percent.min(100)
-}
-
-/// The call graph of a report of sample(1), cut to the length of a log line. The lists of binaries and registers go.
-pub(super) fn shorten_report(report: &str) -> String {
-    let graph = report.split_once("Call graph:").map_or(report, |(_, rest)| rest);
-    let graph = graph.split_once("Total number in stack").map_or(graph, |(graph, _)| graph).trim();
-    graph[..graph.floor_char_boundary(LONGEST_REPORT)].to_owned()
 }
 
 #[cfg(test)]
@@ -78,14 +68,5 @@ mod tests {
         {
             assert_eq!(available(total, percent), expected, "{percent} % of {total}");
         }
-    }
-
-    #[test]
-    fn sample_report_is_cut_to_its_call_graph() {
-        let report = "Analysis of sampling mlxd\nCall graph:\n    8 Thread_1  DispatchQueue_1\n      8 start\n\n\
-                      Total number in stack (recursive counted multiple, when >=5):\n\nBinary Images:\n 0x1 - 0x2 libSystem\n";
-        assert_eq!(shorten_report(report), "8 Thread_1  DispatchQueue_1\n      8 start");
-        assert_eq!(shorten_report("no graph"), "no graph");
-        assert_eq!(shorten_report(&"é".repeat(20_000)).len(), LONGEST_REPORT);
     }
 }

@@ -54,19 +54,13 @@ fn estimate(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     const GIB: u64 = 1 << 30;
 
     /// The result of `ask` for a worker that runs this script.
     async fn answer_of(script: &str) -> Result<u64, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("worker.sh");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let (_folder, program) = crate::machine::script(script);
         ask(&program).await
     }
 

@@ -15,7 +15,9 @@ const WITH_ACCELERATORS: (u32, u32) = (26, 2);
 /// A tool is missing, or the file cannot be written.
 #[cfg(target_os = "macos")]
 pub(super) fn run() -> anyhow::Result<()> {
-    super::tools::require_xcode()?;
+    if let Some(problem) = missing(super::tools::succeeds) {
+        anyhow::bail!(problem);
+    }
     let version = Command::new("/usr/bin/sw_vers").arg("-productVersion").output()?;
     let settings = cargo_settings(&String::from_utf8_lossy(&version.stdout));
     let path = crate::paths::mlx().join("cargo.toml");
@@ -24,6 +26,29 @@ pub(super) fn run() -> anyhow::Result<()> {
     }
     fs::create_dir_all(crate::paths::mlx())?;
     Ok(fs::write(path, settings)?)
+}
+
+/// The first build tool of mlx-sys that is missing, with the way to install it. `succeeds` runs a program with arguments.
+fn missing(succeeds: impl Fn(&str, &[&str]) -> bool) -> Option<&'static str> {
+    let tools: [(&str, &[&str], &str); 3] = [
+        (
+            "xcode-select",
+            &["-p"],
+            "the Xcode command line tools are missing: install them with `xcode-select --install`",
+        ),
+        ("cmake", &["--version"], "cmake is missing: install it with `brew install cmake`"),
+        // The command line tools alone do not have it, and MLX's build would fail minutes later.
+        (
+            "xcrun",
+            &["-sdk", "macosx", "metal", "--version"],
+            "the Metal compiler is missing: install Xcode, run `sudo xcode-select -s /Applications/Xcode.app`, \
+             and from Xcode 26 on `xcodebuild -downloadComponent MetalToolchain`",
+        ),
+    ];
+    tools
+        .into_iter()
+        .find(|(program, arguments, _)| !succeeds(program, arguments))
+        .map(|(_, _, problem)| problem)
 }
 
 /// Cargo's settings for a build on this release of macOS. A variable that the user has set wins.
@@ -46,6 +71,22 @@ fn parse_release(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_tool_is_named_with_its_remedy() {
+        for (absent, remedy) in [
+            ("xcode-select", Some("`xcode-select --install`")),
+            ("cmake", Some("`brew install cmake`")),
+            ("xcrun", Some("`xcodebuild -downloadComponent MetalToolchain`")),
+            ("none", None),
+        ] {
+            let problem = missing(|program, _| program != absent);
+            assert_eq!(problem.is_some(), remedy.is_some(), "{absent}");
+            assert!(problem.is_none_or(|problem| problem.contains(remedy.unwrap())), "{problem:?}");
+        }
+        let without_metal = missing(|_, arguments| !arguments.contains(&"metal"));
+        assert!(without_metal.unwrap().starts_with("the Metal compiler is missing"));
+    }
 
     #[test]
     fn deployment_target_rises_where_the_accelerators_can_run() {

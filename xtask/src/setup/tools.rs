@@ -45,7 +45,7 @@ pub(super) fn runs(program: &str, argument: &str) -> bool {
     succeeds(program, &[argument])
 }
 
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
+pub(super) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let command = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     command.is_ok_and(|output| output.status.success())
 }
@@ -62,28 +62,6 @@ pub(crate) fn require_compilers() -> anyhow::Result<()> {
                 "a {what} compiler ({program}) is missing: install one with `apt-get install build-essential`"
             );
         }
-    }
-    Ok(())
-}
-
-/// The build tools of mlx-sys: Xcode with the Metal compiler, and CMake.
-///
-/// # Errors
-/// One line with the way to install it.
-#[cfg(target_os = "macos")]
-pub(crate) fn require_xcode() -> anyhow::Result<()> {
-    if !runs("xcode-select", "-p") {
-        bail!("the Xcode command line tools are missing: install them with `xcode-select --install`");
-    }
-    if !runs("cmake", "--version") {
-        bail!("cmake is missing: install it with `brew install cmake`");
-    }
-    // The command line tools alone do not have it, and MLX's build would fail minutes later.
-    if !succeeds("xcrun", &["-sdk", "macosx", "metal", "--version"]) {
-        bail!(
-            "the Metal compiler is missing: install Xcode, run `sudo xcode-select -s /Applications/Xcode.app`, \
-             and from Xcode 26 on `xcodebuild -downloadComponent MetalToolchain`"
-        );
     }
     Ok(())
 }
