@@ -8,7 +8,6 @@ use std::process::{Command, Output};
 use crate::client::{self, ClientError, Home};
 use crate::config::{self, ConfigError, Environment};
 use crate::server::{self, ServerError};
-use crate::sibling;
 
 mod manager;
 mod text;
@@ -66,7 +65,7 @@ pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<(), ServiceEr
     let text = match verb {
         Verb::Install { print, home } => {
             let home = config::home(home.folder(), environment)?;
-            let program = sibling::path("mlxd")?;
+            let program = supervisor::sibling("mlxd")?;
             let service = Service::new(program, home, |name| environment.variable(name));
             if print { manager.text(&service) } else { install(&manager, &service)? }
         }
