@@ -54,6 +54,11 @@ fn conversation_is_exported_pinned_renamed_and_deleted() {
 }
 
 #[test]
+fn earlier_messages_of_a_long_conversation_come_when_they_are_read() {
+    in_browser("long");
+}
+
+#[test]
 fn conversations_of_other_programs_are_imported_once() {
     in_browser("import");
 }

@@ -168,6 +168,23 @@ const cases = {
     check((await json("/ui/v1/chats")).chats.length === 0, "it is still stored");
   },
 
+  async long({ open }) {
+    const turns = Array.from({ length: 100 }, (_, place) =>
+      turn(`t${place}`, place ? `t${place - 1}` : null, place % 2 ? "assistant" : "user", `Message ${place}.\n\n${"More. ".repeat(200)}`));
+    await store("long", turns);
+    const page = await open("/#/chat/long");
+    await page.getByText("Message 99.").waitFor();
+    check((await page.locator("article").count()) === 40, "not only the last messages are drawn");
+    await page.getByRole("button", { name: "Show earlier messages (60)" }).click();
+    await page.getByText("Message 20.").waitFor();
+    // Reading upwards brings the others.
+    await until("the first message is there", async () => {
+      await page.getByRole("log").evaluate((log) => (log.scrollTop = 0));
+      return (await page.locator("article").count()) === 100;
+    });
+    await page.getByText("Message 0.").waitFor();
+  },
+
   async import({ open }) {
     const node = (id, parent, role, parts) =>
       [id, { id, parent, message: role && { author: { role }, create_time: 1, content: { content_type: "text", parts } } }];

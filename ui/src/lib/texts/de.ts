@@ -73,6 +73,7 @@ const de: Record<keyof typeof en, string> = {
   import_file: 'Datei',
   import_count: '{added} von {total} importiert, {known} waren schon da.',
   import_failed: '{name} ist nicht lesbar: {reason}',
+  earlier_messages: 'Frühere Nachrichten zeigen ({count})',
   conversation: 'Unterhaltung',
   welcome: 'Was soll es sein?',
   welcome_hint: 'Die Modelle laufen auf Ihrem Rechner. Textdateien können hier abgelegt werden.',

@@ -74,6 +74,7 @@ export default {
   import_file: 'File',
   import_count: '{added} of {total} imported, {known} were there already.',
   import_failed: '{name} cannot be read: {reason}',
+  earlier_messages: 'Show earlier messages ({count})',
   conversation: 'Conversation',
   welcome: 'What shall we do?',
   welcome_hint: 'The models run on your machine. Files of text can be dropped here.',
