@@ -51,7 +51,7 @@ fn assert_machine(report: &str) {
     let mlx = section(report, "MLX");
     assert!(mlx.trim_start().starts_with("MLX 0."), "the version comes from MLX: {mlx}");
     let operations: Vec<&str> = mlx.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    assert!(operations.len() >= 11, "{mlx}");
+    assert!(operations.len() == 24, "{mlx}");
     assert!(operations.iter().all(|line| line.ends_with("| ok |")), "{mlx}");
 }
 
@@ -81,12 +81,12 @@ fn report_of_a_healthy_machine_has_every_part_and_leaves_nothing_behind() {
     let output = doctor(folder.path(), &["--report", "--model", &model(SMOLLM2)]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.contains("All 13 checks passed.") && said.contains("mlxd-report.md"), "{said}");
+    assert!(said.contains("All 26 checks passed.") && said.contains("mlxd-report.md"), "{said}");
     let report = fs::read_to_string(folder.path().join("mlxd-report.md")).unwrap();
     assert_machine(&report);
     assert_model(&report);
     assert_memory(&report);
-    assert!(section(&report, "Summary").contains("All 13 checks passed."), "{report}");
+    assert!(section(&report, "Summary").contains("All 26 checks passed."), "{report}");
     assert_eq!(left_in(folder.path()), ["mlxd-report.md"], "its home is removed");
     let path = folder.path().display().to_string();
     let processes = process::processes();
@@ -99,7 +99,7 @@ fn wrong_tokens_are_a_failed_check_and_status_1() {
     let output = doctor(folder.path(), &["--report", "toy.md", "--model", &model(TOY_QWEN2)]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}{}", text(&output.stderr));
-    assert!(said.contains("2 of 13 checks failed:") && said.contains("instead of \" 10, 12, 14"), "{said}");
+    assert!(said.contains("2 of 26 checks failed:") && said.contains("instead of \" 10, 12, 14"), "{said}");
     let report = fs::read_to_string(folder.path().join("toy.md")).unwrap();
     assert_eq!(section(&report, "SmolLM2").matches("- FAILED: ").count(), 2, "{report}");
 }
@@ -112,7 +112,7 @@ fn without_options_the_machine_is_measured_and_printed() {
     assert!(output.status.success(), "{report}{}", text(&output.stderr));
     assert_machine(&report);
     assert!(section(&report, "Model and memory").contains("Not measured"), "{report}");
-    assert!(report.contains("All 11 checks passed."), "{report}");
+    assert!(report.contains("All 24 checks passed."), "{report}");
     assert!(left_in(folder.path()).is_empty(), "it writes no file");
 }
 

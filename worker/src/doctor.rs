@@ -6,6 +6,8 @@ use mlx_rs::{Device, DeviceType};
 use serde_json::{Value, json};
 
 mod about;
+mod check;
+mod kernels;
 mod operations;
 
 /// The properties of MLX's default device, an object. On Metal it has `max_recommended_working_set_size`, in bytes.
@@ -20,7 +22,8 @@ pub fn device() -> Value {
 pub fn report() -> mlx_rs::error::Result<Value> {
     let device = Device::try_default()?;
     let is_gpu = matches!(device.get_type()?, DeviceType::Gpu);
-    let checks: Vec<Value> = operations::CHECKS.iter().map(|check| check.report()).collect();
+    let checks: Vec<Value> =
+        operations::CHECKS.iter().chain(&kernels::CHECKS).map(|check| check.report()).collect();
     Ok(json!({
         "mlx": about::version(),
         "device": if is_gpu { "gpu" } else { "cpu" },
