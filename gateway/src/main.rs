@@ -87,7 +87,6 @@ async fn serve(
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
-    tokio::spawn(changes.clone().follow_downloads(Arc::clone(&fleet)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
     let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), audit);
     services.catalogue.fill();

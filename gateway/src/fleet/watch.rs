@@ -56,6 +56,10 @@ impl FleetWatch {
 
     /// Follows the supervisor; never returns. Calls `apply` with each change before the subscribers get it.
     pub async fn follow(self, fleet: Arc<FleetClient>, apply: impl Fn(&Change)) {
+        tokio::join!(self.follow_models(&fleet, apply), self.follow_downloads(&fleet));
+    }
+
+    async fn follow_models(&self, fleet: &FleetClient, apply: impl Fn(&Change)) {
         let mut revision = 0;
         loop {
             match fleet.changes(revision).await {
@@ -72,8 +76,7 @@ impl FleetWatch {
         }
     }
 
-    /// Follows the downloads; never returns.
-    pub async fn follow_downloads(self, fleet: Arc<FleetClient>) {
+    async fn follow_downloads(&self, fleet: &FleetClient) {
         let mut revision = 0;
         loop {
             match fleet.watch_downloads(revision).await {
