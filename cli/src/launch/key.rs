@@ -101,5 +101,5 @@ pub(super) fn usable(
 
 fn arguments<'a>(home: &'a Path, verb: &[&'a str]) -> Vec<&'a OsStr> {
     let begin = [OsStr::new("key"), OsStr::new("--home"), home.as_os_str()];
-    begin.into_iter().chain(verb.iter().map(OsStr::new)).collect()
+    begin.into_iter().chain(verb.iter().map(|word| OsStr::new(*word))).collect()
 }

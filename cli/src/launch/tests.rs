@@ -7,7 +7,9 @@ use super::table::{Content, Line, Template};
 use super::*;
 
 fn offer(id: &str, context: u32) -> Offer {
-    Offer { context: Some(context), ..Offer::unknown(id) }
+    let mut offer = Offer::unknown(id);
+    offer.context = Some(context);
+    offer
 }
 
 fn setup(client: &Client, model: &str, key: Option<&str>) -> Setup {
