@@ -48,9 +48,9 @@ pub(super) enum Filled {
     Fetched(String),
 }
 
-/// Where a value stands in a text.
+/// Whether a value stands in quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Quoting {
     Plain,
     /// In quotes, where a quote inside has to be escaped. TOML's basic strings have the escapes of JSON.
     Quoted,
@@ -92,7 +92,7 @@ impl Values {
     }
 
     /// A text with its values. They are not searched for further names.
-    fn fill(&self, text: &str, place: Place) -> String {
+    fn fill(&self, text: &str, quoting: Quoting) -> String {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(begin) = rest.find('{') {
@@ -101,7 +101,7 @@ impl Values {
             let end = tail.find('}').unwrap_or(0);
             match tail.get(1..end).and_then(|name| self.value(name)) {
                 Some(value) => {
-                    filled.push_str(&if place == Place::Quoted { escaped(&value) } else { value });
+                    filled.push_str(&if quoting == Quoting::Quoted { escaped(&value) } else { value });
                     rest = &tail[end + 1..];
                 }
                 None => {
@@ -114,7 +114,7 @@ impl Values {
     }
 
     fn plain(&self, text: &str) -> String {
-        self.fill(text, Place::Plain)
+        self.fill(text, Quoting::Plain)
     }
 
     fn json(&self, value: &Value) -> Value {
@@ -144,7 +144,7 @@ impl Values {
                     Line::Always(text) => Some(text),
                     Line::Keyed { keyed } => self.key.is_some().then_some(keyed),
                 });
-                Filled::Toml(chosen.map(|line| self.fill(line, Place::Quoted) + "\n").collect())
+                Filled::Toml(chosen.map(|line| self.fill(line, Quoting::Quoted) + "\n").collect())
             }
         };
         (PathBuf::from(&template.path), content)
