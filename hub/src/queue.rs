@@ -3,7 +3,7 @@
 //! Every order is in the file before it is answered. A download that runs is queued in the file, so it goes on after any end of the
 //! process, and a paused one stays paused.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -62,7 +62,7 @@ struct Order {
 
 impl Queue {
     /// Starts the task with the downloads of the file in `home`.
-    pub(crate) fn start(home: PathBuf, downloader: Arc<Downloader>) -> Self {
+    pub(crate) fn start(home: &Path, downloader: Arc<Downloader>) -> Self {
         let (commands, queue) = mpsc::unbounded_channel();
         // The first one asked for is 0.
         let (revisions, receiver) = watch::channel(1);

@@ -68,7 +68,7 @@ pub async fn serve(setup: Setup, stop: impl Future<Output = ()>) -> std::io::Res
     let Setup { socket, home, budget, config } = setup;
     let listener = socket::listen(&socket)?;
     let downloader = Arc::new(Downloader::new(config));
-    let queue = Queue::start(home, Arc::clone(&downloader));
+    let queue = Queue::start(&home, Arc::clone(&downloader));
     let server =
         Server { queue: queue.clone(), downloader, machine: Machine { budget }, unknown: Arc::default() };
     tokio::select! {

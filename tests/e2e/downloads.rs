@@ -281,7 +281,8 @@ fn search_has_the_rows_of_the_command_line() {
         assert!(refused.status == 400 && !refused.text("/detail").is_empty(), "{wrong}: {}", refused.body);
     }
     server.stop(Signal::SIGTERM);
-    let offline = user.with("HF_HUB_OFFLINE", "1").serve("");
+    let user = user.with("HF_HUB_OFFLINE", "1");
+    let offline = user.serve("");
     let refused = offline.get("/admin/v1/hub/search?query=toy");
     assert!(refused.status == 503 && refused.text("/detail").contains("HF_HUB_OFFLINE"), "{}", refused.body);
 }

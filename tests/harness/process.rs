@@ -38,8 +38,9 @@ fn parse(line: &str) -> Option<Process> {
 
 /// The living children of `parent` that run `program`.
 pub fn children(parent: u32, program: &str) -> Vec<Process> {
-    let all = processes();
-    all.into_iter().filter(|p| p.parent == parent as i32 && p.command.contains(program)).collect()
+    // Not anywhere in the command line: folders have the names of programs too.
+    let runs = |command: &str| command.split(' ').next().is_some_and(|path| path.ends_with(program));
+    processes().into_iter().filter(|p| p.parent == parent as i32 && runs(&p.command)).collect()
 }
 
 /// Sends a signal.

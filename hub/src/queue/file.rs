@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipc_proto::generate::Priority;
 use ipc_proto::hub::DownloadState;
@@ -47,7 +47,7 @@ pub(super) struct QueueFile {
 
 impl QueueFile {
     /// The file in this folder. It may be missing.
-    pub(super) fn in_home(home: PathBuf) -> Self {
+    pub(super) fn in_home(home: &Path) -> Self {
         Self { path: home.join(NAME) }
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn file_restores_the_downloads_and_a_broken_one_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
-        let file = QueueFile::in_home(folder.path().to_owned());
+        let file = QueueFile::in_home(folder.path());
         assert!(file.load().is_empty());
         let stored = Stored {
             id: "d1".into(),

@@ -7,12 +7,12 @@ use secrecy::SecretString;
 use super::*;
 
 /// A hub process's queue with this home, and a hub that refuses connections, which is tried again for seconds.
-fn queue(home: &std::path::Path, more: &[(&str, &str)]) -> Queue {
+fn queue(home: &Path, more: &[(&str, &str)]) -> Queue {
     let cache = home.join("hf");
     let fixed = [("HF_HUB_CACHE", cache.to_str().unwrap()), ("HF_ENDPOINT", "http://127.0.0.1:9")];
     let all = fixed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)));
     let config = HubConfig { download_limit: None, variables: all.collect::<BTreeMap<_, _>>() };
-    Queue::start(home.to_owned(), Arc::new(Downloader::new(config)))
+    Queue::start(home, Arc::new(Downloader::new(config)))
 }
 
 async fn add(queue: &Queue, model: &str, order: DownloadOrder) -> Download {

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             values[turn].push(measured.into_iter().map(|(_, value)| value).collect());
         }
     }
-    super::write("before.md", &text(&names, &values.map(medians), arguments.rounds))
+    super::write("before.md", &text(&names, &values.map(|rounds| medians(&rounds)), arguments.rounds))
 }
 
 /// All figures of one build. No prompt is that of another `turn`.
@@ -116,7 +116,7 @@ fn recovery(server: &Server, seed: usize) -> anyhow::Result<f64> {
 }
 
 /// The median of each column.
-fn medians(rounds: Vec<Vec<f64>>) -> Vec<f64> {
+fn medians(rounds: &[Vec<f64>]) -> Vec<f64> {
     let columns = rounds.first().map_or(0, Vec::len);
     (0..columns).map(|at| client::median(rounds.iter().map(|round| round[at]).collect())).collect()
 }
@@ -159,6 +159,6 @@ mod tests {
 
     #[test]
     fn medians_are_those_of_each_figure() {
-        assert_eq!(medians(vec![vec![1.0, 9.0], vec![3.0, 7.0], vec![2.0, 8.0]]), [2.0, 8.0]);
+        assert_eq!(medians(&[vec![1.0, 9.0], vec![3.0, 7.0], vec![2.0, 8.0]]), [2.0, 8.0]);
     }
 }

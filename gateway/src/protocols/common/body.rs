@@ -93,7 +93,8 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<T> {
 
 fn parse_exactly<T: Body>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = deserialize(&mut json).map_err(|error| blame_part::<T>(error, bytes))?;
+    let parsed =
+        deserialize(&mut json).map_err(|error| blame_value::<T>(blame_part::<T>(error, bytes), bytes))?;
     let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));
     end.map_err(|text| Error::new(ErrorKind::InvalidRequest, Origin::Client, text))?;
     Ok(parsed)
@@ -108,6 +109,20 @@ pub fn from_json<T: Body>(json: Value) -> Result<T> {
         return deserialize(json);
     }
     deserialize(&json).map_err(|error| blame_part::<T>(error, json.to_string().as_bytes()))
+}
+
+/// The largest body that is parsed once more for a better error, in bytes. Its values take many times as much.
+const MAX_EXPLAINED_BYTES: usize = 1 << 20;
+
+/// Returns `error`, or the error of the same JSON as a value if `error` names no field. serde_json says that a text is no JSON where
+/// an enum has a number.
+fn blame_value<T: Body>(error: Error, bytes: &[u8]) -> Error {
+    if error.field.is_some() || bytes.len() > MAX_EXPLAINED_BYTES {
+        return error;
+    }
+    let value = serde_json::from_slice::<Value>(bytes).ok();
+    let second = value.and_then(|value| deserialize::<T>(value).err());
+    second.filter(|second| second.field.is_some()).unwrap_or(error)
 }
 
 /// The type of a request body.
@@ -183,4 +198,33 @@ fn missing_field(error: &serde_json::Error) -> Option<String> {
     let text = error.to_string();
     let (field, _) = text.strip_prefix("missing field `")?.split_once('`')?;
     Some(field.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Class {
+        High,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Order {
+        class: Class,
+    }
+
+    impl Body for Order {}
+
+    #[test]
+    fn number_for_a_name_is_blamed_on_its_field() {
+        let order: Order = parse(br#"{"class": "high"}"#).unwrap();
+        assert!(matches!(order.class, Class::High));
+        let error = parse::<Order>(br#"{"class": 3}"#).unwrap_err();
+        assert_eq!(error.field, Error::invalid("class", "").field, "{}", error.message);
+        assert!(!error.message.contains("not JSON"), "{}", error.message);
+    }
 }
