@@ -111,8 +111,9 @@ fn log_of_a_background_server_is_shown_by_process_and_followed() {
     assert!(lines.next().unwrap().unwrap().contains("INFO"));
     let log = user.done(&["logs"]);
     assert!(log.contains("listening on http://") && log.contains(&format!("[{SMOLLM2}] ")), "{log}");
-    let gateway = user.done(&["logs", "gateway"]);
-    assert!(!gateway.is_empty() && gateway.lines().all(|line| line.starts_with("[gateway] ")), "{gateway}");
+    let worker = user.done(&["logs", SMOLLM2]);
+    let begin = format!("[{SMOLLM2}] ");
+    assert!(!worker.is_empty() && worker.lines().all(|line| line.starts_with(&begin)), "{worker}");
     assert_eq!(user.done(&["logs", "-n", "1"]).lines().count(), 1);
     assert!(user.refused(&["service", "install"]).contains("mlxd stop"), "a server runs");
     user.done(&["stop"]);
