@@ -58,6 +58,7 @@ impl User {
     }
 
     /// The calls of the script since the last time.
+    #[cfg(target_os = "linux")]
     fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         let _ = fs::remove_file(self.path("calls"));
