@@ -27,7 +27,7 @@ fn preflight_allows_only_listed_origins() {
     let answer = preflight(&server, "https://chat.example");
     assert!(answer.contains("access-control-allow-origin: https://chat.example"), "{answer}");
     assert!(answer.contains("access-control-allow-headers: authorization"), "{answer}");
-    assert!(answer.contains("access-control-allow-methods: get,post,put,delete"), "{answer}");
+    assert!(answer.contains("access-control-allow-methods: get,post,put,patch,delete"), "{answer}");
     assert!(!preflight(&server, "https://evil.example").contains("access-control-allow-origin"));
     let local = Server::builder().models(&places::models()).config("cors_origins = [\"localhost\"]").start();
     let answer = preflight(&local, "http://localhost:3000");
