@@ -22,6 +22,20 @@ pub(crate) fn variable(name: &str, environment: &Environment) -> Result<String, 
     environment.variable(name).ok_or_else(unset)
 }
 
+/// The standard output of a command on the home folder `home`, for this standard input.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_in(
+    home: &Path,
+    command: &str,
+    verb: &[&OsStr],
+    input: &str,
+) -> Result<String, ClientError> {
+    let begin = [OsStr::new(command), OsStr::new("--home"), home.as_os_str()];
+    run(&[&begin[..], verb].concat(), input)
+}
+
 /// The standard output of the program for these arguments and this standard input.
 ///
 /// # Errors
@@ -87,10 +101,9 @@ impl Folder {
         verb: &[&OsStr],
         body: &impl Serialize,
     ) -> Result<(String, Value), ClientError> {
-        let begin = [OsStr::new(command), OsStr::new("--home"), self.path.as_os_str()];
-        let arguments = [&begin[..], verb].concat();
         let body = serde_json::to_value(body).map_err(std::io::Error::from)?;
-        let answer = run(&arguments, &json!({"settings": self.settings, "body": body}).to_string())?;
+        let input = json!({"settings": self.settings, "body": body}).to_string();
+        let answer = run_in(&self.path, command, verb, &input)?;
         let parsed = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
         Ok((answer, parsed))
     }

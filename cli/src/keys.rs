@@ -1,7 +1,7 @@
 //! `mlxd key`: makes, lists and revokes API keys. Runs `mlxd-gateway key` on the home folder, with or without a running server:
 //! the owner of the folder owns its keys.
 
-use std::path::Path;
+use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -95,7 +95,7 @@ pub(crate) fn run(verb: KeyVerb, environment: &Environment) -> Result<Answer, Cl
     match verb {
         KeyVerb::Add(options) => {
             let document = document(&options, now).to_string();
-            let (answer, parsed) = ask(options.form.home, environment, &["add"], &document)?;
+            let (answer, parsed) = ask(options.form.home, environment, &["add".as_ref()], &document)?;
             if options.form.json {
                 return Ok(answer.into());
             }
@@ -107,7 +107,7 @@ pub(crate) fn run(verb: KeyVerb, environment: &Environment) -> Result<Answer, Cl
             Ok(Answer { text: text("secret") + "\n", note })
         }
         KeyVerb::Ls { form } => {
-            let (answer, mut parsed) = ask(form.home, environment, &["list"], "")?;
+            let (answer, mut parsed) = ask(form.home, environment, &["list".as_ref()], "")?;
             if form.json {
                 return Ok(answer.into());
             }
@@ -116,7 +116,7 @@ pub(crate) fn run(verb: KeyVerb, environment: &Environment) -> Result<Answer, Cl
             Ok(list(&keys, now).into())
         }
         KeyVerb::Revoke { id, form } => {
-            let (answer, _) = ask(form.home, environment, &["revoke", &id], "")?;
+            let (answer, _) = ask(form.home, environment, &["revoke".as_ref(), id.as_ref()], "")?;
             Ok(if form.json { answer } else { format!("{id} is revoked\n") }.into())
         }
     }
@@ -126,13 +126,11 @@ pub(crate) fn run(verb: KeyVerb, environment: &Environment) -> Result<Answer, Cl
 fn ask(
     home: Home,
     environment: &Environment,
-    verb: &[&str],
+    verb: &[&OsStr],
     document: &str,
 ) -> Result<(String, Value), ClientError> {
     let home = config::home(home.folder(), environment)?;
-    let begin = [Path::new("key"), Path::new("--home"), home.as_path()];
-    let arguments: Vec<&Path> = begin.into_iter().chain(verb.iter().map(Path::new)).collect();
-    let answer = gateway::run(&arguments, document)?;
+    let answer = gateway::run_in(&home, "key", verb, document)?;
     let parsed = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
     Ok((answer, parsed))
 }

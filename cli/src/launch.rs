@@ -23,7 +23,7 @@ mod setup;
 mod table;
 
 use api::Api;
-use key::Key;
+use key::{Access, Key};
 use offer::Offer;
 use profile::Profile;
 use setup::{Setup, Values};
@@ -145,16 +145,15 @@ fn plan(
     let (url, offer, has_key) = match server::running(home)? {
         Some(url) => {
             let api = Api::new(url);
-            let key = key::known(&api, profile, environment)?;
-            let has_key = key.is_some() || !api.is_open(None)?;
-            let secret = key.as_ref().map(Key::secret);
-            let offer = match (&key, has_key) {
-                (None, true) => Offer::unknown(model.unwrap_or("MODEL")),
-                _ => offer::choose(&offer::list(&api, secret)?, model, &api, secret)?,
+            let choose = |key| offer::choose(&offer::list(&api, key)?, model, &api, key);
+            let (offer, has_key) = match key::access(&api, profile, environment)? {
+                Access::Open => (choose(None)?, false),
+                Access::With(key) => (choose(Some(key.secret()))?, true),
+                Access::Closed => {
+                    notes.push("the server asks for a key: one is made for this agent".to_owned());
+                    (Offer::unknown(model.unwrap_or("MODEL")), true)
+                }
             };
-            if key.is_none() && has_key {
-                notes.push("the server asks for a key: one is made for this agent".to_owned());
-            }
             (api.url, offer, has_key)
         }
         None => {

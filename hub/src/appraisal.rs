@@ -1,5 +1,6 @@
 //! What this machine makes of a model of the hub: whether it is served, and fits.
 
+use futures::StreamExt;
 use ipc_proto::hub::FoundModel;
 use ipc_proto::supervisor::Details;
 
@@ -7,8 +8,11 @@ use crate::client::Hub;
 use crate::error::HubError;
 use crate::info::ModelInfo;
 use crate::remote;
-use crate::search::Found;
+use crate::search::{Found, Query};
 use crate::settings::ModelName;
+
+/// Files config.json that are read at once.
+const AT_ONCE: usize = 8;
 
 /// What the machine offers, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +118,21 @@ impl Appraised {
             tags: found.tags,
         }
     }
+}
+
+/// Searches, and appraises each result as [`Appraised::new`] does.
+///
+/// # Errors
+/// The hub cannot be reached, or refuses.
+pub async fn search(
+    hub: &Hub,
+    query: &Query,
+    machine: Machine,
+    exact: bool,
+) -> Result<Vec<Appraised>, HubError> {
+    let found = hub.search(query).await?.into_iter();
+    let appraisals: Vec<_> = found.map(|found| Appraised::new(hub, found, machine, exact)).collect();
+    Ok(futures::stream::iter(appraisals).buffered(AT_ONCE).collect().await)
 }
 
 /// What the files of a model say. `None` if they cannot be read.

@@ -28,6 +28,8 @@ pub use limiter::Limiter;
 use partial::Partial;
 use transfer::Transfer;
 
+/// Connections of a download, unless its order says otherwise. More make a fast line no faster.
+pub const CONNECTIONS: u16 = 8;
 /// Files that are downloaded at once.
 const FILES: usize = 4;
 /// Bytes that a disk must have beyond the download.

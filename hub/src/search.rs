@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ipc_proto::hub::HubSort;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,25 +21,9 @@ pub struct Query {
     /// Tags that all results have, such as `mlx`.
     pub tags: Vec<String>,
     /// The order, greatest first.
-    pub sort: Sort,
+    pub sort: HubSort,
     /// Results at most.
     pub limit: usize,
-}
-
-/// The order of results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
-    /// Downloads of the last month.
-    #[default]
-    Downloads,
-    /// Likes.
-    Likes,
-    /// The last change.
-    Modified,
-    /// The creation.
-    Created,
-    /// Popularity in the last days.
-    Trending,
 }
 
 /// The fields that a search asks for. The hub sends no others.
@@ -58,11 +43,11 @@ impl Query {
     /// The parameters of `/api/models`.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let sort = match self.sort {
-            Sort::Downloads => "downloads",
-            Sort::Likes => "likes",
-            Sort::Modified => "lastModified",
-            Sort::Created => "createdAt",
-            Sort::Trending => "trendingScore",
+            HubSort::Downloads => "downloads",
+            HubSort::Likes => "likes",
+            HubSort::Modified => "lastModified",
+            HubSort::Created => "createdAt",
+            HubSort::Trending => "trendingScore",
         };
         let mut all = vec![("sort", sort.to_owned()), ("limit", self.limit.to_string())];
         all.extend(self.tags.iter().map(|tag| ("filter", tag.clone())));
@@ -158,7 +143,7 @@ mod tests {
             author: Some("mlx-community".into()),
             task: None,
             tags: vec!["mlx".into(), "4-bit".into()],
-            sort: Sort::Likes,
+            sort: HubSort::Likes,
             limit: 7,
         };
         let parameters = query.parameters();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use ipc_proto::hub::{
     Download, DownloadChange, DownloadOrder, Downloads, FoundModel, Hub as HubService, HubConfig, HubQuery,
-    HubSort,
 };
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
@@ -16,10 +15,10 @@ use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::appraisal::{Appraised, Machine};
+use crate::appraisal::{self, Appraised, Machine};
 use crate::error::HubError;
 use crate::queue::{Downloader, Queue};
-use crate::search::{MLX, Query, Sort};
+use crate::search::{MLX, Query};
 use crate::settings::ModelName;
 
 /// A watcher without changes is answered after this time.
@@ -32,8 +31,6 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 /// Names of models that the hub does not have, at most.
 const MAX_UNKNOWN: usize = 1000;
-/// Files config.json that are read at once.
-const AT_ONCE: usize = 8;
 /// Time to write the list of downloads at the end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -139,19 +136,9 @@ impl Server {
 
     async fn find(&self, query: HubQuery) -> Result<Vec<FoundModel>, HubError> {
         let hub = self.downloader.hub()?;
-        let sort = match query.sort {
-            HubSort::Downloads => Sort::Downloads,
-            HubSort::Likes => Sort::Likes,
-            HubSort::Modified => Sort::Modified,
-            HubSort::Created => Sort::Created,
-            HubSort::Trending => Sort::Trending,
-        };
-        let HubQuery { text, author, task, limit, .. } = query;
+        let HubQuery { text, author, task, sort, limit } = query;
         let query = Query { text, author, task, tags: vec![MLX.to_owned()], sort, limit: limit as usize };
-        let (hub, machine) = (&hub, self.machine);
-        let found = hub.search(&query).await?.into_iter();
-        let appraisals: Vec<_> = found.map(|found| Appraised::new(hub, found, machine, false)).collect();
-        let appraised: Vec<Appraised> = futures::stream::iter(appraisals).buffered(AT_ONCE).collect().await;
+        let appraised = appraisal::search(&hub, &query, self.machine, false).await?;
         Ok(appraised.into_iter().map(Appraised::row).collect())
     }
 }

@@ -133,7 +133,8 @@ async fn run_actor(mut actor: FleetActor, mut queue: mpsc::UnboundedReceiver<Fle
     }
 }
 
-fn stopping() -> Error {
+/// The answer to a call that comes during the server's end.
+pub(crate) fn stopping() -> Error {
     Error::new(ErrorKind::Unavailable, ipc_proto::Origin::Supervisor, "the server is stopping")
 }
 

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::backoff::{Backoff, Death};
 use crate::child::Child;
+use crate::fleet::stopping;
 use crate::{document, machine};
 
 mod pulse;
@@ -84,7 +85,6 @@ impl Gateway {
 
     /// Starts another gateway and drains the old one. Both have the socket, so no connection is refused.
     pub(crate) async fn restart(&self) -> Result<()> {
-        let stopping = || Error::new(ErrorKind::Unavailable, Origin::Supervisor, "the server is stopping");
         let (done, outcome) = oneshot::channel();
         self.commands.send(GatewayCommand::Restart(done)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backoff::{Backoff, Death};
 use crate::child::Child;
 use crate::document;
+use crate::fleet::stopping;
 
 /// The process inherits its settings as this descriptor.
 const CONFIG_FD: i32 = 3;
@@ -153,8 +154,6 @@ impl HubProcess {
         context.deadline = Instant::now() + limit;
         let made = async {
             let (reply, client) = oneshot::channel();
-            let stopping =
-                || Error::new(ErrorKind::Unavailable, Origin::Supervisor, "the server is stopping");
             self.commands.send(HubCommand::Need(reply)).map_err(|_| stopping())?;
             let client = client.await.map_err(|_| stopping())?;
             call(client, context).await.map_err(|error| unreachable(&error)).flatten()

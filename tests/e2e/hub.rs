@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use e2e::Server;
 use e2e::fake_hub::{FakeHub, Model, TOKEN, bytes};
 use e2e::hub_user::HubUser;
 use e2e::process::wait_for;
-use e2e::{Server, places};
 use serde_json::{Value, json};
 
 const SMALL: &str = "mlx-community/small";
@@ -32,21 +32,8 @@ fn gated() -> Model {
     Model { gated: true, ..small() }
 }
 
-/// A model of the tests that a worker loads.
-fn toy() -> Model {
-    let folder = places::models().join(places::TOY_QWEN2);
-    let names = [
-        "config.json",
-        "generation_config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ];
-    Model::new(names.map(|name| (name, fs::read(folder.join(name)).unwrap())))
-}
-
 fn hub() -> FakeHub {
-    FakeHub::start([(SMALL, small()), (GATED, gated()), (TOY, toy())])
+    FakeHub::start([(SMALL, small()), (GATED, gated()), (TOY, Model::toy())])
 }
 
 /// The files below a folder as a program reads them.

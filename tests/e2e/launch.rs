@@ -119,6 +119,7 @@ fn missing_program_and_missing_model_say_how_to_get_them() {
     assert!(error.contains("mlxd pull org/absent"), "{error}");
     let error = refusal(&user.launch(server.home(), &["claude", "--model", "absent"]));
     assert!(error.contains("\"absent\" does not exist; available are") && error.contains(SMOLLM2), "{error}");
+    assert!(error.contains("mlxd pull"), "{error}");
     let error = refusal(&user.launch(server.home(), &["claude"]));
     assert!(error.contains("say which with --model") && error.contains(SMOLLM2), "{error}");
     assert!(!server.home().join("launch").exists());

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::places;
+
 mod answers;
 mod connection;
 mod content;
@@ -41,6 +43,22 @@ impl Model {
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Self {
         let files = files.into_iter().map(|(path, bytes)| (path.to_owned(), Content::new(bytes))).collect();
         Self { files, ..Self::default() }
+    }
+
+    /// A model of the tests that a worker loads.
+    ///
+    /// # Panics
+    /// It was not fetched.
+    pub fn toy() -> Self {
+        let folder = places::models().join(places::TOY_QWEN2);
+        let names = [
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ];
+        Self::new(names.map(|name| (name, std::fs::read(folder.join(name)).unwrap())))
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! The owner of the home owns its keys, so one is made for the agent and kept in its profile. It opens the inference API only.
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -40,7 +39,7 @@ impl Key {
     /// Has the server refuse it from now on, if it was made for the agent.
     pub(super) fn revoke(&self, home: &Path) -> Result<(), LaunchError> {
         if let Some(id) = &self.id {
-            gateway::run(&arguments(home, &["revoke", id]), "")?;
+            gateway::run_in(home, "key", &["revoke".as_ref(), id.as_ref()], "")?;
         }
         Ok(())
     }
@@ -54,22 +53,28 @@ pub(super) fn saved(profile: &Profile) -> Result<Option<Key>, LaunchError> {
     Ok(text("secret").map(|secret| Key { secret: secret.into(), id: text("id") }))
 }
 
-/// A key that the server accepts: the agent's own, or that of `MLXD_API_KEY`. `None` if there is none, or none is needed.
-pub(super) fn known(
-    api: &Api,
-    profile: &Profile,
-    environment: &Environment,
-) -> Result<Option<Key>, LaunchError> {
+/// How an agent gets to the server.
+pub(super) enum Access {
+    /// No key is needed.
+    Open,
+    /// With a key that the server accepts: the agent's own, or that of `MLXD_API_KEY`.
+    With(Key),
+    /// A key is needed, and there is none.
+    Closed,
+}
+
+/// How the agent gets to the server now.
+pub(super) fn access(api: &Api, profile: &Profile, environment: &Environment) -> Result<Access, LaunchError> {
     if api.is_open(None)? {
-        return Ok(None);
+        return Ok(Access::Open);
     }
     let given = environment.variable(VARIABLE).map(|secret| Key { secret: secret.into(), id: None });
     for key in [saved(profile)?, given].into_iter().flatten() {
         if api.is_open(Some(key.secret()))? {
-            return Ok(Some(key));
+            return Ok(Access::With(key));
         }
     }
-    Ok(None)
+    Ok(Access::Closed)
 }
 
 /// A key that the server accepts, which is made if there is none. `None` if the server needs none.
@@ -80,12 +85,13 @@ pub(super) fn usable(
     home: &Path,
     environment: &Environment,
 ) -> Result<Option<Key>, LaunchError> {
-    let known = known(api, profile, environment)?;
-    if known.is_some() || api.is_open(None)? {
-        return Ok(known);
+    match access(api, profile, environment)? {
+        Access::Open => return Ok(None),
+        Access::With(key) => return Ok(Some(key)),
+        Access::Closed => {}
     }
     let document = json!({"name": format!("launch {}", client.id), "scopes": ["inference"]});
-    let answer = gateway::run(&arguments(home, &["add"]), &document.to_string())?;
+    let answer = gateway::run_in(home, "key", &["add".as_ref()], &document.to_string())?;
     profile.save(FILE, answer.as_bytes())?;
     let Some(made) = saved(profile)? else { return Ok(None) };
     // A running server notices a new key after a moment.
@@ -97,9 +103,4 @@ pub(super) fn usable(
         std::thread::sleep(LOOK);
     }
     Ok(Some(made))
-}
-
-fn arguments<'a>(home: &'a Path, verb: &[&'a str]) -> Vec<&'a OsStr> {
-    let begin = [OsStr::new("key"), OsStr::new("--home"), home.as_os_str()];
-    begin.into_iter().chain(verb.iter().map(|word| OsStr::new(*word))).collect()
 }

@@ -1,10 +1,13 @@
 //! The models that an agent can get, and the choice among them.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::LaunchError;
 use super::api::Api;
 
+/// Characters that a name in a path must quote. Its slashes stay.
+const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Ids that a message lists.
 const LISTED: usize = 8;
 const NONE: &str = "no model for chats is here: find one with `mlxd search`, then `mlxd pull` it";
@@ -96,7 +99,7 @@ pub(super) fn choose(
         None => {
             let text =
                 api.fetch(&format!("/v1/models/{}", encoded(name)), key).map_err(|error| match error {
-                    LaunchError::Refused(text) if !text.contains("mlxd pull") => {
+                    LaunchError::Missing(text) if !text.contains("mlxd pull") => {
                         LaunchError::Refused(format!("{text}; `mlxd pull ORG/MODEL` downloads one"))
                     }
                     other => other,
@@ -144,14 +147,9 @@ fn only(offers: &[Offer]) -> Result<&Offer, LaunchError> {
     }
 }
 
-/// A name as part of a path. Its slashes stay.
+/// A name as part of a path.
 fn encoded(name: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'/' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    name.bytes().map(byte).collect()
+    utf8_percent_encode(name, QUOTED).to_string()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use hub::{Cache, Hub, Limiter, ModelName, Pull, Pulled, pull, remote};
+use hub::{CONNECTIONS, Cache, Hub, Limiter, ModelName, Pull, Pulled, pull, remote};
 use serde_json::{Value, json};
 
 use super::{ModelsError, hub, server_config, units};
@@ -13,9 +13,6 @@ use crate::config::Environment;
 mod progress;
 
 use progress::{Bars, JsonLines, Lines};
-
-/// Connections at once. More make a fast line no faster.
-const CONNECTIONS: u16 = 8;
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]

@@ -2,17 +2,14 @@
 
 use std::io::Write;
 
-use futures::StreamExt;
-use hub::appraisal::{Appraised, Machine, Verdict};
-use hub::{MLX, Query, Sort};
+use hub::appraisal::{self, Appraised, Machine, Verdict};
+use hub::{MLX, Query};
+use ipc_proto::hub::HubSort;
 
 use super::{ModelsError, hub, server_config, units};
 use crate::client::Home;
 use crate::config::Environment;
 use crate::table;
-
-/// Files config.json that are read at once.
-const AT_ONCE: usize = 8;
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -70,19 +67,15 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
         tags.insert(0, MLX.to_owned());
     }
     let sort = match flags.sort {
-        SortKey::Downloads => Sort::Downloads,
-        SortKey::Likes => Sort::Likes,
-        SortKey::Modified => Sort::Modified,
-        SortKey::Created => Sort::Created,
-        SortKey::Trending => Sort::Trending,
+        SortKey::Downloads => HubSort::Downloads,
+        SortKey::Likes => HubSort::Likes,
+        SortKey::Modified => HubSort::Modified,
+        SortKey::Created => HubSort::Created,
+        SortKey::Trending => HubSort::Trending,
     };
     let (text, limit) = (flags.words.join(" "), flags.limit.into());
     let query = Query { text, author: flags.author, task: flags.task, tags, sort, limit };
-    let found = hub.search(&query).await?;
-    let appraised = futures::stream::iter(found)
-        .map(|found| Appraised::new(&hub, found, machine, flags.exact))
-        .buffered(AT_ONCE);
-    let mut all: Vec<Appraised> = appraised.collect().await;
+    let mut all = appraisal::search(&hub, &query, machine, flags.exact).await?;
     if flags.fits {
         all.retain(|appraised| appraised.verdict == Verdict::Fits);
     }

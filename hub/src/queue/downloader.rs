@@ -10,11 +10,8 @@ use crate::appraisal;
 use crate::cache::Cache;
 use crate::client::Hub;
 use crate::error::HubError;
-use crate::pull::{Limiter, Pull, Pulled, pull};
+use crate::pull::{CONNECTIONS, Limiter, Pull, Pulled, pull};
 use crate::settings::{ModelName, Settings};
-
-/// Connections of a download. More make a fast line no faster.
-const CONNECTIONS: usize = 8;
 
 /// Downloads models.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ impl Downloader {
             }
         }
         let limiter = self.limiter.clone();
-        let order = Pull { name, include: Vec::new(), connections: CONNECTIONS, limiter };
+        let order = Pull { name, include: Vec::new(), connections: CONNECTIONS.into(), limiter };
         pull(&hub, &order, &*meter).await
     }
 

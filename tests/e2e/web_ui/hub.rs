@@ -1,7 +1,5 @@
 //! A model is found, downloaded, paused and loaded on the page, over a hub of the tests.
 
-use std::fs;
-
 use e2e::fake_hub::{FakeHub, Model};
 use e2e::{Server, places};
 
@@ -12,16 +10,7 @@ const BYTES_PER_SECOND: u64 = 1_500_000;
 
 #[test]
 fn model_is_found_downloaded_paused_and_loaded() {
-    let folder = places::models().join(places::TOY_QWEN2);
-    let names = [
-        "config.json",
-        "generation_config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ];
-    let files = names.map(|name| (name, fs::read(folder.join(name)).unwrap()));
-    let hub = FakeHub::start([("mlx-community/toy-qwen2", Model::new(files))]);
+    let hub = FakeHub::start([("mlx-community/toy-qwen2", Model::toy())]);
     hub.faults(|faults| faults.slow = Some(BYTES_PER_SECOND));
     let cache = tempfile::tempdir().unwrap();
     let server = Server::builder()
