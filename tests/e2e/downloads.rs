@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::fake_hub::{FakeHub, Model, bytes};
 use e2e::hub_user::HubUser;
 use e2e::process::{self, wait_for};
-use e2e::{Server, http};
+use e2e::{Server, http, scripts};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -375,4 +375,27 @@ fn request_for_a_model_of_the_hub_begins_its_download_if_the_settings_say_so() {
         let answer = server.post("/v1/chat/completions", &chat("org/old"));
         answer.status == 404 && answer.text("/error/message").contains("\"gpt2\" models are not supported")
     });
+}
+
+/// A client that leaves ends no download; one that comes again follows it.
+#[test]
+fn ollama_pulls() {
+    let hub = hub(2_000_000);
+    let user = HubUser::new(&hub);
+    let server = user.serve("");
+    scripts::run("ollama_pull.py", &[&server.url(""), TOY, "mlx-community/none"]);
+    let mut lines = http::lines(&server.url("/api/pull"), &json!({"model": BIG}));
+    let begun = lines.find(|line| line["completed"].as_u64() > Some(100_000)).unwrap();
+    assert_eq!(begun["total"], 2 * SIZE + 22 + 2);
+    drop(lines);
+    let last = http::lines(&server.url("/api/pull"), &json!({"model": BIG})).last().unwrap();
+    assert_eq!(last, json!({"status": "success"}));
+    assert_equal(&hub, &user, BIG);
+    assert_eq!(server.get(&format!("/v1/models/{BIG}")).status, 200, "it is in the list at once");
+    // The server's end is a line.
+    let mut lines = http::lines(&server.url("/api/pull"), &json!({"model": OTHER}));
+    lines.find(|line| line["completed"].as_u64() > Some(0)).unwrap();
+    let stopping = std::thread::spawn(move || server.stop(Signal::SIGTERM));
+    assert!(lines.last().unwrap()["error"].as_str().unwrap().contains("goes on"));
+    stopping.join().unwrap();
 }

@@ -83,6 +83,13 @@ pub fn listen(url: &str, limit: Duration) -> Result<Events, ureq::Error> {
     Ok(Events { status, lines: BufReader::new(reader).lines() })
 }
 
+/// POST whose answer is a JSON value in each line.
+pub fn lines(url: &str, body: &Value) -> impl Iterator<Item = Value> + use<> {
+    let response = send(url, body.to_string().as_bytes(), LIMIT).unwrap();
+    let lines = BufReader::new(response.into_body().into_reader()).lines();
+    lines.map_while(Result::ok).map(|line| serde_json::from_str(&line).unwrap())
+}
+
 /// POST of JSON with a time limit.
 pub fn post_within(url: &str, body: &Value, limit: Duration) -> Result<Answer, ureq::Error> {
     send(url, body.to_string().as_bytes(), limit).map(answer)

@@ -45,6 +45,6 @@ await assert.rejects(client.chat({ model: "nothing", messages }), (error) => {
   assert.match(error.message, /nothing/);
   return true;
 });
-await assert.rejects(client.pull({ model: "llama3" }), /mlxd pull/);
+await assert.rejects(client.pull({ model: "llama3" }), /ORGANISATION\/NAME/);
 
 console.log("all checks passed");

@@ -128,7 +128,7 @@ def refusals():
     image = [{"role": "user", "content": "What is this?", "images": [b"\x89PNG"]}]
     refused(lambda: client.chat(model=model, messages=image), 400, "images")
     refused(lambda: client.generate(model=model, prompt="a", context=[1, 2]), 400, "context")
-    refused(lambda: client.pull("llama3"), 501, "mlxd pull")
+    refused(lambda: client.pull("llama3"), 400, "ORGANISATION/NAME")
     refused(lambda: client.copy(model, "other"), 501, "/api/copy")
     refused(lambda: client.delete(model), 501, "/api/delete")
 

@@ -14,7 +14,7 @@ use crate::protocols::anthropic::messages::{events as message_events, wire as me
 use crate::protocols::anthropic::{error as anthropic_error, models as anthropic_models};
 use crate::protocols::embeddings::{cohere, rerank, wire as embeddings};
 use crate::protocols::lmstudio;
-use crate::protocols::ollama::{models as ollama_models, wire as ollama};
+use crate::protocols::ollama::{models as ollama_models, pull as ollama_pull, wire as ollama};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::completions::wire as completions;
 use crate::protocols::openai::decisions::wire as decisions;
@@ -306,7 +306,13 @@ fn ollama_operations() -> Vec<Operation> {
         bodyless::<ollama_models::RunningModels>("get", "/api/ps", "Every loaded model"),
         post::<ollama_models::ShowRequest, ollama_models::Show>("/api/show", "One model"),
         bodyless::<ollama_models::Version>("get", "/api/version", "The Ollama that this is like"),
-        not_built("post", "/api/pull"),
+        lines(
+            post::<ollama_pull::PullRequest, ollama_pull::PullProgress>(
+                "/api/pull",
+                "Download a model of Hugging Face's hub",
+            ),
+            schema_of::<ollama_pull::PullProgress>,
+        ),
         not_built("post", "/api/create"),
         not_built("post", "/api/copy"),
         not_built("post", "/api/push"),

@@ -8,5 +8,6 @@ pub mod folder;
 pub mod handler;
 pub mod models;
 pub mod parse;
+pub mod pull;
 pub mod wire;
 pub mod write;

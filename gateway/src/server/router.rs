@@ -20,7 +20,7 @@ use crate::protocols::embeddings::handler as embeddings;
 use crate::protocols::error::{ApiError, unroutable};
 use crate::protocols::lmstudio;
 use crate::protocols::models::handler as models;
-use crate::protocols::ollama::{catalog, handler as ollama};
+use crate::protocols::ollama::{catalog, handler as ollama, pull};
 use crate::protocols::openai::decisions::handler as decisions;
 use crate::protocols::openai::handler as generate;
 use crate::protocols::openai::responses::{handler as responses, socket};
@@ -126,7 +126,7 @@ fn ollama_routes() -> Router<AppState> {
         .route("/api/ps", get(catalog::ps))
         .route("/api/show", post(catalog::show))
         .route("/api/version", get(catalog::version))
-        .route("/api/pull", post(catalog::pull))
+        .route("/api/pull", post(pull::pull))
         .route("/api/create", post(catalog::store_change))
         .route("/api/copy", post(catalog::store_change))
         .route("/api/push", post(catalog::store_change))

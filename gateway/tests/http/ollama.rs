@@ -105,7 +105,6 @@ fn loaded_models_are_listed_and_models_are_shown() {
 fn changes_of_the_store_are_not_implemented() {
     let gateway = Gateway::start("");
     for (method, path) in [
-        ("POST", "/api/pull"),
         ("POST", "/api/create"),
         ("POST", "/api/copy"),
         ("POST", "/api/push"),

@@ -90,14 +90,6 @@ pub async fn version() -> Json<Version> {
     Json(Version { version: OLLAMA_VERSION })
 }
 
-/// `POST /api/pull`: downloads are a command.
-pub async fn pull() -> Response {
-    let text = "this endpoint is not built: download a model of Hugging Face's hub with `mlxd pull ORG/MODEL`, or put its \
-                folder (config.json, *.safetensors, tokenizer.json) into the models folder of mlxd; it is then in /api/tags \
-                without a restart";
-    unroutable(StatusCode::NOT_IMPLEMENTED, text)
-}
-
 /// Other changes of the store of models.
 pub async fn store_change(request: Request) -> Response {
     let path = request.uri().path();

@@ -70,6 +70,8 @@ fn scope(method: &Method, path: &str) -> Scope {
     let is_under =
         |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match *method {
+        // It fills the disk, as POST /admin/v1/downloads does.
+        _ if path == "/api/pull" => Scope::Admin,
         _ if !is_under("/admin") && !is_under("/metrics") => Scope::Inference,
         Method::GET | Method::HEAD => Scope::AdminRead,
         _ => Scope::Admin,
@@ -97,6 +99,7 @@ mod tests {
             (Method::OPTIONS, "/admin", Scope::Admin),
             (Method::GET, "/admin/v1/hub/search", Scope::AdminRead),
             (Method::PATCH, "/admin/v1/downloads/d1", Scope::Admin),
+            (Method::POST, "/api/pull", Scope::Admin),
             (Method::POST, "/v1/chat/completions", Scope::Inference),
             (Method::GET, "/administrators", Scope::Inference),
             (Method::DELETE, "/v1/responses/admin", Scope::Inference),
