@@ -1,7 +1,6 @@
 //! Models that are broken: files that are no weights, models without numbers, impossible values.
 
 use std::fs;
-use std::path::Path;
 
 use e2e::places::{self, SMOLLM2};
 use e2e::{Server, broken, derived};
@@ -49,13 +48,20 @@ fn files_that_are_no_weights_are_named_in_the_list_and_at_the_request() {
 fn model_without_numbers_is_a_500_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     broken::without_numbers(folder.path(), "no-numbers");
+    broken::with_infinite_logits(folder.path(), "infinite");
     let server = Server::builder().models(folder.path()).start();
     let mut body = chat("Hi");
-    body["model"] = "no-numbers".into();
-    for format in ["text", "json_object"] {
-        body["response_format"] = json!({ "type": format });
-        let answer = server.post("/v1/chat/completions", &body);
-        assert!(answer.expect_error(500).contains("computes no numbers (NaN)"), "{format}: {}", answer.body);
+    for model in ["no-numbers", "infinite"] {
+        body["model"] = model.into();
+        for format in ["text", "json_object"] {
+            body["response_format"] = json!({ "type": format });
+            let answer = server.post("/v1/chat/completions", &body);
+            assert!(
+                answer.expect_error(500).contains("computes no numbers"),
+                "{model} {format}: {}",
+                answer.body
+            );
+        }
     }
 }
 
@@ -87,16 +93,6 @@ fn config_of_python_or_of_an_editor_is_served() {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// A copy of a model folder with a changed configuration.
-fn copy_with(folder: &Path, name: &str, changes: &Value) {
-    let to = derived::link(folder, name);
-    let path = to.join("config.json");
-    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    fs::remove_file(&path).unwrap();
-    fs::write(&path, config.to_string()).unwrap();
-}
-
 #[test]
 fn models_with_impossible_values_are_named_before_and_at_the_request() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,7 +102,7 @@ fn models_with_impossible_values_are_named_before_and_at_the_request() {
         ("width", json!({"hidden_size": 1u64 << 40}), "hidden_size is 1099511627776"),
     ];
     for (name, changes, _) in &cases {
-        copy_with(folder.path(), name, changes);
+        derived::with_config(folder.path(), name, changes);
     }
     let server = Server::builder().models(folder.path()).start();
     refusals(&server, cases.iter().map(|(name, _, expected)| (*name, *expected)));

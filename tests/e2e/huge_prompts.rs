@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::places::SMOLLM2;
 use e2e::{Server, figures, http, process};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 /// Bytes of a huge prompt: the largest body that the gateway takes.
@@ -100,4 +101,83 @@ fn huge_prompts_take_neither_memory_nor_time() {
     let is_given_back = || process::memory_mib(pid, "VmRSS") <= before + RETAINED_MIB;
     process::wait_for("the memory is given back", Duration::from_secs(10), is_given_back);
     assert!(one < Duration::from_secs(5) && other < Duration::from_secs(5), "{one:?} {other:?}");
+}
+
+/// Counting has no limit, so this many bytes keep a worker busy for seconds.
+const LONG: usize = 24 << 20;
+
+/// A loaded model's worker, and a request that it reads for seconds.
+fn long_reading(server: &Server) -> (i32, Value) {
+    assert_eq!(server.post("/v1/messages/count_tokens", &chat("Hi")).status, 200);
+    (server.workers().remove(0).pid, chat(&"hello ".repeat(LONG / 6)))
+}
+
+/// Processor milliseconds that a worker takes until it rests.
+fn work_until_rest(pid: i32) -> u64 {
+    let mut now = process::cpu_ms(pid);
+    process::wait_for("the worker rests", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_millis(300));
+        let before = std::mem::replace(&mut now, process::cpu_ms(pid));
+        now - before < 30
+    });
+    now
+}
+
+#[test]
+fn tokenising_ends_when_its_client_has_gone() {
+    let server = Server::start();
+    let (pid, request) = long_reading(&server);
+    let path = "/v1/messages/count_tokens";
+    let before = process::cpu_ms(pid);
+    assert_eq!(server.post(path, &request).status, 200);
+    let whole = work_until_rest(pid) - before;
+    let before = process::cpu_ms(pid);
+    let limit = Duration::from_millis(1_000);
+    http::post_within(&server.url(path), &request, limit).expect_err("the client leaves");
+    let part = work_until_rest(pid) - before;
+    println!("{whole} ms of processor time to its end, {part} ms for a client that left after {limit:?}");
+    assert!(part < whole / 2, "{part} ms of {whole}");
+    assert_eq!(server.post(path, &chat("Hi")).status, 200);
+}
+
+/// As if the request had killed each of them. A third worker does not get it, and the model is not to blame.
+#[test]
+fn request_whose_reading_two_workers_did_not_survive_fails_and_the_model_serves_on() {
+    let server = Server::start();
+    let path = "/v1/messages/count_tokens";
+    let (_, request) = long_reading(&server);
+    for round in 1..=3 {
+        let failed = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| server.post(path, &request));
+            for _ in 0..2 {
+                let pid = reading_worker(&server);
+                process::signal(pid, Signal::SIGKILL);
+                let has_ended = || server.workers().iter().all(|worker| worker.pid != pid);
+                process::wait_for("it has ended", Duration::from_secs(10), has_ended);
+            }
+            asked.join().unwrap()
+        });
+        let message = failed.expect_error(500);
+        assert!(message.contains("2 worker processes ended one after another"), "{message}");
+        let begun = Instant::now();
+        assert_eq!(server.post(path, &chat("Hi")).status, 200, "round {round}: the breaker is closed");
+        println!("round {round}: the next answer after {:?}", begun.elapsed());
+    }
+}
+
+/// Waits until a ready worker computes, and returns its process.
+fn reading_worker(server: &Server) -> i32 {
+    let mut reading = None;
+    process::wait_for("a worker reads", Duration::from_secs(60), || {
+        let models = server.get("/admin/v1/models").body;
+        let models = models["models"].as_array().unwrap().iter();
+        let workers = models.flat_map(|model| model["workers"].as_array().unwrap());
+        let mut ready = workers.filter(|worker| worker["state"] == "ready");
+        let Some(pid) = ready.next().and_then(|worker| worker["pid"].as_i64()) else { return false };
+        let before = process::cpu_ms(pid as i32);
+        std::thread::sleep(Duration::from_millis(300));
+        reading = (process::cpu_ms(pid as i32).saturating_sub(before) > 150).then_some(pid as i32);
+        reading.is_some()
+    });
+    reading.unwrap()
 }

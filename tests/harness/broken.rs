@@ -27,13 +27,29 @@ pub fn hanging(folder: &Path, name: &str) {
 /// # Panics
 /// When the files cannot be made.
 pub fn without_numbers(folder: &Path, name: &str) {
+    write_toy(folder, name, fill_with_nan);
+}
+
+/// Writes a toy model whose last norm leaves one infinite value, so that each logit is infinite and none is a NaN.
+///
+/// # Panics
+/// When the files cannot be made.
+pub fn with_infinite_logits(folder: &Path, name: &str) {
+    write_toy(folder, name, |norm| {
+        norm.fill(0);
+        // Infinity as a bfloat16.
+        norm[..2].copy_from_slice(&0x7f80_u16.to_le_bytes());
+    });
+}
+
+fn write_toy(folder: &Path, name: &str, change_norm: impl FnOnce(&mut [u8])) {
     let model = folder.join(name);
     std::fs::create_dir_all(&model).unwrap();
     let toy = places::models().join(places::TOY_QWEN2);
     for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(toy.join(file), model.join(file)).unwrap();
     }
-    break_tensor(&toy, &model, "model.norm.weight");
+    change_tensor(&toy, &model, "model.norm.weight", change_norm);
 }
 
 /// Writes MiniLM with a norm that is not a number, so that no vector has numbers.
@@ -48,11 +64,16 @@ pub fn encoder_without_numbers(folder: &Path, name: &str) {
             std::os::unix::fs::symlink(file.path(), model.join(file.file_name())).unwrap();
         }
     }
-    break_tensor(&from, &model, "encoder.layer.0.output.LayerNorm.weight");
+    change_tensor(&from, &model, "encoder.layer.0.output.LayerNorm.weight", fill_with_nan);
 }
 
-/// Copies the weights in `from` to `model`, with one tensor that holds no numbers.
-fn break_tensor(from: &Path, model: &Path, tensor: &str) {
+/// All bits set are a NaN in every float format.
+fn fill_with_nan(bytes: &mut [u8]) {
+    bytes.fill(0xff);
+}
+
+/// Copies the weights in `from` to `model` with other bytes in one tensor.
+fn change_tensor(from: &Path, model: &Path, tensor: &str, change: impl FnOnce(&mut [u8])) {
     let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut data: Vec<(String, safetensors::Dtype, Vec<usize>, Vec<u8>)> = tensors
@@ -62,8 +83,7 @@ fn break_tensor(from: &Path, model: &Path, tensor: &str) {
         })
         .collect();
     let broken = data.iter_mut().find(|(name, ..)| name.ends_with(tensor)).unwrap();
-    // All bits set are a NaN in every float format.
-    broken.3.fill(0xff);
+    change(&mut broken.3);
     let views = data.iter().map(|(name, dtype, shape, bytes)| {
         (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
     });

@@ -1,6 +1,8 @@
-//! Models derived from SmolLM2: its weights and tokenizer behind another chat template.
+//! Models derived from SmolLM2: its weights and tokenizer with another chat template or configuration.
 
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::places;
 
@@ -25,5 +27,19 @@ pub fn write(folder: &Path, name: &str, template: &str) -> PathBuf {
     let model = link(folder, name);
     // This file takes precedence over the template in tokenizer_config.json.
     std::fs::write(model.join("chat_template.jinja"), template).unwrap();
+    model
+}
+
+/// Links SmolLM2 as the model `name` with these values in its config.json. Returns the model's folder.
+///
+/// # Panics
+/// When the files cannot be written.
+pub fn with_config(folder: &Path, name: &str, changes: &Value) -> PathBuf {
+    let model = link(folder, name);
+    let path = model.join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, config.to_string()).unwrap();
     model
 }
