@@ -18,7 +18,7 @@ pub struct TokenBound {
 
 impl TokenBound {
     /// Whether texts with these parts certainly have more than `tokens` tokens together. Looks at a few times as much of them as
-    /// that needs, so that the time does not grow with the texts.
+    /// that needs at most, so that the time does not grow with the texts.
     pub fn is_exceeded<'a>(&self, parts: impl Iterator<Item = &'a str> + Clone, tokens: usize) -> bool {
         let needed = tokens.saturating_add(1).saturating_mul(self.bytes.max(1) as usize);
         if parts.clone().map(str::len).fold(0, usize::saturating_add) < needed {
@@ -30,13 +30,11 @@ impl TokenBound {
         let mut found = 0;
         for part in parts {
             let beginning = &part[..part.floor_char_boundary(needed.saturating_mul(LOOK))];
-            found += if self.skips_space {
-                beginning.split_whitespace().map(counted).sum()
-            } else {
-                counted(beginning)
-            };
-            if found >= needed {
-                return true;
+            for word in beginning.split(|char: char| self.skips_space && char.is_whitespace()) {
+                found += counted(word);
+                if found >= needed {
+                    return true;
+                }
             }
         }
         false

@@ -1,14 +1,16 @@
 //! Parses request bodies with a size limit. Errors name the invalid field.
 
 pub mod escapes;
+mod raw;
 
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use futures::StreamExt;
 use ipc_proto::{Error, ErrorKind, Origin, Result, wording};
 use serde::de::{DeserializeOwned, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, de};
+
+pub use raw::RawBody;
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
@@ -30,7 +32,7 @@ pub async fn json<T: Body>(request: Request) -> Result<T> {
 /// # Errors
 /// The same as [`json`].
 pub async fn json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
-    parse(&bytes_within(request, limit).await?)
+    parse_raw(&read_within(request, limit).await?)
 }
 
 /// Like [`json`], but returns the default for an empty body.
@@ -38,35 +40,34 @@ pub async fn json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
 /// # Errors
 /// The same as [`json`].
 pub async fn json_or_default<T: Body + Default>(request: Request) -> Result<T> {
-    let bytes = bytes(request).await?;
-    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
+    let body = read(request).await?;
+    if body.len() == 0 { Ok(T::default()) } else { parse_raw(&body) }
 }
 
 /// Reads the request's body.
 ///
 /// # Errors
 /// Returns an error if the body is too large or the connection fails.
-pub(crate) async fn bytes(request: Request) -> Result<Bytes> {
-    bytes_within(request, MAX_BODY_BYTES).await
+pub(crate) async fn read(request: Request) -> Result<RawBody> {
+    read_within(request, MAX_BODY_BYTES).await
 }
 
-async fn bytes_within(request: Request, limit: usize) -> Result<Bytes> {
+async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
     let announced: Option<u64> =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
     let mut pieces = request.into_body().into_data_stream();
-    // Of a body whose length is known there is only one copy, and memory that the client has not filled yet costs nothing.
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0) as usize);
+    let mut body = RawBody::with_capacity(announced.unwrap_or(0) as usize);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|e| Error::invalid("body", format!("the body cannot be read: {e}")))?;
-        if bytes.len() + piece.len() > limit {
+        if body.len() + piece.len() > limit {
             return Err(too_large(limit));
         }
-        bytes.extend_from_slice(&piece);
+        body.push(&piece);
     }
-    Ok(bytes.into())
+    Ok(body)
 }
 
 fn too_large(limit: usize) -> Error {
@@ -80,19 +81,32 @@ fn too_large(limit: usize) -> Error {
 /// # Errors
 /// Returns an error for invalid JSON, or an error that names the path of the invalid field.
 pub fn parse<T: Body>(bytes: &[u8]) -> Result<T> {
-    parse_exactly(bytes).or_else(|error| {
-        let repaired = || escapes::repair_escapes(&String::from_utf8_lossy(bytes));
-        // An error that names a field means that the JSON was valid.
-        if error.field.is_some() || !bytes.contains(&b'\\') {
-            return Err(error);
-        }
-        parse_exactly(repaired().as_bytes())
-            .map_err(|second| if second.field.is_some() { second } else { error })
-    })
+    parse_exactly(de::SliceRead::new(bytes), bytes).or_else(|error| parse_repaired(error, bytes))
 }
 
-fn parse_exactly<T: Body>(bytes: &[u8]) -> Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+/// Like [`parse`].
+///
+/// # Errors
+/// The same as [`parse`].
+pub fn parse_raw<T: Body>(body: &RawBody) -> Result<T> {
+    let Some(text) = body.text() else { return parse(&body.to_bytes()) };
+    let parsed = parse_exactly(de::StrRead::new(text), text.as_bytes());
+    parsed.or_else(|error| parse_repaired(error, text.as_bytes()))
+}
+
+/// Parses the repaired body, if repairing `bytes` may help against `error`.
+fn parse_repaired<T: Body>(error: Error, bytes: &[u8]) -> Result<T> {
+    // An error that names a field means that the JSON was valid.
+    if error.field.is_some() || !bytes.contains(&b'\\') {
+        return Err(error);
+    }
+    let repaired = escapes::repair_escapes(&String::from_utf8_lossy(bytes));
+    parse_exactly(de::StrRead::new(&repaired), repaired.as_bytes())
+        .map_err(|second| if second.field.is_some() { second } else { error })
+}
+
+fn parse_exactly<'a, T: Body>(json: impl de::Read<'a>, bytes: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::new(json);
     let parsed =
         deserialize(&mut json).map_err(|error| blame_value::<T>(blame_part::<T>(error, bytes), bytes))?;
     let end = json.end().map_err(|e| format!("the body is not JSON: {e}"));

@@ -58,15 +58,15 @@ async fn generate<T: Body + NamesModel>(
     let labels = labels::from_headers(request.headers());
     let names = services.names.now();
     let headers = original::headers(&names, request.headers());
-    let body = body::bytes(request).await?;
-    let mut typed = body::parse(&body);
+    let body = body::read(request).await?;
+    let mut typed = body::parse_raw(&body);
     if let Ok(request) = &mut typed {
         model_choice::fill(&services.catalogue, request).await?;
     }
     let mut parsed = typed.and_then(parse);
     if endpoint == Endpoint::Chat {
         let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
-        let original = original::keep(&names, (WireProtocol::Chat, headers), body, known);
+        let original = original::keep(&names, (WireProtocol::Chat, headers), body.into_bytes(), known);
         parsed = original::join(parsed, original, parse, |valid| &mut valid.request);
     }
     let ChoicesRequest { request, form } = parsed?.with_labels(labels);

@@ -129,7 +129,7 @@ async fn answer(stored: &Arc<Idempotency>, key: String, request: Request, next: 
     let key = ScopedKey { tenant: tenant.unwrap_or_default(), key };
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
-    let body = body::bytes(Request::from_parts(parts.clone(), body)).await?;
+    let body = body::read(Request::from_parts(parts.clone(), body)).await?.into_bytes();
     let digest = Sha256::new().chain_update(path).chain_update([0u8]).chain_update(&body).finalize().into();
     let (response, is_first) = {
         let mut responses = stored.responses();

@@ -55,14 +55,14 @@ async fn prepare(
     let sender = labels::from_headers(request.headers());
     let names = services.names.now();
     let headers = original::headers(&names, request.headers());
-    let body = body::bytes(request).await?;
-    let mut typed = body::parse(&body);
+    let body = body::read(request).await?;
+    let mut typed = body::parse_raw(&body);
     if let Ok(request) = &mut typed {
         model_choice::fill(&services.catalogue, request).await?;
     }
     let parsed = typed.and_then(parse::parse);
     let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
-    let original = original::keep(&names, (WireProtocol::Messages, headers), body, known);
+    let original = original::keep(&names, (WireProtocol::Messages, headers), body.into_bytes(), known);
     let mut valid = original::join(parsed, original, parse::parse, |valid| &mut valid.request)?;
     valid.request = valid.request.with_labels(sender);
     let compacted = compact(&services, (&id, &tenant), &mut valid).await?;
