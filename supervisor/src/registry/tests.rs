@@ -10,6 +10,9 @@ use proptest::prelude::*;
 use super::scan::StoreScanner;
 use super::*;
 
+/// Bytes of a key's or value's element, for a model with norms of 16 bits. On a CPU the worker computes in fp32.
+const KV_ELEMENT: u64 = if cfg!(target_os = "macos") { 2 } else { 4 };
+
 fn write_model(folder: &Path, name: &str) {
     fs::create_dir_all(folder.join(name)).unwrap();
     fs::write(folder.join(name).join("config.json"), "{}").unwrap();
@@ -183,9 +186,8 @@ fn vision_model_counts_only_its_language_model() {
     write_weights(&root.path().join("model.safetensors"), &tensors);
     let details = inspect::inspect(root.path());
     assert_eq!((details.context, details.parameters, details.problem), (Some(131_072), 64, None));
-    // Two layers of four heads of 256, keys and values of four bytes.
-    let element = if cfg!(target_os = "macos") { 2 } else { 4 };
-    assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * element);
+    // Two layers of four heads of 256, keys and values.
+    assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * KV_ELEMENT);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn headers_give_details_and_are_read_again_only_after_a_change() {
     if cfg!(target_os = "linux") {
         assert_eq!(details.weight_bytes, details.parameters * 4);
     }
-    assert_eq!((details.context, details.kv_bytes_per_token), (Some(4096), 2 * 2 * 2 * 16 * 4));
+    assert_eq!((details.context, details.kv_bytes_per_token), (Some(4096), 2 * 2 * 2 * 16 * KV_ELEMENT));
     let Capabilities { chat, tools, reasoning, vision, embeddings } = details.capabilities;
     assert!(chat && tools && reasoning && !vision && !embeddings);
     assert!(Arc::ptr_eq(&only_model(&mut scanner), &first), "unchanged files are not read again");
