@@ -195,9 +195,12 @@ impl GrammarSource {
 
     fn schema(&mut self, mut schema: Value, function: Option<(String, String)>) -> Value {
         schema::prepare(&mut schema);
-        self.comparable.extend(numbers::comparable(&schema));
+        let comparable = numbers::comparable(&schema);
         self.numbers.replace(&mut schema);
-        self.schemas.push((function, schema.clone()));
+        self.schemas.push((function.clone(), schema.clone()));
+        // Errors about `oneOf` are found here.
+        self.schemas.extend(comparable.clone().map(|schema| (function, schema)));
+        self.comparable.extend(comparable);
         schema
     }
 }

@@ -64,6 +64,17 @@ pub(super) fn pattern(format: &str) -> Option<String> {
     Some(format!("^(?:{pattern})$"))
 }
 
+/// The pattern of a format that llguidance enforces itself, for names of properties. `None` for any other.
+pub(super) fn name_pattern(format: &str) -> Option<String> {
+    let pattern = match format {
+        "uuid" => "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}".to_owned(),
+        "ipv4" => format!(r"(?:{OCTET}\.){{3}}{OCTET}"),
+        "ipv6" => ipv6(),
+        _ => return None,
+    };
+    Some(format!("^(?:{pattern})$"))
+}
+
 /// A UUID of a version.
 fn uuid(version: &str) -> Option<String> {
     let known = ["1", "3", "4", "5", "6", "7", "8"].contains(&version);
@@ -72,12 +83,15 @@ fn uuid(version: &str) -> Option<String> {
     })
 }
 
+/// IPv6 addresses (RFC 4291, section 2.2), with `::` at the beginning or before the last group only.
+fn ipv6() -> String {
+    let group = "[0-9A-Fa-f]{1,4}";
+    format!("(?:{group}:){{7}}{group}|::(?:{group}:){{0,6}}{group}|::|(?:{group}:){{1,6}}:{group}")
+}
+
 /// URIs that parse by the URL standard, too: `https:` has a host, and a port has at most 16 bits.
 fn uri() -> String {
-    let group = "[0-9A-Fa-f]{1,4}";
-    let address = format!(
-        r"\[(?:(?:{group}:){{7}}{group}|::(?:{group}:){{0,6}}{group}|::|(?:{group}:){{1,6}}:{group})\]"
-    );
+    let address = format!(r"\[(?:{})\]", ipv6());
     let host = format!(r"(?:{OCTET}\.{OCTET}\.{OCTET}\.{OCTET}|{address}|{NAME})");
     let authority = format!("(?:{USER}*@)?{host}(?:{PORT})?");
     let end = format!(r"(?:\?(?:{PATH}|\?)*)?(?:#(?:{PATH}|\?)*)?");

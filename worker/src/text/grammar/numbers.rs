@@ -9,7 +9,7 @@ use llguidance::earley::lexerspec::{LexemeClass, LexerSpec};
 use serde_json::{Map, Value, json};
 
 use super::decimal;
-use super::schema::{ANNOTATIONS, for_children_mut};
+use super::schema::{DEFINITIONS, for_children_mut};
 
 /// The first stand-in. Below 2^53.
 const FIRST: i64 = 4_203_611_870_295_313;
@@ -17,6 +17,8 @@ const FIRST: i64 = 4_203_611_870_295_313;
 const MAX_PLAIN: f64 = 1e15;
 /// Integers beyond this bound are no exact 64-bit floats.
 const MAX_EXACT: i128 = 1 << 53;
+/// Bounds of integers that are further out count as this one. Nearly the largest power of ten of 128 bits.
+const MAX_INTEGER: i128 = 10_i128.pow(37);
 /// Keywords of a bounded number, besides `type`.
 const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
 /// Keywords that llguidance intersects with those of an applicator beside them. A stand-in has no part in an intersection.
@@ -83,7 +85,7 @@ impl Numbers {
         let bounded = keywords.keys().any(|key| BOUNDS.contains(&key.as_str()));
         let known = |key: &String| {
             let key = key.as_str();
-            key == "type" || BOUNDS.contains(&key) || ANNOTATIONS.contains(&key)
+            key == "type" || BOUNDS.contains(&key) || DEFINITIONS.contains(&key)
         };
         if !bounded || !keywords.keys().all(known) {
             return;
@@ -127,7 +129,7 @@ impl Numbers {
         }
         let key = format!("{low:?}{high:?}");
         let reference = self.stand_in(StandIn { key, expression }, definitions);
-        keywords.retain(|key, _| key == "$defs" || key == "definitions");
+        keywords.retain(|key, _| DEFINITIONS.contains(&key.as_str()));
         keywords.insert("anyOf".into(), json!([plain, {"$ref": reference}]));
     }
 
@@ -144,12 +146,14 @@ impl Numbers {
         let below = below.map(|(value, exact)| value - i128::from(exact));
         let high = [most.map(|(value, _)| value), below].into_iter().flatten().min();
         let large = |bound: Option<i128>| bound.is_some_and(|bound| bound.abs() > MAX_EXACT);
-        if !large(low) && !large(high) || low.zip(high).is_some_and(|(low, high)| low > high) {
+        let beyond =
+            low.is_some_and(|low| low >= MAX_INTEGER) || high.is_some_and(|high| high <= -MAX_INTEGER);
+        if beyond || !large(low) && !large(high) || low.zip(high).is_some_and(|(low, high)| low > high) {
             return;
         }
         let (key, expression) = (format!("{low:?}{high:?} integer"), decimal::integer(low, high));
         let reference = self.stand_in(StandIn { key, expression }, definitions);
-        keywords.retain(|key, _| key == "$defs" || key == "definitions");
+        keywords.retain(|key, _| DEFINITIONS.contains(&key.as_str()));
         keywords.insert("$ref".into(), reference.into());
     }
 
@@ -246,12 +250,12 @@ fn whole(value: &Value) -> Option<(i128, bool)> {
     if let Some(whole) = value.as_i64().map(i128::from).or(value.as_u64().map(i128::from)) {
         return Some((whole, true));
     }
-    let number = value.as_f64().filter(|number| value.is_number() && number.abs() < 1e37)?;
-    Some((number.floor() as i128, number.fract() == 0.0))
+    let number = value.as_f64().filter(|_| value.is_number())?;
+    Some(((number.floor() as i128).clamp(-MAX_INTEGER, MAX_INTEGER), number.fract() == 0.0))
 }
 
 /// Whether llguidance intersects schemas inside `schema` that may hold numbers.
-fn has_intersections(schema: &mut Value) -> bool {
+pub(super) fn has_intersections(schema: &mut Value) -> bool {
     let mut found = false;
     for_children_mut(schema, &mut |child| found |= has_intersections(child));
     let Value::Object(keywords) = schema else { return found };

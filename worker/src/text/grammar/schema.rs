@@ -1,15 +1,21 @@
 //! Prepares JSON schemas as Zod and pydantic write them for llguidance: leaves out keywords that say nothing, and writes others
-//! in keywords that llguidance has. Pure.
+//! in keywords that llguidance has. Pure. Whatever remains is compiled or refused by name.
+
+mod dialects;
+mod disjoint;
+mod names;
+mod references;
 
 use serde_json::{Map, Value, json};
 
 use super::formats;
+use super::numbers::has_intersections;
 
 /// Formats that llguidance enforces. Those without a pattern in [`formats`], and every other one, are annotations.
 const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 /// Zod's patterns with look-around, which llguidance lacks, and the same without it. Each holds beside the format of its schema.
-const LOOK_AROUND: [(&str, Option<&str>); 3] = [
+const LOOK_AROUND: [(&str, Option<&str>); 5] = [
     // The format `duration` alone allows less.
     (r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$", None),
     // The look-ahead limits the length.
@@ -22,6 +28,15 @@ const LOOK_AROUND: [(&str, Option<&str>); 3] = [
     (
         r"^(?=[\s\S]*[\p{Extended_Pictographic}\p{Regional_Indicator}\u20E3])[\p{Extended_Pictographic}\p{Emoji_Component}]+$",
         Some(r"^\p{Extended_Pictographic}+$"),
+    ),
+    (
+        r"^[A-Z]{2}(?!00|01|99)\d{2}[A-Z0-9]{11,30}$",
+        Some(r"^[A-Z]{2}(?:0[2-9]|[1-8]\d|9[0-8])[A-Z0-9]{11,30}$"),
+    ),
+    // Few parts instead of a limited length.
+    (
+        r"^(?=.{1,253}$)([a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z]{2,63}$",
+        Some(r"^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.){1,2}[a-zA-Z]{2,63}$"),
     ),
 ];
 /// Characters of a host name, at most.
@@ -46,32 +61,18 @@ const SCHEMA: [&str; 11] = [
 const LISTS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 /// Keywords whose value is an object with schemas.
 const MAPS: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
-/// Keywords that never refuse a value.
-pub(super) const ANNOTATIONS: [&str; 18] = [
-    "title",
-    "description",
-    "default",
-    "examples",
-    "example",
-    "deprecated",
-    "readOnly",
-    "writeOnly",
-    "$comment",
-    "$schema",
-    "$id",
-    "$anchor",
-    "discriminator",
-    "contentEncoding",
-    "contentMediaType",
-    "contentSchema",
-    "$defs",
-    "definitions",
-];
+/// Keywords that hold definitions.
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// Prepares a schema and all schemas inside it.
 pub(crate) fn prepare(schema: &mut Value) {
+    dialects::rewrite(schema);
+    references::copy_escaped(schema);
     let definitions = definitions(schema);
     prepare_part(schema, &definitions);
+    if !has_intersections(schema) {
+        names::close(schema);
+    }
 }
 
 /// Calls `visit` with each schema directly inside `schema`, and with the words for its place: see [`super::place`].
@@ -118,18 +119,21 @@ pub(super) fn for_children_mut(schema: &mut Value, visit: &mut dyn FnMut(&mut Va
     }
 }
 
-/// Whether a schema has `keyword`, and otherwise only annotations.
-pub(super) fn has_only(keywords: &Map<String, Value>, keyword: &str) -> bool {
+/// Whether a schema has `keyword`, and otherwise only definitions.
+fn has_only(keywords: &Map<String, Value>, keyword: &str) -> bool {
     keywords.contains_key(keyword)
-        && keywords.keys().all(|key| key == keyword || ANNOTATIONS.contains(&key.as_str()))
+        && keywords.keys().all(|key| key == keyword || DEFINITIONS.contains(&key.as_str()))
 }
 
-/// The definitions of a schema, for references inside `propertyNames`.
+/// The definitions of a schema, for references.
 fn definitions(schema: &Value) -> Value {
     json!({"$defs": schema.get("$defs"), "definitions": schema.get("definitions")})
 }
 
 fn prepare_part(schema: &mut Value, definitions: &Value) {
+    if let Value::Object(keywords) = schema {
+        names::rewrite(keywords, definitions);
+    }
     for_children_mut(schema, &mut |child| prepare_part(child, definitions));
     let Value::Object(keywords) = schema else { return };
     // Zod's `never`.
@@ -139,7 +143,7 @@ fn prepare_part(schema: &mut Value, definitions: &Value) {
     }
     drop_empty_keywords(keywords);
     prepare_string(keywords);
-    prepare_property_names(keywords, definitions);
+    disjoint::rewrite_one_of(keywords, definitions);
 }
 
 /// Removes keywords that say nothing.
@@ -152,8 +156,7 @@ fn drop_empty_keywords(keywords: &mut Map<String, Value>) {
     if has_only(keywords, "allOf")
         && let Some(Value::Array(all)) = keywords.get_mut("allOf")
         && let [Value::Object(only)] = all.as_mut_slice()
-        && !only.contains_key("$defs")
-        && !only.contains_key("definitions")
+        && !DEFINITIONS.iter().any(|name| only.contains_key(*name))
     {
         let only = std::mem::take(only);
         keywords.remove("allOf");
@@ -205,59 +208,6 @@ fn prepare_string(keywords: &mut Map<String, Value>) {
 fn limit_length(keywords: &mut Map<String, Value>, most: u64) {
     let own = keywords.get("maxLength").and_then(Value::as_u64).unwrap_or(most);
     keywords.insert("maxLength".into(), own.min(most).into());
-}
-
-/// Writes `propertyNames` as names or patterns of properties. Leaves it where that would change the schema's meaning.
-fn prepare_property_names(keywords: &mut Map<String, Value>, definitions: &Value) {
-    let Some(names) = keywords.get("propertyNames") else { return };
-    let place = names.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
-    let names = place.and_then(|place| definitions.pointer(place)).unwrap_or(names).clone();
-    let Value::Object(mut names) = names else {
-        if names == Value::Bool(true) {
-            keywords.remove("propertyNames");
-        }
-        return;
-    };
-    names.retain(|key, _| !ANNOTATIONS.contains(&key.as_str()));
-    if names.get("type").is_some_and(|kind| kind == "string") {
-        names.remove("type");
-    }
-    if names.is_empty() {
-        keywords.remove("propertyNames");
-        return;
-    }
-    if keywords.contains_key("properties") || keywords.contains_key("patternProperties") {
-        return;
-    }
-    let members = keywords.get("additionalProperties").cloned().unwrap_or(Value::Bool(true));
-    let constant = names.get("const").map(std::slice::from_ref);
-    let listed = names.get("enum").and_then(Value::as_array).map(Vec::as_slice).or(constant);
-    let (keyword, all) = if let Some(listed) = listed.filter(|_| names.len() == 1) {
-        let all = listed.iter().filter_map(Value::as_str).map(|name| (name.to_owned(), members.clone()));
-        ("properties", all.collect::<Map<_, _>>())
-    } else if let Some(pattern) = name_pattern(&names) {
-        ("patternProperties", Map::from_iter([(pattern, members)]))
-    } else {
-        return;
-    };
-    keywords.remove("propertyNames");
-    keywords.insert("additionalProperties".into(), Value::Bool(false));
-    keywords.insert(keyword.into(), Value::Object(all));
-}
-
-/// A pattern for the names that a schema of strings allows, where one pattern can say it.
-fn name_pattern(names: &Map<String, Value>) -> Option<String> {
-    let only = |allowed: &[&str]| names.keys().all(|key| allowed.contains(&key.as_str()));
-    let number = |name: &str| names.get(name).map(Value::as_u64);
-    if only(&["pattern"]) {
-        return names["pattern"].as_str().map(str::to_owned);
-    }
-    if !only(&["minLength", "maxLength"]) {
-        return None;
-    }
-    let (least, most) = (number("minLength").unwrap_or(Some(0))?, number("maxLength"));
-    let most = most.map_or(Some(String::new()), |most| most.map(|most| most.to_string()))?;
-    Some(format!("^(?s:.{{{least},{most}}})$"))
 }
 
 #[cfg(test)]

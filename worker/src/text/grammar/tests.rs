@@ -332,6 +332,12 @@ fn refused_schema_names_keyword_and_place() {
             "pattern",
             "c",
         ),
+        (
+            r#"{"properties":{"n":{"type":"number","minimum":0},"u":{"oneOf":[{"type":"integer"},{"type":"number"}]}}}"#
+                .into(),
+            "oneOf",
+            "u",
+        ),
     ] {
         let error = SMOLLM2.grammars.compile(&schema(&text)).expect_err(&text);
         assert!(error.contains(keyword) && error.ends_with(&format!(" (at \"{place}\")")), "{text}: {error}");

@@ -117,6 +117,11 @@ const CASES: &[(ToolFormat, &str, &str)] = &[
     (ToolFormat::QwenXml, "<tool_call>\n<function=g>\n</function>\n</tool_call>", "|g({})"),
     (
         ToolFormat::QwenXml,
+        "<function=f>\n<parameter=b>\n12345678901234567890123\n</parameter>\n<parameter=c>\n{\"n\": [-98765432109876543210, 1.10]}\n</parameter>\n</function>",
+        r#"|f({"b": 12345678901234567890123, "c": {"n":[-98765432109876543210,1.10]}})"#,
+    ),
+    (
+        ToolFormat::QwenXml,
         "<tool_call><function=g><parameter=other>True</parameter></function>",
         r#"|g({"other": true})"#,
     ),
@@ -127,6 +132,11 @@ const CASES: &[(ToolFormat, &str, &str)] = &[
         r#"|g({})|g({"a": [1, {}]})"#,
     ),
     (ToolFormat::Pythonic, r#"[f(a="x", b=1)]"#, "{f}"),
+    (
+        ToolFormat::Pythonic,
+        "[f(b=12345678901234567890123, c={'n': (98765432109876543210,)})]",
+        r#"|f({"b": 12345678901234567890123, "c": {"n":[98765432109876543210]}})"#,
+    ),
     (
         ToolFormat::Pythonic,
         r#"[g(), f(a='it\'s', b=[1, (True, None)], c={'k': -1.5})]"#,

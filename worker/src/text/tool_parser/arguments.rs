@@ -1,12 +1,12 @@
 //! Arguments that are not written as JSON: writes them as a JSON object one by one, and reads values in Python's and Gemma's
 //! notation.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::text::sink::Sink;
 
-/// Deeper values are read as text.
-const MAX_DEPTH: u32 = 64;
+/// Deeper values are read as text: the arguments around them would be too deep for `serde_json`.
+const MAX_DEPTH: u32 = 126;
 /// Surrounds strings in Gemma's notation.
 pub(crate) const GEMMA_ESCAPE: &str = "<escape>";
 
@@ -75,43 +75,45 @@ pub(crate) fn push_partial_value(text: &str, sink: &mut Sink) {
     }
 }
 
-/// Converts a value from JSON, Python's or Gemma's notation to JSON. Any other text becomes a string.
+/// Converts a value from JSON, Python's or Gemma's notation to JSON. Any other text becomes a string. Numbers keep their digits:
+/// 64 bits would not hold all of them.
 pub(crate) fn to_json(text: &str) -> String {
     let text = text.trim();
-    if let Ok(value) = serde_json::from_str::<Value>(text) {
-        return value.to_string();
-    }
     let mut literal = LiteralParser { rest: text, depth: 0 };
     let value = literal.value().filter(|_| literal.rest.trim().is_empty());
-    value.unwrap_or_else(|| Value::from(text)).to_string()
+    value.unwrap_or_else(|| quoted(text))
 }
 
-/// Parses a literal. `rest` is the text that is left.
+/// A string in JSON.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Converts a literal to JSON. `rest` is the text that is left.
 struct LiteralParser<'a> {
     rest: &'a str,
     depth: u32,
 }
 
 impl LiteralParser<'_> {
-    fn value(&mut self) -> Option<Value> {
+    fn value(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();
         if let Some(rest) = self.rest.strip_prefix(GEMMA_ESCAPE) {
             let (text, rest) = rest.split_once(GEMMA_ESCAPE)?;
             self.rest = rest;
-            return Some(Value::from(text));
+            return Some(quoted(text));
         }
         let first = self.rest.chars().next()?;
         match first {
-            '{' => self.nested(|literal| literal.object().map(Value::Object)),
+            '{' => self.nested(Self::object),
             '[' => self.nested(|literal| literal.list(']')),
             '(' => self.nested(|literal| literal.list(')')),
-            '"' => self.json_string().or_else(|| self.python_string(first)),
-            '\'' => self.python_string(first),
+            '"' | '\'' => self.string(first).map(|text| quoted(&text)),
             _ => self.word(),
         }
     }
 
-    fn nested<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
+    fn nested(&mut self, read: impl Fn(&mut Self) -> Option<String>) -> Option<String> {
         self.rest = &self.rest[1..];
         self.depth += 1;
         let value = (self.depth <= MAX_DEPTH).then(|| read(self)).flatten();
@@ -127,7 +129,7 @@ impl LiteralParser<'_> {
         true
     }
 
-    fn list(&mut self, end: char) -> Option<Value> {
+    fn list(&mut self, end: char) -> Option<String> {
         let mut items = Vec::new();
         while !self.take_if(end) {
             items.push(self.value()?);
@@ -135,48 +137,56 @@ impl LiteralParser<'_> {
                 return None;
             }
         }
-        Some(Value::Array(items))
+        Some(format!("[{}]", items.join(",")))
     }
 
-    fn object(&mut self) -> Option<Map<String, Value>> {
-        let mut members = Map::new();
+    fn object(&mut self) -> Option<String> {
+        let mut members = Vec::new();
         while !self.take_if('}') {
-            let key = match self.rest.chars().next()? {
-                '"' | '\'' | '<' => match self.value()? {
-                    Value::String(key) => key,
-                    _ => return None,
-                },
-                _ => {
-                    let (key, rest) = self.rest.split_at(self.rest.find(':')?);
-                    self.rest = rest;
-                    key.trim().to_owned()
-                }
-            };
+            let key = self.key()?;
             if !self.take_if(':') {
                 return None;
             }
-            members.insert(key, self.value()?);
+            members.push(format!("{}:{}", quoted(&key), self.value()?));
             if !self.take_if(',') && !self.rest.starts_with('}') {
                 return None;
             }
         }
-        Some(members)
+        Some(format!("{{{}}}", members.join(",")))
     }
 
-    /// A JSON string. Its escapes differ from Python's.
-    fn json_string(&mut self) -> Option<Value> {
+    fn key(&mut self) -> Option<String> {
+        if let Some((key, rest)) =
+            self.rest.strip_prefix(GEMMA_ESCAPE).and_then(|rest| rest.split_once(GEMMA_ESCAPE))
+        {
+            self.rest = rest;
+            return Some(key.to_owned());
+        }
+        match self.rest.chars().next()? {
+            quote @ ('"' | '\'') => self.string(quote),
+            '<' => None,
+            _ => {
+                let (key, rest) = self.rest.split_at(self.rest.find(':')?);
+                self.rest = rest;
+                Some(key.trim().to_owned())
+            }
+        }
+    }
+
+    /// A JSON string or a Python string. Their escapes differ.
+    fn string(&mut self, quote: char) -> Option<String> {
+        let json = if quote == '"' { self.json_string() } else { None };
+        json.or_else(|| self.python_string(quote))
+    }
+
+    fn json_string(&mut self) -> Option<String> {
         let mut strings = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
         let text = strings.next()?.ok()?;
         self.rest = self.rest.get(strings.byte_offset()..)?;
-        Some(Value::from(text))
+        Some(text)
     }
 
-    /// A Python string.
-    fn python_string(&mut self, quote: char) -> Option<Value> {
-        self.unquote(quote).map(Value::from)
-    }
-
-    fn unquote(&mut self, quote: char) -> Option<String> {
+    fn python_string(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         let mut chars = self.rest.get(1..)?.chars();
         loop {
@@ -190,15 +200,15 @@ impl LiteralParser<'_> {
         Some(text)
     }
 
-    fn word(&mut self) -> Option<Value> {
+    fn word(&mut self) -> Option<String> {
         let end = self.rest.find([',', ']', '}', ')', ':']).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         match word.trim() {
-            "True" => Some(Value::Bool(true)),
-            "False" => Some(Value::Bool(false)),
-            "None" => Some(Value::Null),
-            word => serde_json::from_str(word).ok(),
+            "True" => Some("true".into()),
+            "False" => Some("false".into()),
+            "None" => Some("null".into()),
+            word => serde_json::from_str::<Value>(word).ok().map(|_| word.to_owned()),
         }
     }
 }

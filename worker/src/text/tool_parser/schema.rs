@@ -117,8 +117,13 @@ pub(super) fn texts(schema: &Value, root: &Value) -> Option<Texts> {
 }
 
 fn collect_texts(schema: &Value, root: &Value, depth: usize, texts: &mut Texts) -> Option<()> {
-    let schema = resolve(schema, root);
+    let mut schema = resolve(schema, root);
     if is_string(&schema) {
+        // OpenAPI 3.0
+        texts.nullable |= schema.get("nullable") == Some(&Value::Bool(true));
+        if let Some(Value::Array(listed)) = schema.get_mut("enum") {
+            listed.retain(Value::is_string);
+        }
         texts.schemas.push(schema);
         return Some(());
     }

@@ -52,6 +52,7 @@ fn bounds_beyond_64_bits_hold() {
     let unsigned = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
     let signed = json!({"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX});
     let large = json!({"type": "integer", "minimum": 1e20, "exclusiveMaximum": 1e21});
+    let wide = json!({"type": "integer", "minimum": -1e38, "exclusiveMaximum": 1e300});
     for (bounds, text, expected) in [
         (&single, "12.5", true),
         (&single, "3.4e38", true),
@@ -73,6 +74,9 @@ fn bounds_beyond_64_bits_hold() {
         (&large, "99999999999999999999", false),
         (&large, "999999999999999999999", true),
         (&large, "1000000000000000000000", false),
+        (&wide, "-12", true),
+        (&wide, "9999999999999999999999999999999999999", true),
+        (&wide, "100000000000000000000000000000000000000", false),
     ] {
         assert_eq!(accepts(bounds, text), expected, "{text} of {bounds}");
     }

@@ -42,10 +42,11 @@ fn members_of_a_schema_beyond_a_list_name_the_keyword() {
 #[test]
 fn text_parameters_are_found_among_other_types() {
     let schema = json!({"properties": {"a": {"type": "string"}, "b": {"const": "x"}, "c": {"$ref": "#/$defs/Unit"},
-        "d": {"enum": ["x", 1]}, "e": {"type": ["string", "null"]}, "f": {"type": ["string", "integer"]}},
+        "d": {"enum": ["x", 1]}, "e": {"type": ["string", "null"]}, "f": {"type": ["string", "integer"]},
+        "g": {"type": "string", "nullable": true}},
         "$defs": {"Unit": {"enum": ["C"]}}});
-    let expected =
-        [("a", false), ("b", false), ("c", false), ("e", true)].map(|(name, null)| (name.to_owned(), null));
+    let expected = [("a", false), ("b", false), ("c", false), ("e", true), ("g", true)]
+        .map(|(name, null)| (name.to_owned(), null));
     assert_eq!(text_parameters(&schema), expected);
     let mut either = schema;
     either["anyOf"] = json!([{"required": ["a"]}]);
