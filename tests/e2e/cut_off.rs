@@ -39,6 +39,19 @@ fn chat(server: &Server, more: &Value) -> (String, String) {
     whole
 }
 
+/// The events of a stream.
+fn events(server: &Server, path: &str, body: &Value) -> Vec<Value> {
+    let mut body = body.clone();
+    body["stream"] = json!(true);
+    let data = server.stream(path, &body).filter(|data| data != "[DONE]");
+    data.map(|data| serde_json::from_str(&data).unwrap()).collect()
+}
+
+/// The texts at `place` in all events.
+fn joined(events: &[Value], place: &str) -> String {
+    events.iter().filter_map(|event| event.pointer(place)?.as_str()).collect()
+}
+
 /// The ids of all tokens that hold nothing but the city's letter.
 fn letters(server: &Server) -> Vec<u64> {
     let tokens = (1..=CITY.len()).flat_map(|length| {
@@ -87,6 +100,10 @@ fn call_that_was_cut_off_is_announced_as_such_in_messages() {
         cut.body
     );
     assert!(cut.body["content"][0]["input"].get("city").is_none(), "{}", cut.body);
+    let events = events(&server, "/v1/messages", &body);
+    let arguments = joined(&events, "/delta/partial_json");
+    assert!(arguments.starts_with('{') && arguments.parse::<Value>().is_err(), "{events:?}");
+    assert_eq!(joined(&events, "/delta/stop_reason"), "max_tokens");
 }
 
 #[test]
@@ -106,4 +123,12 @@ fn call_that_was_cut_off_is_announced_as_such_in_responses() {
         cut.body
     );
     assert!(cut.text("/output/0/arguments").parse::<Value>().is_err(), "{}", cut.body);
+    let events = events(&server, "/v1/responses", &body);
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&last["type"], &last["response"]["output"][0]["status"]),
+        (&json!("response.incomplete"), &json!("incomplete"))
+    );
+    let done = events.iter().filter(|event| event["type"] == "response.output_item.done");
+    assert_eq!(done.map(|event| &event["item"]["status"]).collect::<Vec<_>>(), ["incomplete"], "{events:?}");
 }
