@@ -62,7 +62,10 @@ pub(super) fn close(schema: &mut Value) {
 /// Adds the names that `schema` allows. `None` for names that neither a list nor a pattern describes.
 fn collect(schema: &Value, definitions: &Value, depth: usize, all: &mut Vec<Names>) -> Option<()> {
     let keywords = match schema {
-        Value::Bool(true) => return Some(all.push(Names::Any)),
+        Value::Bool(true) => {
+            all.push(Names::Any);
+            return Some(());
+        }
         Value::Object(keywords) if depth <= MAX_DEPTH => keywords,
         _ => return None,
     };
