@@ -210,11 +210,9 @@ impl Chaos {
 
     /// A worker's process, and whether it serves.
     fn victim(&self, random: &mut Random) -> Option<(i32, bool)> {
-        let models = self.server.get("/admin/v1/models").body;
-        let models = models["models"].as_array().unwrap().iter();
-        let workers = models.flat_map(|model| model["workers"].as_array().unwrap());
+        let workers = self.server.listed_workers();
         let pid = |worker: &Value| Some((worker["pid"].as_i64()? as i32, worker["state"] == "ready"));
-        let there: Vec<(i32, bool)> = workers.filter_map(pid).collect();
+        let there: Vec<(i32, bool)> = workers.iter().filter_map(pid).collect();
         (!there.is_empty()).then(|| there[random.below(there.len())])
     }
 
@@ -296,10 +294,7 @@ impl Chaos {
         let mut pool = Value::Null;
         process::wait_for("what is held is what is used", Duration::from_secs(30), || {
             pool = self.server.get("/admin/v1/pool").body;
-            let models = self.server.get("/admin/v1/models").body;
-            let models = models["models"].as_array().unwrap().iter();
-            let shown: Vec<Value> =
-                models.flat_map(|model| model["workers"].as_array().unwrap().clone()).collect();
+            let shown = self.server.listed_workers();
             let idle = shown.iter().all(|worker| worker["running"] == 0 && worker["waiting"] == 0);
             let leases = pool["leases"].as_array().unwrap().len();
             // The supervisor has a socket too.

@@ -70,10 +70,7 @@ fn huge_prompts_take_neither_memory_nor_time() {
     assert_eq!(server.post("/v1/chat/completions", &chat("Hi")).status, 200);
     let pid = server.workers().remove(0).pid;
     let before = process::memory_mib(pid, "VmHWM");
-    let models = server.get("/admin/v1/models").body;
-    let mut workers =
-        models["models"].as_array().unwrap().iter().flat_map(|model| model["workers"].as_array().unwrap());
-    let lease = workers.next().unwrap()["lease_bytes"].as_u64().unwrap() >> 20;
+    let lease = server.listed_workers()[0]["lease_bytes"].as_u64().unwrap() >> 20;
     let huge = system(&"hello ".repeat(HUGE / 6));
     let start = Instant::now();
     let refused = server.post("/v1/chat/completions", &huge);
@@ -105,10 +102,11 @@ fn huge_prompts_take_neither_memory_nor_time() {
 
 /// Counting has no limit, so this many bytes keep a worker busy for seconds.
 const LONG: usize = 24 << 20;
+const COUNT: &str = "/v1/messages/count_tokens";
 
 /// A loaded model's worker, and a request that it reads for seconds.
 fn long_reading(server: &Server) -> (i32, Value) {
-    assert_eq!(server.post("/v1/messages/count_tokens", &chat("Hi")).status, 200);
+    assert_eq!(server.post(COUNT, &chat("Hi")).status, 200);
     (server.workers().remove(0).pid, chat(&"hello ".repeat(LONG / 6)))
 }
 
@@ -127,28 +125,26 @@ fn work_until_rest(pid: i32) -> u64 {
 fn tokenising_ends_when_its_client_has_gone() {
     let server = Server::start();
     let (pid, request) = long_reading(&server);
-    let path = "/v1/messages/count_tokens";
     let before = process::cpu_ms(pid);
-    assert_eq!(server.post(path, &request).status, 200);
+    assert_eq!(server.post(COUNT, &request).status, 200);
     let whole = work_until_rest(pid) - before;
     let before = process::cpu_ms(pid);
     let limit = Duration::from_millis(1_000);
-    http::post_within(&server.url(path), &request, limit).expect_err("the client leaves");
+    http::post_within(&server.url(COUNT), &request, limit).expect_err("the client leaves");
     let part = work_until_rest(pid) - before;
     println!("{whole} ms of processor time to its end, {part} ms for a client that left after {limit:?}");
     assert!(part < whole / 2, "{part} ms of {whole}");
-    assert_eq!(server.post(path, &chat("Hi")).status, 200);
+    assert_eq!(server.post(COUNT, &chat("Hi")).status, 200);
 }
 
 /// As if the request had killed each of them. A third worker does not get it, and the model is not to blame.
 #[test]
 fn request_whose_reading_two_workers_did_not_survive_fails_and_the_model_serves_on() {
     let server = Server::start();
-    let path = "/v1/messages/count_tokens";
     let (_, request) = long_reading(&server);
     for round in 1..=3 {
         let failed = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| server.post(path, &request));
+            let asked = scope.spawn(|| server.post(COUNT, &request));
             for _ in 0..2 {
                 let pid = reading_worker(&server);
                 process::signal(pid, Signal::SIGKILL);
@@ -160,7 +156,7 @@ fn request_whose_reading_two_workers_did_not_survive_fails_and_the_model_serves_
         let message = failed.expect_error(500);
         assert!(message.contains("2 worker processes ended one after another"), "{message}");
         let begun = Instant::now();
-        assert_eq!(server.post(path, &chat("Hi")).status, 200, "round {round}: the breaker is closed");
+        assert_eq!(server.post(COUNT, &chat("Hi")).status, 200, "round {round}: the breaker is closed");
         println!("round {round}: the next answer after {:?}", begun.elapsed());
     }
 }
@@ -169,11 +165,9 @@ fn request_whose_reading_two_workers_did_not_survive_fails_and_the_model_serves_
 fn reading_worker(server: &Server) -> i32 {
     let mut reading = None;
     process::wait_for("a worker reads", Duration::from_secs(60), || {
-        let models = server.get("/admin/v1/models").body;
-        let models = models["models"].as_array().unwrap().iter();
-        let workers = models.flat_map(|model| model["workers"].as_array().unwrap());
-        let mut ready = workers.filter(|worker| worker["state"] == "ready");
-        let Some(pid) = ready.next().and_then(|worker| worker["pid"].as_i64()) else { return false };
+        let workers = server.listed_workers();
+        let ready = workers.iter().find(|worker| worker["state"] == "ready");
+        let Some(pid) = ready.and_then(|worker| worker["pid"].as_i64()) else { return false };
         let before = process::cpu_ms(pid as i32);
         std::thread::sleep(Duration::from_millis(300));
         reading = (process::cpu_ms(pid as i32).saturating_sub(before) > 150).then_some(pid as i32);

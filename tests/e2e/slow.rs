@@ -17,10 +17,11 @@ fn descriptors(pid: i32) -> usize {
 
 /// The running requests of all workers.
 fn running(server: &Server) -> u64 {
-    let models = server.get("/admin/v1/models").body;
-    let models = models["models"].as_array().unwrap_or_else(|| panic!("{models}"));
-    let workers = models.iter().flat_map(|model| model["workers"].as_array().unwrap());
-    workers.map(|worker| worker["running"].as_u64().unwrap() + worker["waiting"].as_u64().unwrap()).sum()
+    let workers = server.listed_workers();
+    workers
+        .iter()
+        .map(|worker| worker["running"].as_u64().unwrap() + worker["waiting"].as_u64().unwrap())
+        .sum()
 }
 
 /// The system takes some megabytes for it. Then nothing moves, until the connection ends.

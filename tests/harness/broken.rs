@@ -1,6 +1,6 @@
 //! Model folders that cannot be served, each in its own way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -13,12 +13,7 @@ use crate::places;
 /// # Panics
 /// When the files cannot be made.
 pub fn hanging(folder: &Path, name: &str) {
-    let model = folder.join(name);
-    std::fs::create_dir_all(&model).unwrap();
-    let toy = places::models().join(places::TOY_QWEN2);
-    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(toy.join(file), model.join(file)).unwrap();
-    }
+    let (_, model) = copy_toy(folder, name);
     mkfifo(&model.join("model.safetensors"), Mode::from_bits_truncate(0o600)).unwrap();
 }
 
@@ -43,13 +38,19 @@ pub fn with_infinite_logits(folder: &Path, name: &str) {
 }
 
 fn write_toy(folder: &Path, name: &str, change_norm: impl FnOnce(&mut [u8])) {
+    let (toy, model) = copy_toy(folder, name);
+    change_tensor(&toy, &model, "model.norm.weight", change_norm);
+}
+
+/// Copies all files of the toy but its weights. Returns the toy's folder and the copy.
+fn copy_toy(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     let model = folder.join(name);
     std::fs::create_dir_all(&model).unwrap();
     let toy = places::models().join(places::TOY_QWEN2);
     for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(toy.join(file), model.join(file)).unwrap();
     }
-    change_tensor(&toy, &model, "model.norm.weight", change_norm);
+    (toy, model)
 }
 
 /// Writes MiniLM with a norm that is not a number, so that no vector has numbers.

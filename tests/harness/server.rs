@@ -267,6 +267,16 @@ impl Server {
         process::children(self.pid(), "mlxd-worker")
     }
 
+    /// The workers of all models, as the admin API shows them.
+    ///
+    /// # Panics
+    /// It does not list the models.
+    pub fn listed_workers(&self) -> Vec<Value> {
+        let models = self.get("/admin/v1/models").body;
+        let models = models["models"].as_array().unwrap_or_else(|| panic!("{models}"));
+        models.iter().flat_map(|model| model["workers"].as_array().unwrap()).cloned().collect()
+    }
+
     /// The hub processes.
     pub fn hubs(&self) -> Vec<Process> {
         process::children(self.pid(), "mlxd-hub")

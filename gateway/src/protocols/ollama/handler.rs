@@ -28,7 +28,7 @@ use crate::protocols::error::ApiError;
 use crate::protocols::models::catalogue;
 
 /// The tag that Ollama's clients add to a name without one.
-const DEFAULT_TAG: &str = ":latest";
+pub(super) const DEFAULT_TAG: &str = ":latest";
 
 /// `POST /api/chat`.
 ///

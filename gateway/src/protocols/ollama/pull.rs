@@ -10,13 +10,14 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::channel::mpsc::{self, Sender};
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream};
 use ipc_proto::hub::{Download, DownloadOrder, DownloadState};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use super::handler::DEFAULT_TAG;
 use super::write::LineWriter;
 use crate::dispatch::writer::ResponseWriter;
 use crate::dispatch::{Services, json_line};
@@ -97,15 +98,15 @@ pub async fn pull(
         return Ok(Json(status("success")).into_response());
     }
     let (sender, receiver) = mpsc::channel(0);
-    tokio::spawn(async move {
+    let followed = stream::once(async move {
         let mut lines = Lines { sender, last: None };
-        let end = match download.follow(&mut lines).await {
+        match download.follow(&mut lines).await {
             Ok(()) => status("success"),
             Err(error) => PullProgress { error: Some(error.message), ..PullProgress::default() },
-        };
-        lines.send(end).await;
+        }
     });
-    let lines = receiver.map(|line| Ok::<_, Infallible>(bytes(&line)));
+    // Both end with the body when the client leaves. The last line is the one that `followed` gives.
+    let lines = stream::select(receiver, followed).map(|line| Ok::<_, Infallible>(bytes(&line)));
     Ok(([(CONTENT_TYPE, LineWriter::MEDIA_TYPE)], HttpBody::from_stream(lines)).into_response())
 }
 
@@ -122,7 +123,7 @@ fn bytes(line: &PullProgress) -> Bytes {
 /// It can be no name on the hub.
 fn hub_name(name: &str) -> Result<&str> {
     let bare = HOSTS.iter().find_map(|host| name.strip_prefix(host)).unwrap_or(name);
-    let bare = bare.strip_suffix(":latest").unwrap_or(bare);
+    let bare = bare.strip_suffix(DEFAULT_TAG).unwrap_or(bare);
     if !bare.contains('/') || bare.contains(':') {
         let text = format!(
             "\"{name}\" is no model of Hugging Face's hub: name it ORGANISATION/NAME, such as mlx-community/Qwen3-4B-4bit. \
@@ -151,7 +152,7 @@ impl Lines {
 
     async fn send(&mut self, line: PullProgress) {
         self.last = Some((line.clone(), Instant::now()));
-        // The client may have left.
+        // Nobody listens where the client asked for no lines.
         let _ = self.sender.send(line).await;
     }
 }

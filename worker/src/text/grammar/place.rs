@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::schema::for_children;
+use super::schema::{for_children, target};
 
 /// Parts of a schema that are tried, at most.
 const MAX_TRIES: usize = 300;
@@ -31,9 +31,9 @@ struct Search<'a> {
 impl Search<'_> {
     /// The place of the deepest failing schema at or inside `schema`, which fails at `place`.
     fn deepest(&mut self, schema: &Value, place: String) -> String {
-        if let Some(target) = schema.get("$ref").and_then(Value::as_str)
-            && self.seen.insert(target.to_owned())
-            && let Some(definition) = target.strip_prefix('#').and_then(|place| self.root.pointer(place))
+        if let Some(reference) = schema.get("$ref")
+            && self.seen.insert(reference.to_string())
+            && let Some(definition) = target(reference, self.root)
             && self.tries(definition)
         {
             return self.deepest(definition, place);

@@ -82,7 +82,7 @@ pub(super) fn for_children(schema: &Value, visit: &mut dyn FnMut(String, &Value)
         let keyword = keyword.as_str();
         match value {
             // References lead to the definitions.
-            Value::Object(_) if matches!(keyword, "$defs" | "definitions") => {}
+            Value::Object(_) if DEFINITIONS.contains(&keyword) => {}
             Value::Object(members) if MAPS.contains(&keyword) => {
                 members.iter().for_each(|(name, member)| visit(format!(".{name}"), member));
             }
@@ -123,6 +123,16 @@ pub(super) fn for_children_mut(schema: &mut Value, visit: &mut dyn FnMut(&mut Va
 fn has_only(keywords: &Map<String, Value>, keyword: &str) -> bool {
     keywords.contains_key(keyword)
         && keywords.keys().all(|key| key == keyword || DEFINITIONS.contains(&key.as_str()))
+}
+
+/// The schema in `root` that the `$ref` of another one names.
+pub(super) fn target<'a>(reference: &Value, root: &'a Value) -> Option<&'a Value> {
+    root.pointer(reference.as_str()?.strip_prefix('#')?)
+}
+
+/// What takes the place of a pattern of [`LOOK_AROUND`]: another one, or nothing. `None` for other patterns.
+fn without_look_around(pattern: &str) -> Option<Option<&'static str>> {
+    LOOK_AROUND.iter().find(|(from, _)| *from == pattern).map(|(_, to)| *to)
 }
 
 /// The definitions of a schema, for references.
@@ -166,9 +176,7 @@ fn drop_empty_keywords(keywords: &mut Map<String, Value>) {
 
 /// Replaces formats and patterns of strings that llguidance does not know.
 fn prepare_string(keywords: &mut Map<String, Value>) {
-    let pattern = keywords.get("pattern").and_then(Value::as_str);
-    let replaced = LOOK_AROUND.iter().find(|(from, _)| pattern == Some(from)).map(|(_, to)| *to);
-    match replaced {
+    match keywords.get("pattern").and_then(Value::as_str).and_then(without_look_around) {
         Some(Some(to)) => drop(keywords.insert("pattern".into(), to.into())),
         Some(None) => drop(keywords.remove("pattern")),
         None => {}

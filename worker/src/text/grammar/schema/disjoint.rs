@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use super::target;
+
 /// Schemas inside each other, at most.
 const MAX_DEPTH: usize = 12;
 /// Pairs of schemas that are compared, at most.
@@ -60,8 +62,7 @@ impl Comparison<'_> {
 
     /// Whether `b` shares no value with the schemas that `keywords` apply to the same value.
     fn has_disjoint_parts(&mut self, keywords: &Map<String, Value>, b: &Value, depth: usize) -> bool {
-        let target = keywords.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
-        if let Some(definition) = target.and_then(|place| self.definitions.pointer(place))
+        if let Some(definition) = keywords.get("$ref").and_then(|to| target(to, self.definitions))
             && self.is_disjoint(definition, b, depth + 1)
         {
             return true;

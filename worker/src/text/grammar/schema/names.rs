@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{DEFINITIONS, LOOK_AROUND, for_children_mut, formats};
+use super::{DEFINITIONS, for_children_mut, formats, target, without_look_around};
 
 /// Definitions and alternatives inside each other, at most.
 const MAX_DEPTH: usize = 16;
@@ -73,9 +73,8 @@ fn collect(schema: &Value, definitions: &Value, depth: usize, all: &mut Vec<Name
     let rest: Vec<&str> = keywords.keys().map(String::as_str).filter(|key| !ignored(key)).collect();
     match rest.as_slice() {
         [] => all.push(Names::Any),
-        ["$ref"] => {
-            let target = keywords["$ref"].as_str()?.strip_prefix('#').filter(|place| !place.is_empty())?;
-            collect(definitions.pointer(target)?, definitions, depth + 1, all)?;
+        ["$ref"] if keywords["$ref"] != "#" => {
+            collect(target(&keywords["$ref"], definitions)?, definitions, depth + 1, all)?;
         }
         ["anyOf"] => {
             let options = keywords["anyOf"].as_array()?;
@@ -99,10 +98,8 @@ fn listed(values: &[Value]) -> Names {
 /// Beside a pattern a format is an annotation.
 fn pattern(pattern: &Value) -> Option<Names> {
     let pattern = pattern.as_str()?;
-    match LOOK_AROUND.iter().find(|(from, _)| *from == pattern) {
-        Some((_, to)) => to.map(|to| Names::Pattern(to.into())),
-        None => Some(Names::Pattern(pattern.into())),
-    }
+    let pattern = without_look_around(pattern).unwrap_or(Some(pattern))?;
+    Some(Names::Pattern(pattern.into()))
 }
 
 /// A format that nothing enforces allows any name.
