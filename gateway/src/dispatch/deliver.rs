@@ -24,7 +24,9 @@ use crate::inference::request_id::RequestId;
 mod collect;
 mod replay;
 mod served;
+mod silence;
 mod stream;
+mod written;
 
 pub use collect::{JobEvent, Whole, collect, complete, follow, whole};
 pub use replay::replay;

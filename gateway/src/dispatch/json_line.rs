@@ -16,6 +16,13 @@ pub fn write(buffer: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result
     value.serialize(&mut Serializer::with_formatter(buffer, OneLine))
 }
 
+/// Appends `text` as a JSON string.
+pub fn push_text(buffer: &mut Vec<u8>, text: &str) {
+    // A buffer takes everything.
+    let written = write(buffer, &text);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
 /// Returns `value` as [`write()`] writes it.
 ///
 /// # Errors

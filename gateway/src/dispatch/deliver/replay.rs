@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use tokio_stream::StreamExt;
 
-use super::stream::KEEP_ALIVE_INTERVAL;
+use super::silence::KEEP_ALIVE_INTERVAL;
 use super::{Served, stream_response};
 use crate::dispatch::replay_buffer::ReplayBuffer;
 use crate::dispatch::sse;

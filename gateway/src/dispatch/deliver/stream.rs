@@ -1,6 +1,5 @@
 //! Streams the events of a request to its client.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -8,11 +7,10 @@ use axum::response::Response;
 use futures::future::BoxFuture;
 use ipc_proto::generate::Event;
 use ipc_proto::{Error, Origin, Result};
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
+use super::silence::{KEEP_ALIVE_INTERVAL, Silence};
+use super::written::{self, Pieces};
 use super::{Job, Served, stream_response};
 use crate::audit::record::RequestRecorder;
 use crate::backends::Verbatim;
@@ -24,14 +22,12 @@ use crate::inference::course::Course;
 
 /// How long a stream waits for its first event before it answers 200. A failure within this time has its own status.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence after which a stream sends a keep-alive. Loading and long prompts take longer than the read timeouts of clients.
-pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Limit of asking the supervisor for a model's loading progress.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
-/// Writes that may wait for a slow connection.
-const WRITE_QUEUE: usize = 16;
-/// Bytes allocated for each write.
-const BUFFER_BYTES: usize = 256;
+/// Bytes allocated for each piece, at least.
+const BUFFER_BYTES: usize = 512;
+/// A piece of this length takes no more events. Larger ones cost more, as the allocator asks the system for their pages.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// Runs when the end of a stream is known and not yet written. Returns whether the response was stored.
 pub type EndHook<W> = Box<dyn FnOnce(&W) -> BoxFuture<'static, bool> + Send>;
@@ -69,17 +65,17 @@ pub async fn stream<W: ResponseWriter>(
         headers: begun.verbatim.as_ref().map(|(verbatim, _)| Box::new(verbatim.headers.clone())),
         ..Served::of(&begun.choices, &recorder)
     });
-    let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
-    let mut task = StreamTask { writer, end_hook, recorder, sender };
-    let run = async move {
-        match started {
-            Some(begun) => task.write(begun).await,
-            None => task.wait_for_start(start, || loading_percent(&fleet, &model)).await,
-        }
+    let write = |pieces| {
+        let mut answer = StreamedAnswer { writer, end_hook, recorder, pieces };
+        let writing = async move {
+            match started {
+                Some(begun) => answer.write(begun).await,
+                None => answer.wait_for_start(start, || loading_percent(&fleet, &model)).await,
+            }
+        };
+        writing.in_current_span()
     };
-    tokio::spawn(run.in_current_span());
-    let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>));
-    Ok(stream_response(W::MEDIA_TYPE, body, served))
+    Ok(stream_response(W::MEDIA_TYPE, written::body(write), served))
 }
 
 /// Waits for the first event, unless the stream is `eager`. An answer in the client's own protocol always begins with its first
@@ -109,15 +105,15 @@ async fn loading_percent(fleet: &FleetClient, model: &str) -> Option<u64> {
     tokio::time::timeout(PROGRESS_TIMEOUT, fleet.loading_percent(model)).await.ok()?
 }
 
-/// Writes one stream. When the client leaves, the channel closes and the task ends. That drops the choices, which cancels them.
-struct StreamTask<W> {
+/// Writes one stream. When the client leaves, it is dropped with the body. That drops the choices, which cancels them.
+struct StreamedAnswer<W> {
     writer: W,
     end_hook: Option<EndHook<W>>,
     recorder: RequestRecorder,
-    sender: mpsc::Sender<Bytes>,
+    pieces: Pieces,
 }
 
-impl<W: ResponseWriter> StreamTask<W> {
+impl<W: ResponseWriter> StreamedAnswer<W> {
     /// Sends keep-alives and the loading progress until the generation has begun, then writes its events. Clients skip comments.
     async fn wait_for_start<P: Future<Output = Option<u64>>>(
         &mut self,
@@ -129,16 +125,13 @@ impl<W: ResponseWriter> StreamTask<W> {
             if let Some(percent) = progress().await {
                 self.writer.loading(&mut buffer, percent);
             }
-            if !self.send(buffer).await || !self.send_keep_alive().await {
-                return;
-            }
-            tokio::select! {
-                started = &mut start => match self.recorder.record_start(started) {
-                    Ok(begun) => return self.write(begun).await,
-                    Err(error) => return self.write_failure(&error).await,
-                },
-                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {}
-                () = self.sender.closed() => return,
+            self.pieces.push(buffer).await;
+            self.push_keep_alive().await;
+            if let Ok(started) = tokio::time::timeout(KEEP_ALIVE_INTERVAL, &mut start).await {
+                return match self.recorder.record_start(started) {
+                    Ok(begun) => self.write(begun).await,
+                    Err(error) => self.write_failure(&error).await,
+                };
             }
         }
     }
@@ -147,7 +140,7 @@ impl<W: ResponseWriter> StreamTask<W> {
         let mut buffer = Vec::new();
         self.writer.fail(&mut buffer, error);
         self.run_end_hook().await;
-        self.send(buffer).await;
+        self.pieces.push(buffer).await;
     }
 
     async fn write(&mut self, begun: Begun) {
@@ -160,18 +153,17 @@ impl<W: ResponseWriter> StreamTask<W> {
 
     /// Passes the pieces of an answer on, and records its events.
     async fn pass(&mut self, mut choices: Choices, mut verbatim: Verbatim, first: Bytes) {
-        if !self.send_bytes(first).await {
-            return;
-        }
-        let mut failed = None;
+        self.pieces.push(first).await;
+        let (mut silence, mut failed) = (Silence::new(), None);
         loop {
             tokio::select! {
                 // The events follow their pieces.
                 biased;
                 piece = verbatim.next() => match piece {
-                    Some(Ok(piece)) => if !self.send_bytes(piece).await {
-                        return;
-                    },
+                    Some(Ok(piece)) => {
+                        self.pieces.push(piece).await;
+                        silence.interrupt();
+                    }
                     Some(Err(error)) => failed = Some(error),
                     None => break,
                 },
@@ -183,10 +175,7 @@ impl<W: ResponseWriter> StreamTask<W> {
                         break;
                     }
                 }
-                () = self.sender.closed() => return,
-                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => if !self.send_keep_alive().await {
-                    return;
-                },
+                () = silence.due() => self.push_keep_alive().await,
             }
         }
         while !choices.is_over()
@@ -207,34 +196,39 @@ impl<W: ResponseWriter> StreamTask<W> {
         }
         self.writer.open(&mut buffer, choices.prompt_tokens());
         let mut next = first;
-        if !buffer.is_empty() && next.is_none() && !self.send(std::mem::take(&mut buffer)).await {
-            return;
+        if next.is_none() && !buffer.is_empty() {
+            self.pieces.push(std::mem::take(&mut buffer)).await;
         }
+        let mut silence = Silence::new();
         loop {
             let event = match next.take() {
                 Some(event) => event,
                 None => tokio::select! {
+                    biased;
                     event = choices.next() => event,
-                    () = self.sender.closed() => return,
-                    () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {
-                        if !self.send_keep_alive().await {
-                            return;
-                        }
+                    () = silence.due() => {
+                        self.push_keep_alive().await;
                         continue;
                     }
                 },
             };
             let mut ended = self.write_event(&mut buffer, &event, choices.is_over());
-            // Events that have arrived meanwhile go out in the same write.
-            while !ended && let Some(event) = choices.try_next() {
+            // Events that have arrived meanwhile go out in the same piece.
+            while !ended
+                && buffer.len() < PIECE_BYTES
+                && let Some(event) = choices.try_next()
+            {
                 ended = self.write_event(&mut buffer, &event, choices.is_over());
             }
             if ended {
                 let stored = self.run_end_hook().await;
                 self.writer.end(&mut buffer, stored);
             }
-            let piece = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER_BYTES));
-            if !self.send(piece).await || ended {
+            // The next piece is probably of the same length.
+            let empty = Vec::with_capacity(buffer.len().max(BUFFER_BYTES));
+            self.pieces.push(std::mem::replace(&mut buffer, empty)).await;
+            silence.interrupt();
+            if ended {
                 return;
             }
         }
@@ -254,19 +248,9 @@ impl<W: ResponseWriter> StreamTask<W> {
         }
     }
 
-    async fn send_keep_alive(&mut self) -> bool {
+    async fn push_keep_alive(&mut self) {
         let mut buffer = Vec::new();
         self.writer.keep_alive(&mut buffer);
-        self.send(buffer).await
-    }
-
-    /// Returns false if the client has left.
-    async fn send(&mut self, buffer: Vec<u8>) -> bool {
-        self.send_bytes(buffer.into()).await
-    }
-
-    async fn send_bytes(&mut self, bytes: Bytes) -> bool {
-        // A writer that has nothing to write yet leaves the buffer empty.
-        bytes.is_empty() || self.sender.send(bytes).await.is_ok()
+        self.pieces.push(buffer).await;
     }
 }

@@ -59,6 +59,11 @@ impl Telemetry {
     pub fn needs_progress(self) -> bool {
         self.usage || self.timings || self.progress
     }
+
+    /// Whether the chunks of a text differ in more than the text.
+    pub fn is_in_each_chunk(self) -> bool {
+        self.usage || self.timings
+    }
 }
 
 impl AnswerForm {

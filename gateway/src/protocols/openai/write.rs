@@ -16,6 +16,9 @@ use crate::protocols::openai::choices::AnswerForm;
 use crate::protocols::openai::tools::text_input::TextInput;
 use crate::protocols::openai::{error, usage};
 
+mod text_chunk;
+
+pub(in crate::protocols::openai) use self::text_chunk::TextChunk;
 pub(in crate::protocols::openai) use crate::protocols::openai::chat::write::to_logprobs;
 
 /// `system_fingerprint`: identifies the build of the server.
@@ -92,6 +95,8 @@ pub(in crate::protocols::openai) struct ChoiceProgress {
     pub(in crate::protocols::openai) input: Option<TextInput>,
     /// The number of characters so far.
     pub(in crate::protocols::openai) offset: usize,
+    /// The chunks of text, after the first one.
+    pub(in crate::protocols::openai) text_chunk: Option<TextChunk>,
 }
 
 impl Timer {

@@ -13,7 +13,7 @@ use crate::protocols::openai::choices::{AnswerForm, Echo};
 use crate::protocols::openai::tools::call_forms::CallKind;
 use crate::protocols::openai::tools::text_input::TextInput;
 use crate::protocols::openai::usage::Usage;
-use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, clamp_logprob};
+use crate::protocols::openai::write::{AnswerHead, ChunkWriter, FINGERPRINT, TextChunk, clamp_logprob};
 
 impl ChunkWriter {
     pub(in crate::protocols::openai) fn push_chat_opening(&self, buffer: &mut Vec<u8>, choice: usize) {
@@ -49,6 +49,12 @@ impl ChunkWriter {
         choice: usize,
         delta: &Delta,
     ) {
+        if let [Part::Text(text)] = &delta.parts[..]
+            && delta.answer_logprobs().is_empty()
+            && !self.head.form.telemetry.is_in_each_chunk()
+        {
+            return self.push_chat_text(buffer, choice, text);
+        }
         let mut logprobs = choice_logprobs(delta.answer_logprobs());
         let AnswerForm { legacy, hide_reasoning, .. } = self.head.form;
         let shown = |part: &&Part| !(hide_reasoning && matches!(part, Part::Reasoning(_)));
@@ -73,6 +79,20 @@ impl ChunkWriter {
         }
         if let Some(logprobs) = logprobs {
             self.push_chat(buffer, choice, chat::Delta::default(), Some(logprobs));
+        }
+    }
+
+    /// Pushes a chunk of text that has no log probabilities, usage or timings.
+    fn push_chat_text(&mut self, buffer: &mut Vec<u8>, choice: usize, text: &str) {
+        let chunk_of = |content| chat::Delta { content: Some(content), ..chat::Delta::default() };
+        if self.choices[choice].text_chunk.is_none() {
+            let mut chunk = Vec::new();
+            self.push_chat(&mut chunk, choice, chunk_of(""), None);
+            self.choices[choice].text_chunk = TextChunk::split(chunk, "content");
+        }
+        match &self.choices[choice].text_chunk {
+            Some(chunk) => chunk.push(buffer, text),
+            None => self.push_chat(buffer, choice, chunk_of(text), None),
         }
     }
 
