@@ -12,6 +12,8 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::progress::{shown, spinner};
 use crate::{health, models, paths, setup};
@@ -51,8 +53,9 @@ struct Server(Child);
 /// One line with the failed step and the cause.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    let stop_requested = Arc::clone(&stop);
-    ctrlc::set_handler(move || stop_requested.store(true, Ordering::SeqCst)).context("cannot take Ctrl-C")?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&stop)).context("cannot take Ctrl-C")?;
+    }
     // Before minutes of building.
     if TcpListener::bind(("127.0.0.1", arguments.port)).is_err() {
         bail!("port {} is taken: is another server running? Choose another with --port", arguments.port);

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use super::RunError;
 use super::api::{Api, Piece};
@@ -28,14 +30,10 @@ pub(super) fn run(api: &Api, mut conversation: Conversation, history: &Path) -> 
     // The first time there is none.
     let _ = editor.load_history(history);
     let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // In an answer Ctrl-C is a signal. A second one, if the answer hangs, ends the program.
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(std::io::Error::other)?;
+    // In an answer Ctrl-C is a signal. A second one, if the answer hangs, ends the program: the first handler sees the flag
+    // that the second one sets.
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED, Arc::clone(&stop))?;
+    flag::register(SIGINT, Arc::clone(&stop))?;
     say(&format!("{}: /help lists commands, Ctrl-D leaves", conversation.model));
     while let Some(text) = read(&mut editor)? {
         match Line::parse(&text) {
