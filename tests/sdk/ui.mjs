@@ -1,7 +1,7 @@
 // The web UI in a real browser. Arguments: the server's address, a model, the browser's program, the name of a case.
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { ask, body, check, inspect, run, settled, until } from "./ui_page.mjs";
+import { ask, body, brief, check, inspect, run, settled, until } from "./ui_page.mjs";
 
 const [base, model, program, name] = process.argv.slice(2);
 const LONG = "Write a very long story about the sea, with many chapters.";
@@ -19,14 +19,6 @@ async function store(id, turns, fields = {}) {
   const stored = await fetch(`${base}/ui/v1/chats/${id}`,
     { method: "PUT", ...body({ title: id, revision: 0, body: chat, ...fields }) });
   check(stored.ok, `the conversation was refused: ${await stored.text()}`);
-}
-
-/** Answers become short and always the same. */
-async function brief(page) {
-  await page.getByRole("button", { name: "Parameters" }).click();
-  await page.getByLabel("Most tokens").fill("24");
-  await page.getByLabel("Temperature").fill("0");
-  await page.getByRole("button", { name: "Done" }).click();
 }
 
 /** The agents' set-ups on the page are those of the documentation, with this server's values. */

@@ -1,14 +1,17 @@
 // The conversations: the list, those that are open, and the answers that are being written.
 
 import { answer } from './answer';
+import { isEmpty, nothing, type Attached } from './attachments';
 import { ApiError, call, reason, send } from './api';
 import {
   branch,
   children,
   emptyConversation,
   newestLeaf,
+  pack,
   requestBody,
   titleOf,
+  unpack,
   type Conversation,
   type Turn,
 } from './conversation';
@@ -61,12 +64,11 @@ export class Chat {
 
   constructor(readonly id: string) {}
 
-
   fill(stored: StoredChat): void {
     this.title = stored.title;
     this.pinned = stored.pinned;
     this.revision = stored.revision;
-    this.conversation = stored.body;
+    this.conversation = unpack(stored.body);
     void this.#resume();
   }
 
@@ -76,10 +78,11 @@ export class Chat {
   }
 
   /** Adds a question and asks for its answer. */
-  ask(text: string, parent = this.conversation.leaf): void {
-    if (!this.title) this.title = titleOf(text);
+  ask(text: string, attached = nothing(), parent = this.conversation.leaf): void {
+    if (!this.title) this.title = titleOf(text || ([...attached.files, ...attached.images][0]?.name ?? ''));
     const id = newId();
-    this.conversation.turns.push({ id, parent, role: 'user', text, at: Date.now(), state: 'done' });
+    const files = isEmpty(attached) ? {} : ($state.snapshot(attached) as Attached);
+    this.conversation.turns.push({ id, parent, role: 'user', text, ...files, at: Date.now(), state: 'done' });
     this.#answerTo(id);
   }
 
@@ -199,7 +202,7 @@ export class Chat {
       title: this.title || '…',
       pinned: this.pinned,
       revision: this.revision,
-      body: $state.snapshot(this.conversation),
+      body: pack($state.snapshot(this.conversation) as Conversation),
     };
     const stored = await call<ChatSummary>(`${CHATS}/${this.id}`, { method: 'PUT', body });
     this.revision = stored.revision;
@@ -211,7 +214,7 @@ export class Chat {
     const stored = await call<StoredChat>(`${CHATS}/${this.id}`);
     this.revision = stored.revision;
     const known = new Set(this.conversation.turns.map((turn) => turn.id));
-    this.conversation.turns.push(...stored.body.turns.filter((turn) => !known.has(turn.id)));
+    this.conversation.turns.push(...unpack(stored.body).turns.filter((turn) => !known.has(turn.id)));
     this.#unsaved = true;
   }
 }

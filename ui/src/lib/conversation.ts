@@ -1,5 +1,7 @@
 // A conversation as a tree: an edit or another answer begins a branch. Pure functions; the server keeps the whole as JSON.
 
+import type { Picture, TextFile } from './attachments';
+
 export interface Call {
   id: string;
   name: string;
@@ -26,6 +28,9 @@ export interface Turn {
   text: string;
   at: number;
   state: TurnState;
+  /** Files of a question, that stand before its text. */
+  files?: TextFile[];
+  images?: Picture[];
   model?: string;
   reasoning?: string;
   /** Milliseconds that the model reasoned. */
@@ -115,11 +120,9 @@ export function newestLeaf(conversation: Conversation, id: string): string {
 /** The body of a chat completion that answers `leaf`, or continues it if it is an answer. */
 export function requestBody(conversation: Conversation, leaf: string): Record<string, unknown> {
   const turns = branch(conversation, leaf);
-  const messages: Record<string, unknown>[] = turns.map((turn) => ({ role: turn.role, content: turn.text }));
-  if (conversation.system.trim()) messages.unshift({ role: 'system', content: conversation.system });
   const body: Record<string, unknown> = {
     model: conversation.model,
-    messages,
+    messages: messagesOf(conversation, turns),
     stream: true,
     stream_options: { include_usage: true },
   };
@@ -130,6 +133,54 @@ export function requestBody(conversation: Conversation, leaf: string): Record<st
   if (stop.length > 0) body.stop = stop;
   if (turns.at(-1)?.role === 'assistant') body.continue_final_message = true;
   return body;
+}
+
+function messagesOf(conversation: Conversation, turns: Turn[]): Record<string, unknown>[] {
+  const messages: Record<string, unknown>[] = turns.map((turn) => ({ role: turn.role, content: contentOf(turn) }));
+  if (conversation.system.trim()) messages.unshift({ role: 'system', content: conversation.system });
+  return messages;
+}
+
+/** What a turn says to a model. */
+function contentOf(turn: Turn): unknown {
+  const text = textOf(turn);
+  if (!turn.images?.length) return text;
+  const images = turn.images.map(({ url }) => ({ type: 'image_url', image_url: { url } }));
+  return text ? [{ type: 'text', text }, ...images] : images;
+}
+
+/** A turn's text after its files, each in a block of code with its name. */
+export function textOf({ files = [], text }: Turn): string {
+  const blocks = files.map((file) => {
+    const fence = fenceOf(file.text);
+    return `${file.name}\n${fence}\n${file.text.trimEnd()}\n${fence}`;
+  });
+  return [...blocks, ...(text ? [text] : [])].join('\n\n');
+}
+
+/** One backtick more than any row of them in the text. */
+function fenceOf(text: string): string {
+  const longest = (text.match(/`{3,}/g) ?? []).reduce((most, row) => Math.max(most, row.length), 2);
+  return '`'.repeat(longest + 1);
+}
+
+/** Leaves the messages of running requests out of a conversation to store, where their branch has them: files would be there twice.
+ * Their place stays: a request that is read again must be the same in every byte. */
+export function pack(conversation: Conversation): Conversation {
+  for (const { parent, request } of conversation.turns) {
+    if (!request || request.before || !parent) continue;
+    const messages = messagesOf(conversation, branch(conversation, parent));
+    if (JSON.stringify(messages) === JSON.stringify(request.body.messages)) request.body.messages = null;
+  }
+  return conversation;
+}
+
+/** Undoes `pack`. */
+export function unpack(conversation: Conversation): Conversation {
+  for (const { parent, request } of conversation.turns) {
+    if (request) request.body.messages ??= messagesOf(conversation, branch(conversation, parent));
+  }
+  return conversation;
 }
 
 /** A title from the first question. */
@@ -144,7 +195,7 @@ export function toMarkdown(title: string, conversation: Conversation, names: Rec
   if (conversation.system.trim()) parts.push(`> ${conversation.system.trim().replaceAll('\n', '\n> ')}`);
   for (const turn of branch(conversation)) {
     const model = turn.role === 'assistant' && turn.model ? ` (${turn.model})` : '';
-    parts.push(`## ${names[turn.role]}${model}`, turn.text);
+    parts.push(`## ${names[turn.role]}${model}`, textOf(turn), ...(turn.images ?? []).map(({ name }) => `[${name}]`));
   }
   return `${parts.join('\n\n')}\n`;
 }

@@ -1,0 +1,15 @@
+//! Files of questions on the chat page.
+
+use e2e::Server;
+
+use super::script;
+
+#[test]
+fn files_of_text_are_dropped_pasted_chosen_and_become_part_of_the_question() {
+    script("ui_chat.mjs", &Server::start(), "files", &[]);
+}
+
+#[test]
+fn images_go_to_models_that_say_they_take_them() {
+    script("ui_chat.mjs", &Server::start(), "images", &[]);
+}

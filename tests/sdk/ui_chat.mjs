@@ -1,0 +1,137 @@
+// Files, presets and two models beside each other on the chat page, in a real browser. Arguments: the server's address, a model, the
+// browser's program, the name of a case.
+import { brief, check, inspect, run, settled, until } from "./ui_page.mjs";
+
+const [base, model, program, name] = process.argv.slice(2);
+
+const json = async (path) => (await fetch(base + path)).json();
+const text = (name, content) => ({ name, mimeType: "text/plain", buffer: Buffer.from(content) });
+const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const picture = { name: "dot.png", mimeType: "image/png", buffer: Buffer.from(DOT, "base64") };
+
+/** Files as a program outside the browser hands them over. */
+const handed = (page, files) =>
+  page.evaluateHandle((files) => {
+    const data = new DataTransfer();
+    for (const { name, type, content } of files) {
+      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+      data.items.add(new File([bytes], name, { type }));
+    }
+    return data;
+  }, files.map(({ name, mimeType, buffer }) => ({ name, type: mimeType, content: buffer.toString("base64") })));
+
+async function drop(page, files) {
+  const dataTransfer = await handed(page, files);
+  await page.getByRole("log").dispatchEvent("dragover", { dataTransfer });
+  await page.getByRole("log").dispatchEvent("drop", { dataTransfer });
+}
+
+async function paste(page, files) {
+  const data = await handed(page, files);
+  await page.getByLabel("Ask something").evaluate((area, clipboardData) =>
+    area.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true })), data);
+}
+
+/** The model says that it takes images, and its requests are answered here. Returns them. */
+async function takeImages(context) {
+  const asked = [];
+  await context.route(/\/v1\/models$/, async (route) => {
+    const response = await route.fetch();
+    const list = await response.json();
+    for (const one of list.data) if (one.id === model) one.details.capabilities.vision = true;
+    await route.fulfill({ response, json: list });
+  });
+  await context.route(/\/v1\/chat\/completions$/, (route) => {
+    asked.push(route.request().postDataJSON());
+    const chunk = (delta, finish_reason = null) => `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
+    return route.fulfill({ contentType: "text/event-stream", body: `${chunk({ content: "A dot." })}${chunk({}, "stop")}data: [DONE]\n\n` });
+  });
+  return asked;
+}
+
+const cases = {
+  async files({ open, context }) {
+    const page = await open();
+    await page.getByRole("button", { name: model }).waitFor();
+    await brief(page);
+    const chips = page.locator("form").getByRole("list", { name: "Files" });
+    await page.getByLabel("Add files").setInputFiles([text("notes.md", "The code word is swordfish.\n```\ncode\n```\n")]);
+    await chips.getByText("notes.md").waitFor();
+    await drop(page, [text("dropped.txt", "dropped")]);
+    await chips.getByText("dropped.txt").waitFor();
+    await paste(page, [text("pasted.csv", "a,b\n1,2")]);
+    await chips.getByText("pasted.csv").waitFor();
+    await inspect(page, "the chips");
+    // What cannot be added is named, and the rest stays.
+    await drop(page, [text("huge.txt", "x".repeat(512 * 1024 + 1)), { ...text("binary", ""), buffer: Buffer.from([0xff, 0xfe, 0]) },
+      picture]);
+    const alert = page.locator("form").getByRole("alert");
+    await alert.getByText("huge.txt is larger than 512 KiB.").waitFor();
+    await alert.getByText("binary is neither text in UTF-8 nor an image.").waitFor();
+    await alert.getByText(`dot.png was not added: ${model} does not say that it takes images.`).waitFor();
+    check((await chips.getByRole("listitem").count()) === 3, "a refused file has a chip");
+    await inspect(page, "the refusals");
+    await chips.getByRole("button", { name: "Remove dropped.txt" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Ask something").fill("What is the code word?");
+    await page.keyboard.press("Enter");
+    await page.locator("article.user").getByText("pasted.csv").waitFor();
+    await settled(page);
+    check((await page.locator("form").getByRole("listitem").count()) === 0, "the chips are still there");
+    const [{ id }] = (await json("/ui/v1/chats")).chats;
+    const [question] = (await json(`/ui/v1/chats/${id}`)).body.turns;
+    check(question.text === "What is the code word?" && question.files.length === 2, JSON.stringify(question));
+    // The message has the files folded. An edit keeps them or not, and the answer comes from what is left.
+    await page.reload();
+    await page.locator("article.user summary").filter({ hasText: "notes.md" }).click();
+    await page.locator("article.user pre").getByText("The code word is swordfish.").waitFor();
+    await page.getByRole("button", { name: "Edit", exact: true }).click();
+    await page.getByRole("button", { name: "Remove pasted.csv" }).click();
+    const [request] = await Promise.all([page.waitForRequest(/\/v1\/chat\/completions$/),
+      page.locator("article.user").getByRole("button", { name: "Send" }).click()]);
+    const expected = "notes.md\n````\nThe code word is swordfish.\n```\ncode\n```\n````\n\nWhat is the code word?";
+    check(request.postDataJSON().messages.at(-1).content === expected, request.postData());
+    await settled(page);
+    // The search looks into files too.
+    await page.getByLabel("Search conversations").fill("swordfish");
+    await page.getByRole("link", { name: "What is the code word?" }).waitFor();
+  },
+
+  async images({ open, context }) {
+    const asked = await takeImages(context);
+    const page = await open();
+    await page.getByRole("button", { name: model }).waitFor();
+    await drop(page, [picture]);
+    await page.locator("form li").filter({ hasText: "dot.png" }).locator("img").waitFor();
+    await inspect(page, "an image in the question");
+    await paste(page, [{ name: "broken.png", mimeType: "image/png", buffer: Buffer.from("no image") }]);
+    await page.getByText("broken.png is no image that this browser can read.").waitFor();
+    await page.getByLabel("Ask something").fill("What is it?");
+    await page.keyboard.press("Enter");
+    await page.getByText("A dot.").waitFor();
+    const url = `data:image/png;base64,${DOT}`;
+    const content = [{ type: "text", text: "What is it?" }, { type: "image_url", image_url: { url } }];
+    check(JSON.stringify(asked[0].messages) === JSON.stringify([{ role: "user", content }]), JSON.stringify(asked[0]));
+    await page.locator("article.user img[alt='dot.png']").waitFor();
+    await inspect(page, "an image in a message");
+    // A large one is made smaller.
+    const large = await page.evaluate(async () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [4000, 1000];
+      return canvas.toDataURL().split(",")[1];
+    });
+    await drop(page, [{ name: "large.png", mimeType: "image/png", buffer: Buffer.from(large, "base64") }]);
+    const image = page.locator("form li").filter({ hasText: "large.png" }).locator("img");
+    await until("it is shown", () => image.evaluate((one) => one.naturalWidth === 1280 && one.naturalHeight === 320));
+    // Another model may be chosen after it was added.
+    const other = (await json("/v1/models")).data.find((one) => one.id !== model && one.details.modality === "text").id;
+    await page.getByRole("button", { name: `Model: ${model}` }).click();
+    await page.getByRole("button", { name: other }).click();
+    await page.getByText(`${other} does not say that it takes images.`).waitFor();
+    check(await page.getByRole("button", { name: "Send" }).isDisabled(), "it can be sent");
+    await page.getByRole("button", { name: "Remove large.png" }).click();
+    await page.getByText(`${other} does not say`).waitFor({ state: "detached" });
+  },
+};
+
+await run(cases, name, base, program);
