@@ -132,6 +132,68 @@ const cases = {
     await page.getByRole("button", { name: "Remove large.png" }).click();
     await page.getByText(`${other} does not say`).waitFor({ state: "detached" });
   },
+
+  async presets({ open, context }) {
+    const page = await open();
+    await page.getByRole("button", { name: model }).waitFor();
+    const parameters = () => page.getByRole("button", { name: "Parameters" }).click();
+    const [prompt, heat, preset] = [page.getByLabel("System prompt"), page.getByLabel("Temperature"), page.getByRole("combobox", { name: "Preset", exact: true })];
+    await parameters();
+    await prompt.fill("Rhyme.");
+    await heat.fill("1.2");
+    await page.getByRole("button", { name: "Save as a preset" }).press("Enter");
+    await page.keyboard.type("Poet");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Delete “Poet”" }).waitFor();
+    await inspect(page, "a preset");
+    // Another name for other values, and no name twice.
+    await heat.fill("0");
+    await page.getByText("The values are no longer those of the preset.").waitFor();
+    await page.getByRole("button", { name: "Save as a preset" }).click();
+    await page.getByLabel("Name of the preset").fill("Poet");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.getByRole("alert").filter({ hasText: "There is a preset “Poet” already." }).waitFor();
+    await page.getByLabel("Name of the preset").fill("Calm poet");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await preset.selectOption("Poet");
+    check((await heat.inputValue()) === "1.2", "the preset does not set the temperature");
+    await page.getByRole("button", { name: "Done" }).click();
+    // The next conversation begins without one, gets one, and gives its own values back.
+    await page.reload();
+    await parameters();
+    check((await preset.inputValue()) === "" && (await prompt.inputValue()) === "", "a preset without being chosen");
+    await prompt.fill("Mine.");
+    await preset.selectOption("Calm poet");
+    check((await prompt.inputValue()) === "Rhyme." && (await heat.inputValue()) === "0", "the preset is lost");
+    await preset.selectOption("");
+    check((await prompt.inputValue()) === "Mine." && (await heat.inputValue()) === "", "the own values are lost");
+    await preset.selectOption("Calm poet");
+    await heat.fill("0.1");
+    await page.getByRole("button", { name: "Update “Calm poet”" }).click();
+    await page.getByRole("button", { name: "Rename “Calm poet”" }).click();
+    await page.getByLabel("Name of the preset").fill("Cold poet");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Done" }).click();
+    // It counts in requests, and another tab has it too.
+    await page.getByLabel("Ask something").fill("Hello");
+    const [request] = await Promise.all([page.waitForRequest(/\/v1\/chat\/completions$/), page.keyboard.press("Enter")]);
+    const { temperature, messages } = request.postDataJSON();
+    check(temperature === 0.1 && messages[0].content === "Rhyme.", request.postData());
+    await page.getByRole("button", { name: "Stop" }).click().catch(() => undefined);
+    const other = await context.newPage();
+    await other.goto(page.url());
+    await other.getByText("Hello").first().waitFor();
+    await other.getByRole("button", { name: "Parameters" }).click();
+    const there = other.getByRole("combobox", { name: "Preset", exact: true });
+    await until("the conversation's preset is shown", async () => (await there.inputValue()) === "Cold poet");
+    await other.getByRole("button", { name: "Delete “Cold poet”" }).click();
+    await other.getByText("Its system prompt and parameters are lost.").waitFor();
+    await inspect(other, "the question before a preset is deleted");
+    await other.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+    await until("it is deleted", async () => !(await there.innerText()).includes("Cold poet"));
+    await parameters();
+    check((await preset.innerText()).includes("Poet") && !(await preset.innerText()).includes("Cold"), "the first tab has it still");
+  },
 };
 
 await run(cases, name, base, program);

@@ -1,4 +1,4 @@
-//! Files of questions on the chat page.
+//! Files of questions and presets on the chat page.
 
 use e2e::Server;
 
@@ -12,4 +12,9 @@ fn files_of_text_are_dropped_pasted_chosen_and_become_part_of_the_question() {
 #[test]
 fn images_go_to_models_that_say_they_take_them() {
     script("ui_chat.mjs", &Server::start(), "images", &[]);
+}
+
+#[test]
+fn preset_is_saved_chosen_updated_renamed_and_deleted() {
+    script("ui_chat.mjs", &Server::start(), "presets", &[]);
 }
