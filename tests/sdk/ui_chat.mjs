@@ -194,6 +194,117 @@ const cases = {
     await parameters();
     check((await preset.innerText()).includes("Poet") && !(await preset.innerText()).includes("Cold"), "the first tab has it still");
   },
+
+  async beside({ open, context }) {
+    const other = "toy-qwen2";
+    const page = await open();
+    await page.getByRole("button", { name: model }).waitFor();
+    await brief(page);
+    const send = async (text) => {
+      await page.getByLabel("Ask something").fill(text);
+      await page.keyboard.press("Enter");
+    };
+    const pairs = page.locator(".pair");
+    const stored = async () => (await json(`/ui/v1/chats/${page.url().split("/").at(-1)}`)).body;
+    await send("What is the capital of France?");
+    await page.locator("article.assistant .text").waitFor();
+    await settled(page);
+    // From here on two models are asked. What was said before belongs to both.
+    await page.getByRole("button", { name: "Compare with a second model" }).press("Enter");
+    await page.getByRole("button", { name: /^Second model/ }).press("Enter");
+    await page.getByLabel("Search models").fill(other);
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: `Second model: ${other}` }).waitFor();
+    await send("Name three colours.");
+    await page.waitForFunction(() => document.querySelectorAll(".pair .figures").length === 2);
+    await settled(page);
+    check((await page.locator("article.user").filter({ hasText: "Name three colours." }).count()) === 1, "the question is shown twice");
+    for (const [place, name] of [[0, model], [1, other]]) {
+      const column = pairs.locator("> div").nth(place);
+      check((await column.locator(".model").innerText()) === name, `column ${place} is not ${name}'s`);
+      check(/\d+ tokens · [\d.]+ tokens\/s/.test(await column.locator(".figures").innerText()), `no figures of ${name}`);
+    }
+    // Each model goes on with its own answer.
+    const asked = [];
+    page.on("request", (request) => {
+      if (/chat\/completions$/.test(request.url())) asked.push(request.postDataJSON());
+    });
+    await send("And three more.");
+    await until("both are asked", () => asked.length === 2);
+    await page.waitForFunction(() => document.querySelectorAll(".pair .figures").length === 4);
+    check(asked.map((one) => one.model).sort().join() === [model, other].sort().join(), "not each model is asked once");
+    check(asked[0].messages[3].content !== asked[1].messages[3].content, "both go on with one answer");
+    check((await page.locator("article.user").filter({ hasText: "And three more." }).count()) === 1, "the question is shown twice");
+    // Another answer of one model leaves the other's alone.
+    await pairs.last().locator("> div").nth(1).getByRole("button", { name: "Another answer" }).click();
+    await until("one is asked", () => asked.length === 3 && asked[2].model === other);
+    await settled(page);
+    await pairs.last().locator("> div").nth(1).getByText("2/2").waitFor();
+    check((await pairs.last().locator("> div").first().locator(".branches").count()) === 0, "the first column has branches");
+    // An edited question is asked of both.
+    await page.locator("article.user").last().getByRole("button", { name: "Edit", exact: true }).click();
+    await page.getByLabel("Edit the message").fill("And two more.");
+    await page.locator("article.user").getByRole("button", { name: "Send" }).click();
+    await until("both are asked again", () => asked.length === 5);
+    await settled(page);
+    check((await pairs.count()) === 2 && (await page.getByText("And three more.").count()) === 0, "the edit is not in both columns");
+    // All of it is there again; at 360 pixels one answer stands below the other.
+    await until("it is stored", async () => (await stored()).turns.every((turn) => turn.state === "done"));
+    await page.reload();
+    await page.waitForFunction(() => document.querySelectorAll(".pair .figures").length === 4);
+    await page.getByRole("button", { name: `Second model: ${other}` }).waitFor();
+    const tops = () => pairs.last().locator("> div").evaluateAll((cells) => cells.map((cell) => cell.getBoundingClientRect().top));
+    for (const [width, height, colorScheme] of [[1024, 768, "dark"], [2560, 1440, "light"], [360, 640, "light"]]) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      await inspect(page, `two models at ${width}`);
+      const [left, right] = await tops();
+      check(width === 360 ? right > left : right === left, `the columns at ${width}: ${left}, ${right}`);
+    }
+    await page.getByRole("button", { name: /^Second model/ }).click();
+    const box = await page.locator(".picker .list").boundingBox();
+    check(box.x >= 0 && box.x + box.width <= 360, `the list of models is outside: ${JSON.stringify(box)}`);
+    await page.keyboard.press("Escape");
+    // Without the first model the second one goes on alone.
+    await page.getByRole("button", { name: `Go on without ${model}` }).click();
+    await page.getByRole("button", { name: `Model: ${other}` }).waitFor();
+    check((await pairs.count()) === 0, "there are two columns");
+    await until("it is stored", async () => {
+      const { model: only, beside } = await stored();
+      return only === other && beside === undefined;
+    });
+  },
+
+  /** Both answers are stopped at once, and both are read again after their page was closed. */
+  async besideLong({ open, context }) {
+    const page = await open();
+    await page.getByRole("button", { name: model }).waitFor();
+    await page.getByRole("button", { name: "Compare with a second model" }).click();
+    await page.getByRole("button", { name: /^Second model/ }).click();
+    await page.locator("li button").filter({ hasText: model }).click();
+    await page.getByLabel("Ask something").fill("Write a very long story about the sea, with many chapters.");
+    await page.keyboard.press("Enter");
+    const texts = (tab) => tab.locator(".pair .text").evaluateAll((all) => all.map((one) => one.innerText.length));
+    await until("both answer", async () => (await texts(page)).length === 2);
+    await until("it is stored", async () => (await json("/ui/v1/chats")).chats.length === 1);
+    const [{ id }] = (await json("/ui/v1/chats")).chats;
+    await until("both answers are stored", async () =>
+      (await json(`/ui/v1/chats/${id}`)).body.turns.filter((turn) => turn.request).length === 2);
+    const address = page.url();
+    const before = await texts(page);
+    await page.close();
+    const again = await context.newPage();
+    await again.goto(address);
+    await until("both go on", async () => {
+      const now = await texts(again);
+      return now.length === 2 && now.every((length, place) => length > before[place] + 20);
+    });
+    await again.keyboard.press("Escape");
+    await settled(again);
+    check((await again.getByText("Stopped.").count()) === 2, "not both were stopped");
+    await until("the worker stops too", async () => (await json(`/admin/v1/models/${model}`)).workers[0].running === 0);
+  },
 };
 
 await run(cases, name, base, program);

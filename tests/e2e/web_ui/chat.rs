@@ -1,4 +1,4 @@
-//! Files of questions and presets on the chat page.
+//! Files of questions, presets, and two models beside each other on the chat page.
 
 use e2e::Server;
 
@@ -17,4 +17,14 @@ fn images_go_to_models_that_say_they_take_them() {
 #[test]
 fn preset_is_saved_chosen_updated_renamed_and_deleted() {
     script("ui_chat.mjs", &Server::start(), "presets", &[]);
+}
+
+#[test]
+fn two_models_answer_beside_each_other() {
+    script("ui_chat.mjs", &Server::start(), "beside", &[]);
+}
+
+#[test]
+fn two_answers_go_on_when_their_page_closes_and_are_stopped_together() {
+    script("ui_chat.mjs", &Server::start(), "besideLong", &[]);
 }

@@ -65,13 +65,18 @@ export interface Parameters {
   reasoning_effort: string;
 }
 
-export interface Conversation {
+/** A model, and the last turn of the branch that is shown of it. */
+export interface Lane {
   model: string;
+  leaf: string | null;
+}
+
+export interface Conversation extends Lane {
   system: string;
   parameters: Parameters;
   turns: Turn[];
-  /** The last turn of the branch that is shown. */
-  leaf: string | null;
+  /** A second model that is asked the same. */
+  beside?: Lane;
 }
 
 export const NO_PARAMETERS: Parameters = {
@@ -91,13 +96,29 @@ export function emptyConversation(model: string): Conversation {
 }
 
 /** The turns from the first to `leaf`. */
-export function branch(conversation: Conversation, leaf = conversation.leaf): Turn[] {
+export function branch(conversation: Conversation, leaf: string | null): Turn[] {
   const byId = new Map(conversation.turns.map((turn) => [turn.id, turn]));
   const path: Turn[] = [];
   for (let turn = leaf ? byId.get(leaf) : undefined; turn; turn = turn.parent ? byId.get(turn.parent) : undefined) {
     path.push(turn);
   }
   return path.reverse();
+}
+
+/** The branches of one or two models in rows. Where they agree a row has one turn, otherwise one of each. */
+export function rows(paths: Turn[][]): (Turn | undefined)[][] {
+  const [first = [], second] = paths;
+  if (!second) return first.map((turn) => [turn]);
+  return Array.from({ length: Math.max(first.length, second.length) }, (_, place) => {
+    const [one, other] = [first[place], second[place]];
+    return one && other && isSame(one, other) ? [one] : [one, other];
+  });
+}
+
+/** Whether two turns are one, or ask the same. */
+export function isSame(one: Turn, other: Turn): boolean {
+  const content = (turn: Turn) => JSON.stringify([turn.text, turn.files, turn.images]);
+  return one.id === other.id || (one.role === 'user' && other.role === 'user' && content(one) === content(other));
 }
 
 /** The turns below each turn, the oldest first. */
@@ -111,17 +132,18 @@ export function children(conversation: Conversation): Map<string | null, Turn[]>
   return below;
 }
 
-/** The newest leaf below a turn. */
-export function newestLeaf(conversation: Conversation, id: string): string {
-  const child = conversation.turns.findLast((turn) => turn.parent === id);
-  return child ? newestLeaf(conversation, child.id) : id;
+/** The newest leaf below a turn, by answers of `model` where there are any. */
+export function newestLeaf(conversation: Conversation, id: string, model: string): string {
+  const below = conversation.turns.filter((turn) => turn.parent === id);
+  const child = below.findLast((turn) => turn.model === model) ?? below.at(-1);
+  return child ? newestLeaf(conversation, child.id, model) : id;
 }
 
-/** The body of a chat completion that answers `leaf`, or continues it if it is an answer. */
-export function requestBody(conversation: Conversation, leaf: string): Record<string, unknown> {
+/** The body of a chat completion in which `model` answers `leaf`, or continues it if it is an answer. */
+export function requestBody(conversation: Conversation, { model, leaf }: Lane): Record<string, unknown> {
   const turns = branch(conversation, leaf);
   const body: Record<string, unknown> = {
-    model: conversation.model,
+    model,
     messages: messagesOf(conversation, turns),
     stream: true,
     stream_options: { include_usage: true },
@@ -189,11 +211,14 @@ export function titleOf(text: string): string {
   return line.length > 60 ? `${line.slice(0, 57).trimEnd()}…` : line;
 }
 
-/** The shown branch as Markdown. */
+/** What is shown, as Markdown. */
 export function toMarkdown(title: string, conversation: Conversation, names: Record<Turn['role'], string>): string {
   const parts = [`# ${title}`];
   if (conversation.system.trim()) parts.push(`> ${conversation.system.trim().replaceAll('\n', '\n> ')}`);
-  for (const turn of branch(conversation)) {
+  const { leaf, beside } = conversation;
+  const paths = [leaf, ...(beside ? [beside.leaf] : [])].map((leaf) => branch(conversation, leaf));
+  for (const turn of rows(paths).flat()) {
+    if (!turn) continue;
     const model = turn.role === 'assistant' && turn.model ? ` (${turn.model})` : '';
     parts.push(`## ${names[turn.role]}${model}`, textOf(turn), ...(turn.images ?? []).map(({ name }) => `[${name}]`));
   }
