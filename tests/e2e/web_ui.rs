@@ -11,6 +11,7 @@ mod chat;
 mod downloads;
 mod hub;
 mod routing;
+mod usage;
 
 /// The largest size of the files that a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;

@@ -370,7 +370,7 @@ const cases = {
       const page = await context.newPage();
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const place of ["chat/shown", "chat", "models", "activity", "providers", "routes", "keys", "connect"]) {
+      for (const place of ["chat/shown", "chat", "models", "activity", "usage", "providers", "routes", "keys", "connect"]) {
         await page.goto(`${base}/#/${place}`);
         await page.locator(place === "chat/shown" ? ".text math" : "h1, h2").first().waitFor();
         await page.waitForFunction(() => !document.querySelector(".notice .spin"));
