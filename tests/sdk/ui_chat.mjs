@@ -71,6 +71,13 @@ const cases = {
     await alert.getByText(`dot.png was not added: ${model} does not say that it takes images.`).waitFor();
     check((await chips.getByRole("listitem").count()) === 3, "a refused file has a chip");
     await inspect(page, "the refusals");
+    const others = Array.from({ length: 7 }, (_, place) => text(`more${place}.txt`, "x".repeat(512 * 1024)));
+    await page.getByLabel("Add files").setInputFiles([...others, text("last.txt", "x"), text("next.txt", "x"), text("over.txt", "x")]);
+    await alert.getByText("more5.txt was not added: the files of a question have at most 3.0 MiB together.").waitFor();
+    await alert.getByText("over.txt was not added: a question has at most 10 files.").waitFor();
+    for (const file of ["more0.txt", "more1.txt", "more2.txt", "more3.txt", "more4.txt", "last.txt", "next.txt"]) {
+      await chips.getByRole("button", { name: `Remove ${file}` }).click();
+    }
     await chips.getByRole("button", { name: "Remove dropped.txt" }).focus();
     await page.keyboard.press("Enter");
     await page.getByLabel("Ask something").fill("What is the code word?");

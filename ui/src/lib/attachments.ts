@@ -25,6 +25,8 @@ const MAX_TEXT_BYTES = 512 * 1024;
 const MAX_IMAGE_BYTES = 20 * 1024 * 1024;
 /** Files of one question. */
 const MAX_FILES = 10;
+/** All files of one question as they are stored: a conversation has room for 4 MiB. */
+const MAX_STORED_BYTES = 3 * 1024 * 1024;
 
 export function nothing(): Attached {
   return { files: [], images: [] };
@@ -54,9 +56,19 @@ export function pasted(data: DataTransfer | null): File[] {
   return text === '' || files.some((file) => text.includes(file.name)) ? files : [];
 }
 
+/** Whether another file of `more` bytes has room. Letters beyond ASCII count as one byte: the limit leaves room. */
+function hasRoom({ files, images }: Attached, more: number): boolean {
+  const texts = [...files.map(({ text }) => text), ...images.map(({ url }) => url)];
+  return texts.reduce((total, text) => total + text.length, more) <= MAX_STORED_BYTES;
+}
+
 /** Drawings in SVG are text. */
 function isImage(file: File): boolean {
   return file.type.startsWith('image/') && file.type !== 'image/svg+xml';
+}
+
+function noRoom(file: File): string {
+  return t('files_too_large', { name: file.name, limit: bytes(MAX_STORED_BYTES) });
 }
 
 async function addText(file: File, to: Attached): Promise<string> {
@@ -64,6 +76,7 @@ async function addText(file: File, to: Attached): Promise<string> {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer());
     if (text.includes('\0')) return t('file_no_text', { name: file.name });
+    if (!hasRoom(to, text.length)) return noRoom(file);
     to.files.push({ name: file.name, text });
     return '';
   } catch {
@@ -76,7 +89,9 @@ async function addImage(file: File, to: Attached, imageless: string): Promise<st
   if (file.size > MAX_IMAGE_BYTES) return t('file_too_large', { name: file.name, limit: bytes(MAX_IMAGE_BYTES) });
   try {
     const { shrink } = await import('./pictures');
-    to.images.push({ name: file.name, url: await shrink(file) });
+    const url = await shrink(file);
+    if (!hasRoom(to, url.length)) return noRoom(file);
+    to.images.push({ name: file.name, url });
     return '';
   } catch {
     return t('image_unreadable', { name: file.name });

@@ -93,6 +93,7 @@ const de: Record<keyof typeof en, string> = {
   file_too_large: '{name} ist größer als {limit}.',
   file_no_text: '{name} ist weder Text in UTF-8 noch ein Bild.',
   files_too_many: '{name} wurde nicht hinzugefügt: Eine Frage hat höchstens {count} Dateien.',
+  files_too_large: '{name} wurde nicht hinzugefügt: Die Dateien einer Frage haben zusammen höchstens {limit}.',
   images_refused: '{name} wurde nicht hinzugefügt: {model} gibt nicht an, dass es Bilder annimmt.',
   images_refused_now: '{model} gibt nicht an, dass es Bilder annimmt. Entfernen Sie sie, oder wählen Sie ein anderes Modell.',
   image_unreadable: '{name} ist kein Bild, das dieser Browser lesen kann.',

@@ -94,6 +94,7 @@ export default {
   file_too_large: '{name} is larger than {limit}.',
   file_no_text: '{name} is neither text in UTF-8 nor an image.',
   files_too_many: '{name} was not added: a question has at most {count} files.',
+  files_too_large: '{name} was not added: the files of a question have at most {limit} together.',
   images_refused: '{name} was not added: {model} does not say that it takes images.',
   images_refused_now: '{model} does not say that it takes images. Remove them, or choose another model.',
   image_unreadable: '{name} is no image that this browser can read.',
