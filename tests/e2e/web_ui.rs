@@ -7,9 +7,11 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
+mod chat;
 mod downloads;
 mod hub;
 mod routing;
+mod usage;
 
 /// The largest size of the files that a browser needs before it shows the page, compressed.
 const MAX_ENTRY_BYTES: usize = 60_000;

@@ -1,9 +1,10 @@
 // The web UI in a real browser. Arguments: the server's address, a model, the browser's program, the name of a case.
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { ask, body, check, inspect, run, settled, until } from "./ui_page.mjs";
+import { ask, body, brief, check, inspect, run, settled, until } from "./ui_page.mjs";
 
 const [base, model, program, name] = process.argv.slice(2);
+const DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=";
 const LONG = "Write a very long story about the sea, with many chapters.";
 
 const json = async (path, options) => (await fetch(base + path, options)).json();
@@ -19,14 +20,6 @@ async function store(id, turns, fields = {}) {
   const stored = await fetch(`${base}/ui/v1/chats/${id}`,
     { method: "PUT", ...body({ title: id, revision: 0, body: chat, ...fields }) });
   check(stored.ok, `the conversation was refused: ${await stored.text()}`);
-}
-
-/** Answers become short and always the same. */
-async function brief(page) {
-  await page.getByRole("button", { name: "Parameters" }).click();
-  await page.getByLabel("Most tokens").fill("24");
-  await page.getByLabel("Temperature").fill("0");
-  await page.getByRole("button", { name: "Done" }).click();
 }
 
 /** The agents' set-ups on the page are those of the documentation, with this server's values. */
@@ -195,7 +188,8 @@ const cases = {
     const webui = { id: "w-1", title: "From Open WebUI", pinned: true, updated_at: 3, chat: { params: { system: "Be brief" },
       history: { currentId: "y", messages: { x: message("x", null, "user", "Two?"), y: message("y", "x", "assistant", "Yes") } } } };
     const own = { title: "From here", model, system: "", leaf: "o2",
-      turns: [turn("o1", null, "user", "Three?"), turn("o2", "o1", "assistant", "No", { state: "running", request: { key: "k" } })] };
+      turns: [turn("o1", null, "user", "Three?", { files: [{ name: "<b>a.txt", text: "<b>a file" }, 7],
+        images: [{ name: "far", url: "https://elsewhere.test/a.png" }, { name: "dot", url: DOT }] }), turn("o2", "o1", "assistant", "No", { state: "running", request: { key: "k" } })] };
     const page = await open();
     await page.getByRole("button", { name: "Import conversations" }).click();
     const file = (value) => ({ name: "file.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(value)) });
@@ -218,6 +212,8 @@ const cases = {
     check((await page.getByText("hidden").count()) === 0, "a tool's text became a turn");
     await page.getByRole("link", { name: "From here" }).click();
     await page.getByText("Stopped.").waitFor();
+    await page.locator("article.user summary").filter({ hasText: "<b>a.txt" }).waitFor();
+    check((await page.locator("article.user img").count()) === 1, "an image of another host is shown");
     await page.getByRole("link", { name: "From Open WebUI" }).click();
     await page.getByText("Yes").waitFor();
     await page.getByRole("button", { name: "Parameters" }).click();
@@ -378,7 +374,7 @@ const cases = {
       const page = await context.newPage();
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const place of ["chat/shown", "chat", "models", "activity", "providers", "routes", "keys", "connect"]) {
+      for (const place of ["chat/shown", "chat", "models", "activity", "usage", "providers", "routes", "keys", "connect"]) {
         await page.goto(`${base}/#/${place}`);
         await page.locator(place === "chat/shown" ? ".text math" : "h1, h2").first().waitFor();
         await page.waitForFunction(() => !document.querySelector(".notice .spin"));

@@ -64,6 +64,14 @@ export async function ask(page, text) {
   await page.waitForFunction((count) => document.querySelectorAll("article.assistant .text").length > count, before);
 }
 
+/** Answers become short and always the same. */
+export async function brief(page) {
+  await page.getByRole("button", { name: "Parameters" }).click();
+  await page.getByLabel("Most tokens").fill("24");
+  await page.getByLabel("Temperature").fill("0");
+  await page.getByRole("button", { name: "Done" }).click();
+}
+
 /** Waits until no answer is being written. */
 export const settled = (page) => page.waitForFunction(() => !document.querySelector("article[aria-busy=true]"));
 

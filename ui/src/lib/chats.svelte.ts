@@ -1,15 +1,21 @@
 // The conversations: the list, those that are open, and the answers that are being written.
 
 import { answer } from './answer';
+import { isEmpty, nothing, type Attached } from './attachments';
 import { ApiError, call, reason, send } from './api';
 import {
   branch,
   children,
   emptyConversation,
+  isSame,
   newestLeaf,
+  pack,
   requestBody,
+  rows,
   titleOf,
+  unpack,
   type Conversation,
+  type Lane,
   type Turn,
 } from './conversation';
 import type { ChatSummaries, ChatSummary } from './types';
@@ -45,77 +51,132 @@ export class Chat {
   title = $state('');
   pinned = $state(false);
   conversation: Conversation = $state(emptyConversation(''));
-  /** What the server says while an answer has not begun. */
-  note = $state('');
+  /** What the server says while an answer has not begun, by the answer's id. */
+  notes = $state<Record<string, string>>({});
   /** Why the conversation could not be kept. */
   problem = $state('');
-  /** Whether an answer is being written. */
-  running = $state(false);
-  /** The branch that is shown. */
-  path = $derived(branch(this.conversation));
+  /** The models that are asked: one, or two beside each other. */
+  lanes = $derived<Lane[]>(
+    this.conversation.beside ? [this.conversation, this.conversation.beside] : [this.conversation],
+  );
+  /** The branch of each model. */
+  paths = $derived(this.lanes.map((lane) => branch(this.conversation, lane.leaf)));
+  rows = $derived(rows(this.paths));
   revision = 0;
   #children = $derived(children(this.conversation));
-  #stop: AbortController | null = null;
+  #streams = new Map<string, AbortController>();
+  #running = $state(0);
   #saving: Promise<void> | null = null;
   #unsaved = false;
 
   constructor(readonly id: string) {}
 
-
   fill(stored: StoredChat): void {
     this.title = stored.title;
     this.pinned = stored.pinned;
     this.revision = stored.revision;
-    this.conversation = stored.body;
-    void this.#resume();
+    this.conversation = unpack(stored.body);
+    for (const turn of this.conversation.turns.filter((one) => one.state === 'running')) void this.#resume(turn);
   }
 
-  /** The turns that stand in the place of this one, itself among them. */
+  /** Whether an answer is being written. */
+  get running(): boolean {
+    return this.#running > 0;
+  }
+
+  /** The turns that stand in the place of this one, itself among them. The other model's answers stand in another place. */
   siblings(turn: Turn): Turn[] {
-    return this.#children.get(turn.parent) ?? [];
+    const all = this.#children.get(turn.parent) ?? [];
+    return this.conversation.beside ? all.filter((other) => other.model === turn.model) : all;
   }
 
-  /** Adds a question and asks for its answer. */
-  ask(text: string, parent = this.conversation.leaf): void {
-    if (!this.title) this.title = titleOf(text);
-    const id = newId();
-    this.conversation.turns.push({ id, parent, role: 'user', text, at: Date.now(), state: 'done' });
-    this.#answerTo(id);
+  /** Puts a second model beside the first. */
+  compare(model: string): void {
+    this.conversation.beside = { model, leaf: this.conversation.leaf };
+    this.#saveBegun();
+  }
+
+  /** Goes on without a model. Its answers stay as branches. */
+  leave(lane: Lane): void {
+    const { beside } = this.conversation;
+    if (beside && lane !== beside) Object.assign(this.conversation, { model: beside.model, leaf: beside.leaf });
+    delete this.conversation.beside;
+    this.#saveBegun();
+  }
+
+  choose(lane: Lane, model: string): void {
+    lane.model = model;
+    this.#saveBegun();
+  }
+
+  /** Adds a question, in the place of `replaced` if it is given, and asks for the answers. */
+  ask(text: string, attached = nothing(), replaced?: Turn): void {
+    if (!this.title) this.title = titleOf(text || ([...attached.files, ...attached.images][0]?.name ?? ''));
+    const files = isEmpty(attached) ? {} : ($state.snapshot(attached) as Attached);
+    const questions = new Map<string | null, string>();
+    for (const { lane, parent } of this.#places(replaced)) {
+      let id = questions.get(parent);
+      if (!id) {
+        id = newId();
+        questions.set(parent, id);
+        this.conversation.turns.push({ id, parent, role: 'user', text, ...files, at: Date.now(), state: 'done' });
+      }
+      this.#answerTo(id, lane);
+    }
+  }
+
+  /** Where a question goes: to the end of each branch, or in the place of one that each of them has. */
+  #places(replaced: Turn | undefined): { lane: Lane; parent: string | null }[] {
+    if (!replaced) return this.lanes.map((lane) => ({ lane, parent: lane.leaf }));
+    const place = this.rows.findIndex((row) => row.some((turn) => turn?.id === replaced.id));
+    return this.lanes.flatMap((lane, at) => {
+      const own = this.paths[at]?.[place];
+      return own && isSame(own, replaced) ? [{ lane, parent: own.parent }] : [];
+    });
+  }
+
+  /** The models in whose branch a turn is shown. */
+  #lanesOf(turn: Turn): Lane[] {
+    return this.lanes.filter((_, at) => this.paths[at]?.some((one) => one.id === turn.id));
   }
 
   /** Asks for another answer in the place of `turn`. */
   regenerate(turn: Turn): void {
-    if (turn.parent) this.#answerTo(turn.parent);
+    const { parent } = turn;
+    if (parent) this.#lanesOf(turn).forEach((lane) => this.#answerTo(parent, lane));
   }
 
   /** Goes on with an answer that ended too early. */
   continue(turn: Turn): void {
-    this.#run(turn, requestBody(this.conversation, turn.id), turn.text);
+    const model = this.#lanesOf(turn)[0]?.model ?? this.conversation.model;
+    this.#run(turn, requestBody(this.conversation, { model, leaf: turn.id }), turn.text);
   }
 
-  /** Shows the branch with `turn`. */
-  show(turn: Turn): void {
-    this.conversation.leaf = newestLeaf(this.conversation, turn.id);
+  /** Shows the branch with `other` in the place of `turn`. */
+  show(turn: Turn, other: Turn): void {
+    for (const lane of this.#lanesOf(turn)) lane.leaf = newestLeaf(this.conversation, other.id, lane.model);
     void this.save();
   }
 
   stop(): void {
-    const turn = this.#turn(this.conversation.turns.find((one) => one.state === 'running')?.id);
-    this.#stop?.abort();
-    // The server would go on: the request outlives its page.
-    if (turn?.request) void cancel(turn.request.key);
+    for (const [id, stream] of this.#streams) {
+      // The server would go on: the request outlives its page.
+      const key = this.#turn(id)?.request?.key;
+      if (key) void cancel(key);
+      stream.abort();
+    }
   }
 
-  #turn(id: string | undefined): Turn | undefined {
+  #turn(id: string): Turn | undefined {
     return this.conversation.turns.find((turn) => turn.id === id);
   }
 
-  #answerTo(parent: string): void {
-    const { model } = this.conversation;
-    const body = requestBody(this.conversation, parent);
+  #answerTo(parent: string, lane: Lane): void {
+    const { model } = lane;
+    const body = requestBody(this.conversation, { model, leaf: parent });
     const id = newId();
     this.conversation.turns.push({ id, parent, role: 'assistant', text: '', at: Date.now(), state: 'running', model });
-    this.conversation.leaf = id;
+    lane.leaf = id;
     const turn = this.#turn(id);
     if (turn) this.#run(turn, body, '');
   }
@@ -127,9 +188,8 @@ export class Chat {
   }
 
   /** Reads on an answer that was written when the page closed. */
-  async #resume(): Promise<void> {
-    const turn = this.conversation.turns.find((one) => one.state === 'running');
-    if (!turn?.request) return;
+  async #resume(turn: Turn): Promise<void> {
+    if (!turn.request) return;
     try {
       await call(`${ANSWERS}/${turn.request.key}`);
       await this.#read(turn);
@@ -142,18 +202,18 @@ export class Chat {
   }
 
   async #read(turn: Turn): Promise<void> {
-    const { request } = turn;
-    if (!request || this.running) return;
+    const { request, id } = turn;
+    if (!request || this.#streams.has(id)) return;
     const control = new AbortController();
-    this.#stop = control;
-    this.running = true;
+    this.#streams.set(id, control);
+    this.#running += 1;
     turn.state = 'running';
     void this.save();
     let kept = Date.now();
     const listener = {
-      note: (text: string) => (this.note = text),
+      note: (text: string) => (this.notes[id] = text),
       update: (draft: Turn) => {
-        this.note = '';
+        delete this.notes[id];
         Object.assign(turn, draft);
         if (Date.now() - kept > KEEP_MS) {
           kept = Date.now();
@@ -169,9 +229,15 @@ export class Chat {
       if (turn.state === 'failed') turn.error = reason(error);
     }
     delete turn.request;
-    this.note = '';
-    this.running = false;
+    delete this.notes[id];
+    this.#streams.delete(id);
+    this.#running -= 1;
     await this.save();
+  }
+
+  /** Keeps a change, unless nothing was asked yet. */
+  #saveBegun(): void {
+    if (this.conversation.turns.length > 0) void this.save();
   }
 
   /** Keeps the conversation. Calls while one is on its way become one more. */
@@ -199,7 +265,7 @@ export class Chat {
       title: this.title || '…',
       pinned: this.pinned,
       revision: this.revision,
-      body: $state.snapshot(this.conversation),
+      body: pack($state.snapshot(this.conversation) as Conversation),
     };
     const stored = await call<ChatSummary>(`${CHATS}/${this.id}`, { method: 'PUT', body });
     this.revision = stored.revision;
@@ -211,7 +277,7 @@ export class Chat {
     const stored = await call<StoredChat>(`${CHATS}/${this.id}`);
     this.revision = stored.revision;
     const known = new Set(this.conversation.turns.map((turn) => turn.id));
-    this.conversation.turns.push(...stored.body.turns.filter((turn) => !known.has(turn.id)));
+    this.conversation.turns.push(...unpack(stored.body).turns.filter((turn) => !known.has(turn.id)));
     this.#unsaved = true;
   }
 }

@@ -31,6 +31,11 @@ class Fleet {
     return own ?? this.listed.find((model) => model.id === name);
   }
 
+  /** Whether a model says that it takes images. */
+  takesImages(name: string): boolean {
+    return this.listed.find((model) => model.id === name)?.details?.capabilities.vision === true;
+  }
+
   /** Begins anew, as with another key. */
   connect(): void {
     this.#stop?.abort();

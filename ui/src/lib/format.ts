@@ -30,6 +30,11 @@ export function duration(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+export function dollars(value: number): string {
+  const digits = value > 0 && value < 1 ? 4 : 2;
+  return `$${value.toLocaleString([], { minimumFractionDigits: 2, maximumFractionDigits: digits })}`;
+}
+
 /** The time of today, or the date. */
 export function moment(ms: number): string {
   const date = new Date(ms);

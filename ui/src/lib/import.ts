@@ -1,5 +1,6 @@
 // Conversations of ChatGPT's and Open WebUI's exports, and of this page's own. Pure functions; loaded when a file is chosen.
 
+import type { Picture, TextFile } from './attachments';
 import { emptyConversation, NO_PARAMETERS, type Conversation, type Turn } from './conversation';
 
 export interface Imported {
@@ -81,9 +82,22 @@ function ofThisPage(chat: Json): Imported | null {
   const parameters = { ...NO_PARAMETERS, ...(isJson(chat.parameters) ? chat.parameters : {}) };
   const body = { model: text(chat.model), system: text(chat.system), parameters, leaf: text(chat.leaf) || null };
   // What was being written when it was exported is no longer.
-  const ended = turns.map(({ request: _, ...turn }) => ({ ...turn, state: turn.state === 'running' ? 'stopped' : turn.state }));
+  const ended = turns.map(({ request: _, files, images, ...turn }) => ({
+    ...turn,
+    ...filesOf(files, images),
+    state: turn.state === 'running' ? 'stopped' : turn.state,
+  }));
   const at = (turns.at(-1)?.at ?? 0) / 1000;
   return { id: plain('mlxd', turns[0]?.id ?? ''), title: titleOf(chat.title), pinned: false, at, body: { ...body, turns: ended as Turn[] } };
+}
+
+/** The files of a turn. An image that is not in the file itself would be a request to another host. */
+function filesOf(files: unknown, images: unknown): { files?: TextFile[]; images?: Picture[] } {
+  const list = (value: unknown) => (Array.isArray(value) ? value.filter(isJson) : []);
+  const texts = list(files).map((file) => ({ name: text(file.name), text: text(file.text) }));
+  const pictures = list(images).map((image) => ({ name: text(image.name), url: text(image.url) }));
+  const own = pictures.filter(({ url }) => url.startsWith('data:image/'));
+  return { ...(texts.length > 0 && { files: texts }), ...(own.length > 0 && { images: own }) };
 }
 
 const titleOf = (title: unknown): string => text(title).trim().slice(0, 200) || '…';

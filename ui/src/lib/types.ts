@@ -158,6 +158,7 @@ export interface RequestRecord {
   sender: string | null;
   session: string | null;
   notes: string | null;
+  cost_usd: number | null;
 }
 
 /** @schema RequestRecords */
