@@ -98,7 +98,7 @@ fn server_that_stops_lets_a_socket_finish_and_closes_it() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let (mut idle, mut busy) = (connect(&server), connect(&server));
-    let body = json!({"type": "response.create", "model": SMOLLM2, "input": "Hi", "max_output_tokens": 12});
+    let body = json!({"type": "response.create", "model": SMOLLM2, "input": "Hi", "max_output_tokens": 4});
     busy.send(Message::text(body.to_string())).unwrap();
     assert_eq!(next(&mut busy), "response.created");
     let stopped = std::thread::spawn(move || server.stop(Signal::SIGTERM));

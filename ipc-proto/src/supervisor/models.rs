@@ -87,7 +87,7 @@ pub struct Capabilities {
     pub tools: bool,
     /// Its template writes reasoning.
     pub reasoning: bool,
-    /// It has vision weights.
+    /// It may be sent images. No local model may yet: of one with vision weights, only the language model is loaded.
     pub vision: bool,
     /// It produces vectors and no text.
     pub embeddings: bool,

@@ -211,7 +211,6 @@ fn apply_config(details: &mut Details, config: &Value) {
     // Keys and values, in fp32 as the pool keeps them on a CPU.
     details.kv_bytes_per_token =
         [layers, kv_heads, head_size].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
-    details.capabilities.vision = config.get("vision_config").is_some();
 }
 
 fn apply_templates(details: &mut Details, folder: &Path) {

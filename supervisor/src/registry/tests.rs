@@ -188,6 +188,7 @@ fn vision_model_counts_only_its_language_model() {
     assert_eq!((details.context, details.parameters, details.problem), (Some(131_072), 64, None));
     // Two layers of four heads of 256, keys and values.
     assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * KV_ELEMENT);
+    assert!(!details.capabilities.vision, "the worker refuses images");
 }
 
 #[test]

@@ -129,7 +129,7 @@ const NO: Support = Support { supported: false };
 
 impl From<supervisor::Capabilities> for Capabilities {
     fn from(model: supervisor::Capabilities) -> Self {
-        let supervisor::Capabilities { chat, reasoning, .. } = model;
+        let supervisor::Capabilities { chat, reasoning, vision, .. } = model;
         let (chats, reasons) = (Support { supported: chat }, Support { supported: reasoning });
         Self {
             batch: NO,
@@ -151,7 +151,7 @@ impl From<supervisor::Capabilities> for Capabilities {
                 xhigh: reasons,
                 max: reasons,
             },
-            image_input: NO,
+            image_input: Support { supported: vision },
             pdf_input: NO,
             server_tools: ServerTools { supported: false, code_execution: NO, web_search: NO },
             structured_outputs: chats,

@@ -96,7 +96,8 @@ fn owner_in(names: &Names, entry: &ModelEntry) -> String {
 /// Describes a provider's model as far as the settings do.
 fn entry(name: &str, listed: &ListedModel) -> ModelEntry {
     let context = listed.model.context;
-    let capabilities = Capabilities { chat: true, tools: true, ..Capabilities::default() };
+    // Images are passed on. A model that reads none is the provider's to refuse.
+    let capabilities = Capabilities { chat: true, tools: true, vision: true, ..Capabilities::default() };
     ModelEntry {
         id: name.to_owned(),
         state: ModelState::Ready,

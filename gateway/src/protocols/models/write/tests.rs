@@ -65,9 +65,15 @@ fn capabilities_follow_the_template() {
     assert_eq!(shown["capabilities"]["structured_outputs"]["supported"], true);
     assert_eq!(shown["capabilities"]["thinking"]["supported"], false);
     assert_eq!(shown["capabilities"]["thinking"]["types"]["disabled"]["supported"], true);
-    model.details.capabilities.reasoning = true;
+    assert_eq!(shown["capabilities"]["image_input"]["supported"], false);
+    (model.details.capabilities.reasoning, model.details.capabilities.vision) = (true, true);
     let shown = serde_json::to_value(to_anthropic(model)).unwrap();
-    for path in ["/thinking/supported", "/thinking/types/adaptive/supported", "/effort/max/supported"] {
+    for path in [
+        "/thinking/supported",
+        "/thinking/types/adaptive/supported",
+        "/effort/max/supported",
+        "/image_input/supported",
+    ] {
         assert_eq!(shown["capabilities"].pointer(path), Some(&true.into()), "{path}");
     }
 }
