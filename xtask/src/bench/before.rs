@@ -41,6 +41,8 @@ const WORDS: usize = 110;
 const STREAMS: [usize; 3] = [1, 4, 8];
 /// Tokens of the stream that loses its worker.
 const RECOVERED_TOKENS: u32 = 120;
+/// A model whose steps take a few milliseconds, the folder of the key `qwen2`.
+const SMALL_MODEL: &str = "toy-qwen2";
 const UNTIL_KILLED: Duration = Duration::from_secs(1);
 
 /// Measures, and writes bench/results/before.md.
@@ -54,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let fp32 = paths::mlx().join("models-fp32");
     models::fetch_as("smollm2", "F32", &fp32)?;
+    models::fetch("qwen2")?;
     let ours = paths::program("");
     let turns = [&arguments.earlier, &ours, &arguments.earlier, &ours];
     let mut values = [const { Vec::new() }; 4];
@@ -99,7 +102,7 @@ fn measure(
     Ok(figures)
 }
 
-/// The figures of `cargo xtask bench overhead`.
+/// The figures of `cargo xtask bench overhead`, and the gateway's processor time beside a small model.
 fn around_the_model(programs: &Path) -> anyhow::Result<Vec<(Figure, f64)>> {
     let server = Server::built_in(programs, OURS_PORT, &paths::models(), true)?;
     let measured = overhead::measure(&server)?;
@@ -111,6 +114,13 @@ fn around_the_model(programs: &Path) -> anyhow::Result<Vec<(Figure, f64)>> {
         figures.push((figure("processor time for a token", "µs"), one.token_us));
     }
     figures.push((("gateway with 1,000 waiting streams".into(), "MiB"), measured.idle_mib));
+    drop(server);
+    let mut server = Server::built_in(programs, OURS_PORT, &paths::models(), false)?;
+    SMALL_MODEL.clone_into(&mut server.model);
+    for path in overhead::PATHS {
+        let name = format!("{path}: processor time for a piece of text at a model's pace");
+        figures.push(((name, "µs"), overhead::paced_us(&server, path)?));
+    }
     Ok(figures)
 }
 

@@ -19,6 +19,10 @@ use crate::{demo, paths, setup};
 
 const STREAMS: usize = 64;
 const TOKENS: u32 = 4000;
+/// Tokens of each stream at the pace of a model.
+const PACED_TOKENS: u32 = 100;
+/// The paths that stream.
+pub(super) const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
 const REQUESTS: usize = 400;
 const IDLE: usize = 1000;
 /// More than a worker without weights takes.
@@ -71,8 +75,7 @@ pub(super) fn measure(server: &Server) -> anyhow::Result<Overhead> {
     read_timed(send_request(server, "/v1/chat/completions", 4)?, b"")?;
     let worker_mib = server.child("mlxd-worker")?.mib;
     ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
-    let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
-    let protocols = paths.into_iter().map(|path| protocol(server, path)).collect::<anyhow::Result<_>>()?;
+    let protocols = PATHS.into_iter().map(|path| protocol(server, path)).collect::<anyhow::Result<_>>()?;
     let (answered, idle_mib) = idle(server)?;
     ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
     Ok(Overhead { protocols, idle_mib })
@@ -100,6 +103,35 @@ fn protocol(server: &Server, path: &'static str) -> anyhow::Result<Protocol> {
         ttft_p50_ms: client::median(first),
         token_us: used * 1e6 / (STREAMS as f64 * f64::from(TOKENS)),
     })
+}
+
+/// Processor time of the gateway for a piece of text of [`STREAMS`] streams, in microseconds, at the pace of a model: each
+/// step brings one piece for each stream, while a worker that computes nothing sends many at once.
+///
+/// # Errors
+/// A request fails, or no text comes.
+pub(super) fn paced_us(server: &Server, path: &'static str) -> anyhow::Result<f64> {
+    pieces(send_request(server, path, 4)?.0)?;
+    let before = server.gateway_cpu()?;
+    let streams = (0..STREAMS).map(|_| Ok(send_request(server, path, PACED_TOKENS)?.0));
+    let streams = streams.collect::<anyhow::Result<Vec<_>>>()?;
+    let counted = std::thread::scope(|scope| {
+        let reading: Vec<_> = streams.into_iter().map(|stream| scope.spawn(|| pieces(stream))).collect();
+        let join = |reader: std::thread::ScopedJoinHandle<anyhow::Result<_>>| {
+            reader.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
+        };
+        reading.into_iter().map(join).sum::<anyhow::Result<usize>>()
+    })?;
+    ensure!(counted >= STREAMS, "{path}: {counted} pieces of text");
+    Ok((server.gateway_cpu()? - before) * 1e6 / counted as f64)
+}
+
+/// Reads to the end, and counts the events with text.
+fn pieces(mut stream: TcpStream) -> anyhow::Result<usize> {
+    const MARK: &[u8] = b"\"delta\"";
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    Ok(text.windows(MARK.len()).filter(|at| *at == MARK).count())
 }
 
 /// Sends a request for a stream. Each has another prompt, so that no server can answer from memory.
