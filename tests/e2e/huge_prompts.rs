@@ -170,7 +170,7 @@ fn reading_worker(server: &Server) -> i32 {
         let Some(pid) = ready.and_then(|worker| worker["pid"].as_i64()) else { return false };
         let before = process::cpu_ms(pid as i32);
         std::thread::sleep(Duration::from_millis(300));
-        reading = (process::cpu_ms(pid as i32).saturating_sub(before) > 150).then_some(pid as i32);
+        reading = (process::cpu_ms(pid as i32).saturating_sub(before) > 60).then_some(pid as i32);
         reading.is_some()
     });
     reading.unwrap()

@@ -12,6 +12,9 @@ use crate::text::tokenizer::long::EncodeError;
 
 /// Bytes of a response's vectors, at most. The response must fit into a frame.
 const MAX_ANSWER_BYTES: usize = 48 << 20;
+/// What a client with the ids of another model can do. Smaller ids are accepted, since nobody can tell whose they are.
+const OTHER_IDS: &str = "send text, or this model's own ids: LangChain's OpenAIEmbeddings sends OpenAI's unless it has \
+                         check_embedding_ctx_length=False";
 
 /// A model that embeds or reranks, as far as validation needs it.
 #[derive(Debug)]
@@ -124,8 +127,10 @@ impl EncoderModel {
                     return Err(Error::invalid(field, "it has no tokens"));
                 }
                 if let Some(token) = tokens.iter().find(|token| **token >= self.vocabulary) {
-                    let text =
-                        format!("token ids of this model lie below {}, not at {token}", self.vocabulary);
+                    let text = format!(
+                        "token ids of this model lie below {}, not at {token}; {OTHER_IDS}",
+                        self.vocabulary
+                    );
                     return Err(Error::invalid(field, text));
                 }
                 limit.check(tokens.len(), false, &field)?;

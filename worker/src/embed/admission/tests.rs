@@ -33,6 +33,9 @@ fn embed_inputs_get_special_tokens_and_prompts() {
     let inputs = encoder.embed_all(embed(&[text("example sentence"), Input::Tokens(vec![7, 8])])).unwrap();
     assert_eq!(inputs[0].tokens, [101, 2742, 6251, 102]);
     assert_eq!(inputs[1].tokens, [7, 8], "token ids are taken as they are");
+    let refused = encoder.embed_all(embed(&[Input::Tokens(vec![30_522])])).unwrap_err();
+    assert!(refused.message.contains("below 30522, not at 30522"), "{refused}");
+    assert!(refused.message.contains("check_embedding_ctx_length=False"), "{refused}");
     let named = EmbedRequest { prompt_name: Some("query".into()), ..embed(&[text("example")]) };
     assert_eq!(encoder.embed_all(named).unwrap()[0].tokens, [101, 23_032, 1024, 2742, 102]);
 }
