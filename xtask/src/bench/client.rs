@@ -1,6 +1,7 @@
 //! Sends requests as a streaming client does, and times the pieces.
 
 use std::io::{BufRead, BufReader};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -82,10 +83,7 @@ pub(super) fn send_all(server: &Server, prompts: &[Prompt], tokens: u32) -> anyh
     let streams: Vec<Stream> = std::thread::scope(|scope| {
         let asking: Vec<_> =
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
-        let joined = asking
-            .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
-        joined.collect::<anyhow::Result<_>>()
+        join_all(asking)
     })?;
     Ok(measure(&streams))
 }
@@ -114,10 +112,19 @@ pub(super) fn disturb<T>(
             prompts.iter().map(|prompt| scope.spawn(|| stream(server, prompt, tokens))).collect();
         std::thread::sleep(pause);
         let other = other();
-        let joined =
-            running.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
-        Ok((joined.collect::<anyhow::Result<_>>()?, other?))
+        Ok((join_all(running)?, other?))
     })
+}
+
+/// Waits for all clients, and returns what they return.
+///
+/// # Errors
+/// That of the first one that failed or panicked.
+pub(super) fn join_all<T>(clients: Vec<ScopedJoinHandle<'_, anyhow::Result<T>>>) -> anyhow::Result<Vec<T>> {
+    let join = |client: ScopedJoinHandle<'_, anyhow::Result<T>>| {
+        client.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
+    };
+    clients.into_iter().map(join).collect()
 }
 
 fn measure(streams: &[Stream]) -> Measured {

@@ -77,9 +77,7 @@ fn measure(
         let ask = || constrained(server, &json!({"guided_grammar": AMBIGUOUS}), 200);
         let ends: Vec<Ended> = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..arguments.grammars).map(|_| scope.spawn(ask)).collect();
-            let ends =
-                asking.into_iter().map(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
-            ends.collect::<anyhow::Result<_>>()
+            client::join_all(asking)
         })?;
         Ok((began, Instant::now(), ends))
     };

@@ -90,11 +90,7 @@ fn protocol(server: &Server, path: &'static str) -> anyhow::Result<Protocol> {
     let before = server.gateway_cpu()?;
     std::thread::scope(|scope| {
         let one = || read_timed(send_request(server, path, TOKENS)?, b"");
-        let streams: Vec<_> = (0..STREAMS).map(|_| scope.spawn(one)).collect();
-        let join = |stream: std::thread::ScopedJoinHandle<anyhow::Result<_>>| {
-            stream.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
-        };
-        streams.into_iter().try_for_each(|stream| join(stream).map(drop))
+        client::join_all((0..STREAMS).map(|_| scope.spawn(one)).collect())
     })?;
     let used = server.gateway_cpu()? - before;
     Ok(Protocol {
@@ -113,15 +109,11 @@ fn protocol(server: &Server, path: &'static str) -> anyhow::Result<Protocol> {
 pub(super) fn paced_us(server: &Server, path: &'static str) -> anyhow::Result<f64> {
     pieces(send_request(server, path, 4)?.0)?;
     let before = server.gateway_cpu()?;
-    let streams = (0..STREAMS).map(|_| Ok(send_request(server, path, PACED_TOKENS)?.0));
-    let streams = streams.collect::<anyhow::Result<Vec<_>>>()?;
-    let counted = std::thread::scope(|scope| {
-        let reading: Vec<_> = streams.into_iter().map(|stream| scope.spawn(|| pieces(stream))).collect();
-        let join = |reader: std::thread::ScopedJoinHandle<anyhow::Result<_>>| {
-            reader.join().map_err(|_| anyhow::anyhow!("a client panicked"))?
-        };
-        reading.into_iter().map(join).sum::<anyhow::Result<usize>>()
+    let counts = std::thread::scope(|scope| {
+        let one = || pieces(send_request(server, path, PACED_TOKENS)?.0);
+        client::join_all((0..STREAMS).map(|_| scope.spawn(one)).collect())
     })?;
+    let counted: usize = counts.into_iter().sum();
     ensure!(counted >= STREAMS, "{path}: {counted} pieces of text");
     Ok((server.gateway_cpu()? - before) * 1e6 / counted as f64)
 }

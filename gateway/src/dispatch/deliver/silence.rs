@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// A stream is silent for at most this long. Loading and long prompts take longer than the read timeouts of clients.
-pub(in crate::dispatch) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The silence of a stream. Its timer runs on whatever is written, because setting one for each token would cost more than
 /// the rest of the wait.
