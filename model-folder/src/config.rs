@@ -5,27 +5,46 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 /// Sizes, and their range. The largest published models stay far below the ends.
-const SIZES: [(&str, RangeInclusive<i64>); 7] = [
+const SIZES: [(&str, RangeInclusive<i64>); 12] = [
     ("num_hidden_layers", 1..=10_000),
     ("num_attention_heads", 1..=65_536),
     ("num_key_value_heads", 1..=65_536),
     ("head_dim", 1..=65_536),
     ("hidden_size", 1..=(1 << 20)),
     ("intermediate_size", 1..=(1 << 24)),
+    ("moe_intermediate_size", 1..=(1 << 24)),
+    ("n_routed_experts", 1..=65_536),
+    ("n_shared_experts", 0..=65_536),
+    ("rotary_dim", 2..=65_536),
+    ("sliding_window_pattern", 1..=10_000),
     ("vocab_size", 1..=(1 << 26)),
 ];
 /// Numbers above 0.
-const POSITIVE: [&str; 4] = ["rope_theta", "rope_local_base_freq", "global_rope_theta", "local_rope_theta"];
+const POSITIVE: [&str; 11] = [
+    "rope_theta",
+    "rope_local_base_freq",
+    "global_rope_theta",
+    "local_rope_theta",
+    "partial_rotary_factor",
+    "embedding_multiplier",
+    "attention_multiplier",
+    "residual_multiplier",
+    "logits_scaling",
+    "logit_scale",
+    "routed_scaling_factor",
+];
 /// Numbers of at least 0.
 const NOT_NEGATIVE: [&str; 3] = ["rms_norm_eps", "layer_norm_eps", "norm_eps"];
 /// Objects with the settings of rotary embeddings, and numbers in them above 0, or lists of such numbers.
 const ROPE: [&str; 2] = ["rope_scaling", "rope_parameters"];
-const ROPE_POSITIVE: [&str; 7] = [
+const ROPE_POSITIVE: [&str; 9] = [
     "rope_theta",
     "factor",
     "low_freq_factor",
     "high_freq_factor",
     "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "alpha",
     "short_factor",
     "long_factor",
 ];
@@ -92,6 +111,10 @@ mod tests {
                 "rope_parameters.full_attention.rope_theta is 0: it must be above 0",
             ),
             (json!({"rope_scaling": {"long_factor": [1.0, 0.0]}}), "rope_scaling.long_factor is 0.0"),
+            (json!({"rope_scaling": {"alpha": 0}}), "rope_scaling.alpha is 0: it must be above 0"),
+            (json!({"logits_scaling": 0.0}), "logits_scaling is 0.0: it must be above 0"),
+            (json!({"partial_rotary_factor": -0.5}), "partial_rotary_factor is -0.5: it must be above 0"),
+            (json!({"n_shared_experts": -1}), "n_shared_experts is -1: it must be between 0 and 65536"),
             (json!({"num_hidden_layers": 0}), "num_hidden_layers is 0: it must be between 1 and 10000"),
             (json!({"num_hidden_layers": 1_000_000}), "num_hidden_layers is 1000000"),
             (json!({"head_dim": 1_000_000_000}), "head_dim is 1000000000"),

@@ -63,6 +63,7 @@ fn schedule(rows: usize, steps: usize) -> Duration {
         weight_bytes: 0,
         window: None,
         original_context: None,
+        blocks_per_state: None,
     };
     let mut scheduler = Scheduler::new(limits(rows), capacity);
     for row in 0..rows {

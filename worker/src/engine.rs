@@ -38,6 +38,7 @@ pub mod rng;
 pub mod runner;
 pub mod scheduler;
 pub mod sequence;
+pub mod state_pool;
 pub mod streams;
 
 use admission_limits::AdmissionPermit;
@@ -276,19 +277,20 @@ impl<R: Runner> Engine<R> {
         if limit == before {
             return;
         }
-        self.scheduler.allocator().set_limit(limit);
+        self.scheduler.set_limit(limit);
         // A growing pool frees nothing: its blocks may be needed again.
-        let used = if limit < before { self.scheduler.allocator().used_end() } else { u32::MAX };
+        let used = if limit < before { self.scheduler.used_end() } else { u32::MAX };
         self.resize_runner(limit, used);
     }
 
     fn trim(&mut self) -> Memory {
-        self.scheduler.allocator().evict_idle();
-        self.resize_runner(self.scheduler.blocks().1, self.scheduler.allocator().used_end());
+        self.scheduler.evict_idle();
+        self.resize_runner(self.scheduler.blocks().1, self.scheduler.used_end());
         self.runner.memory()
     }
 
     fn resize_runner(&mut self, limit: u32, used: u32) {
+        self.runner.forget_states(&self.scheduler.take_dropped_states());
         let drafts = self.proposer.as_mut().map_or(Ok(()), |proposer| proposer.resize(limit, used));
         if let Err(failure) = self.runner.resize(limit, used).and(drafts) {
             tracing::error!(%failure, "the KV pool cannot be made smaller");
@@ -363,6 +365,7 @@ impl<R: Runner> Engine<R> {
     }
 
     fn run_batch(&mut self) -> Result<StepOutcome, RunnerError> {
+        self.runner.forget_states(&self.scheduler.take_dropped_states());
         self.runner.launch(&self.batch)?;
         // Other threads make the token masks while the device computes.
         let masks = self.take_masks();

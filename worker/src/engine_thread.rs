@@ -195,16 +195,21 @@ fn load_decoder(
 ) -> Result<(Ready, Loaded), String> {
     let runner = decoder_runner(options, counters, &config, &files)?;
     let capacity = runner.capacity();
-    let proposer =
-        options.draft.as_deref().map(|folder| proposer(folder, &files, capacity, counters)).transpose()?;
+    let drafts = options.limits.drafts.most();
+    let draft = options.draft.as_deref().filter(|_| capacity.blocks_per_state.is_none());
+    if drafts > 0 && capacity.blocks_per_state.is_some() {
+        tracing::warn!("drafts are off: recurrent states such as this model's cannot be taken back");
+    }
+    let proposer = draft.map(|folder| proposer(folder, &files, (capacity, drafts), counters));
+    let proposer = proposer.transpose()?;
     Ok((ready(config, files, options.limits, capacity), Loaded::Decoder(runner, proposer)))
 }
 
-/// Loads the draft model in `folder` for the served model with these files and this capacity.
+/// Loads the draft model in `folder` for the served model with these files and this capacity. It drafts `drafts` tokens at most.
 fn proposer(
     folder: &Path,
     files: &ModelFiles,
-    capacity: RunnerCapacity,
+    (capacity, drafts): (RunnerCapacity, u32),
     counters: &Counters,
 ) -> Result<Proposer, String> {
     let own = Tokenizer::read(folder)?;
@@ -214,11 +219,14 @@ fn proposer(
         let text = "the draft model has another vocabulary than the model it is to draft for";
         return Err(format!("{}: {text}", folder.display()));
     }
-    let load = LoadOptions { kv_blocks: Some(capacity.blocks), ..LoadOptions::default() };
+    let load = LoadOptions { kv_blocks: Some(capacity.blocks), drafts, ..LoadOptions::default() };
     // Add to the progress of the served model, so that it never goes back.
     let before = counters.progress();
     let mut progress = |done, all| counters.publish_progress(before.loaded + done, before.total + all);
     let runner = mlx::load(folder, &load, &mut progress).map_err(|e| e.to_string())?;
+    if runner.capacity().blocks_per_state.is_some() {
+        return Err(format!("{}: models with recurrent states cannot draft", folder.display()));
+    }
     tracing::info!(
         folder = %folder.display(),
         weight_mib = runner.capacity().weight_bytes >> 20,
@@ -243,7 +251,8 @@ fn progress(counters: &Counters) -> impl FnMut(u64, u64) {
 fn load_weights(options: &Options, counters: &Counters) -> Result<Box<dyn Runner>, String> {
     let folder: &Path = &options.folder;
     let (kv_bytes, adapter) = (options.kv_bytes, options.adapter.clone());
-    let load = LoadOptions { kv_bytes, adapter, context: options.context, ..LoadOptions::default() };
+    let (context, drafts) = (options.context, options.limits.drafts.most());
+    let load = LoadOptions { kv_bytes, adapter, context, drafts, ..LoadOptions::default() };
     let runner = mlx::load(folder, &load, &mut progress(counters)).map_err(|e| e.to_string())?;
     Ok(Box::new(runner))
 }

@@ -80,7 +80,8 @@ pub fn output(data: &[u8]) {
     if !reasons && format != ToolFormat::Harmony {
         assert_text_is_complete(&whole, &text);
     }
-    if matches!(format, ToolFormat::QwenXml | ToolFormat::Gemma | ToolFormat::Pythonic) {
+    let elements = [ToolFormat::QwenXml, ToolFormat::Seed, ToolFormat::MiniMax, ToolFormat::Glm];
+    if elements.contains(&format) || matches!(format, ToolFormat::Gemma | ToolFormat::Pythonic) {
         assert_arguments_are_json(&whole);
     }
 }

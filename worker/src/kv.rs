@@ -3,24 +3,31 @@
 //! Each layer has one array for keys and one for values, `[kv_heads, slots, d]`; block b holds slots `b * BLOCK_SIZE ..`. New
 //! tokens are scattered in place: MLX reuses the pool's buffer if nothing else holds a handle to it. So a step costs the same
 //! for every size of the pool (tested below). Kernels on a Linux CPU write in place themselves (`in_place.rs`). The pool
-//! starts small and doubles on demand up to its limit, so that an idle model does not hold the limit.
+//! starts small and doubles on demand up to its limit, so that an idle model does not hold the limit. Blocks of models with
+//! short convolutions hold their state, too (`convolution.rs`).
 
 use mlx_rs::ops::indexing::{TryIndexOp, scatter_single};
 use mlx_rs::{Array, Dtype, ops, transforms};
 
 use self::attention::Kernel;
-use crate::engine::runner::Batch;
+use crate::engine::runner::{Batch, StateId};
 use crate::kernels::{HeadTransform, PagedAttentionParams, PagedBatch, Result};
 
 pub use self::attention::AttentionParams;
+pub use self::convolution::{ConvolutionShape, ConvolutionState};
+pub use self::states::StateShape;
 
 mod attention;
 mod contiguous;
+mod convolution;
 mod groups;
 mod in_place;
+mod states;
 
 pub use contiguous::{AttentionDirection, ContiguousStep};
+use convolution::{ConvolutionPool, StepArrays};
 use groups::{AttentionGroups, Keys, Queries};
+use states::{StateStep, StateStore};
 
 /// Tokens in a KV block.
 pub const BLOCK_SIZE: u32 = 32;
@@ -47,17 +54,58 @@ pub struct KvShape {
 
 impl KvShape {
     /// Bytes of a block in all layers, keys and values together.
-    pub(super) fn block_bytes(self) -> u64 {
-        (self.layers as u64 * self.layer_block_bytes()).max(1)
+    fn block_bytes(self) -> u64 {
+        self.layers as u64 * self.layer_block_bytes()
     }
 
     /// Bytes of a block in one layer.
     fn layer_block_bytes(self) -> u64 {
-        let width = match self.dtype {
+        2 * (self.kv_heads as u64) * (self.head_dim as u64) * self.number_bytes() * u64::from(BLOCK_SIZE)
+    }
+
+    fn number_bytes(self) -> u64 {
+        match self.dtype {
             Dtype::Float16 | Dtype::Bfloat16 => 2,
             _ => 4,
-        };
-        2 * (self.kv_heads as u64) * (self.head_dim as u64) * width * u64::from(BLOCK_SIZE)
+        }
+    }
+}
+
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockShape {
+    /// Keys and values.
+    pub kv: KvShape,
+    /// Inputs of convolutions.
+    pub convolutions: Option<ConvolutionState>,
+    /// Recurrent states. They lie outside the blocks, but the blocks count for them.
+    pub states: Option<StateShape>,
+}
+
+impl BlockShape {
+    /// Bytes of a block in all layers, with its share of the states.
+    pub(super) fn bytes(self) -> u64 {
+        let share = |states: StateShape, blocks: u32| states.bytes().div_ceil(u64::from(blocks));
+        self.own_bytes()
+            + self.states.zip(self.blocks_per_state()).map_or(0, |(states, blocks)| share(states, blocks))
+    }
+
+    /// The same without the states.
+    fn own_bytes(self) -> u64 {
+        let of_convolutions = |state: ConvolutionState| state.block_bytes(self.kv.number_bytes());
+        (self.kv.block_bytes() + self.convolutions.map_or(0, of_convolutions)).max(1)
+    }
+
+    /// Blocks for which there is one state, so that all states take about as much memory as all blocks.
+    pub(super) fn blocks_per_state(self) -> Option<u32> {
+        let blocks = |states: StateShape| states.bytes().div_ceil(self.own_bytes()).max(1);
+        self.states.map(|states| u32::try_from(blocks(states)).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<KvShape> for BlockShape {
+    fn from(kv: KvShape) -> Self {
+        Self { kv, convolutions: None, states: None }
     }
 }
 
@@ -66,6 +114,10 @@ impl KvShape {
 pub struct KvPool {
     shape: KvShape,
     layers: Vec<Layer>,
+    convolutions: Option<ConvolutionPool>,
+    states: Option<StateStore>,
+    /// Bytes of a block, with its share of the states.
+    block_bytes: u64,
     /// Allocated blocks.
     blocks: u32,
     /// Maximum number of blocks.
@@ -87,8 +139,9 @@ impl KvPool {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn new(shape: KvShape, max_context: u32, bytes: Option<u64>) -> Result<Self> {
-        let block_bytes = shape.block_bytes();
+    pub fn new(shape: impl Into<BlockShape>, max_context: u32, bytes: Option<u64>) -> Result<Self> {
+        let shape: BlockShape = shape.into();
+        let block_bytes = shape.bytes();
         let contexts = u64::from(max_context.div_ceil(BLOCK_SIZE)) * DEFAULT_CONTEXTS;
         let blocks = match bytes {
             Some(bytes) => bytes / block_bytes,
@@ -97,10 +150,22 @@ impl KvPool {
         // A slot's number has to fit MLX's signed 32-bit dimensions.
         let limit = blocks.clamp(1, u64::from(i32::MAX as u32 / BLOCK_SIZE)) as u32;
         let kernel = Kernel::of_device()?;
-        let mut pool = Self { shape, layers: Vec::new(), blocks: 0, limit, kernel, max_scores: MAX_SCORES };
-        let initial = INITIAL_BLOCKS.min(limit);
-        pool.layers = (0..shape.layers).map(|_| pool.allocate_layer(initial)).collect::<Result<_>>()?;
-        pool.blocks = initial;
+        let blocks = INITIAL_BLOCKS.min(limit);
+        let BlockShape { kv: shape, convolutions, states } = shape;
+        let of_convolutions = |state| ConvolutionPool::new(state, shape.dtype, blocks);
+        let convolutions = convolutions.map(of_convolutions).transpose()?;
+        let mut pool = Self {
+            shape,
+            layers: Vec::new(),
+            convolutions,
+            states: states.map(StateStore::new),
+            block_bytes,
+            blocks,
+            limit,
+            kernel,
+            max_scores: MAX_SCORES,
+        };
+        pool.layers = (0..shape.layers).map(|_| pool.allocate_layer(blocks)).collect::<Result<_>>()?;
         Ok(pool)
     }
 
@@ -111,17 +176,29 @@ impl KvPool {
 
     /// Bytes of the allocated blocks.
     pub fn allocated_bytes(&self) -> u64 {
-        self.layers.iter().map(|layer| (layer.keys.nbytes() + layer.values.nbytes()) as u64).sum()
+        let layers = self.layers.iter().map(|layer| (layer.keys.nbytes() + layer.values.nbytes()) as u64);
+        layers.sum::<u64>()
+            + self.convolutions.as_ref().map_or(0, ConvolutionPool::allocated_bytes)
+            + self.states.as_ref().map_or(0, StateStore::allocated_bytes)
     }
 
     /// Bytes of the maximum number of blocks.
     pub fn limit_bytes(&self) -> u64 {
-        self.allocated_bytes() / u64::from(self.blocks) * u64::from(self.limit)
+        self.block_bytes * u64::from(self.limit)
+    }
+
+    /// Frees states that no row will read.
+    pub fn forget_states(&mut self, states: &[StateId]) {
+        if let Some(store) = &mut self.states {
+            store.forget(states);
+        }
     }
 
     /// All arrays of the pool.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values])
+        let convolutions = self.convolutions.iter().flat_map(ConvolutionPool::arrays);
+        let states = self.states.iter().flat_map(StateStore::arrays);
+        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values]).chain(convolutions).chain(states)
     }
 
     fn allocate_layer(&self, blocks: u32) -> Result<Layer> {
@@ -153,7 +230,7 @@ impl KvPool {
             layer.values = truncate(&layer.values)?;
             transforms::eval([&layer.keys, &layer.values])?;
         }
-        Ok(())
+        self.convolutions.as_mut().map_or(Ok(()), |pool| pool.truncate(target))
     }
 
     /// Grows until block `block` exists.
@@ -170,6 +247,9 @@ impl KvPool {
             layer.keys = ops::concatenate(&[&layer.keys, &fresh.keys], 1)?;
             layer.values = ops::concatenate(&[&layer.values, &fresh.values], 1)?;
             transforms::eval([&layer.keys, &layer.values])?;
+        }
+        if let Some(pool) = &mut self.convolutions {
+            pool.grow(added)?;
         }
         self.blocks = target;
         Ok(())
@@ -196,6 +276,8 @@ struct PagedStep<'a> {
     paged: PagedBatch,
     /// The groups for each window among the layers.
     groups: Vec<(Option<u32>, AttentionGroups)>,
+    convolutions: Option<StepArrays>,
+    states: Option<StateStep>,
 }
 
 impl<'a> KvStep<'a> {
@@ -212,7 +294,10 @@ impl<'a> KvStep<'a> {
         for row in &batch.rows {
             paged.push(row.tokens.clone(), batch.positions[row.tokens.start], &row.blocks);
         }
-        Ok(Self(Storage::Paged(PagedStep { pool, batch, slots, paged, groups: Vec::new() })))
+        let convolutions = pool.convolutions.as_ref().map(|pool| pool.step(batch));
+        let states = pool.states.as_ref().map(|_| StateStep::new(batch));
+        let groups = Vec::new();
+        Ok(Self(Storage::Paged(PagedStep { pool, batch, slots, paged, groups, convolutions, states })))
     }
 
     /// A step of complete texts, without a pool.
@@ -255,6 +340,34 @@ impl<'a> KvStep<'a> {
         match &mut self.0 {
             Storage::Paged(step) => step.attend(layer, queries, params),
             Storage::Contiguous(step) => step.attend(queries, params),
+        }
+    }
+
+    /// Causal convolution of each channel of `inputs` `[T, D]` in `layer` of the convolutions: `[T, D]`. `weights` has one `[D]`
+    /// for each token of the kernel, the newest last.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn convolve(&mut self, layer: usize, inputs: &Array, weights: &[Array]) -> Result<Array> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.convolve(layer, inputs, weights),
+            Storage::Contiguous(step) => step.convolve(inputs, weights),
+        }
+    }
+
+    /// Lets `advance` compute the next layer's states `[R, H, rows, columns]` after the step from those before it, given the number
+    /// of tokens of each row. Returns its output.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn recur(
+        &mut self,
+        shape: StateShape,
+        advance: impl FnOnce(&[u32], &Array) -> Result<(Array, Array)>,
+    ) -> Result<Array> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.recur(advance),
+            Storage::Contiguous(step) => step.recur(shape, advance),
         }
     }
 }

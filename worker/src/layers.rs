@@ -2,10 +2,13 @@
 
 pub mod attention;
 pub mod embedding;
+mod gated_delta;
+pub mod gated_delta_net;
 pub mod linear;
 pub mod mlp;
 pub mod moe;
 pub mod norm;
 pub mod rope;
+pub mod short_convolution;
 
 pub use crate::kernels::Result;

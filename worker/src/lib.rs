@@ -23,6 +23,7 @@ pub mod mlx;
 pub mod models;
 pub mod priority;
 pub mod prompts;
+pub mod quantize;
 pub mod rpc;
 pub mod shutdown;
 pub mod stacks;

@@ -1,4 +1,4 @@
-//! `mlxd-worker`: serves one model. `mlxd serve` starts it; start it by hand only for debugging.
+//! `mlxd-worker`: serves one model. `mlxd serve` starts it; start it by hand only for debugging. It also converts models.
 
 use std::ffi::OsStr;
 use std::pin::pin;
@@ -14,10 +14,14 @@ use tracing_subscriber::EnvFilter;
 use worker::arguments::Arguments;
 use worker::engine::counters::Counters;
 use worker::engine_thread::{self, Ended};
+use worker::quantize;
 use worker::rpc::Server;
 use worker::shutdown::{drain, stop_signal};
 
 fn main() -> anyhow::Result<()> {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "quantize") {
+        exit_now(quantize::command::run(std::env::args_os().skip(1)))
+    }
     if let Some(answer) = question()? {
         return Ok(serde_json::to_writer(std::io::stdout(), &answer)?);
     }

@@ -6,8 +6,10 @@ use ipc_proto::families;
 use ipc_proto::worker::Memory;
 use mlx_rs::{Array, Device, DeviceType, memory, transforms};
 
-use crate::engine::runner::{Batch, Row, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
-use crate::kv::{BLOCK_SIZE, KvPool, KvStep};
+use crate::engine::runner::{
+    Batch, Row, Runner, RunnerCapacity, RunnerError, StateId, StepOutcome, TokenMask,
+};
+use crate::kv::{BLOCK_SIZE, BlockShape, ConvolutionState, KvPool, KvStep};
 use crate::layers::rope::Positions;
 use crate::models::{self, Model};
 use crate::weights::LoadError;
@@ -41,6 +43,8 @@ pub struct LoadOptions {
     pub adapter: Option<PathBuf>,
     /// Maximum prompt plus output, in tokens; `None` uses the model's configuration.
     pub context: Option<u32>,
+    /// Most drafted tokens of a row in a step.
+    pub drafts: u32,
 }
 
 /// A loaded model and its KV pool.
@@ -82,8 +86,9 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
-    let shape = model.kv_shape()?;
-    let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.block_bytes());
+    let convolutions = model.convolutions().map(|shape| ConvolutionState::new(shape, options.drafts));
+    let shape = BlockShape { kv: model.kv_shape()?, convolutions, states: model.states() };
+    let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let (blocks, window) = (pool.limit(), model.window());
     let original_context = model.original_context();
@@ -94,6 +99,7 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
         weight_bytes,
         window,
         original_context,
+        blocks_per_state: shape.blocks_per_state(),
     };
     Ok(MlxRunner { model, pool, capacity, launched: None, prefilled: 0 })
 }
@@ -218,6 +224,10 @@ impl Runner for MlxRunner {
 
     fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
         self.pool.resize(limit, used).and_then(|()| memory::clear_cache()).map_err(failed)
+    }
+
+    fn forget_states(&mut self, states: &[StateId]) {
+        self.pool.forget_states(states);
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

@@ -2,8 +2,10 @@
 
 use mlx_rs::Array;
 
-use crate::kv::{KvShape, KvStep};
+use crate::kv::{ConvolutionShape, KvShape, KvStep, StateShape};
 use crate::layers::Result;
+use crate::layers::embedding::Embedding;
+use crate::layers::linear::Linear;
 use crate::layers::mlp::Activation;
 use crate::layers::rope::Positions;
 use crate::weights::LoadError;
@@ -12,47 +14,92 @@ use crate::weights::loader::Loader;
 
 pub mod bert;
 pub mod classifier;
+pub mod cohere2;
 pub mod encoder;
+pub mod ernie4_5;
+pub mod exaone4;
 pub mod gemma;
 pub mod gemma2;
 pub mod gemma3_text;
+pub mod glm4;
+pub mod glm4_moe;
 pub mod gpt_oss;
+pub mod granite;
+pub mod hunyuan_v1_dense;
+pub mod lfm2;
 pub mod llama;
+pub mod minimax;
+pub mod ministral3;
 pub mod mistral;
 pub mod mixtral;
 pub mod modernbert;
+pub mod olmo2;
+pub mod olmo3;
 pub mod phi3;
 pub mod qwen2;
 pub mod qwen3;
+pub mod qwen3_5;
 pub mod qwen3_moe;
+pub mod seed_oss;
 pub mod smollm3;
+mod variant;
 
 /// Builds a model from its weights. With a checking loader it only checks them.
 pub type Build = fn(&Loader) -> Result<Box<dyn Model>, LoadError>;
 
 /// Every supported `model_type` of a decoder.
-const ARCHITECTURES: [(&str, Build); 14] = [
+const ARCHITECTURES: [(&str, Build); 33] = [
+    ("cohere2", |loader| Ok(Box::new(cohere2::Model::load(loader)?))),
+    ("ernie4_5", |loader| Ok(Box::new(ernie4_5::load(loader)?))),
+    ("exaone4", |loader| Ok(Box::new(exaone4::load(loader)?))),
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
     ("gemma2", |loader| Ok(Box::new(gemma2::Model::load(loader)?))),
     // Its language model only.
     ("gemma3", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
+    ("glm4", |loader| Ok(Box::new(glm4::load(loader)?))),
+    ("glm4_moe", |loader| Ok(Box::new(glm4_moe::load(loader)?))),
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
+    ("granite", |loader| Ok(Box::new(granite::load(loader)?))),
+    ("hunyuan_v1_dense", |loader| Ok(Box::new(hunyuan_v1_dense::load(loader)?))),
+    ("iquestcoder", |loader| Ok(Box::new(llama::Model::load(loader)?))),
+    ("lfm2", |loader| Ok(Box::new(lfm2::Model::load(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
+    ("llava", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
+    ("minimax", |loader| Ok(Box::new(minimax::load(loader)?))),
+    ("minimax_m2", |loader| Ok(Box::new(minimax::load(loader)?))),
+    ("ministral3", |loader| Ok(Box::new(ministral3::load(loader)?))),
     ("mistral", |loader| Ok(Box::new(mistral::load(loader)?))),
     ("mistral3", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
     ("mixtral", |loader| Ok(Box::new(mixtral::load(loader)?))),
+    ("olmo2", |loader| Ok(Box::new(olmo2::load(loader)?))),
+    ("olmo3", |loader| Ok(Box::new(olmo3::load(loader)?))),
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
     ("qwen3", |loader| Ok(Box::new(qwen3::load(loader)?))),
+    // Its language model only.
+    ("qwen3_5", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
+    ("qwen3_5_text", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
     ("qwen3_moe", |loader| Ok(Box::new(qwen3_moe::load(loader)?))),
+    ("seed_oss", |loader| Ok(Box::new(seed_oss::load(loader)?))),
     ("smollm3", |loader| Ok(Box::new(smollm3::load(loader)?))),
+    ("xverse", |loader| Ok(Box::new(llama::Model::load(loader)?))),
 ];
 
 /// A decoder-only language model.
 pub trait Model: std::fmt::Debug {
     /// Sizes and type of the KV of a token.
     fn kv_shape(&self) -> Result<KvShape>;
+
+    /// Sizes of its short convolutions, if it has any.
+    fn convolutions(&self) -> Option<ConvolutionShape> {
+        None
+    }
+
+    /// Sizes of its recurrent states, if it has any.
+    fn states(&self) -> Option<StateShape> {
+        None
+    }
 
     /// Largest attention window of any layer, in tokens, the newest included; `None` if a layer attends to all.
     fn window(&self) -> Option<u32> {
@@ -72,6 +119,33 @@ pub trait Model: std::fmt::Debug {
 
     /// The final norm and the output layer: `[N, D]` → logits `[N, vocabulary]`.
     fn logits(&self, hidden: &Array) -> Result<Array>;
+}
+
+/// Checks that `layer_types` of config.json names at least this many layers, all of these two kinds.
+///
+/// # Errors
+/// A sentence.
+fn check_layer_types(types: &[String], layers: usize, kinds: [&str; 2]) -> Result<(), String> {
+    if types.len() < layers {
+        return Err(format!("layer_types names {} of {layers} layers", types.len()));
+    }
+    match types.iter().find(|kind| !kinds.contains(&kind.as_str())) {
+        Some(other) => Err(format!("layers of the type \"{other}\" (layer_types) are not supported")),
+        None => Ok(()),
+    }
+}
+
+/// The layer that makes logits: the embedding's weights if it is `tied` to them. `sizes` are the width and the vocabulary.
+fn output_layer(
+    loader: &Loader,
+    embedding: &Embedding,
+    tied: bool,
+    sizes: (i32, i32),
+) -> Result<Linear, LoadError> {
+    if tied || loader.is_headless() {
+        return Ok(embedding.as_output());
+    }
+    Linear::load(loader, "lm_head", sizes.0, sizes.1, false)
 }
 
 /// The activation that config.json names, for a family that has `usual`.

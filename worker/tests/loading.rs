@@ -11,11 +11,16 @@ use worker::engine::runner::{Batch, NO_TOKEN, Row, RowSampling, Runner, ScoreReq
 use worker::mlx::{self, LoadOptions};
 use worker::text::model_files::ModelFiles;
 
+#[path = "common/made.rs"]
+mod made;
+
+use made::Toy;
+
 /// A copy of a golden model.
 fn copy(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    for entry in fs::read_dir(golden).unwrap() {
+    let toy = Toy::open(name);
+    for entry in fs::read_dir(toy.path()).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
@@ -95,8 +100,8 @@ fn load_with_wrong_config_names_the_problem() {
         ("gpt_oss-fp32", json!({"layer_types": null}), "layer_types"),
         (
             "mistral3-fp32",
-            json!({"text_config": {"model_type": "ministral3"}}),
-            "\"ministral3\", which is not supported",
+            json!({"text_config": {"model_type": "mistral4"}}),
+            "\"mistral4\", which is not supported",
         ),
         (
             "gpt_oss-openai",
@@ -110,6 +115,41 @@ fn load_with_wrong_config_names_the_problem() {
         ),
         ("gpt_oss-fp32", json!({"num_attention_heads": 8}), "self_attn.sinks has shape [4], expected [8]"),
         ("qwen3_moe-fp32", json!({"mlp_only_layers": []}), "model.layers.3.mlp.gate.weight is missing"),
+    ] {
+        let error = load_error_with_config(name, &changes);
+        assert!(error.contains(expected), "{name} with {changes}: {error}");
+    }
+}
+
+#[test]
+fn load_with_wrong_layers_norms_or_experts_names_the_problem() {
+    for (name, changes, expected) in [
+        ("llama-fp32", json!({"layer_types": ["full_attention"]}), "layer_types names 1 of 2 layers"),
+        (
+            "llama-fp32",
+            json!({"layer_types": ["full_attention", "linear_attention"]}),
+            "layers of the type \"linear_attention\" (layer_types) are not supported",
+        ),
+        ("glm4-fp32", json!({"partial_rotary_factor": 1.5}), "24 of the 16 coordinates of a head"),
+        ("granite-fp32", json!({"residual_multiplier": null}), "missing field `residual_multiplier`"),
+        ("granite-fp32", json!({"logits_scaling": 0}), "logits_scaling is 0: it must be above 0"),
+        ("olmo2-fp32", json!({"num_key_value_heads": 4}), "k_norm.weight has shape [32], expected [64]"),
+        ("olmo3-fp32", json!({"sliding_window": null}), "\"sliding_window\" is missing"),
+        ("cohere2-fp32", json!({"use_qk_norm": true}), "(use_qk_norm) are not supported"),
+        ("cohere2-fp32", json!({"hidden_act": "bogus"}), "the activation \"bogus\" is not supported"),
+        ("cohere2-fp32", json!({"num_hidden_layers": 3}), "the files have 4 layers"),
+        (
+            "hunyuan_v1_dense-fp32",
+            json!({"rope_scaling": {"type": "dynamic"}}),
+            "\"dynamic\" is not supported",
+        ),
+        ("exaone4-fp32", json!({"sliding_window_pattern": 0}), "sliding_window_pattern is 0"),
+        ("glm4_moe-fp32", json!({"n_group": 2}), "2 groups of experts (n_group) are not supported"),
+        ("glm4_moe-fp32", json!({"scoring_func": "softmax"}), "scoring_func \"softmax\" is not supported"),
+        ("glm4_moe-fp32", json!({"num_experts_per_tok": 6}), "6 of 5 experts (num_experts_per_tok)"),
+        ("glm4_moe-fp32", json!({"first_k_dense_replace": 0}), "layers.0.mlp.gate.weight is missing"),
+        ("minimax_m2-fp32", json!({"attn_type_list": [1, 0]}), "linear attention (attn_type_list)"),
+        ("minimax_m2-fp32", json!({"rotary_dim": 64}), "64 of the 32 coordinates of a head"),
     ] {
         let error = load_error_with_config(name, &changes);
         assert!(error.contains(expected), "{name} with {changes}: {error}");

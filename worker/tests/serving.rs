@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use ipc_proto::generate::{ChoiceId, Constraint, Event, FinishReason, Sampling, Usage};
 use ipc_proto::{ErrorKind, Field, Origin};
 
+#[path = "common/made.rs"]
+mod made;
 #[path = "common/models.rs"]
 mod models;
 mod serving {
@@ -24,14 +26,22 @@ mod serving {
 use models::model;
 use serving::harness::{Answer, Worker, chat, context, edited, text};
 
+/// SmolLM2, for tests that rely on its size or on what it says.
 const SMOL: &str = "SmolLM2-135M-Instruct";
+/// Its first four layers, for tests that compare texts with each other.
+const SHALLOW: &str = "SmolLM2-4-layers";
 
 fn null(arguments: &[&str]) -> Worker {
-    Worker::start(&model(SMOL), true, arguments)
+    Worker::start(&model(SHALLOW), true, arguments)
 }
 
 /// Its steps are slow enough to act while a request runs.
 fn real(arguments: &[&str]) -> Worker {
+    Worker::start(&model(SHALLOW), false, arguments)
+}
+
+/// All of SmolLM2.
+fn whole(arguments: &[&str]) -> Worker {
     Worker::start(&model(SMOL), false, arguments)
 }
 
@@ -219,12 +229,12 @@ async fn request_without_max_tokens_ends_at_the_context_limit() {
 
 #[tokio::test]
 async fn sigterm_drains_requests_and_removes_the_socket() {
-    let mut worker = real(&[]);
+    let mut worker = real(&["--drain-seconds", "60"]);
     let mut gateway = worker.gateway(1).await;
-    gateway.submit(text(0, "x", 30)).await.unwrap();
+    gateway.submit(text(0, "x", 200)).await.unwrap();
     gateway.until(|health| health.running == 1).await;
     worker.terminate();
-    assert_eq!(finished(&gateway.answers(1).await[0]).1.completion_tokens, 30);
+    assert_eq!(finished(&gateway.answers(1).await[0]).1.completion_tokens, 200);
     assert!(worker.ended().await.success());
     assert!(!worker.listens());
 }
@@ -272,7 +282,7 @@ async fn broken_model_reports_its_error_until_sigterm() {
 
 #[tokio::test]
 async fn real_model_answers_a_question() {
-    let worker = Worker::start(&model(SMOL), false, &[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     assert!(gateway.info.weight_bytes > 100 << 20);
     for id in 0..2 {
@@ -353,7 +363,7 @@ async fn seed_gives_the_same_text_alone_and_in_a_batch() {
 
 #[tokio::test]
 async fn penalties_and_biases_affect_only_their_own_row() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     let with = |id: u64, sampling: Sampling| {
         let sampling = Sampling { temperature: Some(0.0), ..sampling };
@@ -419,7 +429,7 @@ async fn constrained_output_matches_beside_unconstrained_rows() {
 
 #[tokio::test]
 async fn min_tokens_and_ignore_eos_extend_an_output() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     let question = "Answer with one word: what is the capital of France?";
     let short = chat(0, question, 60);
@@ -477,7 +487,7 @@ async fn prompt_lookup_leaves_texts_unchanged_and_saves_steps() {
 
 #[tokio::test]
 async fn draft_model_leaves_texts_unchanged_and_saves_steps() {
-    let folder = model(SMOL);
+    let folder = model(SHALLOW);
     let draft = ["--draft-model", folder.to_str().unwrap()];
     let prompts = ["The capital of France is", "Once upon a time there was a little", "2, 4, 6, 8,"];
     let mut texts = Vec::new();
@@ -524,7 +534,7 @@ async fn cache_scopes_share_no_blocks_and_hits_are_counted() {
 
 #[tokio::test]
 async fn health_reports_memory() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(text(0, "x", 40)).await.unwrap();
     gateway.answers(1).await;
@@ -539,7 +549,7 @@ async fn health_reports_memory() {
 
 #[tokio::test]
 async fn kv_pool_is_resized_under_running_requests() {
-    let worker = real(&["--kv-mib", "512"]);
+    let worker = whole(&["--kv-mib", "512"]);
     let mut gateway = worker.gateway(1).await;
     let progress = gateway.control.progress(context()).await.unwrap();
     assert!(progress.loaded == progress.total && progress.total > 100 << 20, "{progress:?}");

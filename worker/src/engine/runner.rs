@@ -10,6 +10,9 @@ use ipc_proto::worker::Memory;
 /// Index of a block in the KV pool.
 pub type BlockId = u32;
 
+/// Names a recurrent state. No name is used twice.
+pub type StateId = u64;
+
 /// The work of one step: the tokens of every row, flattened one after another.
 ///
 /// `tokens`, `positions` and `slots` have the same length T. Each row is a run of them: one token for a decoding
@@ -46,6 +49,8 @@ pub struct Row {
     pub blocks: Vec<BlockId>,
     /// The text is longer than [`RunnerCapacity::original_context`].
     pub extended: bool,
+    /// The recurrent states, if the model has any.
+    pub state: Option<RowState>,
     /// Sampling parameters of the next tokens. Empty if more of the prompt follows; otherwise one, plus one per drafted
     /// token at the end of the row.
     pub samples: Vec<RowSampling>,
@@ -55,6 +60,17 @@ pub struct Row {
     pub masked: bool,
     /// The log probabilities to return, if any.
     pub score: Option<ScoreRequest>,
+}
+
+/// The recurrent states of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowState {
+    /// The state before its first token; `None` at the start of a text.
+    pub before: Option<StateId>,
+    /// The name of the state after its last token.
+    pub after: StateId,
+    /// `after` may outlive those of the other rows.
+    pub keep: bool,
 }
 
 /// Requests log probabilities of a row: the model's own, before adjustments and filters.
@@ -145,6 +161,8 @@ pub struct RunnerCapacity {
     /// Longest text, in tokens, with the rotary factors of short texts. KV of the two kinds does not mix. `None` if there is one
     /// kind.
     pub original_context: Option<u32>,
+    /// Blocks that a recurrent state of the model counts as; `None` if it has none.
+    pub blocks_per_state: Option<u32>,
 }
 
 /// Runs steps on a device.
@@ -161,6 +179,9 @@ pub trait Runner {
     /// # Errors
     /// When the device fails; the pool is then unchanged or smaller.
     fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError>;
+
+    /// Frees recurrent states that no row will read.
+    fn forget_states(&mut self, _states: &[StateId]) {}
 
     /// Starts a step: runs the model over `batch` and writes its K and V. May return before the device is done.
     ///
@@ -187,6 +208,10 @@ impl<R: Runner + ?Sized> Runner for Box<R> {
 
     fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
         (**self).resize(limit, used)
+    }
+
+    fn forget_states(&mut self, states: &[StateId]) {
+        (**self).forget_states(states);
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

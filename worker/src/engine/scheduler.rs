@@ -18,8 +18,9 @@ use ipc_proto::generate::PromptProgress;
 use ipc_proto::worker::{DraftStatistics, PrefixStatistics};
 
 use super::block_allocator::BlockAllocator;
-use super::runner::{Batch, BlockId, Row, RunnerCapacity};
+use super::runner::{Batch, BlockId, Row, RunnerCapacity, StateId};
 use super::sequence::{PrefixHit, Sequence, SequenceId, SequenceParams};
+use super::state_pool::StatePool;
 
 mod proposals;
 
@@ -54,6 +55,16 @@ pub enum Drafts {
     Model(usize),
 }
 
+impl Drafts {
+    /// Most drafted tokens of a sequence in a step.
+    pub fn most(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::LookUp(tokens) | Self::Model(tokens) => u32::try_from(tokens).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// A sampled token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampled {
@@ -83,6 +94,8 @@ struct Scheduled {
 pub struct Scheduler {
     limits: StepLimits,
     allocator: BlockAllocator,
+    /// The recurrent states, if the model has any.
+    states: Option<StatePool>,
     max_length: usize,
     /// Sizes of the runner.
     capacity: RunnerCapacity,
@@ -107,10 +120,16 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for a runner with this capacity.
     pub fn new(limits: StepLimits, capacity: RunnerCapacity) -> Self {
+        // A recurrent state cannot be taken back to the last draft that is right.
+        let drafts = if capacity.blocks_per_state.is_some() { Drafts::None } else { limits.drafts };
+        let limits = StepLimits { drafts, ..limits };
         Self {
             limits,
             span: window_span(limits, capacity),
             allocator: BlockAllocator::new(capacity.blocks, capacity.block_size),
+            states: capacity
+                .blocks_per_state
+                .map(|per_state| StatePool::new(most_states(capacity.blocks, per_state))),
             max_length: max_length(limits, capacity),
             capacity,
             waiting: Vec::new(),
@@ -209,9 +228,34 @@ impl Scheduler {
         (self.allocator.used(), self.allocator.limit())
     }
 
-    /// The allocator, to change its limit.
-    pub fn allocator(&self) -> &BlockAllocator {
-        &self.allocator
+    /// Limits the pool to `limit` blocks, and the states with it.
+    pub fn set_limit(&self, limit: u32) {
+        self.allocator.set_limit(limit);
+        if let (Some(states), Some(per_state)) = (&self.states, self.capacity.blocks_per_state) {
+            states.set_limit(most_states(limit, per_state));
+        }
+    }
+
+    /// Evicts what no sequence holds: blocks and states.
+    pub fn evict_idle(&self) {
+        self.allocator.evict_idle();
+        self.states.iter().for_each(StatePool::evict_idle);
+    }
+
+    /// One past the last block that is held or cached.
+    pub fn used_end(&self) -> u32 {
+        self.allocator.used_end()
+    }
+
+    /// The states that no sequence will read, since the last call.
+    pub fn take_dropped_states(&self) -> Vec<StateId> {
+        self.states.as_ref().map_or_else(Vec::new, StatePool::take_dropped)
+    }
+
+    /// Most running sequences. In a step each holds two states.
+    fn most_running(&self) -> usize {
+        let most = self.limits.max_sequences;
+        self.states.as_ref().map_or(most, |states| most.min(states.limit() / 2))
     }
 
     /// Prefix cache counts since the start.
@@ -235,6 +279,8 @@ impl Scheduler {
         self.steps += 1;
         self.running.sort_by_key(|sequence| sequence.precedence.joined);
         self.extend_long_texts();
+        let beyond = self.running.split_off(self.most_running().min(self.running.len()));
+        self.waiting.extend(beyond.into_iter().map(Sequence::preempted));
         self.order_waiting();
         self.preempt_for_waiting();
         let (budget, preempted) = self.schedule_running(batch, prefill_tokens);
@@ -261,6 +307,7 @@ impl Scheduler {
 
     /// Preempts running sequences of lower classes if the first waiting one has no room otherwise.
     fn preempt_for_waiting(&mut self) {
+        let most_running = self.most_running();
         let Some(first) = self.waiting.first_mut() else { return };
         let (class, now) = (first.precedence.class, self.steps);
         let first_rank = rank(first, now);
@@ -269,11 +316,10 @@ impl Scheduler {
         if !self.running.last().is_some_and(lower) {
             return;
         }
-        let Ok(cached) = first.find(&self.allocator, self.capacity.window) else { return };
+        let found = first.find(&self.allocator, self.states.as_ref(), self.capacity.window);
+        let Ok(cached) = found else { return };
         let needed = blocks_to_join(&self.allocator, self.span, first, cached.blocks) + cached.idle;
-        let room = |running: usize, free: u32| {
-            running < self.limits.max_sequences && free >= needed + running as u32
-        };
+        let room = |running: usize, free: u32| running < most_running && free >= needed + running as u32;
         let (mut running, mut free) = (self.running.len(), self.allocator.free());
         for last in self.running.iter().rev().take_while(|running| lower(running)) {
             if room(running, free) {
@@ -301,6 +347,13 @@ impl Scheduler {
             }
             let most = prefill_limit(&self.running[at], budget);
             let (count, cost) = prefill_share(self.running[at].pending(), most);
+            let (count, cost) = match &self.states {
+                Some(_) if cost > 0 => {
+                    let count = self.running[at].up_to_border(count, &self.allocator);
+                    (count, count)
+                }
+                _ => (count, cost),
+            };
             if count > 0 && self.reserve_blocks(at, count) {
                 budget -= cost;
                 self.push_row(batch, at, count);
@@ -313,9 +366,10 @@ impl Scheduler {
     /// Lets waiting sequences join in order; skips those whose prefix another sequence is computing.
     fn admit(&mut self, batch: &mut Batch, mut budget: usize) {
         let mut at = 0;
-        while self.running.len() < self.limits.max_sequences && budget > 0 && at < self.waiting.len() {
+        while self.running.len() < self.most_running() && budget > 0 && at < self.waiting.len() {
             let next = &mut self.waiting[at];
-            let Ok(cached) = next.find(&self.allocator, self.capacity.window) else {
+            let found = next.find(&self.allocator, self.states.as_ref(), self.capacity.window);
+            let Ok(cached) = found else {
                 at += 1;
                 continue;
             };
@@ -326,14 +380,17 @@ impl Scheduler {
                 return;
             }
             let mut next = self.waiting.remove(at);
-            next.join(&self.allocator, self.capacity.window);
+            next.join(&self.allocator, self.states.as_ref(), cached, self.capacity.window);
             let length = self.allocator.tokens_in(cached.blocks + more).min(next.length() + 1);
             let reached = next.table.grow_to(length as u32);
             debug_assert!(reached.is_ok(), "there was room");
             next.publish_blocks(0);
             next.precedence.joined = (rank(&next, self.steps), self.joined);
             self.joined += 1;
-            let count = next.pending().min(prefill_limit(&next, budget));
+            let mut count = next.pending().min(prefill_limit(&next, budget));
+            if self.states.is_some() {
+                count = next.up_to_border(count, &self.allocator);
+            }
             budget -= count;
             self.running.push(next);
             self.push_row(batch, self.running.len() - 1, count);
@@ -360,7 +417,8 @@ impl Scheduler {
 
     fn push_row(&mut self, batch: &mut Batch, at: usize, count: usize) {
         let drafts = self.take_drafts(at, count);
-        let sequence = &self.running[at];
+        let sequence = &mut self.running[at];
+        let state = self.states.as_ref().map(|states| sequence.begin_state(count, &self.allocator, states));
         let start = batch.tokens.len();
         let range = sequence.computed..sequence.computed + count;
         batch.tokens.extend_from_slice(&sequence.tokens[range.clone()]);
@@ -372,7 +430,7 @@ impl Scheduler {
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
         let extended = sequence.extended;
-        let mut row = Row { tokens: start..batch.tokens.len(), blocks, extended, ..Row::default() };
+        let mut row = Row { tokens: start..batch.tokens.len(), blocks, extended, state, ..Row::default() };
         if count == sequence.pending() {
             row.samples.extend((0..=drafts.len()).map(|ahead| sequence.row_sampling(ahead)));
             row.adjust = sequence.logit_adjustments();
@@ -422,11 +480,17 @@ impl Scheduler {
             let (own, rest) = tokens.split_at(row.samples.len());
             tokens = rest;
             if sits_out {
-                sequence.advance(count - 1, &self.allocator);
+                // There is no state without the last token: it stays as it was before the step.
+                sequence.next_state = None;
+                let kept = if self.states.is_some() { 0 } else { count - 1 };
+                sequence.advance(kept, &self.allocator);
                 sequence.held = true;
                 continue;
             }
             sequence.advance(count, &self.allocator);
+            if let Some(states) = &self.states {
+                sequence.end_state(&self.allocator, states);
+            }
             let drafted = &batch.tokens[row.tokens.end - drafts..row.tokens.end];
             self.drafted.proposed += drafts as u64;
             for (ahead, token) in own.iter().enumerate() {
@@ -464,6 +528,11 @@ impl Scheduler {
     pub fn scheduled(&self) -> impl Iterator<Item = SequenceId> {
         self.scheduled.iter().map(|scheduled| self.running[scheduled.at].id)
     }
+}
+
+/// Most recurrent states in a pool of `blocks` blocks. One sequence needs two.
+fn most_states(blocks: u32, per_state: u32) -> u32 {
+    (blocks / per_state.max(1)).max(2)
 }
 
 /// A waiting sequence's class at step `now`, raised by its waiting time. Lower is earlier.

@@ -11,7 +11,8 @@ use super::prefix_cache::ChainHash;
 use super::rng;
 #[cfg(doc)]
 use super::runner::RunnerCapacity;
-use super::runner::{LogitAdjustment, RowSampling, ScoreRequest};
+use super::runner::{LogitAdjustment, RowSampling, RowState, ScoreRequest};
+use super::state_pool::{State, StatePool};
 
 /// Unique within the engine; ids ascend in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +65,12 @@ pub struct Sequence {
     /// Number of tokens whose KV is in the pool.
     pub(super) computed: usize,
     pub(super) table: BlockTable,
+    /// The recurrent state after the computed tokens, if the model has states and tokens are computed.
+    pub(super) state: Option<State>,
+    /// The state that the current step makes.
+    pub(super) next_state: Option<State>,
+    /// The last snapshot that it made while decoding. The next one replaces it.
+    snapshot: Option<ChainHash>,
     pub(super) precedence: Precedence,
     scope: ChainHash,
     /// The text is longer than the model's original context: see [`RunnerCapacity::original_context`].
@@ -132,6 +139,9 @@ impl Sequence {
             tokens: prompt,
             computed: 0,
             table: blocks.table(),
+            state: None,
+            next_state: None,
+            snapshot: None,
             precedence: Precedence { class: priority as u8, arrived: since, joined: (0, 0) },
             scope: blocks.scope(&cache_scope),
             extended: false,
@@ -153,13 +163,24 @@ impl Sequence {
         sequence
     }
 
-    /// Looks up its text in the prefix cache. At least its last token is left to compute.
+    /// Looks up its text in the prefix cache. At least its last token is left to compute. A model with `states` can only
+    /// continue from a snapshot.
     ///
     /// # Errors
     /// When another sequence is computing more of the text.
-    pub(super) fn find(&mut self, blocks: &BlockAllocator, window: Option<u32>) -> Result<Cached, Pending> {
+    pub(super) fn find(
+        &mut self,
+        blocks: &BlockAllocator,
+        states: Option<&StatePool>,
+        window: Option<u32>,
+    ) -> Result<Cached, Pending> {
         blocks.extend_chain(&mut self.chain, self.scope, &self.tokens);
-        blocks.find(&self.chain[..self.adoptable(blocks)], window)
+        let chain = &self.chain[..self.adoptable(blocks)];
+        let cached = blocks.find(chain, window)?;
+        let Some(states) = states else { return Ok(cached) };
+        let cached = &chain[..cached.blocks as usize];
+        let reach = cached.iter().rposition(|text| states.contains(*text)).map_or(0, |at| at + 1);
+        blocks.find(&cached[..reach], window)
     }
 
     /// Full blocks that it may adopt. The tokens before one to score must be computed, the last of them at least.
@@ -178,11 +199,18 @@ impl Sequence {
         self.logprobs.is_some_and(|logprobs| logprobs.prompt) && self.scored < self.prompt_len
     }
 
-    /// Adopts the cached blocks of its text.
-    pub(super) fn join(&mut self, blocks: &BlockAllocator, window: Option<u32>) {
-        let adoptable = self.adoptable(blocks);
-        self.table.adopt(&self.chain[..adoptable]);
-        self.computed = blocks.tokens_in(self.table.blocks().len() as u32);
+    /// Adopts the blocks of its text that [`Self::find`] found, and the state after them.
+    pub(super) fn join(
+        &mut self,
+        blocks: &BlockAllocator,
+        states: Option<&StatePool>,
+        cached: Cached,
+        window: Option<u32>,
+    ) {
+        let adopted = &self.chain[..cached.blocks as usize];
+        self.table.adopt(adopted);
+        self.state = states.and_then(|states| states.find(*adopted.last()?));
+        self.computed = blocks.tokens_in(cached.blocks);
         self.drafted = self.computed;
         if self.found.is_none() {
             let prompt = blocks.whole_blocks(self.prompt_len - 1).min(self.chain.len());
@@ -213,6 +241,46 @@ impl Sequence {
         }
     }
 
+    /// How many of the next `count` tokens a step of a model with states computes. It ends at a block border where others can
+    /// continue, if it reaches one.
+    pub(super) fn up_to_border(&self, count: usize, blocks: &BlockAllocator) -> usize {
+        let last = blocks.whole_blocks(self.tokens.len() - 1);
+        let border = blocks.tokens_in(blocks.whole_blocks(self.computed + count).min(last) as u32);
+        if border > self.computed { border - self.computed } else { count }
+    }
+
+    /// The states of a step that computes the next `count` tokens.
+    pub(super) fn begin_state(
+        &mut self,
+        count: usize,
+        blocks: &BlockAllocator,
+        states: &StatePool,
+    ) -> RowState {
+        let end = self.computed + count;
+        let next = states.take();
+        let keep = blocks.tokens_in(blocks.whole_blocks(end) as u32) == end;
+        let row = RowState { before: self.state.as_ref().map(State::id), after: next.id(), keep };
+        self.next_state = Some(next);
+        row
+    }
+
+    /// Takes over the state that the step made, after its tokens have been counted. At a block border it becomes a snapshot.
+    pub(super) fn end_state(&mut self, blocks: &BlockAllocator, states: &StatePool) {
+        self.state = self.next_state.take();
+        let whole = blocks.whole_blocks(self.computed);
+        let text = whole.checked_sub(1).and_then(|last| self.chain.get(last)).copied();
+        let (Some(text), Some(state)) = (text, &self.state) else { return };
+        if blocks.tokens_in(whole as u32) < self.computed {
+            return;
+        }
+        states.publish(text, state);
+        if self.computed > self.prompt_len
+            && let Some(before) = self.snapshot.replace(text)
+        {
+            states.withdraw(before);
+        }
+    }
+
     /// Frees blocks outside the attention window of the next token. They stay in the prefix cache for others.
     pub(super) fn release_outside_window(&mut self, window: u32, blocks: &BlockAllocator) {
         self.table.release_first(blocks.blocks_outside_window(window, self.computed));
@@ -221,6 +289,7 @@ impl Sequence {
     /// Frees its blocks; all tokens are pending again.
     pub(super) fn preempted(mut self) -> Self {
         self.table.clear();
+        (self.state, self.next_state) = (None, None);
         self.computed = 0;
         self.drafted = 0;
         self.proposed.clear();

@@ -51,6 +51,7 @@ impl Runner for Faulty {
             weight_bytes: 0,
             window: None,
             original_context: None,
+            blocks_per_state: None,
         }
     }
 

@@ -9,6 +9,8 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, ops};
 
 use super::attention::{self, AttentionMask, AttentionParams, Kernel, attends_to};
+use super::convolution;
+use super::states::StateShape;
 use crate::kernels::{self, Result};
 
 /// Maximum scores of one product. Longer texts attend in pieces; otherwise a text of 8,000 tokens would need gigabytes.
@@ -98,6 +100,21 @@ impl ContiguousStep {
             outputs.push(output.reshape(&[rows as i32, length, heads * width])?);
         }
         ops::concatenate(&outputs, 1)?.reshape(&[-1, heads * width])
+    }
+
+    /// Convolution of `inputs` `[T, D]`. Padding follows every token, so no token's output depends on it.
+    pub(super) fn convolve(&self, inputs: &Array, weights: &[Array]) -> Result<Array> {
+        convolution::convolve_texts(inputs, self.lengths.len(), self.padded, weights)
+    }
+
+    /// Recurrence from the start of every text. Padding changes only states that are not kept.
+    pub(super) fn recur(
+        &self,
+        shape: StateShape,
+        advance: impl FnOnce(&[u32], &Array) -> Result<(Array, Array)>,
+    ) -> Result<Array> {
+        let rows = self.lengths.len();
+        Ok(advance(&vec![self.padded; rows], &shape.zeros(rows as i32)?)?.0)
     }
 
     /// By our own kernel, which copies nothing and stores the scores of a few queries only: `[R, L, H, d]`.

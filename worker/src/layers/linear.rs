@@ -1,6 +1,6 @@
 //! Linear layers, dense or MLX-quantised, alone or several in one product.
 
-use mlx_rs::{Array, ops};
+use mlx_rs::{Array, ops, transforms};
 
 use super::Result;
 use super::mlp::Activation;
@@ -129,6 +129,31 @@ impl Linear {
         product.add(x.matmul(down.t())?.matmul(up.t())?.as_dtype(x.dtype())?)
     }
 
+    /// With the outputs in another order: output `order[i]` becomes output i.
+    fn reordered(&self, order: &[i32]) -> Result<Self> {
+        let order = &Array::from_slice(order, &[order.len() as i32]);
+        let take = |x: &Array| x.take_axis(order, 0);
+        let weight = match &self.weight {
+            Weight::Dense(weight) => Weight::Dense(evaluated(take(weight)?)?),
+            Weight::Quantized { parts: [weight, scales, biases], packing } => {
+                let parts = [take(weight)?, take(scales)?, take(biases)?];
+                transforms::eval(&parts)?;
+                Weight::Quantized { parts, packing: *packing }
+            }
+        };
+        let low_rank = match &self.low_rank {
+            Some(LowRank { down, up }) => Some(LowRank { down: down.clone(), up: take(up)? }),
+            None => None,
+        };
+        Ok(Self { weight, bias: self.bias.as_ref().map(take).transpose()?, low_rank })
+    }
+
+    /// Number of outputs.
+    fn outputs(&self) -> usize {
+        let (Weight::Dense(weight) | Weight::Quantized { parts: [weight, ..], .. }) = &self.weight;
+        weight.dim(0).unsigned_abs() as usize
+    }
+
     /// Rows `ids` of the weight, unpacked: `[T]` → `[T, inputs]`.
     pub(super) fn rows(&self, ids: &Array) -> Result<Array> {
         let rows = match &self.weight {
@@ -141,6 +166,11 @@ impl Linear {
         let Some(LowRank { down, up }) = &self.low_rank else { return Ok(rows) };
         rows.add(up.take_axis(ids, 0)?.matmul(down)?.as_dtype(rows.dtype())?)
     }
+}
+
+/// Evaluates a computed weight, aligned for the kernels' products.
+fn evaluated(weight: Array) -> Result<Array> {
+    kernels::concatenate_rows(&[&weight]).unwrap_or_else(|| weight.eval().map(|()| weight))
 }
 
 /// Several linear layers with one input. If all are dense, they become one product: fewer, larger reads of weights.
@@ -171,6 +201,22 @@ impl Fused {
         // Evaluate now, so that the parts can be dropped layer by layer while loading.
         weight.eval()?;
         Ok(Self::One(Linear::new(Weight::Dense(weight), bias)))
+    }
+
+    /// With the outputs of all layers in another order, in which no output leaves its layer: output `order[i]` becomes output i.
+    pub fn reordered(self, order: &[i32]) -> Result<Self> {
+        let layers = match self {
+            Self::One(linear) => return linear.reordered(order).map(Self::One),
+            Self::Each(layers) => layers,
+        };
+        let mut first = 0;
+        let reordered = layers.into_iter().map(|layer| {
+            let own = first..first + layer.outputs();
+            let order = order[own.clone()].iter().map(|output| output - own.start as i32);
+            first = own.end;
+            layer.reordered(&order.collect::<Vec<_>>())
+        });
+        reordered.collect::<Result<_>>().map(Self::Each)
     }
 
     /// `[T, inputs]` → `[T, sum of outputs]`.

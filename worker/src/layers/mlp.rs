@@ -32,7 +32,8 @@ pub struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// Loads `path.{gate,up,down}_proj`, or `path.{gate_up,down}_proj`: width `size`, inner width `hidden`.
+    /// Loads `path.{gate,up,down}_proj`, `path.{gate_up,down}_proj`, or Meta's `path.{w1,w3,w2}`: width `size`, inner width
+    /// `hidden`.
     ///
     /// # Errors
     /// Those of the loader.
@@ -44,13 +45,15 @@ impl GatedMlp {
         activation: Activation,
     ) -> Result<Self, LoadError> {
         let fused = format!("{path}.gate_up_proj");
-        let part = |name: &str| Linear::load(loader, &format!("{path}.{name}_proj"), size, hidden, bias);
+        let metas = loader.has(&format!("{path}.w1.weight"));
+        let [gate, up, down] = if metas { ["w1", "w3", "w2"] } else { ["gate_proj", "up_proj", "down_proj"] };
+        let part = |name: &str| Linear::load(loader, &format!("{path}.{name}"), size, hidden, bias);
         let gate_up_proj = if loader.has(&format!("{fused}.weight")) {
             Fused::One(Linear::load(loader, &fused, size, 2 * hidden, bias)?)
         } else {
-            Fused::new(vec![part("gate")?, part("up")?])?
+            Fused::new(vec![part(gate)?, part(up)?])?
         };
-        let down_proj = Linear::load(loader, &format!("{path}.down_proj"), hidden, size, bias)?;
+        let down_proj = Linear::load(loader, &format!("{path}.{down}"), hidden, size, bias)?;
         Ok(Self { gate_up_proj, down_proj, activation })
     }
 

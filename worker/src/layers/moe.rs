@@ -20,7 +20,7 @@ use crate::weights::matrix::{LinearWeights, LowRank, Weight};
 const MIN_SORTED_ROWS: i32 = 64;
 
 /// Turns a router's scores into weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weighting {
     /// Softmax over the chosen experts.
     Chosen,
@@ -29,6 +29,22 @@ pub enum Weighting {
         /// Whether the weights of the chosen ones are scaled to sum to one.
         normalized: bool,
     },
+    /// Sigmoid of each score.
+    Sigmoid(SigmoidRouting),
+}
+
+/// DeepSeek V3's routing (<https://arxiv.org/abs/2412.19437>), without groups of experts: the weight is the sigmoid of the
+/// score. A bias of each expert, which balances their load, counts for the choice only.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SigmoidRouting {
+    /// Name of the biases' tensor below the mixture, `[E]`.
+    pub bias: &'static str,
+    /// Whether the weights of the chosen experts are scaled to sum to one.
+    pub normalized: bool,
+    /// Factor of the weights after that.
+    pub factor: f32,
+    /// Whether mlx-lm's conversions never pack the router.
+    pub plain_router: bool,
 }
 
 /// The sizes of a mixture.
@@ -214,6 +230,8 @@ fn grouped(x: &Array, weight: &Array, groups: &[(i32, Range<i32>)]) -> Result<Ar
 #[derive(Debug)]
 pub struct SparseMoe {
     router: Linear,
+    /// Biases of the choice, `[E]`, float32.
+    choice_bias: Option<Array>,
     gate_proj: StackedLinear,
     up_proj: StackedLinear,
     down_proj: StackedLinear,
@@ -236,7 +254,8 @@ impl SparseMoe {
             loader.experts(&stack, path_of, shape, biases).map(StackedLinear::from)
         };
         Ok(Self {
-            router: Linear::load(loader, &format!("{path}.{router}"), size, experts, biases)?,
+            router: load_router(loader, &format!("{path}.{router}"), &shape)?,
+            choice_bias: load_choice_bias(loader, path, &shape)?,
             gate_proj: part("gate_proj", gate, (size, hidden))?,
             up_proj: part("up_proj", up, (size, hidden))?,
             down_proj: part("down_proj", down, (hidden, size))?,
@@ -247,7 +266,11 @@ impl SparseMoe {
 
     /// `[T, D]` → `[T, D]`.
     pub fn forward(&self, x: &Array) -> Result<Array> {
-        let (chosen, weights) = self.choose(&self.router.forward(x)?)?;
+        let (chosen, weights) = match self.shape.weighting {
+            // In float32, because biases and scores are close to one another.
+            Weighting::Sigmoid(_) => self.choose(&self.router.forward(&x.as_dtype(Dtype::Float32)?)?)?,
+            _ => self.choose(&self.router.forward(x)?)?,
+        };
         let rows =
             if self.on_cpu { ExpertRows::in_groups(&chosen)? } else { ExpertRows::on_device(&chosen)? };
         let inputs = x.take_axis(&rows.tokens, 0)?;
@@ -255,23 +278,66 @@ impl SparseMoe {
         let up = self.up_proj.forward(&inputs, &rows)?;
         let outputs = self.down_proj.forward(&self.shape.activation.gate(&gate, &up)?, &rows)?;
         let outputs = rows.by_token(&outputs, self.shape.chosen)?;
-        outputs.multiply(weights.expand_dims(-1)?)?.sum_axis(1, false)
+        outputs.multiply(weights.expand_dims(-1)?)?.sum_axis(1, false)?.as_dtype(x.dtype())
     }
 
     /// Scores `[T, E]` → experts of each token and their weights, `[T, K]` each.
     fn choose(&self, scores: &Array) -> Result<(Array, Array)> {
         let chosen = self.shape.chosen;
-        let order = ops::argpartition_axis(scores.negative()?, chosen - 1, -1)?;
-        let best = order.try_index((.., ..chosen))?;
+        if let (Weighting::Sigmoid(routing), Some(bias)) = (self.shape.weighting, &self.choice_bias) {
+            return choose_by_sigmoid(scores, chosen, routing, bias);
+        }
+        let best = best_of(scores, chosen)?;
         let weights = match self.shape.weighting {
-            Weighting::Chosen => exponential::softmax(&scores.take_along_axis(&best, -1)?)?,
-            Weighting::All { normalized } => {
+            Weighting::All { normalized: is_normalized } => {
                 let weights = exponential::softmax(scores)?.take_along_axis(&best, -1)?;
-                if normalized { weights.divide(weights.sum_axis(-1, true)?)? } else { weights }
+                if is_normalized { normalized(&weights)? } else { weights }
             }
+            _ => exponential::softmax(&scores.take_along_axis(&best, -1)?)?,
         };
         Ok((best, weights))
     }
+}
+
+fn load_router(loader: &Loader, path: &str, shape: &MoeShape) -> Result<Linear, LoadError> {
+    let MoeShape { size, experts, biases, weighting, .. } = *shape;
+    let is_plain = matches!(weighting, Weighting::Sigmoid(SigmoidRouting { plain_router: true, .. }));
+    if is_plain && !loader.has(&format!("{path}.scales")) {
+        let weight = loader.tensor(&format!("{path}.weight"), &[experts, size])?;
+        return Ok(Linear::new(Weight::Dense(weight), None));
+    }
+    Linear::load(loader, path, size, experts, biases)
+}
+
+fn load_choice_bias(loader: &Loader, path: &str, shape: &MoeShape) -> Result<Option<Array>, LoadError> {
+    let Weighting::Sigmoid(SigmoidRouting { bias, .. }) = shape.weighting else { return Ok(None) };
+    let bias = loader.tensor(&format!("{path}.{bias}"), &[shape.experts])?;
+    Ok(Some(bias.as_dtype(Dtype::Float32)?))
+}
+
+/// Scores `[T, E]` and biases `[E]` → experts of each token and their weights, `[T, K]` each.
+fn choose_by_sigmoid(
+    scores: &Array,
+    chosen: i32,
+    routing: SigmoidRouting,
+    bias: &Array,
+) -> Result<(Array, Array)> {
+    let scores = ops::sigmoid(scores)?;
+    let best = best_of(&scores.add(bias)?, chosen)?;
+    let weights = scores.take_along_axis(&best, -1)?;
+    let weights = if routing.normalized { normalized(&weights)? } else { weights };
+    Ok((best, weights.multiply(Array::from_f32(routing.factor))?))
+}
+
+/// The `chosen` experts of each token with the highest scores: `[T, E]` → `[T, K]`.
+fn best_of(scores: &Array, chosen: i32) -> Result<Array> {
+    let order = ops::argpartition_axis(scores.negative()?, chosen - 1, -1)?;
+    order.try_index((.., ..chosen))
+}
+
+/// Weights of each token, scaled to sum to one.
+fn normalized(weights: &Array) -> Result<Array> {
+    weights.divide(weights.sum_axis(-1, true)?)
 }
 
 #[cfg(test)]

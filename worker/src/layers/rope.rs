@@ -37,6 +37,10 @@ pub struct RopeScaling {
     long_factor: Option<Vec<f32>>,
     /// The fraction of a head that is rotated.
     pub partial_rotary_factor: Option<f32>,
+    /// Hunyuan: the base grows with it.
+    pub alpha: Option<f32>,
+    /// Ministral 3: growth of the queries beyond the original context.
+    pub llama_4_scaling_beta: Option<f32>,
     /// If layer types differ: the settings of layers with full attention. The fields above are unset then.
     full_attention: Option<Box<RopeScaling>>,
     /// The settings of layers with a sliding window.
@@ -89,6 +93,16 @@ pub struct Rope {
     extended: Option<Extended>,
     /// Factor of the rotated coordinates.
     scale: f32,
+    query_growth: Option<QueryGrowth>,
+}
+
+/// Queries grow with the logarithm of their position: at position p by 1 + β ln(1 + ⌊p / original context⌋). Without it,
+/// attention blurs in long contexts. Reference: `ministral3.py` of mlx-lm 0.32.2.
+#[derive(Debug, Clone, Copy)]
+struct QueryGrowth {
+    beta: f32,
+    /// Tokens.
+    original_context: f32,
 }
 
 /// Frequencies of texts that are longer than the original context.
@@ -105,6 +119,8 @@ struct Extended {
 pub struct Positions {
     /// Position of each token in its text, `[T]`, float32.
     values: Array,
+    /// The largest of them.
+    last: f32,
     /// `[T, 1]`: whether the token's text is longer than the original context. `None` if none is.
     extended: Option<Array>,
 }
@@ -112,7 +128,8 @@ pub struct Positions {
 impl Positions {
     /// Positions `[T]` in texts within the original context.
     pub fn new(values: &[f32]) -> Self {
-        Self { values: Array::from_slice(values, &[values.len() as i32]), extended: None }
+        let last = values.iter().copied().fold(0.0, f32::max);
+        Self { values: Array::from_slice(values, &[values.len() as i32]), last, extended: None }
     }
 
     /// Marks the tokens whose text is longer than the original context; one flag per token.
@@ -128,6 +145,32 @@ pub struct Rotation {
     cos: Array,
     /// `[T, 1, 2, d/2]`: minus the sine for the first half, the sine for the second.
     sin: Array,
+    /// Factors of the queries, `[T, 1]`; `None` if all are one.
+    query_factors: Option<Array>,
+}
+
+/// Checks the number of a head's coordinates that are rotated: it comes from a file.
+///
+/// # Errors
+/// A sentence, if it is not an even number of the head's coordinates.
+pub fn check_width(width: i32, head_dim: i32) -> Result<i32, String> {
+    if (2..=head_dim).contains(&width) && width % 2 == 0 {
+        return Ok(width);
+    }
+    Err(format!("{width} of the {head_dim} coordinates of a head (partial_rotary_factor) cannot be rotated"))
+}
+
+/// The order in which rows of a projection turn pairs of neighbours into halves: heads of width `head_dim` that rotate
+/// coordinates 2i and 2i + 1 of the first `width` together become heads that rotate i and i + `width` / 2.
+///
+/// Scores do not change if the coordinates of queries and keys are reordered alike.
+pub fn halves_order(heads: i32, head_dim: i32, width: i32) -> Vec<i32> {
+    let place = |at: i32| match at {
+        at if at >= width => at,
+        at if at < width / 2 => 2 * at,
+        at => 2 * (at - width / 2) + 1,
+    };
+    (0..heads).flat_map(|head| (0..head_dim).map(move |at| head * head_dim + place(at))).collect()
 }
 
 impl Rope {
@@ -182,6 +225,11 @@ impl Rope {
         Ok(Self { extended: Some(extended), ..rope("short_factor", &scaling.short_factor)? })
     }
 
+    /// Lets queries grow by the logarithm of their position in units of `original_context` tokens, times `beta`.
+    pub fn with_query_growth(self, beta: f32, original_context: f32) -> Self {
+        Self { query_growth: Some(QueryGrowth { beta, original_context }), ..self }
+    }
+
     /// The longest text, in tokens, that is not extended; `None` if the length makes no difference.
     pub fn original_context(&self) -> Option<u32> {
         self.extended.as_ref().map(|extended| extended.original_context)
@@ -208,7 +256,7 @@ impl Rope {
 
     fn from_frequencies(frequencies: &[f32]) -> Self {
         let frequencies = Array::from_slice(frequencies, &[1, frequencies.len() as i32]);
-        Self { frequencies, extended: None, scale: 1.0 }
+        Self { frequencies, extended: None, scale: 1.0, query_growth: None }
     }
 
     /// For tokens at `positions`. Cosines and sines have the type of `like`.
@@ -226,7 +274,18 @@ impl Rope {
         let cos = scaled(angles.cos()?)?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
         let sin = scaled(angles.sin()?)?.reshape(&[-1, 1, 1, half])?.as_dtype(like.dtype())?;
         let sin = ops::concatenate(&[&sin.negative()?, &sin], 2)?;
-        Ok(Rotation { cos, sin })
+        Ok(Rotation { cos, sin, query_factors: self.query_factors(positions, like)? })
+    }
+
+    fn query_factors(&self, positions: &Positions, like: &Array) -> Result<Option<Array>> {
+        let reaches = |growth: &QueryGrowth| positions.last >= growth.original_context;
+        let Some(QueryGrowth { beta, original_context }) = self.query_growth.filter(reaches) else {
+            return Ok(None);
+        };
+        let contexts = positions.values.divide(Array::from_f32(original_context))?.floor()?;
+        let growth = contexts.log1p()?.multiply(Array::from_f32(beta))?;
+        let factors = growth.add(Array::from_f32(1.0))?.reshape(&[-1, 1])?;
+        factors.as_dtype(like.dtype()).map(Some)
     }
 }
 
@@ -234,6 +293,11 @@ impl Rotation {
     /// Cosines `[T, 1, 1, d/2]` and sines `[T, 1, 2, d/2]`.
     pub(crate) fn cos_sin(&self) -> [&Array; 2] {
         [&self.cos, &self.sin]
+    }
+
+    /// Factors of the queries, `[T, 1]`; `None` if all are one.
+    pub(crate) fn query_factors(&self) -> Option<&Array> {
+        self.query_factors.as_ref()
     }
 
     /// Rotates heads `[T, H, d]` by each token's angles.

@@ -2,7 +2,8 @@
 //!
 //! Gemma Team 2024 (<https://arxiv.org/abs/2403.08295>); reference: `gemma.py` of mlx-lm 0.32.2.
 
-use super::llama::{self, Variant};
+use super::llama;
+use super::variant::Variant;
 use crate::layers::mlp::Activation;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;

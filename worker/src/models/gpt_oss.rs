@@ -5,7 +5,8 @@
 
 use serde::Deserialize;
 
-use super::llama::{self, Args, Sparse, Variant};
+use super::llama::{self, Args};
+use super::variant::{Sparse, Variant};
 use crate::layers::attention::Biases;
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
@@ -43,6 +44,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         },
         step: 1,
         dense_layers: Vec::new(),
+        shared: None,
     };
     let variant = Variant {
         biases: Some(Biases { qkv: true, output: true }),

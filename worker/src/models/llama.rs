@@ -5,89 +5,24 @@
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::variant::{BlockNorms, QueryKeyNorms, Variant};
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
-use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
+use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms, NormSpan};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
-use crate::layers::mlp::{Activation, GatedMlp};
-use crate::layers::moe::{self, SparseMoe};
+use crate::layers::mlp::GatedMlp;
+use crate::layers::moe::SparseMoe;
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{ContextLengths, Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{self, ContextLengths, Positions, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
-
-/// Differences of a family from Llama.
-#[derive(Debug, Clone)]
-pub(super) struct Variant {
-    /// Biases of the attention projections; `None` follows config.json.
-    pub(super) biases: Option<Biases>,
-    /// Norms over each query and key head.
-    pub(super) head_norms: bool,
-    /// Norm weights are stored minus one.
-    pub(super) norms_from_one: bool,
-    /// Embeddings are multiplied by the square root of their width.
-    pub(super) scaled_embedding: bool,
-    /// Activation of the gate.
-    pub(super) activation: Activation,
-    /// `sliding_window` applies to every layer if config.json has no `layer_types`.
-    pub(super) sliding_by_default: bool,
-    /// Attention sinks.
-    pub(super) sinks: bool,
-    /// Whether a layer has rotary embeddings.
-    pub(super) uses_rope: fn(&Args, usize) -> bool,
-    /// Whether the output layer is tied to the embedding if config.json does not state it.
-    pub(super) tied: Option<bool>,
-    /// Rotary embedding; `None` follows config.json.
-    pub(super) rope: Option<Rope>,
-    /// Mixture-of-experts layers.
-    pub(super) sparse: Option<Sparse>,
-}
-
-/// Mixture of experts in place of MLPs.
-#[derive(Debug, Clone)]
-pub(super) struct Sparse {
-    /// Path of the mixture within a layer.
-    pub(super) path: &'static str,
-    /// Tensor names below `path`.
-    pub(super) names: moe::MoeNames,
-    /// Sizes and activation.
-    pub(super) shape: moe::MoeShape,
-    /// Every `step`-th layer is sparse.
-    pub(super) step: usize,
-    /// Layers that are dense nevertheless.
-    pub(super) dense_layers: Vec<usize>,
-}
-
-impl Sparse {
-    fn applies_to(&self, layer: usize) -> bool {
-        (layer + 1).is_multiple_of(self.step) && !self.dense_layers.contains(&layer)
-    }
-}
-
-impl Default for Variant {
-    fn default() -> Self {
-        Self {
-            biases: None,
-            head_norms: false,
-            norms_from_one: false,
-            scaled_embedding: false,
-            activation: Activation::Silu,
-            sliding_by_default: false,
-            sinks: false,
-            uses_rope: |_, _| true,
-            tied: None,
-            rope: None,
-            sparse: None,
-        }
-    }
-}
 
 /// The fields of config.json.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Args {
     pub(super) hidden_size: i32,
-    num_hidden_layers: usize,
+    pub(super) num_hidden_layers: usize,
     pub(super) intermediate_size: i32,
     num_attention_heads: i32,
     num_key_value_heads: Option<i32>,
@@ -95,17 +30,19 @@ pub struct Args {
     rms_norm_eps: f32,
     vocab_size: i32,
     #[serde(default)]
-    attention_bias: bool,
+    pub(super) attention_bias: bool,
     #[serde(default)]
-    mlp_bias: bool,
+    pub(super) mlp_bias: bool,
     rope_theta: Option<f32>,
-    rope_scaling: Option<RopeScaling>,
-    rope_parameters: Option<RopeScaling>,
+    pub(super) rope_scaling: Option<RopeScaling>,
+    pub(super) rope_parameters: Option<RopeScaling>,
     max_position_embeddings: Option<f32>,
     original_max_position_embeddings: Option<f32>,
     tie_word_embeddings: Option<bool>,
     pub(super) layer_types: Option<Vec<String>>,
-    sliding_window: Option<u32>,
+    pub(super) sliding_window: Option<u32>,
+    /// The fraction of a head that is rotated. Newer files have it in `rope_parameters`.
+    partial_rotary_factor: Option<f32>,
     /// SmolLM 3: 1 if a layer has rotary embeddings.
     pub(super) no_rope_layers: Option<Vec<u8>>,
     /// SmolLM 3: every n-th layer has none, if there is no list.
@@ -120,8 +57,36 @@ impl Args {
 
     /// The rotary base.
     pub(super) fn theta(&self) -> f32 {
-        let nested = self.rope_parameters.as_ref().and_then(|p| p.rope_theta);
+        let nested = self.rope_parameters.as_ref().and_then(|p| p.full().rope_theta);
         self.rope_theta.or(nested).unwrap_or(10_000.0)
+    }
+
+    /// The number of a head's coordinates that are rotated. `part` is the fraction if config.json does not state it.
+    ///
+    /// # Errors
+    /// A sentence, if they cannot be rotated.
+    pub(super) fn rotary_width(&self, part: f32) -> Result<i32, String> {
+        let nested = self.rope_parameters.as_ref().and_then(|p| p.partial_rotary_factor);
+        let part = self.partial_rotary_factor.or(nested).unwrap_or(part);
+        rope::check_width((self.head_dim() as f32 * part) as i32, self.head_dim())
+    }
+
+    /// Gives all layers but every `step`-th one a window, if config.json does not name the layers.
+    pub(super) fn default_layer_types(&mut self, step: usize) {
+        let layers = self.num_hidden_layers;
+        self.layer_types.get_or_insert_with(|| layer_types(layers, step));
+    }
+
+    /// Checks that every layer attends to the whole text or to a window of it.
+    fn check_layers(&self) -> Result<(), String> {
+        let Some(types) = &self.layer_types else { return Ok(()) };
+        super::check_layer_types(types, self.num_hidden_layers, ["full_attention", "sliding_attention"])
+    }
+
+    /// Whether `layer_types` gives the layer a window.
+    pub(super) fn slides(&self, layer: usize) -> bool {
+        let kind = self.layer_types.as_ref().and_then(|types| types.get(layer));
+        kind.is_some_and(|kind| kind == "sliding_attention")
     }
 
     /// The lengths of the context, as config.json states them.
@@ -134,48 +99,77 @@ impl Args {
 
     fn attention_shape(&self, layer: usize, variant: &Variant) -> AttentionShape {
         let head_dim = self.head_dim();
-        let slides = match &self.layer_types {
-            Some(types) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
-            None => variant.sliding_by_default,
-        };
+        let slides = self.slides(layer) || (self.layer_types.is_none() && variant.sliding_by_default);
         AttentionShape {
             size: self.hidden_size,
             heads: self.num_attention_heads,
             kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
             head_dim,
-            scale: (head_dim as f32).powf(-0.5),
+            scale: variant.factors.scores.unwrap_or((head_dim as f32).powf(-0.5)),
             window: self.sliding_window.filter(|_| slides),
             softcap: None,
             sinks: variant.sinks,
         }
     }
 
-    fn rope(&self) -> Result<Rope, String> {
-        let scaling = self.rope_scaling.as_ref().or(self.rope_parameters.as_ref());
-        let scaling = scaling.map(|scaling| scaling.with_lengths(self.context_lengths()));
-        Rope::new(self.head_dim(), self.theta(), scaling.as_ref())
+    /// `rope_scaling`, or `rope_parameters` of newer files.
+    pub(super) fn scaling(&self) -> Option<&RopeScaling> {
+        self.rope_scaling.as_ref().or(self.rope_parameters.as_ref())
     }
+
+    /// The rotary embedding of the first `width` coordinates of a head, as config.json describes it.
+    ///
+    /// # Errors
+    /// A sentence, if it is not supported or a field is missing.
+    pub(super) fn rope(&self, width: i32) -> Result<Rope, String> {
+        let scaling = self.scaling().map(|scaling| scaling.with_lengths(self.context_lengths()));
+        Rope::new(width, self.theta(), scaling.as_ref())
+    }
+}
+
+/// `layer_types` for a window in all of `layers` layers but every `step`-th one.
+pub(super) fn layer_types(layers: usize, step: usize) -> Vec<String> {
+    (1..=layers).map(|number| layer_type(!number.is_multiple_of(step.max(1)))).collect()
+}
+
+/// An entry of `layer_types`.
+pub(super) fn layer_type(slides: bool) -> String {
+    if slides { "sliding_attention" } else { "full_attention" }.to_owned()
 }
 
 /// The block after attention.
 #[derive(Debug)]
 enum FeedForward {
     Dense(GatedMlp),
-    Sparse(Box<SparseMoe>),
+    /// The mixture, and an MLP for every token.
+    Sparse(Box<SparseMoe>, Option<GatedMlp>),
 }
 
 impl FeedForward {
     fn load(loader: &Loader, args: &Args, variant: &Variant, layer: usize) -> Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
+        let mlp = |path: &str, width| {
+            GatedMlp::load(loader, path, (args.hidden_size, width), args.mlp_bias, variant.activation)
+        };
         match &variant.sparse {
             Some(sparse) if sparse.applies_to(layer) => {
                 let path = format!("{path}.{}", sparse.path);
                 let moe = SparseMoe::load(loader, &path, sparse.names, sparse.shape)?;
-                Ok(Self::Sparse(Box::new(moe)))
+                let shared = sparse.shared.map(|(name, width)| mlp(&format!("{path}.{name}"), width));
+                Ok(Self::Sparse(Box::new(moe), shared.transpose()?))
             }
-            _ => {
-                let (path, sizes) = (format!("{path}.mlp"), (args.hidden_size, args.intermediate_size));
-                GatedMlp::load(loader, &path, sizes, args.mlp_bias, variant.activation).map(Self::Dense)
+            _ => mlp(&format!("{path}.mlp"), args.intermediate_size).map(Self::Dense),
+        }
+    }
+
+    /// `[T, D]` → `[T, D]`.
+    fn forward(&self, input: Input) -> Result<Array> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(input),
+            Self::Sparse(moe, shared) => {
+                let input = input.to_array()?;
+                let mixed = moe.forward(&input)?;
+                shared.as_ref().map_or(Ok(mixed.clone()), |shared| mixed.add(shared.forward(&input)?))
             }
         }
     }
@@ -184,7 +178,7 @@ impl FeedForward {
     fn forward_residual(&self, residual: &Array, input: Input) -> Result<Array> {
         match self {
             Self::Dense(mlp) => mlp.forward_residual(residual, input),
-            Self::Sparse(moe) => residual.add(moe.forward(&input.to_array()?)?),
+            Self::Sparse(..) => residual.add(self.forward(input)?),
         }
     }
 }
@@ -193,9 +187,25 @@ impl FeedForward {
 struct TransformerBlock {
     self_attn: Attention,
     mlp: FeedForward,
-    input_layernorm: Array,
-    post_attention_layernorm: Array,
+    norms: LoadedNorms,
+    residual_factor: Option<f32>,
+}
+
+/// A layer's norms, `[D]` each.
+#[derive(Debug)]
+struct LoadedNorms {
+    attention_input: Option<Array>,
+    attention_output: Option<Array>,
+    mlp_input: Option<Array>,
+    mlp_output: Option<Array>,
     eps: f32,
+}
+
+impl LoadedNorms {
+    /// A layer's input, with its norm if there is one.
+    fn input<'a>(&self, x: &'a Array, norm: Option<&'a Array>) -> Input<'a> {
+        norm.map_or(Input::Plain(x), |weight| Input::Normed(x, weight, self.eps))
+    }
 }
 
 /// Loads a norm's weight; adds one if it is stored minus one.
@@ -213,21 +223,19 @@ impl TransformerBlock {
         let (size, eps) = (args.hidden_size, args.rms_norm_eps);
         let load_norm =
             |name: &str, size| norm(loader, &format!("{path}.{name}.weight"), size, variant.norms_from_one);
-        let shape = args.attention_shape(layer, variant);
-        let biases =
-            variant.biases.unwrap_or(Biases { qkv: args.attention_bias, output: args.attention_bias });
-        let heads = if variant.head_norms {
-            let q_norm = load_norm("self_attn.q_norm", shape.head_dim)?;
-            Some(HeadNorms { q_norm, k_norm: load_norm("self_attn.k_norm", shape.head_dim)?, eps })
-        } else {
-            None
-        };
+        let block_norm = |name: Option<&str>| name.map(|name| load_norm(name, size)).transpose();
+        let BlockNorms { attention_input, attention_output, mlp_input, mlp_output } = variant.block_norms;
         Ok(Self {
-            self_attn: Attention::load(loader, &format!("{path}.self_attn"), shape, biases, heads)?,
+            self_attn: load_attention(loader, args, variant, layer)?,
             mlp: FeedForward::load(loader, args, variant, layer)?,
-            input_layernorm: load_norm("input_layernorm", size)?,
-            post_attention_layernorm: load_norm("post_attention_layernorm", size)?,
-            eps,
+            norms: LoadedNorms {
+                attention_input: block_norm(attention_input)?,
+                attention_output: block_norm(attention_output)?,
+                mlp_input: block_norm(mlp_input)?,
+                mlp_output: block_norm(mlp_output)?,
+                eps,
+            },
+            residual_factor: variant.factors.residual,
         })
     }
 
@@ -238,10 +246,63 @@ impl TransformerBlock {
         rotation: Option<&Rotation>,
         kv: &mut KvStep,
     ) -> Result<Array> {
-        let normed = Input::Normed(x, &self.input_layernorm, self.eps);
-        let x = self.self_attn.forward_residual(x, normed, layer, rotation, kv)?;
-        self.mlp.forward_residual(&x, Input::Normed(&x, &self.post_attention_layernorm, self.eps))
+        let LoadedNorms { attention_input, attention_output, mlp_input, mlp_output, .. } = &self.norms;
+        let input = self.norms.input(x, attention_input.as_ref());
+        let x = if attention_output.is_none() && self.residual_factor.is_none() {
+            self.self_attn.forward_residual(x, input, layer, rotation, kv)?
+        } else {
+            self.add(x, &self.self_attn.forward(input, layer, rotation, kv)?, attention_output.as_ref())?
+        };
+        let input = self.norms.input(&x, mlp_input.as_ref());
+        if mlp_output.is_none() && self.residual_factor.is_none() {
+            return self.mlp.forward_residual(&x, input);
+        }
+        self.add(&x, &self.mlp.forward(input)?, mlp_output.as_ref())
     }
+
+    /// Adds the output of attention or MLP, after its norm and times the layer's factor.
+    fn add(&self, x: &Array, output: &Array, norm: Option<&Array>) -> Result<Array> {
+        let output = self.norms.input(output, norm).to_array()?;
+        match self.residual_factor {
+            Some(factor) => x.add(times(&output, factor)?),
+            None => x.add(output),
+        }
+    }
+}
+
+fn load_attention(
+    loader: &Loader,
+    args: &Args,
+    variant: &Variant,
+    layer: usize,
+) -> Result<Attention, LoadError> {
+    let path = format!("model.layers.{layer}.self_attn");
+    let shape = args.attention_shape(layer, variant);
+    let biases = variant.biases.unwrap_or(Biases { qkv: args.attention_bias, output: args.attention_bias });
+    let span = variant.head_norms.map_or(NormSpan::Head, |norms| norms.span);
+    let load_norm = |name: &str, heads: i32| {
+        let heads = if span == NormSpan::Projection { heads } else { 1 };
+        let size = heads.saturating_mul(shape.head_dim);
+        norm(loader, &format!("{path}.{name}.weight"), size, variant.norms_from_one)
+    };
+    let norms = match variant.head_norms {
+        Some(QueryKeyNorms { names: [q_norm, k_norm], .. }) => Some(HeadNorms {
+            q_norm: load_norm(q_norm, shape.heads)?,
+            k_norm: load_norm(k_norm, shape.kv_heads)?,
+            eps: args.rms_norm_eps,
+        }),
+        None => None,
+    };
+    let attention = Attention::load(loader, &path, shape, biases, norms)?.with_norm_span(span);
+    match variant.neighbours {
+        Some(width) => attention.with_neighbours_rotated(loader, width),
+        None => Ok(attention),
+    }
+}
+
+/// `x` times a constant of the type of `x`.
+fn times(x: &Array, factor: f32) -> Result<Array> {
+    x.multiply(Array::from_f32(factor).as_dtype(x.dtype())?)
 }
 
 /// The whole model.
@@ -270,21 +331,19 @@ impl Model {
     /// # Errors
     /// Those of the loader.
     pub(super) fn load_variant(loader: &Loader, args: Args, mut variant: Variant) -> Result<Self, LoadError> {
+        args.check_layers().map_err(|problem| loader.config().problem(problem))?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Without the setting, the output layer is tied if the files lack its weight.
         let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
-        let lm_head = if tied || loader.is_headless() {
-            embed_tokens.as_output()
-        } else {
-            Linear::load(loader, "lm_head", args.hidden_size, args.vocab_size, false)?
-        };
+        let sizes = (args.hidden_size, args.vocab_size);
+        let lm_head = super::output_layer(loader, &embed_tokens, tied, sizes)?;
         variant.activation = super::activation(loader.config(), variant.activation)?;
         let layers = 0..args.num_hidden_layers;
         let layers = layers.map(|layer| TransformerBlock::load(loader, &args, &variant, layer));
         let layers = layers.collect::<Result<_, _>>()?;
         let rope = match variant.rope.take() {
             Some(rope) => rope,
-            None => args.rope().map_err(|problem| loader.config().problem(problem))?,
+            None => args.rope(args.head_dim()).map_err(|problem| loader.config().problem(problem))?,
         };
         let norm = norm(loader, "model.norm.weight", args.hidden_size, variant.norms_from_one)?;
         Ok(Self { embed_tokens, layers, norm, lm_head, rope, args, variant })
@@ -310,12 +369,16 @@ impl super::Model for Model {
 
     fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
-        if self.variant.scaled_embedding {
-            x = x.multiply(Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(x.dtype())?)?;
+        let Variant { factors, scaled_embedding, sliding_rope, uses_rope, .. } = &self.variant;
+        let scale = scaled_embedding.then(|| (self.args.hidden_size as f32).sqrt());
+        if let Some(factor) = scale.or(factors.embedding) {
+            x = times(&x, factor)?;
         }
-        let rotation = self.rope.rotation(positions, &x)?;
+        let full = self.rope.rotation(positions, &x)?;
+        let sliding = sliding_rope.as_ref().map(|rope| rope.rotation(positions, &x)).transpose()?;
         for (layer, block) in self.layers.iter().enumerate() {
-            let rotation = (self.variant.uses_rope)(&self.args, layer).then_some(&rotation);
+            let rotation = sliding.as_ref().filter(|_| self.args.slides(layer)).unwrap_or(&full);
+            let rotation = uses_rope(&self.args, layer).then_some(rotation);
             x = block.forward(&x, layer, rotation, kv)?;
         }
         Ok(x)
@@ -326,6 +389,10 @@ impl super::Model for Model {
     }
 
     fn logits(&self, hidden: &Array) -> Result<Array> {
-        self.lm_head.forward(Input::Normed(hidden, &self.norm, self.args.rms_norm_eps))
+        let logits = self.lm_head.forward(Input::Normed(hidden, &self.norm, self.args.rms_norm_eps))?;
+        match self.variant.factors.logits_divisor {
+            Some(divisor) => logits.divide(Array::from_f32(divisor).as_dtype(logits.dtype())?),
+            None => Ok(logits),
+        }
     }
 }

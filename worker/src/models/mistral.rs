@@ -5,7 +5,8 @@
 
 use serde::Deserialize;
 
-use super::llama::{self, Variant};
+use super::variant::Variant;
+use super::{llama, ministral3};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -27,7 +28,7 @@ struct LanguageModel {
     language_model_type: Option<String>,
 }
 
-/// Loads the language model of a `mistral3` folder (Mistral Small 3.1 and 3.2).
+/// Loads the language model of a `mistral3` folder (Mistral Small 3.1 and 3.2, Ministral 3).
 ///
 /// # Errors
 /// Those of the loader, and if the language model is of another family.
@@ -35,6 +36,7 @@ pub fn load_language_model(loader: &Loader) -> Result<llama::Model, LoadError> {
     let LanguageModel { language_model_type } = loader.config().args()?;
     match language_model_type.as_deref() {
         None | Some("mistral" | "llama") => load(loader),
+        Some("ministral3") => ministral3::load(loader),
         Some(other) => Err(loader
             .config()
             .problem(format!("its language model is a \"{other}\", which is not supported"))),

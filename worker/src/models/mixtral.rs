@@ -5,7 +5,8 @@
 
 use serde::Deserialize;
 
-use super::llama::{self, Args, Sparse, Variant};
+use super::llama::{self, Args};
+use super::variant::{Sparse, Variant};
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
@@ -39,6 +40,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         },
         step: 1,
         dense_layers: Vec::new(),
+        shared: None,
     };
     let variant = Variant { sliding_by_default: true, sparse: Some(sparse), ..Variant::default() };
     llama::Model::load_variant(loader, args, variant)

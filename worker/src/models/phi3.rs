@@ -6,7 +6,8 @@
 
 use serde::Deserialize;
 
-use super::llama::{self, Args, Variant};
+use super::llama::{self, Args};
+use super::variant::Variant;
 use crate::layers::rope::{ContextLengths, Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;

@@ -2,7 +2,8 @@
 //!
 //! Yang et al. 2024 (<https://arxiv.org/abs/2407.10671>); reference: `qwen2.py` of mlx-lm 0.32.2.
 
-use super::llama::{self, Variant};
+use super::llama;
+use super::variant::Variant;
 use crate::layers::attention::Biases;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;

@@ -2,7 +2,8 @@
 //!
 //! Yang et al. 2025 (<https://arxiv.org/abs/2505.09388>); reference: `qwen3.py` of mlx-lm 0.32.2.
 
-use super::llama::{self, Variant};
+use super::llama;
+use super::variant::{QueryKeyNorms, Variant};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -14,6 +15,6 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     llama::Model::load_variant(
         loader,
         loader.config().args()?,
-        Variant { head_norms: true, ..Variant::default() },
+        Variant { head_norms: Some(QueryKeyNorms::HEADS), ..Variant::default() },
     )
 }

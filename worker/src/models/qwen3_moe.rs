@@ -5,7 +5,8 @@
 
 use serde::Deserialize;
 
-use super::llama::{self, Args, Sparse, Variant};
+use super::llama::{self, Args};
+use super::variant::{QueryKeyNorms, Sparse, Variant};
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
@@ -54,8 +55,9 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         },
         step: experts.decoder_sparse_step,
         dense_layers: experts.mlp_only_layers,
+        shared: None,
     };
     let sparse = Some(sparse).filter(|_| experts.num_experts > 0);
-    let variant = Variant { head_norms: true, sparse, ..Variant::default() };
+    let variant = Variant { head_norms: Some(QueryKeyNorms::HEADS), sparse, ..Variant::default() };
     llama::Model::load_variant(loader, args, variant)
 }

@@ -2,7 +2,8 @@
 //!
 //! Reference: `smollm3.py` of mlx-lm 0.32.2; the idea is Yang et al. 2025 (<https://arxiv.org/abs/2501.18795>).
 
-use super::llama::{self, Args, Variant};
+use super::llama::{self, Args};
+use super::variant::Variant;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 

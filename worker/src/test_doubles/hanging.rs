@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipc_proto::worker::Memory;
 
-use crate::engine::runner::{Batch, Runner, RunnerCapacity, RunnerError, StepOutcome, TokenMask};
+use crate::engine::runner::{Batch, Runner, RunnerCapacity, RunnerError, StateId, StepOutcome, TokenMask};
 
 /// Wraps another runner.
 pub struct HangingRunner {
@@ -39,6 +39,10 @@ impl Runner for HangingRunner {
 
     fn resize(&mut self, limit: u32, used: u32) -> Result<(), RunnerError> {
         self.inner.resize(limit, used)
+    }
+
+    fn forget_states(&mut self, states: &[StateId]) {
+        self.inner.forget_states(states);
     }
 
     fn launch(&mut self, batch: &Batch) -> Result<(), RunnerError> {

@@ -33,6 +33,7 @@ impl NullRunner {
                 weight_bytes: 0,
                 window: None,
                 original_context: None,
+                blocks_per_state: None,
             },
             tokens,
         })

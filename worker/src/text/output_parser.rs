@@ -57,7 +57,7 @@ pub struct OutputParser {
 enum Syntax {
     Plain,
     Harmony(Harmony),
-    Tags(ReasoningParser, Option<CallParser>),
+    Tags(Box<ReasoningParser>, Option<CallParser>),
 }
 
 impl OutputParser {
@@ -87,7 +87,7 @@ impl OutputParser {
                 if constrained {
                     reasoning.keep_closing_tags();
                 }
-                Syntax::Tags(reasoning, calls)
+                Syntax::Tags(Box::new(reasoning), calls)
             }
         };
         Self { sink: Sink::new(key, short_ids), syntax, single_call }

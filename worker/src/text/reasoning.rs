@@ -14,8 +14,14 @@ pub enum ReasoningFormat {
     None,
     /// `<think>…</think>`: DeepSeek-R1, Qwen3, SmolLM3.
     Think,
-    /// `[THINK]…[/THINK]`: Magistral.
+    /// `[THINK]…[/THINK]`: Magistral, Ministral 3.
     MistralThink,
+    /// `<seed:think>…</seed:think>`: Seed-OSS.
+    SeedThink,
+    /// `<think>…</think><response>…</response>`: Granite 3.
+    Granite,
+    /// `<|START_THINKING|>…<|END_THINKING|><|START_RESPONSE|>…<|END_RESPONSE|>`: Command R7B, Command A.
+    Cohere,
 }
 
 impl ReasoningFormat {
@@ -26,7 +32,14 @@ impl ReasoningFormat {
 
     /// The format that a chat template shows, and the text in the template that shows it.
     pub fn detect_with_evidence(template: &str) -> (Self, Option<&'static str>) {
-        let tags = [(Self::MistralThink, "[THINK]"), (Self::Think, "</think>"), (Self::Think, "<think>")];
+        let tags = [
+            (Self::MistralThink, "[THINK]"),
+            (Self::SeedThink, "<seed:think>"),
+            (Self::Cohere, "<|START_THINKING|>"),
+            (Self::Granite, "<response></response>"),
+            (Self::Think, "</think>"),
+            (Self::Think, "<think>"),
+        ];
         match tags.into_iter().find(|(_, tag)| template.contains(tag)) {
             Some((format, tag)) => (format, Some(tag)),
             None => (Self::None, None),
@@ -37,8 +50,19 @@ impl ReasoningFormat {
     pub fn tags(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::None => None,
-            Self::Think => Some(("<think>", "</think>")),
+            Self::Think | Self::Granite => Some(("<think>", "</think>")),
             Self::MistralThink => Some(("[THINK]", "[/THINK]")),
+            Self::SeedThink => Some(("<seed:think>", "</seed:think>")),
+            Self::Cohere => Some(("<|START_THINKING|>", "<|END_THINKING|>")),
+        }
+    }
+
+    /// The tags around the answer, which do not belong to it.
+    fn answer_tags(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Granite => Some(("<response>", "</response>")),
+            Self::Cohere => Some(("<|START_RESPONSE|>", "<|END_RESPONSE|>")),
+            Self::None | Self::Think | Self::MistralThink | Self::SeedThink => None,
         }
     }
 }
@@ -55,6 +79,7 @@ pub enum Section {
 #[derive(Debug)]
 pub struct ReasoningParser {
     tags: Option<(&'static str, &'static str)>,
+    wrapper: Wrapper,
     state: State,
     /// Whether a closing tag in the answer can end reasoning that was not opened.
     may_close: bool,
@@ -86,12 +111,53 @@ struct AnswerTags {
     open: u32,
     /// No reasoning has come, so a closing tag without an opening one ends it.
     may_close: bool,
+    wrapper: Wrapper,
+}
+
+/// The tags around the answer.
+#[derive(Debug, Clone, Copy, Default)]
+enum Wrapper {
+    /// There are none, or the text has begun without them, or they have ended.
+    #[default]
+    None,
+    /// The opening one may come.
+    Before(&'static str, &'static str),
+    /// The closing one may come.
+    Within(&'static str),
+}
+
+impl Wrapper {
+    /// Whether the text held back is a tag, which does not go out; `None` while it may become one.
+    fn takes(&mut self, held: &str) -> Option<bool> {
+        match *self {
+            Self::Before(open, close) if held.trim_start() == open => {
+                *self = Self::Within(close);
+                Some(true)
+            }
+            Self::Before(open, _) if open.starts_with(held.trim_start()) => None,
+            Self::Within(close) if held == close => {
+                *self = Self::None;
+                Some(true)
+            }
+            Self::Within(close) if close.starts_with(held) => None,
+            Self::Within(_) => Some(false),
+            Self::Before(..) | Self::None => {
+                *self = Self::None;
+                Some(false)
+            }
+        }
+    }
 }
 
 impl AnswerTags {
     fn push(&mut self, c: char, (open, close): (&str, &str), emit: &mut impl FnMut(Section, &str)) {
         self.held.push(c);
         while !self.held.is_empty() {
+            match self.wrapper.takes(&self.held) {
+                None => return,
+                Some(true) => self.held.clear(),
+                Some(false) => {}
+            }
             let is_close = self.held == close;
             if is_close && self.open == 0 && self.may_close {
                 self.may_close = false;
@@ -113,8 +179,8 @@ impl State {
         Self::Inside { buffer: MarkerBuffer::default(), has_text: false }
     }
 
-    fn answer(may_close: bool) -> Self {
-        Self::Answer(AnswerTags { may_close, ..AnswerTags::default() })
+    fn answer(may_close: bool, wrapper: Wrapper) -> Self {
+        Self::Answer(AnswerTags { may_close, wrapper, ..AnswerTags::default() })
     }
 }
 
@@ -123,8 +189,10 @@ impl ReasoningParser {
     pub fn new(format: ReasoningFormat, opened: bool) -> Self {
         let tags = format.tags();
         let start = State::Start { opened, buffer: MarkerBuffer::default() };
-        let state = if tags.is_some() { start } else { State::answer(false) };
-        Self { tags, state, may_close: true }
+        let state = if tags.is_some() { start } else { State::answer(false, Wrapper::None) };
+        let wrapper =
+            format.answer_tags().map_or(Wrapper::None, |(open, close)| Wrapper::Before(open, close));
+        Self { tags, wrapper, state, may_close: true }
     }
 
     /// Whether all further text belongs to the answer.
@@ -159,7 +227,8 @@ impl ReasoningParser {
                     self.state = State::inside();
                 } else if !text.is_empty() {
                     text += &buffer.take();
-                    self.state = if opened { State::inside() } else { State::answer(self.may_close) };
+                    let answer = State::answer(self.may_close, self.wrapper);
+                    self.state = if opened { State::inside() } else { answer };
                     text.chars().for_each(|c| self.push(c, emit));
                 }
             }
@@ -177,7 +246,7 @@ impl ReasoningParser {
             }
             State::After if c.is_whitespace() => {}
             State::After => {
-                self.state = State::answer(false);
+                self.state = State::answer(false, self.wrapper);
                 self.push(c, emit);
             }
             State::Answer(answer) => answer.push(c, tags, emit),
@@ -186,7 +255,7 @@ impl ReasoningParser {
 
     /// Ends the output: hands over the text held back so far.
     pub fn finish(&mut self, emit: &mut impl FnMut(Section, &str)) {
-        match std::mem::replace(&mut self.state, State::answer(false)) {
+        match std::mem::replace(&mut self.state, State::answer(false, Wrapper::None)) {
             State::Start { opened: false, mut buffer } => emit(Section::Answer, &buffer.take()),
             State::Start { opened: true, mut buffer } | State::Inside { mut buffer, .. } => {
                 emit(Section::Reasoning, buffer.take().trim_end());

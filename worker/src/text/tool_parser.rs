@@ -11,20 +11,26 @@ use super::sink::Sink;
 mod arguments;
 mod bare_json;
 mod body;
+mod cohere;
 pub mod functions;
 mod gemma;
+mod glm;
 pub mod grammar;
+mod granite;
 pub mod harmony;
 mod hermes;
 mod json_calls;
 mod llama;
 pub mod marker_buffer;
+mod minimax;
 mod mistral;
 mod phi;
 mod pythonic;
 mod qwen_xml;
 mod schema;
+mod seed;
 pub mod syntax;
+mod xml;
 
 use body::Body;
 use functions::Functions;
@@ -50,6 +56,17 @@ pub enum ToolFormat {
     Gemma,
     /// `<|tool_call|>` and a JSON list: Phi 4.
     Phi,
+    /// `<|tool_call|>` and a JSON list without an end: Granite 3.
+    Granite,
+    /// A name, then `<arg_key>` and `<arg_value>` tags: GLM 4.5 to 4.7.
+    Glm,
+    /// Qwen3-Coder's tags within `<seed:tool_call>`: Seed-OSS.
+    Seed,
+    /// `<invoke name=…>` tags within `<minimax:tool_call>`: MiniMax M2.
+    #[value(name = "minimax")]
+    MiniMax,
+    /// `<|START_ACTION|>` and a JSON list: Command R7B, Command A.
+    Cohere,
     /// A JSON object, bare or fenced, that is the whole answer.
     Json,
     /// Channels with a recipient: gpt-oss.
@@ -64,11 +81,16 @@ impl ToolFormat {
 
     /// The format that a chat template shows, and the texts in the template that show it. There are none for the default.
     pub fn detect_with_evidence(template: &str) -> (Self, &'static [&'static str]) {
-        const EVIDENCE: [(ToolFormat, &[&str]); 11] = [
+        const EVIDENCE: [(ToolFormat, &[&str]); 16] = [
             (ToolFormat::Harmony, &["<|channel|>", "<|start|>"]),
             (ToolFormat::MistralArgs, &["[TOOL_CALLS]", "[ARGS]"]),
             (ToolFormat::Mistral, &["[TOOL_CALLS]"]),
+            (ToolFormat::Seed, &["<seed:tool_call>"]),
+            (ToolFormat::MiniMax, &["<minimax:tool_call>", "<invoke name="]),
             (ToolFormat::QwenXml, &["<function=", "<parameter="]),
+            (ToolFormat::Glm, &["<tool_call>", "<arg_key>"]),
+            (ToolFormat::Cohere, &["<|START_ACTION|>", "tool_name"]),
+            (ToolFormat::Granite, &["<|tool_call|>", "<|start_of_role|>"]),
             (ToolFormat::Phi, &["<|tool_call|>"]),
             (ToolFormat::Gemma, &["<start_function_call>"]),
             (ToolFormat::Hermes, &["<tool_call>"]),
@@ -91,6 +113,11 @@ impl ToolFormat {
             Self::Mistral | Self::MistralArgs => mistral::MARKERS,
             Self::Gemma => gemma::MARKERS,
             Self::Phi => phi::MARKERS,
+            Self::Granite => granite::MARKERS,
+            Self::Glm => glm::MARKERS,
+            Self::Seed => seed::MARKERS,
+            Self::MiniMax => minimax::MARKERS,
+            Self::Cohere => cohere::MARKERS,
             Self::Json => bare_json::MARKERS,
             Self::Harmony => Markers::default(),
         }
@@ -108,10 +135,22 @@ impl ToolFormat {
         [open, close, inner].concat()
     }
 
+    /// The tags of a format with elements; Qwen's for other formats.
+    fn xml_tags(self) -> &'static xml::XmlTags {
+        match self {
+            Self::Seed => &seed::TAGS,
+            Self::MiniMax => &minimax::TAGS,
+            Self::Glm => &glm::TAGS,
+            _ => &qwen_xml::TAGS,
+        }
+    }
+
     fn body(self) -> Body {
         match self {
             Self::MistralArgs => Body::Named(mistral::NamedCall::default()),
-            Self::QwenXml => Body::Xml(qwen_xml::XmlCall::default()),
+            Self::QwenXml | Self::Seed | Self::MiniMax | Self::Glm => {
+                Body::Xml(xml::XmlCall::new(self.xml_tags()))
+            }
             Self::Pythonic => Body::Pythonic(pythonic::PythonicCalls::default()),
             Self::Gemma => Body::Gemma(gemma::GemmaCall::default()),
             _ => Body::Json(json_calls::JsonCalls::default()),

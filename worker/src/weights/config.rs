@@ -1,5 +1,6 @@
 //! config.json: the fields that all architectures share, and quantisation. Each model's `Args` has the rest.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ipc_proto::families;
@@ -37,7 +38,7 @@ pub struct Packing {
 }
 
 /// Meaning of the bits of a packed weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PackingMode {
     /// MLX's: a multiple of the group's scale, plus the group's bias.
@@ -45,6 +46,22 @@ pub enum PackingMode {
     Affine,
     /// OCP's MXFP4: a four-bit number times the group's power of two.
     Mxfp4,
+}
+
+impl PackingMode {
+    /// Its name in config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Affine => "affine",
+            Self::Mxfp4 => "mxfp4",
+        }
+    }
+}
+
+impl fmt::Display for PackingMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Packing {

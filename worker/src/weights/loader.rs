@@ -18,6 +18,9 @@ use super::safetensors::{Dtype, Entry, Shards};
 use crate::kernels::{self, StoredFloat};
 
 mod mxfp4;
+mod request;
+
+pub use request::Request;
 
 /// Precision of weights in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct Loader<'a> {
     bytes_read: Cell<u64>,
     problems: RefCell<Vec<String>>,
     used: RefCell<BTreeSet<String>>,
+    /// Filled while checking.
+    requests: RefCell<Vec<Request>>,
 }
 
 /// Problems after which the checking pass stops.
@@ -64,7 +69,6 @@ type Result<T> = std::result::Result<T, LoadError>;
 impl<'a> Loader<'a> {
     /// A pass that only checks.
     pub fn checking(shards: &'a Shards, config: &'a Config, precision: Precision) -> Self {
-        let (problems, used) = (RefCell::default(), RefCell::default());
         Self {
             shards,
             config,
@@ -73,8 +77,9 @@ impl<'a> Loader<'a> {
             headless: false,
             progress: None,
             bytes_read: Cell::new(0),
-            problems,
-            used,
+            problems: RefCell::default(),
+            used: RefCell::default(),
+            requests: RefCell::default(),
         }
     }
 
@@ -111,6 +116,17 @@ impl<'a> Loader<'a> {
     /// Whether this pass only checks. Tensors are placeholders without a shape then.
     pub fn is_checking(&self) -> bool {
         self.progress.is_none()
+    }
+
+    /// The weights that a checking pass was asked for, in order.
+    pub fn take_requests(&self) -> Vec<Request> {
+        self.requests.take()
+    }
+
+    fn request(&self, request: Request) {
+        if self.is_checking() {
+            self.requests.borrow_mut().push(request);
+        }
     }
 
     /// Ends a checking pass.
@@ -157,6 +173,11 @@ impl<'a> Loader<'a> {
         self.find(name).is_some()
     }
 
+    /// Whether the files have a tensor `name` of this shape.
+    pub fn has_shape(&self, name: &str, shape: &[i32]) -> bool {
+        self.find(name).is_some_and(|(_, entry)| entry.shape == sizes(shape))
+    }
+
     /// Finds a tensor. The adapter's takes precedence over the base's.
     fn find(&self, name: &str) -> Option<(&'a Shards, &'a Entry)> {
         let adapter = self.adapter.map(|adapter| &adapter.shards);
@@ -169,6 +190,11 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// When the device fails. The checking pass collects problems with the tensor instead.
     pub fn tensor(&self, name: &str, shape: &[i32]) -> Result<Array> {
+        self.request(Request::Tensor { name: name.to_owned(), shape: shape.to_vec() });
+        self.floats(name, shape)
+    }
+
+    fn floats(&self, name: &str, shape: &[i32]) -> Result<Array> {
         self.tensor_of(name, shape, &[Dtype::BF16, Dtype::F16, Dtype::F32])
     }
 
@@ -216,8 +242,14 @@ impl<'a> Loader<'a> {
             return self.apply_adapter(path, AdapterLayout::Experts, &shape, weights);
         }
         let weight = if self.has(&format!("{}.weight", path_of(0))) {
-            let weights = (0..experts).map(|n| self.weight(&path_of(n), &[outputs, inputs]));
+            // Ends at the first error: the number of experts comes from a file.
+            let mut parts = Vec::new();
+            let weights = (0..experts).map(|n| {
+                parts.push(path_of(n));
+                self.part(&path_of(n), &[outputs, inputs])
+            });
             let weights = weights.collect::<Result<Vec<_>>>()?;
+            self.request(Request::Matrix { path: path.to_owned(), shape: shape.to_vec(), parts });
             let problem = || LoadError::Tensors(vec![format!("{path}: experts are packed differently")]);
             Weight::stack(&weights)?.ok_or_else(problem)?
         } else {
@@ -302,8 +334,15 @@ impl<'a> Loader<'a> {
 
     /// `path.weight`, packed or not, of `shape` `[.., outputs, inputs]`.
     fn weight(&self, path: &str, shape: &[i32]) -> Result<Weight> {
+        let parts = vec![path.to_owned()];
+        self.request(Request::Matrix { path: path.to_owned(), shape: shape.to_vec(), parts });
+        self.part(path, shape)
+    }
+
+    /// The same, as a part of a matrix that is asked for.
+    fn part(&self, path: &str, shape: &[i32]) -> Result<Weight> {
         let Some(packing) = self.packing(path, shape) else {
-            return Ok(Weight::Dense(self.tensor(&format!("{path}.weight"), shape)?));
+            return Ok(Weight::Dense(self.floats(&format!("{path}.weight"), shape)?));
         };
         if packing.mode == PackingMode::Mxfp4 {
             return self.mxfp4(path, shape);
@@ -383,7 +422,7 @@ impl<'a> Loader<'a> {
         let Some((_, entry)) = self.find(name) else {
             return self.problem(format!("{name} is missing"));
         };
-        let expected: Vec<usize> = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        let expected = sizes(shape);
         if entry.shape != expected {
             return self.problem(format!("{name} has shape {:?}, expected {expected:?}", entry.shape));
         }
@@ -410,12 +449,24 @@ impl<'a> Loader<'a> {
         let array = match entry.dtype {
             Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),
             dtype if self.precision == Precision::Float32 => to_float32(bytes, dtype, shape)?,
-            Dtype::BF16 => Array::from_slice(&numbers(bytes, bf16::from_le_bytes), shape),
-            Dtype::F16 => Array::from_slice(&numbers(bytes, f16::from_le_bytes), shape),
-            _ => Array::from_slice(&numbers(bytes, f32::from_le_bytes), shape),
+            dtype => as_stored(bytes, dtype, shape),
         };
         shards.release(entry);
         Ok(array)
+    }
+}
+
+/// A shape as the files have it.
+fn sizes(shape: &[i32]) -> Vec<usize> {
+    shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect()
+}
+
+/// Numbers of a file in bf16, fp16 or fp32.
+pub fn as_stored(bytes: &[u8], dtype: Dtype, shape: &[i32]) -> Array {
+    match dtype {
+        Dtype::BF16 => Array::from_slice(&numbers(bytes, bf16::from_le_bytes), shape),
+        Dtype::F16 => Array::from_slice(&numbers(bytes, f16::from_le_bytes), shape),
+        _ => Array::from_slice(&numbers(bytes, f32::from_le_bytes), shape),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Runs a loaded model step by step, as the engine does, with block tables and chunk sizes chosen by the test.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
-use worker::engine::runner::{Batch, BlockId, Row, RowSampling};
+use worker::engine::runner::{Batch, BlockId, Row, RowSampling, RowState, StateId};
 use worker::kv::BLOCK_SIZE;
 use worker::mlx::{self, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
@@ -63,15 +64,26 @@ pub(crate) struct Sequence {
     tokens: Vec<u32>,
     computed: usize,
     blocks: Vec<BlockId>,
+    /// The recurrent state after the computed tokens.
+    state: Option<StateId>,
 }
+
+/// The name of the next state.
+static NEXT_STATE: AtomicU64 = AtomicU64::new(0);
 
 impl Sequence {
     pub(crate) fn new(prompt: &[u32], blocks: &[BlockId]) -> Self {
-        Self { tokens: prompt.to_vec(), computed: 0, blocks: blocks.to_vec() }
+        Self { tokens: prompt.to_vec(), computed: 0, blocks: blocks.to_vec(), state: None }
     }
 
     pub(crate) fn push(&mut self, token: u32) {
         self.tokens.push(token);
+    }
+
+    /// Takes the last `count` tokens back, as the engine does with rejected drafts.
+    pub(crate) fn take_back(&mut self, count: usize) {
+        self.tokens.truncate(self.tokens.len() - count);
+        self.computed = self.computed.min(self.tokens.len());
     }
 
     /// Whether a step of at most `max_tokens` tokens computes all pending tokens.
@@ -92,6 +104,7 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], max_token
     for row in rows.iter_mut() {
         let count = row.pending().min(max_tokens);
         let start = batch.tokens.len();
+        let after = NEXT_STATE.fetch_add(1, Ordering::Relaxed);
         for position in row.computed..row.computed + count {
             batch.tokens.push(row.tokens[position]);
             batch.positions.push(position as u32);
@@ -105,8 +118,10 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], max_token
             // mlx-lm's longrope has the long factors in texts of every length.
             extended: true,
             samples: vec![RowSampling::GREEDY],
+            state: Some(RowState { before: row.state, after, keep: after.is_multiple_of(3) }),
             ..Row::default()
         });
+        row.state = Some(after);
         row.computed += count;
     }
     let logits = runner.logits(&batch).unwrap();

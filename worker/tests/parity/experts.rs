@@ -9,11 +9,13 @@ use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
+use crate::driver::{Golden, Sequence, device, distance, load, prefill};
+use crate::made::Toy;
 
 /// A copy of a golden Mixtral or Qwen 3 with its stacked experts split.
-fn split_experts(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
-    let golden = goldens().join(name);
+pub(crate) fn split_experts(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
+    let toy = Toy::open(name);
+    let golden = toy.path();
     let folder = tempfile::tempdir().unwrap();
     fs::copy(golden.join("config.json"), folder.path().join("config.json")).unwrap();
     let bytes = fs::read(golden.join("model.safetensors")).unwrap();
@@ -46,10 +48,12 @@ fn separate_expert_tensors_match_stacked_ones() {
     let _device = device();
     let mixtral = [("gate_proj", "w1"), ("up_proj", "w3"), ("down_proj", "w2")];
     let qwen = ["gate_proj", "up_proj", "down_proj"].map(|name| (name, name));
-    for (architecture, names) in [("mixtral", mixtral), ("qwen3_moe", qwen)] {
+    for (architecture, names) in
+        [("mixtral", mixtral), ("qwen3_moe", qwen), ("glm4_moe", qwen), ("minimax_m2", mixtral)]
+    {
         for form in ["fp32", "4bit"] {
             let name = format!("{architecture}-{form}");
-            let golden = Golden::load(&goldens().join(&name));
+            let golden = Golden::load(Toy::open(&name).path());
             let folder = split_experts(&name, "switch_mlp", names);
             for precision in [Precision::Float32, Precision::Native] {
                 let off = logits_error(folder.path(), &golden, precision);

@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod adapters;
+mod conversion;
 mod driver;
 mod experts;
 mod folders;
+#[path = "../common/made.rs"]
+mod made;
 #[path = "../common/models.rs"]
 mod models;
 mod real;
+mod recurrent;
 mod toys;
 mod transformers5;

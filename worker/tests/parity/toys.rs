@@ -3,8 +3,9 @@
 use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, argmax, device, distance, follow, goldens, load, prefill, step};
+use crate::made::{MADE, Toy};
 
-const ARCHITECTURES: [&str; 17] = [
+pub(crate) const ARCHITECTURES: [&str; 19] = [
     "llama",
     "llama-tied",
     "qwen2",
@@ -22,6 +23,8 @@ const ARCHITECTURES: [&str; 17] = [
     "gpt_oss",
     "gemma3",
     "mistral3",
+    "lfm2",
+    "qwen3_5",
 ];
 const FORMS: [&str; 4] = ["fp32", "bf16", "4bit", "8bit"];
 /// Other quantisations: other widths, mlx-lm's mixed recipes, MXFP4 as written by mlx-community and by OpenAI.
@@ -38,10 +41,15 @@ const QUANTIZED: [&str; 8] = [
 /// Unordered blocks, some adjacent.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
 
+/// All toys.
+fn architectures() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.into_iter().chain(MADE)
+}
+
 fn assert_parity(name: &str, precision: Precision, tolerance: f32) {
-    let folder = goldens().join(name);
-    let golden = Golden::load(&folder);
-    let mut runner = load(&folder, precision);
+    let toy = Toy::open(name);
+    let golden = Golden::load(toy.path());
+    let mut runner = load(toy.path(), precision);
     let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
     let logits = prefill(&mut runner, &mut sequence, usize::MAX);
     let off = distance(&logits, &golden.logits);
@@ -56,7 +64,7 @@ fn assert_parity(name: &str, precision: Precision, tolerance: f32) {
 #[test]
 fn logits_and_greedy_text_match_mlx_lm() {
     let _device = device();
-    for architecture in ARCHITECTURES {
+    for architecture in architectures() {
         for form in FORMS {
             assert_parity(&format!("{architecture}-{form}"), Precision::Float32, 1e-3);
         }
@@ -66,7 +74,7 @@ fn logits_and_greedy_text_match_mlx_lm() {
 #[test]
 fn native_precision_matches_mlx_lm() {
     let _device = device();
-    for architecture in ARCHITECTURES {
+    for architecture in architectures() {
         for form in ["fp32", "4bit", "8bit"] {
             assert_parity(&format!("{architecture}-{form}"), Precision::Native, 1e-3);
         }
@@ -88,10 +96,10 @@ fn every_quantisation_matches_mlx_lm() {
 #[test]
 fn prefill_in_chunks_of_any_length_matches_mlx_lm() {
     let _device = device();
-    for architecture in ARCHITECTURES {
-        let folder = goldens().join(format!("{architecture}-fp32"));
-        let golden = Golden::load(&folder);
-        let mut runner = load(&folder, Precision::Float32);
+    for architecture in architectures() {
+        let toy = Toy::open(&format!("{architecture}-fp32"));
+        let golden = Golden::load(toy.path());
+        let mut runner = load(toy.path(), Precision::Float32);
         for max_tokens in [1, 2, 7, 31, 32, 33, 39] {
             let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
             let off = distance(&prefill(&mut runner, &mut sequence, max_tokens), &golden.logits);
@@ -104,10 +112,10 @@ fn prefill_in_chunks_of_any_length_matches_mlx_lm() {
 #[test]
 fn row_does_not_depend_on_other_rows() {
     let _device = device();
-    for architecture in ARCHITECTURES {
-        let folder = goldens().join(format!("{architecture}-fp32"));
-        let golden = Golden::load(&folder);
-        let mut runner = load(&folder, Precision::Float32);
+    for architecture in architectures() {
+        let toy = Toy::open(&format!("{architecture}-fp32"));
+        let golden = Golden::load(toy.path());
+        let mut runner = load(toy.path(), Precision::Float32);
         let lengths = [40, 1, 17, 33];
         let alone: Vec<Vec<Vec<f32>>> = lengths
             .map(|length| {

@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
+use crate::driver::{Golden, Sequence, device, distance, load, prefill};
+use crate::made::Toy;
 
 type Fields = serde_json::Map<String, Value>;
 type ConfigChange = fn(&mut Fields);
+type DynamicChange<'a> = &'a dyn Fn(&mut Fields);
 
 /// A copy of the toy `name` in fp32 with a changed config.json and renamed tensors.
 fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String) -> TempDir {
-    let golden = goldens().join(format!("{name}-fp32"));
+    let toy = Toy::open(&format!("{name}-fp32"));
+    let golden = toy.path();
     let folder = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(golden.join("config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
@@ -30,7 +33,7 @@ fn copy(name: &str, change: impl FnOnce(&mut Fields), rename: fn(&str) -> String
 }
 
 fn logits_error(name: &str, folder: &Path) -> f32 {
-    let golden = Golden::load(&goldens().join(format!("{name}-fp32")));
+    let golden = Golden::load(Toy::open(&format!("{name}-fp32")).path());
     let mut sequence = Sequence::new(&golden.prompt, &[9, 3]);
     let logits = prefill(&mut load(folder, Precision::Float32), &mut sequence, usize::MAX);
     distance(&logits, &golden.logits)
@@ -38,7 +41,8 @@ fn logits_error(name: &str, folder: &Path) -> f32 {
 
 /// Converts the rotary fields of most families to Transformers 5.
 fn convert(config: &mut Fields) {
-    let scaling = config.remove("rope_scaling").unwrap_or_else(|| json!({"rope_type": "default"}));
+    let scaling = config.remove("rope_scaling").filter(Value::is_object);
+    let scaling = scaling.unwrap_or_else(|| json!({"rope_type": "default"}));
     let mut parameters = scaling.as_object().unwrap().clone();
     if let Some(kind) = parameters.remove("type") {
         parameters.insert("rope_type".into(), kind);
@@ -81,6 +85,14 @@ fn transformers_5_configs_match_older_ones() {
         "gemma2",
         "phi3",
         "gpt_oss",
+        "glm4",
+        "granite",
+        "olmo2",
+        "seed_oss",
+        "ernie4_5",
+        "hunyuan_v1_dense",
+        "exaone4",
+        "glm4_moe",
     ];
     for name in families {
         let folder = copy(name, convert, str::to_owned);
@@ -90,6 +102,58 @@ fn transformers_5_configs_match_older_ones() {
     let folder = copy("gemma3_text", convert_gemma3, str::to_owned);
     let off = logits_error("gemma3_text", folder.path());
     assert!(off <= 1e-3, "gemma3_text: off by {off}");
+}
+
+/// Transformers 5 names the layers of these one by one, has rotary settings for each kind, and a fraction in place of a width.
+#[test]
+fn layers_and_widths_in_the_newer_form_match_the_older_one() {
+    let _device = device();
+    let name_layers = |config: &mut Fields, step: u64| {
+        config.remove("sliding_window_pattern");
+        let layers = 1..=config["num_hidden_layers"].as_u64().unwrap();
+        let kinds = layers.map(|n| if n % step == 0 { "full_attention" } else { "sliding_attention" });
+        config.insert("layer_types".into(), kinds.collect::<Vec<_>>().into());
+    };
+    let olmo3 = |config: &mut Fields| {
+        name_layers(config, 4);
+        convert(config);
+        let full = config.remove("rope_parameters").unwrap();
+        let sliding = json!({"rope_type": "default", "rope_theta": full["rope_theta"]});
+        config
+            .insert("rope_parameters".into(), json!({"full_attention": full, "sliding_attention": sliding}));
+    };
+    let cohere2 = |config: &mut Fields| {
+        name_layers(config, 2);
+        convert(config);
+    };
+    let exaone4 = |config: &mut Fields| name_layers(config, 3);
+    let minimax_m2 = |config: &mut Fields| {
+        let width = config.remove("rotary_dim").unwrap().as_f64().unwrap();
+        let part = width / config["head_dim"].as_f64().unwrap();
+        config.insert("partial_rotary_factor".into(), part.into());
+        convert(config);
+    };
+    let families: [(&str, DynamicChange); 4] =
+        [("olmo3", &olmo3), ("cohere2", &cohere2), ("exaone4", &exaone4), ("minimax_m2", &minimax_m2)];
+    for (name, change) in families {
+        let folder = copy(name, change, str::to_owned);
+        let off = logits_error(name, folder.path());
+        assert!(off <= 1e-3, "{name}: off by {off}");
+    }
+}
+
+/// mlx-lm loads these by the code of another family.
+#[test]
+fn other_names_of_a_family_give_the_same_results() {
+    let _device = device();
+    for (name, other) in
+        [("llama", "xverse"), ("llama", "iquestcoder"), ("minimax_m2", "minimax"), ("mistral3", "llava")]
+    {
+        let rename = |config: &mut Fields| drop(config.insert("model_type".into(), other.into()));
+        let folder = copy(name, rename, str::to_owned);
+        let off = logits_error(name, folder.path());
+        assert!(off <= 1e-3, "{other}: off by {off}");
+    }
 }
 
 /// Transformers 5 uses another prefix for the language model of a vision model.

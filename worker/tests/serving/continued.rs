@@ -3,7 +3,7 @@
 use ipc_proto::generate::{ChatPrompt, FinishReason, Message, Prompt, Role, Submission};
 
 use super::harness::{chat, edited, text};
-use crate::{finished, real};
+use crate::{finished, real, whole};
 
 /// A question with the start of its answer.
 fn continued(answer: &str, max_tokens: u32) -> Submission {
@@ -16,7 +16,7 @@ fn continued(answer: &str, max_tokens: u32) -> Submission {
 
 #[tokio::test]
 async fn started_answer_is_continued() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(chat(0, "What is the capital of France?", 12)).await.unwrap();
     let whole = gateway.answers(1).await.remove(0).text;

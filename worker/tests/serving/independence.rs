@@ -4,7 +4,7 @@ use ipc_proto::generate::{ChoiceId, Submission};
 
 use super::harness::{Gateway, edited, text};
 use crate::models::model;
-use crate::{SMOL, real};
+use crate::{SMOL, whole};
 
 /// Prompts whose greedy tokens have a clear lead, so that rounding cannot change them.
 const PROMPTS: [&str; 8] = [
@@ -45,7 +45,7 @@ async fn concurrently(gateway: &mut Gateway) -> Vec<String> {
 #[tokio::test]
 async fn text_depends_on_its_request_only() {
     let alone = {
-        let worker = real(&[]);
+        let worker = whole(&[]);
         let mut gateway = worker.gateway(1).await;
         let alone = sequentially(&mut gateway).await;
         assert!(alone.iter().all(|text| text.len() > 40), "{alone:?}");
@@ -58,7 +58,7 @@ async fn text_depends_on_its_request_only() {
     let draft = folder.to_str().unwrap();
     // Ten blocks, for eight requests that grow to three each.
     for arguments in [&["--kv-mib", "15"][..], &["--draft-tokens", "4"], &["--draft-model", draft]] {
-        let worker = real(arguments);
+        let worker = whole(arguments);
         let mut gateway = worker.gateway(1).await;
         assert_eq!(concurrently(&mut gateway).await, alone, "{arguments:?}");
         let health = gateway.until(|health| health.running == 0).await;

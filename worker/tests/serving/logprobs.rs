@@ -3,7 +3,7 @@
 use ipc_proto::generate::{Logprobs, Prompt, Submission, TokenLogprob};
 
 use super::harness::{edited, text};
-use crate::{finished, real};
+use crate::{finished, real, whole};
 
 const TOP_5: Option<Logprobs> = Some(Logprobs { top: 5, prompt: true });
 const PROMPT: &str = "The capital of France is";
@@ -40,7 +40,7 @@ async fn logprobs_cover_every_token_with_its_alternatives() {
 /// The prompt is scored in chunks that do not divide it evenly.
 #[tokio::test]
 async fn output_scores_the_same_as_part_of_a_prompt() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     gateway.submit(scored()).await.unwrap();
     let answer = gateway.answers(1).await.remove(0);
@@ -61,7 +61,7 @@ async fn output_scores_the_same_as_part_of_a_prompt() {
 /// The worker computes these scores over several steps.
 #[tokio::test]
 async fn long_prompt_is_scored_completely() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
     let long = edited(text(0, long.trim_end(), 0), |submission| {

@@ -4,7 +4,7 @@ use ipc_proto::generate::{ChoiceId, Constraint, FinishReason, Logprobs, Sampling
 use ipc_proto::{ErrorKind, Field, Origin};
 
 use super::harness::{Answer, Gateway, chat, edited, text};
-use crate::{finished, real};
+use crate::{finished, real, whole};
 
 /// Number of concurrent resumed requests.
 const CONCURRENT: usize = 8;
@@ -98,7 +98,7 @@ async fn resumed_text_equals_the_undisturbed_one() {
 
 #[tokio::test]
 async fn stop_conditions_apply_to_resumed_outputs() {
-    let worker = real(&[]);
+    let worker = whole(&[]);
     let mut gateway = worker.gateway(1).await;
     let story = text(0, "Once upon a time, in a small village by the sea, there lived", 24);
     let whole = run_alone(&mut gateway, &story).await.text;

@@ -8,7 +8,7 @@ use ipc_proto::generate::{ChoiceId, Constraint, Event, Priority, Sampling, Submi
 use ipc_proto::stream::StreamFrame;
 
 use super::harness::{Gateway, Worker, context, edited, text};
-use crate::real;
+use crate::whole;
 
 /// Concurrent requests; more than `--max-sequences`.
 const AT_ONCE: usize = 24;
@@ -83,7 +83,7 @@ fn mean(samples: &[f64], from: usize, to: usize) -> f64 {
 async fn mixed_load_leaks_neither_blocks_nor_memory() {
     let requests = std::env::var("MLXD_SOAK_REQUESTS").ok();
     let count: u64 = requests.map_or(160, |count| count.parse().expect("MLXD_SOAK_REQUESTS is a number"));
-    let worker: Worker = real(&["--kv-mib", "64", "--max-sequences", "16", "--draft-tokens", "3"]);
+    let worker: Worker = whole(&["--kv-mib", "64", "--max-sequences", "16", "--draft-tokens", "3"]);
     let mut gateway = worker.gateway(1).await;
     let (mut dice, mut load, mut resident) = (Dice(1), Load::default(), Vec::new());
     for id in 0..count {

@@ -11,6 +11,7 @@ use worker::kv::BLOCK_SIZE;
 use worker::mlx::{self, LoadOptions};
 
 use super::harness::{Gateway, Worker, edited, text};
+use crate::made::Toy;
 use crate::models::model;
 use crate::{SMOL, finished};
 
@@ -38,13 +39,15 @@ fn read_golden(file: &Path) -> Golden {
 
 /// A toy with some changed fields and the tokenizer of a real model. Its vocabulary is the first tokens of it.
 fn toy(name: &str, changes: &[(&str, serde_json::Value)]) -> TempDir {
+    let toy = Toy::open(name);
     let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(goldens().join(name).join("model.safetensors"), folder.path().join("model.safetensors"))
-        .unwrap();
+    for file in ["model.safetensors", "golden.json"] {
+        std::fs::copy(toy.path().join(file), folder.path().join(file)).unwrap();
+    }
     for file in ["tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(model(SMOL).join(file), folder.path().join(file)).unwrap();
     }
-    let config = std::fs::read_to_string(goldens().join(name).join("config.json")).unwrap();
+    let config = std::fs::read_to_string(toy.path().join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
     for (field, value) in changes {
         config[*field] = value.clone();
@@ -97,12 +100,95 @@ async fn assert_parity(folder: &Path, golden: &Golden, arguments: &[&str]) {
     }
 }
 
+/// Requests without log probabilities, which may draft.
+fn plain_request(id: u64, golden: &Golden) -> Submission {
+    edited(request(id, &golden.prompt, golden.greedy.len() as u32), |submission| {
+        submission.generation.logprobs = None;
+    })
+}
+
+/// The state of LFM2's convolutions follows its text through chunks, drafts, preemption and another worker.
+#[tokio::test]
+async fn text_of_a_model_with_convolutions_is_always_the_same() {
+    assert_same_text("lfm2-fp32", true).await;
+}
+
+/// So do the states of Qwen 3.5's linear attention, but for drafts, which are off.
+#[tokio::test]
+async fn text_of_a_model_with_recurrent_states_is_always_the_same() {
+    assert_same_text("qwen3_5-fp32", false).await;
+}
+
+async fn assert_same_text(name: &str, drafts: bool) {
+    let (folder, golden) = (toy(name, &[]), golden(&goldens().join(name)));
+    assert_parity(folder.path(), &golden, &[]).await;
+    assert_parity(folder.path(), &golden, &["--prefill-tokens", "7"]).await;
+    let count = golden.greedy.len() as u32;
+    let whole = {
+        let worker = Worker::start(folder.path(), false, &[]);
+        run_alone(&mut worker.gateway(1).await, &golden.prompt, count).await.0
+    };
+    let draft = folder.path().to_str().unwrap();
+    for arguments in [["--draft-tokens", "4"], ["--draft-model", draft]] {
+        let worker = Worker::start(folder.path(), false, &arguments);
+        let mut gateway = worker.gateway(1).await;
+        gateway.submit(plain_request(0, &golden)).await.unwrap();
+        let answer = gateway.answers(1).await.remove(0);
+        // Tokens without text of their own belong to no delta.
+        assert!(answer.tokens.len() > 20 && whole.starts_with(&answer.tokens), "{arguments:?}: {answer:?}");
+        let made = gateway.until(|health| health.running == 0).await.drafts;
+        if !drafts {
+            assert_eq!(made.proposed, 0, "{arguments:?}");
+            continue;
+        }
+        // The text repeats little, so look-up is mostly wrong; a model that drafts for itself is right.
+        let right = arguments[0] == "--draft-tokens" || made.accepted > 0;
+        assert!(made.proposed > 0 && right, "{arguments:?}: {made:?}");
+    }
+    // A pool for about half of the requests.
+    let worker = Worker::start(folder.path(), false, &["--kv-mib", "1"]);
+    let mut gateway = worker.gateway(1).await;
+    let requests = 32;
+    for id in 0..requests {
+        gateway.submit(request(id, &golden.prompt, count)).await.unwrap();
+    }
+    for answer in gateway.answers(requests as usize).await {
+        assert_eq!(answer.tokens, whole, "after preemption");
+    }
+    let health = gateway.until(|health| health.running == 0).await;
+    assert!(health.steps > u64::from(count) + 5, "only preemption explains so many steps: {health:?}");
+    // The requests of a worker that crashed go on in another one.
+    let worker = Worker::start(folder.path(), false, &[]);
+    let mut gateway = worker.gateway(1).await;
+    let cuts: Vec<Vec<u32>> = [1, 9, 24, 25, 55, 63].map(|cut| whole[..cut].to_vec()).into();
+    for (id, generated) in (0..).zip(&cuts) {
+        let resumed = edited(request(id, &golden.prompt, count), |submission| {
+            submission.choices[0].generated = generated.clone();
+        });
+        gateway.submit(resumed).await.unwrap();
+    }
+    for (answer, generated) in gateway.answers_after(&cuts).await.iter().zip(&cuts) {
+        assert_eq!(answer.tokens, whole, "after {} tokens", generated.len());
+    }
+}
+
 /// Windows of eight tokens in some layers, and outputs of 64 tokens.
 #[tokio::test]
 async fn models_with_windows_match_mlx_lm_past_the_window() {
-    for name in ["gemma3_text-fp32", "gemma3-fp32", "gpt_oss-fp32"] {
+    for name in
+        ["gemma3_text-fp32", "gemma3-fp32", "gpt_oss-fp32", "olmo3-fp32", "cohere2-fp32", "exaone4-fp32"]
+    {
         let folder = toy(name, &[]);
-        assert_parity(folder.path(), &golden(&goldens().join(name)), &[]).await;
+        assert_parity(folder.path(), &golden(folder.path()), &[]).await;
+    }
+}
+
+/// Interleaved coordinates, norms of another span, and growing queries, whose prompt is cached.
+#[tokio::test]
+async fn models_with_other_attention_match_mlx_lm_with_a_cached_prompt() {
+    for name in ["glm4_moe-fp32", "minimax_m2-fp32", "ministral3-fp32", "hunyuan_v1_dense-fp32"] {
+        let folder = toy(name, &[]);
+        assert_parity(folder.path(), &golden(folder.path()), &[]).await;
     }
 }
 

@@ -119,6 +119,11 @@ fn call_that_is_cut_off_does_not_end_the_turn() {
         (ToolFormat::Hermes, CALL),
         (ToolFormat::Harmony, harmony),
         (ToolFormat::QwenXml, xml),
+        (ToolFormat::Glm, "<tool_call>f\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>"),
+        (
+            ToolFormat::MiniMax,
+            "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"city\">Oslo</parameter>\n</invoke>\n</minimax:tool_call>",
+        ),
         (ToolFormat::Mistral, "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"city\": \"Oslo\"}}]"),
         (ToolFormat::MistralArgs, "[TOOL_CALLS]f[ARGS]{\"city\": \"Oslo\"}"),
         (ToolFormat::Llama, "{\"name\": \"f\", \"parameters\": {\"city\": \"Oslo\"}}"),

@@ -48,6 +48,7 @@ fn capacity(blocks: u32, max_context: u32) -> RunnerCapacity {
         weight_bytes: 0,
         window: None,
         original_context: None,
+        blocks_per_state: None,
     }
 }
 
@@ -109,7 +110,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: StepLimits, capacity: RunnerCapacity,
     let mut drafter = Drafter { slots: HashMap::new(), wrong: 5, words };
     let mut output: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut gone: HashSet<u64> = HashSet::new();
-    let mut there_were = Vec::new();
+    let (mut there_were, mut held) = (Vec::new(), Vec::new());
     let total: usize = arrivals.iter().map(|a| a.prompt + a.output).sum();
     for step in 0.. {
         assert!(step < 60 + 60 * (total + 10), "the load does not end");
@@ -123,6 +124,7 @@ fn run(mut arrivals: Vec<Arrival>, limits: StepLimits, capacity: RunnerCapacity,
             }
             continue;
         }
+        held.drain(..).for_each(|id| scheduler.release(id));
         let ran: HashSet<u64> = scheduler.running.iter().map(|sequence| sequence.id.0).collect();
         // Every fifth step only decodes.
         let prefill_tokens =
@@ -136,7 +138,18 @@ fn run(mut arrivals: Vec<Arrival>, limits: StepLimits, capacity: RunnerCapacity,
         check(&batch, limits);
         let there: Vec<u64> = there_were.iter().copied().filter(|id| !gone.contains(id)).collect();
         check_order(&scheduler, &there, &ran);
+        for state in scheduler.take_dropped_states() {
+            assert!(device.states.remove(&state).is_some(), "a state is dropped that was never made");
+        }
         let tokens = device.step(&batch, capacity.block_size);
+        if let Some(per_state) = capacity.blocks_per_state {
+            assert!(device.states.len() <= most_states(capacity.blocks, per_state) as usize);
+            // Some rows sit a step out.
+            let row =
+                (0..batch.rows.len()).rfind(|row| step % 3 == 1 && !batch.rows[*row].samples.is_empty());
+            held.extend(row.map(|row| scheduler.scheduled().nth(row).unwrap()));
+            row.into_iter().for_each(|row| scheduler.sit_out(row));
+        }
         let mut ended = Vec::new();
         scheduler.commit(&batch, &tokens, |Sampled { id, token, found }| {
             let arrival = &arrivals[id.0 as usize];
@@ -223,6 +236,19 @@ proptest! {
         let capacity = capacity(blocks, 64);
         let limits = StepLimits { max_sequences, prefill_tokens: 16, drafts: Drafts::LookUp(drafts) };
         run(arrivals, limits, capacity, 3);
+    }
+
+    /// The device checks that each row continues from the state of its own text. Rows that sit out take a step back.
+    #[test]
+    fn recurrent_states_follow_their_texts(
+        arrivals in vec(arrival(64), 1..24),
+        max_sequences in 1usize..9,
+        prefill_tokens in 1usize..40,
+        blocks in 16u32..40,
+        per_state in 1u32..12,
+    ) {
+        let capacity = RunnerCapacity { blocks_per_state: Some(per_state), ..capacity(blocks, 64) };
+        run(arrivals, limits(max_sequences, prefill_tokens), capacity, u32::MAX);
     }
 
     /// Blocks outside the window are freed while the sequence runs.

@@ -81,7 +81,7 @@ fn sparse_moe_returns_the_weighted_sum_of_its_experts() {
         let (router, gate_proj, up_proj, down_proj) = parts;
         // With all experts chosen, every weighting is the plain softmax.
         let shape = MoeShape { chosen: SHAPE.experts, weighting, ..SHAPE };
-        let moe = SparseMoe { router, gate_proj, up_proj, down_proj, shape, on_cpu: true };
+        let moe = SparseMoe { router, choice_bias: None, gate_proj, up_proj, down_proj, shape, on_cpu: true };
         let x = normal(&[7, 64]);
         let weights = ops::softmax_axis(moe.router.forward(&x).unwrap(), -1, true).unwrap();
         let mut sum = Array::from_f32(0.0);
@@ -117,4 +117,28 @@ fn clipped_activation_clips_gate_from_above_and_up_from_both_sides() {
     let expected = [7.0 * sigmoid(7.0) * 8.0, -9.0 * sigmoid(-9.0) * -6.0, sigmoid(1.0) * 1.5];
     let ours = Activation::Clipped.gate(&gate, &up).unwrap();
     assert!(distance(&ours, &Array::from_slice(&expected, &[3])) < 1e-5);
+}
+
+/// The bias decides on the choice, and does not count for the weights.
+#[test]
+fn sigmoid_routing_chooses_by_biased_scores_and_weighs_by_plain_ones() {
+    let _device = device();
+    let scores = Array::from_slice(&[2.0f32, 1.0, 0.0, -3.0], &[1, 4]);
+    let bias = Array::from_slice(&[-1.0f32, 0.0, 0.0, 1.0], &[4]);
+    for (normalized, factor) in [(true, 2.0), (false, 1.0)] {
+        let routing = SigmoidRouting { bias: "bias", normalized, factor, plain_router: false };
+        let (best, weights) = choose_by_sigmoid(&scores, 2, routing, &bias).unwrap();
+        let best = best.as_dtype(Dtype::Int32).unwrap();
+        transforms::eval([&best, &weights]).unwrap();
+        let mut pairs: Vec<(i32, f32)> =
+            best.as_slice::<i32>().iter().copied().zip(weights.as_slice::<f32>().iter().copied()).collect();
+        pairs.sort_by_key(|(expert, _)| *expert);
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let (one, other) = (sigmoid(1.0), sigmoid(-3.0));
+        let sum = if normalized { one + other } else { 1.0 };
+        for ((expert, weight), (expected, plain)) in pairs.into_iter().zip([(1, one), (3, other)]) {
+            assert_eq!(expert, expected);
+            assert!((weight - plain / sum * factor).abs() < 1e-6, "{expert}: {weight}");
+        }
+    }
 }

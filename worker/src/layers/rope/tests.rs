@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::kernels::device_lock::device;
 
 const WIDTH: i32 = 32;
 const THETA: f32 = 10_000.0;
@@ -172,10 +173,45 @@ fn longrope_has_factors_for_texts_of_both_lengths() {
     ] {
         let rope = Rope::long(24, THETA, &longrope(extra, Some(4096.0))).unwrap();
         assert_rope(&rope, &short, scale, case);
-        let extended = rope.extended.unwrap();
+        let extended = rope.extended.clone().unwrap();
         assert_eq!(extended.original_context, 4096);
-        assert_rope(&Rope { frequencies: extended.frequencies, extended: None, scale }, &long, scale, case);
+        let extended = Rope { frequencies: extended.frequencies, extended: None, ..rope };
+        assert_rope(&extended, &long, scale, case);
     }
     let scaling = scaling(json!({"type": "longrope"}), [Some(8192.0), Some(4096.0)]);
     assert!(Rope::long(24, THETA, &scaling).unwrap_err().contains("long_factor is missing"));
+}
+
+#[test]
+fn neighbours_become_halves_within_the_rotated_part_of_each_head() {
+    assert_eq!(halves_order(2, 6, 4), [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]);
+    assert_eq!(halves_order(1, 4, 4), [0, 2, 1, 3]);
+}
+
+#[test]
+fn widths_that_cannot_be_rotated_are_refused() {
+    assert_eq!(check_width(8, 16), Ok(8));
+    for width in [0, 7, 18, -2] {
+        assert!(check_width(width, 16).unwrap_err().contains("partial_rotary_factor"), "{width}");
+    }
+}
+
+/// Position 16 is the first of the second context of 16 tokens.
+#[test]
+fn queries_grow_from_the_end_of_the_original_context_on() {
+    let _device = device();
+    let rope = Rope::plain(4, 100.0).with_query_growth(0.5, 16.0);
+    let like = Array::from_slice(&[0.0f32], &[1, 1]);
+    let factors = |positions: &[f32]| {
+        let rotation = rope.rotation(&Positions::new(positions), &like).unwrap();
+        rotation.query_factors().map(|factors| {
+            factors.eval().unwrap();
+            factors.as_slice::<f32>().to_vec()
+        })
+    };
+    assert_eq!(factors(&[0.0, 15.0]), None);
+    let grown = factors(&[15.0, 16.0, 40.0]).unwrap();
+    for (factor, contexts) in grown.iter().zip([1.0f32, 2.0, 3.0]) {
+        assert!((factor - (1.0 + 0.5 * contexts.ln())).abs() < 1e-6, "{grown:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llguidance::api::StopReason;
 use llguidance::toktrie::{TokEnv, TokTrie};
@@ -17,8 +17,10 @@ const CANCELLED: &str = "operation cancelled";
 const TOO_SLOW: &str = "it has too many readings of the same text, so that it takes too long to follow";
 /// Time of watched work after which its thread gets a low priority.
 const LATE: Duration = Duration::from_millis(20);
-/// Time of watched work. A grammar that needs more is refused.
+/// Processor time of watched work. A grammar that needs more is refused.
 const WATCHED: Duration = Duration::from_secs(5);
+/// How many times that may pass where other programs keep the processor busy.
+const STRETCH: u32 = 6;
 
 /// Ends the work of a [`Matcher`] on another thread. The matcher is unusable afterwards.
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ impl Matcher {
 
     #[cfg(feature = "test-doubles")]
     fn wait(&self, delay: Duration) {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < delay && !self.inner.is_cancelled() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -88,21 +90,32 @@ impl Matcher {
         if self.is_complete() { Ok(()) } else { self.watched(Self::prepare_first) }
     }
 
-    /// Does work that may take long, on this thread: with a low priority soon, and cancelled after five seconds.
+    /// Does work that may take long, on this thread: with a low priority soon, and cancelled after five seconds of work.
     pub fn watched<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         self.watched_for(WATCHED, work)
     }
 
     fn watched_for<T>(&mut self, limit: Duration, work: impl FnOnce(&mut Self) -> T) -> T {
         let (cancel, this) = (self.cancel(), priority::this_thread());
+        let (start, before) = (Instant::now(), priority::cpu_time(this));
+        // Time that passes says little of a thread with a low priority.
+        let worked = move || {
+            let used = priority::cpu_time(this).zip(before).map(|(now, before)| now.saturating_sub(before));
+            used.filter(|_| start.elapsed() < limit * STRETCH).unwrap_or_else(|| start.elapsed())
+        };
         thread::scope(|scope| {
             let (done, ended) = channel::<()>();
             scope.spawn(move || {
                 let runs = |time| ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
-                if runs(LATE.min(limit)) {
-                    priority::lower(this);
-                    if runs(limit.saturating_sub(LATE)) {
-                        cancel.cancel();
+                if !runs(LATE.min(limit)) {
+                    return;
+                }
+                priority::lower(this);
+                let mut left = limit.saturating_sub(LATE);
+                while runs(left) {
+                    left = limit.saturating_sub(worked());
+                    if left.is_zero() {
+                        return cancel.cancel();
                     }
                 }
             });

@@ -125,6 +125,51 @@ const CASES: &[(ToolFormat, &str, &str)] = &[
         "<tool_call><function=g><parameter=other>True</parameter></function>",
         r#"|g({"other": true})"#,
     ),
+    (
+        ToolFormat::Seed,
+        "\n<seed:tool_call>\n<function=f>\n<parameter=a>x</parameter>\n<parameter=b>1</parameter>\n</function>\n</seed:tool_call>",
+        "{f}",
+    ),
+    (
+        ToolFormat::Seed,
+        "<seed:tool_call>\n<function=f>\n<parameter=a>\ntwo\nlines\n</parameter>\n</function>\n</seed:tool_call>",
+        r#"|f({"a": "\ntwo\nlines\n"})"#,
+    ),
+    (
+        ToolFormat::MiniMax,
+        "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"a\">x</parameter>\n<parameter name=\"b\">1</parameter>\n</invoke>\n</minimax:tool_call>",
+        "{f}",
+    ),
+    (
+        ToolFormat::MiniMax,
+        "<minimax:tool_call>\n<invoke name=\"g\">\n</invoke>\n<invoke name=\"f\"><parameter name=\"a\">a \"b\"> </parameter> c</parameter></invoke>\n</minimax:tool_call>",
+        r#"|g({})|f({"a": "a \"b\"> </parameter> c"})"#,
+    ),
+    (
+        ToolFormat::Glm,
+        "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n<arg_key>b</arg_key>\n<arg_value>1</arg_value>\n</tool_call>",
+        "{f}",
+    ),
+    (
+        ToolFormat::Glm,
+        "<tool_call>g\n</tool_call>\n<tool_call>f<arg_key>zip</arg_key><arg_value>null</arg_value></tool_call>",
+        r#"|g({})|f({"zip": null})"#,
+    ),
+    (
+        ToolFormat::Glm,
+        "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>\n</arg_value> y\n</arg_value>\n</tool_call>",
+        r#"|f({"a": "\n</arg_value> y\n"})"#,
+    ),
+    (
+        ToolFormat::Granite,
+        r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}, {"name": "g", "arguments": {}}]"#,
+        "{f}|g({})",
+    ),
+    (
+        ToolFormat::Cohere,
+        "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"f\", \"parameters\": {\"a\": \"x\", \"b\": 1}},\n    {\"tool_call_id\": \"1\", \"tool_name\": \"g\", \"parameters\": {}}\n]<|END_ACTION|>",
+        "{f}|g({})",
+    ),
     (ToolFormat::Llama, r#"{"name": "f", "parameters": {"a": "x", "b": 1}}"#, "{f}"),
     (
         ToolFormat::Llama,
@@ -215,6 +260,11 @@ fn text_that_is_no_call_stays_text() {
         (ToolFormat::Hermes, r#"{"name": "unknown", "arguments": {}}"#),
         (ToolFormat::Hermes, "```rust\nfn main() {}\n```\n"),
         (ToolFormat::QwenXml, "<tool_call>\n<functio"),
+        (ToolFormat::Glm, "<tool_call>{\"name\": 3}</tool_call>"),
+        (ToolFormat::Glm, "The tag <tool_call> opens a call\nin GLM."),
+        (ToolFormat::MiniMax, "<minimax:tool_call>\n<invoke nam"),
+        (ToolFormat::Seed, "<seed:tool_call> none"),
+        (ToolFormat::Granite, "<|tool_call|> none"),
         (ToolFormat::Llama, r#"{"name": "unknown", "parameters": {}}"#),
         (ToolFormat::Llama, r#"Say {"name": "f", "parameters": {}}"#),
         (ToolFormat::Llama, r#"  {"answer": 42}"#),
@@ -343,6 +393,15 @@ fn arguments_that_are_cut_off_are_not_lost() {
         (ToolFormat::QwenXml, "<function=f>\n<parameter=b>\n[12, 3", r#"|f({"b": [12, 3)"#),
         (ToolFormat::QwenXml, "<function=f>\n<parameter=lon", r#"|f({"lon)"#),
         (ToolFormat::QwenXml, "<function=f>\n<para", "|f"),
+        (ToolFormat::Glm, "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>long te", r#"|f({"a": "long te)"#),
+        (ToolFormat::Glm, "<tool_call>f\n<arg_key>a</arg_key>\n<arg_val", r#"|f({"a": )"#),
+        (ToolFormat::Glm, "<tool_call>f\n<arg_key>lon</arg_k", r#"|f({"lon)"#),
+        (
+            ToolFormat::Glm,
+            "<tool_call>f\n<arg_key>b</arg_key>\n<arg_value>12</arg_value>\n</tool",
+            r#"|f({"b": 12)"#,
+        ),
+        (ToolFormat::MiniMax, "<invoke name=\"f\"><parameter name=\"lon\"", r#"|f({"lon)"#),
         (ToolFormat::Pythonic, "[f(a='it\\'s \"on", r#"|f({"a": "it's \"on)"#),
         (ToolFormat::Pythonic, "[f(a='x', b=[1, {'k': Tr", r#"|f({"a": "x", "b": [1, {'k': Tr)"#),
         (ToolFormat::Pythonic, "[f(a='x', lon", r#"|f({"a": "x", "lon)"#),
@@ -397,6 +456,34 @@ fn reasoning_in_mistral_tags_is_separated() {
         (true, "never ends [/THI", "«never ends [/THI»"),
     ] {
         assert_eq!(parse_short(format(open), text), expected, "{text}");
+    }
+}
+
+/// Granite and Command R7B put the answer between tags, too.
+#[test]
+fn tags_around_the_answer_do_not_belong_to_it() {
+    let format = |reasoning, open| OutputFormat {
+        reasoning,
+        reasoning_open: open,
+        ..with_functions(ToolFormat::Cohere)
+    };
+    use ReasoningFormat::{Cohere, Granite, SeedThink};
+    for (reasoning, open, text, expected) in [
+        (Granite, false, "<think>Hm.</think>\n\n<response>Hello </response>", "«Hm.»Hello "),
+        (Granite, false, "Write <response> and </response>.", "Write <response> and </response>."),
+        (Granite, false, "<response>a <b> </respons", "a <b> </respons"),
+        (Granite, false, "<resp", "<resp"),
+        (Cohere, false, "<|START_RESPONSE|>Hello.<|END_RESPONSE|>", "Hello."),
+        (
+            Cohere,
+            false,
+            "<|START_THINKING|>Hm.<|END_THINKING|><|START_ACTION|>[{\"tool_name\": \"g\"}]<|END_ACTION|>",
+            "«Hm.»|g({})",
+        ),
+        (Cohere, true, "Hm.<|END_THINKING|><|START_RESPONSE|>Hello.", "«Hm.»Hello."),
+        (SeedThink, false, "<seed:think>Hm.</seed:think>\nHello.", "«Hm.»Hello."),
+    ] {
+        assert_eq!(parse_short(format(reasoning, open), text), expected, "{text}");
     }
 }
 
@@ -526,6 +613,25 @@ fn output_piece(format: ToolFormat, kind: usize, a: &str, b: &str) -> String {
                     "<tool_call>\n<function=f>\n<parameter=a>\n{a}\n</parameter>\n<parameter={b}>\n[\"{b}\", 1]\n</parameter>\n</function>\n</tool_call>"
                 )
             }
+            ToolFormat::Seed => {
+                format!(
+                    "<seed:tool_call>\n<function=f>\n<parameter=a>{a}</parameter>\n<parameter={b}>[\"{b}\", 1]</parameter>\n</function>\n</seed:tool_call>"
+                )
+            }
+            ToolFormat::MiniMax => {
+                format!(
+                    "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"a\">{a}</parameter>\n<parameter name=\"{b}\">[\"{b}\", 1]</parameter>\n</invoke>\n</minimax:tool_call>"
+                )
+            }
+            ToolFormat::Glm => {
+                format!(
+                    "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>{a}</arg_value>\n<arg_key>{b}</arg_key>\n<arg_value>[\"{b}\", 1]</arg_value>\n</tool_call>"
+                )
+            }
+            ToolFormat::Granite => format!("<|tool_call|>[{{\"name\": \"f\", \"arguments\": {object}}}]"),
+            ToolFormat::Cohere => {
+                format!("<|START_ACTION|>[{{\"tool_name\": \"f\", \"parameters\": {object}}}]<|END_ACTION|>")
+            }
             ToolFormat::Pythonic => format!("[f(a='{a}', b=[\"{b}\"], c={a}), f({b}={a})]"),
             ToolFormat::Gemma => {
                 format!(
@@ -581,14 +687,15 @@ proptest! {
     /// Words in random text go out too, in the formats without a JSON object around the arguments.
     #[test]
     fn words_in_random_text_are_not_lost(text in text(), words in prop::collection::vec((any::<prop::sample::Index>(), "[α-ω]{1,3}"), 1..6),
-        at in 0..3usize) {
+        at in 0..6usize) {
         let mut text = text;
         for (place, word) in words {
             let place = text.floor_char_boundary(place.index(text.len() + 1));
             text.insert_str(place, &word);
         }
         let letters = |text: &str| text.chars().filter(|c| matches!(c, 'α'..='ω')).collect::<String>();
-        let output_format = with_functions([ToolFormat::QwenXml, ToolFormat::Pythonic, ToolFormat::Gemma][at]);
+        let formats = [ToolFormat::QwenXml, ToolFormat::Pythonic, ToolFormat::Gemma, ToolFormat::Glm, ToolFormat::Seed, ToolFormat::MiniMax];
+        let output_format = with_functions(formats[at]);
         prop_assert_eq!(letters(&short(&parse(output_format, &[&text]))), letters(&text), "{}", text);
     }
 

@@ -5,8 +5,8 @@ use super::gemma::GemmaCall;
 use super::json_calls::JsonCalls;
 use super::mistral::NamedCall;
 use super::pythonic::PythonicCalls;
-use super::qwen_xml::XmlCall;
 use super::syntax::Consumed;
+use super::xml::XmlCall;
 use crate::text::sink::Sink;
 
 /// A body of any format.

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use ipc_proto::generate::{Tool, ToolChoice, ToolInput};
 use serde_json::{Map, Value, json};
 
-use super::{ToolFormat, gemma, hermes, mistral, phi};
+use super::{ToolFormat, cohere, gemma, granite, hermes, minimax, mistral, phi, seed};
 use crate::text::grammar::{TextForm, function_comment, json_text, text_terminal};
 
 /// The demands on an output.
@@ -146,19 +146,45 @@ impl LarkBuilder<'_> {
     fn call_syntax(&mut self, format: ToolFormat) -> Result<CallSyntax, String> {
         Ok(match format {
             ToolFormat::QwenXml => {
-                self.xml_calls()?;
-                self.tagged_calls()
+                self.xml_calls(format)?;
+                self.tagged_calls(hermes::OPEN, hermes::CLOSE)
+            }
+            ToolFormat::Seed => {
+                self.xml_calls(format)?;
+                self.tagged_calls(seed::OPEN, seed::CLOSE)
+            }
+            ToolFormat::MiniMax => {
+                self.xml_calls(format)?;
+                let more = if self.spec.parallel { r#" ("\n" call)*"# } else { "" };
+                let first = format!(r#""\n" call{more} "\n" {}"#, self.marker(minimax::CLOSE));
+                CallSyntax { open: Some(minimax::OPEN), first, ..CallSyntax::default() }
+            }
+            ToolFormat::Glm => {
+                self.xml_calls(format)?;
+                let (open, close) = (self.marker(hermes::OPEN), self.marker(hermes::CLOSE));
+                let first = format!("call {close}");
+                let next = Some(format!(r#""\n" {open} {first}"#));
+                CallSyntax { open: Some(hermes::OPEN), first, next, no_call: None }
             }
             ToolFormat::Hermes | ToolFormat::Harmony => {
-                self.json_calls("arguments")?;
-                self.tagged_calls()
+                self.json_calls("name", "arguments")?;
+                self.tagged_calls(hermes::OPEN, hermes::CLOSE)
+            }
+            ToolFormat::Granite => {
+                self.json_calls("name", "arguments")?;
+                CallSyntax { open: Some(granite::OPEN), first: self.call_list(), ..CallSyntax::default() }
+            }
+            ToolFormat::Cohere => {
+                self.json_calls("tool_name", "parameters")?;
+                let first = format!("{} {}", self.call_list(), self.marker(cohere::CLOSE));
+                CallSyntax { open: Some(cohere::OPEN), first, ..CallSyntax::default() }
             }
             ToolFormat::Mistral => {
-                self.json_calls("arguments")?;
+                self.json_calls("name", "arguments")?;
                 CallSyntax { open: Some(mistral::OPEN), first: self.call_list(), ..CallSyntax::default() }
             }
             ToolFormat::Phi => {
-                self.json_calls("arguments")?;
+                self.json_calls("name", "arguments")?;
                 let first = format!("{} {}", self.call_list(), self.marker(phi::CLOSE));
                 CallSyntax { open: Some(phi::OPEN), first, ..CallSyntax::default() }
             }
@@ -183,19 +209,22 @@ impl LarkBuilder<'_> {
                 CallSyntax { first: self.call_list(), no_call, ..CallSyntax::default() }
             }
             ToolFormat::Llama | ToolFormat::Json => {
-                self.json_calls(if format == ToolFormat::Llama { "parameters" } else { "arguments" })?;
+                self.json_calls(
+                    "name",
+                    if format == ToolFormat::Llama { "parameters" } else { "arguments" },
+                )?;
                 let no_call = Some(r"/[^{\[`\s](?s:.*)/");
                 CallSyntax { first: "call".into(), no_call, ..CallSyntax::default() }
             }
         })
     }
 
-    /// Calls between Hermes' tags, one pair for each.
-    fn tagged_calls(&self) -> CallSyntax {
-        let (open, close) = (self.marker(hermes::OPEN), self.marker(hermes::CLOSE));
+    /// Calls between two tags, one pair for each.
+    fn tagged_calls(&self, open: &'static str, close: &str) -> CallSyntax {
+        let (open_marker, close) = (self.marker(open), self.marker(close));
         let first = format!(r#""\n" call "\n" {close}"#);
-        let next = Some(format!(r#""\n" {open} "\n" call "\n" {close}"#));
-        CallSyntax { open: Some(hermes::OPEN), first, next, no_call: None }
+        let next = Some(format!(r#""\n" {open_marker} "\n" call "\n" {close}"#));
+        CallSyntax { open: Some(open), first, next, no_call: None }
     }
 
     /// A list of calls. It has one element unless several calls are allowed.
@@ -245,10 +274,11 @@ impl LarkBuilder<'_> {
         Ok(Some(name))
     }
 
-    fn json_calls(&mut self, key: &str) -> Result<(), String> {
+    /// Calls as JSON objects with these keys of the name and the arguments.
+    fn json_calls(&mut self, name_key: &str, key: &str) -> Result<(), String> {
         self.call_rules(|_, at, tool| {
             let name = Value::from(tool.name.as_str());
-            format!(r#"{} args{at} "}}""#, literal(&format!(r#"{{"name": {name}, "{key}": "#)))
+            format!(r#"{} args{at} "}}""#, literal(&format!(r#"{{"{name_key}": {name}, "{key}": "#)))
         })
     }
 

@@ -157,7 +157,7 @@ enum Field {
 impl Field {
     fn from_key(key: &str) -> Self {
         match key {
-            "name" => Self::Name,
+            "name" | "tool_name" => Self::Name,
             "arguments" | "parameters" => Self::Arguments,
             "function" => Self::Function,
             _ => Self::Other,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::runner::{Batch, RunnerCapacity};
+use crate::engine::runner::{Batch, RunnerCapacity, StateId};
 use crate::engine::scheduler::Scheduler;
 
 /// A fake device.
@@ -15,6 +15,8 @@ pub(super) struct Device {
     pub(super) window: Option<u32>,
     /// See [`RunnerCapacity::original_context`].
     pub(super) original_context: Option<u32>,
+    /// The text of each recurrent state.
+    pub(super) states: HashMap<StateId, Vec<u32>>,
 }
 
 /// The content of a slot.
@@ -26,7 +28,14 @@ pub(super) struct Stored {
 }
 
 pub(super) fn device(words: u32) -> Device {
-    Device { slots: HashMap::new(), computed: 0, words, window: None, original_context: None }
+    Device {
+        slots: HashMap::new(),
+        computed: 0,
+        words,
+        window: None,
+        original_context: None,
+        states: HashMap::new(),
+    }
 }
 
 /// The token that follows `text`.
@@ -80,6 +89,12 @@ impl Device {
                 stored.token
             });
             let texts: Vec<u32> = read.collect();
+            if let Some(state) = row.state {
+                let before = state.before.map_or(&[][..], |id| &self.states[&id]);
+                assert_eq!(before, &texts[..first as usize], "the state of another text");
+                let known = self.states.insert(state.after, texts.clone());
+                assert!(known.is_none(), "a state is made twice");
+            }
             // Each sample follows the text up to its position, drafts included.
             for ahead in (0..row.samples.len()).rev() {
                 let length = last + 1 - ahead as u32;

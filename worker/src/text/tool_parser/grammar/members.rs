@@ -1,4 +1,4 @@
-//! Grammars of calls whose arguments are written one by one: Qwen3-Coder's elements, Gemma's and Python's lists.
+//! Grammars of calls whose arguments are written one by one: elements between tags, Gemma's and Python's lists.
 //!
 //! A string without JSON's quotes becomes a terminal of its own, made from the rules in its schema. A rule that no terminal can
 //! express is an error if the function is strict. Otherwise the grammar ignores it.
@@ -9,7 +9,8 @@ use ipc_proto::generate::Tool;
 use serde_json::{Value, json};
 
 use super::super::schema::{self, Member, StringRules};
-use super::super::{ToolFormat, gemma, qwen_xml};
+use super::super::xml::XmlTags;
+use super::super::{ToolFormat, gemma};
 use super::{LarkBuilder, escape_pattern, literal};
 use crate::text::grammar::{TextForm, function_comment, json_text, prepare_schema};
 
@@ -24,50 +25,57 @@ enum Parameters {
 }
 
 impl LarkBuilder<'_> {
-    /// The rule `call` for Qwen3-Coder's elements.
+    /// The rule `call` for elements between tags.
     ///
     /// # Errors
     /// A sentence that names the part of a strict function's schema that the format cannot express.
-    pub(super) fn xml_calls(&mut self) -> Result<(), String> {
+    pub(super) fn xml_calls(&mut self, format: ToolFormat) -> Result<(), String> {
+        let tags = format.xml_tags();
+        let XmlTags { function, name_end, parameter, end, .. } = tags;
+        let (before_value, after_value) = around_value(tags);
+        let line = if name_end.ends_with('\n') { "" } else { "\n" };
         let mut calls = Vec::new();
         for (at, tool) in self.tools().iter().enumerate() {
-            let mut call = literal(&format!("{}{}>\n", qwen_xml::FUNCTION, tool.name));
-            match self.parameters(tool, ToolFormat::QwenXml)? {
+            let mut call = literal(&format!("{function}{}{name_end}{line}", tool.name));
+            match self.parameters(tool, format)? {
                 Parameters::Any => {
-                    let value = self.unquoted("any", &[StringRules::default()], false, "\n</parameter>");
+                    let value = self.unquoted("any", &[StringRules::default()], false, &after_value);
                     self.rule("NAME", NAME);
-                    let _ = write!(call, r#" ({} NAME ">\n" {value} "\n")*"#, literal(qwen_xml::PARAMETER));
+                    let (before, after) = (literal(parameter), literal(&before_value));
+                    let _ = write!(call, r#" ({before} NAME {after} {value} "\n")*"#);
                 }
                 Parameters::Members(members) => {
                     for (n, member) in members.iter().enumerate() {
                         self.rules += &function_comment(&tool.name, &member.name);
-                        let value = self.xml_parameter(&format!("{at}x{n}"), member, tool)?;
-                        let before = literal(&format!("{}{}>\n", qwen_xml::PARAMETER, member.name));
+                        let value = self.xml_parameter(&format!("{at}x{n}"), member, tool, &after_value)?;
+                        let before = literal(&format!("{parameter}{}{before_value}", member.name));
                         let optional = if member.required { "" } else { "?" };
                         let _ = write!(call, r#" ({before} {value} "\n"){optional}"#);
                     }
                 }
             }
-            calls.push(format!("{call} {}", literal(qwen_xml::END)));
+            // A format without tags around a function ends it by the marker after the call.
+            let end = if function.is_empty() { String::new() } else { literal(end) };
+            calls.push(format!("{call} {end}"));
         }
         self.rule("call", &calls.join(" | "));
         Ok(())
     }
 
-    /// The value of a `<parameter=…>` element, and its closing tag.
-    fn xml_parameter(&mut self, id: &str, member: &Member, tool: &Tool) -> Result<String, String> {
+    /// The value of a parameter, and the text `end` after it.
+    fn xml_parameter(&mut self, id: &str, member: &Member, tool: &Tool, end: &str) -> Result<String, String> {
         if let Some(terminal) = self.text_terminal(id, tool, TextForm::Raw)? {
             let rules = StringRules { terminal: Some(terminal), ..StringRules::default() };
-            return Ok(self.unquoted(id, &[rules], false, "\n</parameter>"));
+            return Ok(self.unquoted(id, &[rules], false, end));
         }
         if let Some(texts) = schema::texts(&member.schema, &member.schema) {
             let rules = texts.schemas.iter().map(|schema| schema::string_rules(schema, tool.is_strict()));
             let rules = rules.collect::<Result<Vec<_>, _>>();
             let rules = rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?;
-            return Ok(self.unquoted(id, &rules, texts.nullable, "\n</parameter>"));
+            return Ok(self.unquoted(id, &rules, texts.nullable, end));
         }
         let value = self.json(&format!("value{id}"), member.schema.clone());
-        Ok(format!("{value} {}", literal("\n</parameter>")))
+        Ok(format!("{value} {}", literal(end)))
     }
 
     /// A rule for a string that the first `end` ends, by any of `rules`, or for the text `null`.
@@ -220,6 +228,14 @@ impl LarkBuilder<'_> {
     }
 }
 
+/// The texts between a parameter's name and its value, and after the value.
+fn around_value(tags: &XmlTags) -> (String, String) {
+    let XmlTags { key_end, value, value_end, own_lines, .. } = tags;
+    let line = if *own_lines || !value.is_empty() { "\n" } else { "" };
+    let before_end = if *own_lines { "\n" } else { "" };
+    (format!("{key_end}{line}{value}"), format!("{before_end}{value_end}"))
+}
+
 /// A terminal for a whole string. `marker` is a regular expression that the string must not contain.
 fn string_terminal(rules: &StringRules, marker: &str) -> String {
     // The complement alone would also match bytes that are no UTF-8.
@@ -244,7 +260,8 @@ fn string_terminal(rules: &StringRules, marker: &str) -> String {
 /// Whether the parser reads an argument's name unchanged.
 fn is_writable(format: ToolFormat, name: &str) -> bool {
     let breaks = |c: char| match format {
-        ToolFormat::QwenXml => matches!(c, '>' | '<' | '\n'),
+        ToolFormat::QwenXml | ToolFormat::Seed | ToolFormat::Glm => matches!(c, '>' | '<' | '\n'),
+        ToolFormat::MiniMax => matches!(c, '>' | '<' | '\n' | '"'),
         ToolFormat::Gemma => matches!(c, ':' | ',' | '{' | '}' | '[' | ']' | '"' | '<'),
         _ => !(c.is_alphanumeric() || c == '_'),
     };

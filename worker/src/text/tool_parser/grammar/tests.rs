@@ -79,7 +79,12 @@ impl Subject {
         let mut out = String::new();
         assert!(self.add(&mut matcher, reasoning_text, &mut text, &mut out));
         // Ends free text. Random tokens never would.
-        let end = if format == ToolFormat::Gemma { "<escape>" } else { "\n</parameter>\n" };
+        let end = match format {
+            ToolFormat::Gemma => "<escape>",
+            ToolFormat::Glm => "</arg_value>\n",
+            ToolFormat::Seed | ToolFormat::MiniMax => "</parameter>\n",
+            _ => "\n</parameter>\n",
+        };
         for step in 0..900 {
             if matcher.is_complete() {
                 break;
@@ -277,10 +282,42 @@ fn allowed_calls_are_parsed_and_match_their_schema() {
             }
         }
     }
-    let single = [ToolFormat::Llama, ToolFormat::Json];
+    // Two have a test of their own, because random tokens rarely go on to a second call.
+    let single = [ToolFormat::Llama, ToolFormat::Json, ToolFormat::Glm, ToolFormat::Cohere];
     let never: Vec<ToolFormat> =
         formats().filter(|format| !several.contains(format) && !single.contains(format)).collect();
     assert!(never.is_empty(), "no output had several calls in {never:?}");
+}
+
+#[test]
+fn several_calls_follow_one_another_as_in_the_published_templates() {
+    let tools = tools(false);
+    for (format, text) in [
+        (ToolFormat::Glm, "<tool_call>now\n</tool_call>\n<tool_call>now\n</tool_call>"),
+        (
+            ToolFormat::MiniMax,
+            "<minimax:tool_call>\n<invoke name=\"now\">\n</invoke>\n<invoke name=\"now\">\n</invoke>\n</minimax:tool_call>",
+        ),
+        (
+            ToolFormat::Cohere,
+            r#"<|START_ACTION|>[{"tool_name": "now", "parameters": {}}, {"tool_name": "now", "parameters": {}}]<|END_ACTION|>"#,
+        ),
+    ] {
+        for parallel in [true, false] {
+            let spec = GrammarSpec {
+                tools: &tools,
+                choice: &ToolChoice::Required,
+                parallel,
+                reasoning: None,
+                answer: false,
+                lenient: false,
+            };
+            let mut matcher = QWEN.compile(format, &spec, None);
+            assert_eq!(accepts(&QWEN, &mut matcher, text), parallel, "{format:?}");
+        }
+        let calls = parse_calls(format, &tools, false, text);
+        assert_eq!(calls, [("now".to_owned(), json!({})), ("now".to_owned(), json!({}))], "{format:?}");
+    }
 }
 
 /// A strict function is refused if neither a list of members nor a terminal can express its schema.
@@ -305,7 +342,9 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     let host = json!({"properties": {"host": {"type": "string", "format": "ipv6"}}});
     let name = json!({"properties": {"a>b: c": {"type": "string"}}});
     for format in formats() {
-        let one_by_one = matches!(format, ToolFormat::QwenXml | ToolFormat::Gemma | ToolFormat::Pythonic);
+        let elements = [ToolFormat::QwenXml, ToolFormat::Seed, ToolFormat::MiniMax, ToolFormat::Glm];
+        let one_by_one =
+            elements.contains(&format) || matches!(format, ToolFormat::Gemma | ToolFormat::Pythonic);
         let quoted = format == ToolFormat::Pythonic;
         for (schema, word, refused) in [
             (&either, "\"anyOf\"", one_by_one),
@@ -338,6 +377,18 @@ fn inexpressible_schema_allows_any_arguments() {
         (
             ToolFormat::QwenXml,
             "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n1\n</parameter>\n</function>\n</tool_call>",
+        ),
+        (
+            ToolFormat::Seed,
+            "<seed:tool_call>\n<function=f>\n<parameter=a>x</parameter>\n<parameter=b>1</parameter>\n</function>\n</seed:tool_call>",
+        ),
+        (
+            ToolFormat::MiniMax,
+            "<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"a\">x</parameter>\n<parameter name=\"b\">1</parameter>\n</invoke>\n</minimax:tool_call>",
+        ),
+        (
+            ToolFormat::Glm,
+            "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n<arg_key>b</arg_key>\n<arg_value>1</arg_value>\n</tool_call>",
         ),
         (ToolFormat::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call>"),
         (ToolFormat::Pythonic, "[f(a=\"x\", b=1)]"),

@@ -1,0 +1,245 @@
+//! LFM2: short convolutions in most layers, attention in the others.
+//!
+//! Liquid AI 2025 (<https://arxiv.org/abs/2511.23404>); reference: `lfm2.py` of mlx-lm 0.32.2.
+
+use mlx_rs::Array;
+use serde::Deserialize;
+
+use crate::kv::{ConvolutionShape, KvShape, KvStep};
+use crate::layers::Result;
+use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
+use crate::layers::embedding::Embedding;
+use crate::layers::linear::{Input, Linear};
+use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::norm::rms_norm;
+use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
+use crate::layers::short_convolution::ShortConvolution;
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// The tokens of a kernel that are supported.
+const KERNELS: std::ops::RangeInclusive<i32> = 2..=16;
+
+/// The fields of config.json.
+#[derive(Debug, Clone, Deserialize)]
+struct Args {
+    hidden_size: i32,
+    num_hidden_layers: usize,
+    num_attention_heads: i32,
+    num_key_value_heads: Option<i32>,
+    norm_eps: f32,
+    vocab_size: i32,
+    #[serde(rename = "conv_L_cache")]
+    kernel: i32,
+    #[serde(default)]
+    conv_bias: bool,
+    block_ff_dim: Option<i64>,
+    intermediate_size: Option<i64>,
+    block_auto_adjust_ff_dim: bool,
+    block_ffn_dim_multiplier: Option<f64>,
+    block_multiple_of: i64,
+    rope_theta: Option<f32>,
+    rope_parameters: Option<RopeScaling>,
+    /// Layers with attention. Newer files have `layer_types`.
+    full_attn_idxs: Option<Vec<usize>>,
+    layer_types: Option<Vec<String>>,
+    tie_word_embeddings: Option<bool>,
+    /// The older name.
+    tie_embedding: Option<bool>,
+}
+
+impl Args {
+    /// Checks the fields that the loader does not.
+    fn check(&self) -> Result<(), String> {
+        if !KERNELS.contains(&self.kernel) {
+            let (first, last) = (KERNELS.start(), KERNELS.end());
+            return Err(format!("conv_L_cache is {}: it must be between {first} and {last}", self.kernel));
+        }
+        let is_listed = self.full_attn_idxs.is_some();
+        match &self.layer_types {
+            Some(types) => {
+                let layers = if is_listed { 0 } else { self.num_hidden_layers };
+                super::check_layer_types(types, layers, ["full_attention", "conv"])
+            }
+            None if is_listed => Ok(()),
+            None => Err("layer_types is missing".into()),
+        }
+    }
+
+    fn attends(&self, layer: usize) -> bool {
+        match (&self.full_attn_idxs, &self.layer_types) {
+            (Some(layers), _) => layers.contains(&layer),
+            (None, types) => {
+                types.as_ref().and_then(|types| types.get(layer)).is_some_and(|kind| kind == "full_attention")
+            }
+        }
+    }
+
+    fn attention_layers(&self) -> usize {
+        (0..self.num_hidden_layers).filter(|layer| self.attends(*layer)).count()
+    }
+
+    fn attention_shape(&self) -> AttentionShape {
+        let (size, heads) = (self.hidden_size, self.num_attention_heads);
+        let head_dim = size / heads.max(1);
+        AttentionShape {
+            size,
+            heads,
+            kv_heads: self.num_key_value_heads.unwrap_or(heads),
+            head_dim,
+            scale: (head_dim as f32).powf(-0.5),
+            window: None,
+            softcap: None,
+            sinks: false,
+        }
+    }
+
+    /// Inner width of the feed-forward blocks.
+    fn inner_width(&self) -> Result<i32, String> {
+        let stated = self.block_ff_dim.or(self.intermediate_size).ok_or("block_ff_dim is missing")?;
+        let mut width = stated;
+        if self.block_auto_adjust_ff_dim {
+            width = width.saturating_mul(2) / 3;
+            width = (self.block_ffn_dim_multiplier.unwrap_or(1.0) * width as f64) as i64;
+            let multiple = self.block_multiple_of.max(1);
+            width = width.saturating_add(multiple - 1) / multiple * multiple;
+        }
+        let width = i32::try_from(width).ok().filter(|width| (1..=1 << 24).contains(width));
+        width.ok_or_else(|| format!("block_ff_dim ({stated}) gives no width of the feed-forward blocks"))
+    }
+
+    fn rope(&self) -> Result<Rope, String> {
+        let nested = self.rope_parameters.as_ref();
+        let theta = self.rope_theta.or(nested.and_then(|nested| nested.rope_theta)).unwrap_or(1_000_000.0);
+        Rope::new(self.attention_shape().head_dim, theta, nested)
+    }
+}
+
+/// What mixes the tokens of a layer. The numbers count the layers of their kind.
+#[derive(Debug)]
+enum Operator {
+    Attention(usize, Attention),
+    Convolution(usize, ShortConvolution),
+}
+
+impl Operator {
+    /// Loads that of `layer`, before which `attention_layers` have attention.
+    fn load(loader: &Loader, args: &Args, layer: usize, attention_layers: usize) -> Result<Self, LoadError> {
+        let path = format!("model.layers.{layer}");
+        if !args.attends(layer) {
+            let sizes = (args.hidden_size, args.kernel);
+            let conv = ShortConvolution::load(loader, &format!("{path}.conv"), sizes, args.conv_bias)?;
+            return Ok(Self::Convolution(layer - attention_layers, conv));
+        }
+        let (shape, path) = (args.attention_shape(), format!("{path}.self_attn"));
+        let norm = |name: &str| loader.tensor(&format!("{path}.{name}.weight"), &[shape.head_dim]);
+        let norms =
+            HeadNorms { q_norm: norm("q_layernorm")?, k_norm: norm("k_layernorm")?, eps: args.norm_eps };
+        let attention =
+            Attention::load(loader, &path, shape, Biases { qkv: false, output: false }, Some(norms))?;
+        Ok(Self::Attention(attention_layers, attention))
+    }
+}
+
+#[derive(Debug)]
+struct DecoderLayer {
+    operator: Operator,
+    feed_forward: GatedMlp,
+    operator_norm: Array,
+    ffn_norm: Array,
+    eps: f32,
+}
+
+impl DecoderLayer {
+    fn load(loader: &Loader, args: &Args, layer: usize, attention_layers: usize) -> Result<Self, LoadError> {
+        let path = format!("model.layers.{layer}");
+        let norm = |name: &str| loader.tensor(&format!("{path}.{name}.weight"), &[args.hidden_size]);
+        let width = args.inner_width().map_err(|problem| loader.config().problem(problem))?;
+        let sizes = (args.hidden_size, width);
+        let feed_forward = format!("{path}.feed_forward");
+        Ok(Self {
+            operator: Operator::load(loader, args, layer, attention_layers)?,
+            feed_forward: GatedMlp::load(loader, &feed_forward, sizes, false, Activation::Silu)?,
+            operator_norm: norm("operator_norm")?,
+            ffn_norm: norm("ffn_norm")?,
+            eps: args.norm_eps,
+        })
+    }
+
+    fn forward(&self, x: &Array, rotation: &Rotation, kv: &mut KvStep) -> Result<Array> {
+        let normed = Input::Normed(x, &self.operator_norm, self.eps);
+        let x = match &self.operator {
+            Operator::Attention(layer, attention) => {
+                attention.forward_residual(x, normed, *layer, Some(rotation), kv)?
+            }
+            Operator::Convolution(layer, conv) => conv.forward_residual(x, normed, *layer, kv)?,
+        };
+        self.feed_forward.forward_residual(&x, Input::Normed(&x, &self.ffn_norm, self.eps))
+    }
+}
+
+/// The whole model.
+#[derive(Debug)]
+pub struct Model {
+    embed_tokens: Embedding,
+    layers: Vec<DecoderLayer>,
+    embedding_norm: Array,
+    lm_head: Linear,
+    rope: Rope,
+    args: Args,
+}
+
+impl Model {
+    /// Loads an `lfm2` folder.
+    ///
+    /// # Errors
+    /// Those of the loader.
+    pub fn load(loader: &Loader) -> Result<Self, LoadError> {
+        let args: Args = loader.config().args()?;
+        args.check().map_err(|problem| loader.config().problem(problem))?;
+        let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
+        let tied = args.tie_word_embeddings.or(args.tie_embedding).unwrap_or(true);
+        let sizes = (args.hidden_size, args.vocab_size);
+        let lm_head = super::output_layer(loader, &embed_tokens, tied, sizes)?;
+        let mut attention_layers = 0;
+        let mut layers = Vec::new();
+        for layer in 0..args.num_hidden_layers {
+            layers.push(DecoderLayer::load(loader, &args, layer, attention_layers)?);
+            attention_layers += usize::from(args.attends(layer));
+        }
+        let embedding_norm = loader.tensor("model.embedding_norm.weight", &[args.hidden_size])?;
+        let rope = args.rope().map_err(|problem| loader.config().problem(problem))?;
+        Ok(Self { embed_tokens, layers, embedding_norm, lm_head, rope, args })
+    }
+}
+
+impl super::Model for Model {
+    fn kv_shape(&self) -> Result<KvShape> {
+        let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape();
+        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, dtype })
+    }
+
+    fn convolutions(&self) -> Option<ConvolutionShape> {
+        let layers = self.args.num_hidden_layers - self.args.attention_layers();
+        let (width, kernel) = (self.args.hidden_size, self.args.kernel.unsigned_abs());
+        Some(ConvolutionShape { layers, width, kernel })
+    }
+
+    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
+        let mut x = self.embed_tokens.forward(ids)?;
+        let rotation = self.rope.rotation(positions, &x)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, &rotation, kv)?;
+        }
+        Ok(x)
+    }
+
+    fn final_norm(&self, hidden: &Array) -> Result<Array> {
+        rms_norm(hidden, &self.embedding_norm, self.args.norm_eps)
+    }
+
+    fn logits(&self, hidden: &Array) -> Result<Array> {
+        self.lm_head.forward(Input::Normed(hidden, &self.embedding_norm, self.args.norm_eps))
+    }
+}
