@@ -47,6 +47,11 @@ impl Cache {
         self.repository(id).folder().is_dir()
     }
 
+    /// Whether the folder is one of this model in the cache.
+    pub fn holds(&self, id: &str, folder: &Path) -> bool {
+        folder.starts_with(self.repository(id).folder())
+    }
+
     /// The bytes that the removal of a model would free, also of an incomplete download.
     ///
     /// # Errors

@@ -166,6 +166,14 @@ pub enum HubError {
     /// The model is not in the cache.
     #[error("\"{0}\" is not in Hugging Face's cache: `mlxd ls` lists what is on disk")]
     NotCached(String),
+    /// The model belongs to another program, or to a folder that a person manages.
+    #[error("\"{id}\" is in {}, which mlxd does not manage: remove it there", folder.display())]
+    NotManaged {
+        /// The model.
+        id: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// Another process downloads the model.
     #[error("another mlxd downloads \"{0}\" now: end it first")]
     InUse(String),
@@ -193,7 +201,11 @@ impl HubError {
         let text = self.to_string();
         match self {
             Self::Name(_) => Error::invalid(Field::Named("model".into()), format!("model: {text}")),
-            Self::NotFound { .. } | Self::Revision { .. } => Error::not_found(Resource::Model, text),
+            Self::NotFound { .. } | Self::Revision { .. } | Self::NotCached(_) => {
+                Error::not_found(Resource::Model, text)
+            }
+            Self::NotManaged { .. } => Error::new(ErrorKind::InvalidRequest, Origin::Hub, text),
+            Self::InUse(_) => Error::new(ErrorKind::Unavailable, Origin::Hub, text),
             Self::Gated { .. } | Self::Token => {
                 Error::new(ErrorKind::PermissionDenied, Origin::Upstream, text)
             }

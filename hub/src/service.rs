@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use ipc_proto::hub::{
     Download, DownloadChange, DownloadOrder, Downloads, FoundModel, Hub as HubService, HubConfig, HubQuery,
+    RemovedModel,
 };
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
@@ -18,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::appraisal::{self, Appraised, Machine};
 use crate::error::HubError;
 use crate::queue::{Downloader, Queue};
+use crate::removable::Removable;
 use crate::search::{MLX, Query};
 use crate::settings::ModelName;
 
@@ -53,6 +55,8 @@ struct Server {
     queue: Queue,
     downloader: Arc<Downloader>,
     machine: Machine,
+    /// The home's folder for models.
+    own: Arc<Path>,
     /// Models that the hub does not have, and since when that is known.
     unknown: Arc<Mutex<HashMap<String, Instant>>>,
 }
@@ -66,8 +70,13 @@ pub async fn serve(setup: Setup, stop: impl Future<Output = ()>) -> std::io::Res
     let listener = socket::listen(&socket)?;
     let downloader = Arc::new(Downloader::new(config));
     let queue = Queue::start(&home, Arc::clone(&downloader));
-    let server =
-        Server { queue: queue.clone(), downloader, machine: Machine { budget }, unknown: Arc::default() };
+    let server = Server {
+        queue: queue.clone(),
+        downloader,
+        machine: Machine { budget },
+        own: home.join("models").into(),
+        unknown: Arc::default(),
+    };
     tokio::select! {
         () = server.accept(&listener) => {}
         () = stop => {}
@@ -134,6 +143,23 @@ impl Server {
         }
     }
 
+    /// Says what the removal of a model takes away, and removes it if `removes`.
+    async fn take_away(self, id: String, folder: PathBuf, removes: bool) -> Result<RemovedModel> {
+        let work = move || -> Result<RemovedModel, HubError> {
+            let cache = self.downloader.cache()?;
+            let model = Removable::plan(&cache, &self.own, &id, Some(folder.as_path()))?;
+            if removes {
+                model.remove(&cache)?;
+                tracing::info!(model = id, freed = model.freed, "a model was removed");
+            }
+            Ok(view(model))
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        let broken =
+            |error| Error::new(ErrorKind::Internal, Origin::Hub, format!("the removal broke off: {error}"));
+        done.map_err(broken)?.map_err(|error| error.for_callers())
+    }
+
     async fn find(&self, query: HubQuery) -> Result<Vec<FoundModel>, HubError> {
         let hub = self.downloader.hub()?;
         let HubQuery { text, author, task, sort, limit } = query;
@@ -141,6 +167,12 @@ impl Server {
         let appraised = appraisal::search(&hub, &query, self.machine, false).await?;
         Ok(appraised.into_iter().map(Appraised::row).collect())
     }
+}
+
+fn view(model: Removable) -> RemovedModel {
+    let Removable { id, folder, freed, shared, is_link, .. } = model;
+    let folder = folder.to_string_lossy().into_owned();
+    RemovedModel { model: id, folder, freed_bytes: freed, shared_bytes: shared, is_link }
 }
 
 impl HubService for Server {
@@ -179,6 +211,14 @@ impl HubService for Server {
                 Err(Error::new(ErrorKind::Timeout, Origin::Upstream, text))
             }
         }
+    }
+
+    async fn removal(self, _: Context, model: String, folder: PathBuf) -> Result<RemovedModel> {
+        self.take_away(model, folder, false).await
+    }
+
+    async fn remove_model(self, _: Context, model: String, folder: PathBuf) -> Result<RemovedModel> {
+        self.take_away(model, folder, true).await
     }
 
     async fn watch(self, _: Context, revision: u64) -> Downloads {

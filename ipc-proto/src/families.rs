@@ -4,28 +4,47 @@
 use crate::worker::ModelKind;
 
 /// Decoders. They generate text, or embed it if they were trained for that.
-pub const DECODERS: [&str; 14] = [
+pub const DECODERS: [&str; 33] = [
+    "cohere2",
+    "ernie4_5",
+    "exaone4",
     "gemma",
     "gemma2",
     "gemma3",
     "gemma3_text",
+    "glm4",
+    "glm4_moe",
     "gpt_oss",
+    "granite",
+    "hunyuan_v1_dense",
+    "iquestcoder",
+    "lfm2",
     "llama",
+    "llava",
+    "minimax",
+    "minimax_m2",
+    "ministral3",
     "mistral",
     "mistral3",
     "mixtral",
+    "olmo2",
+    "olmo3",
     "phi3",
     "qwen2",
     "qwen3",
+    "qwen3_5",
+    "qwen3_5_text",
     "qwen3_moe",
+    "seed_oss",
     "smollm3",
+    "xverse",
 ];
 
 /// Encoders. They generate no text.
 pub const ENCODERS: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
 
 /// Decoders of multimodal models. Workers load only the language model.
-const MULTIMODAL: [&str; 2] = ["gemma3", "mistral3"];
+const MULTIMODAL: [&str; 4] = ["gemma3", "llava", "mistral3", "qwen3_5"];
 
 /// Whether workers support `model_type`.
 pub fn is_served(model_type: &str) -> bool {
@@ -45,7 +64,7 @@ pub fn is_part(model_type: &str) -> bool {
 /// Whether a tensor of a multimodal model belongs to its vision part.
 pub fn is_vision_tensor(tensor: &str) -> bool {
     let name = tensor.strip_prefix("model.").unwrap_or(tensor);
-    name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")
+    ["vision_tower.", "visual.", "multi_modal_projector."].iter().any(|part| name.starts_with(part))
 }
 
 /// Whether `architectures` of config.json names a model with a classification head.

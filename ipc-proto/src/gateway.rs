@@ -5,13 +5,18 @@
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
 mod master_key;
+mod otlp;
 mod prices;
 mod providers;
 mod routes;
+mod text;
 
 pub use master_key::MasterKey;
+pub use otlp::OtlpHeaders;
 pub use prices::{Price, PricedTokens, Prices, Rate};
-pub use providers::{Provider, ProviderKind, ProviderModel, Providers};
+pub use providers::{
+    Dollars, Provider, ProviderHeaders, ProviderKind, ProviderLimits, ProviderModel, Providers,
+};
 pub use routes::{
     LocalCondition, LocalState, NamePattern, NameRegex, Route, RouteFault, Routes, Share, TimeRange,
     TokenRange, minute_of,
@@ -40,6 +45,15 @@ pub struct GatewayConfig {
     /// Days after which stored responses are deleted.
     #[serde(deserialize_with = "within::<1, 36_500, _>")]
     pub response_days: u32,
+    /// Days after which the request log forgets a request.
+    #[serde(deserialize_with = "within::<31, 36_500, _>")]
+    pub request_days: u32,
+    /// The latest requests that the request log keeps, besides those of the current month.
+    #[serde(deserialize_with = "within::<1000, 100_000_000, _>")]
+    pub request_rows: u32,
+    /// Days after which stored prompts and outputs of requests are deleted.
+    #[serde(deserialize_with = "within::<1, 36_500, _>")]
+    pub content_days: u32,
     /// Origins of web pages that may read answers.
     pub cors_origins: CorsOrigins,
     /// Names besides `localhost` under which clients without a key may address the server.
@@ -50,6 +64,15 @@ pub struct GatewayConfig {
     pub auto_download: bool,
     /// The key that seals the keys of providers in the database; without it, it is in a file of the home folder.
     pub master_key: Option<MasterKey>,
+    /// The address that traces and metrics of requests go to by OTLP over HTTP, before `/v1/traces`; none by default.
+    #[serde(deserialize_with = "address")]
+    pub otlp_endpoint: Option<String>,
+    /// Whether warnings and errors of the log go there too.
+    pub otlp_logs: bool,
+    /// The name of the service in them.
+    pub otlp_service: String,
+    /// The headers that go with them.
+    pub otlp_headers: Option<OtlpHeaders>,
     /// Servers elsewhere that answer for models of theirs.
     pub providers: Providers,
     /// The models that answer for further names.
@@ -64,14 +87,40 @@ impl Default for GatewayConfig {
             idle_connection_seconds: 120,
             body_seconds: 30,
             response_days: 30,
+            request_days: 365,
+            request_rows: 1_000_000,
+            content_days: 7,
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
             auto_download: false,
             master_key: None,
+            otlp_endpoint: None,
+            otlp_logs: true,
+            otlp_service: "mlxd".into(),
+            otlp_headers: None,
             providers: Providers::default(),
             routes: Routes::default(),
         }
+    }
+}
+
+/// An address of HTTP.
+fn address<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
+    let Some(url) = Option::<String>::deserialize(source)? else { return Ok(None) };
+    check_address(&url).map_err(D::Error::custom)?;
+    Ok(Some(url))
+}
+
+/// Checks that a text is an address of HTTP without user, query and fragment.
+///
+/// # Errors
+/// The problem.
+pub fn check_address(url: &str) -> Result<(), String> {
+    if text::is_address(url) {
+        Ok(())
+    } else {
+        Err(format!("\"{url}\" is no address such as http://localhost:4318"))
     }
 }
 
@@ -312,6 +361,8 @@ mod tests {
         #[test]
         fn document_restores_what_was_written(
             numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500, 1u32..=86_400, 1u32..=86_400),
+            log in (31u32..=36_500, 1000u32..=100_000_000),
+            otlp in proptest::option::of("[a-z]{1,9}=[a-z0-9]{0,9}"),
             names in proptest::collection::vec("[a-z]{1,9}(\\.local)?", 0..4),
             hosts in proptest::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?", 0..4),
             any_origin in any::<bool>(),
@@ -324,6 +375,13 @@ mod tests {
                 response_days: numbers.2,
                 idle_connection_seconds: numbers.3,
                 body_seconds: numbers.4,
+                request_days: log.0,
+                request_rows: log.1,
+                content_days: numbers.2,
+                otlp_endpoint: otlp.as_ref().map(|_| "http://localhost:4318".into()),
+                otlp_logs: any_origin,
+                otlp_service: "a service".into(),
+                otlp_headers: otlp.map(|text| OtlpHeaders::parse(&text).unwrap()),
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),

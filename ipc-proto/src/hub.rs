@@ -3,6 +3,7 @@
 //! The hub process searches Hugging Face's hub and downloads models. The supervisor passes the gateway's calls on to it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::Result;
 use crate::generate::Priority;
 
-/// The control interface of the hub process. A call takes eight seconds at most, a search twenty-five.
+/// The control interface of the hub process. A call takes eight seconds at most, a search twenty-five, a removal sixty.
 #[tarpc::service]
 pub trait Hub {
     /// All downloads, the oldest first.
@@ -31,6 +32,12 @@ pub trait Hub {
     /// Waits until the downloads differ from those of `revision`. Without changes it answers after about 20 s. A caller begins with
     /// 0: the call answers at once.
     async fn watch(revision: u64) -> Downloads;
+
+    /// Says what the removal of a model takes away whose files are in this folder. Fails for a model that mlxd does not manage.
+    async fn removal(model: String, folder: PathBuf) -> Result<RemovedModel>;
+
+    /// Removes such a model.
+    async fn remove_model(model: String, folder: PathBuf) -> Result<RemovedModel>;
 }
 
 /// The settings of the hub process: one JSON document, which it reads from a pipe.
@@ -129,6 +136,22 @@ pub enum DownloadState {
     Done,
     /// It has ended without the model.
     Failed,
+}
+
+/// What the removal of a model takes away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct RemovedModel {
+    /// The model's name.
+    pub model: String,
+    /// The folder that goes.
+    pub folder: String,
+    /// Bytes that are free afterwards.
+    pub freed_bytes: u64,
+    /// Bytes that stay because other models share them.
+    pub shared_bytes: u64,
+    /// Whether the folder is a link. Then only the link goes.
+    pub is_link: bool,
 }
 
 /// A search for MLX models.

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod hub;
 pub mod lifeline;
 pub mod prompt;
+pub mod quantize;
 pub mod socket;
 pub mod stream;
 pub mod supervisor;

@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::generate::Priority;
-use crate::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
+use crate::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery, RemovedModel};
 use crate::worker::ModelInfo;
 
 pub mod changes;
+pub mod live;
+pub mod logs;
 pub mod models;
 pub mod pool;
 pub mod settings;
 
 pub use changes::{Change, Changes, Subject};
+pub use live::{LiveSetting, LiveSettings, SettingEffect, SettingSource, SettingsChange, SettingsOutcome};
+pub use logs::{LogLine, LogLines};
 pub use models::{
     Capabilities, Details, Exit, ModelEntry, ModelState, ReasoningControl, WorkerEntry, WorkerState,
 };
@@ -94,6 +98,21 @@ pub trait Supervisor {
 
     /// As [`crate::hub::Hub::watch`], twice a second at most. The revisions are the supervisor's own.
     async fn watch_downloads(revision: u64) -> Downloads;
+
+    /// As [`crate::hub::Hub::removal`].
+    async fn removal(model: String) -> Result<RemovedModel>;
+
+    /// Unloads a model as [`Supervisor::unload`] does, and removes it from disk. Its settings stay.
+    async fn remove_model(model: String) -> Result<RemovedModel>;
+
+    /// Lines of the log behind the one of this number, the oldest first. Without a number: the last ones.
+    async fn logs(after: Option<u64>, most: u32) -> LogLines;
+
+    /// The server's own settings, as flags, environment and file have them now.
+    async fn live_settings() -> Result<LiveSettings>;
+
+    /// Changes them in the file, and puts those in force that need no restart. The gateway is replaced if that takes one.
+    async fn change_live_settings(change: SettingsChange) -> Result<SettingsOutcome>;
 }
 
 /// The argument of [`Supervisor::ensure_ready`].

@@ -37,12 +37,13 @@ pub enum Owner {
     Foreign(PathBuf),
 }
 
-/// The models of all stores that a server with this configuration would serve, sorted by id. Reads only headers.
+/// The models of all stores that a server with this configuration would serve, sorted by id. Reads only headers, and those only of
+/// models that have changed since the last call.
 ///
 /// Folders that do not answer are left out, each after two seconds.
 pub fn models_on_disk(config: &Config) -> Vec<DiskModel> {
     let mut all = BTreeMap::new();
-    for (store, catalogue) in registry::scan_at_once(serve::model_stores(config)) {
+    for (store, catalogue) in registry::scan_at_once(serve::model_stores(config), &config.home) {
         for (id, model) in catalogue {
             all.entry(id.clone()).or_insert_with(|| to_disk_model(id, &model, &store));
         }

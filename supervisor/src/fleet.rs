@@ -78,6 +78,16 @@ impl Default for Policy {
     }
 }
 
+/// The parts of a policy that can change while the server runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes for all models together. Loaded models stay if it becomes too small; the next one has to wait for room.
+    pub(crate) budget: u64,
+    pub(crate) idle_seconds: Option<u32>,
+    /// For workers that start from now on.
+    pub(crate) hang_seconds: u32,
+}
+
 /// A handle to the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet(mpsc::UnboundedSender<FleetCommand>);
@@ -88,6 +98,7 @@ enum FleetCommand {
     Lookup(Lookup),
     Pool(Reply<Pool>),
     Watch(u64, Reply<Changes>),
+    Limits(Limits, Reply<()>),
     /// From the task of the worker with this incarnation.
     Report(u64, Report),
     /// From the scan thread of the store with this index.
@@ -205,6 +216,10 @@ impl Fleet {
     pub(crate) async fn set_settings(&self, model: String, settings: ModelSettings) -> Result<()> {
         settings.check()?;
         self.call_model(model, |reply| ModelCall::Edit(Edit::Settings(settings), reply)).await
+    }
+
+    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<()> {
+        self.call(|reply| FleetCommand::Limits(limits, reply)).await
     }
 
     /// The changes after `revision`, once there are any.

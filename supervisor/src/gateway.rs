@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use command_fds::{CommandFdExt, FdMapping};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use nix::sys::signal::Signal;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -35,7 +35,13 @@ pub(crate) struct GatewayLaunch {
     /// The supervisor's control socket.
     pub(crate) supervisor: PathBuf,
     pub(crate) home: PathBuf,
-    /// The settings, in JSON.
+    pub(crate) settings: GatewaySettings,
+}
+
+/// The settings of a gateway and of its replacement.
+#[derive(Debug)]
+pub(crate) struct GatewaySettings {
+    /// The gateway's own, in JSON.
     pub(crate) config: SecretString,
     /// Time that a replaced gateway has to finish its requests.
     pub(crate) drain: Duration,
@@ -57,6 +63,8 @@ enum GatewayCommand {
     Beat(u32),
     /// Replace the process and send the outcome.
     Restart(oneshot::Sender<Result<()>>),
+    /// Go on with these settings, with another process if that one's own differ, and send the outcome.
+    Configure(GatewaySettings, oneshot::Sender<Result<()>>),
     /// End the process, by SIGKILL after this time.
     Stop(Duration, oneshot::Sender<()>),
 }
@@ -90,6 +98,13 @@ impl Gateway {
         outcome.await.map_err(|_| stopping())?
     }
 
+    /// Puts settings in force. If no gateway starts with them, the running one stays as it is.
+    pub(crate) async fn configure(&self, settings: GatewaySettings) -> Result<()> {
+        let (done, outcome) = oneshot::channel();
+        self.commands.send(GatewayCommand::Configure(settings, done)).map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+
     /// Records a sign of life.
     pub(crate) fn record_beat(&self, pid: u32) {
         let _ = self.commands.send(GatewayCommand::Beat(pid));
@@ -112,14 +127,17 @@ impl GatewayLaunch {
         }
         command.arg("--supervisor").arg(&self.supervisor).arg("--home").arg(&self.home);
         command.arg("--config").arg(format!("/dev/fd/{CONFIG_FD}"));
-        inherited.push(FdMapping { parent_fd: document::pipe(&self.config)?.into(), child_fd: CONFIG_FD });
+        inherited.push(FdMapping {
+            parent_fd: document::pipe(&self.settings.config)?.into(),
+            child_fd: CONFIG_FD,
+        });
         command.fd_mappings(inherited).map_err(std::io::Error::other)?;
         Child::spawn(command, "gateway")
     }
 }
 
 async fn supervise(
-    launch: GatewayLaunch,
+    mut launch: GatewayLaunch,
     mut commands: mpsc::UnboundedReceiver<GatewayCommand>,
     mut pids: watch::Receiver<u32>,
 ) {
@@ -129,10 +147,12 @@ async fn supervise(
     loop {
         let started_at = Instant::now();
         let end = match launch.spawn() {
-            Ok(child) => match run_until_exit(&launch, child, &mut commands, &mut pids, &mut retired).await {
-                Some(end) => end,
-                None => return,
-            },
+            Ok(child) => {
+                match run_until_exit(&mut launch, child, &mut commands, &mut pids, &mut retired).await {
+                    Some(end) => end,
+                    None => return,
+                }
+            }
             Err(error) => error.to_string(),
         };
         starts += 1;
@@ -147,6 +167,10 @@ async fn supervise(
                 command = commands.recv() => match command {
                     // A restart is under way already.
                     Some(GatewayCommand::Restart(reply)) => drop(reply.send(Ok(()))),
+                    Some(GatewayCommand::Configure(settings, reply)) => {
+                        launch.settings = settings;
+                        let _ = reply.send(Ok(()));
+                    }
                     Some(GatewayCommand::Stop(grace, done)) => {
                         retired.stop(grace).await;
                         let _ = done.send(());
@@ -162,13 +186,13 @@ async fn supervise(
 
 /// Runs a gateway and its replacements. Returns the exit text if one ends by itself, `None` after a stop.
 async fn run_until_exit(
-    launch: &GatewayLaunch,
+    launch: &mut GatewayLaunch,
     mut child: Child,
     commands: &mut mpsc::UnboundedReceiver<GatewayCommand>,
     pids: &mut watch::Receiver<u32>,
     retired: &mut RetiredGateways,
 ) -> Option<String> {
-    let mut pulse = Pulse::start(launch.hang, Instant::now());
+    let mut pulse = Pulse::start(launch.settings.hang, Instant::now());
     let mut checks = tokio::time::interval(pulse::CHECK);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -183,11 +207,17 @@ async fn run_until_exit(
                     }
                 }
                 Some(GatewayCommand::Restart(reply)) => {
-                    let outcome = start_successor(launch, pids).await.map(|new| {
-                        let old = std::mem::replace(&mut child, new);
-                        pulse = Pulse::start(launch.hang, Instant::now());
-                        retired.add(old, launch.drain + OVERDUE);
-                    });
+                    let outcome = replace(launch, &mut child, pids, retired).await;
+                    if outcome.is_ok() {
+                        pulse = Pulse::start(launch.settings.hang, Instant::now());
+                    }
+                    let _ = reply.send(outcome);
+                }
+                Some(GatewayCommand::Configure(settings, reply)) => {
+                    let outcome = reconfigure(launch, settings, &mut child, (pids, retired)).await;
+                    if outcome.is_ok() {
+                        pulse = Pulse::start(launch.settings.hang, Instant::now());
+                    }
                     let _ = reply.send(outcome);
                 }
                 Some(GatewayCommand::Stop(grace, done)) => {
@@ -204,6 +234,37 @@ async fn run_until_exit(
             }
         }
     }
+}
+
+/// Starts another gateway and drains the one before it.
+async fn replace(
+    launch: &GatewayLaunch,
+    child: &mut Child,
+    pids: &mut watch::Receiver<u32>,
+    retired: &mut RetiredGateways,
+) -> Result<()> {
+    let new = start_successor(launch, pids).await?;
+    let old = std::mem::replace(child, new);
+    retired.add(old, launch.settings.drain + OVERDUE);
+    Ok(())
+}
+
+/// Goes on with other settings. A gateway reads its own at its start only, so other ones need another process.
+async fn reconfigure(
+    launch: &mut GatewayLaunch,
+    settings: GatewaySettings,
+    child: &mut Child,
+    (pids, retired): (&mut watch::Receiver<u32>, &mut RetiredGateways),
+) -> Result<()> {
+    let before = std::mem::replace(&mut launch.settings, settings);
+    if before.config.expose_secret() == launch.settings.config.expose_secret() {
+        return Ok(());
+    }
+    let outcome = replace(launch, child, pids, retired).await;
+    if outcome.is_err() {
+        launch.settings = before;
+    }
+    outcome
 }
 
 /// Kills a gateway that gives no sign of life. Its connections end, and the next gateway takes new ones.

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
-use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubClient, HubQuery};
+use ipc_proto::hub::{
+    Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubClient, HubQuery, RemovedModel,
+};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use nix::sys::signal::Signal;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tarpc::client::{Config, RpcError};
 use tarpc::context::Context;
@@ -31,6 +33,8 @@ const FILE: &str = "downloads.json";
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 /// Time for a search.
 const SEARCH_LIMIT: Duration = Duration::from_secs(25);
+/// Time for the removal of a model. Some file systems take long for large files.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
 /// The process answers a watch call after 20 s at the latest. One that does not answer within this time is hung.
 const WATCH_LIMIT: Duration = Duration::from_secs(60);
 /// Watchers get news twice a second at most.
@@ -39,6 +43,8 @@ const PACE: Duration = Duration::from_millis(500);
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Time between the end of a process's connections and its own end.
 const LAST_STEP: Duration = Duration::from_millis(300);
+/// Time that a process has to write its list before it is started anew.
+const LIST_LIMIT: Duration = Duration::from_secs(2);
 const SOCKET_POLL: Duration = Duration::from_millis(5);
 
 /// The parameters of a start.
@@ -66,6 +72,8 @@ pub(crate) struct HubProcess {
 enum HubCommand {
     /// Send a client, once the process listens.
     Need(oneshot::Sender<HubClient>),
+    /// Go on with these settings and this budget. A process that runs is started anew if they differ.
+    Configure(SecretString, u64),
     /// End the process, by SIGKILL after this time.
     Stop(Duration, oneshot::Sender<()>),
 }
@@ -74,6 +82,8 @@ enum HubCommand {
 enum Ended {
     /// The process ended, for this reason.
     Process(String),
+    /// The process was ended because its settings have changed.
+    Reconfigured,
     /// The server stops.
     Stopped,
 }
@@ -126,6 +136,16 @@ impl HubProcess {
         self.call(SEARCH_LIMIT, |hub, context| async move { hub.search(context, query).await }).await
     }
 
+    /// What the removal of a model takes away, whose files are in this folder.
+    pub(crate) async fn removal(&self, model: String, folder: PathBuf) -> Result<RemovedModel> {
+        self.call(CALL_LIMIT, |hub, context| async move { hub.removal(context, model, folder).await }).await
+    }
+
+    pub(crate) async fn remove_model(&self, model: String, folder: PathBuf) -> Result<RemovedModel> {
+        let call = |hub: HubClient, context| async move { hub.remove_model(context, model, folder).await };
+        self.call(REMOVAL_LIMIT, call).await
+    }
+
     /// Waits until the downloads differ from those of `revision`.
     pub(crate) async fn watch(&self, revision: u64) -> Downloads {
         let mut downloads = self.downloads.clone();
@@ -135,6 +155,12 @@ impl HubProcess {
             // The server stops.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Puts settings in force. Downloads go on with the next process.
+    pub(crate) fn configure(&self, config: SecretString, budget: u64) {
+        // A task that has ended needs none.
+        let _ = self.commands.send(HubCommand::Configure(config, budget));
     }
 
     /// Ends the process.
@@ -189,7 +215,11 @@ impl Keeper {
         let (mut backoff, mut starts) = (Backoff::default(), 0);
         loop {
             let started_at = Instant::now();
-            let Ended::Process(end) = self.run_once().await else { return };
+            let end = match self.run_once().await {
+                Ended::Process(end) => end,
+                Ended::Reconfigured => continue,
+                Ended::Stopped => return,
+            };
             starts += 1;
             let death = Death { process: starts, lifetime: started_at.elapsed(), steps: 0 };
             let wait = backoff.delay_after(death, Instant::now());
@@ -201,6 +231,9 @@ impl Keeper {
                     () = &mut waited => break,
                     command = self.commands.recv() => match command {
                         Some(HubCommand::Need(reply)) => self.waiting.push(reply),
+                        Some(HubCommand::Configure(config, budget)) => {
+                            self.launch.set(config, budget);
+                        }
                         Some(HubCommand::Stop(_, done)) => {
                             let _ = done.send(());
                             return;
@@ -214,14 +247,21 @@ impl Keeper {
 
     /// Waits for the first caller. `None` if the server stops before.
     async fn wait_for_need(&mut self) -> Option<()> {
-        match self.commands.recv().await? {
-            HubCommand::Need(reply) => self.waiting.push(reply),
-            HubCommand::Stop(_, done) => {
-                let _ = done.send(());
-                return None;
+        loop {
+            match self.commands.recv().await? {
+                HubCommand::Need(reply) => {
+                    self.waiting.push(reply);
+                    return Some(());
+                }
+                HubCommand::Configure(config, budget) => {
+                    self.launch.set(config, budget);
+                }
+                HubCommand::Stop(_, done) => {
+                    let _ = done.send(());
+                    return None;
+                }
             }
         }
-        Some(())
     }
 
     /// Runs one process to its end.
@@ -230,7 +270,8 @@ impl Keeper {
             Ok(child) => child,
             Err(error) => return Ended::Process(error.to_string()),
         };
-        let connecting = connect(&self.launch.socket);
+        let socket = self.launch.socket.clone();
+        let connecting = connect(&socket);
         tokio::pin!(connecting);
         let client = loop {
             tokio::select! {
@@ -241,6 +282,11 @@ impl Keeper {
                 end = child.wait() => return Ended::Process(end.text),
                 command = self.commands.recv() => match command {
                     Some(HubCommand::Need(reply)) => self.waiting.push(reply),
+                    Some(HubCommand::Configure(config, budget)) => {
+                        if self.launch.set(config, budget) {
+                            return reconfigured(child).await;
+                        }
+                    }
                     Some(HubCommand::Stop(grace, done)) => return stop(child, grace, done).await,
                     None => return Ended::Stopped,
                 },
@@ -258,6 +304,11 @@ impl Keeper {
                 command = self.commands.recv() => match command {
                     // A caller that has left needs none.
                     Some(HubCommand::Need(reply)) => drop(reply.send(client.clone())),
+                    Some(HubCommand::Configure(config, budget)) => {
+                        if self.launch.set(config, budget) {
+                            return reconfigured(child).await;
+                        }
+                    }
                     Some(HubCommand::Stop(grace, done)) => return stop(child, grace, done).await,
                     None => return Ended::Stopped,
                 },
@@ -272,6 +323,12 @@ async fn stop(mut child: Child, grace: Duration, done: oneshot::Sender<()>) -> E
     Ended::Stopped
 }
 
+/// Ends a process that has other settings than the next one. It writes its list before.
+async fn reconfigured(mut child: Child) -> Ended {
+    child.stop(LIST_LIMIT).await;
+    Ended::Reconfigured
+}
+
 /// Ends a process that does not answer, unless that is because it has just ended.
 async fn kill(mut child: Child, reason: &str) -> Ended {
     if let Ok(end) = tokio::time::timeout(LAST_STEP, child.wait()).await {
@@ -282,6 +339,13 @@ async fn kill(mut child: Child, reason: &str) -> Ended {
 }
 
 impl HubLaunch {
+    /// Takes settings over. Returns whether they differ.
+    fn set(&mut self, config: SecretString, budget: u64) -> bool {
+        let differs = budget != self.budget || config.expose_secret() != self.config.expose_secret();
+        (self.config, self.budget) = (config, budget);
+        differs
+    }
+
     fn spawn(&self) -> std::io::Result<Child> {
         // A process that was killed has left its socket, which would refuse connections.
         let _ = std::fs::remove_file(&self.socket);
@@ -330,6 +394,20 @@ async fn follow(hub: &HubClient, news: &watch::Sender<Downloads>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_other_settings_differ() {
+        let mut launch = HubLaunch {
+            program: PathBuf::new(),
+            socket: PathBuf::new(),
+            home: PathBuf::new(),
+            config: "{}".into(),
+            budget: 7,
+        };
+        assert!(!launch.set("{}".into(), 7));
+        assert!(launch.set("{}".into(), 8) && launch.set("[]".into(), 8));
+        assert_eq!((launch.budget, launch.config.expose_secret()), (8, "[]"));
+    }
 
     #[test]
     fn only_an_unfinished_download_needs_the_process() {

@@ -21,6 +21,7 @@ mod fleet;
 mod gateway;
 mod home;
 mod hub;
+mod live;
 mod log;
 mod machine;
 mod memory;
@@ -41,6 +42,7 @@ pub use disk::{
 pub use error::ServeError;
 pub use fleet::Policy;
 pub use home::{HomeError, address, control_socket};
+pub use live::{Edited, SettingsFile};
 pub use log::Log;
 pub use serve::serve;
 pub use sibling::sibling;

@@ -1,17 +1,24 @@
 //! Writes standard error on a separate thread, so that logging never blocks.
 //!
 //! A full disk refuses lines. A stopped terminal or a pipe without a reader blocks. Neither may block or end the server:
-//! lines wait in a bounded queue, and lines that do not fit are dropped and counted.
+//! lines wait in a bounded queue, and lines that do not fit are dropped and counted. The last lines are also kept in memory.
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use ipc_proto::supervisor::LogLines;
+
+mod recent;
+
+use recent::Recent;
 
 /// Lines that can wait. Lines of children have at most 8 KiB.
 const CAPACITY: usize = 1024;
 
+static RECENT: LazyLock<Mutex<Recent>> = LazyLock::new(|| Mutex::new(Recent::new()));
 static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
 /// Lines dropped since the last report.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -29,6 +36,7 @@ pub struct Log;
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         enqueue(queue(), text);
+        RECENT.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         Ok(text.len())
     }
 
@@ -46,6 +54,11 @@ impl Log {
             let _ = written.recv_timeout(limit);
         }
     }
+}
+
+/// See [`ipc_proto::supervisor::Supervisor::logs`].
+pub(crate) fn recent(after: Option<u64>, most: usize) -> LogLines {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner).behind(after, most)
 }
 
 fn queue() -> &'static SyncSender<Message> {

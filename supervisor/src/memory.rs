@@ -70,6 +70,11 @@ impl Ledger {
         self.budget
     }
 
+    /// Sets another budget. Leases stay, even if they exceed it.
+    pub(crate) fn set_budget(&mut self, budget: u64) {
+        self.budget = budget;
+    }
+
     /// The sum of all leases.
     pub(crate) fn leased(&self) -> u64 {
         self.shares.values().map(Share::total).fold(0, u64::saturating_add)

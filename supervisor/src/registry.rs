@@ -18,10 +18,12 @@ mod inspect;
 mod reader;
 mod scan;
 mod stores;
+mod summaries;
 
 pub(crate) use inspect::{header_details, remote_details};
 pub(crate) use scan::{ModelSource, scan_at_once, sources};
 pub(crate) use stores::{Store, stores_of_other_programs};
+pub(crate) use summaries::Summaries;
 
 /// A catalogue of this age is fresh enough for a list.
 pub(crate) const FRESH: Duration = Duration::from_millis(500);

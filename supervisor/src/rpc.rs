@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ipc_proto::Result;
-use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
+use ipc_proto::hub::{
+    Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery, RemovedModel,
+};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
-    Changes, KeepAlive, ModelEntry, ModelSettings, Pool, Restart, Supervisor, Want, WorkerAddress,
+    Changes, KeepAlive, LiveSettings, LogLines, ModelEntry, ModelSettings, Pool, Restart, SettingsChange,
+    SettingsOutcome, Supervisor, Want, WorkerAddress,
 };
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
@@ -18,6 +21,8 @@ use tokio::sync::Notify;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::hub::HubProcess;
+use crate::live::Live;
+use crate::log;
 
 /// A watcher without changes is answered after this time, so that departed watchers are noticed.
 const WATCH_LIMIT: Duration = Duration::from_secs(20);
@@ -28,6 +33,7 @@ pub(crate) struct Services {
     pub(crate) fleet: Fleet,
     pub(crate) gateway: Gateway,
     pub(crate) hub: HubProcess,
+    pub(crate) live: Live,
     /// Notified when the server has to stop.
     pub(crate) stop: Arc<Notify>,
 }
@@ -150,5 +156,30 @@ impl Supervisor for Server {
     async fn watch_downloads(self, _: Context, revision: u64) -> Downloads {
         let same = || Downloads { revision, downloads: Vec::new() };
         tokio::time::timeout(WATCH_LIMIT, self.0.hub.watch(revision)).await.unwrap_or_else(|_| same())
+    }
+
+    async fn removal(self, _: Context, model: String) -> Result<RemovedModel> {
+        let ModelEntry { id, details, .. } = self.0.fleet.model(model).await?;
+        self.0.hub.removal(id, details.folder).await
+    }
+
+    async fn remove_model(self, _: Context, model: String) -> Result<RemovedModel> {
+        let ModelEntry { id, details, .. } = self.0.fleet.model(model).await?;
+        // A model that cannot be removed is not unloaded.
+        self.0.hub.removal(id.clone(), details.folder.clone()).await?;
+        self.0.fleet.unload(id.clone(), false).await?;
+        self.0.hub.remove_model(id, details.folder).await
+    }
+
+    async fn logs(self, _: Context, after: Option<u64>, most: u32) -> LogLines {
+        log::recent(after, most as usize)
+    }
+
+    async fn live_settings(self, _: Context) -> Result<LiveSettings> {
+        self.0.live.read().await
+    }
+
+    async fn change_live_settings(self, _: Context, change: SettingsChange) -> Result<SettingsOutcome> {
+        self.0.live.change(change).await
     }
 }

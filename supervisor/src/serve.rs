@@ -11,8 +11,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
 use crate::child::Programs;
+use crate::live::{Live, SettingsFile};
 use crate::overrides::{self, SettingsOverrides};
-use crate::registry::{self, Store};
+use crate::registry::{self, Store, Summaries};
 use crate::signals::StopSignals;
 use crate::{Config, ServeError, descriptors, fleet, gateway, home, hub, machine, pressure, rpc};
 
@@ -29,13 +30,14 @@ const HUB_GRACE: Duration = Duration::from_secs(2);
 /// Time for the whole stop. A disk or driver that hangs may keep a killed process for ever.
 const STOP_LIMIT: Duration = Duration::from_millis(6500);
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then stops all processes in order. A second signal kills them at once.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then stops all processes in order. A second signal kills them at once. `file` is where the
+/// settings come from.
 ///
 /// Needs a current-thread runtime: the kernel kills children when the thread that spawned them ends.
 ///
 /// # Errors
 /// The server cannot start: the address is taken, the home is in use, or a program is missing.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(config: Config, file: Arc<dyn SettingsFile>) -> Result<(), ServeError> {
     descriptors::raise_limit();
     // First of the rest: the kernel then queues early clients instead of refusing them.
     let listeners = bind(&config.host, config.port).map_err(|cause| ServeError::Bind {
@@ -59,8 +61,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         None => machine::default_budget(&programs.worker).await,
     };
     let fleet = fleet::start(fleet::FleetSetup {
-        sources: registry::sources(stores),
-        program: programs.worker,
+        sources: registry::sources(stores, &Arc::new(Summaries::of(&config.home))),
+        program: programs.worker.clone(),
         run: home.run().to_owned(),
         budget,
         policy: config.policy,
@@ -85,23 +87,31 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         listeners: listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?,
         supervisor: socket,
         home: config.home,
-        config: config.gateway,
-        drain: Duration::from_secs(config.drain_seconds.into()),
-        hang,
+        settings: gateway::GatewaySettings {
+            config: config.gateway,
+            drain: Duration::from_secs(config.drain_seconds.into()),
+            hang,
+        },
     });
-    let services = rpc::Services {
-        fleet: fleet.clone(),
-        gateway: gateway.clone(),
-        hub: hub.clone(),
-        stop: Arc::clone(&stop),
-    };
-    tokio::spawn(rpc::serve(calls, services));
+    let live = Live::new(file, programs.worker, (&fleet, &gateway, &hub));
+    let services = rpc::Services { fleet, gateway, hub, live, stop: Arc::clone(&stop) };
+    tokio::spawn(rpc::serve(calls, services.clone()));
     tracing::info!("mlxd is listening on {addresses}");
     tokio::select! {
         () = signals.next() => {}
         () = stop.notified() => {}
     }
     tracing::info!("stopping (a second signal stops at once)");
+    stop_processes(&services, &mut signals).await;
+    // Dropping the runtime kills the remaining children.
+    drop(home);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends all processes. A signal cuts it short.
+async fn stop_processes(services: &rpc::Services, signals: &mut StopSignals) {
+    let rpc::Services { fleet, gateway, hub, .. } = services;
     tokio::select! {
         () = async {
             tokio::join!(gateway.stop(GATEWAY_GRACE), hub.stop(HUB_GRACE));
@@ -110,10 +120,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = signals.next() => {}
         () = tokio::time::sleep(STOP_LIMIT) => tracing::error!("a process does not end: it is left behind"),
     }
-    // Dropping the runtime kills the remaining children.
-    drop(home);
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// The home's folder for models.

@@ -57,8 +57,13 @@ impl Downloader {
         pull(&hub, &order, &*meter).await
     }
 
+    /// The cache of models.
+    pub(crate) fn cache(&self) -> Result<Cache, HubError> {
+        Ok(Cache::new(&self.settings()?.cache))
+    }
+
     /// Gives back the room of a model's unfinished download.
     pub(super) fn discard(&self, model: &str) -> Result<u64, HubError> {
-        Cache::new(&self.settings()?.cache).discard(model)
+        self.cache()?.discard(model)
     }
 }

@@ -7,6 +7,13 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::prices::Prices;
+use super::text::is_address;
+
+mod headers;
+mod limits;
+
+pub use headers::ProviderHeaders;
+pub use limits::{Dollars, ProviderLimits};
 
 /// The longest name of a provider, in bytes.
 const MAX_NAME: usize = 100;
@@ -27,12 +34,16 @@ pub struct Provider {
     pub api_key: Option<SecretString>,
     /// The environment variable that holds the key. The command line replaces it by the key.
     pub api_key_env: Option<String>,
+    /// Headers of every request to it, besides those of its protocol.
+    pub headers: ProviderHeaders,
     /// The models to offer, at least one. No other model is ever asked for.
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all.
     pub timeout_seconds: u32,
     /// Whether its address may be link-local, as those of metadata services are.
     pub allow_link_local: bool,
+    /// The limits over all its models. A provider that has reached one is not asked.
+    pub limits: ProviderLimits,
 }
 
 /// The protocol of a provider.
@@ -187,15 +198,23 @@ impl Provider {
         if name == "local" {
             return Err("name: \"local\" is this machine; give the provider another name".into());
         }
-        let host = ["http://", "https://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
-        if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#', ' '])) {
+        if !is_address(&self.url) {
             return Err(format!("url: \"{}\" is no address such as https://host/v1", self.url));
         }
         if self.api_key.is_some() && self.api_key_env.is_some() {
             return Err("api_key_env: api_key is given as well".into());
         }
+        self.headers.check().map_err(|problem| format!("headers: {problem}"))?;
         if self.models.is_empty() {
             return Err("models: name at least one model; no other is ever asked for".into());
+        }
+        self.limits.check().map_err(|problem| format!("limits: {problem}"))?;
+        let unpriced = self.models.iter().find(|model| model.price.is_empty());
+        if let Some(model) = unpriced.filter(|_| self.limits.has_cost()) {
+            return Err(format!(
+                "limits: a limit of cost needs the price of each model; {} has none",
+                model.id
+            ));
         }
         match self.models.iter().find(|model| model.id.is_empty() || model.alias.as_deref() == Some("")) {
             Some(_) => Err("models: an id or an alias is empty".into()),
@@ -210,11 +229,13 @@ impl Provider {
 
 impl PartialEq for Provider {
     fn eq(&self, other: &Self) -> bool {
-        let Self { kind, url, api_key: _, api_key_env, models, timeout_seconds, allow_link_local } = self;
+        let Self { kind, url, api_key: _, api_key_env, headers, models, .. } = self;
+        let Self { timeout_seconds, allow_link_local, limits, .. } = self;
         self.exposed_key() == other.exposed_key()
-            && (kind, url, api_key_env, models)
-                == (&other.kind, &other.url, &other.api_key_env, &other.models)
-            && (timeout_seconds, allow_link_local) == (&other.timeout_seconds, &other.allow_link_local)
+            && (kind, url, api_key_env, headers, models)
+                == (&other.kind, &other.url, &other.api_key_env, &other.headers, &other.models)
+            && (timeout_seconds, allow_link_local, limits)
+                == (&other.timeout_seconds, &other.allow_link_local, &other.limits)
     }
 }
 
@@ -227,11 +248,15 @@ struct ProviderForm {
     api_key: Option<SecretString>,
     #[serde(default)]
     api_key_env: Option<String>,
+    #[serde(default)]
+    headers: ProviderHeaders,
     models: Vec<ProviderModel>,
     #[serde(default = "default_timeout")]
     timeout_seconds: u32,
     #[serde(default)]
     allow_link_local: bool,
+    #[serde(default)]
+    limits: ProviderLimits,
 }
 
 fn default_timeout() -> u32 {
@@ -249,9 +274,11 @@ impl<'de> Deserialize<'de> for Provider {
             url: form.url.trim_end_matches('/').to_owned(),
             api_key: form.api_key,
             api_key_env: form.api_key_env,
+            headers: form.headers,
             models: form.models,
             timeout_seconds: form.timeout_seconds,
             allow_link_local: form.allow_link_local,
+            limits: form.limits,
         })
     }
 }
@@ -259,14 +286,20 @@ impl<'de> Deserialize<'de> for Provider {
 impl Serialize for Provider {
     /// With the key in clear text, for the document.
     fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
-        let mut form = target.serialize_struct("Provider", 7)?;
+        let has_limits = !self.limits.is_empty();
+        let mut form = target.serialize_struct("Provider", 8 + usize::from(has_limits))?;
         form.serialize_field("kind", &self.kind)?;
         form.serialize_field("url", &self.url)?;
         form.serialize_field("api_key", &self.exposed_key())?;
         form.serialize_field("api_key_env", &self.api_key_env)?;
+        form.serialize_field("headers", &self.headers)?;
         form.serialize_field("models", &self.models)?;
         form.serialize_field("timeout_seconds", &self.timeout_seconds)?;
         form.serialize_field("allow_link_local", &self.allow_link_local)?;
+        // An earlier gateway reads the documents of providers that need none.
+        if has_limits {
+            form.serialize_field("limits", &self.limits)?;
+        }
         form.end()
     }
 }
@@ -283,12 +316,13 @@ mod tests {
     fn provider_has_an_address_and_models() {
         let providers = parse(
             r#"{"router": {"kind": "openai-compatible", "url": "https://router.example/v1/", "api_key": "sk-hidden",
-                "models": ["qwen/coder", {"id": "big", "alias": "fast", "context": 9}]}}"#,
+                "headers": {"X-Title": "mlxd"}, "models": ["qwen/coder", {"id": "big", "alias": "fast", "context": 9}]}}"#,
         )
         .unwrap();
         let (name, provider) = providers.iter().next().unwrap();
         assert_eq!((name, provider.url.as_str()), ("router", "https://router.example/v1"));
         assert_eq!(provider.timeout_seconds, 600);
+        assert_eq!(provider.headers.iter().collect::<Vec<_>>(), [("x-title", "mlxd")]);
         let names: Vec<_> =
             provider.models.iter().map(|model| (&*model.id, model.alias.as_deref())).collect();
         assert_eq!(names, [("qwen/coder", None), ("big", Some("fast"))]);
@@ -311,6 +345,18 @@ mod tests {
             (r#"{"a": {"kind": "openai", "url": "https://x", "models": []}}"#, "a.models"),
             (r#"{"a": {"kind": "openai", "url": "https://x", "models": [""]}}"#, "a.models"),
             (r#"{"a": {"kind": "openai", "url": "https://x", "models": [{"ID": "m"}]}}"#, "id, alias"),
+            (
+                r#"{"a": {"kind": "openai", "url": "https://x", "headers": {"Cookie": "x"}, "models": ["m"]}}"#,
+                "a.headers",
+            ),
+            (
+                r#"{"a": {"kind": "openai", "url": "https://x", "models": ["m"], "limits": {"requests_per_minute": 0}}}"#,
+                "a.limits",
+            ),
+            (
+                r#"{"a": {"kind": "openai", "url": "https://x", "models": ["m"], "limits": {"cost_per_day": 1}}}"#,
+                "needs the price of each model; m has none",
+            ),
             (r#"{"a": {"kind": "other", "url": "https://x", "models": ["m"]}}"#, "other"),
             (r#"{"a": {"kind": "openai", "url": "https://x", "models": ["m"], "keys": 1}}"#, "keys"),
         ] {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 mod conditions;
 
+use super::text::is_header_name;
+
 pub use conditions::{LocalCondition, LocalState, NamePattern, NameRegex, TimeRange, TokenRange, minute_of};
 
 /// All routes, in order. The first one whose conditions all hold counts.
@@ -36,6 +38,10 @@ pub struct Route {
     /// The size of the prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<TokenRange>,
+    /// The names or ids of the API keys that may send the request. An entry that ends in `*` stands for all that begin so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Vec<String>"))]
+    pub keys: Vec<NamePattern>,
     /// The values of headers, by their names in lower case.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -138,10 +144,11 @@ impl Route {
 
     /// Whether nothing but the name decides.
     pub fn is_unconditional(&self) -> bool {
-        let Self { has_tools, has_images, prompt_tokens, headers, metadata, local, time, .. } = self;
+        let Self { has_tools, has_images, prompt_tokens, keys, headers, metadata, local, time, .. } = self;
         has_tools.is_none()
             && has_images.is_none()
             && prompt_tokens.is_none()
+            && keys.is_empty()
             && headers.is_empty()
             && metadata.is_empty()
             && local.is_none()
@@ -177,10 +184,7 @@ impl Route {
         if self.name.as_deref() == Some("") {
             return Err("name: it is empty".into());
         }
-        let is_plain = |name: &String| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        };
-        if let Some(wrong) = self.headers.keys().find(|name| !is_plain(name)) {
+        if let Some(wrong) = self.headers.keys().find(|name| !is_header_name(name)) {
             return Err(format!("headers: \"{wrong}\" is no name of a header"));
         }
         if let Some(seconds) = self.first_token_seconds {

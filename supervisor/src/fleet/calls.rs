@@ -18,6 +18,10 @@ impl FleetActor {
             FleetCommand::Lookup(lookup) => self.begin_lookup(lookup),
             FleetCommand::Pool(reply) => answer(reply, self.pool()),
             FleetCommand::Watch(revision, reply) => self.change_log.watch(revision, reply),
+            FleetCommand::Limits(limits, reply) => {
+                self.set_limits(limits);
+                answer(reply, ());
+            }
             FleetCommand::Report(number, report) => self.handle_report(number, report),
             FleetCommand::Scanned(store, catalogue) => self.handle_scan(store, catalogue),
             FleetCommand::SettingsWritten(outcome) => self.finish_edit(outcome),

@@ -11,7 +11,7 @@ use ipc_proto::{Error, ErrorKind, Origin, Result};
 
 use super::actor::FleetActor;
 use super::calls::{DRAIN, answer};
-use super::{FleetCommand, Reply};
+use super::{FleetCommand, Limits, Reply};
 use crate::overrides::{Edit, SettingsOverrides};
 
 /// An edit that waits for its turn or is being written.
@@ -25,6 +25,13 @@ impl FleetActor {
     /// Ids with settings, in config.toml or at run time.
     pub(super) fn configured_ids(&self) -> impl Iterator<Item = &String> {
         self.policy.models.keys().chain(self.overrides.model_ids())
+    }
+
+    /// Puts other limits in force. Settings of single models stay.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        let Limits { budget, idle_seconds, hang_seconds } = limits;
+        self.ledger.set_budget(budget);
+        (self.policy.idle_seconds, self.policy.hang_seconds) = (idle_seconds, hang_seconds);
     }
 
     /// A model's settings as they are in force.

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::failures::BROKEN;
-use crate::registry::{Store, sources};
+use crate::registry::{Store, Summaries, sources};
 use crate::test_doubles::ScriptedProbe;
 use ipc_proto::Resource;
 use ipc_proto::supervisor::ModelState;
@@ -52,8 +52,14 @@ fn write_model(folder: &std::path::Path) {
     fs::write(folder.join("model.safetensors"), file).unwrap();
 }
 
+/// The models in a folder of this one.
+fn sources_in(folder: &std::path::Path) -> Vec<Box<dyn ModelSource>> {
+    let summaries = std::sync::Arc::new(Summaries::of(folder));
+    sources([Store::Folder(folder.join("models"))], &summaries)
+}
+
 fn fleet_in(folder: &std::path::Path, policy: Policy) -> Fleet {
-    fleet_of(folder, policy, sources([Store::Folder(folder.join("models"))]))
+    fleet_of(folder, policy, sources_in(folder))
 }
 
 fn fleet_of(folder: &std::path::Path, policy: Policy, sources: Vec<Box<dyn ModelSource>>) -> Fleet {
@@ -205,6 +211,17 @@ async fn model_larger_than_the_budget_is_refused_with_the_numbers() {
     assert!(error.message.contains("385 MiB") && error.message.contains("budget of 100 MiB"), "{error}");
     assert!(setup.starts().is_empty());
     assert_eq!(setup.fleet.pool().await.leased, 0);
+}
+
+#[tokio::test]
+async fn larger_budget_counts_at_once() {
+    let policy = Policy { memory: Some(100 << 20), ..Policy::default() };
+    let setup = stage("exit 3", policy);
+    assert_eq!(setup.refused().await.kind, ErrorKind::Unavailable);
+    let limits = Limits { budget: 8 << 30, idle_seconds: Some(9), hang_seconds: 5 };
+    setup.fleet.set_limits(limits).await.unwrap();
+    assert_eq!(setup.fleet.pool().await.budget, 8 << 30);
+    assert_eq!(setup.refused().await.kind, ErrorKind::ModelBroken, "its worker starts now");
 }
 
 #[tokio::test]

@@ -23,10 +23,12 @@ fn launch(home: &Path, document: &str) -> GatewayLaunch {
         listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
         supervisor: home.join("s.sock"),
         home: home.to_owned(),
-        config: document.into(),
-        drain: Duration::ZERO,
-        hang: Duration::from_secs(60),
+        settings: settings(document),
     }
+}
+
+fn settings(document: &str) -> GatewaySettings {
+    GatewaySettings { config: document.into(), drain: Duration::ZERO, hang: Duration::from_secs(60) }
 }
 
 /// The contents of all files with this ending.
@@ -71,5 +73,38 @@ async fn gateway_that_does_not_read_its_document_delays_nothing() {
     fs::write(&launch.program, "#!/bin/sh\nexec cat\n").unwrap();
     let gateway = start(launch);
     gateway.restart().await.unwrap();
+    gateway.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn other_settings_need_another_gateway_and_the_same_ones_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(launch(folder.path(), "one"));
+    assert_eq!(wait_for_documents(folder.path(), 1).await, ["one"]);
+    gateway.configure(settings("one")).await.unwrap();
+    gateway.configure(settings("two")).await.unwrap();
+    let mut documents = wait_for_documents(folder.path(), 2).await;
+    documents.sort();
+    assert_eq!(documents, ["one", "two"]);
+    // The next one has them too.
+    gateway.restart().await.unwrap();
+    assert_eq!(wait_for_documents(folder.path(), 3).await.iter().filter(|text| *text == "two").count(), 2);
+    gateway.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn gateway_that_cannot_be_replaced_keeps_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let launch = launch(folder.path(), "good");
+    let program = launch.program.clone();
+    let gateway = start(launch);
+    wait_for_documents(folder.path(), 1).await;
+    let script = fs::read_to_string(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 3\n").unwrap();
+    let error = gateway.configure(settings("bad")).await.unwrap_err();
+    assert!(error.message.contains("the old one stays"), "{error}");
+    fs::write(&program, script).unwrap();
+    gateway.restart().await.unwrap();
+    assert_eq!(wait_for_documents(folder.path(), 2).await, ["good", "good"]);
     gateway.stop(Duration::from_secs(5)).await;
 }

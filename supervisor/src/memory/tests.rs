@@ -43,3 +43,13 @@ fn worker_that_exceeds_its_lease_blocks_further_leases() {
     assert!(!ledger.grant(2, Share { weights: u64::MAX, kv: 5, transient: 5 }));
     assert_eq!(ledger.free(), 100);
 }
+
+#[test]
+fn smaller_budget_takes_no_lease_away() {
+    let mut ledger = Ledger::new(100);
+    assert!(ledger.grant(1, Share { weights: 80, ..Share::default() }));
+    ledger.set_budget(50);
+    assert_eq!((ledger.leased(), ledger.free(), ledger.budget()), (80, 0, 50));
+    ledger.set_budget(200);
+    assert_eq!(ledger.free(), 120);
+}

@@ -24,6 +24,8 @@ const MAX_HEADER: u64 = 64 << 20;
 const METADATA: &str = "__metadata__";
 /// Bytes of a safetensors file before the header: its length.
 const LENGTH_BYTES: u64 = 8;
+/// Tokens in a block of the worker's KV pool.
+const BLOCK_TOKENS: u64 = 32;
 /// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
 const UNPACKED: bool = !cfg!(target_os = "macos");
 
@@ -208,9 +210,40 @@ fn apply_config(details: &mut Details, config: &Value) {
     let head_size = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
     let layers = number("num_hidden_layers").unwrap_or(0);
     let kv_heads = number("num_key_value_heads").unwrap_or(heads);
-    // Keys and values, in fp32 as the pool keeps them on a CPU.
-    details.kv_bytes_per_token =
-        [layers, kv_heads, head_size].into_iter().fold(2 * 4, |product: u64, n| product.saturating_mul(n));
+    let product =
+        |numbers: [u64; 3]| numbers.into_iter().fold(1, |product: u64, n| product.saturating_mul(n));
+    let others = layers_without_attention(inner, layers);
+    let attention = product([layers - others, kv_heads, head_size]).saturating_mul(2 * BLOCK_TOKENS);
+    let [key_heads, key_dim, value_heads, value_dim] =
+        ["linear_num_key_heads", "linear_key_head_dim", "linear_num_value_heads", "linear_value_head_dim"]
+            .map(|name| number(name).unwrap_or(0));
+    let channels = match number("conv_L_cache") {
+        Some(_) => number("hidden_size").unwrap_or(0),
+        None => product([2, key_heads, key_dim]).saturating_add(product([1, value_heads, value_dim])),
+    };
+    // Of every block, the inputs of the kernel's last tokens.
+    let kernel = number("conv_L_cache").or_else(|| number("linear_conv_kernel_dim")).unwrap_or(0);
+    let block = attention.saturating_add(product([others, channels, kernel]));
+    // As many states as take the memory of the blocks.
+    let state = product([others, value_heads, value_dim]).saturating_mul(key_dim);
+    let share = state.checked_div(state.div_ceil(block.max(1))).unwrap_or(0);
+    // In fp32, as the pool keeps them on a CPU.
+    details.kv_bytes_per_token = block.saturating_add(share).div_ceil(BLOCK_TOKENS).saturating_mul(4);
+}
+
+/// How many of the layers have a short convolution (LFM2) or linear attention (Qwen 3.5) in place of attention.
+fn layers_without_attention(config: &Value, layers: u64) -> u64 {
+    if config.get("conv_L_cache").or_else(|| config.get("linear_conv_kernel_dim")).is_none() {
+        return 0;
+    }
+    let list = |name: &str| config.get(name).and_then(Value::as_array);
+    let attention = list("full_attn_idxs").map(Vec::len).or_else(|| {
+        let types = list("layer_types")?;
+        Some(types.iter().filter(|kind| kind.as_str() == Some("full_attention")).count())
+    });
+    let interval = config.get("full_attention_interval").and_then(Value::as_u64).unwrap_or(4).max(1);
+    let attention = attention.map_or(layers / interval, |attention| attention as u64);
+    layers.saturating_sub(attention)
 }
 
 fn apply_templates(details: &mut Details, folder: &Path) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipc_proto::supervisor::Details;
 use model_folder::weights;
@@ -11,6 +11,7 @@ use model_folder::weights;
 use super::inspect::{SENTENCE_CONFIG, inspect};
 use super::reader::Reader;
 use super::stores::{Found, PathContent, Store, find_folders};
+use super::summaries::Summaries;
 use super::{Catalogue, Folder, Model};
 
 /// Finds the models of one store.
@@ -22,35 +23,47 @@ pub(crate) trait ModelSource: Send {
     fn scan(&mut self) -> Catalogue;
 }
 
-/// Sources that read these stores from disk.
-pub(crate) fn sources(stores: impl IntoIterator<Item = Store>) -> Vec<Box<dyn ModelSource>> {
-    stores.into_iter().map(|store| Box::new(StoreScanner::new(store)) as Box<dyn ModelSource>).collect()
+/// Sources that read these stores from disk. Models that the summaries know are not read.
+pub(crate) fn sources(
+    stores: impl IntoIterator<Item = Store>,
+    summaries: &Arc<Summaries>,
+) -> Vec<Box<dyn ModelSource>> {
+    let scanner = |store| Box::new(StoreScanner::new(store, Arc::clone(summaries))) as Box<dyn ModelSource>;
+    stores.into_iter().map(scanner).collect()
 }
 
-/// Scans stores once, one after another.
-pub(crate) fn scan_at_once(stores: Vec<Store>) -> Vec<(Store, Catalogue)> {
-    let scan = |store: Store| (store.clone(), StoreScanner::new(store).scan());
-    stores.into_iter().map(scan).collect()
+/// Scans stores once, one after another. Writes into the home what the next scan need not read.
+pub(crate) fn scan_at_once(stores: Vec<Store>, home: &Path) -> Vec<(Store, Catalogue)> {
+    let began = SystemTime::now();
+    let summaries = Arc::new(Summaries::of(home));
+    let scan = |store: Store| (store.clone(), StoreScanner::new(store, Arc::clone(&summaries)).scan());
+    let scanned: Vec<_> = stores.into_iter().map(scan).collect();
+    summaries.update(scanned.iter().flat_map(|(_, catalogue)| catalogue.values()), began);
+    scanned
 }
 
-/// Reads a store, and headers only of models whose files have changed.
+/// Reads a store, and headers only of models whose files have changed since the last scan or its summary.
 pub(super) struct StoreScanner {
     store: Store,
     /// The models as they were when their folders answered.
     last: Catalogue,
+    summaries: Arc<Summaries>,
     places: Reader<PathContent>,
     headers: Reader<Details>,
 }
 
 impl StoreScanner {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store, last: Catalogue::new(), places: Reader::new(), headers: Reader::new() }
+    pub(super) fn new(store: Store, summaries: Arc<Summaries>) -> Self {
+        Self { store, last: Catalogue::new(), summaries, places: Reader::new(), headers: Reader::new() }
     }
 
     /// A model whose folder answers.
     fn read(&mut self, id: &str, folder: Folder) -> Arc<Model> {
         if let Some(known) = self.last.get(id).filter(|model| model.folder == folder) {
             return Arc::clone(known);
+        }
+        if let Some(details) = self.summaries.details(&folder).cloned() {
+            return Arc::new(Model { folder, details, silent: false });
         }
         let path = folder.path.clone();
         match self.headers.read(&folder.path, move || inspect(&path)) {
@@ -132,6 +145,7 @@ fn other_files(path: &Path) -> Vec<PathBuf> {
         "chat_template.jinja",
         "chat_template.json",
         "modules.json",
+        "1_Pooling/config.json",
         SENTENCE_CONFIG,
         weights::INDEX,
     ];
@@ -142,7 +156,7 @@ fn other_files(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Length and modification time in nanoseconds.
-fn file_stamp(meta: &fs::Metadata) -> (u64, u64) {
+pub(super) fn file_stamp(meta: &fs::Metadata) -> (u64, u64) {
     let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     (meta.len(), modified.map_or(0, |time| time.as_nanos() as u64))
 }

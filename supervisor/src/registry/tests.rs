@@ -24,7 +24,7 @@ fn scanned_registry(stores: Vec<Store>) -> (Registry, Receiver<(usize, Catalogue
     let count = stores.len();
     let (report, scans) = channel();
     let report = move |store, models| drop(report.send((store, models)));
-    let mut registry = Registry::start(sources(stores), report).unwrap();
+    let mut registry = Registry::start(sources(stores, &no_summaries()), report).unwrap();
     for _ in 0..count {
         let (store, models) = scans.recv().unwrap();
         registry.complete_scan(store, models, Instant::now());
@@ -35,6 +35,14 @@ fn scanned_registry(stores: Vec<Store>) -> (Registry, Receiver<(usize, Catalogue
 fn scan_folders(folders: &[PathBuf]) -> BTreeMap<String, Folder> {
     let (registry, _) = scanned_registry(folders.iter().cloned().map(Store::Folder).collect());
     registry.models().clone().into_iter().map(|(id, model)| (id, model.folder.clone())).collect()
+}
+
+fn no_summaries() -> Arc<Summaries> {
+    Arc::new(Summaries::of(Path::new("/nowhere")))
+}
+
+fn scanner(store: Store) -> StoreScanner {
+    StoreScanner::new(store, no_summaries())
 }
 
 /// The model of a store that is one model's folder.
@@ -191,6 +199,46 @@ fn vision_model_counts_only_its_language_model() {
     assert!(!details.capabilities.vision, "the worker refuses images");
 }
 
+/// LFM2-1.2B: six layers with attention, ten with convolutions.
+#[test]
+fn layers_with_convolutions_need_their_last_inputs_of_every_block() {
+    let attention = [2, 5, 8, 10, 12, 14];
+    let kinds: Vec<&str> =
+        (0..16).map(|at| if attention.contains(&at) { "full_attention" } else { "conv" }).collect();
+    let sizes = serde_json::json!({
+        "model_type": "lfm2", "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "hidden_size": 2048, "conv_L_cache": 3,
+    });
+    for (field, value) in [("full_attn_idxs", attention.to_vec().into()), ("layer_types", kinds.into())] {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = sizes.clone();
+        config[field] = value;
+        fs::write(root.path().join("config.json"), config.to_string()).unwrap();
+        let file = root.path().join("model.safetensors");
+        write_weights(&file, &[("model.embedding_norm.weight", "F32", &[64], 4)]);
+        let details = inspect::inspect(root.path());
+        assert_eq!(details.kv_bytes_per_token, 4 * (6 * 2 * 8 * 64 + 10 * 2048 * 3 / 32), "{field}");
+    }
+}
+
+/// Qwen3.5-0.8B: six layers with attention, 18 with states. The states get as much memory as the blocks.
+#[test]
+fn recurrent_states_have_a_share_in_every_block() {
+    let root = tempfile::tempdir().unwrap();
+    let config = serde_json::json!({"model_type": "qwen3_5", "text_config": {
+        "num_hidden_layers": 24, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256, "hidden_size": 1024,
+        "linear_num_key_heads": 16, "linear_num_value_heads": 16, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "full_attention_interval": 4,
+    }});
+    fs::write(root.path().join("config.json"), config.to_string()).unwrap();
+    write_weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "F32", &[64], 4)]);
+    let block: u64 = 6 * 2 * 2 * 256 * 32 + 18 * 6144 * 4;
+    let state: u64 = 18 * 16 * 128 * 128;
+    let share = state / state.div_ceil(block);
+    assert!(share < block && share * 10 > block * 8);
+    assert_eq!(inspect::inspect(root.path()).kv_bytes_per_token, (block + share).div_ceil(32) * 4);
+}
+
 #[test]
 fn mxfp4_weights_are_counted_in_both_layouts() {
     for (name, shape, width) in
@@ -234,7 +282,7 @@ fn headers_give_details_and_are_read_again_only_after_a_change() {
             ("model.norm.weight", "BF16", &[64], 2),
         ],
     );
-    let mut scanner = StoreScanner::new(Store::Folder(root.path().to_owned()));
+    let mut scanner = scanner(Store::Folder(root.path().to_owned()));
     let first = only_model(&mut scanner);
     let details = &first.details;
     assert_eq!(details.problem, None);
@@ -257,7 +305,7 @@ fn invalid_chat_template_is_reported_until_it_changes() {
     fs::write(root.path().join("config.json"), r#"{"model_type": "qwen3"}"#).unwrap();
     fs::write(root.path().join("chat_template.jinja"), "{% if %}").unwrap();
     write_weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "BF16", &[64], 2)]);
-    let mut scanner = StoreScanner::new(Store::Folder(root.path().to_owned()));
+    let mut scanner = scanner(Store::Folder(root.path().to_owned()));
     let mut details = || only_model(&mut scanner).details.clone();
     assert!(details().chat_problem.unwrap().contains("chat_template.jinja"));
     assert!(!details().capabilities.chat && details().problem.is_none());
@@ -347,7 +395,7 @@ fn fifos_in_place_of_files_do_not_block_a_scan() {
         let _ = fs::remove_file(&path);
         make_fifo(&path);
     }
-    let found = StoreScanner::new(Store::Folder(root.path().to_owned())).scan();
+    let found = scanner(Store::Folder(root.path().to_owned())).scan();
     assert_eq!(found.keys().collect::<Vec<_>>(), ["template", "weights"]);
     let problem = found["weights"].details.problem.as_ref().unwrap();
     assert!(problem.contains("model.safetensors") && problem.contains("not a regular file"), "{problem}");
@@ -360,7 +408,7 @@ fn fifo_in_place_of_a_hub_reference_does_not_block_a_scan() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("models--org--name/refs")).unwrap();
     make_fifo(&root.path().join("models--org--name/refs/main"));
-    assert!(StoreScanner::new(Store::Hub(root.path().to_owned())).scan().is_empty());
+    assert!(scanner(Store::Hub(root.path().to_owned())).scan().is_empty());
 }
 
 /// The problem of a supported model with these files, all of which hold "x".
@@ -470,7 +518,7 @@ fn snapshots_without_main_reference_are_found() {
     write_snapshot(hub.path(), "probed", "0123abcd", Some(("main", "89abcdef")));
     write_snapshot(hub.path(), "probed", "89abcdef", None);
     fs::remove_file(hub.path().join("models--org--probed/snapshots/89abcdef/model.safetensors")).unwrap();
-    let found = StoreScanner::new(Store::Hub(hub.path().to_owned())).scan();
+    let found = scanner(Store::Hub(hub.path().to_owned())).scan();
     assert_eq!(
         found.keys().collect::<Vec<_>>(),
         ["org/none", "org/probed", "org/pull", "org/stale", "org/two"]
@@ -489,7 +537,7 @@ fn snapshot_with_a_link_to_nowhere_is_listed_with_the_file() {
     fs::write(snapshot.join("tokenizer.json"), "{}").unwrap();
     fs::remove_file(snapshot.join("model.safetensors")).unwrap();
     std::os::unix::fs::symlink("../../blobs/feed", snapshot.join("model.safetensors")).unwrap();
-    let found = StoreScanner::new(Store::Hub(hub.path().to_owned())).scan();
+    let found = scanner(Store::Hub(hub.path().to_owned())).scan();
     let problem = found["org/cut"].details.problem.as_ref().unwrap();
     assert!(problem.starts_with("model.safetensors: is missing, its link leads nowhere"), "{problem}");
 }

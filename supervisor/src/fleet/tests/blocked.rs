@@ -27,7 +27,7 @@ fn fleet_with_blocked_store(script: &str, policy: Policy) -> (Stage, Sender<Cata
     let (catalogues, received) = channel();
     let stage = stage_with(script, |folder| {
         let mut all: Vec<Box<dyn ModelSource>> = vec![Box::new(BlockedSource(received))];
-        all.extend(sources([Store::Folder(folder.join("models"))]));
+        all.extend(sources_in(folder));
         fleet_of(folder, policy, all)
     });
     (stage, catalogues)
