@@ -18,7 +18,7 @@ use ipc_proto::generate::Priority;
 use ipc_proto::{Disposition, Error, ErrorKind, Field, Origin, Result};
 use tokio::sync::watch;
 
-use budget::{Exhausted, Limits, Moment, Standing};
+use budget::{Exhausted, Limits, Moment, Size, Standing};
 use key::{Key, KeyRecord, KeyState, Rights, Scope};
 use secret::Digest;
 
@@ -75,7 +75,8 @@ impl Keys {
         let key = |text: &str| {
             let tenant = tenant_name(&format!("mlxd tenant {text}"));
             let state = Arc::new(KeyState::new(Limits::default()));
-            Arc::new(Key { tenant, identity: None, rights: Rights::all(), expires_at: None, state })
+            let rights = Rights::all();
+            Arc::new(Key { tenant, identity: None, rights, expires_at: None, store_content: false, state })
         };
         Self {
             configured: configured.into_iter().map(|text| (secret::digest(text), key(text))).collect(),
@@ -175,6 +176,7 @@ fn in_use(record: &KeyRecord, state: Arc<KeyState>) -> Key {
         identity: Some(KeyIdentity { id: record.id.as_str().into(), name: record.name.as_str().into() }),
         rights: record.rights.clone(),
         expires_at: record.expires_at,
+        store_content: record.store_content,
         state,
     }
 }
@@ -222,7 +224,7 @@ impl Tenant {
         let Some(admission) = &self.0 else { return Ok(Self(None)) };
         let key = Arc::clone(&admission.key);
         key.check(Scope::Inference, now)?;
-        let admitted = key.state.budget().admit(estimate, now);
+        let admitted = key.state.budget().admit(Size::of_tokens(estimate.into()), now);
         if let Err(Exhausted { limit, wait }) = admitted {
             let text = format!("this API key's limit of {limit} is reached");
             let error = Error::new(ErrorKind::RateLimited, Origin::Gateway, text);
@@ -241,8 +243,8 @@ impl Tenant {
     /// Counts the tokens of a part of the request. They replace what is reserved.
     pub fn spend(&self, tokens: u64) {
         if let Some(admission) = &self.0 {
-            let reserved = admission.reserved.swap(0, Ordering::Relaxed);
-            admission.key.state.budget().settle(reserved, tokens, Moment::now());
+            let reserved = Size::of_tokens(admission.reserved.swap(0, Ordering::Relaxed).into());
+            admission.key.state.budget().settle(reserved, Size::of_tokens(tokens), Moment::now());
         }
     }
 
@@ -254,6 +256,11 @@ impl Tenant {
     /// Whether the tenant has the scope `admin`, as everyone has on a server without keys.
     pub fn is_admin(&self) -> bool {
         self.key().is_none_or(|key| key.rights.include(Scope::Admin))
+    }
+
+    /// Whether the content of the tenant's requests is stored with the request log.
+    pub fn stores_content(&self) -> bool {
+        self.key().is_some_and(|key| key.store_content)
     }
 
     /// Id and name of the key; `None` for a key of the settings.
@@ -312,7 +319,8 @@ impl Drop for Admission {
         // A request that ended before it used anything.
         let reserved = self.reserved.swap(0, Ordering::Relaxed);
         if reserved > 0 {
-            self.key.state.budget().settle(reserved, 0, Moment::now());
+            let reserved = Size::of_tokens(reserved.into());
+            self.key.state.budget().settle(reserved, Size::default(), Moment::now());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The neutral form of requests and outputs, between the protocols and the backends. Imports no other module of the gateway.
 
+pub mod content;
 pub mod course;
 pub mod directory;
 pub mod labels;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use gateway::audit::{bus, sink};
 use gateway::backends::by_name::{ByName, ProviderPool};
 use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
@@ -19,11 +18,11 @@ use gateway::server::shutdown::{Signals, Stage, draining};
 use gateway::server::state::{AppState, Stores};
 use gateway::server::{connections, listener, router};
 use gateway::store::{Db, key_store::KeyStore, routing_store::RoutingStore};
-use gateway::{commands, config};
+use gateway::telemetry::logs;
+use gateway::{audit, commands, config};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::lifeline;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// Time for writing the last records at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -54,9 +53,7 @@ fn main() -> anyhow::Result<()> {
         std::process::exit(status);
     }
     let arguments = Arguments::parse();
-    let filter =
-        EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    logs::init();
     if arguments.lifeline {
         lifeline::watch()?;
     }
@@ -76,19 +73,19 @@ async fn serve(
     let listener = ClosableListener::new(Listeners::from_std(listeners)?, closed);
     let db = Db::new(&arguments.home);
     db.open_in_background();
-    let (audit, receiver) = bus::bus();
-    let sink = tokio::spawn(sink::run(receiver, db.clone()));
+    let (queue, audit) = audit::start(&db, config)?;
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let beating = Arc::clone(&fleet);
     tokio::spawn(async move { beating.keep_beating().await });
     let local = Arc::new(LocalBackend::new(Arc::clone(&fleet), config.auto_download));
     let pool = ProviderPool::new(config)?;
+    tokio::spawn(Arc::clone(&pool).follow_costs(db.clone()));
     let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), Arc::clone(&pool));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), config.recoveries));
     let changes = FleetWatch::default();
     tokio::spawn(changes.clone().follow(Arc::clone(&fleet), move |change| local.apply(change)));
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
-    let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), audit);
+    let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), queue);
     services.catalogue.fill();
     let keys = KeyStore::start(db.clone(), &arguments.home, config.api_keys.expose());
     let routing =
@@ -123,7 +120,7 @@ async fn serve(
         _ = over.wait_for(|stage| *stage == Stage::Over) => tracing::warn!("requests still running are cut off"),
     }
     // Dropping an aborted request writes its record. Unfinished background responses are stored incomplete.
-    let flushed = async { tokio::join!(responses.wait_idle(), sink, keys.flush()) };
+    let flushed = async { tokio::join!(responses.wait_idle(), audit.finish(), keys.flush()) };
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     db.close().await;
     Ok(())

@@ -1,10 +1,13 @@
 //! The database. All SQL is here and in `migrations/`.
 
 pub mod chats;
+pub mod contents;
 mod file;
+pub mod folders;
 pub mod instance;
 pub mod key_store;
 pub mod keys;
+pub mod presets;
 pub mod requests;
 pub mod responses;
 pub mod routing;

@@ -1,11 +1,12 @@
-//! Limits of a key: requests and tokens in a minute, tokens in a day and in a month (UTC). Pure: the caller gives the time.
+//! Limits of a key or a provider: requests and tokens in a minute, tokens or cost in a day and in a month (UTC). Pure: the caller
+//! gives the time.
 //!
 //! A request reserves an estimate of its tokens. At its end the reservation is replaced by its real usage.
 //!
 //! The limits of a minute are token buckets: they fill evenly and hold at most one minute's worth. A bucket may fall below zero.
 //! The next request then waits longer.
 //!
-//! A day's or month's tokens are those used and those that running requests have reserved. A request passes if its own fit, too.
+//! A day's or month's amount is that used and those that running requests have reserved. A request passes if its own fit, too.
 //! One that is alone passes as long as any are left, so the last request of a day may exceed the limit.
 
 use std::time::{Duration, Instant};
@@ -31,6 +32,64 @@ pub struct Limits {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month.
     pub tokens_per_month: Option<u64>,
+}
+
+/// The limits of a budget. `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Requests in a minute.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in a minute.
+    pub tokens_per_minute: Option<u32>,
+    /// The amount in a calendar day.
+    pub day: Option<u64>,
+    /// The amount in a calendar month.
+    pub month: Option<u64>,
+    /// The unit of these amounts.
+    pub unit: Unit,
+}
+
+/// What days and months count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// Tokens.
+    #[default]
+    Tokens,
+    /// Billionths of a US dollar.
+    NanoDollars,
+}
+
+impl Unit {
+    fn text(self, amount: u64) -> String {
+        match self {
+            Self::Tokens => format!("{amount} tokens"),
+            Self::NanoDollars => format!("${}", amount as f64 / 1e9),
+        }
+    }
+}
+
+/// The size of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Tokens, for the limit of a minute.
+    pub tokens: u64,
+    /// The amount, for days and months.
+    pub amount: u64,
+}
+
+impl Size {
+    /// The size where days and months count tokens too.
+    pub fn of_tokens(tokens: u64) -> Self {
+        Self { tokens, amount: tokens }
+    }
+}
+
+impl From<Limits> for Bounds {
+    fn from(limits: Limits) -> Self {
+        let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month } = limits;
+        let (day, month) = (tokens_per_day, tokens_per_month);
+        Self { requests_per_minute, tokens_per_minute, day, month, unit: Unit::Tokens }
+    }
 }
 
 /// A point in time, by the monotonic clock and by the calendar.
@@ -78,17 +137,17 @@ pub struct Exhausted {
     pub wait: Duration,
 }
 
-/// The limits of a key and their use.
+/// Limits and their use.
 #[derive(Debug)]
 pub struct Budget {
-    limits: Limits,
+    bounds: Bounds,
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
     day: Period,
     month: Period,
 }
 
-/// Tokens of one calendar day or month.
+/// The amount of one calendar day or month.
 #[derive(Debug, Clone, Copy)]
 struct Period {
     /// Its first day.
@@ -119,18 +178,18 @@ impl Period {
         }
     }
 
-    /// Whether a request of about `estimate` tokens fits beside those that run.
-    fn check(&self, limit: Option<u64>, estimate: u32) -> Result<(), Shortage> {
+    /// Whether a request of about this amount fits beside those that run.
+    fn check(&self, limit: Option<u64>, estimate: u64) -> Result<(), Shortage> {
         let Some(limit) = limit else { return Ok(()) };
         if self.used >= limit {
             return Err(Shortage::Used);
         }
-        let total = self.used.saturating_add(self.reserved).saturating_add(estimate.max(1).into());
+        let total = self.used.saturating_add(self.reserved).saturating_add(estimate.max(1));
         if self.reserved > 0 && total > limit { Err(Shortage::Reserved) } else { Ok(()) }
     }
 
-    fn settle(&mut self, reserved: u32, used: u64) {
-        self.reserved = self.reserved.saturating_sub(reserved.into());
+    fn settle(&mut self, reserved: u64, used: u64) {
+        self.reserved = self.reserved.saturating_sub(reserved);
         self.used = self.used.saturating_add(used);
     }
 }
@@ -148,73 +207,88 @@ fn until(day: Option<NaiveDate>, time: DateTime<Utc>) -> Duration {
 
 impl Budget {
     /// Full buckets, and no use in this day and month.
-    pub fn new(limits: Limits, now: Moment) -> Self {
+    pub fn new(bounds: impl Into<Bounds>, now: Moment) -> Self {
+        let bounds = bounds.into();
         let bucket = |limit| Bucket::new(limit, now.clock);
         let today = now.time.date_naive();
         Self {
-            limits,
-            requests: limits.requests_per_minute.map(bucket),
-            tokens: limits.tokens_per_minute.map(bucket),
+            bounds,
+            requests: bounds.requests_per_minute.map(bucket),
+            tokens: bounds.tokens_per_minute.map(bucket),
             day: Period::new(today),
             month: Period::new(month_begin(today)),
         }
     }
 
-    /// Takes one request of about `estimate` tokens from the limits. An estimate above the limit of a minute counts as that
+    /// Takes one request of about this size from the limits. An estimate above the limit of a minute counts as that
     /// limit: a request that is alone may pass.
     ///
     /// # Errors
     /// A limit is exhausted. Nothing is taken.
-    pub fn admit(&mut self, estimate: u32, now: Moment) -> Result<(), Exhausted> {
+    pub fn admit(&mut self, estimate: Size, now: Moment) -> Result<(), Exhausted> {
         self.enter(now);
-        self.check_periods(estimate, now.time)?;
+        self.check_periods(estimate.amount, now.time)?;
         if let Some(bucket) = &self.requests {
             let limit = || format!("{} requests a minute", bucket.limit);
             bucket.check(1).map_err(|wait| Exhausted { limit: limit(), wait })?;
         }
         if let Some(bucket) = &mut self.tokens {
             let limit = || format!("{} tokens a minute", bucket.limit);
-            bucket.check(estimate).map_err(|wait| Exhausted { limit: limit(), wait })?;
-            bucket.level -= f64::from(estimate);
+            bucket.check(estimate.tokens).map_err(|wait| Exhausted { limit: limit(), wait })?;
+            bucket.level -= estimate.tokens as f64;
         }
         if let Some(bucket) = &mut self.requests {
             bucket.level -= 1.0;
         }
         for period in [&mut self.day, &mut self.month] {
-            period.reserved = period.reserved.saturating_add(estimate.into());
+            period.reserved = period.reserved.saturating_add(estimate.amount);
         }
         Ok(())
     }
 
-    fn check_periods(&self, estimate: u32, time: DateTime<Utc>) -> Result<(), Exhausted> {
+    fn check_periods(&self, estimate: u64, time: DateTime<Utc>) -> Result<(), Exhausted> {
         let today = time.date_naive();
         let tomorrow = today.checked_add_days(Days::new(1));
         let next_month = month_begin(today).checked_add_months(Months::new(1));
-        let Limits { tokens_per_day, tokens_per_month, .. } = self.limits;
-        for (period, limit, name, next) in [
-            (&self.day, tokens_per_day, "day", tomorrow),
-            (&self.month, tokens_per_month, "month", next_month),
-        ] {
+        let Bounds { day, month, unit, .. } = self.bounds;
+        for (period, limit, name, next) in
+            [(&self.day, day, "day", tomorrow), (&self.month, month, "month", next_month)]
+        {
             let Err(shortage) = period.check(limit, estimate) else { continue };
             let until_next = until(next, time);
             let (running, wait) = match shortage {
                 Shortage::Used => ("", until_next),
                 Shortage::Reserved => (", counting the requests that run", until_next.min(RUNNING)),
             };
-            let limit = format!("{} tokens a {name} (UTC){running}", limit.unwrap_or_default());
+            let limit = format!("{} a {name} (UTC){running}", unit.text(limit.unwrap_or_default()));
             return Err(Exhausted { limit, wait });
         }
         Ok(())
     }
 
     /// Counts the real usage of a request instead of the part `reserved` of its estimate.
-    pub fn settle(&mut self, reserved: u32, used: u64, now: Moment) {
+    pub fn settle(&mut self, reserved: Size, used: Size, now: Moment) {
         self.enter(now);
         if let Some(bucket) = &mut self.tokens {
-            bucket.level = (bucket.level + f64::from(reserved) - used as f64).min(f64::from(bucket.limit));
+            let level = bucket.level + reserved.tokens as f64 - used.tokens as f64;
+            bucket.level = level.min(f64::from(bucket.limit));
         }
-        self.day.settle(reserved, used);
-        self.month.settle(reserved, used);
+        self.day.settle(reserved.amount, used.amount);
+        self.month.settle(reserved.amount, used.amount);
+    }
+
+    /// Takes a request back that was not sent.
+    pub fn cancel(&mut self, reserved: Size, now: Moment) {
+        self.settle(reserved, Size::default(), now);
+        if let Some(bucket) = &mut self.requests {
+            bucket.level = (bucket.level + 1.0).min(f64::from(bucket.limit));
+        }
+    }
+
+    /// The amounts of this day and month.
+    pub fn used(&mut self, now: Moment) -> (u64, u64) {
+        self.enter(now);
+        (self.day.used, self.month.used)
     }
 
     /// Takes over the use that the audit log shows, where it is larger: of an earlier gateway process.
@@ -226,7 +300,7 @@ impl Budget {
 
     /// Whether there is a limit of a day or a month.
     pub fn has_periods(&self) -> bool {
-        self.limits.tokens_per_day.is_some() || self.limits.tokens_per_month.is_some()
+        self.bounds.day.is_some() || self.bounds.month.is_some()
     }
 
     /// The remaining limits of a minute.
@@ -273,8 +347,8 @@ impl Bucket {
     }
 
     /// Returns the time to wait until `amount` is there, if it is not. More than the limit never is.
-    fn check(&self, amount: u32) -> Result<(), Duration> {
-        let missing = f64::from(amount.min(self.limit).max(1)) - self.level;
+    fn check(&self, amount: u64) -> Result<(), Duration> {
+        let missing = amount.min(self.limit.into()).max(1) as f64 - self.level;
         if missing <= ROUNDING { Ok(()) } else { Err(self.time(missing)) }
     }
 

@@ -27,6 +27,8 @@ pub struct KeyRecord {
     pub rights: Rights,
     /// Its limits of requests and tokens.
     pub limits: Limits,
+    /// Whether the content of its requests is stored with the request log.
+    pub store_content: bool,
     /// Its creation, in seconds since the epoch.
     pub created_at: i64,
     /// Its expiry, in seconds since the epoch.
@@ -112,6 +114,8 @@ pub struct Key {
     pub rights: Rights,
     /// Its expiry, in seconds since the epoch.
     pub expires_at: Option<i64>,
+    /// Whether the content of its requests is stored with the request log.
+    pub store_content: bool,
     /// Its use. A key that is read from the database again keeps it.
     pub state: Arc<KeyState>,
 }

@@ -16,6 +16,7 @@ fn record(id: &str, text: &str) -> KeyRecord {
         last_four: secret::last_four(text),
         rights: Rights { scopes: vec![Scope::Inference], ..Rights::all() },
         limits: Limits::default(),
+        store_content: false,
         created_at: 1,
         expires_at: None,
         last_used_at: None,

@@ -13,7 +13,7 @@ use super::chat_wire::{Chat, ChatInput, ChatMark, ChatQuery, ChatSummaries};
 use crate::access::Tenant;
 use crate::protocols::common::body;
 use crate::protocols::error::{ApiError, unroutable};
-use crate::store::chats::{ChatChange, ChatCursor, ChatSummary, ChatUse};
+use crate::store::chats::{ChatChange, ChatCursor, ChatFilter, ChatLabels, ChatSummary, ChatUse};
 use crate::store::{Db, DbError};
 
 const DEFAULT_PAGE: u32 = 50;
@@ -34,14 +34,16 @@ pub async fn list(
     Extension(tenant): Extension<Tenant>,
     query: Result<Query<ChatQuery>, QueryRejection>,
 ) -> Result<Json<ChatSummaries>, ApiError> {
-    let Query(ChatQuery { search, after, limit }) =
+    let Query(ChatQuery { search, folder, after, limit }) =
         query.map_err(|e| Error::invalid("limit", e.body_text()))?;
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Error::invalid("limit", format!("limit must be between 1 and {MAX_PAGE}")).into());
     }
     let after = after.as_deref().map(cursor).transpose()?;
-    let found = db.chats(owner(&tenant), search.as_deref(), after.as_ref(), limit + 1).await;
+    let (search, folder) = (search.as_deref(), folder.as_deref());
+    let filter = ChatFilter { search, folder, after: after.as_ref(), limit: limit + 1 };
+    let found = db.chats(owner(&tenant), &filter).await;
     let mut chats = found.map_err(|error| refused(&error))?;
     let has_more = chats.len() > limit as usize;
     chats.truncate(limit as usize);
@@ -92,7 +94,7 @@ pub async fn put(
     })
 }
 
-/// `PATCH /ui/v1/chats/{id}`: renames or pins a conversation.
+/// `PATCH /ui/v1/chats/{id}`: renames, pins or moves a conversation.
 ///
 /// # Errors
 /// A wrong title.
@@ -102,9 +104,17 @@ pub async fn mark(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let ChatMark { title, pinned } = body::json(request).await?;
+    let ChatMark { title, pinned, folder } = body::json(request).await?;
     let title = title.as_deref().map(check_title).transpose()?;
-    Ok(respond(&id, db.mark_chat(owner(&tenant), &id, title, pinned).await))
+    let labels = ChatLabels { title, pinned, folder: folder.as_deref() };
+    let marked = db.mark_chat(owner(&tenant), &id, &labels).await;
+    Ok(match (marked, folder) {
+        (Ok(None), Some(folder)) if !folder.is_empty() => unroutable(
+            StatusCode::NOT_FOUND,
+            format!("there is no conversation \"{id}\", or no folder \"{folder}\""),
+        ),
+        (marked, _) => respond(&id, marked),
+    })
 }
 
 /// `DELETE /ui/v1/chats/{id}`.
@@ -125,12 +135,12 @@ fn respond(id: &str, found: Result<Option<impl serde::Serialize>, DbError>) -> R
     }
 }
 
-/// The owner in the table.
-fn owner(tenant: &Tenant) -> &str {
+/// The owner in the tables of the page.
+pub(super) fn owner(tenant: &Tenant) -> &str {
     if tenant.is_admin() { "" } else { tenant.name() }
 }
 
-fn check_id(id: &str) -> Result<()> {
+pub(super) fn check_id(id: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(is_plain) {
         return Ok(());
@@ -174,9 +184,10 @@ fn cursor(text: &str) -> Result<ChatCursor> {
     parse().ok_or_else(|| Error::invalid("after", "after must be the next of an earlier page"))
 }
 
-fn refused(error: &DbError) -> Error {
-    tracing::warn!(%error, "conversations cannot be read or stored");
-    let text = "conversations cannot be read or stored at present; the server's log says why";
+pub(super) fn refused(error: &DbError) -> Error {
+    tracing::warn!(%error, "conversations, folders and presets cannot be read or stored");
+    let text =
+        "conversations, folders and presets cannot be read or stored at present; the server's log says why";
     Error::new(ErrorKind::Unavailable, Origin::Gateway, text)
 }
 
@@ -190,6 +201,7 @@ mod tests {
             id: "a-1".into(),
             title: "T".into(),
             pinned: true,
+            folder: String::new(),
             created_at_ms: 1,
             updated_at_ms: 7,
             revision: 3,

@@ -34,6 +34,9 @@ pub struct KeyInput {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month (UTC).
     pub tokens_per_month: Option<u64>,
+    /// Whether prompts and outputs of its requests are stored with the request log.
+    #[serde(default)]
+    pub store_content: bool,
     /// The time from which it is refused.
     pub expires_at: Option<i64>,
 }
@@ -58,6 +61,8 @@ pub struct ApiKey {
     pub priority: Option<Priority>,
     #[serde(flatten)]
     pub limits: Limits,
+    /// Whether prompts and outputs of its requests are stored with the request log.
+    pub store_content: bool,
     pub created_at: i64,
     pub expires_at: Option<i64>,
     /// Up to half a minute late after a crash.

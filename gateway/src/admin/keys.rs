@@ -154,6 +154,7 @@ fn check(input: KeyInput, id: String, secret: &str, now: i64) -> Result<KeyRecor
             tokens_per_day: input.tokens_per_day,
             tokens_per_month: input.tokens_per_month,
         },
+        store_content: input.store_content,
         created_at: now,
         expires_at: input.expires_at,
         last_used_at: None,
@@ -181,6 +182,7 @@ fn view(key: KeyRecord) -> ApiKey {
         local_only: key.rights.local_only,
         priority: key.rights.priority,
         limits: key.limits,
+        store_content: key.store_content,
         created_at: key.created_at,
         expires_at: key.expires_at,
         last_used_at: key.last_used_at,
@@ -205,6 +207,7 @@ mod tests {
         assert_eq!(key.rights.scopes, [Scope::Inference]);
         assert_eq!((key.limits, key.expires_at), (Limits::default(), None));
         assert!(key.rights.models.is_empty() && !key.rights.local_only && key.rights.priority.is_none());
+        assert!(!key.store_content);
     }
 
     #[test]

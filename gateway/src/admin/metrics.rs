@@ -29,6 +29,7 @@ pub async fn metrics(
         recoveries: counters.recoveries.load(Ordering::Relaxed),
         given_up: counters.given_up.load(Ordering::Relaxed),
         records_lost: services.audit.lost(),
+        contents_lost: services.audit.contents().lost(),
         responses_lost: responses.lost(),
     };
     let pool = within(services.fleet.pool()).await.ok();
@@ -46,6 +47,8 @@ pub struct GatewayMetrics {
     pub given_up: u64,
     /// Records that were not written to the database.
     pub records_lost: u64,
+    /// Prompts and outputs that could not be stored.
+    pub contents_lost: u64,
     /// Responses that were not stored.
     pub responses_lost: u64,
 }
@@ -117,6 +120,12 @@ pub fn text(pool: Option<&Pool>, gateway: &GatewayMetrics) -> String {
             "counter",
             "Records of requests that could not be written.",
             gateway.records_lost,
+        ),
+        (
+            "mlxd_contents_lost_total",
+            "counter",
+            "Stored prompts and outputs that could not be written.",
+            gateway.contents_lost,
         ),
         (
             "mlxd_responses_lost_total",
@@ -197,7 +206,8 @@ mod tests {
         lease.health.drafts.accepted = 12;
         let pool = Pool { budget: 9, pressure: Pressure::Warn, leases: vec![lease], ..Pool::default() };
         let mut gateway =
-            GatewayMetrics { recoveries: 2, records_lost: 3, responses_lost: 1, ..GatewayMetrics::default() };
+            GatewayMetrics { recoveries: 2, records_lost: 3, contents_lost: 6, ..GatewayMetrics::default() };
+        gateway.responses_lost = 1;
         gateway.sums.requests.insert(("/v1/messages", "failed"), 4);
         gateway.sums.cached_tokens = 5;
         assert!(!text(None, &gateway).contains("mlxd_memory"));
@@ -207,6 +217,7 @@ mod tests {
             "mlxd_tokens_total{kind=\"cached\"} 5",
             "mlxd_recoveries_total 2",
             "mlxd_records_lost_total 3",
+            "mlxd_contents_lost_total 6",
             "mlxd_responses_lost_total 1",
             "mlxd_supervisor_up 1",
             "mlxd_memory_budget_bytes 9",
@@ -218,6 +229,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-        assert_eq!(types, 2 + 12 + WORKER_METRICS.len());
+        assert_eq!(types, 2 + 13 + WORKER_METRICS.len());
     }
 }

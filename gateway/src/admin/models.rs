@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use ipc_proto::Result;
+use ipc_proto::hub::RemovedModel;
 use ipc_proto::supervisor::{ModelSettings, Restart, Want};
 
 use super::view;
@@ -29,6 +30,22 @@ pub async fn list(State(services): State<Services>) -> JsonResult<Models> {
 /// Unknown model.
 pub async fn get(State(services): State<Services>, Path(name): Path<String>) -> JsonResult<Model> {
     Ok(model_response(&services, &name).await?)
+}
+
+/// `GET /admin/v1/models/{id}/removal`: what the removal from disk takes away.
+///
+/// # Errors
+/// Unknown model, or one that mlxd does not manage.
+pub async fn removal(State(services): State<Services>, Path(name): Path<String>) -> JsonResult<RemovedModel> {
+    Ok(Json(services.fleet.removal(name).await?))
+}
+
+/// `DELETE /admin/v1/models/{id}`: unloads the model and removes it from disk. Its settings stay.
+///
+/// # Errors
+/// As [`removal`]; a download of it runs; files cannot be removed.
+pub async fn remove(State(services): State<Services>, Path(name): Path<String>) -> JsonResult<RemovedModel> {
+    Ok(Json(services.fleet.remove_model(name).await?))
 }
 
 /// `GET /admin/v1/models/{id}/settings`.

@@ -1,7 +1,9 @@
 //! The JSON types of providers and routes. Times are seconds since the epoch.
 #![expect(missing_docs, reason = "some fields are self-evident")]
 
-use ipc_proto::gateway::{ProviderKind, ProviderModel, Route};
+use std::collections::BTreeMap;
+
+use ipc_proto::gateway::{ProviderHeaders, ProviderKind, ProviderLimits, ProviderModel, Route};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::de::{Deserializer, Error};
@@ -25,6 +27,10 @@ pub struct ProviderInput {
     #[serde(default, deserialize_with = "key")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     pub api_key: Option<Option<SecretString>>,
+    /// Headers of every request to it, such as `x-title`. They are shown, so no secret may be in them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: ProviderHeaders,
     /// The models to offer: ids, or objects. No other model is ever asked for.
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all; 600 by default.
@@ -32,6 +38,8 @@ pub struct ProviderInput {
     /// Whether its address may be link-local, as those of metadata services are.
     #[serde(default)]
     pub allow_link_local: bool,
+    /// Its limits over all its models. A provider that has reached one is not asked. In a replacement, they stay if this is absent.
+    pub limits: Option<ProviderLimits>,
     /// Whether its models are offered.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -67,12 +75,17 @@ pub struct ProviderView {
     pub has_key: bool,
     /// The end of its API key; null for a short one too.
     pub last_four: Option<String>,
+    /// Headers of every request to it.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: ProviderHeaders,
     /// The models that it offers.
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all.
     pub timeout_seconds: u32,
     /// Whether its address may be link-local.
     pub allow_link_local: bool,
+    /// Its limits over all its models.
+    pub limits: ProviderLimits,
     /// Whether its models are offered.
     pub enabled: bool,
     /// Why it cannot be asked; null if it can.

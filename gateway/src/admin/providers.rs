@@ -48,7 +48,7 @@ pub async fn get(State(store): Store, Path(name): Path<String>) -> Result<Json<P
     Ok(Json(view(store.get(&name).await?)))
 }
 
-/// `PUT /admin/v1/providers/{id}`: replaces a provider's settings. Without `api_key` its key stays.
+/// `PUT /admin/v1/providers/{id}`: replaces a provider's settings. Without `api_key` its key stays, without `limits` its limits.
 ///
 /// # Errors
 /// As [`create`]; there is no such provider, or it stands in `config.toml`.
@@ -57,10 +57,13 @@ pub async fn replace(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<ProviderView>, Refusal> {
-    let input: ProviderInput = body::json(request).await?;
+    let mut input: ProviderInput = body::json(request).await?;
     if input.name.as_ref().is_some_and(|other| *other != name) {
         let text = format!("name: the provider is {name}, and a name cannot be changed");
         return Err(Error::invalid("name", text).into());
+    }
+    if input.limits.is_none() {
+        input.limits = Some(store.get(&name).await?.provider.limits);
     }
     let key = input.api_key.clone().map_or(KeyChange::Keep, KeyChange::Set);
     let (provider, enabled) = checked(&name, input)?;
@@ -145,9 +148,11 @@ fn checked(name: &str, settings: ProviderInput) -> Result<(Provider, bool)> {
         url: settings.url.trim_end_matches('/').to_owned(),
         api_key: key,
         api_key_env: None,
+        headers: settings.headers,
         models: settings.models,
         timeout_seconds,
         allow_link_local: settings.allow_link_local,
+        limits: settings.limits.unwrap_or_default(),
     };
     provider.check(name).map_err(|problem| {
         let field = problem.split(':').next().unwrap_or_default().to_owned();
@@ -174,7 +179,8 @@ pub fn check_key(key: Option<&SecretString>) -> Result<()> {
 
 /// A provider as it is shown.
 pub fn view(record: ProviderRecord) -> ProviderView {
-    let Provider { kind, url, models, timeout_seconds, allow_link_local, .. } = record.provider;
+    let Provider { kind, url, headers, models, timeout_seconds, allow_link_local, limits, .. } =
+        record.provider;
     ProviderView {
         name: record.name,
         source: record.source,
@@ -182,9 +188,11 @@ pub fn view(record: ProviderRecord) -> ProviderView {
         url,
         has_key: record.has_key,
         last_four: record.last_four,
+        headers,
         models,
         timeout_seconds,
         allow_link_local,
+        limits,
         enabled: record.enabled,
         problem: record.problem,
         created_at: record.created_at,
@@ -238,9 +246,13 @@ mod tests {
             ("kind", json!("other")),
             ("url", json!("ftp://x")),
             ("url", json!("http://169.254.169.254/v1")),
+            ("headers", json!({"authorization": "sk-hidden"})),
             ("models", json!([])),
             ("models[0]", json!([{"ID": "m"}])),
             ("timeout_seconds", json!(0)),
+            ("limits", json!({"tokens_per_minute": 0})),
+            ("limits.requests_per_minute", json!({"requests_per_minute": -1})),
+            ("limits", json!({"cost_per_day": 1})),
             ("api_key", json!("")),
             ("api_key", json!("sk-\nhidden")),
             ("api_key", json!(["sk-hidden"])),
@@ -248,7 +260,8 @@ mod tests {
             ("name", json!("a/b")),
             ("name", json!("local")),
         ] {
-            let error = input(|input| input[field.split('[').next().unwrap()] = value.clone()).unwrap_err();
+            let error =
+                input(|input| input[field.split(['[', '.']).next().unwrap()] = value.clone()).unwrap_err();
             assert_eq!(error.field, Some(field.into()), "{value}: {error}");
             assert!(!error.message.contains("hidden") && !error.message.contains("7777"), "{error}");
         }

@@ -1,12 +1,16 @@
 //! The log of ended requests in the admin API.
 
-use axum::Json;
+pub mod export;
+pub mod tail;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use chrono::DateTime;
 use ipc_proto::{Error, ErrorKind, Origin, Resource, Result};
 
 use super::wire::{RequestDetail, RequestQuery, Requests};
+use crate::access::Tenant;
 use crate::protocols::error::ApiError;
 use crate::store::requests::{RequestFilter, RequestRow, TracedRequest};
 use crate::store::{Db, DbError};
@@ -45,16 +49,33 @@ pub async fn page(db: &Db, query: RequestQuery) -> Result<Requests> {
     Ok(Requests { requests, next })
 }
 
-/// `GET /admin/v1/requests/{id}`.
+/// `GET /admin/v1/requests/{id}`. Only administrators see a stored prompt and its outputs.
 ///
 /// # Errors
 /// There is no such request; the database refuses.
-pub async fn get(State(db): State<Db>, Path(id): Path<String>) -> Result<Json<RequestDetail>, ApiError> {
-    let found = db.request(&id).await.map_err(|error| refused(&error))?;
+pub async fn get(
+    State(db): State<Db>,
+    Extension(tenant): Extension<Tenant>,
+    Path(id): Path<String>,
+) -> Result<Json<RequestDetail>, ApiError> {
+    let mut detail = detail(&db, &id).await?;
+    if !tenant.is_admin() {
+        detail.content = None;
+    }
+    Ok(Json(detail))
+}
+
+/// All that is known of a request.
+///
+/// # Errors
+/// As [`get`].
+pub async fn detail(db: &Db, id: &str) -> Result<RequestDetail> {
+    let found = db.request(id).await.map_err(|error| refused(&error))?;
     let missing = || Error::not_found(Resource::Record, format!("there is no record of a request \"{id}\""));
     let TracedRequest { row, trace } = found.ok_or_else(missing)?;
     let trace = trace.and_then(|trace| serde_json::from_str(&trace).ok());
-    Ok(Json(RequestDetail { row, trace }))
+    let content = db.contents(&[&row.id]).await.map_err(|error| refused(&error))?.remove(&row.id);
+    Ok(RequestDetail { row, trace, content })
 }
 
 fn filter(query: RequestQuery) -> Result<RequestFilter> {

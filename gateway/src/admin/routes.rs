@@ -17,6 +17,7 @@ use crate::fleet::{FleetClient, facts};
 use crate::inference::course::Course;
 use crate::inference::names::Names;
 use crate::inference::routing::{Decision, decide, draw};
+use crate::inference::sender::KeyIdentity;
 use crate::protocols::common::body;
 use crate::protocols::error::ApiError;
 use crate::store::routing_store::{Loaded, RoutingStore};
@@ -91,6 +92,7 @@ pub async fn decision(names: &Names, fleet: &FleetClient, question: Explain) -> 
     let mut known = facts::of_call(names, fleet, &question.model, &course).await;
     (known.has_tools, known.has_images) = (question.has_tools, question.has_images);
     known.prompt_tokens = question.prompt_tokens;
+    known.key = question.key.map(|key| KeyIdentity { id: key.as_str().into(), name: key.into() });
     known.minute = minute.unwrap_or(known.minute);
     known.draw = question.request_id.as_deref().map_or(0, draw);
     Ok(decide(names.routes(), &known))

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::requests::export::Format;
+use crate::inference::content::StoredContent;
 use crate::inference::routing::Step;
 use crate::protocols::common::body::Body;
 use crate::protocols::common::keep_alive::KeepAlive;
@@ -197,6 +199,42 @@ pub struct RequestQuery {
     pub limit: Option<u32>,
 }
 
+/// The query of an export of the request log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportQuery {
+    /// The form of the file.
+    #[serde(default)]
+    pub format: Format,
+    /// Whether stored prompts and outputs are in it.
+    #[serde(default)]
+    pub content: bool,
+    /// The model's name as the client gave it, or its id at the backend.
+    pub model: Option<String>,
+    /// `local` or the name of a provider.
+    pub backend: Option<String>,
+    /// `finished`, `failed` or `cancelled`.
+    pub status: Option<String>,
+    /// The id or the name of the sender's API key.
+    pub key: Option<String>,
+    /// The earliest start, as in RFC 3339.
+    pub since: Option<String>,
+}
+
+/// The query of the request log's tail.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailQuery {
+    /// The model's name as the client gave it, or its id at the backend.
+    pub model: Option<String>,
+    /// `local` or the name of a provider.
+    pub backend: Option<String>,
+    /// `finished`, `failed` or `cancelled`.
+    pub status: Option<String>,
+    /// The id or the name of the sender's API key.
+    pub key: Option<String>,
+}
+
 /// A page of the request log.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RequestRecords")]
@@ -215,6 +253,19 @@ pub struct RequestDetail {
     pub row: RequestRow,
     /// The choice of its route; null if the settings have no route for the model's name.
     pub trace: Option<RouteTrace>,
+    /// Its prompt and outputs, if they are stored; null for a key without the scope `admin`, too.
+    pub content: Option<StoredContent>,
+}
+
+/// One ended request in an export.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ExportedRequest {
+    /// The request.
+    #[serde(flatten)]
+    pub row: RequestRow,
+    /// Its prompt and outputs, if they are asked for and stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<StoredContent>,
 }
 
 /// The choice of a route, and the reasons why its earlier models did not answer.
@@ -271,6 +322,8 @@ pub struct Explain {
     pub has_images: bool,
     /// The tokens of its prompt; a request without them generates nothing.
     pub prompt_tokens: Option<u32>,
+    /// The name or the id of the sender's API key.
+    pub key: Option<String>,
     /// Its headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,

@@ -9,6 +9,8 @@ use ipc_proto::{Error, Result};
 
 use crate::access::Tenant;
 use crate::audit::bus::Bus;
+use crate::audit::contents::EndedContent;
+use crate::inference::content::Content;
 use crate::inference::course::{Answerer, Course};
 use crate::inference::labels::Labels;
 use crate::inference::record::{Outcome, Record};
@@ -22,6 +24,8 @@ pub struct RequestRecorder {
     start: Instant,
     course: Arc<Course>,
     sender: Tenant,
+    /// Collects the content of the request, if its key says so.
+    content: Option<Arc<Content>>,
     /// Tokens of the prompt, and of the outputs so far. They count if the request does not end well.
     read: u32,
     generated: u32,
@@ -55,10 +59,20 @@ impl RequestRecorder {
             decision: None,
             labels: Labels::default(),
             key: None,
+            parent: Arc::clone(&id.parent),
         };
         let course = Arc::new(Course::new(id.headers.clone(), None));
         id.latest.set(&course);
-        Self { bus, record, start: Instant::now(), course, sender: Tenant::default(), read: 0, generated: 0 }
+        Self {
+            bus,
+            record,
+            start: Instant::now(),
+            course,
+            sender: Tenant::default(),
+            content: id.content.clone(),
+            read: 0,
+            generated: 0,
+        }
     }
 
     /// The recorder with the labels of the sender.
@@ -77,6 +91,8 @@ impl RequestRecorder {
     #[must_use]
     pub fn sent_by(mut self, sender: &Tenant) -> Self {
         self.record.key = sender.identity().cloned();
+        self.course.set_key(sender.identity().cloned());
+        self.course.set_content(self.content.clone());
         self.sender = sender.clone();
         self
     }
@@ -99,8 +115,18 @@ impl RequestRecorder {
         started.inspect_err(|error: &Error| self.record.outcome = Outcome::Failed(error.kind))
     }
 
-    /// Records an event of one choice. `is_last` is true for the last event of all choices.
-    pub fn record_event(&mut self, event: &Event, is_last: bool) {
+    /// Keeps a provider's answer that is passed on as a whole, if the key says so.
+    pub fn record_answer(&self, body: &[u8]) {
+        if let Some(content) = &self.content {
+            content.set_answer(body);
+        }
+    }
+
+    /// Records an event of a choice. `is_last` is true for the last event of all choices.
+    pub fn record_event(&mut self, choice: usize, event: &Event, is_last: bool) {
+        if let Some(content) = &self.content {
+            content.add_event(choice, event);
+        }
         match event {
             Event::Progress(_) | Event::Prompt { .. } => {}
             Event::Delta(delta) => {
@@ -142,6 +168,13 @@ impl Drop for RequestRecorder {
         self.record.cost = self.course.cost(&self.record.usage, &today);
         let usage = &self.record.usage;
         self.sender.spend(u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens));
+        if let Some(content) = &self.content {
+            self.bus.contents().send(EndedContent {
+                request_id: self.record.id.clone(),
+                started_at_ms: self.record.started_at_ms,
+                content: content.take(),
+            });
+        }
         self.bus.send(self.record.clone());
     }
 }

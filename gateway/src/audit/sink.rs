@@ -1,10 +1,13 @@
 //! Writes records to the database, many in one transaction. Records that the database refuses are lost and counted: no request
 //! waits for a disk.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
 use crate::audit::bus::RecordReceiver;
+use crate::inference::record::Record;
 use crate::store::{Db, DbError};
 
 /// Records per transaction.
@@ -13,15 +16,20 @@ const BATCH: usize = 256;
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until every sender is gone and everything is written.
-pub async fn run(mut receiver: RecordReceiver, db: Db) {
+pub async fn run(receiver: RecordReceiver, db: Db) {
+    let RecordReceiver { records, lost, contents } = receiver;
+    tokio::join!(write_records(records, &lost, &db), contents.run(&db));
+}
+
+async fn write_records(mut records: mpsc::Receiver<Record>, lost: &AtomicU64, db: &Db) {
     let mut batch = Vec::new();
     let mut log = LossLog::default();
-    while receiver.records.recv_many(&mut batch, BATCH).await > 0 {
+    while records.recv_many(&mut batch, BATCH).await > 0 {
         let written = db.insert_requests(&batch).await;
         if written.is_err() {
-            receiver.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-        log.record_batch(&written, receiver.lost.load(Ordering::Relaxed), Instant::now());
+        log.record_batch(&written, lost.load(Ordering::Relaxed), Instant::now());
         batch.clear();
     }
 }

@@ -24,7 +24,8 @@ use crate::inference::names::Names;
 use crate::inference::routing::{self, Decision};
 
 mod chain;
-mod facts;
+mod costs;
+pub(super) mod facts;
 mod pool;
 
 pub use pool::ProviderPool;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::{Provider, ProviderKind, ProviderModel};
+use ipc_proto::gateway::{Provider, ProviderKind, ProviderLimits, ProviderModel};
 use ipc_proto::generate::{Event, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
@@ -19,10 +19,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::by_name::facts;
 use super::{
     Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, ListedModel, Probe,
     Verbatim,
 };
+use crate::access::budget::Moment;
 use crate::inference::course::Course;
 use crate::inference::original::{Original, WireProtocol};
 
@@ -32,6 +34,7 @@ mod client;
 mod failure;
 mod fields;
 mod guard;
+mod limiter;
 mod openai;
 mod relay;
 mod spans;
@@ -40,6 +43,7 @@ mod verbatim;
 
 use breaker::{Breakers, Verdict};
 use client::{Client, Post};
+use limiter::{Limiter, Reservation};
 use relay::Relay;
 use translator::{Translator, broken};
 use verbatim::Passage;
@@ -53,6 +57,7 @@ pub struct ProviderBackend {
     kind: ProviderKind,
     models: HashMap<String, ProviderModel>,
     breakers: Arc<Breakers>,
+    limiter: Arc<Limiter>,
 }
 
 impl ProviderBackend {
@@ -64,7 +69,31 @@ impl ProviderBackend {
         let models = provider.models.iter().map(|model| (model.id.clone(), model.clone())).collect();
         let client = Arc::new(Client::new(name, provider)?);
         let breakers = Arc::new(Breakers::new(client.name()));
-        Ok(Self { client, kind: provider.kind, models, breakers })
+        let limiter = Limiter::new(client.name(), provider.limits, None);
+        Ok(Self { client, kind: provider.kind, models, breakers, limiter })
+    }
+
+    /// The same provider, whose limits go on with the use of an earlier one of this name.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        let limiter =
+            Limiter::new(self.client.name(), self.limiter.limits(), before.map(|before| &before.limiter));
+        Self { limiter, ..self }
+    }
+
+    /// The limits over all its models.
+    pub fn limits(&self) -> ProviderLimits {
+        self.limiter.limits()
+    }
+
+    /// The cost of this day and month, in billionths of a US dollar.
+    pub fn cost(&self, now: Moment) -> (u64, u64) {
+        self.limiter.used(now)
+    }
+
+    /// Takes over the cost of this day and month that the request log shows, in billionths of a US dollar.
+    pub fn learn_cost(&self, day: u64, month: u64, now: Moment) {
+        self.limiter.learn(day, month, now);
     }
 
     /// The provider's name in the settings.
@@ -120,11 +149,18 @@ impl ProviderBackend {
         }
     }
 
-    /// Starts a generation, unless the provider has failed too often.
+    /// Starts a generation, unless a limit of the provider is reached or it has failed too often.
     async fn start_if_sound(&self, attempt: GenerateAttempt) -> Result<Vec<EventStream>> {
-        let verdict =
-            self.breakers.admit(&attempt.model).map_err(|rest| self.paused(&attempt.model, rest))?;
-        self.start(attempt, &verdict).await.inspect_err(|error| verdict.fail(error))
+        let (tokens, model) = (facts::prompt_tokens(&attempt), self.models.get(&attempt.model));
+        let reservation = self.limiter.admit(tokens, model, Moment::now())?;
+        let verdict = match self.breakers.admit(&attempt.model) {
+            Ok(verdict) => verdict,
+            Err(rest) => {
+                reservation.cancel();
+                return Err(self.paused(&attempt.model, rest));
+            }
+        };
+        self.start(attempt, &verdict, reservation).await.inspect_err(|error| verdict.fail(error))
     }
 
     fn paused(&self, model: &str, rest: Duration) -> Error {
@@ -145,15 +181,20 @@ impl ProviderBackend {
         }
     }
 
-    async fn start(&self, attempt: GenerateAttempt, verdict: &Verdict) -> Result<Vec<EventStream>> {
+    async fn start(
+        &self,
+        attempt: GenerateAttempt,
+        verdict: &Verdict,
+        reservation: Reservation,
+    ) -> Result<Vec<EventStream>> {
         if let Some(original) = attempt.original.clone().filter(|one| one.protocol == self.protocol()) {
-            return self.pass(&attempt, &original, verdict).await;
+            return self.pass(&attempt, &original, (verdict, reservation)).await;
         }
         attempt.need_neutral_form()?;
         let (post, mut translator) = self.translate(&attempt)?;
         let stream = self.client.stream(post, &attempt.course).await?;
         verdict.begin();
-        let (relay, receivers) = self.relay(attempt.choices.len(), verdict);
+        let (relay, receivers) = self.relay(attempt.choices.len(), (verdict, reservation));
         let task = tokio::spawn(async move { relay.run(stream, &mut *translator).await });
         Ok(streams(receivers, task))
     }
@@ -163,7 +204,7 @@ impl ProviderBackend {
         &self,
         attempt: &GenerateAttempt,
         original: &Original,
-        verdict: &Verdict,
+        (verdict, reservation): (&Verdict, Reservation),
     ) -> Result<Vec<EventStream>> {
         let (protocol, streamed) = (self.protocol(), original.streamed);
         let hides_usage = streamed && protocol == WireProtocol::Chat && verbatim::lacks_usage(&original.body);
@@ -181,7 +222,7 @@ impl ProviderBackend {
         let response = self.client.stream(post, &attempt.course).await?;
         verdict.begin();
         let headers = verbatim::headers(response.headers());
-        let (relay, receivers) = self.relay(attempt.choices.len(), verdict);
+        let (relay, receivers) = self.relay(attempt.choices.len(), (verdict, reservation));
         let (sender, pieces) = mpsc::channel(QUEUE);
         let model = attempt.course.target().map_or_else(|| original.model.clone(), |name| name.to_string());
         let client = Arc::clone(&self.client);
@@ -204,10 +245,15 @@ impl ProviderBackend {
         Ok(streams)
     }
 
-    /// The relay of an answer with this number of choices, and their events.
-    fn relay(&self, choices: usize, verdict: &Verdict) -> (Relay, Vec<mpsc::Receiver<Event>>) {
+    /// The relay of an answer that has begun with this number of choices, and their events.
+    fn relay(
+        &self,
+        choices: usize,
+        (verdict, mut reservation): (&Verdict, Reservation),
+    ) -> (Relay, Vec<mpsc::Receiver<Event>>) {
         let (senders, receivers) = (0..choices).map(|_| mpsc::channel(QUEUE)).unzip();
-        (Relay::new(Arc::clone(&self.client), senders, verdict.clone()), receivers)
+        reservation.open();
+        (Relay::new(Arc::clone(&self.client), senders, (verdict.clone(), reservation)), receivers)
     }
 
     fn refused<T: Send + 'static>(&self, what: &str) -> BoxFuture<'_, Attempt<T>> {

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use ipc_proto::gateway::LocalState;
-use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
+use ipc_proto::hub::{
+    Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery, RemovedModel,
+};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
-    Changes, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, SupervisorClient, Want,
-    WorkerAddress,
+    Changes, KeepAlive, LiveSettings, LogLines, ModelEntry, ModelSettings, ModelState, Pool, Restart,
+    SettingsChange, SettingsOutcome, SupervisorClient, Want, WorkerAddress,
 };
 use ipc_proto::{Error, ErrorKind, Origin, Result};
 use tarpc::client::{Config, RpcError};
@@ -239,6 +241,55 @@ impl FleetClient {
     pub async fn watch_downloads(&self, revision: u64) -> Result<Downloads> {
         let connection = self.connection().await?;
         connection.watch_downloads(deadline(WATCH_DEADLINE), revision).await.map_err(|e| unreachable(&e))
+    }
+
+    /// What the removal of a model takes away.
+    ///
+    /// # Errors
+    /// Unknown model, or one that mlxd does not manage.
+    pub async fn removal(&self, model: String) -> Result<RemovedModel> {
+        within(async { answer(self.connection().await?.removal(deadline(CALL_DEADLINE), model).await) }).await
+    }
+
+    /// Unloads a model and removes it from disk.
+    ///
+    /// # Errors
+    /// As [`Self::removal`]; a download of it runs; files cannot be removed.
+    pub async fn remove_model(&self, model: String) -> Result<RemovedModel> {
+        let call =
+            async { answer(self.connection().await?.remove_model(deadline(LOADING_DEADLINE), model).await) };
+        self.patiently(call).await
+    }
+
+    /// Lines of the log behind the one of this number, or the last ones.
+    ///
+    /// # Errors
+    /// The supervisor does not answer.
+    pub async fn logs(&self, after: Option<u64>, most: u32) -> Result<LogLines> {
+        let call = async {
+            let lines = self.connection().await?.logs(deadline(CALL_DEADLINE), after, most).await;
+            lines.map_err(|e| unreachable(&e))
+        };
+        within(call).await
+    }
+
+    /// The server's own settings.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has a wrong value.
+    pub async fn live_settings(&self) -> Result<LiveSettings> {
+        within(async { answer(self.connection().await?.live_settings(deadline(CALL_DEADLINE)).await) }).await
+    }
+
+    /// Changes the server's own settings.
+    ///
+    /// # Errors
+    /// A wrong name or value; the file cannot be written; no gateway starts with them.
+    pub async fn change_live_settings(&self, change: SettingsChange) -> Result<SettingsOutcome> {
+        let call = async {
+            answer(self.connection().await?.change_live_settings(deadline(LOADING_DEADLINE), change).await)
+        };
+        self.patiently(call).await
     }
 
     /// Exchanges signs of life with the supervisor.

@@ -14,8 +14,12 @@ use crate::inference::routing::Facts;
 
 /// The facts about a request for `model` that generates nothing. Only those that a condition asks for are looked up.
 pub async fn of_call(names: &Names, fleet: &FleetClient, model: &str, course: &Course) -> Facts {
-    let mut facts =
-        Facts { model: model.to_owned(), headers: course.headers().map(Arc::clone), ..Facts::default() };
+    let mut facts = Facts {
+        model: model.to_owned(),
+        headers: course.headers().map(Arc::clone),
+        key: course.key().cloned(),
+        ..Facts::default()
+    };
     if names.routes_of(model).any(|route| !route.metadata.is_empty())
         && let Some(Ok(Value::Object(metadata))) = course.notes().map(serde_json::from_str)
     {

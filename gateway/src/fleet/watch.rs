@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipc_proto::hub::Download;
 use ipc_proto::supervisor::{Change, Changes};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::FleetClient;
@@ -42,6 +43,11 @@ impl FleetWatch {
     /// Receives every change from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<FleetEvent> {
         self.events.subscribe()
+    }
+
+    /// Returns when `events` say that the server shuts down.
+    pub async fn ended(mut events: broadcast::Receiver<FleetEvent>) {
+        while !matches!(events.recv().await, Ok(FleetEvent::End) | Err(RecvError::Closed)) {}
     }
 
     /// The downloads, which change twice a second at most.

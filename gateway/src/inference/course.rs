@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::HeaderMap;
-use ipc_proto::ErrorKind;
 use ipc_proto::gateway::PricedTokens;
 use ipc_proto::generate::Usage;
+use ipc_proto::{Error, ErrorKind, Origin};
 
+use super::content::Content;
 use super::directory::Directory;
 use super::names::Names;
 use super::record::Cost;
 use super::routing::Decision;
+use super::sender::KeyIdentity;
 
 /// The name of this machine among the backends.
 pub const LOCAL: &str = "local";
@@ -23,6 +25,10 @@ pub struct Course {
     headers: Option<Arc<HeaderMap>>,
     /// The client's metadata, as a JSON object.
     notes: Option<String>,
+    /// The sender's API key, if it is one of the database.
+    key: OnceLock<KeyIdentity>,
+    /// Collects the content of the request, if its key says so.
+    content: OnceLock<Arc<Content>>,
     /// The names that all attempts use.
     names: OnceLock<Arc<Names>>,
     decision: OnceLock<Arc<Decision>>,
@@ -88,6 +94,30 @@ impl Course {
         self.notes.as_deref()
     }
 
+    /// The sender's API key, if it is one of the database.
+    pub fn key(&self) -> Option<&KeyIdentity> {
+        self.key.get()
+    }
+
+    /// Notes the sender's API key, before the first attempt.
+    pub fn set_key(&self, key: Option<KeyIdentity>) {
+        if let Some(key) = key {
+            self.key.get_or_init(|| key);
+        }
+    }
+
+    /// Collects the content of the request, if its key says so.
+    pub fn content(&self) -> Option<&Content> {
+        self.content.get().map(|content| &**content)
+    }
+
+    /// Has the content of the request collected, before the first attempt.
+    pub fn set_content(&self, content: Option<Arc<Content>>) {
+        if let Some(content) = content {
+            self.content.get_or_init(|| content);
+        }
+    }
+
     /// The names that all attempts use: those at the time of the first one.
     pub fn names(&self, directory: &Directory) -> &Arc<Names> {
         self.names.get_or_init(|| directory.now())
@@ -126,6 +156,9 @@ impl Course {
     /// client's name of it.
     pub fn ask(&self, backend: BackendName, model: Option<Arc<str>>, target: Option<Arc<str>>) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
+        if let Some(content) = self.content() {
+            content.forget_sent();
+        }
         let mut answerer = self.answerer_mut();
         answerer.backend = Some(backend);
         answerer.model = model;
@@ -178,7 +211,15 @@ impl Course {
 }
 
 /// The word for a failure in headers, records and traces.
-pub fn reason(kind: ErrorKind) -> &'static str {
+pub fn reason(error: &Error) -> &'static str {
+    match (error.kind, error.origin) {
+        // Not the provider's own.
+        (ErrorKind::RateLimited, Origin::Gateway) => "provider_limit",
+        (kind, _) => word(kind),
+    }
+}
+
+fn word(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::ContextLength => "context_length",
@@ -208,7 +249,7 @@ mod tests {
         assert_eq!(course.answerer(), Answerer::default());
         course.enter_route(&"claude-*".into());
         course.ask(BackendName::Local, None, Some("m".into()));
-        course.pass_over(reason(ErrorKind::Overloaded));
+        course.pass_over(reason(&Error::new(ErrorKind::Overloaded, Origin::Worker, "full")));
         course.ask(BackendName::Provider("far".into()), Some("big".into()), Some("far/big".into()));
         let answerer = course.answerer();
         assert_eq!(answerer.backend.as_ref().map(BackendName::as_str), Some("far"));

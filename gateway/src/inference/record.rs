@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ipc_proto::ErrorKind;
 use ipc_proto::generate::Usage;
+use opentelemetry::trace::SpanContext;
 
 use super::course::Answerer;
 use super::labels::Labels;
@@ -45,6 +46,34 @@ pub struct Record {
     pub labels: Labels,
     /// The key, if it is one of the database.
     pub key: Option<KeyIdentity>,
+    /// The client's span. Without one it is not valid, and has the trace of the request alone.
+    pub parent: Arc<SpanContext>,
+}
+
+#[cfg(test)]
+impl Record {
+    /// A request that has finished.
+    pub(crate) fn example(id: &str, started_at_ms: i64) -> Self {
+        Self {
+            id: id.into(),
+            started_at_ms,
+            endpoint: "/v1/completions",
+            model: "m".into(),
+            streamed: true,
+            outcome: Outcome::Finished,
+            usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, ..Usage::default() },
+            first_token_ms: None,
+            total_ms: 9,
+            attempts: 1,
+            recoveries: 0,
+            cost: None,
+            answerer: Answerer::default(),
+            decision: None,
+            labels: Labels::default(),
+            key: None,
+            parent: Arc::new(SpanContext::NONE),
+        }
+    }
 }
 
 /// The cost of a request at a provider.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::HeaderMap;
+use opentelemetry::trace::SpanContext;
 
+use super::content::Content;
 use super::course::Course;
 
 /// Part of the response headers, and of the log lines of all processes.
@@ -13,6 +15,10 @@ pub struct RequestId {
     pub name: String,
     /// The headers of the request that conditions of routes name, if there are such conditions.
     pub headers: Option<Arc<HeaderMap>>,
+    /// The client's span, which the request's span is a child of. Without one it is not valid, and has the trace of the request alone.
+    pub parent: Arc<SpanContext>,
+    /// Collects the content of the request, if its key says so.
+    pub content: Option<Arc<Content>>,
     /// By which an error response can say which model was asked.
     pub latest: LatestCourse,
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::sender::KeyIdentity;
+
 /// The facts about a request that conditions of routes test.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -21,6 +23,8 @@ pub struct Facts {
     pub has_images: bool,
     /// An estimate of the prompt's tokens; `None` for a request that generates nothing.
     pub prompt_tokens: Option<u32>,
+    /// The sender's API key, if it is one of the database.
+    pub key: Option<KeyIdentity>,
     /// The headers of the request.
     pub headers: Option<Arc<HeaderMap>>,
     /// The client's metadata.
@@ -151,6 +155,11 @@ fn unmet_sender(route: &Route, facts: &Facts) -> Option<String> {
         Some(false) => Some("differs"),
         None => Some("is missing"),
     };
+    let fits =
+        |key: &KeyIdentity| route.keys.iter().any(|one| one.matches(&key.name) || one.matches(&key.id));
+    if !route.keys.is_empty() && !facts.key.as_ref().is_some_and(fits) {
+        return Some("the sender's key is none of keys".into());
+    }
     for (name, wanted) in &route.headers {
         let value = facts.headers.as_ref().and_then(|headers| headers.get(name));
         if let Some(state) = state(value.map(|value| value.as_bytes() == wanted.as_bytes())) {

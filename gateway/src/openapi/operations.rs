@@ -1,13 +1,14 @@
 //! The operations, by path.
 
-use ipc_proto::hub::Download;
+use ipc_proto::hub::{Download, RemovedModel};
 use ipc_proto::supervisor::ModelSettings;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::admin::settings::ServerSettings;
 use crate::admin::{
-    chat_wire as chats, download_wire as downloads, key_wire as keys, provider_wire as providers,
-    wire as admin,
+    chat_wire as chats, download_wire as downloads, key_wire as keys, log_wire as logs,
+    provider_wire as providers, wire as admin,
 };
 use crate::inference::routing::Decision;
 use crate::protocols::anthropic::messages::{events as message_events, wire as messages};
@@ -22,6 +23,7 @@ use crate::protocols::openai::responses::{answer, events as response_events, wir
 use crate::protocols::openai::{error, models};
 use crate::protocols::prompts::wire as prompts;
 use crate::store::chats::ChatSummary;
+use crate::store::requests::RequestRow;
 
 /// Writes the schema of one type.
 pub(super) type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -138,6 +140,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(ollama_operations());
     all.extend(server_operations());
     all.extend(admin_operations());
+    all.extend(request_operations());
     all.extend(key_operations());
     all.extend(ui_operations());
     all.extend(provider_operations());
@@ -323,7 +326,51 @@ fn ollama_operations() -> Vec<Operation> {
     all
 }
 
-fn admin_operations() -> [Operation; 12] {
+/// The request log.
+fn request_operations() -> [Operation; 4] {
+    const FILTER: [(&str, &str); 4] =
+        [("model", "string"), ("backend", "string"), ("status", "string"), ("key", "string")];
+    const PAGE: &[(&str, &str)] = &[
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        ("since", "string"),
+        ("after", "string"),
+        ("limit", "integer"),
+    ];
+    const EXPORT: &[(&str, &str)] = &[
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        ("since", "string"),
+        ("format", "string"),
+        ("content", "boolean"),
+    ];
+    [
+        Operation {
+            query: PAGE,
+            ..admin_read::<admin::Requests>("/admin/v1/requests", "Ended requests, the latest first")
+        },
+        admin_read::<admin::RequestDetail>(
+            "/admin/v1/requests/{id}",
+            "One of them, with the trace of its route, and its prompt and outputs if they are stored",
+        ),
+        Operation {
+            query: EXPORT,
+            answer: (LINES, Some(schema_of::<admin::ExportedRequest>)),
+            ..admin_read::<()>("/admin/v1/requests/export", "All of them as one file, JSON lines or CSV")
+        },
+        Operation {
+            query: &FILTER,
+            answer: (EVENTS, Some(schema_of::<RequestRow>)),
+            ..admin_read::<()>("/admin/v1/requests/tail", "Each one from now on")
+        },
+    ]
+}
+
+fn admin_operations() -> [Operation; 15] {
     [
         admin_read::<admin::Pool>("/admin/v1/pool", "The memory budget and who has what of it"),
         admin_read::<admin::Models>("/admin/v1/models", "Every model, and what its processes do"),
@@ -333,21 +380,23 @@ fn admin_operations() -> [Operation; 12] {
             ..admin_read::<()>("/admin/v1/events", "All models, then every change")
         },
         Operation {
-            query: &[
-                ("model", "string"),
-                ("backend", "string"),
-                ("status", "string"),
-                ("key", "string"),
-                ("since", "string"),
-                ("after", "string"),
-                ("limit", "integer"),
-            ],
-            ..admin_read::<admin::Requests>("/admin/v1/requests", "Ended requests, the latest first")
+            query: &[("after", "integer"), ("limit", "integer")],
+            ..admin_read::<logs::Lines>("/admin/v1/logs", "The last lines of all processes' logs")
         },
-        admin_read::<admin::RequestDetail>(
-            "/admin/v1/requests/{id}",
-            "One of them, with the trace of its route",
+        admin_read::<ServerSettings>(
+            "/admin/v1/settings",
+            "The server's settings, and where each comes from",
         ),
+        Operation {
+            method: "patch",
+            request: Some(schema_of::<Map<String, Value>>),
+            ..admin_read::<ServerSettings>("/admin/v1/settings", "Change some of them in config.toml")
+        },
+        admin_read::<RemovedModel>("/admin/v1/models/{id}/removal", "What its removal takes away"),
+        Operation {
+            method: "delete",
+            ..admin_read::<RemovedModel>("/admin/v1/models/{id}", "Unload it, and remove it from disk")
+        },
         admin_command::<admin::Load>("/admin/v1/models/{id}/load", "Have it served"),
         admin_command::<admin::Unload>("/admin/v1/models/{id}/unload", "Give its memory back"),
         admin_command::<admin::Restart>("/admin/v1/models/{id}/restart", "Replace its processes"),
@@ -372,14 +421,14 @@ fn key_operations() -> [Operation; 4] {
     ]
 }
 
-/// The web UI's own endpoints: its conversations and running answers.
-fn ui_operations() -> [Operation; 8] {
+/// The web UI's own endpoints: its conversations, their folders, presets, and running answers.
+fn ui_operations() -> [Operation; 14] {
     let error = schema_of::<admin::Problem> as Schema;
-    let chat = "/ui/v1/chats/{id}";
+    let (chat, folder, preset) = ("/ui/v1/chats/{id}", "/ui/v1/folders/{id}", "/ui/v1/presets/{id}");
     [
         text("/ui/assets/{id}", "application/octet-stream", "A file of the web UI"),
         Operation {
-            query: &[("search", "string"), ("after", "string"), ("limit", "integer")],
+            query: &[("search", "string"), ("folder", "string"), ("after", "string"), ("limit", "integer")],
             ..admin_read::<chats::ChatSummaries>("/ui/v1/chats", "Conversations of the web UI")
         },
         admin_read::<chats::Chat>(chat, "One of them"),
@@ -391,9 +440,26 @@ fn ui_operations() -> [Operation; 8] {
         Operation {
             method: "patch",
             error,
-            ..post::<chats::ChatMark, ChatSummary>(chat, "Rename or pin a conversation")
+            ..post::<chats::ChatMark, ChatSummary>(chat, "Rename, pin or move a conversation")
         },
         Operation { error, ..bodyless::<Value>("delete", chat, "Delete a conversation") },
+        admin_read::<chats::Folders>("/ui/v1/folders", "Folders of conversations"),
+        Operation {
+            method: "put",
+            error,
+            ..post::<chats::FolderInput, chats::Folders>(folder, "Make or rename a folder")
+        },
+        Operation {
+            error,
+            ..bodyless::<chats::Folders>("delete", folder, "Delete a folder; its conversations stay")
+        },
+        admin_read::<chats::Presets>("/ui/v1/presets", "Presets of the web UI"),
+        Operation {
+            method: "put",
+            error,
+            ..post::<chats::PresetInput, chats::Presets>(preset, "Store a preset")
+        },
+        Operation { error, ..bodyless::<chats::Presets>("delete", preset, "Delete a preset") },
         admin_read::<Value>(
             "/ui/v1/answers/{id}",
             "Whether the response to an Idempotency-Key can be read again",

@@ -7,12 +7,13 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin::{
-    chats, downloads, events, keys, metrics, models as admin, pool, providers, requests, routes,
+    chats, downloads, events, keys, logs, metrics, models as admin, pool, providers, requests, routes,
+    settings, shelf,
 };
 use crate::openapi::handler as docs;
 use crate::protocols::anthropic::messages::handler as messages;
@@ -139,8 +140,11 @@ fn admin_routes() -> Router<AppState> {
     Router::new()
         .route("/admin/v1/pool", get(pool::pool))
         .route("/admin/v1/events", get(events::events))
+        .route("/admin/v1/logs", get(logs::lines))
+        .route("/admin/v1/settings", get(settings::settings).patch(settings::change))
         .route("/admin/v1/models", get(admin::list))
-        .route("/admin/v1/models/{id}", get(admin::get))
+        .route("/admin/v1/models/{id}", get(admin::get).delete(admin::remove))
+        .route("/admin/v1/models/{id}/removal", get(admin::removal))
         .route("/admin/v1/models/{id}/settings", get(admin::settings).put(admin::replace_settings))
         .route("/admin/v1/models/{id}/load", post(admin::load))
         .route("/admin/v1/models/{id}/unload", post(admin::unload))
@@ -149,6 +153,8 @@ fn admin_routes() -> Router<AppState> {
         .route("/admin/v1/keys", get(keys::list).post(keys::create))
         .route("/admin/v1/keys/{id}", get(keys::get).delete(keys::revoke))
         .route("/admin/v1/requests", get(requests::list))
+        .route("/admin/v1/requests/export", get(requests::export::export))
+        .route("/admin/v1/requests/tail", get(requests::tail::tail))
         .route("/admin/v1/requests/{id}", get(requests::get))
         .route("/admin/v1/providers", get(providers::list).post(providers::create))
         .route(
@@ -165,11 +171,15 @@ fn admin_routes() -> Router<AppState> {
         .route("/metrics", get(metrics::metrics))
 }
 
-/// The web UI's own endpoints: its conversations and running answers.
+/// The web UI's own endpoints: its conversations, their folders, presets, and running answers.
 fn ui_routes() -> Router<AppState> {
     Router::new()
         .route("/ui/v1/chats", get(chats::list))
         .route("/ui/v1/chats/{id}", get(chats::get).put(chats::put).patch(chats::mark).delete(chats::delete))
+        .route("/ui/v1/folders", get(shelf::folders))
+        .route("/ui/v1/folders/{id}", put(shelf::put_folder).delete(shelf::delete_folder))
+        .route("/ui/v1/presets", get(shelf::presets))
+        .route("/ui/v1/presets/{id}", put(shelf::put_preset).delete(shelf::delete_preset))
         .route("/ui/v1/answers/{id}", get(idempotency::find).delete(idempotency::cancel))
 }
 

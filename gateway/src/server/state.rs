@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use ipc_proto::gateway::GatewayConfig;
 
 use crate::access::Keys;
+use crate::admin::settings::Secrets;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
 use crate::protocols::openai::responses::socket::Sockets;
@@ -42,6 +43,8 @@ pub struct AppState {
     pub hosts: Arc<HostPolicy>,
     /// The web pages that may send requests.
     pub origins: Arc<OriginPolicy>,
+    /// Which secrets the settings have.
+    pub secrets: Arc<Secrets>,
     /// Limits of request bodies.
     pub intake: IntakePolicy,
     /// Responses to requests with an idempotency key.
@@ -77,6 +80,7 @@ impl AppState {
             routing,
             hosts: Arc::new(hosts),
             origins: Arc::new(origins),
+            secrets: Arc::new(config.into()),
             intake: IntakePolicy { patience: Duration::from_secs(config.body_seconds.into()) },
             idempotency: Arc::default(),
         }

@@ -8,7 +8,7 @@ use sqlx::sqlite::Sqlite;
 use crate::store::{Db, DbError};
 
 /// The columns of a [`ChatSummary`].
-const SELECT: &str = "SELECT id, title, pinned, created_at AS created_at_ms, updated_at AS updated_at_ms, revision FROM chats ";
+const SELECT: &str = "SELECT id, title, pinned, folder, created_at AS created_at_ms, updated_at AS updated_at_ms, revision FROM chats ";
 
 /// A conversation without its turns.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, JsonSchema)]
@@ -19,6 +19,8 @@ pub struct ChatSummary {
     pub title: String,
     /// Whether it stands before the others.
     pub pinned: bool,
+    /// The id of its folder; empty for none.
+    pub folder: String,
     /// Milliseconds since the epoch.
     pub created_at_ms: i64,
     /// Milliseconds since the epoch.
@@ -63,6 +65,30 @@ pub struct ChatChange<'a> {
     pub body: &'a str,
 }
 
+/// Which conversations to list.
+#[derive(Debug, Default)]
+pub struct ChatFilter<'a> {
+    /// Only those that have the text in their title or in a `text` of their turns. Letters of ASCII match in either case.
+    pub search: Option<&'a str>,
+    /// Only those of this folder; empty for those of none.
+    pub folder: Option<&'a str>,
+    /// Only those behind this place.
+    pub after: Option<&'a ChatCursor>,
+    /// Rows at most.
+    pub limit: u32,
+}
+
+/// A change of what stands in the list. `None` changes nothing.
+#[derive(Debug, Default)]
+pub struct ChatLabels<'a> {
+    /// The title.
+    pub title: Option<&'a str>,
+    /// Whether it stands before the others.
+    pub pinned: Option<bool>,
+    /// The id of its folder; empty for none.
+    pub folder: Option<&'a str>,
+}
+
 /// The number and the size of an owner's conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct ChatUse {
@@ -73,20 +99,17 @@ pub struct ChatUse {
 }
 
 impl Db {
-    /// The conversations of `owner`, pinned ones first, then the latest, at most `limit`. With `search` only those that have the
-    /// text in their title or in a `text` of their turns. Letters of ASCII match in either case.
+    /// The conversations of `owner`, pinned ones first, then the latest.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn chats(
-        &self,
-        owner: &str,
-        search: Option<&str>,
-        after: Option<&ChatCursor>,
-        limit: u32,
-    ) -> Result<Vec<ChatSummary>, DbError> {
+    pub async fn chats(&self, owner: &str, filter: &ChatFilter<'_>) -> Result<Vec<ChatSummary>, DbError> {
+        let ChatFilter { search, folder, after, limit } = *filter;
         let mut query = QueryBuilder::<Sqlite>::new(SELECT);
         query.push("WHERE owner = ").push_bind(owner.to_owned());
+        if let Some(folder) = folder {
+            query.push(" AND folder = ").push_bind(folder.to_owned());
+        }
         if let Some(search) = search {
             let search = search.to_ascii_lowercase();
             query.push(" AND (instr(lower(title), ").push_bind(search.clone());
@@ -109,7 +132,7 @@ impl Db {
     /// # Errors
     /// The database refuses.
     pub async fn chat(&self, owner: &str, id: &str) -> Result<Option<Chat>, DbError> {
-        let text = "SELECT id, title, pinned, created_at AS created_at_ms, updated_at AS updated_at_ms, revision, body FROM chats
+        let text = "SELECT id, title, pinned, folder, created_at AS created_at_ms, updated_at AS updated_at_ms, revision, body FROM chats
              WHERE owner = ? AND id = ?";
         let query = sqlx::query_as(text).bind(owner).bind(id);
         query.fetch_optional(&self.reader().await?).await.map_err(|error| self.failed(error))
@@ -126,13 +149,13 @@ impl Db {
         now: i64,
     ) -> Result<Option<ChatSummary>, DbError> {
         let text = if chat.revision == 0 {
-            "INSERT INTO chats (title, pinned, body, updated_at, owner, id, revision, created_at, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7 + 1, ?4, ?8) ON CONFLICT DO NOTHING
-             RETURNING id, title, pinned, created_at AS created_at_ms, updated_at AS updated_at_ms, revision"
+            "INSERT INTO chats (title, pinned, body, updated_at, owner, id, revision, created_at, bytes, folder)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7 + 1, ?4, ?8, '') ON CONFLICT DO NOTHING
+             RETURNING id, title, pinned, folder, created_at AS created_at_ms, updated_at AS updated_at_ms, revision"
         } else {
             "UPDATE chats SET title = ?1, pinned = ?2, body = ?3, updated_at = ?4, revision = revision + 1, bytes = ?8
              WHERE owner = ?5 AND id = ?6 AND revision = ?7
-             RETURNING id, title, pinned, created_at AS created_at_ms, updated_at AS updated_at_ms, revision"
+             RETURNING id, title, pinned, folder, created_at AS created_at_ms, updated_at AS updated_at_ms, revision"
         };
         let query = sqlx::query_as(text).bind(chat.title).bind(chat.pinned).bind(chat.body).bind(now);
         let query = query.bind(owner).bind(chat.id).bind(chat.revision);
@@ -140,7 +163,8 @@ impl Db {
         query.fetch_optional(&self.writer().await?).await.map_err(|error| self.failed(error))
     }
 
-    /// Renames or pins a conversation of `owner`. Its place in time stays. Returns `None` if there is none.
+    /// Renames, pins or moves a conversation of `owner`. Its place in time stays. Returns `None` if there is no such conversation, or
+    /// no such folder.
     ///
     /// # Errors
     /// The database refuses.
@@ -148,13 +172,15 @@ impl Db {
         &self,
         owner: &str,
         id: &str,
-        title: Option<&str>,
-        pinned: Option<bool>,
+        labels: &ChatLabels<'_>,
     ) -> Result<Option<ChatSummary>, DbError> {
-        let text = "UPDATE chats SET title = COALESCE(?, title), pinned = COALESCE(?, pinned), revision = revision + 1
-             WHERE owner = ? AND id = ?
-             RETURNING id, title, pinned, created_at AS created_at_ms, updated_at AS updated_at_ms, revision";
-        let query = sqlx::query_as(text).bind(title).bind(pinned).bind(owner).bind(id);
+        let text = "UPDATE chats SET title = COALESCE(?1, title), pinned = COALESCE(?2, pinned), folder = COALESCE(?3, folder),
+                    revision = revision + 1
+             WHERE owner = ?4 AND id = ?5
+               AND (COALESCE(?3, '') = '' OR EXISTS (SELECT 1 FROM folders WHERE owner = ?4 AND id = ?3))
+             RETURNING id, title, pinned, folder, created_at AS created_at_ms, updated_at AS updated_at_ms, revision";
+        let query = sqlx::query_as(text).bind(labels.title).bind(labels.pinned).bind(labels.folder);
+        let query = query.bind(owner).bind(id);
         query.fetch_optional(&self.writer().await?).await.map_err(|error| self.failed(error))
     }
 

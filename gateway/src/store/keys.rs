@@ -19,8 +19,8 @@ impl Db {
     /// The database refuses.
     pub async fn insert_key(&self, key: &KeyRecord) -> Result<(), DbError> {
         let text = "INSERT INTO keys (id, name, digest, last_four, scopes, models, local_only, priority, requests_per_minute, \
-                    tokens_per_minute, tokens_per_day, tokens_per_month, created_at, expires_at) \
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                    tokens_per_minute, tokens_per_day, tokens_per_month, store_content, created_at, expires_at) \
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month } = key.limits;
         let insert = sqlx::query(text)
             .bind(&key.id)
@@ -35,6 +35,7 @@ impl Db {
             .bind(tokens_per_minute)
             .bind(tokens_per_day.map(saturated))
             .bind(tokens_per_month.map(saturated))
+            .bind(key.store_content)
             .bind(key.created_at)
             .bind(key.expires_at);
         insert.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
@@ -114,6 +115,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
             tokens_per_day: tokens("tokens_per_day")?,
             tokens_per_month: tokens("tokens_per_month")?,
         },
+        store_content: row.try_get("store_content")?,
         created_at: row.try_get("created_at")?,
         expires_at: row.try_get("expires_at")?,
         last_used_at: row.try_get("last_used_at")?,

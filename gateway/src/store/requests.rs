@@ -80,6 +80,41 @@ pub struct RequestRow {
     pub price_since: Option<String>,
 }
 
+#[cfg(test)]
+impl RequestRow {
+    /// A request that has finished.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: "req_1/a".into(),
+            started_at_ms: 1,
+            endpoint: "/v1/completions".into(),
+            model: "m".into(),
+            used_model: None,
+            backend: None,
+            route: None,
+            fallback_reason: None,
+            attempts: 1,
+            recoveries: 0,
+            streamed: false,
+            status: "finished".into(),
+            error: None,
+            prompt_tokens: 3,
+            cached_tokens: 1,
+            completion_tokens: 2,
+            reasoning_tokens: 0,
+            first_token_ms: None,
+            total_ms: 9,
+            key_id: None,
+            key_name: None,
+            sender: None,
+            session: None,
+            notes: None,
+            cost_usd: None,
+            price_since: None,
+        }
+    }
+}
+
 /// One ended request with the trace of its route.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct TracedRequest {
@@ -104,6 +139,16 @@ struct Trace<'a> {
     reasons: &'a [&'static str],
 }
 
+/// One ended request with its number. Later records have greater numbers.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct NumberedRequest {
+    /// The number of its row.
+    pub number: i64,
+    /// The request.
+    #[sqlx(flatten)]
+    pub row: RequestRow,
+}
+
 /// A filter for the list of requests. All conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct RequestFilter {
@@ -121,6 +166,36 @@ pub struct RequestFilter {
     pub after: Option<(i64, String)>,
 }
 
+impl RequestFilter {
+    fn push_to(&self, query: &mut QueryBuilder<Sqlite>) {
+        if let Some(model) = &self.model {
+            query.push(" AND (model = ").push_bind(model.clone());
+            query.push(" OR used_model = ").push_bind(model.clone()).push(")");
+        }
+        if let Some(backend) = &self.backend {
+            query.push(" AND backend = ").push_bind(backend.clone());
+        }
+        if let Some(status) = &self.status {
+            query.push(" AND outcome = ").push_bind(status.clone());
+        }
+        if let Some(key) = &self.key {
+            query.push(" AND (key_id = ").push_bind(key.clone());
+            query.push(" OR key_name = ").push_bind(key.clone()).push(")");
+        }
+        if let Some(since) = self.since_ms {
+            query.push(" AND started_at_ms >= ").push_bind(since);
+        }
+        if let Some((start, id)) = &self.after {
+            query
+                .push(" AND (started_at_ms, id) < (")
+                .push_bind(*start)
+                .push(", ")
+                .push_bind(id.clone())
+                .push(")");
+        }
+    }
+}
+
 impl Db {
     /// The latest requests first, at most `limit`.
     ///
@@ -128,26 +203,7 @@ impl Db {
     /// The database refuses.
     pub async fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<RequestRow>, DbError> {
         let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-        if let Some(model) = &filter.model {
-            query.push(" AND (model = ").push_bind(model);
-            query.push(" OR used_model = ").push_bind(model).push(")");
-        }
-        if let Some(backend) = &filter.backend {
-            query.push(" AND backend = ").push_bind(backend);
-        }
-        if let Some(status) = &filter.status {
-            query.push(" AND outcome = ").push_bind(status);
-        }
-        if let Some(key) = &filter.key {
-            query.push(" AND (key_id = ").push_bind(key);
-            query.push(" OR key_name = ").push_bind(key).push(")");
-        }
-        if let Some(since) = filter.since_ms {
-            query.push(" AND started_at_ms >= ").push_bind(since);
-        }
-        if let Some((start, id)) = &filter.after {
-            query.push(" AND (started_at_ms, id) < (").push_bind(start).push(", ").push_bind(id).push(")");
-        }
+        filter.push_to(&mut query);
         query.push(" ORDER BY started_at_ms DESC, id DESC LIMIT ").push_bind(limit);
         let rows = query.build_query_as().fetch_all(&self.reader().await?).await;
         rows.map_err(|error| self.failed(error))
@@ -165,6 +221,67 @@ impl Db {
         query.push(")) ORDER BY started_at_ms DESC, id DESC LIMIT 1");
         let row = query.build_query_as().fetch_optional(&self.reader().await?).await;
         row.map_err(|error| self.failed(error))
+    }
+
+    /// Requests with a greater number than `last`, in the order in which they were recorded, at most `limit`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn requests_since(
+        &self,
+        last: i64,
+        filter: &RequestFilter,
+        limit: u32,
+    ) -> Result<Vec<NumberedRequest>, DbError> {
+        let mut query = QueryBuilder::<Sqlite>::new(SELECT.replacen(" FROM ", ", rowid AS number FROM ", 1));
+        query.push(" AND rowid > ").push_bind(last);
+        filter.push_to(&mut query);
+        query.push(" ORDER BY rowid LIMIT ").push_bind(limit);
+        let rows = query.build_query_as().fetch_all(&self.reader().await?).await;
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// The greatest number of a request; 0 without requests.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn last_request(&self) -> Result<i64, DbError> {
+        let query = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM requests");
+        query.fetch_one(&self.reader().await?).await.map_err(|error| self.failed(error))
+    }
+
+    /// The cost of requests to a provider since a time in milliseconds since the epoch, in billionths of a US dollar.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn cost_of(&self, provider: &str, since_ms: i64) -> Result<u64, DbError> {
+        let text = "SELECT coalesce(sum(cost_nanousd), 0) FROM requests
+            WHERE cost_nanousd IS NOT NULL AND backend = ? AND started_at_ms >= ?";
+        let query = sqlx::query_scalar::<_, i64>(text).bind(provider).bind(since_ms);
+        let cost = query.fetch_one(&self.reader().await?).await.map_err(|error| self.failed(error))?;
+        Ok(u64::try_from(cost).unwrap_or(0))
+    }
+
+    /// The start of the request that `rows` later ones follow, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn start_before(&self, rows: u32) -> Result<Option<i64>, DbError> {
+        let text = "SELECT started_at_ms FROM requests ORDER BY started_at_ms DESC LIMIT 1 OFFSET ?";
+        let query = sqlx::query_scalar(text).bind(rows);
+        query.fetch_optional(&self.reader().await?).await.map_err(|error| self.failed(error))
+    }
+
+    /// Deletes requests that started at `latest_ms` or earlier, the earliest first, at most `limit`. Returns how many there were.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn delete_requests(&self, latest_ms: i64, limit: u32) -> Result<u64, DbError> {
+        let text = "DELETE FROM requests WHERE rowid IN
+            (SELECT rowid FROM requests WHERE started_at_ms <= ? ORDER BY started_at_ms LIMIT ?)";
+        let delete = sqlx::query(text).bind(latest_ms).bind(limit);
+        let done = delete.execute(&self.writer().await?).await.map_err(|error| self.failed(error))?;
+        Ok(done.rows_affected())
     }
 
     /// Inserts `records`, at most 1,000, in one statement. A transaction of several would be wrong. sqlx does not

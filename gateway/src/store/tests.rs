@@ -1,5 +1,4 @@
 use ipc_proto::ErrorKind;
-use ipc_proto::generate::Usage;
 
 use super::*;
 use crate::inference::course::{Answerer, BackendName};
@@ -8,18 +7,9 @@ use crate::inference::record::{Outcome, Record};
 
 fn record(id: &str, outcome: Outcome) -> Record {
     Record {
-        id: id.into(),
-        started_at_ms: 1_700_000_000_000,
-        endpoint: "/v1/completions",
-        model: "m".into(),
-        streamed: true,
         outcome,
-        usage: Usage { prompt_tokens: 3, cached_tokens: 1, completion_tokens: 2, ..Usage::default() },
-        first_token_ms: None,
-        total_ms: 9,
         attempts: 2,
         recoveries: 1,
-        cost: None,
         answerer: Answerer {
             backend: Some(BackendName::Provider("far".into())),
             model: Some("big".into()),
@@ -27,9 +17,8 @@ fn record(id: &str, outcome: Outcome) -> Record {
             reasons: vec!["overloaded", "timeout"],
             ..Answerer::default()
         },
-        decision: None,
         labels: Labels { user: Some("u".into()), session: None, notes: Some("{}".into()) },
-        key: None,
+        ..Record::example(id, 1_700_000_000_000)
     }
 }
 

@@ -57,6 +57,45 @@ fn commands_return_the_model() {
 }
 
 #[test]
+fn removal_is_shown_before_it_is_done() {
+    let gateway = Gateway::start("");
+    for (method, path) in [("GET", "/admin/v1/models/m/removal"), ("DELETE", "/admin/v1/models/m")] {
+        let (status, _, body) = gateway.ask(method, path, "", "");
+        assert_eq!(status, 200, "{body}");
+        let removed = json(&body);
+        assert_eq!((&removed["model"], &removed["freed_bytes"]), (&"m".into(), &9.into()), "{method}");
+        assert_eq!(
+            gateway.ask(method, &path.replace("/models/m", "/models/unknown"), "", "").0,
+            404,
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn log_is_read_from_a_line_on() {
+    let gateway = Gateway::start("");
+    let read = |query: &str| {
+        let (status, _, body) = gateway.ask("GET", &format!("/admin/v1/logs{query}"), "", "");
+        assert_eq!(status, 200, "{body}");
+        json(&body)
+    };
+    let all = read("");
+    assert_eq!((all["lines"].as_array().unwrap().len(), &all["since_ms"]), (3, &5.into()));
+    let rest = read("?after=2&limit=9");
+    assert_eq!(rest["lines"].as_array().unwrap().len(), 1);
+    let line = &rest["lines"][0];
+    assert_eq!(
+        (&line["number"], &line["level"], &line["text"]),
+        (&3.into(), &"INFO".into(), &"mlxd: line 3".into())
+    );
+    for (query, name) in [("?limit=0", "limit"), ("?limit=5001", "limit"), ("?after=x", "after")] {
+        let (status, _, body) = gateway.ask("GET", &format!("/admin/v1/logs{query}"), "", "");
+        assert!(status == 400 && body.contains(name), "{query}: {status} {body}");
+    }
+}
+
+#[test]
 fn settings_can_be_read_and_replaced() {
     let gateway = Gateway::start("");
     let path = "/admin/v1/models/m/settings";
@@ -161,4 +200,36 @@ fn event_stream_begins_with_all_models_and_ends_with_the_server() {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert!(text.contains(r#""id":"m""#) || rest.contains(r#""id":"m""#), "{text}{rest}");
+}
+
+#[test]
+fn settings_of_the_server_change_by_name_and_revision() {
+    let gateway = Gateway::start("");
+    let path = "/admin/v1/settings";
+    let patch = |headers: &str, body: &str| {
+        let headers = format!("content-type: application/json\r\n{headers}");
+        let (status, head, body) = gateway.ask("PATCH", path, &headers, body);
+        (status, head, json(&body))
+    };
+    let (status, head, body) = patch("", r#"{"body_seconds": 7}"#);
+    assert!(status == 200 && head.contains("etag: \"x\""), "{head}");
+    let setting = &body["settings"][0];
+    assert_eq!(
+        (&setting["name"], &setting["value"], &setting["default"]),
+        (&"body_seconds".into(), &7.into(), &30.into())
+    );
+    assert_eq!((&setting["source"], &setting["effect"]), (&"file".into(), &"at_once".into()));
+    assert_eq!((&body["has_api_keys"], &body["revision"]), (&false.into(), &"x".into()));
+    assert_eq!(json(&gateway.ask("GET", path, "", "").2), body);
+    let (status, _, problem) = patch("if-match: \"y\"\r\n", r#"{"body_seconds": 8}"#);
+    assert!(status == 412 && problem["detail"].as_str().unwrap().contains("has changed"), "{problem}");
+    assert_eq!(patch("if-match: \"x\"\r\n", r#"{"body_seconds": 8}"#).0, 200);
+    let (status, _, problem) = patch("", r#"{"api_keys": ["sk-hidden"]}"#);
+    assert!(
+        status == 400 && problem["param"] == "api_keys" && !problem.to_string().contains("hidden"),
+        "{problem}"
+    );
+    for body in ["{}", "[]", "{"] {
+        assert_eq!(patch("", body).0, 400, "{body}");
+    }
 }

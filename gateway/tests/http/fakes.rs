@@ -13,13 +13,16 @@ use gateway::fleet::watch::FleetWatch;
 use ipc_proto::embed::{EmbedRequest, Embeddings, Input, RerankRequest, Scores};
 use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::generate::{ChoiceId, Delta, Event, FinishReason, Part, Priority, Prompt, Submission, Usage};
-use ipc_proto::hub::{Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery};
+use ipc_proto::hub::{
+    Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery, RemovedModel,
+};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::stream::{StepFrame, StreamFrame, StreamId, WorkerEnd};
 use ipc_proto::supervisor::{
-    Changes, Details, KeepAlive, ModelEntry, ModelSettings, ModelState, Pool, Restart, Supervisor, Want,
-    WorkerAddress,
+    Changes, Details, KeepAlive, LiveSetting, LiveSettings, LogLine, LogLines, ModelEntry, ModelSettings,
+    ModelState, Pool, Restart, SettingEffect, SettingSource, SettingsChange, SettingsOutcome, Supervisor,
+    Want, WorkerAddress,
 };
 use ipc_proto::worker::{Accepted, Capacity, Health, LoadProgress, Memory, ModelInfo, ModelKind, Worker};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Resource, Result};
@@ -64,6 +67,7 @@ struct Calls {
     /// Workers whose deaths requests are to blame for.
     excused: Arc<Mutex<Vec<u64>>>,
     settings: Arc<Mutex<ModelSettings>>,
+    live: Arc<Mutex<LiveSettings>>,
     /// Whether there is only one model of each task.
     one_per_task: Arc<AtomicBool>,
     /// Whether the supervisor answers nothing more about models and memory.
@@ -181,6 +185,24 @@ impl Supervisor for FakeSupervisor {
         Downloads { revision: 1, ..Downloads::default() }
     }
 
+    async fn removal(self, _: Context, model: String) -> Result<RemovedModel> {
+        self.known(&model).map(|()| RemovedModel { model, freed_bytes: 9, ..RemovedModel::default() })
+    }
+
+    async fn remove_model(self, context: Context, model: String) -> Result<RemovedModel> {
+        self.removal(context, model).await
+    }
+
+    async fn logs(self, _: Context, after: Option<u64>, most: u32) -> LogLines {
+        let line = |number: u64| LogLine {
+            number,
+            process: "supervisor".into(),
+            text: format!("2026-11-29T08:00:00Z  INFO mlxd: line {number}"),
+        };
+        let lines = (after.unwrap_or(0) + 1..=3).take(most as usize).map(line).collect();
+        LogLines { since_ms: 5, lines, has_gap: false }
+    }
+
     async fn pool(self, _: Context) -> Pool {
         self.answers().await;
         Pool::default()
@@ -202,6 +224,33 @@ impl Supervisor for FakeSupervisor {
         settings.check()?;
         *self.calls.settings.lock().unwrap() = settings;
         Ok(())
+    }
+
+    async fn live_settings(self, _: Context) -> Result<LiveSettings> {
+        Ok(self.calls.live.lock().unwrap().clone())
+    }
+
+    async fn change_live_settings(self, _: Context, change: SettingsChange) -> Result<SettingsOutcome> {
+        let mut live = self.calls.live.lock().unwrap();
+        if change.expected.is_some_and(|expected| expected != live.revision) {
+            return Ok(SettingsOutcome::Stale);
+        }
+        for (name, value) in change.values {
+            if name != "body_seconds" {
+                return Err(Error::invalid(&name, format!("{name} is none of body_seconds")));
+            }
+            live.settings = vec![LiveSetting {
+                name,
+                value,
+                default: "30".into(),
+                source: SettingSource::File,
+                place: None,
+                effect: SettingEffect::AtOnce,
+                is_pending: false,
+            }];
+        }
+        live.revision.push('x');
+        Ok(SettingsOutcome::Changed(live.clone()))
     }
 
     async fn beat(self, _: Context) {}

@@ -427,3 +427,20 @@ fn requests_of_an_open_socket_end_with_the_key() {
         (&json!(401), &json!("this API key was revoked"))
     );
 }
+
+#[test]
+fn route_of_keys_takes_only_their_requests() {
+    let config = json!({"api_keys": ["sk-admin"],
+        "routes": [{"name": "laptops", "model": "alias", "keys": ["lap*"], "targets": ["m"]}]});
+    let gateway = Gateway::with(serde_json::from_value(config).unwrap());
+    let (id, key) = make(&gateway, json!({}));
+    let body = json!({"model": "alias", "prompt": "count 1"}).to_string();
+    let (status, head, answer) = gateway.ask("POST", "/v1/completions", &key, &body);
+    assert_eq!((status, header(&head, "x-mlxd-route").as_deref()), (200, Some("laptops")), "{answer}");
+    assert_eq!(gateway.ask("POST", "/v1/completions", ADMIN, &body).0, 404);
+    for (asked, route) in [("laptop", json!("laptops")), (id.as_str(), json!(null)), ("desk", json!(null))] {
+        let question = json!({"model": "alias", "key": asked}).to_string();
+        let (_, _, body) = gateway.ask("POST", "/admin/v1/routes/explain", ADMIN, &question);
+        assert_eq!(parse(&body)["route"], route, "{asked}");
+    }
+}

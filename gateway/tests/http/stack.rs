@@ -32,13 +32,14 @@ pub(crate) async fn gateway(
 ) -> (SocketAddr, Arc<LocalBackend>, FleetWatch) {
     let db = Db::new(home);
     db.open().await.unwrap();
-    let (audit, receiver) = bus::bus();
+    let (audit, receiver) = bus::bus(None);
     tokio::spawn(sink::run(receiver, db.clone()));
     let responses = Arc::new(ResponseStore::new(db.clone(), home, 30));
     let keys = KeyStore::start(db.clone(), home, config.api_keys.expose());
     let fleet = Arc::new(FleetClient::new(supervisor));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet), false));
     let pool = ProviderPool::new(&config).unwrap();
+    tokio::spawn(Arc::clone(&pool).follow_costs(db.clone()));
     let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), Arc::clone(&pool));
     let dispatcher = Arc::new(Dispatcher::new(Arc::new(by_name), 2));
     let watch = FleetWatch::default();

@@ -161,3 +161,23 @@ fn request_that_only_the_provider_understands_never_reaches_another_model() {
     assert_eq!(gateway.ask("POST", "/v1/messages", "", &request.to_string()).0, 400);
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn configured_headers_go_along_until_the_client_sends_its_own() {
+    let full = json!({"id": "x", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1, "output_tokens": 1}});
+    let (address, seen) = script(vec![answer("200 OK", "", &full); 2]);
+    let headers = json!({"X-Title": "mlxd", "anthropic-beta": "usual-1"});
+    let provider =
+        json!({"kind": "anthropic", "url": format!("http://{address}"), "headers": headers, "models": ["m"]});
+    let gateway = Gateway::with_providers(json!({"far": provider}));
+    let request = json!({"model": "far/m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
+        .to_string();
+    for sent in ["", "anthropic-beta: own-2\r\n"] {
+        let (status, _, answer) = gateway.ask("POST", "/v1/messages", sent, &request);
+        assert_eq!(status, 200, "{answer}");
+    }
+    let seen = seen.lock().unwrap();
+    assert!(seen[0].contains("x-title: mlxd") && seen[0].contains("anthropic-beta: usual-1"), "{}", seen[0]);
+    assert!(seen[1].contains("anthropic-beta: own-2") && !seen[1].contains("usual-1"), "{}", seen[1]);
+}

@@ -6,6 +6,10 @@ fn start() -> Moment {
     Moment { clock: Instant::now(), time: "2026-11-29T23:59:00Z".parse().unwrap() }
 }
 
+fn size(tokens: u64) -> Size {
+    Size::of_tokens(tokens)
+}
+
 fn after(moment: Moment, seconds: u64) -> Moment {
     let span = Duration::from_secs(seconds);
     Moment { clock: moment.clock + span, time: moment.time + span }
@@ -16,13 +20,13 @@ fn requests_over_the_minutes_limit_wait_for_the_next_one() {
     let now = start();
     let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(0, now).unwrap();
+    budget.admit(size(0), now).unwrap();
     assert_eq!(budget.standing(now).requests.map(|gauge| gauge.remaining), Some(1));
-    budget.admit(0, now).unwrap();
-    let refused = budget.admit(0, now).unwrap_err();
+    budget.admit(size(0), now).unwrap();
+    let refused = budget.admit(size(0), now).unwrap_err();
     assert_eq!(refused, Exhausted { limit: "2 requests a minute".into(), wait: Duration::from_secs(30) });
-    assert!(budget.admit(0, after(now, 29)).is_err());
-    budget.admit(0, after(now, 30)).unwrap();
+    assert!(budget.admit(size(0), after(now, 29)).is_err());
+    budget.admit(size(0), after(now, 30)).unwrap();
     let left = budget.standing(after(now, 1000)).requests.unwrap();
     assert_eq!(left, Gauge { limit: 2, remaining: 2, reset: Duration::ZERO });
 }
@@ -33,18 +37,18 @@ fn real_usage_replaces_the_estimate() {
     let limits = Limits { tokens_per_minute: Some(600), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
     let remaining = |budget: &mut Budget, now| budget.standing(now).tokens.unwrap().remaining;
-    budget.admit(100, now).unwrap();
+    budget.admit(size(100), now).unwrap();
     assert_eq!(remaining(&mut budget, now), 500);
-    budget.settle(100, 40, now);
+    budget.settle(size(100), size(40), now);
     assert_eq!(remaining(&mut budget, now), 560);
-    budget.admit(10, now).unwrap();
-    budget.settle(10, 1160, now);
-    let refused = budget.admit(1, now).unwrap_err();
+    budget.admit(size(10), now).unwrap();
+    budget.settle(size(10), size(1160), now);
+    let refused = budget.admit(size(1), now).unwrap_err();
     assert_eq!(refused.limit, "600 tokens a minute");
     // 601 tokens are missing at 10 a second.
     assert_eq!(refused.wait.as_millis(), 60_100);
     assert_eq!(remaining(&mut budget, now), 0);
-    budget.admit(1, after(now, 61)).unwrap();
+    budget.admit(size(1), after(now, 61)).unwrap();
 }
 
 #[test]
@@ -52,10 +56,10 @@ fn request_above_the_whole_limit_passes_alone() {
     let now = start();
     let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(1000, now).unwrap();
-    assert!(budget.admit(1, now).is_err());
-    budget.settle(1000, 20, now);
-    budget.admit(80, now).unwrap();
+    budget.admit(size(1000), now).unwrap();
+    assert!(budget.admit(size(1), now).is_err());
+    budget.settle(size(1000), size(20), now);
+    budget.admit(size(80), now).unwrap();
 }
 
 #[test]
@@ -63,8 +67,8 @@ fn refused_request_takes_nothing() {
     let now = start();
     let limits = Limits { requests_per_minute: Some(5), tokens_per_minute: Some(10), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(10, now).unwrap();
-    assert!(budget.admit(1, now).is_err());
+    budget.admit(size(10), now).unwrap();
+    assert!(budget.admit(size(1), now).is_err());
     assert_eq!(budget.standing(now).requests.unwrap().remaining, 4);
 }
 
@@ -73,18 +77,18 @@ fn day_and_month_end_at_midnight_in_utc() {
     let now = start();
     let limits = Limits { tokens_per_day: Some(10), tokens_per_month: Some(25), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(0, now).unwrap();
-    budget.settle(0, 10, now);
-    let refused = budget.admit(0, now).unwrap_err();
+    budget.admit(size(0), now).unwrap();
+    budget.settle(size(0), size(10), now);
+    let refused = budget.admit(size(0), now).unwrap_err();
     assert_eq!(refused, Exhausted { limit: "10 tokens a day (UTC)".into(), wait: Duration::from_secs(60) });
     let tomorrow = after(now, 60);
-    budget.admit(0, tomorrow).unwrap();
+    budget.admit(size(0), tomorrow).unwrap();
     // An earlier process has used more of the month.
     budget.learn(3, 25, tomorrow);
-    let refused = budget.admit(0, tomorrow).unwrap_err();
+    let refused = budget.admit(size(0), tomorrow).unwrap_err();
     assert_eq!(refused.limit, "25 tokens a month (UTC)");
     assert_eq!(refused.wait, Duration::from_secs(24 * 3600), "the 30th is November's last day");
-    budget.admit(0, after(tomorrow, 24 * 3600)).unwrap();
+    budget.admit(size(0), after(tomorrow, 24 * 3600)).unwrap();
 }
 
 #[test]
@@ -93,21 +97,21 @@ fn burst_does_not_pass_the_limit_of_a_day() {
     let limits = Limits { tokens_per_day: Some(1000), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
     for _ in 0..3 {
-        budget.admit(300, now).unwrap();
+        budget.admit(size(300), now).unwrap();
     }
-    let refused = budget.admit(300, now).unwrap_err();
+    let refused = budget.admit(size(300), now).unwrap_err();
     assert_eq!(refused.limit, "1000 tokens a day (UTC), counting the requests that run");
     assert_eq!(refused.wait, RUNNING, "a request that ends may leave room");
-    budget.admit(100, now).unwrap();
-    assert!(budget.admit(0, now).is_err(), "each request uses at least a token");
-    budget.settle(300, 50, now);
-    budget.admit(250, now).unwrap();
+    budget.admit(size(100), now).unwrap();
+    assert!(budget.admit(size(0), now).is_err(), "each request uses at least a token");
+    budget.settle(size(300), size(50), now);
+    budget.admit(size(250), now).unwrap();
     for _ in 0..2 {
-        budget.settle(300, 400, now);
+        budget.settle(size(300), size(400), now);
     }
-    budget.settle(100, 100, now);
-    budget.settle(250, 250, now);
-    let refused = budget.admit(1, now).unwrap_err();
+    budget.settle(size(100), size(100), now);
+    budget.settle(size(250), size(250), now);
+    let refused = budget.admit(size(1), now).unwrap_err();
     assert_eq!(refused, Exhausted { limit: "1000 tokens a day (UTC)".into(), wait: Duration::from_secs(60) });
 }
 
@@ -116,13 +120,13 @@ fn request_alone_passes_while_any_tokens_of_the_month_are_left() {
     let now = start();
     let limits = Limits { tokens_per_month: Some(1000), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(5000, now).unwrap();
-    let refused = budget.admit(1, now).unwrap_err();
+    budget.admit(size(5000), now).unwrap();
+    let refused = budget.admit(size(1), now).unwrap_err();
     assert_eq!(refused.limit, "1000 tokens a month (UTC), counting the requests that run");
-    budget.settle(5000, 999, now);
-    budget.admit(5000, now).unwrap();
-    budget.settle(5000, 10, now);
-    assert_eq!(budget.admit(0, now).unwrap_err().limit, "1000 tokens a month (UTC)");
+    budget.settle(size(5000), size(999), now);
+    budget.admit(size(5000), now).unwrap();
+    budget.settle(size(5000), size(10), now);
+    assert_eq!(budget.admit(size(0), now).unwrap_err().limit, "1000 tokens a month (UTC)");
 }
 
 #[test]
@@ -130,14 +134,47 @@ fn request_that_runs_past_midnight_counts_in_the_new_day() {
     let now = start();
     let limits = Limits { tokens_per_day: Some(1000), ..Limits::default() };
     let mut budget = Budget::new(limits, now);
-    budget.admit(700, now).unwrap();
+    budget.admit(size(700), now).unwrap();
     let tomorrow = after(now, 60);
-    assert!(budget.admit(400, tomorrow).is_err(), "it still runs");
-    budget.admit(300, tomorrow).unwrap();
-    budget.settle(700, 600, tomorrow);
-    budget.settle(300, 300, tomorrow);
-    budget.admit(100, tomorrow).unwrap();
-    assert!(budget.admit(1, tomorrow).is_err());
+    assert!(budget.admit(size(400), tomorrow).is_err(), "it still runs");
+    budget.admit(size(300), tomorrow).unwrap();
+    budget.settle(size(700), size(600), tomorrow);
+    budget.settle(size(300), size(300), tomorrow);
+    budget.admit(size(100), tomorrow).unwrap();
+    assert!(budget.admit(size(1), tomorrow).is_err());
+}
+
+#[test]
+fn days_of_cost_and_minutes_of_tokens_count_apart() {
+    let now = start();
+    let bounds = Bounds {
+        requests_per_minute: Some(2),
+        tokens_per_minute: Some(100),
+        day: Some(3_500_000_000),
+        unit: Unit::NanoDollars,
+        ..Bounds::default()
+    };
+    let mut budget = Budget::new(bounds, now);
+    let reserved = Size { tokens: 40, amount: 1_000_000_000 };
+    budget.admit(reserved, now).unwrap();
+    budget.settle(reserved, Size { tokens: 10, amount: 3_500_000_000 }, now);
+    assert_eq!(budget.standing(now).tokens.unwrap().remaining, 90);
+    let refused = budget.admit(Size::default(), now).unwrap_err();
+    assert_eq!((&*refused.limit, refused.wait), ("$3.5 a day (UTC)", Duration::from_secs(60)));
+    assert_eq!(budget.used(now), (3_500_000_000, 3_500_000_000));
+    assert_eq!(budget.used(after(now, 60)), (0, 3_500_000_000));
+}
+
+#[test]
+fn cancelled_request_takes_nothing() {
+    let now = start();
+    let limits = Limits { requests_per_minute: Some(1), tokens_per_day: Some(10), ..Limits::default() };
+    let mut budget = Budget::new(limits, now);
+    for _ in 0..3 {
+        budget.admit(size(9), now).unwrap();
+        budget.cancel(size(9), now);
+    }
+    assert_eq!(budget.used(now), (0, 0));
 }
 
 proptest! {
@@ -152,12 +189,12 @@ proptest! {
         let (mut running, mut used, mut alone) = (Vec::new(), 0, 0);
         for (estimate, ends) in steps {
             let was_alone = running.is_empty();
-            if budget.admit(estimate, now).is_ok() {
+            if budget.admit(size(estimate.into()), now).is_ok() {
                 running.push(estimate);
                 alone = if was_alone { u64::from(estimate) } else { alone };
             }
             if ends && let Some(first) = running.pop() {
-                budget.settle(first, first.into(), now);
+                budget.settle(size(first.into()), size(first.into()), now);
                 used += u64::from(first);
             }
             let total = used + running.iter().copied().map(u64::from).sum::<u64>();
@@ -177,7 +214,7 @@ proptest! {
         let mut passed = 0;
         for gap in gaps {
             now.clock += Duration::from_millis(gap);
-            passed += u32::from(budget.admit(0, now).is_ok());
+            passed += u32::from(budget.admit(size(0), now).is_ok());
             let most = f64::from(limit) * (1.0 + (now.clock - begin).as_secs_f64() / 60.0);
             prop_assert!(f64::from(passed) <= most + 1e-6, "{passed} of {most}");
         }

@@ -33,7 +33,7 @@ impl View<'_> {
         for target in others {
             let outcome = self.generate_within(bounds, target, attempt.clone()).await;
             let Some(cause) = reason_to_go_on(&outcome, &attempt) else { return outcome };
-            attempt.course.pass_over(reason(cause.kind));
+            attempt.course.pass_over(reason(cause));
             let model = &*attempt.model;
             tracing::warn!(model, target, %cause, "a request goes to the next model of its route");
         }

@@ -30,14 +30,20 @@ pub(super) async fn of_generation(names: &Names, fleet: &FleetClient, attempt: &
         }
     };
     known.has_images = body.as_ref().is_some_and(has_images);
-    known.prompt_tokens = match original {
-        Some(original) if !neutral => Some(tokens(original.body.len())),
-        _ => Some(estimate(&attempt.generation.prompt)),
-    };
+    known.prompt_tokens = Some(prompt_tokens(attempt));
     if routes.iter().any(|route| !route.split.is_empty()) {
         known.draw = draw(&attempt.request_id);
     }
     known
+}
+
+/// About how many tokens the prompt of a generation has.
+pub(in crate::backends) fn prompt_tokens(attempt: &GenerateAttempt) -> u32 {
+    match attempt.original.as_deref() {
+        // Its neutral form is a stand-in.
+        Some(original) if original.refused.is_some() => tokens(original.body.len()),
+        _ => estimate(&attempt.generation.prompt),
+    }
 }
 
 fn asks_for_body(routes: &[&Route], original: Option<&Original>) -> bool {

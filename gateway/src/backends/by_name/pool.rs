@@ -28,11 +28,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new(name: &str, offered: OfferedProvider) -> Self {
+    /// A provider that goes on with the use of the one `before` it.
+    fn new(name: &str, offered: OfferedProvider, before: Option<&Self>) -> Self {
+        let before = before.and_then(|slot| slot.backend.as_ref().ok());
         let backend = match &offered.problem {
             Some(problem) => Err(problem.clone()),
             None => ProviderBackend::new(name, &offered.provider)
-                .map(Arc::new)
+                .map(|backend| Arc::new(backend.after(before.map(|before| &**before))))
                 .map_err(|problem| format!("{problem:#}")),
         };
         Self { offered, backend }
@@ -81,13 +83,19 @@ impl ProviderPool {
         let before = self.slots();
         let names = Names::new(&table);
         let slot = |(name, offered): (String, OfferedProvider)| {
-            let kept = before.get(&name).filter(|slot| slot.is_for(&offered));
-            let slot = kept.map_or_else(|| Slot::new(&name, offered), Slot::clone);
+            let earlier = before.get(&name);
+            let kept = earlier.filter(|slot| slot.is_for(&offered));
+            let slot = kept.map_or_else(|| Slot::new(&name, offered, earlier), Slot::clone);
             (name, slot)
         };
         let slots: Slots = table.providers.into_iter().map(slot).collect();
         *self.slots.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(slots);
         self.directory.replace(names);
+    }
+
+    /// The backends of the providers that can be asked.
+    pub(super) fn backends(&self) -> Vec<Arc<ProviderBackend>> {
+        self.slots().values().filter_map(|slot| slot.backend.as_ref().ok().cloned()).collect()
     }
 
     /// The providers at this moment.

@@ -99,6 +99,9 @@ impl Client {
     /// # Errors
     /// The provider refuses the request, cannot be reached, or does not answer in time.
     pub(super) async fn stream(&self, post: Post, course: &Course) -> Result<Response> {
+        if let Some(content) = course.content() {
+            content.set_sent(format!("{}{}", self.url, post.path), &post.body);
+        }
         let pauses =
             ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
         (|| self.send(&post))
@@ -176,6 +179,13 @@ fn headers(name: &str, provider: &Provider) -> anyhow::Result<HeaderMap> {
     if is_anthropic {
         let version = HeaderName::from_static("anthropic-version");
         headers.insert(version, HeaderValue::from_static(ANTHROPIC_VERSION));
+    }
+    for (header, value) in provider.headers.iter() {
+        let wrong = || format!("providers.{name}.headers: {header}");
+        headers.insert(
+            HeaderName::try_from(header).with_context(wrong)?,
+            HeaderValue::try_from(value).with_context(wrong)?,
+        );
     }
     if let Some(key) = &provider.api_key {
         let (header, value) = if is_anthropic {

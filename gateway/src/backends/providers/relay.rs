@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::breaker::Verdict;
 use super::client::Client;
+use super::limiter::Reservation;
 use super::translator::{Events, Translator, broken};
 
 /// The data of the event that ends a stream of OpenAI's.
@@ -21,11 +22,17 @@ pub(super) struct Relay {
     /// By choice; `None` once the choice has ended or has no reader.
     readers: Vec<Option<Sender<Event>>>,
     verdict: Verdict,
+    /// Counts the tokens for the provider's limits.
+    reservation: Reservation,
 }
 
 impl Relay {
-    pub(super) fn new(client: Arc<Client>, readers: Vec<Sender<Event>>, verdict: Verdict) -> Self {
-        Self { client, readers: readers.into_iter().map(Some).collect(), verdict }
+    pub(super) fn new(
+        client: Arc<Client>,
+        readers: Vec<Sender<Event>>,
+        (verdict, reservation): (Verdict, Reservation),
+    ) -> Self {
+        Self { client, readers: readers.into_iter().map(Some).collect(), verdict, reservation }
     }
 
     /// Carries every event of `response`. Each choice ends with one last event.
@@ -89,6 +96,7 @@ impl Relay {
     }
 
     async fn send(&mut self, choice: usize, event: Event) {
+        self.reservation.record(&event);
         let Some(Some(reader)) = self.readers.get(choice) else { return };
         let is_last = event.is_last();
         if reader.send(event).await.is_err() || is_last {

@@ -89,13 +89,14 @@ async fn pass(
     served: Served,
 ) -> Result<Response> {
     while !choices.is_over() {
-        let (_, event) = choices.next().await;
-        recorder.record_event(&event, choices.is_over());
+        let (choice, event) = choices.next().await;
+        recorder.record_event(choice, &event, choices.is_over());
         if let Event::Failed(error) = event {
             return Err(error);
         }
     }
     let body = verbatim.next().await.transpose()?.unwrap_or_default();
+    recorder.record_answer(&body);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let served = Served { headers: Some(Box::new(verbatim.headers)), ..served };
     Ok(served.attach(([kind], body).into_response()))
@@ -115,7 +116,7 @@ pub async fn complete(
     while !choices.is_over() {
         let (choice, event) = choices.next().await;
         on_event(&event);
-        recorder.record_event(&event, choices.is_over());
+        recorder.record_event(choice, &event, choices.is_over());
         match event {
             Event::Progress(_) => {}
             Event::Prompt { tokens } => outputs[choice].prompt = tokens,

@@ -167,8 +167,8 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
                     Some(Err(error)) => failed = Some(error),
                     None => break,
                 },
-                (_, event) = choices.next(), if !choices.is_over() => {
-                    self.recorder.record_event(&event, choices.is_over());
+                (choice, event) = choices.next(), if !choices.is_over() => {
+                    self.recorder.record_event(choice, &event, choices.is_over());
                     // The time limit, which the provider does not know.
                     if let Event::Failed(error) = event && error.origin == Origin::Gateway {
                         failed = Some(error);
@@ -179,9 +179,9 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
             }
         }
         while !choices.is_over()
-            && let Some((_, event)) = choices.try_next()
+            && let Some((choice, event)) = choices.try_next()
         {
-            self.recorder.record_event(&event, choices.is_over());
+            self.recorder.record_event(choice, &event, choices.is_over());
         }
         if let Some(error) = failed {
             self.write_failure(&error).await;
@@ -236,7 +236,7 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
 
     /// Returns whether the stream ends with this event.
     fn write_event(&mut self, buffer: &mut Vec<u8>, (choice, event): &(usize, Event), is_last: bool) -> bool {
-        self.recorder.record_event(event, is_last);
+        self.recorder.record_event(*choice, event, is_last);
         self.writer.push(buffer, *choice, event)
     }
 

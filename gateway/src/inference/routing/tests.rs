@@ -40,6 +40,7 @@ fn each_condition_says_why_it_does_not_hold() {
     headers.insert("x-team", "red".parse().unwrap());
     let facts = Facts {
         has_images: true,
+        key: Some(KeyIdentity { id: "key_1".into(), name: "team-a".into() }),
         headers: Some(Arc::new(headers)),
         metadata: json!({"n": 3, "p": "q"}).as_object().unwrap().clone(),
         local: HashMap::from([("m".into(), LocalState::WouldEvict)]),
@@ -54,6 +55,9 @@ fn each_condition_says_why_it_does_not_hold() {
             Some("prompt_tokens: about 100, which is outside the range"),
         ),
         (json!({"prompt_tokens": {"min": 100, "max": 100}}), None),
+        (json!({"keys": ["team-b", "team"]}), Some("the sender's key is none of keys")),
+        (json!({"keys": ["team-b", "team-*"]}), None),
+        (json!({"keys": ["key_1"]}), None),
         (json!({"headers": {"X-Team": "blue"}}), Some("the header x-team differs")),
         (json!({"headers": {"x-user": "a"}}), Some("the header x-user is missing")),
         (json!({"headers": {"x-team": "red"}}), None),
@@ -67,6 +71,8 @@ fn each_condition_says_why_it_does_not_hold() {
     ] {
         assert_eq!(because(&condition, &facts).as_deref(), reason, "{condition}");
     }
+    let keyless = Facts { key: None, ..facts.clone() };
+    assert!(because(&json!({"keys": ["*"]}), &keyless).is_some());
     let call = Facts { prompt_tokens: None, ..facts };
     assert!(because(&json!({"prompt_tokens": {"max": 9}}), &call).unwrap().contains("generates nothing"));
 }

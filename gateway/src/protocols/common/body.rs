@@ -10,6 +10,8 @@ use ipc_proto::{Error, ErrorKind, Origin, Result, wording};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::{Value, de};
 
+use crate::inference::request_id::RequestId;
+
 pub use raw::RawBody;
 
 /// The largest body, in bytes.
@@ -58,6 +60,7 @@ async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
+    let content = request.extensions().get::<RequestId>().and_then(|id| id.content.clone());
     let mut pieces = request.into_body().into_data_stream();
     let mut body = RawBody::with_capacity(announced.unwrap_or(0) as usize);
     while let Some(piece) = pieces.next().await {
@@ -66,6 +69,9 @@ async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
             return Err(too_large(limit));
         }
         body.push(&piece);
+        if let Some(content) = &content {
+            content.add_request(&piece);
+        }
     }
     Ok(body)
 }

@@ -134,5 +134,5 @@ fn served(recorder: &RequestRecorder, capacity: Capacity) -> Served {
 fn record_end(recorder: &mut RequestRecorder, tokens: u64) {
     let prompt_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
-    recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);
+    recorder.record_event(0, &Event::Finished { reason: FinishReason::Stop, usage }, true);
 }

@@ -251,20 +251,31 @@ fn parse_tool(at: usize, tool: chat::Tool) -> Result<Tool> {
 }
 
 /// Parses all messages. Results without an id answer the calls before them in their order.
+///
+/// Some frameworks send each of several calls as a message of its own, and then the results. So calls stay open until a user
+/// speaks, or until calls come after a result.
 fn parse_messages(messages: Vec<wire::Message>) -> Result<Vec<Message>> {
     let mut all = Vec::with_capacity(messages.len());
     let mut open_calls: Vec<ToolCall> = Vec::new();
+    let mut has_results = false;
     for (at, message) in messages.into_iter().enumerate() {
         let path = format!("messages[{at}]");
         refuse_list(&format!("{path}.images"), message.images.as_ref(), "this server takes no images")?;
         let content = message.content.unwrap_or_default();
         all.push(match message.role {
             wire::Role::System => Message::text(Role::System, content),
-            wire::Role::User => Message::text(Role::User, content),
+            wire::Role::User => {
+                open_calls.clear();
+                Message::text(Role::User, content)
+            }
             wire::Role::Assistant => {
                 let tool_calls: Vec<ToolCall> =
                     message.tool_calls.unwrap_or_default().into_iter().map(parse_call).collect();
-                open_calls = tool_calls.clone();
+                if has_results && !tool_calls.is_empty() {
+                    open_calls.clear();
+                    has_results = false;
+                }
+                open_calls.extend(tool_calls.iter().cloned());
                 Message {
                     role: Role::Assistant,
                     content: content.into(),
@@ -274,6 +285,7 @@ fn parse_messages(messages: Vec<wire::Message>) -> Result<Vec<Message>> {
                 }
             }
             wire::Role::Tool => {
+                has_results = true;
                 let answered = answered_call(&mut open_calls, message.tool_call_id.as_deref());
                 let (id, name) = answered.map(|call| (call.id, call.name)).unzip();
                 let id = message.tool_call_id.or(id.filter(|id| !id.is_empty()));

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access::budget::{Moment, Standing};
 use crate::access::key::Scope;
 use crate::access::{Keys, Refusal, Tenant};
+use crate::inference::request_id::RequestId;
 use crate::protocols::common::rate_limits;
 use crate::protocols::error::ApiError;
 
@@ -34,6 +35,11 @@ pub async fn check(State(keys): State<Arc<Keys>>, mut request: Request, next: Ne
     match admitted {
         Ok(tenant) => {
             let standing = tenant.standing(now);
+            if tenant.stores_content()
+                && let Some(id) = request.extensions_mut().get_mut::<RequestId>()
+            {
+                id.content = Some(Arc::default());
+            }
             request.extensions_mut().insert(tenant);
             let mut response = next.run(request).await;
             mark(&mut response, standing);

@@ -7,9 +7,7 @@ use ipc_proto::generate::{Priority, Usage};
 use super::*;
 use crate::access::budget::Limits;
 use crate::access::key::{Rights, Scope};
-use crate::inference::course::Answerer;
-use crate::inference::labels::Labels;
-use crate::inference::record::{Outcome, Record};
+use crate::inference::record::Record;
 use crate::inference::sender::KeyIdentity;
 
 fn store(home: &Path) -> KeyStore {
@@ -31,6 +29,7 @@ fn record(id: &str, secret: &str) -> KeyRecord {
             tokens_per_day: Some(100),
             tokens_per_month: Some(1000),
         },
+        store_content: true,
         created_at: 7,
         expires_at: Some(i64::MAX),
         last_used_at: None,
@@ -124,22 +123,9 @@ async fn limits_of_a_day_are_read_from_the_audit_log() {
     let first = store(home.path());
     first.add(&record("key_1", "a")).await.unwrap();
     let used = |id: &str, started_at_ms: i64| Record {
-        id: format!("{id}{started_at_ms}"),
-        started_at_ms,
-        endpoint: "/v1/completions",
-        model: "m".into(),
-        streamed: false,
-        outcome: Outcome::Finished,
         usage: Usage { prompt_tokens: 30, completion_tokens: 30, ..Usage::default() },
-        first_token_ms: None,
-        total_ms: 1,
-        attempts: 1,
-        recoveries: 0,
-        cost: None,
-        answerer: Answerer::default(),
-        decision: None,
-        labels: Labels::default(),
         key: Some(KeyIdentity { id: id.into(), name: "laptop".into() }),
+        ..Record::example(&format!("{id}{started_at_ms}"), started_at_ms)
     };
     let now = Moment::now().time.timestamp_millis();
     first.db.insert_requests(&[used("key_1", now), used("key_2", now), used("key_1", 0)]).await.unwrap();

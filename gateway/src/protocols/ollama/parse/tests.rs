@@ -84,6 +84,31 @@ fn result_without_an_id_answers_the_next_open_call() {
     assert_eq!((turns[2].name.as_deref(), turns[3].name.as_deref()), (Some("first"), Some("other")));
 }
 
+/// As Strands Agents 1.62.0 sends parallel calls and their results.
+#[test]
+fn results_after_calls_in_several_messages_answer_them_in_order() {
+    let call = |name: &str| json!({"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": {}}}]});
+    let result = json!({"role": "tool", "content": "1"});
+    let messages = json!([
+        {"role": "user", "content": "Hi"},
+        call("first"), {"role": "assistant", "content": "Wait."}, call("second"), result, result,
+        call("third"), call("fourth"), result]);
+    let turns = conversation(chat_order(&json!({"messages": messages}))).messages;
+    let answered: Vec<_> =
+        turns.iter().filter(|turn| turn.role == Role::Tool).map(|turn| turn.name.as_deref()).collect();
+    assert_eq!(answered, [Some("first"), Some("second"), Some("third")]);
+}
+
+#[test]
+fn result_after_the_next_question_answers_no_earlier_call() {
+    let messages = json!([
+        {"role": "assistant", "tool_calls": [{"function": {"name": "first", "arguments": {}}}]},
+        {"role": "user", "content": "Hi"},
+        {"role": "tool", "content": "1"}]);
+    let turns = conversation(chat_order(&json!({"messages": messages}))).messages;
+    assert_eq!(turns[2].name, None);
+}
+
 #[test]
 fn result_with_an_id_answers_that_call() {
     let call = |id: &str, name: &str| json!({"id": id, "function": {"name": name}});

@@ -55,7 +55,7 @@ pub async fn create(
     let scores = recorder.record_start(scored)?;
     let prompt_tokens = u32::try_from(scores.usage.input_tokens).unwrap_or(u32::MAX);
     let usage = Usage { prompt_tokens, ..Usage::default() };
-    recorder.record_event(&Event::Finished { reason: FinishReason::Stop, usage }, true);
+    recorder.record_event(0, &Event::Finished { reason: FinishReason::Stop, usage }, true);
     let answers = decision.questions.iter().zip(&scores.logprobs);
     let answers = answers.map(|(question, logprobs)| decide(question, logprobs)).collect();
     let served = Served { capacity: scores.capacity, answerer: recorder.course().answerer(), headers: None };

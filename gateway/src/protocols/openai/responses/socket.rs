@@ -26,6 +26,7 @@ use tracing::Instrument;
 use crate::access::Tenant;
 use crate::access::budget::Moment;
 use crate::dispatch::Services;
+use crate::inference::content::Content;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::body::{self, Body, MAX_BODY_BYTES};
 use crate::protocols::common::rate_limits::estimate;
@@ -186,16 +187,16 @@ impl Session {
     }
 
     /// Returns the conversation before the request, and the response that is about to be made.
-    async fn begin(&mut self, kind: &str, request: &[u8]) -> Result<(Vec<Item>, Creation)> {
+    async fn begin(&mut self, kind: &str, body: &[u8]) -> Result<(Vec<Item>, Creation)> {
         if kind != "response.create" {
             return Err(Error::invalid(
                 "type",
                 format!("type: \"{kind}\" is not supported, only \"response.create\""),
             ));
         }
-        let tenant = self.context.tenant.admit(estimate(request.len() as u64), Moment::now());
+        let tenant = self.context.tenant.admit(estimate(body.len() as u64), Moment::now());
         let tenant = tenant.map_err(|refusal| refusal.error)?;
-        let mut request: api::Request = body::parse(request)?;
+        let mut request: api::Request = body::parse(body)?;
         model_choice::fill(&self.context.services.catalogue, &mut request).await?;
         if request.background == Some(true) {
             let text = "background: a response over a WebSocket is not made in the background; POST it";
@@ -203,7 +204,8 @@ impl Session {
         }
         request.stream = Some(true);
         let of_socket = self.context.id.clone();
-        let id = RequestId { name: format!("{}-{}", of_socket.name, self.requests), ..of_socket };
+        let content = of_socket.content.as_ref().map(|_| Arc::new(Content::of_request(body)));
+        let id = RequestId { name: format!("{}-{}", of_socket.name, self.requests), content, ..of_socket };
         let context = Context { id, tenant, ..self.context.clone() };
         // A continuation that fails forgets it, as in OpenAI's API. A stored one is still in the database.
         let latest = self.latest.take_if(|latest| request.previous_response_id.as_ref() == Some(&latest.id));

@@ -1,0 +1,100 @@
+//! Limits of providers: a provider that has reached one is passed over, or refuses in the client's protocol.
+
+use serde_json::{Value, json};
+
+use super::fakes::Gateway;
+use super::providers::{answer, script};
+use super::{json as parse, wait_until};
+
+/// A gateway with the provider `far`, which answers `count` times and has these limits, and a route from `any` to it and then `m`.
+fn gateway(count: usize, limits: &Value) -> Gateway {
+    let choice = json!({"index": 0, "message": {"content": "far"}, "finish_reason": "stop"});
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 500});
+    let whole = answer("200 OK", "", &json!({"choices": [choice], "usage": usage}));
+    let (address, _) = script(vec![whole; count]);
+    let price = json!({"input": 1000, "output": 2000});
+    let far = json!({"kind": "openai", "url": format!("http://{address}/v1"), "models": [{"id": "m", "price": price}],
+        "limits": limits});
+    let route = json!({"name": "r", "model": "any", "targets": ["far/m", "m"]});
+    Gateway::with_routes(json!({"far": far}), json!([route]))
+}
+
+/// The status, head and body of a chat's answer.
+fn chat(gateway: &Gateway, path: &str, model: &str) -> (u16, String, Value) {
+    let messages = json!([{"role": "user", "content": "count 1"}]);
+    let body = json!({"model": model, "max_tokens": 9, "messages": messages});
+    let (status, head, body) = gateway.ask("POST", path, "x-request-id: one\r\n", &body.to_string());
+    (status, head, parse(&body))
+}
+
+#[test]
+fn route_passes_over_a_provider_at_its_limit() {
+    let gateway = gateway(1, &json!({"requests_per_minute": 1}));
+    let (status, head, _) = chat(&gateway, "/v1/chat/completions", "any");
+    assert!(status == 200 && head.contains("x-mlxd-backend: far"), "{head}");
+    let (status, head, body) = chat(&gateway, "/v1/chat/completions", "any");
+    assert!(status == 200 && head.contains("x-mlxd-backend: local"), "{head}");
+    assert!(head.contains("x-mlxd-fallback-reason: provider_limit"), "{head}");
+    assert_eq!(body["model"], "m");
+    gateway.records(2);
+    let detail = parse(&gateway.ask("GET", "/admin/v1/requests/one", "", "").2);
+    assert_eq!(detail["trace"]["reasons"], json!(["provider_limit"]));
+}
+
+#[test]
+fn client_of_a_provider_at_its_limit_is_told_when_to_come_back() {
+    let gateway = gateway(1, &json!({"tokens_per_minute": 1200}));
+    assert_eq!(chat(&gateway, "/v1/chat/completions", "far/m").0, 200);
+    for (path, pointer, kind) in [
+        ("/v1/chat/completions", "/error/code", "rate_limit_exceeded"),
+        ("/v1/messages", "/error/type", "rate_limit_error"),
+    ] {
+        let (status, head, body) = chat(&gateway, path, "far/m");
+        assert_eq!((status, body.pointer(pointer)), (429, Some(&json!(kind))), "{body}");
+        // 1,500 tokens are used, and about one is asked for: 301 at 20 a second.
+        assert!(head.contains("retry-after: 16") || head.contains("retry-after: 15"), "{head}");
+        assert!(body["error"]["message"].as_str().unwrap().contains("1200 tokens a minute"), "{body}");
+    }
+}
+
+#[test]
+fn cost_counts_by_the_prices_of_the_models() {
+    // A request costs 2 dollars.
+    let gateway = gateway(2, &json!({"cost_per_day": 3.5}));
+    for status in [200, 200, 429] {
+        let (got, _, body) = chat(&gateway, "/v1/chat/completions", "far/m");
+        assert_eq!(got, status, "{body}");
+    }
+    wait_until("the cost is in the log", || {
+        let all = parse(&gateway.ask("GET", "/admin/v1/requests?backend=far", "", "").2);
+        all["requests"].as_array().unwrap().iter().filter(|one| one["cost_usd"] == 2.0).count() == 2
+    });
+}
+
+#[test]
+fn limits_stay_in_a_replacement_without_them() {
+    let gateway = Gateway::start("");
+    let body = |more: Value| {
+        let mut body = json!({"kind": "openai", "url": "http://far.example/v1", "models": ["m"]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let limits = json!({"requests_per_minute": 7});
+    let made = gateway.ask(
+        "POST",
+        "/admin/v1/providers",
+        "",
+        &body(json!({"name": "far", "api_key": null, "limits": limits})),
+    );
+    assert_eq!((made.0, &parse(&made.2)["limits"]), (201, &limits), "{}", made.2);
+    let replace = |more: Value| {
+        let (status, _, text) = gateway.ask("PUT", "/admin/v1/providers/far", "", &body(more));
+        assert_eq!(status, 200, "{text}");
+        parse(&text)["limits"].take()
+    };
+    assert_eq!(replace(json!({"timeout_seconds": 9})), limits);
+    assert_eq!(replace(json!({"limits": {}})), json!({}));
+    let (status, _, text) =
+        gateway.ask("PUT", "/admin/v1/providers/far", "", &body(json!({"limits": {"cost_per_day": 1}})));
+    assert!(status == 400 && parse(&text)["param"] == "limits", "{text}");
+}
