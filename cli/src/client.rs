@@ -85,6 +85,16 @@ pub(crate) enum Verb {
         #[command(flatten)]
         home: Home,
     },
+    /// Stop the server and all its processes.
+    Stop {
+        #[command(flatten)]
+        home: Home,
+    },
+}
+
+/// Commands on a home folder, with or without a running server.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum FolderVerb {
     /// Make, list or revoke API keys. Needs no running server.
     #[command(subcommand)]
     Key(keys::KeyVerb),
@@ -94,17 +104,12 @@ pub(crate) enum Verb {
     /// List, replace or explain routes. Needs no running server.
     #[command(subcommand)]
     Route(routes::RouteVerb),
-    /// List ended requests. Needs no running server.
+    /// List, export or follow ended requests.
     #[command(subcommand)]
     Requests(requests::RequestVerb),
     /// Replace the master key, which seals the API keys of providers.
     #[command(subcommand)]
     Secrets(secrets::SecretVerb),
-    /// Stop the server and all its processes.
-    Stop {
-        #[command(flatten)]
-        home: Home,
-    },
 }
 
 /// Selects the server.
@@ -168,6 +173,17 @@ pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<Answer, Clien
     runtime.block_on(execute(verb, environment))
 }
 
+/// Runs a command on a home folder and returns its output.
+pub(crate) fn run_on_folder(verb: FolderVerb, environment: &Environment) -> Result<Answer, ClientError> {
+    match verb {
+        FolderVerb::Key(verb) => keys::run(verb, environment),
+        FolderVerb::Provider(verb) => providers::run(verb, environment),
+        FolderVerb::Route(verb) => routes::run(verb, environment),
+        FolderVerb::Requests(verb) => requests::run(verb, environment),
+        FolderVerb::Secrets(verb) => secrets::run(verb, environment),
+    }
+}
+
 async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, ClientError> {
     let connect_to = |home: Home| async {
         let home = config::home(home.home, environment)?;
@@ -213,11 +229,6 @@ async fn execute(verb: Verb, environment: &Environment) -> Result<Answer, Client
         Verb::Set { model, changes, home } => {
             return set(&connect_to(home).await?, model, &changes).await;
         }
-        Verb::Key(verb) => return keys::run(verb, environment),
-        Verb::Provider(verb) => return providers::run(verb, environment),
-        Verb::Route(verb) => return routes::run(verb, environment),
-        Verb::Requests(verb) => return requests::run(verb, environment),
-        Verb::Secrets(verb) => return secrets::run(verb, environment),
         Verb::Stop { home } => {
             let home = config::home(home.home, environment)?;
             connect(&home).await?.stop(context()).await?;

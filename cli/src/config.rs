@@ -18,16 +18,18 @@ use supervisor::{Config, Policy};
 use toml::Table;
 
 mod downloads;
-mod file;
+pub(crate) mod file;
 mod layers;
+pub(crate) mod live;
 mod memory;
+mod otlp;
 pub(crate) mod wording;
 
 /// Time that a folder of models has to answer at the start.
 const FOLDER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Flags of `mlxd serve`.
-#[derive(Debug, Default, clap::Args, Serialize)]
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub(crate) struct Flags {
     /// Address to listen on [default: localhost, which is 127.0.0.1 and ::1; environment: MLXD_HOST].
     #[arg(long)]
@@ -175,17 +177,44 @@ pub(crate) fn gateway_settings(home: &Path, environment: &Environment) -> Result
     Ok(gateway)
 }
 
+/// Checks a text that is to become `config.toml` at `path`. The variables of providers' keys are not looked up.
+pub(crate) fn check(text: &str, path: &Path) -> Result<(), ConfigError> {
+    let mut file = file::parse(text, path)?;
+    file::take_models(&mut file, path)?;
+    file::check_routes(&file, path)?;
+    let mut layers = Layers { file, path: path.to_owned(), ..Layers::default() };
+    layers.group::<ServerSettings>()?;
+    layers.group::<FleetSettings>()?;
+    layers.group::<DownloadSettings>()?;
+    layers.group::<GatewayConfig>()?;
+    layers.refuse_unknown_keys()
+}
+
 /// Combines flags, environment and file.
 pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, ConfigError> {
     let home = home(flags.home.clone(), &environment)?;
+    let file = file::read(&home.join("config.toml"))?;
+    resolve_file(flags, environment, home, file)
+}
+
+/// The flags as a layer.
+fn flag_table(flags: &Flags) -> Result<Table, ConfigError> {
+    Table::try_from(flags)
+        .map_err(|problem| ConfigError::Value { name: "flags".into(), problem: problem.to_string() })
+}
+
+/// Combines flags and environment with what `config.toml` of the home has, or is to have.
+fn resolve_file(
+    flags: Flags,
+    environment: Environment,
+    home: PathBuf,
+    mut file: Table,
+) -> Result<Config, ConfigError> {
     let path = home.join("config.toml");
-    let mut file = file::read(&path)?;
     let models = file::take_models(&mut file, &path)?;
     file::check_routes(&file, &path)?;
-    let unwritable =
-        |problem: toml::ser::Error| ConfigError::Value { name: "flags".into(), problem: problem.to_string() };
     let mut layers = Layers {
-        flags: Table::try_from(&flags).map_err(unwritable)?,
+        flags: flag_table(&flags)?,
         environment: environment.settings,
         file,
         path,
@@ -199,6 +228,7 @@ pub(crate) fn resolve(flags: Flags, environment: Environment) -> Result<Config, 
         |name: &str| layers.environment.get(name).or_else(|| environment.others.get(name)).cloned();
     let unset = |problem| ConfigError::Value { name: "providers".into(), problem };
     gateway.providers.read_keys(variable).map_err(unset)?;
+    otlp::read(&mut gateway, |name| environment.others.get(name).cloned())?;
     layers.refuse_unknown_keys()?;
     if server.host.trim().is_empty() {
         return Err(ConfigError::Value { name: "--host".into(), problem: "it is empty".into() });

@@ -32,8 +32,12 @@ pub(crate) fn run_in(
     verb: &[&OsStr],
     input: &str,
 ) -> Result<String, ClientError> {
-    let begin = [OsStr::new(command), OsStr::new("--home"), home.as_os_str()];
-    run(&[&begin[..], verb].concat(), input)
+    run(&arguments(home, command, verb), input)
+}
+
+/// The arguments for a command on a home folder.
+fn arguments<'a>(home: &'a Path, command: &'a str, verb: &[&'a OsStr]) -> Vec<&'a OsStr> {
+    [&[command.as_ref(), "--home".as_ref(), home.as_os_str()], verb].concat()
 }
 
 /// The standard output of the program for these arguments and this standard input.
@@ -41,9 +45,15 @@ pub(crate) fn run_in(
 /// # Errors
 /// The program is missing, or refuses. Its sentence is the error.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A], input: &str) -> Result<String, ClientError> {
+    let output = output(arguments, input, Stdio::piped())?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Runs the program. Returns its standard output, if `stdout` is a pipe.
+fn output<A: AsRef<OsStr>>(arguments: &[A], input: &str, stdout: Stdio) -> Result<Vec<u8>, ClientError> {
     let program = supervisor::sibling(PROGRAM)?;
     let mut command = Command::new(&program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|cause| ClientError::File { file: program.clone(), cause })?;
     if let Some(mut pipe) = child.stdin.take() {
         // If the program has ended already, its standard error has the reason.
@@ -51,7 +61,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A], input: &str) -> Result<Strin
     }
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output.stdout);
     }
     let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(ClientError::Gateway(if reason.is_empty() { output.status.to_string() } else { reason }))
@@ -101,10 +111,27 @@ impl Folder {
         verb: &[&OsStr],
         body: &impl Serialize,
     ) -> Result<(String, Value), ClientError> {
-        let body = serde_json::to_value(body).map_err(std::io::Error::from)?;
-        let input = json!({"settings": self.settings, "body": body}).to_string();
+        let input = self.input(body)?;
         let answer = run_in(&self.path, command, verb, &input)?;
         let parsed = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
         Ok((answer, parsed))
+    }
+
+    /// Runs a command as [`Self::ask`] does. Its standard output is this program's.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(crate) fn pass_on(
+        &self,
+        command: &str,
+        verb: &[&OsStr],
+        body: &impl Serialize,
+    ) -> Result<(), ClientError> {
+        output(&arguments(&self.path, command, verb), &self.input(body)?, Stdio::inherit()).map(drop)
+    }
+
+    fn input(&self, body: &impl Serialize) -> Result<String, ClientError> {
+        let body = serde_json::to_value(body).map_err(std::io::Error::from)?;
+        Ok(json!({"settings": self.settings, "body": body}).to_string())
     }
 }

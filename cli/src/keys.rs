@@ -63,6 +63,9 @@ pub(crate) struct AddOptions {
     /// Tokens of prompts and outputs in a month (UTC).
     #[arg(long, value_name = "N")]
     tokens_per_month: Option<u64>,
+    /// Store prompts and outputs of its requests with the request log. Administrators can read them.
+    #[arg(long)]
+    store_content: bool,
     /// Days until it expires [default: never].
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     expires: Option<u32>,
@@ -85,6 +88,7 @@ struct Listed {
     tokens_per_minute: Option<u64>,
     tokens_per_day: Option<u64>,
     tokens_per_month: Option<u64>,
+    store_content: bool,
     expires_at: Option<u64>,
     last_used_at: Option<u64>,
 }
@@ -148,6 +152,7 @@ fn document(options: &AddOptions, now: u64) -> Value {
         "tokens_per_minute": options.tokens_per_minute,
         "tokens_per_day": options.tokens_per_day,
         "tokens_per_month": options.tokens_per_month,
+        "store_content": options.store_content,
         "expires_at": options.expires.map(|days| now + u64::from(days) * DAY_SECONDS),
     })
 }
@@ -190,6 +195,7 @@ fn bounds(key: &Listed) -> String {
         limit(key.tokens_per_minute, "tokens/min"),
         limit(key.tokens_per_day, "tokens/day"),
         limit(key.tokens_per_month, "tokens/month"),
+        key.store_content.then(|| "content is stored".to_owned()),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     if all.is_empty() { "-".into() } else { all.join(", ") }
@@ -203,7 +209,7 @@ mod tests {
         let mut key = json!({
             "id": "key_1", "name": "laptop", "status": "active", "last_four": "ab12", "scopes": ["inference"],
             "models": [], "local_only": false, "priority": null, "requests_per_minute": null,
-            "tokens_per_minute": null, "tokens_per_day": null, "tokens_per_month": null,
+            "tokens_per_minute": null, "tokens_per_day": null, "tokens_per_month": null, "store_content": false,
             "expires_at": null, "last_used_at": null, "revoked_at": null, "created_at": 1,
         });
         change(&mut key);
@@ -215,6 +221,7 @@ mod tests {
         let bounded = listed(|key| {
             (key["local_only"], key["requests_per_minute"]) = (true.into(), 60.into());
             (key["models"], key["priority"]) = (json!(["org/*", "fast"]), "low".into());
+            key["store_content"] = true.into();
             (key["expires_at"], key["last_used_at"]) = ((1000 + 3 * DAY_SECONDS).into(), 880.into());
         });
         let text = list(&[listed(|_| {}), bounded], 1000);
@@ -225,7 +232,11 @@ mod tests {
         assert_eq!(lines[1], ["key_1", "laptop", "ab12", "active", "inference", "never", "never", "-"]);
         assert_eq!(
             lines[2][5..],
-            ["2 min ago", "in 3 days", "org/* fast, local only, low priority, 60 requests/min"]
+            [
+                "2 min ago",
+                "in 3 days",
+                "org/* fast, local only, low priority, 60 requests/min, content is stored"
+            ]
         );
         assert_eq!(list(&[], 1000), "there is no key\n");
     }

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod client;
 mod config;
 mod doctor;
 mod gateway;
+mod generation;
+mod import;
 mod keys;
 mod launch;
 mod logs;
@@ -42,10 +45,14 @@ enum Command {
     Serve(config::Flags),
     /// Measure this machine: MLX's operations, a model's tokens and rates, memory. Writes a report to attach to an issue.
     Doctor(doctor::Flags),
+    /// Measure a model through the running server: first tokens, rates and memory. Starts a server if none runs.
+    Bench(bench::Flags),
     /// Ask a model in the terminal, once or in a conversation. Starts a server if none runs.
     Run(run::Flags),
     /// Start a coding agent with this server, in a profile of its own. Starts a server if none runs.
     Launch(launch::Flags),
+    /// Take over the models and settings of Ollama, LM Studio, llama-swap, LiteLLM or oMLX.
+    Import(import::Flags),
     /// Show the log of a server that runs in the background.
     Logs(logs::Flags),
     /// Have the system start the server at login.
@@ -55,6 +62,8 @@ enum Command {
     Models(models::Verb),
     #[command(flatten)]
     Client(client::Verb),
+    #[command(flatten)]
+    Folder(client::FolderVerb),
     /// Write completions for a shell to standard output.
     Completions { shell: clap_complete::Shell },
     /// Write the manual's pages.
@@ -67,20 +76,27 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(flags, environment),
         Command::Doctor(flags) => diagnose(&flags),
         Command::Models(verb) => end(models::run(verb, &environment)),
+        Command::Bench(flags) => end(bench::run(flags, &environment)),
         Command::Run(flags) => end(run::run(flags, &environment)),
         Command::Launch(flags) => end(launch::run(flags, &environment)),
+        Command::Import(flags) => end(import::run(flags, &environment)),
         Command::Logs(flags) => end(logs::run(flags, &environment)),
         Command::Service(verb) => end(service::run(verb, &environment)),
         Command::Completions { shell } => end(manual::completions::<Arguments>(shell)),
         Command::Man(flags) => end(manual::man::<Arguments>(&flags)),
-        Command::Client(verb) => match client::run(verb, &environment) {
-            Ok(answer) => {
-                print!("{}", answer.text);
-                eprint!("{}", answer.note);
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(&error),
-        },
+        Command::Client(verb) => show(client::run(verb, &environment)),
+        Command::Folder(verb) => show(client::run_on_folder(verb, &environment)),
+    }
+}
+
+fn show(answer: Result<client::Answer, client::ClientError>) -> ExitCode {
+    match answer {
+        Ok(answer) => {
+            print!("{}", answer.text);
+            eprint!("{}", answer.note);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
     }
 }
 

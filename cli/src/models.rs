@@ -1,4 +1,4 @@
-//! Commands for models on the hub and on disk: `pull`, `search`, `ls`, `rm`. None needs a server.
+//! Commands for models on the hub and on disk: `pull`, `search`, `ls`, `rm`, `quantize`. None needs a server.
 //!
 //! Downloads run in this process. All their state lies on disk, so nothing is lost if it ends, and no other process is needed.
 
@@ -10,7 +10,10 @@ use crate::client::{ClientError, Home};
 use crate::config::{self, ConfigError, Environment};
 
 mod listing;
+mod messages;
 mod pull;
+mod quantize;
+pub(crate) mod recommended;
 mod removal;
 mod search;
 pub(crate) mod units;
@@ -26,6 +29,8 @@ pub(crate) enum Verb {
     Ls(listing::Flags),
     /// Remove a model from disk, and the rest of an interrupted download.
     Rm(removal::Flags),
+    /// Convert a model's weights to packed ones, as mlx-community publishes them.
+    Quantize(quantize::Flags),
 }
 
 /// A reason why a command for models failed.
@@ -56,6 +61,7 @@ pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<(), ModelsErr
             Verb::Search(flags) => search::run(flags, environment).await,
             Verb::Ls(flags) => listing::run(flags, environment).await,
             Verb::Rm(flags) => removal::run(flags, environment).await,
+            Verb::Quantize(flags) => quantize::run(flags, environment).await,
         }
     });
     // A write that hangs must not hold up the end.

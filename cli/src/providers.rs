@@ -1,6 +1,7 @@
 //! `mlxd provider`: makes, lists, tests, changes and removes providers. Runs `mlxd-gateway provider` on the home folder, with or
 //! without a running server. A running server notices the changes.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Read};
 use std::process::{Command, Stdio};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, ClientError};
 use crate::config::Environment;
 use crate::gateway::{self, Folder, Form};
-use crate::table;
+use crate::{routes, table};
 
 /// Subcommands of `mlxd provider`.
 #[derive(Debug, clap::Subcommand)]
@@ -75,15 +76,20 @@ pub(crate) struct AddOptions {
     /// The address before /chat/completions or /v1/messages.
     #[arg(long)]
     url: String,
-    /// A model to offer: its id, and known facts, such as ID,alias=fast,context=32768,max_output=8192; may be given
-    /// several times.
+    /// A model to offer: its id, and known facts, such as ID,alias=fast,context=32768,max_output=8192, and prices in dollars for a
+    /// million tokens, such as ID,input=3,cached_input=0.3,output=15; may be given several times.
     #[arg(long = "model", value_name = "ID", required = true, value_parser = model)]
     models: Vec<Value>,
     #[command(flatten)]
     key: KeySource,
+    /// A header of every request, such as x-title=mlxd; may be given several times. It is shown, so use no secret.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = routes::pair)]
+    headers: Vec<(String, String)>,
     /// Seconds that a request may take in all [default: 600].
     #[arg(long, value_name = "SECONDS")]
     timeout_seconds: Option<u32>,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// Allow a link-local address, as those of metadata services are.
     #[arg(long)]
     allow_link_local: bool,
@@ -92,6 +98,23 @@ pub(crate) struct AddOptions {
     disabled: bool,
     #[command(flatten)]
     form: Form,
+}
+
+/// The limits over all models of a provider. A provider that has reached one is not asked.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct LimitOptions {
+    /// Requests in a minute.
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<u32>,
+    /// Tokens of prompts and outputs in a minute.
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<u32>,
+    /// Dollars in a day (UTC), by the prices of the models.
+    #[arg(long, value_name = "DOLLARS")]
+    cost_per_day: Option<f64>,
+    /// Dollars in a month (UTC).
+    #[arg(long, value_name = "DOLLARS")]
+    cost_per_month: Option<f64>,
 }
 
 /// A provider, as far as the list shows it.
@@ -103,8 +126,12 @@ struct Listed {
     url: String,
     has_key: bool,
     last_four: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     models: Vec<Model>,
     timeout_seconds: u32,
+    #[serde(default)]
+    limits: BTreeMap<String, Value>,
     enabled: bool,
     problem: Option<String>,
 }
@@ -248,17 +275,31 @@ fn document(options: &AddOptions, key: Option<&str>) -> Value {
         "kind": options.kind,
         "url": options.url,
         "api_key": key,
+        "headers": options.headers.iter().cloned().collect::<BTreeMap<_, _>>(),
         "models": options.models,
         "timeout_seconds": options.timeout_seconds,
+        "limits": limits(&options.limits),
         "allow_link_local": options.allow_link_local,
         "enabled": !options.disabled,
     })
 }
 
+/// The limits that are given.
+fn limits(options: &LimitOptions) -> Value {
+    let LimitOptions { requests_per_minute, tokens_per_minute, cost_per_day, cost_per_month } = options;
+    let all = [
+        ("requests_per_minute", requests_per_minute.map(Value::from)),
+        ("tokens_per_minute", tokens_per_minute.map(Value::from)),
+        ("cost_per_day", cost_per_day.map(Value::from)),
+        ("cost_per_month", cost_per_month.map(Value::from)),
+    ];
+    all.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?))).collect()
+}
+
 /// A model from the text of a flag.
 fn model(text: &str) -> Result<Value, String> {
     let (id, facts) = text.split_once(',').unwrap_or((text, ""));
-    let mut model = json!({"id": id});
+    let (mut model, mut prices) = (json!({"id": id}), serde_json::Map::new());
     for fact in facts.split(',').filter(|fact| !fact.is_empty()) {
         let (key, value) = fact.split_once('=').unwrap_or((fact, ""));
         model[key] = match key {
@@ -266,8 +307,20 @@ fn model(text: &str) -> Result<Value, String> {
             "context" | "max_output" => {
                 value.parse::<u32>().map_err(|_| format!("{key} must be a number of tokens"))?.into()
             }
-            _ => return Err(format!("\"{key}\" is none of alias, context and max_output")),
+            "input" | "cached_input" | "output" => {
+                let dollars =
+                    value.parse::<f64>().map_err(|_| format!("{key} must be a number of dollars"))?;
+                prices.insert(key.to_owned(), dollars.into());
+                continue;
+            }
+            _ => {
+                let known = "alias, context, max_output, input, cached_input and output";
+                return Err(format!("\"{key}\" is none of {known}"));
+            }
         };
+    }
+    if !prices.is_empty() {
+        model["price"] = prices.into();
     }
     Ok(model)
 }
@@ -321,6 +374,8 @@ fn facts(one: &Listed) -> String {
         ("timeout", format!("{} s", one.timeout_seconds)),
         ("status", status(one).into()),
     ];
+    lines.extend(one.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
+    lines.extend(one.limits.iter().map(|(name, limit)| ("limit", format!("{name} = {limit}"))));
     lines.extend(one.problem.clone().map(|problem| ("problem", problem)));
     for model in &one.models {
         let alias = model.alias.as_ref().map(|alias| format!(" ({alias})")).unwrap_or_default();
@@ -377,6 +432,8 @@ mod tests {
         assert_eq!((lines[2][5], lines[3][5]), ("disabled", "problem"));
         assert!(text.ends_with("near: no master key\n"), "{text}");
         assert!(facts(&listed(|_| {})).contains("model    far/m (fast), 4096 tokens\n"));
+        let limited = listed(|one| one["limits"] = json!({"cost_per_day": 0.5}));
+        assert!(facts(&limited).contains("limit    cost_per_day = 0.5\n"));
     }
 
     #[test]
@@ -384,9 +441,19 @@ mod tests {
         assert_eq!(model("org/m:free"), Ok(json!({"id": "org/m:free"})));
         let whole = json!({"id": "m", "alias": "fast", "context": 32768, "max_output": 8192});
         assert_eq!(model("m,alias=fast,context=32768,max_output=8192"), Ok(whole));
-        for wrong in ["m,context=many", "m,price=3", "m,fast"] {
+        let priced = json!({"id": "m", "price": {"input": 3.0, "output": 15.5}});
+        assert_eq!(model("m,input=3,output=15.5"), Ok(priced));
+        for wrong in ["m,context=many", "m,input=much", "m,price=3", "m,fast"] {
             assert!(model(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_given_limits_are_sent() {
+        let options =
+            LimitOptions { tokens_per_minute: Some(9), cost_per_day: Some(0.5), ..LimitOptions::default() };
+        assert_eq!(limits(&options), json!({"tokens_per_minute": 9, "cost_per_day": 0.5}));
+        assert_eq!(limits(&LimitOptions::default()), json!({}));
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! `mlxd requests`: the request log. Runs `mlxd-gateway requests` on the home folder, with or without a running server.
+//! `mlxd requests`: the request log. Runs `mlxd-gateway requests` on the home folder, with or without a running server. `tail` asks
+//! the server.
+
+pub(crate) mod show;
+pub(crate) mod tail;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::{Answer, ClientError};
+use crate::client::{Answer, ClientError, Home};
 use crate::config::Environment;
 use crate::gateway::{Folder, Form};
 use crate::table;
@@ -15,11 +19,17 @@ use crate::table;
 pub(crate) enum RequestVerb {
     /// List ended requests, the latest first. All conditions must hold.
     Ls(Query),
+    /// Write ended requests to standard output, the latest first. All conditions must hold.
+    Export(Export),
+    /// Show one request: its row, the trace of its route, and its prompt and outputs if they are stored.
+    Show(show::Show),
+    /// Write each request that ends from now on, until Ctrl-C. Needs a running server.
+    Tail(tail::Tail),
 }
 
-/// A filter for the list of requests.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Query {
+/// Conditions for requests, whatever their time.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Filter {
     /// The model's name as the client gave it, or its id at the backend.
     #[arg(long)]
     model: Option<String>,
@@ -32,9 +42,23 @@ pub(crate) struct Query {
     /// The id or the name of the sender's API key.
     #[arg(long)]
     key: Option<String>,
+}
+
+/// Conditions for requests.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Conditions {
+    #[command(flatten)]
+    filter: Filter,
     /// The earliest start, such as 2026-11-29T08:00:00Z.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+}
+
+/// A page of the list of requests.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    conditions: Conditions,
     /// The number of rows, 1 to 500.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -43,6 +67,21 @@ pub(crate) struct Query {
     after: Option<String>,
     #[command(flatten)]
     form: Form,
+}
+
+/// An export of requests.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    conditions: Conditions,
+    /// One JSON object a line, or a table.
+    #[arg(long, value_parser = ["jsonl", "csv"], default_value = "jsonl")]
+    format: String,
+    /// Write stored prompts and outputs too; not into a table.
+    #[arg(long)]
+    content: bool,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// A request, as far as the list shows it.
@@ -63,16 +102,42 @@ struct Listed {
 
 /// Runs a command and returns its output.
 pub(crate) fn run(verb: RequestVerb, environment: &Environment) -> Result<Answer, ClientError> {
-    let RequestVerb::Ls(query) = verb;
-    let body = json!({
-        "model": query.model,
-        "backend": query.backend,
-        "status": query.status,
-        "key": query.key,
-        "since": query.since,
-        "limit": query.limit,
-        "after": query.after,
-    });
+    match verb {
+        RequestVerb::Ls(query) => page(query, environment),
+        RequestVerb::Export(export) => self::export(export, environment),
+        RequestVerb::Show(options) => show::run(options, environment),
+        RequestVerb::Tail(options) => tail::run(options, environment),
+    }
+}
+
+impl Filter {
+    /// The admin API's names of the conditions, and their values.
+    fn pairs(&self) -> [(&'static str, Option<&str>); 4] {
+        let Self { model, backend, status, key } = self;
+        [("model", model), ("backend", backend), ("status", status), ("key", key)]
+            .map(|(name, value)| (name, value.as_deref()))
+    }
+}
+
+impl Conditions {
+    /// As the admin API's query, with what else `query` has.
+    fn with(self, mut query: Value) -> Value {
+        for (name, value) in self.filter.pairs() {
+            query[name] = value.into();
+        }
+        query["since"] = self.since.into();
+        query
+    }
+}
+
+fn export(export: Export, environment: &Environment) -> Result<Answer, ClientError> {
+    let body = export.conditions.with(json!({"format": export.format, "content": export.content}));
+    Folder::new(export.home, environment)?.pass_on("requests", &["--export".as_ref()], &body)?;
+    Ok(String::new().into())
+}
+
+fn page(query: Query, environment: &Environment) -> Result<Answer, ClientError> {
+    let body = query.conditions.with(json!({"limit": query.limit, "after": query.after}));
     let (answer, mut parsed) = Folder::new(query.form.home, environment)?.ask("requests", &[], &body)?;
     if query.form.json {
         return Ok(answer.into());
@@ -90,32 +155,35 @@ fn list(rows: &[Listed], now: u64) -> String {
     }
     let head =
         ["STARTED", "MODEL", "BACKEND", "ROUTE", "STATUS", "TOKENS", "COST", "TIME", "ID"].map(String::from);
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     let row = |one: &Listed| {
-        let status = match &one.error {
-            Some(error) => format!("{}: {error}", one.status),
-            None => one.status.clone(),
-        };
-        [
-            format!("{} ago", table::span(now.saturating_sub(one.started_at_ms / 1000))),
-            one.model.clone(),
-            or_dash(&one.backend),
-            or_dash(&one.route),
-            status,
-            format!("{} + {}", one.prompt_tokens, one.completion_tokens),
-            one.cost_usd.map_or_else(|| "-".into(), |dollars| format!("${dollars:.6}")),
-            format!("{} ms", one.total_ms),
-            one.id.clone(),
-        ]
+        cells(one, format!("{} ago", table::span(now.saturating_sub(one.started_at_ms / 1000))))
     };
     let rows: Vec<_> = std::iter::once(head).chain(rows.iter().map(row)).collect();
     table::aligned(&rows)
 }
 
+/// The cells of a request's line.
+fn cells(one: &Listed, started: String) -> [String; 9] {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let status = match &one.error {
+        Some(error) => format!("{}: {error}", one.status),
+        None => one.status.clone(),
+    };
+    [
+        started,
+        one.model.clone(),
+        or_dash(&one.backend),
+        or_dash(&one.route),
+        status,
+        format!("{} + {}", one.prompt_tokens, one.completion_tokens),
+        one.cost_usd.map_or_else(|| "-".into(), |dollars| format!("${dollars:.6}")),
+        format!("{} ms", one.total_ms),
+        one.id.clone(),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]

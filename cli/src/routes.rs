@@ -47,6 +47,9 @@ pub(crate) struct Question {
     /// The tokens of its prompt; 0 for a request that generates nothing.
     #[arg(long, value_name = "N", default_value_t = 1)]
     prompt_tokens: u32,
+    /// The name or the id of the sender's API key.
+    #[arg(long)]
+    key: Option<String>,
     /// A header of the request; may be given several times.
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
     headers: Vec<(String, String)>,
@@ -92,7 +95,8 @@ pub(crate) fn run(verb: RouteVerb, environment: &Environment) -> Result<Answer, 
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// A flag's `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').ok_or_else(|| format!("\"{text}\" is no NAME=VALUE"))?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
@@ -131,6 +135,7 @@ fn body(question: &Question) -> Value {
         "has_tools": question.tools,
         "has_images": question.images,
         "prompt_tokens": (question.prompt_tokens > 0).then_some(question.prompt_tokens),
+        "key": question.key,
         "headers": object(&question.headers),
         "metadata": object(&question.metadata),
         "time": question.time,

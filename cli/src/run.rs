@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read, Write};
 
 use crate::client::Home;
 use crate::config::{self, ConfigError, Environment};
+use crate::generation::{Api, ApiError};
 use crate::server::{self, ServerError};
 
 mod api;
@@ -13,7 +14,7 @@ mod command;
 mod conversation;
 mod dialogue;
 
-use api::{Api, Piece};
+use api::Piece;
 use conversation::Conversation;
 
 /// Options of the command.
@@ -46,12 +47,8 @@ pub(crate) enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("{0}")]
-    Refused(String),
-    #[error("the server asks for a key: make one with `mlxd key add NAME`, and set MLXD_API_KEY to it")]
-    Key,
-    #[error("the server cannot be reached: {0}")]
-    Unreachable(String),
+    #[error(transparent)]
+    Api(#[from] ApiError),
     #[error("there is no prompt: write it after the model's name")]
     NoPrompt,
     #[error("the line editor failed: {0}")]
@@ -76,12 +73,12 @@ pub(crate) fn run(flags: Flags, environment: &Environment) -> Result<(), RunErro
     };
     conversation.ask(&prompt);
     if flags.json {
-        let answer = api.whole(&conversation.request(false))?;
+        let answer = api.whole(api::PATH, &conversation.request(false))?;
         writeln!(std::io::stdout().lock(), "{answer}")?;
         return Ok(());
     }
     let mut out = std::io::stdout().lock();
-    api.stream(&conversation.request(true), &|| false, |piece| match piece {
+    api::stream(&api, &conversation.request(true), &|| false, |piece| match piece {
         Piece::Text(text) => write!(out, "{text}").and_then(|()| out.flush()),
         // A pipe wants the answer alone.
         Piece::Reasoning(_) => Ok(()),

@@ -1,11 +1,13 @@
 //! `mlxd serve`: the configuration, then the supervisor until it ends.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor::{Log, ServeError};
 use tracing_subscriber::EnvFilter;
 
+use crate::config::live::LiveFile;
 use crate::{config, logs};
 
 /// Time that the last lines of the log have to be written.
@@ -18,8 +20,8 @@ pub(crate) fn run(flags: config::Flags, environment: config::Environment) -> Exi
     let filter =
         EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(Log::default).with_ansi(false).init();
-    let config = match config::resolve(flags, environment) {
-        Ok(config) => config,
+    let (config, file) = match LiveFile::open(flags, environment) {
+        Ok(opened) => opened,
         Err(error) => {
             eprintln!("mlxd: {error}");
             return ExitCode::from(WRONG_CONFIGURATION);
@@ -31,7 +33,7 @@ pub(crate) fn run(flags: config::Flags, environment: config::Environment) -> Exi
     // One thread: the supervisor does little, and the kernel kills children when the thread that started them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.map_err(Into::into).and_then(|runtime| {
-        let served = runtime.block_on(supervisor::serve(config));
+        let served = runtime.block_on(supervisor::serve(config, Arc::new(file)));
         // Ends the children. A thread that hangs is not waited for.
         runtime.shutdown_background();
         served

@@ -118,7 +118,7 @@ fn empty_list_names_the_commands_that_fill_it() {
 
 #[test]
 fn help_is_as_recorded() {
-    for command in ["launch", "logs", "service", "service install"] {
+    for command in ["bench", "import", "launch", "logs", "search", "service", "service install"] {
         let words = command.split(' ').chain(["--help"]);
         let output = Command::new(env!("CARGO_BIN_EXE_mlxd")).args(words).output().unwrap();
         assert!(output.status.success(), "{output:?}");

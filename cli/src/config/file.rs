@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ipc_proto::gateway::{Route, Routes};
@@ -13,18 +15,38 @@ use super::{ConfigError, wording};
 
 /// The top-level table; empty without a file.
 pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
-    let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+    parse(&text(path)?, path)
+}
+
+/// The file's text; empty without a file.
+pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
     match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| problem(describe(&text, &error))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Table::new()),
-        Err(error) => Err(problem(error.to_string())),
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(ConfigError::File { path: path.to_owned(), problem: error.to_string() }),
     }
+}
+
+/// The top-level table of a text that is, or is to be, at `path`.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Table, ConfigError> {
+    let problem = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+    toml::from_str(text).map_err(|error| problem(describe(text, &error)))
 }
 
 /// The line and the problem. The usual message would also quote the line, which may hold a key.
 fn describe(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+}
+
+/// Replaces the file, all of it or nothing. It may be a link into a folder of such files.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let draft = path.with_extension("toml.new");
+    let mut options = fs::OpenOptions::new();
+    let mut target = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    target.write_all(text.as_bytes()).and_then(|()| target.sync_all())?;
+    fs::rename(&draft, &path)
 }
 
 /// Checks the routes in the file, so that an error says where in it the wrong one is.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ipc_proto::supervisor::SettingSource;
 use serde::de::value::{Error, SeqDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor,
@@ -48,6 +49,23 @@ impl Layers {
     /// The flag, variable or key that a setting comes from, if any layer has it.
     pub(super) fn source(&self, key: &'static str) -> Option<String> {
         self.setting(key).map(|setting| setting.source)
+    }
+
+    /// Where a setting is written, in words too, and its value there. Flags and variables have texts.
+    pub(super) fn given(&self, key: &'static str) -> Option<(SettingSource, String, serde_json::Value)> {
+        let Setting { source: place, written, .. } = self.setting(key)?;
+        let source = if self.flags.contains_key(key) {
+            SettingSource::Flag
+        } else if matches!(written, Written::Text(_)) {
+            SettingSource::Environment
+        } else {
+            SettingSource::File
+        };
+        let value = match written {
+            Written::Text(text) => text.into(),
+            Written::Value(value) => serde_json::to_value(value).unwrap_or_default(),
+        };
+        Some((source, place, value))
     }
 
     fn setting(&self, key: &'static str) -> Option<Setting<'_>> {

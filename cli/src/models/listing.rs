@@ -5,7 +5,7 @@ use std::io::Write;
 use hub::appraisal::{Machine, Verdict};
 use ipc_proto::supervisor::ModelEntry;
 use serde_json::{Value, json};
-use supervisor::{DiskModel, Owner};
+use supervisor::{Config, DiskModel, Owner};
 
 use super::search::cell;
 use super::{ModelsError, server_config, units};
@@ -26,12 +26,9 @@ pub(crate) struct Flags {
 /// Lists the models of the running server, or those that a server would serve.
 pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), ModelsError> {
     let config = server_config(flags.home, environment)?;
-    let machine = Machine { budget: supervisor::memory_budget(&config).await? };
-    // A running server may have other folders than the configuration names.
-    let models = match client::models(&config.home).await {
-        Ok(models) => models.into_iter().map(on_disk).collect(),
-        Err(_) => supervisor::models_on_disk(&config),
-    };
+    // On macOS another program is asked for the budget.
+    let (budget, models) = tokio::join!(supervisor::memory_budget(&config), models(&config));
+    let machine = Machine { budget: budget? };
     let text = if flags.json {
         format!("{}\n", Value::from_iter(models.iter().map(|model| document(model, machine))))
     } else {
@@ -40,6 +37,15 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
     // A reader such as `head` may leave early.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     Ok(())
+}
+
+/// The models of the running server: it may have other folders than the configuration names. Without one those on disk.
+async fn models(config: &Config) -> Vec<DiskModel> {
+    if let Ok(models) = client::models(&config.home).await {
+        return models.into_iter().map(on_disk).collect();
+    }
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || supervisor::models_on_disk(&config)).await.unwrap_or_default()
 }
 
 /// A model of the running server.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use hub::{CONNECTIONS, Cache, Hub, Limiter, ModelName, Pull, Pulled, pull, remote};
 use serde_json::{Value, json};
 
+use super::messages::say;
 use super::{ModelsError, hub, server_config, units};
 use crate::client::Home;
 use crate::config::Environment;
@@ -54,7 +55,7 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
             && !hub.settings().offline
             && let Some(note) = check(&hub, &name, budget).await?
         {
-            progress::say(&note);
+            say(&note);
         }
         let start = Instant::now();
         let pulled = if flags.json {
@@ -85,8 +86,8 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
         }
     };
     let (files, size) = (pulled.files, units::bytes(pulled.bytes));
-    progress::say(&format!("{} is complete: {files} files, {size} ({came})", pulled.id));
-    progress::say(&format!("try it: mlxd run {}", pulled.id));
+    say(&format!("{} is complete: {files} files, {size} ({came})", pulled.id));
+    say(&format!("try it: mlxd run {}", pulled.id));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use hub::appraisal::{self, Appraised, Machine, Verdict};
 use hub::{MLX, Query};
 use ipc_proto::hub::HubSort;
 
+use super::recommended::Recommended;
 use super::{ModelsError, hub, server_config, units};
 use crate::client::Home;
 use crate::config::Environment;
@@ -16,6 +17,9 @@ use crate::table;
 pub(crate) struct Flags {
     /// Words of the name.
     words: Vec<String>,
+    /// Show this program's own list of models that are worth a try, for each size of machine. The hub is not asked.
+    #[arg(long, conflicts_with_all = ["words", "author", "task", "tags", "all", "exact", "sort", "limit"])]
+    recommended: bool,
     /// Only models of this organisation or user, such as mlx-community.
     #[arg(long)]
     author: Option<String>,
@@ -59,9 +63,18 @@ enum SortKey {
 
 /// Searches and prints.
 pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), ModelsError> {
-    let hub = hub(environment)?;
     let config = server_config(flags.home, environment)?;
     let machine = Machine { budget: supervisor::memory_budget(&config).await? };
+    if flags.recommended {
+        let list = Recommended::read().map_err(std::io::Error::from)?;
+        print(&if flags.json {
+            format!("{}\n", list.document(machine, flags.fits))
+        } else {
+            list.table(machine, flags.fits)
+        });
+        return Ok(());
+    }
+    let hub = hub(environment)?;
     let mut tags = flags.tags;
     if !flags.all {
         tags.insert(0, MLX.to_owned());
@@ -85,8 +98,13 @@ pub(super) async fn run(flags: Flags, environment: &Environment) -> Result<(), M
     } else {
         table(&all, machine)
     };
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    print(&text);
     Ok(())
+}
+
+/// Writes to standard output. A reader such as `head` may leave early.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn table(all: &[Appraised], machine: Machine) -> String {

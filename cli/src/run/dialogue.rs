@@ -12,9 +12,10 @@ use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
 use super::RunError;
-use super::api::{Api, Piece};
+use super::api::{self, Piece};
 use super::command::{HELP, Line};
 use super::conversation::Conversation;
+use crate::generation::Api;
 
 /// Lines of the history.
 const HISTORY: usize = 1000;
@@ -90,8 +91,9 @@ fn ask(api: &Api, conversation: &mut Conversation, text: &str, stop: &AtomicBool
     conversation.ask(text);
     stop.store(false, Ordering::Relaxed);
     let mut out = Printer::new();
-    let asked =
-        api.stream(&conversation.request(true), &|| stop.load(Ordering::Relaxed), |piece| out.print(piece));
+    let asked = api::stream(api, &conversation.request(true), &|| stop.load(Ordering::Relaxed), |piece| {
+        out.print(piece)
+    });
     let answer = out.finish()?;
     conversation.answer(&answer);
     match asked {

@@ -5,20 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hub::{Event, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use crate::models::messages::{self, say};
 use crate::models::units;
 
 /// Between two plain lines.
 const INTERVAL: Duration = Duration::from_secs(5);
-const STEADY: Duration = Duration::from_millis(250);
 const BAR: &str = "{wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}  {msg}";
-
-/// Prints a sentence for the user. A reader that has left is no failure of the download.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
 
 /// Prints a line of JSON.
 pub(super) fn print(value: &Value) {
@@ -54,11 +49,7 @@ pub(super) struct Bars {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style);
-        bar.enable_steady_tick(STEADY);
-        Self { bar }
+        Self { bar: messages::bar(BAR) }
     }
 
     pub(super) fn clear(&self) {
