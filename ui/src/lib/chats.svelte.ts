@@ -1,8 +1,9 @@
-// The conversations: the list, those that are open, and the answers that are being written.
+// The conversations: their lists and folders, those that are open, and the answers that are being written.
 
 import { answer } from './answer';
 import { isEmpty, nothing, type Attached } from './attachments';
 import { ApiError, call, reason, send } from './api';
+import { ChatPages } from './chatpages.svelte';
 import {
   branch,
   children,
@@ -18,20 +19,17 @@ import {
   type Lane,
   type Turn,
 } from './conversation';
-import type { ChatSummaries, ChatSummary } from './types';
+import { newId } from './ids';
+import type { ChatFolder, ChatFolders, ChatSummary } from './types';
 
 const CHATS = '/ui/v1/chats';
+const FOLDERS = '/ui/v1/folders';
 const ANSWERS = '/ui/v1/answers';
 /** How often an answer in progress is kept, in milliseconds. */
 const KEEP_MS = 4000;
 
 interface StoredChat extends ChatSummary {
   body: Conversation;
-}
-
-function newId(): string {
-  // Pages of plain HTTP have no crypto.randomUUID.
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Ends a request. One that was stopped at once may not have reached the server yet. */
@@ -283,28 +281,56 @@ export class Chat {
 }
 
 class Chats {
-  list = $state<ChatSummary[]>([]);
-  state = $state<'loading' | 'ready' | 'failed'>('loading');
-  problem = $state('');
   search = $state('');
-  next = $state<string | null>(null);
+  /** What the search finds; null while nothing is searched for. */
+  found = $state.raw<ChatPages | null>(null);
+  /** Those of no folder. */
+  loose = $state.raw(new ChatPages({ folder: '' }));
+  folders = $state.raw<ChatFolder[]>([]);
+  /** The conversations of the folders that are open, by the folder's id. */
+  shown = $state.raw<Record<string, ChatPages>>({});
   #open = new Map<string, Chat>();
 
-  /** Loads the first page of the list, or the next one. */
-  async load(more = false): Promise<void> {
-    if (!more) this.state = 'loading';
-    const query = new URLSearchParams({ limit: '50' });
-    if (this.search.trim()) query.set('search', this.search.trim());
-    if (more && this.next) query.set('after', this.next);
-    try {
-      const page = await call<ChatSummaries>(`${CHATS}?${query}`);
-      this.list = more ? [...this.list, ...page.chats] : page.chats;
-      this.next = page.next;
-      this.state = 'ready';
-    } catch (error) {
-      this.problem = reason(error);
-      this.state = 'failed';
-    }
+  /** Reads what the list shows. */
+  async load(): Promise<void> {
+    const search = this.search.trim();
+    this.found = search ? new ChatPages({ search }) : null;
+    if (this.found) return this.found.load();
+    await Promise.all([this.#loadFolders(), ...[this.loose, ...Object.values(this.shown)].map((pages) => pages.load())]);
+  }
+
+  /** A failure is that of the list beside it. */
+  async #loadFolders(): Promise<void> {
+    await this.#takeFolders(call<ChatFolders>(FOLDERS)).catch(() => undefined);
+  }
+
+  async #takeFolders(answer: Promise<ChatFolders>): Promise<void> {
+    this.folders = (await answer).folders;
+  }
+
+  /** Opens a folder, or closes it. */
+  toggle(folder: string): void {
+    const { [folder]: open, ...others } = this.shown;
+    this.shown = open ? others : { ...others, [folder]: new ChatPages({ folder }) };
+    void this.shown[folder]?.load();
+  }
+
+  /** Makes a folder. Returns its id. */
+  async makeFolder(name: string): Promise<string> {
+    const id = newId();
+    await this.renameFolder(id, name);
+    return id;
+  }
+
+  async renameFolder(id: string, name: string): Promise<void> {
+    await this.#takeFolders(call<ChatFolders>(`${FOLDERS}/${id}`, { method: 'PUT', body: { name } }));
+  }
+
+  /** Deletes a folder. Its conversations are in none from then on. */
+  async deleteFolder(id: string): Promise<void> {
+    await this.#takeFolders(call<ChatFolders>(`${FOLDERS}/${id}`, { method: 'DELETE' }));
+    if (this.shown[id]) this.toggle(id);
+    await this.loose.load();
   }
 
   /** A conversation that is not kept before its first question. */
@@ -322,11 +348,13 @@ class Chats {
     const chat = new Chat(id);
     this.#open.set(id, chat);
     chat.fill(stored);
+    // The list shows which one is open.
+    if (stored.folder && !this.shown[stored.folder]) this.toggle(stored.folder);
     return chat;
   }
 
-  /** Renames or pins. */
-  async change(id: string, change: { title?: string; pinned?: boolean }): Promise<void> {
+  /** Renames, pins or moves. */
+  async change(id: string, change: { title?: string; pinned?: boolean; folder?: string }): Promise<void> {
     const stored = await call<ChatSummary>(`${CHATS}/${id}`, { method: 'PATCH', body: change });
     const open = this.#open.get(id);
     if (open) {
@@ -335,26 +363,34 @@ class Chats {
       open.revision = stored.revision;
     }
     this.note(stored);
+    if (change.folder !== undefined) await this.#loadFolders();
   }
 
   async delete(id: string): Promise<void> {
     this.#open.get(id)?.stop();
     await send(`${CHATS}/${id}`, { method: 'DELETE' });
     this.#open.delete(id);
-    this.list = this.list.filter((chat) => chat.id !== id);
+    this.#lists().forEach((pages) => pages.drop(id));
+    await this.#loadFolders();
   }
 
-  /** Puts a chat where it belongs in the list. */
+  /** Puts a chat where it belongs in the lists. */
   note(stored: ChatSummary): void {
-    const others = this.list.filter((chat) => chat.id !== stored.id);
-    const order = (a: ChatSummary, b: ChatSummary) =>
-      Number(b.pinned) - Number(a.pinned) || b.updated_at_ms - a.updated_at_ms;
-    this.list = [stored, ...others].sort(order);
+    const place = stored.folder ? this.shown[stored.folder] : this.loose;
+    for (const pages of this.#lists()) {
+      if (pages === place || (pages === this.found && pages.has(stored.id))) pages.put(stored);
+      else pages.drop(stored.id);
+    }
+  }
+
+  #lists(): ChatPages[] {
+    return [this.loose, ...Object.values(this.shown), ...(this.found ? [this.found] : [])];
   }
 
   forget(): void {
     this.#open.clear();
-    this.list = [];
+    this.loose = new ChatPages({ folder: '' });
+    [this.folders, this.shown, this.found] = [[], {}, null];
   }
 }
 

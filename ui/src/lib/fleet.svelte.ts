@@ -102,6 +102,12 @@ class Fleet {
     this.models = models;
   }
 
+  /** Unloads a model and removes it from disk. */
+  async remove(id: string): Promise<void> {
+    await send(`/admin/v1/models/${encodeURIComponent(id)}`, { method: 'DELETE' });
+    await this.refresh();
+  }
+
   async refreshPool(): Promise<void> {
     this.pool = await call<Pool>('/admin/v1/pool');
   }

@@ -1,7 +1,7 @@
 // Conversations of ChatGPT's and Open WebUI's exports, and of this page's own. Pure functions; loaded when a file is chosen.
 
 import type { Picture, TextFile } from './attachments';
-import { emptyConversation, NO_PARAMETERS, type Conversation, type Turn } from './conversation';
+import { emptyConversation, NO_PARAMETERS, type Conversation, type Lane, type Turn } from './conversation';
 
 export interface Imported {
   /** The same one of every import, so that a second import adds nothing. */
@@ -80,7 +80,8 @@ function ofThisPage(chat: Json): Imported | null {
   if (!Array.isArray(chat.turns) || !chat.turns.every((turn) => isJson(turn) && text(turn.id) !== '')) return null;
   const turns = chat.turns as Turn[];
   const parameters = { ...NO_PARAMETERS, ...(isJson(chat.parameters) ? chat.parameters : {}) };
-  const body = { model: text(chat.model), system: text(chat.system), parameters, leaf: text(chat.leaf) || null };
+  const beside = isJson(chat.beside) ? { beside: laneOf(chat.beside) } : {};
+  const body = { ...laneOf(chat), system: text(chat.system), parameters, ...beside };
   // What was being written when it was exported is no longer.
   const ended = turns.map(({ request: _, files, images, ...turn }) => ({
     ...turn,
@@ -90,6 +91,8 @@ function ofThisPage(chat: Json): Imported | null {
   const at = (turns.at(-1)?.at ?? 0) / 1000;
   return { id: plain('mlxd', turns[0]?.id ?? ''), title: titleOf(chat.title), pinned: false, at, body: { ...body, turns: ended as Turn[] } };
 }
+
+const laneOf = ({ model, leaf }: Json): Lane => ({ model: text(model), leaf: text(leaf) || null });
 
 /** The files of a turn. An image that is not in the file itself would be a request to another host. */
 function filesOf(files: unknown, images: unknown): { files?: TextFile[]; images?: Picture[] } {

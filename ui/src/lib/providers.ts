@@ -1,5 +1,6 @@
 // What the form of a provider holds, and what the server takes. Pure functions.
 
+import { linesOf, pairs } from './routing';
 import type { Price, Provider, ProviderKind, ProviderModel } from './types';
 
 export const KINDS: ProviderKind[] = ['openai-compatible', 'openai', 'anthropic'];
@@ -35,6 +36,8 @@ export interface ProviderDraft {
   key: string;
   /** Whether the stored key is to go. */
   dropKey: boolean;
+  /** `name: value` in each line. */
+  headers: string;
   models: ModelDraft[];
   timeout_seconds: number | null;
   allow_link_local: boolean;
@@ -51,7 +54,7 @@ export function emptyPrice(): PriceDraft {
 
 export function draftOf(provider: Provider | null): ProviderDraft {
   if (!provider) {
-    const empty = { name: '', url: '', key: '', dropKey: false, timeout_seconds: null, allow_link_local: false };
+    const empty = { name: '', url: '', key: '', dropKey: false, headers: '', timeout_seconds: null, allow_link_local: false };
     return { ...empty, kind: 'openai-compatible', models: [emptyModel()], enabled: true };
   }
   const { name, kind, url, timeout_seconds, allow_link_local, enabled } = provider;
@@ -64,17 +67,19 @@ export function draftOf(provider: Provider | null): ProviderDraft {
       since: price.since ?? '',
     })),
   }));
-  return { name, kind, url, key: '', dropKey: false, models, timeout_seconds, allow_link_local, enabled };
+  const headers = linesOf(provider.headers);
+  return { name, kind, url, key: '', dropKey: false, headers, models, timeout_seconds, allow_link_local, enabled };
 }
 
 /** The body that makes or replaces a provider. `models` without an id are left out. */
 export function orderOf(draft: ProviderDraft): Record<string, unknown> {
-  const { name, kind, url, key, dropKey, timeout_seconds, allow_link_local, enabled } = draft;
+  const { name, kind, url, key, dropKey, headers, timeout_seconds, allow_link_local, enabled } = draft;
   const models = draft.models.filter((model) => model.id.trim() !== '').map(modelOf);
   return {
     name: name.trim(),
     kind,
     url: url.trim(),
+    headers: pairs(headers),
     models,
     allow_link_local,
     enabled,

@@ -1,6 +1,18 @@
 // The page that is open, in the address's fragment: paths belong to the API.
 
-export const PAGES = ['chat', 'models', 'activity', 'usage', 'providers', 'routes', 'keys', 'connect'] as const;
+export const PAGES = [
+  'chat',
+  'models',
+  'activity',
+  'usage',
+  'bench',
+  'providers',
+  'routes',
+  'keys',
+  'logs',
+  'connect',
+  'settings',
+] as const;
 export type Page = (typeof PAGES)[number];
 
 class Router {

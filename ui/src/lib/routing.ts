@@ -14,6 +14,8 @@ export interface RouteDraft {
   images: Presence;
   min: number | null;
   max: number | null;
+  /** Names of API keys, with commas between them. */
+  keys: string;
   /** `name: value` in each line. */
   headers: string;
   metadata: string;
@@ -38,7 +40,8 @@ export function pairs(text: string): Record<string, string> {
   );
 }
 
-const lines = (values: Record<string, string> = {}): string =>
+/** The lines that `pairs` reads. */
+export const linesOf = (values: Record<string, string> = {}): string =>
   Object.entries(values)
     .map(([name, value]) => `${name}: ${value}`)
     .join('\n');
@@ -56,8 +59,9 @@ export function draftOf(route: Route | null): RouteDraft {
     images: presence(route?.has_images),
     min: prompt_tokens?.min ?? null,
     max: prompt_tokens?.max ?? null,
-    headers: lines(route?.headers),
-    metadata: lines(route?.metadata),
+    keys: (route?.keys ?? []).join(', '),
+    headers: linesOf(route?.headers),
+    metadata: linesOf(route?.metadata),
     localModel: local?.model ?? '',
     localState: local?.state ?? 'ready',
     from,
@@ -71,6 +75,7 @@ export function draftOf(route: Route | null): RouteDraft {
 
 export function routeOf(draft: RouteDraft): Route {
   const [headers, metadata] = [pairs(draft.headers), pairs(draft.metadata)];
+  const keys = draft.keys.split(',').map((name) => name.trim()).filter((name) => name !== '');
   const targets = draft.targets.map((name) => name.trim()).filter((name) => name !== '');
   const named = draft.split.filter((share) => share.model.trim() !== '');
   const split: Share[] = named.map(({ model, weight }) => ({ model: model.trim(), weight: weight ?? 1 }));
@@ -80,6 +85,7 @@ export function routeOf(draft: RouteDraft): Route {
     ...(draft.tools ? { has_tools: draft.tools === 'with' } : {}),
     ...(draft.images ? { has_images: draft.images === 'with' } : {}),
     ...(draft.min !== null || draft.max !== null ? { prompt_tokens: { min: draft.min, max: draft.max } } : {}),
+    ...(keys.length > 0 ? { keys } : {}),
     ...(Object.keys(headers).length > 0 ? { headers } : {}),
     ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
     ...(draft.localModel.trim() ? { local: { model: draft.localModel.trim(), state: draft.localState } } : {}),

@@ -16,6 +16,12 @@ class Session {
     if (this.key) sessionStorage.setItem(STORED, this.key);
     else sessionStorage.removeItem(STORED);
   }
+
+  /** Forgets the key. The page begins anew, without what it has read. */
+  leave(): void {
+    this.use('');
+    location.reload();
+  }
 }
 
 export const session = new Session();

@@ -3,6 +3,8 @@
 export interface ServerEvent {
   name: string;
   data: string;
+  /** The event's number, with which a broken stream is taken up again. */
+  id?: string;
 }
 
 /** The events of a stream, and its comments as events of the name `:`. */
@@ -27,11 +29,14 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
 
 function parse(block: string): ServerEvent | null {
   let name = 'message';
+  let id: string | undefined;
   const data: string[] = [];
   for (const line of block.split('\n')) {
     if (line.startsWith(':')) return { name: ':', data: line.slice(1).trim() };
     if (line.startsWith('event:')) name = line.slice(6).trim();
+    if (line.startsWith('id:')) id = line.slice(3).trim();
     if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''));
   }
-  return data.length > 0 ? { name, data: data.join('\n') } : null;
+  if (data.length === 0) return null;
+  return { name, data: data.join('\n'), ...(id === undefined ? {} : { id }) };
 }

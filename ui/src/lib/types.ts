@@ -69,6 +69,15 @@ export interface AdminModel extends ModelState {
   last_exit: Exit | null;
 }
 
+/** @schema RemovedModel */
+export interface RemovedModel {
+  model: string;
+  folder: string;
+  freed_bytes: number;
+  shared_bytes: number;
+  is_link: boolean;
+}
+
 /** @schema Lease */
 export interface Lease {
   model: string;
@@ -95,6 +104,41 @@ export interface Pool {
   hidden_models: string[];
   recoveries: number;
   given_up: number;
+}
+
+/** @schema LogLine */
+export interface LogLine {
+  number: number;
+  process: string;
+  at_ms: number | null;
+  level: 'ERROR' | 'WARN' | 'INFO' | 'DEBUG' | 'TRACE' | null;
+  text: string;
+}
+
+/** @schema LogLines */
+export interface LogLines {
+  lines: LogLine[];
+  since_ms: number;
+  has_gap: boolean;
+}
+
+/** @schema ServerSettings */
+export interface ServerSettings {
+  revision: string;
+  settings: ServerSetting[];
+  has_api_keys: boolean;
+  has_master_key: boolean;
+}
+
+/** @schema ServerSetting */
+export interface ServerSetting {
+  name: string;
+  value: string | number | boolean | string[] | null;
+  default: string | number | boolean | string[] | null;
+  source: 'default' | 'file' | 'environment' | 'flag';
+  place: string | null;
+  effect: 'at_once' | 'next_load' | 'next_server';
+  is_pending: boolean;
 }
 
 /** @schema ModelChange */
@@ -224,6 +268,7 @@ export interface ChatSummary {
   id: string;
   title: string;
   pinned: boolean;
+  folder: string;
   created_at_ms: number;
   updated_at_ms: number;
   revision: number;
@@ -233,6 +278,30 @@ export interface ChatSummary {
 export interface ChatSummaries {
   chats: ChatSummary[];
   next: string | null;
+}
+
+/** @schema ChatFolder */
+export interface ChatFolder {
+  id: string;
+  name: string;
+  chats: number;
+}
+
+/** @schema ChatFolders */
+export interface ChatFolders {
+  folders: ChatFolder[];
+}
+
+/** @schema ChatPreset */
+export interface ChatPreset {
+  id: string;
+  name: string;
+  body: unknown;
+}
+
+/** @schema ChatPresets */
+export interface ChatPresets {
+  presets: ChatPreset[];
 }
 
 /** A model of GET /v1/models that can be asked: one on this machine, an alias, a provider's or a route. */
@@ -271,6 +340,7 @@ export interface Provider {
   url: string;
   has_key: boolean;
   last_four: string | null;
+  headers: Record<string, string>;
   models: ProviderModel[];
   timeout_seconds: number;
   allow_link_local: boolean;
@@ -322,6 +392,7 @@ export interface Route {
   has_tools?: boolean;
   has_images?: boolean;
   prompt_tokens?: TokenRange;
+  keys?: string[];
   headers?: Record<string, string>;
   metadata?: Record<string, string>;
   local?: LocalCondition;
