@@ -1,5 +1,5 @@
 //! Agent loops under published chat templates: a call, its result, another call, its result, an answer. Each template has
-//! SmolLM2's weights. The calls make no sense, but the server renders, parses and caches every form of calls.
+//! SmolLM2's first layers. The calls make no sense, but the server renders, parses and caches every form of calls.
 
 use std::path::Path;
 
@@ -204,7 +204,7 @@ fn continued_messages(call: &Call, result: &str) -> Vec<Value> {
     ]
 }
 
-/// SmolLM2's weights and tokenizer behind a published template.
+/// SmolLM2's first layers and tokenizer behind a published template.
 fn write_model(folder: &Path, template: &str) {
     let path = places::templates().join(format!("llama.cpp/{template}.jinja"));
     let model = derived::write(folder, template, &std::fs::read_to_string(path).unwrap());

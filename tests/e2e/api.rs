@@ -1,16 +1,17 @@
 //! Details that SDKs hide: raw streams, headers, health.
 
 use e2e::Server;
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW, SMOLLM2};
 use serde_json::{Value, json};
 
 #[test]
 fn completion_stream_ends_with_done_and_matches_the_plain_answer() {
     let server = Server::start();
-    let plain = server.count();
+    let mut body = json!({"model": SMOLLM2, "prompt": "2, 4, 6, 8,", "max_tokens": 12, "temperature": 0});
+    let plain = server.post("/v1/completions", &body);
     assert_eq!(plain.status, 200, "{}", plain.body);
     assert!(plain.text("/choices/0/text").starts_with(" 10, 12, 14"), "{}", plain.body);
-    let body = json!({"model": SMOLLM2, "prompt": "2, 4, 6, 8,", "max_tokens": 12, "temperature": 0, "stream": true});
+    body["stream"] = json!(true);
     let events: Vec<String> = server.stream("/v1/completions", &body).collect();
     assert_eq!(events.last().map(String::as_str), Some("[DONE]"));
     let text: String = events[..events.len() - 1]
@@ -26,7 +27,7 @@ fn completion_stream_ends_with_done_and_matches_the_plain_answer() {
 fn demanded_texts_are_kept_whole_in_answers_and_streams() {
     let server = Server::start();
     let turns = json!([{"role": "user", "content": "Choose"}]);
-    let question = json!({"model": SMOLLM2, "messages": turns, "temperature": 0});
+    let question = json!({"model": SHALLOW, "messages": turns, "temperature": 0});
     let ask = |more: &Value| {
         let mut body = question.clone();
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -68,7 +69,7 @@ fn models_and_health_start_no_worker() {
     assert_eq!(list.text("/object"), "list");
     let ids: Vec<_> =
         list.body["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert!(ids.contains(&SMOLLM2), "{ids:?}");
+    assert!(ids.contains(&SHALLOW), "{ids:?}");
     assert!(server.workers().is_empty(), "listing models starts none");
 }
 
@@ -76,15 +77,15 @@ fn models_and_health_start_no_worker() {
 #[test]
 fn ratelimit_headers_count_the_remaining_requests() {
     let server = Server::start();
-    let long = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
+    let long = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
                       "temperature": 0});
     let mut events = server.stream("/v1/completions", &long);
     assert!(events.next().is_some());
     let (short, turns) = (
-        json!({"model": SMOLLM2, "prompt": "x", "max_tokens": 1}),
+        json!({"model": SHALLOW, "prompt": "x", "max_tokens": 1}),
         json!([{"role": "user", "content": "x"}]),
     );
-    let message = json!({"model": SMOLLM2, "max_tokens": 1, "messages": turns});
+    let message = json!({"model": SHALLOW, "max_tokens": 1, "messages": turns});
     for (path, body, prefix, suffix) in [
         ("/v1/completions", short, "x-ratelimit-", "-requests"),
         ("/v1/messages", message, "anthropic-ratelimit-requests-", ""),
@@ -103,18 +104,18 @@ fn ratelimit_headers_count_the_remaining_requests() {
 /// A full worker refuses with numbers, and accepts again when requests leave.
 #[test]
 fn request_over_the_limit_is_429_with_the_limit() {
-    let config = format!("[models.\"{SMOLLM2}\"]\nmax_batch = 1\n");
+    let config = format!("[models.\"{SHALLOW}\"]\nmax_batch = 1\n");
     let server = Server::builder().models(&places::models()).config(&config).start();
     // One runs, 255 wait; the second 128 come before the first, so that their stream begins.
     let many = |priority: &str| {
-        let body = json!({"model": SMOLLM2, "prompt": "x", "n": 128, "max_tokens": 2000, "stream": true,
+        let body = json!({"model": SHALLOW, "prompt": "x", "n": 128, "max_tokens": 2000, "stream": true,
                           "temperature": 1, "priority": priority});
         let mut events = server.stream("/v1/completions", &body);
         assert!(events.next().is_some());
         events
     };
     let waiting = [many("normal"), many("high")];
-    let body = json!({"model": SMOLLM2, "prompt": "x", "n": 2, "max_tokens": 1});
+    let body = json!({"model": SHALLOW, "prompt": "x", "n": 2, "max_tokens": 1});
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let answer = agent.post(server.url("/v1/completions")).content_type("application/json");
     let answer = answer.send(body.to_string()).unwrap();
@@ -138,7 +139,7 @@ fn request_over_the_limit_is_429_with_the_limit() {
 #[test]
 fn disconnected_client_stops_the_computation() {
     let server = Server::start();
-    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
+    let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 4000, "stream": true,
                       "temperature": 0});
     let mut events = server.stream("/v1/completions", &body);
     assert!(events.next().is_some());

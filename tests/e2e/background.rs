@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn endless() -> Value {
 }
 
 fn begin(server: &Server, tokens: u32) -> String {
-    let body = json!({"model": SMOLLM2, "input": "Write a long story.", "background": true, "temperature": 0,
+    let body = json!({"model": SHALLOW, "input": "Write a long story.", "background": true, "temperature": 0,
         "max_output_tokens": tokens, "text": {"format": endless()}});
     let begun = server.post("/v1/responses", &body);
     assert_eq!((begun.status, begun.text("/status")), (200, "queued"), "{}", begun.body);
@@ -44,7 +44,7 @@ fn status(server: &Server, id: &str) -> String {
 
 /// The number of requests that the model's worker runs.
 fn running(server: &Server) -> u64 {
-    let shown = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+    let shown = server.get(&format!("/admin/v1/models/{SHALLOW}")).body;
     shown["workers"][0]["running"].as_u64().unwrap_or_default()
 }
 
@@ -130,7 +130,7 @@ fn background_response_of_a_killed_gateway_has_failed() {
     wait_for_exit(&server, old);
     assert_eq!([&first, &second].map(|id| status(&server, id)), ["failed", "in_progress"]);
     for (id, what) in [(&first, "has failed"), (&second, "is not finished")] {
-        let body = json!({"model": SMOLLM2, "input": "And then?", "previous_response_id": id});
+        let body = json!({"model": SHALLOW, "input": "And then?", "previous_response_id": id});
         let refused = server.post("/v1/responses", &body);
         assert!(refused.expect_error(400).contains(what), "{}", refused.body);
     }

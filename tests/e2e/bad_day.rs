@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::locked::Lock;
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, broken, http, process, slow};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -95,7 +95,7 @@ fn add(counter: &AtomicU32) {
 }
 
 fn body(prompt: &str, stream: bool) -> Value {
-    json!({"model": SMOLLM2, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "stream": stream})
+    json!({"model": SHALLOW, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "stream": stream})
 }
 
 /// A signal to a process that may have ended.
@@ -119,7 +119,7 @@ impl BadDay {
             .env("MLXD_IDLE_CONNECTION_SECONDS", "15")
             .env("MLXD_BODY_SECONDS", "15")
             // A small cache is full soon, and then stays so.
-            .config(&format!("[models.\"{SMOLLM2}\"]\nkv_mib = 64\n"))
+            .config(&format!("[models.\"{SHALLOW}\"]\nkv_mib = 64\n"))
             .bounded()
             .silent(&silent)
             .start();
@@ -238,7 +238,7 @@ impl BadDay {
     /// Almost eight megabytes, of which no model's context holds a tenth.
     fn huge_prompt(&self) {
         let prompt = "hello ".repeat(10 << 20 >> 3);
-        self.refuse(&json!({"model": SMOLLM2, "prompt": prompt, "max_tokens": 4}), &[400, 413]);
+        self.refuse(&json!({"model": SHALLOW, "prompt": prompt, "max_tokens": 4}), &[400, 413]);
     }
 
     /// A schema of many words, which takes a while to prepare and is harmless.
@@ -247,7 +247,7 @@ impl BadDay {
         let schema = json!({"type": "object", "properties": {"a": {"enum": words}}, "required": ["a"]});
         let format = json!({"type": "json_schema", "json_schema": {"name": "words", "schema": schema}});
         let turns = json!([{"role": "user", "content": "Say a word."}]);
-        let body = json!({"model": SMOLLM2, "messages": turns, "max_tokens": 8, "response_format": format});
+        let body = json!({"model": SHALLOW, "messages": turns, "max_tokens": 8, "response_format": format});
         if let Ok(answer) = http::post_within(&self.url("/v1/chat/completions"), &body, PATIENCE) {
             assert!(matches!(answer.status, 200 | 400 | 503 | 504), "{}: {}", answer.status, answer.body);
             if answer.status == 200 {
@@ -260,7 +260,7 @@ impl BadDay {
     /// A grammar with very many readings of each text, which has its rows sit steps out until it is refused.
     fn ambiguous_grammar(&self) {
         let grammar = "start: text\ntext: text text | text text text | /[a-z ,.]/\n";
-        let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 64, "guided_grammar": grammar});
+        let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 64, "guided_grammar": grammar});
         if let Ok(answer) = http::post_within(&self.url("/v1/completions"), &body, PATIENCE) {
             assert!(matches!(answer.status, 200 | 400 | 503 | 504), "{}: {}", answer.status, answer.body);
             add(&self.counts.grammars);
@@ -270,7 +270,7 @@ impl BadDay {
 
     /// Responses, which are stored, while the database is locked or its disk is full.
     fn response(&self) {
-        let body = json!({"model": SMOLLM2, "input": "Say a word.", "max_output_tokens": 4});
+        let body = json!({"model": SHALLOW, "input": "Say a word.", "max_output_tokens": 4});
         if let Ok(answer) = http::post_within(&self.url("/v1/responses"), &body, PATIENCE) {
             assert!(matches!(answer.status, 200 | 503 | 504), "{}: {}", answer.status, answer.body);
         }
@@ -403,7 +403,7 @@ fn median(values: &[u64]) -> u64 {
 
 #[test]
 fn healthy_requests_survive_a_bad_day() {
-    let seconds: u64 = std::env::var("MLXD_CHAOS_SECONDS").map_or(30, |text| text.parse().unwrap());
+    let seconds: u64 = std::env::var("MLXD_CHAOS_SECONDS").map_or(60, |text| text.parse().unwrap());
     let day = BadDay::start();
     day.run(Duration::from_secs(seconds));
     // The day is over: everything is as before.

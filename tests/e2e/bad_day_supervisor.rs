@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, derived, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -229,8 +229,8 @@ fn home_is_private_and_children_have_no_secrets() {
         .env("MLXD_API_KEYS", "sk-of-the-server")
         .env("OPENAI_API_KEY", "sk-of-another-program")
         .start();
-    server.mlxd(&["load", SMOLLM2]);
-    server.mlxd(&["set", SMOLLM2, "pin=true"]);
+    server.mlxd(&["load", SHALLOW]);
+    server.mlxd(&["set", SHALLOW, "pin=true"]);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(server.home()), 0o700);
     for name in ["mlxd.db", "settings.toml", "config.toml"] {
@@ -248,7 +248,7 @@ fn home_is_private_and_children_have_no_secrets() {
 #[test]
 fn files_beside_the_database_are_private() {
     let server = Server::start();
-    let body = json!({"model": SMOLLM2, "input": "Hi", "max_output_tokens": 1});
+    let body = json!({"model": SHALLOW, "input": "Hi", "max_output_tokens": 1});
     for name in ["mlxd.db-wal", "mlxd.db-shm"] {
         let path = server.home().join(name);
         process::wait_for(name, Duration::from_secs(20), || {
@@ -276,7 +276,7 @@ fn hangup_drains_like_sigterm() {
     // The tests themselves may run under `nohup`, and an ignored signal is inherited.
     let by_default = "exec env --default-signal=HUP \"$0\" \"$@\"";
     let server = Server::builder().models(&places::models()).prelude(by_default).start();
-    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 20, "stream": true, "temperature": 0});
+    let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 20, "stream": true, "temperature": 0});
     let mut stream = server.stream("/v1/completions", &body);
     assert!(stream.next().is_some());
     std::thread::scope(|scope| {

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, broken, derived};
 use serde_json::{Value, json};
 
 fn chat(content: &str) -> Value {
-    json!({"model": SMOLLM2, "messages": [{"role": "user", "content": content}], "max_tokens": 1})
+    json!({"model": SHALLOW, "messages": [{"role": "user", "content": content}], "max_tokens": 1})
 }
 
 /// The list and a request say the same of each model. Returns what the requests say.

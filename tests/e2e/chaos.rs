@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
+use e2e::random::{Random, setting};
 use e2e::{Server, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -16,30 +17,13 @@ use tempfile::TempDir;
 
 const CLIENTS: u64 = 8;
 const TWIN: &str = "twin";
-const MODELS: [&str; 2] = [SMOLLM2, TWIN];
+const MODELS: [&str; 2] = [SHALLOW, TWIN];
 /// A model that no worker can load.
 const BROKEN: &str = "broken";
 const PROMPTS: [&str; 4] = ["2, 4, 6, 8,", "Once upon a time", "The capital of France is", "def main():"];
 const TOKENS: u32 = 40;
 /// The limit of every request and admin call.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((value ^ (value >> 31)) % bound as u64) as usize
-    }
-
-    fn pause(&mut self, least: usize, more: usize) {
-        std::thread::sleep(Duration::from_millis((least + self.below(more)) as u64));
-    }
-}
 
 /// How one request ended.
 #[derive(Debug, PartialEq)]
@@ -82,10 +66,6 @@ impl Drop for Alarm<'_> {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
 fn body(model: &str, prompt: &str, stream: bool) -> Value {
     json!({"model": model, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "stream": stream})
 }
@@ -93,7 +73,7 @@ fn body(model: &str, prompt: &str, stream: bool) -> Value {
 impl Chaos {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join(TWIN)).unwrap();
+        std::os::unix::fs::symlink(places::models().join(SHALLOW), folder.path().join(TWIN)).unwrap();
         std::fs::create_dir(folder.path().join(BROKEN)).unwrap();
         std::fs::write(folder.path().join(BROKEN).join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
         let server = Server::builder()
@@ -106,7 +86,7 @@ impl Chaos {
         let (ends, over) = (Mutex::default(), AtomicBool::new(false));
         let mut chaos = Self { server, folder, right: Vec::new(), ends, over };
         for prompt in PROMPTS {
-            match chaos.plain(&body(SMOLLM2, prompt, false)) {
+            match chaos.plain(&body(SHALLOW, prompt, false)) {
                 End::Text(text) => chaos.right.push(text),
                 other => panic!("undisturbed: {other:?}"),
             }

@@ -5,14 +5,14 @@
 use std::time::{Duration, Instant};
 
 use e2e::locked::Lock;
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn body(previous: Option<&str>, more: &Value) -> Value {
     let mut body =
-        json!({"model": SMOLLM2, "input": "Say a word.", "max_output_tokens": 8, "temperature": 0});
+        json!({"model": SHALLOW, "input": "Say a word.", "max_output_tokens": 8, "temperature": 0});
     body["previous_response_id"] = previous.into();
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body

@@ -41,11 +41,16 @@ fn unpack(folder: &Path) -> PathBuf {
     run(Command::new(xtask).args(["dist", "--built", "--out"]).arg(folder.join("out")));
     let entries = fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().path());
     let archive = entries.into_iter().find(|path| path.extension().is_some_and(|end| end == "gz")).unwrap();
+    let name = archive.file_name().unwrap().to_str().unwrap().to_owned();
+    run(Command::new("sha256sum")
+        .args(["--check", &format!("{name}.sha256")])
+        .current_dir(folder.join("out")));
+    let formula = fs::read_to_string(folder.join("out/mlxd.rb")).unwrap();
+    assert!(formula.contains(&name) && folder.join("out/install.sh").exists(), "{formula}");
     run(Command::new("tar").arg("-C").arg(folder).arg("-xzf").arg(&archive));
     // The packed folder must not serve in the archive's place.
     fs::remove_dir_all(folder.join("out")).unwrap();
-    let name = archive.file_name().unwrap().to_str().unwrap().strip_suffix(".tar.gz").unwrap();
-    folder.join(name)
+    folder.join(name.strip_suffix(".tar.gz").unwrap())
 }
 
 fn may_mount(folder: &Path) -> bool {
@@ -112,9 +117,17 @@ fn assert_apart(server: &Server, archive: &Path) {
 fn an_archive_serves_far_from_the_checkout() {
     let folder = tempfile::Builder::new().prefix("mlxd-dist-").tempdir().unwrap();
     let archive = unpack(folder.path());
-    for file in
-        ["README.md", "licenses/mlxd-LICENSE-MIT", "licenses/MLX", "licenses/OpenBLAS", "licenses/crates"]
-    {
+    for file in [
+        "README.md",
+        "licenses/mlxd-LICENSE-MIT",
+        "licenses/MLX",
+        "licenses/OpenBLAS",
+        "licenses/crates",
+        "share/man/man1/mlxd-serve.1",
+        "share/bash-completion/completions/mlxd",
+        "share/zsh/site-functions/_mlxd",
+        "share/fish/vendor_completions.d/mlxd.fish",
+    ] {
         assert!(archive.join(file).exists(), "{file} is in the archive");
     }
     let (server, address) = serve(&archive, folder.path());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::fake_hub::{FakeHub, Model, bytes};
 use e2e::hub_user::HubUser;
 use e2e::process::{self, wait_for};
+use e2e::random::{Random, setting};
 use e2e::{Server, http, scripts};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -17,15 +18,22 @@ const THIRD: &str = "mlx-community/third";
 const TOY: &str = "mlx-community/toy-qwen2";
 /// Bytes of each of the two files of weights.
 const SIZE: usize = 6_000_000;
+/// Connections of one download at once.
+const CONNECTIONS: usize = 8;
 const LIST: &str = "/admin/v1/downloads";
 
 fn big() -> Model {
-    let mut second = bytes(SIZE);
+    weights(SIZE)
+}
+
+/// A model of two files of weights of this size.
+fn weights(size: usize) -> Model {
+    let mut second = bytes(size);
     second.reverse();
     Model::new([
         ("config.json", json!({"model_type": "llama"}).to_string().into_bytes()),
         ("tokenizer.json", b"{}".to_vec()),
-        ("model-00001-of-00002.safetensors", bytes(SIZE)),
+        ("model-00001-of-00002.safetensors", bytes(size)),
         ("model-00002-of-00002.safetensors", second),
     ])
 }
@@ -200,6 +208,47 @@ fn killed_server_leaves_no_hub_process_and_the_next_one_goes_on_by_itself() {
     assert_equal(&hub, &user, BIG);
     assert!(hub.sent() < 2 * SIZE as u64 + (2 << 20), "{} bytes went out", hub.sent());
     assert_eq!(wait_for_end(&server, &id)["state"], "done");
+    server.stop(Signal::SIGTERM);
+}
+
+/// Hub process, gateway and server die at random moments. `MLXD_KILLS=50` makes a download of 300 MB of it, `MLXD_CHAOS_SEED` other
+/// moments.
+#[test]
+fn download_survives_kills_of_every_process_at_random_moments() {
+    let (kills, mut random) = (setting("MLXD_KILLS", 3), Random(setting("MLXD_CHAOS_SEED", 7)));
+    let size = 3_000_000 * kills as usize;
+    let connections = (2 * size.div_ceil(32 << 20)).min(CONNECTIONS);
+    // All of it takes about a second for each kill.
+    let hub = FakeHub::start([(BIG, weights(size))]);
+    hub.faults(|faults| faults.slow = Some((2 * size / connections) as u64 / kills));
+    let user = HubUser::new(&hub);
+    let mut server = user.serve("");
+    order(&server, &json!({"model": BIG}));
+    let mut killed = [0; 3];
+    for kill in 0..kills as usize {
+        random.pause(100, 600);
+        let which = kill % killed.len();
+        killed[which] += 1;
+        match which {
+            0 => server.hubs().iter().for_each(|process| process::signal(process.pid, Signal::SIGKILL)),
+            1 => server.gateways().iter().for_each(|process| process::signal(process.pid, Signal::SIGKILL)),
+            _ => {
+                process::signal(server.pid() as i32, Signal::SIGKILL);
+                drop(server);
+                server = user.serve("");
+            }
+        }
+        let is_complete = user.cached(BIG).join("refs/main").exists();
+        assert!(is_complete || !user.cached(BIG).join("snapshots").exists(), "a half model is visible");
+    }
+    wait_for("the model is complete", Duration::from_secs(60 + 2 * kills), || {
+        user.cached(BIG).join("refs/main").exists()
+    });
+    assert_equal(&hub, &user, BIG);
+    let pieces = connections as u64 * (512 << 10);
+    let bound = 2 * size as u64 + (kills + 1) * (pieces + 20_000);
+    println!("{killed:?} hubs, gateways, servers killed; {} bytes of {} went out", hub.sent(), 2 * size);
+    assert!(hub.sent() <= bound, "{} bytes went out, {bound} is the bound", hub.sent());
     server.stop(Signal::SIGTERM);
 }
 

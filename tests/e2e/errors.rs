@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, http};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -22,11 +22,11 @@ fn unreadable_requests_are_400() {
     for bytes in [&b"{\"model\": "[..], b"not json", b"", b"\xff\xfe", b"[]", b"null"] {
         http::post_bytes(&url, bytes).unwrap().expect_error(400);
     }
-    let mut wrong = chat(SMOLLM2);
+    let mut wrong = chat(SHALLOW);
     wrong["messages"][0]["content"] = json!(5);
     let answer = server.post("/v1/chat/completions", &wrong);
     assert!(answer.expect_error(400).contains("messages[0].content"), "{}", answer.body);
-    wrong = chat(SMOLLM2);
+    wrong = chat(SHALLOW);
     wrong["max_tokens"] = json!("many");
     let answer = server.post("/v1/chat/completions", &wrong);
     assert!(answer.expect_error(400).contains("max_tokens"), "{}", answer.body);
@@ -60,13 +60,13 @@ fn broken_model_folder_error_names_the_reason() {
         fs::write(model.join("config.json"), r#"{"model_type": "martian"}"#).unwrap();
     });
     broken(folder.path(), "cut-off", |model| {
-        let whole = fs::read(places::models().join(SMOLLM2).join("model.safetensors")).unwrap();
+        let whole = fs::read(places::models().join(SHALLOW).join("model.safetensors")).unwrap();
         fs::write(model.join("model.safetensors"), &whole[..whole.len() / 2]).unwrap();
     });
     let server = Server::builder().models(folder.path()).models(&places::models()).start();
     for (model, status, word) in [
         ("no-weights", 500, "safetensors"),
-        ("strange", 400, "\"martian\" models are not supported; supported are gemma"),
+        ("strange", 400, "\"martian\" models are not supported; supported are cohere2, "),
         ("cut-off", 500, "model.safetensors"),
     ] {
         let answer = server.post("/v1/chat/completions", &chat(model));
@@ -91,7 +91,7 @@ fn broken(folder: &Path, name: &str, change: impl FnOnce(&Path)) {
     let model = folder.join(name);
     fs::create_dir(&model).unwrap();
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
-        fs::copy(places::models().join(SMOLLM2).join(file), model.join(file)).unwrap();
+        fs::copy(places::models().join(SHALLOW).join(file), model.join(file)).unwrap();
     }
     change(&model);
 }
@@ -112,14 +112,14 @@ fn unknown_model_is_404_with_its_name() {
 fn wrong_priority_is_named() {
     let server = Server::start();
     for wrong in [json!("soon"), json!([5]), json!({})] {
-        let mut body = chat(SMOLLM2);
+        let mut body = chat(SHALLOW);
         body["priority"] = wrong;
         let answer = server.post("/v1/chat/completions", &body);
         let message = answer.expect_error(400);
         assert!(message.contains("priority must be \"high\""), "{message}");
         assert_eq!(answer.text("/error/param"), "priority", "{}", answer.body);
     }
-    let mut body = chat(SMOLLM2);
+    let mut body = chat(SHALLOW);
     // vLLM's numbers.
     body["priority"] = json!(5);
     assert_eq!(server.post("/v1/chat/completions", &body).status, 200);
@@ -131,7 +131,7 @@ fn token_limits_are_read_as_clients_write_them() {
     let server = Server::start();
     let with = |limit: &str| {
         let body = format!(
-            r#"{{"model": "{SMOLLM2}", "prompt": "2, 4, 6, 8,", "temperature": 0, "stop": ",", "max_tokens": {limit}}}"#
+            r#"{{"model": "{SHALLOW}", "prompt": "2, 4, 6, 8,", "temperature": 0, "stop": ",", "max_tokens": {limit}}}"#
         );
         http::post_bytes(&server.url("/v1/completions"), body.as_bytes()).unwrap()
     };
@@ -153,7 +153,7 @@ fn schemas_that_no_text_can_follow_are_400_in_plain_words() {
         (json!({"type": "object", "properties": properties, "required": ["p999"]}), "optional properties"),
         (json!({"$ref": "#"}), "refers to itself without an end"),
     ] {
-        let mut body = chat(SMOLLM2);
+        let mut body = chat(SHALLOW);
         body["response_format"] =
             json!({"type": "json_schema", "json_schema": {"name": "odd", "schema": schema}});
         let answer = server.post("/v1/chat/completions", &body);
@@ -187,7 +187,7 @@ fn request_without_a_key_is_401() {
     let server =
         Server::builder().models(&places::models()).env("MLXD_API_KEYS", "sk-test-one,sk-test-two").start();
     server.get("/v1/models").expect_error(401);
-    server.post("/v1/chat/completions", &chat(SMOLLM2)).expect_error(401);
+    server.post("/v1/chat/completions", &chat(SHALLOW)).expect_error(401);
     assert_eq!(server.get("/health").status, 200);
     let authorized = ureq::get(server.url("/v1/models")).header("authorization", "Bearer sk-test-two").call();
     assert_eq!(authorized.unwrap().status().as_u16(), 200);
@@ -210,7 +210,7 @@ fn children_have_no_key_in_their_command_lines_and_environments() {
         .config("api_keys = [\"sk-test-file\"]")
         .env("MLXD_API_KEYS", "sk-test-one")
         .start();
-    server.mlxd(&["load", SMOLLM2]);
+    server.mlxd(&["load", SHALLOW]);
     server.mlxd(&["restart", "--gateway"]);
     assert_eq!(
         (status_with_key(&server, "sk-test-one"), status_with_key(&server, "sk-test-file")),

@@ -3,10 +3,10 @@
 //! Tests that measure print their figures: `cargo test --release -p e2e fleet -- --nocapture`.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW, SMOLLM2};
 use e2e::{Server, figures, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -90,25 +90,25 @@ fn two_alternating_clients_do_not_reload_for_every_request() {
     let server =
         Server::builder().models(folder.path()).config(&small(&names)).arg("--memory").arg("1000MiB").start();
     let start = Instant::now();
-    let counts: Vec<usize> = std::thread::scope(|scope| {
-        let client = |name: &'static str| {
-            let server = &server;
+    let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let served = || counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+    std::thread::scope(|scope| {
+        for (name, count) in names.into_iter().zip(&counts) {
+            let (server, served) = (&server, &served);
             scope.spawn(move || {
-                let mut requests = 0;
-                while start.elapsed() < Duration::from_secs(25) {
+                // Both go on until both are served: one client alone would not have to share.
+                while start.elapsed() < Duration::from_secs(15) || served().iter().any(|count| *count < 5) {
                     count_with(server, name);
-                    requests += 1;
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
-                requests
-            })
-        };
-        let clients = [client("a"), client("b")];
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
+            });
+        }
     });
-    let loads = starts(&server);
-    println!("two clients, room for one model, 25 s: {counts:?} requests, {loads} loads");
-    assert!(counts.iter().all(|count| *count >= 5), "both are served: {counts:?}");
-    assert!(loads <= 6, "{loads} loads");
+    let (loads, took) = (starts(&server), start.elapsed());
+    println!("two clients, room for one model, {took:.0?}: {:?} requests, {loads} loads", served());
+    // A model that waits gets its turn after ten seconds, or when the other is idle for half a second.
+    let most = 3 + took.as_secs() as usize / 8;
+    assert!(loads <= most, "{loads} loads, at most {most} expected in {took:?}");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn unloading_frees_the_memory() {
     assert_eq!(server.count().status, 200);
     let loaded = family();
     let start = Instant::now();
-    server.mlxd(&["unload", SMOLLM2]);
+    server.mlxd(&["unload", SHALLOW]);
     let took = start.elapsed();
     let after = family();
     let share = (loaded - after) as f64 / (loaded - before) as f64 * 100.0;
@@ -144,15 +144,15 @@ fn unloading_frees_the_memory() {
 fn command_line_loads_lists_restarts_unloads_and_stops() {
     let server = Server::start();
     assert!(server.mlxd(&["ps"]).contains("no model is loaded"));
-    assert!(server.mlxd(&["load", SMOLLM2, "--keep-alive", "600"]).contains("is ready"));
+    assert!(server.mlxd(&["load", SHALLOW, "--keep-alive", "600"]).contains("is ready"));
     let first = server.workers().remove(0).pid;
     let listed = server.mlxd(&["ps"]);
     assert!(listed.contains(&first.to_string()) && listed.contains("ready"), "{listed}");
     // A stream that runs meanwhile goes on to its end.
-    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 120, "stream": true, "temperature": 0});
+    let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 120, "stream": true, "temperature": 0});
     let mut stream = server.stream("/v1/completions", &body);
     assert!(stream.next().is_some());
-    server.mlxd(&["restart", SMOLLM2]);
+    server.mlxd(&["restart", SHALLOW]);
     let gateway = server.gateways().remove(0).pid;
     let rest: Vec<String> = stream.collect();
     assert_eq!(rest.last().map(String::as_str), Some("[DONE]"), "{rest:?}\n{}", server.log());
@@ -168,13 +168,13 @@ fn command_line_loads_lists_restarts_unloads_and_stops() {
     });
     assert_eq!(server.count().status, 200);
     let (done, text) = server.command(&["unload", "unknown"]);
-    assert!(!done && text.contains("unknown") && text.contains(SMOLLM2), "{text}");
-    server.mlxd(&["unload", SMOLLM2, "--force"]);
+    assert!(!done && text.contains("unknown") && text.contains(SHALLOW), "{text}");
+    server.mlxd(&["unload", SHALLOW, "--force"]);
     assert!(server.workers().is_empty());
     assert!(server.mlxd(&["ps", "--all"]).contains("stopped"));
-    assert!(server.mlxd(&["set", SMOLLM2, "context=2048", "aliases=short"]).contains("context = 2048"));
+    assert!(server.mlxd(&["set", SHALLOW, "context=2048", "aliases=short"]).contains("context = 2048"));
     assert!(server.mlxd(&["set", "short"]).contains("context = 2048"), "without changes they are shown");
-    let (done, text) = server.command(&["set", SMOLLM2, "contxt=9"]);
+    let (done, text) = server.command(&["set", SHALLOW, "contxt=9"]);
     assert!(!done && text.contains("contxt"), "{text}");
     let (done, text) = server.command(&["restart"]);
     assert!(!done && text.contains("MODEL|--gateway"), "{text}");
@@ -211,7 +211,7 @@ fn hung_engine_logs_its_stack_and_its_stream_continues() {
         .env("MLXD_HANG_SECONDS", "2")
         .env("MLXD_TEST_HANG", hang.to_str().unwrap())
         .start();
-    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 80, "stream": true, "temperature": 0});
+    let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 80, "stream": true, "temperature": 0});
     let undisturbed: Vec<String> = server.stream("/v1/completions", &body).collect();
     let mut stream = server.stream("/v1/completions", &body);
     let first: Vec<String> = stream.by_ref().take(20).collect();
@@ -238,7 +238,7 @@ fn hung_engine_logs_its_stack_and_its_stream_continues() {
         "{stack}"
     );
     assert!(log.contains("] thread mlxd-worker ("), "the stacks of the other threads are there too: {log}");
-    let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+    let model = server.get(&format!("/admin/v1/models/{SHALLOW}")).body;
     assert_eq!(model["last_exit"]["signal"], 6, "it ended by SIGABRT: {model}");
 }
 
@@ -256,7 +256,7 @@ fn idle_models_are_unloaded_and_pressure_unloads_pinned_ones() {
     };
     assert_eq!(server.count().status, 200);
     gone("an idle model is unloaded");
-    server.mlxd(&["load", SMOLLM2, "--keep-alive", "-1"]);
+    server.mlxd(&["load", SHALLOW, "--keep-alive", "-1"]);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(server.workers().len(), 1, "it is kept for ever");
     std::fs::write(&script, "critical").unwrap();
@@ -292,10 +292,10 @@ fn replicas_aliases_and_preloading_come_from_the_configuration() {
 
 #[test]
 fn model_over_the_budget_is_503_with_the_numbers() {
-    let server = Server::builder().models(&places::models()).arg("--memory").arg("600MiB").start();
+    let server = Server::builder().models(&places::models()).arg("--memory").arg("300MiB").start();
     let answer = server.count();
     let message = answer.expect_error(503);
-    assert!(message.contains("MiB") && message.contains("budget of 600 MiB"), "{message}");
+    assert!(message.contains("MiB") && message.contains("budget of 300 MiB"), "{message}");
     assert!(server.workers().is_empty());
     let listed: Value = server.get("/v1/models").body;
     assert!(listed["data"].as_array().is_some_and(|models| !models.is_empty()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::{Server, process};
 #[cfg(target_os = "linux")]
-use e2e::{figures, places::SMOLLM2};
+use e2e::{figures, places::SHALLOW};
 
 #[test]
 fn idle_server_is_small_and_starts_quickly() {
@@ -26,7 +26,7 @@ fn loaded_worker_holds_its_weights_once() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let pid = server.workers().remove(0).pid;
-    let model = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+    let model = server.get(&format!("/admin/v1/models/{SHALLOW}")).body;
     let weights = model["details"]["weight_bytes"].as_u64().unwrap() >> 20;
     let [resident, most, anonymous, mapped] =
         ["VmRSS", "VmHWM", "RssAnon", "RssFile"].map(|field| process::memory_mib(pid, field));

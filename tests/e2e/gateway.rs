@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::places::SMOLLM2;
+use e2e::places::SHALLOW;
 use e2e::{Server, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ struct Streams {
 }
 
 fn body(tokens: u32) -> Value {
-    json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": tokens, "temperature": 0, "stream": true})
+    json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": tokens, "temperature": 0, "stream": true})
 }
 
 /// The text of a stream, and whether it is complete. `None` where the connection broke before an answer.
@@ -126,7 +126,7 @@ fn gateway_killed_under_load_loses_only_its_own_connections() {
     // The worker cancels the requests of lost clients.
     let mut shown = Value::Null;
     process::wait_for("the worker has nothing to do", PATIENCE, || {
-        shown = server.get(&format!("/admin/v1/models/{SMOLLM2}")).body;
+        shown = server.get(&format!("/admin/v1/models/{SHALLOW}")).body;
         let worker = &shown["workers"][0];
         worker["running"] == 0 && worker["waiting"] == 0
     });

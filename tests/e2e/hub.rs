@@ -260,5 +260,21 @@ fn run_starts_a_server_and_answers() {
     let unknown = user.refused(&["run", SMALL, "hi"]);
     assert!(unknown.contains(&format!("mlxd pull {SMALL}")), "{unknown}");
     assert!(user.refused(&["run", TOY]).contains("no prompt"));
+    bench_measures_the_running_server(&user);
     user.done(&["stop"]);
+}
+
+fn bench_measures_the_running_server(user: &HubUser) {
+    let bench = ["bench", TOY, "--contexts", "64,1000000", "--streams", "1,2", "--tokens", "4"];
+    let report: Value = serde_json::from_str(&user.done(&[&bench[..], &["--json"]].concat())).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "the long prompt does not fit: {report}");
+    for row in rows {
+        let number = |name: &str| row[name].as_f64().unwrap();
+        assert!(number("ttft_ms") > 0.0 && number("all_per_second") > 0.0, "{row}");
+        assert!(number("footprint_bytes") > 1e6 && number("prompt_tokens") > 16.0, "{row}");
+    }
+    let file = fs::read_dir(user.home().join("mlxd/bench")).unwrap().next().unwrap().unwrap().path();
+    let table = user.done(&[&bench[..], &["--compare", file.to_str().unwrap()]].concat());
+    assert!(table.contains("PREFILL") && table.contains("in brackets: change since"), "{table}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn key_made_by_the_command_line_is_used_by_sdks_until_it_is_revoked() {
     let (_, limited) = add(&server, &["limited", "--requests-per-minute", "1"]);
     wait_for_status(&server, &limited, 200);
     let url = server.url("");
-    scripts::run("keys.py", &["valid", &url, SMOLLM2, &secret, &narrow, &limited]);
+    scripts::run("keys.py", &["valid", &url, SHALLOW, &secret, &narrow, &limited]);
     let listed = server.mlxd(&["key", "ls"]);
     assert!(
         listed.contains(&id) && listed.contains("laptop") && listed.contains("1 requests/min"),
@@ -50,7 +50,7 @@ fn key_made_by_the_command_line_is_used_by_sdks_until_it_is_revoked() {
     assert!(listed.contains("in 29 days") || listed.contains("in 30 days"), "{listed}");
     assert!(server.mlxd(&["key", "revoke", &id]).contains("is revoked"));
     wait_for_status(&server, &secret, 401);
-    scripts::run("keys.py", &["revoked", &url, SMOLLM2, &secret]);
+    scripts::run("keys.py", &["revoked", &url, SHALLOW, &secret]);
     let listed: Value = serde_json::from_str(&server.mlxd(&["key", "ls", "--json"])).unwrap();
     let statuses =
         listed["keys"].as_array().unwrap().iter().map(|key| (key["name"].clone(), key["status"].clone()));
@@ -91,10 +91,10 @@ fn secret_is_in_no_log_file_database_or_environment() {
     let (code, made) = post("/admin/v1/keys", &json!({"name": "over HTTP"}));
     assert_eq!(code, 201, "{made}");
     let second = serde_json::from_str::<Value>(&made).unwrap()["secret"].as_str().unwrap().to_owned();
-    let chat = json!({"model": SMOLLM2, "max_tokens": 4, "messages": [{"role": "user", "content": "Hi"}]});
+    let chat = json!({"model": SHALLOW, "max_tokens": 4, "messages": [{"role": "user", "content": "Hi"}]});
     assert_eq!(post("/v1/chat/completions", &chat).0, 200);
     assert_eq!(
-        post("/v1/responses", &json!({"model": SMOLLM2, "max_output_tokens": 4, "input": "Hi"})).0,
+        post("/v1/responses", &json!({"model": SHALLOW, "max_output_tokens": 4, "input": "Hi"})).0,
         200
     );
     assert_eq!(post("/v1/chat/completions", &json!({"model": "none", "messages": []})).0, 400);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, process};
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ fn variable<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 fn agent_gets_address_model_and_context_and_its_own_arguments() {
     let (user, server) = (User::new(), Server::start());
     let mut command = user.command(server.home());
-    command.args(["claude", "--model", SMOLLM2, "--", "-p", "two words"]);
+    command.args(["claude", "--model", SHALLOW, "--", "-p", "two words"]);
     command
         .env("ANTHROPIC_API_KEY", "sk-own")
         .env("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -62,7 +62,7 @@ fn agent_gets_address_model_and_context_and_its_own_arguments() {
     for (name, value) in [
         ("ANTHROPIC_BASE_URL", server.url("")),
         ("ANTHROPIC_AUTH_TOKEN", "none".into()),
-        ("ANTHROPIC_MODEL", SMOLLM2.into()),
+        ("ANTHROPIC_MODEL", SHALLOW.into()),
         ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "8192".into()),
         ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "2048".into()),
         ("NO_PROXY", "a.example,127.0.0.1,localhost".into()),
@@ -80,20 +80,20 @@ fn server_with_keys_gets_one_for_the_agent_which_goes_with_the_profile() {
     process::wait_for("a key is needed", std::time::Duration::from_secs(10), || {
         server.get("/v1/models").status == 401
     });
-    let printed = text(&user.launch(server.home(), &["claude", "--model", SMOLLM2, "--print"]));
+    let printed = text(&user.launch(server.home(), &["claude", "--model", SHALLOW, "--print"]));
     assert!(
         printed.contains("one is made") && printed.contains("ANTHROPIC_AUTH_TOKEN=(hidden)"),
         "{printed}"
     );
     assert!(!server.home().join("launch").exists(), "--print writes nothing");
     let launch = || {
-        let text = text(&user.launch(server.home(), &["claude", "--model", SMOLLM2]));
+        let text = text(&user.launch(server.home(), &["claude", "--model", SHALLOW]));
         variable(&text, "ANTHROPIC_AUTH_TOKEN").unwrap().to_owned()
     };
     let secret = launch();
     assert!(secret.len() > 20 && !owner.contains(&secret), "{secret}");
     assert_eq!(launch(), secret, "it is kept");
-    let printed = text(&user.launch(server.home(), &["claude", "--model", SMOLLM2, "--print"]));
+    let printed = text(&user.launch(server.home(), &["claude", "--model", SHALLOW, "--print"]));
     assert!(!printed.contains(&secret) && printed.contains("MAX_CONTEXT_TOKENS=8192"), "{printed}");
     let listed = server.mlxd(&["key", "ls"]);
     assert!(listed.contains("launch claude") && listed.contains("inference"), "{listed}");
@@ -110,7 +110,7 @@ fn server_with_keys_gets_one_for_the_agent_which_goes_with_the_profile() {
 #[test]
 fn missing_program_and_missing_model_say_how_to_get_them() {
     let (user, server) = (User::new(), Server::start());
-    let error = refusal(&user.launch(server.home(), &["codex", "--model", SMOLLM2]));
+    let error = refusal(&user.launch(server.home(), &["codex", "--model", SHALLOW]));
     assert!(
         error.contains("Codex is not installed") && error.contains("npm install -g @openai/codex"),
         "{error}"
@@ -118,10 +118,10 @@ fn missing_program_and_missing_model_say_how_to_get_them() {
     let error = refusal(&user.launch(server.home(), &["claude", "--model", "org/absent"]));
     assert!(error.contains("mlxd pull org/absent"), "{error}");
     let error = refusal(&user.launch(server.home(), &["claude", "--model", "absent"]));
-    assert!(error.contains("\"absent\" does not exist; available are") && error.contains(SMOLLM2), "{error}");
+    assert!(error.contains("\"absent\" does not exist; available are") && error.contains(SHALLOW), "{error}");
     assert!(error.contains("mlxd pull"), "{error}");
     let error = refusal(&user.launch(server.home(), &["claude"]));
-    assert!(error.contains("say which with --model") && error.contains(SMOLLM2), "{error}");
+    assert!(error.contains("say which with --model") && error.contains(SHALLOW), "{error}");
     assert!(!server.home().join("launch").exists());
 }
 
@@ -147,7 +147,7 @@ fn server_is_started_if_none_runs_and_stays() {
     for name in ["LD_LIBRARY_PATH", "MLXD_MLX_PATHS"] {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
-    let output = command.args(["claude", "--model", SMOLLM2]).output().unwrap();
+    let output = command.args(["claude", "--model", SHALLOW]).output().unwrap();
     let stop = Command::new(places::binary("mlxd")).args(["stop", "--home"]).arg(&home).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("no server ran: one is started") && said.contains("serve.log"), "{said}");

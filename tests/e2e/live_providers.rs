@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, http, process};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn upstream() -> Server {
 
 /// Makes the upstream the provider `far` of a server.
 fn add(server: &Server, upstream: &Server) {
-    let (url, model) = (upstream.url("/v1"), format!("{SMOLLM2},alias=remote,context=2048"));
+    let (url, model) = (upstream.url("/v1"), format!("{SHALLOW},alias=remote,context=2048"));
     let arguments =
         ["provider", "add", "far", "--kind", "openai-compatible", "--url", &url, "--model", &model];
     let (done, text) = server.command_with(&arguments, &format!("{KEY}\n"));
@@ -43,7 +43,7 @@ fn shown(server: &Server, arguments: &[&str]) -> Value {
 #[test]
 fn provider_and_routes_of_the_command_line_count_while_the_server_runs() {
     let (upstream, server) = (upstream(), Server::start());
-    let local = ask(&server, SMOLLM2);
+    let local = ask(&server, SHALLOW);
     assert_eq!(ask(&server, "remote").status, 404);
     add(&server, &upstream);
     wait_for_status(&server, "remote", 200);
@@ -52,9 +52,9 @@ fn provider_and_routes_of_the_command_line_count_while_the_server_runs() {
     let listed = server.mlxd(&["provider", "ls"]);
     assert!(listed.contains("far") && listed.contains("…cdef") && listed.contains("database"), "{listed}");
     let test = server.mlxd(&["provider", "test", "far"]);
-    assert!(test.contains("far answers after") && test.contains(SMOLLM2), "{test}");
+    assert!(test.contains("far answers after") && test.contains(SHALLOW), "{test}");
 
-    let routes = format!("[[routes]]\nmodel = \"assistant\"\ntargets = [\"not-here\", \"far/{SMOLLM2}\"]\n");
+    let routes = format!("[[routes]]\nmodel = \"assistant\"\ntargets = [\"not-here\", \"far/{SHALLOW}\"]\n");
     let (done, text) = server.command_with(&["route", "set", "-", "--revision", "0"], &routes);
     assert!(done && text.contains("revision 1"), "{text}");
     wait_for_status(&server, "assistant", 200);
@@ -95,7 +95,7 @@ fn wrong_master_key_is_named_and_the_local_model_serves() {
         message.contains("sealed by the master key") && message.contains("MLXD_MASTER_KEY has"),
         "{message}"
     );
-    assert_eq!(ask(&server, SMOLLM2).status, 200);
+    assert_eq!(ask(&server, SHALLOW).status, 200);
     let seen = server.get("/admin/v1/providers/far").body;
     assert!(seen["problem"].as_str().unwrap().contains("sealed by the master key"), "{seen}");
     for text in [server.log(), problem.body.to_string(), seen.to_string()] {

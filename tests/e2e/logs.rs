@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::server::Log;
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
@@ -14,7 +14,7 @@ fn exercise(server: &Server) {
     process::signal(killed, Signal::SIGKILL);
     assert_eq!(server.count().status, 200, "its worker is replaced");
     assert!(server.mlxd(&["ps"]).contains("ready"));
-    server.mlxd(&["unload", SMOLLM2]);
+    server.mlxd(&["unload", SHALLOW]);
     assert_eq!(server.count().status, 200);
     assert_eq!((server.gateways().len(), server.workers().len()), (1, 1));
 }

@@ -33,13 +33,17 @@ mod hub_faults;
 mod hub_rate;
 #[cfg(target_os = "linux")]
 mod huge_prompts;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod install;
 mod keys;
 mod launch;
 mod live_providers;
 mod logs;
 mod prompts;
 mod providers;
+mod quantize;
 mod recovery;
+mod request_tail;
 mod rerank;
 mod responses;
 mod resumption;
@@ -51,6 +55,8 @@ mod shutdown;
 mod silence;
 #[cfg(target_os = "linux")]
 mod slow;
+mod stated_memory;
+mod telemetry;
 mod thinking;
 mod tracing;
 mod web_ui;

@@ -1,6 +1,6 @@
 //! A second server as a provider of the first: cloud models stand behind the same address.
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, http};
 use serde_json::{Value, json};
 
@@ -15,17 +15,17 @@ fn servers() -> (Server, Server) {
         kind = "openai-compatible"
         url = "{0}"
         api_key_env = "FAR_KEY"
-        models = [{{ id = "{SMOLLM2}", alias = "remote" }}]
+        models = [{{ id = "{SHALLOW}", alias = "remote" }}]
 
         [providers.claude]
         kind = "anthropic"
         url = "{0}"
         api_key = "{KEY}"
-        models = ["{SMOLLM2}"]
+        models = ["{SHALLOW}"]
 
         [[routes]]
         model = "assistant"
-        targets = ["not-here", "{SMOLLM2}", "far/{SMOLLM2}"]
+        targets = ["not-here", "{SHALLOW}", "far/{SHALLOW}"]
         "#,
         upstream.url("/v1"),
     );
@@ -44,8 +44,8 @@ fn ask(server: &Server, model: &str) -> Value {
 #[test]
 fn providers_model_answers_as_the_local_one() {
     let (server, _upstream) = servers();
-    let local = ask(&server, SMOLLM2);
-    let names = [format!("far/{SMOLLM2}"), "remote".into(), format!("claude/{SMOLLM2}"), "assistant".into()];
+    let local = ask(&server, SHALLOW);
+    let names = [format!("far/{SHALLOW}"), "remote".into(), format!("claude/{SHALLOW}"), "assistant".into()];
     for model in names {
         let far = ask(&server, &model);
         assert_eq!(far["choices"][0]["message"], local["choices"][0]["message"], "{model}");
@@ -55,7 +55,7 @@ fn providers_model_answers_as_the_local_one() {
         }
     }
     let listed = server.get("/v1/models").body.to_string();
-    assert!(listed.contains(&format!("far/{SMOLLM2}")), "{listed}");
+    assert!(listed.contains(&format!("far/{SHALLOW}")), "{listed}");
     for text in [server.log(), listed, server.get("/metrics").body.to_string()] {
         assert!(!text.contains(KEY), "the key is shown: {text}");
     }
@@ -69,5 +69,5 @@ fn provider_that_is_gone_is_named() {
     let answer = http::post(&server.url("/v1/chat/completions"), &body).unwrap();
     let message = answer.expect_error(502);
     assert!(message.contains("the provider far cannot be reached"), "{message}");
-    assert_eq!(ask(&server, SMOLLM2)["object"], "chat.completion", "local models go on");
+    assert_eq!(ask(&server, SHALLOW)["object"], "chat.completion", "local models go on");
 }

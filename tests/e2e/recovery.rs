@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::http::Events;
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn killed_gateway_is_replaced_and_models_stay_loaded() {
 #[test]
 fn replaced_gateway_finishes_its_streams_and_refuses_no_request() {
     let server = Server::start();
-    let body = story(SMOLLM2, 150);
+    let body = story(SHALLOW, 150);
     let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
     let (gateway, worker) = (server.gateways().remove(0).pid, server.workers().remove(0).pid);
     let stream = server.stream("/v1/completions", &body);
@@ -63,7 +63,7 @@ fn replaced_gateway_finishes_its_streams_and_refuses_no_request() {
 
 /// A stream that has begun and takes a minute or more.
 fn long_stream(server: &Server) -> Events {
-    let mut body = story(SMOLLM2, 6000);
+    let mut body = story(SHALLOW, 6000);
     body["ignore_eos"] = json!(true);
     let mut stream = server.stream("/v1/completions", &body);
     assert_eq!(stream.by_ref().take(8).count(), 8);
@@ -137,7 +137,7 @@ fn text(stream: Events, at: usize, disturb: impl FnOnce()) -> String {
 fn stream_continues_when_its_worker_dies() {
     let server = Server::start();
     for sampling in [json!({"temperature": 0}), json!({"temperature": 0.9, "seed": 5})] {
-        let mut body = story(SMOLLM2, 120);
+        let mut body = story(SHALLOW, 120);
         body.as_object_mut().unwrap().extend(sampling.as_object().unwrap().clone());
         let undisturbed = text(server.stream("/v1/completions", &body), usize::MAX, || {});
         let killed = server.workers().remove(0).pid;
@@ -164,16 +164,16 @@ fn stream_continues_when_its_worker_dies() {
 fn request_cut_off_by_an_unload_fails_with_the_reason_and_loads_nothing() {
     let server = Server::start();
     let unload = || {
-        let url = server.url(&format!("/admin/v1/models/{SMOLLM2}/unload"));
+        let url = server.url(&format!("/admin/v1/models/{SHALLOW}/unload"));
         let answer = http::post_within(&url, &json!({"force": true}), Duration::from_secs(20)).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
     let cut = |message: &str| assert!(message.contains("was unloaded by an operator"), "{message}");
     // In each protocol, streamed; a plain request runs beside it.
-    let chat = json!({"model": SMOLLM2, "messages": [{"role": "user", "content": "Write a very long story about a river."}], "max_tokens": 400,
+    let chat = json!({"model": SHALLOW, "messages": [{"role": "user", "content": "Write a very long story about a river."}], "max_tokens": 400,
                       "stream": true, "temperature": 0});
     for (path, body, error) in
-        [("/v1/completions", story(SMOLLM2, 400), "/error/message"), ("/v1/messages", chat, "/error/message")]
+        [("/v1/completions", story(SHALLOW, 400), "/error/message"), ("/v1/messages", chat, "/error/message")]
     {
         let mut stream = server.stream(path, &body);
         assert!(stream.by_ref().take(8).count() == 8, "{path} streams");
@@ -200,21 +200,21 @@ fn request_cut_off_by_an_unload_fails_with_the_reason_and_loads_nothing() {
 #[test]
 fn repeatedly_dying_worker_fails_only_its_own_requests() {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(places::models().join(SMOLLM2), folder.path().join("twin")).unwrap();
+    std::os::unix::fs::symlink(places::models().join(SHALLOW), folder.path().join("twin")).unwrap();
     let server = Server::builder().models(&places::models()).models(folder.path()).start();
     assert_eq!(server.count().status, 200);
-    let mut first = server.stream("/v1/completions", &story(SMOLLM2, 4000));
+    let mut first = server.stream("/v1/completions", &story(SHALLOW, 4000));
     let mut twin = server.stream("/v1/completions", &story("twin", 100));
     assert!(first.next().is_some() && twin.next().is_some());
     for death in 0..3 {
         process::wait_for("the request goes on", Duration::from_secs(60), || {
             server.log().matches("a request goes on").count() == death
         });
-        let doomed = server.workers().into_iter().find(|worker| worker.command.contains(SMOLLM2)).unwrap();
+        let doomed = server.workers().into_iter().find(|worker| worker.command.contains(SHALLOW)).unwrap();
         process::signal(doomed.pid, Signal::SIGKILL);
     }
     let last: Value = serde_json::from_str(&first.last().unwrap()).unwrap();
-    assert!(last["error"]["message"].as_str().unwrap().contains(SMOLLM2), "{last}");
+    assert!(last["error"]["message"].as_str().unwrap().contains(SHALLOW), "{last}");
     let rest: Vec<String> = twin.collect();
     assert_eq!(
         rest.last().map(String::as_str),

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, caller, scripts};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 
 /// A server whose model has a context of 256 tokens.
 fn start_small() -> Server {
-    let config = format!("[models.\"{SMOLLM2}\"]\ncontext = 256\n");
+    let config = format!("[models.\"{SHALLOW}\"]\ncontext = 256\n");
     Server::builder().models(&places::models()).config(&config).start()
 }
 
@@ -29,7 +29,7 @@ fn turns(count: usize) -> Vec<Value> {
 fn ask(server: &Server, more: &Value) -> (u16, Value) {
     let mut input = turns(8);
     input.push(json!({"role": "user", "content": "Say hi."}));
-    let mut body = json!({"model": SMOLLM2, "input": input, "max_output_tokens": 8, "temperature": 0});
+    let mut body = json!({"model": SHALLOW, "input": input, "max_output_tokens": 8, "temperature": 0});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let answer = server.post("/v1/responses", &body);
     (answer.status, answer.body)
@@ -49,7 +49,7 @@ fn conversation_beyond_the_context_is_shortened_only_if_asked() {
 #[test]
 fn conversation_beyond_the_context_is_compacted_in_several_passes() {
     let server = start_small();
-    let compacted = server.post("/v1/responses/compact", &json!({"model": SMOLLM2, "input": turns(8)}));
+    let compacted = server.post("/v1/responses/compact", &json!({"model": SHALLOW, "input": turns(8)}));
     assert_eq!(compacted.status, 200, "{}", compacted.body);
     let output = compacted.body["output"].as_array().unwrap();
     assert_eq!(output.last().unwrap()["type"], "compaction");
@@ -65,7 +65,7 @@ fn model_list_has_the_context_as_served() {
     let server = start_small();
     let context = |server: &Server| {
         let list = server.get("/v1/models?client_version=0.171.0").body;
-        let is_it = |model: &&Value| model["id"] == SMOLLM2 || model["slug"] == SMOLLM2;
+        let is_it = |model: &&Value| model["id"] == SHALLOW || model["slug"] == SHALLOW;
         let plain = list["data"].as_array().unwrap().iter().find(is_it).unwrap().clone();
         let codex = list["models"].as_array().unwrap().iter().find(is_it).unwrap().clone();
         [plain["context_length"].clone(), plain["max_model_len"].clone(), codex["context_window"].clone()]
@@ -98,7 +98,7 @@ fn server_that_stops_lets_a_socket_finish_and_closes_it() {
     let server = Server::start();
     assert_eq!(server.count().status, 200);
     let (mut idle, mut busy) = (connect(&server), connect(&server));
-    let body = json!({"type": "response.create", "model": SMOLLM2, "input": "Hi", "max_output_tokens": 4});
+    let body = json!({"type": "response.create", "model": SHALLOW, "input": "Hi", "max_output_tokens": 4});
     busy.send(Message::text(body.to_string())).unwrap();
     assert_eq!(next(&mut busy), "response.created");
     let stopped = std::thread::spawn(move || server.stop(Signal::SIGTERM));
@@ -115,7 +115,7 @@ fn server_that_stops_lets_a_socket_finish_and_closes_it() {
 #[test]
 fn openai_python_socket_and_compaction() {
     let server = Server::start();
-    scripts::run("openai_socket.py", &[&server.url("/v1"), SMOLLM2]);
+    scripts::run("openai_socket.py", &[&server.url("/v1"), SHALLOW]);
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn openresponses_types_accept_every_answer() {
     let folder = tempfile::tempdir().unwrap();
     caller::write(folder.path());
     let server = Server::builder().models(&places::models()).models(folder.path()).start();
-    scripts::run("openresponses.py", &[&server.url("/v1"), SMOLLM2, caller::CALLER]);
+    scripts::run("openresponses.py", &[&server.url("/v1"), SHALLOW, caller::CALLER]);
 }

@@ -2,7 +2,7 @@
 //! thought, constrained JSON, or sampled text.
 
 use e2e::http::Events;
-use e2e::places::{SMOLLM2, TOY_QWEN2};
+use e2e::places::{SHALLOW, TOY_QWEN2};
 use e2e::thinker::{self, THINKER};
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
@@ -122,7 +122,7 @@ fn constrained_json_continues_after_its_worker_dies() {
         let more =
             json!({"response_format": format, "max_tokens": 120, "temperature": temperature, "seed": seed});
         let chat =
-            stream_twice(&server, &chat_body(SMOLLM2, "Describe a machine as JSON.", &more), "content", 10);
+            stream_twice(&server, &chat_body(SHALLOW, "Describe a machine as JSON.", &more), "content", 10);
         let answer: Value = serde_json::from_str(&chat.content).unwrap();
         assert!(answer["steps"].as_array().unwrap().len() >= 5 && chat.end == "stop", "{chat:?}");
     }
@@ -133,7 +133,7 @@ fn sampled_text_continues_after_its_worker_dies() {
     let server = Server::start();
     for seed in [1, 2] {
         let more = json!({"temperature": 1, "seed": seed, "max_tokens": 90, "ignore_eos": true});
-        let chat = stream_twice(&server, &chat_body(SMOLLM2, "Describe the sea.", &more), "content", 30);
+        let chat = stream_twice(&server, &chat_body(SHALLOW, "Describe the sea.", &more), "content", 30);
         assert!(chat.content.len() > 100 && chat.tokens[0] == 90, "{chat:?}");
     }
 }

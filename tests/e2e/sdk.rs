@@ -73,7 +73,7 @@ fn responses_python_tools() {
 #[test]
 fn custom_tools_python() {
     let server = Server::start();
-    scripts::run("custom_tools.py", &[&server.url("/v1"), places::SMOLLM2]);
+    scripts::run("custom_tools.py", &[&server.url("/v1"), places::SHALLOW]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn responses_javascript() {
 #[test]
 fn fuzzed_requests_cause_no_server_error() {
     let server = Server::builder().models(&places::models()).env("MLXD_WORKER_RUNNER", "null").start();
-    scripts::run("schema_fuzz.py", &[&server.url(""), places::SMOLLM2]);
+    scripts::run("schema_fuzz.py", &[&server.url(""), places::SHALLOW]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::places::SMOLLM2;
+use e2e::places::SHALLOW;
 use e2e::{Server, process};
 use nix::sys::signal::Signal;
 
@@ -29,7 +29,7 @@ fn stopped_supervisor_delays_no_endpoint_for_long() {
         assert_eq!(server.get("/health").status, 200);
         let listed = server.get("/v1/models");
         assert_eq!((listed.status, listed.body), (200, models.clone()));
-        assert_eq!(server.get(&format!("/v1/models/{SMOLLM2}")).status, 200);
+        assert_eq!(server.get(&format!("/v1/models/{SHALLOW}")).status, 200);
         assert_eq!(server.get("/metrics").status, 200);
         let pool = server.get("/admin/v1/pool");
         assert_eq!(pool.status, 503, "{}", pool.body);

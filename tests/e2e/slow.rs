@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use e2e::places::{self, SMOLLM2};
+use e2e::places::{self, SHALLOW};
 use e2e::{Server, process, slow};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -32,11 +32,11 @@ fn client_that_never_reads_ends_and_frees_its_rows() {
         .env("MLXD_IDLE_CONNECTION_SECONDS", "3")
         .env("MLXD_WORKER_RUNNER", "null")
         .start();
-    let body = json!({"model": SMOLLM2, "prompt": "Hi", "max_tokens": 8000, "n": 8, "stream": true, "ignore_eos": true});
+    let body = json!({"model": SHALLOW, "prompt": "Hi", "max_tokens": 8000, "n": 8, "stream": true, "ignore_eos": true});
     let (body, address) = (body.to_string(), server.address());
     // Opens what stays open.
     assert_eq!(
-        server.post("/v1/completions", &json!({"model": SMOLLM2, "prompt": "Hi", "max_tokens": 1})).status,
+        server.post("/v1/completions", &json!({"model": SHALLOW, "prompt": "Hi", "max_tokens": 1})).status,
         200
     );
     let gateway = server.gateways().remove(0).pid;
@@ -90,7 +90,7 @@ fn slow_connections_disturb_nobody_and_end() {
     }
     let during = server.gateways().remove(0);
     // A stream that is older than the limits goes on.
-    let body = json!({"model": SMOLLM2, "prompt": "Once upon a time", "max_tokens": 200, "stream": true, "ignore_eos": true});
+    let body = json!({"model": SHALLOW, "prompt": "Once upon a time", "max_tokens": 200, "stream": true, "ignore_eos": true});
     let stream = server.stream("/v1/completions", &body);
     process::wait_for("slow connections end", Duration::from_secs(60), || {
         connections.iter().all(slow::has_ended)

@@ -7,6 +7,7 @@ use e2e::places::{self, SMOLLM2};
 use e2e::{Server, process, scripts};
 use serde_json::{Value, json};
 
+mod admin;
 mod chat;
 mod downloads;
 mod hub;

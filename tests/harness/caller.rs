@@ -31,5 +31,5 @@ const TEMPLATE: &str = r#"{%- if tools %}
 /// # Panics
 /// When the files cannot be written.
 pub fn write(folder: &Path) {
-    derived::write(folder, CALLER, TEMPLATE);
+    derived::write_whole(folder, CALLER, TEMPLATE);
 }

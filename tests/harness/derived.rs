@@ -1,4 +1,4 @@
-//! Models derived from SmolLM2: its weights and tokenizer with another chat template or configuration.
+//! Models derived from SmolLM2: its first layers and tokenizer with another chat template or configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,16 @@ use serde_json::Value;
 
 use crate::places;
 
-/// Links SmolLM2's files into `folder` as the model `name`. Returns the model's folder.
+/// Links the shallow SmolLM2's files into `folder` as the model `name`. Returns the model's folder.
 ///
 /// # Panics
 /// When the links cannot be made.
 pub fn link(folder: &Path, name: &str) -> PathBuf {
-    let (from, to) = (places::models().join(places::SMOLLM2), folder.join(name));
+    link_to(places::SHALLOW, folder, name)
+}
+
+fn link_to(of: &str, folder: &Path, name: &str) -> PathBuf {
+    let (from, to) = (places::models().join(of), folder.join(name));
     std::fs::create_dir_all(&to).unwrap();
     for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         std::os::unix::fs::symlink(file.path(), to.join(file.file_name())).unwrap();
@@ -24,13 +28,24 @@ pub fn link(folder: &Path, name: &str) -> PathBuf {
 /// # Panics
 /// When the files cannot be written.
 pub fn write(folder: &Path, name: &str, template: &str) -> PathBuf {
-    let model = link(folder, name);
+    with_template(link(folder, name), template)
+}
+
+/// As [`write()`], with all layers of SmolLM2: it imitates what it reads.
+///
+/// # Panics
+/// When the files cannot be written.
+pub fn write_whole(folder: &Path, name: &str, template: &str) -> PathBuf {
+    with_template(link_to(places::SMOLLM2, folder, name), template)
+}
+
+fn with_template(model: PathBuf, template: &str) -> PathBuf {
     // This file takes precedence over the template in tokenizer_config.json.
     std::fs::write(model.join("chat_template.jinja"), template).unwrap();
     model
 }
 
-/// Links SmolLM2 as the model `name` with these values in its config.json. Returns the model's folder.
+/// Links the shallow SmolLM2 as the model `name` with these values in its config.json. Returns the model's folder.
 ///
 /// # Panics
 /// When the files cannot be written.

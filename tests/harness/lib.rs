@@ -19,6 +19,7 @@ pub mod locked;
 pub mod outside;
 pub mod places;
 pub mod process;
+pub mod random;
 pub mod recorder;
 pub mod scripts;
 pub mod server;

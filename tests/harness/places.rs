@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// The model that most tests use.
+/// The model of tests that read its texts, or its size.
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct";
+
+/// The first four layers of SmolLM2, for most tests: its texts mean nothing. It has a third of the weights.
+pub const SHALLOW: &str = "SmolLM2-4-layers";
 
 /// Random weights in Qwen2.5's form, with its tokenizer and chat template.
 pub const TOY_QWEN2: &str = "toy-qwen2";

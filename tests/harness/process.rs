@@ -70,11 +70,11 @@ pub fn try_limit_files(pid: i32, full: bool) -> bool {
 /// Checks every 20 ms until `condition` holds.
 ///
 /// # Panics
-/// When it does not within `limit`.
+/// When it does not within three times `limit`: a shared machine may have a third of an idle one's speed.
 pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        assert!(start.elapsed() < limit * 3, "{what}: not within three times {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

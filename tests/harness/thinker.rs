@@ -28,7 +28,7 @@ const TEMPLATE: &str = r#"{%- if tools %}{{ '<|im_start|>system\n# Tools\n<tools
 /// # Panics
 /// When the files cannot be written.
 pub fn write(folder: &Path) {
-    derived::write(folder, THINKER, TEMPLATE);
+    derived::write_whole(folder, THINKER, TEMPLATE);
 }
 
 /// Question, thought and answer of each example.

@@ -452,7 +452,7 @@ def check(at, name, schema, adapter):
     return False
 
 
-with concurrent.futures.ThreadPoolExecutor(4) as pool:
+with concurrent.futures.ThreadPoolExecutor(12) as pool:
     whole = list(pool.map(lambda case: check(case[0], *case[1]), enumerate(dumped())))
 
 arguments = call(Line.model_json_schema(), tool_choice="required")

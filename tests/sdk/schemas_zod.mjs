@@ -281,7 +281,7 @@ if (base === "--dump") {
   process.exit();
 }
 const queue = cases.entries();
-await Promise.all(Array.from({ length: 4 }, async () => {
+await Promise.all(Array.from({ length: 12 }, async () => {
   for (const [seed, [name, kind, schema]] of queue) await check(name, kind, schema, seed);
 }));
 

@@ -13,10 +13,10 @@ const running = async () => (await json(`/admin/v1/models/${model}`)).workers[0]
 const answerOf = (page) => page.locator("article.assistant .text").last().innerText();
 
 /** A conversation that the page finds stored. */
-async function store(id, turns, fields = {}) {
+async function store(id, turns, fields = {}, more = {}) {
   const parameters = { temperature: 0, top_p: null, top_k: null, min_p: null, max_tokens: null, seed: null,
     repetition_penalty: null, stop: "", reasoning_effort: "" };
-  const chat = { model, system: "", parameters, turns, leaf: turns.at(-1).id };
+  const chat = { model, system: "", parameters, turns, leaf: turns.at(-1).id, ...more };
   const stored = await fetch(`${base}/ui/v1/chats/${id}`,
     { method: "PUT", ...body({ title: id, revision: 0, body: chat, ...fields }) });
   check(stored.ok, `the conversation was refused: ${await stored.text()}`);
@@ -218,6 +218,22 @@ const cases = {
     await page.getByText("Yes").waitFor();
     await page.getByRole("button", { name: "Parameters" }).click();
     check((await page.getByLabel("System prompt").inputValue()) === "Be brief", "the system prompt is lost");
+    await page.keyboard.press("Escape");
+    // Both columns of a comparison come back, as they were exported.
+    const [first, second] = ["left", "right"].map((name) => turn(name, "q", "assistant", `From the ${name}.`, { model: name }));
+    await store("compared", [turn("q", null, "user", "Both?"), first, second], {}, { leaf: "left", beside: { model: "right", leaf: "right" } });
+    await page.goto(`${base}/#/chat/compared`);
+    await page.getByRole("button", { name: "Export", exact: true }).click();
+    const [exported] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export as JSON" }).click()]);
+    await fetch(`${base}/ui/v1/chats/compared`, { method: "DELETE" });
+    await page.getByRole("button", { name: "Import conversations" }).click();
+    await page.getByLabel("File", { exact: true }).setInputFiles(await exported.path());
+    await page.getByText("1 of 1 imported, 0").waitFor();
+    await page.getByRole("button", { name: "Done" }).click();
+    await page.goto(`${base}/#/chat/mlxd-q`);
+    await page.locator(".pair > div").nth(1).getByText("From the right.").waitFor();
+    await page.locator(".pair > div").first().getByText("From the left.").waitFor();
+    await page.getByRole("button", { name: "Second model: right" }).waitFor();
   },
 
   async hostile({ open }) {
@@ -287,6 +303,8 @@ const cases = {
       (await fetch(`${base}/v1/models`, { headers: { authorization: `Bearer ${secret}` } })).status;
     await until("the key works", async () => (await status()) === 200);
     check((await fetch(`${base}/v1/models`)).status === 401, "the server is open");
+    await page.getByRole("row").filter({ hasText: "mine" }).getByText("this tab").waitFor();
+    check((await page.getByText("this tab").count()) === 1, "both keys are this tab's");
     // Another tab has to enter a key, and one without the scope sees no administration.
     const other = await context.newPage();
     await other.goto(`${base}/#/models`);
@@ -308,7 +326,19 @@ const cases = {
         { method: "POST", ...body({ model, max_tokens: 2, messages: [{ role: "user", content: text }] }) });
     }
     const page = await open("/#/activity");
-    await page.getByRole("cell", { name: /chat\/completions/ }).nth(1).waitFor();
+    const rows = page.getByRole("cell", { name: /chat\/completions/ });
+    await rows.nth(1).waitFor();
+    // The next one comes by itself, unless the page is paused.
+    const asked = (text) => json("/v1/chat/completions",
+      { method: "POST", ...body({ model, max_tokens: 2, messages: [{ role: "user", content: text }] }) });
+    await asked("three");
+    await rows.nth(2).waitFor();
+    await page.getByLabel("Live").uncheck();
+    await asked("four");
+    await page.waitForTimeout(1200);
+    check((await rows.count()) === 3, "a request came although the page is paused");
+    await page.getByLabel("Live").check();
+    await rows.nth(3).waitFor();
     await page.getByLabel("Status").selectOption("failed");
     await page.getByText("No request matches.").waitFor();
     await page.getByLabel("Status").selectOption("");
@@ -349,6 +379,15 @@ const cases = {
     await dark.goto(`${base}/#/models`);
     await dark.getByRole("cell", { name: model }).waitFor();
     await dark.screenshot({ path: `${folder}/models.png` });
+    const bench = await context.newPage();
+    await bench.setViewportSize({ width: 1200, height: 860 });
+    await bench.goto(`${base}/#/bench`);
+    await bench.getByLabel("Lengths of prompts, in tokens").fill("128, 512");
+    await bench.getByRole("button", { name: "Measure", exact: true }).click();
+    await bench.getByRole("region", { name: "Figures" }).getByRole("row").nth(6).waitFor({ timeout: 300_000 });
+    // A button fades in.
+    await pause(500);
+    await bench.screenshot({ path: `${folder}/bench.png` });
   },
 
   async restart({ open }) {
@@ -356,12 +395,16 @@ const cases = {
     await page.getByRole("button", { name: model }).waitFor();
     await brief(page);
     await page.getByLabel("Ask something").fill("Half a ques");
+    const activity = await open("/#/activity");
+    await activity.getByText("No request matches.").waitFor();
     process.kill(Number(process.argv[6]), "SIGKILL");
     await pause(300);
     check((await page.getByLabel("Ask something").inputValue()) === "Half a ques", "the text is lost");
     await ask(page, "What is the capital of France?");
     await settled(page);
     check((await page.getByRole("alert").count()) === 0, "the page complains");
+    await activity.getByRole("cell", { name: /chat\/completions/ }).waitFor();
+    check((await activity.getByRole("alert").count()) === 0, "the page of activity complains");
   },
 
   async everywhere({ context }) {
@@ -374,7 +417,7 @@ const cases = {
       const page = await context.newPage();
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const place of ["chat/shown", "chat", "models", "activity", "usage", "providers", "routes", "keys", "connect"]) {
+      for (const place of ["chat/shown", "chat", "models", "activity", "usage", "bench", "providers", "routes", "keys", "logs", "connect", "settings"]) {
         await page.goto(`${base}/#/${place}`);
         await page.locator(place === "chat/shown" ? ".text math" : "h1, h2").first().waitFor();
         await page.waitForFunction(() => !document.querySelector(".notice .spin"));

@@ -1,6 +1,6 @@
-// Files, presets and two models beside each other on the chat page, in a real browser. Arguments: the server's address, a model, the
+// Files, folders, presets and two models beside each other on the chat page, in a real browser. Arguments: the server's address, a model, the
 // browser's program, the name of a case.
-import { brief, check, inspect, run, settled, until } from "./ui_page.mjs";
+import { body, brief, check, inspect, run, settled, until } from "./ui_page.mjs";
 
 const [base, model, program, name] = process.argv.slice(2);
 
@@ -140,6 +140,77 @@ const cases = {
     await page.getByText(`${other} does not say`).waitFor({ state: "detached" });
   },
 
+  /** Folders by keyboard alone: a new one, a conversation into it, another name, and its end. */
+  async folders({ open, context }) {
+    const turn = (id, parent, role, text) => ({ id, parent, role, text, at: 0, state: "done" });
+    for (const id of ["one", "two", "three"]) {
+      const chat = { model, system: "", parameters: {}, turns: [turn("a", null, "user", id)], leaf: "a" };
+      await fetch(`${base}/ui/v1/chats/${id}`, { method: "PUT", ...body({ title: id, revision: 0, body: chat }) });
+    }
+    const page = await open("/#/chat/one");
+    const link = (title) => page.getByRole("link", { name: title, exact: true });
+    const folder = (name) => page.getByRole("list", { name: "Folders" }).getByRole("button", { name: new RegExp(`^${name}`) });
+    await link("one").waitFor();
+    await page.getByRole("button", { name: "New folder" }).press("Enter");
+    await until("its name has the focus", () => page.getByLabel("Name", { exact: true }).evaluate((input) => input === document.activeElement));
+    await page.keyboard.type("Work");
+    await page.keyboard.press("Enter");
+    await folder("Work").waitFor();
+    // A name is taken once.
+    await page.getByRole("button", { name: "New folder" }).press("Enter");
+    await page.getByLabel("Name", { exact: true }).fill("Work");
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").filter({ hasText: "there is a folder \"Work\" already" }).waitFor();
+    await page.keyboard.press("Escape");
+    await link("one").focus();
+    await page.getByRole("button", { name: "Move “one”" }).press("Enter");
+    await inspect(page, "the folders to move to");
+    await page.getByRole("dialog").getByRole("button", { name: "Work" }).press("Enter");
+    await link("one").waitFor({ state: "detached" });
+    await folder("Work 1").press("Enter");
+    await link("one").waitFor();
+    // A new folder on the way, and none again.
+    await link("two").focus();
+    await page.getByRole("button", { name: "Move “two”" }).press("Enter");
+    await page.getByRole("dialog").getByLabel("New folder").fill("Art & <b>craft</b>");
+    await page.keyboard.press("Enter");
+    await link("two").waitFor({ state: "detached" });
+    await folder("Art & <b>craft</b> 1").press("Enter");
+    await link("two").focus();
+    await page.getByRole("button", { name: "Move “two”" }).press("Enter");
+    await page.getByRole("dialog").getByRole("button", { name: "No folder" }).press("Enter");
+    await page.getByText("Nothing is in this folder.").waitFor();
+    await link("two").waitFor();
+    for (const [width, height, colorScheme] of [[1024, 768, "dark"], [2560, 1440, "light"], [360, 640, "light"]]) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      if (width === 360) await page.getByRole("button", { name: "Conversations", exact: true }).click();
+      await inspect(page, `folders at ${width}`);
+    }
+    // What is found has no folders, and a page that opens one of a folder shows it there.
+    await page.getByLabel("Search conversations").fill("one");
+    await folder("Work").waitFor({ state: "detached" });
+    await link("one").waitFor();
+    const other = await context.newPage();
+    await other.goto(`${base}/#/chat/one`);
+    await other.locator("[aria-current=page]").filter({ hasText: "one" }).waitFor();
+    const there = other.getByRole("button", { name: /^Work 1/ });
+    check((await there.getAttribute("aria-expanded")) === "true", "the folder of the open conversation is closed");
+    await there.focus();
+    await other.getByRole("button", { name: "Rename the folder “Work”" }).press("Enter");
+    await other.getByLabel("Name", { exact: true }).fill("Play");
+    await other.keyboard.press("Enter");
+    await other.getByRole("button", { name: /^Play 1/ }).focus();
+    await other.getByRole("button", { name: "Delete the folder “Play”" }).press("Enter");
+    await other.getByText("Conversations in it: 1. They stay, in no folder.").waitFor();
+    await inspect(other, "the question before a folder is deleted");
+    await other.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).press("Enter");
+    await other.getByRole("button", { name: /^Play/ }).waitFor({ state: "detached" });
+    await other.getByRole("link", { name: "one", exact: true }).waitFor();
+    const { chats } = await json("/ui/v1/chats");
+    check(chats.length === 3 && chats.every((chat) => chat.folder === ""), JSON.stringify(chats));
+  },
+
   async presets({ open, context }) {
     const page = await open();
     await page.getByRole("button", { name: model }).waitFor();
@@ -199,7 +270,22 @@ const cases = {
     await other.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
     await until("it is deleted", async () => !(await there.innerText()).includes("Cold poet"));
     await parameters();
-    check((await preset.innerText()).includes("Poet") && !(await preset.innerText()).includes("Cold"), "the first tab has it still");
+    await until("the first tab has it no longer", async () => {
+      const names = await preset.innerText();
+      return names.includes("Poet") && !names.includes("Cold");
+    });
+    // Presets of this browser, from before the server kept them, move there.
+    const { presets: [poet] } = await json("/ui/v1/presets");
+    check(poet.name === "Poet" && poet.body.system === "Rhyme.", JSON.stringify(poet));
+    const old = { name: "Old", system: "Older.", parameters: { temperature: 0.5 } };
+    await page.evaluate((list) => localStorage.setItem("mlxd.presets", JSON.stringify(list)), [old, { ...old, name: "Poet" }, 7]);
+    await page.getByRole("button", { name: "Done" }).click();
+    await parameters();
+    await preset.selectOption("Old");
+    check((await prompt.inputValue()) === "Older." && (await heat.inputValue()) === "0.5", "the old preset is lost");
+    check((await page.evaluate(() => localStorage.getItem("mlxd.presets"))) === null, "it is in the browser still");
+    const stored = (await json("/ui/v1/presets")).presets.map((one) => [one.name, one.body.system]);
+    check(JSON.stringify(stored) === JSON.stringify([["Old", "Older."], ["Poet", "Rhyme."]]), JSON.stringify(stored));
   },
 
   async beside({ open, context }) {

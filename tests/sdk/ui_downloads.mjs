@@ -157,6 +157,20 @@ const cases = {
     const local = page.getByRole("article").filter({ hasText: id });
     await local.getByRole("button", { name: "Load" }).click();
     await local.getByText("ready").waitFor();
+    // It is deleted while it is loaded, after the page has said what that frees.
+    await local.getByRole("button", { name: `Delete ${id}` }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/\d MiB become free/).waitFor();
+    await dialog.getByText("models--mlx-community--toy-qwen2").waitFor();
+    await inspect(page, "the question before a model is deleted");
+    await dialog.getByRole("button", { name: "Delete from disk" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await local.waitFor({ state: "detached" });
+    check(!(await (await fetch(`${base}/v1/models`)).text()).includes(id), "it is still there");
+    // One in a folder that a person manages is not mlxd's to delete.
+    await page.getByRole("button", { name: `Delete ${model}`, exact: true }).click();
+    await dialog.getByRole("alert").filter({ hasText: "which mlxd does not manage" }).waitFor();
+    check((await dialog.getByRole("button", { name: "Delete from disk" }).count()) === 0, "it can be deleted");
   },
 };
 

@@ -1,4 +1,4 @@
-//! Files of questions, presets, and two models beside each other on the chat page.
+//! Files of questions, folders, presets, and two models beside each other on the chat page.
 
 use e2e::Server;
 
@@ -12,6 +12,11 @@ fn files_of_text_are_dropped_pasted_chosen_and_become_part_of_the_question() {
 #[test]
 fn images_go_to_models_that_say_they_take_them() {
     script("ui_chat.mjs", &Server::start(), "images", &[]);
+}
+
+#[test]
+fn chats_are_put_into_folders_that_are_made_renamed_and_deleted() {
+    script("ui_chat.mjs", &Server::start(), "folders", &[]);
 }
 
 #[test]

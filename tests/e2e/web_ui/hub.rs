@@ -1,4 +1,4 @@
-//! A model is found, downloaded, paused and loaded on the page, over a hub of the tests.
+//! A model is found, downloaded, paused, loaded and deleted on the page, over a hub of the tests.
 
 use e2e::fake_hub::{FakeHub, Model};
 use e2e::{Server, places};
@@ -9,7 +9,7 @@ use super::script;
 const BYTES_PER_SECOND: u64 = 1_500_000;
 
 #[test]
-fn model_is_found_downloaded_paused_and_loaded() {
+fn model_is_found_downloaded_paused_loaded_and_deleted() {
     let hub = FakeHub::start([("mlx-community/toy-qwen2", Model::toy())]);
     hub.faults(|faults| faults.slow = Some(BYTES_PER_SECOND));
     let cache = tempfile::tempdir().unwrap();
