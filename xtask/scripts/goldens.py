@@ -16,8 +16,8 @@ import sys
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.convert import mixed_quant_predicate_builder
-from mlx_lm.models import (gemma, gemma2, gemma3, gemma3_text, gpt_oss, llama, mistral3, mixtral, phi3, qwen2, qwen3,
-                           qwen3_moe, smollm3)
+from mlx_lm.models import (gemma, gemma2, gemma3, gemma3_text, gpt_oss, lfm2, llama, mistral3, mixtral, phi3, qwen2, qwen3,
+                           qwen3_5, qwen3_moe, smollm3)
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model, quantize_model
@@ -82,8 +82,23 @@ TOYS["gemma3"] = (gemma3, {"model_type": "gemma3", "vocab_size": 160, "text_conf
 TOYS["mistral3"] = (mistral3, {"model_type": "mistral3", "text_config": {
     **{k: v for k, v in LLAMA.items() if k != "tie_word_embeddings"}, "model_type": "mistral", "head_dim": 32,
     "sliding_window": None}})
-# Toys whose router would choose other experts in bf16 with their own place as seed, in mlx-lm too; here the choice is clear.
-SEEDS = {"gpt_oss": 22}
+# Convolutions over four tokens, with biases, before, between and after layers with attention.
+TOYS["lfm2"] = (lfm2, {
+    "model_type": "lfm2", "hidden_size": 64, "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "norm_eps": 1e-5, "vocab_size": 160, "max_position_embeddings": 256, "conv_bias": True, "conv_L_cache": 4,
+    "block_dim": 64, "block_ff_dim": 144, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
+    "block_auto_adjust_ff_dim": True, "full_attn_idxs": [1, 3], "rope_theta": 1000000.0})
+# Two layers with linear attention, whose keys serve two heads of values each.
+TOYS["qwen3_5"] = (qwen3_5, {
+    "model_type": "qwen3_5", "text_config": {
+        "model_type": "qwen3_5_text", "hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "rms_norm_eps": 1e-6, "vocab_size": 160,
+        "max_position_embeddings": 256, "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+        "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_conv_kernel_dim": 4,
+        "tie_word_embeddings": True, "full_attention_interval": 2,
+        "rope_parameters": {"type": "default", "rope_theta": 100000.0, "partial_rotary_factor": 0.25}}})
+# Seeds other than a toy's place. gpt_oss's router would choose other experts in bf16 with that, in mlx-lm too.
+SEEDS = {"gpt_oss": 22, "lfm2": 17, "qwen3_5": 28}
 # The families whose norms are stored as the difference from one.
 FROM_ONE = (gemma, gemma2, gemma3, gemma3_text)
 
@@ -350,4 +365,5 @@ def main():
         real(out, folder)
 
 
-main()
+if __name__ == "__main__":
+    main()

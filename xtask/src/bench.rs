@@ -10,13 +10,17 @@ mod before;
 mod client;
 mod embed;
 mod fleet;
+mod gateway;
 mod grammars;
+mod http;
 mod machine;
 mod overhead;
+mod quantize;
 mod report;
 mod serve;
 mod serve_report;
 mod servers;
+mod upstream;
 
 use client::{Measured, Prompt};
 use report::Report;
@@ -49,8 +53,12 @@ enum What {
     Before(before::Arguments),
     /// How much requests with ambiguous grammars slow others; writes bench/results/grammars.md.
     Grammars(grammars::Arguments),
+    /// The gateway in front of a provider, beside LiteLLM's proxy; writes bench/results/gateway.md.
+    Gateway(gateway::Arguments),
     /// Texts embedded a second beside sentence-transformers; writes bench/results/embed.md.
     Embed(embed::Arguments),
+    /// Conversions beside mlx-lm's: tensors, time, peak memory; writes bench/results/quantize.md.
+    Quantize,
 }
 
 const MODEL: &str = "SmolLM2-135M-Instruct";
@@ -76,7 +84,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(What::Overhead) => overhead::run(),
         Some(What::Before(arguments)) => before::run(arguments),
         Some(What::Grammars(arguments)) => grammars::run(arguments),
+        Some(What::Gateway(arguments)) => gateway::run(arguments),
         Some(What::Embed(arguments)) => embed::run(arguments),
+        Some(What::Quantize) => quantize::run(),
         None => main_job(arguments),
     }
 }

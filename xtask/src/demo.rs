@@ -39,13 +39,13 @@ pub(crate) struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A served model: its parent folder, and its id there.
-struct Served {
-    folder: PathBuf,
-    id: String,
+pub(crate) struct Served {
+    pub(crate) folder: PathBuf,
+    pub(crate) id: String,
 }
 
 /// A running server, stopped when dropped.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 /// Sets up, builds, serves a model, requests an answer, and serves on until Ctrl-C.
 ///
@@ -65,9 +65,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let served = served(arguments.model.as_deref())?;
     eprintln!("building");
     build()?;
-    let mut server = Server::start(arguments.port, &served.folder)?;
+    let mut server = Server::start(arguments.port, &paths::mlx().join("home"), &served.folder)?;
     let base = format!("http://127.0.0.1:{}", arguments.port);
-    health::wait(&mut server.0, ("mlxd", &base), PATIENCE, || stop.load(Ordering::SeqCst))?;
+    health::wait(&mut server.0, ("mlxd", &format!("{base}/health")), PATIENCE, || {
+        stop.load(Ordering::SeqCst)
+    })?;
     stream_answer(&base, &served.id, &arguments.ask, &stop)?;
     if !arguments.once {
         explain(&base, &served.id);
@@ -100,7 +102,11 @@ fn build_with(features: &[&str]) -> anyhow::Result<()> {
     shown("cargo build", &mut cargo)
 }
 
-fn served(model: Option<&str>) -> anyhow::Result<Served> {
+/// The model with this folder or id; without one, the small model, which is fetched.
+///
+/// # Errors
+/// There is no such model, or it cannot be fetched.
+pub(crate) fn served(model: Option<&str>) -> anyhow::Result<Served> {
     let Some(model) = model else {
         let folder = models::fetch("smollm2")?.remove(0);
         return split(&folder);
@@ -125,10 +131,13 @@ fn split(folder: &Path) -> anyhow::Result<Served> {
 }
 
 impl Server {
-    fn start(port: u16, models: &Path) -> anyhow::Result<Self> {
+    /// mlxd with a home of its own: `~/.mlxd` is left alone.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(port: u16, home: &Path, models: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(paths::program("mlxd"));
-        // A home of its own: the demo leaves ~/.mlxd alone.
-        command.arg("serve").args(["--port", &port.to_string(), "--home"]).arg(paths::mlx().join("home"));
+        command.arg("serve").args(["--port", &port.to_string(), "--home"]).arg(home);
         command.arg("--models").arg(models).env("MLXD_LOG", "warn");
         Ok(Self(command.spawn().context("cannot start mlxd")?))
     }

@@ -1,5 +1,7 @@
 //! `cargo xtask dist`: an archive with the programs and the libraries they need. It runs from any folder.
 //!
+//! Beside it come its checksum, the install script and a formula for Homebrew.
+//!
 //! Linux only. Programs look for libraries in `../lib` beside their own folder, libraries in their own
 //! folder.
 
@@ -14,6 +16,8 @@ use crate::progress::step;
 use crate::{demo, paths, setup};
 
 mod licenses;
+mod packages;
+mod pages;
 
 /// Options of `cargo xtask dist`.
 #[derive(Debug, clap::Args)]
@@ -54,13 +58,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let files = copy(&folder)?;
     relocate(&files)?;
     licenses::collect(&folder.join("licenses"))?;
+    pages::write(&folder.join("share"))?;
     fs::write(folder.join("README.md"), readme(&files)?)?;
     let archive = out.join(format!("{name}.tar.gz"));
-    let mut tar = Command::new("tar");
-    step("packing", tar.arg("-C").arg(&out).arg("-czf").arg(&archive).arg(&name))?;
+    pack(&out, &name, &archive)?;
+    packages::write(&out, &archive)?;
     let size = fs::metadata(&archive)?.len() as f64 / (1 << 20) as f64;
     println!("{} ({size:.0} MiB)", archive.display());
     Ok(())
+}
+
+/// Packs `out/name`. The same files give the same archive: sorted, without owners, with the time of the commit.
+fn pack(out: &Path, name: &str, archive: &Path) -> anyhow::Result<()> {
+    let time = packages::git(&["log", "-1", "--format=%ct"]).unwrap_or_else(|| "0".into());
+    let mut tar = Command::new("tar");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", &format!("--mtime=@{time}")]);
+    tar.args(["--use-compress-program", "gzip -n", "-C"]).arg(out).arg("-cf").arg(archive).arg(name);
+    step("packing", &mut tar)
 }
 
 /// The file of a library that a built program links, as the dynamic linker finds it.
@@ -149,7 +163,8 @@ fn readme(files: &[PathBuf]) -> anyhow::Result<String> {
         "# mlxd {}\n\n\
          A local AI server. Start it with a folder of models:\n\n\
          ```sh\nbin/mlxd serve --models ~/my-models\n```\n\n\
-         Keep `bin/` and `lib/` together. They may lie in any folder.\n\n\
+         Keep `bin/` and `lib/` together. They may lie in any folder, and a link to `bin/mlxd` may lie anywhere.\n\n\
+         `share/` has the manual's pages and completions for bash, zsh and fish.\n\n\
          It needs glibc {glibc} or newer, and a libstdc++ with GLIBCXX_{stdcxx}.\n\n\
          `licenses/` has the licenses of mlxd and of everything that the archive includes.\n",
         env!("CARGO_PKG_VERSION")

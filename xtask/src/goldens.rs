@@ -27,6 +27,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut script = Command::new(venv.join("bin/python"));
     script.arg(paths::own("scripts/goldens.py")).arg(paths::root().join("worker/tests/golden")).args(real);
     shown("goldens.py", &mut script)?;
+    let mut script = Command::new(venv.join("bin/python"));
+    script.arg(paths::own("scripts/goldens_families.py"));
+    script.arg(paths::root().join("worker/tests/golden/families"));
+    shown("goldens_families.py", &mut script)?;
     let python = sentence_environment()?.join("bin/python");
     let mut script = Command::new(&python);
     script.arg(paths::own("scripts/goldens_longrope.py"));

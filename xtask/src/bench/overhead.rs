@@ -53,7 +53,8 @@ pub(super) struct Overhead {
 pub(super) fn run() -> anyhow::Result<()> {
     setup::run()?;
     demo::build_with_doubles()?;
-    let Overhead { protocols, idle_mib } = measure(&Server::mlxd(OURS_PORT, &paths::models(), true)?)?;
+    let server = Server::mlxd(OURS_PORT, &paths::models(), true)?;
+    let Overhead { protocols, idle_mib } = measure(&[&server])?.remove(0);
     let mut text = format!(
         "# What the gateway costs\n\n`cargo xtask bench overhead`, {}, {}\n\n\
          | | first token p50 | p99 | processor time for a token, {STREAMS} streams |\n|---|---|---|---|\n",
@@ -67,38 +68,60 @@ pub(super) fn run() -> anyhow::Result<()> {
     super::write("overhead.md", &text)
 }
 
-/// Measures a server whose worker generates without computing.
+/// Measures servers whose workers generate without computing. They are asked in turn.
 ///
 /// # Errors
-/// A request fails, or the worker has loaded a model.
-pub(super) fn measure(server: &Server) -> anyhow::Result<Overhead> {
-    read_timed(send_request(server, "/v1/chat/completions", 4)?, b"")?;
-    let worker_mib = server.child("mlxd-worker")?.mib;
-    ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
-    let protocols = PATHS.into_iter().map(|path| protocol(server, path)).collect::<anyhow::Result<_>>()?;
-    let (answered, idle_mib) = idle(server)?;
-    ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
-    Ok(Overhead { protocols, idle_mib })
+/// A request fails, or a worker has loaded a model.
+pub(super) fn measure(servers: &[&Server]) -> anyhow::Result<Vec<Overhead>> {
+    for server in servers {
+        read_timed(send_request(server, "/v1/chat/completions", 4)?, b"")?;
+        let worker_mib = server.child("mlxd-worker")?.mib;
+        ensure!(worker_mib < DOUBLE_MIB, "the worker takes {worker_mib:.0} MiB: it has loaded a model");
+    }
+    let mut protocols: Vec<Vec<Protocol>> = servers.iter().map(|_| Vec::new()).collect();
+    for path in PATHS {
+        for (first, (server, protocols)) in
+            first_tokens(servers, path)?.into_iter().zip(servers.iter().zip(&mut protocols))
+        {
+            protocols.push(Protocol {
+                path,
+                ttft_p99_ms: first[first.len() * 99 / 100],
+                ttft_p50_ms: client::median(first),
+                token_us: token_us(server, path)?,
+            });
+        }
+    }
+    let each = servers.iter().zip(protocols).map(|(server, protocols)| {
+        let (answered, idle_mib) = idle(server)?;
+        ensure!(answered == IDLE, "only {answered} of {IDLE} waiting streams were answered");
+        Ok(Overhead { protocols, idle_mib })
+    });
+    each.collect()
 }
 
-fn protocol(server: &Server, path: &'static str) -> anyhow::Result<Protocol> {
-    let mut first = Vec::new();
-    for _ in 0..REQUESTS {
-        first.push(read_timed(send_request(server, path, 2)?, b"\"delta\"")?.context("no token came")? * 1e3);
+/// For each server the times to the first token, in milliseconds, sorted.
+fn first_tokens(servers: &[&Server], path: &str) -> anyhow::Result<Vec<Vec<f64>>> {
+    let mut times = vec![Vec::new(); servers.len()];
+    for request in 0..REQUESTS {
+        for turn in 0..servers.len() {
+            // Each server comes after each other one and never after itself, which would find its threads awake.
+            let at = if request < REQUESTS / 2 { turn } else { servers.len() - 1 - turn };
+            let time = read_timed(send_request(servers[at], path, 2)?, b"\"delta\"")?;
+            times[at].push(time.context("no token came")? * 1e3);
+        }
     }
-    first.sort_by(f64::total_cmp);
+    times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
+    Ok(times)
+}
+
+/// Processor time of the gateway for a token of many streams, in microseconds.
+fn token_us(server: &Server, path: &str) -> anyhow::Result<f64> {
     let before = server.gateway_cpu()?;
     std::thread::scope(|scope| {
         let one = || read_timed(send_request(server, path, TOKENS)?, b"");
         client::join_all((0..STREAMS).map(|_| scope.spawn(one)).collect())
     })?;
-    let used = server.gateway_cpu()? - before;
-    Ok(Protocol {
-        path,
-        ttft_p99_ms: first[first.len() * 99 / 100],
-        ttft_p50_ms: client::median(first),
-        token_us: used * 1e6 / (STREAMS as f64 * f64::from(TOKENS)),
-    })
+    Ok((server.gateway_cpu()? - before) * 1e6 / (STREAMS as f64 * f64::from(TOKENS)))
 }
 
 /// Processor time of the gateway for a piece of text of [`STREAMS`] streams, in microseconds, at the pace of a model: each
@@ -143,13 +166,14 @@ fn send_request(server: &Server, path: &str, tokens: u32) -> anyhow::Result<(Tcp
         }
     }
     let (address, body) = (server.base.trim_start_matches("http://"), body.to_string());
-    let mut stream = TcpStream::connect(address)?;
-    let start = Instant::now();
-    write!(
-        stream,
+    // Clients send a request in one piece.
+    let request = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    )?;
+    );
+    let mut stream = TcpStream::connect(address)?;
+    let start = Instant::now();
+    stream.write_all(request.as_bytes())?;
     Ok((stream, start))
 }
 

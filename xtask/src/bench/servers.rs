@@ -48,6 +48,33 @@ impl Server {
         Self::start("mlxd", port, MODEL.into(), command, Some(home))
     }
 
+    /// mlxd with these settings as its `config.toml`.
+    pub(super) fn in_front_of(port: u16, settings: &str) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        fs::write(home.path().join("config.toml"), settings)?;
+        let mut command = Command::new(paths::program("mlxd"));
+        command
+            .args(["serve", "--port", &port.to_string(), "--home"])
+            .arg(home.path())
+            .env("MLXD_LOG", "warn");
+        Self::start("mlxd", port, MODEL.into(), command, Some(home))
+    }
+
+    /// LiteLLM's proxy from `venv`, with these settings.
+    pub(super) fn litellm(port: u16, venv: &Path, settings: &str) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let file = home.path().join("config.yaml");
+        fs::write(&file, settings)?;
+        let mut command = Command::new(venv.join("bin/litellm"));
+        command.arg("--config").arg(&file).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        command
+            .args(["--num_workers", "1"])
+            .env("LITELLM_LOG", "ERROR")
+            .env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start_at("litellm", port, MODEL.into(), command, (Some(home), "/health/liveliness"))
+    }
+
     /// mlx-lm's own server from `venv`, on Linux with this BLAS instead of its wheel's.
     pub(super) fn mlx_lm(
         name: &'static str,
@@ -69,8 +96,19 @@ impl Server {
         name: &'static str,
         port: u16,
         model: String,
-        mut command: Command,
+        command: Command,
         home: Option<TempDir>,
+    ) -> anyhow::Result<Self> {
+        Self::start_at(name, port, model, command, (home, "/health"))
+    }
+
+    /// Starts a server that answers at the path `health` once it serves.
+    fn start_at(
+        name: &'static str,
+        port: u16,
+        model: String,
+        mut command: Command,
+        (home, health): (Option<TempDir>, &str),
     ) -> anyhow::Result<Self> {
         TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port} is needed"))?;
         let base = format!("http://127.0.0.1:{port}");
@@ -78,7 +116,8 @@ impl Server {
         let process = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
         let mut server = Self { name, base, model, agent, ready_ms: 0.0, process, _home: home };
-        health::wait(&mut server.process, (name, &server.base), PATIENCE, || false)?;
+        let url = format!("{}{health}", server.base);
+        health::wait(&mut server.process, (name, &url), PATIENCE, || false)?;
         server.ready_ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(server)
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::output;
@@ -15,6 +15,9 @@ use crate::{paths, setup, ui};
 const TEXTS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 /// Folders of third-party sources inside crates.
 const NESTED: [(&str, &str); 2] = [("mlx-sys", "src/mlx-c"), ("onig_sys", "oniguruma")];
+
+/// The license of crates whose packages have no text.
+const WITHOUT_TEXT: &str = "Apache-2.0";
 
 /// Copies all license texts into `folder`: mlxd's own, the libraries' and the crates'.
 ///
@@ -55,21 +58,26 @@ fn crates(folder: &Path) -> anyhow::Result<()> {
     let linked = linked_crates()?;
     let metadata = setup::cargo_metadata()?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let mut table = String::from("| Crate | Version | License |\n|---|---|---|\n");
+    let mut table = String::from("| Crate | Version | License | Text |\n|---|---|---|---|\n");
     for package in packages {
         let field = |name: &str| package[name].as_str().unwrap_or_default();
         let (name, version) = (field("name"), field("version"));
         if package["source"] == Value::Null || !linked.contains(&format!("{name} v{version}")) {
             continue;
         }
-        writeln!(table, "| {name} | {version} | {} |", field("license"))?;
         let source = Path::new(field("manifest_path")).parent().context("a manifest without a folder")?;
         let target = folder.join(format!("{name}-{version}"));
         copy_texts(source, &target)?;
+        let text = if target.exists() { "in its folder" } else { "none in its package" };
+        if !target.exists() && !field("license").contains(WITHOUT_TEXT) {
+            bail!("{name} {version} has no license text, and is not under {WITHOUT_TEXT}");
+        }
+        writeln!(table, "| {name} | {version} | {} | {text} |", field("license"))?;
         for (_, nested) in NESTED.iter().filter(|(of, _)| *of == name) {
             copy_texts(&source.join(nested), &target.join(nested.replace('/', "-")))?;
         }
     }
+    write!(table, "\nA crate without a text is used under {WITHOUT_TEXT}: `../mlxd-LICENSE-APACHE`.\n")?;
     Ok(fs::write(folder.join("README.md"), table)?)
 }
 
