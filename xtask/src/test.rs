@@ -42,6 +42,8 @@ const NODE: [&str; 10] = [
 const CLIENTS: [&str; 3] =
     ["@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.171.0", "opencode-ai@1.18.33"];
 
+const NO_RUN: &str = "--no-run";
+
 /// Durations of the finished steps.
 #[derive(Default)]
 struct Times(Vec<(&'static str, f64)>);
@@ -67,7 +69,7 @@ impl Times {
     }
 }
 
-/// Runs all tests; `arguments` go to `cargo test`.
+/// Runs all tests; `arguments` go to `cargo test`. With `--no-run` among them everything is only built and fetched.
 ///
 /// # Errors
 /// When a preparation or a test fails.
@@ -115,7 +117,7 @@ fn build_and_prepare(cargo_test: &mut Command, times: &mut Times) -> anyhow::Res
     })
 }
 
-fn cargo_test(last: &str, arguments: &[String]) -> anyhow::Result<Command> {
+fn cargo_test(last: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut cargo = paths::cargo();
     cargo.args(["test", "--release", "--workspace", last]).args(arguments).env("PATH", setup::node()?.path());
     Ok(cargo)
@@ -123,9 +125,14 @@ fn cargo_test(last: &str, arguments: &[String]) -> anyhow::Result<Command> {
 
 fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     times.take("setup", setup::run)?;
+    let (no_run, arguments): (Vec<_>, Vec<_>) =
+        arguments.iter().map(String::as_str).partition(|argument| *argument == NO_RUN);
     let Fixtures { python, node, clients, templates } =
-        build_and_prepare(&mut cargo_test("--no-run", arguments)?, times)?;
-    let mut tests = cargo_test("--no-fail-fast", arguments)?;
+        build_and_prepare(&mut cargo_test(NO_RUN, &arguments)?, times)?;
+    if !no_run.is_empty() {
+        return Ok(());
+    }
+    let mut tests = cargo_test("--no-fail-fast", &arguments)?;
     tests.env("MLXD_TEST_MODELS", paths::models()).env("MLXD_TEST_PYTHON", python);
     tests.env("MLXD_TEST_NODE", node).env("MLXD_TEST_TEMPLATES", templates);
     tests.env("MLXD_BIN_DIR", paths::root().join("target/release"));
@@ -159,7 +166,7 @@ fn steps(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
             skipped.push("clients::");
         }
     }
-    if !skipped.is_empty() && !arguments.iter().any(|argument| argument == "--") {
+    if !skipped.is_empty() && !arguments.contains(&"--") {
         tests.arg("--");
     }
     tests.args(skipped.into_iter().flat_map(|module| ["--skip", module]));
