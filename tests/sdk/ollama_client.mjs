@@ -6,6 +6,7 @@ const { Ollama } = load("ollama");
 const [host, model, embedder] = process.argv.slice(2);
 const client = new Ollama({ host });
 const options = { temperature: 0, num_predict: 80 };
+const short = { ...options, num_predict: 24 };
 const messages = [{ role: "user", content: "What is the weather in Paris?" }];
 const tools = [{ type: "function", function: {
   name: "get_weather", description: "The weather of a city.",
@@ -15,10 +16,10 @@ const listed = await client.list();
 assert(listed.models.some((one) => one.name === model));
 assert((await client.show({ model })).capabilities.includes("tools"));
 
-const plain = await client.chat({ model, messages, options });
+const plain = await client.chat({ model, messages, options: short });
 let text = "";
 let last;
-for await (const piece of await client.chat({ model, messages, options, stream: true })) {
+for await (const piece of await client.chat({ model, messages, options: short, stream: true })) {
   text += piece.message.content;
   last = piece;
 }

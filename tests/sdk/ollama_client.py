@@ -10,6 +10,7 @@ base_url, model, embedder = sys.argv[1:]
 client = ollama.Client(host=base_url, timeout=240)
 ASK = [{"role": "user", "content": "What is the weather in Paris?"}]
 GREEDY = {"temperature": 0, "num_predict": 80, "num_ctx": 4096}
+SHORT = GREEDY | {"num_predict": 24}
 
 
 def get_weather(city: str) -> str:
@@ -62,22 +63,22 @@ def loading_and_unloading():
 
 def chat_and_generate_agree_with_their_streams():
     words = [{"role": "user", "content": "Count: one two three"}]
-    whole = client.chat(model=model, messages=words, options=GREEDY)
+    whole = client.chat(model=model, messages=words, options=SHORT)
     assert whole.done and whole.done_reason in ("stop", "length") and whole.message.content
     assert whole.prompt_eval_count > 5 and whole.eval_count > 1
     assert whole.total_duration >= whole.prompt_eval_duration + whole.eval_duration - 1000 > 0
-    pieces = list(client.chat(model=model, messages=words, options=GREEDY, stream=True))
+    pieces = list(client.chat(model=model, messages=words, options=SHORT, stream=True))
     assert "".join(piece.message.content for piece in pieces) == whole.message.content
     assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True] and len(pieces) > 2
     assert pieces[-1].eval_count == whole.eval_count
-    generated = client.generate(model=model, prompt="Count: one two three", options=GREEDY)
+    generated = client.generate(model=model, prompt="Count: one two three", options=SHORT)
     assert generated.response == whole.message.content
-    streamed = client.generate(model=model, prompt="Count: one two three", options=GREEDY, stream=True)
+    streamed = client.generate(model=model, prompt="Count: one two three", options=SHORT, stream=True)
     assert "".join(piece.response for piece in streamed) == whole.message.content
     raw = client.generate(model=model, prompt="2, 4, 6, 8,", raw=True, options={"temperature": 0, "num_predict": 3})
     assert raw.prompt_eval_count < generated.prompt_eval_count and raw.response.startswith(" 10"), raw
     assert raw.done_reason == "length" and raw.eval_count == 3
-    scored = client.chat(model=model, messages=words, options=GREEDY, logprobs=True, top_logprobs=2)
+    scored = client.chat(model=model, messages=words, options=SHORT, logprobs=True, top_logprobs=2)
     assert scored.logprobs[0].logprob <= 0 and len(scored.logprobs[0].top_logprobs) == 2
 
 
@@ -97,7 +98,7 @@ def structured_output():
     ask = [{"role": "user", "content": "Describe Rome as JSON."}]
     answer = client.chat(model=model, messages=ask, format=City.model_json_schema(), options=GREEDY)
     City.model_validate_json(answer.message.content)
-    answer = client.chat(model=model, messages=ask, format="json", options=GREEDY | {"num_predict": 200})
+    answer = client.chat(model=model, messages=ask, format="json", options=GREEDY)
     if answer.done_reason == "stop":
         assert isinstance(json.loads(answer.message.content), dict)
 
