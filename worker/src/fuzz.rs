@@ -81,7 +81,8 @@ pub fn output(data: &[u8]) {
         assert_text_is_complete(&whole, &text);
     }
     let elements = [ToolFormat::QwenXml, ToolFormat::Seed, ToolFormat::MiniMax, ToolFormat::Glm];
-    if elements.contains(&format) || matches!(format, ToolFormat::Gemma | ToolFormat::Pythonic) {
+    let lists = [ToolFormat::Gemma, ToolFormat::Gemma4, ToolFormat::Pythonic, ToolFormat::Lfm2];
+    if elements.contains(&format) || lists.contains(&format) {
         assert_arguments_are_json(&whole);
     }
 }

@@ -53,8 +53,7 @@ impl ModelFormats {
         let (detected, evidence) = ReasoningFormat::detect_with_evidence(text(Purpose::Chat));
         let reasoning = overrides.reasoning.unwrap_or(detected);
         let reasoning_use = explain(&reasoning, overrides.reasoning.is_some(), evidence.as_slice());
-        let tags = reasoning.tags().into_iter().flat_map(|(open, close)| [open, close]);
-        let markers = tools.special_markers().into_iter().chain(tags);
+        let markers = tools.special_markers().into_iter().chain(reasoning.special_markers());
         let ids = markers.filter_map(|marker| tokenizer.id(marker));
         let markers = Arc::new(ids.filter(|token| tokenizer.is_special(*token)).collect());
         Self { tools, reasoning, markers, format_use, reasoning_use }

@@ -22,6 +22,8 @@ pub enum ReasoningFormat {
     Granite,
     /// `<|START_THINKING|>…<|END_THINKING|><|START_RESPONSE|>…<|END_RESPONSE|>`: Command R7B, Command A.
     Cohere,
+    /// `<|channel>thought…<channel|>`: Gemma 4.
+    Gemma,
 }
 
 impl ReasoningFormat {
@@ -36,6 +38,7 @@ impl ReasoningFormat {
             (Self::MistralThink, "[THINK]"),
             (Self::SeedThink, "<seed:think>"),
             (Self::Cohere, "<|START_THINKING|>"),
+            (Self::Gemma, "<|channel>"),
             (Self::Granite, "<response></response>"),
             (Self::Think, "</think>"),
             (Self::Think, "<think>"),
@@ -54,6 +57,16 @@ impl ReasoningFormat {
             Self::MistralThink => Some(("[THINK]", "[/THINK]")),
             Self::SeedThink => Some(("<seed:think>", "</seed:think>")),
             Self::Cohere => Some(("<|START_THINKING|>", "<|END_THINKING|>")),
+            Self::Gemma => Some(("<|channel>thought", "<channel|>")),
+        }
+    }
+
+    /// Tags, or parts of tags, that are special tokens in some models. The detokenizer would drop those.
+    pub fn special_markers(self) -> Vec<&'static str> {
+        match (self, self.tags()) {
+            (Self::Gemma, _) => vec!["<|channel>", "<channel|>"],
+            (_, Some((open, close))) => vec![open, close],
+            (_, None) => Vec::new(),
         }
     }
 
@@ -62,7 +75,7 @@ impl ReasoningFormat {
         match self {
             Self::Granite => Some(("<response>", "</response>")),
             Self::Cohere => Some(("<|START_RESPONSE|>", "<|END_RESPONSE|>")),
-            Self::None | Self::Think | Self::MistralThink | Self::SeedThink => None,
+            Self::None | Self::Think | Self::MistralThink | Self::SeedThink | Self::Gemma => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod arguments;
 mod bare_json;
 mod body;
 mod cohere;
+mod deepseek;
 pub mod functions;
 mod gemma;
 mod glm;
@@ -20,10 +21,12 @@ mod granite;
 pub mod harmony;
 mod hermes;
 mod json_calls;
+mod kimi;
 mod llama;
 pub mod marker_buffer;
 mod minimax;
 mod mistral;
+mod named;
 mod phi;
 mod pythonic;
 mod qwen_xml;
@@ -54,6 +57,10 @@ pub enum ToolFormat {
     MistralArgs,
     /// `<start_function_call>call:name{…}<end_function_call>`: FunctionGemma.
     Gemma,
+    /// `<|tool_call>call:name{…}<tool_call|>`: Gemma 4.
+    Gemma4,
+    /// A Python list of calls within `<|tool_call_start|>`: LFM2.
+    Lfm2,
     /// `<|tool_call|>` and a JSON list: Phi 4.
     Phi,
     /// `<|tool_call|>` and a JSON list without an end: Granite 3.
@@ -67,6 +74,14 @@ pub enum ToolFormat {
     MiniMax,
     /// `<|START_ACTION|>` and a JSON list: Command R7B, Command A.
     Cohere,
+    /// `name<｜tool▁sep｜>{…}`: DeepSeek V3.1.
+    #[value(name = "deepseek")]
+    DeepSeek,
+    /// `function<｜tool▁sep｜>name` and a fence: DeepSeek R1 and V3, and models distilled from R1.
+    #[value(name = "deepseek-r1")]
+    DeepSeekR1,
+    /// `functions.name:0<|tool_call_argument_begin|>{…}`: Kimi K2.
+    Kimi,
     /// A JSON object, bare or fenced, that is the whole answer.
     Json,
     /// Channels with a recipient: gpt-oss.
@@ -81,10 +96,13 @@ impl ToolFormat {
 
     /// The format that a chat template shows, and the texts in the template that show it. There are none for the default.
     pub fn detect_with_evidence(template: &str) -> (Self, &'static [&'static str]) {
-        const EVIDENCE: [(ToolFormat, &[&str]); 16] = [
+        const EVIDENCE: [(ToolFormat, &[&str]); 22] = [
             (ToolFormat::Harmony, &["<|channel|>", "<|start|>"]),
             (ToolFormat::MistralArgs, &["[TOOL_CALLS]", "[ARGS]"]),
             (ToolFormat::Mistral, &["[TOOL_CALLS]"]),
+            (ToolFormat::Kimi, &[kimi::OPEN]),
+            (ToolFormat::DeepSeekR1, &[deepseek::OPEN, "```json"]),
+            (ToolFormat::DeepSeek, &[deepseek::OPEN]),
             (ToolFormat::Seed, &["<seed:tool_call>"]),
             (ToolFormat::MiniMax, &["<minimax:tool_call>", "<invoke name="]),
             (ToolFormat::QwenXml, &["<function=", "<parameter="]),
@@ -93,6 +111,9 @@ impl ToolFormat {
             (ToolFormat::Granite, &["<|tool_call|>", "<|start_of_role|>"]),
             (ToolFormat::Phi, &["<|tool_call|>"]),
             (ToolFormat::Gemma, &["<start_function_call>"]),
+            (ToolFormat::Gemma4, &["<|tool_call>"]),
+            (ToolFormat::Lfm2, &["<|tool_call_start|>"]),
+            (ToolFormat::Lfm2, &["<|tool_list_start|>"]),
             (ToolFormat::Hermes, &["<tool_call>"]),
             (ToolFormat::Pythonic, &["func_name1("]),
             (ToolFormat::Llama, &["<|python_tag|>"]),
@@ -112,12 +133,16 @@ impl ToolFormat {
             Self::Pythonic => pythonic::MARKERS,
             Self::Mistral | Self::MistralArgs => mistral::MARKERS,
             Self::Gemma => gemma::MARKERS,
+            Self::Gemma4 => gemma::MARKERS_4,
+            Self::Lfm2 => pythonic::LFM2_MARKERS,
             Self::Phi => phi::MARKERS,
             Self::Granite => granite::MARKERS,
             Self::Glm => glm::MARKERS,
             Self::Seed => seed::MARKERS,
             Self::MiniMax => minimax::MARKERS,
             Self::Cohere => cohere::MARKERS,
+            Self::DeepSeek | Self::DeepSeekR1 => deepseek::MARKERS,
+            Self::Kimi => kimi::MARKERS,
             Self::Json => bare_json::MARKERS,
             Self::Harmony => Markers::default(),
         }
@@ -130,9 +155,21 @@ impl ToolFormat {
             Self::Harmony => &harmony::MARKERS,
             Self::MistralArgs => &mistral::INNER,
             Self::Gemma => &[gemma::ESCAPE],
+            Self::Gemma4 => &[gemma::ESCAPE_4],
+            Self::DeepSeek | Self::DeepSeekR1 => &[deepseek::NAME_END],
+            Self::Kimi => &[kimi::NAME_END],
             _ => &[],
         };
         [open, close, inner].concat()
+    }
+
+    /// The marker around strings, in Gemma's formats.
+    fn escape(self) -> Option<&'static str> {
+        match self {
+            Self::Gemma => Some(gemma::ESCAPE),
+            Self::Gemma4 => Some(gemma::ESCAPE_4),
+            _ => None,
+        }
     }
 
     /// The tags of a format with elements; Qwen's for other formats.
@@ -147,12 +184,15 @@ impl ToolFormat {
 
     fn body(self) -> Body {
         match self {
-            Self::MistralArgs => Body::Named(mistral::NamedCall::default()),
+            Self::MistralArgs => Body::Named(named::NamedCall::new(&mistral::FORMS)),
+            Self::DeepSeek | Self::DeepSeekR1 => Body::Named(named::NamedCall::new(&deepseek::FORMS)),
+            Self::Kimi => Body::Named(named::NamedCall::new(&kimi::FORMS)),
             Self::QwenXml | Self::Seed | Self::MiniMax | Self::Glm => {
                 Body::Xml(xml::XmlCall::new(self.xml_tags()))
             }
-            Self::Pythonic => Body::Pythonic(pythonic::PythonicCalls::default()),
-            Self::Gemma => Body::Gemma(gemma::GemmaCall::default()),
+            Self::Pythonic | Self::Lfm2 => Body::Pythonic(pythonic::PythonicCalls::default()),
+            Self::Gemma => Body::Gemma(gemma::GemmaCall::new(gemma::ESCAPE)),
+            Self::Gemma4 => Body::Gemma(gemma::GemmaCall::new(gemma::ESCAPE_4)),
             _ => Body::Json(json_calls::JsonCalls::default()),
         }
     }
@@ -180,8 +220,17 @@ enum State {
         known_only: bool,
         body: Box<Body>,
     },
-    /// After the calls of one marker: a closing marker may come. Holds a possible beginning of it.
-    Closing(String),
+    /// After the calls of one marker: closing markers may come, in order. Holds a possible beginning of one.
+    Closing {
+        held: String,
+        markers: &'static [&'static str],
+    },
+}
+
+impl State {
+    fn closing(markers: Markers) -> Self {
+        Self::Closing { held: String::new(), markers: markers.close }
+    }
 }
 
 impl CallParser {
@@ -204,7 +253,7 @@ impl CallParser {
                 let consumed = body.push(c, &self.functions, *known_only, sink);
                 self.after_body(consumed, c, sink);
             }
-            State::Closing(_) => self.push_closing(c, sink),
+            State::Closing { .. } => self.push_closing(c, sink),
         }
     }
 
@@ -231,14 +280,17 @@ impl CallParser {
     }
 
     fn push_closing(&mut self, c: char, sink: &mut Sink) {
-        let State::Closing(held) = &mut self.state else { return };
+        let State::Closing { held, markers } = &mut self.state else { return };
         held.push(c);
         let text = held.trim_start();
-        if self.markers.close.contains(&text) {
-            self.state = State::Text(MarkerBuffer::default());
+        if let Some(which) = markers.iter().position(|close| *close == text) {
+            self.state = match &markers[which + 1..] {
+                [] => State::Text(MarkerBuffer::default()),
+                markers => State::Closing { held: String::new(), markers },
+            };
             return;
         }
-        if text.is_empty() || self.markers.close.iter().any(|close| close.starts_with(text)) {
+        if text.is_empty() || markers.iter().any(|close| close.starts_with(text)) {
             return;
         }
         let held = std::mem::take(held);
@@ -262,9 +314,9 @@ impl CallParser {
                 raw.clear();
                 self.after_call = true;
             }
-            Consumed::Done => self.state = State::Closing(String::new()),
+            Consumed::Done => self.state = State::closing(self.markers),
             Consumed::DoneBefore => {
-                self.state = State::Closing(String::new());
+                self.state = State::closing(self.markers);
                 self.push(c, sink);
             }
             Consumed::Failed => {
@@ -289,8 +341,8 @@ impl CallParser {
             }
             State::Body { mut body, .. } if body.is_calling() => body.finish(sink),
             State::Body { raw, .. } => sink.text(&raw),
-            State::Closing(held) if held.trim().is_empty() => {}
-            State::Closing(held) => sink.text(&held),
+            State::Closing { held, .. } if held.trim().is_empty() => {}
+            State::Closing { held, .. } => sink.text(&held),
         }
     }
 }

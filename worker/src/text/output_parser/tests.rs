@@ -213,11 +213,39 @@ const CASES: &[(ToolFormat, &str, &str)] = &[
         r#"|f({"a": "}<escape>é", "c:d": {"e":"},\""}, "g": "5\"", "arg3": "h"})"#,
     ),
     (
+        ToolFormat::Gemma4,
+        "Now.<|tool_call>call:f{a:<|\"|>x {,} <| \"<|\"|>,b:1}<tool_call|><|tool_call>call:g{k:{l:[<|\"|>}<|\"|>,2]}}<tool_call|>",
+        r#"Now.|f({"a": "x {,} <| \"", "b": 1})|g({"k": {"l":["}",2]}})"#,
+    ),
+    (
+        ToolFormat::Lfm2,
+        "<|tool_call_start|>[f(a=\"x\", b=1), unknown(k=[true, None])]<|tool_call_end|>Done.",
+        r#"{f}|unknown({"k": [true,null]})Done."#,
+    ),
+    (
         ToolFormat::Phi,
         r#"<|tool_call|>[{"name": "f", "arguments": {"a": "x", "b": 1}}]<|/tool_call|>"#,
         "{f}",
     ),
     (ToolFormat::Phi, r#"functools[{"name": "f", "arguments": {"a": "x", "b": 1}}]"#, "{f}"),
+    (
+        ToolFormat::DeepSeek,
+        "Now.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": \"x\", \"b\": 1}<｜tool▁call▁end｜>\
+            <｜tool▁call▁begin｜>g<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        "Now.{f}|g({})",
+    ),
+    (
+        ToolFormat::DeepSeekR1,
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": \"x\", \"b\": 1}\n```\
+            <｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        "{f}|g({})",
+    ),
+    (
+        ToolFormat::Kimi,
+        "Now.<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"a\": \"x\", \"b\": 1}\
+            <|tool_call_end|><|tool_call_begin|>g:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+        "Now.{f}|g({})",
+    ),
     (ToolFormat::Json, "```json\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\", \"b\": 1}}\n```", "{f}"),
     (ToolFormat::Json, r#"[{"name": "g", "parameters": null}]"#, "|g({})"),
     (
@@ -274,6 +302,10 @@ fn text_that_is_no_call_stays_text() {
         (ToolFormat::Mistral, "[TOOL_CALLS] none"),
         (ToolFormat::MistralArgs, "[TOOL_CALLS]f{}"),
         (ToolFormat::Gemma, "<start_function_call>say:f{}"),
+        (ToolFormat::Gemma4, "<|tool_call>say:f{}"),
+        (ToolFormat::Lfm2, "<|tool_call_start|>none"),
+        (ToolFormat::DeepSeek, "<｜tool▁calls▁begin｜>none{"),
+        (ToolFormat::Kimi, "<|tool_calls_section_begin|>none{"),
         (ToolFormat::Phi, "functools are fun"),
         (ToolFormat::Json, "```python\nprint(1)\n```"),
         (ToolFormat::Json, "`x` is a variable\n"),
@@ -322,6 +354,21 @@ fn reasoning_in_think_tags_is_separated() {
     ] {
         assert_eq!(parse_short(thinking(ToolFormat::Hermes, open), text), expected, "{text}");
     }
+}
+
+/// Models of Gemma 4 that do not reason get an empty channel in their prompt or write one.
+#[test]
+fn reasoning_in_gemmas_channel_is_separated() {
+    let format = OutputFormat { reasoning: ReasoningFormat::Gemma, ..with_functions(ToolFormat::Gemma4) };
+    for (text, expected) in [
+        ("<|channel>thought\nHm.\n<channel|>Hello.", "«Hm.»Hello."),
+        ("<|channel>thought\n<channel|>Hello.", "Hello."),
+        ("<|channel>thought\nCall it.<channel|><|tool_call>call:g{}<tool_call|>", "«Call it.»|g({})"),
+        ("Hello <|channel>.", "Hello <|channel>."),
+    ] {
+        assert_eq!(parse_short(format.clone(), text), expected, "{text}");
+    }
+    assert_eq!(ReasoningFormat::detect("<|think|> <|channel>thought"), ReasoningFormat::Gemma);
 }
 
 #[test]
@@ -413,6 +460,7 @@ fn arguments_that_are_cut_off_are_not_lost() {
             r#"|f({"a": "x", "b": 1)"#,
         ),
         (ToolFormat::Gemma, "<start_function_call>call:f{lon", r#"|f({"lon)"#),
+        (ToolFormat::Gemma4, "<|tool_call>call:f{a:<|\"|>long <|", r#"|f({"a": "long <|)"#),
         (ToolFormat::Gemma, "<start_function_call>call:f{a:<esc", r#"|f({"a": )"#),
         (ToolFormat::Hermes, r#"<tool_call>{"name": "f", "arguments": {"a": "lon"#, r#"|f({"a": "lon)"#),
         (

@@ -7,8 +7,8 @@ use crate::text::sink::Sink;
 
 /// Deeper values are read as text: the arguments around them would be too deep for `serde_json`.
 const MAX_DEPTH: u32 = 126;
-/// Surrounds strings in Gemma's notation.
-pub(crate) const GEMMA_ESCAPE: &str = "<escape>";
+/// Surround strings in FunctionGemma's and in Gemma 4's notation.
+pub(crate) const GEMMA_ESCAPES: [&str; 2] = ["<escape>", "<|\"|>"];
 
 /// Writes a JSON object, key by key.
 #[derive(Debug, Default)]
@@ -98,8 +98,8 @@ struct LiteralParser<'a> {
 impl LiteralParser<'_> {
     fn value(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();
-        if let Some(rest) = self.rest.strip_prefix(GEMMA_ESCAPE) {
-            let (text, rest) = rest.split_once(GEMMA_ESCAPE)?;
+        if let Some(escape) = self.escape() {
+            let (text, rest) = self.rest[escape.len()..].split_once(escape)?;
             self.rest = rest;
             return Some(quoted(text));
         }
@@ -111,6 +111,11 @@ impl LiteralParser<'_> {
             '"' | '\'' => self.string(first).map(|text| quoted(&text)),
             _ => self.word(),
         }
+    }
+
+    /// The escape marker that comes next.
+    fn escape(&self) -> Option<&'static str> {
+        GEMMA_ESCAPES.into_iter().find(|escape| self.rest.starts_with(escape))
     }
 
     fn nested(&mut self, read: impl Fn(&mut Self) -> Option<String>) -> Option<String> {
@@ -157,7 +162,7 @@ impl LiteralParser<'_> {
 
     fn key(&mut self) -> Option<String> {
         if let Some((key, rest)) =
-            self.rest.strip_prefix(GEMMA_ESCAPE).and_then(|rest| rest.split_once(GEMMA_ESCAPE))
+            self.escape().and_then(|escape| self.rest[escape.len()..].split_once(escape))
         {
             self.rest = rest;
             return Some(key.to_owned());

@@ -3,7 +3,7 @@
 use super::functions::Functions;
 use super::gemma::GemmaCall;
 use super::json_calls::JsonCalls;
-use super::mistral::NamedCall;
+use super::named::NamedCall;
 use super::pythonic::PythonicCalls;
 use super::syntax::Consumed;
 use super::xml::XmlCall;
@@ -25,7 +25,8 @@ impl Body {
         match self {
             Self::Xml(body) => body.begin(marker),
             Self::Json(body) => body.begin(marker),
-            _ => {}
+            Self::Named(body) => body.begin(marker),
+            Self::Pythonic(_) | Self::Gemma(_) => {}
         }
     }
 
@@ -39,7 +40,7 @@ impl Body {
     ) -> Consumed {
         match self {
             Self::Json(body) => body.push(c, functions, known_only, sink),
-            Self::Named(body) => body.push(c, sink),
+            Self::Named(body) => body.push(c, functions, sink),
             Self::Xml(body) => body.push(c, functions, sink),
             Self::Pythonic(body) => body.push(c, functions, known_only, sink),
             Self::Gemma(body) => body.push(c, sink),

@@ -1,22 +1,31 @@
-//! FunctionGemma: `<start_function_call>call:name{key:<escape>text<escape>,other:1}<end_function_call>`.
+//! FunctionGemma: `<start_function_call>call:name{key:<escape>text<escape>,other:1}<end_function_call>`; and Gemma 4 with markers of
+//! its own: `<|tool_call>call:name{key:<|"|>text<|"|>,other:1}<tool_call|>`.
 //!
 //! Strings go out as they come, other values once they are complete.
 
-pub(crate) use super::arguments::GEMMA_ESCAPE as ESCAPE;
 use super::arguments::{self, ObjectWriter};
 use super::syntax::{Consumed, Markers};
 use crate::text::sink::Sink;
 
-pub(super) const OPEN: &str = "<start_function_call>";
-pub(super) const CLOSE: &str = "<end_function_call>";
-pub(super) const MARKERS: Markers = Markers { open: &[OPEN], first: &[], close: &[CLOSE], known_only: false };
+pub(super) const MARKERS: Markers = Markers {
+    open: &["<start_function_call>"],
+    first: &[],
+    close: &["<end_function_call>"],
+    known_only: false,
+};
+pub(super) const ESCAPE: &str = arguments::GEMMA_ESCAPES[0];
+pub(super) const MARKERS_4: Markers =
+    Markers { open: &["<|tool_call>"], first: &[], close: &["<tool_call|>"], known_only: false };
+pub(super) const ESCAPE_4: &str = arguments::GEMMA_ESCAPES[1];
 const CALL: &str = "call:";
 /// Bytes of the text before the arguments, at most.
 const MAX_HEAD: usize = 256;
 
 /// A name, then arguments in braces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GemmaCall {
+    /// Surrounds strings.
+    escape: &'static str,
     state: State,
     writer: ObjectWriter,
     calling: bool,
@@ -26,7 +35,7 @@ pub(crate) struct GemmaCall {
 enum State {
     Head(String),
     Key(GemmaScan),
-    /// Before a value. Holds a possible beginning of [`ESCAPE`].
+    /// Before a value. Holds a possible beginning of an escape marker.
     BeforeValue(String),
     /// Inside of a string. Holds a possible beginning of the end marker.
     Text(String),
@@ -35,13 +44,13 @@ enum State {
     AfterValue,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self::Head(String::new())
-    }
-}
-
 impl GemmaCall {
+    /// A call whose strings `escape` surrounds.
+    pub(crate) fn new(escape: &'static str) -> Self {
+        let (state, writer) = (State::Head(String::new()), ObjectWriter::default());
+        Self { escape, state, writer, calling: false }
+    }
+
     /// Whether a call has begun.
     pub(crate) fn is_calling(&self) -> bool {
         self.calling
@@ -55,10 +64,10 @@ impl GemmaCall {
             State::BeforeValue(_) => self.push_before_value(c, sink),
             State::Text(held) => {
                 held.push(c);
-                while !ESCAPE.starts_with(held.as_str()) {
+                while !self.escape.starts_with(held.as_str()) {
                     arguments::push_char(held.remove(0), sink);
                 }
-                if held == ESCAPE {
+                if held == self.escape {
                     sink.arguments("\"");
                     self.state = State::AfterValue;
                 }
@@ -84,14 +93,14 @@ impl GemmaCall {
         }
         sink.begin_call(name);
         self.calling = true;
-        self.state = State::Key(GemmaScan::default());
+        self.state = State::Key(GemmaScan::new(self.escape));
         Consumed::Called
     }
 
     fn push_key(&mut self, c: char, sink: &mut Sink) -> Consumed {
         let State::Key(scan) = &mut self.state else { return Consumed::Failed };
         if c == ':' && scan.is_outside() {
-            self.writer.key(&key(&scan.text), sink);
+            self.writer.key(&key(&scan.text, self.escape), sink);
             self.state = State::BeforeValue(String::new());
             return Consumed::Called;
         }
@@ -107,16 +116,16 @@ impl GemmaCall {
         let State::BeforeValue(held) = &mut self.state else { return Consumed::Failed };
         held.push(c);
         let text = held.trim_start();
-        if text == ESCAPE {
+        if text == self.escape {
             sink.arguments("\"");
             self.state = State::Text(String::new());
             return Consumed::Called;
         }
-        if ESCAPE.starts_with(text) {
+        if self.escape.starts_with(text) {
             return Consumed::Called;
         }
         let text = std::mem::take(held);
-        self.state = State::Other(GemmaScan::default());
+        self.state = State::Other(GemmaScan::new(self.escape));
         for c in text.chars() {
             let consumed = self.push_other(c, sink);
             if consumed != Consumed::Called {
@@ -146,7 +155,7 @@ impl GemmaCall {
     /// Ends an argument before `c`.
     fn end_argument(&mut self, c: char, sink: &mut Sink) -> Consumed {
         if c == ',' {
-            self.state = State::Key(GemmaScan::default());
+            self.state = State::Key(GemmaScan::new(self.escape));
             return Consumed::Called;
         }
         self.writer.close(sink);
@@ -165,26 +174,31 @@ impl GemmaCall {
     }
 }
 
-/// Removes the quotes around a key: [`ESCAPE`], or JSON's.
-fn key(text: &str) -> String {
+/// Removes the quotes around a key: escape markers, or JSON's.
+fn key(text: &str, escape: &str) -> String {
     let text = text.trim();
-    let inner = text.strip_prefix(ESCAPE).and_then(|text| text.strip_suffix(ESCAPE));
+    let inner = text.strip_prefix(escape).and_then(|text| text.strip_suffix(escape));
     let quoted = || serde_json::from_str(text).ok().filter(|_| text.starts_with('"'));
     inner.map(str::to_owned).or_else(quoted).unwrap_or_else(|| text.to_owned())
 }
 
 /// Finds the end of a key, or of a value that is no string.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct GemmaScan {
+    escape: &'static str,
     text: String,
     depth: u32,
-    /// Between two of [`ESCAPE`].
+    /// Between two escape markers.
     escaped: bool,
     /// In a JSON string. `true` after a backslash.
     quoted: Option<bool>,
 }
 
 impl GemmaScan {
+    fn new(escape: &'static str) -> Self {
+        Self { escape, text: String::new(), depth: 0, escaped: false, quoted: None }
+    }
+
     /// Whether no string and no bracket is open.
     fn is_outside(&self) -> bool {
         self.depth == 0 && !self.escaped && self.quoted.is_none()
@@ -211,7 +225,7 @@ impl GemmaScan {
             (None, _) => {}
         }
         self.text.push(c);
-        if c == '>' && self.quoted.is_none() && self.text.ends_with(ESCAPE) {
+        if c == '>' && self.quoted.is_none() && self.text.ends_with(self.escape) {
             self.escaped = !self.escaped;
         }
         true

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use ipc_proto::generate::{Tool, ToolChoice, ToolInput};
 use serde_json::{Map, Value, json};
 
-use super::{ToolFormat, cohere, gemma, granite, hermes, minimax, mistral, phi, seed};
+use super::{ToolFormat, cohere, deepseek, granite, hermes, kimi, minimax, mistral, phi, pythonic, seed};
 use crate::text::grammar::{TextForm, function_comment, json_text, text_terminal};
 
 /// The demands on an output.
@@ -97,8 +97,16 @@ impl LarkBuilder<'_> {
             self.rule("reasoning[lazy]", &format!("/(?s:.*){}/", escape_pattern(close)));
         }
         self.rule("GAP", r"/[ \n]{1,4}/");
-        let open = self.marker(open);
+        let open = self.opening_tag(open);
         if opened { "reasoning GAP?".into() } else { format!("({open} reasoning GAP?)?") }
+    }
+
+    /// An opening tag: a marker, after which Gemma 4 has the channel's name.
+    fn opening_tag(&self, tag: &str) -> String {
+        match tag.split_once('>').filter(|(_, name)| !name.is_empty()) {
+            Some((marker, name)) => format!("{} {}", self.marker(&format!("{marker}>")), literal(name)),
+            None => self.marker(tag),
+        }
     }
 
     /// The calls, or the text or answer that may take their place.
@@ -196,12 +204,48 @@ impl LarkBuilder<'_> {
                 let next = Some(format!("{} call", self.marker(mistral::OPEN)));
                 CallSyntax { open: Some(mistral::OPEN), first: "call".into(), next, no_call: None }
             }
-            ToolFormat::Gemma => {
+            ToolFormat::DeepSeek | ToolFormat::DeepSeekR1 => {
+                let is_r1 = format == ToolFormat::DeepSeekR1;
+                self.call_rules(|builder, at, tool| {
+                    let [call, name_end, end] = [deepseek::CALL, deepseek::NAME_END, deepseek::CALL_END]
+                        .map(|marker| builder.marker(marker));
+                    let (kind, name) = (literal(deepseek::KIND), &tool.name);
+                    let [open, close] = deepseek::FENCE;
+                    let (open, close) = (literal(&format!("{name}{open}")), literal(close));
+                    if is_r1 {
+                        format!("{call} {kind} {name_end} {open} args{at} {close} {end}")
+                    } else {
+                        format!("{call} {} {name_end} args{at} {end}", literal(name))
+                    }
+                })?;
+                self.calls_within(
+                    deepseek::OPEN,
+                    if is_r1 { r#""\n" call"# } else { "call" },
+                    deepseek::CLOSE,
+                )
+            }
+            ToolFormat::Kimi => {
+                self.rule("INDEX", "/[0-9]{1,4}/");
+                self.call_rules(|builder, at, tool| {
+                    let [call, name_end, end] =
+                        [kimi::CALL, kimi::NAME_END, kimi::CALL_END].map(|marker| builder.marker(marker));
+                    let id = literal(&format!("functions.{}:", tool.name));
+                    format!("{call} {id} INDEX {name_end} args{at} {end}")
+                })?;
+                self.calls_within(kimi::OPEN, "call", kimi::CLOSE)
+            }
+            ToolFormat::Gemma | ToolFormat::Gemma4 => {
                 self.argument_lists(format)?;
-                let (open, close) = (self.marker(gemma::OPEN), self.marker(gemma::CLOSE));
+                let markers = format.markers();
+                let (open, close) = (self.marker(markers.open[0]), self.marker(markers.close[0]));
                 let first = format!("call {close}");
                 let next = Some(format!("{open} {first}"));
-                CallSyntax { open: Some(gemma::OPEN), first, next, no_call: None }
+                CallSyntax { open: Some(markers.open[0]), first, next, no_call: None }
+            }
+            ToolFormat::Lfm2 => {
+                self.argument_lists(format)?;
+                let first = format!("{} {}", self.call_list(), self.marker(pythonic::LFM2_CLOSE));
+                CallSyntax { open: Some(pythonic::LFM2_OPEN), first, ..CallSyntax::default() }
             }
             ToolFormat::Pythonic => {
                 self.argument_lists(format)?;
@@ -217,6 +261,13 @@ impl LarkBuilder<'_> {
                 CallSyntax { first: "call".into(), no_call, ..CallSyntax::default() }
             }
         })
+    }
+
+    /// Calls between two markers, one pair for all. `next` is a call after another one.
+    fn calls_within(&self, open: &'static str, next: &str, close: &str) -> CallSyntax {
+        let more = if self.spec.parallel { format!(" ({next})*") } else { String::new() };
+        let first = format!("call{more} {}", self.marker(close));
+        CallSyntax { open: Some(open), first, ..CallSyntax::default() }
     }
 
     /// Calls between two tags, one pair for each.

@@ -1,5 +1,5 @@
-//! Llama 3.2 and 4: `[get_weather(city="Paris", days=3), now()]` as the whole answer. An argument goes out once it is
-//! complete.
+//! Llama 3.2 and 4: `[get_weather(city="Paris", days=3), now()]` as the whole answer; LFM2: the same between markers. An argument
+//! goes out once it is complete.
 
 use super::arguments::{self, ObjectWriter};
 use super::functions::Functions;
@@ -12,6 +12,11 @@ pub(super) const MARKERS: Markers = Markers {
     close: &["<|python_end|>"],
     known_only: true,
 };
+
+pub(super) const LFM2_OPEN: &str = "<|tool_call_start|>";
+pub(super) const LFM2_CLOSE: &str = "<|tool_call_end|>";
+pub(super) const LFM2_MARKERS: Markers =
+    Markers { open: &[LFM2_OPEN], first: &[], close: &[LFM2_CLOSE], known_only: false };
 
 /// A list of calls.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ use std::fmt::Write;
 use ipc_proto::generate::Tool;
 use serde_json::{Value, json};
 
+use super::super::ToolFormat;
 use super::super::schema::{self, Member, StringRules};
 use super::super::xml::XmlTags;
-use super::super::{ToolFormat, gemma};
 use super::{LarkBuilder, escape_pattern, literal};
 use crate::text::grammar::{TextForm, function_comment, json_text, prepare_schema};
 
@@ -91,17 +91,14 @@ impl LarkBuilder<'_> {
     }
 
     /// A string between two of Gemma's escape markers.
-    fn gemma_string(&mut self, id: &str, rules: &StringRules) -> String {
-        let escape = self.marker(gemma::ESCAPE);
+    fn gemma_string(&mut self, id: &str, rules: &StringRules, marker: &str) -> String {
+        let escape = self.marker(marker);
         if !escape.starts_with('<') {
-            return format!(
-                "{escape} {}",
-                self.unquoted(id, std::slice::from_ref(rules), false, gemma::ESCAPE)
-            );
+            return format!("{escape} {}", self.unquoted(id, std::slice::from_ref(rules), false, marker));
         }
         // The parser also accepts the marker when ordinary tokens spell it, so the string must not contain it.
         let terminal = format!("TEXT{}", id.to_uppercase());
-        self.rule(&terminal, &string_terminal(rules, &escape_pattern(gemma::ESCAPE)));
+        self.rule(&terminal, &string_terminal(rules, &escape_pattern(marker)));
         format!("{escape} {terminal} {escape}")
     }
 
@@ -118,25 +115,25 @@ impl LarkBuilder<'_> {
         member: Option<(&Member, &Tool)>,
     ) -> Result<String, String> {
         let rule = format!("value{id}");
-        match member {
-            Some((member, tool)) if format == ToolFormat::Gemma && schema::is_string(&member.schema) => {
+        match (member, format.escape()) {
+            (Some((member, tool)), Some(escape)) if schema::is_string(&member.schema) => {
                 let rules = schema::string_rules(&member.schema, tool.is_strict());
                 let rules = rules.map_err(|keyword| inexpressible(tool, Some(member), keyword))?;
                 let terminal = self.text_terminal(id, tool, TextForm::Raw)?;
-                Ok(self.gemma_string(id, &StringRules { terminal, ..rules }))
+                Ok(self.gemma_string(id, &StringRules { terminal, ..rules }, escape))
             }
-            Some((member, tool)) => {
+            (Some((member, tool)), _) => {
                 if let Some(text) = self.json_string(id, tool)? {
                     return Ok(text);
                 }
                 self.rules += &function_comment(&tool.name, &member.name);
                 Ok(self.json(&rule, member.schema.clone()))
             }
-            None if format == ToolFormat::Gemma => {
-                let text = self.gemma_string(id, &StringRules::default());
+            (None, Some(escape)) => {
+                let text = self.gemma_string(id, &StringRules::default(), escape);
                 Ok(format!("({text} | {})", self.json(&rule, json!({}))))
             }
-            None => Ok(self.json(&rule, json!({}))),
+            (None, None) => Ok(self.json(&rule, json!({}))),
         }
     }
 
@@ -145,7 +142,7 @@ impl LarkBuilder<'_> {
     /// # Errors
     /// A sentence that names the part of a strict function's schema that the format cannot express.
     pub(super) fn argument_lists(&mut self, format: ToolFormat) -> Result<(), String> {
-        let (between, gap) = if format == ToolFormat::Gemma { (":", ",") } else { ("=", ", ") };
+        let (between, gap) = if format.escape().is_some() { (":", ",") } else { ("=", ", ") };
         let mut calls = Vec::new();
         let gap = literal(gap);
         for (at, tool) in self.tools().iter().enumerate() {
@@ -168,7 +165,7 @@ impl LarkBuilder<'_> {
                 }
             }
             calls.push(match format {
-                ToolFormat::Gemma => {
+                ToolFormat::Gemma | ToolFormat::Gemma4 => {
                     format!(r#"{} "{{" {name} "}}""#, literal(&format!("call:{}", tool.name)))
                 }
                 _ => format!(r#"{} {name} ")""#, literal(&format!("{}(", tool.name))),
@@ -262,7 +259,7 @@ fn is_writable(format: ToolFormat, name: &str) -> bool {
     let breaks = |c: char| match format {
         ToolFormat::QwenXml | ToolFormat::Seed | ToolFormat::Glm => matches!(c, '>' | '<' | '\n'),
         ToolFormat::MiniMax => matches!(c, '>' | '<' | '\n' | '"'),
-        ToolFormat::Gemma => matches!(c, ':' | ',' | '{' | '}' | '[' | ']' | '"' | '<'),
+        ToolFormat::Gemma | ToolFormat::Gemma4 => matches!(c, ':' | ',' | '{' | '}' | '[' | ']' | '"' | '<'),
         _ => !(c.is_alphanumeric() || c == '_'),
     };
     !name.is_empty() && name.trim() == name && !name.contains(breaks)

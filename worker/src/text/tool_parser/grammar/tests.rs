@@ -81,6 +81,7 @@ impl Subject {
         // Ends free text. Random tokens never would.
         let end = match format {
             ToolFormat::Gemma => "<escape>",
+            ToolFormat::Gemma4 => "<|\"|>",
             ToolFormat::Glm => "</arg_value>\n",
             ToolFormat::Seed | ToolFormat::MiniMax => "</parameter>\n",
             _ => "\n</parameter>\n",
@@ -343,9 +344,9 @@ fn inexpressible_schema_of_a_strict_function_names_the_keyword() {
     let name = json!({"properties": {"a>b: c": {"type": "string"}}});
     for format in formats() {
         let elements = [ToolFormat::QwenXml, ToolFormat::Seed, ToolFormat::MiniMax, ToolFormat::Glm];
-        let one_by_one =
-            elements.contains(&format) || matches!(format, ToolFormat::Gemma | ToolFormat::Pythonic);
-        let quoted = format == ToolFormat::Pythonic;
+        let lists = [ToolFormat::Gemma, ToolFormat::Gemma4, ToolFormat::Pythonic, ToolFormat::Lfm2];
+        let one_by_one = elements.contains(&format) || lists.contains(&format);
+        let quoted = matches!(format, ToolFormat::Pythonic | ToolFormat::Lfm2);
         for (schema, word, refused) in [
             (&either, "\"anyOf\"", one_by_one),
             (&host, "\"format\"", one_by_one && !quoted),
@@ -391,7 +392,9 @@ fn inexpressible_schema_allows_any_arguments() {
             "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n<arg_key>b</arg_key>\n<arg_value>1</arg_value>\n</tool_call>",
         ),
         (ToolFormat::Gemma, "<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call>"),
+        (ToolFormat::Gemma4, "<|tool_call>call:f{a:<|\"|>x<|\"|>,b:1}<tool_call|>"),
         (ToolFormat::Pythonic, "[f(a=\"x\", b=1)]"),
+        (ToolFormat::Lfm2, "<|tool_call_start|>[f(a=\"x\", b=1)]<|tool_call_end|>"),
     ] {
         let mut matcher = QWEN.compile(format, &spec, None);
         assert!(accepts(&QWEN, &mut matcher, text), "{format:?}");
