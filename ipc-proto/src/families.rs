@@ -4,21 +4,30 @@
 use crate::worker::ModelKind;
 
 /// Decoders. They generate text, or embed it if they were trained for that.
-pub const DECODERS: [&str; 33] = [
+pub const DECODERS: [&str; 45] = [
     "cohere2",
+    "deepseek_v2",
+    "deepseek_v3",
     "ernie4_5",
     "exaone4",
     "gemma",
     "gemma2",
     "gemma3",
     "gemma3_text",
+    "gemma4",
+    "gemma4_text",
+    "gemma4_unified",
     "glm4",
     "glm4_moe",
+    "glm4_moe_lite",
     "gpt_oss",
     "granite",
     "hunyuan_v1_dense",
     "iquestcoder",
+    "joyai_llm_flash",
+    "kimi_k2",
     "lfm2",
+    "lfm2_moe",
     "llama",
     "llava",
     "minimax",
@@ -33,8 +42,11 @@ pub const DECODERS: [&str; 33] = [
     "qwen2",
     "qwen3",
     "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_5_moe_text",
     "qwen3_5_text",
     "qwen3_moe",
+    "qwen3_next",
     "seed_oss",
     "smollm3",
     "xverse",
@@ -44,7 +56,8 @@ pub const DECODERS: [&str; 33] = [
 pub const ENCODERS: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
 
 /// Decoders of multimodal models. Workers load only the language model.
-const MULTIMODAL: [&str; 4] = ["gemma3", "llava", "mistral3", "qwen3_5"];
+const MULTIMODAL: [&str; 7] =
+    ["gemma3", "gemma4", "gemma4_unified", "llava", "mistral3", "qwen3_5", "qwen3_5_moe"];
 
 /// Whether workers support `model_type`.
 pub fn is_served(model_type: &str) -> bool {
@@ -61,10 +74,21 @@ pub fn is_part(model_type: &str) -> bool {
     MULTIMODAL.contains(&model_type)
 }
 
-/// Whether a tensor of a multimodal model belongs to its vision part.
+/// The first parts of the names of tensors that read images and sounds.
+const MEDIA_PARTS: [&str; 7] = [
+    "vision_tower",
+    "visual",
+    "multi_modal_projector",
+    "embed_vision",
+    "vision_embedder",
+    "audio_tower",
+    "embed_audio",
+];
+
+/// Whether a tensor of a multimodal model belongs to the part that reads images or sounds.
 pub fn is_vision_tensor(tensor: &str) -> bool {
     let name = tensor.strip_prefix("model.").unwrap_or(tensor);
-    ["vision_tower.", "visual.", "multi_modal_projector."].iter().any(|part| name.starts_with(part))
+    name.split_once('.').is_some_and(|(part, _)| MEDIA_PARTS.contains(&part))
 }
 
 /// Whether `architectures` of config.json names a model with a classification head.

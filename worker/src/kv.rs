@@ -39,7 +39,7 @@ const MAX_SCORES: usize = 4 << 20;
 /// Default capacity of the pool, in full contexts.
 const DEFAULT_CONTEXTS: u64 = 8;
 
-/// Size and type of a token's keys and values.
+/// Size and type of a token's keys and values in layers with equal heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvShape {
     /// Layers.
@@ -48,6 +48,8 @@ pub struct KvShape {
     pub kv_heads: i32,
     /// Width d of a head.
     pub head_dim: i32,
+    /// If a value is the first coordinates of its key: their number. Otherwise values are as wide as keys.
+    pub value_dim: Option<i32>,
     /// The type in which the model computes, so that keys and values need no conversion.
     pub dtype: Dtype,
 }
@@ -60,7 +62,8 @@ impl KvShape {
 
     /// Bytes of a block in one layer.
     fn layer_block_bytes(self) -> u64 {
-        2 * (self.kv_heads as u64) * (self.head_dim as u64) * self.number_bytes() * u64::from(BLOCK_SIZE)
+        let arrays = if self.value_dim.is_some() { 1 } else { 2 };
+        arrays * (self.kv_heads as u64) * (self.head_dim as u64) * self.number_bytes() * u64::from(BLOCK_SIZE)
     }
 
     fn number_bytes(self) -> u64 {
@@ -76,6 +79,8 @@ impl KvShape {
 pub struct BlockShape {
     /// Keys and values.
     pub kv: KvShape,
+    /// Keys and values of the layers after those, if their heads have other sizes.
+    pub other_kv: Option<KvShape>,
     /// Inputs of convolutions.
     pub convolutions: Option<ConvolutionState>,
     /// Recurrent states. They lie outside the blocks, but the blocks count for them.
@@ -93,7 +98,8 @@ impl BlockShape {
     /// The same without the states.
     fn own_bytes(self) -> u64 {
         let of_convolutions = |state: ConvolutionState| state.block_bytes(self.kv.number_bytes());
-        (self.kv.block_bytes() + self.convolutions.map_or(0, of_convolutions)).max(1)
+        let other = self.other_kv.map_or(0, KvShape::block_bytes);
+        (self.kv.block_bytes() + other + self.convolutions.map_or(0, of_convolutions)).max(1)
     }
 
     /// Blocks for which there is one state, so that all states take about as much memory as all blocks.
@@ -105,14 +111,13 @@ impl BlockShape {
 
 impl From<KvShape> for BlockShape {
     fn from(kv: KvShape) -> Self {
-        Self { kv, convolutions: None, states: None }
+        Self { kv, other_kv: None, convolutions: None, states: None }
     }
 }
 
 /// The pool of all layers.
 #[derive(Debug)]
 pub struct KvPool {
-    shape: KvShape,
     layers: Vec<Layer>,
     convolutions: Option<ConvolutionPool>,
     states: Option<StateStore>,
@@ -128,10 +133,33 @@ pub struct KvPool {
 
 #[derive(Debug)]
 struct Layer {
+    /// That of all layers with equal heads.
+    shape: KvShape,
     /// `[kv_heads, slots, d]`.
     keys: Array,
-    /// `[kv_heads, slots, d]`.
-    values: Array,
+    /// `[kv_heads, slots, d]`; `None` if values are parts of keys.
+    values: Option<Array>,
+}
+
+impl Layer {
+    fn new(shape: KvShape, blocks: u32) -> Result<Self> {
+        let sizes = [shape.kv_heads, (blocks * BLOCK_SIZE) as i32, shape.head_dim];
+        let zeros = || ops::zeros_dtype(&sizes, shape.dtype);
+        let values = shape.value_dim.is_none().then(zeros).transpose()?;
+        Ok(Self { shape, keys: zeros()?, values })
+    }
+
+    fn arrays(&self) -> impl Iterator<Item = &Array> {
+        [&self.keys].into_iter().chain(&self.values)
+    }
+
+    /// Replaces each array.
+    fn change(&mut self, change: impl Fn(&Array) -> Result<Array>) -> Result<()> {
+        for array in [&mut self.keys].into_iter().chain(&mut self.values) {
+            *array = change(array)?;
+        }
+        transforms::eval(self.arrays())
+    }
 }
 
 impl KvPool {
@@ -151,12 +179,13 @@ impl KvPool {
         let limit = blocks.clamp(1, u64::from(i32::MAX as u32 / BLOCK_SIZE)) as u32;
         let kernel = Kernel::of_device()?;
         let blocks = INITIAL_BLOCKS.min(limit);
-        let BlockShape { kv: shape, convolutions, states } = shape;
-        let of_convolutions = |state| ConvolutionPool::new(state, shape.dtype, blocks);
+        let BlockShape { kv, other_kv, convolutions, states } = shape;
+        let of_convolutions = |state| ConvolutionPool::new(state, kv.dtype, blocks);
         let convolutions = convolutions.map(of_convolutions).transpose()?;
-        let mut pool = Self {
-            shape,
-            layers: Vec::new(),
+        let shapes = [Some(kv), other_kv].into_iter().flatten();
+        let layers = shapes.flat_map(|shape| (0..shape.layers).map(move |_| Layer::new(shape, blocks)));
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
             convolutions,
             states: states.map(StateStore::new),
             block_bytes,
@@ -164,9 +193,7 @@ impl KvPool {
             limit,
             kernel,
             max_scores: MAX_SCORES,
-        };
-        pool.layers = (0..shape.layers).map(|_| pool.allocate_layer(blocks)).collect::<Result<_>>()?;
-        Ok(pool)
+        })
     }
 
     /// Maximum number of blocks.
@@ -176,8 +203,8 @@ impl KvPool {
 
     /// Bytes of the allocated blocks.
     pub fn allocated_bytes(&self) -> u64 {
-        let layers = self.layers.iter().map(|layer| (layer.keys.nbytes() + layer.values.nbytes()) as u64);
-        layers.sum::<u64>()
+        let layers = self.layers.iter().flat_map(Layer::arrays);
+        layers.map(|array| array.nbytes() as u64).sum::<u64>()
             + self.convolutions.as_ref().map_or(0, ConvolutionPool::allocated_bytes)
             + self.states.as_ref().map_or(0, StateStore::allocated_bytes)
     }
@@ -198,13 +225,7 @@ impl KvPool {
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
         let convolutions = self.convolutions.iter().flat_map(ConvolutionPool::arrays);
         let states = self.states.iter().flat_map(StateStore::arrays);
-        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values]).chain(convolutions).chain(states)
-    }
-
-    fn allocate_layer(&self, blocks: u32) -> Result<Layer> {
-        let shape = [self.shape.kv_heads, (blocks * BLOCK_SIZE) as i32, self.shape.head_dim];
-        let zeros = || ops::zeros_dtype(&shape, self.shape.dtype);
-        Ok(Layer { keys: zeros()?, values: zeros()? })
+        self.layers.iter().flat_map(Layer::arrays).chain(convolutions).chain(states)
     }
 
     /// Sets the limit to `limit` blocks. Frees blocks from `used` on if there are more than the limit or the initial number.
@@ -226,9 +247,7 @@ impl KvPool {
             ops::concatenate(&halves, 1)
         };
         for layer in &mut self.layers {
-            layer.keys = truncate(&layer.keys)?;
-            layer.values = truncate(&layer.values)?;
-            transforms::eval([&layer.keys, &layer.values])?;
+            layer.change(truncate)?;
         }
         self.convolutions.as_mut().map_or(Ok(()), |pool| pool.truncate(target))
     }
@@ -241,12 +260,9 @@ impl KvPool {
         let target = (block + 1).next_power_of_two().max(self.blocks * 2).min(self.limit.max(block + 1));
         let added = target - self.blocks;
         // Layer by layer, so that memory holds only one layer twice.
-        for index in 0..self.layers.len() {
-            let fresh = self.allocate_layer(added)?;
-            let layer = &mut self.layers[index];
-            layer.keys = ops::concatenate(&[&layer.keys, &fresh.keys], 1)?;
-            layer.values = ops::concatenate(&[&layer.values, &fresh.values], 1)?;
-            transforms::eval([&layer.keys, &layer.values])?;
+        for layer in &mut self.layers {
+            let fresh = Layer::new(layer.shape, added)?.keys;
+            layer.change(|array| ops::concatenate(&[array, &fresh], 1))?;
         }
         if let Some(pool) = &mut self.convolutions {
             pool.grow(added)?;
@@ -274,8 +290,8 @@ struct PagedStep<'a> {
     slots: Array,
     /// Block tables, for kernels that read keys in place.
     paged: PagedBatch,
-    /// The groups for each window among the layers.
-    groups: Vec<(Option<u32>, AttentionGroups)>,
+    /// The groups for each window and size of heads among the layers.
+    groups: Vec<((Option<u32>, KvShape), AttentionGroups)>,
     convolutions: Option<StepArrays>,
     states: Option<StateStep>,
 }
@@ -313,6 +329,17 @@ impl<'a> KvStep<'a> {
         match &mut self.0 {
             Storage::Paged(step) => step.write(layer, keys, values),
             Storage::Contiguous(step) => step.write(keys, values),
+        }
+    }
+
+    /// Writes keys `[T, kv_heads, d]` of a layer whose values are their first coordinates.
+    ///
+    /// # Errors
+    /// When the device fails, or for a step without a pool.
+    pub fn write_latent(&mut self, layer: usize, keys: &Array) -> Result<()> {
+        match &mut self.0 {
+            Storage::Paged(step) => step.write_keys(layer, keys),
+            Storage::Contiguous(_) => Err("latent keys need a pool".into()),
         }
     }
 
@@ -374,15 +401,18 @@ impl<'a> KvStep<'a> {
 
 impl PagedStep<'_> {
     fn write(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<()> {
-        let KvShape { kv_heads, head_dim, .. } = self.pool.shape;
-        let shape = [keys.dim(0), kv_heads, 1, head_dim];
+        let Layer { values: stored, .. } = &mut self.pool.layers[layer];
+        if let Some(stored) = stored {
+            scatter(stored, &self.slots, values)?;
+        }
+        self.write_keys(layer, keys)
+    }
+
+    fn write_keys(&mut self, layer: usize, keys: &Array) -> Result<()> {
         let layer = &mut self.pool.layers[layer];
-        let as_stored = |x: &Array, pool: &Array| x.reshape(&shape)?.as_dtype(pool.dtype());
-        // The assignment drops the old handle before evaluation. Otherwise MLX would copy the pool.
-        layer.keys = scatter_single(&layer.keys, &self.slots, as_stored(keys, &layer.keys)?, 1)?;
-        layer.values = scatter_single(&layer.values, &self.slots, as_stored(values, &layer.values)?, 1)?;
+        scatter(&mut layer.keys, &self.slots, keys)?;
         // The device computes this layer while the next layer's graph is built.
-        transforms::async_eval([&layer.keys, &layer.values])
+        transforms::async_eval(layer.arrays())
     }
 
     fn attend(&mut self, layer: usize, queries: &Array, params: AttentionParams) -> Result<Array> {
@@ -391,15 +421,20 @@ impl PagedStep<'_> {
         let stores_scores = kernel == Kernel::Products || params.softcap.is_some();
         let max_scores =
             if stores_scores { self.pool.max_scores / (queries.dim(1) as usize).max(1) } else { usize::MAX };
-        let at = self.groups_for(params.window, max_scores);
-        let (layer, shape) = (&self.pool.layers[layer], self.pool.shape);
+        let shape = self.pool.layers[layer].shape;
+        let at = self.groups_for((params.window, shape), max_scores);
+        let layer = &self.pool.layers[layer];
         let AttentionGroups { groups, order } = &self.groups[at].1;
         let mut outputs = Vec::with_capacity(groups.len());
         let mut scores = 0usize;
         for group in groups {
             let queries = group.queries.select(queries)?;
             let gather = |pool| group.keys.gather(pool, shape)?.as_dtype(queries.dtype());
-            let (keys, values) = (gather(&layer.keys)?, gather(&layer.values)?);
+            let keys = gather(&layer.keys)?;
+            let values = match &layer.values {
+                Some(values) => gather(values)?,
+                None => keys.try_index((.., .., .., ..shape.value_dim.unwrap_or(shape.head_dim)))?,
+            };
             // Evaluate large groups one after the other: together they would need the memory that splitting saves.
             if scores.saturating_add(group.scores) > max_scores {
                 transforms::eval(&outputs)?;
@@ -418,16 +453,24 @@ impl PagedStep<'_> {
         }
     }
 
-    /// The index of the groups for `window`, made on first use.
-    fn groups_for(&mut self, window: Option<u32>, max_scores: usize) -> usize {
-        if let Some(at) = self.groups.iter().position(|(known, _)| *known == window) {
+    /// The index of the groups for a window and size of heads, made on first use.
+    fn groups_for(&mut self, key: (Option<u32>, KvShape), max_scores: usize) -> usize {
+        if let Some(at) = self.groups.iter().position(|(known, _)| *known == key) {
             return at;
         }
-        let groups =
-            AttentionGroups::new(self.batch, window, self.pool.shape, (self.pool.blocks, max_scores));
-        self.groups.push((window, groups));
+        let groups = AttentionGroups::new(self.batch, key.0, key.1, (self.pool.blocks, max_scores));
+        self.groups.push((key, groups));
         self.groups.len() - 1
     }
+}
+
+/// Puts `[T, kv_heads, d]` into `slots` of `[kv_heads, slots, d]`.
+fn scatter(stored: &mut Array, slots: &Array, x: &Array) -> Result<()> {
+    let shape = [x.dim(0), stored.dim(0), 1, stored.dim(2)];
+    let x = x.reshape(&shape)?.as_dtype(stored.dtype())?;
+    // The assignment drops the old handle before evaluation. Otherwise MLX would copy the pool.
+    *stored = scatter_single(&*stored, slots, x, 1)?;
+    Ok(())
 }
 
 impl Queries {

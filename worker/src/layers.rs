@@ -2,8 +2,10 @@
 
 pub mod attention;
 pub mod embedding;
+pub mod feed_forward;
 mod gated_delta;
 pub mod gated_delta_net;
+pub mod latent_attention;
 pub mod linear;
 pub mod mlp;
 pub mod moe;

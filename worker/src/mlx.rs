@@ -87,7 +87,8 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
     let convolutions = model.convolutions().map(|shape| ConvolutionState::new(shape, options.drafts));
-    let shape = BlockShape { kv: model.kv_shape()?, convolutions, states: model.states() };
+    let (kv, other_kv) = (model.kv_shape()?, model.other_kv_shape()?);
+    let shape = BlockShape { kv, other_kv, convolutions, states: model.states() };
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.bytes());
     let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
     let (blocks, window) = (pool.limit(), model.window());

@@ -15,12 +15,15 @@ use crate::weights::loader::Loader;
 pub mod bert;
 pub mod classifier;
 pub mod cohere2;
+mod deepseek_experts;
+pub mod deepseek_v3;
 pub mod encoder;
 pub mod ernie4_5;
 pub mod exaone4;
 pub mod gemma;
 pub mod gemma2;
 pub mod gemma3_text;
+pub mod gemma4;
 pub mod glm4;
 pub mod glm4_moe;
 pub mod gpt_oss;
@@ -48,8 +51,10 @@ mod variant;
 pub type Build = fn(&Loader) -> Result<Box<dyn Model>, LoadError>;
 
 /// Every supported `model_type` of a decoder.
-const ARCHITECTURES: [(&str, Build); 33] = [
+const ARCHITECTURES: [(&str, Build); 45] = [
     ("cohere2", |loader| Ok(Box::new(cohere2::Model::load(loader)?))),
+    ("deepseek_v2", |loader| Ok(Box::new(deepseek_v3::Model::load_v2(loader)?))),
+    ("deepseek_v3", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
     ("ernie4_5", |loader| Ok(Box::new(ernie4_5::load(loader)?))),
     ("exaone4", |loader| Ok(Box::new(exaone4::load(loader)?))),
     ("gemma", |loader| Ok(Box::new(gemma::load(loader)?))),
@@ -57,13 +62,21 @@ const ARCHITECTURES: [(&str, Build); 33] = [
     // Its language model only.
     ("gemma3", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
     ("gemma3_text", |loader| Ok(Box::new(gemma3_text::Model::load(loader)?))),
+    // Their language model only.
+    ("gemma4", |loader| Ok(Box::new(gemma4::Model::load(loader)?))),
+    ("gemma4_text", |loader| Ok(Box::new(gemma4::Model::load(loader)?))),
+    ("gemma4_unified", |loader| Ok(Box::new(gemma4::Model::load(loader)?))),
     ("glm4", |loader| Ok(Box::new(glm4::load(loader)?))),
     ("glm4_moe", |loader| Ok(Box::new(glm4_moe::load(loader)?))),
+    ("glm4_moe_lite", |loader| Ok(Box::new(deepseek_v3::Model::load_glm(loader)?))),
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("granite", |loader| Ok(Box::new(granite::load(loader)?))),
     ("hunyuan_v1_dense", |loader| Ok(Box::new(hunyuan_v1_dense::load(loader)?))),
     ("iquestcoder", |loader| Ok(Box::new(llama::Model::load(loader)?))),
+    ("joyai_llm_flash", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
+    ("kimi_k2", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
     ("lfm2", |loader| Ok(Box::new(lfm2::Model::load(loader)?))),
+    ("lfm2_moe", |loader| Ok(Box::new(lfm2::Model::load_sparse(loader)?))),
     ("llama", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("llava", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
     ("minimax", |loader| Ok(Box::new(minimax::load(loader)?))),
@@ -77,10 +90,13 @@ const ARCHITECTURES: [(&str, Build); 33] = [
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
     ("qwen3", |loader| Ok(Box::new(qwen3::load(loader)?))),
-    // Its language model only.
+    // Their language model only.
     ("qwen3_5", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
+    ("qwen3_5_moe", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
+    ("qwen3_5_moe_text", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
     ("qwen3_5_text", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
     ("qwen3_moe", |loader| Ok(Box::new(qwen3_moe::load(loader)?))),
+    ("qwen3_next", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
     ("seed_oss", |loader| Ok(Box::new(seed_oss::load(loader)?))),
     ("smollm3", |loader| Ok(Box::new(smollm3::load(loader)?))),
     ("xverse", |loader| Ok(Box::new(llama::Model::load(loader)?))),
@@ -90,6 +106,11 @@ const ARCHITECTURES: [(&str, Build); 33] = [
 pub trait Model: std::fmt::Debug {
     /// Sizes and type of the KV of a token.
     fn kv_shape(&self) -> Result<KvShape>;
+
+    /// The same of further layers, if their heads have other sizes. They come after the others in the KV.
+    fn other_kv_shape(&self) -> Result<Option<KvShape>> {
+        Ok(None)
+    }
 
     /// Sizes of its short convolutions, if it has any.
     fn convolutions(&self) -> Option<ConvolutionShape> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::models;
 use crate::weights::LoadError;
 use crate::weights::config::{Config, Packing, language};
-use crate::weights::loader::{Loader, Precision, Request};
+use crate::weights::loader::{Loader, Precision, Request, Source};
 use crate::weights::safetensors::{Dtype, Shards};
 
 pub mod command;
@@ -148,6 +148,9 @@ impl Original {
         build(&check)?;
         let requests = check.take_requests();
         check.finish()?;
+        if let Some(path) = plan::latent_map(&requests).filter(|_| own.model_type != "deepseek_v2") {
+            return Err(Refusal::Latent(path.to_owned()).into());
+        }
         Ok(Self { config, model_type: own.model_type, shards, requests })
     }
 
@@ -165,8 +168,10 @@ impl Original {
 
     fn planned(&self, plan: &Plan, write: u64) -> QuantizeEvent {
         let sources = plan.items.iter().flat_map(|item| &item.sources);
-        let bytes =
-            |name: &String| self.shards.get(name).map_or(0, |entry| self.shards.bytes(entry).len() as u64);
+        let bytes = |source: &Source| {
+            let all = self.shards.get(&source.tensor).map_or(&[][..], |entry| self.shards.bytes(entry));
+            source.select(all).map(|block| block.len() as u64).sum::<u64>()
+        };
         QuantizeEvent::Planned {
             packed: plan.items.iter().filter(|item| item.packing.is_some()).count(),
             kept: plan.kept.clone(),

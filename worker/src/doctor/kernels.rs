@@ -197,7 +197,8 @@ const BLOCKS: [u32; 2] = [5, 2];
 
 /// A step with the prompt, then one with each further token.
 fn paged_attention() -> Result<Array> {
-    let shape = KvShape { layers: 1, kv_heads: HEADS[1], head_dim: WIDTH, dtype: Dtype::Float32 };
+    let shape =
+        KvShape { layers: 1, kv_heads: HEADS[1], head_dim: WIDTH, value_dim: None, dtype: Dtype::Float32 };
     let mut pool = KvPool::new(shape, kv::BLOCK_SIZE * 8, None)?;
     let all = heads(TOKENS as i32)?;
     let mut outputs = Vec::new();

@@ -59,7 +59,7 @@ pub(super) enum AttentionMask {
     Array(Array),
 }
 
-/// Queries `[R * t, H, d]` of R rows, keys and values `[R, kv_heads, L, d]` → `[R * t, H * d]`.
+/// Queries `[R * t, H, d]` of R rows, keys `[R, kv_heads, L, d]` and values `[R, kv_heads, L, v]` → `[R * t, H * v]`.
 ///
 /// # Errors
 /// When the device fails.
@@ -84,7 +84,7 @@ pub(super) fn attend(
         AttentionMask::Array(allowed) => Some(ScaledDotProductAttentionMask::Array(allowed)),
     };
     let output = scaled_dot_product_attention(&queries, keys, values, params.scale, mask, params.sinks)?;
-    output.swap_axes(1, 2)?.reshape(&[all, heads * width])
+    output.swap_axes(1, 2)?.reshape(&[all, heads * values.dim(3)])
 }
 
 /// [`attend`] by plain matrix products, one per row and key head.
@@ -138,6 +138,7 @@ fn products(
     let weights = weights.as_dtype(values.dtype())?.reshape(&[rows, kv_heads, group * tokens, length])?;
     let total = total.reshape(&[rows, kv_heads, group * tokens, 1])?.as_dtype(values.dtype())?;
     let output = weights.matmul(values)?.divide(total)?;
+    let width = values.dim(3);
     let output = output.reshape(&[rows, kv_heads, group, tokens, width])?.transpose_axes(&[0, 3, 1, 2, 4])?;
     output.reshape(&[all, heads * width])
 }

@@ -14,7 +14,7 @@ impl PagedStep<'_> {
         transform: HeadTransform,
         params: PagedAttentionParams,
     ) -> Option<Result<Array>> {
-        let Layer { keys, values } = &self.pool.layers[layer];
+        let Layer { keys, values: Some(values), .. } = &self.pool.layers[layer] else { return None };
         // SAFETY: only `Layer` holds the two arrays. They come from `zeros`, `concatenate` or `scatter`, which share no
         // buffer with an array that outlives them, and `KvPool::arrays` lends them only for evaluation. Only `attend` and
         // `resize` create views of them, which are evaluated on the engine's thread and its one stream, like all steps.

@@ -48,6 +48,29 @@ impl DeltaNetShape {
         2 * self.keys() + self.values()
     }
 
+    /// The order that Qwen3-Next's rows have to get: its files have, of each key head, queries, keys, values and gates, and then
+    /// strengths and decays, each with those of its value heads.
+    fn order_of_key_heads(self) -> Vec<i32> {
+        let Self { key_heads, value_heads, key_dim, value_dim, .. } = self;
+        let group = value_heads / key_heads;
+        let parts = |first: i32, widths: &[i32]| -> Vec<i32> {
+            let stride: i32 = widths.iter().sum();
+            let part = |at: usize| {
+                let before: i32 = widths[..at].iter().sum();
+                let rows = move |head: i32| {
+                    let start = first + head * stride + before;
+                    start..start + widths[at]
+                };
+                (0..key_heads).flat_map(rows)
+            };
+            (0..widths.len()).flat_map(part).collect()
+        };
+        let values = group * value_dim;
+        let mut order = parts(0, &[key_dim, key_dim, values, values]);
+        order.extend(parts(self.channels() + self.values(), &[group, group]));
+        order
+    }
+
     /// The states of `layers` such layers.
     pub fn states(self, layers: usize) -> StateShape {
         StateShape { layers, heads: self.value_heads, matrix: [self.value_dim, self.key_dim] }
@@ -93,23 +116,16 @@ pub struct GatedDeltaNet {
 }
 
 impl GatedDeltaNet {
-    /// Loads `path.{in_proj_qkv,in_proj_z,in_proj_b,in_proj_a,conv1d,A_log,dt_bias,norm,out_proj}`.
+    /// Loads `path.{in_proj_qkv,in_proj_z,in_proj_b,in_proj_a,conv1d,A_log,dt_bias,norm,out_proj}`, or Qwen3-Next's
+    /// `path.{in_proj_qkvz,in_proj_ba}` in place of the first four.
     ///
     /// # Errors
     /// Those of the loader.
     pub fn load(loader: &Loader, path: &str, shape: DeltaNetShape) -> Result<Self, LoadError> {
         let DeltaNetShape { size, value_heads, value_dim, kernel, .. } = shape;
-        let part = |name: &str, outputs: i32| {
-            Linear::load(loader, &format!("{path}.in_proj_{name}"), size, outputs, false)
-        };
         let tensor = |name: &str, size: i32| loader.tensor(&format!("{path}.{name}"), &[size]);
         Ok(Self {
-            in_proj: Fused::new(vec![
-                part("qkv", shape.channels())?,
-                part("z", shape.values())?,
-                part("b", value_heads)?,
-                part("a", value_heads)?,
-            ])?,
+            in_proj: load_in_proj(loader, path, shape)?,
             conv1d: CausalConvolution::load(
                 loader,
                 &format!("{path}.conv1d"),
@@ -176,5 +192,47 @@ impl GatedDeltaNet {
             log_decays: float(&self.a_log)?.exp()?.negative()?.multiply(times)?,
             strengths,
         })
+    }
+}
+
+fn load_in_proj(loader: &Loader, path: &str, shape: DeltaNetShape) -> Result<Fused, LoadError> {
+    let part = |name: &str, outputs: i32| {
+        Linear::load(loader, &format!("{path}.in_proj_{name}"), shape.size, outputs, false)
+    };
+    let (channels, values, heads) = (shape.channels(), shape.values(), shape.value_heads);
+    if !loader.has(&format!("{path}.in_proj_qkvz.weight")) {
+        let parts = [("qkv", channels), ("z", values), ("b", heads), ("a", heads)];
+        return Ok(Fused::new(
+            parts.map(|(name, outputs)| part(name, outputs)).into_iter().collect::<Result<_, _>>()?,
+        )?);
+    }
+    let by_key_head = Fused::new(vec![part("qkvz", channels + values)?, part("ba", 2 * heads)?])?;
+    if loader.is_checking() {
+        return Ok(by_key_head);
+    }
+    Ok(by_key_head.reordered(&shape.order_of_key_heads())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_key_heads_are_ordered_by_kind() {
+        let shape = DeltaNetShape {
+            size: 8,
+            key_heads: 2,
+            value_heads: 4,
+            key_dim: 1,
+            value_dim: 2,
+            kernel: 4,
+            eps: 1e-6,
+        };
+        // Of each key head: a query, a key, two values and two gates of two numbers each; then two strengths and two decays.
+        let [query, key] = [[0, 10], [1, 11]];
+        let [values, gates] = [[2, 3, 4, 5, 12, 13, 14, 15], [6, 7, 8, 9, 16, 17, 18, 19]];
+        let [strengths, decays] = [[20, 21, 24, 25], [22, 23, 26, 27]];
+        let expected = [&query[..], &key, &values, &gates, &strengths, &decays].concat();
+        assert_eq!(shape.order_of_key_heads(), expected);
     }
 }

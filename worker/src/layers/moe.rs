@@ -13,7 +13,7 @@ use super::linear::Linear;
 use super::mlp::Activation;
 use crate::kernels::exponential;
 use crate::weights::LoadError;
-use crate::weights::loader::Loader;
+use crate::weights::loader::{ExpertNames, Loader, WholeExperts};
 use crate::weights::matrix::{LinearWeights, LowRank, Weight};
 
 /// Minimum number of rows to sort by expert, so that each expert's weights are read once.
@@ -24,27 +24,44 @@ const MIN_SORTED_ROWS: i32 = 64;
 pub enum Weighting {
     /// Softmax over the chosen experts.
     Chosen,
+    /// The same, times a learned factor of each expert.
+    ChosenScaled {
+        /// Name of the factors' tensor below the mixture, `[E]`.
+        factors: &'static str,
+    },
     /// Softmax over all experts.
     All {
         /// Whether the weights of the chosen ones are scaled to sum to one.
         normalized: bool,
+        /// Factor of the weights after that.
+        factor: f32,
     },
     /// Sigmoid of each score.
     Sigmoid(SigmoidRouting),
 }
 
-/// DeepSeek V3's routing (<https://arxiv.org/abs/2412.19437>), without groups of experts: the weight is the sigmoid of the
-/// score. A bias of each expert, which balances their load, counts for the choice only.
+/// DeepSeek V3's routing (<https://arxiv.org/abs/2412.19437>): the weight is the sigmoid of the score. A bias of each expert, which balances their load, may count for the choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SigmoidRouting {
     /// Name of the biases' tensor below the mixture, `[E]`.
-    pub bias: &'static str,
+    pub bias: Option<&'static str>,
     /// Whether the weights of the chosen experts are scaled to sum to one.
     pub normalized: bool,
+    /// Added to the sum by which they are divided then.
+    pub added: f32,
     /// Factor of the weights after that.
     pub factor: f32,
-    /// Whether mlx-lm's conversions never pack the router.
-    pub plain_router: bool,
+    /// The groups of experts, if the choice is between groups first.
+    pub groups: Option<ExpertGroups>,
+}
+
+/// Consecutive experts form groups, of which each token may use some: those whose two best experts have the highest scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpertGroups {
+    /// Number of groups G.
+    pub count: i32,
+    /// Groups of a token.
+    pub chosen: i32,
 }
 
 /// The sizes of a mixture.
@@ -70,10 +87,20 @@ impl MoeShape {
     /// Checks that the mixture can be computed: the numbers come from a file.
     fn check(&self) -> Result<(), String> {
         let Self { experts, chosen, .. } = *self;
-        if experts > 0 && (1..=experts).contains(&chosen) {
+        if experts < 1 || !(1..=experts).contains(&chosen) {
+            return Err(format!("{chosen} of {experts} experts (num_experts_per_tok) cannot be chosen"));
+        }
+        let Weighting::Sigmoid(SigmoidRouting { groups: Some(groups), .. }) = self.weighting else {
+            return Ok(());
+        };
+        let ExpertGroups { count, chosen: of_groups } = groups;
+        let fits = count > 0 && experts % count == 0 && (1..=count).contains(&of_groups);
+        if fits && chosen <= experts / count * of_groups {
             return Ok(());
         }
-        Err(format!("{chosen} of {experts} experts (num_experts_per_tok) cannot be chosen"))
+        Err(format!(
+            "{chosen} of {experts} experts in {of_groups} of {count} groups (n_group, topk_group) cannot be chosen"
+        ))
     }
 }
 
@@ -82,10 +109,14 @@ impl MoeShape {
 pub struct MoeNames {
     /// The router.
     pub router: &'static str,
+    /// Whether mlx-lm's conversions never pack it.
+    pub plain_router: bool,
     /// All experts in one tensor, in mlx-lm's format.
     pub stacked: &'static str,
     /// Gate, up and down projections of `experts.N` in Hugging Face's format.
     pub each: [&'static str; 3],
+    /// Path of the tensors `gate_up_proj` and `down_proj` of all experts, in the format of models that came with Transformers 5.
+    pub whole: Option<&'static str>,
 }
 
 /// The linear layers of all experts.
@@ -230,8 +261,8 @@ fn grouped(x: &Array, weight: &Array, groups: &[(i32, Range<i32>)]) -> Result<Ar
 #[derive(Debug)]
 pub struct SparseMoe {
     router: Linear,
-    /// Biases of the choice, `[E]`, float32.
-    choice_bias: Option<Array>,
+    /// Biases of the choice or factors of the weights, `[E]`, float32.
+    by_expert: Option<Array>,
     gate_proj: StackedLinear,
     up_proj: StackedLinear,
     down_proj: StackedLinear,
@@ -247,15 +278,18 @@ impl SparseMoe {
     pub fn load(loader: &Loader, path: &str, names: MoeNames, shape: MoeShape) -> Result<Self, LoadError> {
         shape.check().map_err(|problem| loader.config().problem(problem))?;
         let MoeShape { size, hidden, experts, biases, .. } = shape;
-        let MoeNames { router, stacked, each: [gate, up, down] } = names;
+        let MoeNames { stacked, each: [gate, up, down], whole, .. } = names;
         let part = |name: &str, each: &str, (inputs, outputs): (i32, i32)| {
-            let path_of = |n: i32| format!("{path}.experts.{n}.{each}");
-            let (stack, shape) = (format!("{path}.{stacked}.{name}"), [experts, outputs, inputs]);
-            loader.experts(&stack, path_of, shape, biases).map(StackedLinear::from)
+            let names = ExpertNames {
+                stacked: format!("{path}.{stacked}.{name}"),
+                each: &|n: i32| format!("{path}.experts.{n}.{each}"),
+                whole: whole.and_then(|whole| WholeExperts::new(&format!("{path}.{whole}"), name)),
+            };
+            loader.experts(&names, [experts, outputs, inputs], biases).map(StackedLinear::from)
         };
         Ok(Self {
-            router: load_router(loader, &format!("{path}.{router}"), &shape)?,
-            choice_bias: load_choice_bias(loader, path, &shape)?,
+            router: load_router(loader, path, names, &shape)?,
+            by_expert: load_by_expert(loader, path, &shape)?,
             gate_proj: part("gate_proj", gate, (size, hidden))?,
             up_proj: part("up_proj", up, (size, hidden))?,
             down_proj: part("down_proj", down, (hidden, size))?,
@@ -266,10 +300,15 @@ impl SparseMoe {
 
     /// `[T, D]` → `[T, D]`.
     pub fn forward(&self, x: &Array) -> Result<Array> {
+        self.forward_routed(x, x)
+    }
+
+    /// [`Self::forward`] of `x` by the experts that the router chooses for `routed`: `[T, D]` each.
+    pub fn forward_routed(&self, routed: &Array, x: &Array) -> Result<Array> {
         let (chosen, weights) = match self.shape.weighting {
             // In float32, because biases and scores are close to one another.
-            Weighting::Sigmoid(_) => self.choose(&self.router.forward(&x.as_dtype(Dtype::Float32)?)?)?,
-            _ => self.choose(&self.router.forward(x)?)?,
+            Weighting::Sigmoid(_) => self.choose(&self.router.forward(&routed.as_dtype(Dtype::Float32)?)?)?,
+            _ => self.choose(&self.router.forward(routed)?)?,
         };
         let rows =
             if self.on_cpu { ExpertRows::in_groups(&chosen)? } else { ExpertRows::on_device(&chosen)? };
@@ -284,49 +323,83 @@ impl SparseMoe {
     /// Scores `[T, E]` → experts of each token and their weights, `[T, K]` each.
     fn choose(&self, scores: &Array) -> Result<(Array, Array)> {
         let chosen = self.shape.chosen;
-        if let (Weighting::Sigmoid(routing), Some(bias)) = (self.shape.weighting, &self.choice_bias) {
-            return choose_by_sigmoid(scores, chosen, routing, bias);
+        if let Weighting::Sigmoid(routing) = self.shape.weighting {
+            return choose_by_sigmoid(scores, chosen, routing, self.by_expert.as_ref());
         }
         let best = best_of(scores, chosen)?;
-        let weights = match self.shape.weighting {
-            Weighting::All { normalized: is_normalized } => {
-                let weights = exponential::softmax(scores)?.take_along_axis(&best, -1)?;
-                if is_normalized { normalized(&weights)? } else { weights }
-            }
-            _ => exponential::softmax(&scores.take_along_axis(&best, -1)?)?,
+        if let Weighting::All { normalized: is_normalized, factor } = self.shape.weighting {
+            let weights = exponential::softmax(scores)?.take_along_axis(&best, -1)?;
+            let weights = if is_normalized { normalized(&weights, 0.0)? } else { weights };
+            return Ok((best, scaled(weights, factor)?));
+        }
+        let weights = exponential::softmax(&scores.take_along_axis(&best, -1)?)?;
+        let weights = match &self.by_expert {
+            Some(factors) => weights.multiply(factors.take_axis(&best, 0)?)?,
+            None => weights,
         };
         Ok((best, weights))
     }
 }
 
-fn load_router(loader: &Loader, path: &str, shape: &MoeShape) -> Result<Linear, LoadError> {
-    let MoeShape { size, experts, biases, weighting, .. } = *shape;
-    let is_plain = matches!(weighting, Weighting::Sigmoid(SigmoidRouting { plain_router: true, .. }));
-    if is_plain && !loader.has(&format!("{path}.scales")) {
+fn load_router(loader: &Loader, path: &str, names: MoeNames, shape: &MoeShape) -> Result<Linear, LoadError> {
+    let MoeShape { size, experts, biases, .. } = *shape;
+    let path = format!("{path}.{}", names.router);
+    if names.plain_router && !loader.has(&format!("{path}.scales")) {
         let weight = loader.tensor(&format!("{path}.weight"), &[experts, size])?;
         return Ok(Linear::new(Weight::Dense(weight), None));
     }
-    Linear::load(loader, path, size, experts, biases)
+    Linear::load(loader, &path, size, experts, biases)
 }
 
-fn load_choice_bias(loader: &Loader, path: &str, shape: &MoeShape) -> Result<Option<Array>, LoadError> {
-    let Weighting::Sigmoid(SigmoidRouting { bias, .. }) = shape.weighting else { return Ok(None) };
-    let bias = loader.tensor(&format!("{path}.{bias}"), &[shape.experts])?;
-    Ok(Some(bias.as_dtype(Dtype::Float32)?))
+fn load_by_expert(loader: &Loader, path: &str, shape: &MoeShape) -> Result<Option<Array>, LoadError> {
+    let name = match shape.weighting {
+        Weighting::Sigmoid(SigmoidRouting { bias, .. }) => bias,
+        Weighting::ChosenScaled { factors } => Some(factors),
+        Weighting::Chosen | Weighting::All { .. } => None,
+    };
+    let Some(name) = name else { return Ok(None) };
+    let numbers = loader.tensor(&format!("{path}.{name}"), &[shape.experts])?;
+    Ok(Some(numbers.as_dtype(Dtype::Float32)?))
 }
 
-/// Scores `[T, E]` and biases `[E]` → experts of each token and their weights, `[T, K]` each.
+/// Scores `[T, E]` and biases `[E]` of the choice → experts of each token and their weights, `[T, K]` each.
 fn choose_by_sigmoid(
     scores: &Array,
     chosen: i32,
     routing: SigmoidRouting,
-    bias: &Array,
+    bias: Option<&Array>,
 ) -> Result<(Array, Array)> {
     let scores = ops::sigmoid(scores)?;
-    let best = best_of(&scores.add(bias)?, chosen)?;
+    let biased = match bias {
+        Some(bias) => scores.add(bias)?,
+        None => scores.clone(),
+    };
+    let best = match routing.groups {
+        Some(groups) => best_of(&of_best_groups(&biased, groups)?, chosen)?,
+        None => best_of(&biased, chosen)?,
+    };
     let weights = scores.take_along_axis(&best, -1)?;
-    let weights = if routing.normalized { normalized(&weights)? } else { weights };
-    Ok((best, weights.multiply(Array::from_f32(routing.factor))?))
+    let weights = if routing.normalized { normalized(&weights, routing.added)? } else { weights };
+    Ok((best, scaled(weights, routing.factor)?))
+}
+
+/// The scores of each token's best groups, and zeros of the others: `[T, E]` → `[T, E]`.
+fn of_best_groups(scores: &Array, ExpertGroups { count, chosen }: ExpertGroups) -> Result<Array> {
+    let by_group = scores.reshape(&[scores.dim(0), count, -1])?;
+    let size = by_group.dim(2);
+    let best_two =
+        ops::sort_axis(&by_group, -1)?.try_index((.., .., (size - 2).max(0)..))?.sum_axis(-1, false)?;
+    let rank = ops::argsort_axis(ops::argsort_axis(&best_two, -1)?, -1)?;
+    let is_chosen = rank.ge(Array::from_int(count - chosen).as_dtype(rank.dtype())?)?.expand_dims(-1)?;
+    ops::select(is_chosen, &by_group, Array::from_f32(0.0).as_dtype(scores.dtype())?)?.reshape(scores.shape())
+}
+
+fn scaled(weights: Array, factor: f32) -> Result<Array> {
+    if factor == 1.0 {
+        Ok(weights)
+    } else {
+        weights.multiply(Array::from_f32(factor).as_dtype(weights.dtype())?)
+    }
 }
 
 /// The `chosen` experts of each token with the highest scores: `[T, E]` → `[T, K]`.
@@ -335,9 +408,9 @@ fn best_of(scores: &Array, chosen: i32) -> Result<Array> {
     order.try_index((.., ..chosen))
 }
 
-/// Weights of each token, scaled to sum to one.
-fn normalized(weights: &Array) -> Result<Array> {
-    weights.divide(weights.sum_axis(-1, true)?)
+/// Weights of each token, divided by their sum plus `added`.
+fn normalized(weights: &Array, added: f32) -> Result<Array> {
+    weights.divide(weights.sum_axis(-1, true)?.add(Array::from_f32(added).as_dtype(weights.dtype())?)?)
 }
 
 #[cfg(test)]

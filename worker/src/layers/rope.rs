@@ -57,6 +57,12 @@ pub struct ContextLengths {
 }
 
 impl RopeScaling {
+    /// Gemma 4's, for this fraction of a head.
+    pub fn proportional(part: f32) -> Self {
+        let (rope_type, partial_rotary_factor) = (Some("proportional".to_owned()), Some(part));
+        Self { rope_type, partial_rotary_factor, ..Self::default() }
+    }
+
     /// Fills missing fields from `lengths`, and prefers their `original` length, like `standardize_rope_params` of Transformers.
     pub fn with_lengths(&self, lengths: ContextLengths) -> Self {
         let stated = lengths.original.or(self.original_max_position_embeddings);
@@ -71,6 +77,12 @@ impl RopeScaling {
     /// `rope_type`; `default` if not given.
     pub fn kind(&self) -> &str {
         self.rope_type.as_deref().or(self.r#type.as_deref()).unwrap_or("default")
+    }
+
+    /// DeepSeek's factor of queries and keys, which YaRN's own does not include.
+    pub fn score_growth(&self) -> f32 {
+        let (by, factor) = (self.mscale_all_dim.unwrap_or(0.0), self.factor.unwrap_or(1.0));
+        if by == 0.0 { 1.0 } else { yarn_growth(factor, by) }
     }
 
     /// Settings of layers with full attention.
@@ -199,6 +211,7 @@ impl Rope {
                 let yarn = Yarn::new(width, theta, scaling)?;
                 plain.stretched(&yarn.factors(), yarn.scale)
             }
+            "proportional" => Self::proportional(width, theta, scaling),
             kind => Err(format!("rope_scaling of type \"{kind}\" is not supported")),
         }
     }
@@ -223,6 +236,17 @@ impl Rope {
         let long = rope("long_factor", &scaling.long_factor)?;
         let extended = Extended { frequencies: long.frequencies, original_context: original as u32 };
         Ok(Self { extended: Some(extended), ..rope("short_factor", &scaling.short_factor)? })
+    }
+
+    /// Gemma 4's: waves are as short as if the whole head of `width` were rotated, and only the first ones rotate.
+    /// (Reference: `rope_utils.ProportionalRoPE` of mlx-lm.)
+    fn proportional(width: i32, theta: f32, scaling: &RopeScaling) -> Result<Self, String> {
+        let part = scaling.partial_rotary_factor.unwrap_or(1.0);
+        let rotated = check_width((width as f32 * part) as i32, width)?;
+        let factor = scaling.factor.unwrap_or(1.0);
+        let wave =
+            |i: i32| if i < rotated / 2 { theta.powf(-2.0 * i as f32 / width as f32) / factor } else { 0.0 };
+        Ok(Self::from_frequencies(&(0..width / 2).map(wave).collect::<Vec<_>>()))
     }
 
     /// Lets queries grow by the logarithm of their position in units of `original_context` tokens, times `beta`.
@@ -365,6 +389,10 @@ struct Yarn {
     scale: f32,
 }
 
+fn yarn_growth(factor: f32, by: f32) -> f32 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 }
+}
+
 impl Yarn {
     fn new(width: i32, theta: f32, scaling: &RopeScaling) -> Result<Self, String> {
         let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
@@ -387,7 +415,7 @@ impl Yarn {
             // An empty ramp would divide by zero.
             high += 0.001;
         }
-        let growth = |by: f32| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
+        let growth = |by: f32| yarn_growth(factor, by);
         let is_set = |by: &f32| *by != 0.0;
         let scale = match (scaling.mscale.filter(is_set), scaling.mscale_all_dim.filter(is_set)) {
             (Some(own), Some(all)) => growth(own) / growth(all),

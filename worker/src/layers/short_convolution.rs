@@ -74,8 +74,9 @@ impl CausalConvolution {
         let name = format!("{path}.weight");
         // PyTorch has the kernel last, MLX the input channels. The numbers lie in the same order.
         let pytorch = [size, 1, kernel];
-        let shape = if loader.has_shape(&name, &pytorch) { pytorch } else { [size, kernel, 1] };
-        let weight = loader.tensor(&name, &shape)?;
+        let mlx = [size, kernel, 1];
+        let shape = if loader.has_shape(&name, &pytorch) { pytorch } else { mlx };
+        let weight = loader.tensor_as(&name, &shape, &mlx)?;
         let bias = biased.then(|| loader.tensor(&format!("{path}.bias"), &[size])).transpose()?;
         if loader.is_checking() {
             return Ok(Self { weights: Vec::new(), bias });

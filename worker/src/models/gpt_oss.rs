@@ -6,8 +6,9 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args};
-use super::variant::{Sparse, Variant};
+use super::variant::Variant;
 use crate::layers::attention::Biases;
+use crate::layers::feed_forward::Sparse;
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
@@ -32,7 +33,13 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     }
     let sparse = Sparse {
         path: "mlp",
-        names: MoeNames { router: "router", stacked: "experts", each: ["gate_proj", "up_proj", "down_proj"] },
+        names: MoeNames {
+            router: "router",
+            plain_router: false,
+            stacked: "experts",
+            each: ["gate_proj", "up_proj", "down_proj"],
+            whole: None,
+        },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,

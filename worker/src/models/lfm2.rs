@@ -1,6 +1,6 @@
-//! LFM2: short convolutions in most layers, attention in the others.
+//! LFM2: short convolutions in most layers, attention in the others; MLPs or, in all but the first layers, mixtures of experts.
 //!
-//! Liquid AI 2025 (<https://arxiv.org/abs/2511.23404>); reference: `lfm2.py` of mlx-lm 0.32.2.
+//! Liquid AI 2025 (<https://arxiv.org/abs/2511.23404>); reference: `lfm2.py` and `lfm2_moe.py` of mlx-lm 0.32.2.
 
 use mlx_rs::Array;
 use serde::Deserialize;
@@ -9,8 +9,10 @@ use crate::kv::{ConvolutionShape, KvShape, KvStep};
 use crate::layers::Result;
 use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
 use crate::layers::embedding::Embedding;
+use crate::layers::feed_forward::{Dense, FeedForward, Sparse};
 use crate::layers::linear::{Input, Linear};
-use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::mlp::Activation;
+use crate::layers::moe::{MoeNames, MoeShape, SigmoidRouting, Weighting};
 use crate::layers::norm::rms_norm;
 use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
 use crate::layers::short_convolution::ShortConvolution;
@@ -35,9 +37,9 @@ struct Args {
     conv_bias: bool,
     block_ff_dim: Option<i64>,
     intermediate_size: Option<i64>,
-    block_auto_adjust_ff_dim: bool,
+    block_auto_adjust_ff_dim: Option<bool>,
     block_ffn_dim_multiplier: Option<f64>,
-    block_multiple_of: i64,
+    block_multiple_of: Option<i64>,
     rope_theta: Option<f32>,
     rope_parameters: Option<RopeScaling>,
     /// Layers with attention. Newer files have `layer_types`.
@@ -46,6 +48,56 @@ struct Args {
     tie_word_embeddings: Option<bool>,
     /// The older name.
     tie_embedding: Option<bool>,
+}
+
+/// The fields of config.json about experts.
+#[derive(Debug, Deserialize)]
+struct Experts {
+    num_experts: i32,
+    num_experts_per_tok: i32,
+    moe_intermediate_size: i32,
+    num_dense_layers: usize,
+    norm_topk_prob: bool,
+    use_expert_bias: bool,
+    #[serde(default = "one")]
+    routed_scaling_factor: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+impl Experts {
+    fn sparse(&self, args: &Args) -> Sparse {
+        Sparse {
+            path: "feed_forward",
+            names: MoeNames {
+                router: "gate",
+                plain_router: false,
+                stacked: "switch_mlp",
+                each: ["w1", "w3", "w2"],
+                whole: None,
+            },
+            shape: MoeShape {
+                size: args.hidden_size,
+                hidden: self.moe_intermediate_size,
+                experts: self.num_experts,
+                chosen: self.num_experts_per_tok,
+                weighting: Weighting::Sigmoid(SigmoidRouting {
+                    bias: self.use_expert_bias.then_some("expert_bias"),
+                    normalized: self.norm_topk_prob,
+                    added: 1e-6,
+                    factor: self.routed_scaling_factor,
+                    groups: None,
+                }),
+                activation: Activation::Silu,
+                biases: false,
+            },
+            step: 1,
+            dense_layers: (0..self.num_dense_layers.min(args.num_hidden_layers)).collect(),
+            shared: None,
+        }
+    }
 }
 
 impl Args {
@@ -94,14 +146,14 @@ impl Args {
         }
     }
 
-    /// Inner width of the feed-forward blocks.
-    fn inner_width(&self) -> Result<i32, String> {
+    /// Inner width of the MLPs. Beside experts it is the stated one.
+    fn inner_width(&self, has_experts: bool) -> Result<i32, String> {
         let stated = self.block_ff_dim.or(self.intermediate_size).ok_or("block_ff_dim is missing")?;
         let mut width = stated;
-        if self.block_auto_adjust_ff_dim {
+        if !has_experts && self.block_auto_adjust_ff_dim.ok_or("block_auto_adjust_ff_dim is missing")? {
             width = width.saturating_mul(2) / 3;
             width = (self.block_ffn_dim_multiplier.unwrap_or(1.0) * width as f64) as i64;
-            let multiple = self.block_multiple_of.max(1);
+            let multiple = self.block_multiple_of.ok_or("block_multiple_of is missing")?.max(1);
             width = width.saturating_add(multiple - 1) / multiple * multiple;
         }
         let width = i32::try_from(width).ok().filter(|width| (1..=1 << 24).contains(width));
@@ -144,22 +196,28 @@ impl Operator {
 #[derive(Debug)]
 struct DecoderLayer {
     operator: Operator,
-    feed_forward: GatedMlp,
+    feed_forward: FeedForward,
     operator_norm: Array,
     ffn_norm: Array,
     eps: f32,
 }
 
 impl DecoderLayer {
-    fn load(loader: &Loader, args: &Args, layer: usize, attention_layers: usize) -> Result<Self, LoadError> {
+    fn load(
+        loader: &Loader,
+        (args, sparse): (&Args, Option<&Sparse>),
+        layer: usize,
+        attention_layers: usize,
+    ) -> Result<Self, LoadError> {
         let path = format!("model.layers.{layer}");
         let norm = |name: &str| loader.tensor(&format!("{path}.{name}.weight"), &[args.hidden_size]);
-        let width = args.inner_width().map_err(|problem| loader.config().problem(problem))?;
-        let sizes = (args.hidden_size, width);
-        let feed_forward = format!("{path}.feed_forward");
+        let hidden =
+            args.inner_width(sparse.is_some()).map_err(|problem| loader.config().problem(problem))?;
+        let (path, size, activation) = ("feed_forward", args.hidden_size, Activation::Silu);
+        let dense = Dense { path, size, hidden, bias: false, activation };
         Ok(Self {
             operator: Operator::load(loader, args, layer, attention_layers)?,
-            feed_forward: GatedMlp::load(loader, &feed_forward, sizes, false, Activation::Silu)?,
+            feed_forward: FeedForward::load(loader, layer, dense, sparse)?,
             operator_norm: norm("operator_norm")?,
             ffn_norm: norm("ffn_norm")?,
             eps: args.norm_eps,
@@ -195,7 +253,20 @@ impl Model {
     /// # Errors
     /// Those of the loader.
     pub fn load(loader: &Loader) -> Result<Self, LoadError> {
-        let args: Args = loader.config().args()?;
+        Self::with_experts(loader, loader.config().args()?, None)
+    }
+
+    /// Loads an `lfm2_moe` folder.
+    ///
+    /// # Errors
+    /// Those of the loader.
+    pub fn load_sparse(loader: &Loader) -> Result<Self, LoadError> {
+        let (args, experts): (Args, Experts) = (loader.config().args()?, loader.config().args()?);
+        let sparse = experts.sparse(&args);
+        Self::with_experts(loader, args, Some(sparse))
+    }
+
+    fn with_experts(loader: &Loader, args: Args, sparse: Option<Sparse>) -> Result<Self, LoadError> {
         args.check().map_err(|problem| loader.config().problem(problem))?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let tied = args.tie_word_embeddings.or(args.tie_embedding).unwrap_or(true);
@@ -204,7 +275,7 @@ impl Model {
         let mut attention_layers = 0;
         let mut layers = Vec::new();
         for layer in 0..args.num_hidden_layers {
-            layers.push(DecoderLayer::load(loader, &args, layer, attention_layers)?);
+            layers.push(DecoderLayer::load(loader, (&args, sparse.as_ref()), layer, attention_layers)?);
             attention_layers += usize::from(args.attends(layer));
         }
         let embedding_norm = loader.tensor("model.embedding_norm.weight", &[args.hidden_size])?;
@@ -217,7 +288,7 @@ impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape();
         let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
-        Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, dtype })
+        Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
     fn convolutions(&self) -> Option<ConvolutionShape> {

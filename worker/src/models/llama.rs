@@ -10,9 +10,8 @@ use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
 use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms, NormSpan};
 use crate::layers::embedding::Embedding;
+use crate::layers::feed_forward::{Dense, FeedForward};
 use crate::layers::linear::{Input, Linear};
-use crate::layers::mlp::GatedMlp;
-use crate::layers::moe::SparseMoe;
 use crate::layers::norm::rms_norm;
 use crate::layers::rope::{self, ContextLengths, Positions, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
@@ -137,52 +136,6 @@ pub(super) fn layer_type(slides: bool) -> String {
     if slides { "sliding_attention" } else { "full_attention" }.to_owned()
 }
 
-/// The block after attention.
-#[derive(Debug)]
-enum FeedForward {
-    Dense(GatedMlp),
-    /// The mixture, and an MLP for every token.
-    Sparse(Box<SparseMoe>, Option<GatedMlp>),
-}
-
-impl FeedForward {
-    fn load(loader: &Loader, args: &Args, variant: &Variant, layer: usize) -> Result<Self, LoadError> {
-        let path = format!("model.layers.{layer}");
-        let mlp = |path: &str, width| {
-            GatedMlp::load(loader, path, (args.hidden_size, width), args.mlp_bias, variant.activation)
-        };
-        match &variant.sparse {
-            Some(sparse) if sparse.applies_to(layer) => {
-                let path = format!("{path}.{}", sparse.path);
-                let moe = SparseMoe::load(loader, &path, sparse.names, sparse.shape)?;
-                let shared = sparse.shared.map(|(name, width)| mlp(&format!("{path}.{name}"), width));
-                Ok(Self::Sparse(Box::new(moe), shared.transpose()?))
-            }
-            _ => mlp(&format!("{path}.mlp"), args.intermediate_size).map(Self::Dense),
-        }
-    }
-
-    /// `[T, D]` → `[T, D]`.
-    fn forward(&self, input: Input) -> Result<Array> {
-        match self {
-            Self::Dense(mlp) => mlp.forward(input),
-            Self::Sparse(moe, shared) => {
-                let input = input.to_array()?;
-                let mixed = moe.forward(&input)?;
-                shared.as_ref().map_or(Ok(mixed.clone()), |shared| mixed.add(shared.forward(&input)?))
-            }
-        }
-    }
-
-    /// `residual` plus the output for `input`: `[T, D]`.
-    fn forward_residual(&self, residual: &Array, input: Input) -> Result<Array> {
-        match self {
-            Self::Dense(mlp) => mlp.forward_residual(residual, input),
-            Self::Sparse(..) => residual.add(self.forward(input)?),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct TransformerBlock {
     self_attn: Attention,
@@ -225,9 +178,11 @@ impl TransformerBlock {
             |name: &str, size| norm(loader, &format!("{path}.{name}.weight"), size, variant.norms_from_one);
         let block_norm = |name: Option<&str>| name.map(|name| load_norm(name, size)).transpose();
         let BlockNorms { attention_input, attention_output, mlp_input, mlp_output } = variant.block_norms;
+        let (hidden, activation) = (args.intermediate_size, variant.activation);
+        let dense = Dense { path: "mlp", size, hidden, bias: args.mlp_bias, activation };
         Ok(Self {
             self_attn: load_attention(loader, args, variant, layer)?,
-            mlp: FeedForward::load(loader, args, variant, layer)?,
+            mlp: FeedForward::load(loader, layer, dense, variant.sparse.as_ref())?,
             norms: LoadedNorms {
                 attention_input: block_norm(attention_input)?,
                 attention_output: block_norm(attention_output)?,
@@ -354,7 +309,7 @@ impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape(0, &self.variant);
         let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
-        Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, dtype })
+        Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
     fn window(&self) -> Option<u32> {

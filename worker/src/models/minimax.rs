@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args};
-use super::variant::{QueryKeyNorms, Sparse, Variant};
+use super::variant::{QueryKeyNorms, Variant};
+use crate::layers::feed_forward::Sparse;
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, SigmoidRouting, Weighting};
 use crate::layers::rope;
@@ -53,17 +54,24 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let width = width.map_err(problem)?;
     let sparse = Sparse {
         path: "block_sparse_moe",
-        names: MoeNames { router: "gate", stacked: "switch_mlp", each: ["w1", "w3", "w2"] },
+        names: MoeNames {
+            router: "gate",
+            plain_router: false,
+            stacked: "switch_mlp",
+            each: ["w1", "w3", "w2"],
+            whole: None,
+        },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,
             experts: fields.num_local_experts,
             chosen: fields.num_experts_per_tok,
             weighting: Weighting::Sigmoid(SigmoidRouting {
-                bias: "e_score_correction_bias",
+                bias: Some("e_score_correction_bias"),
                 normalized: true,
                 factor: 1.0,
-                plain_router: false,
+                added: 0.0,
+                groups: None,
             }),
             activation: super::activation(loader.config(), Activation::Silu)?,
             biases: false,

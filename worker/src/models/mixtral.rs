@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args};
-use super::variant::{Sparse, Variant};
+use super::variant::Variant;
+use crate::layers::feed_forward::Sparse;
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
@@ -28,7 +29,13 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "block_sparse_moe",
-        names: MoeNames { router: "gate", stacked: "switch_mlp", each: ["w1", "w3", "w2"] },
+        names: MoeNames {
+            router: "gate",
+            plain_router: false,
+            stacked: "switch_mlp",
+            each: ["w1", "w3", "w2"],
+            whole: None,
+        },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,

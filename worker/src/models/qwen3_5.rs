@@ -1,6 +1,8 @@
-//! Qwen 3.5: linear attention by the gated delta rule in most layers, gated attention in the others.
+//! Qwen 3.5 and Qwen3-Next: linear attention by the gated delta rule in most layers, gated attention in the others; MLPs or
+//! mixtures of experts.
 //!
-//! Reference: `qwen3_5.py` of mlx-lm 0.32.2. Of the vision models mlxd serves the language model.
+//! Reference: `qwen3_5.py` and `qwen3_next.py` of mlx-lm 0.32.2. Of the vision models mlxd serves the language model. The layers
+//! that predict further tokens are not used.
 
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, fast, ops};
@@ -10,9 +12,11 @@ use crate::kernels::{HeadTransform, PagedAttentionParams};
 use crate::kv::{AttentionParams, ConvolutionShape, KvShape, KvStep, StateShape};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
+use crate::layers::feed_forward::{Dense, FeedForward, SharedExpert, Sparse};
 use crate::layers::gated_delta_net::{DeltaNetShape, GatedDeltaNet};
 use crate::layers::linear::{Fused, Input, Linear};
-use crate::layers::mlp::{Activation, GatedMlp};
+use crate::layers::mlp::Activation;
+use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::layers::norm::rms_norm;
 use crate::layers::rope::{self, Positions, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
@@ -22,7 +26,8 @@ use crate::weights::loader::Loader;
 #[derive(Debug, Clone, Deserialize)]
 struct Args {
     hidden_size: i32,
-    intermediate_size: i32,
+    /// Files of models whose layers all have experts may omit it.
+    intermediate_size: Option<i32>,
     num_hidden_layers: usize,
     num_attention_heads: i32,
     num_key_value_heads: i32,
@@ -38,11 +43,61 @@ struct Args {
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
-    num_experts: u32,
     layer_types: Option<Vec<String>>,
     full_attention_interval: Option<usize>,
     rope_parameters: Option<RopeScaling>,
+    /// Qwen3-Next's files have these three outside.
+    rope_scaling: Option<RopeScaling>,
+    rope_theta: Option<f32>,
+    partial_rotary_factor: Option<f32>,
+}
+
+/// The fields of config.json about experts.
+#[derive(Debug, Clone, Deserialize)]
+struct Experts {
+    num_experts: i32,
+    num_experts_per_tok: i32,
+    moe_intermediate_size: i32,
+    shared_expert_intermediate_size: i32,
+    norm_topk_prob: Option<bool>,
+    #[serde(default)]
+    mlp_only_layers: Vec<usize>,
+    decoder_sparse_step: Option<usize>,
+}
+
+impl Experts {
+    /// The experts of a family whose weights are `normalized` if config.json does not state it.
+    fn sparse(self, size: i32, normalized: bool) -> Sparse {
+        Sparse {
+            path: "mlp",
+            names: MoeNames {
+                router: "gate",
+                plain_router: false,
+                stacked: "switch_mlp",
+                each: ["gate_proj", "up_proj", "down_proj"],
+                whole: Some("experts"),
+            },
+            shape: MoeShape {
+                size,
+                hidden: self.moe_intermediate_size,
+                experts: self.num_experts,
+                chosen: self.num_experts_per_tok,
+                weighting: Weighting::All {
+                    normalized: self.norm_topk_prob.unwrap_or(normalized),
+                    factor: 1.0,
+                },
+                activation: Activation::Silu,
+                biases: false,
+            },
+            step: self.decoder_sparse_step.unwrap_or(1).max(1),
+            dense_layers: self.mlp_only_layers,
+            shared: Some(SharedExpert {
+                path: "shared_expert",
+                hidden: self.shared_expert_intermediate_size,
+                gate: Some("shared_expert_gate"),
+            }),
+        }
+    }
 }
 
 impl Args {
@@ -74,9 +129,6 @@ impl Args {
         if self.attention_bias {
             return Err("attention_bias is not supported for this architecture".into());
         }
-        if self.num_experts > 0 {
-            return Err("num_experts: mixtures of experts are not supported for this architecture".into());
-        }
         let Some(types) = &self.layer_types else { return Ok(()) };
         super::check_layer_types(types, self.num_hidden_layers, ["full_attention", "linear_attention"])
     }
@@ -98,9 +150,11 @@ impl Args {
 
     /// Texts have the same position in each of the sections that images distinguish.
     fn rope(&self) -> Result<Rope, String> {
-        let settings = self.rope_parameters.as_ref();
-        let part = settings.and_then(|settings| settings.partial_rotary_factor).unwrap_or(0.25);
-        let theta = settings.and_then(|settings| settings.rope_theta).unwrap_or(100_000.0);
+        let settings = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
+        let part = settings.and_then(|settings| settings.partial_rotary_factor);
+        let part = part.or(self.partial_rotary_factor).unwrap_or(0.25);
+        let theta =
+            settings.and_then(|settings| settings.rope_theta).or(self.rope_theta).unwrap_or(100_000.0);
         let width = rope::check_width((self.head_dim() as f32 * part) as i32, self.head_dim())?;
         Rope::new(width, theta, settings)
     }
@@ -115,8 +169,9 @@ struct Norms<'a, 'l> {
 
 impl Norms<'_, '_> {
     fn load(&self, name: &str, size: i32) -> Result<Norm, LoadError> {
-        let weight = super::llama::norm(self.loader, &format!("{name}.weight"), size, self.from_one)?;
-        Ok(Norm { weight, eps: self.eps })
+        let name = format!("{name}.weight");
+        let load = if self.from_one { Loader::tensor_plus_one } else { Loader::tensor };
+        Ok(Norm { weight: load(self.loader, &name, &[size])?, eps: self.eps })
     }
 }
 
@@ -227,7 +282,7 @@ enum Mixer {
 #[derive(Debug)]
 struct DecoderLayer {
     mixer: Mixer,
-    mlp: GatedMlp,
+    mlp: FeedForward,
     input_layernorm: Norm,
     post_attention_layernorm: Norm,
 }
@@ -236,7 +291,7 @@ impl DecoderLayer {
     /// Loads `layer`, before which `attention_layers` have attention.
     fn load(
         loader: &Loader,
-        args: &Args,
+        (args, sparse): (&Args, Option<&Sparse>),
         norms: &Norms,
         layer: usize,
         attention_layers: usize,
@@ -250,10 +305,11 @@ impl DecoderLayer {
             let net = GatedDeltaNet::load(loader, &format!("{path}.linear_attn"), args.delta_net())?;
             Mixer::Linear(layer - attention_layers, net)
         };
-        let sizes = (args.hidden_size, args.intermediate_size);
+        let (size, hidden) = (args.hidden_size, args.intermediate_size.unwrap_or(0));
+        let dense = Dense { path: "mlp", size, hidden, bias: false, activation: Activation::Silu };
         Ok(Self {
             mixer,
-            mlp: GatedMlp::load(loader, &format!("{path}.mlp"), sizes, false, Activation::Silu)?,
+            mlp: FeedForward::load(loader, layer, dense, sparse)?,
             input_layernorm: norm("input_layernorm")?,
             post_attention_layernorm: norm("post_attention_layernorm")?,
         })
@@ -283,7 +339,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a `qwen3_5` or `qwen3_5_text` folder.
+    /// Loads a folder of one of the Qwen 3.5 families, or of `qwen3_next`.
     ///
     /// # Errors
     /// Those of the loader.
@@ -291,19 +347,44 @@ impl Model {
         let args: Args = loader.config().args()?;
         let problem = |problem: String| loader.config().problem(problem);
         args.check().map_err(problem)?;
+        let sparse = load_experts(loader, &args)?;
+        if sparse.is_none() && args.intermediate_size.is_none() {
+            return Err(problem("intermediate_size is missing".into()));
+        }
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let sizes = (args.hidden_size, args.vocab_size);
         let lm_head = super::output_layer(loader, &embed_tokens, args.tie_word_embeddings, sizes)?;
         let norms = Norms { loader, from_one: is_original(loader, &args), eps: args.rms_norm_eps };
         let (mut attention_layers, mut layers) = (0, Vec::new());
         for layer in 0..args.num_hidden_layers {
-            layers.push(DecoderLayer::load(loader, &args, &norms, layer, attention_layers)?);
+            layers.push(DecoderLayer::load(
+                loader,
+                (&args, sparse.as_ref()),
+                &norms,
+                layer,
+                attention_layers,
+            )?);
             attention_layers += usize::from(args.attends(layer));
         }
         let norm = norms.load("model.norm", args.hidden_size)?;
         let rope = args.rope().map_err(problem)?;
         Ok(Self { embed_tokens, layers, norm, lm_head, rope, args })
     }
+}
+
+/// The mixtures of experts, if config.json has any.
+fn load_experts(loader: &Loader, args: &Args) -> Result<Option<Sparse>, LoadError> {
+    #[derive(Deserialize)]
+    struct Count {
+        #[serde(default)]
+        num_experts: i32,
+    }
+    let Count { num_experts } = loader.config().args()?;
+    if num_experts == 0 {
+        return Ok(None);
+    }
+    let experts: Experts = loader.config().args()?;
+    Ok(Some(experts.sparse(args.hidden_size, loader.config().model_type != "qwen3_next")))
 }
 
 /// Whether the files have PyTorch's form.
@@ -318,7 +399,7 @@ impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim());
-        Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, dtype })
+        Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
     fn convolutions(&self) -> Option<ConvolutionShape> {

@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::llama::{self, Args};
-use super::variant::{QueryKeyNorms, Sparse, Variant};
+use super::variant::{QueryKeyNorms, Variant};
+use crate::layers::feed_forward::Sparse;
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::weights::LoadError;
@@ -41,15 +42,17 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
         path: "mlp",
         names: MoeNames {
             router: "gate",
+            plain_router: false,
             stacked: "switch_mlp",
             each: ["gate_proj", "up_proj", "down_proj"],
+            whole: None,
         },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: experts.moe_intermediate_size,
             experts: experts.num_experts,
             chosen: experts.num_experts_per_tok,
-            weighting: Weighting::All { normalized: experts.norm_topk_prob },
+            weighting: Weighting::All { normalized: experts.norm_topk_prob, factor: 1.0 },
             activation: super::activation(loader.config(), Activation::Silu)?,
             biases: false,
         },

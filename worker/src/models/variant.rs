@@ -2,8 +2,8 @@
 
 use super::llama::Args;
 use crate::layers::attention::{Biases, NormSpan};
+use crate::layers::feed_forward::Sparse;
 use crate::layers::mlp::Activation;
-use crate::layers::moe;
 use crate::layers::rope::Rope;
 
 /// Differences of a family from Llama.
@@ -94,29 +94,6 @@ pub(super) struct Factors {
     pub(super) residual: Option<f32>,
     /// Divides logits.
     pub(super) logits_divisor: Option<f32>,
-}
-
-/// Mixture of experts in place of MLPs.
-#[derive(Debug, Clone)]
-pub(super) struct Sparse {
-    /// Path of the mixture within a layer.
-    pub(super) path: &'static str,
-    /// Tensor names below `path`.
-    pub(super) names: moe::MoeNames,
-    /// Sizes and activation.
-    pub(super) shape: moe::MoeShape,
-    /// Every `step`-th layer is sparse.
-    pub(super) step: usize,
-    /// Layers that are dense nevertheless.
-    pub(super) dense_layers: Vec<usize>,
-    /// An MLP that every token passes in addition: its path within the mixture, and its inner width.
-    pub(super) shared: Option<(&'static str, i32)>,
-}
-
-impl Sparse {
-    pub(super) fn applies_to(&self, layer: usize) -> bool {
-        (layer + 1).is_multiple_of(self.step) && !self.dense_layers.contains(&layer)
-    }
 }
 
 impl Default for Variant {

@@ -10,13 +10,23 @@ use serde_json::{Map, Value, json};
 
 use super::layout::Tensor;
 use crate::weights::config::{Packing, PackingMode};
-use crate::weights::loader::Request;
+use crate::weights::loader::{Request, Source};
 
 /// The packing of layers that lose too much with fewer bits: `quant_predicate` of their models in mlx-lm.
 const FINE: Packing = Packing { group_size: 64, bits: 8, mode: PackingMode::Affine };
 /// Families, with the end of such a layer's path: routers, and layers of Granite.
-const FINE_LAYERS: [(&str, &str); 7] = [
+const FINE_LAYERS: [(&str, &str); 17] = [
     ("qwen3_moe", ".mlp.gate"),
+    ("qwen3_next", ".mlp.gate"),
+    ("qwen3_next", ".shared_expert_gate"),
+    ("qwen3_5_moe", ".mlp.gate"),
+    ("qwen3_5_moe", ".shared_expert_gate"),
+    ("qwen3_5_moe_text", ".mlp.gate"),
+    ("qwen3_5_moe_text", ".shared_expert_gate"),
+    ("lfm2_moe", ".feed_forward.gate"),
+    ("gemma4", ".router.proj"),
+    ("gemma4_text", ".router.proj"),
+    ("gemma4_unified", ".router.proj"),
     ("gpt_oss", ".router"),
     ("minimax", ".block_sparse_moe.gate"),
     ("minimax_m2", ".block_sparse_moe.gate"),
@@ -24,8 +34,21 @@ const FINE_LAYERS: [(&str, &str); 7] = [
     ("granite", ".mlp.down_proj"),
     ("granite", "lm_head"),
 ];
-/// Ends of the names of tensors that keep their type: `cast_predicate` of their models in mlx-lm.
-const KEPT_TYPES: [&str; 1] = [".e_score_correction_bias"];
+/// Families, with the end of the name of a tensor that keeps its type: `cast_predicate` of their models in mlx-lm.
+const KEPT_TYPES: [(&str, &str); 12] = [
+    ("deepseek_v3", ".e_score_correction_bias"),
+    ("kimi_k2", ".e_score_correction_bias"),
+    ("joyai_llm_flash", ".e_score_correction_bias"),
+    ("glm4_moe_lite", ".e_score_correction_bias"),
+    ("glm4_moe", ".e_score_correction_bias"),
+    ("minimax", ".e_score_correction_bias"),
+    ("minimax_m2", ".e_score_correction_bias"),
+    ("lfm2_moe", ".expert_bias"),
+    ("qwen3_5", ".A_log"),
+    ("qwen3_5_text", ".A_log"),
+    ("qwen3_5_moe", ".A_log"),
+    ("qwen3_5_moe_text", ".A_log"),
+];
 
 /// The reason why a model is not converted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -70,6 +93,9 @@ pub enum Refusal {
         /// Its width.
         inputs: i32,
     },
+    /// mlx-lm's format has other tensors in place of this one.
+    #[error("the conversion of {0} to mlx-lm's format is not supported: use `mlx_lm.convert`")]
+    Latent(String),
     /// Parts of one tensor differ.
     #[error("{path} has parts of different types: {found}")]
     Types {
@@ -105,14 +131,16 @@ pub struct Wanted<'a> {
 pub struct Item {
     /// Name of the tensor, or of the packed weight.
     pub name: String,
-    /// The tensors in the files. Several are the rows of one, in order.
-    pub sources: Vec<String>,
+    /// Its parts in the files. Several are the rows of one, in order.
+    pub sources: Vec<Source>,
     /// Dimensions before packing.
     pub shape: Vec<usize>,
     /// Type before packing.
     pub dtype: Dtype,
     /// `None` if it is not packed.
     pub packing: Option<Packing>,
+    /// Whether one is added to every number.
+    pub plus_one: bool,
 }
 
 /// Everything that is written.
@@ -160,8 +188,11 @@ impl Plan {
         wanted: &Wanted,
     ) -> Result<(), Refusal> {
         let prefix = wanted.prefix;
+        let plus_one = matches!(request, Request::Tensor { plus_one: true, .. });
         let (name, sources, shape, packing) = match request {
-            Request::Tensor { name, shape } => (format!("{prefix}{name}"), vec![name.clone()], shape, None),
+            Request::Tensor { name, shape, .. } => {
+                (format!("{prefix}{name}"), vec![Source::whole(name.clone())], shape, None)
+            }
             Request::Matrix { path, shape, parts } => {
                 let packing = packing(path, shape, wanted)?;
                 let own = format!("{prefix}{path}");
@@ -170,14 +201,13 @@ impl Plan {
                     Some(packing) if is_fine(path, wanted) => self.special.push((own.clone(), packing)),
                     Some(_) => {}
                 }
-                let sources = parts.iter().map(|part| format!("{part}.weight")).collect();
-                (format!("{own}.weight"), sources, shape, packing)
+                (format!("{own}.weight"), parts.clone(), shape, packing)
             }
         };
-        let wanted_type = wanted.dtype.filter(|_| !KEPT_TYPES.iter().any(|end| name.ends_with(end)));
+        let wanted_type = wanted.dtype.filter(|_| !is_listed(&KEPT_TYPES, &name, wanted));
         let dtype = wanted_type.map_or_else(|| common_type(&name, &sources, stored), Ok)?;
         let shape = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-        self.items.push(Item { name, sources, shape, dtype, packing });
+        self.items.push(Item { name, sources, shape, dtype, packing, plus_one });
         Ok(())
     }
 
@@ -232,6 +262,11 @@ impl Item {
     }
 }
 
+/// The projection of latent vectors that mlx-lm splits in two, of which it transposes one (except in DeepSeek V2).
+pub fn latent_map(requests: &[Request]) -> Option<&str> {
+    requests.iter().filter_map(matrix).map(|(path, _)| path).find(|path| path.ends_with(".kv_b_proj"))
+}
+
 fn matrix(request: &Request) -> Option<(&str, i32)> {
     match request {
         Request::Matrix { path, shape, .. } => Some((path, *shape.last()?)),
@@ -257,12 +292,16 @@ fn packing(path: &str, shape: &[i32], wanted: &Wanted) -> Result<Option<Packing>
 
 /// Whether a layer has its family's own packing.
 fn is_fine(path: &str, wanted: &Wanted) -> bool {
-    FINE_LAYERS.iter().any(|(family, end)| *family == wanted.model_type && path.ends_with(end))
+    is_listed(&FINE_LAYERS, path, wanted)
+}
+
+fn is_listed(list: &[(&str, &str)], name: &str, wanted: &Wanted) -> bool {
+    list.iter().any(|(family, end)| *family == wanted.model_type && name.ends_with(end))
 }
 
 /// The type of all `sources`.
-fn common_type(name: &str, sources: &[String], stored: &BTreeMap<String, Dtype>) -> Result<Dtype, Refusal> {
-    let mut types = sources.iter().filter_map(|source| stored.get(source)).copied();
+fn common_type(name: &str, sources: &[Source], stored: &BTreeMap<String, Dtype>) -> Result<Dtype, Refusal> {
+    let mut types = sources.iter().filter_map(|source| stored.get(&source.tensor)).copied();
     let first = types.next().unwrap_or(Dtype::F32);
     match types.find(|other| *other != first) {
         None => Ok(first),

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mlx_rs::Array;
 use safetensors::Dtype;
 
 use super::folder::at;
@@ -78,11 +79,11 @@ impl<'a> Writer<'a> {
         let rows = (at_once(item.packing) / row.max(1)).max(1);
         let shards = self.shards;
         for source in &item.sources {
-            let entry = shards.get(source);
-            let missing = || LoadError::Tensors(vec![format!("{source} is missing")]);
+            let entry = shards.get(&source.tensor);
+            let missing = || LoadError::Tensors(vec![format!("{} is missing", source.tensor)]);
             let entry = entry.ok_or_else(missing)?;
             let stride = (rows * row * entry.dtype.bitsize() / 8).max(1);
-            for bytes in shards.bytes(entry).chunks(stride) {
+            for bytes in source.select(shards.bytes(entry)).flat_map(|block| block.chunks(stride)) {
                 self.check_stop()?;
                 let parts = converted(bytes, entry.dtype, item, row)?;
                 shards.release(entry);
@@ -116,11 +117,14 @@ fn at_once(packing: Option<Packing>) -> usize {
 
 /// The bytes of each tensor that these rows become.
 fn converted(bytes: &[u8], stored: Dtype, item: &Item, row: usize) -> mlx_rs::error::Result<Vec<Vec<u8>>> {
-    if item.packing.is_none() && stored == item.dtype {
+    if item.packing.is_none() && stored == item.dtype && !item.plus_one {
         return Ok(vec![bytes.to_vec()]);
     }
     let count = bytes.len() / (stored.bitsize() / 8).max(1);
-    let numbers = as_stored(bytes, stored, &[(count / row.max(1)) as i32, row as i32]);
+    let mut numbers = as_stored(bytes, stored, &[(count / row.max(1)) as i32, row as i32]);
+    if item.plus_one {
+        numbers = numbers.add(Array::from_f32(1.0).as_dtype(numbers.dtype())?)?;
+    }
     let numbers = numbers.as_dtype(match item.dtype {
         Dtype::BF16 => mlx_rs::Dtype::Bfloat16,
         Dtype::F16 => mlx_rs::Dtype::Float16,

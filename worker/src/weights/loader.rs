@@ -17,10 +17,12 @@ use super::matrix::{LinearWeights, LowRank, Weight};
 use super::safetensors::{Dtype, Entry, Shards};
 use crate::kernels::{self, StoredFloat};
 
+mod experts;
 mod mxfp4;
 mod request;
 
-pub use request::Request;
+pub use experts::{ExpertNames, WholeExperts};
+pub use request::{AlternateBlocks, Request, Source};
 
 /// Precision of weights in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +131,10 @@ impl<'a> Loader<'a> {
         }
     }
 
+    fn request_matrix(&self, path: &str, shape: &[i32], parts: Vec<Source>) {
+        self.request(Request::Matrix { path: path.to_owned(), shape: shape.to_vec(), parts });
+    }
+
     /// Ends a checking pass.
     ///
     /// # Errors
@@ -190,8 +196,26 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// When the device fails. The checking pass collects problems with the tensor instead.
     pub fn tensor(&self, name: &str, shape: &[i32]) -> Result<Array> {
-        self.request(Request::Tensor { name: name.to_owned(), shape: shape.to_vec() });
+        self.tensor_as(name, shape, shape)
+    }
+
+    /// The same, whose shape in mlx-lm's format is `converted`.
+    ///
+    /// # Errors
+    /// Those of [`Self::tensor`].
+    pub fn tensor_as(&self, name: &str, shape: &[i32], converted: &[i32]) -> Result<Array> {
+        self.request(Request::Tensor { name: name.to_owned(), shape: converted.to_vec(), plus_one: false });
         self.floats(name, shape)
+    }
+
+    /// A tensor plus one: the files have the difference from one, and mlx-lm's format has the sum.
+    ///
+    /// # Errors
+    /// Those of [`Self::tensor`].
+    pub fn tensor_plus_one(&self, name: &str, shape: &[i32]) -> Result<Array> {
+        self.request(Request::Tensor { name: name.to_owned(), shape: shape.to_vec(), plus_one: true });
+        let stored = self.floats(name, shape)?;
+        Ok(stored.add(Array::from_f32(1.0).as_dtype(stored.dtype())?)?)
     }
 
     fn floats(&self, name: &str, shape: &[i32]) -> Result<Array> {
@@ -209,6 +233,14 @@ impl<'a> Loader<'a> {
         self.apply_adapter(path, AdapterLayout::Linear, &shape, weights)
     }
 
+    /// A matrix for each head, `[heads, outputs, inputs]`: `path.weight`, packed or not.
+    ///
+    /// # Errors
+    /// Those of [`Self::tensor`].
+    pub fn stacked(&self, path: &str, shape: [i32; 3]) -> Result<Weight> {
+        self.weight(path, &shape)
+    }
+
     /// An embedding table `path.weight`.
     ///
     /// # Errors
@@ -217,47 +249,6 @@ impl<'a> Loader<'a> {
         let shape = [vocabulary, width];
         let weights = LinearWeights { weight: self.weight(path, &shape)?, bias: None, low_rank: None };
         self.apply_adapter(path, AdapterLayout::Embedding, &shape, weights)
-    }
-
-    /// The linear layers of `experts`.
-    ///
-    /// Three formats are known. mlx-lm has one tensor `path.weight` `[experts, outputs, inputs]`. Hugging Face has
-    /// `path_of(n).weight` `[outputs, inputs]` per expert. OpenAI has one tensor for gate and up projections.
-    ///
-    /// # Errors
-    /// Those of [`Self::tensor`].
-    pub fn experts(
-        &self,
-        path: &str,
-        path_of: impl Fn(i32) -> String,
-        shape: [i32; 3],
-        biased: bool,
-    ) -> Result<LinearWeights> {
-        let [experts, outputs, inputs] = shape;
-        let interleaved = mxfp4::InterleavedExperts::for_path(path);
-        if let Some(tensors) = interleaved.filter(|tensors| self.has(&tensors.blocks())) {
-            let weight = self.interleaved(&tensors, shape)?;
-            let bias = biased.then(|| self.interleaved_bias(&tensors, experts, outputs)).transpose()?;
-            let weights = LinearWeights { weight, bias, low_rank: None };
-            return self.apply_adapter(path, AdapterLayout::Experts, &shape, weights);
-        }
-        let weight = if self.has(&format!("{}.weight", path_of(0))) {
-            // Ends at the first error: the number of experts comes from a file.
-            let mut parts = Vec::new();
-            let weights = (0..experts).map(|n| {
-                parts.push(path_of(n));
-                self.part(&path_of(n), &[outputs, inputs])
-            });
-            let weights = weights.collect::<Result<Vec<_>>>()?;
-            self.request(Request::Matrix { path: path.to_owned(), shape: shape.to_vec(), parts });
-            let problem = || LoadError::Tensors(vec![format!("{path}: experts are packed differently")]);
-            Weight::stack(&weights)?.ok_or_else(problem)?
-        } else {
-            self.weight(path, &shape)?
-        };
-        let bias = biased.then(|| self.tensor(&format!("{path}.bias"), &[experts, outputs])).transpose()?;
-        let weights = LinearWeights { weight, bias, low_rank: None };
-        self.apply_adapter(path, AdapterLayout::Experts, &shape, weights)
     }
 
     /// Applies the adapter's change. A dense weight is merged with it. A packed weight keeps it separate, because packing
@@ -334,8 +325,7 @@ impl<'a> Loader<'a> {
 
     /// `path.weight`, packed or not, of `shape` `[.., outputs, inputs]`.
     fn weight(&self, path: &str, shape: &[i32]) -> Result<Weight> {
-        let parts = vec![path.to_owned()];
-        self.request(Request::Matrix { path: path.to_owned(), shape: shape.to_vec(), parts });
+        self.request_matrix(path, shape, vec![Source::whole(format!("{path}.weight"))]);
         self.part(path, shape)
     }
 
@@ -445,14 +435,17 @@ impl<'a> Loader<'a> {
     }
 
     fn read(&self, shards: &Shards, entry: &Entry, shape: &[i32]) -> Result<Array> {
-        let bytes = self.bytes(shards, entry);
-        let array = match entry.dtype {
+        let array = self.array(self.bytes(shards, entry), entry.dtype, shape)?;
+        shards.release(entry);
+        Ok(array)
+    }
+
+    fn array(&self, bytes: &[u8], dtype: Dtype, shape: &[i32]) -> Result<Array> {
+        Ok(match dtype {
             Dtype::U32 => Array::from_slice(&numbers(bytes, u32::from_le_bytes), shape),
             dtype if self.precision == Precision::Float32 => to_float32(bytes, dtype, shape)?,
             dtype => as_stored(bytes, dtype, shape),
-        };
-        shards.release(entry);
-        Ok(array)
+        })
     }
 }
 

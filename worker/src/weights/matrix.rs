@@ -50,6 +50,19 @@ impl Weight {
         Ok(Some(Self::Quantized { parts: [part(0)?, part(1)?, part(2)?], packing: *packing }))
     }
 
+    /// Its numbers, unpacked.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn to_dense(&self) -> Result<Array> {
+        match self {
+            Self::Dense(weight) => Ok(weight.clone()),
+            Self::Quantized { parts: [weight, scales, biases], packing } => {
+                ops::dequantize(weight, scales, biases, packing.group_size, packing.bits)
+            }
+        }
+    }
+
     fn as_dense(&self) -> Option<&Array> {
         match self {
             Self::Dense(weight) => Some(weight),

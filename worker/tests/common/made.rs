@@ -16,7 +16,7 @@ use worker::quantize::{self, Job};
 use worker::weights::config::{Packing, PackingMode};
 
 /// The toys that are made.
-pub(crate) const MADE: [&str; 14] = [
+pub(crate) const MADE: [&str; 22] = [
     "glm4",
     "granite",
     "olmo2",
@@ -31,6 +31,14 @@ pub(crate) const MADE: [&str; 14] = [
     "exaone4-global",
     "glm4_moe",
     "minimax_m2",
+    "qwen3_5_moe",
+    "qwen3_next",
+    "lfm2_moe",
+    "gemma4",
+    "gemma4_text-experts",
+    "deepseek_v2",
+    "deepseek_v3",
+    "glm4_moe_lite",
 ];
 
 /// A folder with config.json, weights and golden.json.

@@ -15,8 +15,9 @@ use worker::weights::config::{Packing, PackingMode};
 use worker::weights::loader::Precision;
 
 use crate::driver::{Golden, Sequence, device, distance, goldens, load, prefill};
-use crate::experts::split_experts;
+use crate::experts::{WHOLE, split_experts, whole_experts};
 use crate::made::{Description, MADE, Toy};
+use crate::recurrent::original_folder;
 use crate::toys::ARCHITECTURES;
 
 type Tensors = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
@@ -97,6 +98,44 @@ fn every_made_family_is_packed_as_by_mlx_lm() {
         let digest: String = sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(expected["sha256"], digest, "{family}-{form} differs from mlx-lm's");
         assert_eq!(config(toy.path())["quantization"], expected["quantization"], "{family}-{form}");
+    }
+}
+
+/// mlx-lm's files have convolutions in another shape, and the norms of Qwen 3.5 plus one.
+#[test]
+fn original_files_are_converted_as_by_mlx_lm() {
+    let _device = device();
+    for name in ["lfm2", "qwen3_5"] {
+        let folder = original_folder(&format!("{name}-fp32"));
+        let (_root, output, _) = convert(folder.path(), affine(4, 32));
+        assert_equal(&tensors(&output), &tensors(&goldens().join(format!("{name}-4bit"))), name);
+    }
+}
+
+#[test]
+fn experts_in_two_tensors_are_packed_as_stacked_ones() {
+    let _device = device();
+    for (name, stacked) in WHOLE {
+        let folder = whole_experts(&format!("{name}-fp32"), stacked);
+        let (_root, output, events) = convert(folder.path(), affine(4, 32));
+        assert_equal(&tensors(&output), &tensors(Toy::open(&format!("{name}-4bit")).path()), name);
+        let QuantizeEvent::Planned { read, .. } = &events[0] else { panic!("{events:?}") };
+        let all = tensors(folder.path()).values().map(|(_, _, data)| data.len() as u64).sum::<u64>();
+        assert_eq!(*read, all, "{name}: every byte is read once");
+    }
+}
+
+/// As in mlx-lm, the decays of Qwen 3.5 keep their type.
+#[test]
+fn decays_keep_their_type() {
+    let _device = device();
+    let copy = original_folder("qwen3_5-fp32");
+    let mut fields = config(copy.path());
+    fields["torch_dtype"] = "bfloat16".into();
+    fs::write(copy.path().join("config.json"), fields.to_string()).unwrap();
+    let (_root, output, _) = convert(copy.path(), affine(4, 32));
+    for (name, (dtype, ..)) in tensors(&output) {
+        assert!((dtype == "F32") == name.ends_with("A_log"), "{name} is {dtype}");
     }
 }
 

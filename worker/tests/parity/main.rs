@@ -7,6 +7,7 @@ mod conversion;
 mod driver;
 mod experts;
 mod folders;
+mod latent;
 #[path = "../common/made.rs"]
 mod made;
 #[path = "../common/models.rs"]

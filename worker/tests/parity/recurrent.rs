@@ -3,12 +3,15 @@
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use worker::mlx::{self, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, argmax, device, distance, goldens, load, prefill, step};
+use crate::driver::{Golden, Sequence, argmax, device, distance, load, prefill, step};
+use crate::made::Toy;
 
-const MODELS: [&str; 2] = ["lfm2-fp32", "qwen3_5-fp32"];
+const MODELS: [&str; 5] =
+    ["lfm2-fp32", "qwen3_5-fp32", "qwen3_5_moe-fp32", "qwen3_next-fp32", "lfm2_moe-fp32"];
 /// Unordered blocks, some adjacent.
 const BLOCKS: [u32; 4] = [9, 3, 4, 1];
 /// Most drafts of a step.
@@ -30,9 +33,10 @@ fn greedy(runner: &mut MlxRunner, golden: &Golden, max_tokens: usize) -> Vec<u32
 #[test]
 fn text_is_that_of_mlx_lm_in_chunks_of_every_length() {
     let _device = device();
-    for name in MODELS {
-        let folder = goldens().join(name);
-        let (golden, mut runner) = (Golden::load(&folder), load(&folder, Precision::Float32));
+    // Gemma 4's layers that share keys are no recurrent state, but likewise read what another layer wrote.
+    for name in MODELS.into_iter().chain(["gemma4-fp32", "deepseek_v3-fp32"]) {
+        let toy = Toy::open(name);
+        let (golden, mut runner) = (Golden::load(toy.path()), load(toy.path(), Precision::Float32));
         for max_tokens in 1..=39 {
             assert_eq!(
                 greedy(&mut runner, &golden, max_tokens),
@@ -48,11 +52,11 @@ fn text_is_that_of_mlx_lm_in_chunks_of_every_length() {
 fn rejected_drafts_leave_no_trace() {
     let _device = device();
     // Other recurrent states are never taken back: their models do not draft.
-    for name in ["lfm2-fp32"] {
-        let folder = goldens().join(name);
-        let golden = Golden::load(&folder);
+    for name in ["lfm2-fp32", "lfm2_moe-fp32"] {
+        let toy = Toy::open(name);
+        let golden = Golden::load(toy.path());
         let options = LoadOptions { kv_bytes: Some(8 << 20), drafts: DRAFTS, ..LoadOptions::default() };
-        let mut runner = mlx::load(&folder, &options, &mut |_, _| ()).unwrap();
+        let mut runner = mlx::load(toy.path(), &options, &mut |_, _| ()).unwrap();
         for right in 0..DRAFTS as usize {
             let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
             prefill(&mut runner, &mut sequence, 17);
@@ -80,16 +84,8 @@ fn rejected_drafts_leave_no_trace() {
 fn original_files_give_the_results_of_converted_ones() {
     let _device = device();
     for name in MODELS {
-        let golden = Golden::load(&goldens().join(name));
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(goldens().join(name).join("config.json"), folder.path().join("config.json")).unwrap();
-        let bytes = std::fs::read(goldens().join(name).join("model.safetensors")).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
-        let tensors: Vec<_> = tensors.map(|(name, tensor)| original(&name, &tensor)).collect();
-        let views = tensors.iter().map(|(name, shape, data)| {
-            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
-        });
-        safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+        let golden = Golden::load(Toy::open(name).path());
+        let folder = original_folder(name);
         let mut sequence = Sequence::new(&golden.prompt, &BLOCKS);
         let logits = prefill(&mut load(folder.path(), Precision::Float32), &mut sequence, 39);
         let off = distance(&logits, &golden.logits);
@@ -97,17 +93,32 @@ fn original_files_give_the_results_of_converted_ones() {
     }
 }
 
+/// A copy of a toy as its original files are.
+pub(crate) fn original_folder(name: &str) -> TempDir {
+    let toy = Toy::open(name);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(toy.path().join("config.json"), folder.path().join("config.json")).unwrap();
+    let bytes = std::fs::read(toy.path().join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
+    let is_qwen = name.starts_with("qwen");
+    let tensors: Vec<_> = tensors.map(|(name, tensor)| original(is_qwen, &name, &tensor)).collect();
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
 /// Name, shape and bytes of a tensor in the original files.
-fn original(name: &str, tensor: &TensorView) -> (String, Vec<usize>, Vec<u8>) {
-    let qwen = name.strip_prefix("language_model.");
-    let from_one = qwen.is_some() && name.contains("norm") && !name.contains("linear_attn");
+fn original(is_qwen: bool, name: &str, tensor: &TensorView) -> (String, Vec<usize>, Vec<u8>) {
+    let from_one = is_qwen && name.contains("norm") && !name.contains("linear_attn");
     let numbers = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let numbers = numbers.map(|number| if from_one { number - 1.0 } else { number });
     let mut shape = tensor.shape().to_vec();
     if name.contains("conv") && shape.len() == 3 {
         shape.swap(1, 2);
     }
-    let name = match qwen.and_then(|name| name.strip_prefix("model.")) {
+    let name = match name.strip_prefix("language_model.model.") {
         Some(inner) => format!("model.language_model.{inner}"),
         None => name.to_owned(),
     };
@@ -122,12 +133,26 @@ fn unsupported_settings_are_refused_by_name() {
         ("lfm2-fp32", "block_ff_dim", json!(0), "block_ff_dim (0)"),
         ("lfm2-fp32", "full_attn_idxs", json!(null), "layer_types is missing"),
         ("lfm2-fp32", "layer_types", json!(["mamba"]), "\"mamba\" (layer_types)"),
-        ("qwen3_5-fp32", "num_experts", json!(8), "num_experts"),
+        ("qwen3_5-fp32", "num_experts", json!(8), "num_experts_per_tok"),
         ("qwen3_5-fp32", "linear_num_value_heads", json!(3), "linear_num_value_heads (3)"),
         ("qwen3_5-fp32", "linear_conv_kernel_dim", json!(99), "linear_conv_kernel_dim is 99"),
         ("qwen3_5-fp32", "num_attention_heads", json!(3), "3 heads over 2"),
+        ("qwen3_5-fp32", "intermediate_size", json!(null), "intermediate_size is missing"),
+        ("lfm2-fp32", "block_auto_adjust_ff_dim", json!(null), "block_auto_adjust_ff_dim is missing"),
+        ("gemma4-fp32", "num_kv_shared_layers", json!(5), "layer 0 has no earlier one"),
+        ("gemma4-fp32", "layer_types", json!(["mamba"]), "names 1 of 5 layers"),
+        ("gemma4-fp32", "global_head_dim", json!(3), "of width 3"),
+        ("gemma4-fp32", "enable_moe_block", json!(true), "num_experts, top_k_experts"),
+        ("deepseek_v3-fp32", "topk_group", json!(0), "0 of 3 groups (n_group, topk_group)"),
+        ("deepseek_v3-fp32", "topk_method", json!("greedy"), "topk_method \"greedy\""),
+        ("deepseek_v3-fp32", "scoring_func", json!("softmax"), "scoring_func is that of another family"),
+        ("deepseek_v3-fp32", "moe_layer_freq", json!(2), "moe_layer_freq"),
+        ("deepseek_v3-fp32", "kv_lora_rank", json!(0), "kv_lora_rank is 0"),
+        ("deepseek_v3-fp32", "qk_rope_head_dim", json!(15), "qk_rope_head_dim is 15: it must be even"),
+        ("deepseek_v2-fp32", "topk_method", json!("group_limited_greedy"), "group_limited_greedy"),
     ] {
-        let text = std::fs::read_to_string(goldens().join(name).join("config.json")).unwrap();
+        let toy = Toy::open(name);
+        let text = std::fs::read_to_string(toy.path().join("config.json")).unwrap();
         let mut config: Value = serde_json::from_str(&text).unwrap();
         match config.get_mut("text_config") {
             Some(nested) => nested[field] = value,
@@ -135,7 +160,7 @@ fn unsupported_settings_are_refused_by_name() {
         }
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-        let weights = goldens().join(name).join("model.safetensors");
+        let weights = toy.path().join("model.safetensors");
         std::fs::copy(weights, folder.path().join("model.safetensors")).unwrap();
         let error = mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap_err();
         assert!(error.to_string().contains(expected), "{name}: {error}");

@@ -6,7 +6,7 @@ use crate::engine::runner::RowSampling;
 use crate::kernels::device_lock::device;
 use crate::kv::{BlockShape, KvPool, KvShape, KvStep};
 
-const KV: KvShape = KvShape { layers: 1, kv_heads: 1, head_dim: 8, dtype: Dtype::Float32 };
+const KV: KvShape = KvShape { layers: 1, kv_heads: 1, head_dim: 8, value_dim: None, dtype: Dtype::Float32 };
 const WIDTH: i32 = 4;
 
 /// A different number for each sequence, version of its text, position and layer.

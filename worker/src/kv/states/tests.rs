@@ -6,7 +6,7 @@ use crate::engine::runner::Row;
 use crate::kernels::device_lock::device;
 use crate::kv::{BlockShape, KvPool, KvShape, KvStep};
 
-const KV: KvShape = KvShape { layers: 1, kv_heads: 1, head_dim: 8, dtype: Dtype::Float32 };
+const KV: KvShape = KvShape { layers: 1, kv_heads: 1, head_dim: 8, value_dim: None, dtype: Dtype::Float32 };
 const SHAPE: StateShape = StateShape { layers: 2, heads: 1, matrix: [1, 2] };
 
 fn pool() -> KvPool {

@@ -74,14 +74,16 @@ fn sparse_moe_returns_the_weighted_sum_of_its_experts() {
     let _device = device();
     let router = Linear::new(Weight::Dense(normal(&[SHAPE.experts, 64])), Some(normal(&[SHAPE.experts])));
     let (gate_proj, up_proj, down_proj) = (stacked(32, 64), stacked(32, 64), stacked(64, 32));
-    for weighting in
-        [Weighting::Chosen, Weighting::All { normalized: true }, Weighting::All { normalized: false }]
-    {
+    for weighting in [
+        Weighting::Chosen,
+        Weighting::All { normalized: true, factor: 1.0 },
+        Weighting::All { normalized: false, factor: 1.0 },
+    ] {
         let parts = (router.clone(), gate_proj.clone(), up_proj.clone(), down_proj.clone());
         let (router, gate_proj, up_proj, down_proj) = parts;
         // With all experts chosen, every weighting is the plain softmax.
         let shape = MoeShape { chosen: SHAPE.experts, weighting, ..SHAPE };
-        let moe = SparseMoe { router, choice_bias: None, gate_proj, up_proj, down_proj, shape, on_cpu: true };
+        let moe = SparseMoe { router, by_expert: None, gate_proj, up_proj, down_proj, shape, on_cpu: true };
         let x = normal(&[7, 64]);
         let weights = ops::softmax_axis(moe.router.forward(&x).unwrap(), -1, true).unwrap();
         let mut sum = Array::from_f32(0.0);
@@ -119,6 +121,35 @@ fn clipped_activation_clips_gate_from_above_and_up_from_both_sides() {
     assert!(distance(&ours, &Array::from_slice(&expected, &[3])) < 1e-5);
 }
 
+/// The second group has the best expert, and the first the best two together.
+#[test]
+fn experts_of_the_best_groups_keep_their_scores() {
+    let _device = device();
+    let scores = Array::from_slice(&[0.5f32, 0.4, 0.8, 0.0, 0.1, 0.2], &[1, 6]);
+    for (chosen, expected) in [
+        (1, [0.5, 0.4, 0.0, 0.0, 0.0, 0.0]),
+        (2, [0.5, 0.4, 0.8, 0.0, 0.0, 0.0]),
+        (3, [0.5, 0.4, 0.8, 0.0, 0.1, 0.2]),
+    ] {
+        let kept = of_best_groups(&scores, ExpertGroups { count: 3, chosen }).unwrap();
+        assert_eq!(kept.as_slice::<f32>(), expected, "{chosen}");
+    }
+}
+
+#[test]
+fn check_with_impossible_groups_fails() {
+    let shape = |count, chosen| {
+        let groups = Some(ExpertGroups { count, chosen });
+        let routing = SigmoidRouting { bias: None, normalized: true, added: 0.0, factor: 1.0, groups };
+        MoeShape { experts: 6, chosen: 3, weighting: Weighting::Sigmoid(routing), ..SHAPE }
+    };
+    assert!(shape(3, 2).check().is_ok() && shape(1, 1).check().is_ok());
+    // One group of two has no three experts.
+    for (count, chosen) in [(3, 1), (4, 2), (0, 0), (3, 4), (3, 0)] {
+        assert!(shape(count, chosen).check().is_err(), "{count}, {chosen}");
+    }
+}
+
 /// The bias decides on the choice, and does not count for the weights.
 #[test]
 fn sigmoid_routing_chooses_by_biased_scores_and_weighs_by_plain_ones() {
@@ -126,8 +157,8 @@ fn sigmoid_routing_chooses_by_biased_scores_and_weighs_by_plain_ones() {
     let scores = Array::from_slice(&[2.0f32, 1.0, 0.0, -3.0], &[1, 4]);
     let bias = Array::from_slice(&[-1.0f32, 0.0, 0.0, 1.0], &[4]);
     for (normalized, factor) in [(true, 2.0), (false, 1.0)] {
-        let routing = SigmoidRouting { bias: "bias", normalized, factor, plain_router: false };
-        let (best, weights) = choose_by_sigmoid(&scores, 2, routing, &bias).unwrap();
+        let routing = SigmoidRouting { bias: Some("bias"), normalized, added: 0.0, factor, groups: None };
+        let (best, weights) = choose_by_sigmoid(&scores, 2, routing, Some(&bias)).unwrap();
         let best = best.as_dtype(Dtype::Int32).unwrap();
         transforms::eval([&best, &weights]).unwrap();
         let mut pairs: Vec<(i32, f32)> =

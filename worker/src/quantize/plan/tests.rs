@@ -7,7 +7,11 @@ fn wanted(packing: Packing) -> Wanted<'static> {
 }
 
 fn matrix_of(path: &str, shape: &[i32]) -> Request {
-    Request::Matrix { path: path.into(), shape: shape.to_vec(), parts: vec![path.into()] }
+    Request::Matrix {
+        path: path.into(),
+        shape: shape.to_vec(),
+        parts: vec![Source::whole(format!("{path}.weight"))],
+    }
 }
 
 fn types(names: &[(&str, Dtype)]) -> BTreeMap<String, Dtype> {
@@ -24,7 +28,7 @@ fn written(plan: &Plan) -> Vec<(String, Dtype, Vec<usize>)> {
 fn matrices_become_packed_weights_scales_and_biases_and_the_rest_stays() {
     let requests = [
         matrix_of("embed", &[10, 128]),
-        Request::Tensor { name: "norm.weight".into(), shape: vec![128] },
+        Request::Tensor { name: "norm.weight".into(), shape: vec![128], plus_one: false },
         matrix_of("odd", &[4, 96]),
     ];
     let stored =
@@ -66,7 +70,8 @@ fn mxfp4_has_bytes_as_scales_and_no_biases() {
 
 #[test]
 fn experts_are_stacked_and_routers_have_a_packing_of_their_own() {
-    let parts: Vec<String> = (0..3).map(|n| format!("model.layers.0.mlp.experts.{n}.up_proj")).collect();
+    let parts: Vec<Source> =
+        (0..3).map(|n| Source::whole(format!("model.layers.0.mlp.experts.{n}.up_proj.weight"))).collect();
     let stacked = Request::Matrix {
         path: "model.layers.0.mlp.switch_mlp.up_proj".into(),
         shape: vec![3, 8, 64],
@@ -84,8 +89,7 @@ fn experts_are_stacked_and_routers_have_a_packing_of_their_own() {
     );
     let weight = |at: usize| plan.items[at].tensors()[0].shape.clone();
     assert_eq!((weight(0), weight(1)), (vec![3, 16], vec![3, 8, 8]));
-    let sources: Vec<String> = parts.iter().map(|part| format!("{part}.weight")).collect();
-    assert_eq!(plan.items[1].sources, sources);
+    assert_eq!(plan.items[1].sources, parts);
     // As in mlx-lm, it is named although it is the same.
     let same = Wanted { packing: FINE, ..family };
     let plan = Plan::new(&requests, &BTreeMap::new(), &same).unwrap();
@@ -99,9 +103,9 @@ fn experts_are_stacked_and_routers_have_a_packing_of_their_own() {
 fn biases_of_routers_keep_their_type() {
     let names = ["model.layers.0.mlp.gate.e_score_correction_bias", "model.norm.weight"];
     let mut requests = vec![matrix_of("x", &[8, 64])];
-    requests.extend(names.map(|name| Request::Tensor { name: name.into(), shape: vec![8] }));
+    requests.extend(names.map(|name| Request::Tensor { name: name.into(), shape: vec![8], plus_one: false }));
     let stored = types(&names.map(|name| (name, Dtype::F32)));
-    let all = Wanted { dtype: Some(Dtype::BF16), ..wanted(FOUR) };
+    let all = Wanted { dtype: Some(Dtype::BF16), model_type: "glm4_moe", ..wanted(FOUR) };
     let plan = Plan::new(&requests, &stored, &all).unwrap();
     let kinds: Vec<Dtype> = plan.items[1..].iter().map(|item| item.dtype).collect();
     assert_eq!(kinds, [Dtype::F32, Dtype::BF16]);
@@ -123,9 +127,9 @@ fn what_does_not_fit_is_refused_by_name() {
     let family = Wanted { model_type: "gpt_oss", ..wanted(Packing::MXFP4) };
     let text = refusal(&router, &none, &family);
     assert!(text.starts_with("model.layers.0.mlp.router has 96 inputs, and groups of 64"), "{text}");
-    let mixed =
-        Request::Matrix { path: "x".into(), shape: vec![2, 8, 64], parts: vec!["a".into(), "b".into()] };
-    let stored = types(&[("a.weight", Dtype::F32), ("b.weight", Dtype::BF16)]);
+    let parts = ["a", "b"].map(|name| Source::whole(name.into())).into();
+    let mixed = Request::Matrix { path: "x".into(), shape: vec![2, 8, 64], parts };
+    let stored = types(&[("a", Dtype::F32), ("b", Dtype::BF16)]);
     let text = refusal(&[mixed], &stored, &wanted(FOUR));
     assert_eq!(text, "x.weight has parts of different types: F32 and BF16");
 }

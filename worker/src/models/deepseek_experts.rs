@@ -1,0 +1,124 @@
+//! The mixtures of experts of DeepSeek, which GLM and Kimi have too.
+//!
+//! Reference: `deepseek_v2.py`, `deepseek_v3.py` and `glm4_moe.py` of mlx-lm 0.32.2.
+
+use serde::Deserialize;
+
+use crate::layers::feed_forward::{SharedExpert, Sparse};
+use crate::layers::mlp::Activation;
+use crate::layers::moe::{ExpertGroups, MoeNames, MoeShape, SigmoidRouting, Weighting};
+use crate::weights::LoadError;
+use crate::weights::loader::Loader;
+
+/// How a family turns a router's scores into weights, if config.json does not state it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scoring {
+    /// DeepSeek V2's.
+    Softmax,
+    /// That of DeepSeek V3 and GLM.
+    Sigmoid,
+}
+
+/// The fields of config.json about experts.
+#[derive(Debug, Deserialize)]
+pub(super) struct Experts {
+    n_routed_experts: Option<i32>,
+    num_experts_per_tok: Option<i32>,
+    #[serde(default)]
+    moe_intermediate_size: i32,
+    n_shared_experts: Option<i32>,
+    n_group: Option<i32>,
+    topk_group: Option<i32>,
+    norm_topk_prob: Option<bool>,
+    routed_scaling_factor: Option<f32>,
+    #[serde(default)]
+    first_k_dense_replace: usize,
+    moe_layer_freq: Option<usize>,
+    scoring_func: Option<String>,
+    topk_method: Option<String>,
+}
+
+impl Experts {
+    /// Reads config.json.
+    ///
+    /// # Errors
+    /// A field has the wrong type.
+    pub(super) fn read(loader: &Loader) -> Result<Self, LoadError> {
+        loader.config().args()
+    }
+
+    /// The mixtures of a model of width `size`; `None` if it has none.
+    ///
+    /// # Errors
+    /// A sentence, for routing that is not supported.
+    pub(super) fn sparse(&self, size: i32, default: Scoring) -> Result<Option<Sparse>, String> {
+        let Some(experts) = self.n_routed_experts else { return Ok(None) };
+        if let Some(step) = self.moe_layer_freq.filter(|step| *step != 1) {
+            return Err(format!("experts in every {step}th layer (moe_layer_freq) are not supported"));
+        }
+        let shared = self.shared_width()?;
+        Ok(Some(Sparse {
+            path: "mlp",
+            names: MoeNames {
+                router: "gate",
+                plain_router: true,
+                stacked: "switch_mlp",
+                each: ["gate_proj", "up_proj", "down_proj"],
+                whole: None,
+            },
+            shape: MoeShape {
+                size,
+                hidden: self.moe_intermediate_size,
+                experts,
+                chosen: self.num_experts_per_tok.unwrap_or(1),
+                weighting: self.weighting(default)?,
+                activation: Activation::Silu,
+                biases: false,
+            },
+            step: 1,
+            dense_layers: (0..self.first_k_dense_replace).collect(),
+            shared: shared.map(|hidden| SharedExpert { path: "shared_experts", hidden, gate: None }),
+        }))
+    }
+
+    fn weighting(&self, default: Scoring) -> Result<Weighting, String> {
+        let factor = self.routed_scaling_factor.unwrap_or(1.0);
+        let scoring = match self.scoring_func.as_deref() {
+            None => default,
+            Some("softmax") => Scoring::Softmax,
+            Some("sigmoid") => Scoring::Sigmoid,
+            Some(other) => return Err(format!("scoring_func \"{other}\" is not supported")),
+        };
+        if scoring != default {
+            return Err("scoring_func is that of another family".into());
+        }
+        let groups = match (self.n_group, self.topk_group) {
+            (Some(count), chosen) if count != 1 => Some(ExpertGroups { count, chosen: chosen.unwrap_or(1) }),
+            _ => None,
+        };
+        match (scoring, self.topk_method.as_deref()) {
+            (Scoring::Softmax, Some("group_limited_greedy")) => {
+                Err("topk_method \"group_limited_greedy\" is not supported".into())
+            }
+            (Scoring::Softmax, _) => Ok(Weighting::All { normalized: false, factor }),
+            (Scoring::Sigmoid, None | Some("noaux_tc")) => {
+                let chosen = self.num_experts_per_tok.unwrap_or(1);
+                Ok(Weighting::Sigmoid(SigmoidRouting {
+                    bias: Some("gate.e_score_correction_bias"),
+                    normalized: self.norm_topk_prob.unwrap_or(true) && chosen > 1,
+                    added: 0.0,
+                    factor,
+                    groups,
+                }))
+            }
+            (Scoring::Sigmoid, Some(other)) => Err(format!("topk_method \"{other}\" is not supported")),
+        }
+    }
+
+    /// Width of the shared experts together; `None` if there are none.
+    fn shared_width(&self) -> Result<Option<i32>, String> {
+        let Some(shared) = self.n_shared_experts.filter(|shared| *shared != 0) else { return Ok(None) };
+        let width = self.moe_intermediate_size.checked_mul(shared).filter(|width| *width > 0);
+        width.map(Some).ok_or_else(|| format!("{shared} shared experts (n_shared_experts) cannot be"))
+    }
+}
