@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use ipc_proto::supervisor::Details;
 
+mod fields;
 mod inspect;
 mod reader;
 mod scan;

@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::fields::Fields;
+
 /// The settings of a sentence-transformers model.
 pub(super) const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 /// Bytes. No supported model has a larger safetensors header.
@@ -24,18 +26,8 @@ const MAX_HEADER: u64 = 64 << 20;
 const METADATA: &str = "__metadata__";
 /// Bytes of a safetensors file before the header: its length.
 const LENGTH_BYTES: u64 = 8;
-/// Tokens in a block of the worker's KV pool.
-const BLOCK_TOKENS: u64 = 32;
 /// On a CPU the worker unpacks weights to fp32. On Apple Silicon they stay as stored.
 const UNPACKED: bool = !cfg!(target_os = "macos");
-
-/// Gemma 3's files omit fields that have these default values. The worker assumes the same.
-const GEMMA3_DEFAULTS: [(&str, u64); 4] = [
-    ("num_attention_heads", 8),
-    ("num_key_value_heads", 4),
-    ("head_dim", 256),
-    ("max_position_embeddings", 131_072),
-];
 
 /// A tensor's entry in a safetensors header (<https://huggingface.co/docs/safetensors>).
 #[derive(Debug, Deserialize)]
@@ -200,50 +192,9 @@ fn apply_config(details: &mut Details, config: &Value) {
     if details.architecture.is_empty() {
         details.problem = Some("config.json: \"model_type\" is missing".into());
     }
-    // A vision model keeps its language model's fields in a nested object.
-    let inner = config.get("text_config").unwrap_or(config);
-    let defaults: &[(&str, u64)] = if details.architecture == "gemma3" { &GEMMA3_DEFAULTS } else { &[] };
-    let default = |name: &str| defaults.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-    let number = |name: &str| inner.get(name).and_then(Value::as_u64).or_else(|| default(name));
-    details.context = number("max_position_embeddings").and_then(|n| u32::try_from(n).ok());
-    let heads = number("num_attention_heads").unwrap_or(0);
-    let head_size = number("head_dim").or_else(|| number("hidden_size")?.checked_div(heads)).unwrap_or(0);
-    let layers = number("num_hidden_layers").unwrap_or(0);
-    let kv_heads = number("num_key_value_heads").unwrap_or(heads);
-    let product =
-        |numbers: [u64; 3]| numbers.into_iter().fold(1, |product: u64, n| product.saturating_mul(n));
-    let others = layers_without_attention(inner, layers);
-    let attention = product([layers - others, kv_heads, head_size]).saturating_mul(2 * BLOCK_TOKENS);
-    let [key_heads, key_dim, value_heads, value_dim] =
-        ["linear_num_key_heads", "linear_key_head_dim", "linear_num_value_heads", "linear_value_head_dim"]
-            .map(|name| number(name).unwrap_or(0));
-    let channels = match number("conv_L_cache") {
-        Some(_) => number("hidden_size").unwrap_or(0),
-        None => product([2, key_heads, key_dim]).saturating_add(product([1, value_heads, value_dim])),
-    };
-    // Of every block, the inputs of the kernel's last tokens.
-    let kernel = number("conv_L_cache").or_else(|| number("linear_conv_kernel_dim")).unwrap_or(0);
-    let block = attention.saturating_add(product([others, channels, kernel]));
-    // As many states as take the memory of the blocks.
-    let state = product([others, value_heads, value_dim]).saturating_mul(key_dim);
-    let share = state.checked_div(state.div_ceil(block.max(1))).unwrap_or(0);
-    // In fp32, as the pool keeps them on a CPU.
-    details.kv_bytes_per_token = block.saturating_add(share).div_ceil(BLOCK_TOKENS).saturating_mul(4);
-}
-
-/// How many of the layers have a short convolution (LFM2) or linear attention (Qwen 3.5) in place of attention.
-fn layers_without_attention(config: &Value, layers: u64) -> u64 {
-    if config.get("conv_L_cache").or_else(|| config.get("linear_conv_kernel_dim")).is_none() {
-        return 0;
-    }
-    let list = |name: &str| config.get(name).and_then(Value::as_array);
-    let attention = list("full_attn_idxs").map(Vec::len).or_else(|| {
-        let types = list("layer_types")?;
-        Some(types.iter().filter(|kind| kind.as_str() == Some("full_attention")).count())
-    });
-    let interval = config.get("full_attention_interval").and_then(Value::as_u64).unwrap_or(4).max(1);
-    let attention = attention.map_or(layers / interval, |attention| attention as u64);
-    layers.saturating_sub(attention)
+    let fields = Fields::new(config, &details.architecture);
+    details.context = fields.context();
+    details.kv_bytes_per_token = fields.kv_bytes_per_token();
 }
 
 fn apply_templates(details: &mut Details, folder: &Path) {
@@ -256,7 +207,7 @@ fn apply_templates(details: &mut Details, folder: &Path) {
     details.chat_problem = templates.problem();
     let text = |purpose| templates.text(purpose).unwrap_or_default();
     *tools = *chat && text(Purpose::Tools).contains("tools");
-    let marks = ["<think>", "reasoning_content", "<|channel|>"];
+    let marks = ["<think>", "reasoning_content", "<|channel|>", "<|channel>thought"];
     *reasoning = *chat && marks.iter().any(|mark| text(Purpose::Chat).contains(mark));
     details.reasoning_control = match text(Purpose::Chat) {
         _ if !details.capabilities.reasoning => ReasoningControl::Fixed,

@@ -239,6 +239,40 @@ fn recurrent_states_have_a_share_in_every_block() {
     assert_eq!(inspect::inspect(root.path()).kv_bytes_per_token, (block + share).div_ceil(32) * 4);
 }
 
+/// Gemma 4 E2B, and a model with experts: layers without a window have wider heads, and the last ones keep no keys of their own.
+#[test]
+fn global_layers_have_wider_heads_and_shared_layers_none() {
+    let types = |layers: u64, step: u64| -> Vec<&str> {
+        (1..=layers).map(|n| if n % step == 0 { "full_attention" } else { "sliding_attention" }).collect()
+    };
+    let small = serde_json::json!({"model_type": "gemma4", "text_config": {"layer_types": types(35, 5)}});
+    let large = serde_json::json!({"model_type": "gemma4_text", "num_hidden_layers": 30, "num_key_value_heads": 8,
+        "num_global_key_value_heads": 2, "attention_k_eq_v": true, "num_kv_shared_layers": 0, "layer_types": types(30, 6)});
+    let plain = serde_json::json!({"model_type": "gemma4_unified", "text_config": {}});
+    for (config, numbers) in
+        [(small, 12 * 256 + 3 * 512), (large, 25 * 8 * 256 + 5 * 2 * 512), (plain, 12 * 256 + 3 * 512)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("config.json"), config.to_string()).unwrap();
+        write_weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "F32", &[64], 4)]);
+        let details = inspect::inspect(root.path());
+        assert_eq!((details.kv_bytes_per_token, details.problem), (2 * 4 * numbers, None), "{config}");
+    }
+}
+
+/// GLM 4.7 Flash.
+#[test]
+fn latent_attention_keeps_one_vector_a_layer() {
+    let root = tempfile::tempdir().unwrap();
+    let config = serde_json::json!({
+        "model_type": "glm4_moe_lite", "num_hidden_layers": 47, "num_attention_heads": 20, "num_key_value_heads": 20,
+        "hidden_size": 2048, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "v_head_dim": 256,
+    });
+    fs::write(root.path().join("config.json"), config.to_string()).unwrap();
+    write_weights(&root.path().join("model.safetensors"), &[("model.norm.weight", "F32", &[64], 4)]);
+    assert_eq!(inspect::inspect(root.path()).kv_bytes_per_token, 47 * 576 * 4);
+}
+
 #[test]
 fn mxfp4_weights_are_counted_in_both_layouts() {
     for (name, shape, width) in
