@@ -144,7 +144,7 @@ fn load_with_wrong_layers_norms_or_experts_names_the_problem() {
             "\"dynamic\" is not supported",
         ),
         ("exaone4-fp32", json!({"sliding_window_pattern": 0}), "sliding_window_pattern is 0"),
-        ("glm4_moe-fp32", json!({"n_group": 2}), "2 groups of experts (n_group) are not supported"),
+        ("glm4_moe-fp32", json!({"n_group": 2}), "of 2 groups (n_group, topk_group)"),
         ("glm4_moe-fp32", json!({"scoring_func": "softmax"}), "scoring_func \"softmax\" is not supported"),
         ("glm4_moe-fp32", json!({"num_experts_per_tok": 6}), "6 of 5 experts (num_experts_per_tok)"),
         ("glm4_moe-fp32", json!({"first_k_dense_replace": 0}), "layers.0.mlp.gate.weight is missing"),

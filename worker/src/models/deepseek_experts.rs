@@ -10,13 +10,23 @@ use crate::layers::moe::{ExpertGroups, MoeNames, MoeShape, SigmoidRouting, Weigh
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
-/// How a family turns a router's scores into weights, if config.json does not state it.
+/// How a family turns a router's scores into weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scoring {
     /// DeepSeek V2's.
     Softmax,
     /// That of DeepSeek V3 and GLM.
     Sigmoid,
+}
+
+impl Scoring {
+    /// Its name in config.json.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
 }
 
 /// The fields of config.json about experts.
@@ -51,7 +61,7 @@ impl Experts {
     ///
     /// # Errors
     /// A sentence, for routing that is not supported.
-    pub(super) fn sparse(&self, size: i32, default: Scoring) -> Result<Option<Sparse>, String> {
+    pub(super) fn sparse(&self, size: i32, scoring: Scoring) -> Result<Option<Sparse>, String> {
         let Some(experts) = self.n_routed_experts else { return Ok(None) };
         if let Some(step) = self.moe_layer_freq.filter(|step| *step != 1) {
             return Err(format!("experts in every {step}th layer (moe_layer_freq) are not supported"));
@@ -71,7 +81,7 @@ impl Experts {
                 hidden: self.moe_intermediate_size,
                 experts,
                 chosen: self.num_experts_per_tok.unwrap_or(1),
-                weighting: self.weighting(default)?,
+                weighting: self.weighting(scoring)?,
                 activation: Activation::Silu,
                 biases: false,
             },
@@ -81,16 +91,10 @@ impl Experts {
         }))
     }
 
-    fn weighting(&self, default: Scoring) -> Result<Weighting, String> {
+    fn weighting(&self, scoring: Scoring) -> Result<Weighting, String> {
         let factor = self.routed_scaling_factor.unwrap_or(1.0);
-        let scoring = match self.scoring_func.as_deref() {
-            None => default,
-            Some("softmax") => Scoring::Softmax,
-            Some("sigmoid") => Scoring::Sigmoid,
-            Some(other) => return Err(format!("scoring_func \"{other}\" is not supported")),
-        };
-        if scoring != default {
-            return Err("scoring_func is that of another family".into());
+        if let Some(other) = self.scoring_func.as_deref().filter(|name| *name != scoring.name()) {
+            return Err(format!("scoring_func \"{other}\" is not supported for this architecture"));
         }
         let groups = match (self.n_group, self.topk_group) {
             (Some(count), chosen) if count != 1 => Some(ExpertGroups { count, chosen: chosen.unwrap_or(1) }),

@@ -263,10 +263,10 @@ impl Model {
     pub fn load_sparse(loader: &Loader) -> Result<Self, LoadError> {
         let (args, experts): (Args, Experts) = (loader.config().args()?, loader.config().args()?);
         let sparse = experts.sparse(&args);
-        Self::with_experts(loader, args, Some(sparse))
+        Self::with_experts(loader, args, Some(&sparse))
     }
 
-    fn with_experts(loader: &Loader, args: Args, sparse: Option<Sparse>) -> Result<Self, LoadError> {
+    fn with_experts(loader: &Loader, args: Args, sparse: Option<&Sparse>) -> Result<Self, LoadError> {
         args.check().map_err(|problem| loader.config().problem(problem))?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let tied = args.tie_word_embeddings.or(args.tie_embedding).unwrap_or(true);
@@ -275,7 +275,7 @@ impl Model {
         let mut attention_layers = 0;
         let mut layers = Vec::new();
         for layer in 0..args.num_hidden_layers {
-            layers.push(DecoderLayer::load(loader, (&args, sparse.as_ref()), layer, attention_layers)?);
+            layers.push(DecoderLayer::load(loader, (&args, sparse), layer, attention_layers)?);
             attention_layers += usize::from(args.attends(layer));
         }
         let embedding_norm = loader.tensor("model.embedding_norm.weight", &[args.hidden_size])?;

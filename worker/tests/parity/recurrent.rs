@@ -145,7 +145,7 @@ fn unsupported_settings_are_refused_by_name() {
         ("gemma4-fp32", "enable_moe_block", json!(true), "num_experts, top_k_experts"),
         ("deepseek_v3-fp32", "topk_group", json!(0), "0 of 3 groups (n_group, topk_group)"),
         ("deepseek_v3-fp32", "topk_method", json!("greedy"), "topk_method \"greedy\""),
-        ("deepseek_v3-fp32", "scoring_func", json!("softmax"), "scoring_func is that of another family"),
+        ("deepseek_v3-fp32", "scoring_func", json!("softmax"), "scoring_func \"softmax\""),
         ("deepseek_v3-fp32", "moe_layer_freq", json!(2), "moe_layer_freq"),
         ("deepseek_v3-fp32", "kv_lora_rank", json!(0), "kv_lora_rank is 0"),
         ("deepseek_v3-fp32", "qk_rope_head_dim", json!(15), "qk_rope_head_dim is 15: it must be even"),

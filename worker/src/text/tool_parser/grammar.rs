@@ -3,6 +3,7 @@
 //! The text around a call is literal. Its arguments are a nested JSON grammar with the function's schema as its root.
 
 mod members;
+mod named;
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -10,7 +11,7 @@ use std::fmt::Write;
 use ipc_proto::generate::{Tool, ToolChoice, ToolInput};
 use serde_json::{Map, Value, json};
 
-use super::{ToolFormat, cohere, deepseek, granite, hermes, kimi, minimax, mistral, phi, pythonic, seed};
+use super::{ToolFormat, cohere, granite, hermes, minimax, mistral, phi, pythonic, seed};
 use crate::text::grammar::{TextForm, function_comment, json_text, text_terminal};
 
 /// The demands on an output.
@@ -196,44 +197,9 @@ impl LarkBuilder<'_> {
                 let first = format!("{} {}", self.call_list(), self.marker(phi::CLOSE));
                 CallSyntax { open: Some(phi::OPEN), first, ..CallSyntax::default() }
             }
-            ToolFormat::MistralArgs => {
-                self.call_rules(|builder, at, tool| {
-                    let args = builder.marker(mistral::ARGS);
-                    format!("{} {args} args{at}", literal(&tool.name))
-                })?;
-                let next = Some(format!("{} call", self.marker(mistral::OPEN)));
-                CallSyntax { open: Some(mistral::OPEN), first: "call".into(), next, no_call: None }
-            }
-            ToolFormat::DeepSeek | ToolFormat::DeepSeekR1 => {
-                let is_r1 = format == ToolFormat::DeepSeekR1;
-                self.call_rules(|builder, at, tool| {
-                    let [call, name_end, end] = [deepseek::CALL, deepseek::NAME_END, deepseek::CALL_END]
-                        .map(|marker| builder.marker(marker));
-                    let (kind, name) = (literal(deepseek::KIND), &tool.name);
-                    let [open, close] = deepseek::FENCE;
-                    let (open, close) = (literal(&format!("{name}{open}")), literal(close));
-                    if is_r1 {
-                        format!("{call} {kind} {name_end} {open} args{at} {close} {end}")
-                    } else {
-                        format!("{call} {} {name_end} args{at} {end}", literal(name))
-                    }
-                })?;
-                self.calls_within(
-                    deepseek::OPEN,
-                    if is_r1 { r#""\n" call"# } else { "call" },
-                    deepseek::CLOSE,
-                )
-            }
-            ToolFormat::Kimi => {
-                self.rule("INDEX", "/[0-9]{1,4}/");
-                self.call_rules(|builder, at, tool| {
-                    let [call, name_end, end] =
-                        [kimi::CALL, kimi::NAME_END, kimi::CALL_END].map(|marker| builder.marker(marker));
-                    let id = literal(&format!("functions.{}:", tool.name));
-                    format!("{call} {id} INDEX {name_end} args{at} {end}")
-                })?;
-                self.calls_within(kimi::OPEN, "call", kimi::CLOSE)
-            }
+            ToolFormat::MistralArgs => self.mistral_calls()?,
+            ToolFormat::DeepSeek | ToolFormat::DeepSeekR1 => self.deepseek_calls(format)?,
+            ToolFormat::Kimi => self.kimi_calls()?,
             ToolFormat::Gemma | ToolFormat::Gemma4 => {
                 self.argument_lists(format)?;
                 let markers = format.markers();
@@ -261,13 +227,6 @@ impl LarkBuilder<'_> {
                 CallSyntax { first: "call".into(), no_call, ..CallSyntax::default() }
             }
         })
-    }
-
-    /// Calls between two markers, one pair for all. `next` is a call after another one.
-    fn calls_within(&self, open: &'static str, next: &str, close: &str) -> CallSyntax {
-        let more = if self.spec.parallel { format!(" ({next})*") } else { String::new() };
-        let first = format!("call{more} {}", self.marker(close));
-        CallSyntax { open: Some(open), first, ..CallSyntax::default() }
     }
 
     /// Calls between two tags, one pair for each.
