@@ -35,6 +35,8 @@ pub(crate) struct Arguments {
     ask: String,
 }
 
+/// The servers' log: what a person must know. tarpc warns of every connection that ends, at each stop.
+pub(crate) const QUIET_LOG: &str = "warn,tarpc=off";
 /// How long mlxd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -138,7 +140,7 @@ impl Server {
     pub(crate) fn start(port: u16, home: &Path, models: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(paths::program("mlxd"));
         command.arg("serve").args(["--port", &port.to_string(), "--home"]).arg(home);
-        command.arg("--models").arg(models).env("MLXD_LOG", "warn");
+        command.arg("--models").arg(models).env("MLXD_LOG", QUIET_LOG);
         Ok(Self(command.spawn().context("cannot start mlxd")?))
     }
 

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::MODEL;
+use crate::demo::QUIET_LOG;
 use crate::{health, paths};
 
 /// How long a server may take to answer; mlx-lm imports for seconds.
@@ -41,7 +42,7 @@ impl Server {
         let home = tempfile::tempdir()?;
         let mut command = Command::new(programs.join("mlxd"));
         command.args(["serve", "--port", &port.to_string(), "--home"]).arg(home.path());
-        command.arg("--models").arg(models).env("MLXD_LOG", "warn");
+        command.arg("--models").arg(models).env("MLXD_LOG", QUIET_LOG);
         if null {
             command.env("MLXD_WORKER_RUNNER", "null");
         }
@@ -56,7 +57,7 @@ impl Server {
         command
             .args(["serve", "--port", &port.to_string(), "--home"])
             .arg(home.path())
-            .env("MLXD_LOG", "warn");
+            .env("MLXD_LOG", QUIET_LOG);
         Self::start("mlxd", port, MODEL.into(), command, Some(home))
     }
 
