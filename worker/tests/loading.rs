@@ -148,6 +148,16 @@ fn load_with_wrong_layers_norms_or_experts_names_the_problem() {
         ("glm4_moe-fp32", json!({"scoring_func": "softmax"}), "scoring_func \"softmax\" is not supported"),
         ("glm4_moe-fp32", json!({"num_experts_per_tok": 6}), "6 of 5 experts (num_experts_per_tok)"),
         ("glm4_moe-fp32", json!({"first_k_dense_replace": 0}), "layers.0.mlp.gate.weight is missing"),
+        (
+            "glm4_moe-fp32",
+            json!({"first_k_dense_replace": u64::MAX}),
+            "layers.1.mlp.gate_proj.weight is missing",
+        ),
+        (
+            "deepseek_v3-fp32",
+            json!({"first_k_dense_replace": u64::MAX}),
+            "layers.1.mlp.gate_proj.weight is missing",
+        ),
         ("minimax_m2-fp32", json!({"attn_type_list": [1, 0]}), "linear attention (attn_type_list)"),
         ("minimax_m2-fp32", json!({"rotary_dim": 64}), "64 of the 32 coordinates of a head"),
     ] {

@@ -57,11 +57,15 @@ impl Experts {
         loader.config().args()
     }
 
-    /// The mixtures of a model of width `size`; `None` if it has none.
+    /// The mixtures of a model of width `size` with so many layers; `None` if it has none.
     ///
     /// # Errors
     /// A sentence, for routing that is not supported.
-    pub(super) fn sparse(&self, size: i32, scoring: Scoring) -> Result<Option<Sparse>, String> {
+    pub(super) fn sparse(
+        &self,
+        (size, layers): (i32, usize),
+        scoring: Scoring,
+    ) -> Result<Option<Sparse>, String> {
         let Some(experts) = self.n_routed_experts else { return Ok(None) };
         if let Some(step) = self.moe_layer_freq.filter(|step| *step != 1) {
             return Err(format!("experts in every {step}th layer (moe_layer_freq) are not supported"));
@@ -86,7 +90,7 @@ impl Experts {
                 biases: false,
             },
             step: 1,
-            dense_layers: (0..self.first_k_dense_replace).collect(),
+            dense_layers: (0..self.first_k_dense_replace.min(layers)).collect(),
             shared: shared.map(|hidden| SharedExpert { path: "shared_experts", hidden, gate: None }),
         }))
     }

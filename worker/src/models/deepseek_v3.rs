@@ -157,7 +157,8 @@ impl Model {
         if loader.is_headless() {
             return Err(problem("embedding models of this architecture are not supported".into()));
         }
-        let sparse = Experts::read(loader)?.sparse(args.hidden_size, scoring).map_err(problem)?;
+        let sizes = (args.hidden_size, args.num_hidden_layers);
+        let sparse = Experts::read(loader)?.sparse(sizes, scoring).map_err(problem)?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         let sizes = (args.hidden_size, args.vocab_size);
         let layers = (0..args.num_hidden_layers)

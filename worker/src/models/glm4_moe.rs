@@ -31,7 +31,8 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let fields: Fields = loader.config().args()?;
     let problem = |problem| loader.config().problem(problem);
     let width = args.rotary_width(ROTATED).map_err(problem)?;
-    let sparse = Experts::read(loader)?.sparse(args.hidden_size, Scoring::Sigmoid).map_err(problem)?;
+    let sizes = (args.hidden_size, args.num_hidden_layers);
+    let sparse = Experts::read(loader)?.sparse(sizes, Scoring::Sigmoid).map_err(problem)?;
     let variant = Variant {
         biases: Some(Biases { qkv: args.attention_bias, output: false }),
         head_norms: fields.use_qk_norm.then_some(QueryKeyNorms::HEADS),
