@@ -1,6 +1,6 @@
 //! One file per architecture. A model handles tokens, positions and a KV handle; it knows nothing of requests or scheduling.
 
-use mlx_rs::Array;
+use mlx_rs::{Array, Dtype};
 
 use crate::kv::{ConvolutionShape, KvShape, KvStep, StateShape};
 use crate::layers::Result;
@@ -140,6 +140,12 @@ pub trait Model: std::fmt::Debug {
 
     /// The final norm and the output layer: `[N, D]` → logits `[N, vocabulary]`.
     fn logits(&self, hidden: &Array) -> Result<Array>;
+}
+
+/// The type in which a model computes: that of an embedding after the final norm.
+fn computed_dtype(model: &impl Model, embedding: &Embedding) -> Result<Dtype> {
+    let token = Array::from_slice(&[0u32], &[1]);
+    Ok(model.final_norm(&embedding.forward(&token)?)?.dtype())
 }
 
 /// Checks that `layer_types` of config.json names at least this many layers, all of these two kinds.

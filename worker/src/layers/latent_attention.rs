@@ -94,15 +94,7 @@ struct HeadLinear(Weight);
 impl HeadLinear {
     /// `[T, H, inputs]` → `[T, H, outputs]`.
     fn forward(&self, x: &Array) -> Result<Array> {
-        let by_head = x.swap_axes(0, 1)?;
-        let product = match &self.0 {
-            Weight::Dense(weight) => by_head.matmul(weight.swap_axes(1, 2)?)?,
-            Weight::Quantized { parts: [weight, scales, biases], packing } => {
-                let (group, bits) = (packing.group_size, packing.bits);
-                ops::quantized_matmul(&by_head, weight, scales, biases, true, group, bits)?
-            }
-        };
-        product.swap_axes(0, 1)
+        self.0.product(&x.swap_axes(0, 1)?)?.swap_axes(0, 1)
     }
 }
 

@@ -115,15 +115,8 @@ impl Linear {
     fn product(&self, x: &Array) -> Result<Array> {
         let product = match (&self.weight, &self.bias) {
             (Weight::Dense(weight), Some(bias)) => ops::addmm(bias, x, weight.t(), None, None)?,
-            (Weight::Dense(weight), None) => x.matmul(weight.t())?,
-            (Weight::Quantized { parts: [weight, scales, biases], packing }, bias) => {
-                let (group, bits) = (packing.group_size, packing.bits);
-                let product = ops::quantized_matmul(x, weight, scales, biases, true, group, bits)?;
-                match bias {
-                    Some(bias) => product.add(bias)?,
-                    None => product,
-                }
-            }
+            (weight, None) => weight.product(x)?,
+            (weight, Some(bias)) => weight.product(x)?.add(bias)?,
         };
         let Some(LowRank { down, up }) = &self.low_rank else { return Ok(product) };
         product.add(x.matmul(down.t())?.matmul(up.t())?.as_dtype(x.dtype())?)

@@ -40,7 +40,8 @@ pub enum Weighting {
     Sigmoid(SigmoidRouting),
 }
 
-/// DeepSeek V3's routing (<https://arxiv.org/abs/2412.19437>): the weight is the sigmoid of the score. A bias of each expert, which balances their load, may count for the choice.
+/// DeepSeek V3's routing (<https://arxiv.org/abs/2412.19437>): the weight is the sigmoid of the score. A bias of each expert,
+/// which balances their load, may count for the choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SigmoidRouting {
     /// Name of the biases' tensor below the mixture, `[E]`.
@@ -117,6 +118,17 @@ pub struct MoeNames {
     pub each: [&'static str; 3],
     /// Path of the tensors `gate_up_proj` and `down_proj` of all experts, in the format of models that came with Transformers 5.
     pub whole: Option<&'static str>,
+}
+
+impl MoeNames {
+    /// mlx-lm's in most families, with Hugging Face's of each expert.
+    pub const SWITCH_MLP: Self = Self {
+        router: "gate",
+        plain_router: false,
+        stacked: "switch_mlp",
+        each: ["gate_proj", "up_proj", "down_proj"],
+        whole: None,
+    };
 }
 
 /// The linear layers of all experts.
@@ -410,7 +422,11 @@ fn best_of(scores: &Array, chosen: i32) -> Result<Array> {
 
 /// Weights of each token, divided by their sum plus `added`.
 fn normalized(weights: &Array, added: f32) -> Result<Array> {
-    weights.divide(weights.sum_axis(-1, true)?.add(Array::from_f32(added).as_dtype(weights.dtype())?)?)
+    let sum = weights.sum_axis(-1, true)?;
+    if added == 0.0 {
+        return weights.divide(sum);
+    }
+    weights.divide(sum.add(Array::from_f32(added).as_dtype(weights.dtype())?)?)
 }
 
 #[cfg(test)]

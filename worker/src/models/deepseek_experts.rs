@@ -73,13 +73,7 @@ impl Experts {
         let shared = self.shared_width()?;
         Ok(Some(Sparse {
             path: "mlp",
-            names: MoeNames {
-                router: "gate",
-                plain_router: true,
-                stacked: "switch_mlp",
-                each: ["gate_proj", "up_proj", "down_proj"],
-                whole: None,
-            },
+            names: MoeNames { plain_router: true, ..MoeNames::SWITCH_MLP },
             shape: MoeShape {
                 size,
                 hidden: self.moe_intermediate_size,

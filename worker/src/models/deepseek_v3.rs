@@ -177,7 +177,7 @@ impl Model {
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let Args { kv_lora_rank, qk_rope_head_dim, .. } = self.args;
-        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = super::computed_dtype(self, &self.embed_tokens)?;
         let (layers, head_dim) = (self.layers.len(), kv_lora_rank + qk_rope_head_dim);
         Ok(KvShape { layers, kv_heads: 1, head_dim, value_dim: Some(kv_lora_rank), dtype })
     }

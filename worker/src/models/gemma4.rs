@@ -301,12 +301,9 @@ impl Attention {
     ) -> Result<Array> {
         let Heads { queries, keys, width } = self.heads;
         let parts = self.split(projected)?;
-        let (raw_queries, raw_keys) =
-            (parts.try_index((.., ..queries))?, parts.try_index((.., queries..queries + keys))?);
-        let raw_values =
-            if self.shares_values { raw_keys.clone() } else { parts.try_index((.., queries + keys..))? };
-        let values = fast::rms_norm(&raw_values, None, self.eps)?;
-        let all = ops::concatenate(&[&raw_queries, &raw_keys, &values], 1)?;
+        let first_value = if self.shares_values { queries } else { queries + keys };
+        let values = fast::rms_norm(parts.try_index((.., first_value..))?, None, self.eps)?;
+        let all = ops::concatenate(&[&parts.try_index((.., ..queries + keys))?, &values], 1)?;
         let all = all.reshape(&[-1, (queries + 2 * keys) * width])?;
         let norms = Some(([&self.q_norm, k_norm], self.eps));
         let transform = HeadTransform { norms, rotary: Some(rotation.cos_sin()) };
@@ -315,9 +312,10 @@ impl Attention {
         if let Some(attended) = kv.write_and_attend(kv_layer, &all, transform, params) {
             return attended;
         }
-        let keys = rotation.apply(&fast::rms_norm(&raw_keys, Some(k_norm), self.eps)?)?;
+        let raw_keys = parts.try_index((.., queries..queries + keys))?;
+        let keys = rotation.apply(&fast::rms_norm(raw_keys, Some(k_norm), self.eps)?)?;
         kv.write(kv_layer, &keys, &values)?;
-        self.attend_to_written(&raw_queries, rotation, kv)
+        self.attend_to_written(&parts.try_index((.., ..queries))?, rotation, kv)
     }
 
     /// Attends to keys that are in the KV: queries `[T, H, d]` → `[T, H d]`.
@@ -343,10 +341,9 @@ impl Experts {
     fn load(loader: &Loader, path: &str, shape: MoeShape) -> Result<Self, LoadError> {
         let names = MoeNames {
             router: "router.proj",
-            plain_router: false,
             stacked: "experts.switch_glu",
-            each: ["gate_proj", "up_proj", "down_proj"],
             whole: Some("experts"),
+            ..MoeNames::SWITCH_MLP
         };
         let size = shape.size;
         let norm = |name: &str| loader.tensor(&format!("{path}.{name}.weight"), &[size]);
@@ -551,8 +548,7 @@ impl Model {
     /// Sizes of the layers with keys of their own that have a window, or that have none.
     fn kind(&self, slides: bool) -> Result<KvShape> {
         let Heads { keys, width, .. } = self.args.heads(slides);
-        let dtype = self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?;
-        let dtype = super::Model::final_norm(self, &dtype)?.dtype();
+        let dtype = super::computed_dtype(self, &self.embed_tokens)?;
         Ok(KvShape {
             layers: self.args.own_of_kind(slides),
             kv_heads: keys,

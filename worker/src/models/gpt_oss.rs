@@ -33,13 +33,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     }
     let sparse = Sparse {
         path: "mlp",
-        names: MoeNames {
-            router: "router",
-            plain_router: false,
-            stacked: "experts",
-            each: ["gate_proj", "up_proj", "down_proj"],
-            whole: None,
-        },
+        names: MoeNames { router: "router", stacked: "experts", ..MoeNames::SWITCH_MLP },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,

@@ -59,25 +59,14 @@ struct Experts {
     num_dense_layers: usize,
     norm_topk_prob: bool,
     use_expert_bias: bool,
-    #[serde(default = "one")]
-    routed_scaling_factor: f32,
-}
-
-fn one() -> f32 {
-    1.0
+    routed_scaling_factor: Option<f32>,
 }
 
 impl Experts {
     fn sparse(&self, args: &Args) -> Sparse {
         Sparse {
             path: "feed_forward",
-            names: MoeNames {
-                router: "gate",
-                plain_router: false,
-                stacked: "switch_mlp",
-                each: ["w1", "w3", "w2"],
-                whole: None,
-            },
+            names: MoeNames { each: ["w1", "w3", "w2"], ..MoeNames::SWITCH_MLP },
             shape: MoeShape {
                 size: args.hidden_size,
                 hidden: self.moe_intermediate_size,
@@ -87,7 +76,7 @@ impl Experts {
                     bias: self.use_expert_bias.then_some("expert_bias"),
                     normalized: self.norm_topk_prob,
                     added: 1e-6,
-                    factor: self.routed_scaling_factor,
+                    factor: self.routed_scaling_factor.unwrap_or(1.0),
                     groups: None,
                 }),
                 activation: Activation::Silu,
@@ -287,7 +276,7 @@ impl Model {
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape();
-        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = super::computed_dtype(self, &self.embed_tokens)?;
         Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, value_dim: None, dtype })
     }
 

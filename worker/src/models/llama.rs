@@ -308,7 +308,7 @@ impl Model {
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
         let AttentionShape { kv_heads, head_dim, .. } = self.args.attention_shape(0, &self.variant);
-        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = super::computed_dtype(self, &self.embed_tokens)?;
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, value_dim: None, dtype })
     }
 

@@ -29,13 +29,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "block_sparse_moe",
-        names: MoeNames {
-            router: "gate",
-            plain_router: false,
-            stacked: "switch_mlp",
-            each: ["w1", "w3", "w2"],
-            whole: None,
-        },
+        names: MoeNames { each: ["w1", "w3", "w2"], ..MoeNames::SWITCH_MLP },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: args.intermediate_size,

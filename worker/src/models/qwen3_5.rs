@@ -43,6 +43,8 @@ struct Args {
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
+    #[serde(default)]
+    num_experts: i32,
     layer_types: Option<Vec<String>>,
     full_attention_interval: Option<usize>,
     rope_parameters: Option<RopeScaling>,
@@ -55,7 +57,6 @@ struct Args {
 /// The fields of config.json about experts.
 #[derive(Debug, Clone, Deserialize)]
 struct Experts {
-    num_experts: i32,
     num_experts_per_tok: i32,
     moe_intermediate_size: i32,
     shared_expert_intermediate_size: i32,
@@ -67,20 +68,14 @@ struct Experts {
 
 impl Experts {
     /// The experts of a family whose weights are `normalized` if config.json does not state it.
-    fn sparse(self, size: i32, normalized: bool) -> Sparse {
+    fn sparse(self, args: &Args, normalized: bool) -> Sparse {
         Sparse {
             path: "mlp",
-            names: MoeNames {
-                router: "gate",
-                plain_router: false,
-                stacked: "switch_mlp",
-                each: ["gate_proj", "up_proj", "down_proj"],
-                whole: Some("experts"),
-            },
+            names: MoeNames { whole: Some("experts"), ..MoeNames::SWITCH_MLP },
             shape: MoeShape {
-                size,
+                size: args.hidden_size,
                 hidden: self.moe_intermediate_size,
-                experts: self.num_experts,
+                experts: args.num_experts,
                 chosen: self.num_experts_per_tok,
                 weighting: Weighting::All {
                     normalized: self.norm_topk_prob.unwrap_or(normalized),
@@ -374,17 +369,11 @@ impl Model {
 
 /// The mixtures of experts, if config.json has any.
 fn load_experts(loader: &Loader, args: &Args) -> Result<Option<Sparse>, LoadError> {
-    #[derive(Deserialize)]
-    struct Count {
-        #[serde(default)]
-        num_experts: i32,
-    }
-    let Count { num_experts } = loader.config().args()?;
-    if num_experts == 0 {
+    if args.num_experts == 0 {
         return Ok(None);
     }
     let experts: Experts = loader.config().args()?;
-    Ok(Some(experts.sparse(args.hidden_size, loader.config().model_type != "qwen3_next")))
+    Ok(Some(experts.sparse(args, loader.config().model_type != "qwen3_next")))
 }
 
 /// Whether the files have PyTorch's form.
@@ -397,7 +386,7 @@ fn is_original(loader: &Loader, args: &Args) -> bool {
 
 impl super::Model for Model {
     fn kv_shape(&self) -> Result<KvShape> {
-        let dtype = self.final_norm(&self.embed_tokens.forward(&Array::from_slice(&[0u32], &[1]))?)?.dtype();
+        let dtype = super::computed_dtype(self, &self.embed_tokens)?;
         let (kv_heads, head_dim) = (self.args.num_key_value_heads, self.args.head_dim());
         Ok(KvShape { layers: self.args.attention_layers(), kv_heads, head_dim, value_dim: None, dtype })
     }

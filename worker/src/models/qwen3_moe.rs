@@ -40,13 +40,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "mlp",
-        names: MoeNames {
-            router: "gate",
-            plain_router: false,
-            stacked: "switch_mlp",
-            each: ["gate_proj", "up_proj", "down_proj"],
-            whole: None,
-        },
+        names: MoeNames::SWITCH_MLP,
         shape: MoeShape {
             size: args.hidden_size,
             hidden: experts.moe_intermediate_size,

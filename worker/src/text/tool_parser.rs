@@ -112,7 +112,7 @@ impl ToolFormat {
             (ToolFormat::Phi, &["<|tool_call|>"]),
             (ToolFormat::Gemma, &["<start_function_call>"]),
             (ToolFormat::Gemma4, &["<|tool_call>"]),
-            (ToolFormat::Lfm2, &["<|tool_call_start|>"]),
+            (ToolFormat::Lfm2, &[pythonic::LFM2_OPEN]),
             (ToolFormat::Lfm2, &["<|tool_list_start|>"]),
             (ToolFormat::Hermes, &["<tool_call>"]),
             (ToolFormat::Pythonic, &["func_name1("]),

@@ -63,6 +63,8 @@ pub struct Loader<'a> {
     requests: RefCell<Vec<Request>>,
 }
 
+/// The types of weights that are not packed.
+const FLOATS: [Dtype; 3] = [Dtype::BF16, Dtype::F16, Dtype::F32];
 /// Problems after which the checking pass stops.
 const MAX_PROBLEMS: usize = 100;
 
@@ -219,7 +221,7 @@ impl<'a> Loader<'a> {
     }
 
     fn floats(&self, name: &str, shape: &[i32]) -> Result<Array> {
-        self.tensor_of(name, shape, &[Dtype::BF16, Dtype::F16, Dtype::F32])
+        self.tensor_of(name, shape, &FLOATS)
     }
 
     /// A linear layer: `path.weight` `[outputs, inputs]`, packed or not, and `path.bias` if `biased`.
@@ -365,14 +367,13 @@ impl<'a> Loader<'a> {
     }
 
     fn packed(&self, path: &str, shape: &[i32], packing: Packing) -> Result<[Array; 3]> {
-        let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
         let (inputs, leading) = shape.split_last().unwrap_or((&0, &[]));
         let words = [leading, &[inputs * packing.bits / 32]].concat();
         let groups = [leading, &[inputs / packing.group_size]].concat();
         Ok([
             self.tensor_of(&format!("{path}.weight"), &words, &[Dtype::U32])?,
-            self.tensor_of(&format!("{path}.scales"), &groups, &floats)?,
-            self.tensor_of(&format!("{path}.biases"), &groups, &floats)?,
+            self.tensor_of(&format!("{path}.scales"), &groups, &FLOATS)?,
+            self.tensor_of(&format!("{path}.biases"), &groups, &FLOATS)?,
         ])
     }
 

@@ -50,6 +50,19 @@ impl Weight {
         Ok(Some(Self::Quantized { parts: [part(0)?, part(1)?, part(2)?], packing: *packing }))
     }
 
+    /// `x` `[.., T, inputs]` times the transposed matrix, or each of a stack: `[.., T, outputs]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn product(&self, x: &Array) -> Result<Array> {
+        match self {
+            Self::Dense(weight) => x.matmul(weight.swap_axes(-2, -1)?),
+            Self::Quantized { parts: [weight, scales, biases], packing } => {
+                ops::quantized_matmul(x, weight, scales, biases, true, packing.group_size, packing.bits)
+            }
+        }
+    }
+
     /// Its numbers, unpacked.
     ///
     /// # Errors

@@ -1,14 +1,20 @@
 //! Runs a loaded model step by step, as the engine does, with block tables and chunk sizes chosen by the test.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
+use tempfile::TempDir;
 use worker::engine::runner::{Batch, BlockId, Row, RowSampling, RowState, StateId};
 use worker::kv::BLOCK_SIZE;
 use worker::mlx::{self, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
+
+use crate::made::Toy;
 
 /// Serialises tests: MLX's CPU stream is shared, and the larger models together would not fit a small machine.
 static DEVICE: Mutex<()> = Mutex::new(());
@@ -26,6 +32,23 @@ pub(crate) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+/// A tensor of a file: name, type, shape and bytes.
+pub(crate) type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
+
+/// A copy of a toy with other tensors.
+pub(crate) fn rewritten(name: &str, tensors: impl FnOnce(&SafeTensors) -> Vec<Tensor>) -> TempDir {
+    let toy = Toy::open(name);
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(toy.path().join("config.json"), folder.path().join("config.json")).unwrap();
+    let bytes = fs::read(toy.path().join("model.safetensors")).unwrap();
+    let tensors = tensors(&SafeTensors::deserialize(&bytes).unwrap());
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
 /// Output of mlx-lm.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Golden {
@@ -37,7 +60,7 @@ pub(crate) struct Golden {
 
 impl Golden {
     pub(crate) fn load(folder: &Path) -> Self {
-        let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+        let text = fs::read_to_string(folder.join("golden.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 }

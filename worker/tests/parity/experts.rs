@@ -1,40 +1,37 @@
 //! Separate tensors per expert, as in Hugging Face files, give the same results as stacked ones.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, device, distance, load, prefill};
+use crate::driver::{Golden, Sequence, Tensor, device, distance, load, prefill, rewritten};
 use crate::made::Toy;
 
 /// A copy of a golden Mixtral or Qwen 3 with its stacked experts split.
 pub(crate) fn split_experts(name: &str, stacked: &str, names: [(&str, &str); 3]) -> TempDir {
-    let toy = Toy::open(name);
-    let golden = toy.path();
-    let folder = tempfile::tempdir().unwrap();
-    fs::copy(golden.join("config.json"), folder.path().join("config.json")).unwrap();
-    let bytes = fs::read(golden.join("model.safetensors")).unwrap();
-    let mut tensors: BTreeMap<String, TensorView> = BTreeMap::new();
-    for (name, tensor) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-        let part = names.iter().find(|(part, _)| name.contains(&format!("{stacked}.{part}.")));
-        let Some((part, each)) = part else {
-            tensors.insert(name, tensor);
-            continue;
-        };
-        let data = tensor.data();
-        let [experts, shape @ ..] = tensor.shape() else { panic!("{name} is a scalar") };
-        for (n, data) in data.chunks_exact(data.len() / experts).enumerate() {
-            let name = name.replace(&format!("{stacked}.{part}"), &format!("experts.{n}.{each}"));
-            tensors.insert(name, TensorView::new(tensor.dtype(), shape.to_vec(), data).unwrap());
+    rewritten(name, |tensors| {
+        let mut split = Vec::new();
+        for (name, tensor) in tensors.tensors() {
+            let part = names.iter().find(|(part, _)| name.contains(&format!("{stacked}.{part}.")));
+            let Some((part, each)) = part else {
+                split.push(same(name, &tensor));
+                continue;
+            };
+            let data = tensor.data();
+            let [experts, shape @ ..] = tensor.shape() else { panic!("{name} is a scalar") };
+            for (n, data) in data.chunks_exact(data.len() / experts).enumerate() {
+                let name = name.replace(&format!("{stacked}.{part}"), &format!("experts.{n}.{each}"));
+                split.push((name, tensor.dtype(), shape.to_vec(), data.to_vec()));
+            }
         }
-    }
-    safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors")).unwrap();
-    folder
+        split
+    })
+}
+
+fn same(name: String, tensor: &TensorView) -> Tensor {
+    (name, tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec())
 }
 
 fn logits_error(folder: &Path, golden: &Golden, precision: Precision) -> f32 {
@@ -71,38 +68,26 @@ fn separate_expert_tensors_match_stacked_ones() {
 /// A copy of a toy with the stacked experts below `stacked` as Transformers 5 saves them: gates and ups of each expert in one
 /// tensor, without the suffix of weights.
 pub(crate) fn whole_experts(name: &str, stacked: &str) -> TempDir {
-    let toy = Toy::open(name);
-    let folder = tempfile::tempdir().unwrap();
-    fs::copy(toy.path().join("config.json"), folder.path().join("config.json")).unwrap();
-    let bytes = fs::read(toy.path().join("model.safetensors")).unwrap();
-    let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    let read = SafeTensors::deserialize(&bytes).unwrap();
-    for (name, tensor) in read.tensors() {
-        let (shape, data) = (tensor.shape().to_vec(), tensor.data().to_vec());
-        let Some((before, layer)) = name.split_once(&format!(".{stacked}.")) else {
-            tensors.insert(name, (tensor.dtype(), shape, data));
-            continue;
-        };
-        match layer {
-            "gate_proj.weight" => {
-                let up = read.tensor(&format!("{before}.{stacked}.up_proj.weight")).unwrap();
-                let expert = data.len() / shape[0];
-                let both = data.chunks(expert).zip(up.data().chunks(expert));
-                let both = both.flat_map(|(gate, up)| [gate, up].concat()).collect();
-                let shape = vec![shape[0], 2 * shape[1], shape[2]];
-                tensors.insert(format!("{before}.experts.gate_up_proj"), (tensor.dtype(), shape, both));
+    rewritten(name, |tensors| {
+        let whole = tensors.tensors().into_iter().filter_map(|(name, tensor)| {
+            let Some((before, layer)) = name.split_once(&format!(".{stacked}.")) else {
+                return Some(same(name, &tensor));
+            };
+            match layer {
+                "gate_proj.weight" => {
+                    let up = tensors.tensor(&format!("{before}.{stacked}.up_proj.weight")).unwrap();
+                    let (shape, expert) = (tensor.shape(), tensor.data().len() / tensor.shape()[0]);
+                    let both = tensor.data().chunks(expert).zip(up.data().chunks(expert));
+                    let both = both.flat_map(|(gate, up)| [gate, up].concat()).collect();
+                    let shape = vec![shape[0], 2 * shape[1], shape[2]];
+                    Some((format!("{before}.experts.gate_up_proj"), tensor.dtype(), shape, both))
+                }
+                "down_proj.weight" => Some(same(format!("{before}.experts.down_proj"), &tensor)),
+                _ => None,
             }
-            "down_proj.weight" => {
-                tensors.insert(format!("{before}.experts.down_proj"), (tensor.dtype(), shape, data));
-            }
-            _ => {}
-        }
-    }
-    let views = tensors
-        .iter()
-        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
-    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
-    folder
+        });
+        whole.collect()
+    })
 }
 
 /// The toys whose original files have experts in two tensors, with the path of mlx-lm's.

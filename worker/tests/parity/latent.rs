@@ -1,16 +1,15 @@
 //! Models with latent attention: original files have one projection where mlx-lm's have two.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
 use worker::quantize::{self, Job};
 use worker::weights::config::{Packing, PackingMode};
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, device, distance, load, prefill};
+use crate::driver::{Golden, Sequence, device, distance, load, prefill, rewritten};
 use crate::made::Toy;
 
 const MODELS: [&str; 2] = ["deepseek_v3-fp32", "glm4_moe_lite-fp32"];
@@ -37,25 +36,18 @@ fn joined(embed_q: &TensorView, unembed_out: &TensorView) -> (Vec<usize>, Vec<u8
 
 /// A copy of a toy as its original files are.
 fn original(name: &str) -> TempDir {
-    let toy = Toy::open(name);
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(toy.path().join("config.json"), folder.path().join("config.json")).unwrap();
-    let bytes = std::fs::read(toy.path().join("model.safetensors")).unwrap();
-    let read = SafeTensors::deserialize(&bytes).unwrap();
-    let mut all: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    for (name, tensor) in read.tensors() {
-        if let Some(path) = name.strip_suffix(".embed_q.weight") {
-            let other = read.tensor(&format!("{path}.unembed_out.weight")).unwrap();
-            all.insert(format!("{path}.kv_b_proj.weight"), joined(&tensor, &other));
-        } else if !name.ends_with(".unembed_out.weight") {
-            all.insert(name, (tensor.shape().to_vec(), tensor.data().to_vec()));
-        }
-    }
-    let views = all
-        .iter()
-        .map(|(name, (shape, data))| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
-    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
-    folder
+    rewritten(name, |tensors| {
+        let all = tensors.tensors().into_iter().filter_map(|(name, tensor)| {
+            if let Some(path) = name.strip_suffix(".embed_q.weight") {
+                let other = tensors.tensor(&format!("{path}.unembed_out.weight")).unwrap();
+                let (shape, bytes) = joined(&tensor, &other);
+                return Some((format!("{path}.kv_b_proj.weight"), Dtype::F32, shape, bytes));
+            }
+            let is_joined = name.ends_with(".unembed_out.weight");
+            (!is_joined).then(|| (name, tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec()))
+        });
+        all.collect()
+    })
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Models with recurrent state: the text does not depend on the steps that computed it.
 
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worker::mlx::{self, LoadOptions, MlxRunner};
 use worker::weights::loader::Precision;
 
-use crate::driver::{Golden, Sequence, argmax, device, distance, load, prefill, step};
+use crate::driver::{Golden, Sequence, Tensor, argmax, device, distance, load, prefill, rewritten, step};
 use crate::made::Toy;
 
 const MODELS: [&str; 5] =
@@ -95,22 +95,14 @@ fn original_files_give_the_results_of_converted_ones() {
 
 /// A copy of a toy as its original files are.
 pub(crate) fn original_folder(name: &str) -> TempDir {
-    let toy = Toy::open(name);
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(toy.path().join("config.json"), folder.path().join("config.json")).unwrap();
-    let bytes = std::fs::read(toy.path().join("model.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
     let is_qwen = name.starts_with("qwen");
-    let tensors: Vec<_> = tensors.map(|(name, tensor)| original(is_qwen, &name, &tensor)).collect();
-    let views = tensors.iter().map(|(name, shape, data)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
-    });
-    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
-    folder
+    rewritten(name, |tensors| {
+        tensors.tensors().iter().map(|(name, tensor)| original(is_qwen, name, tensor)).collect()
+    })
 }
 
-/// Name, shape and bytes of a tensor in the original files.
-fn original(is_qwen: bool, name: &str, tensor: &TensorView) -> (String, Vec<usize>, Vec<u8>) {
+/// A tensor as the original files have it.
+fn original(is_qwen: bool, name: &str, tensor: &TensorView) -> Tensor {
     let from_one = is_qwen && name.contains("norm") && !name.contains("linear_attn");
     let numbers = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let numbers = numbers.map(|number| if from_one { number - 1.0 } else { number });
@@ -122,7 +114,7 @@ fn original(is_qwen: bool, name: &str, tensor: &TensorView) -> (String, Vec<usiz
         Some(inner) => format!("model.language_model.{inner}"),
         None => name.to_owned(),
     };
-    (name, shape, numbers.flat_map(f32::to_le_bytes).collect())
+    (name, Dtype::F32, shape, numbers.flat_map(f32::to_le_bytes).collect())
 }
 
 #[test]

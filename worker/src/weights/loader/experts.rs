@@ -1,7 +1,7 @@
 //! The linear layers of all experts of a mixture, which files have in four formats.
 
 use super::mxfp4::InterleavedExperts;
-use super::{AdapterLayout, AlternateBlocks, Dtype, LoadError, Loader, Result, Source};
+use super::{AdapterLayout, AlternateBlocks, FLOATS, LoadError, Loader, Result, Source};
 use crate::weights::matrix::{LinearWeights, Weight};
 
 /// Where the files may have a layer of all experts, `[experts, outputs, inputs]`.
@@ -87,14 +87,13 @@ impl Loader<'_> {
         let [experts, outputs, inputs] = shape;
         let source = whole.source(experts);
         self.request_matrix(path, &shape, vec![source.clone()]);
-        let rows = if whole.half.is_some() { outputs.saturating_mul(2) } else { outputs };
-        let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
-        let Some((shards, entry)) = self.locate(&whole.tensor, &[experts, rows, inputs], &floats)? else {
+        if whole.half.is_none() {
+            return self.floats(&whole.tensor, &shape).map(Weight::Dense);
+        }
+        let both = [experts, outputs.saturating_mul(2), inputs];
+        let Some((shards, entry)) = self.locate(&whole.tensor, &both, &FLOATS)? else {
             return Ok(Weight::Dense(mlx_rs::Array::from_f32(0.0)));
         };
-        if whole.half.is_none() {
-            return self.read(shards, entry, &shape).map(Weight::Dense);
-        }
         let selected = source.select(self.bytes(shards, entry)).collect::<Vec<_>>().concat();
         shards.release(entry);
         self.array(&selected, entry.dtype, &shape).map(Weight::Dense)
