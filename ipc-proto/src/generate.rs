@@ -21,6 +21,8 @@ pub struct Submission {
     /// Generations of different scopes never share cached text, so that response times reveal nothing about other scopes.
     /// Empty: the scope of all clients that name none.
     pub cache_scope: String,
+    /// Whose request it is. Tenants that wait for one model share it fairly. 0 for a request without an API key.
+    pub tenant: u64,
     /// The prompt and the parameters. The prompt is rendered and tokenised once.
     pub generation: Generation,
     /// The outputs to generate; at least one. They are admitted together or not at all.

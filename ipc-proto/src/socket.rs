@@ -17,7 +17,7 @@ use tokio_util::codec::Framed;
 use crate::codec::Bincode;
 
 /// Increases with every change of a message's layout.
-pub const PROTOCOL_VERSION: u16 = 6;
+pub const PROTOCOL_VERSION: u16 = 7;
 /// The size of `sockaddr_un.sun_path` on all systems: macOS has 104 bytes, including the final zero.
 pub const MAX_PATH_BYTES: usize = 103;
 

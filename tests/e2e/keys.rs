@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use e2e::places::{self, SHALLOW};
 use e2e::{Server, process, scripts};
@@ -121,4 +122,39 @@ fn secret_is_in_no_log_file_database_or_environment() {
     let mut found = Vec::new();
     files_with(server.home(), &secret[secret.len() - 4..], &mut found);
     assert!(found.iter().any(|file| file.contains("mlxd.db")), "the scan sees the database: {found:?}");
+}
+
+#[test]
+fn long_queue_of_one_key_holds_another_one_up_by_a_request() {
+    let config = format!("[models.\"{SHALLOW}\"]\nmax_batch = 1\n");
+    let server = Server::builder().models(&places::models()).config(&config).start();
+    let ((_, greedy), (_, modest)) = (add(&server, &["greedy"]), add(&server, &["modest"]));
+    wait_for_status(&server, &modest, 200);
+    let body = json!({"model": SHALLOW, "max_tokens": 150, "ignore_eos": true, "temperature": 0,
+        "messages": [{"role": "user", "content": "Hi"}]});
+    let ask = |secret: &str| {
+        let request = ureq::post(server.url("/v1/chat/completions"));
+        let request = request.header("authorization", &format!("Bearer {secret}"));
+        let answer = request.header("content-type", "application/json").send(body.to_string());
+        assert_eq!(answer.unwrap().status(), 200);
+    };
+    // The model is loaded before.
+    ask(&modest);
+    let ended = AtomicUsize::new(0);
+    let (before, began) = std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                ask(&greedy);
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let began = Instant::now();
+        process::wait_for("the first one has ended", Duration::from_secs(60), || {
+            ended.load(Ordering::Relaxed) > 0
+        });
+        let before = ended.load(Ordering::Relaxed);
+        ask(&modest);
+        (ended.load(Ordering::Relaxed) - before, began.elapsed())
+    });
+    assert!(before <= 4, "{before} of 15 requests that waited went before it, within {began:?}");
 }

@@ -42,6 +42,7 @@ fn params(seed: usize) -> SequenceParams {
         generated: Vec::new(),
         sampling: SamplingParams { row, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) },
         priority: Priority::Normal,
+        tenant: 0,
         cache_scope: String::new(),
         logprobs: None,
         scored_from: 0,
@@ -102,7 +103,7 @@ fn engine(tokenizer: &Arc<Tokenizer>, rows: usize, tokens: usize) -> Duration {
         };
         let arrival = arrivals.enter(stream, id).expect("ids differ");
         let permit =
-            admission_limits.acquire(ModelKind::Generate, 1).expect("there is one per row").swap_remove(0);
+            admission_limits.acquire(ModelKind::Generate, 1, 0).expect("there is one per row").swap_remove(0);
         let request = EngineRequest {
             stream,
             id,

@@ -41,7 +41,7 @@ pub fn admit(
     submission: Submission,
     wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<EngineRequest>> {
-    let Submission { cache_scope, generation, choices, .. } = submission;
+    let Submission { cache_scope, tenant, generation, choices, .. } = submission;
     let deadline = generation.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
     let limits = Limits { max_context: Some(max_length), wanted };
     let TokenizedPrompt { tokens: prompt, output_format } =
@@ -65,6 +65,7 @@ pub fn admit(
         sampling: resolve_sampling(&generation, files)?,
         generated: Vec::new(),
         priority: generation.priority,
+        tenant,
         cache_scope,
         logprobs: generation.logprobs,
         scored_from: generation.scored_from as usize,

@@ -24,6 +24,7 @@ pub mod block_allocator;
 pub mod command;
 pub mod counters;
 pub mod drafts;
+mod fair_share;
 pub mod frames;
 pub mod kv_limit;
 mod masked_rows;

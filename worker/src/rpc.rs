@@ -182,7 +182,7 @@ impl Server {
         let arrivals: Option<Vec<Arrival>> = entered.collect();
         let twice = "another choice has the same id";
         let arrivals = arrivals.ok_or_else(|| fault(ErrorKind::InvalidRequest, twice))?;
-        let permits = self.admission_limits.acquire(ModelKind::Generate, choices)?;
+        let permits = self.admission_limits.acquire(ModelKind::Generate, choices, submission.tenant)?;
         let max_length = ready.info.max_context.min(self.counters.max_length());
         let bytes = prompts::text_bytes(&submission.generation.prompt);
         let is_wanted = self.arrivals.watch(&arrivals);

@@ -160,7 +160,13 @@ impl LocalBackend {
         self.identify(&model, &attempt.course);
         // The dispatcher could not check it if the model was not loaded yet.
         self.check(&model, &generation)?;
-        let submission = Box::new(Submission { request_id, cache_scope, generation, choices });
+        let submission = Box::new(Submission {
+            request_id,
+            cache_scope,
+            tenant: attempt.sender.number(),
+            generation,
+            choices,
+        });
         let attempted = attempted(&link, Arc::clone(&link).submit(submission).await);
         if attempted.outcome.is_ok() {
             // After the submission: a model with keep-alive 0 would be unloaded before it.

@@ -243,10 +243,11 @@ fn choice() -> impl Strategy<Value = Choice> {
 }
 
 fn submission() -> impl Strategy<Value = Submission> {
-    (any::<(String, String)>(), generation(), vec(choice(), 1..4)).prop_map(
-        |((request_id, cache_scope), generation, choices)| Submission {
+    (any::<(String, String, u64)>(), generation(), vec(choice(), 1..4)).prop_map(
+        |((request_id, cache_scope, tenant), generation, choices)| Submission {
             request_id,
             cache_scope,
+            tenant,
             generation,
             choices,
         },

@@ -4,8 +4,8 @@
 //! one that prefills gets as much of its prompt as the token budget allows. Waiting sequences join while there are blocks
 //! for all of their tokens.
 //!
-//! Order: by priority class, then by arrival. A sequence that waits long enough counts as the next higher class. When
-//! blocks run out, the scheduler preempts the sequence of the lowest class that joined last. It frees its blocks, returns
+//! Order: by priority class, then by arrival. Where several tenants wait, the one that has had the fewest tokens is next
+//! within a class. A sequence that waits long enough counts as the next higher class. When blocks run out, the scheduler preempts the sequence of the lowest class that joined last. It frees its blocks, returns
 //! to its place in the queue and is recomputed later. A waiting sequence of a higher class preempts running ones of lower
 //! classes if there is no room otherwise.
 //!
@@ -18,16 +18,16 @@ use ipc_proto::generate::PromptProgress;
 use ipc_proto::worker::{DraftStatistics, PrefixStatistics};
 
 use super::block_allocator::BlockAllocator;
+use super::fair_share::FairShare;
 use super::runner::{Batch, BlockId, Row, RunnerCapacity, StateId};
 use super::sequence::{PrefixHit, Sequence, SequenceId, SequenceParams};
 use super::state_pool::StatePool;
 
 mod proposals;
+mod queue;
 
 use proposals::Round;
-
-/// Steps of waiting after which a sequence counts as the next higher class.
-const AGEING_STEPS: u64 = 256;
+use queue::rank;
 
 /// Most prompt tokens scored in one step. Each takes several arrays of the size of the vocabulary.
 const SCORED_TOKENS: usize = 64;
@@ -105,6 +105,8 @@ pub struct Scheduler {
     waiting: Vec<Sequence>,
     /// In order of precedence; sequences that joined in this step are last.
     running: Vec<Sequence>,
+    /// What each tenant has had.
+    shares: FairShare,
     /// Rows of the last scheduled step.
     scheduled: Vec<Scheduled>,
     /// Steps scheduled so far.
@@ -134,6 +136,7 @@ impl Scheduler {
             capacity,
             waiting: Vec::new(),
             running: Vec::new(),
+            shares: FairShare::default(),
             scheduled: Vec::new(),
             steps: 0,
             joined: 0,
@@ -162,16 +165,20 @@ impl Scheduler {
             !order.prompt.is_empty() && order.prompt.len() + order.generated.len() < self.max_length,
             "checked at admission"
         );
-        self.waiting.push(Sequence::new(id, order, self.steps, &self.allocator));
+        let share = self.shares.enter(order.tenant);
+        self.waiting.push(Sequence::new(id, order, (self.steps, share), &self.allocator));
     }
 
     /// Removes a waiting or running sequence and frees its blocks. Not allowed between `schedule` and `commit`.
     pub fn remove(&mut self, id: SequenceId) {
-        if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
-            self.running.remove(at);
+        let removed = if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
+            self.running.remove(at)
         } else if let Some(at) = self.waiting.iter().position(|sequence| sequence.id == id) {
-            self.waiting.remove(at);
-        }
+            self.waiting.remove(at)
+        } else {
+            return;
+        };
+        self.shares.leave(removed.precedence.share);
     }
 
     /// Whether no sequence is waiting or running.
@@ -299,43 +306,6 @@ impl Scheduler {
         self.waiting.extend(grown.into_iter().map(|sequence| sequence.into_extended(&self.allocator)));
     }
 
-    /// Sorts the queue by rank, then by arrival.
-    fn order_waiting(&mut self) {
-        let now = self.steps;
-        self.waiting.sort_by_key(|sequence| (rank(sequence, now), sequence.id));
-    }
-
-    /// Preempts running sequences of lower classes if the first waiting one has no room otherwise.
-    fn preempt_for_waiting(&mut self) {
-        let most_running = self.most_running();
-        let Some(first) = self.waiting.first_mut() else { return };
-        let (class, now) = (first.precedence.class, self.steps);
-        let first_rank = rank(first, now);
-        let lower =
-            |running: &Sequence| running.precedence.class > class && running.precedence.joined.0 > first_rank;
-        if !self.running.last().is_some_and(lower) {
-            return;
-        }
-        let found = first.find(&self.allocator, self.states.as_ref(), self.capacity.window);
-        let Ok(cached) = found else { return };
-        let needed = blocks_to_join(&self.allocator, self.span, first, cached.blocks) + cached.idle;
-        let room = |running: usize, free: u32| running < most_running && free >= needed + running as u32;
-        let (mut running, mut free) = (self.running.len(), self.allocator.free());
-        for last in self.running.iter().rev().take_while(|running| lower(running)) {
-            if room(running, free) {
-                break;
-            }
-            running -= 1;
-            free += self.allocator.exclusive_blocks(&last.table);
-        }
-        // Preempt only if that makes enough room.
-        if room(running, free) {
-            let away = self.running.split_off(running);
-            self.waiting.extend(away.into_iter().map(Sequence::preempted));
-            self.order_waiting();
-        }
-    }
-
     /// Schedules running sequences in order. Returns the remaining budget and whether any was preempted.
     fn schedule_running(&mut self, batch: &mut Batch, mut budget: usize) -> (usize, bool) {
         let running = self.running.len();
@@ -385,8 +355,9 @@ impl Scheduler {
             let reached = next.table.grow_to(length as u32);
             debug_assert!(reached.is_ok(), "there was room");
             next.publish_blocks(0);
-            next.precedence.joined = (rank(&next, self.steps), self.joined);
+            next.precedence.joined = (rank(&next, &self.shares, self.steps), self.joined);
             self.joined += 1;
+            self.shares.join(next.precedence.share, self.steps);
             let mut count = next.pending().min(prefill_limit(&next, budget));
             if self.states.is_some() {
                 count = next.up_to_border(count, &self.allocator);
@@ -487,6 +458,8 @@ impl Scheduler {
                 sequence.held = true;
                 continue;
             }
+            let generated = own.len().min(1);
+            self.shares.charge(sequence.precedence.share, count - generated, generated);
             sequence.advance(count, &self.allocator);
             if let Some(states) = &self.states {
                 sequence.end_state(&self.allocator, states);
@@ -503,6 +476,7 @@ impl Scheduler {
                     break;
                 }
                 self.drafted.accepted += 1;
+                self.shares.charge(sequence.precedence.share, 0, 1);
                 sequence.advance(1, &self.allocator);
             }
             // The draft model has computed rejected drafts; those entries are invalid.
@@ -533,12 +507,6 @@ impl Scheduler {
 /// Most recurrent states in a pool of `blocks` blocks. One sequence needs two.
 fn most_states(blocks: u32, per_state: u32) -> u32 {
     (blocks / per_state.max(1)).max(2)
-}
-
-/// A waiting sequence's class at step `now`, raised by its waiting time. Lower is earlier.
-fn rank(sequence: &Sequence, now: u64) -> u8 {
-    let aged = (now - sequence.precedence.arrived) / AGEING_STEPS;
-    sequence.precedence.class.saturating_sub(aged.min(u64::from(u8::MAX)) as u8)
 }
 
 /// Longest prompt plus output, in tokens: the model's context, or the capacity of the whole pool. A windowed model frees blocks

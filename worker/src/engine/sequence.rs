@@ -6,6 +6,7 @@ use ipc_proto::generate::{Logprobs, Priority};
 
 use super::block_allocator::{BlockAllocator, BlockTable, Cached, Pending};
 use super::drafts;
+use super::fair_share::Share;
 use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
@@ -44,6 +45,8 @@ pub struct SequenceParams {
     pub sampling: SamplingParams,
     /// Priority class in the queue.
     pub priority: Priority,
+    /// Whose request it is: see [`ipc_proto::generate::Submission::tenant`].
+    pub tenant: u64,
     /// The prefix cache shares blocks only within a scope.
     pub cache_scope: String,
     /// Log probabilities to return, if any.
@@ -103,6 +106,10 @@ pub(super) struct Precedence {
     pub(super) class: u8,
     /// Step at which it arrived.
     pub(super) arrived: u64,
+    /// Its tenant's share.
+    pub(super) share: Share,
+    /// While waiting among several tenants: when it is its turn within its rank. Lower is earlier.
+    pub(super) turn: u64,
     /// While running: its rank when it joined, and the number of sequences that had joined before.
     pub(super) joined: (u8, u64),
 }
@@ -119,13 +126,19 @@ pub struct PrefixHit {
 }
 
 impl Sequence {
-    /// A sequence that arrives at step `since`.
-    pub(super) fn new(id: SequenceId, order: SequenceParams, since: u64, blocks: &BlockAllocator) -> Self {
+    /// A sequence that arrives at step `since`, with its tenant's share.
+    pub(super) fn new(
+        id: SequenceId,
+        order: SequenceParams,
+        (since, share): (u64, Share),
+        blocks: &BlockAllocator,
+    ) -> Self {
         let SequenceParams {
             prompt,
             generated,
             sampling,
             priority,
+            tenant: _,
             cache_scope,
             logprobs,
             scored_from,
@@ -142,7 +155,7 @@ impl Sequence {
             state: None,
             next_state: None,
             snapshot: None,
-            precedence: Precedence { class: priority as u8, arrived: since, joined: (0, 0) },
+            precedence: Precedence { class: priority as u8, arrived: since, share, turn: 0, joined: (0, 0) },
             scope: blocks.scope(&cache_scope),
             extended: false,
             chain: Vec::new(),

@@ -171,7 +171,7 @@ impl Running {
             span,
         };
         let arrival = self.arrivals.enter(STREAM, id).unwrap();
-        let permit = self.admission_limits.acquire(ModelKind::Generate, 1).unwrap().swap_remove(0);
+        let permit = self.admission_limits.acquire(ModelKind::Generate, 1, 0).unwrap().swap_remove(0);
         self.commands.send(Command::Submit(Box::new(Admitted { request, arrival, permit }))).unwrap();
     }
 

@@ -75,7 +75,7 @@ impl Server {
         require_kind(&ready.info, kind)?;
         let reader = ready.reader.map(|reader| Arc::clone(&reader));
         let reader = reader.ok_or_else(|| fault(ErrorKind::Internal, "the model has no reader"))?;
-        let permit = self.admission_limits.acquire(kind, 1)?.swap_remove(0);
+        let permit = self.admission_limits.acquire(kind, 1, 0)?.swap_remove(0);
         let pieces = self.texts.run(bytes, move |wanted| tokenise(&reader, wanted)).await?;
         let tokens = pieces.iter().map(|piece| piece.tokens.len() as u64).sum();
         let stopped = || fault(ErrorKind::Unavailable, "the worker has stopped");

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
-use crate::engine::sequence::SamplingParams;
+use crate::engine::sequence::{Precedence, SamplingParams};
 
+mod fairness;
 mod fake_models;
 
 use fake_models::{Device, Drafter, device, next};
@@ -24,6 +25,7 @@ pub(crate) fn params(prompt: Vec<u32>, priority: Priority) -> SequenceParams {
         generated,
         sampling,
         priority,
+        tenant: 0,
         cache_scope,
         logprobs: None,
         scored_from: 0,
@@ -65,6 +67,7 @@ struct Arrival {
     /// Number of generated tokens after which it is cancelled.
     cancel: Option<usize>,
     priority: Priority,
+    tenant: u64,
 }
 
 fn arrival(pool: usize) -> impl Strategy<Value = Arrival> {
@@ -80,6 +83,7 @@ fn arrival(pool: usize) -> impl Strategy<Value = Arrival> {
         output: output.min(pool - prompt),
         cancel,
         priority,
+        tenant: 0,
     })
 }
 
@@ -115,7 +119,8 @@ fn run(mut arrivals: Vec<Arrival>, limits: StepLimits, capacity: RunnerCapacity,
     for step in 0.. {
         assert!(step < 60 + 60 * (total + 10), "the load does not end");
         for (id, arrival) in arrivals.iter().enumerate().filter(|(_, arrival)| arrival.step == step) {
-            scheduler.add(SequenceId(id as u64), params(prompt(id as u64, arrival), arrival.priority));
+            let params = params(prompt(id as u64, arrival), arrival.priority);
+            scheduler.add(SequenceId(id as u64), SequenceParams { tenant: arrival.tenant, ..params });
             there_were.push(id as u64);
         }
         if scheduler.is_idle() {
@@ -189,13 +194,15 @@ fn check(batch: &Batch, limits: StepLimits) {
 /// First come, first served within a class. A sequence joins before an older one of its class only if that one waits for a
 /// prefix that another sequence computes.
 fn check_order(scheduler: &Scheduler, there: &[u64], ran: &HashSet<u64>) {
-    let running: HashMap<u64, u8> =
-        scheduler.running.iter().map(|sequence| (sequence.id.0, sequence.precedence.class)).collect();
+    let running: HashMap<u64, Precedence> =
+        scheduler.running.iter().map(|sequence| (sequence.id.0, sequence.precedence)).collect();
     for id in there.iter().filter(|id| !running.contains_key(id)) {
         let sequence = scheduler.waiting.iter().find(|sequence| sequence.id.0 == *id).unwrap();
-        let passed = running
-            .iter()
-            .any(|(newer, class)| newer > id && !ran.contains(newer) && *class >= sequence.precedence.class);
+        let own = sequence.precedence;
+        let passed = running.iter().any(|(newer, other)| {
+            let is_fresh = newer > id && !ran.contains(newer);
+            is_fresh && other.share == own.share && other.class >= own.class
+        });
         assert!(
             !passed || sequence.shares_with(&scheduler.running),
             "request {id} is passed over for nothing"
