@@ -42,7 +42,7 @@ fn job(lengths: &[usize]) -> (Command, Answer) {
     let (reply, answer) = oneshot::channel();
     let inputs =
         lengths.iter().map(|length| EncoderInput { tokens: vec![1; *length], second_start: *length });
-    let permit = AdmissionLimits::new(1, 1).acquire(ModelKind::Embed, 1).unwrap().swap_remove(0);
+    let permit = AdmissionLimits::new(1, 1).acquire(ModelKind::Embed, 1, 0).unwrap().swap_remove(0);
     (Command::Embed(Box::new(Job { inputs: inputs.collect(), reply, permit })), answer)
 }
 

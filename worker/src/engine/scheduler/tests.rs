@@ -5,6 +5,7 @@ use ipc_proto::generate::{Logprobs, Priority};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::queue::AGEING_STEPS;
 use super::*;
 use crate::engine::penalties::Penalties;
 use crate::engine::runner::RowSampling;
