@@ -55,7 +55,7 @@ fn send_rounds(engine: &mpsc::Sender<Command>, pieces: &[EncoderInput], rounds: 
     // The first round is a warm-up.
     for round in 0..=rounds {
         let (reply, answer) = oneshot::channel();
-        let permit = admission_limits.acquire(ModelKind::Embed, 1)?.swap_remove(0);
+        let permit = admission_limits.acquire(ModelKind::Embed, 1, 0)?.swap_remove(0);
         let start = Instant::now();
         engine.send(Command::Embed(Box::new(Job { inputs: pieces.to_vec(), reply, permit })))?;
         answer.blocking_recv()?.map_err(|error| anyhow::anyhow!("{error}"))?;
