@@ -9,7 +9,7 @@ use tarpc::client::RpcError;
 
 use crate::config::{self, ConfigError, Environment};
 use crate::prompt::Request;
-use crate::{keys, prompt, providers, requests, routes, secrets, settings, show, table};
+use crate::{keys, login, prompt, providers, requests, routes, secrets, settings, show, table};
 
 /// Limit of a call. A model of hundreds of gigabytes takes long to load.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -98,6 +98,9 @@ pub(crate) enum FolderVerb {
     /// Make, list or revoke API keys. Needs no running server.
     #[command(subcommand)]
     Key(keys::KeyVerb),
+    /// Set the password of the web UI, print a one-time link, or list who is signed in. Needs no running server.
+    #[command(subcommand)]
+    Login(login::LoginVerb),
     /// Make, list, test, change or remove providers. Needs no running server.
     #[command(subcommand)]
     Provider(providers::ProviderVerb),
@@ -177,6 +180,7 @@ pub(crate) fn run(verb: Verb, environment: &Environment) -> Result<Answer, Clien
 pub(crate) fn run_on_folder(verb: FolderVerb, environment: &Environment) -> Result<Answer, ClientError> {
     match verb {
         FolderVerb::Key(verb) => keys::run(verb, environment),
+        FolderVerb::Login(verb) => login::run(verb, environment),
         FolderVerb::Provider(verb) => providers::run(verb, environment),
         FolderVerb::Route(verb) => routes::run(verb, environment),
         FolderVerb::Requests(verb) => requests::run(verb, environment),

@@ -13,6 +13,7 @@ use downloads::DownloadSettings;
 use ipc_proto::gateway::{ApiKeys, GatewayConfig, KEYS_REQUIRED};
 use ipc_proto::hub::HubConfig;
 use layers::Layers;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use supervisor::{Config, Policy};
 use toml::Table;
@@ -122,8 +123,8 @@ pub(crate) enum ConfigError {
     #[error("the settings of a process: {0}")]
     Document(#[from] serde_json::Error),
     #[error(
-        "listening on {0} would let other machines in, and there is no API key: make one with `mlxd key add`, set \
-         MLXD_API_KEYS or api_keys in config.toml, or listen on 127.0.0.1"
+        "listening on {0} would let other machines in, and there is no API key and no password: make a key with `mlxd key add`, or \
+         set a password with `mlxd login set`"
     )]
     Open(String),
 }
@@ -233,10 +234,8 @@ fn resolve_file(
     if server.host.trim().is_empty() {
         return Err(ConfigError::Value { name: "--host".into(), problem: "it is empty".into() });
     }
-    let has_keys = !gateway.api_keys.is_empty() || home.join(KEYS_REQUIRED).exists();
-    if !has_keys && !is_loopback(&server.host) {
-        return Err(ConfigError::Open(server.host));
-    }
+    // Other machines need a key or a session, even while there is none.
+    gateway.require_login |= !is_loopback(&server.host);
     let variables = hub::PRIVATE_VARIABLES.iter().filter_map(|name| {
         let value = environment.others.get(*name)?;
         Some(((*name).to_owned(), value.clone().into()))
@@ -268,6 +267,13 @@ fn resolve_file(
         gateway: serde_json::to_string(&gateway)?.into(),
         hub: serde_json::to_string(&hub)?.into(),
     })
+}
+
+/// Whether a server with this configuration would need a key or a session, and there is none: somebody has to set the first
+/// password.
+pub(crate) fn is_unclaimed(config: &Config) -> bool {
+    let gateway: GatewayConfig = serde_json::from_str(config.gateway.expose_secret()).unwrap_or_default();
+    gateway.require_login && gateway.api_keys.is_empty() && !config.home.join(KEYS_REQUIRED).exists()
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{IsTerminal, Read};
-use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, ClientError};
 use crate::config::Environment;
 use crate::gateway::{self, Folder, Form};
-use crate::{routes, table};
+use crate::{hidden, routes, table};
 
 /// Subcommands of `mlxd provider`.
 #[derive(Debug, clap::Subcommand)]
@@ -231,7 +229,7 @@ impl KeySource {
         }
         let key = match &self.key_env {
             Some(name) => gateway::variable(name, environment)?,
-            None => from_standard_input()?,
+            None => hidden::read("API key")?,
         };
         let key = key.trim();
         if key.is_empty() {
@@ -240,32 +238,6 @@ impl KeySource {
         }
         Ok(Some(key.to_owned()))
     }
-}
-
-/// The first line that a terminal's user enters, without showing it, or else all of standard input.
-fn from_standard_input() -> std::io::Result<String> {
-    let mut text = String::new();
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return input.lock().read_to_string(&mut text).map(|_| text);
-    }
-    let echo = |word: &str| {
-        let done = Command::new("stty").arg(word).stdin(Stdio::inherit()).stderr(Stdio::null()).status();
-        done.is_ok_and(|status| status.success())
-    };
-    let is_hidden = echo("-echo");
-    note(if is_hidden { "API key (it is not shown): " } else { "API key: " });
-    let read = input.read_line(&mut text);
-    if is_hidden {
-        echo("echo");
-        note("\n");
-    }
-    read.map(|_| text)
-}
-
-#[expect(clippy::print_stderr, reason = "a question to the user")]
-fn note(text: &str) {
-    eprint!("{text}");
 }
 
 /// The body of `POST /admin/v1/providers`.

@@ -8,7 +8,7 @@ use supervisor::{Log, ServeError};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::live::LiveFile;
-use crate::{config, logs};
+use crate::{config, login, logs};
 
 /// Time that the last lines of the log have to be written.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -33,7 +33,14 @@ pub(crate) fn run(flags: config::Flags, environment: config::Environment) -> Exi
     // One thread: the supervisor does little, and the kernel kills children when the thread that started them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.map_err(Into::into).and_then(|runtime| {
-        let served = runtime.block_on(supervisor::serve(config, Arc::new(file)));
+        let home = config::is_unclaimed(&config).then(|| config.home.clone());
+        let listening = |address| {
+            if let Some(home) = home {
+                // It waits for a process.
+                std::thread::spawn(move || login::invite(&home, address));
+            }
+        };
+        let served = runtime.block_on(supervisor::serve(config, Arc::new(file), listening));
         // Ends the children. A thread that hangs is not waited for.
         runtime.shutdown_background();
         served

@@ -1,4 +1,4 @@
-//! API keys and their tenants. Without keys, every user of this machine has access.
+//! API keys, sessions of the web UI, and their tenants. Without keys and without a password, every user of this machine has access.
 //!
 //! A key is checked in memory: the keys of the settings, and a snapshot of those in the database, are found by the SHA-256 of
 //! their secrets. Finding one therefore takes the same time however much of a guess is right. Tenants share no cached text:
@@ -6,7 +6,11 @@
 
 pub mod budget;
 pub mod key;
+pub mod limiter;
+pub mod password;
 pub mod secret;
+pub mod sessions;
+pub mod token;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,6 +25,7 @@ use tokio::sync::watch;
 use budget::{Exhausted, Limits, Moment, Size, Standing};
 use key::{Key, KeyRecord, KeyState, Rights, Scope};
 use secret::Digest;
+use sessions::{Lifetime, Session, Sessions};
 
 use crate::inference::sender::KeyIdentity;
 
@@ -40,6 +45,10 @@ pub struct Keys {
     required: AtomicBool,
     /// Whether those of the database were read.
     loaded: watch::Sender<bool>,
+    /// Whether requests need a key or a session even if there is none yet.
+    is_closed: bool,
+    /// The browsers that have signed in.
+    sessions: Sessions,
 }
 
 /// The sender of a request, and the rights of its key. All rights if no keys are needed.
@@ -76,7 +85,15 @@ impl Keys {
             let tenant = tenant_name(&format!("mlxd tenant {text}"));
             let state = Arc::new(KeyState::new(Limits::default()));
             let rights = Rights::all();
-            Arc::new(Key { tenant, identity: None, rights, expires_at: None, store_content: false, state })
+            Arc::new(Key {
+                tenant,
+                identity: None,
+                rights,
+                expires_at: None,
+                store_content: false,
+                is_session: false,
+                state,
+            })
         };
         Self {
             configured: configured.into_iter().map(|text| (secret::digest(text), key(text))).collect(),
@@ -84,9 +101,20 @@ impl Keys {
         }
     }
 
-    /// Whether requests need a key.
+    /// The same keys, with sessions of this lifetime. `is_closed`: requests need a key or a session even if there is none yet.
+    #[must_use]
+    pub fn with_sessions(self, lifetime: Lifetime, is_closed: bool) -> Self {
+        Self { sessions: Sessions::new(lifetime), is_closed, ..self }
+    }
+
+    /// Whether requests need a key or a session.
     pub fn are_needed(&self) -> bool {
-        self.required.load(Ordering::Relaxed) || !self.configured.is_empty()
+        self.is_closed || self.required.load(Ordering::Relaxed) || !self.configured.is_empty()
+    }
+
+    /// The browsers that have signed in.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// From now on requests need a key, even if the database holds none.
@@ -142,14 +170,14 @@ impl Keys {
         Err(Error::new(ErrorKind::Unavailable, Origin::Gateway, text))
     }
 
-    /// The tenant of the first of the `presented` keys that includes `scope`. It has reserved nothing.
+    /// The tenant of the first of the `presented` keys that includes `scope`, or of the first valid one. It has reserved nothing.
     ///
     /// # Errors
     /// None of the keys is valid, or none has the scope.
     pub fn find<'a>(
         &self,
         presented: impl Iterator<Item = &'a str>,
-        scope: Scope,
+        scope: Option<Scope>,
         now: Moment,
     ) -> Result<Tenant> {
         if !self.are_needed() {
@@ -177,6 +205,7 @@ fn in_use(record: &KeyRecord, state: Arc<KeyState>) -> Key {
         rights: record.rights.clone(),
         expires_at: record.expires_at,
         store_content: record.store_content,
+        is_session: false,
         state,
     }
 }
@@ -188,16 +217,21 @@ fn tenant_name(source: &str) -> String {
 
 impl Key {
     /// Whether a request of this scope may pass now.
-    fn check(&self, scope: Scope, now: Moment) -> Result<()> {
+    fn check(&self, scope: Option<Scope>, now: Moment) -> Result<()> {
         let refuse = |kind, text| Err(Error::new(kind, Origin::Client, text));
         if self.state.is_revoked() {
-            return refuse(ErrorKind::Unauthorized, "this API key was revoked".to_owned());
+            let text = if self.is_session {
+                "this session has ended: sign in again"
+            } else {
+                "this API key was revoked"
+            };
+            return refuse(ErrorKind::Unauthorized, text.to_owned());
         }
         if let Some(expired) = self.expires_at.filter(|at| *at <= now.time.timestamp()) {
             let date = DateTime::from_timestamp(expired, 0).unwrap_or_default().format("%Y-%m-%d %H:%M UTC");
             return refuse(ErrorKind::Unauthorized, format!("this API key expired on {date}"));
         }
-        if !self.rights.include(scope) {
+        if let Some(scope) = scope.filter(|scope| !self.rights.include(*scope)) {
             let has: Vec<_> = self.rights.scopes.iter().map(|scope| scope.name()).collect();
             let text = format!(
                 "this needs an API key of the scope {}; this key has {}",
@@ -212,6 +246,42 @@ impl Key {
 }
 
 impl Tenant {
+    /// The tenant of a session, for a request of this scope.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn of(session: &Session, scope: Scope, now: Moment) -> Result<Self> {
+        let key = Arc::clone(&session.key);
+        key.check(Some(scope), now)?;
+        Ok(Self(Some(Arc::new(Admission { key, reserved: AtomicU32::new(0) }))))
+    }
+
+    /// Whether it is a browser that has signed in.
+    pub fn is_session(&self) -> bool {
+        self.key().is_some_and(|key| key.is_session)
+    }
+
+    /// Whether no key was needed.
+    pub fn is_anyone(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The parts of the API that it may use.
+    pub fn scopes(&self) -> Vec<Scope> {
+        self.key().map_or_else(|| Rights::all().scopes, |key| key.rights.scopes.clone())
+    }
+
+    /// Waits until its key is revoked or its session ends. Never returns if no key was needed.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let state = self.key().map(|key| Arc::clone(&key.state));
+        async move {
+            match state {
+                Some(state) => state.revoked().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     fn key(&self) -> Option<&Key> {
         self.0.as_deref().map(|admission| &*admission.key)
     }
@@ -223,7 +293,7 @@ impl Tenant {
     pub fn admit(&self, estimate: u32, now: Moment) -> Result<Self, Box<Refusal>> {
         let Some(admission) = &self.0 else { return Ok(Self(None)) };
         let key = Arc::clone(&admission.key);
-        key.check(Scope::Inference, now)?;
+        key.check(Some(Scope::Inference), now)?;
         let admitted = key.state.budget().admit(Size::of_tokens(estimate.into()), now);
         if let Err(Exhausted { limit, wait }) = admitted {
             let text = format!("this API key's limit of {limit} is reached");

@@ -1,5 +1,6 @@
 //! The admin API.
 
+pub mod browser;
 pub mod chat_wire;
 pub mod chats;
 pub mod download_wire;
@@ -8,6 +9,8 @@ pub mod events;
 pub mod key_wire;
 pub mod keys;
 pub mod log_wire;
+pub mod login;
+pub mod login_wire;
 pub mod logs;
 pub mod metrics;
 pub mod models;

@@ -4,6 +4,7 @@
 use std::io;
 
 pub mod key;
+pub mod login;
 mod offline;
 pub mod provider;
 pub mod render;
@@ -19,6 +20,7 @@ pub fn run() -> io::Result<Option<i32>> {
     match std::env::args().nth(1).as_deref() {
         Some(render::COMMAND) => render::run().map(Some),
         Some(key::COMMAND) => key::run().map(Some),
+        Some(login::COMMAND) => login::run().map(Some),
         Some(provider::COMMAND) => provider::run().map(Some),
         Some(requests::COMMAND) => requests::run().map(Some),
         Some(route::COMMAND) => route::run().map(Some),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use gateway::access::Keys;
 use gateway::backends::by_name::{ByName, ProviderPool};
 use gateway::backends::local::LocalBackend;
 use gateway::dispatch::{Dispatcher, Services};
@@ -87,7 +88,8 @@ async fn serve(
     let responses = Arc::new(ResponseStore::new(db.clone(), &arguments.home, config.response_days));
     let services = Services::new(Arc::clone(&dispatcher), fleet, Arc::clone(pool.directory()), queue);
     services.catalogue.fill();
-    let keys = KeyStore::start(db.clone(), &arguments.home, config.api_keys.expose());
+    let keys = Keys::new(config.api_keys.expose()).with_sessions(config.into(), config.require_login);
+    let keys = KeyStore::start(db.clone(), &arguments.home, keys);
     let routing =
         RoutingStore::start(db.clone(), &arguments.home, config, move |table| pool.apply(table)).await;
     let stores = Stores { responses: Arc::clone(&responses), keys: Arc::clone(&keys), routing };

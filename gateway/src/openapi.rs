@@ -40,7 +40,7 @@ fn generate() -> Value {
             "description": "Models on this machine by OpenAI's and Anthropic's APIs. Fields that are not listed are not looked at; \
                 those that are listed and cannot be done are refused by name.",
         },
-        // Without configured keys no key is needed.
+        // Without keys and password no key is needed. The web UI's sessions are for its own pages only.
         "security": [{}, {"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {"schemas": schemas.take_definitions(true), "securitySchemes": schemes},

@@ -7,6 +7,8 @@ pub mod folders;
 pub mod instance;
 pub mod key_store;
 pub mod keys;
+pub mod login;
+pub mod login_store;
 pub mod presets;
 pub mod requests;
 pub mod responses;

@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-/// The file in the home folder that says that there are API keys in the database. It exists before the first one does.
+/// The file in the home folder that says that there are API keys or a password in the database. It exists before the first one does.
 pub const KEYS_REQUIRED: &str = "keys-required";
 
 /// All settings of the gateway. `docs/src/configuration.md` documents each for users.
@@ -60,6 +60,14 @@ pub struct GatewayConfig {
     pub allowed_hosts: AllowedHosts,
     /// Keys that clients must present; without any, clients need none.
     pub api_keys: ApiKeys,
+    /// Whether requests need a key or a session even if there is none yet. Always so where other machines can connect.
+    pub require_login: bool,
+    /// Days after which an unused session of the web UI ends.
+    #[serde(deserialize_with = "within::<1, 3650, _>")]
+    pub session_idle_days: u32,
+    /// Days after which every session of the web UI ends.
+    #[serde(deserialize_with = "within::<1, 3650, _>")]
+    pub session_days: u32,
     /// Whether a request for a model of the hub that is not here begins its download.
     pub auto_download: bool,
     /// The key that seals the keys of providers in the database; without it, it is in a file of the home folder.
@@ -93,6 +101,9 @@ impl Default for GatewayConfig {
             cors_origins: CorsOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             api_keys: ApiKeys::default(),
+            require_login: false,
+            session_idle_days: 7,
+            session_days: 30,
             auto_download: false,
             master_key: None,
             otlp_endpoint: None,
@@ -385,6 +396,9 @@ mod tests {
                 cors_origins: if any_origin { CorsOrigins::Any } else { CorsOrigins::Only(hosts) },
                 allowed_hosts: names.try_into().unwrap(),
                 api_keys: keys.iter().collect(),
+                require_login: any_origin,
+                session_idle_days: numbers.2 % 3650 + 1,
+                session_days: 3650 - numbers.2 % 3650,
                 auto_download: any_origin,
                 master_key: master_key.map(MasterKey::new),
                 providers: Providers::default(),

@@ -31,13 +31,17 @@ const HUB_GRACE: Duration = Duration::from_secs(2);
 const STOP_LIMIT: Duration = Duration::from_millis(6500);
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then stops all processes in order. A second signal kills them at once. `file` is where the
-/// settings come from.
+/// settings come from. `listening` gets the address once clients can connect, and must not block.
 ///
 /// Needs a current-thread runtime: the kernel kills children when the thread that spawned them ends.
 ///
 /// # Errors
 /// The server cannot start: the address is taken, the home is in use, or a program is missing.
-pub async fn serve(config: Config, file: Arc<dyn SettingsFile>) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Config,
+    file: Arc<dyn SettingsFile>,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
     descriptors::raise_limit();
     // First of the rest: the kernel then queues early clients instead of refusing them.
     let listeners = bind(&config.host, config.port).map_err(|cause| ServeError::Bind {
@@ -78,8 +82,9 @@ pub async fn serve(config: Config, file: Arc<dyn SettingsFile>) -> Result<(), Se
     });
     let socket = home.run().join(home::CONTROL_SOCKET);
     let calls = ipc_proto::socket::listen(&socket)?;
-    if let Some(first) = listeners.first() {
-        home.write_address(first.local_addr()?)?;
+    let first = listeners.first().map(TcpListener::local_addr).transpose()?;
+    if let Some(address) = first {
+        home.write_address(address)?;
     }
     let stop = Arc::new(Notify::new());
     let gateway = gateway::start(gateway::GatewayLaunch {
@@ -97,6 +102,9 @@ pub async fn serve(config: Config, file: Arc<dyn SettingsFile>) -> Result<(), Se
     let services = rpc::Services { fleet, gateway, hub, live, stop: Arc::clone(&stop) };
     tokio::spawn(rpc::serve(calls, services.clone()));
     tracing::info!("mlxd is listening on {addresses}");
+    if let Some(address) = first {
+        listening(address);
+    }
     tokio::select! {
         () = signals.next() => {}
         () = stop.notified() => {}

@@ -38,6 +38,7 @@ mod install;
 mod keys;
 mod launch;
 mod live_providers;
+mod login;
 mod logs;
 mod prompts;
 mod providers;

@@ -11,6 +11,7 @@ mod admin;
 mod chat;
 mod downloads;
 mod hub;
+mod login;
 mod routing;
 mod usage;
 

@@ -18,8 +18,8 @@ arguments = ["run", f"{base_url}/openapi.json", "--checks", "not_a_server_error"
              "--suppress-health-check", "filter_too_much",
              # The stream of events does not end by itself. These admin calls do work: the model would be gone, which is a
              # 503 for other requests meanwhile, or stay unusable. Ids are taken from answers, so they do meet it.
-             # A change of the server's settings replaces the gateway. Made-up models must not be asked for at the hub. Changes of Ollama's store are a 501. The first key would close the server to all other requests.
-             "--exclude-path-regex", r"^(/admin/v1/(downloads(/\{id\})?|events|settings|requests/tail|hub/search|keys|models/\{id\}(/(unload|restart|settings))?)|/api/(pull|create|copy|push|delete|blobs/.*))$"]
+             # A change of the server's settings replaces the gateway. Made-up models must not be asked for at the hub. Changes of Ollama's store are a 501. The first key or password would close the server to all other requests.
+             "--exclude-path-regex", r"^(/admin/v1/(downloads(/\{id\})?|events|settings|requests/tail|hub/search|keys|password|models/\{id\}(/(unload|restart|settings))?)|/api/(pull|create|copy|push|delete|blobs/.*))$"]
 environment = os.environ | {"SCHEMATHESIS_HOOKS": str(here / "schema_fuzz_hooks.py"), "FUZZ_MODEL": model, "FUZZ_DOCUMENT": f"{base_url}/openapi.json"}
 # It keeps a cache where it runs.
 with tempfile.TemporaryDirectory() as folder:

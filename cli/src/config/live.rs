@@ -155,6 +155,10 @@ impl SettingsFile for LiveFile {
         check_names(&given, change)?;
         let text = edited(before, change)?;
         let config = self.resolve(&text).map_err(refused)?;
+        // Whoever changes settings here was let in without a key, and would not be any more.
+        if super::is_unclaimed(&config) {
+            return Err(refused(ConfigError::Open(config.host)));
+        }
         let given = self.given(&text).map_err(refused)?;
         file::replace(&self.path, &text).map_err(|error| {
             unreadable(format!("nothing was set, since {} cannot be written: {error}", self.path.display()))

@@ -183,20 +183,25 @@ fn gateway_settings_of_the_environment_beat_the_file() {
 }
 
 #[test]
-fn other_machines_are_let_in_with_a_key_only() {
+fn other_machines_need_a_key_or_a_session_even_if_there_is_none() {
     let flags = |host: &str| Flags { host: Some(host.into()), ..Flags::default() };
+    let requires = |config: &Config| gateway(config).require_login;
     for host in ["0.0.0.0", "192.168.1.5", "::", "example.test"] {
         for keyless in ["", "api_keys = []", "api_keys = [\"\", \" \"]"] {
-            let error = resolve_all(keyless, &[], flags(host)).unwrap_err();
-            assert!(error.contains("MLXD_API_KEYS"), "{host} {keyless}: {error}");
+            let config = resolve_all(keyless, &[], flags(host)).unwrap();
+            assert!(requires(&config) && is_unclaimed(&config), "{host} {keyless}");
         }
-        assert!(resolve_all("api_keys = [\"sk-1\", \"sk-2\"]", &[], flags(host)).is_ok());
+        let config = resolve_all("api_keys = [\"sk-1\", \"sk-2\"]", &[], flags(host)).unwrap();
+        assert!(requires(&config) && !is_unclaimed(&config));
     }
     let (folder, environment) = environment("", &[]);
     std::fs::write(folder.path().join(KEYS_REQUIRED), "").unwrap();
-    assert!(resolve(flags("0.0.0.0"), environment).is_ok(), "the database has keys");
+    assert!(!is_unclaimed(&resolve(flags("0.0.0.0"), environment).unwrap()), "the database has keys");
     for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
-        assert!(resolve_all("", &[], flags(host)).is_ok());
+        let config = resolve_all("", &[], flags(host)).unwrap();
+        assert!(!requires(&config) && !is_unclaimed(&config));
+        let closed = resolve_all("require_login = true", &[], flags(host)).unwrap();
+        assert!(requires(&closed) && is_unclaimed(&closed));
     }
 }
 

@@ -1,12 +1,13 @@
 //! One API key: its tenant, its rights, and its use so far.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipc_proto::gateway::NamePattern;
 use ipc_proto::generate::Priority;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::budget::{Budget, Limits, Moment};
 use super::secret::Digest;
@@ -116,6 +117,8 @@ pub struct Key {
     pub expires_at: Option<i64>,
     /// Whether the content of its requests is stored with the request log.
     pub store_content: bool,
+    /// Whether it stands for a session of the web UI.
+    pub is_session: bool,
     /// Its use. A key that is read from the database again keeps it.
     pub state: Arc<KeyState>,
 }
@@ -124,7 +127,7 @@ pub struct Key {
 #[derive(Debug)]
 pub struct KeyState {
     budget: Mutex<Budget>,
-    revoked: AtomicBool,
+    revoked: watch::Sender<bool>,
     /// Seconds since the epoch; 0 before the first use.
     last_used: AtomicI64,
 }
@@ -133,7 +136,7 @@ impl KeyState {
     /// An unused key.
     pub fn new(limits: Limits) -> Self {
         let budget = Mutex::new(Budget::new(limits, Moment::now()));
-        Self { budget, revoked: AtomicBool::new(false), last_used: AtomicI64::new(0) }
+        Self { budget, revoked: watch::Sender::new(false), last_used: AtomicI64::new(0) }
     }
 
     /// The limits and their use.
@@ -143,12 +146,18 @@ impl KeyState {
 
     /// Refuses every further request, also on connections that are open.
     pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Relaxed);
+        self.revoked.send_replace(true);
     }
 
     /// Whether the key was revoked.
     pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Relaxed)
+        *self.revoked.borrow()
+    }
+
+    /// Waits until the key is revoked.
+    pub async fn revoked(&self) {
+        // The sender lives as long as this does.
+        let _ = self.revoked.subscribe().wait_for(|revoked| *revoked).await;
     }
 
     /// Notes a use at `now`, in seconds since the epoch.

@@ -26,14 +26,14 @@ pub fn generate() -> Result<SecretString, getrandom::Error> {
     Ok(format!("{PREFIX}{}", hex(&bytes)).into())
 }
 
-/// Makes an id for a new key.
+/// Makes an id of this kind, such as `key`.
 ///
 /// # Errors
 /// The operating system gives no random bytes.
-pub fn generate_id() -> Result<String, getrandom::Error> {
+pub fn generate_id(kind: &str) -> Result<String, getrandom::Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)?;
-    Ok(format!("key_{}", hex(&bytes)))
+    Ok(format!("{kind}_{}", hex(&bytes)))
 }
 
 /// The SHA-256 of a secret.

@@ -4,7 +4,7 @@ use ipc_proto::gateway::NamePattern;
 use super::*;
 
 fn find(keys: &Keys, text: &str, scope: Scope) -> Result<Tenant> {
-    keys.find([text].into_iter(), scope, Moment::now())
+    keys.find([text].into_iter(), Some(scope), Moment::now())
 }
 
 /// A key in the database, with the scope `inference`.
@@ -87,9 +87,9 @@ fn keys_of_a_lost_database_are_refused() {
 fn key_is_refused_from_its_expiry_on() {
     let now = Moment::now();
     let keys = stored(&[KeyRecord { expires_at: Some(now.time.timestamp() + 60), ..record("key_1", "a") }]);
-    assert!(keys.find(["a"].into_iter(), Scope::Inference, now).is_ok());
+    assert!(keys.find(["a"].into_iter(), Some(Scope::Inference), now).is_ok());
     let later = Moment { time: now.time + TimeDelta::seconds(60), ..now };
-    let error = keys.find(["a"].into_iter(), Scope::Inference, later).unwrap_err();
+    let error = keys.find(["a"].into_iter(), Some(Scope::Inference), later).unwrap_err();
     assert!(error.kind == ErrorKind::Unauthorized && error.message.contains("expired on 20"), "{error}");
 }
 
@@ -119,7 +119,7 @@ fn scope_of_a_key_bounds_it() {
 #[test]
 fn valid_key_beside_a_refused_one_counts() {
     let keys = stored(&[KeyRecord { revoked_at: Some(5), ..record("key_1", "a") }, record("key_2", "b")]);
-    let tenant = keys.find(["x", "a", "b"].into_iter(), Scope::Inference, Moment::now()).unwrap();
+    let tenant = keys.find(["x", "a", "b"].into_iter(), Some(Scope::Inference), Moment::now()).unwrap();
     assert_eq!(&*tenant.identity().unwrap().id, "key_2");
 }
 

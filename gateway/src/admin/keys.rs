@@ -81,7 +81,7 @@ pub async fn make(store: &KeyStore, input: KeyInput) -> Result<NewKey> {
         Error::new(ErrorKind::Internal, Origin::Gateway, format!("no random bytes: {e}"))
     };
     let text = secret::generate().map_err(no_randomness)?;
-    let id = secret::generate_id().map_err(no_randomness)?;
+    let id = secret::generate_id("key").map_err(no_randomness)?;
     let record = check(input, id, text.expose_secret(), Utc::now().timestamp())?;
     store.add(&record).await.map_err(|e| refusal(&e))?;
     Ok(NewKey { key: view(record), secret: text.expose_secret().to_owned() })
@@ -95,7 +95,8 @@ pub async fn end(store: &KeyStore, id: &str) -> Result<Option<ApiKey>> {
     Ok(store.revoke(id).await.map_err(|e| refusal(&e))?.map(view))
 }
 
-fn refusal(error: &DbError) -> Error {
+/// The error of a database that refuses.
+pub(super) fn refusal(error: &DbError) -> Error {
     let kind = if error.is_temporary() { ErrorKind::Unavailable } else { ErrorKind::Internal };
     Error::new(kind, Origin::Gateway, error.to_string())
 }

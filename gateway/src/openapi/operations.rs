@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::settings::ServerSettings;
 use crate::admin::{
-    chat_wire as chats, download_wire as downloads, key_wire as keys, log_wire as logs,
+    chat_wire as chats, download_wire as downloads, key_wire as keys, log_wire as logs, login_wire as login,
     provider_wire as providers, wire as admin,
 };
 use crate::inference::routing::Decision;
@@ -142,6 +142,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(admin_operations());
     all.extend(request_operations());
     all.extend(key_operations());
+    all.extend(login_operations());
     all.extend(ui_operations());
     all.extend(provider_operations());
     all.extend(download_operations());
@@ -418,6 +419,36 @@ fn key_operations() -> [Operation; 4] {
         Operation { error, ..post::<keys::KeyInput, keys::NewKey>("/admin/v1/keys", "Make an API key") },
         admin_read::<keys::ApiKey>("/admin/v1/keys/{id}", "One of them"),
         Operation { error, ..bodyless::<keys::ApiKey>("delete", "/admin/v1/keys/{id}", "Revoke an API key") },
+    ]
+}
+
+/// The sign-in to the web UI.
+fn login_operations() -> [Operation; 7] {
+    let error = schema_of::<admin::Problem> as Schema;
+    let session = "/admin/v1/session";
+    [
+        admin_read::<login::Access>(session, "Who the client is, and how it is let in"),
+        Operation {
+            error,
+            ..post::<login::SignInInput, login::Access>(session, "Sign in; the cookie is the session")
+        },
+        Operation { error, ..bodyless::<login::Access>("delete", session, "Sign out") },
+        Operation {
+            error,
+            ..post::<login::SetupInput, login::Access>(
+                "/admin/v1/setup",
+                "Set the password by a one-time link, and sign in",
+            )
+        },
+        admin_read::<login::SessionList>("/admin/v1/sessions", "Every session"),
+        Operation { error, ..bodyless::<Value>("delete", "/admin/v1/sessions/{id}", "End a session") },
+        Operation {
+            error,
+            ..post::<login::PasswordInput, login::Access>(
+                "/admin/v1/password",
+                "Set or change the password; all other sessions end",
+            )
+        },
     ]
 }
 

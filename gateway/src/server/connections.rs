@@ -11,7 +11,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::task::TaskTracker;
+use tower_http::add_extension::AddExtension;
 
+use crate::admin::login::Peer;
 use crate::server::closable_listener::{Accepted, ClosableListener};
 use crate::server::shutdown::{Stage, draining};
 use crate::server::unread::Impatient;
@@ -37,8 +39,9 @@ pub async fn serve(
             () = &mut drains => break,
             accepted = listener.accept() => {
                 let Accepted { stream, place } = accepted;
-                let stream = Impatient::new(stream, idle);
-                connections.spawn(connection(stream, place, router.clone(), http.clone(), stage.clone()));
+                let peer = Peer(stream.peer_addr().ok().map(|address| address.ip()));
+                let client = Client { stream: Impatient::new(stream, idle), peer, place };
+                connections.spawn(connection(client, router.clone(), http.clone(), stage.clone()));
             }
         }
     }
@@ -47,14 +50,20 @@ pub async fn serve(
     connections.wait().await;
 }
 
-async fn connection(
+/// An accepted connection.
+struct Client {
     stream: Impatient<TcpStream>,
+    peer: Peer,
     place: OwnedSemaphorePermit,
+}
+
+async fn connection(
+    Client { stream, peer, place }: Client,
     router: Router,
     http: http1::Builder,
     stage: watch::Receiver<Stage>,
 ) {
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(AddExtension::new(router, peer));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

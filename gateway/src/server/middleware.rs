@@ -7,6 +7,7 @@ pub mod host;
 pub mod idempotency;
 pub mod intake;
 pub mod origin;
+pub mod page;
 pub mod path;
 pub mod request_id;
 pub mod upgrade;

@@ -12,7 +12,7 @@ use ipc_proto::{Error, ErrorKind, Origin};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin::{
-    chats, downloads, events, keys, logs, metrics, models as admin, pool, providers, requests, routes,
+    chats, downloads, events, keys, login, logs, metrics, models as admin, pool, providers, requests, routes,
     settings, shelf,
 };
 use crate::openapi::handler as docs;
@@ -55,7 +55,10 @@ pub fn router(state: AppState) -> Router {
         .merge(ui_routes())
         // Runs after the key check: stored responses belong to a tenant.
         .layer(from_fn_with_state(Arc::clone(&state.idempotency), idempotency::apply))
-        .layer(from_fn_with_state(Arc::clone(&state.keys), auth::check));
+        // Below no response is kept for a repetition: some have the cookie of a session.
+        .merge(session_routes())
+        .layer(from_fn_with_state(Arc::clone(&state.hosts), auth::check));
+    let api = api.merge(login_routes().layer(from_fn_with_state(Arc::clone(&state.hosts), auth::identify)));
     Router::new()
         .route("/", get(ui::index))
         .route("/ui/assets/{id}", get(ui::asset))
@@ -169,6 +172,21 @@ fn admin_routes() -> Router<AppState> {
         .route("/admin/v1/routes", get(routes::list).put(routes::replace))
         .route("/admin/v1/routes/explain", post(routes::explain))
         .route("/metrics", get(metrics::metrics))
+}
+
+/// The sign-in. Everybody may ask, and most have no key yet.
+fn login_routes() -> Router<AppState> {
+    Router::new()
+        .route("/admin/v1/session", get(login::who).post(login::sign_in).delete(login::sign_out))
+        .route("/admin/v1/setup", post(login::set_up))
+}
+
+/// Sessions, and the password that begins them.
+fn session_routes() -> Router<AppState> {
+    Router::new()
+        .route("/admin/v1/sessions", get(login::list))
+        .route("/admin/v1/sessions/{id}", delete(login::end))
+        .route("/admin/v1/password", post(login::change_password))
 }
 
 /// The web UI's own endpoints: its conversations, their folders, presets, and running answers.

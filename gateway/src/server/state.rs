@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use ipc_proto::gateway::GatewayConfig;
 
 use crate::access::Keys;
+use crate::admin::login::SignIn;
 use crate::admin::settings::Secrets;
 use crate::dispatch::Services;
 use crate::fleet::watch::FleetWatch;
@@ -18,6 +19,7 @@ use crate::server::middleware::intake::IntakePolicy;
 use crate::server::middleware::origin::OriginPolicy;
 use crate::store::Db;
 use crate::store::key_store::KeyStore;
+use crate::store::login_store::LoginStore;
 use crate::store::routing_store::RoutingStore;
 
 /// Shared by all requests. Cheap to clone.
@@ -37,6 +39,8 @@ pub struct AppState {
     pub keys: Arc<Keys>,
     /// Those in the database.
     pub key_store: Arc<KeyStore>,
+    /// The sign-in to the web UI.
+    pub sign_in: Arc<SignIn>,
     /// The providers and routes.
     pub routing: Arc<RoutingStore>,
     /// The names under which the server answers.
@@ -67,6 +71,7 @@ impl AppState {
     pub fn new(config: &GatewayConfig, services: Services, watch: FleetWatch, stores: Stores) -> Self {
         let Stores { responses, keys: key_store, routing } = stores;
         let keys = key_store.keys();
+        let sign_in = SignIn::new(LoginStore::new(responses.db().clone(), Arc::clone(&key_store)));
         let hosts = HostPolicy { keys: Arc::clone(&keys), allowed: config.allowed_hosts.clone() };
         let origins = OriginPolicy { keys: Arc::clone(&keys), allowed: config.cors_origins.clone() };
         Self {
@@ -77,6 +82,7 @@ impl AppState {
             sockets: Arc::default(),
             keys,
             key_store,
+            sign_in: Arc::new(sign_in),
             routing,
             hosts: Arc::new(hosts),
             origins: Arc::new(origins),

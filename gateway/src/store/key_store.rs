@@ -1,6 +1,8 @@
 //! The API keys in the database, and the snapshot of them that requests are checked against.
 //!
-//! The file `keys-required` in the home folder says that there are keys. It exists before the first key does, so a server whose
+//! The sessions of browsers are kept with them, as the database has them.
+//!
+//! The file `keys-required` in the home folder says that there are keys or a password. It exists before the first key does, so a server whose
 //! database is lost or cannot be read refuses requests instead of opening itself. Each change writes a new revision into it. A
 //! running gateway looks at the file twice a second, and so notices the changes of `mlxd key` and of another gateway.
 
@@ -20,6 +22,7 @@ use crate::access::Keys;
 use crate::access::budget::{Moment, month_begin};
 use crate::access::key::KeyRecord;
 use crate::access::secret;
+use crate::access::sessions::Session;
 use crate::store::{Db, DbError};
 
 const OWNER_ONLY: u32 = 0o600;
@@ -30,14 +33,17 @@ const LOOKS_PER_FLUSH: u32 = 60;
 /// Looks between two warnings about a database that refuses.
 const LOOKS_PER_WARNING: u32 = 120;
 
+/// Ids, and times in seconds since the epoch.
+type Uses = Vec<(String, i64)>;
+
 /// The keys of one home folder.
 #[derive(Debug)]
 pub struct KeyStore {
     db: Db,
     marker: PathBuf,
     keys: Arc<Keys>,
-    /// The last uses that the database has.
-    written: Mutex<Vec<(String, i64)>>,
+    /// The last uses that the database has: of keys, and of sessions.
+    written: Mutex<[Uses; 2]>,
     /// Held while the keys are read, so that an older reading never replaces a newer one.
     reading: Mutex<()>,
 }
@@ -53,10 +59,9 @@ impl KeyStore {
         Self { db, marker, keys, written: Mutex::default(), reading: Mutex::default() }
     }
 
-    /// The store of `home`, which keeps its snapshot up to date from now on. `configured` are the keys of the settings. Needs a
-    /// runtime.
-    pub fn start<'a>(db: Db, home: &Path, configured: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
-        let this = Arc::new(Self::new(db, home, Arc::new(Keys::new(configured))));
+    /// The store of `home`, which keeps its snapshot up to date from now on. `keys` are those of the settings. Needs a runtime.
+    pub fn start(db: Db, home: &Path, keys: Keys) -> Arc<Self> {
+        let this = Arc::new(Self::new(db, home, Arc::new(keys)));
         tokio::spawn(Arc::clone(&this).run());
         this
     }
@@ -95,8 +100,8 @@ impl KeyStore {
     /// Writes the file if it is missing although there are valid keys: the database alone was put back.
     async fn find_unmarked(&self) {
         if self.revision().await.is_none()
-            && let Ok(records) = self.db.keys().await
-            && records.iter().any(|record| record.revoked_at.is_none())
+            && let (Ok(records), Ok(login)) = (self.db.keys().await, self.db.login().await)
+            && (login.has_password || records.iter().any(|record| record.revoked_at.is_none()))
             && let Err(error) = self.mark()
         {
             tracing::error!(%error, "{} cannot be written", self.marker.display());
@@ -113,14 +118,39 @@ impl KeyStore {
         }
     }
 
-    /// Reads the keys again.
+    /// Reads the keys and the sessions again.
     ///
     /// # Errors
     /// The database refuses. The snapshot stays.
     pub async fn reload(&self) -> Result<(), DbError> {
         let _reading = self.reading.lock().await;
-        self.keys.replace(&self.db.keys().await?);
+        let (records, login) = (self.db.keys().await?, self.db.login().await?);
+        self.keys.sessions().replace(login);
+        self.keys.replace(&records);
         self.learn_usage().await
+    }
+
+    /// Reads everything again after a change, and has other gateways do so.
+    ///
+    /// # Errors
+    /// The database or the file refuses.
+    pub(super) async fn changed(&self) -> Result<(), DbError> {
+        self.reload().await?;
+        // The file would close a server that has neither keys nor a password.
+        if self.marker.try_exists().unwrap_or(true) {
+            self.mark()?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::changed`]. Requests need a key or a session from now on.
+    ///
+    /// # Errors
+    /// The database or the file refuses.
+    pub(super) async fn require(&self) -> Result<(), DbError> {
+        self.keys.require();
+        self.reload().await?;
+        Ok(self.mark()?)
     }
 
     /// Takes over the tokens of this day and month from the audit log, for keys with such limits.
@@ -149,19 +179,35 @@ impl KeyStore {
     /// The database refuses.
     pub async fn flush(&self) -> Result<(), DbError> {
         let mut written = self.written.lock().await;
+        let uses = [self.uses_of_keys(), self.uses_of_sessions()];
+        if uses == *written {
+            return Ok(());
+        }
+        let [keys, sessions] = &uses;
+        self.db.touch_keys(keys).await?;
+        self.db.touch_sessions(sessions).await?;
+        *written = uses;
+        self.learn_usage().await
+    }
+
+    fn uses_of_keys(&self) -> Uses {
         let stored = self.keys.stored();
         let uses = stored.iter().filter_map(|key| {
             let at = Some(key.state.last_used()).filter(|at| *at > 0)?;
             Some((key.identity.as_ref()?.id.to_string(), at))
         });
-        let mut uses: Vec<_> = uses.collect();
+        let mut uses: Uses = uses.collect();
         uses.sort();
-        if uses == *written {
-            return Ok(());
-        }
-        self.db.touch_keys(&uses).await?;
-        *written = uses;
-        self.learn_usage().await
+        uses
+    }
+
+    fn uses_of_sessions(&self) -> Uses {
+        let living = self.keys.sessions().living(Moment::now());
+        let used = |session: &&Arc<Session>| session.last_used_at() > session.record.last_used_at;
+        let uses = living.iter().filter(used).map(|one| (one.record.id.clone(), one.last_used_at()));
+        let mut uses: Uses = uses.collect();
+        uses.sort();
+        uses
     }
 
     /// Adds a key. Requests need one from now on.
@@ -172,9 +218,7 @@ impl KeyStore {
         // First: a crash between the two leaves a server without keys that needs one, not an open one with keys.
         self.mark()?;
         self.db.insert_key(record).await?;
-        self.keys.require();
-        self.reload().await?;
-        Ok(self.mark()?)
+        self.require().await
     }
 
     /// Revokes a key. Returns the key, or `None` if there is no such one.
@@ -185,8 +229,7 @@ impl KeyStore {
         if !self.db.revoke_key(id, Moment::now().time.timestamp()).await? {
             return Ok(None);
         }
-        self.reload().await?;
-        self.mark()?;
+        self.changed().await?;
         self.get(id).await
     }
 
@@ -215,8 +258,8 @@ impl KeyStore {
     }
 
     /// Writes a new revision into the file.
-    fn mark(&self) -> io::Result<()> {
-        let revision = secret::generate_id().map_err(io::Error::other)?;
+    pub(super) fn mark(&self) -> io::Result<()> {
+        let revision = secret::generate_id("key").map_err(io::Error::other)?;
         // Replaced as a whole: a reader never sees a part.
         let new = self.marker.with_extension(&revision);
         let mut file =

@@ -18,6 +18,7 @@ mod keep_alive;
 mod keys;
 mod limits;
 mod live;
+mod login;
 mod messages;
 mod ollama;
 mod origin;

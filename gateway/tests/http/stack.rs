@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::access::Keys;
 use gateway::audit::{bus, sink};
 use gateway::backends::by_name::{ByName, ProviderPool};
 use gateway::backends::local::LocalBackend;
@@ -35,7 +36,8 @@ pub(crate) async fn gateway(
     let (audit, receiver) = bus::bus(None);
     tokio::spawn(sink::run(receiver, db.clone()));
     let responses = Arc::new(ResponseStore::new(db.clone(), home, 30));
-    let keys = KeyStore::start(db.clone(), home, config.api_keys.expose());
+    let keys = Keys::new(config.api_keys.expose()).with_sessions((&config).into(), config.require_login);
+    let keys = KeyStore::start(db.clone(), home, keys);
     let fleet = Arc::new(FleetClient::new(supervisor));
     let backend = Arc::new(LocalBackend::new(Arc::clone(&fleet), false));
     let pool = ProviderPool::new(&config).unwrap();

@@ -1,4 +1,4 @@
-// Requests to this server: its key, its errors, and a second try while the gateway is replaced.
+// Requests to this server: its key or session, its errors, and a second try while the gateway is replaced.
 
 import { session } from './session.svelte';
 
@@ -9,6 +9,8 @@ export class ApiError extends Error {
     readonly status: number,
     /** The field that is wrong. */
     readonly param: string | null,
+    /** Seconds until another try makes sense. */
+    readonly wait: number | null,
   ) {
     super(message);
   }
@@ -25,12 +27,27 @@ export interface Options {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** Everybody may send it. Any other request waits, where the server asks who this is, until somebody has signed in. */
+  anyone?: boolean;
 }
+
+/** Without it no session counts. Pages of other origins cannot send it. */
+const PAGE = 'x-mlxd-page';
 
 /** The response to a request that succeeded. Reads are tried again while the server does not answer. */
 export async function send(path: string, options: Options = {}): Promise<Response> {
+  for (;;) {
+    const response = await once(path, options);
+    if (response.ok) return response;
+    const problem = await refusal(response);
+    if (response.status !== 401 || options.anyone) throw problem;
+    await session.needed(options.signal);
+  }
+}
+
+async function once(path: string, options: Options): Promise<Response> {
   const method = options.method ?? (options.body === undefined ? 'GET' : 'POST');
-  const headers: Record<string, string> = { ...options.headers };
+  const headers: Record<string, string> = { ...options.headers, [PAGE]: '1' };
   if (session.key) headers.authorization = `Bearer ${session.key}`;
   const init: RequestInit = { method, headers, cache: 'no-store' };
   if (options.signal) init.signal = options.signal;
@@ -38,9 +55,7 @@ export async function send(path: string, options: Options = {}): Promise<Respons
     headers['content-type'] = 'application/json';
     init.body = JSON.stringify(options.body);
   }
-  const response = await connect(path, init, method === 'GET' || method === 'PUT');
-  if (!response.ok) throw await refusal(response);
-  return response;
+  return connect(path, init, method === 'GET' || method === 'PUT');
 }
 
 async function connect(path: string, init: RequestInit, again: boolean): Promise<Response> {
@@ -63,8 +78,8 @@ async function refusal(response: Response): Promise<ApiError> {
   const body: unknown = await response.json().catch(() => null);
   const problem = (body ?? {}) as { detail?: string; param?: string; error?: { message?: string; param?: string } };
   const message = problem.detail ?? problem.error?.message ?? `${response.status} ${response.statusText}`;
-  if (response.status === 401) session.refusal = message;
-  return new ApiError(message, response.status, problem.param ?? problem.error?.param ?? null);
+  const wait = response.status === 429 ? Number(response.headers.get('retry-after') ?? 0) : 0;
+  return new ApiError(message, response.status, problem.param ?? problem.error?.param ?? null, wait || null);
 }
 
 /** The JSON of a response. */

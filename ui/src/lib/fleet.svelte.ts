@@ -1,7 +1,6 @@
 // The models and their states, from the same events as the command line's.
 
 import { ApiError, call, reason, send } from './api';
-import { session } from './session.svelte';
 import { events } from './sse';
 import type { AdminModel, ListedModel, ModelChange, Pool } from './types';
 
@@ -58,7 +57,6 @@ class Fleet {
           this.state = 'ready';
           pause = FALLBACK_MS;
         } else if (this.models.length === 0) this.state = 'failed';
-        if (session.refusal) return;
       }
       await new Promise((resolve) => setTimeout(resolve, pause));
     }

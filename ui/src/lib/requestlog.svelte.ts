@@ -2,7 +2,6 @@
 
 import { ApiError, call, reason, send } from './api';
 import { merge, MOST } from './requestrows';
-import { session } from './session.svelte';
 import { events } from './sse';
 import type { RequestRecord, RequestRecords } from './types';
 
@@ -101,7 +100,7 @@ export class RequestLog {
       try {
         await this.#read(signal);
       } catch (error) {
-        if (signal.aborted || session.refusal) return;
+        if (signal.aborted) return;
         // Without the right, or with a wrong filter, another try would be refused too.
         if (error instanceof ApiError && error.status < 500) return;
       }

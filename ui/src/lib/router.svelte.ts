@@ -1,4 +1,8 @@
-// The page that is open, in the address's fragment: paths belong to the API.
+// The page that is open, in the address's fragment: paths belong to the API. A one-time link has its token there, too.
+
+import { session } from './session.svelte';
+
+const SETUP = '#setup=';
 
 export const PAGES = [
   'chat',
@@ -26,6 +30,11 @@ class Router {
   }
 
   #read(): void {
+    if (location.hash.startsWith(SETUP)) {
+      session.link = location.hash.slice(SETUP.length);
+      // The token must not stay in the address, where others see it, nor in the history.
+      history.replaceState(null, '', '#/');
+    }
     const [, page = '', ...rest] = location.hash.split('/');
     this.page = PAGES.find((known) => known === page) ?? 'chat';
     this.id = decodeURIComponent(rest.join('/'));

@@ -1,26 +1,46 @@
-// The API key of this tab. It is kept for the tab's life only, and goes to this server only.
+// How this tab is let in: by a session, whose cookie no script can read, by an API key, or by neither on a server that is open. A key
+// is kept for the tab's life only, and goes to this server only.
+
+import type { Access } from './types';
 
 const STORED = 'mlxd.key';
 
 class Session {
-  /** The key; empty where the server needs none. */
+  /** The key; empty where there is a session, or where the server needs neither. */
   key = $state(sessionStorage.getItem(STORED) ?? '');
-  /** What the server said when it refused the last request for want of a key. */
-  refusal = $state('');
+  /** Who this tab is; null before the server has said it. */
+  access = $state.raw<Access | null>(null);
+  /** Whether the server asks who this is. The page waits meanwhile, with all that it holds. */
+  asked = $state(false);
+  /** The token of a one-time link, which sets a password. */
+  link = $state('');
   /** Whether the server answers at all. */
   reachable = $state(true);
+  #waiting: (() => void)[] = [];
 
   use(key: string): void {
     this.key = key.trim();
-    this.refusal = '';
     if (this.key) sessionStorage.setItem(STORED, this.key);
     else sessionStorage.removeItem(STORED);
   }
 
-  /** Forgets the key. The page begins anew, without what it has read. */
-  leave(): void {
-    this.use('');
-    location.reload();
+  /** Goes on as the one that the server knows. */
+  enter(access: Access): void {
+    this.access = access;
+    this.asked = access.by === null;
+    if (this.asked) return;
+    this.link = '';
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** Asks who this is, and waits for it. */
+  async needed(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    this.asked = true;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push(resolve);
+      signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
   }
 }
 

@@ -442,3 +442,23 @@ export interface FoundModel {
   likes: number;
   last_modified: string | null;
 }
+
+/** @schema Access */
+export interface Access {
+  /** How this tab is let in; null if it is not. */
+  by: 'key' | 'session' | 'loopback' | null;
+  scopes: string[];
+  key: string | null;
+  session: string | null;
+  has_password: boolean;
+}
+
+/** @schema Session */
+export interface BrowserSession {
+  id: string;
+  name: string;
+  created_at: number;
+  last_used_at: number;
+  expires_at: number;
+  is_current: boolean;
+}

@@ -3,7 +3,7 @@
 //! A page on the internet can make its own name resolve to 127.0.0.1 (DNS rebinding). Its scripts then reach this server as if
 //! they were local, but their requests carry the page's name in `Host`. Without keys, only IP addresses, `localhost`, names below
 //! it and the configured names are valid hosts. `localhost` belongs to no one (RFC 6761). Names such as `host.docker.internal` and
-//! `my-mac.local` have to be configured: other machines of a network can answer for them.
+//! `my-mac.local` have to be configured: other machines of a network can answer for them. The same names are valid for sessions.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -26,18 +26,25 @@ pub struct HostPolicy {
     pub allowed: AllowedHosts,
 }
 
+impl HostPolicy {
+    /// The name in a `Host`, if it is not this machine's own.
+    pub fn foreign_name<'a>(&self, host: &'a str) -> Option<&'a str> {
+        (!is_local(host, &self.allowed)).then(|| name(host))
+    }
+}
+
 /// Rejects requests to a name that is not this machine's own.
 pub async fn check(State(policy): State<Arc<HostPolicy>>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     // HTTP/1.0 has no Host. Browsers always send one.
-    let Some(host) = host.filter(|host| !policy.keys.are_needed() && !is_local(host, &policy.allowed)) else {
+    let checked = host.filter(|_| !policy.keys.are_needed());
+    let Some(name) = checked.and_then(|host| policy.foreign_name(host)) else {
         return next.run(request).await;
     };
     let text = format!(
-        "requests to \"{}\" are not answered without API keys: list the name in allowed_hosts (MLXD_ALLOWED_HOSTS), \
-         or configure api_keys (MLXD_API_KEYS)",
-        name(host)
+        "requests to \"{name}\" are not answered without API keys: list the name in allowed_hosts (MLXD_ALLOWED_HOSTS), \
+         or configure api_keys (MLXD_API_KEYS)"
     );
     unroutable(StatusCode::FORBIDDEN, text)
 }

@@ -3,7 +3,7 @@
 //! A browser sends a page's requests to any address, localhost included. The page cannot read the response, but the request
 //! takes effect. Browsers name the page's origin in `Origin` or say `cross-site` in `Sec-Fetch-Site`
 //! (<https://www.w3.org/TR/fetch-metadata/>). Such requests are refused unless the origin is configured. With keys no check is
-//! needed: a foreign page has none.
+//! needed: a foreign page has none. Sessions are in cookies, which browsers send by themselves: [`super::page`] checks those.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn is_foreign(method: &Method, headers: &HeaderMap, allowed: &CorsOrigins) -> bo
 }
 
 /// Whether the page comes from this server. A proxy in front may speak HTTPS.
-fn is_same_origin(origin: &str, host: &str) -> bool {
+pub(super) fn is_same_origin(origin: &str, host: &str) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }

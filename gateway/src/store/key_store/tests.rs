@@ -38,7 +38,7 @@ fn record(id: &str, secret: &str) -> KeyRecord {
 }
 
 fn is_valid(store: &KeyStore, secret: &str) -> bool {
-    store.keys.find([secret].into_iter(), Scope::Inference, Moment::now()).is_ok()
+    store.keys.find([secret].into_iter(), Some(Scope::Inference), Moment::now()).is_ok()
 }
 
 #[tokio::test]
@@ -79,10 +79,10 @@ async fn server_stays_closed_without_its_database() {
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(home.path().join(format!("mlxd.db{suffix}")));
     }
-    let keys = KeyStore::start(Db::new(home.path()), home.path(), []).keys();
+    let keys = KeyStore::start(Db::new(home.path()), home.path(), Keys::default()).keys();
     assert!(keys.are_needed() && keys.are_loading());
     keys.ready().await.unwrap();
-    let refused = keys.find(["a"].into_iter(), Scope::Inference, Moment::now()).unwrap_err();
+    let refused = keys.find(["a"].into_iter(), Some(Scope::Inference), Moment::now()).unwrap_err();
     assert_eq!(refused.kind, Kind::Unauthorized);
 }
 
@@ -92,7 +92,7 @@ async fn database_with_keys_and_without_the_file_closes_the_server() {
     let home = tempfile::tempdir().unwrap();
     store(home.path()).add(&record("key_1", "a")).await.unwrap();
     fs::remove_file(home.path().join(KEYS_REQUIRED)).unwrap();
-    let running = KeyStore::start(Db::new(home.path()), home.path(), []);
+    let running = KeyStore::start(Db::new(home.path()), home.path(), Keys::default());
     wait_until("the server stays open", || running.keys.are_needed() && is_valid(&running, "a")).await;
     assert!(home.path().join(KEYS_REQUIRED).exists());
 }
@@ -108,7 +108,7 @@ async fn wait_until(what: &str, done: impl Fn() -> bool) {
 #[tokio::test]
 async fn running_gateway_notices_the_changes_of_another_process() {
     let home = tempfile::tempdir().unwrap();
-    let running = KeyStore::start(Db::new(home.path()), home.path(), []);
+    let running = KeyStore::start(Db::new(home.path()), home.path(), Keys::default());
     let other = store(home.path());
     other.add(&record("key_1", "a")).await.unwrap();
     wait_until("the key is not noticed", || running.keys.are_needed() && is_valid(&running, "a")).await;
@@ -130,7 +130,7 @@ async fn limits_of_a_day_are_read_from_the_audit_log() {
     let now = Moment::now().time.timestamp_millis();
     first.db.insert_requests(&[used("key_1", now), used("key_2", now), used("key_1", 0)]).await.unwrap();
     let admit = |store: &KeyStore| {
-        let tenant = store.keys.find(["a"].into_iter(), Scope::Inference, Moment::now()).unwrap();
+        let tenant = store.keys.find(["a"].into_iter(), Some(Scope::Inference), Moment::now()).unwrap();
         tenant.admit(0, Moment::now()).map(drop).map_err(|refused| refused.error.message)
     };
     let second = store(home.path());

@@ -85,7 +85,17 @@ const de: Record<keyof typeof en, string> = {
   appearance_dark: 'dunkel',
   signed_in: 'Dieser Tab benutzt den Schlüssel, der auf {end} endet.',
   no_key_needed: 'Dieser Tab benutzt keinen Schlüssel.',
-  sessions_hint: 'Es gibt keine Sitzungen: Wer einen Schlüssel hat, ist angemeldet, bis er widerrufen wird.',
+  in_by_session: 'Dieser Browser ist mit dem Passwort angemeldet.',
+  old_password: 'Jetziges Passwort',
+  change_password: 'Passwort ändern',
+  password_saved: 'Das Passwort ist gesetzt. Andere Browser müssen sich neu anmelden.',
+  first_password:
+    'Es gibt noch kein Passwort, und jedes Programm dieses Rechners darf fragen. Vom ersten Passwort an müssen Seiten sich anmelden, und Programme brauchen einen Schlüssel.',
+  sessions: 'Angemeldet',
+  session_times: 'Seit {begin}, zuletzt benutzt {used}, endet spätestens {end}',
+  end: 'Beenden',
+  end_session: 'Sitzung von {name} beenden',
+  sessions_hint: 'Wer einen API-Schlüssel hat, hat Zugang, bis er widerrufen wird.',
   this_server: 'Dieser Server',
   settings_hint:
     'Sie werden in config.toml geschrieben, deren Kommentare bleiben. Die meisten gelten sofort: Ein anderes Gateway übernimmt, laufende Anfragen gehen weiter. Ein leeres Feld ist die Voreinstellung.',
@@ -127,7 +137,7 @@ const de: Record<keyof typeof en, string> = {
   server_auto_download: 'Eine Anfrage nach einem fehlenden Modell lädt es herunter',
   server_cors_origins: 'Webseiten, die Antworten lesen dürfen',
   server_allowed_hosts: 'Namen dieses Servers neben localhost',
-  hint_host: 'Jede andere als localhost lässt andere Rechner herein. Ohne API-Schlüssel wird sie abgelehnt.',
+  hint_host: 'Jede andere als localhost lässt andere Rechner herein. Setzen Sie zuerst ein Passwort, oder legen Sie einen API-Schlüssel an.',
   hint_memory:
     'Etwa 12GiB oder 60%. Geladene Modelle bleiben, wenn er zu klein wird, und das nächste wartet auf Platz.',
   hint_download_limit: 'Etwa 10MB. Laufende Downloads gehen damit weiter.',
