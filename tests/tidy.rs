@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use e2e::places::repository;
 
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "ipc-proto",
     "chat-template",
     "mlx-cpu-kernels",
@@ -16,6 +16,7 @@ const CRATES: [&str; 11] = [
     "gateway",
     "worker",
     "hub",
+    "runner",
     "cli",
     "tests",
     "xtask",
@@ -240,7 +241,7 @@ fn sqlx_mlx_and_bincode_stay_in_their_modules() {
     forbid("bincode occurs only in ipc-proto's codec", &["bincode::"], |s| {
         !s.under(&["ipc-proto/src/codec", "tests/"])
     });
-    for manifest in ["supervisor", "cli", "gateway", "hub", "ipc-proto"] {
+    for manifest in ["supervisor", "cli", "gateway", "hub", "runner", "ipc-proto"] {
         let text = fs::read_to_string(repository().join(manifest).join("Cargo.toml")).unwrap();
         assert!(!text.contains("mlx-rs"), "{manifest} never links MLX");
     }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use supervisor::{Config, Policy};
 use toml::Table;
 
+mod backends;
 mod downloads;
 pub(crate) mod file;
 mod layers;
@@ -171,6 +172,7 @@ pub(crate) fn gateway_settings(home: &Path, environment: &Environment) -> Result
     let mut file = file::read(&path)?;
     file::take_models(&mut file, &path)?;
     file::check_routes(&file, &path)?;
+    backends::check(&file, &path)?;
     let mut layers = Layers { environment: environment.settings.clone(), file, path, ..Layers::default() };
     let mut gateway: GatewayConfig = layers.group()?;
     gateway.providers.read_set_keys(|name| environment.variable(name));
@@ -183,6 +185,7 @@ pub(crate) fn check(text: &str, path: &Path) -> Result<(), ConfigError> {
     let mut file = file::parse(text, path)?;
     file::take_models(&mut file, path)?;
     file::check_routes(&file, path)?;
+    backends::check(&file, path)?;
     let mut layers = Layers { file, path: path.to_owned(), ..Layers::default() };
     layers.group::<ServerSettings>()?;
     layers.group::<FleetSettings>()?;
@@ -212,8 +215,9 @@ fn resolve_file(
     mut file: Table,
 ) -> Result<Config, ConfigError> {
     let path = home.join("config.toml");
-    let models = file::take_models(&mut file, &path)?;
+    let mut models = file::take_models(&mut file, &path)?;
     file::check_routes(&file, &path)?;
+    backends::check(&file, &path)?;
     let mut layers = Layers {
         flags: flag_table(&flags)?,
         environment: environment.settings,
@@ -229,6 +233,8 @@ fn resolve_file(
         |name: &str| layers.environment.get(name).or_else(|| environment.others.get(name)).cloned();
     let unset = |problem| ConfigError::Value { name: "providers".into(), problem };
     gateway.providers.read_keys(variable).map_err(unset)?;
+    let user_home = environment.user_home.as_ref().and_then(|home| home.to_str());
+    let externals = backends::resolve(&gateway.backends, &mut models, user_home)?;
     otlp::read(&mut gateway, |name| environment.others.get(name).cloned())?;
     layers.refuse_unknown_keys()?;
     if server.host.trim().is_empty() {
@@ -263,6 +269,7 @@ fn resolve_file(
         port: server.port,
         home,
         policy,
+        externals,
         drain_seconds: gateway.drain_seconds,
         gateway: serde_json::to_string(&gateway)?.into(),
         hub: serde_json::to_string(&hub)?.into(),

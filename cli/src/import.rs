@@ -97,6 +97,7 @@ pub(crate) fn run(flags: Flags, environment: &Environment) -> Result<(), ImportE
         overridden: &overridden(&home)?,
         models: &models,
         has_variable: &|name| environment.variable(name).is_some(),
+        size: &|path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|file| file.len()),
     };
     let outcome = merge::merge(plan, &present)
         .map_err(|problem| ImportError::Format { path: path.clone(), problem })?;

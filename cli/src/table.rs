@@ -65,10 +65,11 @@ fn line(model: &ModelEntry, worker: &WorkerEntry) -> [String; 8] {
 }
 
 fn name(model: &ModelEntry) -> String {
+    let external = if model.details.backend.is_some() { " [external]" } else { "" };
     if model.aliases.is_empty() {
-        model.id.clone()
+        format!("{}{external}", model.id)
     } else {
-        format!("{} ({})", model.id, model.aliases.join(", "))
+        format!("{} ({}){external}", model.id, model.aliases.join(", "))
     }
 }
 

@@ -4,6 +4,7 @@
 //! the document unread. A new setting is a field of [`GatewayConfig`], with its default and its check. The field's name is
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
+mod backends;
 mod master_key;
 mod otlp;
 mod prices;
@@ -11,6 +12,7 @@ mod providers;
 mod routes;
 mod text;
 
+pub use backends::{Backends, MODEL, ManagedBackend, PORT, Preset, short_model};
 pub use master_key::MasterKey;
 pub use otlp::OtlpHeaders;
 pub use prices::{Price, PricedTokens, Prices, Rate};
@@ -83,6 +85,8 @@ pub struct GatewayConfig {
     pub otlp_headers: Option<OtlpHeaders>,
     /// Servers elsewhere that answer for models of theirs.
     pub providers: Providers,
+    /// Programs of this machine that the supervisor starts, which answer for models of theirs.
+    pub backends: Backends,
     /// The models that answer for further names.
     pub routes: Routes,
 }
@@ -111,6 +115,7 @@ impl Default for GatewayConfig {
             otlp_service: "mlxd".into(),
             otlp_headers: None,
             providers: Providers::default(),
+            backends: Backends::default(),
             routes: Routes::default(),
         }
     }
@@ -402,6 +407,7 @@ mod tests {
                 auto_download: any_origin,
                 master_key: master_key.map(MasterKey::new),
                 providers: Providers::default(),
+                backends: Backends::default(),
                 routes: Routes::default(),
             };
             let parsed = parse(&document(&config)).unwrap();

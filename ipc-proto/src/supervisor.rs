@@ -2,7 +2,7 @@
 //!
 //! Calls name a model by its id or an alias. An unknown name is [`crate::ErrorKind::NotFound`] in all of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,4 +154,9 @@ pub struct WorkerAddress {
     pub incarnation: u64,
     /// The loaded model.
     pub model: ModelInfo,
+}
+
+/// The socket on which a runner passes HTTP on, beside its socket for calls.
+pub fn http_socket(socket: &Path) -> PathBuf {
+    socket.with_extension("http")
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::{ChildStderr, ChildStdin, Command};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
@@ -34,6 +34,7 @@ const SECRETS: [&str; 6] = ["_KEY", "_KEYS", "TOKEN", "SECRET", "PASSWORD", "CRE
 pub(crate) struct Programs {
     pub(crate) gateway: PathBuf,
     pub(crate) hub: PathBuf,
+    pub(crate) runner: PathBuf,
     pub(crate) worker: PathBuf,
 }
 
@@ -44,7 +45,12 @@ impl Programs {
             let path = sibling(name)?;
             if path.is_file() { Ok(path) } else { Err(ServeError::Program(path)) }
         };
-        Ok(Self { gateway: find("mlxd-gateway")?, hub: find("mlxd-hub")?, worker: find("mlxd-worker")? })
+        Ok(Self {
+            gateway: find("mlxd-gateway")?,
+            hub: find("mlxd-hub")?,
+            runner: find("mlxd-runner")?,
+            worker: find("mlxd-worker")?,
+        })
     }
 }
 
@@ -55,6 +61,8 @@ pub(crate) struct Child {
     /// Taken out of `process`, because tokio closes the stdin of a child when it waits for it.
     _lifeline: Option<ChildStdin>,
     stderr_tail: StderrTail,
+    /// Its group ends with it.
+    owns_group: bool,
 }
 
 /// The last lines of a child's stderr.
@@ -68,6 +76,15 @@ impl Child {
     /// The child has its own process group. Ctrl-C in a terminal reaches only the supervisor, which stops all in order.
     pub(crate) fn spawn(mut command: Command, name: &str) -> std::io::Result<Self> {
         hide_private_variables(&mut command);
+        Self::spawn_as_is(command, name, false)
+    }
+
+    /// As [`Self::spawn`], for a child that has children of its own. The command has an environment of its own, too.
+    pub(crate) fn spawn_group(command: Command, name: &str) -> std::io::Result<Self> {
+        Self::spawn_as_is(command, name, true)
+    }
+
+    fn spawn_as_is(mut command: Command, name: &str, owns_group: bool) -> std::io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
         let lifeline = process.stdin.take();
@@ -77,7 +94,7 @@ impl Child {
             let name = name.escape_debug().to_string();
             tokio::spawn(forward_stderr(stderr, name, stderr_tail.clone()));
         }
-        Ok(Self { process, _lifeline: lifeline, stderr_tail })
+        Ok(Self { process, _lifeline: lifeline, stderr_tail, owns_group })
     }
 
     /// Waits until the process has ended.
@@ -124,6 +141,21 @@ impl Child {
         };
         self.stop(left).await;
     }
+}
+
+impl Drop for Child {
+    /// The process itself is killed by tokio.
+    fn drop(&mut self) {
+        if let Some(id) = self.process.id().filter(|_| self.owns_group) {
+            kill_group(id);
+        }
+    }
+}
+
+/// Kills all processes of a group.
+pub(crate) fn kill_group(id: u32) {
+    // An error means that there are none left.
+    let _ = killpg(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
 }
 
 /// Lets `command` inherit neither settings of the server nor secrets.

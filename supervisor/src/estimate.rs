@@ -16,6 +16,10 @@ const GUARANTEED_TOKENS: u64 = 8192;
 
 /// The memory to grant a worker. `physical` is the machine's memory in bytes.
 pub(crate) fn estimate_need(details: &Details, settings: &ModelSettings, physical: u64) -> Need {
+    if details.backend.is_some() {
+        // The lease of its settings. A program that takes more has it raised.
+        return Need { weights: details.weight_bytes, ..Need::default() };
+    }
     if details.kind != ModelKind::Generate {
         // Encoders keep nothing between two texts. A step's memory is in the transient part.
         return Need { weights: details.weight_bytes, transient: TRANSIENT, ..Need::default() };
@@ -62,6 +66,18 @@ mod tests {
         };
         assert_eq!(estimate_draft(&details(50, 2), &details(900, 10), 1000), 50 + 100 * 2);
         assert_eq!(estimate_draft(&details(50, 2), &details(900, 0), 1000), 50);
+    }
+
+    #[test]
+    fn model_of_a_backend_needs_its_lease() {
+        let details = Details {
+            backend: Some("lm".into()),
+            weight_bytes: 4 << 30,
+            context: Some(9),
+            ..Details::default()
+        };
+        let need = need(&details, &ModelSettings::default(), 1 << 40);
+        assert_eq!((need.weights, need.minimum(), need.kv_wanted), (4 << 30, 4 << 30, 0));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use ipc_proto::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::external::Externals;
 use crate::overrides::{Edit, SettingsOverrides};
 use crate::pressure::PressureProbe;
 use crate::registry::{Catalogue, ModelSource};
@@ -25,6 +26,7 @@ mod actor;
 mod calls;
 mod changes;
 mod exits;
+mod launches;
 mod lookups;
 mod maintenance;
 mod reports;
@@ -49,6 +51,7 @@ pub(crate) struct FleetSetup {
     pub(crate) sources: Vec<Box<dyn ModelSource>>,
     /// The worker's program.
     pub(crate) program: PathBuf,
+    pub(crate) externals: Externals,
     /// The folder for sockets.
     pub(crate) run: PathBuf,
     /// Bytes for all models together.

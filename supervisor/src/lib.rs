@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod estimate;
 mod eviction;
+mod external;
 mod failures;
 mod fleet;
 mod gateway;
@@ -40,6 +41,7 @@ pub use disk::{
     DiskModel, Owner, header_details, memory_budget, memory_needed, models_on_disk, remote_details,
 };
 pub use error::ServeError;
+pub use external::ExternalModel;
 pub use fleet::Policy;
 pub use home::{HomeError, address, control_socket};
 pub use live::{Edited, SettingsFile};
@@ -60,6 +62,8 @@ pub struct Config {
     pub models: Vec<PathBuf>,
     /// Rules for memory and models.
     pub policy: Policy,
+    /// The models of backends.
+    pub externals: Vec<ExternalModel>,
     /// Seconds that a replaced gateway has to finish its requests.
     pub drain_seconds: u32,
     /// The gateway's settings: an `ipc_proto::gateway::GatewayConfig` in JSON. The supervisor does not read it.

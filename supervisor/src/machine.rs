@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{Pid, getpgid};
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -46,6 +48,30 @@ pub(crate) async fn default_budget(program: &Path) -> u64 {
 /// does not answer in time.
 pub(crate) async fn footprint(pid: u32) -> Option<u64> {
     platform::footprint(pid).await
+}
+
+/// The footprints of all processes of a group together. `None` if there are none, or if the system does not answer in time.
+pub(crate) async fn group_footprint(group: u32) -> Option<u64> {
+    let mut total = None;
+    for pid in platform::processes() {
+        if getpgid(Some(Pid::from_raw(pid))).is_ok_and(|own| own.as_raw() == group.cast_signed())
+            && let Some(bytes) = footprint(pid.cast_unsigned()).await
+        {
+            total = Some(total.unwrap_or(0) + bytes);
+        }
+    }
+    total
+}
+
+/// Waits until the memory of a group is free whose processes have been killed.
+pub(crate) async fn wait_for_group(group: u32) {
+    for _ in 0..100 {
+        if is_released(group_footprint(group).await) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tracing::warn!(group, "processes of a program that has ended are still there after two seconds");
 }
 
 /// Waits until the memory of an ended process is free. It should be free at once.
@@ -96,6 +122,28 @@ mod tests {
     async fn default_budget_is_three_quarters_of_what_models_may_use() {
         let budget = default_budget(Path::new("/no/such/worker")).await;
         assert!(budget > 64 << 20 && budget <= memory().total / 4 * 3, "{budget}");
+    }
+
+    #[tokio::test]
+    async fn group_has_the_memory_of_all_its_processes() {
+        let mut group = std::process::Command::new("/bin/sh");
+        std::os::unix::process::CommandExt::process_group(&mut group, 0);
+        let mut leader = group.args(["-c", "sleep 60 & sleep 60"]).spawn().unwrap();
+        let id = leader.id();
+        let alone = footprint(id).await.unwrap();
+        let mut together = None;
+        for _ in 0..100 {
+            together = group_footprint(id).await;
+            if together.is_some_and(|bytes| bytes > alone) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(together.is_some_and(|bytes| bytes > alone), "{together:?}, {alone}");
+        crate::child::kill_group(id);
+        leader.wait().unwrap();
+        wait_for_group(id).await;
+        assert!(is_released(group_footprint(id).await));
     }
 
     #[tokio::test]

@@ -36,8 +36,13 @@ pub(crate) struct Rules {
     pub(crate) hang: Duration,
     /// The extra time for one step: a long prompt, a large model, a slow machine.
     pub(crate) step: Duration,
-    /// Bytes of its weights on disk.
-    pub(crate) weight_bytes: u64,
+    /// The extra time for a start: large weights, a slow disk.
+    pub(crate) reading: Duration,
+}
+
+/// Time that a tolerable disk needs for weights of this size.
+pub(crate) fn reading_time(weight_bytes: u64) -> Duration {
+    Duration::from_secs(weight_bytes / SLOWEST_DISK)
 }
 
 /// An event in a process's life.
@@ -248,12 +253,11 @@ impl Process {
 
     /// The fault of a start: silence, no progress, or too much time in all.
     fn start_fault(&self, now: Instant) -> Option<Fault> {
-        let Rules { hang, weight_bytes, .. } = self.rules;
+        let Rules { hang, reading, .. } = self.rules;
         let silence = if self.has_answered { hang } else { hang.max(FIRST_ANSWER) };
         if now.saturating_duration_since(self.answered_at) > silence {
             return Some(Fault::Hung);
         }
-        let reading = Duration::from_secs(weight_bytes / SLOWEST_DISK);
         let over = now.saturating_duration_since(self.alive_at) > hang.max(QUIET_START)
             || now.saturating_duration_since(self.started_at) > START_LIMIT + reading;
         over.then_some(Fault::SlowStart)

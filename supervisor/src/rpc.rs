@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use ipc_proto::Result;
 use ipc_proto::hub::{
     Download, DownloadChange, DownloadOrder, Downloads, FoundModel, HubQuery, RemovedModel,
 };
 use ipc_proto::socket::{self, Channel};
 use ipc_proto::supervisor::{
-    Changes, KeepAlive, LiveSettings, LogLines, ModelEntry, ModelSettings, Pool, Restart, SettingsChange,
-    SettingsOutcome, Supervisor, Want, WorkerAddress,
+    Changes, Details, KeepAlive, LiveSettings, LogLines, ModelEntry, ModelSettings, Pool, Restart,
+    SettingsChange, SettingsOutcome, Supervisor, Want, WorkerAddress,
 };
+use ipc_proto::{Error, Result};
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -160,11 +160,13 @@ impl Supervisor for Server {
 
     async fn removal(self, _: Context, model: String) -> Result<RemovedModel> {
         let ModelEntry { id, details, .. } = self.0.fleet.model(model).await?;
+        check_removable(&id, &details)?;
         self.0.hub.removal(id, details.folder).await
     }
 
     async fn remove_model(self, _: Context, model: String) -> Result<RemovedModel> {
         let ModelEntry { id, details, .. } = self.0.fleet.model(model).await?;
+        check_removable(&id, &details)?;
         // A model that cannot be removed is not unloaded.
         self.0.hub.removal(id.clone(), details.folder.clone()).await?;
         self.0.fleet.unload(id.clone(), false).await?;
@@ -182,4 +184,11 @@ impl Supervisor for Server {
     async fn change_live_settings(self, _: Context, change: SettingsChange) -> Result<SettingsOutcome> {
         self.0.live.change(change).await
     }
+}
+
+/// Refuses the model of a backend: it has no folder.
+fn check_removable(id: &str, details: &Details) -> Result<()> {
+    let Some(backend) = &details.backend else { return Ok(()) };
+    let text = format!("the model \"{id}\" is not on disk: take [backends.{backend}] out of config.toml");
+    Err(Error::invalid("model", text))
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
 use crate::child::Programs;
+use crate::external::Externals;
 use crate::live::{Live, SettingsFile};
 use crate::overrides::{self, SettingsOverrides};
 use crate::registry::{self, Store, Summaries};
@@ -64,9 +65,14 @@ pub async fn serve(
         Some(bytes) => bytes,
         None => machine::default_budget(&programs.worker).await,
     };
+    let externals = Externals::new(programs.runner, config.externals);
+    let mut sources = registry::sources(stores, &Arc::new(Summaries::of(&config.home)));
+    // First: the gateway takes their names for those of backends, whatever folders there are.
+    sources.splice(0..0, externals.source(&config.home));
     let fleet = fleet::start(fleet::FleetSetup {
-        sources: registry::sources(stores, &Arc::new(Summaries::of(&config.home))),
+        sources,
         program: programs.worker.clone(),
+        externals,
         run: home.run().to_owned(),
         budget,
         policy: config.policy,

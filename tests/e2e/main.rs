@@ -40,6 +40,7 @@ mod launch;
 mod live_providers;
 mod login;
 mod logs;
+mod managed;
 mod prompts;
 mod providers;
 mod quantize;

@@ -282,6 +282,11 @@ impl Server {
         process::children(self.pid(), "mlxd-hub")
     }
 
+    /// The runners of backends' programs.
+    pub fn runners(&self) -> Vec<Process> {
+        process::children(self.pid(), "mlxd-runner")
+    }
+
     /// Runs a client verb of the command line. Returns success, and standard output followed by standard error.
     pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(places::binary("mlxd"));
@@ -342,7 +347,8 @@ impl Server {
 
     /// Stops the server by `signal` and waits. Asserts that none of its processes and sockets stays.
     pub fn stop(mut self, signal: Signal) -> ExitStatus {
-        let family = self.gateways().into_iter().chain(self.workers()).chain(self.hubs());
+        let family =
+            self.gateways().into_iter().chain(self.workers()).chain(self.hubs()).chain(self.runners());
         let family: Vec<i32> = family.map(|p| p.pid).collect();
         process::signal(self.pid() as i32, signal);
         let mut status = None;

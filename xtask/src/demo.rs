@@ -99,7 +99,7 @@ pub(crate) fn build_with_doubles() -> anyhow::Result<()> {
 
 fn build_with(features: &[&str]) -> anyhow::Result<()> {
     let mut cargo = paths::cargo();
-    let packages = ["-p", "cli", "-p", "gateway", "-p", "hub", "-p", "worker"];
+    let packages = ["-p", "cli", "-p", "gateway", "-p", "hub", "-p", "runner", "-p", "worker"];
     cargo.args(["build", "--release"]).args(packages).args(features);
     shown("cargo build", &mut cargo)
 }

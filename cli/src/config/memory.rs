@@ -12,7 +12,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option
 }
 
 /// Bytes of `12GiB`, `8000MB`, `500m`, `60%` (of the machine's memory) or a plain number of bytes.
-fn parse(text: &str) -> Result<u64, String> {
+pub(super) fn parse(text: &str) -> Result<u64, String> {
     let bytes = bytes(text.trim(), supervisor::physical_memory())
         .ok_or_else(|| format!("\"{text}\" is no size of memory; write 12GiB, 8000MB or 60%"))?;
     if bytes < LEAST {

@@ -323,3 +323,30 @@ fn token_of_the_hub_is_in_the_hub_processs_document_only() {
     assert_eq!(hub.variables.into_keys().collect::<Vec<_>>(), ["HF_TOKEN"]);
     assert!(!config.gateway.expose_secret().contains("hf_hidden"));
 }
+
+#[test]
+fn wrong_backend_is_refused_with_its_line() {
+    let head = "port = 1\n[backends.lm]\npreset = \"mlx-lm\"\nmodel = \"org/m\"\n";
+    for (rest, sentence) in [
+        ("memory = \"lots\"", "line 5: backends.lm.memory: \"lots\" is no size of memory"),
+        ("memory = 4", "line 5: backends.lm.memory must be"),
+        ("memory = \"1GiB\"\nstart_seconds = 0", "line 6: backends.lm.start_seconds: must lie between 1"),
+        ("", "line 2: backends.lm"),
+        (
+            "memory = \"1GiB\"\n[providers.lm]\nkind = \"openai\"\nurl = \"http://x\"\nmodels = [\"m\"]",
+            "line 2: backends.lm.name: a provider has this name, too",
+        ),
+        (
+            "memory = \"1GiB\"\n[models.\"lm/org/m\"]\nmax_batch = 3",
+            "models.\"lm/org/m\": max_batch has no effect",
+        ),
+    ] {
+        let error = resolve_file(&format!("{head}{rest}")).unwrap_err();
+        assert!(error.contains(sentence), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let config = resolve_file(&format!("{head}memory = \"1GiB\"\nalias = \"fast\"")).unwrap();
+    assert_eq!(config.externals.len(), 1);
+    assert_eq!(config.policy.models["lm/org/m"].aliases, ["fast"]);
+    assert_eq!(gateway(&config).backends.get("lm").unwrap().model, "org/m");
+}

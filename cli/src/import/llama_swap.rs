@@ -1,14 +1,18 @@
-//! llama-swap's `config.yaml` (<https://github.com/mostlygeek/llama-swap/wiki/Configuration>): models that an MLX server serves,
-//! peers as providers, selectors as routes. Pure.
+//! llama-swap's `config.yaml` (<https://github.com/mostlygeek/llama-swap/wiki/Configuration>): models that an MLX server serves, other
+//! programs as backends, peers as providers, selectors as routes. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use ipc_proto::gateway::short_model;
 use serde_json::Value;
 
-use super::plan::{self, Kind, Model, Plan, Provider, ProviderModel, Route, entries, number, text, texts};
+use super::plan::{
+    self, Backend, Kind, Model, Plan, Provider, ProviderModel, Route, entries, number, text, texts,
+};
 use crate::models::recommended::Recommended;
 
+mod backend;
 mod command;
 
 use command::{Command, Source};
@@ -113,13 +117,14 @@ impl Reader<'_> {
                 self.plan.links.push(path);
                 id
             }
-            Source::Other(model) => {
-                let program = command.program.rsplit('/').next().unwrap_or_default();
-                let why = format!(
-                    "{program} does not serve MLX models; {}",
-                    super::nearest(self.recommended, &[model.as_str(), name])
-                );
-                return self.plan.leave(name, why);
+            Source::Other(file) => {
+                return match backend::backend(name, model, (&expanded, &command)) {
+                    Ok(made) => self.backend(name, model, made),
+                    Err(why) => {
+                        let nearest = super::nearest(self.recommended, &[file.as_str(), name]);
+                        self.plan.leave(name, format!("{why}; {nearest}"));
+                    }
+                };
             }
         };
         let aliases = std::iter::once(name).chain(texts(model, "aliases")).filter(|alias| *alias != id);
@@ -148,6 +153,39 @@ impl Reader<'_> {
         }
         let why = "requests go on as the client sent them";
         self.plan.leave_others(&format!("{name}: "), model, &MODEL, why);
+    }
+
+    /// Takes a program over as a backend. Its first name is its alias; routes stand for the others.
+    fn backend(&mut self, name: &str, model: &Value, (backend, left): (Backend, Vec<String>)) {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+        let title: String = name.chars().map(plain).collect();
+        // The name of this machine.
+        let title = if title == "local" { "local-program".to_owned() } else { title };
+        let id = format!("{title}/{}", short_model(&backend.model));
+        self.names.insert(name.to_owned(), id.clone());
+        for alias in texts(model, "aliases").into_iter().filter(|alias| *alias != name) {
+            self.names.insert(alias.to_owned(), id.clone());
+            let targets = vec![id.clone()];
+            self.plan.routes.push(Route { model: alias.to_owned(), split: Vec::new(), targets });
+        }
+        let start_seconds = number(self.config, "healthCheckTimeout");
+        self.plan.backends.insert(title, Backend { start_seconds, ..backend });
+        for what in left {
+            let why = if what.starts_with("env ") {
+                "it may be a secret: name it in pass_env, and set it for `mlxd serve`"
+            } else {
+                "nothing here corresponds to it"
+            };
+            self.plan.leave(format!("{name}: {what}"), why);
+        }
+        let why = "requests go on as the client sent them";
+        self.plan.leave_others(&format!("{name}: "), model, &MODEL, why);
+    }
+
+    /// The backend whose model has this id.
+    fn backend_of(&mut self, id: &str) -> Option<&mut Backend> {
+        let (title, model) = id.split_once('/')?;
+        self.plan.backends.get_mut(title).filter(|backend| short_model(&backend.model) == model)
     }
 
     /// A text with its macros. Those of the model beat the global ones.
@@ -184,9 +222,13 @@ impl Reader<'_> {
 
     fn hooks(&mut self) {
         for name in texts(&self.config["hooks"]["on_startup"], "preload") {
-            match self.names.get(name).and_then(|id| self.plan.models.get_mut(id)) {
-                Some(model) => model.preload = true,
-                None => self.plan.leave(format!("hooks: preload {name}"), "the model is not taken over"),
+            let id = self.names.get(name).cloned().unwrap_or_default();
+            if let Some(model) = self.plan.models.get_mut(&id) {
+                model.preload = true;
+            } else if let Some(backend) = self.backend_of(&id) {
+                backend.preload = true;
+            } else {
+                self.plan.leave(format!("hooks: preload {name}"), "the model is not taken over");
             }
         }
     }
@@ -201,8 +243,11 @@ impl Reader<'_> {
                 continue;
             }
             for member in texts(group, "members") {
-                if let Some(model) = self.names.get(member).and_then(|id| self.plan.models.get_mut(id)) {
+                let id = self.names.get(member).cloned().unwrap_or_default();
+                if let Some(model) = self.plan.models.get_mut(&id) {
                     model.pin = true;
+                } else if let Some(backend) = self.backend_of(&id) {
+                    backend.pin = true;
                 }
             }
         }

@@ -1,11 +1,13 @@
 //! Adds a plan to the text of `config.toml`. What is there stays as it is, comments included. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value, value};
 
 use super::plan::{Left, Model, Plan, Provider, ProviderModel, Route};
+
+mod backends;
 
 /// What is here before the import.
 pub(super) struct Present<'a> {
@@ -17,6 +19,8 @@ pub(super) struct Present<'a> {
     pub(super) models: &'a BTreeSet<String>,
     /// Whether the environment has a variable.
     pub(super) has_variable: &'a dyn Fn(&str) -> bool,
+    /// The bytes of a file, if it is there.
+    pub(super) size: &'a dyn Fn(&Path) -> Option<u64>,
 }
 
 /// The result of an import.
@@ -44,10 +48,12 @@ pub(super) fn merge(plan: Plan, present: &Present<'_>) -> Result<Outcome, String
     })?;
     let mut merger = Merger { document, present, outcome: Outcome { left: plan.left, ..Outcome::default() } };
     merger.links(plan.links);
-    merger.folders(&plan.folders, !plan.models.is_empty());
+    let has_switches = plan.backends.values().any(|backend| backend.pin || backend.preload);
+    merger.folders(&plan.folders, !plan.models.is_empty() || has_switches);
     merger.idle_seconds(plan.idle_seconds);
     merger.models(plan.models);
     merger.providers(plan.providers);
+    merger.backends(plan.backends);
     merger.routes(plan.routes);
     merger.outcome.text = merger.document.to_string();
     Ok(merger.outcome)
@@ -272,6 +278,9 @@ impl Merger<'_> {
     /// Whether a target is a model of a provider that is here, or one of this machine.
     fn is_target(&self, name: &str) -> bool {
         let Some((provider, id)) = name.split_once('/') else { return true };
+        if self.is_of_backend(provider, id) {
+            return true;
+        }
         let Some(provider) = self.document.get("providers").and_then(|all| all.get(provider)) else {
             let is_known = |id: &String| id == name;
             return self.present.models.contains(name)

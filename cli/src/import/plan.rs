@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) models: BTreeMap<String, Model>,
     /// By name.
     pub(super) providers: BTreeMap<String, Provider>,
+    /// By name.
+    pub(super) backends: BTreeMap<String, Backend>,
     pub(super) routes: Vec<Route>,
     /// What is not taken over.
     pub(super) left: Vec<Left>,
@@ -43,6 +45,23 @@ pub(super) struct Provider {
     pub(super) key_env: Option<String>,
     pub(super) timeout_seconds: Option<u32>,
     pub(super) models: Vec<ProviderModel>,
+}
+
+/// A program that mlxd is to start.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Backend {
+    pub(super) command: Vec<String>,
+    /// Its own name of its model.
+    pub(super) model: String,
+    pub(super) alias: String,
+    /// The file of its weights.
+    pub(super) weights: Option<PathBuf>,
+    pub(super) context: Option<u32>,
+    pub(super) idle_seconds: Option<u32>,
+    pub(super) start_seconds: Option<u32>,
+    pub(super) health: Option<String>,
+    pub(super) pin: bool,
+    pub(super) preload: bool,
 }
 
 /// The protocol of a provider.

@@ -1,4 +1,4 @@
-//! Chooses the backend of a request by its model's name: a model of this machine, or one of a provider.
+//! Chooses the backend of a request by its model's name: a model of this machine, of a program on it, or of a provider.
 //!
 //! A name that both have means the model of this machine. Only names in the settings go to a provider, so nothing leaves the
 //! machine because a local model is missing. A route gives other models for a request: the first that can answer does.
@@ -6,16 +6,19 @@
 //! Here, and only here, the sender's key bounds the models: by the names that it may ask for, and to this machine if it is local
 //! only. Every call of every protocol comes through here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::gateway::ManagedBackend;
 use ipc_proto::generate::{Generation, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Error, ErrorKind, Resource, Result};
 
 use super::local::LocalBackend;
+use super::providers::ProviderBackend;
 use super::{Attempt, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe};
 use crate::access::Tenant;
 use crate::fleet::{FleetClient, facts as fleet_facts};
@@ -36,13 +39,18 @@ pub struct ByName {
     local: Arc<LocalBackend>,
     fleet: Arc<FleetClient>,
     pool: Arc<ProviderPool>,
+    managed: Managed,
 }
+
+/// The backends by their names.
+type Managed = HashMap<String, ProviderBackend>;
 
 /// All models and routes as they are for one request.
 struct View<'a> {
     local: &'a LocalBackend,
     fleet: &'a FleetClient,
     providers: Arc<Slots>,
+    managed: &'a Managed,
     names: Arc<Names>,
 }
 
@@ -58,16 +66,20 @@ struct Asked<'a> {
 }
 
 impl ByName {
-    /// Models of `local`, and of the providers in `pool`.
+    /// Models of `local`, and of the providers and backends in `pool`.
     pub fn new(local: Arc<LocalBackend>, fleet: Arc<FleetClient>, pool: Arc<ProviderPool>) -> Self {
-        Self { local, fleet, pool }
+        let managed = |(name, backend): (&str, &ManagedBackend)| {
+            (name.to_owned(), ProviderBackend::managed(name, backend, Arc::clone(&fleet)))
+        };
+        let managed = pool.managed().iter().map(managed).collect();
+        Self { local, fleet, pool, managed }
     }
 
     /// The view that all attempts of a request have. Its first attempt decides on the names.
     fn view(&self, course: &Course) -> View<'_> {
         let providers = self.pool.slots();
         let names = Arc::clone(course.names(self.pool.directory()));
-        View { local: &self.local, fleet: &self.fleet, providers, names }
+        View { local: &self.local, fleet: &self.fleet, providers, managed: &self.managed, names }
     }
 }
 
@@ -105,7 +117,7 @@ impl View<'_> {
     ) -> Result<(&'a dyn Backend, &'a str)> {
         let Asked { name, along_route, local_only } = asked;
         let (backend, server, model) = self.choose(name, sender).await?;
-        if local_only && server != BackendName::Local {
+        if local_only && !server.is_here() {
             let text =
                 format!("the model \"{name}\" is not on this machine, which the request must not leave");
             return Err(Error::not_found(Resource::Model, text));
@@ -158,6 +170,11 @@ impl View<'_> {
         sender: &Tenant,
     ) -> Result<(&'a dyn Backend, BackendName, &'a str)> {
         let listed = self.names.find(model);
+        if let Some(listed) = listed.filter(|listed| listed.is_managed) {
+            let backend =
+                self.managed.get(&listed.provider).ok_or_else(|| unlisted(&listed.provider, model))?;
+            return Ok((backend, BackendName::Managed(Arc::clone(backend.name())), &listed.model.id));
+        }
         let provider = listed.map(|listed| &*listed.provider).or_else(|| self.names.provider_of(model));
         let Some(provider) = provider else { return Ok((self.local, BackendName::Local, model)) };
         if !self.is_missing_here(model).await? {
@@ -202,14 +219,14 @@ fn is_beyond(error: &Error, sender: &Tenant) -> bool {
 impl Backend for ByName {
     fn capabilities(&self, course: &Course) -> Capabilities {
         match course.answerer().backend {
-            Some(BackendName::Provider(_)) => Capabilities { resumable: false },
+            Some(BackendName::Provider(_) | BackendName::Managed(_)) => Capabilities { resumable: false },
             Some(BackendName::Local) | None => self.local.capabilities(course),
         }
     }
 
     fn excuse(&self, model: &str, course: &Course, server: u64) {
         let answerer = course.answerer();
-        if !matches!(answerer.backend, Some(BackendName::Provider(_))) {
+        if matches!(answerer.backend, None | Some(BackendName::Local)) {
             self.local.excuse(answerer.target.as_deref().unwrap_or(model), course, server);
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::{Provider, ProviderKind, ProviderLimits, ProviderModel};
+use ipc_proto::gateway::{ManagedBackend, Provider, ProviderKind, ProviderLimits, ProviderModel};
 use ipc_proto::generate::{Event, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
@@ -25,7 +25,9 @@ use super::{
     Verbatim,
 };
 use crate::access::budget::Moment;
+use crate::fleet::FleetClient;
 use crate::inference::course::Course;
+use crate::inference::names::managed_model;
 use crate::inference::original::{Original, WireProtocol};
 
 mod anthropic;
@@ -58,6 +60,8 @@ pub struct ProviderBackend {
     models: HashMap<String, ProviderModel>,
     breakers: Arc<Breakers>,
     limiter: Arc<Limiter>,
+    /// The name of its only model there, if it is another one than here.
+    sent_model: Option<String>,
 }
 
 impl ProviderBackend {
@@ -70,7 +74,23 @@ impl ProviderBackend {
         let client = Arc::new(Client::new(name, provider)?);
         let breakers = Arc::new(Breakers::new(client.name()));
         let limiter = Limiter::new(client.name(), provider.limits, None);
-        Ok(Self { client, kind: provider.kind, models, breakers, limiter })
+        Ok(Self { client, kind: provider.kind, models, breakers, limiter, sent_model: None })
+    }
+
+    /// The backend `name`, whose program `fleet` starts when it is asked for.
+    pub fn managed(name: &str, backend: &ManagedBackend, fleet: Arc<FleetClient>) -> Self {
+        let client = Arc::new(Client::managed(name, backend, fleet));
+        let breakers = Arc::new(Breakers::new(client.name()));
+        let limiter = Limiter::new(client.name(), ProviderLimits::default(), None);
+        let model = managed_model(backend);
+        Self {
+            client,
+            kind: ProviderKind::OpenaiCompatible,
+            models: HashMap::from([(model.id.clone(), model)]),
+            breakers,
+            limiter,
+            sent_model: Some(backend.model.clone()),
+        }
     }
 
     /// The same provider, whose limits go on with the use of an earlier one of this name.
@@ -127,6 +147,11 @@ impl ProviderBackend {
         Ok(Probe { listed, missing, elapsed: start.elapsed() })
     }
 
+    /// The name of a model in requests.
+    fn sent<'a>(&'a self, model: &'a str) -> &'a str {
+        self.sent_model.as_deref().unwrap_or(model)
+    }
+
     /// The request in the provider's protocol, and the translator of its events.
     fn translate(&self, attempt: &GenerateAttempt) -> Result<(Post, Box<dyn Translator>)> {
         let GenerateAttempt { model, generation, choices, .. } = attempt;
@@ -139,7 +164,7 @@ impl ProviderBackend {
                 Ok((Post::json("/v1/messages", &body), Box::new(translator)))
             }
             kind => {
-                let body = openai::request::write(model, generation, choices, kind)?;
+                let body = openai::request::write(self.sent(model), generation, choices, kind)?;
                 let path = match generation.prompt {
                     Prompt::Chat(_) => "/chat/completions",
                     _ => "/completions",
@@ -192,7 +217,9 @@ impl ProviderBackend {
         }
         attempt.need_neutral_form()?;
         let (post, mut translator) = self.translate(&attempt)?;
+        let post = Post { priority: attempt.generation.priority, ..post };
         let stream = self.client.stream(post, &attempt.course).await?;
+        self.client.keep_alive(attempt.keep_alive);
         verdict.begin();
         let (relay, receivers) = self.relay(attempt.choices.len(), (verdict, reservation));
         let task = tokio::spawn(async move { relay.run(stream, &mut *translator).await });
@@ -208,7 +235,7 @@ impl ProviderBackend {
     ) -> Result<Vec<EventStream>> {
         let (protocol, streamed) = (self.protocol(), original.streamed);
         let hides_usage = streamed && protocol == WireProtocol::Chat && verbatim::lacks_usage(&original.body);
-        let body = verbatim::request(&original.body, &attempt.model, hides_usage);
+        let body = verbatim::request(&original.body, self.sent(&attempt.model), hides_usage);
         let body = body.ok_or_else(|| broken("cannot get this body: it names no model"))?;
         let (path, mut translator): (_, Box<dyn Translator>) = match protocol {
             WireProtocol::Chat => {
@@ -218,8 +245,10 @@ impl ProviderBackend {
                 ("/v1/messages", Box::new(anthropic::events::Messages::new(&attempt.generation.stop)))
             }
         };
-        let post = Post { path, body: body.into(), headers: original.headers.clone() };
+        let priority = attempt.generation.priority;
+        let post = Post { path, body: body.into(), headers: original.headers.clone(), priority };
         let response = self.client.stream(post, &attempt.course).await?;
+        self.client.keep_alive(attempt.keep_alive);
         verdict.begin();
         let headers = verbatim::headers(response.headers());
         let (relay, receivers) = self.relay(attempt.choices.len(), (verdict, reservation));

@@ -59,6 +59,8 @@ pub enum BackendName {
     Local,
     /// The provider of this name.
     Provider(Arc<str>),
+    /// The program of the backend of this name, on this machine.
+    Managed(Arc<str>),
 }
 
 impl BackendName {
@@ -66,8 +68,13 @@ impl BackendName {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Local => LOCAL,
-            Self::Provider(name) => name,
+            Self::Provider(name) | Self::Managed(name) => name,
         }
+    }
+
+    /// Whether requests to it stay on this machine.
+    pub fn is_here(&self) -> bool {
+        !matches!(self, Self::Provider(_))
     }
 }
 

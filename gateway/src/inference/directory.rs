@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ipc_proto::gateway::{GatewayConfig, Provider, Routes};
+use ipc_proto::gateway::{Backends, GatewayConfig, Provider, Routes};
 
 use super::names::Names;
 
@@ -13,6 +13,8 @@ use super::names::Names;
 pub struct RoutingTable {
     /// The providers by their names.
     pub providers: BTreeMap<String, OfferedProvider>,
+    /// The backends, which only the settings have.
+    pub backends: Backends,
     /// The routes, those of the settings first.
     pub routes: Routes,
 }
@@ -31,7 +33,7 @@ impl RoutingTable {
     pub fn of_settings(config: &GatewayConfig) -> Self {
         let offered = |provider: &Provider| OfferedProvider { provider: provider.clone(), problem: None };
         let providers = config.providers.iter().map(|(name, one)| (name.to_owned(), offered(one))).collect();
-        Self { providers, routes: config.routes.clone() }
+        Self { providers, backends: config.backends.clone(), routes: config.routes.clone() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
-use ipc_proto::gateway::{NamePattern, ProviderKind, ProviderModel, Route, Routes};
+use ipc_proto::gateway::{ManagedBackend, NamePattern, Prices, ProviderKind, ProviderModel, Route, Routes};
 
 use super::directory::RoutingTable;
 use super::original::WireProtocol;
@@ -29,10 +29,12 @@ pub struct ListedModel {
     pub protocol: WireProtocol,
     /// The model there.
     pub model: ProviderModel,
+    /// Whether the provider is a backend: a program on this machine, which the supervisor starts.
+    pub is_managed: bool,
 }
 
 impl Names {
-    /// The names of these providers and routes. A provider's model is named `provider/id`, and by its alias.
+    /// The names of these providers, backends and routes. A provider's model is named `provider/id`, and by its alias.
     pub fn new(table: &RoutingTable) -> Self {
         let headers = table.routes.iter().flat_map(|route| route.headers.keys());
         let headers = headers.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
@@ -45,14 +47,48 @@ impl Names {
                 ProviderKind::Openai | ProviderKind::OpenaiCompatible => WireProtocol::Chat,
             };
             for model in &provider.models {
-                let listed = ListedModel { provider: name.to_owned(), protocol, model: model.clone() };
-                if let Some(alias) = &model.alias {
-                    all.by_name.insert(alias.clone(), listed.clone());
-                }
-                all.by_name.insert(format!("{name}/{}", model.id), listed);
+                let listed = ListedModel {
+                    provider: name.to_owned(),
+                    protocol,
+                    model: model.clone(),
+                    is_managed: false,
+                };
+                all.insert(listed);
             }
         }
+        // Last: where a provider has the same names, those of the settings count.
+        for (name, backend) in table.backends.iter() {
+            all.providers.push(name.to_owned());
+            let model = managed_model(backend);
+            let listed = ListedModel {
+                provider: name.to_owned(),
+                protocol: WireProtocol::Chat,
+                model,
+                is_managed: true,
+            };
+            all.insert(listed);
+        }
         all
+    }
+
+    fn insert(&mut self, listed: ListedModel) {
+        if let Some(alias) = &listed.model.alias {
+            self.by_name.insert(alias.clone(), listed.clone());
+        }
+        self.by_name.insert(format!("{}/{}", listed.provider, listed.model.id), listed);
+    }
+
+    /// Whether a name is that of a backend's model.
+    pub fn is_managed(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|listed| listed.is_managed)
+    }
+
+    /// Whether a model of this machine may answer for a name: a worker's, or a backend's.
+    pub fn may_be_here(&self, name: &str) -> bool {
+        match self.find(name) {
+            Some(listed) => listed.is_managed,
+            None => self.provider_of(name).is_none(),
+        }
     }
 
     /// The model that a client's name means, if it is one of a provider.
@@ -114,5 +150,38 @@ impl Names {
         let mut all: Vec<_> = self.by_name.iter().map(|(name, model)| (name.as_str(), model)).collect();
         all.sort_by_key(|(name, _)| *name);
         all
+    }
+}
+
+/// A backend's model as one of a provider.
+pub fn managed_model(backend: &ManagedBackend) -> ProviderModel {
+    ProviderModel {
+        id: backend.short_model().to_owned(),
+        alias: backend.alias.clone(),
+        context: backend.context,
+        max_output: None,
+        price: Prices::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_model_is_here_and_hides_a_providers() {
+        let config = serde_json::json!({
+            "providers": {"far": {"kind": "openai", "url": "http://far.example", "models": [{"id": "m", "alias": "fast"}]}},
+            "backends": {"lm": {"preset": "mlx-lm", "model": "/models/m", "memory": "1GiB", "alias": "fast"}},
+        });
+        let names = Names::new(&RoutingTable::of_settings(&serde_json::from_value(config).unwrap()));
+        for here in ["lm/m", "fast"] {
+            assert!(names.is_managed(here) && names.may_be_here(here) && !names.is_plain(here), "{here}");
+            assert!(names.passes(here, WireProtocol::Chat) && !names.passes(here, WireProtocol::Messages));
+        }
+        for elsewhere in ["far/m", "far/other", "lm/other"] {
+            assert!(!names.is_managed(elsewhere) && !names.may_be_here(elsewhere), "{elsewhere}");
+        }
+        assert!(names.may_be_here("any"));
     }
 }

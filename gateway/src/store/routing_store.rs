@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use ipc_proto::gateway::{GatewayConfig, Provider, Providers, Route, Routes};
+use ipc_proto::gateway::{Backends, GatewayConfig, Provider, Providers, Route, Routes};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -88,6 +88,7 @@ pub struct RoutingStore {
     keyring: Keyring,
     /// Those of the settings.
     providers: Providers,
+    backends: Backends,
     routes: Routes,
     publish: Publish,
     /// Held while they are read, so that an older reading never replaces a newer one.
@@ -114,6 +115,7 @@ impl RoutingStore {
             db,
             keyring: Keyring::new(config.master_key.clone(), home),
             providers: config.providers.clone(),
+            backends: config.backends.clone(),
             routes: config.routes.clone(),
             publish: Box::new(publish),
             applied: Mutex::default(),
@@ -193,7 +195,7 @@ impl RoutingStore {
     pub async fn load(&self) -> Result<Loaded, RoutingError> {
         loop {
             let stored = self.db.routing().await?;
-            let loaded = records::read(&self.providers, &stored, &self.keyring.read())?;
+            let loaded = records::read((&self.providers, &self.backends), &stored, &self.keyring.read())?;
             // The secrets may have been sealed anew between the two readings.
             if !loaded.has_unreadable() || self.db.routing_revision().await? == stored.revision {
                 return Ok(loaded);
@@ -209,7 +211,11 @@ impl RoutingStore {
                 OfferedProvider { provider: one.provider.clone(), problem: one.problem.clone() },
             )
         });
-        RoutingTable { providers: offered.collect(), routes: self.routes.followed_by(&loaded.routes) }
+        RoutingTable {
+            providers: offered.collect(),
+            backends: self.backends.clone(),
+            routes: self.routes.followed_by(&loaded.routes),
+        }
     }
 
     /// The routes of the settings.
@@ -365,12 +371,17 @@ impl RoutingStore {
     }
 
     fn refuse_configured(&self, name: &str) -> Result<(), RoutingError> {
-        match self.providers.get(name) {
-            Some(_) => Err(RoutingError::Conflict(format!(
+        if self.providers.get(name).is_some() {
+            return Err(RoutingError::Conflict(format!(
                 "the provider \"{name}\" stands in config.toml: change it there, under [providers.{name}], and restart"
-            ))),
-            None => Ok(()),
+            )));
         }
+        if self.backends.get(name).is_some() {
+            return Err(RoutingError::Conflict(format!(
+                "config.toml has a backend \"{name}\": give the provider another name"
+            )));
+        }
+        Ok(())
     }
 
     /// Refuses an alias that another provider has.

@@ -27,7 +27,7 @@ pub(super) fn common(record: &Record) -> Vec<KeyValue> {
     ];
     let backend = record.answerer.backend.as_ref().map(|backend| match backend {
         BackendName::Local => "mlxd".to_owned(),
-        BackendName::Provider(name) => name.to_string(),
+        BackendName::Provider(name) | BackendName::Managed(name) => name.to_string(),
     });
     attributes.extend(backend.map(|name| KeyValue::new("gen_ai.provider.name", name)));
     if record.answerer.backend.is_some() {

@@ -376,16 +376,17 @@ fn details() -> impl Strategy<Value = Details> {
         vision,
         embeddings,
     });
-    let texts = ("[a-z/]{0,40}", any::<(String, String, Option<String>, Option<String>)>());
+    let texts = ("[a-z/]{0,40}", any::<(String, String, [Option<String>; 3])>());
     let kinds = prop::sample::select(vec![ModelKind::Generate, ModelKind::Embed, ModelKind::Rerank]);
     let controls = vec![ReasoningControl::Fixed, ReasoningControl::Switch, ReasoningControl::Effort];
     let kinds = (kinds, any::<bool>(), prop::sample::select(controls));
     (texts, can, any::<(u64, Option<u32>, u64, u64)>(), kinds).prop_map(
         |((folder, texts), capabilities, numbers, (kind, unserved, reasoning_control))| {
-            let (architecture, quantization, problem, chat_problem) = texts;
+            let (architecture, quantization, [problem, chat_problem, backend]) = texts;
             let (parameters, context, weight_bytes, kv_bytes_per_token) = numbers;
             Details {
                 folder: PathBuf::from(folder),
+                backend,
                 architecture,
                 kind,
                 unserved,

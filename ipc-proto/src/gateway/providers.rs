@@ -7,16 +7,13 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::prices::Prices;
-use super::text::is_address;
+use super::text::{is_address, is_name};
 
 mod headers;
 mod limits;
 
 pub use headers::ProviderHeaders;
 pub use limits::{Dollars, ProviderLimits};
-
-/// The longest name of a provider, in bytes.
-const MAX_NAME: usize = 100;
 
 /// All providers, by name. A model of one is named `provider/model`.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
@@ -189,11 +186,10 @@ impl Provider {
     /// # Errors
     /// The field that is wrong, a colon, and the problem.
     pub fn check(&self, name: &str) -> Result<(), String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
-            return Err(format!(
-                "name: a provider's name has 1 to {MAX_NAME} letters, digits, \"-\", \"_\" and \".\" only"
-            ));
+        if !is_name(name) {
+            return Err(
+                "name: a provider's name has 1 to 100 letters, digits, \"-\", \"_\" and \".\" only".into()
+            );
         }
         if name == "local" {
             return Err("name: \"local\" is this machine; give the provider another name".into());

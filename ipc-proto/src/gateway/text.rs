@@ -6,6 +6,15 @@ pub(super) fn is_address(url: &str) -> bool {
     host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#', ' ']))
 }
 
+/// The longest name of a provider or a backend, in bytes.
+const MAX_NAME: usize = 100;
+
+/// Whether a text can be the name of a provider or a backend.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain)
+}
+
 /// Whether a text can be the name of a header.
 pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::worker::ModelKind;
 
-/// One model on disk.
+/// One model on disk, or of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelEntry {
     /// The path below the models directory, or the name in another program's store.
@@ -39,6 +39,8 @@ pub struct ModelEntry {
 pub struct Details {
     /// Its folder.
     pub folder: PathBuf,
+    /// The backend whose program serves it; `None` for a model on disk, which a worker serves.
+    pub backend: Option<String>,
     /// `model_type` of config.json, which names the family.
     pub architecture: String,
     /// The task of the model.

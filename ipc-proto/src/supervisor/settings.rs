@@ -95,6 +95,26 @@ impl ModelSettings {
         Ok(())
     }
 
+    /// Checks the settings of a model whose backend gives it these aliases. Most settings are those of workers.
+    ///
+    /// # Errors
+    /// Names a setting that would have no effect.
+    pub fn check_for_backend(&self, aliases: &[String]) -> Result<()> {
+        let refused = |name: &str, why: &str| {
+            Err(Error::invalid(name, format!("{name} has no effect on the model of a backend: {why}")))
+        };
+        if let Some(name) = self.waiting_for_restart(&Self::default()).first() {
+            return refused(name, "set it by an argument of its program in config.toml");
+        }
+        if self.replicas != 1 {
+            return refused("replicas", "its program runs once");
+        }
+        if self.aliases != aliases {
+            return refused("aliases", "set its alias in config.toml, and restart the server");
+        }
+        Ok(())
+    }
+
     /// The names of the settings that differ from `before` and count only from the next start of a worker.
     pub fn waiting_for_restart(&self, before: &Self) -> Vec<&'static str> {
         let differing = [

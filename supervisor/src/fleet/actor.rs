@@ -14,6 +14,7 @@ use super::lookups::PendingLookup;
 use super::settings::PendingEdit;
 use super::worker::WorkerCommand;
 use super::{Caller, FleetCommand, FleetSetup, Policy, Reply};
+use crate::external::Externals;
 use crate::failures::Failures;
 use crate::machine;
 use crate::memory::{Ledger, Need};
@@ -26,6 +27,7 @@ use crate::registry::Registry;
 pub(super) struct FleetActor {
     pub(super) registry: Registry,
     pub(super) program: PathBuf,
+    pub(super) externals: Externals,
     pub(super) run: PathBuf,
     pub(super) policy: Policy,
     /// They take precedence over the policy.
@@ -126,7 +128,7 @@ pub(super) struct Worker {
 impl FleetActor {
     /// Starts the scan threads. No worker runs yet.
     pub(super) fn new(setup: FleetSetup, commands: UnboundedSender<FleetCommand>) -> io::Result<Self> {
-        let FleetSetup { sources, program, run, budget, policy, overrides, pressure } = setup;
+        let FleetSetup { sources, program, externals, run, budget, policy, overrides, pressure } = setup;
         let reports = commands.clone();
         let registry = Registry::start(sources, move |store, catalogue| {
             let _ = reports.send(FleetCommand::Scanned(store, catalogue));
@@ -134,6 +136,7 @@ impl FleetActor {
         let mut actor = Self {
             registry,
             program,
+            externals,
             run,
             policy,
             overrides,

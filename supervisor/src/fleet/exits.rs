@@ -12,6 +12,9 @@ use crate::child::ProcessExit;
 use crate::failures::Verdict;
 use crate::process::{Event, Fault};
 
+/// Lines of a backend's program that an error quotes.
+const PROGRAM_LINES: usize = 5;
+
 impl FleetActor {
     pub(super) fn handle_exit(&mut self, number: u64, exit: &ProcessExit, last_words: Vec<String>) {
         let Some(worker) = self.workers.get(&number) else { return };
@@ -20,7 +23,8 @@ impl FleetActor {
         self.ledger.release(number);
         let Some(worker) = self.workers.remove(&number) else { return };
         let expected = worker.process.was_requested();
-        let quoted = quotable(&last_words);
+        let is_program = self.externals.models.contains_key(&worker.model);
+        let quoted = if is_program { quoted_end(&last_words) } else { quotable(&last_words) };
         let status = if worker.reason.is_empty() {
             exit.text.clone()
         } else {
@@ -63,8 +67,9 @@ impl FleetActor {
         was_starting: bool,
     ) {
         let id = worker.model.as_str();
+        let what = if self.externals.models.contains_key(id) { "program" } else { "worker" };
         let failure =
-            |kind, text: &str| Error::new(kind, Origin::Worker, format!("the worker for \"{id}\" {text}"));
+            |kind, text: &str| Error::new(kind, Origin::Worker, format!("the {what} for \"{id}\" {text}"));
         let error = match worker.process.fault() {
             // The worker reported the reason before it ended, and callers have it.
             Some(Fault::Broken) => return,
@@ -138,6 +143,16 @@ fn quotable(last_words: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n")) }
 }
 
+/// The end of what a backend's program has written, and where the rest is.
+fn quoted_end(last_words: &[String]) -> String {
+    let lines = quotable(last_words);
+    let lines: Vec<&str> = lines.lines().collect();
+    let end = lines[lines.len().saturating_sub(PROGRAM_LINES)..].join("\n");
+    let end = end.trim_start_matches(": ");
+    let before = if end.is_empty() { "" } else { ": " };
+    format!("{before}{end} (`mlxd logs` has its output)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +169,14 @@ mod tests {
         let words = words.map(str::to_owned);
         assert_eq!(quotable(&words), ": tensor x is missing");
         assert_eq!(quotable(&words[2..]), "");
+    }
+
+    #[test]
+    fn end_of_a_programs_output_is_quoted_with_the_place_of_the_rest() {
+        let words: Vec<String> = (1..=7).map(|number| format!("line {number}")).collect();
+        let expected = ": line 3\nline 4\nline 5\nline 6\nline 7 (`mlxd logs` has its output)";
+        assert_eq!(quoted_end(&words), expected);
+        assert_eq!(quoted_end(&words[..1]), ": line 1 (`mlxd logs` has its output)");
+        assert_eq!(quoted_end(&[]), " (`mlxd logs` has its output)");
     }
 }

@@ -45,6 +45,15 @@ impl FleetActor {
         self.overrides.pinned(id).unwrap_or_else(|| self.settings(id).pin)
     }
 
+    /// Refuses settings that would have no effect on the model of a backend, and aliases that already name a model.
+    fn check_settings(&self, id: &str, settings: &ModelSettings) -> Result<()> {
+        if self.externals.models.contains_key(id) {
+            let own = self.policy.models.get(id).map(|settings| settings.aliases.as_slice());
+            settings.check_for_backend(own.unwrap_or_default())?;
+        }
+        self.check_aliases(id, settings)
+    }
+
     /// Refuses aliases that already name a model.
     fn check_aliases(&self, id: &str, settings: &ModelSettings) -> Result<()> {
         for alias in &settings.aliases {
@@ -81,7 +90,7 @@ impl FleetActor {
     /// Writes an edit after those that came before it.
     pub(super) fn edit_settings(&mut self, id: String, edit: Edit, reply: Reply<Result<()>>) {
         if let Edit::Settings(settings) = &edit
-            && let Err(error) = self.check_aliases(&id, settings)
+            && let Err(error) = self.check_settings(&id, settings)
         {
             return answer(reply, Err(error));
         }

@@ -4,24 +4,23 @@
 //! before it only within the bounds of [`crate::eviction::overtaking`]. If the queue is empty, models get their further
 //! replicas from free memory.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipc_proto::error::RETRY_AFTER;
 use ipc_proto::generate::Priority;
-use ipc_proto::supervisor::{ModelSettings, ModelState, Pressure, WorkerState};
+use ipc_proto::supervisor::{ModelState, Pressure, WorkerState};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::FleetCommand;
 use super::actor::{FleetActor, Slot, Worker};
 use super::calls::DRAIN;
-use super::worker::{WorkerCommand, WorkerLaunch, run_worker};
+use super::worker::{WorkerCommand, run_worker};
 use crate::eviction::overtaking::{Waiting, may_overtake};
 use crate::eviction::{Activity, Plan, Resident, plan};
 use crate::failures::Verdict;
 use crate::memory::Need;
-use crate::process::{Process, Rules};
+use crate::process::Process;
 
 /// A model that finds no room in this time is refused.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -260,15 +259,6 @@ impl FleetActor {
         Some(need)
     }
 
-    /// The draft model's folder and the bytes of its weights on disk.
-    ///
-    /// The worker gets an unknown id as a path. Its error then quotes the setting.
-    fn draft_folder(&self, settings: &ModelSettings) -> Option<(PathBuf, u64)> {
-        let id = settings.draft_model.as_ref()?;
-        let known = self.registry.get(id).map(|model| (model.folder.path.clone(), model.folder.bytes));
-        Some(known.unwrap_or_else(|| (PathBuf::from(id), 0)))
-    }
-
     /// The workers, as [`crate::eviction`] sees them.
     pub(super) fn residents(&self, now: Instant) -> Vec<Resident> {
         let resident = |(number, worker): (&u64, &Worker)| {
@@ -331,23 +321,8 @@ impl FleetActor {
         let number = self.incarnations;
         let granted = self.ledger.grant(number, need.share(kv));
         debug_assert!(granted, "a plan to start has room for it");
-        let model = self.registry.get(id);
-        let settings = self.settings(id);
-        let draft = self.draft_folder(&settings);
-        let launch = WorkerLaunch {
-            program: self.program.clone(),
-            folder: model.as_ref().map(|model| model.folder.path.clone()).unwrap_or_default(),
-            socket: self.run.join(format!("w{number}.sock")),
-            model: id.to_owned(),
-            flags: worker_flags(&settings, draft.as_ref().map(|(path, _)| path.as_path()), need.kv_wanted),
-            kv: (kv < need.kv_wanted).then_some(kv),
-        };
+        let (launch, rules) = self.launch(id, number, &need, kv);
         let (commands, received) = unbounded_channel();
-        let rules = Rules {
-            hang: Duration::from_secs(self.policy.hang_seconds.into()),
-            step: longest_step(need.weights),
-            weight_bytes: model.map_or(0, |model| model.folder.bytes) + draft.map_or(0, |(_, bytes)| bytes),
-        };
         let worker = Worker {
             model: id.to_owned(),
             process: Process::start(rules, now),
@@ -378,37 +353,4 @@ impl FleetActor {
         tokio::spawn(run_worker(launch, received, Box::new(report)));
         number
     }
-}
-
-/// Time of a step of 512 prompt tokens, a worker's chunk, on a few CPU cores.
-///
-/// It takes 2 operations for each weight and token, at 50 billion in a second. Weights have 4 bytes there.
-fn longest_step(weights: u64) -> Duration {
-    if cfg!(target_os = "macos") {
-        return Duration::ZERO;
-    }
-    Duration::from_millis(weights / 4 * 2 * 512 / 50_000_000)
-}
-
-/// A model's settings as a worker's flags. `kv` is in bytes.
-fn worker_flags(settings: &ModelSettings, draft: Option<&Path>, kv: u64) -> Vec<String> {
-    let mut flags = Vec::new();
-    let mut flag = |name: &str, value: Option<u64>| {
-        if let Some(value) = value {
-            flags.extend([format!("--{name}"), value.to_string()]);
-        }
-    };
-    flag("kv-mib", Some(kv.div_ceil(1 << 20)).filter(|mib| *mib > 0));
-    flag("context-tokens", settings.context.map(u64::from));
-    flag("max-sequences", settings.max_batch.map(u64::from));
-    flag("draft-tokens", Some(u64::from(settings.draft_tokens)).filter(|tokens| *tokens > 0));
-    flags.extend(draft.map(|folder| format!("--draft-model={}", folder.display())));
-    flags.extend(settings.adapter.as_ref().map(|folder| format!("--adapter={}", folder.display())));
-    // The worker refuses an unknown format and lists those that it knows.
-    flags.extend(settings.tool_format.as_ref().map(|format| format!("--tool-format={format}")));
-    flags.extend(settings.reasoning_format.as_ref().map(|format| format!("--reasoning-format={format}")));
-    if settings.sanitize_control_tokens {
-        flags.push("--sanitize-control-tokens".to_owned());
-    }
-    flags
 }

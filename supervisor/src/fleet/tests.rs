@@ -66,6 +66,7 @@ fn fleet_of(folder: &std::path::Path, policy: Policy, sources: Vec<Box<dyn Model
     let setup = FleetSetup {
         sources,
         program: folder.join("worker.sh"),
+        externals: Externals::default(),
         run: folder.to_owned(),
         budget: policy.memory.unwrap_or(8 << 30),
         policy,

@@ -1,16 +1,18 @@
 //! One worker process from start to end. Only this module touches the process; the actor decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipc_proto::Result;
 use ipc_proto::socket::{self, Channel};
+use ipc_proto::supervisor::http_socket;
 use ipc_proto::worker::{Health, LoadProgress, ModelInfo, WorkerClient};
 use nix::sys::signal;
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::child::{Child, ProcessExit};
+use crate::child::{Child, ProcessExit, kill_group};
+use crate::external::ExternalModel;
 use crate::machine;
 use crate::process::Signal;
 
@@ -31,14 +33,25 @@ const STDERR_LAG: Duration = Duration::from_millis(50);
 /// The parameters of a start.
 #[derive(Debug)]
 pub(super) struct WorkerLaunch {
-    pub(super) program: PathBuf,
-    pub(super) folder: PathBuf,
+    pub(super) program: Program,
     pub(super) socket: PathBuf,
     pub(super) model: String,
-    /// From the model's settings.
-    pub(super) flags: Vec<String>,
     /// The KV pool's first size in bytes, if it is less than the flags say.
     pub(super) kv: Option<u64>,
+}
+
+/// The program that serves a model.
+#[derive(Debug)]
+pub(super) enum Program {
+    /// A worker.
+    Worker {
+        path: PathBuf,
+        folder: PathBuf,
+        /// From the model's settings.
+        flags: Vec<String>,
+    },
+    /// A runner, with the program of a backend in its group.
+    Runner { path: PathBuf, model: ExternalModel },
 }
 
 /// A command to a worker's task.
@@ -77,7 +90,7 @@ pub(super) async fn run_worker(
     mut commands: UnboundedReceiver<WorkerCommand>,
     report: ReportFn,
 ) {
-    let mut child = match Child::spawn(launch.command(), &launch.model) {
+    let mut child = match launch.spawn() {
         Ok(child) => child,
         Err(error) => {
             let exit = ProcessExit { text: format!("cannot be started: {error}"), ..ProcessExit::default() };
@@ -103,9 +116,18 @@ pub(super) async fn run_worker(
             }
         }
     };
+    if launch.owns_group() {
+        kill_group(pid);
+    }
     tokio::time::sleep(STDERR_LAG).await;
-    machine::wait_for_release(pid).await;
-    let _ = std::fs::remove_file(&launch.socket);
+    if launch.owns_group() {
+        machine::wait_for_group(pid).await;
+    } else {
+        machine::wait_for_release(pid).await;
+    }
+    for socket in [&launch.socket, &http_socket(&launch.socket)] {
+        let _ = std::fs::remove_file(socket);
+    }
     report(Report::Exited(exit, child.last_words()));
 }
 
@@ -133,13 +155,46 @@ async fn send_signal(child: &Child, signal: Signal, model: &str) {
 }
 
 impl WorkerLaunch {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.arg("--lifeline").arg("--model").arg(&self.folder);
+    fn spawn(&self) -> std::io::Result<Child> {
+        match &self.program {
+            Program::Worker { path, folder, flags } => {
+                let mut command = self.command(path);
+                command.arg("--model").arg(folder).arg("--drain-seconds").arg(DRAIN_SECONDS).args(flags);
+                Child::spawn(command, &self.model)
+            }
+            Program::Runner { path, model } => {
+                let mut command = self.command(path);
+                command
+                    .arg("--http")
+                    .arg(http_socket(&self.socket))
+                    .arg(format!("--health={}", model.health));
+                command.arg("--start-seconds").arg(model.start_seconds.to_string());
+                command
+                    .arg("--")
+                    .args(&model.command)
+                    .env_clear()
+                    .envs(model.environment(std::env::vars_os()));
+                Child::spawn_group(command, &self.model)
+            }
+        }
+    }
+
+    /// The flags that workers and runners share.
+    fn command(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        command.arg("--lifeline").arg("--socket").arg(&self.socket);
         // A name may begin with a dash, as a flag does.
-        command.arg("--socket").arg(&self.socket).arg(format!("--name={}", self.model));
-        command.arg("--drain-seconds").arg(DRAIN_SECONDS).args(&self.flags);
+        command.arg(format!("--name={}", self.model));
         command
+    }
+
+    fn owns_group(&self) -> bool {
+        matches!(self.program, Program::Runner { .. })
+    }
+
+    /// The memory of its processes in bytes.
+    async fn footprint(&self, pid: u32) -> Option<u64> {
+        if self.owns_group() { machine::group_footprint(pid).await } else { machine::footprint(pid).await }
     }
 
     /// Reports progress until the model is loaded, then health. Never returns.
@@ -150,7 +205,7 @@ impl WorkerLaunch {
             // The process is ending. Its exit status will be reported as the reason.
             None => std::future::pending().await,
         }
-        tokio::join!(execute_commands(&client, commands, report), poll_health(&client, pid, report));
+        tokio::join!(execute_commands(&client, commands, report), self.poll_health(&client, pid, report));
     }
 
     async fn connect(&self) -> WorkerClient {
@@ -181,11 +236,23 @@ impl WorkerLaunch {
                     if let Ok(progress) = client.progress(within(ANSWER)).await {
                         report(Report::Progress(progress));
                     }
-                    if let Some(bytes) = machine::footprint(pid).await {
+                    if let Some(bytes) = self.footprint(pid).await {
                         report(Report::Footprint(bytes));
                     }
                 }
             }
+        }
+    }
+
+    async fn poll_health(&self, client: &WorkerClient, pid: u32, report: &ReportFn) {
+        let mut bytes = 0;
+        loop {
+            if let Ok(health) = client.health(within(ANSWER)).await {
+                // If the system does not say, the last value stays.
+                bytes = self.footprint(pid).await.unwrap_or(bytes);
+                report(Report::Health(health, bytes));
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 }
@@ -209,18 +276,6 @@ async fn execute_commands(
 async fn resize(client: &WorkerClient, bytes: u64, report: &ReportFn) {
     if let Ok(Ok(limit)) = client.resize_kv(within(ENGINE_ANSWER), bytes).await {
         report(Report::Resized(limit));
-    }
-}
-
-async fn poll_health(client: &WorkerClient, pid: u32, report: &ReportFn) {
-    let mut bytes = 0;
-    loop {
-        if let Ok(health) = client.health(within(ANSWER)).await {
-            // If the system does not say, the last value stays.
-            bytes = machine::footprint(pid).await.unwrap_or(bytes);
-            report(Report::Health(health, bytes));
-        }
-        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -36,6 +36,12 @@ pub(super) async fn footprint(pid: u32) -> Option<u64> {
     Some(parse_field(&text, "RssAnon:").unwrap_or(0) + parse_field(&text, "RssShmem:").unwrap_or(0))
 }
 
+/// The ids of all processes.
+pub(super) fn processes() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Name, state and kernel wait channel of each thread of a process.
 pub(crate) async fn threads(pid: u32) -> String {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };

@@ -47,6 +47,11 @@ pub(super) async fn footprint(pid: u32) -> Option<u64> {
     calls::physical_footprint(pid)
 }
 
+/// The ids of all processes.
+pub(super) fn processes() -> Vec<i32> {
+    calls::processes()
+}
+
 /// The stack of each thread of a process, from sample(1), or the reason why it gives none.
 pub(crate) async fn threads(pid: u32) -> String {
     sample::call_graph(Path::new("/usr/bin/sample"), pid, SAMPLE_LIMIT).await

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 const RULES: Rules =
-    Rules { hang: Duration::from_secs(10), step: Duration::from_secs(5), weight_bytes: 100 << 20 };
+    Rules { hang: Duration::from_secs(10), step: Duration::from_secs(5), reading: Duration::from_secs(20) };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn health(steps: u64, running: u32) -> Event {

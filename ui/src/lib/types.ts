@@ -22,6 +22,7 @@ export interface Capabilities {
 
 /** @schema ModelDetails */
 export interface ModelDetails {
+  backend?: string;
   architecture: string;
   modality: string;
   supported: boolean;

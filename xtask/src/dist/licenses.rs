@@ -93,6 +93,8 @@ fn linked_crates() -> anyhow::Result<BTreeSet<String>> {
         "--package",
         "hub",
         "--package",
+        "runner",
+        "--package",
         "worker",
         "--format",
         "{p}",

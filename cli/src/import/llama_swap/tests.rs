@@ -30,7 +30,7 @@ models:
   unknown:
     cmd: docker run vllm/vllm-openai --model deepseek-ai/DeepSeek-V3
 hooks:
-  on_startup: { preload: ["coder", "small"] }
+  on_startup: { preload: ["coder", "small", "unknown"] }
 groups:
   always: { persistent: true, swap: false, members: [mine] }
   rest: { members: [coder, small] }
@@ -47,7 +47,7 @@ peers:
 selectors:
   best: { strategy: warm, targets: [coder, cloud/vendor/huge, embed] }
   fixed: { strategy: pin, targets: [mine, coder] }
-  lost: { strategy: spillover, targets: [small] }
+  lost: { strategy: spillover, targets: [unknown] }
 "#;
 
 #[test]
@@ -86,7 +86,12 @@ fn peers_become_providers_and_selectors_routes() {
         .map(|route| (route.model.as_str(), route.targets.iter().map(String::as_str).collect()))
         .collect();
     let coder = "mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit";
-    assert_eq!(routes, [("best", vec![coder, "cloud/vendor/huge", "studio/embed"]), ("fixed", vec!["mine"])]);
+    let expected = [
+        ("tiny", vec!["small/small"]),
+        ("best", vec![coder, "cloud/vendor/huge", "studio/embed"]),
+        ("fixed", vec!["mine"]),
+    ];
+    assert_eq!(routes, expected);
 }
 
 #[test]
@@ -96,13 +101,12 @@ fn what_stays_behind_is_named_and_no_secret_is_shown() {
         let found = plan.left.iter().find(|left| left.what == what);
         found.unwrap_or_else(|| panic!("{what} in {:?}", plan.left)).why.as_str()
     };
-    assert!(why("small").contains("llama-server does not serve MLX models"), "{}", why("small"));
-    assert!(why("small").contains("mlxd pull mlx-community/Llama-3.2-1B-Instruct-4bit"));
+    assert!(why("unknown").contains("docker starts it out of reach"), "{}", why("unknown"));
     assert!(why("unknown").contains("mlxd search DeepSeek-V3"), "{}", why("unknown"));
     assert!(why("mine: --draft-model").contains("no counterpart"));
     assert!(why("mine: ttl 0").contains("pin=true"));
     assert!(why("coder: filters").contains("as the client sent them"));
-    assert!(why("hooks: preload small").contains("not taken over"));
+    assert!(why("hooks: preload unknown").contains("not taken over"));
     assert!(why("groups: rest").contains("budget of memory"));
     assert!(why("apiKey of peer clear").contains("clear text"));
     assert!(why("apiKeys").contains("mlxd key add"));
@@ -118,4 +122,21 @@ fn other_files_are_refused() {
         let problem = plan(text, &|_| None, &Recommended::read().unwrap()).unwrap_err();
         assert!(problem.contains("llama-swap"), "{text}: {problem}");
     }
+}
+
+#[test]
+fn other_programs_become_backends() {
+    let plan = planned(WHOLE);
+    let small = Backend {
+        command: ["llama-server", "--port", "{port}", "-m", "/gguf/Llama-3.2-1B-Instruct-Q8_0.gguf"]
+            .map(String::from)
+            .into(),
+        model: "small".into(),
+        alias: "small".into(),
+        weights: Some("/gguf/Llama-3.2-1B-Instruct-Q8_0.gguf".into()),
+        start_seconds: Some(60),
+        preload: true,
+        ..Backend::default()
+    };
+    assert_eq!(plan.backends, BTreeMap::from([("small".into(), small)]));
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::import::plan::{Kind, Price};
+use crate::import::plan::{Backend, Kind, Price};
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -14,6 +14,7 @@ fn merged(plan: Plan, config: &str) -> Outcome {
         overridden: &set(&["set"]),
         models: &set(&["here", "org/here"]),
         has_variable: &|name| name == "KEY",
+        size: &|path| (path == Path::new("/gguf/m.gguf")).then_some(3 << 30),
     };
     let outcome = merge(plan, &present).unwrap();
     crate::config::check(&outcome.text, Path::new("config.toml")).unwrap();
@@ -144,7 +145,46 @@ fn damaged_file_is_refused_by_its_line() {
         overridden: &set(&[]),
         models: &set(&[]),
         has_variable: &|_| true,
+        size: &|_| None,
     };
     let problem = merge(Plan::default(), &present).unwrap_err();
     assert!(problem.starts_with("line 2") && !problem.contains("secret"), "{problem}");
+}
+
+#[test]
+fn backends_are_added_with_their_models_switches_and_routes() {
+    let backend = Backend {
+        command: vec!["llama-server".into(), "--port".into(), "{port}".into()],
+        model: "small".into(),
+        alias: "small".into(),
+        weights: Some("/gguf/m.gguf".into()),
+        idle_seconds: Some(60),
+        start_seconds: Some(90),
+        health: Some("/ready".into()),
+        preload: true,
+        ..Backend::default()
+    };
+    let plan = || Plan {
+        backends: BTreeMap::from([("one".into(), backend.clone())]),
+        routes: vec![Route { model: "tiny".into(), split: Vec::new(), targets: vec!["one/small".into()] }],
+        ..Plan::default()
+    };
+    let outcome = merged(plan(), "port = 1\n");
+    for line in [
+        "[backends.one]",
+        "command = [\"llama-server\", \"--port\", \"{port}\"]",
+        "memory = \"5GiB\"",
+        "start_seconds = 90",
+        "health = \"/ready\"",
+        "[models.\"one/small\"]\npreload = true",
+        "targets = [\"one/small\"]",
+    ] {
+        assert!(outcome.text.contains(line), "{line}: {}", outcome.text);
+    }
+    assert_eq!(left(&outcome), ["memory of backend one"]);
+    let again = merged(plan(), &outcome.text);
+    assert_eq!(again.text, outcome.text);
+    let unknown = Backend { weights: None, ..backend.clone() };
+    let guessed = merged(Plan { backends: BTreeMap::from([("x".into(), unknown)]), ..Plan::default() }, "");
+    assert!(guessed.text.contains("memory = \"8GiB\""), "{}", guessed.text);
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ipc_proto::gateway::GatewayConfig;
+use ipc_proto::gateway::{Backends, GatewayConfig};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 
 use crate::backends::providers::ProviderBackend;
@@ -17,6 +17,7 @@ pub(super) type Slots = HashMap<String, Slot>;
 pub struct ProviderPool {
     directory: Arc<Directory>,
     slots: RwLock<Arc<Slots>>,
+    managed: Backends,
 }
 
 /// One provider.
@@ -62,7 +63,8 @@ impl ProviderPool {
     /// # Errors
     /// A provider's address is not allowed, or its HTTP client cannot be set up.
     pub fn new(config: &GatewayConfig) -> anyhow::Result<Arc<Self>> {
-        let pool = Self { directory: Arc::default(), slots: RwLock::default() };
+        let (directory, slots) = <_>::default();
+        let pool = Self { directory, slots, managed: config.backends.clone() };
         pool.apply(RoutingTable::of_settings(config));
         let slots = pool.slots();
         let mut problems = slots.values().filter_map(|slot| slot.backend.as_ref().err());
@@ -75,6 +77,11 @@ impl ProviderPool {
     /// The names of the providers' models, and the routes.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// The backends of the settings.
+    pub(super) fn managed(&self) -> &Backends {
+        &self.managed
     }
 
     /// Replaces the providers and routes for requests that begin from now on. A provider that stays as it was keeps its

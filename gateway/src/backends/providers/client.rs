@@ -1,12 +1,15 @@
 //! The HTTP client of one provider.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
 use hyper::body::Bytes;
-use ipc_proto::gateway::{Provider, ProviderKind};
+use ipc_proto::gateway::{ManagedBackend, Provider, ProviderKind};
+use ipc_proto::generate::Priority;
+use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -17,7 +20,12 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::guard::{Guard, is_guarded, refusal};
 use super::translator::broken;
+use crate::fleet::FleetClient;
 use crate::inference::course::Course;
+
+mod managed;
+
+use managed::Managed;
 
 /// Limit of asking for a list.
 const GET_TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,20 +46,36 @@ pub(super) struct Post {
     pub body: Bytes,
     /// Headers besides those of every request, or instead of them.
     pub headers: HeaderMap,
+    /// Its place in the queue, if a program has to be started for it.
+    pub priority: Priority,
 }
 
 impl Post {
     /// A request with this body.
     pub(super) fn json(path: &'static str, body: &Value) -> Self {
-        Self { path, body: body.to_string().into(), headers: HeaderMap::new() }
+        Self { path, body: body.to_string().into(), headers: HeaderMap::new(), priority: Priority::Normal }
     }
 }
 
 /// Sends requests to one provider, over a pool of connections.
 pub(super) struct Client {
     name: Arc<str>,
-    url: String,
     timeout: Duration,
+    server: Server,
+}
+
+/// Where the requests go.
+enum Server {
+    /// A fixed address.
+    Fixed(Link),
+    /// A program on this machine, which may have to be started.
+    Managed(Managed),
+}
+
+/// A way to a server.
+#[derive(Debug, Clone)]
+struct Link {
+    url: Arc<str>,
     http: reqwest::Client,
 }
 
@@ -86,7 +110,36 @@ impl Client {
             ProviderKind::Anthropic => provider.url.trim_end_matches("/v1"),
             _ => &provider.url,
         };
-        Ok(Self { name: name.into(), url: url.to_owned(), timeout, http })
+        Ok(Self { name: name.into(), timeout, server: Server::Fixed(Link { url: url.into(), http }) })
+    }
+
+    /// A client of a backend's program.
+    pub(super) fn managed(name: &str, backend: &ManagedBackend, fleet: Arc<FleetClient>) -> Self {
+        let timeout = Duration::from_secs(backend.timeout_seconds.into());
+        let managed = Managed::new(fleet, backend.model_id(name), timeout);
+        Self { name: name.into(), timeout, server: Server::Managed(managed) }
+    }
+
+    /// Sets how long a backend's program stays when it is idle, as the last request asks. Does not wait.
+    pub(super) fn keep_alive(&self, keep: Option<KeepAlive>) {
+        if let Server::Managed(managed) = &self.server {
+            managed.keep_alive(keep.unwrap_or_default());
+        }
+    }
+
+    fn url(&self) -> &str {
+        match &self.server {
+            Server::Fixed(link) => &link.url,
+            Server::Managed(_) => managed::URL,
+        }
+    }
+
+    /// The way to the server now.
+    async fn link(&self, priority: Priority) -> Result<Link, Failure> {
+        match &self.server {
+            Server::Fixed(link) => Ok(link.clone()),
+            Server::Managed(managed) => managed.link(priority).await,
+        }
     }
 
     /// The provider's name in the settings.
@@ -100,7 +153,7 @@ impl Client {
     /// The provider refuses the request, cannot be reached, or does not answer in time.
     pub(super) async fn stream(&self, post: Post, course: &Course) -> Result<Response> {
         if let Some(content) = course.content() {
-            content.set_sent(format!("{}{}", self.url, post.path), &post.body);
+            content.set_sent(format!("{}{}", self.url(), post.path), &post.body);
         }
         let pauses =
             ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
@@ -131,14 +184,16 @@ impl Client {
     /// # Errors
     /// As [`Self::call`].
     pub(super) async fn get(&self, path: &str) -> Result<Value> {
-        let sent = self.http.get(format!("{}{path}", self.url)).timeout(GET_TIMEOUT).send().await;
+        let link = self.link(Priority::Normal).await.map_err(|failure| failure.error)?;
+        let sent = link.http.get(format!("{}{path}", link.url)).timeout(GET_TIMEOUT).send().await;
         let response = self.accepted(sent).await.map_err(|failure| failure.error)?;
         let body = response.bytes().await.map_err(|error| self.lost(&error))?;
         serde_json::from_slice(&body).map_err(|error| broken(&format!("{}: no JSON: {error}", self.name)))
     }
 
     async fn send(&self, post: &Post) -> Result<Response, Failure> {
-        let request = self.http.post(format!("{}{}", self.url, post.path)).headers(post.headers.clone());
+        let link = self.link(post.priority).await?;
+        let request = link.http.post(format!("{}{}", link.url, post.path)).headers(post.headers.clone());
         let request = request.header(CONTENT_TYPE, "application/json").body(post.body.clone());
         self.accepted(request.send().await).await
     }
@@ -169,6 +224,24 @@ impl Client {
             return Failure::late(&self.name, self.timeout).error;
         }
         broken(&format!("{} broke off its answer: {}", self.name, chain(error)))
+    }
+}
+
+impl Link {
+    /// A way to a runner's socket. Each request has a connection of its own: the runner counts them.
+    fn to_socket(socket: PathBuf, timeout: Duration) -> anyhow::Result<Self> {
+        // Fails if it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("mlxd/", env!("CARGO_PKG_VERSION")))
+            .unix_socket(socket)
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .redirect(Policy::none())
+            .build()?;
+        Ok(Self { url: managed::URL.into(), http })
     }
 }
 

@@ -49,6 +49,11 @@ impl Failure {
         Self { error, is_passing, pause }
     }
 
+    /// A backend's program that the supervisor could not start.
+    pub(super) fn not_started(error: Error) -> Self {
+        Self { error, is_passing: false, pause: None }
+    }
+
     /// A provider that could not be reached.
     pub(super) fn unreachable(provider: &str, problem: &str) -> Self {
         let text = format!("the provider {provider} cannot be reached: {problem}");

@@ -50,7 +50,7 @@ impl Served {
             Some(BackendName::Local) => {
                 headers.insert(BACKEND, HeaderValue::from_static(LOCAL));
             }
-            Some(BackendName::Provider(name)) => set(headers, BACKEND, name),
+            Some(BackendName::Provider(name) | BackendName::Managed(name)) => set(headers, BACKEND, name),
             None => {}
         }
         if let Some(route) = &self.answerer.route {

@@ -38,13 +38,13 @@ pub async fn all(services: &Services, sender: &Tenant) -> Result<Vec<ModelEntry>
 
 /// Whether a model may answer the sender: one of this machine, or any if the key is not local only.
 fn is_within_reach(names: &Names, sender: &Tenant, entry: &ModelEntry) -> bool {
-    !sender.is_local_only() || owner_in(names, entry) == LOCAL || has_local_target(names, entry)
+    let is_here = || owner_in(names, entry) == LOCAL || names.is_managed(names.first_target(&entry.id));
+    !sender.is_local_only() || is_here() || has_local_target(names, entry)
 }
 
 /// Whether a model of this machine may answer for a route.
 fn has_local_target(names: &Names, entry: &ModelEntry) -> bool {
-    let is_local = |target: &str| names.find(target).is_none() && names.provider_of(target).is_none();
-    names.routes_of(&entry.id).any(|route| route.models().any(is_local))
+    names.routes_of(&entry.id).any(|route| route.models().any(|target| names.may_be_here(target)))
 }
 
 /// Returns the model of this name.

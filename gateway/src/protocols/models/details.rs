@@ -36,6 +36,9 @@ pub enum State {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "ModelDetails")]
 pub struct Details {
+    /// The backend of `config.toml` whose program serves it. Without one, a worker does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
     /// `model_type` of config.json.
     pub architecture: String,
     /// `text`, `embeddings` or `rerank`.
@@ -77,6 +80,7 @@ pub fn state(state: ModelState) -> State {
 /// Converts the details without the folder, because clients do not need the server's paths.
 pub fn details(details: supervisor::Details) -> Details {
     Details {
+        backend: details.backend,
         architecture: details.architecture,
         modality: match details.kind {
             ModelKind::Generate => "text",

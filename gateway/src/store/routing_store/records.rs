@@ -1,6 +1,6 @@
 //! Reads the rows of the database: which providers are in force, and which are not and why.
 
-use ipc_proto::gateway::{Provider, Providers, Route, Routes};
+use ipc_proto::gateway::{Backends, Provider, Providers, Route, Routes};
 use serde::de::DeserializeOwned;
 
 use super::{RoutingError, end_of, location};
@@ -74,7 +74,7 @@ impl Loaded {
 
 /// The providers of the settings and those of the database.
 pub(super) fn read(
-    configured: &Providers,
+    (configured, backends): (&Providers, &Backends),
     stored: &StoredRouting,
     keys: &KeysAtHand,
 ) -> Result<Loaded, RoutingError> {
@@ -85,6 +85,8 @@ pub(super) fn read(
         let mut record = of_row(row, keys)?;
         if configured.get(&row.name).is_some() {
             record.problem = Some("config.toml has a provider of this name, which counts".into());
+        } else if backends.get(&row.name).is_some() {
+            record.problem = Some("config.toml has a backend of this name, which counts".into());
         } else if row.enabled {
             match in_force.with(&row.name, record.provider.clone()) {
                 Ok(all) => (in_force, record.is_offered) = (all, true),

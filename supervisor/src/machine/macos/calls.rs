@@ -1,4 +1,4 @@
-//! Two calls of macOS's libSystem that no safe crate of this workspace has.
+//! Three calls of macOS's libSystem that no safe crate of this workspace has.
 #![expect(unsafe_code, reason = "the C functions write to buffers whose sizes the caller vouches for")]
 
 use std::ffi::CStr;
@@ -31,4 +31,16 @@ pub(super) fn physical_footprint(pid: u32) -> Option<u64> {
         }
     };
     Some(usage.ri_phys_footprint)
+}
+
+/// The ids of all processes. Those that begin meanwhile may be missing.
+pub(super) fn processes() -> Vec<i32> {
+    // SAFETY: without a buffer the call returns the number of processes.
+    let count = unsafe { libc::proc_listallpids(std::ptr::null_mut(), 0) };
+    let mut ids = vec![0i32; usize::try_from(count).unwrap_or(0) + 64];
+    let bytes = i32::try_from(ids.len() * size_of::<i32>()).unwrap_or(i32::MAX);
+    // SAFETY: the call writes at most `bytes` bytes to `ids`, which has as many, and returns the number of ids.
+    let count = unsafe { libc::proc_listallpids(ids.as_mut_ptr().cast(), bytes) };
+    ids.truncate(usize::try_from(count).unwrap_or(0));
+    ids
 }
