@@ -64,8 +64,13 @@ pub struct Visitor {
     pub tenant: Option<Tenant>,
     /// Its session.
     pub session: SessionId,
-    /// Whether its page came over HTTPS.
-    pub is_secure: bool,
+}
+
+/// The browser of a request that begins or ends a session.
+struct Browser {
+    name: String,
+    /// Whether its page came over HTTPS, from a proxy in front.
+    is_secure: bool,
 }
 
 /// `GET /admin/v1/session`: who the client is, and how it was let in.
@@ -79,11 +84,10 @@ pub async fn who(State(sign_in): State<Arc<SignIn>>, Extension(visitor): Extensi
 /// The password is wrong, there were too many wrong ones, or the database refuses.
 pub async fn sign_in(
     State(sign_in): State<Arc<SignIn>>,
-    Extension(visitor): Extension<Visitor>,
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let browser = browser(request.headers());
+    let browser = Browser::of(request.headers());
     let SignInInput { password } = read(request).await?;
     let is_right = sign_in.check(password, peer).await?;
     if !is_right {
@@ -91,8 +95,8 @@ pub async fn sign_in(
         let text = if has_password { "this is not the password" } else { NO_PASSWORD };
         return Err(Error::new(ErrorKind::Unauthorized, Origin::Client, text).with_field("password").into());
     }
-    tracing::info!(browser, "somebody has signed in");
-    Ok(sign_in.begin(browser, visitor.is_secure).await?)
+    tracing::info!(browser = browser.name, "somebody has signed in");
+    Ok(sign_in.begin(&browser).await?)
 }
 
 const NO_PASSWORD: &str = "there is no password yet: `mlxd login link` prints an address where one is set";
@@ -104,24 +108,21 @@ const NO_PASSWORD: &str = "there is no password yet: `mlxd login link` prints an
 pub async fn sign_out(
     State(sign_in): State<Arc<SignIn>>,
     Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if let Some(id) = &visitor.session.0 {
         sign_in.store.end(id).await.map_err(|e| refusal(&e))?;
     }
     let response = Json(sign_in.access(None, None)).into_response();
-    Ok(with_cookie(response, &sign_in.cookie("", 0, visitor.is_secure)))
+    Ok(with_cookie(response, &sign_in.cookie("", 0, &Browser::of(&headers))))
 }
 
 /// `POST /admin/v1/setup`: sets the password by a one-time link, and begins a session.
 ///
 /// # Errors
 /// The link or the password is wrong, or the database refuses.
-pub async fn set_up(
-    State(sign_in): State<Arc<SignIn>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let browser = browser(request.headers());
+pub async fn set_up(State(sign_in): State<Arc<SignIn>>, request: Request) -> Result<Response, ApiError> {
+    let browser = Browser::of(request.headers());
     let SetupInput { token, password } = read(request).await?;
     let used_up = || {
         let text = "this link was used or is too old: `mlxd login link` prints a new one";
@@ -134,8 +135,8 @@ pub async fn set_up(
     if !sign_in.store.set_up(&token, &hash).await.map_err(|e| refusal(&e))? {
         return Err(used_up().into());
     }
-    tracing::info!(browser, "a password was set by a one-time link");
-    Ok(sign_in.begin(browser, visitor.is_secure).await?)
+    tracing::info!(browser = browser.name, "a password was set by a one-time link");
+    Ok(sign_in.begin(&browser).await?)
 }
 
 /// `GET /admin/v1/sessions`.
@@ -173,7 +174,7 @@ pub async fn change_password(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let browser = browser(request.headers());
+    let browser = Browser::of(request.headers());
     let PasswordInput { old, new } = read(request).await?;
     if sign_in.store.password().await.map_err(|e| refusal(&e))?.is_some() {
         let missing = || Error::invalid("old", "old is missing: the present password");
@@ -183,9 +184,9 @@ pub async fn change_password(
     }
     let hash = sign_in.hash(new, "new").await?;
     sign_in.store.set_password(&hash, own.0.as_deref()).await.map_err(|e| refusal(&e))?;
-    tracing::info!(browser, "the password was changed");
+    tracing::info!(browser = browser.name, "the password was changed");
     if tenant.is_anyone() {
-        return Ok(sign_in.begin(browser, false).await?);
+        return Ok(sign_in.begin(&browser).await?);
     }
     Ok(Json(sign_in.access(Some(&tenant), own.0)).into_response())
 }
@@ -273,15 +274,16 @@ impl SignIn {
     }
 
     /// Begins a session, whose cookie the answer sets.
-    async fn begin(&self, browser: String, is_secure: bool) -> Result<Response> {
-        let NewSession { record, token } = self.store.begin(browser).await.map_err(|e| refusal(&e))?;
+    async fn begin(&self, browser: &Browser) -> Result<Response> {
+        let name = browser.name.clone();
+        let NewSession { record, token } = self.store.begin(name).await.map_err(|e| refusal(&e))?;
         let keys = self.store.keys().keys();
         let now = Moment::now();
         let session = keys.sessions().find(token.expose_secret(), now);
         let tenant = session.and_then(|session| Tenant::of(&session, Scope::Admin, now).ok());
         let age = record.expires_at - record.created_at;
         let response = Json(self.access(tenant.as_ref(), Some(record.id))).into_response();
-        Ok(with_cookie(response, &self.cookie(token.expose_secret(), age, is_secure)))
+        Ok(with_cookie(response, &self.cookie(token.expose_secret(), age, browser)))
     }
 
     fn access(&self, tenant: Option<&Tenant>, session: Option<String>) -> Access {
@@ -301,9 +303,9 @@ impl SignIn {
     }
 
     /// The value of `Set-Cookie`. An age of 0 removes the cookie.
-    fn cookie(&self, token: &str, age: i64, is_secure: bool) -> String {
+    fn cookie(&self, token: &str, age: i64, browser: &Browser) -> String {
         let name = self.store.keys().keys().sessions().cookie();
-        let secure = if is_secure { "; Secure" } else { "" };
+        let secure = if browser.is_secure { "; Secure" } else { "" };
         format!("{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
     }
 }
@@ -331,9 +333,13 @@ fn internal(error: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Internal, Origin::Gateway, error.to_string())
 }
 
-fn browser(headers: &HeaderMap) -> String {
-    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    browser::name(agent.unwrap_or_default())
+impl Browser {
+    fn of(headers: &HeaderMap) -> Self {
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let is_secure =
+            headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+        Self { name: browser::name(agent.unwrap_or_default()), is_secure }
+    }
 }
 
 /// A small body. It is kept nowhere, whatever the key of its sender stores.

@@ -125,6 +125,9 @@ impl KeyStore {
     pub async fn reload(&self) -> Result<(), DbError> {
         let _reading = self.reading.lock().await;
         let (records, login) = (self.db.keys().await?, self.db.login().await?);
+        if login.has_password {
+            self.keys.require();
+        }
         self.keys.sessions().replace(login);
         self.keys.replace(&records);
         self.learn_usage().await

@@ -1,14 +1,22 @@
 // Signing in and out. What these calls are refused is for their form, and not for the page that waits behind it.
 
-import { call, send } from './api';
+import { ApiError, call, send } from './api';
 import { session } from './session.svelte';
 import type { Access } from './types';
 
 const SESSION = '/admin/v1/session';
 
-/** Asks the server who this tab is. */
+const who = () => call<Access>(SESSION, { anyone: true });
+
+/** Asks the server who this tab is. A key that was revoked is forgotten. */
 export async function look(): Promise<void> {
-  session.enter(await call<Access>(SESSION, { anyone: true }));
+  try {
+    session.enter(await who());
+  } catch (error) {
+    if (!session.key || !(error instanceof ApiError) || error.status !== 401) throw error;
+    session.use('');
+    session.enter(await who());
+  }
 }
 
 /** Begins a session. */
@@ -28,7 +36,7 @@ export async function setUp(token: string, password: string): Promise<void> {
 export async function useKey(key: string): Promise<void> {
   session.use(key);
   try {
-    await look();
+    session.enter(await who());
   } catch (error) {
     session.use('');
     throw error;

@@ -24,11 +24,15 @@ class Session {
     else sessionStorage.removeItem(STORED);
   }
 
-  /** Goes on as the one that the server knows. */
+  /** Goes on as the one that the server knows, or asks who this is. */
   enter(access: Access): void {
-    this.access = access;
     this.asked = access.by === null;
-    if (this.asked) return;
+    if (this.asked) {
+      // What waits behind the sign-in looks as it did.
+      this.access = { ...(this.access ?? access), has_password: access.has_password };
+      return;
+    }
+    this.access = access;
     this.link = '';
     for (const go of this.#waiting.splice(0)) go();
   }

@@ -102,13 +102,12 @@ pub async fn identify(State(hosts): State<Arc<HostPolicy>>, mut request: Request
     }
     let now = Moment::now();
     let visitor = match find(&hosts, &request, None, now) {
-        Ok((tenant, session)) => Visitor { tenant: Some(tenant), session, is_secure: false },
+        Ok((tenant, session)) => Visitor { tenant: Some(tenant), session },
         // A key is sent on purpose, a cookie is not.
         Err(error) if has_key(request.headers()) => return ApiError(error).into_response(),
         Err(_) => Visitor::default(),
     };
-    let is_secure = page::is_secure(request.headers());
-    request.extensions_mut().insert(Visitor { is_secure, ..visitor });
+    request.extensions_mut().insert(visitor);
     next.run(request).await
 }
 

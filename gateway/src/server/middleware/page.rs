@@ -42,11 +42,6 @@ pub fn has_mark(headers: &HeaderMap) -> bool {
     headers.contains_key(PAGE)
 }
 
-/// Whether the page came over HTTPS, from a proxy in front.
-pub fn is_secure(headers: &HeaderMap) -> bool {
-    headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
-}
-
 fn is_foreign(headers: &HeaderMap, host: &str) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site != "same-origin" && site != "none";

@@ -85,6 +85,7 @@ const de: Record<keyof typeof en, string> = {
   appearance_dark: 'dunkel',
   signed_in: 'Dieser Tab benutzt den Schlüssel, der auf {end} endet.',
   no_key_needed: 'Dieser Tab benutzt keinen Schlüssel.',
+  signing_in: 'Anmeldung',
   in_by_session: 'Dieser Browser ist mit dem Passwort angemeldet.',
   old_password: 'Jetziges Passwort',
   change_password: 'Passwort ändern',

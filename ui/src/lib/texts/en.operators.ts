@@ -88,6 +88,7 @@ export default {
   appearance_dark: 'dark',
   signed_in: 'This tab uses the key that ends with {end}.',
   no_key_needed: 'This tab uses no key.',
+  signing_in: 'Signing in',
   in_by_session: 'This browser is signed in by the password.',
   old_password: 'Present password',
   change_password: 'Change the password',
