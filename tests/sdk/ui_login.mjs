@@ -100,7 +100,9 @@ const cases = {
     await send(page, "Make the key").click();
     await page.locator("code.secret").waitFor();
 
-    // Another password ends the other sessions.
+    // Another password ends the other sessions. A question that is half written stays.
+    await page.goto(`${base}/#/chat`);
+    await page.getByLabel("Ask something").fill("Half a ques");
     await desk.getByRole("button", { name: "Change the password" }).click();
     await desk.getByLabel("Present password").fill("wrong");
     await desk.getByLabel("New password", { exact: true }).fill("another horse battery");
@@ -113,6 +115,7 @@ const cases = {
     await title(page, "Sign in").waitFor();
     await signIn(page, "another horse battery");
     await title(page, "Sign in").waitFor({ state: "detached" });
+    check((await page.getByLabel("Ask something").inputValue()) === "Half a ques", "the question is lost");
     await other.end();
     await end();
   },

@@ -287,10 +287,10 @@ impl SignIn {
     }
 
     fn access(&self, tenant: Option<&Tenant>, session: Option<String>) -> Access {
-        let by = tenant.map(|tenant| match tenant {
-            tenant if tenant.is_anyone() => By::Loopback,
-            tenant if tenant.is_session() => By::Session,
-            _ => By::Key,
+        let by = tenant.map(|tenant| match (tenant.is_anyone(), tenant.is_session()) {
+            (true, _) => By::Loopback,
+            (false, true) => By::Session,
+            (false, false) => By::Key,
         });
         let name = |tenant: &Tenant| Some(tenant.identity()?.name.to_string());
         Access {
