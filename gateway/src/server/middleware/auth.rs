@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
@@ -14,6 +14,7 @@ use crate::access::budget::{Moment, Standing};
 use crate::access::key::Scope;
 use crate::access::{Keys, Refusal, Tenant};
 use crate::admin::login::{SessionId, Visitor};
+use crate::dispatch::sse;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::rate_limits;
 use crate::protocols::error::ApiError;
@@ -70,7 +71,7 @@ pub async fn check(State(hosts): State<Arc<HostPolicy>>, mut request: Request, n
             request.extensions_mut().insert(tenant);
             request.extensions_mut().insert(session);
             let mut response = next.run(request).await;
-            if let Some(ended) = ended.filter(|_| response.body().size_hint().exact().is_none()) {
+            if let Some(ended) = ended.filter(|_| is_endless(&response)) {
                 response = response
                     .map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))));
             }
@@ -84,6 +85,11 @@ pub async fn check(State(hosts): State<Arc<HostPolicy>>, mut request: Request, n
             response
         }
     }
+}
+
+/// Whether a response goes on for as long as it is read.
+fn is_endless(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == sse::MEDIA_TYPE)
 }
 
 /// Finds out who sends a request that everybody may send: those of the sign-in. Pages of other origins may not begin or end a session.
