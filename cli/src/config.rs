@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use downloads::DownloadSettings;
-use ipc_proto::gateway::{ApiKeys, GatewayConfig, KEYS_REQUIRED};
+use ipc_proto::gateway::{ApiKeys, ConfigFault, GatewayConfig, KEYS_REQUIRED};
 use ipc_proto::hub::HubConfig;
 use layers::Layers;
 use secrecy::ExposeSecret;
@@ -121,6 +121,8 @@ pub(crate) enum ConfigError {
     Value { name: String, problem: String },
     #[error(transparent)]
     Setting(#[from] serde::de::value::Error),
+    #[error(transparent)]
+    Gateway(#[from] ConfigFault),
     #[error("the settings of a process: {0}")]
     Document(#[from] serde_json::Error),
     #[error(
@@ -177,6 +179,7 @@ pub(crate) fn gateway_settings(home: &Path, environment: &Environment) -> Result
     let mut gateway: GatewayConfig = layers.group()?;
     gateway.providers.read_set_keys(|name| environment.variable(name));
     gateway.api_keys = ApiKeys::default();
+    gateway.check()?;
     Ok(gateway)
 }
 
@@ -190,7 +193,7 @@ pub(crate) fn check(text: &str, path: &Path) -> Result<(), ConfigError> {
     layers.group::<ServerSettings>()?;
     layers.group::<FleetSettings>()?;
     layers.group::<DownloadSettings>()?;
-    layers.group::<GatewayConfig>()?;
+    layers.group::<GatewayConfig>()?.check()?;
     layers.refuse_unknown_keys()
 }
 
@@ -237,6 +240,7 @@ fn resolve_file(
     let externals = backends::resolve(&gateway.backends, &mut models, user_home)?;
     otlp::read(&mut gateway, |name| environment.others.get(name).cloned())?;
     layers.refuse_unknown_keys()?;
+    gateway.check()?;
     if server.host.trim().is_empty() {
         return Err(ConfigError::Value { name: "--host".into(), problem: "it is empty".into() });
     }

@@ -29,7 +29,7 @@ pub(crate) enum RouteVerb {
         #[command(flatten)]
         form: Form,
     },
-    /// Choose the route of a request, and ask no model.
+    /// Choose the route of a request, and ask no model but those that judge a given text.
     Explain(Question),
 }
 
@@ -59,6 +59,9 @@ pub(crate) struct Question {
     /// The local time [default: now].
     #[arg(long, value_name = "HH:MM")]
     time: Option<String>,
+    /// The last message of the user, for conditions that a model judges.
+    #[arg(long)]
+    text: Option<String>,
     #[command(flatten)]
     form: Form,
 }
@@ -139,6 +142,7 @@ fn body(question: &Question) -> Value {
         "headers": object(&question.headers),
         "metadata": object(&question.metadata),
         "time": question.time,
+        "text": question.text,
     })
 }
 
@@ -156,11 +160,27 @@ fn list(routes: &Value) -> String {
     format!("{}revision {}\n", lines.concat(), routes["revision"])
 }
 
+/// What a model was asked for a route.
+fn judgement(one: &Value) -> String {
+    let verdict = match (one["similarity"].as_f64(), one["holds"].as_bool()) {
+        (Some(similarity), _) => format!("similarity {similarity}"),
+        (None, Some(true)) => "yes".into(),
+        (None, Some(false)) => "no".into(),
+        (None, None) => "no answer".into(),
+    };
+    let count = |field: &str| one[field].as_u64().unwrap_or_default();
+    let tokens = count("prompt_tokens") + count("completion_tokens");
+    let model = one["model"].as_str().unwrap_or_default();
+    format!("  {model} in {} ms, {tokens} tokens: {verdict}\n", count("ms"))
+}
+
 fn explanation(decision: &Value) -> String {
     let mut text = String::new();
     for step in decision["steps"].as_array().into_iter().flatten() {
         let because = step["because"].as_str().unwrap_or("applies");
         text += &format!("{}: {because}\n", step["route"].as_str().unwrap_or_default());
+        let judged = step["judged"].as_array().into_iter().flatten();
+        judged.for_each(|one| text += &judgement(one));
     }
     let targets: Vec<&str> =
         decision["targets"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -195,9 +215,15 @@ mod tests {
     fn explanation_names_each_route_and_its_reason() {
         let decision = json!({"route": "b", "targets": ["m", "far/n"], "steps": [
             {"route": "a", "matched": false, "because": "the request has no tools"},
-            {"route": "b", "matched": true, "because": null}]});
+            {"route": "b", "matched": true, "because": null, "judged": [
+                {"condition": "similar", "model": "e", "holds": true, "similarity": 0.7123, "ms": 9, "prompt_tokens": 5,
+                    "completion_tokens": 0},
+                {"condition": "sentence", "model": "j", "holds": true, "similarity": null, "ms": 70, "prompt_tokens": 90,
+                    "completion_tokens": 1}]}]});
         let text = explanation(&decision);
-        assert_eq!(text, "a: the request has no tools\nb: applies\nmodels in order: m, far/n\n");
+        let expected = "a: the request has no tools\nb: applies\n  e in 9 ms, 5 tokens: similarity 0.7123\n  \
+                        j in 70 ms, 91 tokens: yes\nmodels in order: m, far/n\n";
+        assert_eq!(text, expected);
         assert!(explanation(&json!({"targets": [], "steps": []})).contains("no route applies"));
     }
 

@@ -22,6 +22,7 @@ use crate::inference::course::Course;
 use crate::inference::original::Original;
 
 pub mod by_name;
+pub mod judging;
 pub mod local;
 pub mod providers;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::bus::Bus;
+use crate::backends::by_name::ByName;
 use crate::fleet::{Catalogue, FleetClient};
 use crate::inference::directory::Directory;
 
@@ -15,6 +16,7 @@ pub mod replay_buffer;
 pub mod sse;
 pub mod writer;
 
+pub use crate::backends::judging::{Judges, Subject};
 pub use dispatcher::{Dispatcher, GenerateRequest, Target};
 
 /// The services that handlers use; cheap to clone.
@@ -28,19 +30,18 @@ pub struct Services {
     pub catalogue: Catalogue,
     /// The names of providers' models, and the routes.
     pub names: Arc<Directory>,
+    /// Decides on routes, and asks the models of this machine that judge.
+    pub judges: Arc<Judges>,
     /// The queue for the records of ended requests.
     pub audit: Bus,
 }
 
 impl Services {
-    /// The services over this dispatcher and supervisor.
-    pub fn new(
-        dispatcher: Arc<Dispatcher>,
-        fleet: Arc<FleetClient>,
-        names: Arc<Directory>,
-        audit: Bus,
-    ) -> Self {
+    /// The services over this backend and supervisor. A request is retried up to `retries` times.
+    pub fn new(backend: ByName, retries: u32, fleet: Arc<FleetClient>, audit: Bus) -> Self {
+        let (names, judges) = (Arc::clone(backend.directory()), Arc::clone(backend.judges()));
+        let dispatcher = Arc::new(Dispatcher::new(Arc::new(backend), retries));
         let catalogue = Catalogue::new(Arc::clone(&fleet));
-        Self { dispatcher, fleet, catalogue, names, audit }
+        Self { dispatcher, fleet, catalogue, names, judges, audit }
     }
 }

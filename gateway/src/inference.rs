@@ -3,6 +3,7 @@
 pub mod content;
 pub mod course;
 pub mod directory;
+pub mod excerpt;
 pub mod labels;
 pub mod names;
 pub mod original;

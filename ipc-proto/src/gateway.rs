@@ -5,23 +5,27 @@
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
 mod backends;
+mod judge;
 mod master_key;
 mod otlp;
 mod prices;
 mod providers;
+mod roles;
 mod routes;
 mod text;
 
 pub use backends::{Backends, MODEL, ManagedBackend, PORT, Preset, short_model};
+pub use judge::JudgeSettings;
 pub use master_key::MasterKey;
 pub use otlp::OtlpHeaders;
 pub use prices::{Price, PricedTokens, Prices, Rate};
 pub use providers::{
     Dollars, Provider, ProviderHeaders, ProviderKind, ProviderLimits, ProviderModel, Providers,
 };
+pub use roles::{ROLE_PREFIX, Role, Roles};
 pub use routes::{
-    LocalCondition, LocalState, NamePattern, NameRegex, Route, RouteFault, Routes, Share, TimeRange,
-    TokenRange, minute_of,
+    LocalCondition, LocalState, NamePattern, NameRegex, References, Route, RouteFault, Routes, Share,
+    Similar, TimeRange, TokenRange, minute_of,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error};
@@ -89,6 +93,39 @@ pub struct GatewayConfig {
     pub backends: Backends,
     /// The models that answer for further names.
     pub routes: Routes,
+    /// Names for the models that are good at something.
+    pub roles: Roles,
+    /// The models of this machine that judge for conditions of routes.
+    pub judge: JudgeSettings,
+}
+
+/// A problem between several settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct ConfigFault {
+    /// The setting to blame.
+    pub setting: &'static str,
+    /// The problem.
+    pub problem: String,
+}
+
+impl GatewayConfig {
+    /// The settings that routes refer to.
+    pub fn references(&self) -> References<'_> {
+        let Self { roles, judge, providers, backends, .. } = self;
+        References { roles, judge, providers, backends }
+    }
+
+    /// Checks settings that refer to others.
+    ///
+    /// # Errors
+    /// The first wrong one.
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        let references = self.references();
+        references.check_judge().map_err(|problem| ConfigFault { setting: "judge", problem })?;
+        let fault = |fault: RouteFault| ConfigFault { setting: "routes", problem: fault.to_string() };
+        self.routes.check_references(&references, 0).map_err(fault)
+    }
 }
 
 impl Default for GatewayConfig {
@@ -117,6 +154,8 @@ impl Default for GatewayConfig {
             providers: Providers::default(),
             backends: Backends::default(),
             routes: Routes::default(),
+            roles: Roles::default(),
+            judge: JudgeSettings::default(),
         }
     }
 }
@@ -376,7 +415,7 @@ mod tests {
     proptest! {
         #[test]
         fn document_restores_what_was_written(
-            numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500, 1u32..=86_400, 1u32..=86_400),
+            numbers in (any::<u32>(), any::<u32>(), 1u32..=36_500, 1u32..=86_400, 1u32..=60_000),
             log in (31u32..=36_500, 1000u32..=100_000_000),
             otlp in proptest::option::of("[a-z]{1,9}=[a-z0-9]{0,9}"),
             names in proptest::collection::vec("[a-z]{1,9}(\\.local)?", 0..4),
@@ -409,6 +448,8 @@ mod tests {
                 providers: Providers::default(),
                 backends: Backends::default(),
                 routes: Routes::default(),
+                roles: serde_json::from_str(r#"{"fast": ["m", "far/n"]}"#).unwrap(),
+                judge: JudgeSettings { model: Some("m".into()), timeout_ms: numbers.4, ..JudgeSettings::default() },
             };
             let parsed = parse(&document(&config)).unwrap();
             prop_assert_eq!(document(&parsed), document(&config));

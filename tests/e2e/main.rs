@@ -35,6 +35,7 @@ mod hub_rate;
 mod huge_prompts;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod install;
+mod judge;
 mod keys;
 mod launch;
 mod live_providers;

@@ -160,6 +160,26 @@ const cases = {
     await form.waitFor({ state: "detached" });
     check((await names()).join() === "assistants,never,elsewhere", (await names()).join());
 
+    // A condition that a model judges, and what it said.
+    await page.getByRole("button", { name: "New route" }).click();
+    await form.getByLabel(/^Name; \*/).fill("judged");
+    await form.getByText("Conditions", { exact: true }).click();
+    await form.getByLabel("A sentence that must be true of the message").fill("the user says hello");
+    await form.getByRole("combobox", { name: "Target 1" }).fill("role:fast");
+    await form.getByRole("button", { name: "Make the route" }).click();
+    await form.getByRole("alert").filter({ hasText: "set a model that judges" }).waitFor();
+    await form.getByLabel("The model that judges it").fill(model);
+    await inspect(page, "the form of a judged route");
+    await form.getByRole("button", { name: "Make the route" }).click();
+    await list.getByText("judged: the user says hello").waitFor();
+    await page.getByLabel("Model", { exact: true }).fill("judged");
+    await page.getByRole("textbox", { name: /^Last message of the user/ }).fill("Hello!");
+    await page.getByRole("button", { name: "Choose a route" }).click();
+    await page.getByRole("region", { name: "Its route" }).getByText(/: (yes|no), .*tokens/).waitFor();
+    await list.getByRole("button", { name: "Remove the route judged" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
+    await until("the judged route is removed", async () => !(await names()).includes(undefined));
+
     // A request takes the route, and its trace says so.
     await status("assistant-2");
     const trace = await context.newPage();

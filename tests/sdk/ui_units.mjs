@@ -16,6 +16,7 @@ async function load(name) {
 const bench = await load("bench");
 const rows = await load("requestrows");
 const settings = await load("serversettings");
+const routing = await load("routing");
 
 // The figures are those of `mlxd bench`: cli/src/bench/measure.rs has the same example.
 const example = JSON.parse(readFileSync(place("cli/src/bench/example.json"), "utf8"));
@@ -57,4 +58,16 @@ assert.deepEqual(settings.losses(list, { request_days: 400 }), []);
 const after = list.map((one) => (one.name === "memory" ? { ...one, value: "2GiB" } : one));
 const mine = settings.rebase({ ...draft, body_seconds: 9 }, list, after);
 assert.deepEqual([mine.memory, mine.body_seconds], ["2GiB", 9], "what nobody has touched follows the file");
+
+// The form of a route gives back the route, judged conditions included, and leaves out what belongs to an empty condition.
+const judged = {
+  model: "auto", time: "22:00-06:00", targets: ["role:fast", "m"], sentence: "the user is brainstorming", judge: "small",
+  similar: { examples: ["what could we do?", "ideas"], at_least: 0.655, model: "vectors" },
+};
+assert.deepEqual(routing.routeOf(routing.draftOf(judged)), judged);
+const form = { ...routing.draftOf(judged), sentence: " ", examples: " one \n\n two", atLeast: null, vectors: "" };
+const { similar, ...others } = routing.routeOf(form);
+assert.deepEqual(similar, { examples: ["one", "two"], at_least: routing.DEFAULT_NEARNESS });
+assert.deepEqual([others.sentence, others.judge], [undefined, undefined]);
+assert.equal(routing.routeOf({ ...form, examples: "\n" }).similar, undefined);
 console.log("all checks passed");

@@ -235,6 +235,30 @@ fn wrong_route_is_refused_with_its_line() {
 }
 
 #[test]
+fn judges_and_roles_are_checked_against_the_other_settings() {
+    let far = "[providers.far]\nkind = \"openai\"\nurl = \"https://far.example\"\nmodels = [\"m\"]\n";
+    let route = |more: &str| format!("[[routes]]\nmodel = \"a\"\ntargets = [\"m\"]\n{more}\n");
+    let roles = "[roles]\nfast = [\"m\", \"far/m\"]\nown = { targets = [\"m\", \"n\"], first_token_seconds = 3, local_only = true }\n";
+    let judge = "[judge]\nmodel = \"small\"\ntimeout_ms = 300\n";
+    let all = format!("{far}{roles}{judge}{}", route("sentence = \"it is a poem\""));
+    let config = gateway(&resolve_file(&all).unwrap());
+    assert_eq!((config.judge.model.as_deref(), config.judge.timeout_ms), (Some("small"), 300));
+    assert_eq!(config.judge.max_prompt_bytes, 4000);
+    assert!(config.roles.find("role:own").unwrap().local_only);
+    for (text, part) in [
+        (format!("{far}[judge]\nmodel = \"far/m\"\n"), "judge: model: \"far/m\" is a provider's model"),
+        (route("sentence = \"it is a poem\""), "routes: route 1 (a): sentence: set a model that judges"),
+        ("[judge]\ntimeout_ms = 0\n".into(), "between 1 and 60000"),
+        ("[[routes]]\nmodel = \"a\"\ntargets = [\"role:slow\"]\n".into(), "there is no \"role:slow\""),
+        ("[roles]\nfast = [\"role:slow\"]\n".into(), "fast: \"role:slow\" is a role"),
+        ("[roles]\nfast = 3\n".into(), "a list of models"),
+    ] {
+        let problem = resolve_file(&text).unwrap_err();
+        assert!(problem.contains(part), "{text}: {problem}");
+    }
+}
+
+#[test]
 fn models_as_a_table_are_settings() {
     let text = "memory = \"1GiB\"\nidle_seconds = 60\nmodel_folders = [\"/\"]\n\
                 [models.\"org/name\"]\naliases = [\"short\"]\npin = true\npriority = \"low\"\nreplicas = 2\n";

@@ -7,16 +7,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ipc_proto::gateway::minute_of;
+use ipc_proto::generate::Priority;
 use ipc_proto::{Error, Result};
 
 use super::provider_wire::{RouteList, RouteViews};
 use super::refusal::Refusal;
 use super::wire::Explain;
-use crate::dispatch::Services;
+use crate::dispatch::{Judges, Services, Subject};
 use crate::fleet::{FleetClient, facts};
 use crate::inference::course::Course;
+use crate::inference::excerpt::excerpt;
 use crate::inference::names::Names;
-use crate::inference::routing::{Decision, decide, draw};
+use crate::inference::routing::{Decision, draw};
 use crate::inference::sender::KeyIdentity;
 use crate::protocols::common::body;
 use crate::protocols::error::ApiError;
@@ -71,20 +73,29 @@ fn expected(headers: &HeaderMap) -> Result<Option<i64>> {
     text.trim_matches('"').parse().map(Some).map_err(|_| wrong())
 }
 
-/// `POST /admin/v1/routes/explain`: chooses the route of a request without asking a model.
+/// The part of the caches that texts of explanations share.
+const EXPLAIN_SCOPE: &str = "routes/explain";
+
+/// `POST /admin/v1/routes/explain`: chooses the route of a request. Asks no model but those that judge a given text.
 ///
 /// # Errors
 /// An invalid field.
 pub async fn explain(State(services): State<Services>, request: Request) -> Result<Json<Decision>, ApiError> {
     let question = body::json(request).await?;
-    Ok(Json(decision(&services.names.now(), &services.fleet, question).await?))
+    let Services { names, fleet, judges, .. } = &services;
+    Ok(Json(decision(&names.now(), fleet, judges, question).await?))
 }
 
 /// The decision about the request that a question describes.
 ///
 /// # Errors
 /// An invalid field.
-pub async fn decision(names: &Names, fleet: &FleetClient, question: Explain) -> Result<Decision> {
+pub async fn decision(
+    names: &Names,
+    fleet: &FleetClient,
+    judges: &Judges,
+    question: Explain,
+) -> Result<Decision> {
     let headers = Some(Arc::new(headers(&question)?));
     let minute = question.time.as_deref().map(minute).transpose()?;
     let notes = serde_json::Value::Object(question.metadata).to_string();
@@ -95,7 +106,16 @@ pub async fn decision(names: &Names, fleet: &FleetClient, question: Explain) -> 
     known.key = question.key.map(|key| KeyIdentity { id: key.as_str().into(), name: key.into() });
     known.minute = minute.unwrap_or(known.minute);
     known.draw = question.request_id.as_deref().map_or(0, draw);
-    Ok(decide(names.routes(), &known))
+    let max_bytes = names.judge().max_prompt_bytes as usize;
+    known.text = question.text.and_then(|text| excerpt(&text, max_bytes)).map(Into::into);
+    let request_id = question.request_id.unwrap_or_default();
+    let subject = Subject {
+        request_id: &request_id,
+        cache_scope: EXPLAIN_SCOPE,
+        priority: Priority::default(),
+        time_left_ms: None,
+    };
+    Ok(judges.decide(names, known, subject).await)
 }
 
 fn headers(question: &Explain) -> Result<HeaderMap> {

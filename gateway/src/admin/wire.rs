@@ -334,6 +334,8 @@ pub struct Explain {
     pub time: Option<String>,
     /// The `x-request-id`, which decides a split.
     pub request_id: Option<String>,
+    /// The last message of the user. Models that judge are asked about it; without it none is.
+    pub text: Option<String>,
 }
 
 impl Body for Explain {}

@@ -8,23 +8,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::ManagedBackend;
-use ipc_proto::generate::{Generation, Prompt};
+use ipc_proto::gateway::{ManagedBackend, ROLE_PREFIX};
+use ipc_proto::generate::{Generation, Priority, Prompt};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Error, ErrorKind, Resource, Result};
 
+use super::judging::{Judges, Subject};
 use super::local::LocalBackend;
 use super::providers::ProviderBackend;
 use super::{Attempt, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe};
 use crate::access::Tenant;
 use crate::fleet::{FleetClient, facts as fleet_facts};
 use crate::inference::course::{BackendName, Course};
+use crate::inference::directory::Directory;
 use crate::inference::names::Names;
-use crate::inference::routing::{self, Decision};
+use crate::inference::routing::Decision;
 
 mod chain;
 mod costs;
@@ -40,6 +43,7 @@ pub struct ByName {
     fleet: Arc<FleetClient>,
     pool: Arc<ProviderPool>,
     managed: Managed,
+    judges: Arc<Judges>,
 }
 
 /// The backends by their names.
@@ -49,6 +53,7 @@ type Managed = HashMap<String, ProviderBackend>;
 struct View<'a> {
     local: &'a LocalBackend,
     fleet: &'a FleetClient,
+    judges: &'a Judges,
     providers: Arc<Slots>,
     managed: &'a Managed,
     names: Arc<Names>,
@@ -72,32 +77,56 @@ impl ByName {
             (name.to_owned(), ProviderBackend::managed(name, backend, Arc::clone(&fleet)))
         };
         let managed = pool.managed().iter().map(managed).collect();
-        Self { local, fleet, pool, managed }
+        let judges = Arc::new(Judges::new(Arc::clone(&local)));
+        Self { local, fleet, pool, managed, judges }
+    }
+
+    /// The names of the providers' models, and the routes.
+    pub fn directory(&self) -> &Arc<Directory> {
+        self.pool.directory()
+    }
+
+    /// Decides on routes, and asks the models of this machine that judge.
+    pub fn judges(&self) -> &Arc<Judges> {
+        &self.judges
     }
 
     /// The view that all attempts of a request have. Its first attempt decides on the names.
     fn view(&self, course: &Course) -> View<'_> {
         let providers = self.pool.slots();
         let names = Arc::clone(course.names(self.pool.directory()));
-        View { local: &self.local, fleet: &self.fleet, providers, managed: &self.managed, names }
+        let (local, fleet, judges) = (&*self.local, &*self.fleet, &*self.judges);
+        View { local, fleet, judges, providers, managed: &self.managed, names }
     }
 }
 
 impl View<'_> {
-    /// The route of a generation, and the order of its models.
-    async fn decide(&self, attempt: &GenerateAttempt) -> Arc<Decision> {
+    /// The route of a generation, and the order of its models. Says how long the decision took if it was made now.
+    async fn decide(&self, attempt: &GenerateAttempt) -> (Arc<Decision>, Duration) {
         if let Some(decided) = attempt.course.decision() {
-            return Arc::clone(decided);
+            return (Arc::clone(decided), Duration::ZERO);
         }
+        let began = Instant::now();
         let facts = facts::of_generation(&self.names, self.fleet, attempt).await;
-        Arc::clone(attempt.course.decide(routing::decide(self.names.routes(), &facts)))
+        let subject = Subject {
+            request_id: &attempt.request_id,
+            cache_scope: &attempt.cache_scope,
+            priority: attempt.generation.priority,
+            time_left_ms: attempt.generation.time_limit_ms,
+        };
+        let decision = self.judges.decide(&self.names, facts, subject).await;
+        (Arc::clone(attempt.course.decide(decision)), began.elapsed())
     }
 
     /// Asks the models of the request's route, if one applies, until one answers.
-    async fn generate_routed(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+    async fn generate_routed(&self, mut attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
         attempt.sender.check_model(&attempt.model)?;
         if self.names.routes_of(&attempt.model).next().is_some() {
-            let decision = self.decide(&attempt).await;
+            let (decision, spent) = self.decide(&attempt).await;
+            // Judging may have taken a part of the request's time.
+            let spent_ms = u32::try_from(spent.as_millis()).unwrap_or(u32::MAX);
+            let limit = &mut attempt.generation.time_limit_ms;
+            *limit = limit.map(|limit| limit.saturating_sub(spent_ms).max(1));
             if decision.route.is_some() {
                 return self.generate_along(&decision, attempt).await;
             }
@@ -132,7 +161,14 @@ impl View<'_> {
         call.sender.check_model(call.model)?;
         if self.names.routes_of(call.model).next().is_some() {
             let facts = fleet_facts::of_call(&self.names, self.fleet, call.model, call.course).await;
-            let decision = call.course.decide(routing::decide(self.names.routes(), &facts));
+            // A call has no text of a user, so nothing is asked.
+            let subject = Subject {
+                request_id: "",
+                cache_scope: "",
+                priority: Priority::default(),
+                time_left_ms: None,
+            };
+            let decision = call.course.decide(self.judges.decide(&self.names, facts, subject).await);
             if let Some(title) = &decision.route {
                 call.course.enter_route(&title.as_str().into());
                 let (backend, model) = self.first_of(decision, call.sender, call.course).await?;
@@ -176,7 +212,13 @@ impl View<'_> {
             return Ok((backend, BackendName::Managed(Arc::clone(backend.name())), &listed.model.id));
         }
         let provider = listed.map(|listed| &*listed.provider).or_else(|| self.names.provider_of(model));
-        let Some(provider) = provider else { return Ok((self.local, BackendName::Local, model)) };
+        let Some(provider) = provider else {
+            return if model.starts_with(ROLE_PREFIX) {
+                Err(self.unknown_role(model))
+            } else {
+                Ok((self.local, BackendName::Local, model))
+            };
+        };
         if !self.is_missing_here(model).await? {
             return Ok((self.local, BackendName::Local, model));
         }
@@ -194,6 +236,15 @@ impl View<'_> {
             }
             _ => Err(unlisted(provider, model)),
         }
+    }
+
+    fn unknown_role(&self, name: &str) -> Error {
+        let known: Vec<&str> = self.names.roles().collect();
+        let text = match known.is_empty() {
+            true => format!("there is no role \"{name}\"; [roles] in config.toml makes roles"),
+            false => format!("there is no role \"{name}\"; the roles are {}", known.join(", ")),
+        };
+        Error::not_found(Resource::Model, text).with_field("model")
     }
 
     async fn is_missing_here(&self, model: &str) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! `mlxd-gateway route`: the routes of a home folder, for the command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -8,6 +9,8 @@ use super::offline::{self, Input, json};
 use crate::admin::provider_wire::RouteList;
 use crate::admin::refusal::Refusal;
 use crate::admin::routes;
+use crate::backends::judging::Judges;
+use crate::backends::local::LocalBackend;
 use crate::fleet::FleetClient;
 use crate::inference::names::Names;
 
@@ -37,7 +40,7 @@ enum Verb {
     },
     /// Chooses the route of the request that the body describes.
     Explain {
-        /// The supervisor's socket, for conditions about local models.
+        /// The supervisor's socket, for conditions about local models, and for those that judge.
         #[arg(long)]
         supervisor: PathBuf,
     },
@@ -61,7 +64,9 @@ async fn answer(Arguments { home, verb }: Arguments, mut input: Input) -> Result
         }
         Verb::Explain { supervisor } => {
             let names = Names::new(&store.table(&store.load().await?));
-            json(&routes::decision(&names, &FleetClient::new(supervisor), input.body()?).await?)?
+            let fleet = Arc::new(FleetClient::new(supervisor));
+            let judges = Judges::new(Arc::new(LocalBackend::new(Arc::clone(&fleet), false)));
+            json(&routes::decision(&names, &fleet, &judges, input.body()?).await?)?
         }
     };
     db.close().await;

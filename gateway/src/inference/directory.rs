@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ipc_proto::gateway::{Backends, GatewayConfig, Provider, Routes};
+use ipc_proto::gateway::{Backends, GatewayConfig, JudgeSettings, Provider, Routes};
 
 use super::names::Names;
 
@@ -15,8 +15,10 @@ pub struct RoutingTable {
     pub providers: BTreeMap<String, OfferedProvider>,
     /// The backends, which only the settings have.
     pub backends: Backends,
-    /// The routes, those of the settings first.
+    /// The routes as they count, those of the settings first.
     pub routes: Routes,
+    /// The bounds of judging.
+    pub judge: JudgeSettings,
 }
 
 /// A provider whose models clients can name.
@@ -33,7 +35,8 @@ impl RoutingTable {
     pub fn of_settings(config: &GatewayConfig) -> Self {
         let offered = |provider: &Provider| OfferedProvider { provider: provider.clone(), problem: None };
         let providers = config.providers.iter().map(|(name, one)| (name.to_owned(), offered(one))).collect();
-        Self { providers, backends: config.backends.clone(), routes: config.routes.clone() }
+        let routes = config.routes.in_force(&config.roles, &config.judge);
+        Self { providers, backends: config.backends.clone(), routes, judge: config.judge.clone() }
     }
 }
 

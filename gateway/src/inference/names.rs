@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
-use ipc_proto::gateway::{ManagedBackend, NamePattern, Prices, ProviderKind, ProviderModel, Route, Routes};
+use ipc_proto::gateway::{
+    JudgeSettings, ManagedBackend, NamePattern, Prices, ProviderKind, ProviderModel, ROLE_PREFIX, Route,
+    Routes,
+};
 
 use super::directory::RoutingTable;
 use super::original::WireProtocol;
@@ -18,6 +21,8 @@ pub struct Names {
     routes: Routes,
     /// The headers that conditions name.
     headers: Vec<HeaderName>,
+    /// The bounds of judging.
+    judge: JudgeSettings,
 }
 
 /// A provider's model.
@@ -38,7 +43,8 @@ impl Names {
     pub fn new(table: &RoutingTable) -> Self {
         let headers = table.routes.iter().flat_map(|route| route.headers.keys());
         let headers = headers.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
-        let mut all = Self { routes: table.routes.clone(), headers, ..Self::default() };
+        let (routes, judge) = (table.routes.clone(), table.judge.clone());
+        let mut all = Self { routes, headers, judge, ..Self::default() };
         for (name, offered) in &table.providers {
             all.providers.push(name.to_owned());
             let provider = &offered.provider;
@@ -115,7 +121,24 @@ impl Names {
 
     /// Whether neither a provider nor a route has a name: it can only be that of a model of this machine.
     pub fn is_plain(&self, name: &str) -> bool {
-        self.routes_of(name).next().is_none() && self.find(name).is_none() && self.provider_of(name).is_none()
+        self.routes_of(name).next().is_none()
+            && self.find(name).is_none()
+            && self.provider_of(name).is_none()
+            && !name.starts_with(ROLE_PREFIX)
+    }
+
+    /// The names of roles, in order.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let names = self.routes.iter().filter_map(|route| match &route.model {
+            Some(NamePattern::Exactly(name)) => Some(name.as_str()),
+            _ => None,
+        });
+        names.filter(|name| name.starts_with(ROLE_PREFIX))
+    }
+
+    /// The bounds of judging.
+    pub fn judge(&self) -> &JudgeSettings {
+        &self.judge
     }
 
     /// All routes, in order.
@@ -139,10 +162,16 @@ impl Names {
 
     /// The first model that answers for a name where no condition decides: the first of its route, or the name itself.
     pub fn first_target<'a>(&'a self, name: &'a str) -> &'a str {
-        let is_named = |route: &Route| matches!(&route.model, Some(NamePattern::Exactly(own)) if own == name);
-        let mut routes = self.routes.iter();
-        let route = routes.find(|route| (route.is_unconditional() && route.takes(name)) || is_named(route));
-        route.and_then(|route| route.models().next()).unwrap_or(name)
+        self.route_without_conditions(name).and_then(|route| route.models().next()).unwrap_or(name)
+    }
+
+    /// The models that may answer for a name where no condition decides, in order: those of its route, or the name itself.
+    pub fn candidates<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        self.route_without_conditions(name).map_or_else(|| vec![name], |route| route.models().collect())
+    }
+
+    fn route_without_conditions(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| (route.is_unconditional() && route.takes(name)) || route.names(name))
     }
 
     /// All names of providers' models, sorted.

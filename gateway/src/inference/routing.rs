@@ -1,4 +1,5 @@
-//! Chooses the route of a request and the order of its models. Pure: the same facts give the same decision.
+//! Chooses the route of a request and the order of its models. Pure: the same facts give the same decision, or the same question
+//! whose answer is the next fact.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::sender::KeyIdentity;
+
+pub mod questions;
+
+use questions::{Answers, Judgement, Question};
 
 /// The facts about a request that conditions of routes test.
 #[derive(Debug, Clone, Default)]
@@ -35,10 +40,23 @@ pub struct Facts {
     pub minute: u16,
     /// A number that decides splits.
     pub draw: u64,
+    /// The text that models judge, if a condition asks for it and there is one.
+    pub text: Option<Arc<str>>,
+    /// What models have said about the text.
+    pub answers: Answers,
+}
+
+/// What follows from the facts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next<'r> {
+    /// The decision.
+    Decided(Decision),
+    /// A model has to answer this first.
+    Asks(Question<'r>),
 }
 
 /// The route of a request, and how it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "RouteDecision")]
 pub struct Decision {
     /// The route that applies; null if none does.
@@ -62,7 +80,7 @@ pub struct Bounds {
 }
 
 /// One route that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "RouteStep")]
 pub struct Step {
     /// The route's name.
@@ -71,6 +89,9 @@ pub struct Step {
     pub matched: bool,
     /// The first condition that does not hold; null if all do.
     pub because: Option<String>,
+    /// What models were asked for this route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<Judgement>,
 }
 
 /// A number for splits that follows from the request's id, so that a request is always split alike.
@@ -79,20 +100,27 @@ pub fn draw(request_id: &str) -> u64 {
     digest[..8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Finds the first route whose conditions all hold.
-pub fn decide(routes: &Routes, facts: &Facts) -> Decision {
-    let mut steps = Vec::new();
+/// Finds the first route whose conditions all hold. A question is asked only where everything else of its route holds.
+pub fn decide<'r>(routes: &'r Routes, facts: &Facts) -> Next<'r> {
+    let (mut steps, mut shown) = (Vec::new(), Vec::new());
     for (place, route) in routes.iter().enumerate() {
-        let because = unmet(route, facts);
+        let (mut because, mut judged) = (unmet(route, facts), Vec::new());
+        if because.is_none() && route.is_judged() {
+            match questions::judge(route, facts, &mut shown) {
+                Ok(found) => (because, judged) = (found.because, found.judgements),
+                Err(question) => return Next::Asks(question),
+            }
+        }
         let (matched, title) = (because.is_none(), route.title(place));
-        steps.push(Step { route: title.clone(), matched, because });
+        steps.push(Step { route: title.clone(), matched, because, judged });
         if matched {
             let bounds =
                 Bounds { local_only: route.local_only, first_token_seconds: route.first_token_seconds };
-            return Decision { route: Some(title), bounds, targets: order(route, facts.draw), steps };
+            let targets = order(route, facts.draw);
+            return Next::Decided(Decision { route: Some(title), bounds, targets, steps });
         }
     }
-    Decision { route: None, bounds: Bounds::default(), targets: Vec::new(), steps }
+    Next::Decided(Decision { route: None, bounds: Bounds::default(), targets: Vec::new(), steps })
 }
 
 /// The models of a route in the order in which they are asked: one of the split, then the targets.
@@ -120,7 +148,7 @@ fn choose(split: &[Share], draw: u64) -> Option<&str> {
     None
 }
 
-/// The first condition of a route that does not hold.
+/// The first condition of a route that does not hold, but for those that a model judges.
 fn unmet(route: &Route, facts: &Facts) -> Option<String> {
     unmet_name(route, &facts.model)
         .or_else(|| unmet_content(route, facts))

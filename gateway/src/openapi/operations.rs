@@ -540,7 +540,10 @@ fn provider_operations() -> [Operation; 10] {
         )),
         Operation {
             error,
-            ..post::<admin::Explain, Decision>("/admin/v1/routes/explain", "Choose a route, and ask no model")
+            ..post::<admin::Explain, Decision>(
+                "/admin/v1/routes/explain",
+                "Choose a route, and ask no model but those that judge a given text",
+            )
         },
     ]
 }

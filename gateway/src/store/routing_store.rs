@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use ipc_proto::gateway::{Backends, GatewayConfig, Provider, Providers, Route, Routes};
+use ipc_proto::gateway::{
+    Backends, GatewayConfig, JudgeSettings, Provider, Providers, References, Roles, Route, RouteFault, Routes,
+};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -90,6 +92,8 @@ pub struct RoutingStore {
     providers: Providers,
     backends: Backends,
     routes: Routes,
+    roles: Roles,
+    judge: JudgeSettings,
     publish: Publish,
     /// Held while they are read, so that an older reading never replaces a newer one.
     applied: Mutex<Applied>,
@@ -117,6 +121,8 @@ impl RoutingStore {
             providers: config.providers.clone(),
             backends: config.backends.clone(),
             routes: config.routes.clone(),
+            roles: config.roles.clone(),
+            judge: config.judge.clone(),
             publish: Box::new(publish),
             applied: Mutex::default(),
         }
@@ -211,11 +217,9 @@ impl RoutingStore {
                 OfferedProvider { provider: one.provider.clone(), problem: one.problem.clone() },
             )
         });
-        RoutingTable {
-            providers: offered.collect(),
-            backends: self.backends.clone(),
-            routes: self.routes.followed_by(&loaded.routes),
-        }
+        let routes = self.routes.followed_by(&loaded.routes).in_force(&self.roles, &self.judge);
+        let (backends, judge) = (self.backends.clone(), self.judge.clone());
+        RoutingTable { providers: offered.collect(), backends, routes, judge }
     }
 
     /// The routes of the settings.
@@ -332,7 +336,7 @@ impl RoutingStore {
     ) -> Result<Loaded, RoutingError> {
         let before = self.routes.len();
         let all = self.routes.iter().cloned().chain(routes).collect();
-        let all = Routes::new(all).map_err(|fault| {
+        let invalid = |fault: RouteFault| {
             let mut field = format!("routes[{}]", fault.place.saturating_sub(before));
             let problem = match fault.field() {
                 Some(_) => format!("{field}.{}", fault.problem),
@@ -340,11 +344,17 @@ impl RoutingStore {
             };
             field.extend(fault.field().map(|name| format!(".{name}")));
             RoutingError::Invalid { field, problem }
-        })?;
+        };
+        let all = Routes::new(all).map_err(invalid)?;
         let own: Vec<&Route> = all.iter().skip(before).collect();
         let text = serde_json::to_string(&own).map_err(records::unwritable)?;
         let mut change = self.db.change_routing().await?;
-        let revision = change.read().await?.routes_revision;
+        let stored = change.read().await?;
+        let providers = self.providers_with(&stored, "")?;
+        let Self { roles, judge, backends, .. } = self;
+        let references = References { roles, judge, providers: &providers, backends };
+        all.check_references(&references, before).map_err(invalid)?;
+        let revision = stored.routes_revision;
         if expected.is_some_and(|expected| expected != revision) {
             return Err(RoutingError::Stale(revision));
         }
@@ -391,13 +401,19 @@ impl RoutingStore {
         name: &str,
         provider: &Provider,
     ) -> Result<(), RoutingError> {
+        let all = self.providers_with(stored, name)?;
+        all.with(name, provider.clone()).map(drop).map_err(RoutingError::Conflict)
+    }
+
+    /// The providers of the settings and those of the database, but for the one of the database that is named `except`.
+    fn providers_with(&self, stored: &StoredRouting, except: &str) -> Result<Providers, RoutingError> {
         let mut all = self.providers.clone();
-        for row in stored.providers.iter().filter(|row| row.name != name) {
+        for row in stored.providers.iter().filter(|row| row.name != except) {
             let other = records::parse(&row.document)?;
             // One that is in conflict itself is not in force.
             all = all.with(&row.name, other).unwrap_or(all);
         }
-        all.with(name, provider.clone()).map(drop).map_err(RoutingError::Conflict)
+        Ok(all)
     }
 
     /// The row with this API key.

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{scoring, stack};
+use super::{scoring, stack, verdicts};
 
 type Frames = UnboundedSender<Option<StepFrame>>;
 
@@ -46,6 +46,8 @@ struct FakeWorker {
     cancelled: Arc<Mutex<Vec<ChoiceId>>>,
     scopes: Arc<Mutex<Vec<String>>>,
     priorities: Arc<Mutex<Vec<Priority>>>,
+    /// What it was asked as a judge.
+    judge: verdicts::Asked,
     /// Calls that ended it.
     poisoned: Arc<AtomicUsize>,
     /// How often it died. Each death is followed by a new incarnation.
@@ -359,6 +361,10 @@ impl Worker for FakeWorker {
             self.send(stream, events);
             return Ok(Accepted { prompt_tokens: 3, capacity: CAPACITY });
         }
+        if let Some(script) = verdicts::script(&submission.generation, &self.judge) {
+            tokio::spawn(async move { self.send(stream, verdicts::play(id, &script).await) });
+            return Ok(Accepted { prompt_tokens: 3, capacity: CAPACITY });
+        }
         let prompt = match submission.generation.prompt {
             Prompt::Text(prompt) => prompt,
             Prompt::Chat(chat) => scripted(&chat.messages.last().unwrap().content.text()),
@@ -442,7 +448,9 @@ impl Worker for FakeWorker {
         if request.inputs == [Input::Text("late".into())] {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
+        self.judge.embedded.lock().unwrap().push(request.inputs.len());
         let vectors = request.inputs.iter().map(|input| match input {
+            input if verdicts::vector(input).is_some() => verdicts::vector(input).unwrap(),
             Input::Text(text) => vec![text.len() as f32, 0.5],
             Input::Tokens(tokens) => vec![tokens.len() as f32, 0.25],
         });
@@ -591,6 +599,21 @@ impl Gateway {
     /// The priorities of the requests that the worker has received, in order.
     pub(crate) fn priorities(&self) -> Vec<Priority> {
         self.worker.priorities.lock().unwrap().clone()
+    }
+
+    /// The questions about sentences that the worker has received, as the model gets them.
+    pub(crate) fn judged(&self) -> Vec<String> {
+        self.worker.judge.sentences.lock().unwrap().clone()
+    }
+
+    /// The number of texts of each call for vectors that the worker has received.
+    pub(crate) fn embedded(&self) -> Vec<usize> {
+        self.worker.judge.embedded.lock().unwrap().clone()
+    }
+
+    /// The time limits of the generations that the worker has received, in milliseconds.
+    pub(crate) fn time_limits(&self) -> Vec<Option<u32>> {
+        self.worker.judge.limits.lock().unwrap().clone()
     }
 
     /// Calls that ended the worker.

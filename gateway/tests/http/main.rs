@@ -14,6 +14,7 @@ mod contents;
 mod decisions;
 mod fakes;
 mod intake;
+mod judging;
 mod keep_alive;
 mod keys;
 mod limits;
@@ -36,6 +37,7 @@ mod socket;
 mod stack;
 mod unnamed;
 mod verbatim;
+mod verdicts;
 
 fn json(body: &str) -> Value {
     serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"))

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 mod conditions;
+mod judged;
+mod references;
 
+use super::roles::ROLE_PREFIX;
 use super::text::is_header_name;
 
 pub use conditions::{LocalCondition, LocalState, NamePattern, NameRegex, TimeRange, TokenRange, minute_of};
+pub use judged::Similar;
+pub use references::References;
 
 /// All routes, in order. The first one whose conditions all hold counts.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -55,7 +60,16 @@ pub struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub time: Option<TimeRange>,
-    /// The models that answer: the first one that can. They are names of models, not of routes.
+    /// The nearness of the last message of the user to examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similar: Option<Similar>,
+    /// A sentence that a model of this machine must find true of the last message of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
+    /// The model of this machine that judges the sentence; otherwise that of the settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
+    /// The models that answer: the first one that can. They are names of models or roles, not of routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
     /// Models of which one is asked first, by their weights. `targets` follow it.
@@ -93,7 +107,17 @@ pub struct RouteFault {
 }
 
 /// The fields that a problem may begin with.
-const FIELDS: [&str; 6] = ["name", "model_regex", "targets", "split", "headers", "first_token_seconds"];
+const FIELDS: [&str; 9] = [
+    "name",
+    "model_regex",
+    "targets",
+    "split",
+    "headers",
+    "first_token_seconds",
+    "similar",
+    "sentence",
+    "judge",
+];
 
 impl RouteFault {
     /// The field that is to blame, if it is one.
@@ -142,6 +166,11 @@ impl Route {
             && self.model_regex.as_ref().is_none_or(|regex| regex.matches(name))
     }
 
+    /// Whether the route is for this one name.
+    pub fn names(&self, name: &str) -> bool {
+        matches!(&self.model, Some(NamePattern::Exactly(own)) if own == name)
+    }
+
     /// Whether nothing but the name decides.
     pub fn is_unconditional(&self) -> bool {
         let Self { has_tools, has_images, prompt_tokens, keys, headers, metadata, local, time, .. } = self;
@@ -153,6 +182,7 @@ impl Route {
             && metadata.is_empty()
             && local.is_none()
             && time.is_none()
+            && !self.is_judged()
     }
 
     /// Every model that may answer.
@@ -188,12 +218,14 @@ impl Route {
             return Err(format!("headers: \"{wrong}\" is no name of a header"));
         }
         if let Some(seconds) = self.first_token_seconds {
-            let asks_another = self.targets.len() + usize::from(!self.split.is_empty()) > 1;
+            let is_role = |target: &String| target.starts_with(ROLE_PREFIX);
+            let asks_another = self.targets.len() + usize::from(!self.split.is_empty()) > 1
+                || self.targets.iter().any(is_role);
             if seconds == 0 || !asks_another {
                 return Err("first_token_seconds must be at least 1, and needs a further model to ask".into());
             }
         }
-        Ok(())
+        self.check_judged()
     }
 }
 

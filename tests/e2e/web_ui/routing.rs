@@ -20,7 +20,9 @@ fn provider_is_tested_made_changed_and_removed_and_its_key_is_never_shown() {
 
 #[test]
 fn routes_are_made_ordered_changed_and_removed() {
-    let config = format!("[[routes]]\nname = \"fast\"\nmodel = \"fast\"\ntargets = [\"{SHALLOW}\"]\n");
+    let config = format!(
+        "[[routes]]\nname = \"fast\"\nmodel = \"fast\"\ntargets = [\"{SHALLOW}\"]\n[roles]\nfast = [\"{SHALLOW}\"]\n[judge]\ntimeout_ms = 60000\n"
+    );
     let server = Server::builder().models(&places::models()).config(&config).start();
     script("ui_routing.mjs", &server, "routes", &[]);
 }

@@ -1,8 +1,11 @@
 // What the form of a route holds, and what the server takes. Pure functions.
 
-import type { LocalState, Route, Share } from './types';
+import type { LocalState, Route, Share, Similar } from './types';
 
 export const LOCAL_STATES: LocalState[] = ['ready', 'loadable', 'would_evict', 'unusable'];
+
+/** The least cosine where a form names none. */
+export const DEFAULT_NEARNESS = 0.6;
 
 type Presence = '' | 'with' | 'without';
 
@@ -23,6 +26,12 @@ export interface RouteDraft {
   localState: LocalState;
   from: string;
   to: string;
+  sentence: string;
+  judge: string;
+  /** One in each line: the form has no place for line breaks in them. */
+  examples: string;
+  atLeast: number | null;
+  vectors: string;
   split: { model: string; weight: number | null }[];
   targets: string[];
   first: number | null;
@@ -46,10 +55,24 @@ export const linesOf = (values: Record<string, string> = {}): string =>
     .map(([name, value]) => `${name}: ${value}`)
     .join('\n');
 
+/** The lines of a text that say something. */
+export const linesIn = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+
+/** The examples of a form, as the server takes them. */
+const similarOf = ({ examples, atLeast, vectors }: RouteDraft): Similar => ({
+  examples: linesIn(examples),
+  at_least: atLeast ?? DEFAULT_NEARNESS,
+  ...(vectors.trim() ? { model: vectors.trim() } : {}),
+});
+
 const presence = (value: boolean | undefined): Presence => (value === undefined ? '' : value ? 'with' : 'without');
 
 export function draftOf(route: Route | null): RouteDraft {
-  const { name, model, model_regex, prompt_tokens, local, time, targets, split } = route ?? {};
+  const { name, model, model_regex, prompt_tokens, local, time, similar, targets, split } = route ?? {};
   const [from = '', to = ''] = time?.split('-') ?? [];
   return {
     name: name ?? '',
@@ -66,6 +89,11 @@ export function draftOf(route: Route | null): RouteDraft {
     localState: local?.state ?? 'ready',
     from,
     to,
+    sentence: route?.sentence ?? '',
+    judge: route?.judge ?? '',
+    examples: (similar?.examples ?? []).map((example) => example.replaceAll(/\s*\n\s*/g, ' ')).join('\n'),
+    atLeast: similar?.at_least ?? null,
+    vectors: similar?.model ?? '',
     split: [...(split ?? [])],
     targets: targets?.length ? [...targets] : split?.length ? [] : [''],
     first: route?.first_token_seconds ?? null,
@@ -90,6 +118,9 @@ export function routeOf(draft: RouteDraft): Route {
     ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
     ...(draft.localModel.trim() ? { local: { model: draft.localModel.trim(), state: draft.localState } } : {}),
     ...(draft.from && draft.to ? { time: `${draft.from}-${draft.to}` } : {}),
+    ...(linesIn(draft.examples).length > 0 ? { similar: similarOf(draft) } : {}),
+    ...(draft.sentence.trim() ? { sentence: draft.sentence.trim() } : {}),
+    ...(draft.sentence.trim() && draft.judge.trim() ? { judge: draft.judge.trim() } : {}),
     ...(targets.length > 0 ? { targets } : {}),
     ...(split.length > 0 ? { split } : {}),
     ...(draft.first !== null ? { first_token_seconds: draft.first } : {}),

@@ -230,6 +230,19 @@ export interface RouteStep {
   route: string;
   matched: boolean;
   because: string | null;
+  judged?: RouteJudgement[];
+}
+
+/** @schema RouteJudgement */
+export interface RouteJudgement {
+  condition: 'sentence' | 'similar';
+  model: string;
+  holds: boolean | null;
+  similarity: number | null;
+  problem: string | null;
+  ms: number;
+  prompt_tokens: number;
+  completion_tokens: number;
 }
 
 /** @schema RouteDecision */
@@ -379,6 +392,13 @@ export interface LocalCondition {
   state: LocalState;
 }
 
+/** @schema RouteExamples */
+export interface Similar {
+  examples: string[];
+  at_least: number;
+  model?: string | null;
+}
+
 /** @schema RouteShare */
 export interface Share {
   model: string;
@@ -398,6 +418,9 @@ export interface Route {
   metadata?: Record<string, string>;
   local?: LocalCondition;
   time?: string;
+  similar?: Similar;
+  sentence?: string;
+  judge?: string;
   targets?: string[];
   split?: Share[];
   first_token_seconds?: number;

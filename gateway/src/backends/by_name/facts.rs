@@ -1,11 +1,14 @@
 //! Gathers the facts about a generation that the conditions of its routes ask for.
 
+use std::borrow::Cow;
+
 use ipc_proto::gateway::Route;
-use ipc_proto::generate::{ChatPrompt, Prompt};
+use ipc_proto::generate::{ChatPrompt, Prompt, Role};
 use serde_json::Value;
 
 use crate::backends::GenerateAttempt;
 use crate::fleet::{FleetClient, facts};
+use crate::inference::excerpt::excerpt;
 use crate::inference::names::Names;
 use crate::inference::original::Original;
 use crate::inference::routing::{Facts, draw};
@@ -34,7 +37,41 @@ pub(super) async fn of_generation(names: &Names, fleet: &FleetClient, attempt: &
     if routes.iter().any(|route| !route.split.is_empty()) {
         known.draw = draw(&attempt.request_id);
     }
+    if routes.iter().any(|route| route.is_judged()) {
+        let max_bytes = names.judge().max_prompt_bytes as usize;
+        let text = match &body {
+            Some(body) if !neutral => last_text_of(body),
+            _ => last_text(&attempt.generation.prompt),
+        };
+        known.text = text.and_then(|text| excerpt(&text, max_bytes)).map(Into::into);
+    }
     known
+}
+
+/// The last message of the user, or the text to continue.
+fn last_text(prompt: &Prompt) -> Option<Cow<'_, str>> {
+    match prompt {
+        Prompt::Chat(chat) => {
+            let mut turns = chat.messages.iter().rev();
+            let last = turns.find(|turn| turn.role == Role::User && !turn.content.is_empty())?;
+            Some(last.content.text())
+        }
+        Prompt::Text(text) => Some(Cow::Borrowed(text)),
+        Prompt::Tokens(_) | Prompt::Infill { .. } => None,
+    }
+}
+
+/// The last message of the user in a request that has no neutral form.
+fn last_text_of(body: &Value) -> Option<Cow<'_, str>> {
+    let text_of = |turn: &Value| match &turn["content"] {
+        Value::String(text) => text.clone(),
+        content => {
+            let parts = content.as_array().into_iter().flatten();
+            parts.filter_map(|part| part["text"].as_str()).collect()
+        }
+    };
+    let turns = body["messages"].as_array()?.iter().rev().filter(|turn| turn["role"] == "user");
+    turns.map(text_of).find(|text| !text.is_empty()).map(Cow::Owned)
 }
 
 /// About how many tokens the prompt of a generation has.
@@ -48,7 +85,8 @@ pub(in crate::backends) fn prompt_tokens(attempt: &GenerateAttempt) -> u32 {
 
 fn asks_for_body(routes: &[&Route], original: Option<&Original>) -> bool {
     let is_refused = original.is_some_and(|original| original.refused.is_some());
-    routes.iter().any(|route| route.has_images.is_some() || (is_refused && route.has_tools.is_some()))
+    let asks = |route: &Route| route.has_tools.is_some() || route.is_judged();
+    routes.iter().any(|route| route.has_images.is_some() || (is_refused && asks(route)))
 }
 
 fn parse(original: &Original) -> Option<Value> {
@@ -98,7 +136,7 @@ fn tokens(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use ipc_proto::generate::{Message, Role};
+    use ipc_proto::generate::Message;
     use serde_json::json;
 
     use super::*;
@@ -114,6 +152,28 @@ mod tests {
         }
         let text = json!({"messages": [{"content": [{"type": "text", "text": "image"}]}], "type": "image"});
         assert!(!has_images(&text));
+    }
+
+    #[test]
+    fn last_words_of_the_user_are_judged() {
+        let turn = |role: Role, text: &str| Message::text(role, text);
+        let messages = vec![
+            turn(Role::User, "first"),
+            turn(Role::Assistant, "hm"),
+            turn(Role::User, "second"),
+            turn(Role::Assistant, "calls"),
+            turn(Role::Tool, "a result"),
+            turn(Role::User, ""),
+        ];
+        let chat = Prompt::Chat(ChatPrompt { messages, ..ChatPrompt::default() });
+        assert_eq!(last_text(&chat).as_deref(), Some("second"));
+        assert_eq!(last_text(&Prompt::Text("go on".into())).as_deref(), Some("go on"));
+        assert_eq!(last_text(&Prompt::Tokens(vec![1])), None);
+        let body = json!({"messages": [{"role": "user", "content": "first"},
+            {"role": "user", "content": [{"type": "text", "text": "sec"}, {"type": "image"}, {"text": "ond"}]},
+            {"role": "user", "content": [{"type": "tool_result", "content": "x"}]}, {"role": "assistant", "content": "y"}]});
+        assert_eq!(last_text_of(&body).as_deref(), Some("second"));
+        assert_eq!(last_text_of(&json!({"messages": []})), None);
     }
 
     #[test]

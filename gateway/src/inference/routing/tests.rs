@@ -3,6 +3,14 @@ use serde_json::json;
 
 use super::*;
 
+/// The decision about facts that no question is asked for.
+fn decide(routes: &Routes, facts: &Facts) -> Decision {
+    match super::decide(routes, facts) {
+        Next::Decided(decision) => decision,
+        Next::Asks(question) => panic!("{question:?}"),
+    }
+}
+
 fn routes(routes: Value) -> Routes {
     serde_json::from_value(routes).unwrap()
 }

@@ -13,7 +13,7 @@ use crate::inference::names::{ListedModel, Names};
 const LOCAL: &str = "local";
 
 /// Lists every name of every model. A provider's model is left out where a model of this machine has its name. A route has the
-/// properties of its first model. A route for the beginning of names has no name to list. A sender sees only the names that its
+/// properties of its first model that is there. A route for the beginning of names has no name to list. A sender sees only the names that its
 /// key may ask for, and no provider's if the key is local only.
 ///
 /// # Errors
@@ -27,7 +27,7 @@ pub async fn all(services: &Services, sender: &Tenant) -> Result<Vec<ModelEntry>
     models.extend(elsewhere);
     for route in names.routes().iter() {
         let Some(NamePattern::Exactly(name)) = &route.model else { continue };
-        let first = models.iter().find(|entry| route.models().next() == Some(&entry.id));
+        let first = route.models().find_map(|model| models.iter().find(|entry| entry.id == model));
         if let Some(first) = first.filter(|_| !models.iter().any(|entry| entry.id == *name)) {
             models.push(ModelEntry { id: name.clone(), ..first.clone() });
         }
@@ -53,13 +53,21 @@ fn has_local_target(names: &Names, entry: &ModelEntry) -> bool {
 /// Returns an error if there is none, or the supervisor does not answer.
 pub async fn one(services: &Services, name: &str) -> Result<ModelEntry> {
     let names = services.names.now();
-    let target = names.first_target(name);
-    match services.catalogue.model(target).await {
-        Err(error) if error.kind == ErrorKind::NotFound(Resource::Model) => {
-            names.find(target).map(|listed| entry(target, listed)).ok_or(error)
+    let mut absent = missing(name);
+    for (place, target) in names.candidates(name).into_iter().enumerate() {
+        match services.catalogue.model(target).await {
+            Err(error) if error.kind == ErrorKind::NotFound(Resource::Model) => {
+                if let Some(listed) = names.find(target) {
+                    return Ok(entry(target, listed));
+                }
+                if place == 0 {
+                    absent = error;
+                }
+            }
+            found => return found,
         }
-        found => found,
     }
+    Err(absent)
 }
 
 /// Returns the model of this name if the sender finds it in the list, too.
@@ -89,7 +97,8 @@ pub fn owner(services: &Services, entry: &ModelEntry) -> String {
 fn owner_in(names: &Names, entry: &ModelEntry) -> String {
     // A model of this machine has a folder, also if a provider has one of the same name.
     let is_local = !entry.details.folder.as_os_str().is_empty();
-    let provider = names.find(names.first_target(&entry.id)).filter(|_| !is_local);
+    let provider =
+        names.candidates(&entry.id).into_iter().find_map(|name| names.find(name)).filter(|_| !is_local);
     provider.map_or_else(|| LOCAL.to_owned(), |listed| listed.provider.clone())
 }
 

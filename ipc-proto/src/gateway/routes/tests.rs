@@ -36,6 +36,24 @@ fn wrong_route_is_refused_by_its_place() {
         (r#"[{"local": {"model": "m", "state": "hot"}, "targets": ["m"]}]"#, "hot"),
         (r#"[{"split": [{"model": "m", "weight": 0}]}]"#, "a weight must lie"),
         (r#"[{"first_token_seconds": 3, "targets": ["m"]}]"#, "needs a further model"),
+        (r#"[{"sentence": " ", "targets": ["m"]}]"#, "sentence must have 1 to 500 bytes"),
+        (r#"[{"judge": "m", "targets": ["m"]}]"#, "judge: there is no sentence"),
+        (r#"[{"sentence": "s", "judge": "", "targets": ["m"]}]"#, "judge: it is empty"),
+        (r#"[{"similar": {"examples": [], "at_least": 1}, "targets": ["m"]}]"#, "similar: examples must"),
+        (
+            r#"[{"similar": {"examples": ["a", " "], "at_least": 1}, "targets": ["m"]}]"#,
+            "similar: each of examples",
+        ),
+        (r#"[{"similar": {"examples": ["a"], "at_least": 0}, "targets": ["m"]}]"#, "similar: at_least must"),
+        (
+            r#"[{"similar": {"examples": ["a"], "at_least": 1.01}, "targets": ["m"]}]"#,
+            "similar: at_least must",
+        ),
+        (r#"[{"similar": {"examples": ["a"]}, "targets": ["m"]}]"#, "at_least"),
+        (
+            r#"[{"similar": {"examples": ["a"], "at_least": 1, "model": ""}, "targets": ["m"]}]"#,
+            "similar: model is empty",
+        ),
     ] {
         let problem = parse(text).unwrap_err();
         assert!(problem.contains(part), "{text}: {problem}");
@@ -62,6 +80,31 @@ fn conditional_route_hides_no_later_one() {
     let routes =
         parse(r#"[{"model": "a*", "has_tools": true, "targets": ["m"]}, {"model": "ab", "targets": ["n"]}]"#);
     assert_eq!(routes.unwrap().iter().count(), 2);
+    for condition in [r#""sentence": "s""#, r#""similar": {"examples": ["x"], "at_least": 0.5}"#] {
+        let text = format!(
+            r#"[{{"model": "a*", {condition}, "targets": ["m"]}}, {{"model": "ab", "targets": ["n"]}}]"#
+        );
+        assert_eq!(parse(&text).unwrap().iter().count(), 2);
+    }
+}
+
+#[test]
+fn long_texts_of_judged_conditions_are_refused() {
+    let route = |condition: serde_json::Value| {
+        let mut route = json!({"targets": ["m"]});
+        route.as_object_mut().unwrap().extend(condition.as_object().unwrap().clone());
+        parse(&json!([route]).to_string())
+    };
+    let examples = |texts: Vec<String>| json!({"similar": {"examples": texts, "at_least": 0.6}});
+    for (condition, is_fine) in [
+        (json!({"sentence": "a".repeat(500)}), true),
+        (json!({"sentence": "a".repeat(501)}), false),
+        (examples(vec!["a".repeat(2000); 64]), true),
+        (examples(vec!["a".repeat(2001)]), false),
+        (examples(vec!["a".into(); 65]), false),
+    ] {
+        assert_eq!(route(condition).is_ok(), is_fine);
+    }
 }
 
 #[test]
@@ -80,6 +123,7 @@ fn document_restores_every_condition() {
     let text = json!([{
         "name": "all", "model_regex": "^c", "has_tools": true, "has_images": false, "prompt_tokens": {"min": 1, "max": 9},
         "headers": {"X-Team": "blue"}, "metadata": {"p": "q"}, "local": {"model": "m", "state": "would_evict"},
+        "similar": {"examples": ["x", "y"], "at_least": 0.6, "model": "e"}, "sentence": "the user brainstorms", "judge": "j",
         "time": "22:00-06:30", "targets": ["m", "n"], "split": [{"model": "s", "weight": 2}], "first_token_seconds": 4,
         "local_only": true,
     }]);

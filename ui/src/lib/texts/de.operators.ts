@@ -147,6 +147,23 @@ const de: Record<keyof typeof en, string> = {
     'Ursprünge wie https://chat.example, durch Kommas getrennt; * für alle. Ihre Seiten dürfen die ganze API benutzen, auch die Admin-API.',
   hint_allowed_hosts:
     'Namen wie my-mac.local, durch Kommas getrennt. Andere Rechner eines Netzes können für solche Namen antworten.',
+
+  // Bedingungen von Routen, die ein Modell beurteilt
+  judged_hint:
+    'Ein Modell dieses Rechners beurteilt die letzte Nachricht des Nutzers. Ist es zu langsam oder scheitert es, gilt die Bedingung nicht.',
+  when_sentence: 'Ein Satz, der auf die Nachricht zutreffen muss',
+  sentence_example: 'the user is brainstorming',
+  when_judge: 'Das Modell, das ihn beurteilt',
+  judge_default: 'wie in config.toml',
+  when_examples: 'Beispiele, denen die Nachricht ähneln muss, eines je Zeile',
+  when_at_least: 'Nähe zum nächsten, mindestens',
+  when_vectors: 'Das Embedding-Modell, das vergleicht',
+  when_near: 'mindestens {least} nah an einem von {count} Beispielen',
+  when_true: 'beurteilt: {sentence}',
+  judged_by: '{model}: {verdict}, {time}, {count} Tokens',
+  judged_not: 'keine Antwort',
+  test_text: 'Letzte Nachricht des Nutzers',
+  test_text_hint: 'Modelle, die urteilen, werden dazu gefragt. Ohne sie keines.',
 };
 
 export default de;

@@ -146,4 +146,20 @@ export default {
   hint_cors_origins:
     'Origins such as https://chat.example, separated by commas; * for all. Their pages may use the whole API, the admin API included.',
   hint_allowed_hosts: 'Names such as my-mac.local, separated by commas. Other machines of a network can answer for such names.',
+
+  // Conditions of routes that a model judges
+  judged_hint: 'A model of this machine judges the last message of the user. If it is late or fails, the condition does not hold.',
+  when_sentence: 'A sentence that must be true of the message',
+  sentence_example: 'the user is brainstorming',
+  when_judge: 'The model that judges it',
+  judge_default: 'as config.toml says',
+  when_examples: 'Examples that the message must resemble, one a line',
+  when_at_least: 'Nearness of the nearest one, at least',
+  when_vectors: 'The embedding model that compares',
+  when_near: 'at least {least} near to one of {count} examples',
+  when_true: 'judged: {sentence}',
+  judged_by: '{model}: {verdict}, {time}, {count} tokens',
+  judged_not: 'no answer',
+  test_text: 'Last message of the user',
+  test_text_hint: 'Models that judge are asked about it. Without it none is.',
 };
