@@ -315,6 +315,7 @@ mod tests {
             keep_alive: None,
             affinity: None,
             original: None,
+            assumes_no_thinking: false,
             tried: Tried::default(),
             course: Arc::default(),
         };

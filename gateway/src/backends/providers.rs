@@ -39,6 +39,7 @@ mod guard;
 mod limiter;
 mod openai;
 mod relay;
+mod schemas;
 mod spans;
 mod translator;
 mod verbatim;
@@ -154,7 +155,7 @@ impl ProviderBackend {
 
     /// The request in the provider's protocol, and the translator of its events.
     fn translate(&self, attempt: &GenerateAttempt) -> Result<(Post, Box<dyn Translator>)> {
-        let GenerateAttempt { model, generation, choices, .. } = attempt;
+        let GenerateAttempt { model, generation, choices, assumes_no_thinking, .. } = attempt;
         let choices = choices.len();
         match self.kind {
             ProviderKind::Anthropic => {
@@ -164,7 +165,8 @@ impl ProviderBackend {
                 Ok((Post::json("/v1/messages", &body), Box::new(translator)))
             }
             kind => {
-                let body = openai::request::write(self.sent(model), generation, choices, kind)?;
+                let outputs = (choices, !assumes_no_thinking);
+                let body = openai::request::write(self.sent(model), generation, outputs, kind)?;
                 let path = match generation.prompt {
                     Prompt::Chat(_) => "/chat/completions",
                     _ => "/completions",

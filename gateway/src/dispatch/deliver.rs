@@ -103,6 +103,7 @@ impl Job {
             keep_alive,
             affinity,
             original,
+            assumes_no_thinking,
             ..
         } = request;
         // A prompt may be large: none is copied.
@@ -119,6 +120,7 @@ impl Job {
             keep_alive,
             affinity: affinity.clone(),
             original: original.clone(),
+            assumes_no_thinking,
             course: Arc::clone(course),
         };
         generations.map(with_generation).collect()

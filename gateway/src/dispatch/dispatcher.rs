@@ -68,6 +68,9 @@ pub struct GenerateRequest {
     pub affinity: Option<String>,
     /// The request as the client sent it, if a provider of the same protocol may answer it.
     pub original: Option<Arc<Original>>,
+    /// Whether the client said nothing of reasoning, and the prompt assumes that it wants none. A provider's model then has its own
+    /// default: many refuse to be told.
+    pub assumes_no_thinking: bool,
     /// The course of the client's request.
     pub course: Arc<Course>,
 }
@@ -404,6 +407,7 @@ impl GenerateAttempts {
             keep_alive: request.keep_alive,
             affinity: request.affinity.clone(),
             original: request.original.clone(),
+            assumes_no_thinking: request.assumes_no_thinking,
             tried: self.budget.tried.clone(),
             course: Arc::clone(&request.course),
         })

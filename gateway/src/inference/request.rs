@@ -31,6 +31,9 @@ pub struct InferenceRequest {
     pub affinity: Option<String>,
     /// The request as the client sent it, if a provider of the same protocol may answer it.
     pub original: Option<Arc<Original>>,
+    /// Whether the client said nothing of reasoning, and the prompt assumes that it wants none. A provider's model then has its own
+    /// default: many refuse to be told.
+    pub assumes_no_thinking: bool,
 }
 
 /// How to stream.

@@ -59,6 +59,7 @@ impl<'j> Session<'j> {
             keep_alive: None,
             affinity: None,
             original: None,
+            assumes_no_thinking: true,
             tried,
             // Its own: the request's shows which model answers.
             course: Arc::default(),

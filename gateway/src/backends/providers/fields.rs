@@ -8,6 +8,11 @@ pub(super) fn number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
+/// A number that is an integer if it is whole, as the types of some fields demand.
+pub(super) fn whole_number(value: f32) -> Value {
+    if value.fract() == 0.0 { Value::from(value as i64) } else { number(value) }
+}
+
 /// A schema, given as text.
 ///
 /// # Errors

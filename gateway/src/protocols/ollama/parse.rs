@@ -188,6 +188,7 @@ fn generate_order(model: Option<String>, prompt: Prompt, shared: SharedFields) -
         labels: Default::default(),
         affinity: None,
         original: None,
+        assumes_no_thinking: false,
     })))
 }
 

@@ -7,6 +7,7 @@ use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
 
 use super::super::fields::{self, number, refused};
+use super::super::schemas;
 
 /// The limit of an output if neither the client nor the settings give one. The protocol demands a limit.
 const DEFAULT_MAX_TOKENS: u32 = 8192;
@@ -121,7 +122,10 @@ fn write_call(call: &ToolCall) -> Value {
 }
 
 fn write_tool(tool: &Tool) -> Value {
-    let schema = tool.parameters().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let mut schema = tool.parameters().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if tool.is_strict() {
+        schema.iter_mut().for_each(schemas::close);
+    }
     let mut fields = Map::new();
     fields.insert("name".into(), tool.name.as_str().into());
     if let Some(description) = &tool.description {
@@ -187,7 +191,11 @@ fn write_sampling(body: &mut Map<String, Value>, generation: &Generation) -> Res
 
 fn schema(constraint: &Constraint) -> Result<Value> {
     match constraint {
-        Constraint::JsonSchema(schema) => fields::schema(schema),
+        Constraint::JsonSchema(schema) => {
+            let mut schema = fields::schema(schema)?;
+            schemas::close(&mut schema);
+            Ok(schema)
+        }
         Constraint::JsonObject => Err(refused(Field::OutputFormat, "a JSON object without a schema")),
         Constraint::Regex(_) => Err(refused(Field::OutputFormat, "a regular expression")),
         Constraint::Lark(_) => Err(refused(Field::OutputFormat, "a grammar")),
@@ -208,7 +216,9 @@ fn write_thinking(body: &mut Map<String, Value>, chat: &ChatPrompt, budget: Opti
     }
     // Within a round of calls the protocol demands the signed thinking of the round, which the neutral form does not carry.
     let is_in_calls = chat.messages.last().is_some_and(|message| message.role == Role::Tool);
-    if is_in_calls || enabled != Some(true) {
+    // It refuses thinking before a forced call, too.
+    let is_forced = matches!(chat.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+    if is_in_calls || is_forced || enabled != Some(true) {
         return;
     }
     // A budget must leave room for the answer.

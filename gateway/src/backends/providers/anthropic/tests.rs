@@ -90,7 +90,8 @@ fn choice_of_tools_is_translated() {
 #[test]
 fn wishes_for_reasoning_are_passed_on() {
     let with = |kwargs: &str, budget, messages: usize| {
-        let mut prompt = ChatPrompt { template_kwargs: Some(kwargs.into()), ..conversation() };
+        let tool_choice = ToolChoice::Auto;
+        let mut prompt = ChatPrompt { template_kwargs: Some(kwargs.into()), tool_choice, ..conversation() };
         prompt.messages.truncate(messages);
         let generation = Generation { reasoning_budget: budget, max_tokens: Some(4096), ..chat(prompt) };
         body(&generation).unwrap()
@@ -105,6 +106,22 @@ fn wishes_for_reasoning_are_passed_on() {
     assert_eq!(with(on, Some(5000), 2)["thinking"]["type"], "adaptive");
     assert_eq!(with(r#"{"enable_thinking":false}"#, None, 2)["thinking"]["type"], "disabled");
     assert_eq!(with(on, None, 4).get("thinking"), None, "amid a round of calls");
+}
+
+#[test]
+fn forced_call_has_no_thinking() {
+    let kwargs = Some(r#"{"enable_thinking":true}"#.into());
+    let mut prompt = ChatPrompt { template_kwargs: kwargs, ..conversation() };
+    prompt.messages.truncate(2);
+    assert_eq!(body(&chat(prompt)).unwrap().get("thinking"), None);
+}
+
+#[test]
+fn schemas_are_closed() {
+    let schema = r#"{"type":"object","properties":{"team":{"type":"string"}}}"#;
+    let constraint = Some(Constraint::JsonSchema(schema.into()));
+    let body = body(&Generation { constraint, ..chat(conversation()) }).unwrap();
+    assert_eq!(body["output_config"]["format"]["schema"]["additionalProperties"], false);
 }
 
 #[test]

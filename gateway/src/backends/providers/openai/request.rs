@@ -7,22 +7,26 @@ use ipc_proto::generate::{
 use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
 
-use super::super::fields::{self, number, refused};
+use super::super::fields::{self, number, refused, whole_number};
+use super::super::schemas;
 
-/// The body of a streamed request for `choices` outputs.
+/// vLLM's name of the budget of thinking tokens.
+const BUDGET: &str = "thinking_token_budget";
+
+/// The body of a streamed request for `choices` outputs. `says_thinking` is whether the client itself said whether to reason.
 ///
 /// # Errors
 /// Names the field that the provider's protocol cannot express.
 pub(in super::super) fn write(
     model: &str,
     generation: &Generation,
-    choices: usize,
+    (choices, says_thinking): (usize, bool),
     kind: ProviderKind,
 ) -> Result<Value> {
     let mut body = Map::new();
     body.insert("model".into(), model.into());
     match &generation.prompt {
-        Prompt::Chat(chat) => write_chat(&mut body, chat, generation, kind)?,
+        Prompt::Chat(chat) => write_chat(&mut body, (chat, says_thinking), generation, kind)?,
         prompt => write_completion(&mut body, prompt, generation)?,
     }
     write_common(&mut body, generation, kind)?;
@@ -58,7 +62,7 @@ fn write_completion(body: &mut Map<String, Value>, prompt: &Prompt, generation: 
 
 fn write_chat(
     body: &mut Map<String, Value>,
-    chat: &ChatPrompt,
+    (chat, says_thinking): (&ChatPrompt, bool),
     generation: &Generation,
     kind: ProviderKind,
 ) -> Result<()> {
@@ -89,7 +93,7 @@ fn write_chat(
     if let Some(constraint) = &generation.constraint {
         body.insert("response_format".into(), write_format(constraint)?);
     }
-    write_reasoning(body, chat.template_kwargs.as_deref(), kind);
+    write_reasoning(body, (chat.template_kwargs.as_deref(), says_thinking), kind);
     Ok(())
 }
 
@@ -129,11 +133,13 @@ fn write_tool(tool: &Tool) -> Value {
     if let Some(description) = &tool.description {
         function.insert("description".into(), description.as_str().into());
     }
-    if let Some(schema) = tool.parameters().and_then(|text| serde_json::from_str(text).ok()) {
+    let schema = tool.parameters().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if let Some(mut schema) = schema {
+        if tool.is_strict() {
+            schemas::close(&mut schema);
+            function.insert("strict".into(), schemas::is_strict(&schema).into());
+        }
         function.insert("parameters".into(), schema);
-    }
-    if tool.is_strict() {
-        function.insert("strict".into(), true.into());
     }
     json!({"type": "function", "function": function})
 }
@@ -147,6 +153,7 @@ fn write_choice(choice: &ToolChoice) -> Value {
     }
 }
 
+/// OpenAI refuses strict schemas with optional properties. Without `strict` it follows them as well as it can.
 fn write_format(constraint: &Constraint) -> Result<Value> {
     let schema = match constraint {
         Constraint::JsonObject => return Ok(json!({"type": "json_object"})),
@@ -154,16 +161,23 @@ fn write_format(constraint: &Constraint) -> Result<Value> {
         Constraint::Regex(_) => return Err(refused(Field::OutputFormat, "a regular expression")),
         Constraint::Lark(_) => return Err(refused(Field::OutputFormat, "a grammar")),
     };
-    let schema = fields::schema(schema)?;
-    Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": true}}))
+    let mut schema = fields::schema(schema)?;
+    schemas::close(&mut schema);
+    let strict = schemas::is_strict(&schema);
+    Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict}}))
 }
 
 /// The wishes for reasoning. Compatible servers get all variables of the chat template, which are theirs to read.
-fn write_reasoning(body: &mut Map<String, Value>, kwargs: Option<&str>, kind: ProviderKind) {
+fn write_reasoning(
+    body: &mut Map<String, Value>,
+    (kwargs, says_thinking): (Option<&str>, bool),
+    kind: ProviderKind,
+) {
     let kwargs = fields::template_kwargs(kwargs);
     let effort = match (kwargs.get("reasoning_effort"), kwargs.get("enable_thinking")) {
         (Some(effort), _) => Some(effort.clone()),
-        (None, Some(Value::Bool(false))) => Some("none".into()),
+        // Models that do not reason refuse the field.
+        (None, Some(Value::Bool(false))) if says_thinking => Some("none".into()),
         _ => None,
     };
     if let Some(effort) = effort {
@@ -193,12 +207,14 @@ fn write_common(body: &mut Map<String, Value>, generation: &Generation, kind: Pr
     put("stop", Some(&generation.stop).filter(|stop| !stop.is_empty()).map(|stop| stop.as_slice().into()));
     if !logit_bias.is_empty() {
         let biases: Map<String, Value> =
-            logit_bias.iter().map(|(token, bias)| (token.to_string(), number(*bias))).collect();
+            logit_bias.iter().map(|(token, bias)| (token.to_string(), whole_number(*bias))).collect();
         put("logit_bias", Some(biases.into()));
     }
     for (name, value) in extensions(generation) {
         if kind == ProviderKind::Openai {
-            return Err(refused(name, name));
+            let what =
+                if name == BUDGET { "thinking.budget_tokens, a budget of thinking tokens" } else { name };
+            return Err(refused(name, what));
         }
         put(name, Some(value));
     }
@@ -218,7 +234,7 @@ fn extensions(generation: &Generation) -> impl Iterator<Item = (&'static str, Va
             "stop_token_ids",
             Some(&generation.stop_tokens).filter(|stop| !stop.is_empty()).map(|stop| stop.as_slice().into()),
         ),
-        ("thinking_token_budget", generation.reasoning_budget.map(Value::from)),
+        (BUDGET, generation.reasoning_budget.map(Value::from)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }

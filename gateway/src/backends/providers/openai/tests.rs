@@ -19,7 +19,7 @@ use crate::protocols::openai::write::{AnswerHead, ChunkWriter, Endpoint, Timer};
 /// A conversation with everything that the neutral form can say.
 pub(in super::super) fn conversation() -> ChatPrompt {
     let call = ToolCall { id: "c1".into(), name: "weather".into(), arguments: r#"{"city":"Oslo"}"#.into() };
-    let schema = r#"{"type":"object","properties":{"city":{"type":"string"}}}"#.to_owned();
+    let schema = r#"{"type":"object","properties":{"city":{"type":"string"}},"required":["city"],"additionalProperties":false}"#;
     ChatPrompt {
         messages: vec![
             Message::text(Role::System, "Be brief."),
@@ -34,7 +34,7 @@ pub(in super::super) fn conversation() -> ChatPrompt {
         tools: vec![Tool {
             name: "weather".into(),
             description: Some("Of a city".into()),
-            input: ToolInput::Json { schema: Some(schema), strict: true },
+            input: ToolInput::Json { schema: Some(schema.into()), strict: true },
         }],
         tool_choice: ToolChoice::Required,
         parallel_calls: true,
@@ -47,7 +47,7 @@ fn chat(prompt: ChatPrompt) -> Generation {
 }
 
 fn body(generation: &Generation, kind: ProviderKind) -> Result<Value> {
-    write("far", generation, 1, kind)
+    write("far", generation, (1, true), kind)
 }
 
 /// The generation that this server's own endpoint makes of a request.
@@ -87,7 +87,7 @@ fn request_means_the_same_to_a_server_of_the_protocol() {
 
 #[test]
 fn format_is_sent_as_a_schema() {
-    let schema = r#"{"type":"object","properties":{"team":{"type":"string"}}}"#;
+    let schema = r#"{"type":"object","properties":{"team":{"type":"string"}},"required":["team"],"additionalProperties":false}"#;
     let prompt = ChatPrompt { messages: vec![Message::text(Role::User, "Who?")], ..ChatPrompt::default() };
     let constraint = Some(Constraint::JsonSchema(schema.into()));
     let generation = Generation { constraint, ..chat(prompt) };
@@ -103,7 +103,7 @@ fn openai_gets_no_fields_of_others() {
     assert_eq!((body["max_completion_tokens"].as_u64(), body.get("max_tokens")), (Some(9), None));
     assert!(!body.to_string().contains("reasoning_content"));
     let sampling = Sampling { top_k: Some(5), ..Sampling::default() };
-    let error = write("far", &Generation { sampling, ..generation }, 1, Openai).unwrap_err();
+    let error = write("far", &Generation { sampling, ..generation }, (1, true), Openai).unwrap_err();
     assert_eq!(error.field, Some(Field::Named("top_k".into())));
 }
 
@@ -121,6 +121,52 @@ fn wishes_for_reasoning_are_passed_on() {
     assert_eq!(off["reasoning_effort"], "none");
     assert_eq!(off["chat_template_kwargs"], json!({"enable_thinking": false}));
     assert_eq!(with(r#"{"enable_thinking":true}"#, Openai).get("chat_template_kwargs"), None);
+}
+
+#[test]
+fn schema_with_optional_properties_is_not_strict() {
+    let schema = r#"{"type":"object","properties":{"team":{"type":"string"}}}"#;
+    let constraint = Some(Constraint::JsonSchema(schema.into()));
+    let tool = Tool {
+        name: "f".into(),
+        description: None,
+        input: ToolInput::Json { schema: Some(schema.into()), strict: true },
+    };
+    let prompt = ChatPrompt { tools: vec![tool], tool_choice: ToolChoice::Auto, ..conversation() };
+    let body = body(&Generation { constraint, ..chat(prompt) }, Openai).unwrap();
+    let format = &body["response_format"]["json_schema"];
+    assert_eq!(
+        (&format["strict"], &format["schema"]["additionalProperties"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(body["tools"][0]["function"]["strict"], false);
+}
+
+#[test]
+fn assumed_lack_of_thinking_is_not_said() {
+    let kwargs = r#"{"enable_thinking":false,"thinking":false}"#;
+    let generation = chat(ChatPrompt { template_kwargs: Some(kwargs.into()), ..conversation() });
+    let body = |kind| write("far", &generation, (1, false), kind).unwrap();
+    for kind in [Openai, OpenaiCompatible] {
+        assert_eq!(body(kind).get("reasoning_effort"), None);
+    }
+    assert_eq!(body(OpenaiCompatible)["chat_template_kwargs"]["enable_thinking"], false);
+    assert_eq!(body(Openai).get("chat_template_kwargs"), None);
+}
+
+#[test]
+fn budget_of_thinking_is_refused_by_its_name_in_messages() {
+    let generation = Generation { reasoning_budget: Some(1024), ..chat(conversation()) };
+    let error = body(&generation, Openai).unwrap_err();
+    assert!(error.message.contains("thinking.budget_tokens"), "{error}");
+    assert_eq!(body(&generation, OpenaiCompatible).unwrap()["thinking_token_budget"], 1024);
+}
+
+#[test]
+fn whole_biases_are_integers() {
+    let sampling = Sampling { logit_bias: vec![(5, -100.0), (6, 2.5)], ..Sampling::default() };
+    let body = body(&Generation { sampling, ..chat(conversation()) }, Openai).unwrap();
+    assert_eq!(body["logit_bias"].to_string(), r#"{"5":-100,"6":2.5}"#);
 }
 
 #[test]

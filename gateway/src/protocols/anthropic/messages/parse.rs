@@ -60,6 +60,7 @@ pub fn parse(mut request: Request) -> Result<ValidMessages> {
     request.chat_only.check()?;
     let stop = stop_texts("stop_sequences", request.stop_sequences.take().unwrap_or_default())?;
     let reasoning = thinking::parse(request.thinking.as_ref(), Some(max_tokens))?;
+    let assumes_no_thinking = request.thinking.is_none();
     let extensions = std::mem::take(&mut request.extensions).parse()?;
     let user = request.metadata.as_ref().and_then(|metadata| metadata.user_id.clone());
     let user = labels::first_label(&[("metadata.user_id", &user)])?;
@@ -99,6 +100,7 @@ pub fn parse(mut request: Request) -> Result<ValidMessages> {
         labels,
         affinity: None,
         original: None,
+        assumes_no_thinking,
     };
     let (hide_thinking, compaction) = (reasoning.hidden, edits.compaction);
     Ok(ValidMessages { request, max_tokens, hide_thinking, diagnose, compaction, summarises, tool_changes })

@@ -79,6 +79,7 @@ pub fn parse(mut request: Request) -> Result<ChoicesRequest> {
         labels,
         affinity,
         original: None,
+        assumes_no_thinking: false,
     };
     ChoicesRequest::new(request, form)
 }

@@ -72,6 +72,7 @@ pub fn parse(request: Request) -> Result<ChoicesRequest> {
         labels,
         affinity,
         original: None,
+        assumes_no_thinking: false,
     };
     ChoicesRequest::new(request, form)
 }

@@ -126,6 +126,7 @@ fn request(
         keep_alive: extensions.keep_alive,
         affinity: decision.affinity.clone(),
         original: None,
+        assumes_no_thinking: false,
         course: Arc::clone(&route.target.course),
     }
 }

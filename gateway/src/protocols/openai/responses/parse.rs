@@ -122,6 +122,7 @@ pub fn parse(mut request: Request, history: &[Item]) -> Result<ValidResponse> {
             labels,
             affinity,
             original: None,
+            assumes_no_thinking: false,
         },
         input,
         previous: request.previous_response_id,

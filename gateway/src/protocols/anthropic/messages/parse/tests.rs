@@ -37,6 +37,14 @@ fn kwargs(more: &Value) -> Value {
     serde_json::from_str(&prompt(more).template_kwargs.unwrap()).unwrap()
 }
 
+#[test]
+fn lack_of_thinking_is_assumed_or_said() {
+    for (more, is_assumed) in [(json!({}), true), (json!({"thinking": {"type": "disabled"}}), false)] {
+        assert_eq!(valid(&more).unwrap().request.assumes_no_thinking, is_assumed);
+        assert_eq!(kwargs(&more)["enable_thinking"], false);
+    }
+}
+
 fn tools() -> Value {
     json!([{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": true,
         "cache_control": {"type": "ephemeral"}}, {"type": "custom", "name": "g", "input_schema": {"type": "object"}}])
