@@ -42,6 +42,7 @@ mod live_providers;
 mod login;
 mod logs;
 mod managed;
+mod matrix;
 mod prompts;
 mod providers;
 mod quantize;
