@@ -63,6 +63,12 @@ pub(crate) struct AddOptions {
     /// Tokens of prompts and outputs in a month (UTC).
     #[arg(long, value_name = "N")]
     tokens_per_month: Option<u64>,
+    /// US dollars that providers may cost in a day (UTC).
+    #[arg(long, value_name = "DOLLARS")]
+    cost_per_day: Option<f64>,
+    /// US dollars that providers may cost in a month (UTC).
+    #[arg(long, value_name = "DOLLARS")]
+    cost_per_month: Option<f64>,
     /// Store prompts and outputs of its requests with the request log. Administrators can read them.
     #[arg(long)]
     store_content: bool,
@@ -88,6 +94,8 @@ struct Listed {
     tokens_per_minute: Option<u64>,
     tokens_per_day: Option<u64>,
     tokens_per_month: Option<u64>,
+    cost_per_day: Option<f64>,
+    cost_per_month: Option<f64>,
     store_content: bool,
     expires_at: Option<u64>,
     last_used_at: Option<u64>,
@@ -152,6 +160,8 @@ fn document(options: &AddOptions, now: u64) -> Value {
         "tokens_per_minute": options.tokens_per_minute,
         "tokens_per_day": options.tokens_per_day,
         "tokens_per_month": options.tokens_per_month,
+        "cost_per_day": options.cost_per_day,
+        "cost_per_month": options.cost_per_month,
         "store_content": options.store_content,
         "expires_at": options.expires.map(|days| now + u64::from(days) * DAY_SECONDS),
     })
@@ -195,6 +205,8 @@ fn bounds(key: &Listed) -> String {
         limit(key.tokens_per_minute, "tokens/min"),
         limit(key.tokens_per_day, "tokens/day"),
         limit(key.tokens_per_month, "tokens/month"),
+        key.cost_per_day.map(|dollars| format!("${dollars}/day")),
+        key.cost_per_month.map(|dollars| format!("${dollars}/month")),
         key.store_content.then(|| "content is stored".to_owned()),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();

@@ -5,6 +5,7 @@
 //! response times would reveal the prompts of other tenants.
 
 pub mod budget;
+pub mod cost;
 pub mod key;
 pub mod limiter;
 pub mod password;

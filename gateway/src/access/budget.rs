@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
+use ipc_proto::gateway::Dollars;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -32,6 +33,22 @@ pub struct Limits {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month.
     pub tokens_per_month: Option<u64>,
+    /// US dollars that providers may cost in a calendar day (UTC).
+    #[schemars(with = "Option<f64>")]
+    pub cost_per_day: Option<Dollars>,
+    /// US dollars that providers may cost in a calendar month (UTC).
+    #[schemars(with = "Option<f64>")]
+    pub cost_per_month: Option<Dollars>,
+}
+
+impl Limits {
+    /// The limits of cost. `None` if there are none.
+    pub fn cost(&self) -> Option<Bounds> {
+        let nano = |limit: Option<Dollars>| limit.map(|dollars| dollars.0);
+        let (day, month) = (nano(self.cost_per_day), nano(self.cost_per_month));
+        let has_cost = day.is_some() || month.is_some();
+        has_cost.then(|| Bounds { day, month, unit: Unit::NanoDollars, ..Bounds::default() })
+    }
 }
 
 /// The limits of a budget. `None`: no limit.
@@ -86,7 +103,7 @@ impl Size {
 
 impl From<Limits> for Bounds {
     fn from(limits: Limits) -> Self {
-        let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month } = limits;
+        let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, .. } = limits;
         let (day, month) = (tokens_per_day, tokens_per_month);
         Self { requests_per_minute, tokens_per_minute, day, month, unit: Unit::Tokens }
     }

@@ -127,6 +127,8 @@ pub struct Key {
 #[derive(Debug)]
 pub struct KeyState {
     budget: Mutex<Budget>,
+    /// The limits of cost, if the key has any.
+    cost: Option<Mutex<Budget>>,
     revoked: watch::Sender<bool>,
     /// Seconds since the epoch; 0 before the first use.
     last_used: AtomicI64,
@@ -135,13 +137,20 @@ pub struct KeyState {
 impl KeyState {
     /// An unused key.
     pub fn new(limits: Limits) -> Self {
-        let budget = Mutex::new(Budget::new(limits, Moment::now()));
-        Self { budget, revoked: watch::Sender::new(false), last_used: AtomicI64::new(0) }
+        let now = Moment::now();
+        let budget = Mutex::new(Budget::new(limits, now));
+        let cost = limits.cost().map(|bounds| Mutex::new(Budget::new(bounds, now)));
+        Self { budget, cost, revoked: watch::Sender::new(false), last_used: AtomicI64::new(0) }
     }
 
     /// The limits and their use.
     pub fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The limits of cost and their use. `None` if the key has no such limit.
+    pub fn cost(&self) -> Option<MutexGuard<'_, Budget>> {
+        Some(self.cost.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Refuses every further request, also on connections that are open.

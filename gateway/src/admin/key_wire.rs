@@ -1,6 +1,7 @@
 //! The JSON types of API keys. Times are seconds since the epoch.
 #![expect(missing_docs, reason = "some fields are self-evident")]
 
+use ipc_proto::gateway::Dollars;
 use ipc_proto::generate::Priority;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,12 @@ pub struct KeyInput {
     pub tokens_per_day: Option<u64>,
     /// Tokens of prompts and outputs in a calendar month (UTC).
     pub tokens_per_month: Option<u64>,
+    /// US dollars that providers may cost in a calendar day (UTC).
+    #[schemars(with = "Option<f64>")]
+    pub cost_per_day: Option<Dollars>,
+    /// US dollars that providers may cost in a calendar month (UTC).
+    #[schemars(with = "Option<f64>")]
+    pub cost_per_month: Option<Dollars>,
     /// Whether prompts and outputs of its requests are stored with the request log.
     #[serde(default)]
     pub store_content: bool,

@@ -154,6 +154,8 @@ fn check(input: KeyInput, id: String, secret: &str, now: i64) -> Result<KeyRecor
             tokens_per_minute: input.tokens_per_minute,
             tokens_per_day: input.tokens_per_day,
             tokens_per_month: input.tokens_per_month,
+            cost_per_day: input.cost_per_day,
+            cost_per_month: input.cost_per_month,
         },
         store_content: input.store_content,
         created_at: now,
@@ -227,8 +229,8 @@ mod tests {
             let error = input(value.clone()).unwrap_err();
             assert_eq!(error.field, Some(field.into()), "{value}: {error}");
         }
-        let unknown = input(json!({"name": "a", "cost_per_day": 1})).unwrap_err();
-        assert!(unknown.message.contains("cost_per_day"), "{unknown}");
+        let unknown = input(json!({"name": "a", "cost_per_year": 1})).unwrap_err();
+        assert!(unknown.message.contains("cost_per_year"), "{unknown}");
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl ProviderBackend {
     /// Starts a generation, unless a limit of the provider is reached or it has failed too often.
     async fn start_if_sound(&self, attempt: GenerateAttempt) -> Result<Vec<EventStream>> {
         let (tokens, model) = (facts::prompt_tokens(&attempt), self.models.get(&attempt.model));
-        let reservation = self.limiter.admit(tokens, model, Moment::now())?;
+        let reservation = self.limiter.admit(tokens, model, &attempt.sender, Moment::now())?;
         let verdict = match self.breakers.admit(&attempt.model) {
             Ok(verdict) => verdict,
             Err(rest) => {

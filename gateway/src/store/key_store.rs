@@ -156,10 +156,10 @@ impl KeyStore {
         Ok(self.mark()?)
     }
 
-    /// Takes over the tokens of this day and month from the audit log, for keys with such limits.
+    /// Takes over the tokens and costs of this day and month from the audit log, for keys with such limits.
     async fn learn_usage(&self) -> Result<(), DbError> {
         let mut limited = self.keys.stored();
-        limited.retain(|key| key.state.budget().has_periods());
+        limited.retain(|key| key.state.budget().has_periods() || key.state.cost().is_some());
         if limited.is_empty() {
             return Ok(());
         }
@@ -168,10 +168,15 @@ impl KeyStore {
         let since = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
         let day = self.db.tokens_by_key(since(today)).await?;
         let month = self.db.tokens_by_key(since(month_begin(today))).await?;
+        let day_costs = self.db.costs_by_key(since(today)).await?;
+        let month_costs = self.db.costs_by_key(since(month_begin(today))).await?;
         for key in limited {
             let Some(identity) = &key.identity else { continue };
             let used = |by_key: &HashMap<String, u64>| by_key.get(&*identity.id).copied().unwrap_or(0);
             key.state.budget().learn(used(&day), used(&month), now);
+            if let Some(mut cost) = key.state.cost() {
+                cost.learn(used(&day_costs), used(&month_costs), now);
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! The table of API keys, and the tokens that requests of each key have used.
+//! The table of API keys, and what the requests of each key have used.
 
 use std::collections::HashMap;
 
-use ipc_proto::gateway::NamePattern;
+use ipc_proto::gateway::{Dollars, NamePattern};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -19,9 +19,11 @@ impl Db {
     /// The database refuses.
     pub async fn insert_key(&self, key: &KeyRecord) -> Result<(), DbError> {
         let text = "INSERT INTO keys (id, name, digest, last_four, scopes, models, local_only, priority, requests_per_minute, \
-                    tokens_per_minute, tokens_per_day, tokens_per_month, store_content, created_at, expires_at) \
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month } = key.limits;
+                    tokens_per_minute, tokens_per_day, tokens_per_month, cost_per_day_nanousd, cost_per_month_nanousd, \
+                    store_content, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let Limits { requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, .. } =
+            key.limits;
+        let Limits { cost_per_day, cost_per_month, .. } = key.limits;
         let insert = sqlx::query(text)
             .bind(&key.id)
             .bind(&key.name)
@@ -35,6 +37,8 @@ impl Db {
             .bind(tokens_per_minute)
             .bind(tokens_per_day.map(saturated))
             .bind(tokens_per_month.map(saturated))
+            .bind(cost_per_day.map(|dollars| saturated(dollars.0)))
+            .bind(cost_per_month.map(|dollars| saturated(dollars.0)))
             .bind(key.store_content)
             .bind(key.created_at)
             .bind(key.expires_at);
@@ -85,10 +89,24 @@ impl Db {
     pub async fn tokens_by_key(&self, since_ms: i64) -> Result<HashMap<String, u64>, DbError> {
         let text = "SELECT key_id, SUM(prompt_tokens + completion_tokens) FROM requests \
                     WHERE key_id IS NOT NULL AND started_at_ms >= ? GROUP BY key_id";
+        self.sums_by_key(text, since_ms).await
+    }
+
+    /// Cost of each key's requests since a time in milliseconds since the epoch, in billionths of a US dollar.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn costs_by_key(&self, since_ms: i64) -> Result<HashMap<String, u64>, DbError> {
+        let text = "SELECT key_id, SUM(cost_nanousd) FROM requests \
+                    WHERE key_id IS NOT NULL AND cost_nanousd IS NOT NULL AND started_at_ms >= ? GROUP BY key_id";
+        self.sums_by_key(text, since_ms).await
+    }
+
+    async fn sums_by_key(&self, text: &'static str, since_ms: i64) -> Result<HashMap<String, u64>, DbError> {
         let query = sqlx::query_as(text).bind(since_ms);
         let rows: Vec<(String, i64)> =
             query.fetch_all(&self.reader().await?).await.map_err(|error| self.failed(error))?;
-        Ok(rows.into_iter().map(|(id, tokens)| (id, u64::try_from(tokens).unwrap_or(0))).collect())
+        Ok(rows.into_iter().map(|(id, sum)| (id, u64::try_from(sum).unwrap_or(0))).collect())
     }
 }
 
@@ -114,6 +132,8 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
             tokens_per_minute: row.try_get("tokens_per_minute")?,
             tokens_per_day: tokens("tokens_per_day")?,
             tokens_per_month: tokens("tokens_per_month")?,
+            cost_per_day: tokens("cost_per_day_nanousd")?.map(Dollars),
+            cost_per_month: tokens("cost_per_month_nanousd")?.map(Dollars),
         },
         store_content: row.try_get("store_content")?,
         created_at: row.try_get("created_at")?,

@@ -21,9 +21,15 @@ fn gateway(count: usize, limits: &Value) -> Gateway {
 
 /// The status, head and body of a chat's answer.
 fn chat(gateway: &Gateway, path: &str, model: &str) -> (u16, String, Value) {
+    chat_with(gateway, "", path, model)
+}
+
+/// As [`chat`], with the header of a key.
+fn chat_with(gateway: &Gateway, key: &str, path: &str, model: &str) -> (u16, String, Value) {
     let messages = json!([{"role": "user", "content": "count 1"}]);
     let body = json!({"model": model, "max_tokens": 9, "messages": messages});
-    let (status, head, body) = gateway.ask("POST", path, "x-request-id: one\r\n", &body.to_string());
+    let (status, head, body) =
+        gateway.ask("POST", path, &format!("x-request-id: one\r\n{key}"), &body.to_string());
     (status, head, parse(&body))
 }
 
@@ -97,4 +103,50 @@ fn limits_stay_in_a_replacement_without_them() {
     let (status, _, text) =
         gateway.ask("PUT", "/admin/v1/providers/far", "", &body(json!({"limits": {"cost_per_day": 1}})));
     assert!(status == 400 && parse(&text)["param"] == "limits", "{text}");
+}
+
+#[test]
+fn key_at_its_limit_of_cost_is_served_by_local_models_only() {
+    // A request costs 2 dollars.
+    let gateway = gateway(4, &json!({}));
+    let make_as = |maker: &str, fields: Value| {
+        let (status, _, body) = gateway.ask("POST", "/admin/v1/keys", maker, &fields.to_string());
+        assert_eq!(status, 201, "{body}");
+        (format!("authorization: Bearer {}\r\n", parse(&body)["secret"].as_str().unwrap()), parse(&body))
+    };
+    let (admin, _) = make_as("", json!({"name": "admin", "scopes": ["admin", "inference"]}));
+    let make = |fields: Value| make_as(&admin, fields);
+    let (key, made) = make(json!({"name": "a", "cost_per_day": 3.5, "cost_per_month": 60}));
+    assert_eq!((&made["cost_per_day"], &made["cost_per_month"]), (&json!(3.5), &json!(60.0)));
+    for _ in 0..2 {
+        assert_eq!(chat_with(&gateway, &key, "/v1/chat/completions", "far/m").0, 200);
+    }
+    let (status, head, body) = chat_with(&gateway, &key, "/v1/chat/completions", "far/m");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(status == 429 && message.contains("limit of $3.5 a day (UTC)"), "{body}");
+    assert!(head.contains("retry-after"), "{head}");
+    let (status, head, _) = chat_with(&gateway, &key, "/v1/chat/completions", "any");
+    assert!(status == 200 && head.contains("x-mlxd-fallback-reason: provider_limit"), "{head}");
+    assert_eq!(chat_with(&gateway, &key, "/v1/messages", "m").0, 200);
+    let (other, _) = make(json!({"name": "b", "cost_per_month": 1}));
+    assert_eq!(
+        chat_with(&gateway, &other, "/v1/chat/completions", "far/m").0,
+        200,
+        "one that is alone passes"
+    );
+    let refused = gateway.ask("POST", "/admin/v1/keys", &admin, r#"{"name": "c", "cost_per_day": 0}"#);
+    assert!(refused.0 == 400 && refused.2.contains("more than 0"), "{}", refused.2);
+}
+
+#[test]
+fn key_with_a_limit_of_cost_gets_no_model_without_a_price() {
+    let (address, _) = script(Vec::new());
+    let far = json!({"kind": "openai", "url": format!("http://{address}/v1"), "models": ["m"]});
+    let gateway = Gateway::with_routes(json!({"far": far}), json!([]));
+    let fields = json!({"name": "a", "cost_per_day": 1}).to_string();
+    let (status, _, body) = gateway.ask("POST", "/admin/v1/keys", "", &fields);
+    assert_eq!(status, 201, "{body}");
+    let key = format!("authorization: Bearer {}\r\n", parse(&body)["secret"].as_str().unwrap());
+    let (status, _, body) = chat_with(&gateway, &key, "/v1/chat/completions", "far/m");
+    assert!(status == 404 && body["error"]["message"].as_str().unwrap().contains("no price"), "{body}");
 }

@@ -266,6 +266,9 @@ export interface ApiKey {
   tokens_per_minute: number | null;
   tokens_per_day: number | null;
   tokens_per_month: number | null;
+  cost_per_day: number | null;
+  cost_per_month: number | null;
+  store_content: boolean;
   created_at: number;
   expires_at: number | null;
   last_used_at: number | null;

@@ -7,7 +7,9 @@ use ipc_proto::gateway::{Dollars, Price, PricedTokens, ProviderLimits, ProviderM
 use ipc_proto::generate::Event;
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 
+use crate::access::Tenant;
 use crate::access::budget::{Bounds, Budget, Exhausted, Moment, Size, Unit};
+use crate::access::cost::CostHold;
 
 /// The limits of a provider and their use.
 #[derive(Debug)]
@@ -37,23 +39,26 @@ impl Limiter {
         self.limits
     }
 
-    /// Lets a request with about this many tokens in its prompt pass.
+    /// Lets a request of `sender` with about this many tokens in its prompt pass.
     ///
     /// # Errors
-    /// A limit is reached. The error says when a request may pass.
+    /// A limit of the provider or of the sender's cost is reached. The error says when a request may pass.
     pub(super) fn admit(
         self: &Arc<Self>,
         prompt_tokens: u32,
         model: Option<&ProviderModel>,
+        sender: &Tenant,
         now: Moment,
     ) -> Result<Reservation> {
         let price = model.and_then(|model| model.price.on(&day(now.time))).cloned();
         let tokens = PricedTokens { prompt: prompt_tokens, ..PricedTokens::default() };
         let reserved = size(price.as_ref(), tokens);
+        let id = model.map_or("", |model| &*model.id);
+        let hold = sender.hold_cost(id, price.as_ref().map(|_| reserved.amount), now)?;
         self.locked().admit(reserved, now).map_err(|exhausted| self.refusal(exhausted))?;
         let limiter = Arc::clone(self);
         let state = State::Waiting;
-        Ok(Reservation { limiter, price, reserved, prompt_tokens, generated: 0, state })
+        Ok(Reservation { limiter, hold, price, reserved, prompt_tokens, generated: 0, state })
     }
 
     /// The cost of this day and month.
@@ -103,6 +108,8 @@ fn size(price: Option<&Price>, tokens: PricedTokens) -> Size {
 #[derive(Debug)]
 pub(super) struct Reservation {
     limiter: Arc<Limiter>,
+    /// What the sender's key holds, if it has a limit of cost.
+    hold: Option<CostHold>,
     price: Option<Price>,
     reserved: Size,
     prompt_tokens: u32,
@@ -156,6 +163,9 @@ impl Reservation {
     /// Counts these tokens instead of what is reserved.
     fn settle(&mut self, used: PricedTokens) {
         let (reserved, used) = (std::mem::take(&mut self.reserved), size(self.price.as_ref(), used));
+        if let Some(hold) = &mut self.hold {
+            hold.settle(used.amount);
+        }
         self.limiter.locked().settle(reserved, used, Moment::now());
     }
 }
@@ -195,8 +205,8 @@ mod tests {
     fn reached_limit_is_a_refusal_with_the_time_to_wait() {
         let limiter = limiter(serde_json::json!({"requests_per_minute": 1}), None);
         let now = Moment::now();
-        drop(limiter.admit(5, None, now).unwrap());
-        let error = limiter.admit(5, None, now).unwrap_err();
+        drop(limiter.admit(5, None, &Tenant::default(), now).unwrap());
+        let error = limiter.admit(5, None, &Tenant::default(), now).unwrap_err();
         assert_eq!((error.kind, error.origin), (ErrorKind::RateLimited, Origin::Gateway));
         assert_eq!(error.message, "the limit of 1 requests a minute for the provider far is reached");
         assert!(error.disposition.retry_after().unwrap().as_secs() >= 59);
@@ -205,8 +215,8 @@ mod tests {
     #[test]
     fn request_that_was_not_sent_does_not_count() {
         let (limiter, now) = (limiter(serde_json::json!({"requests_per_minute": 1}), None), Moment::now());
-        limiter.admit(5, None, now).unwrap().cancel();
-        limiter.admit(5, None, now).unwrap();
+        limiter.admit(5, None, &Tenant::default(), now).unwrap().cancel();
+        limiter.admit(5, None, &Tenant::default(), now).unwrap();
     }
 
     #[test]
@@ -214,21 +224,21 @@ mod tests {
         let limits = serde_json::json!({"cost_per_day": 0.1, "cost_per_month": 10});
         let limiter = limiter(limits, None);
         let (model, now) = (priced(), Moment::now());
-        let mut one = limiter.admit(50, Some(&model), now).unwrap();
+        let mut one = limiter.admit(50, Some(&model), &Tenant::default(), now).unwrap();
         // Half of the day is reserved.
-        assert!(limiter.admit(60, Some(&model), now).is_err());
+        assert!(limiter.admit(60, Some(&model), &Tenant::default(), now).is_err());
         one.open();
         one.record(&finished(10, 5));
         one.record(&finished(10, 5));
         drop(one);
         assert_eq!(limiter.locked().used(now).0, 20_000_000);
-        let mut cancelled = limiter.admit(50, Some(&model), now).unwrap();
+        let mut cancelled = limiter.admit(50, Some(&model), &Tenant::default(), now).unwrap();
         cancelled.open();
         cancelled.record(&Event::Delta(Delta::default()));
         drop(cancelled);
         assert_eq!(limiter.locked().used(now).0, 71_000_000, "the estimate of the prompt, and a piece");
         limiter.learn(100_000_000, 0, now);
-        let error = limiter.admit(0, Some(&model), now).unwrap_err();
+        let error = limiter.admit(0, Some(&model), &Tenant::default(), now).unwrap_err();
         assert!(error.message.contains("limit of $0.1 a day (UTC)"), "{error}");
     }
 

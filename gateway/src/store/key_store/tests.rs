@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use ipc_proto::ErrorKind as Kind;
+use ipc_proto::gateway::Dollars;
 use ipc_proto::generate::{Priority, Usage};
 
 use super::*;
@@ -28,6 +29,8 @@ fn record(id: &str, secret: &str) -> KeyRecord {
             tokens_per_minute: None,
             tokens_per_day: Some(100),
             tokens_per_month: Some(1000),
+            cost_per_day: Some(Dollars(2_500_000_000)),
+            cost_per_month: None,
         },
         store_content: true,
         created_at: 7,
