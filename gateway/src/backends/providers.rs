@@ -200,21 +200,13 @@ impl ProviderBackend {
             .with_disposition(Disposition::RetryAfter(rest))
     }
 
-    /// The client's protocol that this provider speaks too.
-    fn protocol(&self) -> WireProtocol {
-        match self.kind {
-            ProviderKind::Anthropic => WireProtocol::Messages,
-            ProviderKind::Openai | ProviderKind::OpenaiCompatible => WireProtocol::Chat,
-        }
-    }
-
     async fn start(
         &self,
         attempt: GenerateAttempt,
         verdict: &Verdict,
         reservation: Reservation,
     ) -> Result<Vec<EventStream>> {
-        if let Some(original) = attempt.original.clone().filter(|one| one.protocol == self.protocol()) {
+        if let Some(original) = attempt.original.clone().filter(|one| one.protocol.is_spoken_by(self.kind)) {
             return self.pass(&attempt, &original, (verdict, reservation)).await;
         }
         attempt.need_neutral_form()?;
@@ -235,7 +227,7 @@ impl ProviderBackend {
         original: &Original,
         (verdict, reservation): (&Verdict, Reservation),
     ) -> Result<Vec<EventStream>> {
-        let (protocol, streamed) = (self.protocol(), original.streamed);
+        let (protocol, streamed) = (original.protocol, original.streamed);
         let hides_usage = streamed && protocol == WireProtocol::Chat && verbatim::lacks_usage(&original.body);
         let body = verbatim::request(&original.body, self.sent(&attempt.model), hides_usage);
         let body = body.ok_or_else(|| broken("cannot get this body: it names no model"))?;
@@ -243,6 +235,7 @@ impl ProviderBackend {
             WireProtocol::Chat => {
                 ("/chat/completions", Box::new(openai::events::Chat::new(attempt.choices.len())))
             }
+            WireProtocol::Responses => ("/responses", Box::<openai::responses::Responses>::default()),
             WireProtocol::Messages => {
                 ("/v1/messages", Box::new(anthropic::events::Messages::new(&attempt.generation.stop)))
             }
@@ -260,6 +253,7 @@ impl ProviderBackend {
         let passage = Passage { client, protocol, model, hides_usage, pieces: sender, relay };
         let usage = match protocol {
             WireProtocol::Chat => openai::events::usage_of,
+            WireProtocol::Responses => openai::responses::usage_of,
             WireProtocol::Messages => anthropic::events::usage_of,
         };
         let task = tokio::spawn(async move {

@@ -30,8 +30,8 @@ pub struct Names {
 pub struct ListedModel {
     /// The provider's name.
     pub provider: String,
-    /// The provider's protocol.
-    pub protocol: WireProtocol,
+    /// The provider's kind, which says its protocols.
+    pub kind: ProviderKind,
     /// The model there.
     pub model: ProviderModel,
     /// Whether the provider is a backend: a program on this machine, which the supervisor starts.
@@ -48,17 +48,10 @@ impl Names {
         for (name, offered) in &table.providers {
             all.providers.push(name.to_owned());
             let provider = &offered.provider;
-            let protocol = match provider.kind {
-                ProviderKind::Anthropic => WireProtocol::Messages,
-                ProviderKind::Openai | ProviderKind::OpenaiCompatible => WireProtocol::Chat,
-            };
+            let kind = provider.kind;
             for model in &provider.models {
-                let listed = ListedModel {
-                    provider: name.to_owned(),
-                    protocol,
-                    model: model.clone(),
-                    is_managed: false,
-                };
+                let listed =
+                    ListedModel { provider: name.to_owned(), kind, model: model.clone(), is_managed: false };
                 all.insert(listed);
             }
         }
@@ -68,7 +61,7 @@ impl Names {
             let model = managed_model(backend);
             let listed = ListedModel {
                 provider: name.to_owned(),
-                protocol: WireProtocol::Chat,
+                kind: ProviderKind::OpenaiCompatible,
                 model,
                 is_managed: true,
             };
@@ -115,7 +108,7 @@ impl Names {
 
     /// Whether a provider that speaks `protocol` may answer for a name.
     pub fn passes(&self, name: &str, protocol: WireProtocol) -> bool {
-        let speaks = |name: &str| self.find(name).is_some_and(|listed| listed.protocol == protocol);
+        let speaks = |name: &str| self.find(name).is_some_and(|listed| protocol.is_spoken_by(listed.kind));
         speaks(name) || self.routes_of(name).any(|route| route.models().any(speaks))
     }
 

@@ -3,14 +3,28 @@
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use ipc_proto::Error;
+use ipc_proto::gateway::ProviderKind;
 
 /// A protocol that clients and providers can both speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireProtocol {
     /// OpenAI's chat completions.
     Chat,
+    /// OpenAI's Responses.
+    Responses,
     /// Anthropic's Messages.
     Messages,
+}
+
+impl WireProtocol {
+    /// Whether providers of this kind speak it.
+    pub fn is_spoken_by(self, kind: ProviderKind) -> bool {
+        match kind {
+            ProviderKind::Openai => matches!(self, Self::Chat | Self::Responses),
+            ProviderKind::OpenaiCompatible => self == Self::Chat,
+            ProviderKind::Anthropic => self == Self::Messages,
+        }
+    }
 }
 
 /// A request as the client sent it.

@@ -181,3 +181,95 @@ fn configured_headers_go_along_until_the_client_sends_its_own() {
     assert!(seen[0].contains("x-title: mlxd") && seen[0].contains("anthropic-beta: usual-1"), "{}", seen[0]);
     assert!(seen[1].contains("anthropic-beta: own-2") && !seen[1].contains("usual-1"), "{}", seen[1]);
 }
+
+/// The events of a response with sealed reasoning.
+fn response_events() -> Vec<Value> {
+    let usage = json!({"input_tokens": 11, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5,
+        "output_tokens_details": {"reasoning_tokens": 3}});
+    let reasoning =
+        json!({"type": "reasoning", "id": "rs_1", "encrypted_content": "c2VhbGVk", "new_field": 1.0});
+    vec![
+        json!({"type": "response.created", "response": {"id": "resp_far", "model": "m"}}),
+        json!({"type": "response.output_item.done", "item": reasoning}),
+        json!({"type": "response.output_text.delta", "delta": "ok"}),
+        json!({"type": "response.completed", "response": {"id": "resp_far", "model": "m", "usage": usage}}),
+    ]
+}
+
+#[test]
+fn stateless_response_passes_with_its_sealed_reasoning() {
+    let (gateway, seen) = gateway("openai", vec![stream(&response_events())]);
+    let sealed = json!({"type": "reasoning", "summary": [], "encrypted_content": "c2VhbGVk"});
+    let request = json!({"model": "away", "store": false, "stream": true, "include": ["reasoning.encrypted_content"],
+        "input": [sealed, {"role": "user", "content": "x"}]});
+    let (status, head, answer) = gateway.ask("POST", "/v1/responses", "", &request.to_string());
+    let mut expected = response_events();
+    for at in [0, 3] {
+        expected[at]["response"]["model"] = json!("far/m");
+    }
+    assert_eq!((status, data(&answer)), (200, expected), "{answer}");
+    assert!(head.contains("x-mlxd-backend: far"), "{head}");
+    assert!(seen.lock().unwrap()[0].starts_with("post /responses "), "{:?}", seen.lock().unwrap()[0]);
+    assert_eq!(body(&seen, 0), request.to_string().replace("away", "m"));
+    gateway.records(1);
+    let row = json(&gateway.ask("GET", "/admin/v1/requests", "", "").2)["requests"][0].take();
+    let counts =
+        ["prompt_tokens", "cached_tokens", "completion_tokens", "status"].map(|name| row[name].clone());
+    assert_eq!(counts, [json!(11), json!(4), json!(5), json!("finished")], "{row}");
+}
+
+#[test]
+fn whole_stateless_response_passes_and_a_stored_one_is_made_here() {
+    let full = json!({"id": "resp_far", "object": "response", "model": "m", "new_field": [1], "output": [],
+        "usage": {"input_tokens": 7, "output_tokens": 2}});
+    let chat = [word("ok", Some("stop"))];
+    let (gateway, seen) = gateway("openai", vec![answer("200 OK", "", &full), stream(&chat)]);
+    let request = |store: bool| json!({"model": "far/m", "store": store, "input": "x"}).to_string();
+    let (status, _, passed) = gateway.ask("POST", "/v1/responses", "", &request(false));
+    assert_eq!((status, passed), (200, full.to_string().replace(r#""model":"m""#, r#""model":"far/m""#)));
+    // A stored response is continued and read here, so it is made here.
+    let (status, _, made) = gateway.ask("POST", "/v1/responses", "", &request(true));
+    assert_eq!(status, 200, "{made}");
+    let id = json(&made)["id"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.ask("GET", &format!("/v1/responses/{id}"), "", "").0, 200);
+    assert!(seen.lock().unwrap()[1].starts_with("post /chat/completions "));
+    gateway.records(2);
+    let log = json(&gateway.ask("GET", "/admin/v1/requests", "", "").2);
+    let tokens = |at: usize| log["requests"][at]["prompt_tokens"].as_u64();
+    assert!(tokens(0) == Some(7) || tokens(1) == Some(7), "{log}");
+}
+
+#[test]
+fn response_that_cannot_be_read_here_passes_to_openai_only() {
+    let full = json!({"id": "resp_far", "model": "m", "output": []});
+    let request = |model: &str| {
+        let tools = json!([{"type": "web_search"}]);
+        json!({"model": model, "input": "x", "tools": tools, "previous_response_id": "resp_elsewhere"})
+            .to_string()
+    };
+    let (openai, seen) = gateway("openai", vec![answer("200 OK", "", &full)]);
+    let (status, _, answered) = openai.ask("POST", "/v1/responses", "", &request("far/m"));
+    assert_eq!(status, 200, "{answered}");
+    assert_eq!(body(&seen, 0), request("m"));
+    // The first target of this route is a model of this machine.
+    assert_eq!(openai.ask("POST", "/v1/responses", "", &request("home")).0, 400);
+    let (compatible, seen) = gateway("openai-compatible", Vec::new());
+    assert_eq!(compatible.ask("POST", "/v1/responses", "", &request("far/m")).0, 400);
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[test]
+fn failed_response_is_recorded_as_one() {
+    let error = json!({"code": "rate_limit_exceeded", "message": "slow down"});
+    let mut events = response_events();
+    events[3] = json!({"type": "response.failed", "response": {"model": "m", "error": error}});
+    let (gateway, _) = gateway("openai", vec![stream(&events)]);
+    let request = json!({"model": "far/m", "store": false, "stream": true, "input": "x"}).to_string();
+    let (status, _, answer) = gateway.ask("POST", "/v1/responses", "", &request);
+    let last = data(&answer).pop().unwrap();
+    assert_eq!((status, last["type"].as_str()), (200, Some("response.failed")), "{answer}");
+    assert_eq!(data(&answer).len(), 4, "the client sees the failure once: {answer}");
+    gateway.records(1);
+    let row = json(&gateway.ask("GET", "/admin/v1/requests", "", "").2)["requests"][0].take();
+    assert_eq!(row["status"], "failed", "{row}");
+}

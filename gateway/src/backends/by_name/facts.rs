@@ -16,7 +16,7 @@ use crate::inference::routing::{Facts, draw};
 /// The bytes of text that count as one token.
 const BYTES_PER_TOKEN: usize = 4;
 /// The types of parts of a message that are images, in the protocols of clients.
-const IMAGE_TYPES: [&str; 2] = ["image", "image_url"];
+const IMAGE_TYPES: [&str; 3] = ["image", "image_url", "input_image"];
 
 /// The facts about a generation.
 pub(super) async fn of_generation(names: &Names, fleet: &FleetClient, attempt: &GenerateAttempt) -> Facts {
@@ -95,12 +95,17 @@ fn parse(original: &Original) -> Option<Value> {
 
 /// Whether a message of a request has an image.
 fn has_images(body: &Value) -> bool {
-    let messages = body["messages"].as_array().into_iter().flatten();
-    messages.flat_map(|message| message["content"].as_array().into_iter().flatten()).any(|part| {
-        let is_image = |part: &Value| part["type"].as_str().is_some_and(|kind| IMAGE_TYPES.contains(&kind));
-        // Results of tools have parts of their own.
-        is_image(part) || part["content"].as_array().into_iter().flatten().any(is_image)
-    })
+    let items = |list: &'static str| body[list].as_array().into_iter().flatten();
+    // Chat completions and Messages have messages, Responses has an input. Results of tools there have an output.
+    let parts = items("messages").chain(items("input")).flat_map(|message| {
+        let parts = |field: &'static str| message[field].as_array().into_iter().flatten();
+        parts("content").chain(parts("output"))
+    });
+    let is_image = |part: &Value| part["type"].as_str().is_some_and(|kind| IMAGE_TYPES.contains(&kind));
+    // Results of tools in Messages have parts of their own.
+    parts
+        .into_iter()
+        .any(|part| is_image(part) || part["content"].as_array().into_iter().flatten().any(is_image))
 }
 
 /// About how many tokens a prompt has.
@@ -149,6 +154,12 @@ mod tests {
             json!({"type": "tool_result", "content": [{"type": "image"}]}),
         ] {
             assert!(has_images(&json!({"messages": [{"content": "x"}, {"content": [part]}]})), "{part}");
+        }
+        for item in [
+            json!({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}),
+            json!({"type": "function_call_output", "output": [{"type": "input_image", "image_url": "x"}]}),
+        ] {
+            assert!(has_images(&json!({"input": [item]})), "{item}");
         }
         let text = json!({"messages": [{"content": [{"type": "text", "text": "image"}]}], "type": "image"});
         assert!(!has_images(&text));

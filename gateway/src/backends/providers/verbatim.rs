@@ -127,6 +127,7 @@ impl Passage {
         if let Some(data) = &event.data {
             let path: &[&str] = match self.protocol {
                 WireProtocol::Chat => &["model"],
+                WireProtocol::Responses => &["response", "model"],
                 WireProtocol::Messages => &["message", "model"],
             };
             let renamed = spans::replace(data.as_bytes(), path, &self.model);
@@ -162,7 +163,9 @@ impl Passage {
 
 /// Whether an event reports an error.
 fn is_error(data: &str) -> bool {
-    spans::find(data.as_bytes(), &["error"]).is_some_and(|place| &data[place] != "null")
+    let value = |name: &str| spans::find(data.as_bytes(), &[name]).map(|place| &data[place]);
+    let is_failure = |kind: &str| matches!(kind, "\"error\"" | "\"response.failed\"");
+    value("error").is_some_and(|error| error != "null") || value("type").is_some_and(is_failure)
 }
 
 /// Whether a chunk of chat completions has nothing but the token counts.

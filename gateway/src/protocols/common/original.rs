@@ -84,7 +84,12 @@ pub fn join<T: Body, V>(
     Ok(valid)
 }
 
-fn stand_in(original: &Original) -> Value {
-    let messages = json!([{"role": "user", "content": "-"}]);
-    json!({"model": original.model, "stream": original.streamed, "max_tokens": 1, "messages": messages})
+fn stand_in(Original { protocol, model, streamed, .. }: &Original) -> Value {
+    match protocol {
+        WireProtocol::Chat | WireProtocol::Messages => {
+            let messages = json!([{"role": "user", "content": "-"}]);
+            json!({"model": model, "stream": streamed, "max_tokens": 1, "messages": messages})
+        }
+        WireProtocol::Responses => json!({"model": model, "stream": streamed, "input": "-", "store": false}),
+    }
 }

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use ipc_proto::generate::{Event, Generation};
 use ipc_proto::{Error, ErrorKind, Result};
 
 use crate::access::Tenant;
-use crate::dispatch::deliver::{EndHook, Job, JobEvent, Preparation, Served};
+use crate::dispatch::deliver::{EndHook, Job, JobEvent, Preparation, Served, Whole};
 use crate::dispatch::replay_buffer::{ReplayWriter, replay_buffer};
 use crate::dispatch::writer::ResponseWriter;
 use crate::dispatch::{Services, deliver};
 use crate::inference::labels::Labels;
+use crate::inference::original::WireProtocol;
 use crate::inference::request::InferenceRequest;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::unix_seconds;
+use crate::protocols::common::body::{self, RawBody};
+use crate::protocols::common::{model_choice, original};
 use crate::protocols::openai::responses::compaction::passes::{CompactionSlot, Compactor, LastPass};
 use crate::protocols::openai::responses::parse::{Compaction, ValidResponse};
 use crate::protocols::openai::responses::store::ResponseStore;
@@ -52,6 +56,8 @@ pub struct Creation {
     saver: Option<ResponseSaver>,
     background: bool,
     input: Vec<Item>,
+    /// Whether nothing of it stays here, so that a provider of the same protocol may answer it whole.
+    is_stateless: bool,
 }
 
 impl Creation {
@@ -93,8 +99,37 @@ impl Creation {
                 Some(compactor.compact_above(threshold, slot).boxed())
             }
         };
+        let is_stateless =
+            saver.is_none() && valid.previous.is_none() && valid.generates && preparation.is_none();
         let job = Job::new(services, sender, ENDPOINT, request).prepared_by(preparation);
-        Ok(Self { job, builder: ResponseBuilder::new(head), saver, background, input })
+        Ok(Self { job, builder: ResponseBuilder::new(head), saver, background, input, is_stateless })
+    }
+
+    /// The request in `body`, if it can be read here or a provider of OpenAI's may answer it as it came.
+    ///
+    /// # Errors
+    /// Returns an error that names the invalid field.
+    pub async fn read(context: &Context, headers: HeaderMap, body: RawBody) -> Result<Self> {
+        let mut typed = body::parse_raw::<api::Request>(&body);
+        if let Ok(request) = &mut typed {
+            model_choice::fill(&context.services.catalogue, request).await?;
+        }
+        let made = match typed {
+            Ok(mut request) => {
+                let history = load_history(&context.responses, &context.tenant, &mut request).await;
+                history.and_then(|history| Self::new(context, request, &history))
+            }
+            Err(error) => Err(error),
+        };
+        let known =
+            made.as_ref().ok().map(|made| (&*made.job.request.model, made.job.request.stream.is_some()));
+        let passes = made.as_ref().ok().is_none_or(|made| made.is_stateless);
+        let names = context.services.names.now();
+        let original =
+            || original::keep(&names, (WireProtocol::Responses, headers), body.into_bytes(), known);
+        let original = passes.then(original).flatten();
+        let parse = |request| Self::new(context, request, &[]);
+        original::join(made, original, parse, |creation| &mut creation.job.request)
     }
 
     /// Returns the new input items.
@@ -152,7 +187,10 @@ fn prepare_summary(compactor: Compactor, slot: CompactionSlot) -> Preparation {
 }
 
 async fn generate(job: Job, mut builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {
-    let served = collect(job, &mut builder).await?;
+    let served = match collect(job, &mut builder).await? {
+        Collected::Here(served) => served,
+        Collected::Verbatim(response) => return Ok(response),
+    };
     if let Some(model) = &served.answerer.target {
         builder.set_model(model);
     }
@@ -165,8 +203,16 @@ async fn generate(job: Job, mut builder: ResponseBuilder, saver: Option<Response
     Ok(served.attach(Json(builder.response()).into_response()))
 }
 
+/// A whole answer.
+enum Collected {
+    /// Its events are in the builder.
+    Here(Served),
+    /// A provider's own answer.
+    Verbatim(Response),
+}
+
 /// Collects a generation event by event, so that each log probability stays with its text.
-async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Served> {
+async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Collected> {
     let mut ignored = Vec::new();
     let add = |event: &Event| {
         if !matches!(event, Event::Failed(_)) {
@@ -174,7 +220,10 @@ async fn collect(job: Job, builder: &mut ResponseBuilder) -> Result<Served> {
             ignored.clear();
         }
     };
-    deliver::collect(job, add).await.map(|(_, served)| served)
+    Ok(match deliver::whole(job, add).await? {
+        Whole::Outputs(_, served) => Collected::Here(served),
+        Whole::Verbatim(response) => Collected::Verbatim(response),
+    })
 }
 
 async fn stream(job: Job, builder: ResponseBuilder, saver: Option<ResponseSaver>) -> Result<Response> {

@@ -15,7 +15,7 @@ use crate::dispatch::{Services, Target, deliver};
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::unix_seconds;
 use crate::protocols::common::checks::refuse;
-use crate::protocols::common::{body, labels, model_choice};
+use crate::protocols::common::{body, labels, model_choice, original};
 use crate::protocols::error::ApiError;
 use crate::protocols::openai::responses::answer::{
     Compacted, CompactedItem, Count, Deleted, InputText, Page,
@@ -44,11 +44,10 @@ pub async fn create(
     request: Request,
 ) -> Answer {
     let labels = labels::from_headers(request.headers());
+    let headers = original::headers(&services.names.now(), request.headers());
     let context = Context { services, responses, id, tenant, labels };
-    let mut request: api::Request = body::json(request).await?;
-    model_choice::fill(&context.services.catalogue, &mut request).await?;
-    let history = load_history(&context.responses, &context.tenant, &mut request).await?;
-    Ok(Creation::new(&context, request, &history)?.respond().await?)
+    let body = body::read(request).await?;
+    Ok(Creation::read(&context, headers, body).await?.respond().await?)
 }
 
 /// `POST /v1/responses/compact`.
