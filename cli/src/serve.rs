@@ -17,6 +17,7 @@ const WRONG_CONFIGURATION: u8 = 64;
 
 /// Serves until a signal ends it. Status 64 means a wrong configuration.
 pub(crate) fn run(flags: config::Flags, environment: config::Environment) -> ExitCode {
+    ipc_proto::core_files::forbid();
     let filter =
         EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(Log::default).with_ansi(false).init();

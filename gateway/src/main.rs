@@ -22,7 +22,7 @@ use gateway::store::{Db, key_store::KeyStore, routing_store::RoutingStore};
 use gateway::telemetry::logs;
 use gateway::{audit, commands, config};
 use ipc_proto::gateway::GatewayConfig;
-use ipc_proto::lifeline;
+use ipc_proto::{core_files, lifeline};
 use tokio::sync::watch;
 
 /// Time for writing the last records at shutdown.
@@ -50,6 +50,7 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    core_files::forbid();
     if let Some(status) = commands::run()? {
         std::process::exit(status);
     }

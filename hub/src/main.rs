@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use hub::service::{self, Setup};
-use ipc_proto::lifeline;
+use ipc_proto::{core_files, lifeline};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +32,7 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    core_files::forbid();
     let arguments = Arguments::parse();
     let filter =
         EnvFilter::try_from_env("MLXD_LOG").unwrap_or_else(|_| EnvFilter::new(ipc_proto::DEFAULT_LOG));

@@ -7,6 +7,7 @@
 //! This crate holds types, traits, framing and socket helpers. It contains no routing, no scheduling and no vendor's field names.
 
 pub mod codec;
+pub mod core_files;
 pub mod embed;
 pub mod error;
 pub mod families;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use e2e::places::{self, SHALLOW};
 use e2e::{Server, http, process};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const KEY: &str = "sk-upstream-0123456789abcdef";
@@ -126,7 +127,7 @@ fn providers_key_is_in_no_log_file_or_environment() {
     let order = json!({"name": "far", "kind": "openai", "url": "http://127.0.0.1:9", "api_key": KEY, "models": ["m"]});
     assert_eq!(server.post("/admin/v1/providers", &order).status, 409);
     assert_eq!(server.post("/admin/v1/test-provider", &order).status, 200);
-    upstream.stop(nix::sys::signal::Signal::SIGTERM);
+    upstream.stop(Signal::SIGTERM);
     assert_eq!(ask(&server, "remote").status, 502);
     let mut processes = server.gateways();
     processes.extend(server.workers());
@@ -143,4 +144,32 @@ fn providers_key_is_in_no_log_file_or_environment() {
     assert!(found.is_empty(), "{found:?} have the key");
     assert!(ends.iter().any(|file| file.contains("mlxd.db")), "the scan sees the database: {ends:?}");
     assert!(!server.log().contains(KEY) && server.log().contains("far"), "{}", server.log());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn crash_of_a_process_with_secrets_leaves_no_core_file() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), upstream());
+    let prelude = format!("ulimit -c unlimited && cd '{}'", folder.path().display());
+    let server = Server::builder().models(&places::models()).prelude(&prelude).start();
+    add(&server, &upstream);
+    wait_for_status(&server, "remote", 200);
+    let gateway = server.gateways().remove(0);
+    for process in [&gateway, &server.supervisor()] {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid)).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        assert!(line.split_whitespace().nth(4) == Some("0"), "{process:?}: {line}");
+    }
+    process::signal(gateway.pid, Signal::SIGSEGV);
+    let is_new = || server.gateways().first().is_some_and(|one| one.pid != gateway.pid);
+    process::wait_for("another gateway", Duration::from_secs(20), is_new);
+    wait_for_status(&server, "remote", 200);
+    let supervisor = server.supervisor().pid;
+    process::signal(supervisor, Signal::SIGSEGV);
+    let program = format!("/proc/{supervisor}/exe");
+    process::wait_for("the end of the supervisor", Duration::from_secs(20), || {
+        fs::read_link(&program).is_err()
+    });
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

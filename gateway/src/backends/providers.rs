@@ -102,6 +102,11 @@ impl ProviderBackend {
         Self { limiter, ..self }
     }
 
+    /// Whether it is a program on this machine, which the supervisor starts.
+    fn is_managed(&self) -> bool {
+        self.sent_model.is_some()
+    }
+
     /// The limits over all its models.
     pub fn limits(&self) -> ProviderLimits {
         self.limiter.limits()
@@ -179,7 +184,8 @@ impl ProviderBackend {
     /// Starts a generation, unless a limit of the provider is reached or it has failed too often.
     async fn start_if_sound(&self, attempt: GenerateAttempt) -> Result<Vec<EventStream>> {
         let (tokens, model) = (facts::prompt_tokens(&attempt), self.models.get(&attempt.model));
-        let reservation = self.limiter.admit(tokens, model, &attempt.sender, Moment::now())?;
+        let payer = (!self.is_managed()).then_some(&attempt.sender);
+        let reservation = self.limiter.admit(tokens, model, payer, Moment::now())?;
         let verdict = match self.breakers.admit(&attempt.model) {
             Ok(verdict) => verdict,
             Err(rest) => {

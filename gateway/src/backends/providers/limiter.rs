@@ -39,22 +39,23 @@ impl Limiter {
         self.limits
     }
 
-    /// Lets a request of `sender` with about this many tokens in its prompt pass.
+    /// Lets a request with about this many tokens in its prompt pass. `payer` bears its cost; `None` if it costs nothing.
     ///
     /// # Errors
-    /// A limit of the provider or of the sender's cost is reached. The error says when a request may pass.
+    /// A limit of the provider or of the payer's cost is reached. The error says when a request may pass.
     pub(super) fn admit(
         self: &Arc<Self>,
         prompt_tokens: u32,
         model: Option<&ProviderModel>,
-        sender: &Tenant,
+        payer: Option<&Tenant>,
         now: Moment,
     ) -> Result<Reservation> {
         let price = model.and_then(|model| model.price.on(&day(now.time))).cloned();
         let tokens = PricedTokens { prompt: prompt_tokens, ..PricedTokens::default() };
         let reserved = size(price.as_ref(), tokens);
         let id = model.map_or("", |model| &*model.id);
-        let hold = sender.hold_cost(id, price.as_ref().map(|_| reserved.amount), now)?;
+        let estimate = price.as_ref().map(|_| reserved.amount);
+        let hold = payer.map(|payer| payer.hold_cost(id, estimate, now)).transpose()?.flatten();
         self.locked().admit(reserved, now).map_err(|exhausted| self.refusal(exhausted))?;
         let limiter = Arc::clone(self);
         let state = State::Waiting;
@@ -205,8 +206,8 @@ mod tests {
     fn reached_limit_is_a_refusal_with_the_time_to_wait() {
         let limiter = limiter(serde_json::json!({"requests_per_minute": 1}), None);
         let now = Moment::now();
-        drop(limiter.admit(5, None, &Tenant::default(), now).unwrap());
-        let error = limiter.admit(5, None, &Tenant::default(), now).unwrap_err();
+        drop(limiter.admit(5, None, None, now).unwrap());
+        let error = limiter.admit(5, None, None, now).unwrap_err();
         assert_eq!((error.kind, error.origin), (ErrorKind::RateLimited, Origin::Gateway));
         assert_eq!(error.message, "the limit of 1 requests a minute for the provider far is reached");
         assert!(error.disposition.retry_after().unwrap().as_secs() >= 59);
@@ -215,8 +216,8 @@ mod tests {
     #[test]
     fn request_that_was_not_sent_does_not_count() {
         let (limiter, now) = (limiter(serde_json::json!({"requests_per_minute": 1}), None), Moment::now());
-        limiter.admit(5, None, &Tenant::default(), now).unwrap().cancel();
-        limiter.admit(5, None, &Tenant::default(), now).unwrap();
+        limiter.admit(5, None, None, now).unwrap().cancel();
+        limiter.admit(5, None, None, now).unwrap();
     }
 
     #[test]
@@ -224,21 +225,21 @@ mod tests {
         let limits = serde_json::json!({"cost_per_day": 0.1, "cost_per_month": 10});
         let limiter = limiter(limits, None);
         let (model, now) = (priced(), Moment::now());
-        let mut one = limiter.admit(50, Some(&model), &Tenant::default(), now).unwrap();
+        let mut one = limiter.admit(50, Some(&model), None, now).unwrap();
         // Half of the day is reserved.
-        assert!(limiter.admit(60, Some(&model), &Tenant::default(), now).is_err());
+        assert!(limiter.admit(60, Some(&model), None, now).is_err());
         one.open();
         one.record(&finished(10, 5));
         one.record(&finished(10, 5));
         drop(one);
         assert_eq!(limiter.locked().used(now).0, 20_000_000);
-        let mut cancelled = limiter.admit(50, Some(&model), &Tenant::default(), now).unwrap();
+        let mut cancelled = limiter.admit(50, Some(&model), None, now).unwrap();
         cancelled.open();
         cancelled.record(&Event::Delta(Delta::default()));
         drop(cancelled);
         assert_eq!(limiter.locked().used(now).0, 71_000_000, "the estimate of the prompt, and a piece");
         limiter.learn(100_000_000, 0, now);
-        let error = limiter.admit(0, Some(&model), &Tenant::default(), now).unwrap_err();
+        let error = limiter.admit(0, Some(&model), None, now).unwrap_err();
         assert!(error.message.contains("limit of $0.1 a day (UTC)"), "{error}");
     }
 
