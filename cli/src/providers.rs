@@ -86,6 +86,9 @@ pub(crate) struct AddOptions {
     /// Seconds that a request may take in all [default: 600].
     #[arg(long, value_name = "SECONDS")]
     timeout_seconds: Option<u32>,
+    /// Seconds without a byte after which a request ends [default: no limit].
+    #[arg(long, value_name = "SECONDS")]
+    idle_seconds: Option<u32>,
     #[command(flatten)]
     limits: LimitOptions,
     /// Allow a link-local address, as those of metadata services are.
@@ -128,6 +131,7 @@ struct Listed {
     headers: BTreeMap<String, String>,
     models: Vec<Model>,
     timeout_seconds: u32,
+    idle_seconds: Option<u32>,
     #[serde(default)]
     limits: BTreeMap<String, Value>,
     enabled: bool,
@@ -250,6 +254,7 @@ fn document(options: &AddOptions, key: Option<&str>) -> Value {
         "headers": options.headers.iter().cloned().collect::<BTreeMap<_, _>>(),
         "models": options.models,
         "timeout_seconds": options.timeout_seconds,
+        "idle_seconds": options.idle_seconds,
         "limits": limits(&options.limits),
         "allow_link_local": options.allow_link_local,
         "enabled": !options.disabled,
@@ -346,6 +351,7 @@ fn facts(one: &Listed) -> String {
         ("timeout", format!("{} s", one.timeout_seconds)),
         ("status", status(one).into()),
     ];
+    lines.extend(one.idle_seconds.map(|seconds| ("without a byte", format!("{seconds} s"))));
     lines.extend(one.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
     lines.extend(one.limits.iter().map(|(name, limit)| ("limit", format!("{name} = {limit}"))));
     lines.extend(one.problem.clone().map(|problem| ("problem", problem)));

@@ -35,6 +35,8 @@ pub struct ProviderInput {
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all; 600 by default.
     pub timeout_seconds: Option<u32>,
+    /// Seconds without a byte after which a request ends, before the answer or in it. No limit if absent.
+    pub idle_seconds: Option<u32>,
     /// Whether its address may be link-local, as those of metadata services are.
     #[serde(default)]
     pub allow_link_local: bool,
@@ -82,6 +84,8 @@ pub struct ProviderView {
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all.
     pub timeout_seconds: u32,
+    /// Seconds without a byte after which a request ends; null without such a limit.
+    pub idle_seconds: Option<u32>,
     /// Whether its address may be link-local.
     pub allow_link_local: bool,
     /// Its limits over all its models.

@@ -143,6 +143,9 @@ fn checked(name: &str, settings: ProviderInput) -> Result<(Provider, bool)> {
     if timeout_seconds == 0 {
         return Err(Error::invalid("timeout_seconds", "timeout_seconds must be at least 1"));
     }
+    if settings.idle_seconds == Some(0) {
+        return Err(Error::invalid("idle_seconds", "idle_seconds must be at least 1"));
+    }
     let provider = Provider {
         kind: settings.kind,
         url: settings.url.trim_end_matches('/').to_owned(),
@@ -151,6 +154,7 @@ fn checked(name: &str, settings: ProviderInput) -> Result<(Provider, bool)> {
         headers: settings.headers,
         models: settings.models,
         timeout_seconds,
+        idle_seconds: settings.idle_seconds,
         allow_link_local: settings.allow_link_local,
         limits: settings.limits.unwrap_or_default(),
     };
@@ -179,8 +183,8 @@ pub fn check_key(key: Option<&SecretString>) -> Result<()> {
 
 /// A provider as it is shown.
 pub fn view(record: ProviderRecord) -> ProviderView {
-    let Provider { kind, url, headers, models, timeout_seconds, allow_link_local, limits, .. } =
-        record.provider;
+    let Provider { kind, url, headers, models, timeout_seconds, idle_seconds, .. } = record.provider;
+    let Provider { allow_link_local, limits, .. } = record.provider;
     ProviderView {
         name: record.name,
         source: record.source,
@@ -191,6 +195,7 @@ pub fn view(record: ProviderRecord) -> ProviderView {
         headers,
         models,
         timeout_seconds,
+        idle_seconds,
         allow_link_local,
         limits,
         enabled: record.enabled,
@@ -250,6 +255,7 @@ mod tests {
             ("models", json!([])),
             ("models[0]", json!([{"ID": "m"}])),
             ("timeout_seconds", json!(0)),
+            ("idle_seconds", json!(0)),
             ("limits", json!({"tokens_per_minute": 0})),
             ("limits.requests_per_minute", json!({"requests_per_minute": -1})),
             ("limits", json!({"cost_per_day": 1})),

@@ -150,3 +150,32 @@ fn key_with_a_limit_of_cost_gets_no_model_without_a_price() {
     let (status, _, body) = chat_with(&gateway, &key, "/v1/chat/completions", "far/m");
     assert!(status == 404 && body["error"]["message"].as_str().unwrap().contains("no price"), "{body}");
 }
+
+#[test]
+fn provider_that_falls_silent_is_given_up() {
+    // It takes connections and sends one event of an answer to the second.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let silent = listener.accept().unwrap();
+        let (mut begun, _) = listener.accept().unwrap();
+        std::io::Read::read(&mut begun, &mut [0; 4096]).unwrap();
+        let chunk = json!({"choices": [{"index": 0, "delta": {"content": "be"}}]});
+        let answer = super::providers::stream(&[chunk]).replace("connection: close\r\n", "");
+        std::io::Write::write_all(&mut begun, answer.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        drop(silent);
+    });
+    let far =
+        json!({"kind": "openai", "url": format!("http://{address}/v1"), "models": ["m"], "idle_seconds": 1});
+    let gateway = Gateway::with_routes(json!({"far": far}), json!([]));
+    let began = std::time::Instant::now();
+    let (status, _, body) = chat(&gateway, "/v1/messages", "far/m");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(status == 504 && message.contains("sent nothing for 1 s"), "{status} {body}");
+    let messages = json!([{"role": "user", "content": "x"}]);
+    let request = json!({"model": "far/m", "messages": messages, "stream": true}).to_string();
+    let (status, _, body) = gateway.ask("POST", "/v1/chat/completions", "", &request);
+    assert!(status == 200 && body.contains("\"be\"") && body.contains("sent nothing for 1 s"), "{body}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}

@@ -37,6 +37,8 @@ pub struct Provider {
     pub models: Vec<ProviderModel>,
     /// Seconds that a request may take in all.
     pub timeout_seconds: u32,
+    /// Seconds without a byte after which a request ends, before the answer or in it. `None`: no such limit.
+    pub idle_seconds: Option<u32>,
     /// Whether its address may be link-local, as those of metadata services are.
     pub allow_link_local: bool,
     /// The limits over all its models. A provider that has reached one is not asked.
@@ -226,12 +228,12 @@ impl Provider {
 impl PartialEq for Provider {
     fn eq(&self, other: &Self) -> bool {
         let Self { kind, url, api_key: _, api_key_env, headers, models, .. } = self;
-        let Self { timeout_seconds, allow_link_local, limits, .. } = self;
+        let Self { timeout_seconds, idle_seconds, allow_link_local, limits, .. } = self;
         self.exposed_key() == other.exposed_key()
             && (kind, url, api_key_env, headers, models)
                 == (&other.kind, &other.url, &other.api_key_env, &other.headers, &other.models)
-            && (timeout_seconds, allow_link_local, limits)
-                == (&other.timeout_seconds, &other.allow_link_local, &other.limits)
+            && (timeout_seconds, idle_seconds, allow_link_local, limits)
+                == (&other.timeout_seconds, &other.idle_seconds, &other.allow_link_local, &other.limits)
     }
 }
 
@@ -250,6 +252,8 @@ struct ProviderForm {
     #[serde(default = "default_timeout")]
     timeout_seconds: u32,
     #[serde(default)]
+    idle_seconds: Option<u32>,
+    #[serde(default)]
     allow_link_local: bool,
     #[serde(default)]
     limits: ProviderLimits,
@@ -265,6 +269,9 @@ impl<'de> Deserialize<'de> for Provider {
         if form.timeout_seconds == 0 {
             return Err(D::Error::custom("timeout_seconds must be at least 1"));
         }
+        if form.idle_seconds == Some(0) {
+            return Err(D::Error::custom("idle_seconds must be at least 1"));
+        }
         Ok(Self {
             kind: form.kind,
             url: form.url.trim_end_matches('/').to_owned(),
@@ -273,6 +280,7 @@ impl<'de> Deserialize<'de> for Provider {
             headers: form.headers,
             models: form.models,
             timeout_seconds: form.timeout_seconds,
+            idle_seconds: form.idle_seconds,
             allow_link_local: form.allow_link_local,
             limits: form.limits,
         })
@@ -283,7 +291,8 @@ impl Serialize for Provider {
     /// With the key in clear text, for the document.
     fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
         let has_limits = !self.limits.is_empty();
-        let mut form = target.serialize_struct("Provider", 8 + usize::from(has_limits))?;
+        let more = usize::from(has_limits) + usize::from(self.idle_seconds.is_some());
+        let mut form = target.serialize_struct("Provider", 8 + more)?;
         form.serialize_field("kind", &self.kind)?;
         form.serialize_field("url", &self.url)?;
         form.serialize_field("api_key", &self.exposed_key())?;
@@ -292,9 +301,12 @@ impl Serialize for Provider {
         form.serialize_field("models", &self.models)?;
         form.serialize_field("timeout_seconds", &self.timeout_seconds)?;
         form.serialize_field("allow_link_local", &self.allow_link_local)?;
-        // An earlier gateway reads the documents of providers that need none.
+        // An earlier gateway reads the documents of providers that need none of these.
         if has_limits {
             form.serialize_field("limits", &self.limits)?;
+        }
+        if self.idle_seconds.is_some() {
+            form.serialize_field("idle_seconds", &self.idle_seconds)?;
         }
         form.end()
     }
@@ -360,6 +372,7 @@ mod tests {
             assert!(problem.contains(part), "{problem}");
         }
         assert!(provider(r#", "timeout_seconds": 0"#).unwrap_err().contains("timeout_seconds"));
+        assert!(provider(r#", "idle_seconds": 0"#).unwrap_err().contains("idle_seconds"));
         let two = provider(r#", "api_key": "sk-hidden", "api_key_env": "X""#).unwrap_err();
         assert!(two.contains("a.api_key_env") && !two.contains("hidden"), "{two}");
     }

@@ -40,6 +40,7 @@ export interface ProviderDraft {
   headers: string;
   models: ModelDraft[];
   timeout_seconds: number | null;
+  idle_seconds: number | null;
   allow_link_local: boolean;
   enabled: boolean;
 }
@@ -54,10 +55,10 @@ export function emptyPrice(): PriceDraft {
 
 export function draftOf(provider: Provider | null): ProviderDraft {
   if (!provider) {
-    const empty = { name: '', url: '', key: '', dropKey: false, headers: '', timeout_seconds: null, allow_link_local: false };
+    const empty = { name: '', url: '', key: '', dropKey: false, headers: '', timeout_seconds: null, idle_seconds: null, allow_link_local: false };
     return { ...empty, kind: 'openai-compatible', models: [emptyModel()], enabled: true };
   }
-  const { name, kind, url, timeout_seconds, allow_link_local, enabled } = provider;
+  const { name, kind, url, timeout_seconds, idle_seconds, allow_link_local, enabled } = provider;
   const models = provider.models.map((model) => ({
     ...model,
     alias: model.alias ?? '',
@@ -68,12 +69,12 @@ export function draftOf(provider: Provider | null): ProviderDraft {
     })),
   }));
   const headers = linesOf(provider.headers);
-  return { name, kind, url, key: '', dropKey: false, headers, models, timeout_seconds, allow_link_local, enabled };
+  return { name, kind, url, key: '', dropKey: false, headers, models, timeout_seconds, idle_seconds, allow_link_local, enabled };
 }
 
 /** The body that makes or replaces a provider. `models` without an id are left out. */
 export function orderOf(draft: ProviderDraft): Record<string, unknown> {
-  const { name, kind, url, key, dropKey, headers, timeout_seconds, allow_link_local, enabled } = draft;
+  const { name, kind, url, key, dropKey, headers, timeout_seconds, idle_seconds, allow_link_local, enabled } = draft;
   const models = draft.models.filter((model) => model.id.trim() !== '').map(modelOf);
   return {
     name: name.trim(),
@@ -84,6 +85,7 @@ export function orderOf(draft: ProviderDraft): Record<string, unknown> {
     allow_link_local,
     enabled,
     ...(timeout_seconds === null ? {} : { timeout_seconds }),
+    ...(idle_seconds === null ? {} : { idle_seconds }),
     ...(key.trim() ? { api_key: key.trim() } : dropKey ? { api_key: null } : {}),
   };
 }

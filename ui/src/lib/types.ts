@@ -360,6 +360,7 @@ export interface Provider {
   headers: Record<string, string>;
   models: ProviderModel[];
   timeout_seconds: number;
+  idle_seconds: number | null;
   allow_link_local: boolean;
   enabled: boolean;
   problem: string | null;

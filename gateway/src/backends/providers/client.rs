@@ -61,6 +61,8 @@ impl Post {
 pub(super) struct Client {
     name: Arc<str>,
     timeout: Duration,
+    /// The time without a byte after which a request ends.
+    idle: Option<Duration>,
     server: Server,
 }
 
@@ -92,6 +94,7 @@ impl Client {
         // Fails if it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let timeout = Duration::from_secs(provider.timeout_seconds.into());
+        let idle = provider.idle_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         let mut http = reqwest::Client::builder();
         if !provider.allow_link_local {
             http = http.dns_resolver(Arc::new(Guard));
@@ -101,6 +104,7 @@ impl Client {
             .default_headers(headers(name, provider)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
+            .read_timeout(idle.unwrap_or(timeout))
             // A redirect could carry prompts and the key to another host.
             .redirect(Policy::none())
             .build()
@@ -110,14 +114,14 @@ impl Client {
             ProviderKind::Anthropic => provider.url.trim_end_matches("/v1"),
             _ => &provider.url,
         };
-        Ok(Self { name: name.into(), timeout, server: Server::Fixed(Link { url: url.into(), http }) })
+        Ok(Self { name: name.into(), timeout, idle, server: Server::Fixed(Link { url: url.into(), http }) })
     }
 
     /// A client of a backend's program.
     pub(super) fn managed(name: &str, backend: &ManagedBackend, fleet: Arc<FleetClient>) -> Self {
         let timeout = Duration::from_secs(backend.timeout_seconds.into());
         let managed = Managed::new(fleet, backend.model_id(name), timeout);
-        Self { name: name.into(), timeout, server: Server::Managed(managed) }
+        Self { name: name.into(), timeout, idle: None, server: Server::Managed(managed) }
     }
 
     /// Sets how long a backend's program stays when it is idle, as the last request asks. Does not wait.
@@ -212,7 +216,7 @@ impl Client {
 
     fn unsent(&self, error: reqwest::Error) -> Failure {
         if error.is_timeout() && !error.is_connect() {
-            return Failure::late(&self.name, self.timeout);
+            return Failure::late(&self.name, self.timeout, self.idle);
         }
         Failure::unreachable(&self.name, &chain(&error.without_url()))
     }
@@ -221,7 +225,7 @@ impl Client {
     pub(super) fn lost(&self, error: &(dyn std::error::Error + 'static)) -> Error {
         let is_timeout = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
         if is_timeout {
-            return Failure::late(&self.name, self.timeout).error;
+            return Failure::late(&self.name, self.timeout, self.idle).error;
         }
         broken(&format!("{} broke off its answer: {}", self.name, chain(error)))
     }

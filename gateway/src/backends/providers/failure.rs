@@ -61,8 +61,13 @@ impl Failure {
     }
 
     /// A provider that did not answer in time.
-    pub(super) fn late(provider: &str, limit: Duration) -> Self {
-        let text = format!("the provider {provider} did not answer within {} s", limit.as_secs());
+    pub(super) fn late(provider: &str, limit: Duration, idle: Option<Duration>) -> Self {
+        let or_silent = idle.map(|idle| format!(", or sent nothing for {} s", idle.as_secs()));
+        let text = format!(
+            "the provider {provider} did not answer within {} s{}",
+            limit.as_secs(),
+            or_silent.unwrap_or_default()
+        );
         let error = Error::new(ErrorKind::Timeout, Origin::Upstream, text);
         Self { error: error.with_disposition(Disposition::Final), is_passing: false, pause: None }
     }

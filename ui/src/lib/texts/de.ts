@@ -414,6 +414,7 @@ const de: Record<keyof typeof en, string> = {
   price_as_input: 'wie Eingabe',
   price_now: '{input} $ ein, {output} $ aus je Million Tokens',
   provider_timeout: 'Sekunden für eine ganze Anfrage',
+  provider_idle: 'Sekunden ohne ein Byte',
   provider_link_local: 'Die Adresse darf link-local sein, wie die von Metadatendiensten',
   provider_enabled: 'Seine Modelle werden angeboten',
   recent_requests: 'Letzte {count} Anfragen, {failed} fehlgeschlagen.',

@@ -416,6 +416,7 @@ export default {
   price_as_input: 'as input',
   price_now: '${input} in, ${output} out per million tokens',
   provider_timeout: 'Seconds for a whole request',
+  provider_idle: 'Seconds without a byte',
   provider_link_local: 'The address may be link-local, as those of metadata services are',
   provider_enabled: 'Its models are offered',
   recent_requests: 'Last {count} requests, {failed} failed.',
