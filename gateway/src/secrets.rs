@@ -4,6 +4,7 @@
 //! its tag. The last part is 16 bytes longer than the secret. The place in the database is authenticated with it: a value that was
 //! copied into another row or column does not open.
 
+mod command;
 pub mod keyring;
 
 use std::fmt;

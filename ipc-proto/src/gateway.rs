@@ -78,6 +78,8 @@ pub struct GatewayConfig {
     pub auto_download: bool,
     /// The key that seals the keys of providers in the database; without it, it is in a file of the home folder.
     pub master_key: Option<MasterKey>,
+    /// A program and its arguments that write this key, if it is not given: those of a keychain, for example.
+    pub master_key_command: Vec<String>,
     /// The address that traces and metrics of requests go to by OTLP over HTTP, before `/v1/traces`; none by default.
     #[serde(deserialize_with = "address")]
     pub otlp_endpoint: Option<String>,
@@ -147,6 +149,7 @@ impl Default for GatewayConfig {
             session_days: 30,
             auto_download: false,
             master_key: None,
+            master_key_command: Vec::new(),
             otlp_endpoint: None,
             otlp_logs: true,
             otlp_service: "mlxd".into(),
@@ -445,6 +448,7 @@ mod tests {
                 session_days: 3650 - numbers.2 % 3650,
                 auto_download: any_origin,
                 master_key: master_key.map(MasterKey::new),
+                master_key_command: keys.clone(),
                 providers: Providers::default(),
                 backends: Backends::default(),
                 routes: Routes::default(),

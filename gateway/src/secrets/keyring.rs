@@ -1,4 +1,4 @@
-//! The master keys at hand: the one of the settings, or those in files of the home folder.
+//! The master keys at hand: the one of the settings or of their command, or those in files of the home folder.
 //!
 //! `master.key` is made at its first use. While the secrets of the database are sealed anew, `master.key.old` holds the key before:
 //! it goes when the change is complete. A crash therefore leaves both, and the secrets say by which they are sealed.
@@ -7,10 +7,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipc_proto::gateway::MasterKey;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::command::{KeyCommand, SETTING};
 use super::{KeyId, Location, OpenError, SealError, generate, id_of, open, sealed_by};
 
 const OWNER_ONLY: u32 = 0o600;
@@ -20,6 +22,8 @@ const OWNER_ONLY: u32 = 0o600;
 pub struct Keyring {
     /// The key of the settings. With it, no file is read.
     given: Option<MasterKey>,
+    /// The command of the settings that writes it. With it, no file is read either.
+    command: Option<Arc<KeyCommand>>,
     home: PathBuf,
 }
 
@@ -45,6 +49,9 @@ pub enum KeyringError {
         /// The cause.
         cause: io::Error,
     },
+    /// The command of the settings gives no key.
+    #[error("{0}")]
+    Command(String),
     /// A file holds no key.
     #[error("{} {problem}", .file.display())]
     Content {
@@ -93,20 +100,27 @@ impl KeysAtHand {
 }
 
 impl Keyring {
-    /// The keys of `home`, unless the settings give one.
-    pub fn new(given: Option<MasterKey>, home: &Path) -> Self {
-        Self { given, home: home.to_owned() }
+    /// The keys of `home`, unless the settings give one or a command that writes it.
+    pub fn new(given: Option<MasterKey>, command: &[String], home: &Path) -> Self {
+        Self { given, command: KeyCommand::new(command).map(Arc::new), home: home.to_owned() }
     }
 
     /// Whether the settings give the key.
     pub fn is_given(&self) -> bool {
-        self.given.is_some()
+        self.given.is_some() || self.command.is_some()
     }
 
     /// Reads the keys at hand.
     pub fn read(&self) -> KeysAtHand {
         if let Some(key) = &self.given {
             return KeysAtHand { keys: vec![key.clone()], source: "MLXD_MASTER_KEY".into(), problem: None };
+        }
+        if let Some(command) = &self.command {
+            let (keys, problem) = match command.key() {
+                Ok(key) => (vec![key.clone()], None),
+                Err(problem) => (Vec::new(), Some(problem.to_owned())),
+            };
+            return KeysAtHand { keys, source: SETTING.into(), problem };
         }
         let source = self.file().display().to_string();
         let (mut keys, mut problem) = (Vec::new(), None);
@@ -126,6 +140,9 @@ impl Keyring {
     pub fn present_or_new(&self) -> Result<MasterKey, KeyringError> {
         if let Some(key) = &self.given {
             return Ok(key.clone());
+        }
+        if let Some(command) = &self.command {
+            return command.key().cloned().map_err(|problem| KeyringError::Command(problem.to_owned()));
         }
         if let Some(key) = read_key(&self.file())? {
             return Ok(key);
@@ -258,7 +275,7 @@ mod tests {
     #[test]
     fn key_is_made_at_its_first_use_for_its_owner_only() {
         let home = tempfile::tempdir().unwrap();
-        let keyring = Keyring::new(None, home.path());
+        let keyring = Keyring::new(None, &[], home.path());
         assert!(keyring.read().present().is_none() && names(home.path()).is_empty());
         let made = keyring.present_or_new().unwrap();
         assert_eq!(id(&keyring.present_or_new().unwrap()), id(&made));
@@ -272,7 +289,7 @@ mod tests {
     fn processes_that_make_the_key_at_once_agree() {
         let home = tempfile::tempdir().unwrap();
         let made: Vec<KeyId> = std::thread::scope(|scope| {
-            let make = || id(&Keyring::new(None, home.path()).present_or_new().unwrap());
+            let make = || id(&Keyring::new(None, &[], home.path()).present_or_new().unwrap());
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -283,7 +300,7 @@ mod tests {
     fn key_of_the_settings_needs_no_file() {
         let home = tempfile::tempdir().unwrap();
         let given = generate().unwrap();
-        let keyring = Keyring::new(Some(given.clone()), home.path());
+        let keyring = Keyring::new(Some(given.clone()), &[], home.path());
         assert_eq!(id(&keyring.present_or_new().unwrap()), id(&given));
         assert!(names(home.path()).is_empty());
     }
@@ -294,7 +311,7 @@ mod tests {
         let (one, other) = (generate().unwrap(), generate().unwrap());
         let sealed = seal(&one, &"sk-1".into(), AT).unwrap();
         let problem = |given: Option<&MasterKey>| {
-            Keyring::new(given.cloned(), home.path()).read().open(&sealed, AT).unwrap_err()
+            Keyring::new(given.cloned(), &[], home.path()).read().open(&sealed, AT).unwrap_err()
         };
         let text = problem(Some(&other));
         assert!(text.contains(&id(&one).to_string()) && text.contains(&id(&other).to_string()), "{text}");
@@ -304,7 +321,10 @@ mod tests {
         fs::write(home.path().join("master.key"), "x").unwrap();
         let text = problem(None);
         assert!(text.contains("master.key must be 64 hexadecimal digits"), "{text}");
-        assert!(Keyring::new(None, home.path()).present_or_new().is_err(), "a damaged key is not replaced");
+        assert!(
+            Keyring::new(None, &[], home.path()).present_or_new().is_err(),
+            "a damaged key is not replaced"
+        );
     }
 
     /// The secrets say which of the two keys counts after a crash.
@@ -313,7 +333,7 @@ mod tests {
         let (one, other) = (generate().unwrap(), generate().unwrap());
         for (sealed, expected) in [(vec![&one], &one), (vec![&other], &other), (vec![], &other)] {
             let home = tempfile::tempdir().unwrap();
-            let keyring = Keyring::new(None, home.path());
+            let keyring = Keyring::new(None, &[], home.path());
             keyring.keep_old(&one).unwrap();
             keyring.replace(&other).unwrap();
             let both: Vec<KeyId> = keyring.read().keys.iter().map(id).collect();
@@ -323,5 +343,23 @@ mod tests {
             assert_eq!(keyring.read().keys.iter().map(id).collect::<Vec<_>>(), [id(expected)]);
             assert_eq!(names(home.path()), ["master.key"]);
         }
+    }
+
+    #[test]
+    fn key_of_a_command_needs_no_file_and_a_failing_one_makes_none() {
+        let home = tempfile::tempdir().unwrap();
+        let command = |script: &str| ["/bin/sh", "-c", script].map(String::from);
+        let given = generate().unwrap();
+        let script = format!("echo {}", given.to_hex().expose_secret());
+        let keyring = Keyring::new(None, &command(&script), home.path());
+        assert!(keyring.is_given());
+        assert_eq!(id(&keyring.present_or_new().unwrap()), id(&given));
+        let sealed = seal(&given, &"sk-1".into(), AT).unwrap();
+        assert_eq!(keyring.read().open(&sealed, AT).unwrap().expose_secret(), "sk-1");
+        let failing = Keyring::new(None, &command("exit 3"), home.path());
+        assert!(failing.present_or_new().unwrap_err().to_string().contains("exit status: 3"));
+        let text = failing.read().open(&sealed, AT).unwrap_err();
+        assert!(text.contains("master_key_command: /bin/sh ended with"), "{text}");
+        assert!(names(home.path()).is_empty());
     }
 }

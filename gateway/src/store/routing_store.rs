@@ -117,7 +117,7 @@ impl RoutingStore {
     ) -> Self {
         Self {
             db,
-            keyring: Keyring::new(config.master_key.clone(), home),
+            keyring: Keyring::new(config.master_key.clone(), &config.master_key_command, home),
             providers: config.providers.clone(),
             backends: config.backends.clone(),
             routes: config.routes.clone(),

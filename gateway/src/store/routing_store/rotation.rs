@@ -89,7 +89,7 @@ impl RoutingStore {
             (Some(next), true) => Ok(next),
             (None, false) => Ok(secrets::generate().map_err(KeyringError::from)?),
             (None, true) => Err(RoutingError::Conflict(
-                "MLXD_MASTER_KEY gives the master key: name the variable that has the new one".into(),
+                "the settings give the master key: name the variable that has the new one".into(),
             )),
             (Some(_), false) => Err(RoutingError::Conflict(
                 "the master key is in the file master.key, where a random one replaces it: give no new one"
