@@ -95,8 +95,9 @@ fn lost(status: &str) -> i32 {
 fn late(arguments: &Arguments, problem: &str) -> Error {
     let (path, seconds) = (&arguments.health, arguments.start_seconds);
     let text = format!(
-        "its program was not ready within {seconds} s (GET {path}: {problem}). `mlxd logs` has its output; if it needs longer, raise \
-         start_seconds"
+        "its program was not ready within {seconds} s (GET {path}: {problem}). Its output is in the server's log: `mlxd logs {}`. If it \
+         needs longer, raise start_seconds",
+        arguments.name
     );
     Error::new(ErrorKind::Unavailable, Origin::Worker, text)
 }

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::child::Programs;
 use crate::external::Externals;
 use crate::live::{Live, SettingsFile};
 use crate::overrides::{self, SettingsOverrides};
-use crate::registry::{self, Store, Summaries};
+use crate::registry::{self, ModelSource, Store, Summaries};
 use crate::signals::StopSignals;
 use crate::{Config, ServeError, descriptors, fleet, gateway, home, hub, machine, pressure, rpc};
 
@@ -66,11 +66,8 @@ pub async fn serve(
         None => machine::default_budget(&programs.worker).await,
     };
     let externals = Externals::new(programs.runner, config.externals);
-    let mut sources = registry::sources(stores, &Arc::new(Summaries::of(&config.home)));
-    // First: the gateway takes their names for those of backends, whatever folders there are.
-    sources.splice(0..0, externals.source(&config.home));
     let fleet = fleet::start(fleet::FleetSetup {
-        sources,
+        sources: sources(&externals, stores, &config.home),
         program: programs.worker.clone(),
         externals,
         run: home.run().to_owned(),
@@ -134,6 +131,12 @@ async fn stop_processes(services: &rpc::Services, signals: &mut StopSignals) {
         () = signals.next() => {}
         () = tokio::time::sleep(STOP_LIMIT) => tracing::error!("a process does not end: it is left behind"),
     }
+}
+
+/// The models of backends, and those of the stores. The gateway takes names for those of backends first.
+fn sources(externals: &Externals, stores: Vec<Store>, home: &Path) -> Vec<Box<dyn ModelSource>> {
+    let stored = registry::sources(stores, &Arc::new(Summaries::of(home)));
+    externals.source(home).into_iter().chain(stored).collect()
 }
 
 /// The home's folder for models.

@@ -46,6 +46,7 @@ mod matrix;
 mod prompts;
 mod providers;
 mod quantize;
+mod real_backends;
 mod recovery;
 mod request_tail;
 mod rerank;

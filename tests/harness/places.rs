@@ -39,6 +39,11 @@ pub fn models() -> PathBuf {
     from_env("MLXD_TEST_MODELS", ".mlx/models", "cargo xtask models")
 }
 
+/// The folder with environments of other servers for MLX, by their presets.
+pub fn backends() -> PathBuf {
+    from_env("MLXD_TEST_BACKENDS", ".mlx/backends", "cargo xtask backends")
+}
+
 /// The folder with published chat templates.
 pub fn templates() -> PathBuf {
     from_env("MLXD_TEST_TEMPLATES", ".mlx/templates", "cargo xtask test")

@@ -48,6 +48,31 @@ async function changeSettings(page) {
 }
 
 const cases = {
+  /** The model of a backend is marked, loaded, set and unloaded. It is no file, so it cannot be deleted. */
+  async external({ open }) {
+    const page = await open("/#/models");
+    const card = page.locator("article").filter({ hasText: "lm/toy" });
+    await card.getByText("external: the program of the backend lm").waitFor();
+    check((await card.getByRole("button", { name: /Delete/ }).count()) === 0, "it can be deleted");
+    await card.getByRole("button", { name: "Load" }).click();
+    await card.getByText("ready").waitFor();
+    await card.getByRole("button", { name: "Settings" }).click();
+    await page.getByText("under [backends.lm] in config.toml").waitFor();
+    for (const absent of ["Aliases", "Requests at once", "Format of calls"]) {
+      check((await page.getByLabel(absent).count()) === 0, `${absent} has no effect on it`);
+    }
+    await page.getByLabel("Idle seconds before unloading").fill("600");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved").waitFor();
+    await page.getByRole("button", { name: "Close" }).click();
+    await card.getByRole("button", { name: "Restart" }).click();
+    await card.getByText("ready").waitFor();
+    await card.getByRole("button", { name: "Unload" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Unload" }).click();
+    await card.getByText("not loaded").waitFor();
+    await inspect(page, "the model of a backend");
+  },
+
   /** The lines of all processes, filtered, followed, and kept as a file. */
   async logs({ open }) {
     const page = await open("/#/logs");

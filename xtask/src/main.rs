@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backends;
 mod bench;
 mod demo;
 mod dist;
@@ -51,6 +52,8 @@ enum Task {
     Goldens,
     /// Measure decoding, TTFT, overhead and footprint beside mlx-lm; writes bench/results.
     Bench(bench::Arguments),
+    /// Install other servers for MLX into .mlx/backends, and try each as a backend.
+    Backends(backends::Arguments),
     /// Draw the documentation's pictures of the web UI anew, with Chromium.
     Pictures,
     /// Build the web UI, which the gateway embeds when it is built next.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Goldens => goldens::run(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Backends(arguments) => backends::run(&arguments),
         Task::Pictures => pictures::run(),
         Task::Ui(arguments) => ui::run(&arguments),
         Task::Bindings(arguments) => setup::bindings::write(&arguments),

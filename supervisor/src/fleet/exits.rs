@@ -24,7 +24,7 @@ impl FleetActor {
         let Some(worker) = self.workers.remove(&number) else { return };
         let expected = worker.process.was_requested();
         let is_program = self.externals.models.contains_key(&worker.model);
-        let quoted = if is_program { quoted_end(&last_words) } else { quotable(&last_words) };
+        let quoted = if is_program { quoted_end(&worker.model, &last_words) } else { quotable(&last_words) };
         let status = if worker.reason.is_empty() {
             exit.text.clone()
         } else {
@@ -144,13 +144,13 @@ fn quotable(last_words: &[String]) -> String {
 }
 
 /// The end of what a backend's program has written, and where the rest is.
-fn quoted_end(last_words: &[String]) -> String {
+fn quoted_end(id: &str, last_words: &[String]) -> String {
     let lines = quotable(last_words);
     let lines: Vec<&str> = lines.lines().collect();
     let end = lines[lines.len().saturating_sub(PROGRAM_LINES)..].join("\n");
     let end = end.trim_start_matches(": ");
     let before = if end.is_empty() { "" } else { ": " };
-    format!("{before}{end} (`mlxd logs` has its output)")
+    format!("{before}{end} (its output is in the server's log: `mlxd logs {id}`)")
 }
 
 #[cfg(test)]
@@ -174,9 +174,13 @@ mod tests {
     #[test]
     fn end_of_a_programs_output_is_quoted_with_the_place_of_the_rest() {
         let words: Vec<String> = (1..=7).map(|number| format!("line {number}")).collect();
-        let expected = ": line 3\nline 4\nline 5\nline 6\nline 7 (`mlxd logs` has its output)";
-        assert_eq!(quoted_end(&words), expected);
-        assert_eq!(quoted_end(&words[..1]), ": line 1 (`mlxd logs` has its output)");
-        assert_eq!(quoted_end(&[]), " (`mlxd logs` has its output)");
+        let expected =
+            ": line 3\nline 4\nline 5\nline 6\nline 7 (its output is in the server's log: `mlxd logs lm/m`)";
+        assert_eq!(quoted_end("lm/m", &words), expected);
+        assert_eq!(
+            quoted_end("lm/m", &words[..1]),
+            ": line 1 (its output is in the server's log: `mlxd logs lm/m`)"
+        );
+        assert_eq!(quoted_end("lm/m", &[]), " (its output is in the server's log: `mlxd logs lm/m`)");
     }
 }

@@ -3,6 +3,7 @@
 use e2e::{Server, scripts};
 
 use super::script;
+use crate::managed::Program;
 
 #[test]
 fn logs_of_all_processes_are_filtered_followed_and_exported() {
@@ -23,6 +24,12 @@ fn settings_of_browser_and_server_are_shown_and_changed() {
     let server = Server::builder().config("# Mine.\ncors_origins = [\"http://a.test\"]\n").start();
     let config = server.home().join("config.toml");
     script("ui_admin.mjs", &server, "settings", &[config.to_str().unwrap()]);
+}
+
+#[test]
+fn model_of_a_backend_is_marked_and_managed() {
+    let program = Program::new(&[], "");
+    script("ui_admin.mjs", &program.start(), "external", &[]);
 }
 
 #[test]
