@@ -70,7 +70,12 @@ fn last_text_of(body: &Value) -> Option<Cow<'_, str>> {
             parts.filter_map(|part| part["text"].as_str()).collect()
         }
     };
-    let turns = body["messages"].as_array()?.iter().rev().filter(|turn| turn["role"] == "user");
+    // Chat completions and Messages have messages, Responses has an input, which may be the text itself.
+    if let Some(text) = body["input"].as_str() {
+        return Some(Cow::Owned(text.to_owned()));
+    }
+    let turns = body["messages"].as_array().or_else(|| body["input"].as_array())?;
+    let turns = turns.iter().rev().filter(|turn| turn["role"] == "user");
     turns.map(text_of).find(|text| !text.is_empty()).map(Cow::Owned)
 }
 
@@ -185,6 +190,9 @@ mod tests {
             {"role": "user", "content": [{"type": "tool_result", "content": "x"}]}, {"role": "assistant", "content": "y"}]});
         assert_eq!(last_text_of(&body).as_deref(), Some("second"));
         assert_eq!(last_text_of(&json!({"messages": []})), None);
+        let input = json!([{"role": "user", "content": [{"type": "input_text", "text": "second"}]}, {"type": "reasoning"}]);
+        assert_eq!(last_text_of(&json!({"input": input})).as_deref(), Some("second"));
+        assert_eq!(last_text_of(&json!({"input": "all"})).as_deref(), Some("all"));
     }
 
     #[test]
