@@ -12,7 +12,7 @@ use super::{json as parse, wait_until};
 
 const ADMIN: &str = "authorization: Bearer sk-admin\r\n";
 
-fn config(routes: Value, judge: Value) -> GatewayConfig {
+fn config(routes: &Value, judge: &Value) -> GatewayConfig {
     let settings = json!({"routes": routes, "judge": judge});
     let config: GatewayConfig = serde_json::from_value(settings).unwrap();
     config.check().unwrap();
@@ -20,8 +20,8 @@ fn config(routes: Value, judge: Value) -> GatewayConfig {
 }
 
 /// A gateway with these routes, whose model `m` judges.
-fn gateway(routes: Value) -> Gateway {
-    Gateway::with(config(routes, json!({"model": "m", "embedding_model": "m", "timeout_ms": 5000})))
+fn gateway(routes: &Value) -> Gateway {
+    Gateway::with(config(routes, &json!({"model": "m", "embedding_model": "m", "timeout_ms": 5000})))
 }
 
 fn chat(model: &str, prompt: &str) -> Value {
@@ -37,7 +37,7 @@ fn route_of((status, head, body): &(u16, String, String)) -> String {
     head.lines().find_map(|line| line.strip_prefix("x-mlxd-route: ")).unwrap_or_default().trim().to_owned()
 }
 
-fn explain(gateway: &Gateway, question: Value) -> Value {
+fn explain(gateway: &Gateway, question: &Value) -> Value {
     let (status, _, body) = gateway.ask("POST", "/admin/v1/routes/explain", ADMIN, &question.to_string());
     assert_eq!(status, 200, "{body}");
     parse(&body)
@@ -45,7 +45,7 @@ fn explain(gateway: &Gateway, question: Value) -> Value {
 
 #[test]
 fn verdict_chooses_the_route_and_stands_in_the_trace() {
-    let gateway = gateway(json!([
+    let gateway = gateway(&json!([
         {"name": "tools", "has_tools": true, "sentence": "no", "targets": ["absent"]},
         {"name": "first", "sentence": "no", "targets": ["absent"]},
         {"name": "same", "model": "auto*", "sentence": "no", "targets": ["absent"]},
@@ -76,7 +76,7 @@ fn verdict_chooses_the_route_and_stands_in_the_trace() {
 
 #[test]
 fn every_protocol_is_judged_by_the_last_message_of_the_user() {
-    let gateway = gateway(json!([
+    let gateway = gateway(&json!([
         {"model": "auto", "sentence": "yes", "targets": ["m"]},
         {"model": "auto", "targets": ["absent"]},
     ]));
@@ -114,7 +114,7 @@ fn what_is_not_judged_goes_to_the_next_route() {
         let mut judged = json!({"name": "judged", "model": "auto", "targets": ["absent"]});
         judged.as_object_mut().unwrap().extend(condition.as_object().unwrap().clone());
         let routes = json!([judged, {"name": "rest", "model": "auto", "targets": ["m"]}]);
-        let gateway = Gateway::with(config(routes, judge.clone()));
+        let gateway = Gateway::with(config(&routes, &judge));
         let began = Instant::now();
         let answer = ask(&gateway, "x-request-id: mine\r\n", &chat("auto", "count 1"));
         assert_eq!(route_of(&answer), "rest", "{condition}");
@@ -133,8 +133,8 @@ fn what_is_not_judged_goes_to_the_next_route() {
 #[test]
 fn text_that_is_judged_is_bounded() {
     let routes = json!([{"sentence": "yes", "targets": ["m"]}]);
-    let gateway = Gateway::with(config(routes, json!({"model": "m", "max_prompt_bytes": 16})));
-    explain(&gateway, json!({"model": "auto", "text": "ä".repeat(3000)}));
+    let gateway = Gateway::with(config(&routes, &json!({"model": "m", "max_prompt_bytes": 16})));
+    explain(&gateway, &json!({"model": "auto", "text": "ä".repeat(3000)}));
     let asked = gateway.judged().pop().unwrap();
     assert!(asked.contains("]\nää … ää\n[/"), "{asked}");
 }
@@ -143,7 +143,7 @@ fn text_that_is_judged_is_bounded() {
 fn judging_counts_in_the_time_limit_of_the_request() {
     let routes = json!([{"model": "auto", "sentence": "no 400", "targets": ["absent"]},
         {"model": "auto", "targets": ["m"]}]);
-    let gateway = gateway(routes);
+    let gateway = gateway(&routes);
     let mut body = chat("auto", "count 1");
     body["timeout"] = json!(5);
     assert_eq!(ask(&gateway, "", &body).0, 200);
@@ -159,7 +159,7 @@ fn judging_counts_in_the_time_limit_of_the_request() {
 
 #[test]
 fn client_that_leaves_ends_the_judging() {
-    let gateway = gateway(json!([{"model": "auto", "sentence": "never", "targets": ["m"]}]));
+    let gateway = gateway(&json!([{"model": "auto", "sentence": "never", "targets": ["m"]}]));
     let mut body = chat("auto", "count 1");
     body["stream"] = true.into();
     for (at, streamed) in [(1, true), (2, false)] {
@@ -176,8 +176,10 @@ fn client_that_leaves_ends_the_judging() {
 #[test]
 fn judge_is_the_operators_whatever_the_key_may_use() {
     let routes = json!([{"model": "auto", "sentence": "yes", "judge": "m", "targets": ["absent", "m"]}]);
-    let gateway =
-        Gateway::with(GatewayConfig { api_keys: ["sk-admin"].iter().collect(), ..config(routes, json!({})) });
+    let gateway = Gateway::with(GatewayConfig {
+        api_keys: ["sk-admin"].iter().collect(),
+        ..config(&routes, &json!({}))
+    });
     let order = json!({"name": "bounded", "models": ["auto"], "tokens_per_minute": 1000}).to_string();
     let (status, _, made) = gateway.ask("POST", "/admin/v1/keys", ADMIN, &order);
     assert_eq!(status, 201, "{made}");
@@ -189,11 +191,11 @@ fn judge_is_the_operators_whatever_the_key_may_use() {
 
 #[test]
 fn explanation_judges_a_given_text_only() {
-    let gateway = gateway(json!([{"name": "idea", "model": "auto", "sentence": "yes", "targets": ["m"]}]));
-    let without = explain(&gateway, json!({"model": "auto", "prompt_tokens": 9}));
+    let gateway = gateway(&json!([{"name": "idea", "model": "auto", "sentence": "yes", "targets": ["m"]}]));
+    let without = explain(&gateway, &json!({"model": "auto", "prompt_tokens": 9}));
     assert_eq!(without["steps"][0]["because"], "not judged: the request has no text of a user");
     assert_eq!(gateway.judged().len(), 0);
-    let decision = explain(&gateway, json!({"model": "auto", "prompt_tokens": 9, "text": "anything"}));
+    let decision = explain(&gateway, &json!({"model": "auto", "prompt_tokens": 9, "text": "anything"}));
     assert_eq!(
         (&decision["route"], &decision["steps"][0]["judged"][0]["holds"]),
         (&json!("idea"), &json!(true))
@@ -204,12 +206,12 @@ fn explanation_judges_a_given_text_only() {
 
 #[test]
 fn nearest_example_decides_and_examples_are_embedded_once() {
-    let gateway = gateway(json!([
+    let gateway = gateway(&json!([
         {"name": "near", "model": "auto", "similar": {"examples": ["at 0 a", "at 180 b"], "at_least": 0.8}, "targets": ["m"]},
         {"name": "wider", "model": "auto", "similar": {"examples": ["at 0 a", "at 180 b"], "at_least": 0.6}, "targets": ["m"]},
         {"name": "rest", "model": "auto", "targets": ["m"]},
     ]));
-    let decided = |text: &str| explain(&gateway, json!({"model": "auto", "prompt_tokens": 1, "text": text}));
+    let decided = |text: &str| explain(&gateway, &json!({"model": "auto", "prompt_tokens": 1, "text": text}));
     for (text, route, similarity) in [
         ("at 30 x", "near", Some(0.866)),
         ("at 200 x", "near", Some(0.9397)),
@@ -247,7 +249,7 @@ fn images_that_no_local_model_reads_are_judged_by_their_text() {
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
-fn with_roles(routes: Value) -> Gateway {
+fn with_roles(routes: &Value) -> Gateway {
     let far = json!({"kind": "openai", "url": "http://127.0.0.1:9", "api_key": "k", "models": ["m"]});
     let roles = json!({"fast": ["absent", "m"], "far": ["far/m"], "own": {"targets": ["far/m", "m"], "local_only": true}});
     let settings = json!({"providers": {"far": far}, "roles": roles, "routes": routes});
@@ -258,7 +260,7 @@ fn with_roles(routes: Value) -> Gateway {
 
 #[test]
 fn role_is_a_name_in_every_protocol() {
-    let gateway = with_roles(json!([{"targets": ["absent"]}]));
+    let gateway = with_roles(&json!([{"targets": ["absent"]}]));
     let turns = json!([{"role": "user", "content": "count 2"}]);
     for (path, body) in [
         ("/v1/chat/completions", json!({"messages": turns})),
@@ -282,7 +284,7 @@ fn role_is_a_name_in_every_protocol() {
 
 #[test]
 fn roles_are_listed_and_an_unknown_one_names_them() {
-    let gateway = with_roles(json!([{"model": "chain", "targets": ["role:fast"]}]));
+    let gateway = with_roles(&json!([{"model": "chain", "targets": ["role:fast"]}]));
     let listed = parse(&gateway.ask("GET", "/v1/models", "", "").2);
     let names: Vec<&str> =
         listed["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
@@ -314,12 +316,12 @@ fn roles_are_listed_and_an_unknown_one_names_them() {
 
 #[test]
 fn role_of_this_machine_never_leaves_it() {
-    let gateway = with_roles(json!([{"model": "mixed", "targets": ["role:own", "far/m"]}]));
+    let gateway = with_roles(&json!([{"model": "mixed", "targets": ["role:own", "far/m"]}]));
     for model in ["role:own", "mixed"] {
         let (status, head, answer) = ask(&gateway, "", &chat(model, "count 1"));
         assert!(status == 200 && head.contains("x-mlxd-backend: local"), "{model}: {answer}");
     }
-    let decision = explain(&gateway, json!({"model": "mixed"}));
+    let decision = explain(&gateway, &json!({"model": "mixed"}));
     assert_eq!(decision["targets"], json!(["far/m", "m"]));
     let (status, _, answer) = ask(&gateway, "", &chat("role:own", "refuse"));
     assert!(status == 503 || status == 429, "{status} {answer}");
@@ -327,7 +329,7 @@ fn role_of_this_machine_never_leaves_it() {
 
 #[test]
 fn routes_of_the_database_are_checked_against_roles_and_judges() {
-    let gateway = with_roles(json!([]));
+    let gateway = with_roles(&json!([]));
     let put = |route: Value| {
         let (status, _, body) = gateway.ask(
             "PUT",
@@ -361,7 +363,7 @@ fn routes_of_the_database_are_checked_against_roles_and_judges() {
 
 #[test]
 fn stream_begins_after_the_verdict() {
-    let gateway = gateway(json!([{"model": "auto", "sentence": "yes 200", "targets": ["m"]}]));
+    let gateway = gateway(&json!([{"model": "auto", "sentence": "yes 200", "targets": ["m"]}]));
     let mut body = chat("auto", "count 2");
     body["stream"] = true.into();
     let mut text = String::new();
