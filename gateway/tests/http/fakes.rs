@@ -110,7 +110,8 @@ impl Supervisor for FakeSupervisor {
 
     async fn models(self, _: Context) -> Vec<ModelEntry> {
         self.answers().await;
-        let ready = ModelEntry { id: "m".into(), created: 5, bytes: 9, ..ModelEntry::default() };
+        let details = Details { folder: "/models/m".into(), ..Details::default() };
+        let ready = ModelEntry { id: "m".into(), created: 5, bytes: 9, details, ..ModelEntry::default() };
         let loading = ModelState::Loading { loaded: 9, total: 20 };
         let slow = ModelEntry { id: "slow".into(), state: loading, ..ModelEntry::default() };
         let strange = Details { unserved: true, ..Details::default() };
