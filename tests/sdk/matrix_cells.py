@@ -11,8 +11,6 @@ KINDS = {"op": "openai", "co": "openai-compatible", "an": "anthropic"}
 DIRECT = "direct"
 CHATS = ("chat", "responses", "messages")
 ALL = (*CHATS, "completions")
-# Whether Responses that are not stored pass as they came to a provider of kind `openai`.
-UNSTORED_PASS = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +51,7 @@ class Cell:
     @property
     def passes(self):
         """Whether the request and its answer pass as they come."""
-        native = {"op": ("chat", "unstored") if UNSTORED_PASS else ("chat",), "co": ("chat",), "an": ("messages",)}
+        native = {"op": ("chat", "unstored"), "co": ("chat",), "an": ("messages",)}
         return self.is_direct or self.client in native[self.upstream]
 
     @property
@@ -231,8 +229,7 @@ def cells():
     made = []
     for feature in ONLY_UNSTORED:
         for stream in (False, True):
-            upstreams = ("op", f"{DIRECT}-op") if UNSTORED_PASS else (f"{DIRECT}-op",)
-            made += [Cell(feature, "unstored", upstream, stream) for upstream in upstreams]
+            made += [Cell(feature, "unstored", upstream, stream) for upstream in ("op", f"{DIRECT}-op")]
     for feature in FEATURES + FAULTS:
         for client, stream in itertools.product(clients_of(feature), (False, True)):
             made += [Cell(feature, client, upstream, stream) for upstream in KINDS]
