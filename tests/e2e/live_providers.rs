@@ -160,12 +160,12 @@ fn crash_of_a_process_with_secrets_leaves_no_core_file() {
         let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
         assert!(line.split_whitespace().nth(4) == Some("0"), "{process:?}: {line}");
     }
-    process::signal(gateway.pid, Signal::SIGSEGV);
+    process::signal(gateway.pid, Signal::SIGABRT);
     let is_new = || server.gateways().first().is_some_and(|one| one.pid != gateway.pid);
     process::wait_for("another gateway", Duration::from_secs(20), is_new);
     wait_for_status(&server, "remote", 200);
     let supervisor = server.supervisor().pid;
-    process::signal(supervisor, Signal::SIGSEGV);
+    process::signal(supervisor, Signal::SIGABRT);
     let program = format!("/proc/{supervisor}/exe");
     process::wait_for("the end of the supervisor", Duration::from_secs(20), || {
         fs::read_link(&program).is_err()

@@ -25,6 +25,8 @@ class Feature:
     sees: dict = dataclasses.field(default_factory=dict)
     # Whether the neutral part of translated requests is compared.
     compares: bool = True
+    # Whether no stored Response with it can be read by mlxd. Such a one passes to OpenAI.
+    unread: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Cell:
     def passes(self):
         """Whether the request and its answer pass as they come."""
         native = {"op": ("chat", "unstored"), "co": ("chat",), "an": ("messages",)}
-        return self.is_direct or self.client in native[self.upstream]
+        unread = self.feature.unread and self.client == "responses" and self.upstream == "op"
+        return self.is_direct or unread or self.client in native[self.upstream]
 
     @property
     def is_response(self):
@@ -141,8 +144,7 @@ FEATURES = [
             Ask(turns=(HELLO, THOUGHT_CALL, Turn("result", "sunny", call="call_00")), tools=("weather",), effort="low", max_tokens=2048),
             sees={"an": {"thinking": None}}),
     Feature("image", "image", Ask(turns=(Turn("user", "What is this?", image=True),)),
-            refused={("responses", "op"): "input[0]", ("responses", "co"): "input[0]", ("responses", "an"): "input[0]",
-                     ("messages", "op"): "messages[0]", ("messages", "co"): "messages[0]", ("chat", "an"): "messages[1]"}),
+            unread=True, refused={("responses", "co"): "input[0]", ("responses", "an"): "input[0]", ("messages", "op"): "messages[0]", ("messages", "co"): "messages[0]", ("chat", "an"): "messages[1]"}),
     Feature("seed", "text", extra(chat={"seed": 7}, completions={"seed": 7}), clients=("chat", "completions"),
             sees={"op": {"seed": 7}, "co": {"seed": 7}, "an": {"seed": None}}),
     Feature("penalty", "text", extra(chat={"presence_penalty": 0.5}), clients=("chat",), refused={"an": "presence_penalty"}),

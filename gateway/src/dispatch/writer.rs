@@ -27,6 +27,9 @@ pub trait ResponseWriter: Send + Sync + 'static {
     /// Appends the last event. `stored` is false if the response was to be stored and could not be.
     fn end(&mut self, _: &mut Vec<u8>, _stored: bool) {}
 
+    /// Notes events that a provider wrote and that passed as they came. A failure may follow.
+    fn passed(&mut self, _events: u64) {}
+
     /// Appends a failure in the form that clients expect inside a stream. Nothing follows.
     fn fail(&mut self, buffer: &mut Vec<u8>, failure: &Error);
 

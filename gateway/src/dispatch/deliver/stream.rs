@@ -153,6 +153,8 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
 
     /// Passes the pieces of an answer on, and records its events.
     async fn pass(&mut self, mut choices: Choices, mut verbatim: Verbatim, first: Bytes) {
+        // Each piece is one event, or empty.
+        let mut passed = u64::from(!first.is_empty());
         self.pieces.push(first).await;
         let (mut silence, mut failed) = (Silence::new(), None);
         loop {
@@ -161,6 +163,7 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
                 biased;
                 piece = verbatim.next() => match piece {
                     Some(Ok(piece)) => {
+                        passed += u64::from(!piece.is_empty());
                         self.pieces.push(piece).await;
                         silence.interrupt();
                     }
@@ -184,6 +187,7 @@ impl<W: ResponseWriter> StreamedAnswer<W> {
             self.recorder.record_event(choice, &event, choices.is_over());
         }
         if let Some(error) = failed {
+            self.writer.passed(passed);
             self.write_failure(&error).await;
         }
     }

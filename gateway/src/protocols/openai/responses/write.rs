@@ -383,6 +383,10 @@ impl ResponseWriter for ResponseBuilder {
         model.clone_into(&mut self.head.model);
     }
 
+    fn passed(&mut self, events: u64) {
+        self.sequence += events;
+    }
+
     fn open(&mut self, buffer: &mut Vec<u8>, _: u32) {
         if matches!(self.status, Status::Queued) {
             self.status = Status::Running;
