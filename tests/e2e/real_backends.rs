@@ -69,16 +69,16 @@ fn try_preset(preset: &str, program: &str) {
     let server = Server::builder().models(&places::models()).config(&config).start();
     let start = Instant::now();
     let whole = ask(&server, "/v1/chat/completions", false);
-    println!("{preset}: the first answer after {:.1} s: {whole:?}", start.elapsed().as_secs_f64());
+    eprintln!("{preset}: the first answer after {:.1} s: {whole:?}", start.elapsed().as_secs_f64());
     for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat"] {
         for stream in [false, true] {
             let text = ask(&server, path, stream);
-            println!("{preset}: {path} stream {stream}: {text:?}");
+            eprintln!("{preset}: {path} stream {stream}: {text:?}");
             assert!(text.len() > 10, "{path}: {text:?}");
         }
     }
     let worker = state(&server)["workers"][0].clone();
-    println!(
+    eprintln!(
         "{preset}: {} MiB of a lease of {} MiB",
         worker["footprint_bytes"].as_u64().unwrap() >> 20,
         worker["lease_bytes"].as_u64().unwrap() >> 20
