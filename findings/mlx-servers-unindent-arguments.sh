@@ -15,7 +15,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv v
 v/bin/pip install -q --disable-pip-version-check --no-deps vllm-mlx==0.6.0 mlx-openai-server==1.8.1 trl==1.16.0
-v/bin/pip install -q --disable-pip-version-check jinja2==3.1.6 json_repair==0.59.10 loguru==0.7.3 pydantic==2.14.4 transformers==5.24.0 openai-harmony==0.0.8 2> pip.txt || { cat pip.txt >&2; exit 1; }
+v/bin/pip install -q --disable-pip-version-check jinja2==3.1.6 json_repair==0.59.10 loguru==0.7.3 pydantic==2.14.4 transformers==5.24.0 openai-harmony==0.0.8 \
+  2> pip.txt || { cat pip.txt >&2; exit 1; }
 cat > t.py <<'PY'
 import json, os
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
