@@ -1,4 +1,5 @@
 //! Other servers for MLX as backends, the real ones: `cargo xtask backends` installs them and runs these tests.
+#![expect(clippy::print_stderr, reason = "its figures are for people")]
 
 use std::time::{Duration, Instant};
 

@@ -221,7 +221,7 @@ mod tests {
         store.set_password("next", Some(&one.record.id)).await.unwrap();
         assert!(opens(&store, &one.token) && !opens(&store, &other.token));
         let listed = store.sessions().await.unwrap();
-        assert_eq!(listed, [one.record.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&one.record));
         assert!(store.end(&one.record.id).await.unwrap() && !store.end(&one.record.id).await.unwrap());
         assert!(!opens(&store, &one.token));
     }
