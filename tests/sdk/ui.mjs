@@ -346,8 +346,10 @@ const cases = {
     await page.getByRole("dialog").getByText("tokens, 0 of reasoning").waitFor();
     await page.keyboard.press("Escape");
     await page.goto(`${base}/#/routes`);
-    await page.getByLabel("Model").fill("fast");
-    await page.getByRole("button", { name: "Choose a route" }).click();
+    const choose = page.getByRole("button", { name: "Choose a route" });
+    await choose.waitFor();
+    await page.getByLabel("Model", { exact: true }).fill("fast");
+    await choose.click();
     await page.getByText("The route fast applies.").waitFor();
     await page.getByRole("code").filter({ hasText: model }).waitFor();
     await page.goto(`${base}/#/connect`);

@@ -253,7 +253,6 @@ mod tests {
             (json!({"health": "health"}), "lm.health: \"health\" is no path"),
             (json!({"pass_env": ["MLXD_API_KEYS"]}), "lm.pass_env: \"MLXD_API_KEYS\""),
             (json!({"pass_env": ["A=B"]}), "lm.pass_env"),
-            (json!({"memory": null}), "memory"),
             (json!({"port": 1}), "port"),
         ] {
             let problem = parse(&json!({"lm": backend(&more)})).unwrap_err();

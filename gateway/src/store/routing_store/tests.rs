@@ -277,7 +277,8 @@ async fn rotation_of_a_given_key_needs_the_new_one() {
     let (one, other) = (generate().unwrap(), generate().unwrap());
     let given = with_key(home.path(), &one);
     given.add("far", &provider(Some("sk-far-12345678")), true).await.unwrap();
-    assert!(given.rotate(None).await.unwrap_err().to_string().contains("MLXD_MASTER_KEY"));
+    let refusal = given.rotate(None).await.unwrap_err().to_string();
+    assert!(refusal.contains("the settings give the master key"), "{refusal}");
     for _ in 0..2 {
         // The second time there is nothing to do.
         assert_eq!(given.rotate(Some(other.clone())).await.unwrap().sealed, 1);
