@@ -51,10 +51,13 @@ impl KeyCommand {
         let mut command = Command::new(program);
         command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| problem(&format!("cannot be started ({error})")))?;
-        let Some(pipe) = child.stdout.take() else { return Err(problem(&"has no output")) };
+        let Some(mut pipe) = child.stdout.take() else { return Err(problem(&"has no output")) };
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
-            pipe.take(MAX_OUTPUT).read_to_string(&mut text).map(|_| SecretString::from(text))
+            let read = pipe.by_ref().take(MAX_OUTPUT).read_to_string(&mut text);
+            // A program whose output nobody reads would end by a signal, which is not its problem.
+            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+            read.map(|_| SecretString::from(text))
         });
         let ended = wait(&mut child, self.limit).map_err(|what| problem(&what))?;
         if !ended.success() {
