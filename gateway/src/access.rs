@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use ipc_proto::generate::Priority;
-use ipc_proto::{Disposition, Error, ErrorKind, Field, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 use tokio::sync::watch;
 
-use budget::{Exhausted, Limits, Moment, Size, Standing};
+use budget::{Exhausted, Limits, Moment, Size, Standing, rate_limited};
 use key::{Key, KeyRecord, KeyState, Rights, Scope};
 use secret::Digest;
 use sessions::{Lifetime, Session, Sessions};
@@ -298,8 +298,7 @@ impl Tenant {
         let admitted = key.state.budget().admit(Size::of_tokens(estimate.into()), now);
         if let Err(Exhausted { limit, wait }) = admitted {
             let text = format!("this API key's limit of {limit} is reached");
-            let error = Error::new(ErrorKind::RateLimited, Origin::Gateway, text);
-            let error = error.with_disposition(Disposition::RetryAfter(wait));
+            let error = rate_limited(text, wait);
             return Err(Box::new(Refusal { error, standing: self.standing(now) }));
         }
         Ok(Self(Some(Arc::new(Admission { key, reserved: AtomicU32::new(estimate) }))))

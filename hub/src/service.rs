@@ -95,15 +95,7 @@ fn remove(socket: &Path) {
 impl Server {
     /// Serves every connection; never returns.
     async fn accept(&self, listener: &UnixListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().connection(stream))),
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        socket::accept_each(listener, |stream| drop(tokio::spawn(self.clone().connection(stream)))).await;
     }
 
     async fn connection(self, stream: UnixStream) {

@@ -17,7 +17,7 @@ use tokio_util::codec::Framed;
 use crate::codec::Bincode;
 
 /// Increases with every change of a message's layout.
-pub const PROTOCOL_VERSION: u16 = 7;
+pub const PROTOCOL_VERSION: u16 = 8;
 /// The size of `sockaddr_un.sun_path` on all systems: macOS has 104 bytes, including the final zero.
 pub const MAX_PATH_BYTES: usize = 103;
 
@@ -94,6 +94,20 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     fs::set_permissions(directory, Permissions::from_mode(0o700))
+}
+
+/// Gives each connection to `listener` to `take`, which does not wait; never returns.
+pub async fn accept_each(listener: &UnixListener, take: impl Fn(UnixStream)) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => take(stream),
+            Err(error) => {
+                // Probably out of file descriptors: retry when some may be free again.
+                tracing::error!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 /// Checks the peer of an accepted connection and performs the handshake.

@@ -5,8 +5,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use ipc_proto::socket;
 use ipc_proto::worker::Health;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -72,23 +72,16 @@ impl Drop for Open {
 
 /// Passes every connection to `listener` on to `port`; never returns.
 pub async fn serve(listener: UnixListener, port: u16, traffic: Arc<Traffic>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let open = traffic.open();
-                tokio::spawn(async move {
-                    if let Err(error) = pass(stream, port, &open.0).await {
-                        tracing::debug!(%error, "a connection broke off");
-                    }
-                    drop(open);
-                });
+    let take = |stream| {
+        let open = traffic.open();
+        tokio::spawn(async move {
+            if let Err(error) = pass(stream, port, &open.0).await {
+                tracing::debug!(%error, "a connection broke off");
             }
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+            drop(open);
+        });
+    };
+    socket::accept_each(&listener, take).await;
 }
 
 /// Copies in both directions. The end of either one ends the connection: a client that has left gets no answer, and the program
@@ -117,6 +110,8 @@ async fn pass(mut client: UnixStream, port: u16, traffic: &Traffic) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::TcpListener;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! Answers the supervisor's calls as a worker does. There is no engine: calls for one are refused.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
@@ -37,15 +37,7 @@ impl Service {
 
     /// Serves every connection to `listener`; never returns.
     pub async fn serve(self, listener: UnixListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().connection(stream))),
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        socket::accept_each(&listener, |stream| drop(tokio::spawn(self.clone().connection(stream)))).await;
     }
 
     async fn connection(self, stream: UnixStream) {

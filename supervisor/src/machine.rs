@@ -65,24 +65,27 @@ pub(crate) async fn group_footprint(group: u32) -> Option<u64> {
 
 /// Waits until the memory of a group is free whose processes have been killed.
 pub(crate) async fn wait_for_group(group: u32) {
-    for _ in 0..100 {
-        if is_released(group_footprint(group).await) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    if !is_released_soon(|| group_footprint(group)).await {
+        tracing::warn!(group, "processes of a program that has ended are still there after two seconds");
     }
-    tracing::warn!(group, "processes of a program that has ended are still there after two seconds");
 }
 
 /// Waits until the memory of an ended process is free. It should be free at once.
 pub(crate) async fn wait_for_release(pid: u32) {
+    if !is_released_soon(|| footprint(pid)).await {
+        tracing::warn!(pid, "the memory of a process that has ended is not back after two seconds");
+    }
+}
+
+/// Whether memory is returned within two seconds.
+async fn is_released_soon<F: Future<Output = Option<u64>>>(footprint: impl Fn() -> F) -> bool {
     for _ in 0..100 {
-        if is_released(footprint(pid).await) {
-            return;
+        if is_released(footprint().await) {
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tracing::warn!(pid, "the memory of a process that has ended is not back after two seconds");
+    false
 }
 
 /// Whether a process of this footprint has returned its memory. Until its parent has waited for it, an ended process has an

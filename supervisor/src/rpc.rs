@@ -40,15 +40,8 @@ pub(crate) struct Services {
 
 /// Serves every connection to `listener`.
 pub(crate) async fn serve(listener: UnixListener, services: Services) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, services.clone()))),
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a control connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    socket::accept_each(&listener, |stream| drop(tokio::spawn(serve_connection(stream, services.clone()))))
+        .await;
 }
 
 async fn serve_connection(stream: UnixStream, services: Services) {

@@ -1,12 +1,11 @@
 //! API keys of the command line: used by the official SDKs, and kept out of everything that is written.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::places::{self, SHALLOW};
-use e2e::{Server, process, scripts};
+use e2e::{Server, files, process, scripts};
 use serde_json::{Value, json};
 
 /// Makes a key by `mlxd key add`. Returns its id and its secret.
@@ -61,22 +60,6 @@ fn key_made_by_the_command_line_is_used_by_sdks_until_it_is_revoked() {
     assert!(!done && text.contains("there is no key \"key_0\""), "{text}");
 }
 
-/// The files below `folder` that hold `text`.
-fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            files_with(&path, text, found);
-        } else if kind.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            if bytes.windows(text.len()).any(|part| part == text.as_bytes()) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-}
-
 #[test]
 fn secret_is_in_no_log_file_database_or_environment() {
     let server = Server::builder().models(&places::models()).env("MLXD_LOG", "debug").start();
@@ -114,13 +97,11 @@ fn secret_is_in_no_log_file_database_or_environment() {
                 assert!(!has, "{file} of {process:?} has a key");
             }
         }
-        let mut found = Vec::new();
-        files_with(server.home(), text, &mut found);
+        let found = files::with(server.home(), text);
         assert!(found.is_empty(), "{found:?} have a key");
         assert!(!server.log().contains(text.as_str()), "the log has a key");
     }
-    let mut found = Vec::new();
-    files_with(server.home(), &secret[secret.len() - 4..], &mut found);
+    let found = files::with(server.home(), &secret[secret.len() - 4..]);
     assert!(found.iter().any(|file| file.contains("mlxd.db")), "the scan sees the database: {found:?}");
 }
 

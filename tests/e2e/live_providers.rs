@@ -1,11 +1,10 @@
 //! Providers and routes of the command line, while the server runs. The provider is a second server.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use e2e::places::{self, SHALLOW};
-use e2e::{Server, http, process};
+use e2e::{Server, files, http, process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -104,20 +103,6 @@ fn wrong_master_key_is_named_and_the_local_model_serves() {
     }
 }
 
-/// The files below `folder` that hold `text`.
-fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let (path, kind) = (entry.path(), entry.file_type().unwrap());
-        if kind.is_dir() {
-            files_with(&path, text, found);
-        } else if kind.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            let has = bytes.windows(text.len()).any(|part| part == text.as_bytes());
-            found.extend(has.then(|| path.display().to_string()));
-        }
-    }
-}
-
 #[test]
 fn providers_key_is_in_no_log_file_or_environment() {
     let upstream = upstream();
@@ -138,9 +123,7 @@ fn providers_key_is_in_no_log_file_or_environment() {
             assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{file} of {process:?}");
         }
     }
-    let (mut found, mut ends) = (Vec::new(), Vec::new());
-    files_with(server.home(), KEY, &mut found);
-    files_with(server.home(), "cdef", &mut ends);
+    let (found, ends) = (files::with(server.home(), KEY), files::with(server.home(), "cdef"));
     assert!(found.is_empty(), "{found:?} have the key");
     assert!(ends.iter().any(|file| file.contains("mlxd.db")), "the scan sees the database: {ends:?}");
     assert!(!server.log().contains(KEY) && server.log().contains("far"), "{}", server.log());

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::places::{self, SHALLOW, SMOLLM2};
-use e2e::{Server, process, scripts};
+use e2e::{Server, files, process, scripts};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -187,21 +187,6 @@ fn server_for_other_machines_starts_closed_and_invites_on_a_terminal_only() {
     assert_eq!(other.get("/v1/models").status, 401);
 }
 
-/// The files below `folder` that hold `text`.
-fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let (path, kind) = (entry.path(), entry.file_type().unwrap());
-        if kind.is_dir() {
-            files_with(&path, text, found);
-        } else if kind.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            if bytes.windows(text.len()).any(|part| part == text.as_bytes()) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-}
-
 #[test]
 fn password_link_and_session_are_in_no_log_file_database_or_environment() {
     let server = Server::builder().models(&places::models()).env("MLXD_LOG", "debug").start();
@@ -242,13 +227,11 @@ fn password_link_and_session_are_in_no_log_file_database_or_environment() {
                 );
             }
         }
-        let mut found = Vec::new();
-        files_with(server.home(), text, &mut found);
+        let found = files::with(server.home(), text);
         assert!(found.is_empty(), "{found:?} have {text}");
         assert!(!server.log().contains(text), "the log has {text}");
     }
-    let mut found = Vec::new();
-    files_with(server.home(), "$argon2id$v=19$m=19456,t=2,p=1$", &mut found);
+    let found = files::with(server.home(), "$argon2id$v=19$m=19456,t=2,p=1$");
     assert!(found.iter().any(|file| file.contains("mlxd.db")), "the scan sees the hash: {found:?}");
 }
 

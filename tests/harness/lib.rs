@@ -12,6 +12,7 @@ pub mod caller;
 pub mod derived;
 pub mod fake_hub;
 pub mod figures;
+pub mod files;
 pub mod http;
 pub mod hub_user;
 pub mod induction;

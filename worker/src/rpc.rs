@@ -6,7 +6,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
 use futures::StreamExt;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
@@ -89,16 +88,7 @@ impl Server {
 
     /// Serves every connection to `listener`; never returns.
     pub async fn serve(self, listener: UnixListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => self.clone().spawn(stream),
-                Err(error) => {
-                    // Probably out of file descriptors: retry when some may be free again.
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        socket::accept_each(&listener, |stream| self.clone().spawn(stream)).await;
     }
 
     /// Refuses further requests as `Unavailable`, so that the gateway tries another worker.

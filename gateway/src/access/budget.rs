@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
 use ipc_proto::gateway::Dollars;
+use ipc_proto::{Disposition, Error, ErrorKind, Origin};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -44,10 +45,8 @@ pub struct Limits {
 impl Limits {
     /// The limits of cost. `None` if there are none.
     pub fn cost(&self) -> Option<Bounds> {
-        let nano = |limit: Option<Dollars>| limit.map(|dollars| dollars.0);
-        let (day, month) = (nano(self.cost_per_day), nano(self.cost_per_month));
-        let has_cost = day.is_some() || month.is_some();
-        has_cost.then(|| Bounds { day, month, unit: Unit::NanoDollars, ..Bounds::default() })
+        let has_cost = self.cost_per_day.is_some() || self.cost_per_month.is_some();
+        has_cost.then(|| Bounds::of_cost(self.cost_per_day, self.cost_per_month))
     }
 }
 
@@ -98,6 +97,14 @@ impl Size {
     /// The size where days and months count tokens too.
     pub fn of_tokens(tokens: u64) -> Self {
         Self { tokens, amount: tokens }
+    }
+}
+
+impl Bounds {
+    /// Limits of the cost in a day and a month.
+    pub fn of_cost(day: Option<Dollars>, month: Option<Dollars>) -> Self {
+        let nano = |limit: Option<Dollars>| limit.map(|dollars| dollars.0);
+        Self { day: nano(day), month: nano(month), unit: Unit::NanoDollars, ..Self::default() }
     }
 }
 
@@ -152,6 +159,11 @@ pub struct Exhausted {
     pub limit: String,
     /// The time until a request may pass.
     pub wait: Duration,
+}
+
+/// The refusal of a request that may try again after a time.
+pub fn rate_limited(text: String, wait: Duration) -> Error {
+    Error::new(ErrorKind::RateLimited, Origin::Gateway, text).with_disposition(Disposition::RetryAfter(wait))
 }
 
 /// Limits and their use.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource, Result};
+use ipc_proto::{Error, Resource, Result};
 
 use super::Tenant;
-use super::budget::{Exhausted, Moment, Size};
+use super::budget::{Exhausted, Moment, Size, rate_limited};
 use super::key::Key;
 
 /// The part of a key's limits of cost that one request holds. Dropping it gives that back.
@@ -32,8 +32,7 @@ impl Tenant {
         budget.admit(size(reserved), now).map_err(|Exhausted { limit, wait }| {
             let text =
                 format!("this API key's limit of {limit} is reached; models of this machine cost nothing");
-            Error::new(ErrorKind::RateLimited, Origin::Gateway, text)
-                .with_disposition(Disposition::RetryAfter(wait))
+            rate_limited(text, wait)
         })?;
         drop(budget);
         Ok(Some(CostHold { key: Arc::clone(key), reserved }))

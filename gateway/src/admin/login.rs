@@ -12,7 +12,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, ErrorKind, Origin, Result};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
@@ -22,7 +22,7 @@ use super::login_wire::{
     Access, By, LinkView, PasswordInput, SessionList, SessionView, SetupInput, SignInInput,
 };
 use crate::access::Tenant;
-use crate::access::budget::Moment;
+use crate::access::budget::{Moment, rate_limited};
 use crate::access::key::Scope;
 use crate::access::limiter::Limiter;
 use crate::access::password::{self, Password};
@@ -326,7 +326,7 @@ fn valid(password: SecretString, field: &str) -> Result<Password> {
 fn too_many(wait: Duration) -> Error {
     let seconds = wait.as_millis().div_ceil(1000);
     let text = format!("too many wrong passwords: wait {seconds} s; `mlxd login link` needs no password");
-    Error::new(ErrorKind::RateLimited, Origin::Gateway, text).with_disposition(Disposition::RetryAfter(wait))
+    rate_limited(text, wait)
 }
 
 fn internal(error: &impl std::fmt::Display) -> Error {

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
 use ipc_proto::gateway::{ManagedBackend, Provider, ProviderKind, ProviderLimits, ProviderModel};
-use ipc_proto::generate::{Event, Prompt};
+use ipc_proto::generate::{Event, Prompt, Usage};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
 use serde_json::Value;
@@ -237,15 +237,7 @@ impl ProviderBackend {
         let hides_usage = streamed && protocol == WireProtocol::Chat && verbatim::lacks_usage(&original.body);
         let body = verbatim::request(&original.body, self.sent(&attempt.model), hides_usage);
         let body = body.ok_or_else(|| broken("cannot get this body: it names no model"))?;
-        let (path, mut translator): (_, Box<dyn Translator>) = match protocol {
-            WireProtocol::Chat => {
-                ("/chat/completions", Box::new(openai::events::Chat::new(attempt.choices.len())))
-            }
-            WireProtocol::Responses => ("/responses", Box::<openai::responses::Responses>::default()),
-            WireProtocol::Messages => {
-                ("/v1/messages", Box::new(anthropic::events::Messages::new(&attempt.generation.stop)))
-            }
-        };
+        let (path, mut translator, usage) = reader(protocol, attempt);
         let priority = attempt.generation.priority;
         let post = Post { path, body: body.into(), headers: original.headers.clone(), priority };
         let response = self.client.stream(post, &attempt.course).await?;
@@ -257,11 +249,6 @@ impl ProviderBackend {
         let model = attempt.course.target().map_or_else(|| original.model.clone(), |name| name.to_string());
         let client = Arc::clone(&self.client);
         let passage = Passage { client, protocol, model, hides_usage, pieces: sender, relay };
-        let usage = match protocol {
-            WireProtocol::Chat => openai::events::usage_of,
-            WireProtocol::Responses => openai::responses::usage_of,
-            WireProtocol::Messages => anthropic::events::usage_of,
-        };
         let task = tokio::spawn(async move {
             if streamed {
                 passage.stream(response, &mut *translator).await;
@@ -344,6 +331,27 @@ impl Backend for ProviderBackend {
 
     fn detokenize<'a>(&'a self, _: Call<'a, [u32]>) -> BoxFuture<'a, Attempt<String>> {
         self.refused("does not show its tokens")
+    }
+}
+
+/// See [`reader`].
+type Reader = (&'static str, Box<dyn Translator>, fn(&Value) -> Usage);
+
+/// The path for requests of a protocol, and the readers of a streamed answer and of a whole one's token counts.
+fn reader(protocol: WireProtocol, attempt: &GenerateAttempt) -> Reader {
+    match protocol {
+        WireProtocol::Chat => {
+            let chat = openai::events::Chat::new(attempt.choices.len());
+            ("/chat/completions", Box::new(chat), openai::events::usage_of)
+        }
+        WireProtocol::Responses => {
+            let responses = Box::<openai::responses::Responses>::default();
+            ("/responses", responses, openai::responses::usage_of)
+        }
+        WireProtocol::Messages => {
+            let messages = anthropic::events::Messages::new(&attempt.generation.stop);
+            ("/v1/messages", Box::new(messages), anthropic::events::usage_of)
+        }
     }
 }
 

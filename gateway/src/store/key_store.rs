@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::access::Keys;
 use crate::access::budget::{Moment, month_begin};
-use crate::access::key::KeyRecord;
+use crate::access::key::{Key, KeyRecord};
 use crate::access::secret;
 use crate::access::sessions::Session;
 use crate::store::{Db, DbError};
@@ -166,16 +166,22 @@ impl KeyStore {
         let now = Moment::now();
         let today = now.time.date_naive();
         let since = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
-        let day = self.db.tokens_by_key(since(today)).await?;
-        let month = self.db.tokens_by_key(since(month_begin(today))).await?;
-        let day_costs = self.db.costs_by_key(since(today)).await?;
-        let month_costs = self.db.costs_by_key(since(month_begin(today))).await?;
-        for key in limited {
-            let Some(identity) = &key.identity else { continue };
-            let used = |by_key: &HashMap<String, u64>| by_key.get(&*identity.id).copied().unwrap_or(0);
-            key.state.budget().learn(used(&day), used(&month), now);
-            if let Some(mut cost) = key.state.cost() {
-                cost.learn(used(&day_costs), used(&month_costs), now);
+        let (today, month) = (since(today), since(month_begin(today)));
+        let used = |by_key: &HashMap<String, u64>, key: &Key| {
+            key.identity.as_ref().and_then(|identity| by_key.get(&*identity.id)).copied().unwrap_or(0)
+        };
+        if limited.iter().any(|key| key.state.budget().has_periods()) {
+            let (day, month) = (self.db.tokens_by_key(today).await?, self.db.tokens_by_key(month).await?);
+            for key in &limited {
+                key.state.budget().learn(used(&day, key), used(&month, key), now);
+            }
+        }
+        if limited.iter().any(|key| key.state.cost().is_some()) {
+            let (day, month) = (self.db.costs_by_key(today).await?, self.db.costs_by_key(month).await?);
+            for key in &limited {
+                if let Some(mut cost) = key.state.cost() {
+                    cost.learn(used(&day, key), used(&month, key), now);
+                }
             }
         }
         Ok(())

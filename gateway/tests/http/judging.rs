@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::fakes::Gateway;
 use super::providers::{answer, script};
+use super::routes::{ask, chat, route_of};
 use super::{json as parse, wait_until};
 
 const ADMIN: &str = "authorization: Bearer sk-admin\r\n";
@@ -22,19 +23,6 @@ fn config(routes: &Value, judge: &Value) -> GatewayConfig {
 /// A gateway with these routes, whose model `m` judges.
 fn gateway(routes: &Value) -> Gateway {
     Gateway::with(config(routes, &json!({"model": "m", "embedding_model": "m", "timeout_ms": 5000})))
-}
-
-fn chat(model: &str, prompt: &str) -> Value {
-    json!({"model": model, "messages": [{"role": "user", "content": prompt}]})
-}
-
-fn ask(gateway: &Gateway, headers: &str, body: &Value) -> (u16, String, String) {
-    gateway.ask("POST", "/v1/chat/completions", headers, &body.to_string())
-}
-
-fn route_of((status, head, body): &(u16, String, String)) -> String {
-    assert_eq!(*status, 200, "{body}");
-    head.lines().find_map(|line| line.strip_prefix("x-mlxd-route: ")).unwrap_or_default().trim().to_owned()
 }
 
 fn explain(gateway: &Gateway, question: &Value) -> Value {

@@ -22,15 +22,15 @@ fn far_answer() -> String {
     answer("200 OK", "", &body)
 }
 
-fn chat(model: &str, prompt: &str) -> Value {
+pub(super) fn chat(model: &str, prompt: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": prompt}]})
 }
 
-fn ask(gateway: &Gateway, headers: &str, body: &Value) -> (u16, String, String) {
+pub(super) fn ask(gateway: &Gateway, headers: &str, body: &Value) -> (u16, String, String) {
     gateway.ask("POST", "/v1/chat/completions", headers, &body.to_string())
 }
 
-fn route_of((status, head, body): &(u16, String, String)) -> String {
+pub(super) fn route_of((status, head, body): &(u16, String, String)) -> String {
     assert_eq!(*status, 200, "{body}");
     head.lines().find_map(|line| line.strip_prefix("x-mlxd-route: ")).unwrap_or_default().trim().to_owned()
 }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use ipc_proto::gateway::{Dollars, Price, PricedTokens, ProviderLimits, ProviderModel};
+use ipc_proto::gateway::{Price, PricedTokens, ProviderLimits, ProviderModel};
 use ipc_proto::generate::Event;
-use ipc_proto::{Disposition, Error, ErrorKind, Origin, Result};
+use ipc_proto::{Error, Result};
 
 use crate::access::Tenant;
-use crate::access::budget::{Bounds, Budget, Exhausted, Moment, Size, Unit};
+use crate::access::budget::{Bounds, Budget, Exhausted, Moment, Size, rate_limited};
 use crate::access::cost::CostHold;
 
 /// The limits of a provider and their use.
@@ -74,8 +74,7 @@ impl Limiter {
 
     fn refusal(&self, Exhausted { limit, wait }: Exhausted) -> Error {
         let text = format!("the limit of {limit} for the provider {} is reached", self.provider);
-        Error::new(ErrorKind::RateLimited, Origin::Gateway, text)
-            .with_disposition(Disposition::RetryAfter(wait))
+        rate_limited(text, wait)
     }
 
     fn locked(&self) -> MutexGuard<'_, Budget> {
@@ -85,14 +84,7 @@ impl Limiter {
 
 fn bounds(limits: ProviderLimits) -> Bounds {
     let ProviderLimits { requests_per_minute, tokens_per_minute, cost_per_day, cost_per_month } = limits;
-    let nano = |limit: Option<Dollars>| limit.map(|dollars| dollars.0);
-    Bounds {
-        requests_per_minute,
-        tokens_per_minute,
-        day: nano(cost_per_day),
-        month: nano(cost_per_month),
-        unit: Unit::NanoDollars,
-    }
+    Bounds { requests_per_minute, tokens_per_minute, ..Bounds::of_cost(cost_per_day, cost_per_month) }
 }
 
 fn day(time: DateTime<Utc>) -> String {
@@ -184,6 +176,7 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use ipc_proto::generate::{Delta, FinishReason, Usage};
+    use ipc_proto::{ErrorKind, Origin};
 
     use super::*;
 

@@ -12,7 +12,7 @@ impl Scheduler {
     pub(super) fn order_waiting(&mut self) {
         let (now, shares) = (self.steps, &self.shares);
         self.waiting.sort_by_key(|sequence| (rank(sequence, shares, now), sequence.id));
-        if shares.is_shared() {
+        if shares.is_shared() && self.waiting.len() > 1 {
             let mut turns = shares.turns();
             for sequence in &mut self.waiting {
                 let (share, tokens) = (sequence.precedence.share, sequence.length());

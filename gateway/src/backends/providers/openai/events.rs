@@ -131,8 +131,8 @@ pub(in super::super) fn usage_of(body: &Value) -> Usage {
     read_usage(&body["usage"])
 }
 
-/// The kind of an error inside the stream.
-fn kind_of(error: &Value) -> ErrorKind {
+/// The kind of an error inside a stream.
+pub(super) fn kind_of(error: &Value) -> ErrorKind {
     match error["code"].as_str() {
         Some("context_length_exceeded") => ErrorKind::ContextLength,
         Some("rate_limit_exceeded") => ErrorKind::RateLimited,

@@ -1,12 +1,13 @@
 //! Reads streams of OpenAI's Responses, for the record of an answer that passes as it came.
 
+use ipc_proto::Result;
 use ipc_proto::generate::{Event, FinishReason, Part, Usage};
-use ipc_proto::{ErrorKind, Result};
 use serde_json::Value;
 
 use super::super::count_at;
 use super::super::failure::message;
 use super::super::translator::{Events, Pieces, Translator, broken, json, reported};
+use super::events::kind_of;
 
 /// The state of one stream.
 #[derive(Default)]
@@ -75,13 +76,8 @@ impl Responses {
 
 /// An error of the stream: its code and its message.
 fn failure(error: &Value) -> ipc_proto::Error {
-    let kind = match error["code"].as_str() {
-        Some("context_length_exceeded") => ErrorKind::ContextLength,
-        Some("rate_limit_exceeded") => ErrorKind::RateLimited,
-        _ => ErrorKind::Upstream,
-    };
     let text = error["message"].as_str().map(str::to_owned).or_else(|| message(error));
-    reported(kind, &text.unwrap_or_else(|| error.to_string()))
+    reported(kind_of(error), &text.unwrap_or_else(|| error.to_string()))
 }
 
 /// The token counts of a whole response.
@@ -98,6 +94,7 @@ pub(in super::super) fn usage_of(response: &Value) -> Usage {
 
 #[cfg(test)]
 mod tests {
+    use ipc_proto::ErrorKind;
     use ipc_proto::generate::Delta;
     use serde_json::json;
 
